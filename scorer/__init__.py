@@ -1,0 +1,1 @@
+"""The batch scorer: Parquet in, a language-model judge, Parquet out."""

@@ -1,0 +1,167 @@
+"""Every error of scorer, on one screen. Who is at fault decides what happens.
+
+ScorerError
+├── SpecError        2    the run file, an argument, or what they name
+├── InputError       2    the input shards: missing, unreadable, a column that is not there
+├── BudgetSpent      3    the next request could push the run over max_tokens or max_usd
+├── SetupError       4    the judge's set-up: key, model, address, quota, a missing ability
+├── OutputError      5    the output folder: another fingerprint, changed input, another process
+├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
+├── StorageError     7    the output could not be written or read: full disk, no permission
+├── Interrupted      130  asked to stop; resumable
+├── MomentError           the moment's fault: retried by the client, never seen by a row
+│   ├── Unreachable       no whole reply: refused, reset, cut, timed out
+│   ├── Throttled         429: slow down
+│   └── Faltered          5xx, HTML, an error body under 200, a body that is no completion
+└── RowError              the row's fault: becomes the row's typed error
+    ├── Refused           the provider's content filter
+    ├── TooLong           context window, or larger than a minute's limit
+    ├── Rejected          the server called this request wrong
+    ├── Truncated         stopped at max_output_tokens before a verdict
+    ├── Unreadable        no verdict in the reply
+    ├── NoReply           `recorded` has nothing for this request
+    ├── BadRow            a null or wrong-typed column
+    └── Unavailable       retries spent on this row while others succeeded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from scorer.schema import Spent
+
+
+class ScorerError(Exception):
+    """Anything scorer says on purpose; its text is one paragraph that a user can act on."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SpecError(ScorerError):
+    """The run file or the arguments are wrong; `problems` holds one sentence for each mistake."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class InputError(ScorerError):
+    """The input shards cannot be read as the run asks."""
+
+    exit_code = 2
+
+
+class BudgetSpent(ScorerError):
+    """What is known plus what is possible would exceed a cap; nothing more is sent."""
+
+    exit_code = 3
+
+
+class SetupError(ScorerError):
+    """Every request would fail the same way until somebody mends the judge's set-up."""
+
+    exit_code = 4
+
+
+class OutputError(ScorerError):
+    """The output folder belongs to another fingerprint, to changed input, or to a running process."""
+
+    exit_code = 5
+
+
+class TooManyFailed(ScorerError):
+    """More rows failed than `limits.max_failed_share`, or the first 200 all failed alike."""
+
+    exit_code = 6
+
+
+class StorageError(ScorerError):
+    """The output could not be written or read back; what was stored before is intact."""
+
+    exit_code = 7
+
+
+class Interrupted(ScorerError):
+    """Stopped on request; the same command resumes."""
+
+    exit_code = 130
+
+
+class MomentError(ScorerError):
+    """The moment's fault. `billed` is True where the provider may have charged for it all the same."""
+
+    def __init__(self, detail: str, *, billed: bool = False, retry_after_s: float | None = None) -> None:
+        self.detail = detail
+        self.billed = billed
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
+
+
+class Unreachable(MomentError):
+    """No whole reply came back. `billed` is False only where the request surely never arrived."""
+
+
+class Throttled(MomentError):
+    """The server asks to slow down; `retry_after_s` is its wish, None where it names none."""
+
+
+class Faltered(MomentError):
+    """A reply came back and it is not an answer; another try may bring one."""
+
+
+class RowError(ScorerError):
+    """The row's fault; `name` goes to the column `error`, `detail` to `error_detail`.
+
+    `spent` is what its requests cost; the client fills it in, None where nothing was sent.
+    """
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        self.spent: Spent | None = None
+        super().__init__(detail)
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+
+class Refused(RowError):
+    """The provider's content filter stopped the request or the reply."""
+
+
+class TooLong(RowError):
+    """Longer than the context window, or than what a minute's limit could ever admit."""
+
+
+class Rejected(RowError):
+    """The server called this request wrong; sending it again would not help."""
+
+
+class Truncated(RowError):
+    """The reply stopped at max_output_tokens before a verdict."""
+
+
+class Unreadable(RowError):
+    """The reply holds no verdict on the scale, or more than one."""
+
+
+class NoReply(RowError):
+    """The table of stored replies has none for this request."""
+
+
+class BadRow(RowError):
+    """A column that the judge needs is null or of the wrong type."""
+
+
+class Unavailable(RowError):
+    """The endpoint failed on this row `retries` times while it answered others."""
+
+
+ROW_ERRORS: dict[str, type[RowError]] = {
+    kind.__name__: kind
+    for kind in (Refused, TooLong, Rejected, Truncated, Unreadable, NoReply, BadRow, Unavailable)
+}

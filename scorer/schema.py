@@ -1,0 +1,307 @@
+"""The words of scorer as types: what a row, a request, a completion, a score and a result are, and every protocol.
+
+Knows nothing of files, HTTP, clocks or the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from scorer.errors import RowError
+
+# --- what goes in ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One generation to score.
+
+    `shard` is the path as matched and `number` counts from 0: together they are the row's identity. `values` holds the
+    columns that the judge (and the metrics) read, as Python objects, null as None. `kept` holds `input.id` and
+    `input.keep`, in that order, as they will be written again. `tokens` is the estimated length of one ordinary
+    request for this row, the judge's constant text included. `generation` is what its result will carry.
+    """
+
+    shard: str
+    number: int
+    values: Mapping[str, Any]
+    kept: tuple[Any, ...] = ()
+    tokens: int = 0
+    generation: int = 0
+
+
+# --- what is asked and answered ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model: a reply to `messages`, or the log-probabilities of `continuation` after `prompt`.
+
+    Exactly one of `messages` and `continuation` is given. `temperature`, `max_output_tokens` and `seed` are None where
+    the model's own setting serves. `top_logprobs` > 0 asks for that many alternatives at each reply token. `key` holds
+    the row's key columns and `index` counts the judge's requests for the row from 0 (for `recorded`); `model` is the
+    alias of a model, "" for the only one. `tokens` is the estimated prompt length.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str = ""
+    continuation: str | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    seed: int | None = None
+    top_logprobs: int = 0
+    key: Mapping[str, Any] = field(default_factory=dict)
+    index: int = 0
+    model: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; `cached_tokens` are those of the prompt that it had in its cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token with its natural log-probability and the alternatives at its place, likeliest first."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one request took: requests sent, seconds waited and answered, the bill.
+
+    `usage` is None where no reply told it; `cost_pico` (10^-12 USD) is None where the price is unknown.
+    """
+
+    attempts: int = 0
+    waited_s: float = 0.0
+    answered_s: float = 0.0
+    usage: Usage | None = None
+    cost_pico: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A model's answer to one request.
+
+    `text` is "" where the server gave null content. `finish_reason` is the field's word: stop, length, content_filter,
+    or the server's own. `logprobs` are those of the reply's tokens, or of the continuation's; None where not asked or
+    not given. `body` is the whole reply as received. `spent` is filled in by the client.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+    model: str = ""
+    usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    body: bytes = b""
+    spent: Spent = Spent()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP POST. The headers may hold a key, so no repr shows them."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: status, headers with lower-case names, the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One rate limit as a server reports it; None where it does not say."""
+
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateHint:
+    """The rate headers of one reply; `gauges` has the keys requests, tokens, input_tokens, output_tokens."""
+
+    gauges: Mapping[str, Gauge] = field(default_factory=dict)
+    retry_after_s: float | None = None
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A value on the judge's own scale.
+
+    `method` says how it was read (number, label, json, expected, likelihood); `samples` how many replies were read;
+    `fields` holds the judge's further columns by name, as `Judge.fields` declares them.
+    """
+
+    value: float
+    reason: str | None = None
+    method: str = ""
+    samples: int = 1
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one row: exactly one of `score` and `error` is given.
+
+    `raw` has one entry for each request, in the order yielded, None where no reply came. Token counts are None where no
+    reply told them, `cost_pico` where the price is unknown. `finished_at` is microseconds since 1970, UTC.
+    """
+
+    row: Row
+    score: Score | None
+    error: RowError | None
+    raw: tuple[str | None, ...] | None
+    model: str | None
+    finish_reason: str | None
+    usage: Usage | None
+    cost_pico: int | None
+    attempts: int
+    waited_s: float
+    answered_s: float
+    finished_at: int
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def result_schema(
+    *,
+    id_field: pa.Field | None = None,
+    kept: Sequence[pa.Field] = (),
+    judge_fields: Sequence[pa.Field] = (),
+    metrics: Sequence[str] = (),
+) -> pa.Schema:
+    """The Arrow schema of one shard's results, as CONTRACT lists it; `id_field` and `kept` have the input's types."""
+    fields = [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
+    if id_field is not None:
+        fields.append(pa.field("id", id_field.type))
+    fields.extend(pa.field(f.name, f.type) for f in kept)
+    fields.append(pa.field("score", pa.float64()))
+    fields.extend(judge_fields)
+    fields += [
+        pa.field("reason", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("error_detail", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("raw", pa.list_(pa.string())),
+        pa.field("model", pa.string()),
+        pa.field("judge", pa.string(), nullable=False),
+        pa.field("method", pa.string()),
+        pa.field("samples", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("cached_tokens", pa.int64()),
+        pa.field("cost_microusd", pa.int64()),
+        pa.field("attempts", pa.int32()),
+        pa.field("waited_s", pa.float64()),
+        pa.field("answered_s", pa.float64()),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),
+    ]
+    fields.extend(pa.field(f"metric_{name}", pa.float64()) for name in metrics)
+    return pa.schema(fields)
+
+
+RESULT_COLUMNS = frozenset(result_schema().names)
+"""Names that `input.keep` may not take."""
+
+
+# --- the protocols ----------------------------------------------------------------------------------------------------
+
+Conversation = Generator[list[Request], list[Completion | RowError], Score]
+"""What a judge is: it yields requests, is sent an answer for each, and returns a score or raises a RowError."""
+
+
+class Judge(Protocol):
+    """How a row is turned into questions and the answers into a score. Pure: no I/O, no clock, no randomness."""
+
+    columns: tuple[str, ...]
+    """The input columns it reads."""
+    fields: tuple[pa.Field, ...]
+    """The result columns that it adds beside `score`."""
+    constant: str
+    """The text that every request holds beside the row's own, for counting tokens."""
+
+    def __call__(self, row: Row) -> Conversation: ...
+
+
+class Provider(Protocol):
+    """One wire dialect. Pure: a request to calls, replies to a completion."""
+
+    def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
+        """Yields each call to post and is sent its reply. Raises RowError, MomentError or SetupError."""
+        ...
+
+    def rate(self, headers: Mapping[str, str]) -> RateHint:
+        """What the headers of a reply say of the limits; also asked for replies that are errors."""
+        ...
+
+
+class Client(Protocol):
+    """Answers one request."""
+
+    async def complete(self, request: Request) -> Completion:
+        """Raises RowError for this row's fault and SetupError or BudgetSpent for the run's."""
+        ...
+
+
+class Transport(Protocol):
+    """Posts bytes and returns bytes."""
+
+    async def post(self, call: Call) -> Reply:
+        """Raises Unreachable where no whole reply came back."""
+        ...
+
+
+class Source(Protocol):
+    """Rows to score, a batch ahead of need."""
+
+    def batches(self) -> AsyncIterator[list[Row]]: ...
+
+
+class Store(Protocol):
+    """Where results go."""
+
+    def add(self, result: Result) -> None: ...
+
+    async def room(self) -> None:
+        """Returns once less than two flushes' worth of results wait to be written."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what is gathered and seals what is finished."""
+        ...
+
+
+Offload = Callable[..., Awaitable[Any]]
+"""`await offload(fn, *args)`: runs blocking work off the loop (a thread in life, inline in the simulation)."""
