@@ -1,1 +1,45 @@
-"""The batch scorer: Parquet in, a language-model judge, Parquet out."""
+"""The batch scorer: Parquet of model generations in, a language-model judge, Parquet of scores out.
+
+    result = scorer.run("run.toml")
+    frame = scorer.scan_scores("out")           # polars.LazyFrame
+    scored = scorer.score_frame(df, judge={...}, model={...})
+
+Everything is loaded when it is first used: `import scorer` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scorer.errors import ScorerError as ScorerError
+    from scorer.front import plan as plan
+    from scorer.front import run as run
+    from scorer.front import run_async as run_async
+    from scorer.front import score_frame as score_frame
+    from scorer.plan import Estimate as Estimate
+    from scorer.scan import scan_scores as scan_scores
+    from scorer.spec import Spec as Spec
+    from scorer.status import Status as Status
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Estimate": "scorer.plan",
+    "ScorerError": "scorer.errors",
+    "Spec": "scorer.spec",
+    "Status": "scorer.status",
+    "plan": "scorer.front",
+    "run": "scorer.front",
+    "run_async": "scorer.front",
+    "scan_scores": "scorer.scan",
+    "score_frame": "scorer.front",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scorer' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -73,6 +73,16 @@ class OutputError(ScorerError):
     exit_code = 5
 
 
+class ShardChanged(OutputError):
+    """An input shard is not what it was when its rows were first seen."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} changed since this output was begun: its rows are no longer those that were scored. Put the old "
+            "file back, or give the run another output.path."
+        )
+
+
 class TooManyFailed(ScorerError):
     """More rows failed than `limits.max_failed_share`, or the first 200 all failed alike."""
 
@@ -162,6 +172,5 @@ class Unavailable(RowError):
 
 
 ROW_ERRORS: dict[str, type[RowError]] = {
-    kind.__name__: kind
-    for kind in (Refused, TooLong, Rejected, Truncated, Unreadable, NoReply, BadRow, Unavailable)
+    kind.__name__: kind for kind in (Refused, TooLong, Rejected, Truncated, Unreadable, NoReply, BadRow, Unavailable)
 }

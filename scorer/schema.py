@@ -5,13 +5,18 @@ Knows nothing of files, HTTP, clocks or the event loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.errors import RowError
+
+Mask = npt.NDArray[np.bool_]
+"""One boolean for each row of a shard."""
 
 # --- what goes in ---------------------------------------------------------------------------------------------------
 
@@ -23,7 +28,8 @@ class Row:
     `shard` is the path as matched and `number` counts from 0: together they are the row's identity. `values` holds the
     columns that the judge (and the metrics) read, as Python objects, null as None. `kept` holds `input.id` and
     `input.keep`, in that order, as they will be written again. `tokens` is the estimated length of one ordinary
-    request for this row, the judge's constant text included. `generation` is what its result will carry.
+    request for this row, the judge's constant text included; `size` is about how many bytes its values hold.
+    `generation` is what its result will carry.
     """
 
     shard: str
@@ -31,6 +37,28 @@ class Row:
     values: Mapping[str, Any]
     kept: tuple[Any, ...] = ()
     tokens: int = 0
+    size: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One input file as it was when first seen. `stem` names it in the output; `footer` is a hash of its footer."""
+
+    path: str
+    stem: str
+    size: int
+    version: str
+    rows: int
+    footer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rows of one shard to score; `todo` marks them, None for all. Their results carry `generation`."""
+
+    shard: Shard
+    todo: Mask | None = None
     generation: int = 0
 
 
@@ -201,7 +229,10 @@ def result_schema(
     judge_fields: Sequence[pa.Field] = (),
     metrics: Sequence[str] = (),
 ) -> pa.Schema:
-    """The Arrow schema of one shard's results, as CONTRACT lists it; `id_field` and `kept` have the input's types."""
+    """The Arrow schema of one shard's results; `id_field` and `kept` have the input's types.
+
+    A kept column `model` keeps its name; the judge's model, as the server names it, is then `judge_model`.
+    """
     fields = [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
     if id_field is not None:
         fields.append(pa.field("id", id_field.type))
@@ -214,7 +245,7 @@ def result_schema(
         pa.field("error_detail", pa.string()),
         pa.field("finish_reason", pa.string()),
         pa.field("raw", pa.list_(pa.string())),
-        pa.field("model", pa.string()),
+        pa.field("judge_model" if any(f.name == "model" for f in kept) else "model", pa.string()),
         pa.field("judge", pa.string(), nullable=False),
         pa.field("method", pa.string()),
         pa.field("samples", pa.int32()),
@@ -232,7 +263,7 @@ def result_schema(
     return pa.schema(fields)
 
 
-RESULT_COLUMNS = frozenset(result_schema().names)
+RESULT_COLUMNS = frozenset(result_schema().names) - {"model"} | {"judge_model"}
 """Names that `input.keep` may not take."""
 
 
@@ -283,12 +314,6 @@ class Transport(Protocol):
         ...
 
 
-class Source(Protocol):
-    """Rows to score, a batch ahead of need."""
-
-    def batches(self) -> AsyncIterator[list[Row]]: ...
-
-
 class Store(Protocol):
     """Where results go."""
 
@@ -296,10 +321,6 @@ class Store(Protocol):
 
     async def room(self) -> None:
         """Returns once less than two flushes' worth of results wait to be written."""
-        ...
-
-    async def close(self) -> None:
-        """Writes what is gathered and seals what is finished."""
         ...
 
 

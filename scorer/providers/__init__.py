@@ -1,0 +1,5 @@
+"""Wire dialects by the name that `model.provider` gives them: one file and one line here for each."""
+
+PROVIDERS = {
+    "openai": "scorer.providers.openai:OpenAI",
+}

@@ -1,0 +1,211 @@
+"""The cluster bootstrap: how far a statistic would move had other items been drawn.
+
+Items are drawn with replacement and keep all their rows. Nothing is copied: a resample is a weight for each item, how
+often it was drawn, and every statistic is written as sums over items, so that a thousand resamples are one product of
+matrices. Two approximations make a million rows as cheap as ten thousand, each smaller than the noise of a thousand
+resamples:
+
+- Beyond `BUNDLES` items, random bundles of items are drawn in place of items. That leaves every sum's variance as it is
+  in expectation, and the estimate of it within 1 / sqrt(2 BUNDLES) = 1.1 %.
+- Beyond `EXACT_ROWS` rows, the statistics that are no sums (Spearman, Kendall, pairwise accuracy: sums over pairs and
+  triples of rows) are replaced by the terms linear in the weights (Hajek projection), with ratios and roots still taken
+  in full. What is left out is smaller by a factor of the order of 1 / sqrt(items). Below, they are exact.
+
+Source: Efron and Tibshirani (1993), "An Introduction to the Bootstrap", chapter 13; projection: van der Vaart (1998),
+"Asymptotic Statistics", section 12.1; level for few items: Hesterberg (2015), "What Teachers Should Know About the
+Bootstrap", The American Statistician 69(4), expanded percentile interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.analysis.correlation import Codes, Floats, Runs, count_pairs, midranks, runs
+
+BUNDLES = 4096
+EXACT_ROWS = 1024
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are."""
+
+    weights: Floats
+    cluster: Codes
+    items: int
+
+    def sums(self, *columns: Floats) -> list[Floats]:
+        """The weighted sum of each column over all rows, for each resample."""
+        clusters = self.weights.shape[1]
+        of_cluster = np.stack([np.bincount(self.cluster, column, minlength=clusters) for column in columns], axis=1)
+        return list((self.weights @ of_cluster).T)
+
+    def cells(self, group: Codes, groups: int, column: Floats) -> Floats:
+        """The weighted sum of a column by group: resamples x groups."""
+        clusters = self.weights.shape[1]
+        table = np.bincount(self.cluster * groups + group, column, minlength=clusters * groups)
+        product: Floats = self.weights @ table.reshape(clusters, groups)
+        return product
+
+    def interval(self, draws: Floats, *, level: float = 0.95) -> Interval | None:
+        """The central `level` of the draws, widened for few items; None where half of them or more are undefined.
+
+        The plain percentile interval of m items is too narrow by sqrt((m - 1) / m) and ignores Student's t; the level
+        is moved outwards to make good for both. A statistic with few possible values (ranks of six systems) has an
+        interval that holds the truth more often than that.
+        """
+        usable = draws[np.isfinite(draws)]
+        if self.items < 2 or 2 * len(usable) <= len(draws):
+            return None
+        tail = NormalDist().cdf(-math.sqrt(self.items / (self.items - 1)) * student((1 + level) / 2, self.items - 1))
+        low, high = np.quantile(usable, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+def resample(item: Codes, replicates: int, seed: int) -> Resamples:
+    """Resamples of the items that `item` numbers from 0, the same for the same numbers and seed."""
+    rng = np.random.default_rng(seed)
+    items = int(item.max(initial=-1)) + 1
+    clusters = min(items, BUNDLES)
+    bundle = np.arange(items, dtype=np.int64)
+    if items > BUNDLES:
+        bundle = rng.permutation(items) % BUNDLES
+    drawn = rng.integers(0, clusters, size=(replicates, clusters)) + clusters * np.arange(replicates)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=replicates * clusters).reshape(replicates, clusters)
+    return Resamples(weights.astype(np.float64), bundle[item], items)
+
+
+def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
+    """Each statistic over all rows, for each resample; NaN where a resample does not define it."""
+    whole = np.zeros(len(x), dtype=np.int64)
+    x_runs, y_runs = runs(x, whole), runs(y, whole)
+    exact = len(x) <= EXACT_ROWS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ranked = _spearman_exact(x_runs, y_runs, of) if exact else _spearman_projected(x_runs, y_runs, of)
+        tau, accuracy = _pairs_exact(x_runs, y_runs, of) if exact else _pairs_projected(x_runs, y_runs, of)
+        return {"pearson": _pearson(x, y, of), "spearman": ranked, "kendall": tau, "pairwise_accuracy": accuracy}
+
+
+def mean(values: Floats, of: Resamples) -> Floats:
+    """The mean of the values that are not NaN, for each resample."""
+    known = np.isfinite(values)
+    total, count = of.sums(np.where(known, values, 0.0), known.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        means: Floats = total / count
+        return means
+
+
+def _pearson(x: Floats, y: Floats, of: Resamples) -> Floats:
+    a, b = x - x.mean(), y - y.mean()
+    a, b = a / (np.abs(a).max() or 1.0), b / (np.abs(b).max() or 1.0)
+    n, sa, sb, aa, bb, ab = of.sums(np.ones(len(x)), a, b, a * a, b * b, a * b)
+    return _ratio(ab - sa * sb / n, aa - sa * sa / n, bb - sb * sb / n, n)
+
+
+def _spearman_exact(x: Runs, y: Runs, of: Resamples) -> Floats:
+    weight = of.weights[:, of.cluster]
+
+    def ranks(by: Runs) -> Floats:
+        """Mid-ranks of each resample about their mean: weight below less weight above, halved."""
+        in_run = np.add.reduceat(weight[:, np.argsort(by.code, kind="stable")], by.first, axis=1)
+        upto = np.cumsum(in_run, axis=1)
+        centred: Floats = (upto - (in_run + upto[:, -1:]) / 2)[:, by.code]
+        return centred
+
+    rx, ry = ranks(x), ranks(y)
+    n = weight.sum(axis=1)
+    xy, xx, yy = (np.einsum("bi,bi,bi->b", weight, p, q) / n**2 for p, q in ((rx, ry), (rx, rx), (ry, ry)))
+    return _ratio(xy, xx, yy, n)
+
+
+def _spearman_projected(x: Runs, y: Runs, of: Resamples) -> Floats:
+    n = len(x.code)
+    whole = np.zeros(n, dtype=np.int64)
+    rx, ry = (midranks(by, whole) / n - (n + 1) / (2 * n) for by in (x, y))
+
+    def pull(by: Runs, values: Floats) -> Floats:
+        """What one more copy of a row adds through the others' ranks: values above it less those below, halved."""
+        in_run = np.bincount(by.code, values)
+        upto = np.cumsum(in_run)
+        above_less_below: Floats = (upto[-1] - upto) - (upto - in_run)
+        return above_less_below[by.code] / (2 * n)
+
+    # A covariance of ranks is a sum over triples of rows, so its derivatives sum to three times itself.
+    slopes = (
+        rx * ry + pull(x, ry) + pull(y, rx),
+        rx * rx + 2 * pull(x, rx),
+        ry * ry + 2 * pull(y, ry),
+    )
+    weight, *linear = of.sums(np.ones(n), *slopes)
+    xy, xx, yy = (total * n / weight - 2 * slope.sum() / 3 for total, slope in zip(linear, slopes, strict=True))
+    return _ratio(xy, xx, yy, weight)
+
+
+def _pairs_exact(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
+    order = np.argsort(of.cluster, kind="stable")
+    present, starts = np.unique(of.cluster[order], return_index=True)
+    weights = of.weights[:, present].astype(np.float32)
+
+    def sign(by: Runs) -> NDArray[np.int8]:
+        code = by.code[order]
+        return np.sign(np.subtract.outer(code, code)).astype(np.int8)
+
+    def form(kernel: NDArray[np.int8]) -> Floats:
+        """Sum over ordered pairs of rows, for each resample; exact in float32 below 2^24."""
+        rows = np.add.reduceat(kernel, starts, axis=0, dtype=np.int32)
+        between = np.add.reduceat(rows, starts, axis=1).astype(np.float32)
+        total: Floats = np.einsum("bi,bi->b", weights @ between, weights, dtype=np.float64)
+        return total
+
+    sx, sy = sign(x), sign(y)
+    alike = (sx == sy).astype(np.int8)
+    # Copies of one row are no pair: they would always agree.
+    np.fill_diagonal(alike, 0)
+    others = np.ones_like(alike)
+    np.fill_diagonal(others, 0)
+    return form(sx * sy) / np.sqrt(form(sx * sx)) / np.sqrt(form(sy * sy)), form(alike) / form(others)
+
+
+def _pairs_projected(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
+    n = len(x.code)
+    pairs = count_pairs(x, y, np.zeros(n, dtype=np.int64))
+    kernels = [k / n for k in (pairs.margin, pairs.x_differs, pairs.y_differs, pairs.agree, pairs.others)]
+    weight, *linear = of.sums(np.ones(n), *kernels)
+    margin, x_differs, y_differs, agree, others = (
+        2 * total * n / weight - kernel.sum() for total, kernel in zip(linear, kernels, strict=True)
+    )
+    tau = margin / np.sqrt(np.where(x_differs > 0, x_differs, np.nan) * np.where(y_differs > 0, y_differs, np.nan))
+    return np.clip(tau, -1.0, 1.0), np.clip(agree / others, 0.0, 1.0)
+
+
+def _ratio(xy: Floats, xx: Floats, yy: Floats, n: Floats) -> Floats:
+    """xy / sqrt(xx yy); NaN where a variance is no more than rounding error (the columns are scaled to 1)."""
+    floor = 1e-12 * n
+    r: Floats = np.where((xx > floor) & (yy > floor), np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0), np.nan)
+    return r
+
+
+def student(p: float, freedom: int) -> float:
+    """The p quantile of Student's t, within .1 % from 5 degrees of freedom on.
+
+    Source: Abramowitz and Stegun (1964), equation 26.7.5; 1 and 2 degrees of freedom in closed form.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (p - 0.5))
+    if freedom == 2:
+        return (2 * p - 1) / math.sqrt(2 * p * (1 - p))
+    z = NormalDist().inv_cdf(p)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))

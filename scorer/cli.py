@@ -1,0 +1,241 @@
+"""The command line: arguments, signals, exit codes. Everything it does is a function of another module.
+
+Heavy modules are imported by the command that needs them: `scorer --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from scorer import __version__
+from scorer.errors import Interrupted, ScorerError, SpecError
+
+if TYPE_CHECKING:
+    from scorer.job import Retry
+    from scorer.status import Status
+
+app = App(name="scorer", version=__version__, help="Scores model generations in Parquet with a language-model judge.")
+
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(
+        "--set", help="Another value for a key of the run file; may be repeated.", negative="", allow_repeating=True
+    ),
+]
+Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
+RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
+Out = Annotated[str, Parameter(help="The output folder of a run (its output.path).")]
+
+
+@app.command
+def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml") -> int:
+    """Write a commented run file that works as it stands: the embedded judge over the bundled sample.
+
+    Example: scorer init run.toml && scorer run run.toml
+    """
+    from scorer.starter import write_starter
+
+    write_starter(file)
+    print(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
+    return 0
+
+
+@app.command
+def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Json = False) -> int:
+    """Say what a run would need: rows, tokens, money, time. Sends nothing.
+
+    Example: scorer plan run.toml --exact
+
+    Parameters
+    ----------
+    exact
+        Count every row; else beyond 100,000 rows a sample is counted.
+    """
+    from scorer.build import check
+    from scorer.files import LocalFiles
+    from scorer.plan import estimate
+    from scorer.screen import plan_text
+
+    found = estimate(check(_tree(run_file, sets)), LocalFiles(), exact=exact)
+    _print_json(asdict(found)) if json else print(plan_text(found))
+    return 0
+
+
+@app.command
+def run(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet: bool = False) -> int:
+    """Score. The same command resumes what was stopped, killed or only half done.
+
+    Example: scorer run run.toml --set limits.max_usd=20
+
+    Parameters
+    ----------
+    quiet
+        No progress on stderr.
+    """
+    from scorer.build import check
+    from scorer.screen import summary_text
+
+    planned = check(_tree(run_file, sets))
+    status = _score(planned, quiet=quiet)
+    _print_json(asdict(status)) if json else print(summary_text(planned.spec.output.path, status))
+    return 0
+
+
+@app.command
+def rehearse(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet: bool = False) -> int:
+    """Run the whole night against the built-in rehearsal judge, into <output.path>-rehearsal.
+
+    Its limits are those of [limits]; [rehearsal] declares latency, capacity and faults.
+
+    Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
+    """
+    from scorer.rehearse import rehearsal
+    from scorer.screen import rehearsal_text, summary_text
+
+    with rehearsal(_tree(run_file, sets)) as (planned, judge):
+        status = _score(planned, quiet=quiet)
+        books = judge.stats()
+    if json:
+        _print_json({**asdict(status), "judge": books})
+    else:
+        print(summary_text(planned.spec.output.path, status))
+        print(rehearsal_text(books))
+    return 0
+
+
+@app.command
+def status(out: Out, /, *, json: Json = False) -> int:
+    """Say how far, how fast, at what cost, what failed and what holds it back; also while the run goes on.
+
+    Example: scorer status out --json
+    """
+    from scorer.files import LocalFiles
+    from scorer.screen import summary_text
+    from scorer.status import status as status_of
+
+    found = status_of(LocalFiles(), out)
+    _print_json(asdict(found)) if json else print(summary_text(out, found))
+    return 0
+
+
+@app.command
+def verify(out: Out, /, *, json: Json = False) -> int:
+    """Prove that every input row is there exactly once, intact, scored or failed, and that the books fit.
+
+    Exit 0 where it is so; exit 1 and a list of findings where not.
+
+    Example: scorer verify out
+    """
+    from scorer.files import LocalFiles
+    from scorer.store.verify import verify as look_through
+
+    verdict = look_through(LocalFiles(), out)
+    if json:
+        _print_json({**asdict(verdict), "complete": verdict.complete})
+    elif verdict.complete:
+        print(f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once.")
+    else:
+        print("\n".join(verdict.findings))
+    return 0 if verdict.complete else 1
+
+
+@app.command
+def retry(
+    out: Out,
+    /,
+    *,
+    error: Annotated[tuple[str, ...], Parameter(negative="", allow_repeating=True)] = (),
+    sets: Sets = (),
+    json: Json = False,
+    quiet: bool = False,
+) -> int:
+    """Score again only the rows that ended in an error.
+
+    Example: scorer retry out --error Unavailable --error Truncated
+
+    Parameters
+    ----------
+    error
+        Only rows with this error; may be repeated. Without it every failed row.
+    quiet
+        No progress on stderr.
+    """
+    from scorer.build import check
+    from scorer.errors import ROW_ERRORS
+    from scorer.files import LocalFiles
+    from scorer.job import Retry
+    from scorer.runfile import set_values
+    from scorer.screen import summary_text
+    from scorer.store.layout import Layout
+    from scorer.store.manifest import load
+
+    unknown = [name for name in error if name not in ROW_ERRORS]
+    if unknown:
+        raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
+    manifest = load(LocalFiles(), Layout(out))
+    if manifest is None:
+        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+    tree = {**manifest.spec, "output": {**manifest.spec.get("output", {}), "path": out}}
+    planned = check(set_values(tree, sets))
+    found = _score(planned, quiet=quiet, retry=Retry(error or None))
+    _print_json(asdict(found)) if json else print(summary_text(out, found))
+    return 0
+
+
+def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
+    from scorer.runfile import read_toml, set_values
+
+    tree = read_toml("stdin", sys.stdin.read()) if run_file == "-" else read_toml(run_file)
+    return set_values(tree, sets)
+
+
+def _score(planned: Any, *, quiet: bool, retry: Retry | None = None) -> Status:
+    from scorer.front import on_loop
+    from scorer.interrupt import run_interruptibly
+    from scorer.screen import Screen
+
+    with Screen(quiet=quiet) as screen:
+        return on_loop(run_interruptibly(planned, screen, retry))
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: never returns, exits with the contract's code."""
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        code: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        print(f"{error} See: scorer --help", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted. What is finished is stored; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except ScorerError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
+        traceback.print_exc()
+        print("This is a bug of scorer. What was finished is stored.", file=sys.stderr)
+        return 1

@@ -1,0 +1,241 @@
+"""Answers one request over the wire: admission, calls, retry, settlement.
+
+Whose fault a failure is decides what happens (see errors.py). The moment's fault is retried through admission, and no
+connection is held while it waits. An attempt counts against a row only if the endpoint answered another request between
+its sending and its failure: an endpoint that is down for an hour costs an hour, not rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from scorer.errors import MomentError, RowError, Throttled, Unavailable
+from scorer.limits import Admission, Bill, Need, Outcome
+from scorer.schema import Client, Completion, Message, Provider, RateHint, Request, Spent, Transport, Usage
+
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 30.0
+THROTTLES_PER_RETRY = 10
+"""A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
+TEMPLATE_TOKENS = 16
+"""The most that a chat template adds for one message."""
+
+
+class Tariff(Protocol):
+    """What a usage costs, in pico-dollars (10^-12 USD)."""
+
+    def cost_pico(self, usage: Usage) -> int: ...
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a model: who speaks its dialect, and its limits. `weight` is its share of the load."""
+
+    provider: Provider
+    limits: Admission
+    weight: float = 1.0
+
+    @property
+    def load(self) -> float:
+        return (self.limits.waiting + self.limits.in_flight + 1) / self.weight
+
+
+class HttpClient:
+    """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
+
+    `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests that name none.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        transport: Transport,
+        tariff: Tariff | None,
+        *,
+        max_output_tokens: int,
+        retries: int,
+        clock: Callable[[], float],
+        seed: int = 0,
+    ) -> None:
+        self._endpoints = tuple(endpoints)
+        self._transport = transport
+        self._tariff = tariff
+        self._max_output_tokens = max_output_tokens
+        self._retries = retries
+        self._clock = clock
+        self._random = random.Random(seed)
+        self._slack = (
+            64  # tokens by which a server's count exceeded the bytes of a request: prompts that it adds itself
+        )
+
+    async def complete(self, request: Request) -> Completion:
+        """One completion for `request`.
+
+        Raises RowError (with `spent`), SetupError, BudgetSpent, or Interrupted while draining. Cancelling it settles
+        what is in flight as possibly billed.
+        """
+        spent = _Meter(self._clock)
+        try:
+            completion = await self._until_answered(request, spent)
+        except RowError as error:
+            error.spent = spent.read()
+            raise
+        return replace(completion, spent=spent.read())
+
+    async def _until_answered(self, request: Request, spent: _Meter) -> Completion:
+        failures = counted = throttles = 0
+        while True:
+            endpoint = self._choose()
+            try:
+                return await self._once(endpoint, request, spent)
+            except MomentError as error:
+                last = error
+            answered_others = endpoint.limits.breaker.last_success > spent.sent_at
+            if isinstance(last, Throttled):  # the gate is paused for everyone: standing in line again is enough
+                throttles += answered_others
+            else:
+                failures += 1
+                counted += answered_others
+            if counted + throttles / THROTTLES_PER_RETRY >= self._retries:
+                raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
+            if failures - counted >= self._retries and await self._fails_alone(endpoint, spent):
+                raise Unavailable(f"{last.detail} ({spent.attempts} attempts; a request of a few tokens is answered)")
+            if not isinstance(last, Throttled):
+                longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
+                await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
+
+    async def _once(self, endpoint: Endpoint, request: Request, spent: _Meter) -> Completion:
+        """One attempt: admitted, sent, read, and settled on every way out."""
+        conversation = endpoint.provider.converse(request)
+        call = next(conversation)
+        permit = await endpoint.limits.admit(self._need(request))
+        spent.sent()
+        outcome = Outcome(Bill.UNKNOWN)
+        hint: RateHint | None = None
+        try:
+            while True:
+                reply = await self._transport.post(call)
+                hint = endpoint.provider.rate(reply.headers)
+                try:
+                    call = conversation.send(reply)
+                except StopIteration as done:
+                    completion: Completion = done.value
+                    break
+            outcome = self._answered(completion.usage, hint, permit.need)
+            spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
+            return completion
+        except MomentError as error:
+            throttled = isinstance(error, Throttled)
+            outcome = Outcome(
+                Bill.UNKNOWN if error.billed else Bill.NOTHING,
+                hint=hint,
+                alive=None if throttled else False,
+                throttled=throttled,
+                retry_after_s=error.retry_after_s,
+            )
+            raise
+        except RowError:
+            outcome = Outcome(Bill.NOTHING, hint=hint, alive=True)
+            raise
+        finally:
+            spent.over()
+            endpoint.limits.settle(permit, outcome)
+
+    def _answered(self, usage: Usage | None, hint: RateHint, need: Need) -> Outcome:
+        if usage is None:
+            return Outcome(Bill.UNKNOWN, hint=hint, alive=True)
+        excess = usage.prompt_tokens + need.output_tokens - need.worst_tokens
+        self._slack += max(0, 2 * excess)
+        cost = self._tariff.cost_pico(usage) if self._tariff else 0
+        return Outcome(Bill.KNOWN, usage=usage, cost_pico=cost, hint=hint, alive=True)
+
+    def _need(self, request: Request) -> Need:
+        """What it may take. No tokeniser makes more tokens than there are bytes, so bytes bound it from above."""
+        texts = [m.content for m in request.messages] or [request.prompt, request.continuation or ""]
+        prompt = sum(len(t) if t.isascii() else len(t.encode("utf-8", "replace")) for t in texts)
+        prompt += TEMPLATE_TOKENS * len(texts) + self._slack
+        output = request.max_output_tokens or (self._max_output_tokens if request.messages else 1)
+        return Need(
+            tokens=request.tokens or prompt // 4,
+            output_tokens=output,
+            worst_tokens=prompt + output,
+            worst_pico=self._tariff.worst_pico(prompt, output) if self._tariff else 0,
+            first=request.index == 0,
+        )
+
+    def _choose(self) -> Endpoint:
+        if len(self._endpoints) == 1:
+            return self._endpoints[0]
+        up = [e for e in self._endpoints if e.limits.breaker.open_since is None]
+        return min(up or self._endpoints, key=lambda endpoint: endpoint.load)
+
+    async def _fails_alone(self, endpoint: Endpoint, spent: _Meter) -> bool:
+        """True where the endpoint answers a request of a few tokens while this one keeps failing.
+
+        Only asked for when no other request is there to tell an outage from a row that breaks the server, which would
+        else hold up the end of a run for ever.
+        """
+        if endpoint.limits.waiting or endpoint.limits.in_flight:
+            return False
+        knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, index=1)
+        try:
+            await self._once(endpoint, knock, spent)
+        except MomentError:
+            return False
+        except RowError:
+            pass
+        return True
+
+
+class Panel:
+    """`Client` for several models: each request goes to the one whose alias it names."""
+
+    def __init__(self, clients: Mapping[str, Client]) -> None:
+        self._clients = dict(clients)
+
+    async def complete(self, request: Request) -> Completion:
+        return await self._clients[request.model].complete(request)
+
+
+class _Meter:
+    """What one request takes, added up over its attempts."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = self.sent_at = clock()
+        self.attempts = 0
+        self._waited_s = self._answered_s = 0.0
+        self._usage: Usage | None = None
+        self._cost_pico: int | None = None
+
+    def sent(self) -> None:
+        self.sent_at = self._clock()
+        self.attempts += 1
+        self._waited_s += self.sent_at - self._since
+        self._since = self.sent_at
+
+    def over(self) -> None:
+        now = self._clock()
+        self._answered_s += now - self._since
+        self._since = now
+
+    def bill(self, usage: Usage | None, cost_pico: int | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is None else add(self._usage, usage)
+        if cost_pico is not None:
+            self._cost_pico = (self._cost_pico or 0) + cost_pico
+
+    def read(self) -> Spent:
+        return Spent(self.attempts, self._waited_s, self._answered_s, self._usage, self._cost_pico)
+
+
+def add(a: Usage, b: Usage) -> Usage:
+    """The sum of two usages."""
+    return Usage(
+        a.prompt_tokens + b.prompt_tokens, a.completion_tokens + b.completion_tokens, a.cached_tokens + b.cached_tokens
+    )

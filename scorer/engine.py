@@ -1,0 +1,226 @@
+"""Rows in, results out, bounded: drives each row's judge, and knows no judge, wire, limit or file by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed
+from scorer.schema import Client, Completion, Judge, Request, Result, Row, Score, Spent, Store, Usage
+
+ALIKE = 200
+"""A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is joined from.
+
+    `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
+    `metrics` scores a row without the judge.
+    """
+
+    judge: Judge
+    client: Client
+    store: Store
+    now_us: Callable[[], int]
+    raw: Callable[[Completion], str] | None = None
+    metrics: Callable[[Row], Mapping[str, float | None]] | None = None
+
+
+class Drain:
+    """A wish to stop: no further row is begun, those under way are finished."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+async def run(
+    parts: Parts, batches: AsyncIterator[list[Row]], *, in_flight: int, in_flight_bytes: int, drain: Drain
+) -> None:
+    """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
+
+    Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
+    flight; what is finished is in the store. Cancelling it does the same.
+    """
+    places = _Places(in_flight, in_flight_bytes)
+    alike = _Alike()
+
+    async def score(row: Row) -> None:
+        try:
+            result = await score_row(row, parts)
+        except Interrupted:
+            return  # draining turned it away before its first request
+        finally:
+            places.free(row.size)
+        parts.store.add(result)
+        alike.look(result)
+
+    try:
+        async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
+            async for batch in batches:
+                for row in batch:
+                    await parts.store.room()
+                    await places.take(row.size)
+                    if drain.asked:
+                        return
+                    group.create_task(score(row))
+    except BaseExceptionGroup as failures:
+        raise first_cause(failures) from None
+
+
+async def score_row(row: Row, parts: Parts) -> Result:
+    """What became of one row. Raises only what stops the whole run."""
+    tally = _Tally(parts.raw)
+    score: Score | None = None
+    error: RowError | None = None
+    try:
+        conversation = parts.judge(row)
+        requests = next(conversation)
+        while True:
+            answers = await _ask(parts.client, requests)
+            for answer in answers:
+                tally.add(answer)
+            requests = conversation.send(answers)
+    except StopIteration as done:
+        score = done.value
+    except RowError as problem:
+        error = problem
+    metrics = parts.metrics(row) if parts.metrics is not None else {}
+    return tally.result(row, score, error, parts.now_us(), metrics)
+
+
+async def _ask(client: Client, requests: Sequence[Request]) -> list[Completion | RowError]:
+    """An answer for each request, in their order."""
+    if len(requests) == 1:
+        return [await _answer(client, requests[0])]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_answer(client, request)) for request in requests]
+    return [task.result() for task in tasks]
+
+
+async def _answer(client: Client, request: Request) -> Completion | RowError:
+    try:
+        return await client.complete(request)
+    except RowError as error:
+        return error
+
+
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception to tell: a bug before anything said on purpose, a real stop before an interruption."""
+    leaves: list[BaseException] = []
+
+    def walk(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                walk(inner)
+        else:
+            leaves.append(error)
+
+    walk(group)
+    return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
+
+
+class _Places:
+    """Room for rows under way; only the reader waits here."""
+
+    def __init__(self, rows: int, size: int) -> None:
+        self._rows, self._most, self._size = rows, rows, size
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """A row larger than all the room goes alone."""
+        while self._rows == 0 or (self._size < size and self._rows < self._most):
+            self._freed.clear()
+            await self._freed.wait()
+        self._rows -= 1
+        self._size -= size
+
+    def free(self, size: int) -> None:
+        self._rows += 1
+        self._size += size
+        self._freed.set()
+
+
+class _Alike:
+    """Stops a run whose first rows all fail in the same way."""
+
+    def __init__(self) -> None:
+        self._name: str | None = ""
+        self._rows = 0
+
+    def look(self, result: Result) -> None:
+        if self._name is None:
+            return
+        name = result.error.name if result.error is not None else None
+        if name is None or self._name not in ("", name):
+            self._name = None
+            return
+        self._name = name
+        self._rows += 1
+        if self._rows >= ALIKE:
+            assert result.error is not None
+            raise TooManyFailed(
+                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail} What is finished "
+                "is kept. Mend the cause, then `scorer retry` scores these rows again."
+            )
+
+
+class _Tally:
+    """What the requests of one row brought and took."""
+
+    def __init__(self, raw: Callable[[Completion], str] | None) -> None:
+        self._keep = raw
+        self._raw: list[str | None] = []
+        self._model: str | None = None
+        self._finish_reason: str | None = None
+        self._spent: list[Spent] = []
+
+    def add(self, answer: Completion | RowError) -> None:
+        if isinstance(answer, Completion):
+            self._model = answer.model
+            self._finish_reason = answer.finish_reason
+            self._raw.append(self._keep(answer) if self._keep is not None else None)
+            self._spent.append(answer.spent)
+        else:
+            self._raw.append(None)
+            if answer.spent is not None:
+                self._spent.append(answer.spent)
+
+    def result(
+        self,
+        row: Row,
+        score: Score | None,
+        error: RowError | None,
+        now_us: int,
+        metrics: Mapping[str, float | None],
+    ) -> Result:
+        usages = [spent.usage for spent in self._spent if spent.usage is not None]
+        costs = [spent.cost_pico for spent in self._spent if spent.cost_pico is not None]
+        return Result(
+            row=row,
+            score=score,
+            error=error,
+            raw=tuple(self._raw) if self._keep is not None and self._raw else None,
+            model=self._model,
+            finish_reason=self._finish_reason,
+            usage=_sum(usages),
+            cost_pico=sum(costs) if costs else None,
+            attempts=sum(spent.attempts for spent in self._spent),
+            waited_s=sum(spent.waited_s for spent in self._spent),
+            answered_s=sum(spent.answered_s for spent in self._spent),
+            finished_at=now_us,
+            metrics=metrics,
+        )
+
+
+def _sum(usages: Sequence[Usage]) -> Usage | None:
+    if len(usages) < 2:
+        return usages[0] if usages else None
+    return Usage(
+        sum(u.prompt_tokens for u in usages),
+        sum(u.completion_tokens for u in usages),
+        sum(u.cached_tokens for u in usages),
+    )

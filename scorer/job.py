@@ -1,0 +1,306 @@
+"""One run from its lock to its last sealed shard: opens the output, starts the services, lets the engine work.
+
+The only module that knows the order of things. What to score is asked of the store, how of build.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer import engine, ledger
+from scorer.build import ROOM_FOR_TEXT, Plan, counter, kept_fields, make_client, raw_of
+from scorer.errors import InputError, Interrupted, OutputError, StorageError, TooManyFailed
+from scorer.files import Files, Lock, Stat
+from scorer.limits import Caps, Local
+from scorer.progress import Gauges, Progress, Snapshot
+from scorer.schema import Offload, Shard, Work, result_schema
+from scorer.source import Reader, look, missing_columns
+from scorer.status import Status, status
+from scorer.store.layout import Layout, stems
+from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
+from scorer.store.store import Store
+
+LOCK_TRIES = 5
+"""`scorer status` probes the lock for an instant; a start that meets it tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Scores again the rows that ended in one of `errors` (None: in any error)."""
+
+    errors: tuple[str, ...] | None = None
+
+
+class Job:
+    """A plan applied to its input, into its output folder.
+
+    `drain` is the wish to stop early, `watch` is shown a snapshot a second. A job may be started once.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        files: Files,
+        *,
+        offload: Offload | None = None,
+        wall_s: Callable[[], float] = time.time,
+        watch: Callable[[Snapshot], None] | None = None,
+    ) -> None:
+        self.drain = engine.Drain()
+        self.plan = plan
+        self.layout = Layout(plan.spec.output.path)
+        self._files = files
+        self._offload = offload
+        self._wall_s = wall_s
+        self._watch = watch
+        self._limits: list[Local] = []
+
+    def stop(self) -> None:
+        """Begins no further row; those under way are finished."""
+        self.drain.asked = True
+        for limits in self._limits:
+            limits.drain()
+
+    async def run(self, retry: Retry | None = None) -> Status:
+        """Scores what is left to score and tells how it stands.
+
+        Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after a
+        `stop`; what is finished is stored then. Cancelling it stores what is finished too.
+        """
+        with ExitStack() as stack:
+            if self._offload is None:
+                pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
+                loop = asyncio.get_running_loop()
+                self._offload = lambda fn, *args: loop.run_in_executor(pool, fn, *args)
+            lock = await self._lock()
+            stack.callback(lock.release)
+            await self._score(self._open_manifest(retry), retry)
+        return self._judged(status(self._files, self.layout.out))
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    async def _lock(self) -> Lock:
+        owner = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for _ in range(LOCK_TRIES - 1):
+            with suppress(OutputError):
+                return self._files.lock(self.layout.lock, owner)
+            await asyncio.sleep(0.05)
+        return self._files.lock(self.layout.lock, owner)
+
+    def _open_manifest(self, retry: Retry | None) -> Manifest:
+        """`run.json` as it is from now on: checked against the plan and the input, new shards taken up."""
+        plan, files = self.plan, self._files
+        manifest = load(files, self.layout)
+        if manifest is not None:
+            check_fingerprint(manifest, plan.fingerprint, plan.covers, self.layout.out)
+        found = files.find(plan.spec.input.shards)
+        if not found:
+            patterns = ", ".join(plan.spec.input.shards)
+            raise InputError(
+                f"input.shards = {patterns} matches no file. Give Parquet files, folders of them, or globs."
+            )
+        known = manifest.shards if manifest is not None else ()
+        new = check_shards(known, found, self._same)
+        spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
+        if "prompt" in plan.covers["judge"]:
+            spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
+            spec["judge"].pop("prompt_file", None)
+        created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
+        revisions = manifest.revisions if manifest is not None else ()
+        if retry is not None and (manifest is None or manifest.open_revision is None):
+            generation = 1 + max((revision.generation for revision in revisions), default=0)
+            revisions = (*revisions, Revision(generation, "retry", retry.errors))
+        shards = (*known, *self._first_look(new, known))
+        opened = Manifest(plan.fingerprint, plan.covers, spec, created, shards, revisions)
+        if opened != manifest:
+            save(files, self.layout, opened)
+        return opened
+
+    def _same(self, shard: Shard, stat: Stat) -> bool:
+        """True where a shard's footer is what it was: it was only copied or touched."""
+        return stat.size == shard.size and look(self._files, stat)[1] == shard.footer
+
+    def _first_look(self, new: list[Stat], known: tuple[Shard, ...]) -> list[Shard]:
+        """New shards with their rows and footers. Raises InputError with every mistake in all of them."""
+        names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
+        shards, problems = [], []
+        for stat in new:
+            try:
+                rows, footer, schema = look(self._files, stat)
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            if missing := missing_columns(schema, self.plan.columns.all):
+                problems.append(
+                    f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
+                    f"{', '.join(schema.names[:20])}."
+                )
+            shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
+        if problems:
+            raise InputError("\n".join(problems))
+        return shards
+
+    def _schema_of(self, shard: Shard) -> pa.Schema:
+        with self._files.open(shard.path) as file:
+            id_field, kept = kept_fields(self.plan, pq.read_schema(file))
+        plan = self.plan
+        return result_schema(
+            id_field=id_field, kept=kept, judge_fields=plan.judge.fields, metrics=plan.spec.metrics.names
+        )
+
+    # --- scoring ------------------------------------------------------------------------------------------------------
+
+    async def _score(self, manifest: Manifest, retry: Retry | None) -> None:
+        plan, spec, loop = self.plan, self.plan.spec, asyncio.get_running_loop()
+        assert self._offload is not None
+        store = Store(
+            self._files,
+            self.layout,
+            fingerprint=plan.fingerprint,
+            schema_of=self._schema_of,
+            offload=self._offload,
+            flush_rows=spec.output.flush_rows,
+            flush_s=spec.output.flush_s,
+        )
+        revision = manifest.open_revision
+        store.open(revision.generation if revision is not None else None)
+        shards = manifest.shards
+        if revision is None and all(store.sealed(shard) for shard in shards):
+            return
+        capped = spec.limits.max_tokens is not None or spec.limits.max_usd is not None
+        owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
+        books = ledger.Ledger(self._files, self.layout.ledger, owner, offload=self._offload, strict=capped)
+        books.open()
+        caps = Caps(books, max_tokens=spec.limits.max_tokens, max_usd=spec.limits.max_usd)
+
+        def gauges() -> Gauges:
+            totals, counts = books.totals, store.counts
+            opened = [limits.breaker.open_since for limits in self._limits]
+            down = [since for since in opened if since is not None]
+            return Gauges(
+                rows=counts.rows,
+                scored=counts.scored,
+                errors=dict(counts.errors),
+                tokens=totals.prompt_tokens + totals.completion_tokens,
+                pico=totals.pico,
+                maybe_pico=totals.maybe_pico,
+                in_flight=sum(limits.in_flight for limits in self._limits),
+                held_back_by=_most(self._limits),
+                outage_s=loop.time() - min(down) if down and len(down) == len(opened) else None,
+            )
+
+        before = sum(shard.rows for shard in shards if store.sealed(shard))
+        progress = Progress(
+            self._files,
+            self.layout.progress,
+            rows_total=manifest.rows,
+            rows_before=before,
+            gauges=gauges,
+            wall_s=self._wall_s,
+            offload=self._offload,
+            watch=self._watch,
+        )
+        state = "stopped"
+        try:
+            async with AsyncExitStack() as stack:
+                client, self._limits, in_flight = await make_client(spec, caps, stack, loop.time)
+                if self.drain.asked:
+                    self.stop()
+                tokens = counter(spec)
+                parts = engine.Parts(
+                    plan.judge, client, store, lambda: int(self._wall_s() * 1e6), raw_of(spec.output.keep_raw)
+                )
+                reader = Reader(
+                    self._files,
+                    plan.columns,
+                    count=tokens.count,
+                    constant_tokens=tokens.count([plan.judge.constant])[0],
+                )
+                work = self._work(store, manifest, retry)
+                await _served(
+                    engine.run(
+                        parts,
+                        reader.batches(work, self._offload),
+                        in_flight=2 * in_flight + 64,
+                        in_flight_bytes=ROOM_FOR_TEXT,
+                        drain=self.drain,
+                    ),
+                    [store, books, progress],
+                )
+            state = "interrupted" if self.drain.asked else "complete"
+        except (asyncio.CancelledError, Interrupted):
+            state = "interrupted"
+            raise
+        finally:
+            await _closed(store, books, progress, state)
+        if self.drain.asked:
+            raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
+        if revision is not None:
+            save(self._files, self.layout, manifest.finished(revision.generation))
+
+    def _work(self, store: Store, manifest: Manifest, retry: Retry | None) -> Iterator[Work]:
+        revision = manifest.open_revision
+        again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
+        return again if retry is not None else chain(again, store.work(manifest.shards))
+
+    def _judged(self, found: Status) -> Status:
+        most = self.plan.spec.limits.max_failed_share
+        if found.rows and found.failed / found.rows > most:
+            names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
+            raise TooManyFailed(
+                f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
+                f"allows. Every row is stored; see the columns error and error_detail under {self.layout.scores}. Mend "
+                "the cause and `scorer retry` them, or raise the share."
+            )
+        return found
+
+
+class _Service(Protocol):
+    async def serve(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+async def _served(main: Coroutine[Any, Any, None], services: Sequence[_Service]) -> None:
+    """Runs `main` while the services run; whoever fails first ends all. A service finishes what it is writing."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                group.create_task(service.serve())
+            try:
+                await main
+            finally:
+                for service in services:
+                    service.stop()
+    except BaseExceptionGroup as failures:
+        raise engine.first_cause(failures) from None
+
+
+async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:
+    """Stores what is finished, whatever ended the run; a disk that fails again says nothing new."""
+    try:
+        await store.close()
+    finally:
+        with suppress(StorageError):
+            await books.close()
+            await progress.tell(state)
+
+
+def _most(limits: list[Local]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for one in limits:
+        for name, share in one.held.shares().items():
+            shares[name] = max(shares.get(name, 0.0), share)
+    return shares

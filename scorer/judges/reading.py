@@ -1,0 +1,315 @@
+"""Verdicts out of what judges write: numbers, labels, JSON, criteria, the reason beside them, expected scores.
+
+`find` and its kin return None for "unread": no verdict, two different ones, a range, another denominator, a value off
+the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number.
+
+The scale's first tier that finds anything decides, and all it finds must agree. A very long reply is read at its two
+ends, where verdicts stand, so that none takes more than some milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from scorer.judges.scales import Labels, Numbers, Scale, Tier, named_tiers, plain
+from scorer.schema import TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A value on the scale; `text[start:end]` says it, `text[opened:closed]` is the whole statement with its label."""
+
+    value: float
+    start: int
+    end: int
+    opened: int
+    closed: int
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_number(text: str, low: float, high: float) -> float | None:
+    """The number that the reply gives as its verdict; None if it gives none, several, or one outside the scale."""
+    verdict = find(text, _numbers(low, high))
+    return None if verdict is None else verdict.value
+
+
+def read_label(text: str, labels: Mapping[str, float]) -> float | None:
+    """The value of the one label that the reply gives as its verdict; None if it gives none or several."""
+    verdict = find(text, _labels(tuple(labels.items())))
+    return None if verdict is None else verdict.value
+
+
+def find(text: str, scale: Scale) -> Verdict | None:
+    """The reply's one verdict and its place in `text`."""
+    body = _Body(text, scale)
+    said = [_in_json(body, thing, "", scale) for thing in body.objects]
+    said = [verdict for verdict in said if verdict is not _ABSENT]
+    tiers = scale.tiers
+    if said:
+        # Prose beside the JSON may add a reason, but no other verdict.
+        body.blank_objects()
+        said += next(filter(None, (body.search(tier, scale) for tier in tiers[:3])), [])
+        return body.agreed(said)
+    return body.agreed(next(filter(None, (body.search(tier, scale) for tier in tiers)), []))
+
+
+def find_each(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdict | None]:
+    """Each criterion's verdict: from JSON, or from "name: verdict" in lines, bullets, tables or prose."""
+    from_json = find_json(text, names, scale)
+    if any(from_json.values()):
+        return from_json
+    body = _Body(text, scale)
+    found = {}
+    for name in names:
+        said = next(filter(None, (body.search(tier, scale) for tier in named_tiers(name, scale))), [])
+        found[name] = body.agreed(said)
+    return found
+
+
+def find_json(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdict | None]:
+    """Verdicts by name from the first JSON object, fenced or bare, that has one of the names ("": the score's key).
+
+    A value is a number, text that reads as one on the scale, or an object that holds either under a key such as score.
+    """
+    body = _Body(text, scale)
+    for thing in body.objects:
+        said = {name: _in_json(body, thing, name, scale) for name in names}
+        if any(verdict is not _ABSENT for verdict in said.values()):
+            return {name: body.agreed([verdict]) for name, verdict in said.items()}
+    return dict.fromkeys(names)
+
+
+def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
+    """What the reply says beside its verdicts: the reason in its JSON, else the prose around them; None if nothing."""
+    body = _Body(text, None)
+    for thing in body.objects:
+        for key, value in thing.content.items():
+            if _key(key) in _REASON_KEYS and isinstance(value, str):
+                return value.strip() or None
+    pieces, at = [], len(text) - len(_after_thought(text))
+    for verdict in sorted(verdicts, key=lambda v: v.opened):
+        pieces.append(text[at : max(at, verdict.opened)])
+        at = max(at, verdict.closed)
+    pieces.append(text[at:])
+    kept = (_REASON_LABEL.sub("", piece.strip(" \t\r\n*-:;,.)|")) for piece in pieces)
+    return "\n".join(filter(None, kept)) or None
+
+
+def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verdict: Verdict) -> float | None:
+    """The mean of the labels' values weighted by their probabilities at the verdict's own token, renormalised.
+
+    `verdict` was found in the tokens joined. None where its label is not what one token there says, or where the
+    tokeniser splits longer labels ("10" as "1", "0"), which leaves the mass of the shorter one unknown.
+
+    Source: Liu et al. 2023, G-Eval, equation 1: score = sum over i of p(s_i) x s_i.
+    """
+    values = {_spelling(label): value for label, value in labels.items()}
+    at = 0
+    for token in logprobs:
+        if at + len(token.token) > verdict.start:
+            break
+        at += len(token.token)
+    else:
+        return None
+    said = _label_of(token.token, values)
+    if said is None or values[said] != verdict.value:
+        return None
+    spelled = dict(((token.token, token.logprob), *token.top))
+    mass = dict.fromkeys(values, 0.0)
+    for spelling, logprob in spelled.items():
+        label = _label_of(spelling, values)
+        if label is not None and logprob <= 1e-6:
+            mass[label] += math.exp(logprob)
+    whole = any(len(_spelling(spelling)) > 1 and _spelling(spelling).isdecimal() for spelling in spelled)
+    for label in values:
+        if label.isdecimal() and not whole and any(mass[shorter] for shorter in values if _begins(shorter, label)):
+            return None
+    total = math.fsum(mass.values())
+    return math.fsum(mass[label] * value for label, value in values.items()) / total if total > 0 else None
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+_HALF = 8_000
+_MOST_OBJECTS = 16
+_QUOTATION = re.compile(r'"[^"\n]{1,400}"(\s?:)?')
+_VERDICT_KEYS = ("score", "rating", "verdict", "grade", "label", "answer", "judgement", "judgment", "result")
+_FINAL_KEYS = ("final score", "overall score", "final rating", "overall rating", "overall")
+_REASON_KEYS = ("reason", "reasoning", "explanation", "rationale", "justification", "analysis", "feedback", "thought")
+_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(_REASON_KEYS)})\W{{0,4}}[:=]\s*", re.IGNORECASE)
+
+
+def _not_json(constant: str) -> float:
+    raise ValueError(constant)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    start: int
+    end: int
+    content: dict[str, Any]
+
+
+_ABSENT = Verdict(math.nan, -1, -1, -1, -1)
+
+
+class _Body:
+    """What is read of a reply: its two ends, without its thoughts, flattened with no character moved."""
+
+    def __init__(self, text: str, scale: Scale | None) -> None:
+        body = _after_thought(text)
+        self._shift, self._cut = len(text) - len(body), max(0, len(body) - 2 * _HALF)
+        self._raw = body[: _HALF - 1] + "\n" + body[-_HALF:] if self._cut else body
+        self.objects = list(_objects(self._raw))
+        flat = plain(self._raw)
+        if scale is not None:
+            flat = scale.prepare(flat)
+        whole = flat.strip()
+        self._plain = _QUOTATION.sub(lambda m: m[0] if m[0] == whole else _unspoken(m), flat).replace('"', " ").rstrip()
+        self._unquoted = _QUOTATION.sub(lambda m: " " * len(m[0]), flat).replace('"', " ").rstrip()
+
+    def blank_objects(self) -> None:
+        for thing in self.objects:
+            blank = " " * (thing.end - thing.start)
+            self._plain = self._plain[: thing.start] + blank + self._plain[thing.end :]
+            self._unquoted = self._unquoted[: thing.start] + blank + self._unquoted[thing.end :]
+
+    def search(self, tier: Tier, scale: Scale) -> list[Verdict | None]:
+        """Every verdict that a tier's patterns find, None for one that is broken."""
+        text = self._unquoted if tier.unquoted else self._plain
+        found: list[Verdict | None] = []
+        for pattern in tier.patterns:
+            for match in pattern.finditer(text):
+                value = scale.value(match)
+                found.append(None if value is None else self.verdict(value, match.span("n"), match.span()))
+        return found
+
+    def verdict(self, value: float, said: tuple[int, int], whole: tuple[int, int]) -> Verdict:
+        return Verdict(value, *(self._origin(at) for at in (*said, *whole)))
+
+    def _origin(self, at: int) -> int:
+        return at + self._shift + (self._cut if self._cut and at >= _HALF else 0)
+
+    def raw(self, thing: _Object) -> str:
+        return self._raw[thing.start : thing.end]
+
+    @staticmethod
+    def agreed(said: Sequence[Verdict | None]) -> Verdict | None:
+        values = {None if verdict is None or verdict is _ABSENT else verdict.value for verdict in said}
+        # The last of equal ones: where a reply ends on its verdict, that is the one it settled on.
+        return said[-1] if len(values) == 1 and None not in values else None
+
+
+def _after_thought(text: str) -> str:
+    lowered = text[:40].lower()
+    for tag in ("think", "thinking", "thought", "reasoning"):
+        closing = text.rfind(f"</{tag}>")
+        if closing >= 0:
+            text = text[closing + len(tag) + 3 :]
+        elif f"<{tag}>" in lowered:
+            return ""  # it never came to its verdict
+    return text
+
+
+def _unspoken(quotation: re.Match[str]) -> str:
+    """A JSON key or a mere word as it is; a quotation that could hold a verdict of somebody else's as spaces."""
+    said = quotation[0]
+    return said if quotation[1] or " " not in said or not re.search(r"[:=\d]", said) else " " * len(said)
+
+
+def _objects(text: str) -> Iterator[_Object]:
+    at = 0
+    for _ in range(_MOST_OBJECTS):
+        start = text.find("{", at)
+        if start < 0:
+            return
+        try:
+            content, at = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            at = start + 1
+        else:
+            yield _Object(start, at, content)
+
+
+def _in_json(body: _Body, thing: _Object, name: str, scale: Scale) -> Verdict | None:
+    """The verdict under a name, None for one that is broken, _ABSENT where there is none."""
+    key, value = _entry(thing.content, name)
+    if key is None:
+        return _ABSENT
+    number = _parsed(value, scale)
+    if number is None:
+        return None
+    raw = body.raw(thing)
+    said = re.search(rf'(?<!\\){re.escape(json.dumps(key, ensure_ascii=False))}\s{{0,20}}:\s{{0,20}}"?', raw)
+    start = thing.start + (said.end() if said else 0)
+    return body.verdict(number, (start, start + 1), (thing.start, thing.end))
+
+
+def _entry(content: Mapping[str, Any], name: str) -> tuple[str | None, Any]:
+    """The key and value of a criterion, or of the verdict itself where `name` is ""."""
+    wanted = (_key(name),) if name else (*_FINAL_KEYS, *_VERDICT_KEYS)
+    for key, value in content.items():
+        if _key(key) in wanted:
+            if not isinstance(value, dict):
+                return key, value
+            if name:
+                return _entry(value, "")
+    inner = [value for value in content.values() if isinstance(value, dict)]
+    if name and len(inner) == 1:
+        return _entry(inner[0], name)
+    if not name and len(content) == 1 and not inner:
+        return next(iter(content.items()))
+    return None, None
+
+
+@lru_cache(maxsize=64)
+def _numbers(low: float, high: float) -> Numbers:
+    return Numbers(low, high)
+
+
+@lru_cache(maxsize=64)
+def _labels(items: tuple[tuple[str, float], ...]) -> Labels:
+    return Labels(dict(items))
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("_", " ").strip()
+
+
+def _parsed(value: Any, scale: Scale) -> float | None:
+    """What a JSON value says: a number, or text that reads as one on the scale; a boolean is neither."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, str) or isinstance(scale, Labels):
+        verdict = find(str(value), scale)
+        return None if verdict is None else verdict.value
+    # An integer may be too long for a float.
+    return scale.on_scale(float(value)) if abs(value) < 1e300 else None
+
+
+def _spelling(token: str) -> str:
+    return token.strip(" \t\r\n\"'`*([{:Ġ▁").casefold()
+
+
+def _label_of(token: str, labels: Mapping[str, float]) -> str | None:
+    said = _spelling(token)
+    if said in labels:
+        return said
+    # A word may be cut into tokens and its beginning tells which; a number's beginning is another number.
+    begun = [label for label in labels if said and _begins(said, label) and not label[:1].isdecimal()]
+    return begun[0] if len(begun) == 1 else None
+
+
+def _begins(shorter: str, longer: str) -> bool:
+    return shorter != longer and longer.startswith(shorter)

@@ -1,0 +1,7 @@
+"""May this request go now? Requests, tokens, money, concurrency: reserve, then settle."""
+
+from scorer.limits.caps import Caps
+from scorer.limits.local import Local, Rates
+from scorer.limits.permit import Admission, Bill, Need, Outcome, Permit
+
+__all__ = ["Admission", "Bill", "Caps", "Local", "Need", "Outcome", "Permit", "Rates"]

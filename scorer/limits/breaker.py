@@ -1,0 +1,67 @@
+"""The breaker of one endpoint: open while it fails for everyone, so that an outage costs time and no rows.
+
+Knows nothing of requests; the caller asks `wait_s` before it sends and tells `answered` or `failed` afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+class Breaker:
+    """Opens after `threshold` failures in a row; then one probe at a time, with pauses that double up to 30 s."""
+
+    def __init__(self, clock: Callable[[], float], threshold: int = 8) -> None:
+        self._clock = clock
+        self._threshold = threshold
+        self._failures = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._next_probe = 0.0
+        self._probing = False
+        self.open_since: float | None = None
+        self.last_success = float("-inf")
+
+    def wait_s(self) -> float | None:
+        """Seconds until one may be sent: 0 for now, None while a probe is out."""
+        if self.open_since is None:
+            return 0.0
+        if self._probing:
+            return None
+        return max(0.0, self._next_probe - self._clock())
+
+    def send(self) -> bool:
+        """Notes that a request goes out; True where it is the probe."""
+        if self.open_since is None:
+            return False
+        self._probing = True
+        return True
+
+    def answered(self, *, success: bool) -> None:
+        """The endpoint answered, if only with a 429: closed from now on."""
+        self._failures = 0
+        self._pause_s = FIRST_PAUSE_S
+        self.open_since = None
+        self._probing = False
+        if success:
+            self.last_success = self._clock()
+
+    def failed(self, *, probe: bool) -> None:
+        """It failed. While open, only the probe's failure counts: the others were sent before."""
+        now = self._clock()
+        if self.open_since is None:
+            self._failures += 1
+            if self._failures >= self._threshold:
+                self.open_since = now
+                self._next_probe = now + self._pause_s
+        elif probe:
+            self._probing = False
+            self._next_probe = now + self._pause_s
+            self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
+
+    def abandoned(self, *, probe: bool) -> None:
+        """The request was given up without an answer either way."""
+        if probe:
+            self._probing = False

@@ -1,0 +1,93 @@
+"""Caps on all tokens and all money of a run: the worst case is reserved, then settled to what it was.
+
+Shared by every endpoint of a run. Knows the ledger only through `Books`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from scorer.errors import BudgetSpent
+from scorer.limits.permit import Bill, Need, Outcome
+from scorer.schema import Usage
+
+PICO = 10**12
+
+
+class Sums(Protocol):
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def money_pico(self) -> int: ...
+
+
+class Books(Protocol):
+    """What `scorer.ledger.Ledger` offers."""
+
+    open_tokens: int
+    open_pico: int
+
+    @property
+    def totals(self) -> Sums: ...
+    def reserve(self, tokens: int, pico: int) -> int: ...
+    def settle(self, number: int, usage: Usage, pico: int) -> None: ...
+    def cancel(self, number: int) -> None: ...
+    def unknown(self, number: int) -> None: ...
+    async def written(self) -> None: ...
+
+
+class Caps:
+    """`max_tokens` and `max_usd` of a run, over one ledger; None for no cap."""
+
+    def __init__(self, books: Books, *, max_tokens: int | None = None, max_usd: float | None = None) -> None:
+        self.books = books
+        self.max_tokens = max_tokens
+        self.max_pico = None if max_usd is None else round(max_usd * PICO)
+        self._waiting: list[Callable[[], None]] = []
+
+    def fits(self, need: Need) -> bool:
+        """True where the worst case fits; False where it may fit once others have settled.
+
+        Raises BudgetSpent where nothing is in flight that could still come out cheaper.
+        """
+        books, totals = self.books, self.books.totals
+        tokens = totals.tokens + books.open_tokens + need.worst_tokens
+        pico = totals.money_pico + books.open_pico + need.worst_pico
+        over_tokens = self.max_tokens is not None and tokens > self.max_tokens
+        over_money = self.max_pico is not None and pico > self.max_pico
+        if not (over_tokens or over_money):
+            return True
+        if books.open_tokens or books.open_pico:
+            return False
+        if over_tokens:
+            raise BudgetSpent(
+                f"limits.max_tokens = {self.max_tokens} is used up: {totals.tokens} tokens are spent or may be, and "
+                f"the next request may take {need.worst_tokens}. What is scored is kept; raise it (--set "
+                "limits.max_tokens=...) and the same command goes on."
+            )
+        assert self.max_pico is not None
+        raise BudgetSpent(
+            f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
+            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it (--set "
+            "limits.max_usd=...) and the same command goes on."
+        )
+
+    def reserve(self, need: Need) -> int:
+        """Enters the worst case; `fits` said yes just before."""
+        return self.books.reserve(need.worst_tokens, need.worst_pico)
+
+    def settle(self, entry: int, outcome: Outcome) -> None:
+        """Enters what became of it and wakes who waits for room."""
+        if outcome.bill is Bill.KNOWN and outcome.usage is not None:
+            self.books.settle(entry, outcome.usage, outcome.cost_pico)
+        elif outcome.bill is Bill.NOTHING:
+            self.books.cancel(entry)
+        else:
+            self.books.unknown(entry)
+        for wake in self._waiting:
+            wake()
+
+    def on_settle(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called after each settlement, for the life of the run."""
+        self._waiting.append(wake)

@@ -1,0 +1,274 @@
+"""The limits of one endpoint in one process.
+
+Requests stand in one line. Only its head looks at the limits, in the order breaker, cap, concurrency, tokens, requests,
+pause; when all of them say yes, everything is taken in one synchronous step, so a cancelled waiter leaves nothing
+behind. Where the head waits is what holds the run back: `held` says so, second by second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scorer.errors import Interrupted, TooLong
+from scorer.limits.breaker import Breaker
+from scorer.limits.caps import Caps
+from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
+from scorer.limits.permit import Bill, Need, Outcome, Permit
+from scorer.schema import Gauge
+
+FIRST_CUT_S = 1.0
+LONGEST_CUT_S = 60.0
+"""No Retry-After is believed beyond this: one request then finds out whether it still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The declared limits of one endpoint; None for none. `concurrency` is requests in flight."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    burst_s: float = 0.3
+    concurrency: int = 64
+
+
+class Local:
+    """`Admission` within one process. Make it inside the running loop."""
+
+    def __init__(self, rates: Rates, caps: Caps) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._rates = rates
+        self._caps = caps
+        self._line = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._gate = RequestGate(rates.requests_per_minute) if rates.requests_per_minute else None
+        self._buckets: dict[str, TokenBucket] = {}
+        for name, per_minute in (
+            ("tokens", rates.tokens_per_minute),
+            ("input_tokens", rates.input_tokens_per_minute),
+            ("output_tokens", rates.output_tokens_per_minute),
+        ):
+            if per_minute:
+                self._buckets[name] = TokenBucket(per_minute, rates.burst_s, self._clock)
+        self._ratio = Ratio()
+        self._output = Quantile(0.9)
+        self._rule = ChargeRule()
+        self.breaker = Breaker(self._clock)
+        self.held = Held(self._clock)
+        self.in_flight = 0
+        self.waiting = 0
+        self.draining = False
+        self._paused_until = 0.0
+        self._cut_at = float("-inf")
+        self._cut_s = FIRST_CUT_S
+        caps.on_settle(self._wake.set)
+
+    # --- the way in -----------------------------------------------------------------------------------------------
+
+    async def admit(self, need: Need) -> Permit:
+        self._check_size(need)
+        self.waiting += 1
+        try:
+            async with self._line:
+                while (hold := self._hold(need)) is not None:
+                    await self._wait(*hold)
+                permit = self._take(need)
+                if self._gate is not None:
+                    await self._gate.acquire()  # there is room: `_hold` saw it
+        finally:
+            self.waiting -= 1
+        try:
+            await self._caps.books.written()
+        except BaseException:
+            self.settle(permit, Outcome(Bill.NOTHING))
+            raise
+        return permit
+
+    def drain(self) -> None:
+        """From now on the first request of a row is turned away; rows under way are finished."""
+        self.draining = True
+        self._wake.set()
+
+    def _check_size(self, need: Need) -> None:
+        for name, bucket in self._buckets.items():
+            charge = self._charge(name, need)
+            if charge > bucket.per_minute:
+                raise TooLong(
+                    f"this request takes about {charge:.0f} tokens; limits.{name}_per_minute = {bucket.per_minute:.0f} "
+                    "could never admit it"
+                )
+
+    def _hold(self, need: Need) -> tuple[str, float | None] | None:
+        """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
+        if self.draining and need.first:
+            raise Interrupted("draining: this row was not begun")
+        wait = self.breaker.wait_s()
+        if wait != 0.0:
+            return "outage", wait
+        if not self._caps.fits(need):
+            return "budget", None
+        if self.in_flight >= self._rates.concurrency:
+            return "concurrency", None
+        for name, bucket in self._buckets.items():
+            if (wait := bucket.wait_s(self._charge(name, need))) > 0:
+                return f"{name}_per_minute", wait
+        if self._gate is not None and (wait := self._gate.wait_s()) > 0:
+            return "requests_per_minute", wait
+        if (wait := self._paused_until - self._clock()) > 0:
+            return "retry_after", wait
+        return None
+
+    async def _wait(self, name: str, seconds: float | None) -> None:
+        since = self._clock()
+        self._wake.clear()
+        timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.held.add(name, since, self._clock())
+
+    def _take(self, need: Need) -> Permit:
+        charges = tuple(self._charge(name, need) for name in self._buckets)
+        for bucket, charge in zip(self._buckets.values(), charges, strict=True):
+            bucket.take(charge)
+        self.in_flight += 1
+        return Permit(
+            need=need,
+            admitted_at=self._clock(),
+            entry=self._caps.reserve(need),
+            charges=charges,
+            marks=tuple(bucket.given for bucket in self._buckets.values()),
+            gate_mark=self._gate.given + 1 if self._gate is not None else 0.0,
+            prompt_estimate=need.tokens * self._ratio.value,
+            probe=self.breaker.send(),
+        )
+
+    def _charge(self, name: str, need: Need) -> float:
+        """What the provider takes from this limit for such a request, as far as is known before it is sent."""
+        prompt = need.tokens * self._ratio.value
+        output: float = need.output_tokens
+        if self._rule.refunds and self._output.value is not None:
+            output = min(output, self._output.value)
+        return {"tokens": prompt + output, "input_tokens": prompt, "output_tokens": output}[name]
+
+    # --- the way out ----------------------------------------------------------------------------------------------
+
+    def settle(self, permit: Permit, outcome: Outcome) -> None:
+        if permit.settled:
+            raise AssertionError("a permit was settled twice")
+        permit.settled = True
+        self.in_flight -= 1
+        if outcome.usage is not None:
+            self._true_up(permit, outcome)
+        if outcome.hint is not None:
+            self._observe(permit, outcome)
+        if outcome.throttled:
+            self._cut(permit, outcome.retry_after_s)
+        elif outcome.alive:
+            self._cut_s = FIRST_CUT_S
+        if outcome.alive or outcome.throttled:
+            self.breaker.answered(success=bool(outcome.alive))
+        elif outcome.alive is False:
+            self.breaker.failed(probe=permit.probe)
+        else:
+            self.breaker.abandoned(probe=permit.probe)
+        self._caps.settle(permit.entry, outcome)
+        self._wake.set()
+
+    def _true_up(self, permit: Permit, outcome: Outcome) -> None:
+        """The usage is known: the buckets get the difference, the estimates learn."""
+        usage, need = outcome.usage, permit.need
+        assert usage is not None
+        self._ratio.add(usage.prompt_tokens, need.tokens)
+        self._output.add(usage.completion_tokens)
+        output = usage.completion_tokens if self._rule.refunds else need.output_tokens
+        true = {
+            "tokens": usage.prompt_tokens + output,
+            "input_tokens": usage.prompt_tokens,
+            "output_tokens": output,
+        }
+        for (name, bucket), charge in zip(self._buckets.items(), permit.charges, strict=True):
+            bucket.give(charge - true[name])
+
+    def _observe(self, permit: Permit, outcome: Outcome) -> None:
+        """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
+        assert outcome.hint is not None
+        elapsed = self._clock() - permit.admitted_at
+        gauges = outcome.hint.gauges
+        for index, (name, bucket) in enumerate(self._buckets.items()):
+            gauge = gauges.get(name)
+            if gauge is None:
+                continue
+            self._retune(bucket, getattr(self._rates, f"{name}_per_minute"), gauge)
+            if gauge.remaining is None:
+                continue
+            bucket.correct(gauge.remaining, elapsed, bucket.given - permit.marks[index])
+            if name == "tokens" and outcome.usage is not None:
+                usage = outcome.usage
+                sight = Sight(
+                    mark=permit.marks[index],
+                    taken=permit.charges[index],
+                    remaining=gauge.remaining,
+                    reserve=usage.prompt_tokens + permit.need.output_tokens,
+                    usage=usage.prompt_tokens + usage.completion_tokens,
+                    sent_at=permit.admitted_at,
+                )
+                self._rule.watch(sight, bucket.per_minute / 60)
+        if self._gate is not None and (gauge := gauges.get("requests")) is not None:
+            self._retune(self._gate, self._rates.requests_per_minute, gauge)
+            if gauge.remaining is not None:
+                per_second = self._gate.per_minute / 60
+                left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
+                if left < 1:
+                    pause = min((1 - left) / per_second, LONGEST_CUT_S)
+                    self._paused_until = max(self._paused_until, self._clock() + pause)
+
+    def _retune(self, pace: TokenBucket | RequestGate, declared: float | None, gauge: Gauge) -> None:
+        if gauge.limit is not None and gauge.limit >= 1:
+            per_minute = min(gauge.limit, declared or gauge.limit)
+            if per_minute != pace.per_minute:
+                pace.retune(per_minute)
+
+    def _cut(self, permit: Permit, retry_after_s: float | None) -> None:
+        """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""
+        if permit.admitted_at <= self._cut_at:
+            return
+        now = self._clock()
+        wish = self._cut_s if retry_after_s is None else retry_after_s
+        self._cut_at = now
+        self._cut_s = min(LONGEST_CUT_S, self._cut_s * 2)
+        self._paused_until = max(self._paused_until, now + min(wish, LONGEST_CUT_S))
+
+
+class Held:
+    """Seconds that the head of the line waited, by limit, over the last minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._seconds: deque[tuple[int, dict[str, float]]] = deque(maxlen=61)
+
+    def add(self, name: str, since: float, until: float) -> None:
+        """The head waited for `name` from `since` until `until`."""
+        second = int(until)
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append((second, {}))
+        waits = self._seconds[-1][1]
+        waits[name] = waits.get(name, 0.0) + until - since
+
+    def shares(self) -> dict[str, float]:
+        """Each limit's share of the last minute (of the time so far, where that is less)."""
+        now = self._clock()
+        window = max(1e-9, min(60.0, now - self._began))
+        sums: dict[str, float] = {}
+        for second, waits in self._seconds:
+            if second >= now - 60:
+                for name, seconds in waits.items():
+                    sums[name] = sums.get(name, 0.0) + seconds
+        return {name: round(min(1.0, seconds / window), 4) for name, seconds in sums.items()}

@@ -1,0 +1,201 @@
+"""Pacing by the minute: the request gate and the token bucket, both on the loop's clock, both without polling.
+
+A server's own window is unknown (a bucket of a second or a minute, a sliding minute), so a pace must hold in any of
+them. `MARGIN` and 0.3 s worth of burst together never exceed a sliding minute: 0.995 x 60 s + 0.3 s = 60 s worth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asyncio_throttle import Throttler  # type: ignore[attr-defined]
+
+MARGIN = 0.995
+
+
+class RequestGate(Throttler):
+    """Requests a minute: n whole requests in any n x 60 / rpm seconds, in windows of 0.25 to 1 s (longer below 60).
+
+    asyncio-throttle's sliding log on the loop's clock. It polls, so its interval is made the very time until the next
+    place is free, and only one waiter ever stands at it.
+    """
+
+    def __init__(self, per_minute: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self.given = 0.0
+        super().__init__(1, 1.0)
+        self.retune(per_minute)
+
+    def retune(self, per_minute: float) -> None:
+        """Another limit from now on; what was let through counts on."""
+        self.per_minute = per_minute
+        per_second = per_minute * MARGIN / 60
+        self.rate_limit = max(1, math.floor(per_second * 0.25))
+        self.period = self.rate_limit / per_second
+
+    @property
+    def retry_interval(self) -> float:
+        return self.wait_s()
+
+    @retry_interval.setter
+    def retry_interval(self, _: float) -> None:
+        """asyncio-throttle sets it once; the interval is computed here."""
+
+    def flush(self) -> None:
+        now = self._clock()
+        while self._task_logs and now - self._task_logs[0] >= self.period:
+            self._task_logs.popleft()
+
+    def wait_s(self) -> float:
+        """Seconds until a place is free; 0 for now."""
+        self.flush()
+        if len(self._task_logs) < self.rate_limit:
+            return 0.0
+        oldest: float = self._task_logs[len(self._task_logs) - self.rate_limit]
+        wait: float = oldest + self.period - self._clock()
+        return max(0.0, wait)
+
+    async def acquire(self) -> None:
+        while self.wait_s() > 0:
+            await asyncio.sleep(self.retry_interval)
+        self._task_logs.append(self._clock())
+        self.given += 1
+
+
+class TokenBucket:
+    """Tokens a minute: holds `burst_s` worth; who needs more waits for a full bucket and takes it negative."""
+
+    def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._burst_s = burst_s
+        self.given = 0.0
+        self.retune(per_minute)
+        self._level, self._at = self._capacity, clock()
+
+    def retune(self, per_minute: float) -> None:
+        """Another limit from now on."""
+        self.per_minute = per_minute
+        self._rate = per_minute * MARGIN / 60
+        self._capacity = self._rate * self._burst_s
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
+        self._at = now
+
+    def wait_s(self, amount: float) -> float:
+        """Seconds until `amount` may be taken; 0 for now."""
+        self._refill()
+        lack = min(amount, self._capacity) - self._level
+        return 0.0 if lack <= 1e-6 else lack / self._rate
+
+    def take(self, amount: float) -> None:
+        self._level -= amount
+        self.given += amount
+
+    def give(self, amount: float) -> None:
+        """Puts back what was taken too much; negative where it was too little."""
+        self._refill()
+        self._level = min(self._capacity, self._level + amount)
+
+    def correct(self, remaining: float, elapsed_s: float, since: float) -> None:
+        """Never believes in more than the server does.
+
+        `remaining` is what the server had left when it admitted a request `elapsed_s` ago; `since` is what was taken
+        here after that request. Others may use the same limit: then the server has less than this bucket thinks.
+        """
+        self._refill()
+        believed = remaining + self._rate * elapsed_s - since
+        self._level = min(self._level, max(believed, -10 * self._rate))
+
+
+class Quantile:
+    """A high quantile of the last 512 values; None before the first 16."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._last: deque[float] = deque(maxlen=512)
+        self._seen = 0
+        self.value: float | None = None
+
+    def add(self, value: float) -> None:
+        self._last.append(value)
+        self._seen += 1
+        if self._seen >= 16 and (self._seen % 32 == 0 or self.value is None):
+            ordered = sorted(self._last)
+            self.value = ordered[min(len(ordered) - 1, int(self._share * len(ordered)))]
+
+
+class Ratio:
+    """The server's prompt tokens over our estimate: a ratio of running sums with a horizon of 256 replies."""
+
+    def __init__(self) -> None:
+        self.value = 1.0
+        self._told = self._guessed = 0.0
+
+    def add(self, told: float, guessed: float) -> None:
+        if guessed > 0 and told > 0:
+            keep = 1 - 1 / 256
+            self._told = self._told * keep + told
+            self._guessed = self._guessed * keep + guessed
+            self.value = self._told / self._guessed
+
+
+class ChargeRule:
+    """Whether a provider charges prompt + max output without refund, or the usage: learned from how `remaining` falls.
+
+    Two requests sent right after one another, while the server's bucket is not full to the brim, differ in `remaining`
+    by what the second was charged, less the refill between them. Each such pair votes for the nearer rule; two thirds
+    of at least six votes decide. Until then it is the former.
+    """
+
+    def __init__(self) -> None:
+        self.refunds = False
+        self._votes = [0, 0]
+        self._seen: list[Sight] = []
+        self._brim = 0.0
+
+    def watch(self, sight: Sight, rate: float) -> None:
+        """One reply; `rate` is the limit in tokens a second."""
+        self._brim = max(self._brim, sight.remaining)
+        self._seen.append(sight)
+        if len(self._seen) < 24:
+            return
+        self._seen.sort(key=lambda s: s.mark)
+        for before, after in zip(self._seen, self._seen[1:], strict=False):
+            if abs(after.mark - after.taken - before.mark) < 1e-6:  # nothing of ours lies between
+                self._vote(before, after, rate * (after.sent_at - before.sent_at))
+        self._seen.clear()
+        if sum(self._votes) >= 6 and max(self._votes) * 3 >= sum(self._votes) * 2:
+            self.refunds = self._votes[1] > self._votes[0]
+        if sum(self._votes) > 200:  # a provider may change its rule
+            self._votes = [votes // 2 for votes in self._votes]
+
+    def _vote(self, before: Sight, after: Sight, refill: float) -> None:
+        gap = after.reserve - after.usage
+        if gap < 2 or before.remaining + refill > self._brim * 0.98:
+            return
+        fall = before.remaining - after.remaining + refill
+        off_reserve, off_usage = abs(fall - after.reserve), abs(fall - after.usage)
+        if min(off_reserve, off_usage) < gap / 2:  # else somebody else's request lies between
+            self._votes[off_usage < off_reserve] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one reply tells of the token limit.
+
+    `mark` is all that was taken here up to and with its request, `taken` by it alone; `reserve` and `usage` are what
+    either rule would charge.
+    """
+
+    mark: float
+    taken: float
+    remaining: float
+    reserve: float
+    usage: float
+    sent_at: float

@@ -1,0 +1,94 @@
+"""What is asked of the limits, what they grant, and what is told them afterwards."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scorer.limits.breaker import Breaker
+from scorer.schema import RateHint, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one request may take.
+
+    `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
+    request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks the first
+    request of a row, which a drain turns away.
+    """
+
+    tokens: int
+    output_tokens: int
+    worst_tokens: int
+    worst_pico: int = 0
+    first: bool = False
+
+
+@dataclass(slots=True)
+class Permit:
+    """Leave to send one request, once. Every permit is settled exactly once."""
+
+    need: Need
+    admitted_at: float
+    entry: int
+    """The ledger's id of the reservation."""
+    charges: tuple[float, ...] = ()
+    """What each token bucket gave."""
+    marks: tuple[float, ...] = ()
+    """How much each bucket had given in all, this permit included."""
+    gate_mark: float = 0.0
+    """The same of the request gate."""
+    prompt_estimate: float = 0.0
+    probe: bool = False
+    settled: bool = field(default=False, repr=False)
+
+
+class Bill(enum.Enum):
+    """What a request cost, as far as anybody knows."""
+
+    NOTHING = "nothing"  # the server answered that it did not do the work, or was never reached
+    KNOWN = "known"  # the usage says
+    UNKNOWN = "unknown"  # it may have been billed: counts at its reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one request ended, as far as limits care.
+
+    `alive` is True where the endpoint answered sensibly (also with a row's fault), False where it failed, None where
+    that says nothing (cancelled, throttled). `throttled` is a 429; `retry_after_s` its wish.
+    """
+
+    bill: Bill
+    usage: Usage | None = None
+    cost_pico: int = 0
+    hint: RateHint | None = None
+    alive: bool | None = None
+    throttled: bool = False
+    retry_after_s: float | None = None
+
+
+class Admission(Protocol):
+    """The limits of one endpoint (DESIGN's `Limits`): in one process `Local`, for workers `Leased`."""
+
+    breaker: Breaker
+    in_flight: int
+    waiting: int
+
+    def drain(self) -> None:
+        """From now on the first request of a row is turned away; rows under way are finished."""
+        ...
+
+    async def admit(self, need: Need) -> Permit:
+        """Waits, first come first served, until the request may be sent.
+
+        Raises TooLong for what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves
+        nothing reserved.
+        """
+        ...
+
+    def settle(self, permit: Permit, outcome: Outcome) -> None:
+        """Corrects what was reserved; called on every way out."""
+        ...

@@ -1,0 +1,203 @@
+"""What a run would need, before anything is sent: rows, tokens, money, time, and which limit binds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scorer.build import Plan, concurrency, price
+from scorer.errors import InputError, RowError
+from scorer.files import Files
+from scorer.schema import Judge, Row, Shard, Usage, Work
+from scorer.source import Reader, arrow_batches, look, missing_columns
+from scorer.tokens import Counter, encoding_for
+
+EXACT_ROWS = 100_000
+SAMPLE_ROWS = 20_000
+SECONDS_A_REQUEST = 1.0
+"""Assumed where only concurrency binds; a run learns the truth."""
+PER_MESSAGE = 4
+"""Tokens that a chat template adds for a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run would need.
+
+    `prompt_tokens_low` and `_high` are a 95 % interval, equal where every row was counted. `exact` is True where every
+    row was counted with the model's own tokeniser. `cost_usd` is None where the price is unknown. `seconds` is the time
+    at these limits, of which `binding_limit` is the slowest.
+    """
+
+    rows: int
+    shards: int
+    requests: int
+    prompt_tokens: int
+    prompt_tokens_low: int
+    prompt_tokens_high: int
+    completion_tokens_estimate: int
+    cost_usd: float | None
+    seconds: float
+    binding_limit: str
+    exact: bool
+    tokeniser: str
+    max_usd: float | None = None
+    max_tokens: int | None = None
+
+
+def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
+    """Reads the input and sends nothing. Raises InputError.
+
+    Up to 100,000 rows (or with `exact`, all of them) every request is made and its tokens are counted. Beyond that,
+    20,000 rows drawn with a fixed seed are, and the rest is inferred from its length. Source: Cochran, Sampling
+    Techniques (1977), eq. 7.1, the regression estimator.
+    """
+    shards = _shards(plan, files)
+    rows = sum(shard.rows for shard in shards)
+    model = plan.spec.all_models[0]
+    name = encoding_for(model.name or "") if model.provider not in ("embedded", "recorded") else None
+    counter = Counter(name)
+    everything = exact or rows <= EXACT_ROWS
+    share = 1.0 if everything else SAMPLE_ROWS / rows
+    seen = _look_at(plan, files, shards, counter, share)
+    prompt, half_width = seen.prompt_tokens(rows)
+    requests = round(seen.requests / max(1, seen.rows) * rows)
+    output = round(seen.completion_tokens / max(1, seen.rows) * rows)
+    tariff = price(model)
+    cost = tariff.cost_pico(Usage(round(prompt), output)) / 10**12 if tariff is not None else None
+    seconds, binding = _time(plan, requests, prompt, output)
+    return Estimate(
+        rows=rows,
+        shards=len(shards),
+        requests=requests,
+        prompt_tokens=round(prompt),
+        prompt_tokens_low=max(0, math.floor(prompt - half_width)),
+        prompt_tokens_high=math.ceil(prompt + half_width),
+        completion_tokens_estimate=output,
+        cost_usd=cost,
+        seconds=seconds,
+        binding_limit=binding,
+        exact=everything and counter.exact,
+        tokeniser=name or "estimate: 4 bytes a token",
+        max_usd=plan.spec.limits.max_usd,
+        max_tokens=plan.spec.limits.max_tokens,
+    )
+
+
+def _shards(plan: Plan, files: Files) -> list[Shard]:
+    found = files.find(plan.spec.input.shards)
+    problems: list[str] = []
+    shards: list[Shard] = []
+    for stat in found:
+        try:
+            rows, footer, schema = look(files, stat)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if missing := missing_columns(schema, plan.columns.all):
+            problems.append(f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for.")
+        shards.append(Shard(stat.path, stat.path, stat.size, stat.version, rows, footer))
+    if not found:
+        problems.append(f"input.shards = {', '.join(plan.spec.input.shards)} matches no file.")
+    if problems:
+        raise InputError("\n".join(problems))
+    return shards
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Sums over the rows looked at, and the sizes of all rows."""
+
+    judge: Judge
+    counter: Counter
+    output_tokens: int
+    rows: int = 0
+    requests: int = 0
+    completion_tokens: int = 0
+    all_size: int = 0
+    sizes: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        texts: list[str] = []
+        self.rows += 1
+        try:
+            asked = next(self.judge(row))
+        except (RowError, StopIteration):
+            asked = []
+        for request in asked:
+            texts += [message.content for message in request.messages] or [request.prompt]
+            forced = request.continuation
+            self.completion_tokens += self.output_tokens if forced is None else self.counter.count([forced])[0]
+        self.requests += len(asked)
+        self.sizes.append(row.size)
+        self.tokens.append(sum(self.counter.count(texts)) + PER_MESSAGE * len(texts))
+
+    def prompt_tokens(self, rows: int) -> tuple[float, float]:
+        """The total over all rows and half the width of its 95 % interval."""
+        if not self.tokens:
+            return 0.0, 0.0
+        if self.rows == rows:
+            return float(sum(self.tokens)), 0.0
+        x, y = np.array(self.sizes, dtype=float), np.array(self.tokens, dtype=float)
+        slope = float(np.cov(x, y)[0, 1] / x.var(ddof=1)) if len(x) > 2 and x.var() > 0 else 0.0
+        total = rows * (y.mean() + slope * (self.all_size / rows - x.mean()))
+        residual = y - y.mean() - slope * (x - x.mean())
+        error = rows * math.sqrt(residual.var(ddof=2) / len(y) * (1 - len(y) / rows)) if len(y) > 2 else total
+        return float(total), 1.96 * error
+
+
+def _look_at(plan: Plan, files: Files, shards: Sequence[Shard], counter: Counter, share: float) -> _Seen:
+    specimen = getattr(plan.judge, "specimen", None)
+    most = plan.spec.all_models[0].max_output_tokens
+    output = min(most, counter.count([specimen(0)])[0] + 2) if specimen is not None else max(1, most // 2)
+    seen = _Seen(plan.judge, counter, output)
+    rng = np.random.default_rng(0)
+    reader = Reader(files, plan.columns, count=_sizes, constant_tokens=0)
+    for shard in shards:
+        if share == 1.0:
+            todo = None
+        else:
+            todo = rng.random(shard.rows) < share
+            seen.all_size += _characters(files, shard, plan.columns.judged)
+        for batch in reader.read(Work(shard, todo)):
+            for row in batch:
+                seen.add(row)
+    return seen
+
+
+def _sizes(texts: Sequence[str]) -> list[int]:
+    return [0] * len(texts)
+
+
+def _characters(files: Files, shard: Shard, columns: Sequence[str]) -> int:
+    """What the sizes of all rows add up to, without making a Python string of any."""
+    total = 0
+    with files.open(shard.path) as file:
+        for _, batch in arrow_batches(file, list(columns)):
+            for column in batch.columns:
+                lengths = pc.utf8_length(column.cast(pa.large_string()))
+                total += (pc.sum(lengths).as_py() or 0) + len(column) - column.null_count
+            total -= batch.num_rows
+    return total
+
+
+def _time(plan: Plan, requests: int, prompt: float, output: int) -> tuple[float, str]:
+    """Seconds that each limit alone would take; the slowest binds. Token limits charge prompt + max output."""
+    limits, model = plan.spec.limits, plan.spec.all_models[0]
+    reserved = requests * model.max_output_tokens
+    paces = {
+        "requests_per_minute": (requests, limits.requests_per_minute),
+        "tokens_per_minute": (prompt + reserved, limits.tokens_per_minute),
+        "input_tokens_per_minute": (prompt, limits.input_tokens_per_minute),
+        "output_tokens_per_minute": (reserved, limits.output_tokens_per_minute),
+    }
+    times = {name: amount / per_minute * 60 for name, (amount, per_minute) in paces.items() if per_minute}
+    times["concurrency"] = requests / concurrency(limits, model.provider) * SECONDS_A_REQUEST
+    binding = max(times, key=lambda name: times[name])
+    return round(times[binding], 3), binding

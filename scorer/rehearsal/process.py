@@ -1,0 +1,106 @@
+"""A rehearsal judge in a child process, for callers whose own event loop must not share a core or a lock with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import orjson
+
+from scorer.errors import SetupError, SpecError
+from scorer.rehearsal.config import RehearsalConfig
+
+_START_S = 30.0
+_STOP_S = 5.0
+_ANSWER_S = 30.0
+
+
+class RehearsalProcess:
+    """A judge while its context is open; `url` is what goes into `base_url`, with /v1 at its end.
+
+    It lives in a session of its own, so Ctrl-C reaches only its parent, and it ends with its parent, even by kill -9.
+    Raises: SetupError where it does not start.
+    """
+
+    def __init__(self, config: RehearsalConfig | None = None, *, port: int = 0) -> None:
+        self.config = config or RehearsalConfig()
+        self.url = ""
+        self._port = port
+        self._child: subprocess.Popen[bytes] | None = None
+        # Loopback is never behind a proxy, whatever the environment says.
+        self._opener = build_opener(ProxyHandler({}))
+
+    def __enter__(self) -> Self:
+        command = [
+            sys.executable,
+            "-m",
+            "scorer.rehearsal",
+            "--config",
+            self.config.to_json(),
+            "--port",
+            str(self._port),
+        ]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self._child = child
+        assert child.stdout is not None
+        patience = threading.Timer(_START_S, child.kill)
+        patience.start()
+        line = child.stdout.readline()
+        patience.cancel()
+        if not line:
+            self.stop()
+            raise SetupError(f"The rehearsal judge did not start: exit code {child.returncode}, its reason above.")
+        self.url = orjson.loads(line)["url"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def stop(self) -> None:
+        """Ends the judge and whatever it is answering; nothing where it has ended."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        with child:  # closes both pipes; the end of its stdin is what ends it
+            assert child.stdin is not None
+            child.stdin.close()
+            try:
+                child.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+    def stats(self) -> dict[str, Any]:
+        """The totals of `Books.stats`."""
+        answer: dict[str, Any] = self._ask("/stats")
+        return answer
+
+    def rows(self) -> dict[str, dict[str, int]]:
+        """For each row seen: recv, paid, delivered, lost."""
+        answer: dict[str, dict[str, int]] = self._ask("/rows")
+        return answer
+
+    def configure(self, **changes: Any) -> None:
+        """Changes the judge while it runs. Raises: SpecError."""
+        self._ask("/config", orjson.dumps(changes))
+        self.config = self.config.changed(changes)
+
+    def reset(self) -> None:
+        """Empty books, full buckets, the draws from their beginning."""
+        self._ask("/reset", b"")
+
+    def _ask(self, path: str, body: bytes | None = None) -> Any:
+        try:
+            with self._opener.open(Request(self.url.removesuffix("/v1") + path, body), timeout=_ANSWER_S) as reply:
+                return orjson.loads(reply.read())
+        except HTTPError as wrong:
+            with wrong:
+                raise SpecError([orjson.loads(wrong.read())["error"]["message"]]) from None

@@ -1,0 +1,123 @@
+"""What a request asks, read out of its JSON body as an OpenAI-compatible server would, and refused in its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal
+
+from scorer.rehearsal.vocabulary import forced_ids
+
+Endpoint = Literal["chat", "text"]
+
+
+class Unasked(ValueError):
+    """The body is no request that this server could answer; `param` names the key at fault."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request, understood.
+
+    `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
+    log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are
+    the token ids of a token-level grammar, in order.
+    """
+
+    endpoint: Endpoint
+    text: str
+    row: str
+    max_tokens: int | None = None
+    choices: int = 1
+    top: int | None = None
+    schema: Mapping[str, Any] | None = None
+    forced: tuple[int, ...] = ()
+
+
+def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Question:
+    """Raises: Unasked."""
+    if not isinstance(body, dict):
+        raise Unasked("We could not parse the JSON body of your request.")
+    if body.get("stream"):
+        raise Unasked("This server does not stream.", "stream")
+    text = _prompt(body) if endpoint == "text" else _contents(body)
+    found = row_pattern.search(text)
+    limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    grammar = body.get("grammar")
+    return Question(
+        endpoint=endpoint,
+        text=text,
+        row=found[1] if found and found[1] else blake2b(text.encode(), digest_size=8).hexdigest(),
+        max_tokens=_whole(body, limit, 1, 1 << 31),
+        choices=_whole(body, "n", 1, 128) or 1,
+        top=_top(endpoint, body),
+        schema=_schema(body.get("response_format")),
+        forced=_forced(grammar) if grammar else (),
+    )
+
+
+def _contents(body: Mapping[str, Any]) -> str:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Unasked("Missing required parameter: 'messages'.", "messages")
+    texts = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            texts += [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        else:
+            raise Unasked("Invalid type for 'messages': expected objects with a content.", "messages")
+    return "\n".join(texts)
+
+
+def _prompt(body: Mapping[str, Any]) -> str:
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str):
+        raise Unasked("Missing required parameter: 'prompt' (one string).", "prompt")
+    return prompt
+
+
+def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not low <= value <= high:
+        raise Unasked(f"Invalid value for '{name}': expected an integer from {low} to {high}.", name)
+    return value
+
+
+def _top(endpoint: Endpoint, body: Mapping[str, Any]) -> int | None:
+    """Chat asks with logprobs true and top_logprobs n; text with logprobs n (llama.cpp: or true)."""
+    asked = body.get("logprobs")
+    if endpoint == "text" and type(asked) is int:
+        return _whole(body, "logprobs", 0, 200)
+    if not asked:
+        return None
+    return _whole(body, "top_logprobs", 0, 200) or 0
+
+
+def _schema(response_format: Any) -> Mapping[str, Any] | None:
+    if not isinstance(response_format, dict) or response_format.get("type") not in ("json_schema", "json_object"):
+        return None
+    if response_format["type"] == "json_object":
+        return {}
+    described = response_format.get("json_schema")
+    schema = described.get("schema") if isinstance(described, dict) else None
+    if not isinstance(schema, dict):
+        raise Unasked("Missing required parameter: 'response_format.json_schema.schema'.", "response_format")
+    return schema
+
+
+def _forced(grammar: Any) -> tuple[int, ...]:
+    ids = forced_ids(grammar) if isinstance(grammar, str) else None
+    if ids is None:
+        raise Unasked("failed to parse grammar: this server knows only `root ::= <[id]> <[id]> ...`", "grammar")
+    return ids

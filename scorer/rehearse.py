@@ -1,0 +1,63 @@
+"""A rehearsal: the same run against the built-in judge, into another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scorer.build import Plan, check
+from scorer.errors import SpecError
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.process import RehearsalProcess
+
+
+@contextmanager
+def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]]:
+    """The plan of the same run against a rehearsal judge, and that judge, while the context is open.
+
+    The judge enforces `[limits]` as its own; `[rehearsal]` sets its latency, capacity and faults. Raises SpecError.
+    """
+    real = check(tree)
+    spec = real.spec
+    options = spec.judge.options
+    try:
+        config = RehearsalConfig(
+            **{
+                "requests_per_minute": spec.limits.requests_per_minute,
+                "tokens_per_minute": spec.limits.tokens_per_minute,
+                "scale": tuple(options.get("scale", (1, 5))),
+                "names": tuple(options.get("criteria", ())),
+                "answer": "json" if options.get("read") == "json" else "number",
+                **spec.rehearsal,
+            }
+        )
+    except (SpecError, TypeError) as error:
+        raise SpecError([f"[rehearsal] {error}"]) from error
+    with RehearsalProcess(config) as judge:
+        yield check(_against(tree, judge.url, spec.output.path)), judge
+
+
+def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
+    """The tree with every model answered by the rehearsal judge."""
+
+    def model(given: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {k: v for k, v in given.items() if k in ("alias", "name", "temperature", "max_output_tokens", "price")}
+        embedded = given.get("provider", "openai") != "openai"
+        timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
+        return {
+            "name": "rehearsal-judge",
+            **kept,
+            **timeouts,
+            "provider": "openai",
+            "dialect": "llamacpp" if embedded else given.get("dialect", "auto"),
+            "base_url": url,
+        }
+
+    changed: dict[str, Any] = {key: value for key, value in tree.items() if key not in ("model", "models")}
+    if "models" in tree:
+        changed["models"] = [model(given) for given in tree["models"]]
+    else:
+        changed["model"] = model(tree["model"])
+    changed["output"] = {**tree["output"], "path": f"{out.rstrip('/')}-rehearsal"}
+    return changed

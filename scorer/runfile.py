@@ -1,0 +1,281 @@
+"""The run file: TOML to a `Spec`, checked once, every mistake at once, each as a sentence that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from scorer.errors import SpecError
+from scorer.spec import Input, Limits, Metrics, Model, Output, Price, Spec
+
+
+def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
+    """The run file as a plain tree. Raises SpecError naming the file, or the line that is no TOML."""
+    try:
+        data = Path(path).read_bytes().decode("utf-8") if text is None else text
+        return tomllib.loads(data)
+    except FileNotFoundError:
+        raise SpecError(
+            [f"{path} is not there. Give the path of a run file, or write one: scorer init {path}"]
+        ) from None
+    except OSError as error:
+        raise SpecError([f"{path} cannot be read: {error.strerror}. Give a readable run file."]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([f"{path} is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError([f"{path} is not TOML: {error}. Strings need quotes, tables [brackets]."]) from error
+
+
+def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """The tree with each `key.path=value` put in; values parse as TOML, else as a string. Raises SpecError."""
+    problems = []
+    for item in sets:
+        path, equals, text = item.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            problems.append(f"--set {item!r} is not key.path=value, for example --set limits.max_usd=20")
+            continue
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        node: Any = tree
+        for key in keys[:-1]:
+            if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+                node = node[int(key)]
+            elif isinstance(node, dict):
+                node = node.setdefault(key, {})
+            else:
+                node = None
+                break
+        if isinstance(node, dict):
+            node[keys[-1]] = value
+        elif isinstance(node, list) and keys[-1].isdigit() and int(keys[-1]) < len(node):
+            node[int(keys[-1])] = value
+        else:
+            problems.append(f"--set {item!r}: {'.'.join(keys[:-1])} is not a table")
+    if problems:
+        raise SpecError(problems)
+    return tree
+
+
+def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:
+    """The spec and every mistake in it; the spec is None where a section cannot be made at all."""
+    problems: list[str] = []
+    try:
+        spec = Spec.model_validate(tree)
+    except ValidationError as error:
+        problems += [_sentence(dict(e), tree) for e in error.errors(include_url=False, include_context=True)]
+        spec = None
+        problems += _conflicts_of_valid_sections(tree)
+    else:
+        problems += _conflicts(spec) if spec is not None else []
+    return spec, list(dict.fromkeys(problems))
+
+
+def _conflicts_of_valid_sections(tree: Mapping[str, Any]) -> list[str]:
+    """Cross-checks of the models that are well-formed, though something else is not."""
+    problems: list[str] = []
+    listed = tree.get("models") if isinstance(tree.get("models"), list) else [tree.get("model")]
+    for raw in listed or []:
+        try:
+            problems += _model_conflicts(Model.model_validate(raw))
+        except ValidationError:
+            continue
+    return problems
+
+
+def _conflicts(spec: Spec) -> list[str]:
+    problems: list[str] = []
+    if spec.model is not None and spec.models:
+        problems.append("[model] and [[models]] are both given: keep one of them.")
+    if not spec.all_models:
+        problems.append('[model] is missing: say who judges, for example provider = "openai", name = "gpt-4o-mini".')
+    aliases = [model.alias for model in spec.models]
+    if len(set(aliases)) < len(aliases) or ("" in aliases and len(aliases) > 1):
+        problems.append(f"models.alias: every one of [[models]] needs an alias of its own; found {aliases}.")
+    for model in spec.all_models:
+        problems += _model_conflicts(model)
+    if spec.limits.concurrency == "auto" or any(
+        endpoint.limits.concurrency == "auto" for model in spec.all_models for endpoint in model.endpoints
+    ):
+        problems.append('limits.concurrency = "auto" is not there yet: give a number, for example 64.')
+    if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
+        problems.append(
+            "limits.tokens_per_minute counts input and output together: give either it or input_tokens_per_minute and "
+            "output_tokens_per_minute."
+        )
+    kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
+    for name in sorted({name for name in kept if kept.count(name) > 1}):
+        problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is kept already): take one out.")
+    return problems
+
+
+_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie", re.IGNORECASE)
+_SECRET_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|hf|key)[-_][A-Za-z0-9_-]{16}|\bBearer\s", re.IGNORECASE)
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _model_conflicts(model: Model) -> list[str]:
+    where = f"models.{model.alias}" if model.alias else "model"
+    problems: list[str] = []
+    urls = [
+        ("base_url", model.base_url),
+        *((f"endpoints[{i}].base_url", e.base_url) for i, e in enumerate(model.endpoints)),
+    ]
+    for key, url in urls:
+        if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
+            problems.append(
+                f'{where}.{key} is not a plain http(s) address such as "https://api.openai.com/v1": no spaces, no user '
+                "or password in it, and the query goes to model.query."
+            )
+    keys = [
+        ("api_key_env", model.api_key_env),
+        *((f"endpoints[{i}].api_key_env", e.api_key_env) for i, e in enumerate(model.endpoints)),
+    ]
+    for key, name in keys:
+        if name is not None and _looks_like_key(name):
+            problems.append(
+                f"{where}.{key} seems to hold a key itself. It takes the NAME of an environment variable, for example "
+                '"OPENAI_API_KEY"; put the key in that variable, so that it is never written down.'
+            )
+    for table in ("headers", "query"):
+        for name, value in getattr(model, table).items():
+            named, shaped = _SECRET_NAME.search(name), _SECRET_SHAPE.search(value)
+            if (named or shaped) and not _REFERENCE.search(value):
+                problems.append(
+                    f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '
+                    "value in the environment variable NAME."
+                )
+    if model.provider == "recorded":
+        problems += [
+            f'{where}.{key} is missing: provider = "recorded" needs a Parquet table of replies.'
+            for key in ("path", "replies")
+            if getattr(model, key) is None
+        ]
+        if not model.keys:
+            problems.append(f'{where}.keys is missing: provider = "recorded" needs the columns that tell a row.')
+    elif model.keys or model.replies or model.where:
+        problems.append(f'{where}: keys, replies and where belong to provider = "recorded".')
+    if model.provider not in ("recorded", "embedded"):
+        if not model.name:
+            problems.append(f'{where}.name is missing: say which model judges, for example "gpt-4o-mini".')
+        if model.path:
+            problems.append(f'{where}.path belongs to provider = "embedded" or "recorded".')
+    if model.base_url and model.endpoints:
+        problems.append(f"{where}: base_url and endpoints are both given: keep one of them.")
+    return problems
+
+
+def _looks_like_key(name: str) -> bool:
+    if name in os.environ:
+        return False
+    return not _NAME_OF_VARIABLE.fullmatch(name) or (len(name) >= 20 and "_" not in name)
+
+
+def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """`${NAME}` in header and query values replaced from the environment, and the names that are not set."""
+    missing: list[str] = []
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            missing.append(match[1])
+        return os.environ.get(match[1], "")
+
+    return {name: _REFERENCE.sub(value_of, value) for name, value in values.items()}, missing
+
+
+# --- mistakes as sentences --------------------------------------------------------------------------------------------
+
+_WANTED = {
+    "missing": "is missing",
+    "extra_forbidden": "is no key of a run file",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+    "too_short": "needs at least {min_length}",
+    "finite_number": "must be a finite number",
+}
+_KINDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list [...]",
+    "dict_type": "a table {...}",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_EXAMPLES = {
+    "input": '[input] shards = ["data/*.parquet"]',
+    "input.shards": 'shards = ["data/*.parquet"]',
+    "output": '[output] path = "out"',
+    "output.path": 'path = "out"',
+}
+
+
+def _sentence(error: dict[str, Any], tree: Mapping[str, Any]) -> str:
+    """One pydantic error as: the key, the value, what is allowed, what to do."""
+    loc = [
+        part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("constrained", "literal[")))
+    ]
+    loc = [part for part in loc if part not in ("int", "str", "bool", "float")]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    value = _value_at(tree, loc)
+    shown = "" if value is _ABSENT else f" = {_shown(str(loc[-1]), value)}"
+    kind = error["type"]
+    if kind == "missing":
+        return f"{key} is missing. Add it, for example: {_EXAMPLES.get(key, f'{loc[-1]} = ...')}"
+    if kind == "extra_forbidden":
+        return f"{key}{shown} is no key of a run file.{_suggestion(loc)}"
+    if kind in _KINDS:
+        return f"{key}{shown} must be {_KINDS[kind]}."
+    if kind in _WANTED:
+        return f"{key}{shown} {_WANTED[kind].format(**error.get('ctx', {}))}."
+    return f"{key}{shown}: {error['msg']}."
+
+
+_ABSENT = object()
+
+
+def _value_at(tree: Any, loc: Sequence[Any]) -> Any:
+    for part in loc:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            return _ABSENT
+    return tree
+
+
+def _shown(name: str, value: Any) -> str:
+    if _SECRET_NAME.search(name) and name not in ("max_tokens", "tokens_per_minute", "keys", "max_output_tokens"):
+        return "..."
+    text = orjson.dumps(value, default=str).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _suggestion(loc: Sequence[Any]) -> str:
+    known: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Spec, ("input",): Input, ("model",): Model, ("models",): Model, ("limits",): Limits, ("metrics",): Metrics,
+        ("output",): Output, ("model", "price"): Price,
+    }  # fmt: skip
+    section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
+    names = sorted(section.model_fields) if section is not None else []
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"{hint} Known here: {', '.join(names)}." if names else hint

@@ -1,0 +1,76 @@
+"""Scores as polars tables, whether the run is over or goes on. The only part of the spine that knows polars."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from scorer.errors import SpecError
+from scorer.files import Files, LocalFiles
+from scorer.store.layout import Layout, shown
+from scorer.store.manifest import Manifest, load
+
+
+def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
+    """Everything scored so far in an output folder: each row once, with its newest result.
+
+    Sorted by shard as the run holds them, and within a sealed shard by row. With `join_input` the input's other columns
+    stand beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
+    """
+    files = files or LocalFiles()
+    layout = Layout(str(out))
+    manifest = load(files, layout)
+    if manifest is None:
+        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+    # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
+    segments = {shard.stem: shown(layout.segments_of(files, shard.stem))[0] for shard in manifest.shards}
+    sealed = {stat.path for stat in files.listing(layout.scores)}
+    frames: list[pl.LazyFrame] = []
+    whole = [path for shard in manifest.shards if (path := layout.sealed(shard.stem)) in sealed]
+    if whole:
+        frames.append(_scan(whole))
+    under_way = [
+        layout.segment(segment)
+        for shard in manifest.shards
+        for segment in segments[shard.stem]
+        if layout.sealed(shard.stem) not in sealed
+    ]
+    if under_way:
+        newest = pl.struct("shard", "row")
+        frames.append(
+            _scan(under_way)
+            .sort("shard", "row", "generation")
+            .unique(subset=["shard", "row"], keep="last", maintain_order=True)
+        )
+        del newest
+    if not frames:
+        frames.append(_empty())
+    scores = pl.concat(frames, how="diagonal_relaxed")
+    return _joined(scores, manifest) if join_input else scores
+
+
+def _scan(paths: list[str]) -> pl.LazyFrame:
+    return pl.scan_parquet(paths, glob=False, missing_columns="insert", extra_columns="ignore")
+
+
+def _empty() -> pl.LazyFrame:
+    from scorer.schema import result_schema
+
+    empty = pl.from_arrow(result_schema().empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return empty.lazy()
+
+
+def _joined(scores: pl.LazyFrame, manifest: Manifest) -> pl.LazyFrame:
+    inputs = [
+        pl.scan_parquet(shard.path, glob=False)
+        .with_row_index("row")
+        .with_columns(pl.col("row").cast(pl.Int64), pl.lit(shard.path).alias("shard"))
+        for shard in manifest.shards
+        if shard.rows
+    ]
+    if not inputs:
+        return scores
+    joined = pl.concat(inputs, how="diagonal_relaxed")
+    names = set(scores.collect_schema().names()) - {"shard", "row"}
+    others = [name for name in joined.collect_schema().names() if name not in names]
+    return scores.join(joined.select(others), on=["shard", "row"], how="left", maintain_order="left")

@@ -1,0 +1,153 @@
+"""What a person sees: the progress of a run on stderr, and its summary. rich on a terminal, plain lines without one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from scorer.progress import Snapshot
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from scorer.plan import Estimate
+    from scorer.status import Status
+
+EVERY_S = 10.0
+
+
+class Screen:
+    """Shows snapshots: one live line block on a terminal, one plain line every 10 s elsewhere."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._last = float("-inf")
+
+    def __enter__(self) -> Screen:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(_block(snapshot))
+        elif time.monotonic() - self._last >= EVERY_S or snapshot.state != "running":
+            self._last = time.monotonic()
+            print(line(snapshot), file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(text)
+        elif not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def line(s: Snapshot) -> str:
+    """One second of a run in one line."""
+    parts = [
+        f"{s.finished:,} of {s.rows_total:,} rows",
+        f"{s.rows_per_s:,.1f} rows/s",
+        f"{s.tokens_per_minute:,.0f} tokens/min",
+        f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} unconfirmed)" if s.maybe_billed_usd else ""),
+    ]
+    if s.errors:
+        parts.append("failed: " + ", ".join(f"{name} {count}" for name, count in sorted(s.errors.items())))
+    if s.eta_s is not None and s.state == "running":
+        parts.append(f"{duration(s.eta_s)} to go")
+    if s.outage_s is not None:
+        parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
+    elif s.held_back_by:
+        parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)))
+    return " | ".join(parts)
+
+
+def _largest(shares: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(((n, v) for n, v in shares.items() if v >= 0.01), key=lambda item: -item[1])[:3]
+
+
+def _block(snapshot: Snapshot) -> Any:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    bar = ProgressBar(total=max(1, snapshot.rows_total), completed=snapshot.finished, width=60)
+    return Group(bar, Text(line(snapshot)))
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def summary_text(out: str, s: Status) -> str:
+    """How a run stands, for a person."""
+    lines = [
+        f"{out}: {s.state}",
+        f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
+        f" ({s.sealed} of {s.shards} shards sealed)",
+    ]
+    if s.errors:
+        lines.append("  errors     " + ", ".join(f"{name} {count:,}" for name, count in s.errors.items()))
+    lines.append(
+        f"  tokens     {s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out, in "
+        f"{s.requests:,} requests"
+    )
+    lines.append(
+        f"  cost       {s.cost_usd:.6f} USD"
+        + (f", and up to {s.maybe_billed_usd:.6f} USD that nobody confirmed" if s.maybe_billed_usd else "")
+    )
+    if s.state == "running":
+        held = ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)) or "nothing"
+        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
+    lines += [f"  unreadable {path}" for path in s.unreadable]
+    lines.append(f"  scores     {out}/scores/*.parquet")
+    return "\n".join(lines)
+
+
+def plan_text(e: Estimate) -> str:
+    """What a run would need, for a person."""
+    spread = "" if e.prompt_tokens_low == e.prompt_tokens_high else (
+        f" (95 %: {e.prompt_tokens_low:,} to {e.prompt_tokens_high:,})"
+    )  # fmt: skip
+    cost = (
+        "unknown: no price is known for this model; add model.price" if e.cost_usd is None else f"{e.cost_usd:.4f} USD"
+    )
+    lines = [
+        f"rows        {e.rows:,} in {e.shards} shards, {e.requests:,} requests",
+        f"tokens in   {e.prompt_tokens:,}{spread}, counted by {e.tokeniser}",
+        f"tokens out  {e.completion_tokens_estimate:,} (estimated)",
+        f"cost        {cost}",
+        f"time        {duration(e.seconds)}; {e.binding_limit} binds",
+    ]
+    if e.max_usd is not None and e.cost_usd is not None and e.cost_usd > e.max_usd:
+        lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
+    return "\n".join(lines)
+
+
+def rehearsal_text(books: dict[str, Any]) -> str:
+    """What the rehearsal judge's own books say of the night."""
+    return (
+        f"  the judge  {books['requests']:,} requests, {books['ok']:,} answered, {books['r429']:,} times 429, at most "
+        f"{books['max_in_flight']} at once"
+    )

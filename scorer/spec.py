@@ -1,0 +1,147 @@
+"""What a run is, as frozen models of the run file, and the fingerprint of its scores.
+
+What a judge's own options mean is checked where the judge is made (build.py); reading the file is runfile.py's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Value = str | int | float | bool
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, hide_input_in_errors=True)
+
+
+class Input(_Section):
+    shards: tuple[Text, ...] = Field(min_length=1)
+    id: Text | None = None
+    keep: tuple[Text, ...] = ()
+
+
+class JudgeOptions(BaseModel):
+    """`[judge]`: the kind, and whatever that kind takes; the judge itself says what its options may be."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+    kind: Text = "rating"
+    prompt_file: Text | None = None
+    dedupe: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the judge's own, as given."""
+        return dict(self.model_extra or {})
+
+
+class Price(_Section):
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    cached_input: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class Rates(_Section):
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    input_tokens_per_minute: Positive | None = None
+    output_tokens_per_minute: Positive | None = None
+    concurrency: Count | Literal["auto"] | None = None
+
+
+class EndpointSpec(_Section):
+    base_url: Text
+    api_key_env: Text | None = None
+    limits: Rates = Rates()
+
+
+class Model(_Section):
+    alias: str = ""
+    provider: Text = "openai"
+    dialect: Literal["auto", "openai", "vllm", "llamacpp"] = "auto"
+    name: str | None = None
+    path: Text | None = None
+    base_url: Text | None = None
+    api_key_env: Text | None = None
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    extra: dict[str, Any] = {}
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_output_tokens: Count = 64
+    timeout_s: Positive = 120.0
+    retries: Count = 6
+    endpoints: tuple[EndpointSpec, ...] = ()
+    price: Price | None = None
+    keys: tuple[Text, ...] = ()
+    replies: Text | None = None
+    where: dict[str, Value] = {}
+
+
+class Limits(Rates):
+    burst_s: Positive = 0.3
+    max_tokens: Count | None = None
+    max_usd: Positive | None = None
+    max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Metrics(_Section):
+    names: tuple[Text, ...] = ()
+    response: Text = "response"
+    reference: Text = "reference"
+
+
+class Output(_Section):
+    path: Text
+    flush_rows: Count = 1000
+    flush_s: Positive = 1.0
+    keep_raw: bool | Literal["full"] = True
+
+
+class Spec(_Section):
+    """One run, as its file says it. Build it from Python with the same names: `Spec(input={...}, judge={...}, ...)`."""
+
+    input: Input
+    judge: JudgeOptions = JudgeOptions()
+    model: Model | None = None
+    models: tuple[Model, ...] = ()
+    limits: Limits = Limits()
+    metrics: Metrics = Metrics()
+    output: Output
+    rehearsal: dict[str, Any] = {}
+
+    @property
+    def all_models(self) -> tuple[Model, ...]:
+        return self.models or ((self.model,) if self.model is not None else ())
+
+
+def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:
+    """What a score or a column depends on, with defaults left out: two specs with the same have the same scores.
+
+    `prompt` is the text of `judge.prompt_file`, which counts instead of its name.
+    """
+    judge = spec.judge.model_dump(exclude_defaults=True, exclude={"prompt_file"})
+    judge["kind"] = spec.judge.kind
+    if prompt is not None:
+        judge["prompt"] = prompt
+    scored_by = {
+        "alias", "provider", "dialect", "name", "path", "temperature", "max_output_tokens", "extra", "keys", "replies",
+        "where",
+    }  # fmt: skip
+    return {
+        "judge": judge,
+        "models": [model.model_dump(exclude_defaults=True, include=scored_by) for model in spec.all_models],
+        "metrics": spec.metrics.model_dump(exclude_defaults=True),
+        "input": spec.input.model_dump(exclude_defaults=True, include={"id", "keep"}),
+    }
+
+
+def fingerprint(covers: Mapping[str, Any]) -> str:
+    """16 hex digits that stand for `covered`."""
+    return hashlib.sha256(orjson.dumps(covers, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""How a run stands, from the files alone: while it goes on, after it ended, from any machine that sees the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from scorer import ledger
+from scorer.errors import SpecError
+from scorer.files import Files, read
+from scorer.store import segments as seg
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest, load
+from scorer.store.tally import tally
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `scorer status` tells. Money and tokens are the ledger's; `maybe_billed_usd` nobody confirmed.
+
+    `held_back_by` gives each limit's share of the last minute, empty when nothing runs. `unreadable` are files of the
+    output that could not be read, whose rows count as pending.
+    """
+
+    state: str
+    rows: int
+    scored: int
+    failed: int
+    pending: int
+    errors: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    requests: int
+    cost_usd: float
+    maybe_billed_usd: float
+    rows_per_s: float
+    held_back_by: dict[str, float]
+    shards: int
+    sealed: int
+    unreadable: list[str] = field(default_factory=list)
+
+
+def status(files: Files, out: str) -> Status:
+    """The status of an output folder. Raises SpecError where it holds no run, OutputError where run.json is damaged."""
+    layout = Layout(out)
+    manifest = load(files, layout)
+    if manifest is None:
+        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+    return _of(files, layout, manifest)
+
+
+def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
+    sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    counts, unreadable = seg.Counts(), []
+    for shard in manifest.shards:
+        try:
+            counts.add(tally(files, layout, shard, sealed=shard.stem in sealed))
+        except seg.Broken as error:
+            unreadable.append(error.path)
+    running = files.locked(layout.lock)
+    live = _progress(files, layout) if running else {}
+    books = ledger.totals(files, layout.ledger)
+    pending = manifest.rows - counts.rows
+    return Status(
+        state="running" if running else _state(files, layout, pending, manifest),
+        rows=manifest.rows,
+        scored=counts.scored,
+        failed=counts.failed,
+        pending=pending,
+        errors=dict(sorted(counts.errors.items())),
+        prompt_tokens=books.prompt_tokens,
+        completion_tokens=books.completion_tokens,
+        cached_tokens=books.cached_tokens,
+        requests=books.requests + books.maybe_requests,
+        cost_usd=books.pico / 10**12,
+        maybe_billed_usd=live.get("maybe_billed_usd", books.maybe_pico / 10**12),
+        rows_per_s=live.get("rows_per_s", 0.0),
+        held_back_by=live.get("held_back_by", {}),
+        shards=len(manifest.shards),
+        sealed=sum(shard.stem in sealed for shard in manifest.shards),
+        unreadable=unreadable,
+    )
+
+
+def _state(files: Files, layout: Layout, pending: int, manifest: Manifest) -> str:
+    """complete, stopped (by a budget, a set-up or a storage error) or interrupted (asked to, or killed)."""
+    if not pending and manifest.open_revision is None:
+        return "complete"
+    last = _progress(files, layout).get("state")
+    return "stopped" if last == "stopped" else "interrupted"
+
+
+def _progress(files: Files, layout: Layout) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = orjson.loads(read(files, layout.progress))
+    except (OSError, ValueError):
+        return {}
+    return found

@@ -1,0 +1,1 @@
+"""The output and the checkpoint in one: segments, sealing, resume, verify."""

@@ -1,0 +1,140 @@
+"""`run.json`: what a run is. Its spec and fingerprint, its shards as first seen, and what retry and reread opened.
+
+Written whole and renamed; read at every start. A resume is refused where the fingerprint or a shard changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+from scorer.errors import OutputError, ShardChanged
+from scorer.files import Files, Stat, read
+from scorer.files import replace as replace_file
+from scorer.schema import Shard
+from scorer.store.layout import Layout
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A further generation of rows; `errors` are the names it scores again (None: every name)."""
+
+    generation: int
+    kind: str
+    errors: tuple[str, ...] | None
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed."""
+
+    fingerprint: str
+    covered: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    created: str
+    shards: tuple[Shard, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def open_revision(self) -> Revision | None:
+        return next((revision for revision in self.revisions if revision.open), None)
+
+    def finished(self, generation: int) -> Manifest:
+        """The same with that revision closed."""
+        closed = tuple(replace(r, open=False) if r.generation == generation else r for r in self.revisions)
+        return replace(self, revisions=closed)
+
+
+def load(files: Files, layout: Layout) -> Manifest | None:
+    """The manifest of an output folder, None where there is none. Raises OutputError where it cannot be read."""
+    try:
+        data = read(files, layout.manifest)
+    except FileNotFoundError:
+        return None
+    try:
+        found = orjson.loads(data)
+        if found["format"] != FORMAT:
+            raise OutputError(
+                f"{layout.manifest} has format {found['format']}; this scorer writes {FORMAT}: use the one that made it"
+            )
+        return Manifest(
+            fingerprint=found["fingerprint"],
+            covered=found["covered"],
+            spec=found["spec"],
+            created=found["created"],
+            shards=tuple(Shard(**shard) for shard in found["shards"]),
+            revisions=tuple(
+                Revision(r["generation"], r["kind"], None if r["errors"] is None else tuple(r["errors"]), r["open"])
+                for r in found["revisions"]
+            ),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise OutputError(
+            f"{layout.manifest} is damaged ({type(error).__name__}): it says what the scores in this folder are of. "
+            f"Restore it from a copy; or move it away and run again with the same run file: scores that fit are kept."
+        ) from error
+
+
+def save(files: Files, layout: Layout, manifest: Manifest) -> None:
+    """Writes `run.json` anew."""
+    data = {"format": FORMAT, **asdict(manifest)}
+    replace_file(files, layout.manifest, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str, Any], out: str) -> None:
+    """Raises OutputError, naming each key that changed, where the folder holds the scores of another run."""
+    if manifest.fingerprint == fingerprint:
+        return
+    before, now = _flat(manifest.covered), _flat(covered)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    changes = "; ".join(f"{key} was {_show(before.get(key))} and is now {_show(now.get(key))}" for key in keys)
+    raise OutputError(
+        f"{out} holds the scores of another run: {changes or 'the fingerprint differs'}. Scores made differently do "
+        "not mix in one table: put the old value back, or give this run another output.path."
+    )
+
+
+def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[Shard, Stat], bool]) -> list[Stat]:
+    """The files that are new. Raises OutputError for known ones that are gone or changed.
+
+    `same` tells, by its footer, whether a shard whose size or version differs still holds the same rows.
+    """
+    by_path = {stat.path: stat for stat in found}
+    problems: list[str] = []
+    for shard in known:
+        stat = by_path.pop(shard.path, None)
+        if stat is None:
+            problems.append(
+                f"{shard.path} belongs to this run and is gone, or input.shards no longer matches it. Put it back, or "
+                "give the run another output.path."
+            )
+        elif (stat.size, stat.version) != (shard.size, shard.version) and not same(shard, stat):
+            problems.append(str(ShardChanged(shard.path)))
+    if problems:
+        raise OutputError("\n".join(problems))
+    return list(by_path.values())
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _show(value: Any) -> str:
+    text = "not set" if value is None else orjson.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."

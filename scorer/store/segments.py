@@ -1,0 +1,248 @@
+"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from scorer.files import Files
+from scorer.schema import Result, Shard
+
+WINDOW = 4096
+"""Rows that a merge holds at once, however many it merges."""
+DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
+"""What pyarrow raises over bytes that are no Parquet, or no longer."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What some result rows add up to. `cost_microusd` is rounded row by row; the ledger has the exact money."""
+
+    rows: int = 0
+    scored: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost_microusd: int = 0
+    attempts: int = 0
+
+    def add(self, other: Counts) -> None:
+        for name in ("rows", "scored", *SUMS):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, count in other.errors.items():
+            self.errors[name] = self.errors.get(name, 0) + count
+
+    @property
+    def failed(self) -> int:
+        return self.rows - self.scored
+
+    @classmethod
+    def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
+        errors = {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(table.column("error").drop_null())}
+        return cls(
+            rows=table.num_rows,
+            scored=table.num_rows - table.column("score").null_count,
+            errors=errors,
+            **{name: pc.sum(table.column(name)).as_py() or 0 for name in SUMS},
+        )
+
+
+SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")
+
+
+def to_table(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> pa.Table:
+    """Result rows sorted by row number, under the shard's result schema."""
+    results = sorted(results, key=lambda result: result.row.number)
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    scores = [result.score for result in results]
+    errors = [result.error for result in results]
+    usages = [result.usage for result in results]
+    columns["shard"] = [r.row.shard for r in results]
+    columns["row"] = [r.row.number for r in results]
+    columns["score"] = [None if s is None else s.value for s in scores]
+    columns["reason"] = [None if s is None else s.reason for s in scores]
+    columns["error"] = [None if e is None else e.name for e in errors]
+    columns["error_detail"] = [None if e is None else e.detail for e in errors]
+    columns["finish_reason"] = [r.finish_reason for r in results]
+    columns["raw"] = [r.raw for r in results]
+    columns["model"] = columns["judge_model"] = [r.model for r in results]
+    columns["judge"] = [fingerprint] * len(results)
+    columns["method"] = [None if s is None else s.method for s in scores]
+    columns["samples"] = [0 if s is None else s.samples for s in scores]
+    columns["prompt_tokens"] = [None if u is None else u.prompt_tokens for u in usages]
+    columns["completion_tokens"] = [None if u is None else u.completion_tokens for u in usages]
+    columns["cached_tokens"] = [None if u is None else u.cached_tokens for u in usages]
+    columns["cost_microusd"] = [None if r.cost_pico is None else (r.cost_pico + 500_000) // 10**6 for r in results]
+    columns["attempts"] = [r.attempts for r in results]
+    columns["waited_s"] = [r.waited_s for r in results]
+    columns["answered_s"] = [r.answered_s for r in results]
+    columns["finished_at"] = [r.finished_at for r in results]
+    columns["generation"] = [r.row.generation for r in results]
+    kept = schema.names[2 : schema.get_field_index("score")]
+    for index, name in enumerate(kept):
+        columns[name] = [r.row.kept[index] for r in results]
+    for name in schema.names[schema.get_field_index("score") + 1 : schema.get_field_index("reason")]:
+        columns[name] = [None if s is None else s.fields.get(name) for s in scores]
+    for name in schema.names[schema.get_field_index("generation") + 1 :]:
+        columns[name] = [r.metrics.get(name.removeprefix("metric_")) for r in results]
+    arrays = [_array(columns[f.name], f.type) for f in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can hold and UTF-8 cannot
+        return pa.array([_valid(value) for value in values], type=kind)
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return tuple(_valid(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def write(file: BinaryIO, batches: Iterator[pa.Table], schema: pa.Schema, about: Mapping[str, Any]) -> Counts:
+    """Writes tables one after another, a row group each, with their counts as key-value metadata."""
+    counts = Counts()
+    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+        for table in batches:
+            if table.num_rows:
+                writer.write_table(table, row_group_size=WINDOW)
+                counts.add(Counts.of(table))
+        metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in {**about, **asdict(counts)}.items()}
+        writer.add_key_value_metadata(metadata)
+    return counts
+
+
+def about(shard: Shard, fingerprint: str, generation: int) -> dict[str, Any]:
+    """What a segment or sealed file says of itself, so that it can be told apart without `run.json`."""
+    return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation}
+
+
+def read_about(files: Files, path: str) -> tuple[dict[str, Any], Counts]:
+    """The metadata that `write` left. Raises one of DAMAGE where the file is none of ours or broken."""
+    with files.open(path) as file:
+        metadata = pq.read_metadata(file).metadata or {}
+    found = {
+        key.decode().removeprefix("scorer."): orjson.loads(value)
+        for key, value in metadata.items()
+        if key.startswith(b"scorer.")
+    }
+    counts = Counts(**{name: found.pop(name) for name in asdict(Counts())})
+    return found, counts
+
+
+def read_columns(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a segment, checksums verified. Raises one of DAMAGE."""
+    with files.open(path) as file:
+        return pq.read_table(file, columns=list(columns), page_checksum_verification=True, use_threads=False)
+
+
+class Cursor:
+    """A file sorted by row, read forward in small batches. Raises one of DAMAGE, with the path in `Cursor.path`."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        self.path = path
+        self._file = files.open(path)
+        self._parquet = pq.ParquetFile(
+            self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
+        )
+        self._batches = self._parquet.iter_batches(batch_size=WINDOW, use_threads=False)
+        self._rest: pa.Table | None = None
+
+    def below(self, limit: int) -> Iterator[pa.Table]:
+        """The rows before row number `limit` that were not given yet."""
+        while True:
+            if self._rest is None:
+                batch = next(self._batches, None)
+                if batch is None:
+                    return
+                self._rest = pa.Table.from_batches([batch])
+            rows = self._rest.column("row").to_numpy()
+            cut = int(np.searchsorted(rows, limit))
+            if cut:
+                yield self._rest.slice(0, cut)
+            if cut < len(rows):
+                self._rest = self._rest.slice(cut)
+                return
+            self._rest = None
+
+    def close(self) -> None:
+        self._parquet.close()
+        self._file.close()
+
+
+class Broken(Exception):
+    """A file that a merge needed cannot be read: `path`."""
+
+    def __init__(self, path: str, why: Exception) -> None:
+        self.path = path
+        super().__init__(f"{path}: {why}")
+
+
+def merge(
+    files: Files, inputs: Sequence[tuple[str, int, int]], schema: pa.Schema
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """The rows of several sorted files in row order, each once (the highest generation), window by window.
+
+    `inputs` are (path, first row, last row). Yields (first row of the window, its end, its rows). Raises Broken.
+    """
+    waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
+    cursors: list[tuple[Cursor, int]] = []
+    end = max((last for _, _, last in inputs), default=-1) + 1
+    try:
+        start = min((first for _, first, _ in inputs), default=0)
+        while start < end:
+            stop = min(end, start + WINDOW)
+            while waiting and waiting[-1][1] < stop:
+                path, _, last = waiting.pop()
+                with broken(path):
+                    cursors.append((Cursor(files, path), last))
+            parts: list[pa.Table] = []
+            for cursor, _ in cursors:
+                with broken(cursor.path):
+                    parts.extend(part.cast(schema) for part in cursor.below(stop))
+            table = _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
+            yield start, stop, table
+            for cursor, last in cursors:
+                if last < stop:
+                    cursor.close()
+            cursors = [(cursor, last) for cursor, last in cursors if last >= stop]
+            start = stop
+    finally:
+        for cursor, _ in cursors:
+            cursor.close()
+
+
+class broken:
+    """Turns what pyarrow raises over damaged bytes into Broken(path)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DAMAGE):
+            raise Broken(self._path, error) from error
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    if table.num_rows < 2:
+        return table
+    rows: npt.NDArray[np.int64] = table.column("row").to_numpy()
+    generations = table.column("generation").to_numpy()
+    order = np.lexsort((generations, rows))
+    ordered = rows[order]
+    last_of_row = np.append(ordered[1:] != ordered[:-1], True)
+    return table.take(pa.array(order[last_of_row]))

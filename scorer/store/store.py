@@ -1,0 +1,303 @@
+"""Where results go: gathered, published as segments, merged, sealed; and what is left to do, from the files alone.
+
+A segment is the checkpoint: a row in one is never asked again. One writer publishes segments, one sealer merges and
+seals; both only ever add whole files, so a crash between any two instructions loses what was gathered and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from scorer.errors import OutputError
+from scorer.files import Files, read, replace
+from scorer.schema import Mask, Offload, Result, Shard, Work
+from scorer.store import segments as seg
+from scorer.store.layout import Layout, Segment, shown
+from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
+
+TIDY_S = 0.2
+KEEP_HIDDEN_S = 600.0
+"""Hidden files stay this long, so that no reader loses a file under its hands."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A shard under way. It can be sealed when no row is without a result and no row is to be scored again."""
+
+    shard: Shard
+    schema: pa.Schema
+    segments: list[Segment]
+    unscored: int
+    redo: int = 0
+    numbers: dict[int, int] = field(default_factory=dict)
+    """The next segment's number, by generation."""
+
+    @property
+    def finished(self) -> bool:
+        return not (self.unscored or self.redo)
+
+
+class Store:
+    """The store of one run. `schema_of` tells the result schema of a shard. The caller holds the folder's lock."""
+
+    def __init__(
+        self,
+        files: Files,
+        layout: Layout,
+        *,
+        fingerprint: str,
+        schema_of: Callable[[Shard], pa.Schema],
+        offload: Offload,
+        flush_rows: int,
+        flush_s: float,
+        worker: int = 0,
+    ) -> None:
+        self.counts = seg.Counts()
+        """What was added since the start; only rows, scored and errors."""
+        self.set_aside: list[str] = []
+        """Files that could not be read: kept under damaged/, their rows scored again."""
+        self._files = files
+        self._layout = layout
+        self._fingerprint = fingerprint
+        self._schema_of = schema_of
+        self._offload = offload
+        self._flush_rows = flush_rows
+        self._flush_s = flush_s
+        self._worker = worker
+        self._sealed: set[str] = set()
+        self._open: dict[str, _Open] = {}
+        self._gathered: dict[tuple[str, int], list[Result]] = {}
+        self._held = 0  # results that are not yet in a segment
+        self._full = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ready: deque[_Open] = deque()  # the reader's thread appends to it too
+        self._hidden: deque[tuple[float, str]] = deque()
+        self._writing = asyncio.Lock()
+        self._tidying = asyncio.Lock()
+
+    # --- what is left to do: blocking; the reader's thread calls it, a shard ahead ------------------------------------
+
+    def open(self, revision: int | None = None) -> None:
+        """Takes stock by names alone, and clears away what a crash, a merge or a seal left.
+
+        `revision` is the generation that a retry left open: its segments are not yet in the sealed files.
+        """
+        layout, files = self._layout, self._files
+        files.sweep(layout.out)
+        files.sweep(layout.scores)
+        self._sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+        for stem in files.folders(layout.segments):
+            files.sweep(f"{layout.segments}/{stem}")
+            everything = layout.segments_of(files, stem)
+            hidden = shown(everything)[1]
+            if stem in self._sealed:
+                hidden = [segment for segment in everything if segment.generation != revision]
+            for segment in hidden:
+                files.delete(layout.segment(segment))
+
+    def sealed(self, shard: Shard) -> bool:
+        return shard.stem in self._sealed
+
+    def work(self, shards: Iterable[Shard]) -> Iterator[Work]:
+        """The rows of each shard that have no result yet."""
+        for shard in shards:
+            if not self.sealed(shard):
+                state, done = self._take_stock(shard)
+                if shard.path not in self._open:  # else `again` began it, and counted these rows too
+                    self._begin(state)
+                yield Work(shard, ~done)
+
+    def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
+        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
+        for shard in shards:
+            state, _ = self._take_stock(shard)
+            failed, newest = self._newest(state, errors)
+            todo = failed & (newest < generation)
+            state.redo = int(todo.sum())
+            begun = bool((newest == generation).any())
+            if todo.any() or begun or (state.finished and not self.sealed(shard)):
+                self._begin(state)
+                yield Work(shard, todo, generation)
+
+    def _begin(self, state: _Open) -> None:
+        self._open[state.shard.path] = state
+        if state.finished:
+            self._ready.append(state)
+
+    def _take_stock(self, shard: Shard) -> tuple[_Open, Mask]:
+        """The shard as its segments stand, and its rows with a result. Damaged segments are set aside."""
+        files, layout = self._files, self._layout
+        segments = shown(layout.segments_of(files, shard.stem))[0]
+        done: Mask = np.full(shard.rows, self.sealed(shard))
+        intact: list[Segment] = []
+        for segment in segments:
+            path = layout.segment(segment)
+            try:
+                with seg.broken(path):
+                    done[seg.read_columns(files, path, ["row"]).column("row").to_numpy()] = True
+            except (seg.Broken, IndexError):
+                self._put_aside(path)
+            else:
+                intact.append(segment)
+        numbers: dict[int, int] = {}
+        for segment in segments:
+            if segment.worker == self._worker:
+                numbers[segment.generation] = max(numbers.get(segment.generation, 0), segment.high + 1)
+        unscored = int(shard.rows - done.sum())
+        return _Open(shard, self._schema_of(shard), intact, unscored, numbers=numbers), done
+
+    def _newest(self, state: _Open, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
+        """Rows whose newest result is such an error, and the generation of each row's newest result (-1: none)."""
+        shard = state.shard
+        failed: Mask = np.zeros(shard.rows, dtype=bool)
+        newest = np.full(shard.rows, -1, dtype=np.int64)
+        paths = [self._layout.segment(segment) for segment in state.segments]
+        if self.sealed(shard):
+            paths.insert(0, self._layout.sealed(shard.stem))
+        for path in paths:
+            try:
+                with seg.broken(path):
+                    table = seg.read_columns(self._files, path, ["row", "error", "generation"])
+            except seg.Broken as error:
+                raise OutputError(
+                    f"{path} is damaged ({error}). `scorer verify` tells what else is; `scorer run` scores its rows "
+                    "again."
+                ) from error
+            rows, generations = table.column("row").to_numpy(), table.column("generation").to_numpy()
+            names = table.column("error").to_pylist()
+            hit = np.array([name is not None and (errors is None or name in errors) for name in names], dtype=bool)
+            later = generations > newest[rows]
+            failed[rows[later]] = hit[later]
+            newest[rows[later]] = generations[later]
+        return failed, newest
+
+    def _put_aside(self, path: str) -> None:
+        """Keeps the bytes for whoever wants to look, out of every reader's way."""
+        name = path.removeprefix(f"{self._layout.out}/").replace("/", "--")
+        with suppress(FileNotFoundError):
+            replace(self._files, f"{self._layout.damaged}/{name}", read(self._files, path))
+        self._files.delete(path)
+        self.set_aside.append(path)
+
+    # --- results in ---------------------------------------------------------------------------------------------------
+
+    def add(self, result: Result) -> None:
+        """Takes a result; it is durable once a flush has written it."""
+        self._gathered.setdefault((result.row.shard, result.row.generation), []).append(result)
+        self._held += 1
+        self.counts.rows += 1
+        if result.error is None:
+            self.counts.scored += 1
+        else:
+            name = result.error.name
+            self.counts.errors[name] = self.counts.errors.get(name, 0) + 1
+        if self._held >= self._flush_rows:
+            self._full.set()
+
+    async def room(self) -> None:
+        while self._held >= 2 * self._flush_rows:
+            self._room.clear()
+            await self._room.wait()
+
+    async def serve(self) -> None:
+        """Publishes every `flush_rows` results or `flush_s` seconds, and merges and seals, until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_flushing())
+            group.create_task(self._keep_tidying())
+
+    def stop(self) -> None:
+        """Lets `serve` return once what it is writing is written."""
+        self._stopping.set()
+        self._full.set()
+
+    async def close(self) -> None:
+        """Publishes what is gathered and seals what is finished; `serve` has returned before."""
+        while self._gathered:
+            await self._flush()
+        await self._tidy()
+
+    async def _keep_flushing(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_s):
+                    await self._full.wait()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            self._full.clear()
+            gathered, self._gathered = self._gathered, {}
+            for (path, generation), results in gathered.items():
+                state = self._open[path]
+                state.segments.append(await self._offload(self._publish, state, generation, results))
+                if generation:
+                    state.redo -= len(results)
+                else:
+                    state.unscored -= len(results)
+                if state.finished or len(state.segments) > MERGE_AT:
+                    self._ready.append(state)
+                self._held -= len(results)
+                self._room.set()
+
+    def _publish(self, state: _Open, generation: int, results: list[Result]) -> Segment:
+        table = seg.to_table(results, state.schema, self._fingerprint)
+        number = state.numbers.get(generation, 0)
+        state.numbers[generation] = number + 1
+        rows, stem = table.column("row"), state.shard.stem
+        segment = Segment(stem, generation, self._worker, rows[0].as_py(), rows[-1].as_py(), number, number)
+        with self._files.create(self._layout.segment(segment)) as file:
+            about = seg.about(state.shard, self._fingerprint, generation)
+            seg.write(file, iter([table]), state.schema, about)
+        return segment
+
+    # --- merging and sealing ------------------------------------------------------------------------------------------
+
+    async def _keep_tidying(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_S):
+                    await self._stopping.wait()
+            await self._tidy()
+
+    async def _tidy(self) -> None:
+        async with self._tidying:
+            while self._ready:
+                state = self._ready.popleft()
+                if self._open.get(state.shard.path) is not state:
+                    continue  # sealed meanwhile
+                if state.finished:
+                    await self._seal(state)
+                else:
+                    await self._merge(state)
+            now = asyncio.get_running_loop().time()
+            while self._hidden and self._hidden[0][0] <= now:
+                await self._offload(self._files.delete, self._hidden.popleft()[1])
+
+    async def _merge(self, state: _Open) -> None:
+        if chosen := neighbours(state.segments):
+            merged = await self._offload(
+                merge_segments, self._files, self._layout, chosen, state.shard, state.schema, self._fingerprint
+            )
+            state.segments = [merged, *(s for s in state.segments if s not in chosen)]
+            self._hide(chosen)
+
+    async def _seal(self, state: _Open) -> None:
+        again = self.sealed(state.shard)
+        hidden = await self._offload(
+            lambda: seal(self._files, self._layout, state.shard, state.schema, self._fingerprint, sealed_before=again)
+        )
+        self._sealed.add(state.shard.stem)
+        del self._open[state.shard.path]
+        self._hide(hidden)
+
+    def _hide(self, segments: Sequence[Segment]) -> None:
+        due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S
+        self._hidden.extend((due, self._layout.segment(segment)) for segment in segments)

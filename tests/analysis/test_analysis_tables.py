@@ -1,0 +1,105 @@
+"""A table is opened by any of its names, and everything wrong with it is said in a sentence."""
+
+import polars as pl
+import pytest
+
+import scorer
+from scorer.analysis.tables import join_labels, open_table, take
+from scorer.errors import SpecError
+
+
+@pytest.fixture
+def frame():
+    return pl.DataFrame({"id": [1, 2, 3], "score": [1.0, None, 3.0], "model": ["a", "b", "a"]})
+
+
+def test_a_file_and_a_glob_are_read(tmp_path, frame):
+    frame.head(1).write_parquet(tmp_path / "a.parquet")
+    frame.tail(2).write_parquet(tmp_path / "b.parquet")
+    assert open_table(tmp_path / "a.parquet").collect().equals(frame.head(1))
+    assert open_table(f"{tmp_path}/*.parquet").collect().equals(frame)
+
+
+def test_an_out_folder_is_read_through_the_front_door_with_its_input(tmp_path, frame, monkeypatch):
+    (tmp_path / "run.json").write_text("{}")
+    asked = []
+
+    def scan_scores(path, join_input=False):
+        asked.append((path, join_input))
+        return frame.lazy()
+
+    monkeypatch.setattr(scorer, "scan_scores", scan_scores, raising=False)
+    assert open_table(tmp_path).collect().equals(frame)
+    assert asked == [(str(tmp_path), True)]
+
+
+def test_what_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "text.parquet").write_text("no parquet at all")
+    for name, words in (
+        (tmp_path, "without run.json"),
+        (tmp_path / "gone.parquet", "is not there"),
+        (f"{tmp_path}/gone-*.parquet", "matches no file"),
+        (tmp_path / "text.parquet", "cannot be read as Parquet"),
+    ):
+        with pytest.raises(SpecError, match=words) as caught:
+            open_table(name)
+        assert str(name) in str(caught.value)
+
+
+def test_every_mistake_in_columns_is_told_at_once(frame):
+    with pytest.raises(SpecError) as caught:
+        take(frame.lazy(), ["scores", "humn"], ["modle"])
+    assert len(caught.value.problems) == 3
+    assert "did you mean score?" in caught.value.problems[0]
+    assert "there are id, score, model." in caught.value.problems[1]
+
+
+def test_columns_that_cannot_serve(frame):
+    for numbers, names, words in (
+        (["model"], [], "Column model holds String, not numbers"),
+        (["score", "wild"], [], "Column wild is infinite in 1 rows"),
+        (["id"], ["score"], "Column score is null in 1 rows"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            take(frame.lazy().with_columns(wild=pl.Series([1.0, float("inf"), 2.0])), numbers, names)
+
+
+def test_numbers_of_any_kind_become_floats_and_nan_is_null():
+    frame = pl.LazyFrame(
+        {"yes": [True, False], "count": [1, 2], "nan": [float("nan"), 1.0], "none": [None, None]}
+    ).with_columns(decimal=pl.col("count").cast(pl.Decimal(10, 2)))
+    columns = take(frame, ["yes", "count", "nan", "none", "decimal"])
+    assert columns.numbers.null_count().row(0) == (0, 0, 1, 2, 0)
+    assert columns.floats("yes").tolist() == [1.0, 0.0]
+    assert columns.floats("decimal").tolist() == [1.0, 2.0]
+
+
+def test_codes_number_the_distinct_values_in_order(frame):
+    columns = take(frame.lazy(), ["id", "id"], ["model", "id", "model"])
+    assert columns.codes("model")[0].tolist() == [0, 1, 0]
+    assert columns.codes("model")[1] == ["a", "b"]
+    assert columns.codes("model", "id")[1] == ["a / 1", "a / 3", "b / 2"]
+
+
+def test_labels_join_on_their_key_and_rows_without_one_stay(frame):
+    labels = pl.LazyFrame({"id": [3, 1, 9], "human": [30.0, 10.0, 90.0], "other": ["x"] * 3})
+    joined = join_labels(frame.lazy(), labels, ["id"], ["human"]).collect()
+    assert joined["human"].to_list() == [10.0, None, 30.0]
+    assert joined.columns == [*frame.columns, "human"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"id": [1, 1], "human": [1.0, 2.0]}, "2 rows with id = 1; a label must be unique"),
+        ({"id": ["1"], "human": [1.0]}, "Column id is Int64 in the table and String in the labels file"),
+        ({"id": [7], "human": [1.0]}, "No row of the table finds a label"),
+        ({"id": [1], "humn": [1.0]}, "Column human is not in the labels file; did you mean humn?"),
+        ({"id": [1], "human": [1.0], "score": [1.0]}, "Column score is in the table and in the labels file"),
+    ],
+)
+def test_labels_that_cannot_be_joined(frame, labels, words):
+    human = ["human", "score"] if "score" in labels else ["human"]
+    with pytest.raises(SpecError) as caught:
+        join_labels(frame.lazy(), pl.LazyFrame(labels), ["id"], human)
+    assert words in str(caught.value)

@@ -1,0 +1,115 @@
+"""Prediction-powered means are the formula's, hold the truth as often as they say, and gain from a good judge only."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from scorer.analysis.estimate import estimate
+from scorer.errors import SpecError
+
+
+def corpus(rows, labels, *, noise, rng, systems=1):
+    human = rng.normal(3, 1, rows)
+    score = 10 * human + 10 * noise * rng.normal(size=rows) + 40
+    chosen = np.zeros(rows, dtype=bool)
+    chosen[rng.permutation(rows)[:labels]] = True
+    return pl.DataFrame(
+        {
+            "score": score,
+            "human": pl.Series(human).set(pl.Series(~chosen), None),
+            "system": np.arange(rows) % systems,
+            "item": np.arange(rows) // systems,
+        }
+    )
+
+
+def test_the_formula_where_each_row_is_an_item():
+    """PPI++ for a mean: weight = Cov(y, f) / ((1 + n / N) Var f), variances of the two samples apart."""
+    frame = corpus(500, 60, noise=0.5, rng=np.random.default_rng(0))
+    found = estimate(frame.lazy(), "score", "human").overall
+    labelled = frame.drop_nulls("human")
+    y, f = labelled["human"].to_numpy(), labelled["score"].to_numpy()
+    rest = frame.filter(pl.col("human").is_null())["score"].to_numpy()
+    weight = np.cov(y, f, bias=True)[0, 1] / 60 / (f.var() / 60 + rest.var() / 440)
+    assert found.weight == pytest.approx(weight)
+    assert found.mean.value == pytest.approx(y.mean() + weight * (rest.mean() - f.mean()))
+    half = (found.mean.interval[1] - found.mean.interval[0]) / 2
+    expected = np.sqrt((y - weight * f).var() / 60 + weight**2 * rest.var() / 440)
+    assert half == pytest.approx(2.0 * expected, rel=0.02)
+    assert (found.rows, found.labels, found.unread) == (500, 60, 0)
+
+
+def test_a_good_judge_is_worth_labels_and_a_useless_one_costs_none():
+    rng = np.random.default_rng(1)
+    good = estimate(corpus(2000, 80, noise=0.3, rng=rng).lazy(), "score", "human").overall
+    useless = estimate(corpus(2000, 80, noise=100, rng=rng).lazy(), "score", "human").overall
+    assert good.labels_worth > 300
+    assert 80 <= useless.labels_worth < 90
+    assert good.labels_only.interval[0] < good.mean.interval[0] < good.mean.interval[1] < good.labels_only.interval[1]
+
+
+@pytest.mark.parametrize("noise", [0.3, 3])
+def test_the_interval_holds_the_truth_as_often_as_it_says(noise):
+    rng = np.random.default_rng(2)
+    held = 0
+    for _ in range(120):
+        low, high = estimate(corpus(300, 30, noise=noise, rng=rng).lazy(), "score", "human").overall.mean.interval
+        held += low <= 3 <= high
+    # Three standard errors of 120 tables.
+    assert held / 120 == pytest.approx(0.95, abs=0.06)
+
+
+def test_rows_of_an_item_are_one_observation():
+    """Ten copies of every row say no more than one."""
+    frame = corpus(200, 40, noise=0.5, rng=np.random.default_rng(3))
+    once = estimate(frame.lazy(), "score", "human", item="item").overall
+    copied = estimate(pl.concat([frame] * 10).lazy(), "score", "human", item="item").overall
+    assert copied.mean.interval == pytest.approx(once.mean.interval)
+    assert copied.rows == 2000
+
+
+def test_two_systems_are_told_apart_and_their_likes_are_not():
+    rng = np.random.default_rng(4)
+    frame = corpus(3000, 300, noise=0.5, rng=rng, systems=3).with_columns(
+        pl.col("score", "human") + pl.when(pl.col("system") == 0).then(pl.lit(0.8)).otherwise(0.0) * pl.Series([1.0])
+    )
+    found = estimate(frame.lazy(), "score", "human", system="system")
+    by_pair = {(d.a, d.b): d for d in found.differences}
+    assert set(by_pair) == {("0", "1"), ("0", "2"), ("1", "2")}
+    assert by_pair["0", "1"].interval[0] > 0.4
+    assert by_pair["0", "1"].labels_more == 0
+    low, high = by_pair["1", "2"].interval
+    assert low < 0 < high
+    assert by_pair["1", "2"].labels_more is None or by_pair["1", "2"].labels_more > 100
+    json.dumps(found.json(), allow_nan=False)
+
+
+def test_what_is_missing_is_counted_and_never_invented():
+    frame = pl.LazyFrame(
+        {
+            "score": [1.0, 2, 3, None, 5, 6],
+            "human": [1.0, 2, None, 4, 3, None],
+            "system": ["a", "a", "a", "a", "b", "c"],
+        }
+    )
+    found = estimate(frame, "score", "human", system="system")
+    assert (found.overall.rows, found.overall.labels, found.overall.unread) == (5, 3, 1)
+    b, c = found.systems["b"], found.systems["c"]
+    assert (b.mean.value, b.mean.interval, b.labels) == (3.0, None, 1)
+    assert (c.mean.value, c.mean.interval, c.labels) == (None, None, 0)
+    assert c.judge_only.value == 6.0
+    assert found.differences == []
+
+
+def test_every_row_labelled_is_the_plain_mean():
+    frame = corpus(50, 50, noise=1, rng=np.random.default_rng(5))
+    found = estimate(frame.lazy(), "score", "human").overall
+    assert found.mean == found.labels_only
+    assert found.weight is None
+
+
+def test_too_few_labels_are_a_sentence():
+    with pytest.raises(SpecError, match="1 rows have both score and human; an estimate needs two labels or more"):
+        estimate(pl.LazyFrame({"score": [1.0, 2], "human": [1.0, None]}), "score", "human")

@@ -1,0 +1,382 @@
+"""Promise: a reply gives exactly the verdict it states, or none; whatever it is, it is read in no time."""
+
+import math
+import time
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scorer.judges.reading import (
+    expected,
+    find,
+    find_each,
+    find_json,
+    find_reason,
+    read_label,
+    read_number,
+)
+from scorer.judges.scales import Labels, Numbers
+from scorer.schema import TokenLogprob
+
+DATA = Path(__file__).resolve().parents[3] / "shared/data"
+
+READ = [
+    ("4", 4),
+    ("2.", 2),
+    ("3/5", 3),
+    ("4.5/5", 4.5),
+    ('"4"', 4),
+    ("- 2", 2),
+    ("Four.", 4),
+    ("four and a half", 4.5),
+    ("**Score: 4**", 4),
+    ("**Score**: 4", 4),
+    ("### Score\n4", 4),
+    ("Score:\n4", 4),
+    ("Score: four", 4),
+    ("Score: 4.5.", 4.5),
+    ("Score: 4/5 stars", 4),
+    ("Score: 4 (out of 5)", 4),
+    ("Score (1-5): 4", 4),
+    ("Score (5 is best): 4", 4),
+    ("Score：４", 4),
+    ("Score - 4", 4),
+    ("Score = 4", 4),
+    ("| Score | 4 |", 4),
+    ("Rating: 2.5", 2.5),
+    ("Rating: [[5]]", 5),
+    ("<score>4</score>", 4),
+    (r"\boxed{4}", 4),
+    ("4 out of 5", 4),
+    ("four out of five", 4),
+    ("4 - because it answers the question", 4),
+    ("4: the answer is right", 4),
+    ("2. somewhat interesting", 2),
+    ("1 (dull)", 1),
+    ("Good (3)", 3),
+    ("1. Naturalness: 2", 2),
+    ("Response: \n\n3", 3),
+    ("fact: 1\nresponse: 1", 1),
+    ("Analysis: the team scored 15 penalties from 16. Rating: 3", 3),
+    ("Rating: 4\nReason: it got the final score 3-2 right", 4),
+    ("Score: 4\n\nThe year 1996 is wrong, and so are 2 names.", 4),
+    ("The final rating is 4.", 4),
+    ("The score for Naturalness for this response is 2.", 2),
+    ("I would rate it as a 3.", 3),
+    ("I'd rate this 4 out of 5.", 4),
+    ("On a scale of 1 to 5, I would give this a 4.", 4),
+    ("On a 5-point scale I rate it 2", 2),
+    ("My verdict: 2, as it is short.", 2),
+    ("Initial score: 2\nFinal score: 4", 4),
+    ("Clarity: 3\nOverall: 4", 4),
+    ("Score: 4\n...\nScore: 4.0", 4),
+    ('The response says "Score: 5". I give it a 2.', 2),
+    ("<think>At first: Score: 1</think>\n\nScore: 3", 3),
+    ("At first: Score: 1</think>Score: 3", 3),
+    ('{"score": 4, "reason": "15 penalties from 16", "row": "12"}', 4),
+    ('Here it is:\n```json\n{"score": 4, "reason": "Rating: 2 would be unfair"}\n```\nDone.', 4),
+    ('{"row": 3, "Overall_Score": "4/5"}', 4),
+    ('{"coherence": 4}', 4),
+    ('{"verdict": {"score": 4, "of": 5}}', 4),
+    ('{"score": 4, "reason": "the reply was cut he', 4),
+    ("{'score': 4}", 4),
+]
+UNREAD = [
+    "",
+    "N/A",
+    "3-4",
+    "3–4",
+    "3 to 4",
+    "between 3 and 4",
+    "Score: between 3 and 4",
+    "Score: 3 or 4",
+    "Score: 3 - 4",
+    "Score: 3, 4",
+    "Score: 3,5",
+    "Score: four-five",
+    "Score: twenty-four",
+    "Score: 3\nScore: 4",
+    "Score: 9",
+    "Score: 0",
+    "Score: -2",
+    "-2",
+    "Score: 9. I would otherwise give a 4.",
+    "8/10",
+    "Score: 8/10",
+    "Score: 4/5/2",
+    "8/10,9/10",
+    "4/5,5/5",
+    "Score: 80%",
+    "1,000",
+    "4½",
+    "Score: 4.5.2",
+    "Score: 1e0",
+    "GPT-4",
+    "15 penalties from 16",
+    "The response has 4 sentences.",
+    "The response has 5",
+    "I give 3 reasons.",
+    "Errors: 2",
+    "Number of facts: 3",
+    "1. It is fluent.\n2. It is coherent.",
+    "1. It is fluent. 2. It is coherent.",
+    "Evaluation:\n1. Read the response",
+    "Please rate on a 5-point scale",
+    "<think>Score: 3",
+    '{"score": true}',
+    '{"score": NaN}',
+    '{"score": null, "row": 3}',
+    '{"score": 9, "row": 3}',
+    '{"score": 3}\n{"score": 4}',
+    '{"score": 3}\nFinal score: 4',
+    '{"score": ' + "9" * 5000 + "}",
+]
+
+
+@pytest.mark.parametrize(("text", "value"), READ)
+def test_a_stated_verdict_is_read(text: str, value: float) -> None:
+    assert read_number(text, 1, 5) == value
+
+
+@pytest.mark.parametrize("text", UNREAD)
+def test_no_verdict_is_ever_invented(text: str) -> None:
+    assert read_number(text, 1, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "value"),
+    [
+        ("-1.5", -2, 2, -1.5),
+        ("Score: −2", -2, 2, -2),
+        ("Score: +1", -2, 2, 1),
+        ("- 2", -2, 2, None),
+        (".75", 0, 1, 0.75),
+        ("Score: 0.75", 0, 1, 0.75),
+        ("80%", 0, 100, 80),
+        ("Score: 80/100", 0, 100, 80),
+        ("Score: 1/2", -2, 2, 1),
+        ("0.", 0, 1, 0),
+    ],
+)
+def test_other_scales(text: str, low: float, high: float, value: float | None) -> None:
+    assert read_number(text, low, high) == value
+
+
+def test_only_the_named_values() -> None:
+    scale = Numbers(1, 5, only=frozenset({1.0, 3.0, 5.0}))
+    assert find("Score: 4", scale) is None
+    assert find("Score: 3", scale) is not None
+
+
+LABELS = {"good": 1.0, "very good": 2.0, "bad": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Good", 1),
+        ("VERY GOOD.", 2),
+        ("Verdict: **bad**", 0),
+        ("good - although one could call parts of it bad", 1),
+        ("The verdict is bad, not good.", 0),
+        ("I find it very good.", 2),
+        ('{"label": "Very Good", "reason": "nothing bad"}', 2),
+        ("It says 'bad' things.\nRating: good", 1),
+        ("neither good nor bad", None),
+        ("not good", None),
+        ("It isn't bad", None),
+        ("goodness", None),
+        ('It quotes "so good it hurts"', None),
+        ("", None),
+    ],
+)
+def test_exactly_one_label(text: str, value: float | None) -> None:
+    assert read_label(text, LABELS) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Output (a) is better.\n\nOutput (b) repeats itself.", 1),
+        ("Output (b)", 0),
+        ("Output (a) is short. Output (b) is long. Therefore, Output (b) is better.", 0),
+        ("Both are good, but I have determined that Output (b) is better.\n\nOutput (a) is fine.", 0),
+        ("Therefore, neither Output (a) nor Output (b) is correct.", None),
+        ("Output (a) is better in style. Output (b) is better in substance.", None),
+    ],
+)
+def test_labels_choose_between_answers(text: str, value: float | None) -> None:
+    assert read_label(text, {"Output (a)": 1, "Output (b)": 0}) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "coherence: 4\nfluency: 3",
+        "Fluency: 3, Coherence: 4",
+        "- **Coherence**: 4/5\n- **Fluency** (1-5): 3",
+        "| Coherence | 4 |\n| Fluency | 3 |",
+        "| criterion | score |\n|---|---|\n| coherence | 4 |\n| fluency | 3 |",
+        "Coherence:\n4\n\nFluency:\n3",
+        "1. Coherence score: 4. It holds together.\n2. Fluency score: 3",
+        "The text has 2 faults. Coherence is 4. Fluency is 3.",
+        '{"coherence": 4, "fluency": "3"}',
+        'So:\n```json\n{"scores": {"Coherence": 4, "Fluency": 3}, "reason": "Fluency: 5 at first"}\n```',
+        '{"coherence": {"reason": "2 parts", "score": 4}, "fluency": {"score": 3}}',
+    ],
+)
+def test_each_criterion_by_its_name(text: str) -> None:
+    found = find_each(text, ("coherence", "fluency"), Numbers(1, 5))
+    assert {name: verdict and verdict.value for name, verdict in found.items()} == {"coherence": 4, "fluency": 3}
+
+
+def test_a_criterion_without_a_verdict_is_unread_beside_the_others() -> None:
+    found = find_each("coherence: 4\nfluency: 3-4\nstyle: 9", ("coherence", "fluency", "style", "wit"), Numbers(1, 5))
+    assert {name: verdict and verdict.value for name, verdict in found.items()} == {
+        "coherence": 4,
+        "fluency": None,
+        "style": None,
+        "wit": None,
+    }
+
+
+def test_json_alone_is_read_as_json() -> None:
+    assert find_json("Score: 4", ("",), Numbers(1, 5)) == {"": None}
+    assert find_json('{"a": 1}\n{"score": 3}', ("",), Numbers(1, 5))[""] is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("4 - because it is right", "because it is right"),
+        ("Analysis: It drifts. \nRating: 3", "It drifts"),
+        ("Score: 3\nReason: It drifts.", "It drifts"),
+        ("<think>hm</think>It drifts.\n\nScore: 3", "It drifts"),
+        ('{"score": 3, "reason": "It drifts."}', "It drifts."),
+        ("Score: 3", None),
+    ],
+)
+def test_the_reason_beside_the_verdict(text: str, reason: str | None) -> None:
+    verdict = find(text, Numbers(1, 5))
+    assert verdict is not None
+    assert find_reason(text, [verdict]) == reason
+
+
+DIGITS = {str(n): float(n) for n in range(1, 6)}
+
+
+def tokens(*said: str | tuple[str, dict[str, float]]) -> list[TokenLogprob]:
+    """Tokens, the ones given as pairs with the probabilities of what may stand there."""
+    pairs = [(one, {one: 1.0}) if isinstance(one, str) else one for one in said]
+    return [TokenLogprob(t, math.log(p[t]), tuple((s, math.log(q)) for s, q in p.items())) for t, p in pairs]
+
+
+def expect(logprobs: list[TokenLogprob], labels: dict[str, float] = DIGITS) -> float | None:
+    text = "".join(token.token for token in logprobs)
+    low, high = min(labels.values()), max(labels.values())
+    verdict = find(text, Numbers(low, high) if next(iter(labels)).isdecimal() else Labels(labels))
+    assert verdict is not None
+    return expected(logprobs, labels, verdict)
+
+
+def test_expected_weighs_the_labels_at_the_verdict() -> None:
+    # G-Eval eq. 1, by hand: (3 x .2 + 4 x (.5 + .1)) / .8 = 3.75; the mass of "the" is no label's.
+    said = tokens("Score", ":", (" 4", {" 4": 0.5, "4": 0.1, "3": 0.2, " the": 0.2}))
+    assert expect(said) == pytest.approx(3.75)
+
+
+def test_expected_never_reads_a_digit_of_the_reasoning() -> None:
+    said = tokens(("2", {"2": 0.5, "1": 0.5}), " names are wrong", ".\n", "Score: ", ("4", {"4": 0.9, "5": 0.1}))
+    assert expect(said) == pytest.approx(4.1)
+
+
+def test_expected_of_a_word_cut_into_tokens() -> None:
+    said = tokens("Verdict: ", ("ex", {"ex": 0.75, "bad": 0.25}), "cellent")
+    assert expect(said, {"excellent": 1.0, "bad": 0.0}) == pytest.approx(0.75)
+
+
+def test_expected_needs_the_whole_verdict_in_one_token() -> None:
+    ten = {str(n): float(n) for n in range(1, 11)}
+    assert expect(tokens("Score: ", ("1", {"1": 0.6, "2": 0.4}), "0"), ten) is None
+    assert expect(tokens("Score: ", ("2", {"2": 0.6, "1": 0.4})), ten) is None
+    assert expect(tokens("Score: ", ("2", {"2": 0.6, "1": 0.2, "10": 0.2})), ten) == pytest.approx(3.4)
+    assert expect(tokens("Score: ", ("4", {"4": 1.0}), ".5")) is None
+
+
+def test_expected_in_json() -> None:
+    said = tokens('{"', "score", '":', (" 4", {" 4": 0.5, " 2": 0.5}), ', "reason": "3 of 5"}')
+    assert expect(said) == pytest.approx(3)
+
+
+@given(st.text(max_size=200) | st.text(alphabet="0123456789 .:/-scoreSCORE{}[]\"',\n*", max_size=80))
+def test_any_text_is_read_or_unread_and_placed_within_it(text: str) -> None:
+    for scale in (Numbers(1, 5), Labels(LABELS)):
+        verdict = find(text, scale)
+        if verdict is not None:
+            assert 0 <= verdict.opened <= verdict.start < verdict.end <= verdict.closed <= len(text)
+            find_reason(text, [verdict])
+        find_each(text, ("score", "fluency"), scale)
+
+
+@given(st.floats(1, 5).map(lambda x: round(x, 2)), st.sampled_from(["{}", "Score: {}", "{}/5", "Well.\n**Rating: {}**"]))
+def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
+    assert read_number(shape.format(value), 1, 5) == value
+
+
+@pytest.mark.parametrize(
+    "unit", [" ", "1", "*", "Score: ", "{", '{"a":', "score for a ", "\n", "1. ", "- ", '"', "1-", "give ", "(", "İ", "> "]
+)
+def test_a_megabyte_is_read_at_once(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    scale = Numbers(1, 5)
+    began = time.process_time()
+    find(text, scale)
+    assert time.process_time() - began < 0.05
+
+
+def test_a_long_reply_is_read_at_both_ends() -> None:
+    words = "lorem ipsum " * 20_000
+    for text in (f"Score: 4\n{words}", f"{words}\nScore: 4"):
+        verdict = find(text, Numbers(1, 5))
+        assert verdict is not None
+        assert text[verdict.start : verdict.end] == "4"
+
+
+def kendall_tau_b(x: list[float], y: list[float]) -> float | None:
+    """Tau-b of two short lists; None where either is constant. Source: Kendall 1945."""
+    pairs = [(x[i] - x[j], y[i] - y[j]) for i in range(len(x)) for j in range(i)]
+    untied = math.sqrt(sum(a != 0 for a, _ in pairs) * sum(b != 0 for _, b in pairs))
+    return sum((a * b > 0) - (a * b < 0) for a, b in pairs) / untied if untied else None
+
+
+def test_published_samples_give_the_published_agreement() -> None:
+    """Topical-Chat, 20 samples an item ("A Closer Look into Automatic Evaluation", EMNLP 2023 Findings)."""
+    if not DATA.is_dir():
+        pytest.skip("Left out: agreement over Topical-Chat's stored replies, which are not part of the repository.")
+    polars = pytest.importorskip("polars")
+    items = polars.read_parquet(DATA / "topical_chat_items.parquet").rows_by_key("id", named=True, unique=True)
+    stored = polars.read_parquet(DATA / "topical_chat_judge_outputs.parquet").filter(prompt_kind="geval")
+    got = {}
+    for dimension, low, high in (("naturalness", 1, 3), ("coherence", 1, 3), ("engagingness", 1, 3), ("groundedness", 0, 1)):
+        scores, humans, documents = [], [], []
+        for row in stored.filter(dimension=dimension).iter_rows(named=True):
+            read = [v for raw in row["judge_raw_outputs"] if (v := read_number(raw, low, high)) is not None]
+            scores.append(fmean(read))
+            humans.append(items[row["id"]]["human_" + dimension])
+            documents.append(items[row["id"]]["doc_id"])
+        pearson = polars.DataFrame({"s": scores, "h": humans}).select(polars.corr("s", "h")).item()
+        taus = [
+            kendall_tau_b([scores[i] for i in these], [humans[i] for i in these])
+            for these in ([i for i, d in enumerate(documents) if d == one] for one in sorted(set(documents)))
+        ]
+        usable = [tau for tau in taus if tau is not None]
+        got[dimension] = (round(pearson, 3), round(fmean(usable), 3), len(usable))
+    assert got == {
+        "naturalness": (0.393, 0.356, 60),
+        "coherence": (0.468, 0.391, 60),
+        "engagingness": (0.549, 0.511, 60),
+        "groundedness": (0.318, 0.590, 54),
+    }

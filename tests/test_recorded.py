@@ -1,0 +1,140 @@
+"""Stored replies are found by key and index; whatever is not there is said, never made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scorer.errors import NoReply, SetupError, SpecError
+from scorer.recorded import Recorded
+from scorer.schema import Completion, Request, Spent
+
+TABLE = {
+    "id": ["a", "a", "b", "c", "d"],
+    "sample": [1, 2, 1, 1, 1],
+    "judge": ["x", "y", "x", "x", "x"],
+    "replies": [["4", "5"], ["1"], ["3", None], [], None],
+    "reply": ["four", "one", "three", "", None],
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "replies.parquet"
+    pq.write_table(pa.table(TABLE), file)
+    return file
+
+
+async def ask(client: Recorded, index: int = 0, **key: Any) -> Completion:
+    return await client.complete(Request(key=key, index=index))
+
+
+async def test_the_nth_request_gets_the_nth_reply(path: Path) -> None:
+    client = Recorded(path=path, keys=("id", "sample"), replies="replies")
+    assert [(await ask(client, index, id="a", sample=1)).text for index in (0, 1)] == ["4", "5"]
+    completion = await ask(client, id="a", sample=2)
+    assert completion == Completion(text="1", model="recorded", spent=Spent(attempts=1, cost_pico=0))
+
+
+@pytest.mark.parametrize(
+    ("index", "key", "says"),
+    [
+        (2, {"id": "a", "sample": 1}, "has no reply 3 for id = 'a', sample = 1; it holds 2"),
+        (1, {"id": "b", "sample": 1}, "has no reply 2"),
+        (0, {"id": "c", "sample": 1}, "has no reply 1"),
+        (0, {"id": "d", "sample": 1}, "has no reply 1"),
+        (0, {"id": "e", "sample": 1}, "has no row with id = 'e', sample = 1"),
+        (0, {"id": "a", "sample": "1"}, "has no row with id = 'a', sample = '1'"),
+        (0, {"id": None, "sample": 1}, "has no row"),
+        (0, {"id": ["a"], "sample": 1}, "has no row"),
+    ],
+)
+async def test_a_missing_reply_is_said(path: Path, index: int, key: Mapping[str, Any], says: str) -> None:
+    client = Recorded(path=path, keys=("id", "sample"), replies="replies")
+    with pytest.raises(NoReply) as caught:
+        await ask(client, index, **key)
+    assert says in caught.value.detail
+    assert caught.value.spent is None
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+async def test_a_string_of_any_kind_is_one_reply(tmp_path: Path, kind: pa.DataType) -> None:
+    file = tmp_path / "t.parquet"
+    texts = pa.array(["x", "y"]).cast(kind)
+    pq.write_table(pa.table({"id": texts, "reply": texts}), file)
+    client = Recorded(path=file, keys=("id",), replies="reply", where={"id": "y"})
+    assert (await ask(client, id="y")).text == "y"
+    for absent in ({"id": "x"}, {"id": "y", "index": 1}):
+        with pytest.raises(NoReply):
+            await ask(client, **absent)
+
+
+async def test_an_empty_reply_is_a_reply(path: Path) -> None:
+    client = Recorded(path=path, keys=("id",), replies="reply", where={"judge": "x"})
+    assert (await ask(client, id="c")).text == ""
+
+
+async def test_where_narrows_and_a_folder_is_one_table(path: Path) -> None:
+    other = pa.table({name: values[:1] for name, values in TABLE.items()} | {"id": ["z"]})
+    pq.write_table(other, path.with_name("more.parquet"))
+    client = Recorded(path=path.parent, keys=("id",), replies="reply", where={"judge": "x", "sample": 1})
+    assert [(await ask(client, id=key)).text for key in "abz"] == ["four", "three", "four"]
+    assert repr(client) == f"<Recorded {path.parent}, 5 keys>"
+
+
+async def test_a_key_that_the_judge_does_not_pass_on_is_the_set_ups_fault(path: Path) -> None:
+    client = Recorded(path=path, keys=("id", "sample"), replies="replies")
+    with pytest.raises(SetupError, match=r"model\.keys names \['sample'\]"):
+        await ask(client, id="a")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"keys": ("id",)}, "model.keys: 1 keys occur more than once"),
+        ({"keys": ("id",)}, "id = 'a'. Add a key column"),
+        ({"keys": ()}, "model.keys: empty"),
+        ({"keys": ("id", "no")}, "model.keys: .* has no column 'no'; it has id, sample"),
+        ({"keys": ("id", "replies")}, "model.keys: column 'replies' is a list"),
+        ({"replies": "no"}, "model.replies: .* has no column 'no'"),
+        ({"replies": "sample"}, "model.replies: column 'sample' is a int64; allowed are string"),
+        ({"where": {"no": 1}}, "model.where: .* has no column 'no'"),
+        ({"where": {"sample": "1"}}, "model.where.sample: '1' cannot equal"),
+        ({"where": {"id": 1}}, "model.where.id: 1 cannot equal"),
+        ({"where": {"replies": "x"}}, "model.where.replies: 'x' cannot equal"),
+        ({"where": {"sample": 1.5}}, "model.where.sample: 1.5 cannot equal"),
+        ({"where": {"id": "zz"}}, "leaves no row"),
+        ({"path": "no/such.parquet"}, "model.path: 'no/such.parquet' cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_a_spec_error(path: Path, changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        Recorded(**{"path": path, "keys": ("id", "sample"), "replies": "replies"} | changed)
+
+
+def test_a_file_that_is_no_parquet_is_a_spec_error(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    file.write_bytes(b"id,reply\n")
+    with pytest.raises(SpecError, match=r"model\.path"):
+        Recorded(path=file, keys=("id",), replies="reply")
+
+
+DATA = Path(__file__).resolve().parents[1] / "../shared/data/topical_chat_judge_outputs.parquet"
+
+
+async def test_published_judge_data() -> None:
+    if not DATA.exists():
+        pytest.skip("left out: 20 stored replies an item of Topical-Chat; ../shared/data is not here")
+    where = {"dimension": "coherence", "prompt_kind": "geval"}
+    client = Recorded(path=DATA, keys=("id",), replies="judge_raw_outputs", where=where)
+    assert repr(client).endswith(" 359 keys>")
+    assert all([(await ask(client, index, id="tc-000")).text for index in range(20)])
+    with pytest.raises(NoReply):
+        await ask(client, 20, id="tc-000")
