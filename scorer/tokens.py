@@ -147,8 +147,9 @@ def _cache_dir(name: str) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """The folder that is scorer's own below the user's cache; it may not exist."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "scorer"
+    # The last one is for a container's nameless user, who has no home.
+    places = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"), tempfile.gettempdir())
+    return Path(next(place for place in places if os.path.isabs(place))) / "scorer"
 
 
 def _file_name(ranks: str) -> str:

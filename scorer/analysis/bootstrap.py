@@ -102,6 +102,18 @@ def mean(values: Floats, of: Resamples) -> Floats:
         return means
 
 
+def means_by_group(values: Floats, group: Codes, groups: int, of: Resamples | None) -> tuple[Floats, Floats]:
+    """The mean of the values that are not NaN by group, and for each resample x group; NaN where there is none."""
+    known = np.isfinite(values)
+    filled, count = np.where(known, values, 0.0), known.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(group, filled, minlength=groups) / np.bincount(group, count, minlength=groups)
+        draws = np.empty((0, groups))
+        if of is not None:
+            draws = of.cells(group, groups, filled) / of.cells(group, groups, count)
+    return means, draws
+
+
 def _pearson(x: Floats, y: Floats, of: Resamples) -> Floats:
     a, b = x - x.mean(), y - y.mean()
     a, b = a / (np.abs(a).max() or 1.0), b / (np.abs(b).max() or 1.0)

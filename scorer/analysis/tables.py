@@ -142,6 +142,11 @@ def take(frame: pl.LazyFrame, numbers: Sequence[str], names: Sequence[str] = ())
     return columns
 
 
+def codes_or_rows(columns: Columns, name: str | None) -> Codes:
+    """The codes of a column; without one each row is by itself."""
+    return columns.codes(name)[0] if name else np.arange(len(columns.numbers), dtype=np.int64)
+
+
 def compact(code: NDArray[np.int64]) -> tuple[Codes, Codes]:
     """The codes numbered anew from 0 without gaps, and the old code of each new one."""
     old, new = np.unique(code, return_inverse=True)

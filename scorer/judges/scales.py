@@ -84,10 +84,10 @@ def _labelled(token: str) -> tuple[Tier, ...]:
 
 
 def _alone(token: str) -> Tier:
-    """A line of its own, or the very first words; "2. Fair" is a verdict where no list goes on below or behind it."""
+    """A line of its own, or the very first words: "4 - it is right", "2. Fair"; but "1. Fair" may open a list."""
     return _tier(
         rf"^{_BULLET}['(]?{token}{_REST}$",
-        rf"\A\s{{0,20}}{token}(?= {{0,3}}(?:[-:;,=(!)]|\. |because|since|\n|\Z))(?!\. [^\n]{{0,2000}}(?:\d|\n))",
+        rf"\A\s{{0,20}}(?!1\. {{1,4}}[a-z]){token}(?= {{0,3}}(?:[-:;,=(!)]|\. |because|since|\n|\Z))(?!\. [^\n]{{0,2000}}(?:\d|\n))",
     )
 
 

@@ -139,15 +139,11 @@ class RehearsalJudge:
             body = replies.error("Too many requests at once.", "requests", "concurrency_limit_exceeded")
             return self._throttled(body, "capacity", config.retry_after_s, now)
 
-        refused = self._refuse is not None and self._refuse.search(question.text) is not None
-        said = Spoken() if refused else spoken
-        if question.max_tokens is not None:
-            said = said.cut(question.max_tokens)
-        used = len(said.tokens) * question.choices
+        said, finish = self._within(question, spoken)
         if config.charge == "reserve" and question.max_tokens is not None:
             charge = prompt_tokens + question.max_tokens * question.choices
         else:
-            charge = prompt_tokens + used
+            charge = prompt_tokens + len(said.tokens) * question.choices
         refusal = limits.admit(charge, now)
         if refusal:
             return self._over_limit(refusal, charge, now)
@@ -157,39 +153,34 @@ class RehearsalJudge:
         if fault.startswith("429"):
             body = replies.error("Rate limit reached for requests.", "requests", "rate_limit_exceeded")
             return self._throttled(body, fault, config.retry_after_s, now)
-        if fault == "prose":
-            said = Spoken()
-            said.add(replies.PROSE)
-            used = len(said.tokens) * question.choices
-        cached = int(prompt_tokens * (config.cached_share or 0))
-        bill = Bill(prompt_tokens, used, cached)
-        delay_s = self._delay(fault, now, rng)
-        headers = limits.headers(now)
+        delay_s, headers = self._delay(fault, now, rng), limits.headers(now)
         if fault in replies.FAILURES:
-            status, body = replies.FAILURES[fault]
+            status, headers["content-type"], body = replies.FAILURES[fault]
             return Outcome(status, body, "failed", headers, delay_s, fault=fault, row=question.row)
-        if fault == "error_200":
-            return Outcome(200, replies.ERROR_200, "failed", headers, delay_s, fault=fault, row=question.row)
-        if fault == "html":
-            headers["content-type"] = "text/html"
-            return Outcome(200, replies.HTML, "failed", headers, delay_s, fault=fault, row=question.row)
-        text = None if refused or fault == "null" else said.text
-        complete = len(said.tokens) == len(spoken.tokens) or fault == "prose"
-        finish = "content_filter" if refused else "stop" if complete else "length"
-        body = self._completion(question, said, text, finish, bill, now)
-        if fault == "truncate":
-            body = body[: len(body) // 2]
+        if fault == "prose":
+            said, finish = self._within(question, _prose())
+        cached_tokens = int(prompt_tokens * (config.cached_share or 0))
+        bill = Bill(prompt_tokens, len(said.tokens) * question.choices, cached_tokens)
+        body = self._completion(question, said, finish, bill, now, null=fault == "null")
         return Outcome(
             status=200,
-            body=body,
+            body=body[: len(body) // 2] if fault == "truncate" else body,
             fate="lost" if fault in _LOST else "ok",
             headers=headers,
             delay_s=delay_s,
             wire=_WIRES.get(fault, "whole"),
-            fault=fault or ("refuse" if refused else ""),
+            fault=fault or ("refuse" if finish == "content_filter" else ""),
             row=question.row,
             bill=bill,
         )
+
+    def _within(self, question: Question, spoken: Spoken) -> tuple[Spoken, str]:
+        """What may be said of it, and the finish reason."""
+        if self._refuse and self._refuse.search(question.text):
+            return Spoken(), "content_filter"
+        if question.max_tokens is not None and question.max_tokens < len(spoken.tokens):
+            return spoken.cut(question.max_tokens), "length"
+        return spoken, "stop"
 
     def _forced(self, question: Question) -> Spoken:
         """The tokens of the grammar and the empty end token, which a reply holds where max_tokens has room for it.
@@ -199,8 +190,9 @@ class RehearsalJudge:
         return Spoken([*self.vocabulary.tokens(question.forced), ""])
 
     def _completion(
-        self, question: Question, said: Spoken, text: str | None, finish: str, bill: Bill, now: float
+        self, question: Question, said: Spoken, finish: str, bill: Bill, now: float, *, null: bool
     ) -> bytes:
+        text = None if null or finish == "content_filter" else said.text
         logprobs = None
         if question.top is not None and text is not None:
             logprobs = self._logprobs(question, said, question.top)
@@ -223,11 +215,16 @@ class RehearsalJudge:
     def _logprobs(self, question: Question, said: Spoken, top: int) -> list[dict[str, Any]]:
         if not question.forced:
             return said.logprobs(top)
-        ids = [*question.forced, 2]  # 2 is the end token of llama's vocabularies
         drawn = forced_logprobs(question.text, said.tokens)
         return [
-            {"id": number, "token": token, "bytes": list(token.encode()), "logprob": logprob, "top_logprobs": []}
-            for number, token, logprob in zip(ids, said.tokens, drawn, strict=False)
+            {
+                "id": self.vocabulary.id(token),
+                "token": token,
+                "bytes": list(token.encode()),
+                "logprob": logprob,
+                "top_logprobs": [],
+            }
+            for token, logprob in zip(said.tokens, drawn, strict=True)
         ]
 
     # --- limits, places, chance -----------------------------------------------------------------------------------
@@ -280,6 +277,12 @@ class RehearsalJudge:
         done = max(now, self._busy_until[0]) + work_s
         heapreplace(self._busy_until, done)
         return done - now
+
+
+def _prose() -> Spoken:
+    prose = Spoken()
+    prose.add(replies.PROSE)
+    return prose
 
 
 def _rejected(message: str, param: str | None) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 JSON = "application/json"
-HTML = b"<!doctype html>\n<html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
+_HTML = b"<!doctype html>\n<html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
 PROSE = "I would rather not put this into one word: the answer has its merits and its faults."
 
 
@@ -18,8 +18,12 @@ def error(message: str, kind: str, code: str | None = None, param: str | None = 
 
 _SERVER = error("The server had an error while processing your request. Sorry about that!", "server_error")
 _OVERLOADED = error("The engine is currently overloaded, please try again later.", "server_error", "overloaded")
-ERROR_200 = error("Provider returned error.", "upstream_error", "502")
-FAILURES: dict[str, tuple[int, bytes]] = {"500": (500, _SERVER), "503": (503, _OVERLOADED)}
+FAILURES: dict[str, tuple[int, str, bytes]] = {  # status, content type, body
+    "500": (500, JSON, _SERVER),
+    "503": (503, JSON, _OVERLOADED),
+    "html": (200, "text/html", _HTML),
+    "error_200": (200, JSON, error("Provider returned error.", "upstream_error", "502")),
+}
 
 _NO_MODEL = "The model does not exist or you do not have access to it."
 _QUOTA = "You exceeded your current quota, please check your plan and billing details."

@@ -13,6 +13,7 @@ from zlib import crc32
 # tokenisers a word takes the space before it and a number does not.
 _PIECE = re.compile(r" ?[^\W\d_]{1,12}|\d{1,3}|\s|[^\w\s]|_")
 _FORCED = re.compile(r"\s*root\s*::=\s*((?:<\[\d{1,9}\]>\s*)+)")
+_END_ID = 2  # as in llama's vocabularies
 _FIRST_ID = 1000  # below are the special tokens of real vocabularies
 
 
@@ -45,7 +46,7 @@ class Vocabulary:
         self._tokens: list[str] = []
 
     def ids(self, text: str) -> list[int]:
-        return [self._id(token) for token in pieces(text)]
+        return [self.id(token) for token in pieces(text)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Raises: KeyError for an id that was never given."""
@@ -54,7 +55,10 @@ class Vocabulary:
                 raise KeyError(number)
         return [self._tokens[number - _FIRST_ID] for number in ids]
 
-    def _id(self, token: str) -> int:
+    def id(self, token: str) -> int:
+        """The id of one piece; the empty one is the end of the text."""
+        if not token:
+            return _END_ID
         number = self._ids.get(token)
         if number is None:
             number = self._ids[token] = _FIRST_ID + len(self._tokens)

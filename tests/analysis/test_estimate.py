@@ -73,7 +73,7 @@ def test_rows_of_an_item_are_one_observation():
 def test_two_systems_are_told_apart_and_their_likes_are_not():
     rng = np.random.default_rng(4)
     frame = corpus(3000, 300, noise=0.5, rng=rng, systems=3).with_columns(
-        pl.col("score", "human") + pl.when(pl.col("system") == 0).then(pl.lit(0.8)).otherwise(0.0) * pl.Series([1.0])
+        pl.col("score", "human") + pl.when(pl.col("system") == 0).then(0.8).otherwise(0.0)
     )
     found = estimate(frame.lazy(), "score", "human", system="system")
     by_pair = {(d.a, d.b): d for d in found.differences}

@@ -321,13 +321,16 @@ def test_any_text_is_read_or_unread_and_placed_within_it(text: str) -> None:
         find_each(text, ("score", "fluency"), scale)
 
 
-@given(st.floats(1, 5).map(lambda x: round(x, 2)), st.sampled_from(["{}", "Score: {}", "{}/5", "Well.\n**Rating: {}**"]))
+@given(
+    st.floats(1, 5).map(lambda x: round(x, 2)), st.sampled_from(["{}", "Score: {}", "{}/5", "Well.\n**Rating: {}**"])
+)
 def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
     assert read_number(shape.format(value), 1, 5) == value
 
 
 @pytest.mark.parametrize(
-    "unit", [" ", "1", "*", "Score: ", "{", '{"a":', "score for a ", "\n", "1. ", "- ", '"', "1-", "give ", "(", "İ", "> "]
+    "unit",
+    [" ", "1", "*", "Score: ", "{", '{"a":', "score for a ", "\n", "1. ", "- ", '"', "1-", "give ", "(", "İ", "> "],
 )
 def test_a_megabyte_is_read_at_once(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
@@ -360,7 +363,12 @@ def test_published_samples_give_the_published_agreement() -> None:
     items = polars.read_parquet(DATA / "topical_chat_items.parquet").rows_by_key("id", named=True, unique=True)
     stored = polars.read_parquet(DATA / "topical_chat_judge_outputs.parquet").filter(prompt_kind="geval")
     got = {}
-    for dimension, low, high in (("naturalness", 1, 3), ("coherence", 1, 3), ("engagingness", 1, 3), ("groundedness", 0, 1)):
+    for dimension, low, high in (
+        ("naturalness", 1, 3),
+        ("coherence", 1, 3),
+        ("engagingness", 1, 3),
+        ("groundedness", 0, 1),
+    ):
         scores, humans, documents = [], [], []
         for row in stored.filter(dimension=dimension).iter_rows(named=True):
             read = [v for raw in row["judge_raw_outputs"] if (v := read_number(raw, low, high)) is not None]

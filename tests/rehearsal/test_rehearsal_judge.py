@@ -230,6 +230,7 @@ def _books(steps: list[tuple[float, Any, bool]], seed: int) -> dict[str, Any]:
         now += gap
         settle_until(now)
         outcome = judge.ask("chat", body, now, rng)
+        assert outcome.bill.completion_tokens <= 20
         waiting.append((now + outcome.delay_s, number, outcome, delivered))
         balance()
     settle_until(math.inf)
@@ -311,6 +312,13 @@ def test_log_probabilities_agree_with_the_text_and_the_verdict(
             assert entry["top_logprobs"][0]["token"] == entry["token"]
 
 
+def test_labels_that_share_a_first_token_do_not_outweigh_the_verdict() -> None:
+    speaker = Speaker(AT_ONCE.changed({"labels": ["bad form", "good", "bad facts"], "answer": "bare"}))
+    for number in range(50):
+        first = speaker.say(str(number)).logprobs(1)[0]
+        assert first["top_logprobs"][0]["token"] == first["token"]
+
+
 def test_the_verdict_is_that_of_the_row_on_every_way() -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"scale": (1, 10)}))
     expected = crc32(b"shard-7") % 10 + 1
@@ -353,6 +361,13 @@ def test_usage_tells_cached_tokens_only_where_it_should() -> None:
     usage = json.loads(ask(judge, question("x" * 40)).body)["usage"]
     assert usage["prompt_tokens_details"] == {"cached_tokens": 7}
     assert "usage" not in json.loads(ask(RehearsalJudge(AT_ONCE.changed({"usage": False})), question()).body)
+
+
+def test_prose_too_stays_within_max_tokens() -> None:
+    judge = RehearsalJudge(AT_ONCE.changed({"fault_prose": 1.0}))
+    outcome = ask(judge, question(max_tokens=5))
+    assert outcome.bill.completion_tokens == 5
+    assert choice(outcome)["finish_reason"] == "length"
 
 
 def test_a_refused_row_has_no_content_and_a_poisoned_one_no_reply() -> None:

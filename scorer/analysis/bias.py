@@ -1,0 +1,294 @@
+"""What a judge likes beside quality: the first place, length, its own kind. Asked of finished tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample
+from scorer.analysis.correlation import Floats, defined, spearman
+from scorer.analysis.tables import codes_or_rows, compact, require, take
+from scorer.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Verdicts of one pair in both orders.
+
+    `first`: mean preference for what stands first, .5 without bias. `same`: share of the `pairs` whose verdict names
+    the same side in both orders. `incomplete` pairs lack a verdict in one order.
+    """
+
+    pairs: int
+    incomplete: int
+    first: float
+    first_interval: Interval | None
+    same: float
+    same_interval: Interval | None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How scores and people go with the length of a text, over the same rows.
+
+    Spearman's correlations with length; `people` None without a human column, `partial` that of score and length with
+    the human value held fixed: what is left of it is the judge's own liking. None where a side is constant.
+    """
+
+    n: int
+    unread: int
+    judge: float | None
+    judge_interval: Interval | None
+    people: float | None
+    people_interval: Interval | None
+    partial: float | None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfPreference:
+    """By how much a judge rates its own kind above what people do, beside other systems.
+
+    `excess` is mean (score - human) of its own systems less that of the others, both sides standardised: in standard
+    deviations, 0 without bias. None where a side is constant.
+    """
+
+    own: int
+    others: int
+    unread: int
+    excess: float | None
+    interval: Interval | None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """Against the baseline: `raw`, and `controlled`, what it would be were each text as long as the baseline's.
+
+    `length_effect` is the gain in log-odds of a text much longer than the baseline's from its length alone.
+    """
+
+    n: int
+    unread: int
+    raw: float
+    raw_interval: Interval | None
+    controlled: float
+    controlled_interval: Interval | None
+    length_effect: float
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def position(
+    frame: pl.LazyFrame,
+    preference: str,
+    swapped: str,
+    pair: Sequence[str],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Position:
+    """The judge's liking for the first place.
+
+    One row for each pair and order: `preference` in [0, 1] is that for the same side whatever the order, `swapped` says
+    that this side stood second, `pair` are the columns that name a pair.
+    Raises SpecError for columns that cannot serve, a pair that is not there exactly once in each order, and where no
+    pair has both verdicts.
+    """
+    columns = take(frame, [preference, swapped], pair)
+    values, second = columns.floats(preference), columns.floats(swapped) == 1
+    _check_preference(preference, values)
+    code, names = columns.codes(*pair)
+    given, turned = (np.bincount(code[rows], minlength=len(names)) for rows in (~second, second))
+    if odd := np.flatnonzero((given != 1) | (turned != 1)).tolist():
+        times = f"{given[odd[0]]} times as given, {turned[odd[0]]} times swapped"
+        raise SpecError([f"{len(odd)} pairs are not there once in each order, the first {names[odd[0]]}: {times}."])
+    as_given, as_turned = (np.empty(len(names)) for _ in range(2))
+    as_given[code[~second]], as_turned[code[second]] = values[~second], values[second]
+    both = ~np.isnan(as_given) & ~np.isnan(as_turned)
+    if not both.any():
+        raise SpecError([f"No pair has a value in {preference} in both orders."])
+    as_given, as_turned = as_given[both], as_turned[both]
+    first = (as_given + 1 - as_turned) / 2
+    same = (np.sign(as_given - 0.5) == np.sign(as_turned - 0.5)).astype(np.float64)
+    drawn = resample(np.arange(len(first)), replicates, seed) if replicates else None
+    return Position(
+        pairs=len(first),
+        incomplete=int((~both).sum()),
+        first=float(first.mean()),
+        first_interval=drawn.interval(mean(first, drawn)) if drawn else None,
+        same=float(same.mean()),
+        same_interval=drawn.interval(mean(same, drawn)) if drawn else None,
+    )
+
+
+def length(
+    frame: pl.LazyFrame,
+    score: str,
+    text: str,
+    *,
+    human: str | None = None,
+    item: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Length:
+    """The judge's liking for length, in characters of the column `text`.
+
+    Raises SpecError for columns that cannot serve and fewer than three rows with all numbers.
+    """
+    columns = take(_measured(frame, text), [score, text, *([human] if human else [])], [item] if item else [])
+    x, size = columns.floats(score), columns.floats(text)
+    y = columns.floats(human) if human else np.zeros(len(x))
+    asked = ~np.isnan(size) & ~np.isnan(y)
+    kept = asked & ~np.isnan(x)
+    if kept.sum() < 3:
+        wanted = " and ".join(name for name in (score, text, human) if name)
+        raise SpecError([f"{kept.sum()} rows have {wanted}; a correlation with length needs three."])
+    x, size, y = x[kept], size[kept], y[kept]
+    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
+
+    def with_length(values: Floats) -> tuple[float | None, Interval | None]:
+        rho = spearman(values, size)
+        if drawn is None or rho is None:
+            return rho, None
+        return rho, drawn.interval(correlations(values, size, drawn)["spearman"])
+
+    (judge, judge_interval), (people, people_interval) = with_length(x), with_length(y) if human else (None, None)
+    partial = None
+    if judge is not None and people is not None and (both := spearman(x, y)) is not None:
+        rest = (1 - people**2) * (1 - both**2)
+        partial = defined((judge - people * both) / math.sqrt(rest)) if rest > 0 else None
+    unread = int((asked & ~kept).sum())
+    return Length(len(x), unread, judge, judge_interval, people, people_interval, partial)
+
+
+def self_preference(
+    frame: pl.LazyFrame,
+    score: str,
+    human: str,
+    system: str,
+    own: Sequence[str],
+    *,
+    item: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> SelfPreference:
+    """The judge's liking for its own kind: the values of `system` named in `own`.
+
+    Raises SpecError for columns that cannot serve, an `own` that is no system of the table, and where either side has
+    no row with both numbers.
+    """
+    columns = take(frame, [score, human], [system, *([item] if item else [])])
+    x, y = columns.floats(score), columns.floats(human)
+    code, names = columns.codes(system)
+    if unknown := [name for name in own if name not in names]:
+        raise SpecError([f"{', '.join(unknown)} is not in column {system}; there are {', '.join(names)}."])
+    kept = ~np.isnan(x) & ~np.isnan(y)
+    unread = int((np.isnan(x) & ~np.isnan(y)).sum())
+    mine = np.isin(code, [names.index(name) for name in own])[kept].astype(np.int64)
+    count = np.bincount(mine, minlength=2)
+    if not count.all():
+        raise SpecError(
+            [f"{count[1]} rows of its own and {count[0]} of others have both {score} and {human}; give both."]
+        )
+    x, y = x[kept], y[kept]
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return SelfPreference(int(count[1]), int(count[0]), unread, None, None)
+    above = (x - x.mean()) / x.std() - (y - y.mean()) / y.std()
+    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
+    means, draws = means_by_group(above, mine, 2, drawn)
+    interval = drawn.interval(draws[:, 1] - draws[:, 0]) if drawn else None
+    return SelfPreference(int(count[1]), int(count[0]), unread, float(means[1] - means[0]), interval)
+
+
+def win_rate(
+    frame: pl.LazyFrame,
+    preference: str,
+    text: str,
+    baseline: str,
+    *,
+    item: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> WinRate:
+    """The win rate of one system's `text` over a `baseline` text, raw and with length controlled.
+
+    The preference in [0, 1] is fitted by logit p = strength + effect x tanh(difference in characters / its standard
+    deviation), with a standard normal prior on both lest a one-sided table run away; the controlled rate leaves the
+    effect out. The interval of it moves the fit by one Newton step for each resample.
+    Raises SpecError for columns that cannot serve and fewer than three rows.
+    Source: Dubois, Galambosi, Liang and Hashimoto (2024), "Length-Controlled AlpacaEval", arXiv 2404.04475, section 3;
+    without its term for the instruction's difficulty, which needs the verdicts on other systems.
+    """
+    columns = take(_measured(frame, text, baseline), [preference, text, baseline], [item] if item else [])
+    p = columns.floats(preference)
+    _check_preference(preference, p)
+    longer = columns.floats(text) - columns.floats(baseline)
+    asked = ~np.isnan(longer)
+    kept = asked & ~np.isnan(p)
+    if kept.sum() < 3:
+        raise SpecError([f"{kept.sum()} rows have {preference} and both texts; a win rate needs three."])
+    p, longer = p[kept], longer[kept]
+    design = np.stack([np.ones(len(p)), np.tanh(longer / (longer.std() or 1.0))], axis=1)
+    fit, information = _logistic(design, p)
+    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
+    raw_interval = controlled_interval = None
+    if drawn:
+        pulls = drawn.sums(*(design * (p - _sigmoid(design @ fit))[:, None]).T)
+        strength = fit[0] + (np.stack(pulls, axis=1) - fit) @ np.linalg.inv(information)[0]
+        raw_interval, controlled_interval = drawn.interval(mean(p, drawn)), drawn.interval(_sigmoid(strength))
+    return WinRate(
+        n=len(p),
+        unread=int((asked & ~kept).sum()),
+        raw=float(p.mean()),
+        raw_interval=raw_interval,
+        controlled=float(_sigmoid(fit[:1])[0]),
+        controlled_interval=controlled_interval,
+        length_effect=float(fit[1]),
+    )
+
+
+def _logistic(design: Floats, p: Floats) -> tuple[Floats, Floats]:
+    """The fit and its information matrix: Newton's method on the log-likelihood with a standard normal prior."""
+    fit = np.zeros(design.shape[1])
+    information = np.eye(len(fit))
+    for _ in range(50):
+        predicted = _sigmoid(design @ fit)
+        information = (design * (predicted * (1 - predicted))[:, None]).T @ design + np.eye(len(fit))
+        step = np.linalg.solve(information, design.T @ (p - predicted) - fit)
+        fit = fit + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return fit, information
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return 0.5 * (1 + np.tanh(logits / 2))
+
+
+def _check_preference(name: str, values: Floats) -> None:
+    if ((values < 0) | (values > 1)).any():
+        raise SpecError([f"Column {name} leaves [0, 1]; it must be a preference, 0.5 for a tie."])
+
+
+def _measured(frame: pl.LazyFrame, *texts: str) -> pl.LazyFrame:
+    """The frame with each text replaced by its length in characters."""
+    schema = frame.collect_schema()
+    require(schema, texts)
+    problems = [f"Column {name} holds {schema[name]}, not texts." for name in texts if schema[name] != pl.String]
+    if problems:
+        raise SpecError(problems)
+    return frame.with_columns(pl.col(*texts).str.len_chars())

@@ -1,0 +1,125 @@
+"""Means and strengths by hand; systems that cannot be told apart share a rank; nothing missing is invented."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from scorer.analysis.leaderboard import bradley_terry, leaderboard
+from scorer.errors import SpecError
+
+
+def season(*, gap, items=100, seed=0):
+    """Three systems on the same items: a and b alike but for `gap`, c far behind; items differ by more than systems."""
+    rng = np.random.default_rng(seed)
+    item = np.repeat(np.arange(items), 3)
+    system = np.tile(["a", "b", "c"], items)
+    hard = np.repeat(rng.normal(0, 3, items), 3)
+    score = hard + np.tile([gap, 0.0, -2.0], items) + 0.3 * rng.normal(size=3 * items)
+    return pl.DataFrame({"score": score, "system": system, "item": item, "task": np.where(item % 2, "t", "u")})
+
+
+def test_systems_alike_share_a_rank_and_a_gap_smaller_than_the_items_spread_is_still_seen():
+    assert leaderboard(season(gap=0).lazy(), "score", "system", item="item").systems["rank"].to_list() == [1, 1, 3]
+    assert leaderboard(season(gap=0.3).lazy(), "score", "system", item="item").systems["rank"].to_list() == [1, 2, 3]
+    unpaired = leaderboard(season(gap=0.3).lazy(), "score", "system").systems
+    assert unpaired["rank"].to_list() == [1, 1, 3]
+    assert unpaired.select((pl.col("low") < pl.col("mean")) & (pl.col("mean") < pl.col("high"))).to_series().all()
+
+
+def test_tasks_count_alike_and_a_system_without_one_has_no_mean():
+    frame = pl.LazyFrame(
+        {
+            "system": ["a", "a", "a", "b", "c", "c"],
+            "task": ["t", "t", "u", "t", "t", "u"],
+            "score": [1.0, 3.0, 6.0, 9.0, 5.0, None],
+        }
+    )
+    found = leaderboard(frame, "score", "system", task="task", replicates=0)
+    assert found.systems.select("rank", "system", "mean", "rows", "unread").rows() == [
+        (1, "a", 4.0, 3, 0),
+        (None, "b", None, 1, 0),
+        (None, "c", None, 1, 1),
+    ]
+    assert found.tasks.select("task", "rank", "system", "mean").rows() == [
+        ("t", 1, "b", 9.0),
+        ("t", 2, "c", 5.0),
+        ("t", 3, "a", 2.0),
+        ("u", 1, "a", 6.0),
+        ("u", None, "b", None),
+        ("u", None, "c", None),
+    ]
+    json.dumps(found.json(), allow_nan=False)
+
+
+def test_averages_and_facts_stand_beside_the_systems():
+    frame = season(gap=1).with_columns(cost=pl.lit(2.5), licence=pl.col("system").replace({"a": "MIT", "b": None}))
+    found = leaderboard(frame.lazy(), "score", "system", averages=["cost"], facts=["licence"], replicates=0).systems
+    assert found.select("system", "licence", "cost").rows() == [("a", "MIT", 2.5), ("b", None, 2.5), ("c", "c", 2.5)]
+    with pytest.raises(SpecError, match="Column task says 2 things of a"):
+        leaderboard(frame.lazy(), "score", "system", facts=["task"])
+
+
+def test_no_score_is_a_sentence():
+    with pytest.raises(SpecError, match="No row has a value in score"):
+        leaderboard(pl.LazyFrame({"score": [None], "system": ["a"]}), "score", "system")
+
+
+def games(wins):
+    rows = [(a, b, 1.0) for (a, b), count in wins.items() for _ in range(count)]
+    return pl.LazyFrame(rows, schema=["a", "b", "preference"], orient="row")
+
+
+def test_two_systems_strengths_are_the_log_odds():
+    found = bradley_terry(games({("x", "y"): 3, ("y", "x"): 1}), "a", "b", "preference", replicates=0)
+    assert found["system"].to_list() == ["x", "y"]
+    assert found["strength"][0] - found["strength"][1] == pytest.approx(np.log(3))
+    assert found["win_rate"].to_list() == [0.75, 0.25]
+    assert found["comparisons"].to_list() == [4, 4]
+
+
+def test_strengths_are_where_expected_wins_equal_wins():
+    """The likelihood equations: each system's wins equal the sum of its chances in its games."""
+    wins = {("x", "y"): 5, ("y", "x"): 2, ("y", "z"): 4, ("z", "y"): 3, ("z", "x"): 1, ("x", "z"): 1}
+    found = bradley_terry(games(wins), "a", "b", "preference", replicates=0)
+    strength = dict(found.select("system", "strength").rows())
+    for system in strength:
+        expected = sum(
+            count / (1 + np.exp(strength[other] - strength[system]))
+            for (a, b), count in wins.items()
+            if system in (a, b)
+            for other in ((b if a == system else a),)
+        )
+        assert expected == pytest.approx(sum(count for (a, _), count in wins.items() if a == system), abs=1e-6)
+
+
+def test_strengths_come_back_with_intervals_and_earned_ranks():
+    rng = np.random.default_rng(0)
+    truth = {"w": 1.0, "x": 0.0, "y": 0.0, "z": -1.0}
+    pairs = [tuple(rng.permutation(list(truth))[:2].tolist()) for _ in range(1500)]
+    preference = [float(rng.random() < 1 / (1 + np.exp(truth[b] - truth[a]))) for a, b in pairs]
+    a, b = zip(*pairs, strict=True)
+    frame = pl.LazyFrame({"a": a, "b": b, "preference": preference})
+    found = bradley_terry(frame, "a", "b", "preference", replicates=100)
+    for row in found.iter_rows(named=True):
+        assert row["strength"] == pytest.approx(truth[row["system"]], abs=0.3)
+        assert row["low"] < row["strength"] < row["high"]
+    assert found["rank"].to_list() == [1, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("wins", "words"),
+    [
+        ({("x", "y"): 3}, "some systems never lost"),
+        ({("x", "y"): 1, ("y", "x"): 1, ("p", "q"): 1, ("q", "p"): 1}, "never met"),
+    ],
+)
+def test_no_finite_strengths_is_a_sentence(wins, words):
+    with pytest.raises(SpecError, match=words):
+        bradley_terry(games(wins), "a", "b", "preference")
+
+
+def test_a_preference_outside_its_range_is_a_sentence():
+    with pytest.raises(SpecError, match=r"Column preference leaves \[0, 1\]"):
+        bradley_terry(pl.LazyFrame({"a": ["x"], "b": ["y"], "preference": [2.0]}), "a", "b", "preference")
