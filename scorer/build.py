@@ -176,15 +176,29 @@ def concurrency(rates: Rates, provider: str) -> int:
     return 64
 
 
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """A client, the limits of its endpoints, how many requests may be in flight in all, and what may die beside it.
+
+    Each of `checks` raises SetupError once a server that the run itself started has ended.
+    """
+
+    client: Client
+    limits: list[Local]
+    in_flight: int
+    checks: list[Callable[[], None]]
+
+
 async def make_client(
     spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float]
-) -> tuple[Client, list[Local], int]:
-    """A client for the spec's models, the limits of its endpoints, and how many requests may be in flight in all.
+) -> Wires:
+    """A client for the spec's models and what belongs to it.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
     """
     clients: dict[str, Client] = {}
     limits: list[Local] = []
+    checks: list[Callable[[], None]] = []
     in_flight = 0
     for model in spec.all_models:
         if model.provider == "recorded":
@@ -193,7 +207,7 @@ async def make_client(
             )
             in_flight += 64
             continue
-        addresses = _addresses(model, spec.limits, stack)
+        addresses = _addresses(model, spec.limits, stack, checks)
         places = [concurrency(rates, model.provider) for _, _, rates in addresses]
         loopback = all(url.startswith(("http://127.", "http://localhost")) for url, _, _ in addresses)
         transport = await stack.enter_async_context(
@@ -213,33 +227,36 @@ async def make_client(
             clock=clock,
         )
         in_flight += sum(places)
-    if len(clients) == 1:
-        return next(iter(clients.values())), limits, in_flight
-    return Panel(clients), limits, in_flight
+    client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)
+    return Wires(client, limits, in_flight, checks)
 
 
 def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
     """Who speaks the model's dialect at one address."""
     name = "openai" if model.provider == "embedded" else model.provider
     make = _load(PROVIDERS.get(name, name), "model.provider", {**PROVIDERS, "embedded": "", "recorded": ""})
+    default = getattr(make, "default_temperature", lambda _: 0.0)
     return make(
         name=model.name or "embedded",
         base_url=base_url,
         headers=headers,
         query=_resolved(model.query, "model.query"),
         extra=model.extra,
-        temperature=model.temperature,
+        temperature=default(model.name or "") if model.temperature is None else model.temperature,
         max_output_tokens=model.max_output_tokens,
         dialect="llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
     )
 
 
-def _addresses(model: Model, limits: Limits, stack: AsyncExitStack) -> list[tuple[str, dict[str, str], Rates]]:
+def _addresses(
+    model: Model, limits: Limits, stack: AsyncExitStack, checks: list[Callable[[], None]]
+) -> list[tuple[str, dict[str, str], Rates]]:
     """Each endpoint's base URL, its headers with the key in them, and its limits."""
     if model.provider == "embedded":
         from scorer.embedded import EmbeddedServer
 
         server = stack.enter_context(EmbeddedServer(model.path, name=model.name))
+        checks.append(server.check)
         return [(server.url, {}, limits)]
     headers = _resolved(model.headers, "model.headers")
     listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]

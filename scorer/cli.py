@@ -133,7 +133,7 @@ def verify(out: Out, /, *, json: Json = False) -> int:
     Example: scorer verify out
     """
     from scorer.files import LocalFiles
-    from scorer.store.verify import verify as look_through
+    from scorer.verify import verify as look_through
 
     verdict = look_through(LocalFiles(), out)
     if json:

@@ -216,12 +216,13 @@ class Job:
         state = "stopped"
         try:
             async with AsyncExitStack() as stack:
-                client, self._limits, in_flight = await make_client(spec, caps, stack, loop.time)
+                wires = await make_client(spec, caps, stack, loop.time)
+                self._limits = wires.limits
                 if self.drain.asked:
                     self.stop()
                 tokens = counter(spec)
                 parts = engine.Parts(
-                    plan.judge, client, store, lambda: int(self._wall_s() * 1e6), raw_of(spec.output.keep_raw)
+                    plan.judge, wires.client, store, lambda: int(self._wall_s() * 1e6), raw_of(spec.output.keep_raw)
                 )
                 reader = Reader(
                     self._files,
@@ -234,11 +235,11 @@ class Job:
                     engine.run(
                         parts,
                         reader.batches(work, self._offload),
-                        in_flight=2 * in_flight + 64,
+                        in_flight=2 * wires.in_flight + 64,
                         in_flight_bytes=ROOM_FOR_TEXT,
                         drain=self.drain,
                     ),
-                    [store, books, progress],
+                    [store, books, progress, _Watch(wires.checks)],
                 )
             state = "interrupted" if self.drain.asked else "complete"
         except (asyncio.CancelledError, Interrupted):
@@ -266,6 +267,25 @@ class Job:
                 "the cause and `scorer retry` them, or raise the share."
             )
         return found
+
+
+class _Watch:
+    """Looks once a second whether the servers that the run started still live."""
+
+    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
+        self._checks = checks
+        self._stopping = asyncio.Event()
+
+    async def serve(self) -> None:
+        while not self._stopping.is_set():
+            for check in self._checks:
+                check()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
+
+    def stop(self) -> None:
+        self._stopping.set()
 
 
 class _Service(Protocol):

@@ -117,7 +117,9 @@ def summary_text(out: str, s: Status) -> str:
         f"  cost       {s.cost_usd:.6f} USD"
         + (f", and up to {s.maybe_billed_usd:.6f} USD that nobody confirmed" if s.maybe_billed_usd else "")
     )
-    if s.state == "running":
+    if s.state != "running":
+        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s in the last minute of work")
+    else:
         held = ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)) or "nothing"
         lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
     lines += [f"  unreadable {path}" for path in s.unreadable]

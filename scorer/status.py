@@ -20,7 +20,8 @@ from scorer.store.tally import tally
 class Status:
     """What `scorer status` tells. Money and tokens are the ledger's; `maybe_billed_usd` nobody confirmed.
 
-    `held_back_by` gives each limit's share of the last minute, empty when nothing runs. `unreadable` are files of the
+    `rows_per_s` is that of
+    the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing runs. `unreadable` are files of the
     output that could not be read, whose rows count as pending.
     """
 
@@ -61,11 +62,12 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)
-    live = _progress(files, layout) if running else {}
+    last = _progress(files, layout)
+    live = last if running else {}
     books = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
     return Status(
-        state="running" if running else _state(files, layout, pending, manifest),
+        state="running" if running else _state(last, pending, manifest),
         rows=manifest.rows,
         scored=counts.scored,
         failed=counts.failed,
@@ -77,7 +79,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         requests=books.requests + books.maybe_requests,
         cost_usd=books.pico / 10**12,
         maybe_billed_usd=live.get("maybe_billed_usd", books.maybe_pico / 10**12),
-        rows_per_s=live.get("rows_per_s", 0.0),
+        rows_per_s=last.get("rows_per_s", 0.0),
         held_back_by=live.get("held_back_by", {}),
         shards=len(manifest.shards),
         sealed=sum(shard.stem in sealed for shard in manifest.shards),
@@ -85,12 +87,11 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     )
 
 
-def _state(files: Files, layout: Layout, pending: int, manifest: Manifest) -> str:
+def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
     """complete, stopped (by a budget, a set-up or a storage error) or interrupted (asked to, or killed)."""
     if not pending and manifest.open_revision is None:
         return "complete"
-    last = _progress(files, layout).get("state")
-    return "stopped" if last == "stopped" else "interrupted"
+    return "stopped" if last.get("state") == "stopped" else "interrupted"
 
 
 def _progress(files: Files, layout: Layout) -> dict[str, Any]:

@@ -15,21 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from scorer.errors import (
-    BadRow,
-    NoReply,
-    Refused,
-    Rejected,
-    RowError,
-    SetupError,
-    SpecError,
-    TooLong,
-    Truncated,
-    Unavailable,
-    Unreadable,
-)
-from scorer.judges.reading import Verdict, expected, find, find_each, find_json, find_reason
-from scorer.judges.scales import Labels, Numbers, Scale, plain
+from scorer.errors import BadRow, Refused, RowError, SetupError, SpecError, Truncated, Unreadable
+from scorer.judges.expected import expected
+from scorer.judges.reading import Verdict, find, find_each, find_json, find_reason
+from scorer.judges.scales import Numbers, chosen, plain
 from scorer.judges.template import Template
 from scorer.schema import Completion, Conversation, Message, Request, Row, Score
 
@@ -49,9 +38,8 @@ REASONS = ("none", "before", "after")
 
 _TOP_LOGPROBS = 20
 _WARMER = 0.3
-_MOST_LABELS = 101
 # Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
-_TELLING = (Refused, Truncated, Unreadable, TooLong, Rejected, Unavailable, NoReply, RowError)
+_TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ class _Sample:
 class Rating:
     """A `Judge`: a score on `scale`, the mean of `samples` replies and of `criteria`.
 
-    `prompt` (or the built-in `rubric`) is a `Template`. `read` is how a verdict is read: as a number, as one of `labels`,
+    `prompt` (or the built-in `rubric`) is a `Template`. `read` is how a verdict is read: as a number, one of `labels`,
     from a JSON object, or as the mean of the labels weighted by their probabilities. `labels` is a list, spaced evenly
     over the scale, or a table of values; by default the scale's integers. A `reason` is asked before or after the
     verdict. `examples` are tables of the prompt's columns and `reply`. `reference` is a column shown to the judge.
@@ -102,7 +90,7 @@ class Rating:
             *_criteria_problems(criteria),
         ]
         text = _prompt(prompt, rubric, problems)
-        self._labels, self._scale = _scale(scale, labels, read, problems)
+        self._labels, self._scale = chosen(scale, labels, read, problems)
         self._criteria, self._read, self._reason = tuple(criteria), read, reason
         if problems:
             raise SpecError(problems)
@@ -173,8 +161,8 @@ class Rating:
         if self._read == "expected" and text.strip():
             if not any(token.top for token in answer.logprobs or ()):
                 raise SetupError(
-                    'This server returned no log-probabilities; read = "expected" needs them for every reply token, with '
-                    'alternatives. Ask a server or a model that gives them, or set judge.read = "number".'
+                    'This server returned no log-probabilities; read = "expected" needs them, with alternatives, for '
+                    'every reply token. Ask a server or a model that gives them, or set judge.read = "number".'
                 )
             text = "".join(token.token for token in answer.logprobs or ())
         verdicts = {name: verdict for name, verdict in self._verdicts(text).items() if verdict is not None}
@@ -205,8 +193,7 @@ class Rating:
         for name in self._criteria or ("",):
             values = [sample.values[name] for sample in read if name in sample.values]
             if not values:
-                errors = [sample.error for sample in taken if sample.error is not None]
-                raise min(errors, key=lambda error: next(i for i, k in enumerate(_TELLING) if isinstance(error, k)))
+                raise min(filter(None, (sample.error for sample in taken)), key=_rank)
             means[name] = fmean(values)
         return Score(
             value=fmean(means.values()),
@@ -222,17 +209,19 @@ class Rating:
         if self._labels:
             return list(self._labels)[n % len(self._labels)]
         assert isinstance(self._scale, Numbers)
-        first, last = math.ceil(self._scale.low), math.floor(self._scale.high)
-        return first + n % (last - first + 1) if first <= last else (self._scale.low, self._scale.high)[n % 2]
+        low, high = self._scale.low, self._scale.high
+        steps = range(math.ceil(low), math.floor(high) + 1)
+        return steps[n % len(steps)] if len(steps) > 1 else (low, (low + high) / 2, high)[n % 3]
 
     def _form(self, scale: Sequence[float]) -> str:
         numeric = isinstance(self._scale, Numbers)
         slot = f"<a number from {scale[0]:g} to {scale[1]:g}>" if numeric else f"<one of: {', '.join(self._labels)}>"
         if self._read == "json":
-            slots = {name: slot if numeric else f'"{slot}"' for name in self._criteria or ("score",)}
+            slots = dict.fromkeys(self._criteria or ("score",), slot if numeric else f'"{slot}"')
             parts = [f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in slots.items()]
             why = ['"reason": "<one to three sentences>"'] if self._reason != "none" else []
-            return f"Reply with one JSON object and nothing else:\n{{{', '.join(_around(why, parts, self._reason))}}}"
+            entries = [*why, *parts] if self._reason == "before" else [*parts, *why]
+            return f"Reply with one JSON object and nothing else:\n{{{', '.join(entries)}}}"
         lines = [f"{name}: {slot}" for name in self._criteria or ("Score",)]
         form = f"{'these lines' if len(lines) > 1 else 'a line'} of this form"
         told = {
@@ -247,6 +236,9 @@ class Rating:
         problems = []
         for place, example in enumerate(examples):
             where = f"judge.examples[{place}]"
+            if not isinstance(example, Mapping):
+                problems.append(f"{where}: {example!r} is not allowed; a table of the prompt's columns and reply is.")
+                continue
             reply = example.get("reply")
             unknown = [name for name in example if name not in (*self._template.columns, "reply")]
             problems += [f"{where}.{name}: is no column of the prompt, and not reply; remove it." for name in unknown]
@@ -265,11 +257,11 @@ class Rating:
         return tuple(messages)
 
 
+def _rank(error: RowError) -> int:
+    return _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING)
+
+
 # --- the options, checked ---------------------------------------------------------------------------------------------
-
-
-def _around(why: list[str], parts: list[str], reason: str) -> list[str]:
-    return [*why, *parts] if reason == "before" else [*parts, *why]
 
 
 def _count_problems(name: str, value: Any) -> list[str]:
@@ -306,50 +298,3 @@ def _prompt(prompt: str | None, rubric: str | None, problems: list[str]) -> str:
     except SpecError as error:
         problems += error.problems
     return prompt
-
-
-def _scale(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dict[str, float], Scale]:
-    """The labels, where the reading has some, and the scale to read on."""
-    try:
-        low, high = (float(end) for end in scale)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        problems.append(f"judge.scale: {scale!r} is not allowed; two numbers are, the lower one first, such as [1, 5].")
-        return {}, Numbers(0, 1)
-    table: dict[str, float] = {}
-    if labels is None:
-        if read in ("label", "expected"):
-            steps = range(math.ceil(low), math.floor(high) + 1)
-            if not 2 <= len(steps) <= _MOST_LABELS:
-                problems.append(
-                    f"judge.labels: missing, and the scale {low:g} to {high:g} has {len(steps)} whole numbers to take for "
-                    f"labels; 2 to {_MOST_LABELS} are allowed. Give the labels."
-                )
-            table = {str(step): float(step) for step in steps[:_MOST_LABELS]}
-    elif read == "number":
-        problems.append('judge.labels: read = "number" reads none. Set judge.read to label, json or expected.')
-    elif isinstance(labels, Mapping):
-        table = {str(label): value for label, value in labels.items()}
-    elif not isinstance(labels, str) and len(labels) > 1:
-        table = {str(label): low + place * (high - low) / (len(labels) - 1) for place, label in enumerate(labels)}
-    off = {
-        n: v for n, v in table.items() if not isinstance(v, int | float) or isinstance(v, bool) or not low <= v <= high
-    }
-    for label, value in off.items():
-        problems.append(f"judge.labels: {label!r} = {value!r} is off the scale; from {low:g} to {high:g} is allowed.")
-    spelled = {plain(label).strip() for label in table}
-    if labels is not None and read != "number" and (len(spelled) < 2 or len(spelled) < len(labels) or "" in spelled):
-        problems.append(f"judge.labels: {labels!r} is not allowed; two or more different labels are.")
-    if off or not table:
-        return table, Numbers(low, high)
-    if all(_is_number(label, value) for label, value in table.items()):
-        return table, Numbers(low, high, only=frozenset(map(float, table.values())))
-    return table, Labels(table)
-
-
-def _is_number(label: str, value: float) -> bool:
-    try:
-        return float(label) == value
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""Verdicts out of what judges write: numbers, labels, JSON, criteria, the reason beside them, expected scores.
+"""Verdicts out of what judges write: numbers, labels, JSON, criteria, and the reason beside them.
 
 `find` and its kin return None for "unread": no verdict, two different ones, a range, another denominator, a value off
 the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number.
@@ -18,7 +18,6 @@ from functools import lru_cache
 from typing import Any
 
 from scorer.judges.scales import Labels, Numbers, Scale, Tier, named_tiers, plain
-from scorer.schema import TokenLogprob
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,39 +100,6 @@ def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
     pieces.append(text[at:])
     kept = (_REASON_LABEL.sub("", piece.strip(" \t\r\n*-:;,.)|")) for piece in pieces)
     return "\n".join(filter(None, kept)) or None
-
-
-def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verdict: Verdict) -> float | None:
-    """The mean of the labels' values weighted by their probabilities at the verdict's own token, renormalised.
-
-    `verdict` was found in the tokens joined. None where its label is not what one token there says, or where the
-    tokeniser splits longer labels ("10" as "1", "0"), which leaves the mass of the shorter one unknown.
-
-    Source: Liu et al. 2023, G-Eval, equation 1: score = sum over i of p(s_i) x s_i.
-    """
-    values = {_spelling(label): value for label, value in labels.items()}
-    at = 0
-    for token in logprobs:
-        if at + len(token.token) > verdict.start:
-            break
-        at += len(token.token)
-    else:
-        return None
-    said = _label_of(token.token, values)
-    if said is None or values[said] != verdict.value:
-        return None
-    spelled = dict(((token.token, token.logprob), *token.top))
-    mass = dict.fromkeys(values, 0.0)
-    for spelling, logprob in spelled.items():
-        label = _label_of(spelling, values)
-        if label is not None and logprob <= 1e-6:
-            mass[label] += math.exp(logprob)
-    whole = any(len(_spelling(spelling)) > 1 and _spelling(spelling).isdecimal() for spelling in spelled)
-    for label in values:
-        if label.isdecimal() and not whole and any(mass[shorter] for shorter in values if _begins(shorter, label)):
-            return None
-    total = math.fsum(mass.values())
-    return math.fsum(mass[label] * value for label, value in values.items()) / total if total > 0 else None
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -296,20 +262,3 @@ def _parsed(value: Any, scale: Scale) -> float | None:
         return None if verdict is None else verdict.value
     # An integer may be too long for a float.
     return scale.on_scale(float(value)) if abs(value) < 1e300 else None
-
-
-def _spelling(token: str) -> str:
-    return token.strip(" \t\r\n\"'`*([{:Ġ▁").casefold()
-
-
-def _label_of(token: str, labels: Mapping[str, float]) -> str | None:
-    said = _spelling(token)
-    if said in labels:
-        return said
-    # A word may be cut into tokens and its beginning tells which; a number's beginning is another number.
-    begun = [label for label in labels if said and _begins(said, label) and not label[:1].isdecimal()]
-    return begun[0] if len(begun) == 1 else None
-
-
-def _begins(shorter: str, longer: str) -> bool:
-    return shorter != longer and longer.startswith(shorter)

@@ -6,14 +6,16 @@ the text. A scale's `tiers` run from the surest kind of statement to the weakest
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 # --- the vocabulary ---------------------------------------------------------------------------------------------------
 
-_DIGITS = r"(?:\d{1,9}+(?:\.\d{1,9}+)?+|\.\d{1,9}+)"
+_DIGITS = r"(?:\d{1,9}+(?:\.\d{1,20}+)?+|\.\d{1,20}+)"
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORD = f"(?:{'|'.join(_WORDS)})"
 # `bad` makes no verdict of a number: a range, a list, a version, a fraction sign, "5-point". Possessive, or a pattern
@@ -38,7 +40,7 @@ _NO_COUNT = r"(?! {0,3}(?!(?:because|since|as|for|due|on|based|but|with|given|ov
 _COUNTED = r"(?:numbers?|counts?|total|errors?|mistakes?|issues?|facts?|words?|sentences?|steps?|pages?|years?|lines?)"
 _GIVEN = r"(?:scores?|ratings?|grade|rated?|giv(?:e|en|ing)|gave|award|assign|deserves?|merits?|earns?)"
 _SO = r"(?:therefore|thus|hence|overall|so|in conclusion|in summary|to conclude)"
-_BETTER = r"(?:better|best|superior|preferable|preferred|stronger|winner)"
+_BETTER = r"(?: (?!not\b)[a-z]{1,12}){0,2} (?:better|best|superior|preferable|preferred|stronger|winner)"
 
 _FLAT = str.maketrans(
     {**dict.fromkeys("*`_[]\t\r\xa0\u200b\u3000", " "), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("−–—‒", "-")}
@@ -87,7 +89,8 @@ def _alone(token: str) -> Tier:
     """A line of its own, or the very first words: "4 - it is right", "2. Fair"; but "1. Fair" may open a list."""
     return _tier(
         rf"^{_BULLET}['(]?{token}{_REST}$",
-        rf"\A\s{{0,20}}(?!1\. {{1,4}}[a-z]){token}(?= {{0,3}}(?:[-:;,=(!)]|\. |because|since|\n|\Z))(?!\. [^\n]{{0,2000}}(?:\d|\n))",
+        rf"\A\s{{0,20}}(?!1\. {{1,4}}[a-z]){token}(?= {{0,3}}(?:[-:;,=(!)]|\. |because|since|\n|\Z))"
+        r"(?!\. [^\n]{0,2000}(?:\d|\n))",
     )
 
 
@@ -148,8 +151,14 @@ class Labels:
         self.tiers = (
             *_labelled(self.token),
             _alone(self.token),
-            _tier(rf"\b{_SO}\b[^\n]{{0,200}}?{self.token} (?:is|would be)(?: [a-z]{{1,12}}){{0,2}} {_BETTER}"),
-            _tier(rf"{self.token} (?:is|would be)(?: the| much| clearly| slightly)? {_BETTER}", unquoted=True),
+            # How it opens and how it concludes; that one is better somewhere in between may be said of an aspect.
+            _tier(
+                rf"\A\s{{0,20}}{self.token} (?:is|would be){_BETTER}",
+                rf"\b{_SO}\b[^\n.]{{0,200}}?{self.token} (?:is|would be){_BETTER}",
+                rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {self.token}",
+                unquoted=True,
+            ),
+            _tier(rf"{self.token} (?:is|would be){_BETTER}", unquoted=True),
             _tier(self.token, unquoted=True),
         )
 
@@ -165,6 +174,8 @@ class Labels:
 
 Scale = Numbers | Labels
 
+_MOST_LABELS = 101
+
 
 @lru_cache(maxsize=256)
 def named_tiers(name: str, scale: Scale) -> tuple[Tier, ...]:
@@ -174,6 +185,56 @@ def named_tiers(name: str, scale: Scale) -> tuple[Tier, ...]:
         _tier(rf"^{_BULLET}{label}{_OPEN}{scale.token}", rf"^{_BULLET}{label}{_BELOW}{scale.token}{_REST}$"),
         _tier(rf"(?<!\w){label}{_OPEN}{scale.token}", unquoted=True),
     )
+
+
+def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dict[str, float], Scale]:
+    """The labels with their values, where this reading has some, and the scale to read on.
+
+    Adds one sentence to `problems` for each mistake in the run file's `scale` and `labels`.
+    """
+    try:
+        low, high = (float(end) for end in scale)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        problems.append(f"judge.scale: {scale!r} is not allowed; two numbers are, the lower one first, such as [1, 5].")
+        return {}, Numbers(0, 1)
+    table: dict[str, float] = {}
+    if labels is None:
+        if read in ("label", "expected"):
+            steps = range(math.ceil(low), math.floor(high) + 1)
+            if not 2 <= len(steps) <= _MOST_LABELS:
+                problems.append(
+                    f"judge.labels: missing, and the scale {low:g} to {high:g} has {len(steps)} whole numbers to serve "
+                    f"as labels; 2 to {_MOST_LABELS} may. Give the labels."
+                )
+            table = {str(step): float(step) for step in steps[:_MOST_LABELS]}
+    elif read == "number":
+        problems.append('judge.labels: read = "number" reads none. Set judge.read to label, json or expected.')
+    elif isinstance(labels, Mapping):
+        table = {str(label): value for label, value in labels.items()}
+    elif not isinstance(labels, str) and len(labels) > 1:
+        table = {str(label): low + place * (high - low) / (len(labels) - 1) for place, label in enumerate(labels)}
+    off = {
+        n: v for n, v in table.items() if not isinstance(v, int | float) or isinstance(v, bool) or not low <= v <= high
+    }
+    for label, value in off.items():
+        problems.append(f"judge.labels: {label!r} = {value!r} is off the scale; from {low:g} to {high:g} is allowed.")
+    spelled = {plain(label).strip() for label in table}
+    if labels is not None and read != "number" and (len(spelled) < 2 or len(spelled) < len(labels) or "" in spelled):
+        problems.append(f"judge.labels: {labels!r} is not allowed; two or more different labels are.")
+    if off or not table:
+        return table, Numbers(low, high)
+    if all(_numeric(label, value) for label, value in table.items()):
+        return table, Numbers(low, high, only=frozenset(map(float, table.values())))
+    return table, Labels(table)
+
+
+def _numeric(label: str, value: float) -> bool:
+    try:
+        return float(label) == value
+    except ValueError:
+        return False
 
 
 def _number(said: str) -> float:

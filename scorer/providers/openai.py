@@ -78,6 +78,11 @@ class OpenAI:
         self._limit = _NEW_LIMIT if _REASONING.search(name) else _OLD_LIMIT
         self._place = Place(self.base_url, secrets=_secrets(headers or {}, query or {}))
 
+    @staticmethod
+    def default_temperature(name: str) -> float | None:
+        """What serves where the run file names none: 0, and nothing for families that refuse to be told."""
+        return None if _REASONING.search(name) else 0.0
+
     def __repr__(self) -> str:
         return f"<OpenAI {self.name!r} at {self.base_url}, {self._limit}, dialect {self.forcing.dialect}>"
 

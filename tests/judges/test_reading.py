@@ -1,25 +1,21 @@
 """Promise: a reply gives exactly the verdict it states, or none; whatever it is, it is read in no time."""
 
 import math
+import re
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from statistics import fmean
+from statistics import correlation, fmean
+from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.judges.reading import (
-    expected,
-    find,
-    find_each,
-    find_json,
-    find_reason,
-    read_label,
-    read_number,
-)
+from scorer.judges.reading import find, find_each, find_json, find_reason, read_label, read_number
 from scorer.judges.scales import Labels, Numbers
-from scorer.schema import TokenLogprob
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 
@@ -56,6 +52,7 @@ READ = [
     ("4: the answer is right", 4),
     ("2. somewhat interesting", 2),
     ("1 (dull)", 1),
+    ("Score: 4.333333333333333", 4.333333333333333),
     ("Good (3)", 3),
     ("1. Naturalness: 2", 2),
     ("Response: \n\n3", 3),
@@ -124,6 +121,7 @@ UNREAD = [
     "1. It is fluent.\n2. It is coherent.",
     "1. It is fluent. 2. It is coherent.",
     "Evaluation:\n1. Read the response",
+    "1. The response acknowledges the",
     "Please rate on a 5-point scale",
     "<think>Score: 3",
     '{"score": true}',
@@ -205,6 +203,9 @@ def test_exactly_one_label(text: str, value: float | None) -> None:
         ("Output (a) is short. Output (b) is long. Therefore, Output (b) is better.", 0),
         ("Both are good, but I have determined that Output (b) is better.\n\nOutput (a) is fine.", 0),
         ("Therefore, neither Output (a) nor Output (b) is correct.", None),
+        ("After all, the better output is Output (a). Output (b) is long.", 1),
+        ("Output (a) is better. Output (b) is short. Therefore, Output (b) is better.", None),
+        ("Output (b) is better.\nOutput (a) is no clause. Therefore, Output (a) is not better.", 0),
         ("Output (a) is better in style. Output (b) is better in substance.", None),
     ],
 )
@@ -265,52 +266,6 @@ def test_the_reason_beside_the_verdict(text: str, reason: str | None) -> None:
     assert find_reason(text, [verdict]) == reason
 
 
-DIGITS = {str(n): float(n) for n in range(1, 6)}
-
-
-def tokens(*said: str | tuple[str, dict[str, float]]) -> list[TokenLogprob]:
-    """Tokens, the ones given as pairs with the probabilities of what may stand there."""
-    pairs = [(one, {one: 1.0}) if isinstance(one, str) else one for one in said]
-    return [TokenLogprob(t, math.log(p[t]), tuple((s, math.log(q)) for s, q in p.items())) for t, p in pairs]
-
-
-def expect(logprobs: list[TokenLogprob], labels: dict[str, float] = DIGITS) -> float | None:
-    text = "".join(token.token for token in logprobs)
-    low, high = min(labels.values()), max(labels.values())
-    verdict = find(text, Numbers(low, high) if next(iter(labels)).isdecimal() else Labels(labels))
-    assert verdict is not None
-    return expected(logprobs, labels, verdict)
-
-
-def test_expected_weighs_the_labels_at_the_verdict() -> None:
-    # G-Eval eq. 1, by hand: (3 x .2 + 4 x (.5 + .1)) / .8 = 3.75; the mass of "the" is no label's.
-    said = tokens("Score", ":", (" 4", {" 4": 0.5, "4": 0.1, "3": 0.2, " the": 0.2}))
-    assert expect(said) == pytest.approx(3.75)
-
-
-def test_expected_never_reads_a_digit_of_the_reasoning() -> None:
-    said = tokens(("2", {"2": 0.5, "1": 0.5}), " names are wrong", ".\n", "Score: ", ("4", {"4": 0.9, "5": 0.1}))
-    assert expect(said) == pytest.approx(4.1)
-
-
-def test_expected_of_a_word_cut_into_tokens() -> None:
-    said = tokens("Verdict: ", ("ex", {"ex": 0.75, "bad": 0.25}), "cellent")
-    assert expect(said, {"excellent": 1.0, "bad": 0.0}) == pytest.approx(0.75)
-
-
-def test_expected_needs_the_whole_verdict_in_one_token() -> None:
-    ten = {str(n): float(n) for n in range(1, 11)}
-    assert expect(tokens("Score: ", ("1", {"1": 0.6, "2": 0.4}), "0"), ten) is None
-    assert expect(tokens("Score: ", ("2", {"2": 0.6, "1": 0.4})), ten) is None
-    assert expect(tokens("Score: ", ("2", {"2": 0.6, "1": 0.2, "10": 0.2})), ten) == pytest.approx(3.4)
-    assert expect(tokens("Score: ", ("4", {"4": 1.0}), ".5")) is None
-
-
-def test_expected_in_json() -> None:
-    said = tokens('{"', "score", '":', (" 4", {" 4": 0.5, " 2": 0.5}), ', "reason": "3 of 5"}')
-    assert expect(said) == pytest.approx(3)
-
-
 @given(st.text(max_size=200) | st.text(alphabet="0123456789 .:/-scoreSCORE{}[]\"',\n*", max_size=80))
 def test_any_text_is_read_or_unread_and_placed_within_it(text: str) -> None:
     for scale in (Numbers(1, 5), Labels(LABELS)):
@@ -355,36 +310,72 @@ def kendall_tau_b(x: list[float], y: list[float]) -> float | None:
     return sum((a * b > 0) - (a * b < 0) for a, b in pairs) / untied if untied else None
 
 
-def test_published_samples_give_the_published_agreement() -> None:
-    """Topical-Chat, 20 samples an item ("A Closer Look into Automatic Evaluation", EMNLP 2023 Findings)."""
+SCALES = {"naturalness": (1, 3), "coherence": (1, 3), "engagingness": (1, 3), "groundedness": (0, 1)}
+
+
+def first_number(text: str, low: float, high: float) -> float | None:
+    """The naive reader behind the published figures: it takes "1. Naturalness: 3" for a 1."""
+    found = re.search(r"\d+(\.\d+)?", text)
+    return float(found[0]) if found and low <= float(found[0]) <= high else None
+
+
+def stored_replies() -> list[dict[str, Any]]:
     if not DATA.is_dir():
-        pytest.skip("Left out: agreement over Topical-Chat's stored replies, which are not part of the repository.")
-    polars = pytest.importorskip("polars")
-    items = polars.read_parquet(DATA / "topical_chat_items.parquet").rows_by_key("id", named=True, unique=True)
-    stored = polars.read_parquet(DATA / "topical_chat_judge_outputs.parquet").filter(prompt_kind="geval")
-    got = {}
-    for dimension, low, high in (
-        ("naturalness", 1, 3),
-        ("coherence", 1, 3),
-        ("engagingness", 1, 3),
-        ("groundedness", 0, 1),
-    ):
-        scores, humans, documents = [], [], []
-        for row in stored.filter(dimension=dimension).iter_rows(named=True):
-            read = [v for raw in row["judge_raw_outputs"] if (v := read_number(raw, low, high)) is not None]
-            scores.append(fmean(read))
-            humans.append(items[row["id"]]["human_" + dimension])
-            documents.append(items[row["id"]]["doc_id"])
-        pearson = polars.DataFrame({"s": scores, "h": humans}).select(polars.corr("s", "h")).item()
-        taus = [
-            kendall_tau_b([scores[i] for i in these], [humans[i] for i in these])
-            for these in ([i for i, d in enumerate(documents) if d == one] for one in sorted(set(documents)))
-        ]
+        pytest.skip("Left out: Topical-Chat's 28,600 stored replies, which are no part of the repository.")
+    items = pl.read_parquet(DATA / "topical_chat_items.parquet")
+    stored = pl.read_parquet(DATA / "topical_chat_judge_outputs.parquet").filter(prompt_kind="geval")
+    return stored.join(items, on="id", maintain_order="left").to_dicts()
+
+
+Reader = Callable[[str, float, float], float | None]
+
+
+def agreement(rows: list[dict[str, Any]], reader: Reader) -> dict[str, tuple[float, float, int]]:
+    """By dimension: Pearson over all rows, mean tau-b within a context, contexts that have one."""
+    read = cache(reader)
+    found = {}
+    for dimension, scale in SCALES.items():
+        these = [row for row in rows if row["dimension"] == dimension]
+        values = [[v for raw in row["judge_raw_outputs"] if (v := read(raw, *scale)) is not None] for row in these]
+        scores = [fmean(some) for some in values]
+        humans = [row["human_" + dimension] for row in these]
+        contexts: dict[int, list[int]] = {}
+        for place, row in enumerate(these):
+            contexts.setdefault(row["doc_id"], []).append(place)
+        taus = [kendall_tau_b([scores[i] for i in some], [humans[i] for i in some]) for some in contexts.values()]
         usable = [tau for tau in taus if tau is not None]
-        got[dimension] = (round(pearson, 3), round(fmean(usable), 3), len(usable))
-    assert got == {
+        found[dimension] = (round(correlation(scores, humans), 3), round(fmean(usable), 3), len(usable))
+    return found
+
+
+def test_the_first_number_gives_the_published_agreement() -> None:
+    """So the data, the statistics and the items are those of the paper, and what differs below is reading alone.
+
+    Source: Chiang and Lee 2023, "A Closer Look into Automatic Evaluation Using Large Language Models".
+    """
+    assert agreement(stored_replies(), first_number) == {
         "naturalness": (0.393, 0.356, 60),
         "coherence": (0.468, 0.391, 60),
         "engagingness": (0.549, 0.511, 60),
         "groundedness": (0.318, 0.590, 54),
+    }
+
+
+def test_where_the_reader_differs_from_the_first_number_a_reply_says_why() -> None:
+    differing = []
+    read = cache(read_number)
+    for row in stored_replies():
+        scale = SCALES[row["dimension"]]
+        differing += [raw for raw in row["judge_raw_outputs"] if read(raw, *scale) != first_number(raw, *scale)]
+    assert len(differing) == 39
+    # A list mark before the verdict, or numbers in the fact that the reply repeats before it.
+    assert all(re.match(r"\d\. ", raw) or len(re.findall(r"\d+", raw)) > 1 for raw in differing)
+
+
+def test_agreement_over_the_stored_replies() -> None:
+    assert agreement(stored_replies(), read_number) == {
+        "naturalness": (0.392, 0.358, 60),
+        "coherence": (0.468, 0.391, 60),
+        "engagingness": (0.551, 0.515, 60),
+        "groundedness": (0.319, 0.591, 54),
     }
