@@ -128,8 +128,8 @@ def _price_problems(spec: Spec) -> list[str]:
     if spec.limits.max_usd is None:
         return []
     return [
-        f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add model.price = '
-        "{input = ..., output = ...} in USD per million tokens."
+        f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
+        "model.price = {input = ..., output = ...} in USD per million tokens."
         for model in spec.all_models
         if model.provider not in ("recorded", "embedded") and price(model) is None
     ]
@@ -189,9 +189,7 @@ class Wires:
     checks: list[Callable[[], None]]
 
 
-async def make_client(
-    spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float]
-) -> Wires:
+async def make_client(spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float]) -> Wires:
     """A client for the spec's models and what belongs to it.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.

@@ -48,7 +48,7 @@ class Endpoint:
 class HttpClient:
     """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
 
-    `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests that name none.
+    `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests without one.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class HttpClient:
                 counted += answered_others
             if counted + throttles / THROTTLES_PER_RETRY >= self._retries:
                 raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
-            if failures - counted >= self._retries and await self._fails_alone(endpoint, spent):
-                raise Unavailable(f"{last.detail} ({spent.attempts} attempts; a request of a few tokens is answered)")
+            if failures - counted >= self._retries and await self._answers(endpoint, spent):
+                counted += 1
             if not isinstance(last, Throttled):
                 longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
@@ -126,7 +126,7 @@ class HttpClient:
                 except StopIteration as done:
                     completion: Completion = done.value
                     break
-            outcome = self._answered(completion.usage, hint, permit.need)
+            outcome = self._answered(completion.usage, hint, permit.need, billed=True)
             spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
             return completion
         except MomentError as error:
@@ -139,16 +139,17 @@ class HttpClient:
                 retry_after_s=error.retry_after_s,
             )
             raise
-        except RowError:
-            outcome = Outcome(Bill.NOTHING, hint=hint, alive=True)
+        except RowError as error:
+            outcome = self._answered(error.usage, hint, permit.need, billed=error.billed)
+            spent.bill(error.usage, outcome.cost_pico if self._tariff else None)
             raise
         finally:
             spent.over()
             endpoint.limits.settle(permit, outcome)
 
-    def _answered(self, usage: Usage | None, hint: RateHint, need: Need) -> Outcome:
+    def _answered(self, usage: Usage | None, hint: RateHint | None, need: Need, *, billed: bool) -> Outcome:
         if usage is None:
-            return Outcome(Bill.UNKNOWN, hint=hint, alive=True)
+            return Outcome(Bill.UNKNOWN if billed else Bill.NOTHING, hint=hint, alive=True)
         excess = usage.prompt_tokens + need.output_tokens - need.worst_tokens
         self._slack += max(0, 2 * excess)
         cost = self._tariff.cost_pico(usage) if self._tariff else 0
@@ -174,14 +175,12 @@ class HttpClient:
         up = [e for e in self._endpoints if e.limits.breaker.open_since is None]
         return min(up or self._endpoints, key=lambda endpoint: endpoint.load)
 
-    async def _fails_alone(self, endpoint: Endpoint, spent: _Meter) -> bool:
-        """True where the endpoint answers a request of a few tokens while this one keeps failing.
+    async def _answers(self, endpoint: Endpoint, spent: _Meter) -> bool:
+        """True where the endpoint answers a request of a few tokens right after this one failed.
 
-        Only asked for when no other request is there to tell an outage from a row that breaks the server, which would
-        else hold up the end of a run for ever.
+        Asked when a request failed again and again and no other was answered meanwhile: near the end of a run, nothing
+        else tells an outage from rows that break the server, and those would be probed for ever.
         """
-        if endpoint.limits.waiting or endpoint.limits.in_flight:
-            return False
         knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, index=1)
         try:
             await self._once(endpoint, knock, spent)

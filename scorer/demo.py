@@ -11,8 +11,8 @@ from scorer.files import LocalFiles, replace
 from scorer.starter import starter
 
 WHAT_IT_SEES = (
-    "A model this small notices text that has nothing to do with its source. It cannot see wrong facts, copying or tone: "
-    "on this\nsample its ranking is close to chance. It shows that the path works; a real judge is needed for the rest."
+    "A model this small notices text that has nothing to do with its source. It cannot see wrong facts, copying or "
+    "tone: on this\nsample its ranking is close to chance. It shows that the path works; a real judge is needed for the rest."
 )
 
 
@@ -34,7 +34,9 @@ def demo(folder: str) -> int:
     scores = scan_scores(out).collect()
     means = (
         scores.group_by("model", "task")
-        .agg(pl.len().alias("rows"), pl.col("error").is_not_null().sum().alias("failed"), pl.col("score", "human").mean())
+        .agg(
+            pl.len().alias("rows"), pl.col("error").is_not_null().sum().alias("failed"), pl.col("score", "human").mean()
+        )
         .sort("model", "task")
     )
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=-1, float_precision=3):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed
+from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed, Unreadable
 from scorer.schema import Client, Completion, Judge, Request, Result, Row, Score, Spent, Store, Usage
 
 ALIKE = 200
@@ -86,6 +87,8 @@ async def score_row(row: Row, parts: Parts) -> Result:
             requests = conversation.send(answers)
     except StopIteration as done:
         score = done.value
+        if not math.isfinite(score.value):  # nothing invented: a judge of somebody's own may be careless
+            score, error = None, Unreadable(f"the judge made the score {done.value.value}, which is no finite number")
     except RowError as problem:
         error = problem
     metrics = parts.metrics(row) if parts.metrics is not None else {}
@@ -163,8 +166,8 @@ class _Alike:
         if self._rows >= ALIKE:
             assert result.error is not None
             raise TooManyFailed(
-                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail} What is finished "
-                "is kept. Mend the cause, then `scorer retry` scores these rows again."
+                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail}. What is "
+                "finished is kept. Mend the cause, then `scorer retry` scores these rows again."
             )
 
 

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from scorer.schema import Spent
+    from scorer.schema import Spent, Usage
 
 
 class ScorerError(Exception):
@@ -126,11 +126,14 @@ class Faltered(MomentError):
 class RowError(ScorerError):
     """The row's fault; `name` goes to the column `error`, `detail` to `error_detail`.
 
-    `spent` is what its requests cost; the client fills it in, None where nothing was sent.
+    `usage` is what the refusing reply said it took; `billed` is True where a reply came that may have been charged.
+    `spent` is what all attempts cost; the client fills it in, None where nothing was sent.
     """
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, usage: Usage | None = None, billed: bool = False) -> None:
         self.detail = detail
+        self.usage = usage
+        self.billed = billed or usage is not None
         self.spent: Spent | None = None
         super().__init__(detail)
 

@@ -1,4 +1,4 @@
-"""Where bytes live: find, list, open, create, append, delete, lock. Local disks here; object stores and the simulation later.
+"""Where bytes live: find, list, open, create, append, delete, lock. This is the local disk's; others bring their own.
 
 Knows nothing of what the bytes mean. A file that `create` publishes is whole and durable, or is not there.
 """

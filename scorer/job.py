@@ -186,12 +186,15 @@ class Job:
         books.open()
         caps = Caps(books, max_tokens=spec.limits.max_tokens, max_usd=spec.limits.max_usd)
 
+        before = sum(shard.rows for shard in shards if store.sealed(shard))
+
         def gauges() -> Gauges:
             totals, counts = books.totals, store.counts
             opened = [limits.breaker.open_since for limits in self._limits]
             down = [since for since in opened if since is not None]
             return Gauges(
                 rows=counts.rows,
+                found=before + store.found,
                 scored=counts.scored,
                 errors=dict(counts.errors),
                 tokens=totals.prompt_tokens + totals.completion_tokens,
@@ -202,12 +205,10 @@ class Job:
                 outage_s=loop.time() - min(down) if down and len(down) == len(opened) else None,
             )
 
-        before = sum(shard.rows for shard in shards if store.sealed(shard))
         progress = Progress(
             self._files,
             self.layout.progress,
             rows_total=manifest.rows,
-            rows_before=before,
             gauges=gauges,
             wall_s=self._wall_s,
             offload=self._offload,

@@ -25,6 +25,7 @@ import orjson
 
 from scorer.errors import StorageError
 from scorer.files import Files, read
+from scorer.offload import uninterrupted
 from scorer.schema import Offload, Usage
 
 
@@ -144,7 +145,7 @@ class Ledger:
         while self._durable < wanted:
             async with self._writing:  # whoever comes first writes for all who wait behind
                 if self._durable < wanted:
-                    await self._write()
+                    await uninterrupted(self._write())
 
     async def serve(self) -> None:
         """Writes what gathers, until `stop`."""
@@ -152,8 +153,7 @@ class Ledger:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._gather_s):
                     await self._stopping.wait()
-            async with self._writing:
-                await self._write()
+            await self.close()
 
     def stop(self) -> None:
         """Lets `serve` return once what it is writing is written."""
@@ -162,7 +162,7 @@ class Ledger:
     async def close(self) -> None:
         """Writes the rest. What is still in flight stays an intent and so counts as spent."""
         async with self._writing:
-            await self._write()
+            await uninterrupted(self._write())
 
     async def _write(self) -> None:
         if self._failed is not None:

@@ -23,9 +23,10 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What a run has done since it started, told once a second."""
+    """What a run has done since it started, told once a second; `found` rows had a result before."""
 
     rows: int = 0
+    found: int = 0
     scored: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     tokens: int = 0
@@ -39,7 +40,7 @@ class Gauges:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One second of a run; `rows_before` were finished when it started, rates are those of the last minute."""
+    """One second of a run; `rows_before` were finished before it, rates are those of the last minute."""
 
     state: str
     pid: int
@@ -77,7 +78,6 @@ class Progress:
         path: str,
         *,
         rows_total: int,
-        rows_before: int,
         gauges: Callable[[], Gauges],
         wall_s: Callable[[], float],
         offload: Offload,
@@ -86,7 +86,6 @@ class Progress:
         self._files = files
         self._path = path
         self._rows_total = rows_total
-        self._rows_before = rows_before
         self._gauges = gauges
         self._wall_s = wall_s
         self._offload = offload
@@ -126,7 +125,7 @@ class Progress:
             pid=os.getpid(),
             updated_at=self._wall_s(),
             rows_total=self._rows_total,
-            rows_before=self._rows_before,
+            rows_before=gauges.found,
             rows=gauges.rows,
             scored=gauges.scored,
             errors=dict(gauges.errors),

@@ -20,7 +20,7 @@ keep = ["model", "task", "item", "human"]
 # The mean log-probability of the response, given the source and the instruction. It needs no verdict in words, so even
 # a very small model gives a number. For a judge that reads and grades, use kind = "rating":
 #   kind = "rating"
-#   prompt = """[Task]\\n{{instruction}}\\n[Source]\\n{{source}}\\n[Response]\\n{{response}}\\nRate it from 1 to 5. Score:"""
+#   prompt = """{{instruction:fenced}}\\n{{source:fenced}}\\n{{response:fenced}}\\nRate it from 1 to 5. Score:"""
 #   scale = [1, 5]
 kind = "likelihood"
 prompt = """
@@ -52,7 +52,7 @@ path = "{out}"
 
 def starter(file: str, out: str = "out") -> str:
     """The text of the run file, to be written to `file`."""
-    return STARTER.format(file=file, sample=sample_path().as_posix(), out=out).replace('"""\n{source}', '"""{source}')
+    return STARTER.format(file=file, sample=sample_path().as_posix(), out=out)
 
 
 def write_starter(file: str) -> None:

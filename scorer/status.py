@@ -21,8 +21,8 @@ class Status:
     """What `scorer status` tells. Money and tokens are the ledger's; `maybe_billed_usd` nobody confirmed.
 
     `rows_per_s` is that of
-    the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing runs. `unreadable` are files of the
-    output that could not be read, whose rows count as pending.
+    the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
+    runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
     """
 
     state: str

@@ -164,7 +164,7 @@ class _Look:
         told = self._counts.prompt_tokens + self._counts.completion_tokens
         if told > totals.tokens:
             yield (
-                f"{self._layout.ledger}: the books hold {totals.tokens} tokens, the rows say {told}: a part of it is gone"
+                f"{self._layout.ledger}: the books hold {totals.tokens} tokens and the rows {told}: a part is gone"
             )
 
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:

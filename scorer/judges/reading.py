@@ -51,13 +51,10 @@ def find(text: str, scale: Scale) -> Verdict | None:
     body = _Body(text, scale)
     said = [_in_json(body, thing, "", scale) for thing in body.objects]
     said = [verdict for verdict in said if verdict is not _ABSENT]
-    tiers = scale.tiers
-    if said:
-        # Prose beside the JSON may add a reason, but no other verdict.
-        body.blank_objects()
-        said += next(filter(None, (body.search(tier, scale) for tier in tiers[:3])), [])
-        return body.agreed(said)
-    return body.agreed(next(filter(None, (body.search(tier, scale) for tier in tiers)), []))
+    body.blank_objects()
+    # Prose beside a verdict in JSON may add a reason, but no other labelled verdict.
+    tiers = scale.tiers[:3] if said else scale.tiers
+    return body.agreed([*said, *next(filter(None, (body.search(tier, scale) for tier in tiers)), [])])
 
 
 def find_each(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdict | None]:
@@ -170,6 +167,10 @@ class _Body:
     def raw(self, thing: _Object) -> str:
         return self._raw[thing.start : thing.end]
 
+    def is_all(self, thing: _Object) -> bool:
+        """Whether nothing but a fence stands around the object."""
+        return not re.sub(r"\bjson\b|\W+", "", self._raw[: thing.start] + " " + self._raw[thing.end :])
+
     @staticmethod
     def agreed(said: Sequence[Verdict | None]) -> Verdict | None:
         values = {None if verdict is None or verdict is _ABSENT else verdict.value for verdict in said}
@@ -211,31 +212,43 @@ def _objects(text: str) -> Iterator[_Object]:
 def _in_json(body: _Body, thing: _Object, name: str, scale: Scale) -> Verdict | None:
     """The verdict under a name, None for one that is broken, _ABSENT where there is none."""
     key, value = _entry(thing.content, name)
+    if key is None and not name and len(thing.content) == 1 and body.is_all(thing):
+        # A judge of one thing may call its score by the thing's name: {"coherence": 4}.
+        key, value = next(iter(thing.content.items()))
     if key is None:
         return _ABSENT
     number = _parsed(value, scale)
     if number is None:
         return None
-    raw = body.raw(thing)
-    said = re.search(rf'(?<!\\){re.escape(json.dumps(key, ensure_ascii=False))}\s{{0,20}}:\s{{0,20}}"?', raw)
-    start = thing.start + (said.end() if said else 0)
-    return body.verdict(number, (start, start + 1), (thing.start, thing.end))
+    # Each criterion may have a "score" of its own: look for it behind the criterion's name.
+    outer = next((other for other in _keys(thing.content) if name and _key(other) == _key(name)), key)
+    raw, at = body.raw(thing), 0
+    for step in dict.fromkeys((outer, key)):
+        quoted = re.escape(json.dumps(step, ensure_ascii=False))
+        said = re.compile(rf'(?<!\\){quoted}\s{{0,20}}:\s{{0,20}}"?').search(raw, at)
+        at = said.end() if said else 0
+    return body.verdict(number, (thing.start + at, thing.start + at + 1), (thing.start, thing.end))
 
 
-def _entry(content: Mapping[str, Any], name: str) -> tuple[str | None, Any]:
-    """The key and value of a criterion, or of the verdict itself where `name` is ""."""
+def _keys(content: Mapping[str, Any]) -> Iterator[str]:
+    yield from content
+    for value in content.values():
+        if isinstance(value, dict):
+            yield from value
+
+
+def _entry(content: Mapping[str, Any], name: str, deep: bool = True) -> tuple[str | None, Any]:
+    """The key and value of a criterion, or of the verdict itself where `name` is "", one object down if `deep`."""
     wanted = (_key(name),) if name else (*_FINAL_KEYS, *_VERDICT_KEYS)
     for key, value in content.items():
         if _key(key) in wanted:
-            if not isinstance(value, dict):
-                return key, value
-            if name:
-                return _entry(value, "")
+            # {"coherence": {"score": 4, "reason": "..."}}
+            return _entry(value, "", deep=False) if isinstance(value, dict) and deep else (key, value)
     inner = [value for value in content.values() if isinstance(value, dict)]
-    if name and len(inner) == 1:
-        return _entry(inner[0], name)
-    if not name and len(content) == 1 and not inner:
-        return next(iter(content.items()))
+    if name and deep and len(inner) == 1:
+        # {"scores": {"coherence": 4}}; the deepest that judges write holds {"score": 4} once more.
+        found, value = _entry(inner[0], name, deep=False)
+        return _entry(value, "", deep=False) if isinstance(value, dict) else (found, value)
     return None, None
 
 

@@ -153,8 +153,8 @@ class Labels:
             _alone(self.token),
             # How it opens and how it concludes; that one is better somewhere in between may be said of an aspect.
             _tier(
-                rf"\A\s{{0,20}}{self.token} (?:is|would be){_BETTER}",
-                rf"\b{_SO}\b[^\n.]{{0,200}}?{self.token} (?:is|would be){_BETTER}",
+                rf"\A\s{{0,20}}{self.token} (?:is|would be){_BETTER}(?= {{0,3}}(?:[.,;:!\n]|\Z))",
+                rf"\b{_SO}\b[^\n.]{{0,120}}?{self.token} (?:is|would be){_BETTER}",
                 rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {self.token}",
                 unquoted=True,
             ),

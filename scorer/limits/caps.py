@@ -69,8 +69,8 @@ class Caps:
         assert self.max_pico is not None
         raise BudgetSpent(
             f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
-            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it (--set "
-            "limits.max_usd=...) and the same command goes on."
+            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it "
+            "(--set limits.max_usd=...) and the same command goes on."
         )
 
     def reserve(self, need: Need) -> int:

@@ -60,7 +60,7 @@ class RequestGate(Throttler):
         return max(0.0, wait)
 
     async def acquire(self) -> None:
-        while self.wait_s() > 0:
+        while self.wait_s() > 0:  # noqa: ASYNC110 - it sleeps the exact time; no event tells of time
             await asyncio.sleep(self.retry_interval)
         self._task_logs.append(self._clock())
         self.given += 1

@@ -1,0 +1,58 @@
+"""Every automatic metric by name. A further one: one function here and one line below; from outside, an import path."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from scorer.errors import SpecError
+from scorer.metrics.protocol import Metric
+
+METRICS = {
+    "rouge1": "scorer.metrics.rouge:rouge1",
+    "rouge2": "scorer.metrics.rouge:rouge2",
+    "rougeL": "scorer.metrics.rouge:rougeL",
+    "bleu": "scorer.metrics.overlap:bleu",
+    "chrf": "scorer.metrics.overlap:chrf",
+    "exact_match": "scorer.metrics.exact:exact_match",
+    "squad_em": "scorer.metrics.exact:squad_em",
+    "token_f1": "scorer.metrics.exact:token_f1",
+    "edit_similarity": "scorer.metrics.edit:edit_similarity",
+    "length": "scorer.metrics.exact:length",
+    "words": "scorer.metrics.exact:words",
+    "embedding_similarity": "scorer.metrics.embedding:embedding_similarity",
+    "bert_score": "scorer.metrics.embedding:bert_score",
+}
+
+REFERENCE_FREE = frozenset({"length", "words"})
+"""The built-in metrics that look at the response alone."""
+
+
+def unknown(names: Sequence[str]) -> list[str]:
+    """One sentence for each name that is neither built in nor an import path. Loads nothing."""
+    return [
+        f'metrics.names: "{name}" is unknown. Allowed: {", ".join(METRICS)}, or an import path "package.module:Name".'
+        for name in names
+        if name not in METRICS and ":" not in name
+    ]
+
+
+def load(name: str) -> Metric:
+    """The metric behind a name, or behind an import path to a class or function that makes one.
+
+    Raises SpecError where there is none or a package that it needs is not installed.
+    """
+    if problems := unknown([name]):
+        raise SpecError(problems)
+    module, _, make = METRICS.get(name, name).partition(":")
+    try:
+        metric: Metric = getattr(importlib.import_module(module), make)()
+    except ModuleNotFoundError as error:
+        if name not in METRICS:
+            raise SpecError([f'metrics.names: "{name}" needs {error.name}, which is not installed here.']) from error
+        raise SpecError(
+            [f"metrics.names: {name} needs {error.name}, which is not installed here: pip install 'scorer[metrics]'."]
+        ) from error
+    except (ImportError, AttributeError) as error:
+        raise SpecError([f'metrics.names: "{name}" cannot be imported: {error}.']) from error
+    return metric

@@ -118,17 +118,18 @@ class OpenAI:
         choice, value = self.choice(reply, path)
         text, refusal = read_text(choice)
         finish_reason = choice.get("finish_reason")
+        usage = read_usage(value.get("usage"))
         if refusal:
-            raise Refused(self._place.quote(refusal))
+            raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:
             raise Faltered(f"{self.base_url}{path} answered with a choice that has no readable content", billed=True)
         if finish_reason == "content_filter" and not text:
-            raise Refused("The provider's content filter stopped the reply.")
+            raise Refused("The provider's content filter stopped the reply.", usage=usage, billed=True)
         return Completion(
             text=text,
             finish_reason=finish_reason if isinstance(finish_reason, str) else "",
             model=read_model(value),
-            usage=read_usage(value.get("usage")),
+            usage=usage,
             logprobs=read_logprobs(choice.get("logprobs")),
             body=reply.body,
         )

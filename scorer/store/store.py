@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from scorer.errors import OutputError
+from scorer.errors import OutputError, StorageError
 from scorer.files import Files, read, replace
+from scorer.offload import uninterrupted
 from scorer.schema import Mask, Offload, Result, Shard, Work
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
@@ -61,6 +62,8 @@ class Store:
     ) -> None:
         self.counts = seg.Counts()
         """What was added since the start; only rows, scored and errors."""
+        self.found = 0
+        """Rows that had a result already, in the unsealed shards opened so far."""
         self.set_aside: list[str] = []
         """Files that could not be read: kept under damaged/, their rows scored again."""
         self._files = files
@@ -152,6 +155,8 @@ class Store:
             if segment.worker == self._worker:
                 numbers[segment.generation] = max(numbers.get(segment.generation, 0), segment.high + 1)
         unscored = int(shard.rows - done.sum())
+        if not self.sealed(shard) and shard.path not in self._open:
+            self.found += shard.rows - unscored
         return _Open(shard, self._schema_of(shard), intact, unscored, numbers=numbers), done
 
     def _newest(self, state: _Open, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
@@ -234,18 +239,26 @@ class Store:
     async def _flush(self) -> None:
         async with self._writing:
             self._full.clear()
-            gathered, self._gathered = self._gathered, {}
-            for (path, generation), results in gathered.items():
-                state = self._open[path]
-                state.segments.append(await self._offload(self._publish, state, generation, results))
-                if generation:
-                    state.redo -= len(results)
-                else:
-                    state.unscored -= len(results)
-                if state.finished or len(state.segments) > MERGE_AT:
-                    self._ready.append(state)
-                self._held -= len(results)
-                self._room.set()
+            for key in list(self._gathered):
+                await uninterrupted(self._flush_one(*key))
+
+    async def _flush_one(self, path: str, generation: int) -> None:
+        results = self._gathered.pop((path, generation))
+        state = self._open[path]
+        try:
+            segment = await self._offload(self._publish, state, generation, results)
+        except StorageError:  # it may have passed when the run closes
+            self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
+            raise
+        state.segments.append(segment)
+        if generation:
+            state.redo -= len(results)
+        else:
+            state.unscored -= len(results)
+        if state.finished or len(state.segments) > MERGE_AT:
+            self._ready.append(state)
+        self._held -= len(results)
+        self._room.set()
 
     def _publish(self, state: _Open, generation: int, results: list[Result]) -> Segment:
         table = seg.to_table(results, state.schema, self._fingerprint)
@@ -273,10 +286,7 @@ class Store:
                 state = self._ready.popleft()
                 if self._open.get(state.shard.path) is not state:
                     continue  # sealed meanwhile
-                if state.finished:
-                    await self._seal(state)
-                else:
-                    await self._merge(state)
+                await uninterrupted(self._seal(state) if state.finished else self._merge(state))
             now = asyncio.get_running_loop().time()
             while self._hidden and self._hidden[0][0] <= now:
                 await self._offload(self._files.delete, self._hidden.popleft()[1])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scorer.judges.expected import expected
-from scorer.judges.reading import find
+from scorer.judges.reading import find, find_json
 from scorer.judges.scales import Labels, Numbers
 from scorer.schema import TokenLogprob
 
@@ -63,3 +63,13 @@ def test_expected_counts_a_sampled_token_that_is_no_alternative() -> None:
 def test_expected_is_none_where_no_label_has_mass() -> None:
     assert expect([TokenLogprob("4", -math.inf)]) is None
     assert expect([TokenLogprob("4", math.nan)]) is None
+
+
+def test_expected_of_each_criterion_at_its_own_place() -> None:
+    said = tokens(
+        *('{"wit": {"score": ', ("4", {"4": 0.5, "2": 0.5}), '}, "tact": {"reason": "\\"score\\": 5", "score": '),
+        *(("4", {"4": 0.5, "5": 0.5}), "}}"),
+    )
+    found = find_json("".join(token.token for token in said), ("wit", "tact"), Numbers(1, 5))
+    scores = {name: verdict and expected(said, DIGITS, verdict) for name, verdict in found.items()}
+    assert scores == {"wit": pytest.approx(3.0), "tact": pytest.approx(4.5)}

@@ -76,7 +76,8 @@ READ = [
     ('{"score": 4, "reason": "15 penalties from 16", "row": "12"}', 4),
     ('Here it is:\n```json\n{"score": 4, "reason": "Rating: 2 would be unfair"}\n```\nDone.', 4),
     ('{"row": 3, "Overall_Score": "4/5"}', 4),
-    ('{"coherence": 4}', 4),
+    ('```json\n{"coherence": 4}\n```', 4),
+    ('It quotes {"note": "5 of 5"}.\nScore: 4', 4),
     ('{"verdict": {"score": 4, "of": 5}}', 4),
     ('{"score": 4, "reason": "the reply was cut he', 4),
     ("{'score': 4}", 4),
@@ -125,6 +126,7 @@ UNREAD = [
     "Please rate on a 5-point scale",
     "<think>Score: 3",
     '{"score": true}',
+    'It should have been {"row": 3}.',
     '{"score": NaN}',
     '{"score": null, "row": 3}',
     '{"score": 9, "row": 3}',
@@ -226,6 +228,7 @@ def test_labels_choose_between_answers(text: str, value: float | None) -> None:
         "The text has 2 faults. Coherence is 4. Fluency is 3.",
         '{"coherence": 4, "fluency": "3"}',
         'So:\n```json\n{"scores": {"Coherence": 4, "Fluency": 3}, "reason": "Fluency: 5 at first"}\n```',
+        '{"ratings": {"coherence": {"score": 4}, "fluency": {"score": 3}}}',
         '{"coherence": {"reason": "2 parts", "score": 4}, "fluency": {"score": 3}}',
     ],
 )
@@ -285,7 +288,25 @@ def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    [" ", "1", "*", "Score: ", "{", '{"a":', "score for a ", "\n", "1. ", "- ", '"', "1-", "give ", "(", "İ", "> "],
+    [
+        " ",
+        "1",
+        "*",
+        "Score: ",
+        "{",
+        '{"a":',
+        "score for a ",
+        "\n",
+        "1. ",
+        "- ",
+        '"',
+        "1-",
+        "give ",
+        "(",
+        '{"score":',
+        "İ",
+        "> ",
+    ],
 )
 def test_a_megabyte_is_read_at_once(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))

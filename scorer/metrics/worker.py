@@ -1,0 +1,86 @@
+"""A child process that scores batches with its metrics: python -m scorer.metrics.worker NAME...
+
+It reads pickled (responses, references) from stdin and writes an answer for each to stdout; the first answer, before
+any batch, says that it is ready. It leaves at the end of stdin, so it never outlives its parent, kill -9 included.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scorer.errors import SpecError
+from scorer.metrics import load
+from scorer.metrics.protocol import Metric
+
+SLICE = 32
+"""Rows that all metrics see before any sees the next: those that share an encoder find each text still in its cache."""
+
+NICE = 10
+"""The judge's loop, and whoever else works here, goes first."""
+
+Columns = dict[str, list[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The first answer: which metrics need a reference, or `problems` where they cannot be loaded."""
+
+    needs_reference: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+
+
+def score(
+    metrics: Mapping[str, Metric], responses: Sequence[str | None], references: Sequence[str | None]
+) -> Columns:
+    """A column for each metric. A score that is no finite number is None.
+
+    Raises ValueError where a metric does not answer row by row.
+    """
+    columns: Columns = {name: [] for name in metrics}
+    for start in range(0, len(responses), SLICE):
+        part = slice(start, start + SLICE)
+        for name, metric in metrics.items():
+            scores = metric(responses[part], references[part])
+            if len(scores) != len(responses[part]):
+                raise ValueError(f"{name} gave {len(scores)} scores for {len(responses[part])} rows")
+            columns[name] += [_finite(value) for value in scores]
+    return columns
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def serve(names: Sequence[str]) -> None:
+    """Answers until stdin ends. What a metric raises ends the process, with its traceback on stderr."""
+    # Ctrl-C in a terminal reaches the whole group, and it is the run that decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
+    # Only our answers may reach the parent's pipe; whatever a metric's package prints goes where its errors go.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        metrics = {name: load(name) for name in names}
+    except SpecError as error:
+        pickle.dump(Ready(problems=error.problems), answers)
+        answers.flush()
+        return
+    pickle.dump(Ready(frozenset(name for name, metric in metrics.items() if metric.needs_reference)), answers)
+    answers.flush()
+    while True:
+        try:
+            responses, references = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(score(metrics, responses, references), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1:])
