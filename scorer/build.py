@@ -20,7 +20,6 @@ from scorer.limits import Caps, Local
 from scorer.limits import Rates as Paces
 from scorer.prices import Price, price_of
 from scorer.providers import PROVIDERS
-from scorer.recorded import Recorded
 from scorer.runfile import parse, resolve_references
 from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge
 from scorer.source import Columns
@@ -200,6 +199,8 @@ async def make_client(spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Call
     in_flight = 0
     for model in spec.all_models:
         if model.provider == "recorded":
+            from scorer.recorded import Recorded
+
             clients[model.alias] = Recorded(
                 path=model.path or "", keys=model.keys, replies=model.replies or "", where=model.where
             )

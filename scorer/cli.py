@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
 from scorer.errors import Interrupted, ScorerError, SpecError
+from scorer.offload import keep_memory_flat
 
 if TYPE_CHECKING:
     from scorer.job import Retry
@@ -216,6 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str]) -> int:
+    keep_memory_flat()
     try:
         code: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

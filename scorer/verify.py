@@ -163,9 +163,7 @@ class _Look:
         totals = ledger.totals(self._files, self._layout.ledger)
         told = self._counts.prompt_tokens + self._counts.completion_tokens
         if told > totals.tokens:
-            yield (
-                f"{self._layout.ledger}: the books hold {totals.tokens} tokens and the rows {told}: a part is gone"
-            )
+            yield (f"{self._layout.ledger}: the books hold {totals.tokens} tokens and the rows {told}: a part is gone")
 
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
         with (

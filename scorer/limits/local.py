@@ -218,6 +218,7 @@ class Local:
                     reserve=usage.prompt_tokens + permit.need.output_tokens,
                     usage=usage.prompt_tokens + usage.completion_tokens,
                     sent_at=permit.admitted_at,
+                    limit=gauge.limit,
                 )
                 self._rule.watch(sight, bucket.per_minute / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:

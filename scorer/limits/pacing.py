@@ -150,7 +150,8 @@ class ChargeRule:
 
     Two requests sent right after one another, while the server's bucket is not full to the brim, differ in `remaining`
     by what the second was charged, less the refill between them. Each such pair votes for the nearer rule; two thirds
-    of at least six votes decide. Until then it is the former.
+    of at least six votes decide. Until then it is the former. A pace held back by the former keeps a bucket that
+    charges the latter full, where no pair tells; but `limit - remaining` below prompt + max output proves a refund.
     """
 
     def __init__(self) -> None:
@@ -162,6 +163,9 @@ class ChargeRule:
     def watch(self, sight: Sight, rate: float) -> None:
         """One reply; `rate` is the limit in tokens a second."""
         self._brim = max(self._brim, sight.remaining)
+        gap = sight.reserve - sight.usage
+        if sight.limit is not None and gap >= 2 and abs(sight.limit - sight.remaining - sight.usage) < gap / 2:
+            self._votes[True] += 1
         self._seen.append(sight)
         if len(self._seen) < 24:
             return
@@ -190,7 +194,7 @@ class Sight:
     """What one reply tells of the token limit.
 
     `mark` is all that was taken here up to and with its request, `taken` by it alone; `reserve` and `usage` are what
-    either rule would charge.
+    either rule would charge. `limit` is the server's, None where it does not say.
     """
 
     mark: float
@@ -199,3 +203,4 @@ class Sight:
     reserve: float
     usage: float
     sent_at: float
+    limit: float | None = None

@@ -23,7 +23,7 @@ def bert_score() -> Metric:
     """F of greedy token matching: each token goes with its likest in the other text; a negative F is 0.
 
     [CLS] and [SEP] are not matched. Two texts without a token are equal: 1; where only one has none: 0. Without idf
-    weights and without baseline rescaling, so most pairs of texts lie above 0.2.
+    weights and without baseline rescaling.
 
     Source: Zhang et al. 2020, "BERTScore", section 3: R, P and F; on the last layer of another model than theirs.
     """

@@ -161,5 +161,6 @@ def _gelu(x: Floats) -> Floats:
     z *= z
     np.negative(z, out=z)
     tail *= np.exp(z, out=z)  # 1 - erf(|x| / sqrt 2)
-    half: Floats = np.float32(0.5) * x
-    return half + np.abs(half) * (1 - tail)
+    half = np.float32(0.5) * x
+    gelu: Floats = half + np.abs(half) * (1 - tail)
+    return gelu

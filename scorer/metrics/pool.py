@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
-from scorer.metrics.worker import Columns, Ready, score
+from scorer.metrics.worker import Columns, score
 
 LIGHT = frozenset({"exact_match", "squad_em", "token_f1", "length", "words"})
 """Metrics of at most 0.2 ms a row without a package to import: scored at once, in the caller's thread."""
@@ -31,19 +31,19 @@ _SAID_LINES = 3
 class Pool:
     """Scores columns of texts while the `with` block lasts.
 
-    `workers` is the number of child processes; by default one core is left free, and a metric from outside, which may
-    be a large model, is loaded once. With light metrics only there is no child at all.
+    `workers` is the number of child processes: by default one for each core but `spare_cores`, and only one where a
+    metric comes from outside, which may be a large model. With light metrics only there is no child at all.
 
     Raises, on entering: SpecError where a name is unknown or what a metric needs is not installed.
     """
 
-    def __init__(self, names: Sequence[str], *, workers: int | None = None) -> None:
+    def __init__(self, names: Sequence[str], *, workers: int | None = None, spare_cores: int = 1) -> None:
         self.names = tuple(dict.fromkeys(names))
         self.needs_reference: frozenset[str] = frozenset()
         """Those of `names` that need a reference; known once entered."""
         self._heavy = [name for name in self.names if name not in LIGHT]
         alone = any(name not in METRICS for name in self.names)
-        self._workers = workers or (1 if alone else max(1, cores() - 1))
+        self._workers = workers or (1 if alone else max(1, _cores() - spare_cores))
         self._light = {name: load(name) for name in self.names if name in LIGHT}
         self._children: list[_Child] = []
         self._turn = threading.Lock()
@@ -58,35 +58,47 @@ class Pool:
         with ExitStack() as stack:
             count = self._workers if self._heavy else 0
             self._children = [stack.enter_context(_Child(self._heavy)) for _ in range(count)]
-            readies = [child.ready() for child in self._children]
+            needing = [child.ready() for child in self._children]
             self._stack = stack.pop_all()
         light = (name for name, metric in self._light.items() if metric.needs_reference)
-        self.needs_reference = frozenset(light).union(*(ready.needs_reference for ready in readies))
+        self.needs_reference = frozenset(light).union(*needing)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._children = []
+        self._stack.__exit__(kind, error, trace)
 
     def columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
         """Blocking: one score for each row and metric, by name, in the order of the rows.
 
-        May be called from any thread. Raises SpecError where a metric fails, with what it said.
+        May be called from any thread. Raises SpecError where a metric fails, with what it said, and closes the pool.
         """
         with self._turn:
-            rows, count = len(responses), len(self._children)
-            for first, child in enumerate(self._children):
-                child.send((responses[first::count], references[first::count]))
-            found = score(self._light, responses, references)
-            found.update({name: [None] * rows for name in self._heavy})
-            for first, child in enumerate(self._children):
-                for name, part in child.receive().items():
-                    found[name][first::count] = part
-            return {name: found[name] for name in self.names}
+            if self._heavy and not self._children:
+                raise RuntimeError(f"{self!r} is closed")
+            try:
+                return self._columns(responses, references)
+            except BaseException:
+                # An answer not yet fetched would be taken for that to the next batch.
+                self.__exit__(*sys.exc_info())
+                raise
+
+    def _columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+        rows, count = len(responses), len(self._children)
+        for first, child in enumerate(self._children):
+            child.send((responses[first::count], references[first::count]))
+        found = score(self._light, responses, references)
+        found.update({name: [None] * rows for name in self._heavy})
+        for first, child in enumerate(self._children):
+            for name, part in child.receive().items():
+                found[name][first::count] = part
+        return {name: found[name] for name in self.names}
 
 
-def cores() -> int:
-    """The cores that this process may use; in a container often fewer than the machine has."""
+def _cores() -> int:
+    # A container may often use fewer than the machine has.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -127,11 +139,12 @@ class _Child:
         process.stdout.close()
         self._said.close()
 
-    def ready(self) -> Ready:
-        answer: Ready = self._answer()
-        if answer.problems:
-            raise SpecError(answer.problems)
-        return answer
+    def ready(self) -> frozenset[str]:
+        needs_reference, problems = self._answer()
+        if problems:
+            raise SpecError(problems)
+        known: frozenset[str] = needs_reference
+        return known
 
     def send(self, batch: Any) -> None:
         assert self._process.stdin is not None

@@ -12,7 +12,6 @@ import pickle
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from scorer.errors import SpecError
 from scorer.metrics import load
@@ -27,17 +26,11 @@ NICE = 10
 Columns = dict[str, list[float | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The first answer: which metrics need a reference, or `problems` where they cannot be loaded."""
-
-    needs_reference: frozenset[str] = frozenset()
-    problems: tuple[str, ...] = ()
+Ready = tuple[frozenset[str], tuple[str, ...]]
+"""The first answer: the metrics that need a reference, and the problems, where the metrics cannot be loaded."""
 
 
-def score(
-    metrics: Mapping[str, Metric], responses: Sequence[str | None], references: Sequence[str | None]
-) -> Columns:
+def score(metrics: Mapping[str, Metric], responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
     """A column for each metric. A score that is no finite number is None.
 
     Raises ValueError where a metric does not answer row by row.
@@ -65,21 +58,23 @@ def serve(names: Sequence[str]) -> None:
     # Only our answers may reach the parent's pipe; whatever a metric's package prints goes where its errors go.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+
+    def answer(value: Ready | Columns) -> None:
+        pickle.dump(value, answers)
+        answers.flush()
+
     try:
         metrics = {name: load(name) for name in names}
     except SpecError as error:
-        pickle.dump(Ready(problems=error.problems), answers)
-        answers.flush()
+        answer((frozenset(), error.problems))
         return
-    pickle.dump(Ready(frozenset(name for name, metric in metrics.items() if metric.needs_reference)), answers)
-    answers.flush()
+    answer((frozenset(name for name, metric in metrics.items() if metric.needs_reference), ()))
     while True:
         try:
             responses, references = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(score(metrics, responses, references), answers)
-        answers.flush()
+        answer(score(metrics, responses, references))
 
 
 if __name__ == "__main__":

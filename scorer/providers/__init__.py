@@ -2,4 +2,5 @@
 
 PROVIDERS = {
     "openai": "scorer.providers.openai:OpenAI",
+    "anthropic": "scorer.providers.anthropic:Anthropic",
 }

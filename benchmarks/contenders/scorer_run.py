@@ -1,0 +1,56 @@
+"""Ours: `scorer run` as anybody starts it, every default kept; the process becomes the command.
+
+Variants: "tokens" declares a token limit, far away, so that tiktoken counts every row; "capped" adds a budget, so that
+every request waits until its reservation is on disk; "KEY=NUMBER+..." are limits as they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.task import KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, task
+
+FAR_AWAY = 10**12
+VARIANTS: dict[str, dict[str, int]] = {
+    "": {},
+    "tokens": {"tokens_per_minute": FAR_AWAY},
+    "capped": {"tokens_per_minute": FAR_AWAY, "max_usd": 10**6},
+}
+
+
+def limits_of(variant: str) -> dict[str, int]:
+    if variant in VARIANTS:
+        return VARIANTS[variant]
+    return {name: int(value) for name, _, value in (limit.partition("=") for limit in variant.split("+"))}
+
+
+def main() -> None:
+    given = task()
+    limits = {"concurrency": given.in_flight, **limits_of(given.variant)}
+    tables = {
+        "input": {"shards": [given.rows], "id": "id"},
+        "judge": {"kind": "rating", "prompt": PROMPT, "scale": [1, 5]},
+        "model": {
+            "name": MODEL,
+            "base_url": given.url,
+            "api_key_env": "OPENAI_API_KEY",
+            "max_output_tokens": MAX_OUTPUT_TOKENS,
+        },
+        "limits": limits,
+        "output": {"path": given.out},
+    }
+    text = "\n".join(
+        f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+        for name, table in tables.items()
+    )
+    run_file = Path(f"{given.out}.toml")
+    run_file.write_text(text, "utf-8")
+    os.environ["OPENAI_API_KEY"] = KEY
+    os.execv(sys.executable, [sys.executable, "-m", "scorer", "run", str(run_file), "--quiet"])
+
+
+if __name__ == "__main__":
+    main()

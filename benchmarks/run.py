@@ -1,0 +1,166 @@
+"""Rows a second, CPU and peak memory of everybody who scores the same rows against the same judge.
+
+    scripts/bench                                 ours and the bare loop, 20,000 rows, nginx answering at once
+    scripts/bench --field all                     the peers too; their environments are made under .cache/ at first use
+    scripts/bench --judge rehearsal --in-flight 2048     answers take 800 ms (median)
+    scripts/bench --smoke                         500 rows, ours and the bare loop: do they work? No clock is looked at
+
+Each repeat runs every contender once on a few rows, for what its start costs, and once on all of them; the table holds
+medians over the repeats. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from importlib.metadata import version
+from statistics import median
+from typing import Any
+
+from benchmarks import judge
+from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of
+
+FEW = 100
+SMOKE_ROWS = 500
+OURS = ["bare", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
+SHOWN = ("aiohttp", "orjson", "pyarrow", "tiktoken", "uvloop")
+
+
+@contextmanager
+def asked(kind: str, cpu: int | None, latency_s: float) -> Iterator[tuple[str, str]]:
+    """A judge's base URL and its name."""
+    if kind == "nginx" and judge.nginx() is None:
+        print(judge.NO_NGINX)
+        kind, latency_s = "rehearsal", 0.0
+    if kind == "nginx":
+        program = judge.nginx()
+        said = subprocess.run([str(program), "-v"], capture_output=True, text=True, check=True).stderr
+        with judge.instant(cpu) as url:
+            yield url, f"nginx {said.rpartition('/')[2].strip()}, answering at once"
+    else:
+        with judge.rehearsal(cpu, latency_median_s=latency_s, chars_per_token=4.6) as process:
+            yield process.url, f"the rehearsal judge, {latency_s * 1000:g} ms median"
+
+
+def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
+    mine, theirs = judge.cores()
+    if mine is not None:
+        os.sched_setaffinity(0, {mine, theirs})  # whatever else this process starts, too
+    with asked(options.judge, theirs, options.latency) as (url, about):
+        for name in names:
+            python_of(CONTENDERS[name])
+        print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
+        runs: dict[str, list[tuple[Took, Took]]] = {name: [] for name in names}
+        failed: dict[str, str] = {}
+        for repeat in range(options.repeats):
+            for name in names:
+                if name in failed:
+                    continue
+                try:
+                    few = measure(name, FEW, url, options.in_flight, mine)
+                    took = measure(name, options.rows, url, options.in_flight, mine)
+                except SystemExit as error:
+                    failed[name] = str(error)
+                    print(f"{name} failed: {error}", flush=True)
+                    continue
+                runs[name].append((few, took))
+                print(f"  {repeat + 1} {name:16}{took.wall_s:8.2f} s{options.rows / took.wall_s:9.0f} rows/s", flush=True)
+    found = {name: figures(options.rows, taken) for name, taken in runs.items() if taken and name not in failed}
+    return {
+        "rows": options.rows,
+        "in_flight": options.in_flight,
+        "judge": about,
+        "repeats": options.repeats,
+        "pinned": mine is not None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in SHOWN},
+        "contenders": {name: {**one, **ratios(name, one, found)} for name, one in found.items()},
+        "failed": failed,
+    }
+
+
+def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
+    """From medians over the repeats. `steady_rows_per_s` leaves out what a run on few rows takes: imports, start."""
+    few = Took(*(median(values) for values in zip(*(astuple(one) for one, _ in taken), strict=True)))
+    all_ = Took(*(median(values) for values in zip(*(astuple(one) for _, one in taken), strict=True)))
+    return {
+        "rows_per_s": count / all_.wall_s,
+        "steady_rows_per_s": (count - FEW) / max(1e-9, all_.wall_s - few.wall_s),
+        "start_s": few.wall_s,
+        "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6,
+        "peak_mb": all_.peak_mb,
+        "wall_s": [round(took.wall_s, 3) for _, took in taken],
+    }
+
+
+def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """A contender beside the bare loop that counts what it counts."""
+    counting = CONTENDERS[name].variant in ("tokens", "capped")
+    bare = found.get("bare-tokens" if counting else "bare")
+    if bare is None:
+        return {}
+    return {f"{key}_to_bare": one[key] / bare[key] for key in ("rows_per_s", "steady_rows_per_s")}
+
+
+def table(result: dict[str, Any]) -> str:
+    """What people read, as Markdown."""
+    lines = [
+        "| contender | rows/s | to bare | without start | to bare | CPU us/row | peak MB | start s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, one in result["contenders"].items():
+        whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
+        lines.append(
+            f"| {name} | {one['rows_per_s']:.0f} | {_ratio(whole)} | {one['steady_rows_per_s']:.0f} | "
+            f"{_ratio(steady)} | {one['cpu_us_per_row']:.0f} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def smoke() -> dict[str, Any]:
+    """Ours and the bare loop do 500 rows each; the judge's own books say so too."""
+    with judge.rehearsal(None, latency_median_s=0) as process:
+        for name in ("bare", "scorer"):
+            process.reset()
+            measure(name, SMOKE_ROWS, process.url, 64, None)
+            books = process.stats()
+            if (books["rows_paid"], books["paid_again"]) != (SMOKE_ROWS, 0):
+                raise SystemExit(f"{name}: the judge was paid for {books['rows_paid']} rows, {books['paid_again']} twice")
+    return {"smoke": "passed", "rows": SMOKE_ROWS}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--field", nargs="+", default=["ours"], help="ours, peers, all, or contenders by name")
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--in-flight", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--judge", choices=("nginx", "rehearsal"), default="nginx")
+    parser.add_argument("--latency", type=float, default=0.8, help="seconds, of the rehearsal judge (median)")
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    if options.smoke:
+        print(json.dumps(smoke()))
+        return
+    groups = {"ours": OURS, "peers": PEERS, "all": [*OURS, *PEERS]}
+    names = list(dict.fromkeys(name for word in options.field for name in groups.get(word, [word])))
+    if unknown := [name for name in names if name not in CONTENDERS]:
+        parser.error(f"{', '.join(unknown)}: unknown; there are {', '.join((*groups, *CONTENDERS))}")
+    result = compare(names, options)
+    print(table(result))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Panel: several models rate each generation by the same rubric, and their scores become one.
+
+A model that gave no readable score does not sink the row, which is scored by those that did.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, median, pstdev
+from typing import Any
+
+import pyarrow as pa
+
+from scorer.errors import RowError, SpecError
+from scorer.judges.rating import Rating, _choice_problems, _rank
+from scorer.schema import Completion, Conversation, Request, Row, Score
+
+
+class Panel:
+    """A `Judge`: the `aggregate` (mean, median or majority) of the scores that `models` give as `Rating` would.
+
+    `models` are aliases of `[[models]]`; `rating` is whatever `Rating` takes. All models are asked at once, and each one
+    as often as its own replies need. `Request.index` counts the requests of one model, because each has its own replies.
+
+    `score_<alias>` is each model's score, null where it gave none; `score_<criterion>` is aggregated as `score` is, and
+    `disagreement` is the population standard deviation of the models' scores, null where fewer than two gave one.
+
+    Raises: SpecError, with one sentence for each mistake.
+
+    Source: Verga et al. 2024, "Replacing Judges with Juries", section 3 (average pooling and majority voting).
+    """
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[str] = (),
+        aggregate: str = "mean",
+        keys: Sequence[str] = (),
+        temperature: float | None = 0.0,
+        **rating: Any,
+    ) -> None:
+        problems = [*_model_problems(models), *_choice_problems("aggregate", aggregate, tuple(AGGREGATES))]
+        known = inspect.signature(Rating).parameters
+        unknown = [name for name in rating if name not in known]
+        problems += [
+            f"judge.{name}: is unknown to panel; allowed are models, aggregate, {', '.join(known)}." for name in unknown
+        ]
+        criteria = rating.get("criteria", ())
+        problems += [
+            f"judge.models: {alias!r} is a criterion too; both would be the column score_{alias}. Rename one."
+            for alias in models
+            if alias in criteria
+        ]
+        inner: Rating | None = None
+        try:
+            given = {name: value for name, value in rating.items() if name in known}
+            inner = Rating(keys=keys, temperature=temperature, **given)
+        except SpecError as error:
+            problems += error.problems
+        if problems or inner is None:
+            raise SpecError(problems)
+        self._rating, self._aggregate = inner, AGGREGATES[aggregate]
+        self.models = tuple(models)
+        self.columns, self.constant = inner.columns, inner.constant
+        self.fields: tuple[pa.Field, ...] = (
+            *inner.fields,
+            *(pa.field(f"score_{alias}", pa.float64()) for alias in models),
+            pa.field("disagreement", pa.float64()),
+        )
+
+    def __call__(self, row: Row) -> Conversation:
+        talks = {alias: self._rating(row) for alias in self.models}
+        open_ = {alias: next(talk) for alias, talk in talks.items()}
+        scores: dict[str, Score] = {}
+        errors: list[RowError] = []
+        while open_:
+            answers = yield [replace(request, model=alias) for alias, asked in open_.items() for request in asked]
+            rest = iter(answers)
+            told = {alias: [next(rest) for _ in asked] for alias, asked in open_.items()}
+            open_ = {}
+            for alias, part in told.items():
+                try:
+                    open_[alias] = talks[alias].send(part)
+                except StopIteration as end:
+                    scores[alias] = end.value
+                except RowError as error:
+                    errors.append(error)
+        if not scores:
+            raise min(errors, key=_rank)
+        return self._score({alias: scores[alias] for alias in self.models if alias in scores})
+
+    def specimen(self, n: int) -> str:
+        """A reply that each of the models' judges reads; `n` picks the verdict."""
+        return self._rating.specimen(n)
+
+    def _score(self, scores: Mapping[str, Score]) -> Score:
+        values = {alias: score.value for alias, score in scores.items()}
+        reasons = [f"{alias}: {score.reason}" for alias, score in scores.items() if score.reason]
+        return Score(
+            value=self._aggregate(list(values.values())),
+            reason="\n".join(reasons) or None,
+            method=next(iter(scores.values())).method,
+            samples=sum(score.samples for score in scores.values()),
+            fields={
+                **{
+                    field.name: self._aggregate([score.fields[field.name] for score in scores.values()])
+                    for field in self._rating.fields
+                },
+                **{f"score_{alias}": values.get(alias) for alias in self.models},
+                "disagreement": pstdev(values.values()) if len(values) > 1 else None,
+            },
+        )
+
+
+def majority(values: Sequence[float]) -> float:
+    """The most frequent value; where several are equally frequent, their mean: a tied vote lies between its sides."""
+    counts = Counter(values)
+    most = max(counts.values())
+    return fmean(value for value, count in counts.items() if count == most)
+
+
+AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "median": median, "majority": majority}
+
+
+def _model_problems(models: Any) -> list[str]:
+    if isinstance(models, str) or not models or not all(isinstance(alias, str) and alias for alias in models):
+        return [f"judge.models: {models!r} is not allowed; a list of aliases of [[models]] is."]
+    twins = sorted({alias for alias in models if list(models).count(alias) > 1})
+    return [f"judge.models: {alias!r} is there twice; a model has one voice. Remove one." for alias in twins]

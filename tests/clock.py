@@ -1,0 +1,52 @@
+"""Virtual time: an event loop whose clock jumps to the next timer, so that a test of an hour takes a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class _Jump(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise AssertionError("everybody waits, and no timer is set that would wake anybody")
+        self.now += timeout
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop that begins at 0 s and never sleeps. Where all tasks wait for ever, it fails instead of hanging."""
+
+    def __init__(self) -> None:
+        self._jump = _Jump()
+        super().__init__(self._jump)
+
+    def time(self) -> float:
+        return self._jump.now
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """What `main` returns, run to its end in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+def now() -> float:
+    """Seconds on the running loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+def inline(fn: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    """An `Offload` without threads: the work is done at once."""
+    future = asyncio.get_running_loop().create_future()
+    try:
+        future.set_result(fn(*args))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever awaits it
+        future.set_exception(error)
+    return future

@@ -1,0 +1,100 @@
+"""Promise: an endpoint that is down is asked by one request at a time, ever more rarely, and found again once up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def opened(clock: Clock) -> Breaker:
+    breaker = Breaker(clock, threshold=3)
+    for _ in range(3):
+        breaker.failed(probe=breaker.send())
+    assert breaker.open_since == clock.now
+    return breaker
+
+
+def test_it_opens_after_so_many_failures_in_a_row(clock: Clock) -> None:
+    breaker = Breaker(clock, threshold=3)
+    for success in (True, False):  # a 429 is an answer too
+        for _ in range(2):
+            breaker.failed(probe=breaker.send())
+        breaker.answered(success=success)
+    for _ in range(2):
+        breaker.failed(probe=breaker.send())
+    assert (breaker.wait_s(), breaker.open_since) == (0.0, None)
+    breaker.failed(probe=breaker.send())
+    assert (breaker.wait_s(), breaker.open_since) == (FIRST_PAUSE_S, 100.0)
+
+
+def test_one_probe_at_a_time_with_pauses_that_grow_up_to_30_s(clock: Clock) -> None:
+    breaker, pauses = opened(clock), []
+    for _ in range(20):
+        pause = breaker.wait_s()
+        assert pause is not None
+        pauses.append(pause)
+        clock.now += pause
+        assert breaker.wait_s() == 0.0
+        assert breaker.send() is True
+        assert breaker.wait_s() is None
+        breaker.failed(probe=True)
+    assert pauses[0] == FIRST_PAUSE_S
+    assert pauses[-1] == LONGEST_PAUSE_S
+    assert all(before <= after <= 2 * before for before, after in pairwise(pauses))
+    assert sum(pauses[:8]) < 63  # who comes back after half a minute is found within the next
+
+
+def test_failures_of_requests_sent_before_it_opened_change_nothing(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 0.25
+    for _ in range(50):
+        breaker.failed(probe=False)
+    assert breaker.wait_s() == FIRST_PAUSE_S - 0.25
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_any_answer_closes_it_and_pauses_begin_anew(clock: Clock, *, probe: bool) -> None:
+    breaker = opened(clock)
+    for _ in range(5):
+        clock.now += breaker.wait_s() or 0.0
+        breaker.failed(probe=breaker.send())
+    if probe:
+        clock.now += breaker.wait_s() or 0.0
+        assert breaker.send()
+    breaker.answered(success=True)
+    assert (breaker.wait_s(), breaker.open_since) == (0.0, None)
+    for _ in range(3):
+        breaker.failed(probe=breaker.send())
+    assert breaker.wait_s() == FIRST_PAUSE_S
+
+
+def test_a_probe_that_was_given_up_lets_the_next_one_go(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += FIRST_PAUSE_S
+    breaker.abandoned(probe=breaker.send())
+    assert breaker.wait_s() == 0.0
+    assert breaker.open_since == 100.0
+
+
+def test_only_an_answer_to_the_question_is_a_success(clock: Clock) -> None:
+    breaker = Breaker(clock)
+    assert breaker.last_success == float("-inf")
+    breaker.answered(success=False)
+    assert breaker.last_success == float("-inf")
+    breaker.answered(success=True)
+    assert breaker.last_success == 100.0

@@ -1,0 +1,196 @@
+"""The pool: the same scores as in one process, in order; what fails is told; no child outlives its parent."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scorer.errors import SpecError
+from scorer.metrics import METRICS, load, unknown
+from scorer.metrics.pool import LIGHT, Pool
+from scorer.metrics.worker import SLICE, score
+
+pytest.importorskip("rapidfuzz", reason="Left out: metrics in child processes, for want of scorer[metrics].")
+
+OUTSIDE = """
+import os
+
+class Reward:
+    needs_reference = False
+    def __call__(self, responses, references):
+        print("chatter on stdout")
+        if "boom" in responses:
+            raise ValueError("no reward for boom")
+        if "leave" in responses:
+            os._exit(9)
+        return [None if r is None else float(r) for r in responses]
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The import path of a metric that only this test's path finds."""
+    (tmp_path / "rewards_of_a_user.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "rewards_of_a_user:Reward"
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# --- one batch, in this process ---------------------------------------------------------------------------------------
+
+
+class Echo:
+    """Gives back what it was made with, cut to the rows it is asked for, and remembers how many those were."""
+
+    needs_reference = False
+
+    def __init__(self, scores: Sequence[float | None]) -> None:
+        self.scores = list(scores)
+        self.asked: list[int] = []
+
+    def __call__(self, responses: Sequence[str | None], references: Sequence[str | None]) -> list[float | None]:
+        self.asked.append(len(responses))
+        given, self.scores = self.scores[: len(responses)], self.scores[len(responses) :]
+        return given
+
+
+def test_rows_go_to_all_metrics_slice_by_slice() -> None:
+    rows = 2 * SLICE + 1
+    echo = Echo([float(n) for n in range(rows)])
+    assert score({"echo": echo}, ["x"] * rows, [None] * rows) == {"echo": [float(n) for n in range(rows)]}
+    assert echo.asked == [SLICE, SLICE, 1]
+
+
+def test_what_is_no_finite_number_is_null() -> None:
+    assert score({"echo": Echo([math.nan, math.inf, -math.inf, 0, None])}, ["x"] * 5, [None] * 5) == {
+        "echo": [None, None, None, 0.0, None]
+    }
+
+
+def test_a_metric_that_loses_rows_is_found_out() -> None:
+    with pytest.raises(ValueError, match="echo gave 1 scores for 2 rows"):
+        score({"echo": Echo([1.0])}, ["x", "y"], [None, None])
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_told_with_those_there_are() -> None:
+    assert unknown([*METRICS, "a.module:Name"]) == []
+    with pytest.raises(SpecError, match=r'"rouge9" is unknown. Allowed: rouge1, .*, or an import path'):
+        Pool(["length", "rouge9"]).__enter__()
+
+
+def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
+    monkeypatch.delitem(sys.modules, "scorer.metrics.edit", raising=False)
+    with pytest.raises(SpecError, match=r"edit_similarity needs rapidfuzz.*: pip install 'scorer\[metrics\]'\."):
+        load("edit_similarity")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("no_such_module_here:Name", "needs no_such_module_here"), ("math:Name", "cannot be imported: .*Name")],
+)
+def test_an_import_path_that_leads_nowhere_is_told(path: str, why: str) -> None:
+    with pytest.raises(SpecError, match=f'metrics.names: "{path}" {why}'):
+        load(path)
+
+
+# --- children ---------------------------------------------------------------------------------------------------------
+
+
+def test_light_metrics_start_no_process() -> None:
+    with Pool(sorted(LIGHT)) as pool:
+        assert repr(pool).endswith("in 0 processes>")
+        assert pool.needs_reference == LIGHT - {"length", "words"}
+        assert pool.columns(["a b"], ["a b"])["words"] == [2.0]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7])
+def test_the_same_scores_in_order(two: Pool, rows: int) -> None:
+    responses = [None if n == 3 else "x" * n for n in range(rows)]
+    references = ["x" * 4] * rows
+    columns = two.columns(responses, references)
+    assert list(columns) == ["length", "edit_similarity"]
+    assert columns == {name: load(name)(responses, references) for name in columns}
+
+
+@pytest.fixture(scope="module")
+def two() -> object:
+    """A pool of two processes, started once for this file."""
+    with Pool(["length", "edit_similarity"], workers=2) as pool:
+        yield pool
+
+
+@pytest.mark.slow
+def test_a_metric_from_outside(outside: str) -> None:
+    """Slow: it starts a process."""
+    with Pool([outside, "words"], workers=1) as pool:
+        assert pool.needs_reference == frozenset()
+        assert pool.columns(["1.5", None, "nan"], [None] * 3) == {
+            outside: [1.5, None, None],
+            "words": [1.0, None, 1.0],
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("word", "why"), [("boom", "ValueError: no reward for boom"), ("leave", r"exit code 9\)")])
+def test_a_metric_that_fails_is_told_and_closes_the_pool(outside: str, word: str, why: str) -> None:
+    """Slow: it starts two processes."""
+    with Pool([outside], workers=2) as pool:
+        pids = [child._process.pid for child in pool._children]
+        with pytest.raises(SpecError, match=rf"{outside} ended .*{why}"):
+            pool.columns(["1", word], [None, None])
+        assert not any(map(alive, pids))
+        with pytest.raises(RuntimeError, match="closed"):
+            pool.columns(["1"], [None])
+
+
+@pytest.mark.slow
+def test_a_metric_that_cannot_be_loaded_is_told_before_any_row() -> None:
+    """Slow: it starts two processes."""
+    with (
+        pytest.raises(SpecError, match='"no_such_module_here:Name" needs no_such_module_here'),
+        Pool(["no_such_module_here:Name"], workers=2),
+    ):
+        pytest.fail("entered")
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_works_and_its_death_ends_its_children(tmp_path: Path) -> None:
+    """Slow: it starts two interpreters."""
+    script = tmp_path / "three_lines.py"
+    script.write_text(
+        "import time\n"
+        "from scorer.metrics.pool import Pool\n"
+        'with Pool(["edit_similarity"], workers=1) as pool:\n'
+        '    scores = pool.columns(["ab"], ["abcd"])["edit_similarity"]\n'
+        "    print(pool._children[0]._process.pid, scores, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, _, scores = parent.stdout.readline().strip().partition(" ")
+        assert scores == "[0.5]"
+        assert alive(int(pid))
+        os.kill(parent.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while alive(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(int(pid))
