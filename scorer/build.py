@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,23 @@ from scorer.errors import SetupError, SpecError
 from scorer.judges import JUDGES
 from scorer.limits import Caps, Local
 from scorer.limits import Rates as Paces
+from scorer.metrics import REFERENCE_FREE, unknown
+from scorer.metrics.pool import Pool
 from scorer.prices import Price, price_of
 from scorer.providers import PROVIDERS
 from scorer.runfile import parse, resolve_references
-from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge
+from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge, Result
 from scorer.source import Columns
 from scorer.spec import Limits, Model, Rates, Spec, covered, fingerprint
+from scorer.store.segments import Measure
 from scorer.tokens import Counter, encoding_for
 from scorer.transport import HttpTransport
 
 ROOM_FOR_TEXT = 64 * 1024 * 1024
 """Bytes of row text under way at once."""
+
+MakeTransport = Callable[..., AbstractAsyncContextManager[Transport]]
+"""Called as `HttpTransport` is; the simulation has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
             judge = make_judge(spec, prompt)
         except SpecError as error:
             problems += error.problems
-        problems += _price_problems(spec)
+        problems += _price_problems(spec) + unknown(spec.metrics.names)
         if judge is not None:
             problems += _column_problems(spec, judge)
     if problems or spec is None or judge is None:
@@ -61,7 +67,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
     covers = covered(spec, prompt)
     kept = (*([spec.input.id] if spec.input.id else []), *spec.input.keep)
     keys = tuple(key for model in spec.all_models for key in model.keys)
-    metrics = (spec.metrics.response, spec.metrics.reference) if spec.metrics.names else ()
+    metrics = _measured(spec)
     judged = tuple(name for name in judge.columns if name not in keys)
     columns = Columns(read=tuple(dict.fromkeys((*judge.columns, *keys, *metrics))), judged=judged, kept=kept)
     return Plan(spec, judge, covers, fingerprint(covers), columns)
@@ -78,12 +84,11 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
     if prompt is not None:
         options["prompt"] = prompt
     taken = inspect.signature(make).parameters
-    for name, value in {
+    from_models = {
         "keys": tuple(key for model in spec.all_models for key in model.keys),
         "temperature": spec.all_models[0].temperature if spec.all_models else None,
-    }.items():
-        if name in taken and value:
-            options[name] = value
+    }
+    options |= {name: value for name, value in from_models.items() if name in taken and value}
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         unknown = [name for name in options if name not in taken]
         if unknown:
@@ -188,8 +193,10 @@ class Wires:
     checks: list[Callable[[], None]]
 
 
-async def make_client(spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float]) -> Wires:
-    """A client for the spec's models and what belongs to it.
+async def make_client(
+    spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float], transport: MakeTransport = HttpTransport
+) -> Wires:
+    """A client for the spec's models and what belongs to it; `transport` makes what posts.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
     """
@@ -209,8 +216,8 @@ async def make_client(spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Call
         addresses = _addresses(model, spec.limits, stack, checks)
         places = [concurrency(rates, model.provider) for _, _, rates in addresses]
         loopback = all(url.startswith(("http://127.", "http://localhost")) for url, _, _ in addresses)
-        transport = await stack.enter_async_context(
-            HttpTransport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
+        wire = await stack.enter_async_context(
+            transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
         )
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
@@ -219,7 +226,7 @@ async def make_client(spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Call
             endpoints.append(Endpoint(make_provider(model, url, headers), local, weight=most))
         clients[model.alias] = HttpClient(
             endpoints,
-            transport,
+            wire,
             price(model),
             max_output_tokens=model.max_output_tokens,
             retries=model.retries,
@@ -299,6 +306,31 @@ def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
+
+
+def _measured(spec: Spec) -> tuple[str, ...]:
+    """The columns that the automatic metrics read: the reference only where one of them needs it."""
+    names = spec.metrics.names
+    needed = (spec.metrics.response, spec.metrics.reference)
+    return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
+
+
+def make_measure(spec: Spec, stack: AsyncExitStack) -> Measure | None:
+    """The automatic metrics of a run, their processes started and ended with `stack`. Raises SpecError."""
+    if not spec.metrics.names:
+        return None
+    pool = stack.enter_context(Pool(spec.metrics.names))
+
+    def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
+        texts = [[_text(r.row.values.get(column)) for r in results] for column in _measured(spec)]
+        columns = pool.columns(texts[0], texts[-1])
+        return {f"metric_{name}": column for name, column in columns.items()}
+
+    return measure
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:

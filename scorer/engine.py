@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ class Parts:
     """What a run is joined from.
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
-    `metrics` scores a row without the judge.
     """
 
     judge: Judge
@@ -28,7 +27,6 @@ class Parts:
     store: Store
     now_us: Callable[[], int]
     raw: Callable[[Completion], str] | None = None
-    metrics: Callable[[Row], Mapping[str, float | None]] | None = None
 
 
 class Drain:
@@ -91,8 +89,7 @@ async def score_row(row: Row, parts: Parts) -> Result:
             score, error = None, Unreadable(f"the judge made the score {done.value.value}, which is no finite number")
     except RowError as problem:
         error = problem
-    metrics = parts.metrics(row) if parts.metrics is not None else {}
-    return tally.result(row, score, error, parts.now_us(), metrics)
+    return tally.result(row, score, error, parts.now_us())
 
 
 async def _ask(client: Client, requests: Sequence[Request]) -> list[Completion | RowError]:
@@ -192,14 +189,7 @@ class _Tally:
             if answer.spent is not None:
                 self._spent.append(answer.spent)
 
-    def result(
-        self,
-        row: Row,
-        score: Score | None,
-        error: RowError | None,
-        now_us: int,
-        metrics: Mapping[str, float | None],
-    ) -> Result:
+    def result(self, row: Row, score: Score | None, error: RowError | None, now_us: int) -> Result:
         usages = [spent.usage for spent in self._spent if spent.usage is not None]
         costs = [spent.cost_pico for spent in self._spent if spent.cost_pico is not None]
         return Result(
@@ -215,7 +205,6 @@ class _Tally:
             waited_s=sum(spent.waited_s for spent in self._spent),
             answered_s=sum(spent.answered_s for spent in self._spent),
             finished_at=now_us,
-            metrics=metrics,
         )
 
 

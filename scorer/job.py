@@ -9,7 +9,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from scorer import engine, ledger
-from scorer.build import ROOM_FOR_TEXT, Plan, counter, kept_fields, make_client, raw_of
-from scorer.errors import InputError, Interrupted, OutputError, StorageError, TooManyFailed
-from scorer.files import Files, Lock, Stat
+from scorer.build import ROOM_FOR_TEXT, Plan, Wires, counter, make_client, make_measure, raw_of
+from scorer.errors import Interrupted, OutputError, StorageError, TooManyFailed
+from scorer.files import Files, Lock
 from scorer.limits import Caps, Local
+from scorer.opening import open_manifest, schema_of
 from scorer.progress import Gauges, Progress, Snapshot
-from scorer.schema import Offload, Shard, Work, result_schema
-from scorer.source import Reader, look, missing_columns
+from scorer.schema import Offload, Work
+from scorer.source import Reader
+from scorer.spec import Spec
 from scorer.status import Status, status
-from scorer.store.layout import Layout, stems
-from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
+from scorer.transport import HttpTransport
 
 LOCK_TRIES = 5
 """`scorer status` probes the lock for an instant; a start that meets it tries again."""
@@ -44,10 +44,15 @@ class Retry:
     errors: tuple[str, ...] | None = None
 
 
+Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Wires]]
+"""What `build.make_client` does; a simulation connects to another world."""
+
+
 class Job:
     """A plan applied to its input, into its output folder.
 
-    `drain` is the wish to stop early, `watch` is shown a snapshot a second. A job may be started once.
+    `drain` is the wish to stop early, `watch` is shown a snapshot a second, `connect` makes the client. A job may be
+    started once.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Job:
         offload: Offload | None = None,
         wall_s: Callable[[], float] = time.time,
         watch: Callable[[Snapshot], None] | None = None,
+        connect: Connect = make_client,
     ) -> None:
         self.drain = engine.Drain()
         self.plan = plan
@@ -66,6 +72,7 @@ class Job:
         self._offload = offload
         self._wall_s = wall_s
         self._watch = watch
+        self._connect = connect
         self._limits: list[Local] = []
 
     def stop(self) -> None:
@@ -87,7 +94,8 @@ class Job:
                 self._offload = lambda fn, *args: loop.run_in_executor(pool, fn, *args)
             lock = await self._lock()
             stack.callback(lock.release)
-            await self._score(self._open_manifest(retry), retry)
+            opened = None if retry is None else Revision(0, "retry", retry.errors)
+            await self._score(open_manifest(self.plan, self._files, self.layout, opened), retry)
         return self._judged(status(self._files, self.layout.out))
 
     # --- opening ------------------------------------------------------------------------------------------------------
@@ -100,93 +108,86 @@ class Job:
             await asyncio.sleep(0.05)
         return self._files.lock(self.layout.lock, owner)
 
-    def _open_manifest(self, retry: Retry | None) -> Manifest:
-        """`run.json` as it is from now on: checked against the plan and the input, new shards taken up."""
-        plan, files = self.plan, self._files
-        manifest = load(files, self.layout)
-        if manifest is not None:
-            check_fingerprint(manifest, plan.fingerprint, plan.covers, self.layout.out)
-        found = files.find(plan.spec.input.shards)
-        if not found:
-            patterns = ", ".join(plan.spec.input.shards)
-            raise InputError(
-                f"input.shards = {patterns} matches no file. Give Parquet files, folders of them, or globs."
-            )
-        known = manifest.shards if manifest is not None else ()
-        new = check_shards(known, found, self._same)
-        spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
-        if "prompt" in plan.covers["judge"]:
-            spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
-            spec["judge"].pop("prompt_file", None)
-        created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
-        revisions = manifest.revisions if manifest is not None else ()
-        if retry is not None and (manifest is None or manifest.open_revision is None):
-            generation = 1 + max((revision.generation for revision in revisions), default=0)
-            revisions = (*revisions, Revision(generation, "retry", retry.errors))
-        shards = (*known, *self._first_look(new, known))
-        opened = Manifest(plan.fingerprint, plan.covers, spec, created, shards, revisions)
-        if opened != manifest:
-            save(files, self.layout, opened)
-        return opened
-
-    def _same(self, shard: Shard, stat: Stat) -> bool:
-        """True where a shard's footer is what it was: it was only copied or touched."""
-        return stat.size == shard.size and look(self._files, stat)[1] == shard.footer
-
-    def _first_look(self, new: list[Stat], known: tuple[Shard, ...]) -> list[Shard]:
-        """New shards with their rows and footers. Raises InputError with every mistake in all of them."""
-        names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
-        shards, problems = [], []
-        for stat in new:
-            try:
-                rows, footer, schema = look(self._files, stat)
-            except InputError as error:
-                problems.append(str(error))
-                continue
-            if missing := missing_columns(schema, self.plan.columns.all):
-                problems.append(
-                    f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
-                    f"{', '.join(schema.names[:20])}."
-                )
-            shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
-        if problems:
-            raise InputError("\n".join(problems))
-        return shards
-
-    def _schema_of(self, shard: Shard) -> pa.Schema:
-        with self._files.open(shard.path) as file:
-            id_field, kept = kept_fields(self.plan, pq.read_schema(file))
-        plan = self.plan
-        return result_schema(
-            id_field=id_field, kept=kept, judge_fields=plan.judge.fields, metrics=plan.spec.metrics.names
-        )
-
     # --- scoring ------------------------------------------------------------------------------------------------------
 
     async def _score(self, manifest: Manifest, retry: Retry | None) -> None:
-        plan, spec, loop = self.plan, self.plan.spec, asyncio.get_running_loop()
-        assert self._offload is not None
-        store = Store(
-            self._files,
-            self.layout,
-            fingerprint=plan.fingerprint,
-            schema_of=self._schema_of,
-            offload=self._offload,
-            flush_rows=spec.output.flush_rows,
-            flush_s=spec.output.flush_s,
-        )
-        revision = manifest.open_revision
-        store.open(revision.generation if revision is not None else None)
-        shards = manifest.shards
-        if revision is None and all(store.sealed(shard) for shard in shards):
-            return
-        capped = spec.limits.max_tokens is not None or spec.limits.max_usd is not None
+        plan, spec, loop, offload = self.plan, self.plan.spec, asyncio.get_running_loop(), self._offload
+        assert offload is not None
+        async with AsyncExitStack() as ended_last:
+            measure = make_measure(spec, ended_last)
+            store = Store(
+                self._files,
+                self.layout,
+                fingerprint=plan.fingerprint,
+                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                offload=offload,
+                flush_rows=spec.output.flush_rows,
+                flush_s=spec.output.flush_s,
+                measure=measure,
+            )
+            revision = manifest.open_revision
+            store.open(revision.generation if revision is not None else None)
+            if revision is None and all(store.sealed(shard) for shard in manifest.shards):
+                return
+            books = self._books()
+            progress = Progress(
+                self._files,
+                self.layout.progress,
+                rows_total=manifest.rows,
+                gauges=self._gauges(store, books, manifest),
+                wall_s=self._wall_s,
+                offload=offload,
+                watch=self._watch,
+            )
+            state = "stopped"
+            try:
+                async with AsyncExitStack() as stack:
+                    caps = Caps(books, max_tokens=spec.limits.max_tokens, max_usd=spec.limits.max_usd)
+                    wires = await self._connect(spec, caps, stack, loop.time)
+                    self._limits = wires.limits
+                    if self.drain.asked:
+                        self.stop()
+                    tokens = counter(spec)
+                    reader = Reader(
+                        self._files,
+                        plan.columns,
+                        count=tokens.count,
+                        constant_tokens=tokens.count([plan.judge.constant])[0],
+                    )
+                    scoring = engine.run(
+                        engine.Parts(plan.judge, wires.client, store, self._now_us, raw_of(spec.output.keep_raw)),
+                        reader.batches(self._work(store, manifest, retry), offload),
+                        in_flight=2 * wires.in_flight + 64,
+                        in_flight_bytes=ROOM_FOR_TEXT,
+                        drain=self.drain,
+                    )
+                    await _served(scoring, [store, books, progress, _Watch(wires.checks)])
+                state = "interrupted" if self.drain.asked else "complete"
+            except (asyncio.CancelledError, Interrupted):
+                state = "interrupted"
+                raise
+            finally:
+                await _closed(store, books, progress, state)
+        if self.drain.asked:
+            raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
+        if revision is not None:
+            save(self._files, self.layout, manifest.finished(revision.generation))
+
+    def _books(self) -> ledger.Ledger:
+        limits = self.plan.spec.limits
         owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
+        capped = limits.max_tokens is not None or limits.max_usd is not None
+        assert self._offload is not None
         books = ledger.Ledger(self._files, self.layout.ledger, owner, offload=self._offload, strict=capped)
         books.open()
-        caps = Caps(books, max_tokens=spec.limits.max_tokens, max_usd=spec.limits.max_usd)
+        return books
 
-        before = sum(shard.rows for shard in shards if store.sealed(shard))
+    def _now_us(self) -> int:
+        return int(self._wall_s() * 1e6)
+
+    def _gauges(self, store: Store, books: ledger.Ledger, manifest: Manifest) -> Callable[[], Gauges]:
+        before = sum(shard.rows for shard in manifest.shards if store.sealed(shard))
+        clock = asyncio.get_running_loop().time
 
         def gauges() -> Gauges:
             totals, counts = books.totals, store.counts
@@ -202,56 +203,10 @@ class Job:
                 maybe_pico=totals.maybe_pico,
                 in_flight=sum(limits.in_flight for limits in self._limits),
                 held_back_by=_most(self._limits),
-                outage_s=loop.time() - min(down) if down and len(down) == len(opened) else None,
+                outage_s=clock() - min(down) if down and len(down) == len(opened) else None,
             )
 
-        progress = Progress(
-            self._files,
-            self.layout.progress,
-            rows_total=manifest.rows,
-            gauges=gauges,
-            wall_s=self._wall_s,
-            offload=self._offload,
-            watch=self._watch,
-        )
-        state = "stopped"
-        try:
-            async with AsyncExitStack() as stack:
-                wires = await make_client(spec, caps, stack, loop.time)
-                self._limits = wires.limits
-                if self.drain.asked:
-                    self.stop()
-                tokens = counter(spec)
-                parts = engine.Parts(
-                    plan.judge, wires.client, store, lambda: int(self._wall_s() * 1e6), raw_of(spec.output.keep_raw)
-                )
-                reader = Reader(
-                    self._files,
-                    plan.columns,
-                    count=tokens.count,
-                    constant_tokens=tokens.count([plan.judge.constant])[0],
-                )
-                work = self._work(store, manifest, retry)
-                await _served(
-                    engine.run(
-                        parts,
-                        reader.batches(work, self._offload),
-                        in_flight=2 * wires.in_flight + 64,
-                        in_flight_bytes=ROOM_FOR_TEXT,
-                        drain=self.drain,
-                    ),
-                    [store, books, progress, _Watch(wires.checks)],
-                )
-            state = "interrupted" if self.drain.asked else "complete"
-        except (asyncio.CancelledError, Interrupted):
-            state = "interrupted"
-            raise
-        finally:
-            await _closed(store, books, progress, state)
-        if self.drain.asked:
-            raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
-        if revision is not None:
-            save(self._files, self.layout, manifest.finished(revision.generation))
+        return gauges
 
     def _work(self, store: Store, manifest: Manifest, retry: Retry | None) -> Iterator[Work]:
         revision = manifest.open_revision

@@ -219,7 +219,6 @@ class Result:
     waited_s: float
     answered_s: float
     finished_at: int
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def result_schema(

@@ -3,4 +3,8 @@
 JUDGES: dict[str, str] = {
     "rating": "scorer.judges.rating:Rating",
     "likelihood": "scorer.judges.likelihood:Likelihood",
+    "pairwise": "scorer.judges.pairwise:Pairwise",
+    "panel": "scorer.judges.panel:Panel",
+    "checklist": "scorer.judges.checklist:Checklist",
+    "versus_reference": "scorer.judges.versus:VersusReference",
 }

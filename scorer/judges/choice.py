@@ -20,7 +20,9 @@ _NOUNS = ("output", "response", "answer", "assistant", "model", "option", "candi
 _NOUN = f"(?:{'|'.join(_NOUNS)})"
 # After "A" these make it a name, any other word an article.
 _AFTER_A_NAME = r"(?:is|was|would|wins?|because|since|as|for|due|over|and|but|with|by)"
-# Group 1 is a letter that is no label.
+# "Evaluation of Response A" is about A, not for it.
+_ABOUT = r"\b(?:evaluations?|assessments?|judge?ments?|scores?|ratings?|grades?) (?:of|for|by|from) (?:the )?"
+# In this and the two below, group 1 is a letter that is no verdict.
 _ARTICLE = re.compile(rf"\b{_NOUN} *\(?A\b|\b(A)(?= +(?!{_AFTER_A_NAME}\b)[a-z])", re.IGNORECASE)
 
 
@@ -43,9 +45,10 @@ class Choice:
         if short:
             # Mentioned in passing, only a name is a verdict: letters and "tie" are too common.
             self._scale.tiers = (*self._scale.tiers[:-1], Labels(named).tiers[-1])
+        letters = "|".join(map(re.escape, short))
+        self._about = re.compile(rf"{_ABOUT}(?:{_NOUN} )?\(?({letters})(?!\w)", re.IGNORECASE)
         self._heading = re.compile(
-            rf"^\W*(?:{_NOUN} )?\(?({'|'.join(map(re.escape, short))})(?:\)?[*_ ]*[:.]|\)(?<!\(.\)))[*_]*(?= *\S)",
-            re.IGNORECASE | re.MULTILINE,
+            rf"^\W*(?:{_NOUN} )?\(?({letters})(?:\)?[*_ ]*[:.]|\)(?<!\(.\)))[*_]*(?= *\S)", re.IGNORECASE | re.MULTILINE
         )
 
     def find(self, text: str) -> Verdict | None:
@@ -59,7 +62,10 @@ class Choice:
 
     def _labels_only(self, text: str) -> str:
         """The text with spaces for letters that are no labels."""
-        if self._letters and len({match[1].casefold() for match in self._heading.finditer(text)}) > 1:
+        if not self._letters:
+            return text
+        text = self._about.sub(_blank, text)
+        if len({match[1].casefold() for match in self._heading.finditer(text)}) > 1:
             text = self._heading.sub(_blank, text)
         return _ARTICLE.sub(_blank, text) if "a" in self._letters else text
 

@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from scorer.errors import RowError, SpecError
 from scorer.judges.rating import Rating, _choice_problems, _rank
-from scorer.schema import Completion, Conversation, Request, Row, Score
+from scorer.schema import Conversation, Row, Score
 
 
 class Panel:
     """A `Judge`: the `aggregate` (mean, median or majority) of the scores that `models` give as `Rating` would.
 
-    `models` are aliases of `[[models]]`; `rating` is whatever `Rating` takes. All models are asked at once, and each one
-    as often as its own replies need. `Request.index` counts the requests of one model, because each has its own replies.
+    `models` are aliases of `[[models]]`; `rating` is whatever `Rating` takes. All are asked at once, and each one as
+    often as its own replies need. `Request.index` counts the requests of one model: stored replies belong to one, too.
 
     `score_<alias>` is each model's score, null where it gave none; `score_<criterion>` is aggregated as `score` is, and
     `disagreement` is the population standard deviation of the models' scores, null where fewer than two gave one.

@@ -15,10 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from scorer.errors import BadRow, Refused, RowError, SetupError, SpecError, Truncated, Unreadable
+from scorer.errors import BadRow, NoReply, Refused, RowError, SetupError, SpecError, Truncated, Unreadable
 from scorer.judges.expected import expected
-from scorer.judges.reading import Verdict, find, find_each, find_json, find_reason
-from scorer.judges.scales import Numbers, chosen, plain
+from scorer.judges.reading import Verdict, find, find_each, find_json, find_pattern, find_reason
+from scorer.judges.scales import Numbers, chosen, compiled, criteria_problems
 from scorer.judges.template import Template
 from scorer.schema import Completion, Conversation, Message, Request, Row, Score
 
@@ -33,7 +33,7 @@ RUBRICS = {
 }
 """Built-in prompts by name; "direct" reads the columns `instruction` and `response`."""
 
-READS = ("number", "label", "json", "expected")
+READS = ("number", "label", "json", "expected", "pattern")
 REASONS = ("none", "before", "after")
 
 _TOP_LOGPROBS = 20
@@ -55,9 +55,10 @@ class Rating:
     """A `Judge`: a score on `scale`, the mean of `samples` replies and of `criteria`.
 
     `prompt` (or the built-in `rubric`) is a `Template`. `read` is how a verdict is read: as a number, one of `labels`,
-    from a JSON object, or as the mean of the labels weighted by their probabilities. `labels` is a list, spaced evenly
-    over the scale, or a table of values; by default the scale's integers. A `reason` is asked before or after the
-    verdict. `examples` are tables of the prompt's columns and `reply`. `reference` is a column shown to the judge.
+    from a JSON object, as the mean of the labels weighted by their probabilities, or as whatever number the regular
+    expression `pattern` matches first (to read stored replies as a published reader did). `labels` is a list, spaced
+    evenly over the scale, or a table of values; by default the scale's integers. A `reason` is asked before or after
+    the verdict. `examples` are tables of the prompt's columns and `reply`. `reference` is a column shown to the judge.
     `attempts` is how often an unreadable sample is asked in all, at temperature 0 the second time warmer; `temperature`
     is the model's own. `keys` are columns copied to `Request.key`.
 
@@ -75,6 +76,7 @@ class Rating:
         samples: int = 1,
         read: str = "number",
         labels: Sequence[str] | Mapping[str, float] | None = None,
+        pattern: str | None = None,
         reason: str = "none",
         examples: Sequence[Mapping[str, Any]] = (),
         reference: str | None = None,
@@ -87,10 +89,11 @@ class Rating:
             *_count_problems("attempts", attempts),
             *_choice_problems("read", read, READS),
             *_choice_problems("reason", reason, REASONS),
-            *_criteria_problems(criteria),
+            *criteria_problems(criteria),
         ]
         text = _prompt(prompt, rubric, problems)
         self._labels, self._scale = chosen(scale, labels, read, problems)
+        self._pattern = compiled(pattern, read, criteria, problems)
         self._criteria, self._read, self._reason = tuple(criteria), read, reason
         if problems:
             raise SpecError(problems)
@@ -129,8 +132,8 @@ class Rating:
             asked += len(open_)
             for place, answer in zip(open_, answers, strict=True):
                 sample = _Sample(error=answer) if isinstance(answer, RowError) else self._sample(answer)
-                # A later try never takes back what an earlier one gave.
-                if taken[place].error is None or len(sample.values) >= len(taken[place].values):
+                # A later try never takes back what an earlier one gave, and none at all says nothing of it.
+                if not attempt or (len(sample.values) >= len(taken[place].values) and not isinstance(answer, NoReply)):
                     taken[place] = sample
             open_ = [place for place in open_ if isinstance(taken[place].error, Unreadable)]
             if not open_:
@@ -154,6 +157,8 @@ class Rating:
     def _verdicts(self, text: str) -> dict[str, Verdict | None]:
         if self._read == "json":
             return find_json(text, self._criteria or ("",), self._scale)
+        if self._pattern is not None and isinstance(self._scale, Numbers):
+            return {"": find_pattern(text, self._pattern, self._scale)}
         return find_each(text, self._criteria, self._scale) if self._criteria else {"": find(text, self._scale)}
 
     def _sample(self, answer: Completion) -> _Sample:
@@ -271,16 +276,6 @@ def _count_problems(name: str, value: Any) -> list[str]:
 
 def _choice_problems(name: str, value: Any, allowed: Sequence[str]) -> list[str]:
     return [] if value in allowed else [f"judge.{name}: {value!r} is unknown; allowed are {', '.join(allowed)}."]
-
-
-def _criteria_problems(criteria: Any) -> list[str]:
-    if isinstance(criteria, str) or not all(isinstance(name, str) and name.strip() for name in criteria):
-        return [f"judge.criteria: {criteria!r} is not allowed; a list of names is."]
-    names = [plain(name).strip() for name in criteria]
-    twins = [name for place, name in enumerate(criteria) if names[place] in names[:place]]
-    return [
-        f"judge.criteria: {name!r} is there twice; a reply could not tell them apart. Remove one." for name in twins
-    ]
 
 
 def _prompt(prompt: str | None, rubric: str | None, problems: list[str]) -> str:

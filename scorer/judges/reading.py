@@ -83,6 +83,19 @@ def find_json(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdic
     return dict.fromkeys(names)
 
 
+def find_pattern(text: str, pattern: re.Pattern[str], scale: Numbers) -> Verdict | None:
+    """What the pattern matches first, its first group if it has one; None where that is no number of the scale."""
+    match = pattern.search(text)
+    if match is None:
+        return None
+    group = 1 if pattern.groups else 0
+    try:
+        value = scale.on_scale(float(match[group] or ""))
+    except ValueError:
+        return None
+    return None if value is None else Verdict(value, *match.span(group), *match.span())
+
+
 def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
     """What the reply says beside its verdicts: the reason in its JSON, else the prose around them; None if nothing."""
     body = _Body(text, None)

@@ -209,8 +209,8 @@ def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dic
                     f"as labels; 2 to {_MOST_LABELS} may. Give the labels."
                 )
             table = {str(step): float(step) for step in steps[:_MOST_LABELS]}
-    elif read == "number":
-        problems.append('judge.labels: read = "number" reads none. Set judge.read to label, json or expected.')
+    elif read in ("number", "pattern"):
+        problems.append(f'judge.labels: read = "{read}" reads none. Set judge.read to label, json or expected.')
     elif isinstance(labels, Mapping):
         table = {str(label): value for label, value in labels.items()}
     elif not isinstance(labels, str) and len(labels) > 1:
@@ -221,13 +221,44 @@ def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dic
     for label, value in off.items():
         problems.append(f"judge.labels: {label!r} = {value!r} is off the scale; from {low:g} to {high:g} is allowed.")
     spelled = {plain(label).strip() for label in table}
-    if labels is not None and read != "number" and (len(spelled) < 2 or len(spelled) < len(labels) or "" in spelled):
+    if (
+        labels is not None
+        and read not in ("number", "pattern")
+        and (len(spelled) < 2 or len(spelled) < len(labels) or "" in spelled)
+    ):
         problems.append(f"judge.labels: {labels!r} is not allowed; two or more different labels are.")
     if off or not table:
         return table, Numbers(low, high)
     if all(_numeric(label, value) for label, value in table.items()):
         return table, Numbers(low, high, only=frozenset(map(float, table.values())))
     return table, Labels(table)
+
+
+def criteria_problems(criteria: Any) -> list[str]:
+    """One sentence for each mistake in the run file's `criteria`."""
+    if isinstance(criteria, str) or not all(isinstance(name, str) and name.strip() for name in criteria):
+        return [f"judge.criteria: {criteria!r} is not allowed; a list of names is."]
+    names = [plain(name).strip() for name in criteria]
+    twins = [name for place, name in enumerate(criteria) if names[place] in names[:place]]
+    return [
+        f"judge.criteria: {name!r} is there twice; a reply could not tell them apart. Remove one." for name in twins
+    ]
+
+
+def compiled(pattern: Any, read: str, criteria: Any, problems: list[str]) -> re.Pattern[str] | None:
+    """The run file's `pattern`, None where this reading has none. Adds one sentence to `problems` for each mistake."""
+    if (read == "pattern") != (pattern is not None):
+        problems.append("judge.pattern: belongs to read = \"pattern\", which needs one, such as '\\d+(?:\\.\\d+)?'.")
+        return None
+    if pattern is None:
+        return None
+    if criteria:
+        problems.append("judge.criteria: one pattern cannot tell several criteria apart. Remove one of the two.")
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        problems.append(f"judge.pattern: {pattern!r} is no regular expression ({error}).")
+        return None
 
 
 def _numeric(label: str, value: float) -> bool:

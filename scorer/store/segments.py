@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
@@ -59,7 +59,13 @@ class Counts:
 SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")
 
 
-def to_table(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> pa.Table:
+Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
+"""Automatic metrics of some rows: a column for each `metric_<name>`."""
+
+
+def to_table(
+    results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure: Measure | None = None
+) -> pa.Table:
     """Result rows sorted by row number, under the shard's result schema."""
     results = sorted(results, key=lambda result: result.row.number)
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
@@ -92,8 +98,8 @@ def to_table(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> 
         columns[name] = [r.row.kept[index] for r in results]
     for name in schema.names[schema.get_field_index("score") + 1 : schema.get_field_index("reason")]:
         columns[name] = [None if s is None else s.fields.get(name) for s in scores]
-    for name in schema.names[schema.get_field_index("generation") + 1 :]:
-        columns[name] = [r.metrics.get(name.removeprefix("metric_")) for r in results]
+    if measure is not None:
+        columns.update({name: list(values) for name, values in measure(results).items()})
     arrays = [_array(columns[f.name], f.type) for f in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 

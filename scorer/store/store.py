@@ -46,7 +46,10 @@ class _Open:
 
 
 class Store:
-    """The store of one run. `schema_of` tells the result schema of a shard. The caller holds the folder's lock."""
+    """The store of one run. The caller holds the folder's lock.
+
+    `schema_of` tells the result schema of a shard; `measure` adds the automatic metrics, on the writer's thread.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Store:
         offload: Offload,
         flush_rows: int,
         flush_s: float,
+        measure: seg.Measure | None = None,
         worker: int = 0,
     ) -> None:
         self.counts = seg.Counts()
@@ -73,6 +77,7 @@ class Store:
         self._offload = offload
         self._flush_rows = flush_rows
         self._flush_s = flush_s
+        self._measure = measure
         self._worker = worker
         self._sealed: set[str] = set()
         self._open: dict[str, _Open] = {}
@@ -261,7 +266,7 @@ class Store:
         self._room.set()
 
     def _publish(self, state: _Open, generation: int, results: list[Result]) -> Segment:
-        table = seg.to_table(results, state.schema, self._fingerprint)
+        table = seg.to_table(results, state.schema, self._fingerprint, self._measure)
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
         rows, stem = table.column("row"), state.shard.stem

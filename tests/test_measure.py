@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import InputError, SpecError
-from scorer.metrics import command, load
-from scorer.metrics.command import Summary, score_files
+from scorer import measure as command
+from scorer.metrics import load
+from scorer.measure import Summary, score_files
 
 TABLE = pa.table(
     {

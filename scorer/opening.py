@@ -1,0 +1,85 @@
+"""What a run is when it starts: `run.json` checked against the plan and the input, new shards taken up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.build import Plan, kept_fields
+from scorer.errors import InputError
+from scorer.files import Files, Stat
+from scorer.schema import Shard, result_schema
+from scorer.source import look, missing_columns
+from scorer.store.layout import Layout, stems
+from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
+
+
+def open_manifest(plan: Plan, files: Files, layout: Layout, revision: Revision | None = None) -> Manifest:
+    """`run.json` as it is from now on, written where it changed.
+
+    `revision` is opened unless another one still is; its generation is set here. Raises InputError for shards that
+    cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
+    """
+    manifest = load(files, layout)
+    if manifest is not None:
+        check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
+    found = files.find(plan.spec.input.shards)
+    if not found:
+        patterns = ", ".join(plan.spec.input.shards)
+        raise InputError(f"input.shards = {patterns} matches no file. Give Parquet files, folders of them, or globs.")
+    known = manifest.shards if manifest is not None else ()
+    new = check_shards(known, found, lambda shard, stat: _same(files, shard, stat))
+    shards = (*known, *_first_look(plan, files, new, known))
+    created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    revisions = manifest.revisions if manifest is not None else ()
+    if revision is not None and not any(earlier.open for earlier in revisions):
+        generation = 1 + max((earlier.generation for earlier in revisions), default=0)
+        revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
+    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions)
+    if opened != manifest:
+        save(files, layout, opened)
+    return opened
+
+
+def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
+    """The result schema of a shard: its id and kept columns have the types that they have in the input."""
+    with files.open(shard.path) as file:
+        id_field, kept = kept_fields(plan, pq.read_schema(file))
+    return result_schema(id_field=id_field, kept=kept, judge_fields=plan.judge.fields, metrics=plan.spec.metrics.names)
+
+
+def _kept_spec(plan: Plan) -> dict[str, object]:
+    """The spec as `scorer retry` will need it: whole without the run file and without `judge.prompt_file`."""
+    spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
+    if "prompt" in plan.covers["judge"]:
+        spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
+        spec["judge"].pop("prompt_file", None)
+    return spec
+
+
+def _same(files: Files, shard: Shard, stat: Stat) -> bool:
+    """True where a shard's footer is what it was: it was only copied or touched."""
+    return stat.size == shard.size and look(files, stat)[1] == shard.footer
+
+
+def _first_look(plan: Plan, files: Files, new: list[Stat], known: tuple[Shard, ...]) -> list[Shard]:
+    """New shards with their rows and footers. Raises InputError with every mistake in all of them."""
+    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
+    shards, problems = [], []
+    for stat in new:
+        try:
+            rows, footer, schema = look(files, stat)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if missing := missing_columns(schema, plan.columns.all):
+            problems.append(
+                f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
+                f"{', '.join(schema.names[:20])}."
+            )
+        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
+    if problems:
+        raise InputError("\n".join(problems))
+    return shards

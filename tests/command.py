@@ -1,0 +1,145 @@
+"""The real command, as a user starts it: run files, shards, processes, and what they left on disk.
+
+Every start is a process of its own (half a second), so that signals, exit codes and imports are those of life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.files import LocalFiles
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.speaker import Speaker
+from scorer.status import Status, status
+
+COMMAND = (sys.executable, "-m", "scorer")
+PATIENCE_S = 60.0
+JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), retry_after_s=0.05)
+"""Answers at once and without fault; a row's own score is `crc32(row) % 10 + 1`."""
+PROMPT = "[row:{id}] Rate the response from 1 to 10.\n{response}\nScore:"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Its output, which is one JSON value and nothing else."""
+        return json.loads(self.out)
+
+
+def scorer(*arguments: object, stdin: str | None = None, python: tuple[str, ...] = (), **variables: str) -> Ended:
+    """Runs a command to its end. `python` are options of the interpreter, `variables` those of its environment."""
+    command = [sys.executable, *python, *COMMAND[1:], *map(str, arguments)]
+    ended = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **variables}
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command under way; it does not outlive the block."""
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> Ended:
+    """Sends the signals, each when the one before was heard, and waits for the end."""
+    said = ""
+    for number in signals:
+        process.send_signal(number)
+        if number is not signal.SIGKILL and process.stderr is not None:
+            said += process.stderr.readline()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return Ended(process.returncode, out, said + err)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def shard(path: Path, rows: int, first: int = 0, response: str | None = "It is right, more or less.") -> Path:
+    """A shard of rows named r<first>, r<first + 1>, ..."""
+    ids = [f"r{number}" for number in range(first, first + rows)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"id": pa.array(ids, pa.string()), "response": pa.array([response] * rows, pa.string())}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def run_file(folder: Path, url: str, **tables: Mapping[str, Any]) -> Path:
+    """A run of `folder`/in/*.parquet into `folder`/out, whose judge is at `url`; `tables` add keys or change them."""
+    tree: dict[str, dict[str, Any]] = {
+        "input": {"shards": [f"{folder}/in/*.parquet"], "id": "id"},
+        "judge": {"prompt": PROMPT, "scale": [1, 10]},
+        "model": {"name": "rehearsal-judge", "base_url": url, "price": {"input": 1.0, "output": 2.0}},
+        "limits": {"concurrency": 16},
+        "output": {"path": f"{folder}/out"},
+    }
+    for name, keys in tables.items():
+        tree[name] = {**tree.get(name, {}), **keys}
+    path = folder / "run.toml"
+    path.write_text(toml(tree))
+    return path
+
+
+def toml(tree: Mapping[str, Mapping[str, Any]]) -> str:
+    """Two levels of tables as TOML."""
+    lines = []
+    for table, keys in tree.items():
+        lines += [f"[{table}]", *(f"{key} = {_value(value)}" for key, value in keys.items())]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
+def standing(folder: Path) -> Status | None:
+    """How the run into `folder`/out stands, None before it has begun."""
+    try:
+        return status(LocalFiles(), f"{folder}/out")
+    except Exception as error:
+        if type(error).__name__ == "SpecError":
+            return None
+        raise
+
+
+def scores(folder: Path, out: str = "out") -> list[dict[str, Any]]:
+    """The sealed results, shard by shard."""
+    found: list[dict[str, Any]] = []
+    for path in sorted((folder / out / "scores").glob("*.parquet")):
+        found += pq.read_table(path).to_pylist()
+    return found
+
+
+def own_score(row: str) -> float:
+    """What the rehearsal judge thinks of this row, and of no other."""
+    return float(Speaker(JUDGE).verdict(row).label)

@@ -1,0 +1,301 @@
+"""A disk in memory below `scorer.files.LocalFiles`, which runs unchanged on it: what a power cut leaves is what was synced.
+
+It is pessimistic as POSIX allows. Bytes of a file survive up to its last fsync; of those after it, any part may, or
+zeros in their place. A name made, moved or deleted survives once its folder was synced; of what came later, a prefix.
+Writes may be slow, short, torn, refused for lack of space, or fail; locks end with the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import partial
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from simulation.loop import Fuse
+
+from scorer import files
+
+
+class _Inode:
+    """A file's bytes as its readers see them, and as they are on the platter."""
+
+    def __init__(self, version: int, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+        self.synced = bytes(data)
+        self.version = version
+
+    def after_a_cut(self, draw: Random) -> bytes:
+        """The bytes that are there when the machine is up again."""
+        if self.data == self.synced:
+            return self.synced
+        if not self.data.startswith(self.synced):  # written in place: one or the other
+            return draw.choice([self.synced, bytes(self.data)])
+        tail = self.data[len(self.synced) :]
+        kept = int(draw.random() * (len(tail) + 1))
+        zeros = len(tail) - kept if draw.random() < 0.2 else 0
+        return self.synced + bytes(tail[:kept]) + bytes(zeros)
+
+
+class Disk:
+    """One machine's disk. `mounted` puts it below `LocalFiles`; `cut` is the power cut."""
+
+    def __init__(self, draw: Random, fuse: Fuse) -> None:
+        self.full = False
+        self.failing = 0
+        """So many of the next writes and syncs fail with EIO."""
+        self.writes = 0
+        self._draw = draw
+        self._fuse = fuse
+        self._versions = 0
+        self._names: dict[str, _Inode] = {}
+        self._folders = {""}
+        self._kept_names: dict[str, _Inode] = {}
+        self._kept_folders = {""}
+        self._pending: dict[str, list[Callable[[], object]]] = {}
+        self._handles: dict[int, _Inode | str] = {}
+        self._next_handle = 3
+        self._locks: dict[str, list[tuple[_File, int]]] = {}
+
+    # --- for the night ------------------------------------------------------------------------------------------------
+
+    def put(self, path: str, data: bytes) -> None:
+        """A file that has been there for long."""
+        folder = posixpath.dirname(path)
+        self._folders.add(folder)
+        self._kept_folders.add(folder)
+        self._names[path] = self._kept_names[path] = self._inode(data)
+
+    def ends(self) -> None:
+        """The process ended: its locks and handles are gone, the disk goes on."""
+        self._locks.clear()
+        self._handles.clear()
+
+    def cut(self) -> None:
+        """The machine lost power: only what the platter holds is there again."""
+        draw = self._draw
+        for folder in sorted(self._pending):
+            pending = self._pending[folder]
+            for change in pending[: draw.randint(0, len(pending))]:
+                change()
+        self._pending.clear()
+        folders = self._kept_folders
+        self._folders = {f for f in folders if all(above in folders for above in _above(f))}
+        kept = {p: inode for p, inode in sorted(self._kept_names.items()) if posixpath.dirname(p) in self._folders}
+        self._names = {path: _Inode(inode.version, inode.after_a_cut(draw)) for path, inode in kept.items()}
+        self._kept_names, self._kept_folders = dict(self._names), set(self._folders)
+        self.ends()
+
+    @contextmanager
+    def mounted(self) -> Iterator[None]:
+        """While inside, `scorer.files` sees this disk and no other."""
+        path = SimpleNamespace(
+            join=posixpath.join,
+            split=posixpath.split,
+            dirname=posixpath.dirname,
+            isdir=lambda p: p in self._folders,
+            isfile=lambda p: p in self._names,
+            exists=lambda p: p in self._names or p in self._folders,
+        )
+        system = SimpleNamespace(
+            path=path, O_RDONLY=os.O_RDONLY, getpid=os.getpid, fsync=self._fsync, fdatasync=self._fsync,
+            replace=self._replace, unlink=self._unlink, mkdir=self._mkdir, scandir=self._scandir, stat=self._stat,
+            open=self._handle_of, close=lambda handle: self._handles.pop(handle, None),
+        )  # fmt: skip
+        globbing = SimpleNamespace(escape=lambda p: p, glob=self._glob)
+        locking = SimpleNamespace(
+            flock=self._flock, LOCK_EX=fcntl.LOCK_EX, LOCK_SH=fcntl.LOCK_SH, LOCK_NB=fcntl.LOCK_NB
+        )
+        folder = lambda p: SimpleNamespace(glob=lambda pattern: self._glob(f"{p}/{pattern}"))  # noqa: E731
+        with mock.patch.multiple(
+            files, create=True, os=system, open=self._open, fcntl=locking, _glob=globbing, Path=folder
+        ):
+            yield
+
+    # --- system calls -------------------------------------------------------------------------------------------------
+
+    def _inode(self, data: bytes = b"") -> _Inode:
+        self._versions += 1
+        return _Inode(self._versions, data)
+
+    def _open(self, path: str, mode: str, buffering: int = -1) -> _File:
+        self._fuse.call()
+        inode = self._names.get(path)
+        if mode == "rb":
+            if inode is None:
+                raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        elif inode is None or mode == "wb":
+            if posixpath.dirname(path) not in self._folders:
+                raise FileNotFoundError(errno.ENOENT, "No such folder", path)
+            inode = self._names[path] = self._inode()
+            self._later(path, partial(self._kept_names.__setitem__, path, inode))
+        assert inode is not None
+        return _File(self, path, inode, short=buffering == 0)
+
+    def _handle_of(self, what: _Inode | str, _flags: int = 0) -> int:
+        self._next_handle += 1
+        self._handles[self._next_handle] = what if isinstance(what, _Inode) or what != "." else ""
+        return self._next_handle
+
+    def _fsync(self, handle: int) -> None:
+        self._fuse.call()
+        self._may_fail()
+        what = self._handles[handle]
+        if isinstance(what, _Inode):
+            what.synced = bytes(what.data)
+        else:
+            for change in self._pending.pop(what, []):
+                change()
+
+    def write(self, inode: _Inode, data: bytes, *, short: bool) -> int:
+        """Adds at the end; returns how many bytes went, as write(2) does: fewer where the disk is in trouble."""
+        self._fuse.call()
+        self.writes += 1
+        self._versions += 1
+        inode.version = self._versions
+        part = len(data)
+        if self.full or self.failing or (short and self._draw.random() < 0.1):
+            part = self._draw.randint(1, max(1, len(data)))
+        inode.data += data[:part]
+        self._may_fail()
+        return part
+
+    def _may_fail(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if self.failing:
+            self.failing -= 1
+            raise OSError(errno.EIO, "Input/output error")
+
+    def _replace(self, old: str, new: str) -> None:
+        self._fuse.call()
+        self._names[new] = self._names.pop(old)
+        self._later(new, partial(self._moved, old, new))
+
+    def _unlink(self, path: str) -> None:
+        self._fuse.call()
+        if self._names.pop(path, None) is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        self._later(path, partial(self._kept_names.pop, path, None))
+
+    def _mkdir(self, path: str) -> None:
+        self._fuse.call()
+        if path in self._folders:
+            raise FileExistsError(errno.EEXIST, "Folder exists", path)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._folders.add(path)
+        self._later(path, partial(self._kept_folders.add, path))
+
+    def _scandir(self, folder: str) -> Any:
+        if folder not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, "No such folder", folder)
+        inside = [(path, True) for path in self._names] + [(path, False) for path in self._folders]
+        entries = [
+            SimpleNamespace(name=posixpath.basename(p), is_file=lambda f=f: f, is_dir=lambda f=f: not f)
+            for p, f in inside
+            if p and posixpath.dirname(p) == folder
+        ]
+        return _Entries(entries)
+
+    def _stat(self, path: str) -> SimpleNamespace:
+        inode = self._names.get(path)
+        if inode is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return SimpleNamespace(st_size=len(inode.data), st_mtime_ns=inode.version)
+
+    def _glob(self, pattern: str, recursive: bool = False) -> list[str]:
+        return [path for path in self._names if fnmatch(path, pattern.replace("/**/", "/*"))]
+
+    def _flock(self, file: _File, flags: int) -> None:
+        holders = self._locks.setdefault(file.path, [])
+        exclusive = bool(flags & fcntl.LOCK_EX)
+        if any(holder is not file and (exclusive or kind & fcntl.LOCK_EX) for holder, kind in holders):
+            raise BlockingIOError(errno.EWOULDBLOCK, "Locked", file.path)
+        holders.append((file, flags))
+
+    def unlock(self, file: _File) -> None:
+        if file.path in self._locks:
+            self._locks[file.path] = [lock for lock in self._locks[file.path] if lock[0] is not file]
+
+    # --- names that wait for their folder's sync ----------------------------------------------------------------------
+
+    def _later(self, path: str, change: Callable[[], object]) -> None:
+        self._pending.setdefault(posixpath.dirname(path), []).append(change)
+
+    def _moved(self, old: str, new: str) -> None:
+        if old in self._kept_names:
+            self._kept_names[new] = self._kept_names.pop(old)
+
+
+class _Entries(list[Any]):
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class _File(io.RawIOBase):
+    """An open file; reading sees the bytes of the moment it was opened."""
+
+    def __init__(self, disk: Disk, path: str, inode: _Inode, *, short: bool) -> None:
+        super().__init__()
+        self.path = path
+        self._disk = disk
+        self._inode = inode
+        self._short = short
+        self._view = io.BytesIO(bytes(inode.data))
+        self._handle: int | None = None
+
+    def fileno(self) -> int:
+        if self._handle is None:
+            self._handle = self._disk._handle_of(self._inode)
+        return self._handle
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._disk.write(self._inode, bytes(data), short=self._short)
+
+    def truncate(self, size: int | None = None) -> int:
+        del self._inode.data[size or 0 :]
+        return size or 0
+
+    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        return self._view.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._view.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._view.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._view.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._disk.unlock(self)
+        super().close()
+
+
+def _above(folder: str) -> Iterator[str]:
+    while folder:
+        folder = posixpath.dirname(folder)
+        yield folder

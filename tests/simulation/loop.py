@@ -1,0 +1,147 @@
+"""A process that can die: virtual time, and a fuse that ends everything between any two callbacks or system calls.
+
+What dies is dropped, not cancelled: no `finally` of it reaches the disk any more, as after kill -9 or a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from clock import VirtualLoop
+
+
+class PowerCut(BaseException):
+    """The process is gone; whoever sees this is already dead."""
+
+
+class Fuse:
+    """Burns after a number of callbacks or of system calls, whichever it was armed with; then nothing runs any more."""
+
+    def __init__(self) -> None:
+        self.burnt = False
+        self._callbacks: int | None = None
+        self._calls: int | None = None
+
+    @property
+    def armed(self) -> bool:
+        return self._callbacks is not None or self._calls is not None
+
+    def arm(self, *, callbacks: int | None = None, calls: int | None = None) -> None:
+        self._callbacks, self._calls = callbacks, calls
+
+    def burn(self) -> None:
+        self.burnt = True
+
+    def callback(self) -> None:
+        """Before each callback of the loop."""
+        if self._callbacks is not None:
+            self._callbacks -= 1
+            self.burnt = self.burnt or self._callbacks < 0
+        if self.burnt:
+            raise PowerCut
+
+    def call(self) -> None:
+        """Before each system call that a file makes."""
+        if self._calls is not None:
+            self._calls -= 1
+            self.burnt = self.burnt or self._calls < 0
+        if self.burnt:
+            raise PowerCut
+
+
+class _Ready(deque[Any]):
+    """The loop's callbacks that are due; taking one may be the last thing that never happens."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+
+    def popleft(self) -> Any:
+        self._fuse.callback()
+        return super().popleft()
+
+
+class _Task(asyncio.Task[Any]):
+    """A task that hashes by its number: a group cancels its set of tasks in an order that every replay repeats."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class MortalLoop(VirtualLoop):
+    """A virtual loop that begins at `now` and ends when its fuse does, or when `bury` is called."""
+
+    def __init__(self, now: float, fuse: Fuse) -> None:
+        super().__init__()
+        self._jump.now = now
+        self._ready = _Ready(fuse)
+        self._tasks: list[_Task] = []
+        numbers = itertools.count()
+
+        def task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> _Task:
+            made = _Task(coro, number=next(numbers), loop=loop, **options)
+            self._tasks.append(made)
+            if len(self._tasks) > 4096:
+                self._tasks = [one for one in self._tasks if not one.done()]
+            return made
+
+        self.set_task_factory(task)
+
+    def bury(self) -> None:
+        """Closes the loop and every coroutine that hangs in it, quietly: they are those of a dead process."""
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.close()
+                for task in reversed(self._tasks):
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    _close(task.get_coro())
+                self._tasks.clear()
+        finally:
+            sys.unraisablehook = hook
+
+    def offload(self, delays: Callable[[], tuple[float, float]]) -> Callable[..., asyncio.Future[Any]]:
+        """An `Offload` as a pool of threads behaves, without threads.
+
+        The work is done whole at one moment, `delays()[0]` after it was asked, and answered `delays()[1]` later. Who
+        cancels does not undo it.
+        """
+
+        def offload(fn: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+            future = self.create_future()
+            before, after = delays()
+
+            def work() -> None:
+                if future.cancelled():
+                    return  # it had not begun
+                try:
+                    answer, result = future.set_result, fn(*args)
+                except PowerCut:
+                    return
+                except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
+                    answer, result = future.set_exception, error
+                self.call_later(after, lambda: None if future.done() else answer(result))
+
+            self.call_later(before, work)
+            return future
+
+        return offload
+
+
+def _close(coro: Any) -> None:
+    for _ in range(8):  # a `finally` that awaits refuses the first time
+        with contextlib.suppress(BaseException):
+            coro.close()
+            return

@@ -1,0 +1,470 @@
+"""Promise: every attempt is settled exactly once, and a row fails only by its own fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from clock import inline, now, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.client import Endpoint, HttpClient, Panel
+from scorer.errors import (
+    BudgetSpent,
+    Faltered,
+    Interrupted,
+    Refused,
+    RowError,
+    SetupError,
+    Throttled,
+    Unavailable,
+    Unreachable,
+)
+from scorer.files import LocalFiles
+from scorer.ledger import Ledger, Totals
+from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
+from scorer.prices import Price
+from scorer.schema import Call, Completion, Message, RateHint, Reply, Request, Spent, Usage
+
+# A script says what becomes of one call: a status and the seconds it takes, or an error that the transport raises.
+Act = int | Exception
+USAGE = Usage(10, 3, 2)
+PRICE = Price(1.0, 2.0)
+
+
+class Wire:
+    """A transport that acts as `script` says, call by call, and remembers when each call came and to whom."""
+
+    def __init__(self, script: Callable[[int, Call], Act] | Sequence[Act], seconds: float = 1.0) -> None:
+        self._script = script
+        self._seconds = seconds
+        self.calls: list[tuple[float, str]] = []
+        self.open = 0
+
+    async def post(self, call: Call) -> Reply:
+        number = len(self.calls)
+        self.calls.append((now(), call.url))
+        self.open += 1
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self.open -= 1
+        act = self._script(number, call) if callable(self._script) else self._script[min(number, len(self._script) - 1)]
+        if isinstance(act, Exception):
+            raise act
+        return Reply(act, {}, call.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A provider whose status codes say it all; a body `n turns` takes n calls."""
+
+    url: str = "http://judge"
+    usage: Usage | None = USAGE
+
+    def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
+        text = request.messages[0].content
+        for _ in range(2 if text == "two turns" else 1):
+            reply = yield Call(self.url, text.encode())
+            if reply.status == 429:
+                raise Throttled("slow down", retry_after_s=7.0)
+            if reply.status >= 500:
+                raise Faltered("it broke", billed=reply.status == 502)
+            if reply.status == 401:
+                raise SetupError("a wrong key")
+            if reply.status == 400:
+                raise Refused("filtered", usage=self.usage)
+            if reply.status == 422:
+                raise Refused("filtered, and no word of a bill")
+            if reply.status == 418:
+                raise ZeroDivisionError
+        return Completion("4", usage=self.usage)
+
+    def rate(self, headers: Mapping[str, str]) -> RateHint:
+        return RateHint()
+
+
+@dataclass
+class Strict(Local):
+    """Limits that remember what each permit was settled with, and refuse a second settlement."""
+
+    settled: list[Outcome] = field(default_factory=list)
+    given: int = 0
+
+    def __init__(self, rates: Rates = Rates(concurrency=1000), **caps: Any) -> None:  # noqa: B008 - it is frozen
+        self.settled, self.given = [], 0
+        books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+        super().__init__(rates, Caps(books, **caps))
+
+    async def admit(self, need: Need) -> Permit:
+        permit = await super().admit(need)
+        self.given += 1
+        return permit
+
+    def settle(self, permit: Permit, outcome: Outcome) -> None:
+        super().settle(permit, outcome)
+        self.settled.append(outcome)
+
+    @property
+    def totals(self) -> Totals:
+        books = self._caps.books
+        assert isinstance(books, Ledger)
+        assert (books.open_tokens, books.open_pico, self.in_flight) == (0, 0, 0)
+        assert len(self.settled) == self.given
+        return books.totals
+
+
+def client(wire: Wire, *limits: Strict, retries: int = 3, tariff: Price | None = PRICE, **dialect: Any) -> HttpClient:
+    endpoints = [Endpoint(Dialect(url=f"http://judge-{n}", **dialect), some) for n, some in enumerate(limits)]
+    return HttpClient(
+        endpoints,
+        wire,
+        tariff,
+        max_output_tokens=20,
+        retries=retries,
+        clock=asyncio.get_running_loop().time,
+    )
+
+
+def asks(text: str = "?", **given: Any) -> Request:
+    return Request(messages=(Message("user", text),), tokens=10, **given)
+
+
+# --- one attempt, every way out ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_settled_at_its_usage_and_says_what_it_took() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200], seconds=2.5)
+        completion = await client(wire, limits).complete(asks())
+        assert completion.text == "4"
+        cost = PRICE.cost_pico(USAGE)
+        assert completion.spent == Spent(attempts=1, waited_s=0.0, answered_s=2.5, usage=USAGE, cost_pico=cost)
+        assert [(o.bill, o.usage, o.alive) for o in limits.settled] == [(Bill.KNOWN, USAGE, True)]
+        assert limits.totals == Totals(1, 10, 3, 2, cost)
+
+    run(night())
+
+
+def test_a_completion_of_two_calls_is_one_attempt() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200])
+        completion = await client(wire, limits).complete(asks("two turns"))
+        assert (completion.spent.attempts, completion.spent.answered_s, len(wire.calls)) == (1, 2.0, 2)
+        assert limits.given == 1
+
+    run(night())
+
+
+def test_an_answer_without_usage_may_have_been_billed() -> None:
+    async def night() -> None:
+        limits = Strict()
+        completion = await client(Wire([200]), limits, usage=None).complete(asks())
+        assert completion.spent.usage is None
+        assert completion.spent.cost_pico in (None, 0)
+        assert [(o.bill, o.alive) for o in limits.settled] == [(Bill.UNKNOWN, True)]
+        assert limits.totals.maybe_requests == 1
+
+    run(night())
+
+
+def test_an_unknown_price_is_no_cost_and_not_zero() -> None:
+    async def night() -> None:
+        completion = await client(Wire([200]), Strict(), tariff=None).complete(asks())
+        assert completion.spent.usage == USAGE
+        assert completion.spent.cost_pico is None
+
+    run(night())
+
+
+@pytest.mark.parametrize(("status", "bill"), [(400, Bill.KNOWN), (422, Bill.NOTHING)])
+def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: Bill) -> None:
+    async def night() -> None:
+        limits = Strict()
+        with pytest.raises(Refused) as caught:
+            await client(Wire([status]), limits).complete(asks())
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts == 1
+        assert caught.value.spent.usage == (USAGE if bill is Bill.KNOWN else None)
+        assert [(o.bill, o.alive) for o in limits.settled] == [(bill, True)]
+        assert limits.totals.requests == (bill is Bill.KNOWN)
+
+    run(night())
+
+
+@pytest.mark.parametrize(("act", "error"), [(401, SetupError), (418, ZeroDivisionError), (KeyError("a bug"), KeyError)])
+def test_the_set_ups_fault_and_a_bug_end_at_once_and_are_settled_as_possibly_billed(
+    act: Act, error: type[Exception]
+) -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([act])
+        with pytest.raises(error):
+            await client(wire, limits).complete(asks())
+        assert len(wire.calls) == 1
+        assert [o.bill for o in limits.settled] == [Bill.UNKNOWN]
+        assert limits.totals.maybe_requests == 1
+
+    run(night())
+
+
+def test_cancelling_settles_what_is_in_flight_as_possibly_billed() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200])
+        task = asyncio.create_task(client(wire, limits).complete(asks()))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [(o.bill, o.alive) for o in limits.settled] == [(Bill.UNKNOWN, None)]
+        assert limits.totals.maybe_requests == 1
+        assert wire.open == 0
+
+    run(night())
+
+
+@pytest.mark.parametrize(("error", "stop"), [(BudgetSpent, "budget"), (Interrupted, "drain")])
+def test_what_stops_the_run_sends_nothing(error: type[Exception], stop: str) -> None:
+    async def night() -> None:
+        wire, limits = Wire([200]), Strict(max_tokens=1 if stop == "budget" else None)
+        if stop == "drain":
+            limits.drain()
+        with pytest.raises(error):
+            await client(wire, limits).complete(asks())
+        assert wire.calls == []
+        assert limits.totals == Totals()
+
+    run(night())
+
+
+_ACT = st.sampled_from(
+    [200, 200, 400, 422, 429, 500, 502, Unreachable("cut", billed=True), Unreachable("refused", billed=False)]
+)
+
+
+@settings(max_examples=40)
+@given(script=st.lists(_ACT, min_size=1, max_size=12), others=st.integers(0, 3), cancel_at=st.none() | st.floats(0, 40))
+def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: int, cancel_at: float | None) -> None:
+    async def night() -> None:
+        limits, wire = Strict(Rates(concurrency=2)), Wire([*script, 200])
+        judge = client(wire, limits)
+
+        async def ask() -> None:
+            try:
+                await judge.complete(asks())
+            except RowError as error:
+                assert error.spent is not None
+
+        tasks = [asyncio.create_task(ask()) for _ in range(1 + others)]
+        if cancel_at is not None:
+            await asyncio.sleep(cancel_at)
+            tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        books = limits.totals
+        billed = sum(o.bill is Bill.KNOWN for o in limits.settled)
+        unknown = sum(o.bill is Bill.UNKNOWN for o in limits.settled)
+        assert (books.requests, books.maybe_requests) == (billed, unknown)
+        assert limits.given == len(wire.calls)
+
+    run(night())
+
+
+# --- whose fault it is ------------------------------------------------------------------------------------------------
+
+
+def test_the_moments_fault_is_retried_through_admission_with_no_connection_held() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([500, 502, Unreachable("cut", billed=True), 200])
+        task = asyncio.create_task(client(wire, limits, retries=9).complete(asks()))
+        await asyncio.sleep(1.1)
+        assert (wire.open, limits.in_flight) == (0, 0)
+        completion = await task
+        assert completion.spent.attempts == limits.given == 4
+        assert completion.spent.answered_s == 4.0
+        assert completion.spent.waited_s == pytest.approx(now() - 4)
+        assert [o.bill for o in limits.settled] == [Bill.NOTHING, Bill.UNKNOWN, Bill.UNKNOWN, Bill.KNOWN]
+        assert limits.totals.maybe_requests == 2
+
+    run(night())
+
+
+def test_pauses_between_retries_grow_and_are_never_longer_than_30_s() -> None:
+    async def night() -> None:
+        wire = Wire(lambda n, _: 500 if n < 12 else 200, seconds=0.0)
+        judge = client(wire, Strict(), retries=100)
+        await judge.complete(asks())
+        times = [at for at, _ in wire.calls]
+        gaps = [after - before for before, after in zip(times, times[1:], strict=False)]  # noqa: RUF007 - both ends
+        for n, gap in enumerate(gaps[:6]):
+            assert 0.25 * 2**n <= gap <= 0.5 * 2**n
+        assert max(gaps) <= 60  # the breaker's pause may come after the client's own
+
+    run(night())
+
+
+def _answering_others(wire_for: Callable[[Call], Act]) -> tuple[Wire, Callable[[HttpClient], Awaitable[None]]]:
+    """A wire on which `good` rows are answered every half second for as long as anybody asks."""
+
+    async def others(judge: HttpClient) -> None:
+        while True:
+            await judge.complete(asks("good", index=1))
+
+    wire = Wire(lambda _, call: 200 if call.body == b"good" else wire_for(call), seconds=0.5)
+    return wire, others
+
+
+@pytest.mark.parametrize(("retries", "act"), [(1, 500), (3, 500), (6, Unreachable("reset", billed=True))])
+def test_an_attempt_counts_only_where_others_were_answered_meanwhile(retries: int, act: Act) -> None:
+    async def night() -> None:
+        wire, others = _answering_others(lambda _: act)
+        judge = client(wire, Strict(), retries=retries)
+        busy = asyncio.create_task(others(judge))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable) as caught:
+            await judge.complete(asks("bad"))
+        busy.cancel()
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts == retries
+        assert "while other requests were answered" in caught.value.detail
+
+    run(night())
+
+
+@pytest.mark.parametrize("status", [500, 429])
+def test_an_hours_outage_costs_an_hour_and_no_row(status: int) -> None:
+    async def night() -> None:
+        wire = Wire(lambda *_: status if now() < 3600 else 200)
+        limits = Strict(Rates(concurrency=16))
+        judge = client(wire, limits)
+        async with asyncio.TaskGroup() as group:
+            rows = [group.create_task(judge.complete(asks())) for _ in range(50)]
+        assert all(row.result().text == "4" for row in rows)
+        assert 3600 < now() < 3600 + 120
+        # What is down is asked by one at a time, seldom; what only says 429 is let breathe.
+        assert len(wire.calls) < 3600 / 5
+
+    run(night())
+
+
+def test_a_429_weighs_a_tenth_and_waits_as_asked() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([429, 200])
+        await client(wire, limits, retries=1).complete(asks())
+        assert [at for at, _ in wire.calls] == [0.0, 8.0]
+        assert [(o.throttled, o.retry_after_s) for o in limits.settled] == [(True, 7.0), (False, None)]
+
+        wire, others = _answering_others(lambda _: 429)
+        judge = client(wire, Strict(), retries=2)
+        busy = asyncio.create_task(others(judge))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable) as caught:
+            await judge.complete(asks("throttled alone"))
+        busy.cancel()
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts == 20
+
+    run(night())
+
+
+def test_the_last_row_that_breaks_the_server_fails_instead_of_being_probed_for_ever() -> None:
+    async def night() -> None:
+        wire = Wire(lambda _, call: 500 if call.body == b"poison" else 200)
+        limits = Strict()
+        with pytest.raises(Unavailable) as caught:
+            await client(wire, limits, retries=3).complete(asks("poison"))
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts <= 12
+        assert now() < 600
+        assert limits.totals.requests >= 3  # the small questions that told it from an outage are in the books
+
+    run(night())
+
+
+# --- what may be spent ------------------------------------------------------------------------------------------------
+
+
+@given(text=st.text(max_size=200), system=st.text(max_size=50))
+@settings(max_examples=30)
+def test_the_reservation_bounds_what_any_tokeniser_could_make_of_it(text: str, system: str) -> None:
+    async def night() -> None:
+        limits = Strict()
+        request = Request(messages=(Message("system", system), Message("user", text)), max_output_tokens=7)
+        judge = client(Wire([200]), limits)
+        worst = judge._need(request).worst_tokens
+        assert worst >= len(text.encode()) + len(system.encode()) + 7
+
+    run(night())
+
+
+def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -> None:
+    async def night() -> None:
+        limits = Strict()
+        judge = client(Wire([200]), limits, usage=Usage(1000, 5))
+        before = judge._need(asks()).worst_tokens
+        assert before < 1000
+        await judge.complete(asks())
+        assert judge._need(asks()).worst_tokens >= 1000 + 20
+
+    run(night())
+
+
+def test_a_continuation_reserves_its_own_length_and_no_reply() -> None:
+    async def night() -> None:
+        need = client(Wire([200]), Strict())._need(Request(prompt="p" * 300, continuation="c" * 100, tokens=90))
+        assert (need.tokens, need.output_tokens, need.first) == (90, 1, True)
+        assert need.worst_tokens >= 401
+
+    run(night())
+
+
+# --- several endpoints, several models --------------------------------------------------------------------------------
+
+
+def test_requests_go_where_there_is_most_room_for_their_weight() -> None:
+    async def night() -> None:
+        wire, limits = Wire([200]), [Strict() for _ in range(2)]
+        endpoints = [
+            Endpoint(Dialect(f"http://judge-{n}"), some, weight)
+            for n, (some, weight) in enumerate(zip(limits, (1.0, 3.0), strict=True))
+        ]
+        judge = HttpClient(endpoints, wire, None, max_output_tokens=1, retries=1, clock=asyncio.get_running_loop().time)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(40):
+                group.create_task(judge.complete(asks()))
+                await asyncio.sleep(0)
+        share = sum(url == "http://judge-1" for _, url in wire.calls) / 40
+        assert 0.7 <= share <= 0.8
+
+    run(night())
+
+
+def test_an_endpoint_that_is_down_is_left_to_its_probe() -> None:
+    async def night() -> None:
+        wire = Wire(lambda _, call: 500 if call.url == "http://judge-0" else 200)
+        limits = [Strict(Rates(concurrency=4)), Strict(Rates(concurrency=4))]
+        judge = client(wire, *limits)
+        async with asyncio.TaskGroup() as group:
+            rows = [group.create_task(judge.complete(asks())) for _ in range(200)]
+        assert all(row.result().text == "4" for row in rows)
+        assert sum(url == "http://judge-0" for _, url in wire.calls) < 40
+
+    run(night())
+
+
+def test_a_panel_asks_the_model_that_the_request_names() -> None:
+    async def night() -> None:
+        wire, judge = Wire([200]), {}
+        for alias in ("x", "y"):
+            endpoint = Endpoint(Dialect(alias), Strict())
+            judge[alias] = HttpClient(
+                [endpoint], wire, None, max_output_tokens=1, retries=1, clock=asyncio.get_running_loop().time
+            )
+        panel = Panel(judge)
+        for alias in ("y", "x", "y"):
+            await panel.complete(asks(model=alias))
+        assert [url for _, url in wire.calls] == ["y", "x", "y"]
+
+    run(night())
