@@ -23,7 +23,7 @@ from scorer.metrics.pool import Pool
 from scorer.prices import Price, price_of
 from scorer.providers import PROVIDERS
 from scorer.runfile import parse, resolve_references
-from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge, Result
+from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge, Result, Transport
 from scorer.source import Columns
 from scorer.spec import Limits, Model, Rates, Spec, covered, fingerprint
 from scorer.store.segments import Measure

@@ -31,7 +31,6 @@ from scorer.status import Status, status
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
-from scorer.transport import HttpTransport
 
 LOCK_TRIES = 5
 """`scorer status` probes the lock for an instant; a start that meets it tries again."""
