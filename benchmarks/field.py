@@ -1,7 +1,7 @@
 """Who competes, in which environment, and what one run of one contender took.
 
-This module and run.py load nothing heavy on purpose: Linux counts what a parent weighed when it started a child into the
-child's peak memory.
+This module and run.py load nothing heavy on purpose: Linux counts what a parent weighed when it started a child into
+the child's peak memory.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.limits [--case NAME ...] [--requests-per-minute 6000] [--tokens-per-minute 1000000]
 
-The rehearsal judge (800 ms median) enforces the limits, `scorer run` is told the same two numbers and nothing of how the
-judge counts them. Counted are the judge's own seconds 5 to 55: what it charged, over what it allowed. A lenient bucket
-starts with a minute's worth in it, so a share above 1 is possible there. The last line is one JSON object.
+The rehearsal judge (800 ms median) enforces the limits; `scorer run` is told the same two numbers and nothing of how
+the judge counts them. Counted are the judge's own seconds 5 to 55: what it charged, over what it allowed. A lenient
+bucket starts with a minute's worth in it, so a share above 1 is possible there. The last line is one JSON object.
 """
 
 from __future__ import annotations

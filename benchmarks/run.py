@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -51,8 +50,6 @@ def asked(kind: str, cpu: int | None, latency_s: float) -> Iterator[tuple[str, s
 def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
     mine, theirs = judge.cores()
-    if mine is not None:
-        os.sched_setaffinity(0, {mine, theirs})  # whatever else this process starts, too
     with asked(options.judge, theirs, options.latency) as (url, about):
         for name in names:
             python_of(CONTENDERS[name])
@@ -71,7 +68,9 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
                     print(f"{name} failed: {error}", flush=True)
                     continue
                 runs[name].append((few, took))
-                print(f"  {repeat + 1} {name:16}{took.wall_s:8.2f} s{options.rows / took.wall_s:9.0f} rows/s", flush=True)
+                print(
+                    f"  {repeat + 1} {name:16}{took.wall_s:8.2f} s{options.rows / took.wall_s:9.0f} rows/s", flush=True
+                )
     found = {name: figures(options.rows, taken) for name, taken in runs.items() if taken and name not in failed}
     return {
         "rows": options.rows,
@@ -136,7 +135,9 @@ def smoke() -> dict[str, Any]:
             measure(name, SMOKE_ROWS, process.url, 64, None)
             books = process.stats()
             if (books["rows_paid"], books["paid_again"]) != (SMOKE_ROWS, 0):
-                raise SystemExit(f"{name}: the judge was paid for {books['rows_paid']} rows, {books['paid_again']} twice")
+                raise SystemExit(
+                    f"{name}: the judge was paid for {books['rows_paid']} rows, {books['paid_again']} twice"
+                )
     return {"smoke": "passed", "rows": SMOKE_ROWS}
 
 

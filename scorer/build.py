@@ -59,7 +59,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
             judge = make_judge(spec, prompt)
         except SpecError as error:
             problems += error.problems
-        problems += _price_problems(spec) + unknown(spec.metrics.names)
+        problems += _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
         if judge is not None:
             problems += _column_problems(spec, judge)
     if problems or spec is None or judge is None:
@@ -93,7 +93,12 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
         unknown = [name for name in options if name not in taken]
         if unknown:
             known = ", ".join(name for name in taken if name not in ("keys", "temperature"))
-            raise SpecError([f"judge.{name} is no option of kind = {kind!r}. Known: {known}." for name in unknown])
+            raise SpecError(
+                [
+                    f"judge.{name} = {options[name]!r} is no option of kind = {kind!r}. Known: {known}."
+                    for name in unknown
+                ]
+            )
     try:
         judge: Judge = make(**options)
     except TypeError as error:
@@ -126,6 +131,16 @@ def _prompt_text(spec: Spec) -> str | None:
         raise SpecError(
             [f'judge.prompt_file = "{spec.judge.prompt_file}" cannot be read ({error}). Give a UTF-8 text file.']
         ) from error
+
+
+def _provider_problems(spec: Spec) -> list[str]:
+    known = (*PROVIDERS, "embedded", "recorded")
+    return [
+        f'model.provider = "{model.provider}" is unknown. Allowed: {", ".join(known)}, or an import path '
+        '"package.module:Name".'
+        for model in spec.all_models
+        if model.provider not in known and ":" not in model.provider
+    ]
 
 
 def _price_problems(spec: Spec) -> list[str]:
@@ -240,7 +255,7 @@ async def make_client(
 def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
     """Who speaks the model's dialect at one address."""
     name = "openai" if model.provider == "embedded" else model.provider
-    make = _load(PROVIDERS.get(name, name), "model.provider", {**PROVIDERS, "embedded": "", "recorded": ""})
+    make = _load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
     default = getattr(make, "default_temperature", lambda _: 0.0)
     return make(
         name=model.name or "embedded",

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
+from scorer.arguments import Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
 from scorer.offload import keep_memory_flat
+from scorer.questions import app as questions
 
 if TYPE_CHECKING:
     from scorer.job import Retry
@@ -23,15 +25,9 @@ if TYPE_CHECKING:
 
 app = App(name="scorer", version=__version__, help="Scores model generations in Parquet with a language-model judge.")
 
-Sets = Annotated[
-    tuple[str, ...],
-    Parameter(
-        "--set", help="Another value for a key of the run file; may be repeated.", negative="", allow_repeating=True
-    ),
-]
-Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
-RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
-Out = Annotated[str, Parameter(help="The output folder of a run (its output.path).")]
+app.command(questions, name="*")
+
+_STDIN = "<stdin>"
 
 
 @app.command
@@ -64,8 +60,7 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     from scorer.screen import plan_text
 
     found = estimate(check(_tree(run_file, sets)), LocalFiles(), exact=exact)
-    _print_json(asdict(found)) if json else print(plan_text(found))
-    return 0
+    return answer(json, asdict(found), lambda: plan_text(found))
 
 
 @app.command
@@ -84,8 +79,7 @@ def run(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet: boo
 
     planned = check(_tree(run_file, sets))
     status = _score(planned, quiet=quiet)
-    _print_json(asdict(status)) if json else print(summary_text(planned.spec.output.path, status))
-    return 0
+    return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 
 @app.command
@@ -95,6 +89,11 @@ def rehearse(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet
     Its limits are those of [limits]; [rehearsal] declares latency, capacity and faults.
 
     Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
+
+    Parameters
+    ----------
+    quiet
+        No progress on stderr.
     """
     from scorer.rehearse import rehearsal
     from scorer.screen import rehearsal_text, summary_text
@@ -102,12 +101,8 @@ def rehearse(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
         status = _score(planned, quiet=quiet)
         books = judge.stats()
-    if json:
-        _print_json({**asdict(status), "judge": books})
-    else:
-        print(summary_text(planned.spec.output.path, status))
-        print(rehearsal_text(books))
-    return 0
+    told = {**asdict(status), "judge": books}
+    return answer(json, told, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(books)}")
 
 
 @app.command
@@ -121,8 +116,7 @@ def status(out: Out, /, *, json: Json = False) -> int:
     from scorer.status import status as status_of
 
     found = status_of(LocalFiles(), out)
-    _print_json(asdict(found)) if json else print(summary_text(out, found))
-    return 0
+    return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
 @app.command
@@ -137,12 +131,9 @@ def verify(out: Out, /, *, json: Json = False) -> int:
     from scorer.verify import verify as look_through
 
     verdict = look_through(LocalFiles(), out)
-    if json:
-        _print_json({**asdict(verdict), "complete": verdict.complete})
-    elif verdict.complete:
-        print(f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once.")
-    else:
-        print("\n".join(verdict.findings))
+    whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
+    told = {**asdict(verdict), "complete": verdict.complete}
+    answer(json, told, lambda: whole if verdict.complete else "\n".join(verdict.findings))
     return 0 if verdict.complete else 1
 
 
@@ -185,14 +176,29 @@ def retry(
     tree = {**manifest.spec, "output": {**manifest.spec.get("output", {}), "path": out}}
     planned = check(set_values(tree, sets))
     found = _score(planned, quiet=quiet, retry=Retry(error or None))
-    _print_json(asdict(found)) if json else print(summary_text(out, found))
-    return 0
+    return answer(json, asdict(found), lambda: summary_text(out, found))
+
+
+@app.command
+def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
+    """Read the stored replies again, with another reading rule. Asks nothing.
+
+    Takes keys of [judge] that say how a reply is read; output.keep_raw must have kept the replies, "full" for expected.
+
+    Example: scorer reread out --set judge.read=json
+    """
+    from scorer.files import LocalFiles
+    from scorer.reread import reread as read_again
+    from scorer.screen import summary_text
+
+    found = read_again(LocalFiles(), out, sets)
+    return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
 def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     from scorer.runfile import read_toml, set_values
 
-    tree = read_toml("stdin", sys.stdin.read()) if run_file == "-" else read_toml(run_file)
+    tree = read_toml("stdin", sys.stdin.read()) if run_file == _STDIN else read_toml(run_file)
     return set_values(tree, sets)
 
 
@@ -205,12 +211,6 @@ def _score(planned: Any, *, quiet: bool, retry: Retry | None = None) -> Status:
         return on_loop(run_interruptibly(planned, screen, retry))
 
 
-def _print_json(value: Any) -> None:
-    import orjson
-
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The console script: never returns, exits with the contract's code."""
     sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
@@ -218,8 +218,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     keep_memory_flat()
+    # cyclopts takes a lone "-" for an option that it does not know.
+    tokens = [_STDIN if argument == "-" else argument for argument in arguments]
     try:
-        code: Any = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code: Any = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from scorer import engine, ledger
 from scorer.build import ROOM_FOR_TEXT, Plan, Wires, counter, make_client, make_measure, raw_of
-from scorer.errors import Interrupted, OutputError, StorageError, TooManyFailed
+from scorer.errors import Interrupted, OutputError, StorageError
 from scorer.files import Files, Lock
 from scorer.limits import Caps, Local
 from scorer.opening import open_manifest, schema_of
@@ -27,7 +27,7 @@ from scorer.progress import Gauges, Progress, Snapshot
 from scorer.schema import Offload, Work
 from scorer.source import Reader
 from scorer.spec import Spec
-from scorer.status import Status, status
+from scorer.status import Status, status, within_share
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
@@ -95,7 +95,7 @@ class Job:
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
             await self._score(open_manifest(self.plan, self._files, self.layout, opened), retry)
-        return self._judged(status(self._files, self.layout.out))
+        return within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -211,17 +211,6 @@ class Job:
         revision = manifest.open_revision
         again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
         return again if retry is not None else chain(again, store.work(manifest.shards))
-
-    def _judged(self, found: Status) -> Status:
-        most = self.plan.spec.limits.max_failed_share
-        if found.rows and found.failed / found.rows > most:
-            names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
-            raise TooManyFailed(
-                f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
-                f"allows. Every row is stored; see the columns error and error_detail under {self.layout.scores}. Mend "
-                "the cause and `scorer retry` them, or raise the share."
-            )
-        return found
 
 
 class _Watch:

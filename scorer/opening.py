@@ -30,7 +30,7 @@ def open_manifest(plan: Plan, files: Files, layout: Layout, revision: Revision |
         patterns = ", ".join(plan.spec.input.shards)
         raise InputError(f"input.shards = {patterns} matches no file. Give Parquet files, folders of them, or globs.")
     known = manifest.shards if manifest is not None else ()
-    new = check_shards(known, found, lambda shard, stat: _same(files, shard, stat))
+    new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
     shards = (*known, *_first_look(plan, files, new, known))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
@@ -59,7 +59,7 @@ def _kept_spec(plan: Plan) -> dict[str, object]:
     return spec
 
 
-def _same(files: Files, shard: Shard, stat: Stat) -> bool:
+def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
     """True where a shard's footer is what it was: it was only copied or touched."""
     return stat.size == shard.size and look(files, stat)[1] == shard.footer
 

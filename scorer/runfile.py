@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -10,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from scorer.errors import SpecError
-from scorer.spec import Input, Limits, Metrics, Model, Output, Price, Spec
+from scorer.mistakes import SECRET_NAME, mended, sentences
+from scorer.spec import Model, Spec
 
 
 def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
@@ -68,29 +67,25 @@ def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
 
 
 def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:
-    """The spec and every mistake in it; the spec is None where a section cannot be made at all."""
-    problems: list[str] = []
+    """The spec and every mistake in it.
+
+    Where keys are malformed, the spec is that of all others, so that their mistakes can be told at once; it is None
+    where not even that can be made.
+    """
     try:
-        spec = Spec.model_validate(tree)
+        spec: Spec | None = Spec.model_validate(tree)
+        problems = []
     except ValidationError as error:
-        problems += [_sentence(dict(e), tree) for e in error.errors(include_url=False, include_context=True)]
-        spec = None
-        problems += _conflicts_of_valid_sections(tree)
-    else:
-        problems += _conflicts(spec) if spec is not None else []
-    return spec, list(dict.fromkeys(problems))
+        problems = sentences(error, tree)
+        spec = mended(tree)
+    told = {_subject(problem) for problem in problems}
+    more = [problem for problem in _conflicts(spec) if _subject(problem) not in told] if spec is not None else []
+    return spec, list(dict.fromkeys([*problems, *more]))
 
 
-def _conflicts_of_valid_sections(tree: Mapping[str, Any]) -> list[str]:
-    """Cross-checks of the models that are well-formed, though something else is not."""
-    problems: list[str] = []
-    listed = tree.get("models") if isinstance(tree.get("models"), list) else [tree.get("model")]
-    for raw in listed or []:
-        try:
-            problems += _model_conflicts(Model.model_validate(raw))
-        except ValidationError:
-            continue
-    return problems
+def _subject(problem: str) -> str:
+    """The key that a sentence is about: its first word."""
+    return problem.partition(" ")[0].strip("[]:")
 
 
 def _conflicts(spec: Spec) -> list[str]:
@@ -110,9 +105,12 @@ def _conflicts(spec: Spec) -> list[str]:
         problems.append('limits.concurrency = "auto" is not there yet: give a number, for example 64.')
     if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
         problems.append(
-            "limits.tokens_per_minute counts input and output together: give either it or input_tokens_per_minute and "
-            "output_tokens_per_minute."
+            f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
+            "either it or input_tokens_per_minute and output_tokens_per_minute."
         )
+    for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
+        if "://" in path:
+            problems.append(f'{key} = "{path}": object storage is not there yet. Give a path of this machine.')
     kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
     for name in sorted({name for name in kept if kept.count(name) > 1}):
         problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is kept already): take one out.")
@@ -120,7 +118,6 @@ def _conflicts(spec: Spec) -> list[str]:
 
 
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|hf|key)[-_][A-Za-z0-9_-]{16}|\bBearer\s", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -134,9 +131,10 @@ def _model_conflicts(model: Model) -> list[str]:
     ]
     for key, url in urls:
         if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
+            shown = "" if re.search("[@?]", url) else f' = "{url}"'
             problems.append(
-                f'{where}.{key} is not a plain http(s) address such as "https://api.openai.com/v1": no spaces, no user '
-                "or password in it, and the query goes to model.query."
+                f'{where}.{key}{shown} is not a plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
+                "user or password in it, and the query goes to model.query."
             )
     keys = [
         ("api_key_env", model.api_key_env),
@@ -150,7 +148,7 @@ def _model_conflicts(model: Model) -> list[str]:
             )
     for table in ("headers", "query"):
         for name, value in getattr(model, table).items():
-            named, shaped = _SECRET_NAME.search(name), _SECRET_SHAPE.search(value)
+            named, shaped = SECRET_NAME.search(name), _SECRET_SHAPE.search(value)
             if (named or shaped) and not _REFERENCE.search(value):
                 problems.append(
                     f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '
@@ -164,13 +162,20 @@ def _model_conflicts(model: Model) -> list[str]:
         ]
         if not model.keys:
             problems.append(f'{where}.keys is missing: provider = "recorded" needs the columns that tell a row.')
-    elif model.keys or model.replies or model.where:
-        problems.append(f'{where}: keys, replies and where belong to provider = "recorded".')
+    else:
+        problems += [
+            f'{where}.{key} belongs to provider = "recorded", and this one is "{model.provider}": take it out.'
+            for key in ("keys", "replies", "where")
+            if getattr(model, key)
+        ]
     if model.provider not in ("recorded", "embedded"):
         if not model.name:
             problems.append(f'{where}.name is missing: say which model judges, for example "gpt-4o-mini".')
         if model.path:
-            problems.append(f'{where}.path belongs to provider = "embedded" or "recorded".')
+            problems.append(
+                f'{where}.path = "{model.path}" belongs to provider = "embedded" or "recorded", and this one is '
+                f'"{model.provider}": take it out.'
+            )
     if model.base_url and model.endpoints:
         problems.append(f"{where}: base_url and endpoints are both given: keep one of them.")
     return problems
@@ -192,90 +197,3 @@ def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[
         return os.environ.get(match[1], "")
 
     return {name: _REFERENCE.sub(value_of, value) for name, value in values.items()}, missing
-
-
-# --- mistakes as sentences --------------------------------------------------------------------------------------------
-
-_WANTED = {
-    "missing": "is missing",
-    "extra_forbidden": "is no key of a run file",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "literal_error": "must be {expected}",
-    "string_too_short": "must not be empty",
-    "too_short": "needs at least {min_length}",
-    "finite_number": "must be a finite number",
-}
-_KINDS = {
-    "string_type": "text in quotes",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "tuple_type": "a list [...]",
-    "dict_type": "a table {...}",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-}
-_EXAMPLES = {
-    "input": '[input] shards = ["data/*.parquet"]',
-    "input.shards": 'shards = ["data/*.parquet"]',
-    "output": '[output] path = "out"',
-    "output.path": 'path = "out"',
-}
-
-
-def _sentence(error: dict[str, Any], tree: Mapping[str, Any]) -> str:
-    """One pydantic error as: the key, the value, what is allowed, what to do."""
-    loc = [
-        part for part in error["loc"] if not (isinstance(part, str) and part.startswith(("constrained", "literal[")))
-    ]
-    loc = [part for part in loc if part not in ("int", "str", "bool", "float")]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-    value = _value_at(tree, loc)
-    shown = "" if value is _ABSENT else f" = {_shown(str(loc[-1]), value)}"
-    kind = error["type"]
-    if kind == "missing":
-        return f"{key} is missing. Add it, for example: {_EXAMPLES.get(key, f'{loc[-1]} = ...')}"
-    if kind == "extra_forbidden":
-        return f"{key}{shown} is no key of a run file.{_suggestion(loc)}"
-    if kind in _KINDS:
-        return f"{key}{shown} must be {_KINDS[kind]}."
-    if kind in _WANTED:
-        return f"{key}{shown} {_WANTED[kind].format(**error.get('ctx', {}))}."
-    return f"{key}{shown}: {error['msg']}."
-
-
-_ABSENT = object()
-
-
-def _value_at(tree: Any, loc: Sequence[Any]) -> Any:
-    for part in loc:
-        try:
-            tree = tree[part]
-        except (KeyError, IndexError, TypeError):
-            return _ABSENT
-    return tree
-
-
-def _shown(name: str, value: Any) -> str:
-    if _SECRET_NAME.search(name) and name not in ("max_tokens", "tokens_per_minute", "keys", "max_output_tokens"):
-        return "..."
-    text = orjson.dumps(value, default=str).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _suggestion(loc: Sequence[Any]) -> str:
-    known: dict[tuple[str, ...], type[BaseModel]] = {
-        (): Spec, ("input",): Input, ("model",): Model, ("models",): Model, ("limits",): Limits, ("metrics",): Metrics,
-        ("output",): Output, ("model", "price"): Price,
-    }  # fmt: skip
-    section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
-    names = sorted(section.model_fields) if section is not None else []
-    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"{hint} Known here: {', '.join(names)}." if names else hint

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from scorer import ledger
-from scorer.errors import SpecError
+from scorer.errors import SpecError, TooManyFailed
 from scorer.files import Files, read
 from scorer.store import segments as seg
 from scorer.store.layout import Layout
@@ -51,6 +51,18 @@ def status(files: Files, out: str) -> Status:
     if manifest is None:
         raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
     return _of(files, layout, manifest)
+
+
+def within_share(found: Status, most: float) -> Status:
+    """The same status. Raises TooManyFailed where more than `most` of all rows failed."""
+    if found.rows and found.failed / found.rows > most:
+        names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
+        raise TooManyFailed(
+            f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
+            "allows. Every row is stored; see the columns error and error_detail of the scores. Mend the cause and "
+            "`scorer retry` them, or raise the share."
+        )
+    return found
 
 
 def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:

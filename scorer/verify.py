@@ -79,8 +79,9 @@ class _Look:
             for path in self._layout.foreign(self._files, stem):
                 yield f"{path}: is no segment"
         if self._manifest.open_revision is not None:
-            generation = self._manifest.open_revision.generation
-            yield f"generation {generation} is not finished: `scorer retry` or `scorer run` ends it"
+            revision = self._manifest.open_revision
+            ends = "`scorer reread` ends" if revision.kind == "reread" else "`scorer retry` or `scorer run` ends"
+            yield f"generation {revision.generation} is not finished: {ends} it"
         yield from self._books()
 
     def _sealed(self, shard: Shard, path: str) -> Iterator[str]:

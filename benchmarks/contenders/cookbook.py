@@ -1,8 +1,8 @@
 """The way of the OpenAI cookbook's parallel request script, rebuilt from its description; not its text.
 
-Requests from a JSONL file, one dispatcher that counts each with tiktoken and sleeps 1 ms between two, a task per request
-over aiohttp as it comes, each reply appended to a JSONL file as it arrives. Limits are set out of reach; `in_flight` is
-not among its dials: at 800 ms it is bound by its dispatcher alone.
+Requests from a JSONL file, one dispatcher that counts each with tiktoken and sleeps 1 ms between two, a task per
+request over aiohttp as it comes, each reply appended to a JSONL file as it arrives. Limits are set out of reach;
+`in_flight` is none of its dials: aiohttp's own 100 connections bound it.
 """
 # /// script
 # dependencies = ["aiohttp==3.14.5", "tiktoken==0.14.0", "pyarrow==26.0.1"]

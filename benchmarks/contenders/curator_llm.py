@@ -1,4 +1,4 @@
-"""Bespoke Labs' Curator: an LLM subclass over a Hugging Face dataset, with its own cache on disk and its own retries."""
+"""Bespoke Labs' Curator: an LLM subclass over a Hugging Face dataset, its own cache on disk, its own retries."""
 # /// script
 # dependencies = ["bespokelabs-curator==0.1.31", "pyarrow==26.0.1"]
 # ///
@@ -26,7 +26,7 @@ from benchmarks.task import COLUMNS, KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, read
 FAR_AWAY = 10**9
 
 
-class Scorer(curator.LLM):
+class Scorer(curator.LLM):  # type: ignore[misc]
     def prompt(self, row: dict[str, Any]) -> str:
         return PROMPT.format_map(row)
 

@@ -1,7 +1,7 @@
 """What most people write first: the OpenAI SDK, a semaphore, one gather over all rows.
 
-Variants: "httpx" is the SDK as it comes (httpx, by now its successor httpx2), "aiohttp" its other transport. Retries are
-the SDK's own. Everything is lost where it stops before the end.
+Variants: "httpx" is the SDK as it comes (httpx, by now its successor httpx2), "aiohttp" its other transport. Retries
+are the SDK's own. Everything is lost where it stops before the end.
 """
 # /// script
 # dependencies = ["openai[aiohttp]==3.54.0", "pyarrow==26.0.1"]

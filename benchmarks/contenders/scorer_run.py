@@ -30,7 +30,7 @@ def limits_of(variant: str) -> dict[str, int]:
 def main() -> None:
     given = task()
     limits = {"concurrency": given.in_flight, **limits_of(given.variant)}
-    tables = {
+    tables: dict[str, dict[str, object]] = {
         "input": {"shards": [given.rows], "id": "id"},
         "judge": {"kind": "rating", "prompt": PROMPT, "scale": [1, 5]},
         "model": {
@@ -39,7 +39,7 @@ def main() -> None:
             "api_key_env": "OPENAI_API_KEY",
             "max_output_tokens": MAX_OUTPUT_TOKENS,
         },
-        "limits": limits,
+        "limits": dict(limits),
         "output": {"path": given.out},
     }
     text = "\n".join(

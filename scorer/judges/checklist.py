@@ -30,7 +30,8 @@ RUBRICS = {
 
 # "1. Yes", "2) no", "Question 3 - yes": what judges make of "Q1: yes". Numbered prose is left as it is.
 _NUMBERED = re.compile(
-    r"^(\W*)(?:q(?:uestion)? ?)?(\d{1,3})[*_ ]*[.):-][*_]*(?=[ *_\"']{0,9}(?:yes|no)[ *_\"']{0,9}(?:[.,;:!)–—-]|$))",
+    r"^([^\w\n]{0,12})(?:q(?:uestion)? ?)?(\d{1,3})[*_ ]{0,9}[.):-]"
+    r"(?=[ *_\"']{0,9}(?:yes|no)[ *_\"']{0,9}(?:[.,;:!)–—-]|$))",
     re.IGNORECASE | re.MULTILINE,
 )
 

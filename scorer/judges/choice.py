@@ -48,7 +48,8 @@ class Choice:
         letters = "|".join(map(re.escape, short))
         self._about = re.compile(rf"{_ABOUT}(?:{_NOUN} )?\(?({letters})(?!\w)", re.IGNORECASE)
         self._heading = re.compile(
-            rf"^\W*(?:{_NOUN} )?\(?({letters})(?:\)?[*_ ]*[:.]|\)(?<!\(.\)))[*_]*(?= *\S)", re.IGNORECASE | re.MULTILINE
+            rf"^[^\w\n]{{0,12}}(?:{_NOUN} )?\(?({letters})(?:\)?[*_ ]*[:.]|\)(?<!\(.\)))[*_]*(?= *\S)",
+            re.IGNORECASE | re.MULTILINE,
         )
 
     def find(self, text: str) -> Verdict | None:

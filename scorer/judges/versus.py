@@ -51,7 +51,7 @@ class VersusReference:
 
     `response` and `reference` are columns. `prompt` (or the built-in `rubric`) shows {first} and {second}. `orders`,
     `samples`, `attempts`, `reason`, `keys` and `temperature` are as for pairwise; a row needs both orders here too.
-    `score_reference` is the reference's score, `score_ratio` the response's divided by it, null where that is 0 or less.
+    `score_reference` is the score of the reference, `score_ratio` the score divided by it, null where it is 0 or less.
 
     Raises: SpecError, with one sentence for each mistake.
 

@@ -92,7 +92,16 @@ def save(files: Files, layout: Layout, manifest: Manifest) -> None:
 
 
 def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str, Any], out: str) -> None:
-    """Raises OutputError, naming each key that changed, where the folder holds the scores of another run."""
+    """Raises OutputError, naming each key that changed, where the folder holds the scores of another run.
+
+    Also where a reread is not finished: scores of two readings would not mix either.
+    """
+    revision = manifest.open_revision
+    if revision is not None and revision.kind == "reread":
+        raise OutputError(
+            f"{out} was being read again, and generation {revision.generation} is not finished. End it first: `scorer "
+            f"reread {out}`, with --set judge.key=value where that reading failed."
+        )
     if manifest.fingerprint == fingerprint:
         return
     before, now = _flat(manifest.covered), _flat(covered)

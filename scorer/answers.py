@@ -1,0 +1,235 @@
+"""The answers of the analysis for a person: compact aligned tables, three decimals, a dash where nothing is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from scorer.analysis.agreement import Agreement, Level, Levels, ScoreAgreement
+from scorer.analysis.bias import Length, Position, SelfPreference, WinRate
+from scorer.analysis.compare import Compared
+from scorer.analysis.correlation import STATISTICS
+from scorer.analysis.estimate import Estimates, Mean
+from scorer.analysis.leaderboard import Leaderboard
+from scorer.analysis.scale import Gain, Scale
+from scorer.measure import Summary
+
+Rows = Sequence[Mapping[str, Any]]
+
+LEVELS = {"dataset": "all rows", "item": "within items", "system": "over systems"}
+SHORT = {"pairwise_accuracy": "accuracy", "pairwise_accuracy_calibrated": "accuracy calibrated"}
+
+
+def aligned(rows: Rows) -> str:
+    """A table of equal mappings: their keys as the heading, text to the left, everything else to the right."""
+    if not rows:
+        return "(nothing)"
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    left = [all(row[name] is None or isinstance(row[name], str) for row in rows) for name in names]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if text else cell.rjust(width)
+            for cell, width, text in zip(line, widths, left, strict=True)
+        )
+        for line in (names, *cells)
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        shown, interval = value
+        return _cell(shown) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _with_intervals(frame: pl.DataFrame) -> Rows:
+    """The rows of a table with `low` and `high` drawn into the column before them."""
+    rows = []
+    for row in frame.to_dicts():
+        low, high = row.pop("low"), row.pop("high")
+        before = frame.columns[frame.columns.index("low") - 1]
+        row[before] = (row[before], None if low is None else (low, high))
+        rows.append(row)
+    return rows
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+# --- agree ------------------------------------------------------------------------------------------------------------
+
+
+def agreement_text(found: Agreement) -> str:
+    """What `scorer agree` shows."""
+    scores = found.scores.items()
+    rows = [row for name, score in scores for row in _agreement_rows(name, score)]
+    if found.ceiling is not None:
+        for level, statistics in found.ceiling.statistics.items():
+            values = {SHORT.get(s, s): statistics.get(s) for s in STATISTICS}
+            same = dict.fromkeys(rows[0])
+            rows.append({**same, "score": "(people)", "level": LEVELS[level], **values})
+    return _paragraphs(
+        f"{found.rows:,} rows, {found.unlabelled:,} of them without a human value",
+        aligned(rows),
+        "\n".join(f"{name}, {where}: {note}" for name, score in scores for where, note in _notes(score)),
+        "\n".join(_told(f"{name}, as labels", score.labels) for name, score in scores if score.labels),
+        "" if found.ceiling is None else _told("people, Krippendorff's alpha", found.ceiling.alpha),
+        *(_task_text(name, score) for name, score in scores if score.within is not None),
+        "\n".join(
+            f"{c.better} agrees better than {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)} higher, "
+            f"p = {_cell(c.p)} (PERM-BOTH, {c.n:,} rows)"
+            for c in found.comparisons
+        ),
+    )
+
+
+def _agreement_rows(name: str, score: ScoreAgreement) -> Iterator[dict[str, Any]]:
+    for task, levels in _parts(score):
+        for level, at in levels.levels():
+            yield {
+                "score": name,
+                **({} if score.within is None else {"task": task}),
+                "level": LEVELS[level],
+                "n": levels.n,
+                "unread": levels.unread,
+                **{SHORT.get(s, s): (at.statistics.get(s), at.intervals.get(s)) for s in STATISTICS},
+                "of": _resting_on(at),
+            }
+
+
+def _parts(score: ScoreAgreement) -> Iterator[tuple[str, Levels]]:
+    yield "(pooled)", score.whole
+    yield from ((task, levels) for task, (levels, _) in score.tasks.items())
+
+
+def _resting_on(level: Level) -> str:
+    counts = level.counts
+    if "items" in counts:
+        return f"{counts['items']:.0f} items, {counts['skipped']:.0f} skipped"
+    return f"{counts['systems']:.0f} systems" if "systems" in counts else ""
+
+
+def _notes(score: ScoreAgreement) -> Iterator[tuple[str, str]]:
+    for task, levels in _parts(score):
+        for level, at in levels.levels():
+            if at.note:
+                yield LEVELS[level] if score.within is None else f"{task}, {LEVELS[level]}", at.note
+
+
+def _told(what: str, values: Mapping[str, float | None]) -> str:
+    return f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
+
+
+def _task_text(name: str, score: ScoreAgreement) -> str:
+    stances = [{"task": task, **asdict(stance)} for task, (_, stance) in score.tasks.items() if stance is not None]
+    pooled = {s: score.whole.dataset.statistics.get(s) for s in STATISTICS}
+    return f"{name}, where each task stands against people\n{aligned(stances)}\n{_gap(pooled, score.within or {})}"
+
+
+def _gap(pooled: Mapping[str, float | None], within: Mapping[str, float | None]) -> str:
+    return aligned([{"": "pooled", **pooled}, {"": "mean within tasks", **{name: within.get(name) for name in pooled}}])
+
+
+# --- the others -------------------------------------------------------------------------------------------------------
+
+
+def scale_text(name: str, found: Scale, gain: Gain | None) -> str:
+    """What `scorer scale` shows of one score."""
+    return _paragraphs(
+        f"{name}: {found.n:,} rows with both numbers, {found.unread:,} unread",
+        aligned([{"task": task, **asdict(stance)} for task, stance in found.tasks.items()]),
+        _gap(found.pooled, found.within),
+        "" if found.systems is None else aligned(found.systems.to_dicts()),
+        "" if found.systems is None else _told("Kendall's W of the systems' ranks across tasks", found.concordance),
+        "" if gain is None else _gain_text(name, gain),
+    )
+
+
+def _gain_text(name: str, gain: Gain) -> str:
+    values = {key: value for key, value in asdict(gain).items() if key not in ("labels", "skipped")}
+    skipped = "; left null, for want of labels: " + ", ".join(gain.skipped) if gain.skipped else ""
+    return _told(f"{name}_calibrated, on held-out items of {gain.labels:,} labels", values) + skipped
+
+
+def bias_text(name: str, found: Mapping[str, Length | Position | SelfPreference | WinRate]) -> str:
+    """What `scorer bias` shows of one score."""
+    return "\n".join(_told(f"{name}, {kind.replace('_', ' ')}", _drawn(asdict(one))) for kind, one in found.items())
+
+
+def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with their intervals beside them; a lone `interval` belongs to the value before it."""
+    drawn: dict[str, Any] = {}
+    for key, value in values.items():
+        owner = list(drawn)[-1] if key == "interval" else key.removesuffix("_interval")
+        drawn[owner] = (drawn[owner], value) if key.endswith("interval") else value
+    return drawn
+
+
+def estimate_text(name: str, found: Estimates) -> str:
+    """What `scorer estimate` shows of one score."""
+    everyone = [("(all rows)", found.overall), *found.systems.items()]
+    return _paragraphs(
+        aligned(
+            [
+                {
+                    name: system,
+                    "rows": one.rows,
+                    "labels": one.labels,
+                    "unread": one.unread,
+                    "mean": _mean(one.mean),
+                    "labels only": _mean(one.labels_only),
+                    "judge only": _mean(one.judge_only),
+                    "weight": one.weight,
+                    "labels worth": one.labels_worth,
+                }
+                for system, one in everyone
+            ]
+        ),
+        aligned(
+            [
+                {"": f"{d.a} less {d.b}", "difference": (d.difference, d.interval), "labels more": d.labels_more}
+                for d in found.differences
+            ]
+        )
+        if found.differences
+        else "",
+    )
+
+
+def _mean(mean: Mean) -> tuple[float | None, Any]:
+    return mean.value, mean.interval
+
+
+def leaderboard_text(name: str, found: Leaderboard | pl.DataFrame) -> str:
+    """What `scorer leaderboard` shows of one score."""
+    tables = (found,) if isinstance(found, pl.DataFrame) else (found.systems, found.tasks)
+    return _paragraphs(name, *(aligned(_with_intervals(table)) for table in tables if table is not None))
+
+
+def compared_text(name: str, found: Compared) -> str:
+    """What `scorer compare` shows of one score."""
+    tables = (found.levels, found.differences)
+    return _paragraphs(name, *(aligned(_with_intervals(_without_empty(table))) for table in tables))
+
+
+def _without_empty(table: pl.DataFrame) -> pl.DataFrame:
+    return table.drop("task") if table["task"].null_count() == len(table) else table.with_columns(
+        pl.col("task").fill_null("(all)")
+    )  # fmt: skip
+
+
+def measured_text(file: str, found: Summary) -> str:
+    """What `scorer metrics` shows."""
+    rows = [{"metric": name, "rows scored": found.scored[name], "mean": found.mean[name]} for name in found.scored]
+    return _paragraphs(f"{file}: {found.rows:,} rows", aligned(rows))

@@ -1,0 +1,30 @@
+"""Arguments that several commands share, and how a command answers: a text for people, or one JSON object."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(
+        "--set", help="Another value for a key of the run file; may be repeated.", negative="", allow_repeating=True
+    ),
+]
+Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
+RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
+Out = Annotated[str, Parameter(help="The output folder of a run (its output.path).")]
+
+
+def answer(json: bool, value: Any, text: Callable[[], str]) -> int:
+    """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON."""
+    if json:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        sys.stdout.write(text() + "\n")
+    return 0

@@ -1,0 +1,36 @@
+"""Replays simulated nights: `scripts/simulate --seed N` tells one, `--seeds A-B` runs many and names the bad ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from simulation.night import Night
+
+
+def main() -> int:
+    """Runs what was asked; 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("--seed", type=int, help="one night, told as it goes")
+    parser.add_argument("--seeds", metavar="A-B", help="all nights from A to B")
+    asked = parser.parse_args()
+    if asked.seed is not None:
+        report = Night(asked.seed, print).run()
+        print(report)
+        return bool(report.findings)
+    first, _, last = (asked.seeds or "0-199").partition("-")
+    bad, sums, began = [], Counter[str](), time.monotonic()
+    for seed in range(int(first), int(last or first) + 1):
+        report = Night(seed).run()
+        sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
+        sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), nights=1)
+        if report.findings:
+            bad.append(seed)
+            print(f"seed {seed}: {report.findings[0]}", flush=True)
+    print(f"{dict(sums)}, {len(bad)} bad, {time.monotonic() - began:.1f} s of real time")
+    return bool(bad)
+
+
+sys.exit(main())
