@@ -7,7 +7,7 @@ counts at its reservation, for good. A line whose checksum is wrong is a torn ta
     {"intend": [[id, tokens, pico], ...]}
     {"settle": [[id, prompt, completion, cached, pico], ...]}      known from the server's usage
     {"unknown": [id, ...]}                                         timeout, cut reply: counts at its reservation
-    {"total": {...}, "covers": ["file", ...]}                      compaction: those files are summed up in here
+    {"total": {...}, "covers": ["file", ...]}                      the first line: those files are summed up in here
 
 Knows nothing of limits, prices or requests.
 """
@@ -18,20 +18,26 @@ import asyncio
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import orjson
 
 from scorer.errors import StorageError
-from scorer.files import Files, read
+from scorer.files import Files, replace
 from scorer.offload import uninterrupted
 from scorer.schema import Offload, Usage
 
+ROTATE_BYTES = 4 * 1024 * 1024
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Totals:
-    """Sums since the run began. `maybe_*` are bills that nobody confirmed, at their reservations."""
+    """Sums since the run began; a live ledger's grow under their reader's eyes.
+
+    `maybe_*` are bills that nobody confirmed, at their reservations.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -53,8 +59,14 @@ class Totals:
         return self.pico + self.maybe_pico
 
     def __add__(self, other: Totals) -> Totals:
-        mine, theirs = asdict(self), asdict(other)
-        return Totals(**{name: mine[name] + theirs[name] for name in mine})
+        total = copy(self)
+        total += other
+        return total
+
+    def __iadd__(self, other: Totals) -> Self:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
 
 
 class Ledger:
@@ -71,25 +83,22 @@ class Ledger:
         self.open_tokens = 0
         self.open_pico = 0
         self._files = files
-        self._path = f"{folder}/{owner}"
+        self._path = self._first = f"{folder}/{owner}"
+        self._size = self._rotations = 0
         self._offload = offload
         self._gather_s = gather_s
-        self._past = Totals()
-        self._now = Totals()
+        self.totals = Totals()
+        """Known and possibly billed so far; what is in flight is in `open_tokens` and `open_pico`."""
         self._open: dict[int, tuple[int, int]] = {}
         self._next = 0
         self._intend: list[tuple[int, int, int]] = []
         self._settle: list[tuple[int, int, int, int, int]] = []
         self._unknown: list[int] = []
         self._writing = asyncio.Lock()
+        self._entered = asyncio.Event()
         self._stopping = asyncio.Event()
         self._durable = 0  # every intent with an id below this one is on disk
         self._failed: StorageError | None = None
-
-    @property
-    def totals(self) -> Totals:
-        """Known and possibly billed so far; what is in flight is in `open_tokens` and `open_pico`."""
-        return self._past + self._now
 
     def reserve(self, tokens: int, pico: int) -> int:
         """Enters an intent and returns its id; `await written()` before acting on it."""
@@ -98,20 +107,18 @@ class Ledger:
         self.open_tokens += tokens
         self.open_pico += pico
         self._intend.append((number, tokens, pico))
+        self._entered.set()
         return number
 
     def settle(self, number: int, usage: Usage, pico: int) -> None:
         """Enters what the server said it took."""
         self._close(number)
-        now = self._now
-        self._now = replace(
-            now,
-            requests=now.requests + 1,
-            prompt_tokens=now.prompt_tokens + usage.prompt_tokens,
-            completion_tokens=now.completion_tokens + usage.completion_tokens,
-            cached_tokens=now.cached_tokens + usage.cached_tokens,
-            pico=now.pico + pico,
-        )
+        totals = self.totals
+        totals.requests += 1
+        totals.prompt_tokens += usage.prompt_tokens
+        totals.completion_tokens += usage.completion_tokens
+        totals.cached_tokens += usage.cached_tokens
+        totals.pico += pico
         self._settle.append((number, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico))
 
     def cancel(self, number: int) -> None:
@@ -122,16 +129,14 @@ class Ledger:
     def unknown(self, number: int) -> None:
         """Enters that it may have been billed: it counts at its reservation."""
         tokens, pico = self._close(number)
-        now = self._now
-        self._now = replace(
-            now,
-            maybe_requests=now.maybe_requests + 1,
-            maybe_tokens=now.maybe_tokens + tokens,
-            maybe_pico=now.maybe_pico + pico,
-        )
+        totals = self.totals
+        totals.maybe_requests += 1
+        totals.maybe_tokens += tokens
+        totals.maybe_pico += pico
         self._unknown.append(number)
 
     def _close(self, number: int) -> tuple[int, int]:
+        self._entered.set()
         tokens, pico = self._open.pop(number)
         self.open_tokens -= tokens
         self.open_pico -= pico
@@ -148,8 +153,9 @@ class Ledger:
                     await uninterrupted(self._write())
 
     async def serve(self) -> None:
-        """Writes what gathers, until `stop`."""
+        """Writes what gathers, until `stop`; sleeps while nothing does."""
         while not self._stopping.is_set():
+            await self._entered.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._gather_s):
                     await self._stopping.wait()
@@ -158,6 +164,7 @@ class Ledger:
     def stop(self) -> None:
         """Lets `serve` return once what it is writing is written."""
         self._stopping.set()
+        self._entered.set()
 
     async def close(self) -> None:
         """Writes the rest. What is still in flight stays an intent and so counts as spent."""
@@ -168,6 +175,7 @@ class Ledger:
         if self._failed is not None:
             raise self._failed
         entry: dict[str, Any] = {}
+        self._entered.clear()
         if self._intend:
             entry["intend"], self._intend = self._intend, []
         if self._settle:
@@ -178,11 +186,26 @@ class Ledger:
             return
         upto = self._next
         try:
-            await self._offload(self._files.append, self._path, _line(entry))
+            line = _line(entry)
+            await self._offload(self._files.append, self._path, line)
         except StorageError as error:
             self._failed = error
             raise
         self._durable = upto
+        self._size += len(line)
+        if self._size > ROTATE_BYTES:
+            await self._rotate()
+
+    async def _rotate(self) -> None:
+        """Goes on in a new file that sums up this one: reading the books costs the same however long the run."""
+        self._rotations += 1
+        old, self._path = self._path, f"{self._first}.{self._rotations}"
+        content = _line({"total": asdict(self.totals), "covers": [old.rpartition("/")[2]]})
+        content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
+        self._size = 0
+        # What gathers meanwhile is written after it, and of what is in it already the reader takes no notice.
+        await self._offload(replace, self._files, self._path, content)
+        await self._offload(self._files.delete, old)
 
     def open(self) -> None:
         """Sums up every file of the folder into this owner's new one. Blocking; call it while holding the run's lock.
@@ -192,9 +215,8 @@ class Ledger:
         """
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
-        names, self._past = _sum(self._files, folder)
-        with self._files.create(self._path) as file:
-            file.write(_line({"total": asdict(self._past), "covers": names}))
+        names, self.totals = _sum(self._files, folder)
+        replace(self._files, self._path, _line({"total": asdict(self.totals), "covers": names}))
         for name in names:
             self._files.delete(f"{folder}/{name}")
 
@@ -207,45 +229,45 @@ def totals(files: Files, folder: str) -> Totals:
 def damaged(files: Files, folder: str) -> str | None:
     """The first file in which a line other than a torn last one cannot be trusted; None where all can."""
     for stat in files.listing(folder):
-        data = read(files, stat.path)
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(list(_lines(whole))) != whole.count(b"\n"):
-            return stat.path
+        with files.open(stat.path) as file:
+            if any(line.endswith(b"\n") and _entry(line) is None for line in file):
+                return stat.path
     return None
 
 
 def _sum(files: Files, folder: str) -> tuple[list[str], Totals]:
-    entries: dict[str, list[dict[str, Any]]] = {}
-    for stat in files.listing(folder):
-        try:
-            entries[stat.path.rpartition("/")[2]] = list(_lines(read(files, stat.path)))
-        except FileNotFoundError:
-            continue  # compacted away between the listing and now
-    covered = {name for lines in entries.values() for line in lines for name in line.get("covers", ())}
+    """The names of all files in `folder`, and what those add up to that no other covers."""
+    names = [stat.path.rpartition("/")[2] for stat in files.listing(folder)]
+    covered: set[str] = set()
+    for name in names:
+        with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:
+            covered.update((_entry(file.readline()) or {}).get("covers", ()))
     total = Totals()
-    for name, lines in entries.items():
+    for name in names:
         if name not in covered:
-            total += _replay(lines)
-    return sorted(entries), total
+            with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:  # else compacted meanwhile
+                total += _replay(file)
+    return names, total
 
 
-def _replay(lines: Iterable[dict[str, Any]]) -> Totals:
-    total, intents = Totals(), {}
-    known, maybe = [0] * 5, [0] * 3
+def _replay(lines: Iterable[bytes]) -> Totals:
+    total = Totals()
+    intents: dict[int, tuple[int, int]] = {}
     for line in lines:
-        if "total" in line:
-            total += Totals(**line["total"])
-        for number, tokens, pico in line.get("intend", ()):
+        entry = _entry(line) or {}
+        if "total" in entry:
+            total += Totals(**entry["total"])
+        for number, tokens, pico in entry.get("intend", ()):
             intents[number] = (tokens, pico)
-        for number, prompt, completion, cached, pico in line.get("settle", ()):
+        for number, prompt, completion, cached, pico in entry.get("settle", ()):
             if intents.pop(number, None) is not None and (prompt or completion or pico):
-                known = [a + b for a, b in zip(known, (1, prompt, completion, cached, pico), strict=True)]
-        for number in line.get("unknown", ()):
-            tokens, pico = intents.pop(number, (0, 0))
-            maybe = [maybe[0] + 1, maybe[1] + tokens, maybe[2] + pico]
+                total += Totals(1, prompt, completion, cached, pico)
+        for number in entry.get("unknown", ()):
+            if (reserved := intents.pop(number, None)) is not None:
+                total += Totals(maybe_requests=1, maybe_tokens=reserved[0], maybe_pico=reserved[1])
     for tokens, pico in intents.values():
-        maybe = [maybe[0] + 1, maybe[1] + tokens, maybe[2] + pico]
-    return total + Totals(*known, *maybe)
+        total += Totals(maybe_requests=1, maybe_tokens=tokens, maybe_pico=pico)
+    return total
 
 
 def _line(entry: dict[str, Any]) -> bytes:
@@ -253,11 +275,13 @@ def _line(entry: dict[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _lines(data: bytes) -> Iterable[dict[str, Any]]:
-    for line in data.split(b"\n"):
-        checksum, _, text = line.partition(b" ")
-        try:
-            if text and int(checksum, 16) == zlib.crc32(text):
-                yield orjson.loads(text)
-        except ValueError:
-            continue
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it is torn or damaged."""
+    checksum, _, text = line.removesuffix(b"\n").partition(b" ")
+    try:
+        if text and int(checksum, 16) == zlib.crc32(text):
+            entry: dict[str, Any] = orjson.loads(text)
+            return entry
+    except ValueError:
+        pass
+    return None

@@ -51,6 +51,8 @@ class Caps:
 
         Raises BudgetSpent where nothing is in flight that could still come out cheaper.
         """
+        if self.max_tokens is None and self.max_pico is None:
+            return True
         books, totals = self.books, self.books.totals
         tokens = totals.tokens + books.open_tokens + need.worst_tokens
         pico = totals.money_pico + books.open_pico + need.worst_pico
