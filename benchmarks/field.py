@@ -23,7 +23,7 @@ from scorer.tokens import cache_folder
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "bench"
-NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+NO_PROXY = {"NO_PROXY": "127.0.0.1,127.1", "no_proxy": "127.0.0.1,127.1"}
 _SCRIPT = re.compile(r"^# /// script\n((?:#.*\n)+?)# ///$", re.MULTILINE)
 
 
@@ -57,6 +57,7 @@ CONTENDERS = {
     "cookbook": Contender("cookbook"),
     "curator": Contender("curator_llm"),
     "datatrove": Contender("datatrove_runner"),
+    "datatrove-loopback": Contender("datatrove_runner", "loopback"),
     "ray-data": Contender("ray_data"),
 }
 PEERS = [name for name, contender in CONTENDERS.items() if contender.requirements]
@@ -101,9 +102,10 @@ def rows(count: int) -> str:
 
 @cache
 def ranks() -> str:
-    """The folder in which every contender's tiktoken finds its rank file: nobody downloads one while the clock runs."""
+    """The folder where every contender's tiktoken finds its rank files: nobody downloads one while the clock runs."""
     own = os.environ.get("TIKTOKEN_CACHE_DIR")
-    subprocess.run([sys.executable, "-c", "from scorer.tokens import Counter; Counter('o200k_base')"], check=True)
+    load = "from scorer.tokens import Counter; Counter('o200k_base'); Counter('cl100k_base')"
+    subprocess.run([sys.executable, "-c", load], check=True)
     return own or str(cache_folder() / "tiktoken")
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks import judge
 from benchmarks.field import CONTENDERS, ROOT, ranks, rows
+from scorer.errors import Interrupted
 
 FIRST_S, LAST_S = 5, 55
 ROWS = 20_000
@@ -52,6 +53,8 @@ def use(case: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
             time.sleep(LAST_S + 1)
             books = process.stats()
             child.send_signal(signal.SIGINT)
+        if child.returncode != Interrupted.exit_code:
+            raise SystemExit(f"scorer run ended by itself, with {child.returncode}, before the minute was over")
     seconds = {second: counts for second, *counts in books["timeline"]}
     window = [seconds.get(second, [0, 0, 0, 0]) for second in range(FIRST_S, LAST_S)]
     allowed_s = (LAST_S - FIRST_S) / 60

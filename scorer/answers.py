@@ -87,8 +87,8 @@ def agreement_text(found: Agreement) -> str:
         "" if found.ceiling is None else _told("people, Krippendorff's alpha", found.ceiling.alpha),
         *(_task_text(name, score) for name, score in scores if score.within is not None),
         "\n".join(
-            f"{c.better} agrees better than {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)} higher, "
-            f"p = {_cell(c.p)} (PERM-BOTH, {c.n:,} rows)"
+            f"{c.better} less {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)}, p = {_cell(c.p)} "
+            f"(PERM-BOTH, {c.n:,} rows)"
             for c in found.comparisons
         ),
     )
@@ -211,9 +211,9 @@ def _mean(mean: Mean) -> tuple[float | None, Any]:
     return mean.value, mean.interval
 
 
-def leaderboard_text(name: str, found: Leaderboard | pl.DataFrame) -> str:
+def leaderboard_text(name: str, found: Leaderboard) -> str:
     """What `scorer leaderboard` shows of one score."""
-    tables = (found,) if isinstance(found, pl.DataFrame) else (found.systems, found.tasks)
+    tables = (found.systems, found.tasks)
     return _paragraphs(name, *(aligned(_with_intervals(table)) for table in tables if table is not None))
 
 

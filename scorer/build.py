@@ -20,8 +20,10 @@ from scorer.limits import Caps, Local
 from scorer.limits import Rates as Paces
 from scorer.metrics import REFERENCE_FREE, unknown
 from scorer.metrics.pool import Pool
+from scorer.mistakes import shown
 from scorer.prices import Price, price_of
 from scorer.providers import PROVIDERS
+from scorer.rehearsal.config import RehearsalConfig
 from scorer.runfile import parse, resolve_references
 from scorer.schema import RESULT_COLUMNS, Client, Completion, Judge, Result, Transport
 from scorer.source import Columns
@@ -60,6 +62,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
         except SpecError as error:
             problems += error.problems
         problems += _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
+        problems += _rehearsal_problems(spec) + _panel_problems(spec)
         if judge is not None:
             problems += _column_problems(spec, judge)
     if problems or spec is None or judge is None:
@@ -95,7 +98,7 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
             known = ", ".join(name for name in taken if name not in ("keys", "temperature"))
             raise SpecError(
                 [
-                    f"judge.{name} = {options[name]!r} is no option of kind = {kind!r}. Known: {known}."
+                    f"judge.{name} = {shown(name, options[name])} is no option of kind = {kind!r}. Known: {known}."
                     for name in unknown
                 ]
             )
@@ -154,6 +157,29 @@ def _price_problems(spec: Spec) -> list[str]:
     ]
 
 
+def _panel_problems(spec: Spec) -> list[str]:
+    """A panel asks models by their aliases; any other judge asks one model."""
+    aliases = [model.alias for model in spec.models]
+    asked = spec.judge.options.get("models")
+    if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
+        return [
+            f'judge.models: "{name}" is the alias of no [[models]]. Known: {", ".join(aliases) or "none"}.'
+            for name in asked
+            if name not in aliases
+        ]
+    if len(aliases) > 1 and spec.judge.kind in JUDGES:
+        return [f'judge.kind = "{spec.judge.kind}" asks one model, and [[models]] lists {len(aliases)}: keep one.']
+    return []
+
+
+def _rehearsal_problems(spec: Spec) -> list[str]:
+    try:
+        RehearsalConfig().changed(spec.rehearsal)
+    except SpecError as error:
+        return [f"[rehearsal] {problem}" for problem in error.problems]
+    return []
+
+
 def _column_problems(spec: Spec, judge: Judge) -> list[str]:
     taken = {*RESULT_COLUMNS, "id", *(field.name for field in judge.fields)}
     return [
@@ -185,9 +211,14 @@ def counter(spec: Spec) -> Counter:
 
 
 def concurrency(rates: Rates, provider: str) -> int:
-    """Requests in flight: as given, else what the requests a minute keep busy at 10 s each, between 8 and 1,024."""
+    """The most requests in flight: as given, else what the requests a minute keep busy at 10 s each.
+
+    Between 8 and 1,024; "auto" finds its own number up to 1,024.
+    """
     if isinstance(rates.concurrency, int):
         return rates.concurrency
+    if rates.concurrency == "auto":
+        return 1024
     if provider == "embedded":
         return 2  # one slot works, one request waits at its door
     if rates.requests_per_minute is not None:
@@ -316,7 +347,8 @@ def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
         input_tokens_per_minute=rates.input_tokens_per_minute,
         output_tokens_per_minute=rates.output_tokens_per_minute,
         burst_s=burst_s,
-        concurrency=most,
+        concurrency=None if rates.concurrency == "auto" else most,
+        most=most,
     )
 
 

@@ -195,6 +195,27 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
+@app.command
+def metrics(
+    *inputs: Annotated[str, Parameter(help="Parquet files, folders of them, or globs.")],
+    output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],
+    names: Annotated[str, Parameter(help="The metrics, with commas between: rouge1,exact_match.")],
+    response: Annotated[str, Parameter(help="The column of the texts to score.")],
+    reference: Annotated[str | None, Parameter(help="The column of the references, for metrics that need one.")] = None,
+    json: Json = False,
+) -> int:
+    """Compute automatic metrics alone, without a judge: the same rows with a column metric_NAME for each.
+
+    Example: scorer metrics in/*.parquet -o scored.parquet --names rouge1,token_f1 --response response --reference gold
+    """
+    from scorer.answers import measured_text
+    from scorer.measure import score_files
+
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    found = score_files(inputs, output, listed, response, reference)
+    return answer(json, asdict(found), lambda: measured_text(output, found))
+
+
 def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     from scorer.runfile import read_toml, set_values
 

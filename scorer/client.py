@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from scorer.errors import MomentError, RowError, Throttled, Unavailable
-from scorer.limits import Admission, Bill, Need, Outcome
+from scorer.limits import Admission, Bill, Need, Outcome, TurnedAway
+from scorer.limits.breaker import Breaker
 from scorer.schema import Client, Completion, Message, Provider, RateHint, Request, Spent, Transport, Usage
 
 FIRST_BACKOFF_S = 0.5
@@ -88,11 +89,15 @@ class HttpClient:
         return replace(completion, spent=spent.read())
 
     async def _until_answered(self, request: Request, spent: _Meter) -> Completion:
-        failures = counted = throttles = 0
+        failures = knocks = throttles = 0
+        knocked = False  # the endpoint answered another request right before this attempt
+        own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered; unless in an outage
         while True:
             endpoint = self._choose()
             try:
                 return await self._once(endpoint, request, spent)
+            except TurnedAway:
+                continue
             except MomentError as error:
                 last = error
             answered_others = endpoint.limits.breaker.last_success > spent.sent_at
@@ -100,11 +105,13 @@ class HttpClient:
                 throttles += answered_others
             else:
                 failures += 1
-                counted += answered_others
+                knocks += knocked
+                if answered_others and not knocked:
+                    own.append((endpoint.limits.breaker, spent.sent_at))
+            counted = knocks + sum(not breaker.was_down(sent_at) for breaker, sent_at in own)
             if counted + throttles / THROTTLES_PER_RETRY >= self._retries:
                 raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
-            if failures - counted >= self._retries and await self._answers(endpoint, spent):
-                counted += 1
+            knocked = failures - counted >= self._retries and await self._answers(endpoint, spent)
             if not isinstance(last, Throttled):
                 longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
@@ -113,7 +120,7 @@ class HttpClient:
         """One attempt: admitted, sent, read, and settled on every way out."""
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
-        permit = await endpoint.limits.admit(self._need(request))
+        permit = await endpoint.limits.admit(self._need(request), lambda: bool(self._up()))
         spent.sent()
         outcome = Outcome(Bill.UNKNOWN)
         hint: RateHint | None = None
@@ -172,8 +179,11 @@ class HttpClient:
     def _choose(self) -> Endpoint:
         if len(self._endpoints) == 1:
             return self._endpoints[0]
-        up = [e for e in self._endpoints if e.limits.breaker.open_since is None]
-        return min(up or self._endpoints, key=lambda endpoint: endpoint.load)
+        return min(self._up() or self._endpoints, key=lambda endpoint: endpoint.load)
+
+    def _up(self) -> list[Endpoint]:
+        """Where a request may go as far as breakers know; one that is due for a probe counts, so that it gets one."""
+        return [endpoint for endpoint in self._endpoints if endpoint.limits.breaker.wait_s() == 0.0]
 
     async def _answers(self, endpoint: Endpoint, spent: _Meter) -> bool:
         """True where the endpoint answers a request of a few tokens right after this one failed.
@@ -184,7 +194,7 @@ class HttpClient:
         knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, index=1)
         try:
             await self._once(endpoint, knock, spent)
-        except MomentError:
+        except (MomentError, TurnedAway):
             return False
         except RowError:
             pass

@@ -96,8 +96,11 @@ async def _ask(client: Client, requests: Sequence[Request]) -> list[Completion |
     """An answer for each request, in their order."""
     if len(requests) == 1:
         return [await _answer(client, requests[0])]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_answer(client, request)) for request in requests]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_answer(client, request)) for request in requests]
+    except BaseExceptionGroup as failures:
+        raise first_cause(failures) from None  # a drain is then told from a failure
     return [task.result() for task in tasks]
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from scorer.spec import Input, Limits, Metrics, Model, Output, Price, Spec
 
 SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie", re.IGNORECASE)
+SECRET_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|hf|key)[-_][A-Za-z0-9_-]{16}|\bBearer\s", re.IGNORECASE)
 _NO_SECRETS = frozenset({"keys", "max_output_tokens", "max_tokens"})
 
 _WANTED = {
@@ -65,17 +66,17 @@ def _sentence(error: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
     loc = _loc(error)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     value = _value_at(tree, loc)
-    shown = "" if value is _ABSENT else f" = {_shown(str(loc[-1]), value)}"
+    given = "" if value is _ABSENT else f" = {shown(str(loc[-1]), value)}"
     kind = error["type"]
     if kind == "missing":
         return f"{key} is missing. Add it, for example: {_EXAMPLES.get(key, f'{loc[-1]} = ...')}"
     if kind == "extra_forbidden":
-        return f"{key}{shown} is no key of a run file.{_suggestion(loc)}"
+        return f"{key}{given} is no key of a run file.{_suggestion(loc)}"
     if kind in _KINDS:
-        return f"{key}{shown} must be {_KINDS[kind]}."
+        return f"{key}{given} must be {_KINDS[kind]}."
     if kind in _WANTED:
-        return f"{key}{shown} {_WANTED[kind].format(**error.get('ctx', {}))}."
-    return f"{key}{shown}: {error['msg']}."
+        return f"{key}{given} {_WANTED[kind].format(**error.get('ctx', {}))}."
+    return f"{key}{given}: {error['msg']}."
 
 
 def _loc(error: Mapping[str, Any]) -> list[Any]:
@@ -96,10 +97,12 @@ def _value_at(tree: Any, loc: Sequence[Any]) -> Any:
     return tree
 
 
-def _shown(name: str, value: Any) -> str:
-    if SECRET_NAME.search(name) and name not in _NO_SECRETS and not name.endswith("_per_minute"):
-        return "..."
+def shown(name: str, value: Any) -> str:
+    """The value of a key for a sentence: at most 60 characters, "..." where it may be a secret."""
     text = orjson.dumps(value, default=str).decode()
+    named = SECRET_NAME.search(name) and name not in _NO_SECRETS and not name.endswith("_per_minute")
+    if named or SECRET_SHAPE.search(text) or (isinstance(value, dict) and SECRET_NAME.search(text)):
+        return "..."
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

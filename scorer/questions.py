@@ -1,35 +1,36 @@
-"""The questions that the command line asks of finished tables, and the metrics that need no judge.
+"""The questions that the command line asks of finished tables.
 
 Light to import, as the command line is: each command loads what it needs. The answers are those of `scorer.analysis`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scorer.arguments import Json, answer
+from scorer.arguments import (
+    Bootstrap,
+    Columns,
+    Human,
+    Item,
+    Json,
+    Labels,
+    On,
+    Scores,
+    Systems,
+    Table,
+    Task,
+    answer,
+)
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
     import polars as pl
 
 app = App()
-
-Columns = tuple[str, ...]
-Table = Annotated[str, Parameter(help="A Parquet file, a glob of them, or the output folder of a run.")]
-Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may be repeated.", negative="")]
-Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
-Task = Annotated[str | None, Parameter(help="The column that names the task.")]
-Systems = Annotated[str | None, Parameter("--system", help="The column that names who answered.")]
-Labels = Annotated[str | None, Parameter(help="A table with the human columns, where they are not in TABLE; see --on.")]
-On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
-Bootstrap = Annotated[int, Parameter(help="Resamples for the 95 % intervals; 0 for none.")]
-Seed = Annotated[int, Parameter(help="The same seed draws the same resamples.")]
-Human = Annotated[str, Parameter(help="The column of human values.")]
 
 
 @app.command
@@ -38,10 +39,7 @@ def agree(
     /,
     *,
     score: Scores,
-    human: Annotated[
-        Columns, Parameter(help="A column of human values; repeated, their mean counts and each is held against it.",
-                           negative="")
-    ],
+    human: Annotated[Columns, Parameter(help="A column of human values; of several, their mean.", negative="")],
     item: Item = None,
     system: Systems = None,
     task: Task = None,
@@ -49,9 +47,8 @@ def agree(
     on: On = (),
     bootstrap: Bootstrap = 1000,
     permutations: Annotated[int, Parameter(help="Permutations to test which of two scores agrees better.")] = 0,
-    seed: Seed = 0,
     json: Json = False,
-) -> int:  # fmt: skip
+) -> int:
     """Say how far scores agree with people: over all rows, within items, over systems, by task.
 
     Example: scorer agree out --score score --human human --item item
@@ -68,7 +65,6 @@ def agree(
         task=task,
         replicates=bootstrap,
         permutations=permutations,
-        seed=seed,
     )
     return answer(json, found.json(), lambda: agreement_text(found))
 
@@ -87,13 +83,11 @@ def scale(
         Parameter(help="Also learn a map to the human scale for each task, and say what it gains on unseen items."),
     ] = None,
     item: Item = None,
-    folds: Annotated[int, Parameter(help="Parts of the cross-validation.")] = 5,
     output: Annotated[
         str | None, Parameter(("--output", "-o"), help="Where to write TABLE with the calibrated columns.")
     ] = None,
     labels: Labels = None,
     on: On = (),
-    seed: Seed = 0,
     json: Json = False,
 ) -> int:
     """Say whether a judge keeps one scale across tasks, and put it right where it does not.
@@ -112,9 +106,7 @@ def scale(
     gains = {}
     if calibrate is not None:
         for name in found:
-            calibrated, gains[name] = learn(
-                frame, name, human, task, method=calibrate, item=item, folds=folds, seed=seed
-            )
+            calibrated, gains[name] = learn(frame, name, human, task, method=calibrate, item=item)
             frame = calibrated.lazy()
     if output is not None:
         with LocalFiles().create(output) as file:
@@ -124,7 +116,9 @@ def scale(
         for name, one in found.items()
     }
     return answer(
-        json, {"scores": told}, lambda: _joined(scale_text(name, one, gains.get(name)) for name, one in found.items())
+        json,
+        {"scores": told},
+        lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
     )
 
 
@@ -137,29 +131,21 @@ def bias(
     text: Annotated[
         str | None, Parameter(help="The column of the text that was judged: the liking for length.")
     ] = None,
-    baseline: Annotated[
-        str | None, Parameter(help="The column of the text it was compared with: the win rate with length controlled.")
-    ] = None,
-    swapped: Annotated[
-        str | None,
-        Parameter(help="The column that says a pair was shown in the other order: the liking for the first."),
-    ] = None,
+    baseline: Annotated[str | None, Parameter(help="The column of the text that it was compared with.")] = None,
+    swapped: Annotated[str | None, Parameter(help="The column that says a pair stood in the other order.")] = None,
     pair: Annotated[Columns, Parameter(help="The columns that name a pair; with --swapped.", negative="")] = (),
-    own: Annotated[
-        Columns, Parameter(help="A system of the judge's own kind; with --system and --human.", negative="")
-    ] = (),
+    own: Annotated[Columns, Parameter(help="A system of the judge's own kind; may be repeated.", negative="")] = (),
     system: Systems = None,
     human: Annotated[str | None, Parameter(help="The column of human values.")] = None,
     item: Item = None,
     labels: Labels = None,
     on: On = (),
     bootstrap: Bootstrap = 1000,
-    seed: Seed = 0,
     json: Json = False,
 ) -> int:
     """Say what a judge likes beside quality: length (--text), the first place (--swapped), its own kind (--own).
 
-    With --baseline, --swapped and --pair the scores are preferences in [0, 1].
+    Of preferences in [0, 1], --text and --baseline also give the win rate with length controlled.
 
     Example: scorer bias out --score score --text response --human human
     """
@@ -181,14 +167,14 @@ def bias(
     found: dict[str, dict[str, Any]] = {name: {} for name in score}
     for name, told in found.items():
         if text is not None:
-            told["length"] = ask.length(frame, name, text, human=human, item=item, replicates=bootstrap, seed=seed)
+            told["length"] = ask.length(frame, name, text, human=human, item=item, replicates=bootstrap)
         if text is not None and baseline is not None:
-            told["win_rate"] = ask.win_rate(frame, name, text, baseline, item=item, replicates=bootstrap, seed=seed)
+            told["win_rate"] = ask.win_rate(frame, name, text, baseline, item=item, replicates=bootstrap)
         if swapped is not None:
-            told["position"] = ask.position(frame, name, swapped, pair, replicates=bootstrap, seed=seed)
+            told["position"] = ask.position(frame, name, swapped, pair, replicates=bootstrap)
         if own and system is not None and human is not None:
             told["self_preference"] = ask.self_preference(
-                frame, name, human, system, own, item=item, replicates=bootstrap, seed=seed
+                frame, name, human, system, own, item=item, replicates=bootstrap
             )
     value = {name: {kind: one.json() for kind, one in told.items()} for name, told in found.items()}
     return answer(json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()))
@@ -216,9 +202,7 @@ def estimate(
 
     frame = _open(table, labels, on, [human])
     found = {name: ask(frame, name, human, system=system, item=item) for name in score}
-    return answer(
-        json, _by_score(found), lambda: _joined(estimate_text(name, one) for name, one in found.items())
-    )  # fmt: skip
+    return _by_score(json, found, estimate_text)
 
 
 @app.command
@@ -230,8 +214,7 @@ def leaderboard(
     system: Annotated[str, Parameter(help="The column that names who answered.")],
     against: Annotated[
         str | None,
-        Parameter(help="The column that names the other system of a pair: the scores are preferences in [0, 1] for "
-                       "--system, and the ranks Bradley-Terry's."),
+        Parameter(help="The column that names the other system, where the scores are preferences in [0, 1]."),
     ] = None,
     task: Task = None,
     item: Item = None,
@@ -242,36 +225,30 @@ def leaderboard(
         Columns, Parameter(help="A column that says one thing of a system: its licence, its host.", negative="")
     ] = (),
     bootstrap: Bootstrap = 1000,
-    seed: Seed = 0,
     json: Json = False,
-) -> int:  # fmt: skip
-    """Rank systems; those that cannot be told apart share a rank.
+) -> int:
+    """Rank systems; those that cannot be told apart share a rank. With --against, by the Bradley-Terry model.
 
     Example: scorer leaderboard out --score score --system model --task task --average cost_microusd
     """
-    from scorer.analysis.leaderboard import bradley_terry
+    from scorer.analysis.leaderboard import Leaderboard, bradley_terry
     from scorer.analysis.leaderboard import leaderboard as ask
     from scorer.answers import leaderboard_text
 
     frame = _open(table, None, (), ())
-    if against is not None:
-        if task is not None or average or fact:
-            raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
-        pairs = {
-            name: bradley_terry(frame, system, against, name, item=item, replicates=bootstrap, seed=seed)
+    if against is None:
+        found = {
+            name: ask(frame, name, system, task=task, item=item, averages=average, facts=fact, replicates=bootstrap)
             for name in score
         }
-        strengths = {name: {"systems": one.to_dicts(), "tasks": None} for name, one in pairs.items()}
-        return answer(
-            json, {"scores": strengths}, lambda: _joined(leaderboard_text(name, one) for name, one in pairs.items())
-        )
-    found = {
-        name: ask(
-            frame, name, system, task=task, item=item, averages=average, facts=fact, replicates=bootstrap, seed=seed
-        )
-        for name in score
-    }
-    return answer(json, _by_score(found), lambda: _joined(leaderboard_text(name, one) for name, one in found.items()))
+    elif task is not None or average or fact:
+        raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
+    else:
+        found = {
+            name: Leaderboard(bradley_terry(frame, system, against, name, item=item, replicates=bootstrap), None)
+            for name in score
+        }
+    return _by_score(json, found, leaderboard_text)
 
 
 @app.command
@@ -287,7 +264,6 @@ def compare(
         str | None, Parameter(help="The column that says whether an answer has the right format.")
     ] = None,
     bootstrap: Bootstrap = 1000,
-    seed: Seed = 0,
     json: Json = False,
 ) -> int:
     """Compare training mixes, or the steps of a learning curve, paired over items; format apart from substance.
@@ -299,32 +275,10 @@ def compare(
 
     frame = _open(table, None, (), ())
     found = {
-        name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap, seed=seed)
+        name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap)
         for name in score
     }
-    return answer(json, _by_score(found), lambda: _joined(compared_text(name, one) for name, one in found.items()))
-
-
-@app.command
-def metrics(
-    *inputs: Annotated[str, Parameter(help="Parquet files, folders of them, or globs.")],
-    output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],
-    names: Annotated[str, Parameter(help="The metrics, with commas between: rouge1,exact_match.")],
-    response: Annotated[str, Parameter(help="The column of the texts to score.")],
-    reference: Annotated[str | None, Parameter(help="The column of the references, for metrics that need one.")] = None,
-    json: Json = False,
-) -> int:
-    """Compute automatic metrics alone, without a judge: the same rows with a column metric_<name> for each.
-
-    Example: scorer metrics in/*.parquet -o scored.parquet --names rouge1,token_f1 --response response --reference gold
-    """
-    from scorer.answers import measured_text
-    from scorer.measure import score_files
-
-    found = score_files(
-        inputs, output, [name.strip() for name in names.split(",") if name.strip()], response, reference
-    )
-    return answer(json, asdict(found), lambda: measured_text(output, found))
+    return _by_score(json, found, compared_text)
 
 
 def _open(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
@@ -340,9 +294,6 @@ def _open(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> 
     return join_labels(frame, open_table(labels), on, [name for name in human if name not in known] or human)
 
 
-def _by_score(found: dict[str, Any]) -> dict[str, Any]:
-    return {"scores": {name: one.json() for name, one in found.items()}}
-
-
-def _joined(texts: Any) -> str:
-    return "\n\n".join(texts)
+def _by_score(json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str]) -> int:
+    told = {"scores": {name: one.json() for name, one in found.items()}}
+    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()))

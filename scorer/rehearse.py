@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from scorer.build import Plan, check
-from scorer.errors import SpecError
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -21,19 +20,16 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]
     real = check(tree)
     spec = real.spec
     options = spec.judge.options
-    try:
-        config = RehearsalConfig(
-            **{
-                "requests_per_minute": spec.limits.requests_per_minute,
-                "tokens_per_minute": spec.limits.tokens_per_minute,
-                "scale": tuple(options.get("scale", (1, 5))),
-                "names": tuple(options.get("criteria", ())),
-                "answer": "json" if options.get("read") == "json" else "number",
-                **spec.rehearsal,
-            }
-        )
-    except (SpecError, TypeError) as error:
-        raise SpecError([f"[rehearsal] {error}"]) from error
+    config = RehearsalConfig().changed(
+        {
+            "requests_per_minute": spec.limits.requests_per_minute,
+            "tokens_per_minute": spec.limits.tokens_per_minute,
+            "scale": options.get("scale", (1, 5)),
+            "names": options.get("criteria", ()),
+            "answer": "json" if options.get("read") == "json" else "number",
+            **spec.rehearsal,
+        }
+    )
     with RehearsalProcess(config) as judge:
         yield check(_against(tree, judge.url, spec.output.path)), judge
 

@@ -35,7 +35,7 @@ from scorer.store.layout import Layout, Segment, shown
 from scorer.store.manifest import Manifest, Revision, check_shards, load, save
 
 ASKED = frozenset(
-    {"kind", "prompt", "rubric", "system", "examples", "reference", "response", "versus_reference"}
+    {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
     | {"a", "b", "baseline", "questions", "models"}
 )
 """Keys of [judge] that say what was asked. The stored replies answer that and nothing else."""
@@ -95,21 +95,20 @@ def _manifest(files: Files, layout: Layout) -> Manifest:
 
 def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> Plan:
     """The run with another reading. Raises SpecError where that is no matter of reading."""
-    if foreign := [item for item in sets if not item.startswith("judge.")]:
-        what = "reread changes how replies are read, so it takes keys of [judge] alone."
-        raise SpecError([f"--set {item}: {what}" for item in foreign])
-    tree = {**deepcopy(dict(manifest.spec)), "output": {**manifest.spec.get("output", {}), "path": out}}
-    plan = check(set_values(tree, sets))
-    before, now = manifest.covered["judge"], plan.covers["judge"]
-    problems = [
-        f"--set judge.{key}: this says what is asked, and the stored replies answer what was asked then. Score anew "
-        "into another output.path."
-        for key in sorted(ASKED)
-        if before.get(key) != now.get(key)
-    ]
+    problems = []
+    for item in sets:
+        table, _, key = item.partition("=")[0].strip().partition(".")
+        if table != "judge":
+            problems.append(f"--set {item}: reread changes how replies are read, so it takes keys of [judge] alone.")
+        elif key.partition(".")[0] in ASKED:
+            problems.append(
+                f"--set {item}: this says what is asked, and the stored replies answer what was asked then. Score anew "
+                "into another output.path."
+            )
     if problems:
         raise SpecError(problems)
-    return plan
+    tree = {**deepcopy(dict(manifest.spec)), "output": {**manifest.spec.get("output", {}), "path": out}}
+    return check(set_values(tree, sets))
 
 
 class _Reread:

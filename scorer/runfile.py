@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from scorer.errors import SpecError
-from scorer.mistakes import SECRET_NAME, mended, sentences
+from scorer.mistakes import SECRET_NAME, SECRET_SHAPE, mended, sentences
 from scorer.spec import Model, Spec
 
 
@@ -99,15 +99,13 @@ def _conflicts(spec: Spec) -> list[str]:
         problems.append(f"models.alias: every one of [[models]] needs an alias of its own; found {aliases}.")
     for model in spec.all_models:
         problems += _model_conflicts(model)
-    if spec.limits.concurrency == "auto" or any(
-        endpoint.limits.concurrency == "auto" for model in spec.all_models for endpoint in model.endpoints
-    ):
-        problems.append('limits.concurrency = "auto" is not there yet: give a number, for example 64.')
     if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
         problems.append(
             f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
             "either it or input_tokens_per_minute and output_tokens_per_minute."
         )
+    if spec.judge.dedupe:
+        problems.append("judge.dedupe = true is not there yet: leave it out; every row is asked for itself.")
     for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
         if "://" in path:
             problems.append(f'{key} = "{path}": object storage is not there yet. Give a path of this machine.')
@@ -118,7 +116,6 @@ def _conflicts(spec: Spec) -> list[str]:
 
 
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_SECRET_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|hf|key)[-_][A-Za-z0-9_-]{16}|\bBearer\s", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -133,7 +130,7 @@ def _model_conflicts(model: Model) -> list[str]:
         if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
             shown = "" if re.search("[@?]", url) else f' = "{url}"'
             problems.append(
-                f'{where}.{key}{shown} is not a plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
+                f'{where}.{key}{shown} is no plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
                 "user or password in it, and the query goes to model.query."
             )
     keys = [
@@ -148,7 +145,7 @@ def _model_conflicts(model: Model) -> list[str]:
             )
     for table in ("headers", "query"):
         for name, value in getattr(model, table).items():
-            named, shaped = SECRET_NAME.search(name), _SECRET_SHAPE.search(value)
+            named, shaped = SECRET_NAME.search(name), SECRET_SHAPE.search(value)
             if (named or shaped) and not _REFERENCE.search(value):
                 problems.append(
                     f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '

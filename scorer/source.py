@@ -6,6 +6,7 @@ Knows Parquet and nothing of judges, limits or what becomes of a row. Shards are
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ class Reader:
             return
         try:
             with self._files.open(shard.path) as file:
-                if _footer_hash(file, shard.size) != shard.footer:
+                if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
                     raise ShardChanged(shard.path)
                 file.seek(0)
                 for start, batch in arrow_batches(file, self._columns.all, work.todo):
@@ -129,7 +130,7 @@ class Reader:
 
     def _make(self, work: Work, numbers: list[int], batch: pa.RecordBatch) -> list[Row]:
         columns = self._columns
-        lists = {name: batch.column(name).to_pylist() for name in dict.fromkeys((*columns.read, *columns.judged))}
+        lists = {name: _plain(batch.column(name)) for name in dict.fromkeys((*columns.read, *columns.judged))}
         kept = [_exact(batch.column(name)) for name in columns.kept]
         texts = [
             "\n".join([value if isinstance(value, str) else str(value) for value in values if value is not None])
@@ -182,6 +183,16 @@ def _batch_rows(group: Any, columns: list[str]) -> int:
 
 def _exact(column: pa.Array) -> list[Any]:
     """Values that go back into the column's own type unchanged: scalars where Python has no exact object."""
-    inexact = pa.types.is_temporal(column.type) or pa.types.is_dictionary(column.type)
-    values: list[Any] = list(column) if inexact else column.to_pylist()
+    kind = column.type
+    if pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind):
+        return [scalar if scalar.is_valid else None for scalar in column]
+    return _plain(column)
+
+
+def _plain(column: pa.Array) -> list[Any]:
+    """Python objects. Raises ArrowInvalid for what there is none for: nanoseconds, text that is no UTF-8."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from error
     return values

@@ -8,13 +8,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from command import JUDGE, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.cli import _exit_code, app
 from scorer.rehearsal.process import RehearsalProcess
 
-COMMANDS = ("init", "plan", "run", "rehearse", "status", "verify", "retry")
+COMMANDS = sorted(name for name in app if not name.startswith("-"))
 STATUS_KEYS = {
     "state", "rows", "scored", "failed", "pending", "errors", "prompt_tokens", "completion_tokens", "cost_usd",
     "maybe_billed_usd", "rows_per_s", "held_back_by",
@@ -44,10 +45,6 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
     told = capsys.readouterr()
     assert f"Example: scorer {command}" in told.out
     assert not told.err
-
-
-def test_the_commands_tested_here_are_there() -> None:
-    assert set(COMMANDS) == set(app) - {"--help", "-h", "--version"}
 
 
 @pytest.mark.slow
@@ -110,7 +107,7 @@ def test_verify_finds_what_is_wrong_and_exits_1(judge: RehearsalProcess, tmp_pat
     assert scorer("run", run_file(tmp_path, judge.url)).code == 0
     sealed = tmp_path / "out/scores/a.parquet"
     data = bytearray(sealed.read_bytes())
-    data[len(data) // 3] ^= 0xFF
+    data[_last_byte(sealed, "score")] ^= 1
     sealed.write_bytes(data)
     found = scorer("verify", tmp_path / "out")
     assert found.code == 1
@@ -120,6 +117,14 @@ def test_verify_finds_what_is_wrong_and_exits_1(judge: RehearsalProcess, tmp_pat
     lost = scorer("verify", tmp_path / "out", "--json")
     assert lost.code == 1
     assert lost.json()["findings"] == [f"{tmp_path}/in/a.parquet: 20 of 20 rows have no result yet"]
+
+
+def _last_byte(path: Path, column: str) -> int:
+    """Where the last value of a column is written."""
+    group = pq.read_metadata(path).row_group(0)
+    chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == column)
+    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+    return int(start) + int(chunk.total_compressed_size) - 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,13 @@
-"""datatrove's InferenceRunner against an endpoint, its writer behind it, without checkpoints (its default)."""
+"""datatrove's InferenceRunner against an endpoint, its writer behind it, without checkpoints (its default).
+
+To a provider it speaks through the OpenAI SDK. To plain http://127.0.0.1 it has a shortcut: a bare socket for each
+request, without TLS, pooling or proxies. Variant "loopback" takes that; the default names the same address as 127.1, so
+that it goes the way that it goes to everybody else.
+"""
 # /// script
-# dependencies = ["datatrove==0.10.1", "aiofiles==25.1.0", "orjson==3.13.0", "pyarrow==26.0.1"]
+# dependencies = [
+#   "datatrove==0.10.1", "aiofiles==25.1.0", "httpx==0.28.1", "openai==3.54.0", "orjson==3.13.0", "pyarrow==26.0.1",
+# ]
 # ///
 
 from __future__ import annotations
@@ -26,11 +33,12 @@ async def rollout(document: Document, generate: Callable[[dict[str, Any]], Await
 
 def main() -> None:
     given = task()
+    url = given.url if given.variant == "loopback" else given.url.replace("127.0.0.1", "127.1")
     runner = InferenceRunner(
         rollout_fn=rollout,
         config=InferenceConfig(
             server_type="endpoint",
-            endpoint_url=given.url.removesuffix("/v1"),
+            endpoint_url=url.removesuffix("/v1") if given.variant == "loopback" else url,
             api_key=KEY,
             model_name_or_path=MODEL,
             default_generation_params={"temperature": 0, "max_tokens": MAX_OUTPUT_TOKENS},

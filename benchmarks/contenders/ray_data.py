@@ -4,7 +4,7 @@ One worker, so that it has one core like everybody; its batch is all it sends at
 Ray's own processes are not children that it waits for: their CPU and memory are missing from the table.
 """
 # /// script
-# dependencies = ["ray[data]==2.60.0", "aiohttp==3.14.5", "pyarrow==26.0.1"]
+# dependencies = ["ray[data]==2.60.0", "pydantic==2.14.3", "aiohttp==3.14.5", "pyarrow==26.0.1"]
 # ///
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Knows nothing of requests; the caller asks `wait_s` before it sends and tells `a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 FIRST_PAUSE_S = 0.5
@@ -21,6 +22,9 @@ class Breaker:
         self._pause_s = FIRST_PAUSE_S
         self._next_probe = 0.0
         self._probing = False
+        self._last_good = float("-inf")  # when the last request was sent that was answered
+        self._failing_since = self._last_good
+        self._outages: deque[tuple[float, float]] = deque(maxlen=32)
         self.open_since: float | None = None
         self.last_success = float("-inf")
 
@@ -39,14 +43,17 @@ class Breaker:
         self._probing = True
         return True
 
-    def answered(self, *, success: bool) -> None:
-        """The endpoint answered, if only with a 429: closed from now on."""
+    def answered(self, *, success: bool, sent_at: float | None = None) -> None:
+        """The endpoint answered, if only with a 429: closed from now on. `sent_at` None is now."""
+        if self.open_since is not None:
+            self._outages.append((self._failing_since, self._clock()))
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S
         self.open_since = None
         self._probing = False
         if success:
             self.last_success = self._clock()
+            self._last_good = max(self._last_good, self.last_success if sent_at is None else sent_at)
 
     def failed(self, *, probe: bool) -> None:
         """It failed. While open, only the probe's failure counts: the others were sent before."""
@@ -54,12 +61,18 @@ class Breaker:
         if self.open_since is None:
             self._failures += 1
             if self._failures >= self._threshold:
-                self.open_since = now
+                self.open_since, self._failing_since = now, self._last_good
                 self._next_probe = now + self._pause_s
         elif probe:
             self._probing = False
             self._next_probe = now + self._pause_s
             self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
+
+    def was_down(self, sent_at: float) -> bool:
+        """True where what was sent then met an outage: none sent later was answered before the breaker opened."""
+        if self.open_since is not None and sent_at > self._failing_since:
+            return True
+        return any(since < sent_at <= until for since, until in self._outages)
 
     def abandoned(self, *, probe: bool) -> None:
         """The request was given up without an answer either way."""

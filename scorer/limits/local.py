@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scorer.errors import Interrupted, TooLong
+from scorer.limits.auto import Auto
 from scorer.limits.breaker import Breaker
 from scorer.limits.caps import Caps
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
-from scorer.limits.permit import Bill, Need, Outcome, Permit
+from scorer.limits.permit import Bill, Need, Outcome, Permit, TurnedAway
 from scorer.schema import Gauge
 
 FIRST_CUT_S = 1.0
@@ -26,14 +27,18 @@ LONGEST_CUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The declared limits of one endpoint; None for none. `concurrency` is requests in flight."""
+    """The declared limits of one endpoint; None for none.
+
+    `concurrency` is requests in flight; None finds it out, up to `most`.
+    """
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     input_tokens_per_minute: float | None = None
     output_tokens_per_minute: float | None = None
     burst_s: float = 0.3
-    concurrency: int = 64
+    concurrency: int | None = 64
+    most: int = 1024
 
 
 class Local:
@@ -57,6 +62,7 @@ class Local:
         self._ratio = Ratio()
         self._output = Quantile(0.9)
         self._rule = ChargeRule()
+        self._auto = Auto(self._clock, rates.most) if rates.concurrency is None else None
         self.breaker = Breaker(self._clock)
         self.held = Held(self._clock)
         self.in_flight = 0
@@ -69,12 +75,14 @@ class Local:
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
-    async def admit(self, need: Need) -> Permit:
+    async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
         self._check_size(need)
         self.waiting += 1
         try:
             async with self._line:
                 while (hold := self._hold(need)) is not None:
+                    if hold[0] == "outage" and leave is not None and leave():
+                        raise TurnedAway
                     await self._wait(*hold)
                 permit = self._take(need)
                 if self._gate is not None:
@@ -88,6 +96,11 @@ class Local:
             raise
         return permit
 
+    @property
+    def concurrency(self) -> int:
+        """Requests that may be in flight now."""
+        return self._auto.limit if self._auto is not None else self._rates.concurrency or 1
+
     def drain(self) -> None:
         """From now on the first request of a row is turned away; rows under way are finished."""
         self.draining = True
@@ -96,9 +109,9 @@ class Local:
     def _check_size(self, need: Need) -> None:
         for name, bucket in self._buckets.items():
             charge = self._charge(name, need)
-            if charge > bucket.per_minute:
+            if charge > bucket.declared:  # what a header says is the moment's, and no row's fault
                 raise TooLong(
-                    f"this request takes about {charge:.0f} tokens; limits.{name}_per_minute = {bucket.per_minute:.0f} "
+                    f"this request takes about {charge:.0f} tokens; limits.{name}_per_minute = {bucket.declared:.0f} "
                     "could never admit it"
                 )
 
@@ -111,7 +124,9 @@ class Local:
             return "outage", wait
         if not self._caps.fits(need):
             return "budget", None
-        if self.in_flight >= self._rates.concurrency:
+        if self.in_flight >= self.concurrency:
+            if self._auto is not None:
+                self._auto.waited()
             return "concurrency", None
         for name, bucket in self._buckets.items():
             if (wait := bucket.wait_s(self._charge(name, need))) > 0:
@@ -172,8 +187,12 @@ class Local:
             self._cut(permit, outcome.retry_after_s)
         elif outcome.alive:
             self._cut_s = FIRST_CUT_S
+            if self._auto is not None:
+                self._auto.answered(self._clock() - permit.admitted_at)
+        elif self._auto is not None and outcome.alive is False:
+            self._auto.failed()
         if outcome.alive or outcome.throttled:
-            self.breaker.answered(success=bool(outcome.alive))
+            self.breaker.answered(success=bool(outcome.alive), sent_at=permit.admitted_at)
         elif outcome.alive is False:
             self.breaker.failed(probe=permit.probe)
         else:
@@ -205,7 +224,7 @@ class Local:
             gauge = gauges.get(name)
             if gauge is None:
                 continue
-            self._retune(bucket, getattr(self._rates, f"{name}_per_minute"), gauge)
+            self._retune(bucket, gauge)
             if gauge.remaining is None:
                 continue
             bucket.correct(gauge.remaining, elapsed, bucket.given - permit.marks[index])
@@ -222,7 +241,7 @@ class Local:
                 )
                 self._rule.watch(sight, bucket.per_minute / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:
-            self._retune(self._gate, self._rates.requests_per_minute, gauge)
+            self._retune(self._gate, gauge)
             if gauge.remaining is not None:
                 per_second = self._gate.per_minute / 60
                 left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
@@ -230,9 +249,9 @@ class Local:
                     pause = min((1 - left) / per_second, LONGEST_CUT_S)
                     self._paused_until = max(self._paused_until, self._clock() + pause)
 
-    def _retune(self, pace: TokenBucket | RequestGate, declared: float | None, gauge: Gauge) -> None:
+    def _retune(self, pace: TokenBucket | RequestGate, gauge: Gauge) -> None:
         if gauge.limit is not None and gauge.limit >= 1:
-            per_minute = min(gauge.limit, declared or gauge.limit)
+            per_minute = min(gauge.limit, pace.declared)
             if per_minute != pace.per_minute:
                 pace.retune(per_minute)
 
@@ -240,6 +259,8 @@ class Local:
         """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""
         if permit.admitted_at <= self._cut_at:
             return
+        if self._auto is not None:
+            self._auto.throttled()
         now = self._clock()
         wish = self._cut_s if retry_after_s is None else retry_after_s
         self._cut_at = now

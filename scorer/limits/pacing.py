@@ -26,6 +26,7 @@ class RequestGate(Throttler):
 
     def __init__(self, per_minute: float) -> None:
         self._clock = asyncio.get_running_loop().time
+        self.declared = per_minute
         self.given = 0.0
         super().__init__(1, 1.0)
         self.retune(per_minute)
@@ -72,6 +73,7 @@ class TokenBucket:
     def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._burst_s = burst_s
+        self.declared = per_minute
         self.given = 0.0
         self.retune(per_minute)
         self._level, self._at = self._capacity, clock()
@@ -85,6 +87,8 @@ class TokenBucket:
     def _refill(self) -> None:
         now = self._clock()
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
+        if self.per_minute < self.declared:  # no header's word is believed for over a minute: one request finds out
+            self._level = max(self._level, -60 * self._rate)
         self._at = now
 
     def wait_s(self, amount: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,6 +71,10 @@ class Outcome:
     retry_after_s: float | None = None
 
 
+class TurnedAway(Exception):
+    """This endpoint is down and another is not: its client asks there instead."""
+
+
 class Admission(Protocol):
     """The limits of one endpoint (DESIGN's `Limits`): in one process `Local`, for workers `Leased`."""
 
@@ -81,11 +86,11 @@ class Admission(Protocol):
         """From now on the first request of a row is turned away; rows under way are finished."""
         ...
 
-    async def admit(self, need: Need) -> Permit:
+    async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
         """Waits, first come first served, until the request may be sent.
 
-        Raises TooLong for what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves
-        nothing reserved.
+        `leave` tells, while the endpoint is down, whether another is not: it raises TurnedAway then. Raises TooLong for
+        what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves nothing reserved.
         """
         ...
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from simulation.disk import Disk
 from simulation.loop import Fuse, MortalLoop, PowerCut
-from simulation.world import EPOCH, OUTAGES, RowBook, Terms, Wire, World
+from simulation.world import EPOCH, FORGET_S, OUTAGES, RowBook, Terms, Wire, World
 
 from scorer import ledger
 from scorer.build import Plan, check, make_client
@@ -100,6 +100,8 @@ class Night:
         self._now = 0.0
         self._skew = 0.0
         self._slow_until = -1.0
+        self._held_s = 0.01
+        """The longest that the disk held back an intent: what it held back leaves together."""
         self._findings: list[str] = []
         self._outages = self._crashes = self._changes = self._starts = self._losses = 0
         self._at_start = draw.random() < 0.3
@@ -109,9 +111,10 @@ class Night:
         self._snapshot: Snapshot | None = None
 
         self._concurrency = draw.choice([3, 8, 8, 16, 24])
-        self._flush_rows = draw.choice([5, 16, 16, 40])
+        self._flush_rows = draw.choice([8, 40, 40, 80])
         self._rpm = draw.choice([240, 480, 600, 900, 1500])
         self._tpm = self._rpm * draw.choice([60, 100, 200])
+        self._flush_s = draw.choice([3.0, 30.0, 30.0])
         self._timeout_s = draw.choice([10.0, 30.0])
         self._retries = draw.choice([3, 6])
         self._price = (draw.choice([0.15, 2.5]), draw.choice([0.6, 10.0]))
@@ -154,14 +157,14 @@ class Night:
             charge=draw.choice(["reserve", "reserve", "actual"]),
             latency_median_s=draw.choice([0.1, 0.5, 1.5]),
             latency_sigma=draw.choice([0.2, 0.7]),
-            capacity=draw.choice([None, None, 6]),
+            capacity=(capacity := draw.choice([None, None, 6])),
             fault_500=sometimes(0.04),
             fault_503=sometimes(0.04),
             fault_reset=sometimes(0.02),
             fault_cut=sometimes(0.02),
             fault_truncate=sometimes(0.02),
             fault_hang=draw.choice([0.0, 0.01, 0.02]),
-            hang_s=draw.choice([5.0, 600.0]),
+            hang_s=draw.choice([5.0, 600.0]) if capacity is None else 5.0,
             fault_html=sometimes(0.02),
             fault_error_200=sometimes(0.02),
             fault_prose=sometimes(0.03),
@@ -276,7 +279,9 @@ class Night:
         draw = self._draw
         if self._time() < self._slow_until:
             delays = draw.uniform(0.1, 3.0), draw.uniform(0.0, 1.0)
+            self._held_s = max(self._held_s, sum(delays))
             self._world.excuse(self._time(), sum(delays))
+            self._world.excused_until = max(self._world.excused_until, self._time() + sum(delays) + FORGET_S)
             return delays
         return draw.uniform(0.0, 0.002), draw.uniform(0.0, 0.002)
 
@@ -317,7 +322,7 @@ class Night:
                 "max_failed_share": 1.0,
                 **self._caps,
             },
-            "output": {"path": OUT, "flush_rows": self._flush_rows},
+            "output": {"path": OUT, "flush_rows": self._flush_rows, "flush_s": self._flush_s},
         }
         world = self._world
         world.max_tokens = self._caps.get("max_tokens")
@@ -517,8 +522,8 @@ class Night:
                     first += 1
                 lowest = min(lowest, total - rate * at)
                 total += amount
-                beyond = total - rate * at - lowest - max(rate, amount)
-                if inside > limit + 1e-6:
+                beyond = total - rate * at - lowest - max(rate, amount) - rate * self._held_s
+                if inside > limit + rate * self._held_s + 1e-6:
                     self._broken(f"{inside} {what} in the minute up to {at:.3f} s, {limit} are declared")
                     break
                 if beyond > 1e-6:

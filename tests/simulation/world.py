@@ -31,6 +31,8 @@ PATIENCE_S = 15.0
 FORGET_S = 65.0
 """After so long, no sliding minute remembers what was asked under other limits."""
 LONGEST_PAUSE_S = 60.0
+BREAKS_AT = 8
+"""So many failures in a row, and one probe at a time goes out."""
 _LIES: tuple[dict[str, str], ...] = (
     {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"},
     {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "99h"},
@@ -183,7 +185,7 @@ class World:
         self._busy[row] = self._busy.get(row, 0) + 1
         if self.open > self.terms.concurrency:
             self.broken(f"{self.open} requests are in flight, {self.terms.concurrency} may be")
-        self.excuse(now)
+        self.excuse(now, timeout_s if self._failed_in_a_row >= BREAKS_AT else 0.0)
         try:
             if now < self.outage_until:
                 return await self._down(row, timeout_s)
@@ -305,7 +307,7 @@ class World:
         """A failure excuses its row's backoff, and the breaker's pause once there were eight in a row."""
         self.digest.update(f"{self._now()!r} {row} failed {kind}\n".encode())
         self._failed_in_a_row += 1
-        pause = 0.5 * 2 ** min(6, max(0, self._failed_in_a_row - 8))
+        pause = 0.5 * 2 ** min(6, max(0, self._failed_in_a_row - BREAKS_AT))
         if (book := self.rows.get(row)) is not None:
             book.in_a_row += 1
             book.failures += not in_outage

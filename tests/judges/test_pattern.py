@@ -1,0 +1,79 @@
+"""Promise: `read = "pattern"` reads stored replies as a published reader did, and still invents nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scorer.errors import NoReply, SpecError, Unreadable
+from scorer.judges.rating import Rating
+from scorer.judges.reading import find_pattern
+from scorer.judges.scales import Numbers
+from scorer.schema import Completion, Row
+
+NUMBER = r"\d+(?:\.\d+)?"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        (NUMBER, "1. Naturalness: 2", 1),
+        (NUMBER, "2.5 or 3", 2.5),
+        (NUMBER, "84 per cent.\nScore: 3", None),
+        (NUMBER, "none", None),
+        (r"Score: (\d)?", "Score: 4", 4),
+        (r"Score: (\d)?", "Score: ", None),
+        (r"(?i)score: (\w+)", "SCORE: four", None),
+        (r"(?i)score: (\w+)", "SCORE: nan", None),
+    ],
+)
+def test_the_first_match_decides(pattern: str, text: str, value: float | None) -> None:
+    verdict = find_pattern(text, re.compile(pattern), Numbers(1, 5))
+    assert (None if verdict is None else verdict.value) == value
+
+
+@given(st.text(max_size=60) | st.text(alphabet="0123456789. -\n", max_size=40))
+def test_any_text_gives_a_number_of_the_scale_in_its_place_or_none(text: str) -> None:
+    verdict = find_pattern(text, re.compile(NUMBER), Numbers(1, 5))
+    if verdict is not None:
+        assert float(text[verdict.start : verdict.end]) == verdict.value
+        assert 1 <= verdict.value <= 5
+
+
+def test_a_rating_by_pattern() -> None:
+    judge = Rating(prompt="{x}", read="pattern", pattern=NUMBER, reason="after", attempts=1)
+    conversation = judge(Row("s", 0, {"x": "text"}))
+    next(conversation)
+    with pytest.raises(StopIteration) as done:
+        conversation.send([Completion("2, for it is dull")])
+    score = done.value.value
+    assert (score.value, score.method, score.reason) == (2, "pattern", "for it is dull")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"read": "pattern"}, 'judge.pattern: belongs to read = "pattern", which needs one'),
+        ({"pattern": NUMBER}, 'judge.pattern: belongs to read = "pattern"'),
+        ({"read": "pattern", "pattern": "("}, "judge.pattern: '\\(' is no regular expression"),
+        ({"read": "pattern", "pattern": 3}, "judge.pattern: 3 is no regular expression"),
+        ({"read": "pattern", "pattern": NUMBER, "criteria": ["a"]}, "one pattern cannot tell several criteria apart"),
+        ({"read": "pattern", "pattern": NUMBER, "labels": ["a", "b"]}, 'judge.labels: read = "pattern" reads none'),
+    ],
+)
+def test_a_mistake_is_a_sentence(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        Rating(prompt="{x}", **options)
+
+
+def test_a_further_try_that_brought_no_reply_says_nothing_of_the_first() -> None:
+    judge = Rating(prompt="{x}", attempts=2)
+    conversation = judge(Row("s", 0, {"x": "text"}))
+    next(conversation)
+    conversation.send([Completion("no verdict")])
+    with pytest.raises(Unreadable):
+        conversation.send([NoReply("no second one")])

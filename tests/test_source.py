@@ -1,0 +1,443 @@
+"""Promise: every row to do comes once, whole, under its number; nothing else is read, and memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clock import inline, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scorer.errors import InputError, ShardChanged
+from scorer.files import LocalFiles
+from scorer.schema import Mask, Result, Row, Score, Shard, Work, result_schema
+from scorer.source import BATCH_BYTES, BATCH_ROWS, Columns, Reader, look, missing_columns
+from scorer.store import segments as seg
+
+
+def write(path: Path, table: pa.Table, **options: Any) -> Shard:
+    pq.write_table(table, path, **options)
+    return shard_of(path)
+
+
+def shard_of(path: Path) -> Shard:
+    files = LocalFiles()
+    (stat,) = files.find([str(path)])
+    rows, footer, _ = look(files, stat)
+    return Shard(str(path), path.stem, stat.size, stat.version, rows, footer)
+
+
+def lengths(texts: Sequence[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+def reader(
+    read: Sequence[str] = (), kept: Sequence[str] = (), judged: Sequence[str] | None = None, **more: Any
+) -> Reader:
+    columns = Columns(tuple(read), tuple(read if judged is None else judged), tuple(kept))
+    return Reader(more.pop("files", LocalFiles()), columns, count=lengths, constant_tokens=more.pop("constant", 0))
+
+
+def rows_of(given: Reader, shard: Shard, todo: Mask | None = None) -> list[Row]:
+    return [row for batch in given.read(Work(shard, todo)) for row in batch]
+
+
+def values(given: Sequence[Row], name: str) -> list[Any]:
+    return [row.values[name] for row in given]
+
+
+# --- what a column may be ---------------------------------------------------------------------------------------------
+
+TEXTS = ["plain", None, "", "ünï ✓ 漢字 🦜", "x" * 100, "plain"]
+TEXT_TYPES = {
+    "string": pa.array(TEXTS, pa.string()),
+    "large_string": pa.array(TEXTS, pa.large_string()),
+    "string_view": pa.array(TEXTS, pa.string_view()),
+    "dictionary": pa.array(TEXTS, pa.string()).dictionary_encode(),
+    "large dictionary": pa.array(TEXTS, pa.large_string()).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+def test_text_is_read_as_it_is_whatever_its_type(tmp_path: Path, kind: str) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": TEXT_TYPES[kind]}))
+    rows = rows_of(reader(["text"], kept=["text"], constant=100), shard)
+    assert [row.number for row in rows] == list(range(6))
+    assert values(rows, "text") == TEXTS
+    assert [row.tokens for row in rows] == [100 + len(text or "") for text in TEXTS]
+    assert [row.size for row in rows] == [len(text or "") for text in TEXTS]
+    assert {row.shard for row in rows} == {shard.path}
+
+
+def test_numbers_and_truth_are_read_as_they_are(tmp_path: Path) -> None:
+    table = pa.table({"n": pa.array([1, None], pa.int64()), "x": [0.5, None], "b": [True, None]})
+    shard = write(tmp_path / "s.parquet", table)
+    rows = rows_of(reader(["n", "x", "b"]), shard)
+    assert [row.values for row in rows] == [{"n": 1, "x": 0.5, "b": True}, {"n": None, "x": None, "b": None}]
+    assert rows[0].tokens == len("1\n0.5\nTrue")
+
+
+def test_several_columns_count_together_and_key_columns_do_not(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"q": ["ab"], "a": ["cde"], "id": ["12345"]}))
+    (row,) = rows_of(reader(["q", "a", "id"], judged=["q", "a"]), shard)
+    assert row.tokens == len("ab\ncde")
+    assert set(row.values) == {"q", "a", "id"}
+
+
+def test_nested_columns_are_ignored_unless_they_are_asked_for(tmp_path: Path) -> None:
+    nested = [{"name": "x", "tags": ["a", None]}, None]
+    table = pa.table({"meta": nested, "list": [[1, 2], []], "text": ["a", "b"]})
+    shard = write(tmp_path / "s.parquet", table)
+    assert [row.values for row in rows_of(reader(["text"]), shard)] == [{"text": "a"}, {"text": "b"}]
+    asked = rows_of(reader(["text", "meta"]), shard)
+    assert values(asked, "meta") == nested
+
+
+def test_a_dot_in_a_name_is_a_part_of_it(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"a.b": ["flat"], "a": [1]}))
+    (row,) = rows_of(reader(["a.b"], kept=["a"]), shard)
+    assert (row.values, row.kept) == ({"a.b": "flat"}, (1,))
+
+
+def test_a_judge_that_reads_no_column_has_every_row_all_the_same(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 5}))
+    rows = rows_of(reader(constant=3), shard)
+    assert [(row.number, row.values, row.tokens) for row in rows] == [(n, {}, 3) for n in range(5)]
+
+
+_KINDS = {
+    "bool": st.booleans(),
+    "int8": st.integers(-(2**7), 2**7 - 1),
+    "uint64": st.integers(0, 2**64 - 1),
+    "float32": st.floats(width=32, allow_nan=False),
+    "float64": st.floats(allow_nan=False),
+    "string": st.text(max_size=20),
+    "large_string": st.text(max_size=20),
+    "string_view": st.text(max_size=20),
+    "binary": st.binary(max_size=20),
+    "date32": st.integers(-(10**5), 10**5),
+    "time64[ns]": st.integers(0, 86_400 * 10**9 - 1),
+    "timestamp[s]": st.integers(-(10**9), 10**10),
+    "timestamp[ns]": st.integers(-(2**62), 2**62),
+    "timestamp[us, UTC]": st.integers(-(2**50), 2**50),
+    "timestamp[us, Europe/Paris]": st.integers(-(2**50), 2**50),
+    "duration[ns]": st.integers(-(2**62), 2**62),
+    "decimal": st.decimals(-(10**7), 10**7, places=3),
+    "dictionary": st.text(max_size=5),
+    "list": st.lists(st.none() | st.integers(0, 9), max_size=3),
+    "list of timestamp[ns]": st.lists(st.integers(-(2**62), 2**62), max_size=3),
+    "struct": st.fixed_dictionaries({"x": st.none() | st.integers(0, 9), "y": st.text(max_size=3)}),
+    "map": st.lists(st.tuples(st.text(max_size=3), st.integers(0, 9)), max_size=3, unique_by=lambda item: item[0]),
+}
+_ARROW = {
+    "string_view": pa.string_view(),
+    "binary": pa.binary(),
+    "decimal": pa.decimal128(20, 3),
+    "list": pa.list_(pa.int32()),
+    "struct": pa.struct([("x", pa.int8()), ("y", pa.string())]),
+    "map": pa.map_(pa.string(), pa.int64()),
+    "date32": pa.date32(),
+    "time64[ns]": pa.time64("ns"),
+    "timestamp[us, UTC]": pa.timestamp("us", "UTC"),
+    "timestamp[us, Europe/Paris]": pa.timestamp("us", "Europe/Paris"),
+}
+
+
+def _arrow(kind: str, given: list[Any]) -> pa.Array:
+    if kind == "dictionary":
+        return pa.array(given, pa.string()).dictionary_encode()
+    if kind == "list of timestamp[ns]":
+        return pa.array(given, pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("ns")))
+    target = _ARROW.get(kind) or pa.type_for_alias(kind)
+    if pa.types.is_temporal(target):
+        whole = pa.int32() if kind == "date32" else pa.int64()
+        return pa.array(given, whole).cast(target)
+    return pa.array(given, target)
+
+
+@st.composite
+def _columns(draw: st.DrawFn) -> tuple[str, list[Any]]:
+    kind = draw(st.sampled_from(sorted(_KINDS)))
+    return kind, draw(st.lists(st.none() | _KINDS[kind], min_size=1, max_size=8))
+
+
+@pytest.mark.slow
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(column=_columns())
+def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
+    tmp_path: Path, column: tuple[str, list[Any]]
+) -> None:
+    """Slow: some examples for each of 22 types."""
+    kind, given = column
+    path = tmp_path / "s.parquet"
+    shard = write(path, pa.table({"kept": _arrow(kind, given)}))
+    before = pq.read_table(path)
+    results = [
+        Result(row, Score(1.0), None, None, None, None, None, None, 0, 0.0, 0.0, 0)
+        for row in rows_of(reader(kept=["kept"]), shard)
+    ]
+    schema = result_schema(kept=[pq.read_schema(path).field("kept")])
+    out = io.BytesIO()
+    seg.write(out, iter([seg.to_table(results, schema, "f")]), schema, {})  # type: ignore[arg-type]
+    after = pq.read_table(out).column("kept")
+    assert after.type == before.column("kept").type
+    assert after.combine_chunks().equals(before.column("kept").combine_chunks()) or (
+        # Dictionaries may be numbered anew: the values count.
+        after.to_pylist() == before.column("kept").to_pylist()
+    )
+
+
+def test_text_that_is_no_utf_8_is_a_sentence(tmp_path: Path) -> None:
+    broken = pa.array([b"fine", b"\xff\xfe"])
+    table = pa.table({"text": pa.Array.from_buffers(pa.string(), 2, broken.buffers())})
+    shard = write(tmp_path / "s.parquet", table)
+    for columns in ({"read": ["text"]}, {"kept": ["text"]}):
+        with pytest.raises(InputError, match=r"s\.parquet cannot be read further \('utf-8' codec can't decode"):
+            rows_of(reader(**columns), shard)
+
+
+# --- which rows -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mask=st.lists(st.booleans(), max_size=60),
+    group=st.integers(1, 20),
+    generation=st.integers(0, 3),
+)
+def test_exactly_the_rows_to_do_in_order_under_their_own_numbers(
+    tmp_path: Path, mask: list[bool], group: int, generation: int
+) -> None:
+    table = pa.table({"text": pa.array([f"row {n}" for n in range(len(mask))], pa.string())})
+    shard = write(tmp_path / "s.parquet", table, row_group_size=group)
+    work = Work(shard, np.array(mask, dtype=bool), generation)
+    rows = [row for batch in reader(["text"]).read(work) for row in batch]
+    wanted = [number for number, todo in enumerate(mask) if todo]
+    assert [row.number for row in rows] == wanted
+    assert values(rows, "text") == [f"row {number}" for number in wanted]
+    assert {row.generation for row in rows} <= {generation}
+
+
+def test_empty_shards_and_empty_row_groups_have_no_rows(tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty.parquet", pa.table({"text": pa.array([], pa.string())}))
+    assert (empty.rows, rows_of(reader(["text"]), empty)) == (0, [])
+    path = tmp_path / "gaps.parquet"
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for texts in ([], ["a"], [], [], ["b", "c"], []):
+            writer.write_table(pa.table({"text": pa.array(texts, pa.string())}))
+    rows = rows_of(reader(["text"]), shard_of(path))
+    assert [(row.number, row.values["text"]) for row in rows] == [(0, "a"), (1, "b"), (2, "c")]
+
+
+def test_batches_follow_one_another_over_shards_and_hold_256_rows_at_most(tmp_path: Path) -> None:
+    shards = [
+        write(tmp_path / f"{n}.parquet", pa.table({"text": ["x"] * count}), row_group_size=1000)
+        for n, count in enumerate((600, 0, 1, 256))
+    ]
+
+    async def night() -> list[list[Row]]:
+        return [batch async for batch in reader(["text"]).batches([Work(shard) for shard in shards], inline)]
+
+    batches = run(night())
+    assert [len(batch) for batch in batches] == [256, 256, 88, 1, 256]
+    assert BATCH_ROWS == 256
+    assert [(row.shard, row.number) for batch in batches for row in batch] == [
+        (shard.path, number) for shard in shards for number in range(shard.rows)
+    ]
+
+
+def test_large_rows_come_in_small_batches(tmp_path: Path) -> None:
+    texts = [str(n) * (BATCH_BYTES // 3) for n in range(5)]
+    shard = write(tmp_path / "s.parquet", pa.table({"text": texts}), use_dictionary=False)
+    batches = list(reader(["text"]).read(Work(shard)))
+    assert max(sum(row.size for row in batch) for batch in batches) <= BATCH_BYTES
+    assert [row.values["text"] for batch in batches for row in batch] == texts
+
+
+def test_one_batch_is_read_ahead_and_no_more(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["x"] * 256 * 5}))
+    done = 0
+
+    def counted(fn: Callable[..., Any], *args: Any) -> Any:
+        nonlocal done
+        done += 1
+        return inline(fn, *args)
+
+    async def night() -> None:
+        batches: AsyncIterator[list[Row]] = reader(["text"]).batches([Work(shard)], counted)
+        async with aclosing(batches):  # type: ignore[type-var]
+            async for batch in batches:
+                assert len(batch) == 256
+                await asyncio.sleep(0)
+                if done == 4:
+                    break
+                assert done == batch[0].number // 256 + 2
+
+    run(night())
+    assert done == 4
+
+
+# --- what is read of a file -------------------------------------------------------------------------------------------
+
+
+class Counting(LocalFiles):
+    """Files that count the bytes read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def open(self, path: str) -> BinaryIO:
+        return _Counted(path, self)  # type: ignore[return-value]
+
+
+class _Counted(io.FileIO):
+    def __init__(self, path: str, files: Counting) -> None:
+        super().__init__(path, "rb")
+        self._files = files
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(-1 if size is None else size) or b""
+        self._files.bytes += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer) or 0
+        self._files.bytes += count
+        return count
+
+
+def noise(rows: int, size: int, seed: int = 0) -> list[str]:
+    """Texts that no compression makes smaller than half."""
+    data = np.random.default_rng(seed).bytes(rows * size // 2).hex()
+    return [data[start : start + size] for start in range(0, rows * size, size)]
+
+
+def test_only_the_needed_columns_and_row_groups_are_read(tmp_path: Path) -> None:
+    rows, size = 1000, 2000
+    table = pa.table({"text": noise(rows, size), "other": noise(rows, size, 1), "id": list(range(rows))})
+    shard = write(tmp_path / "s.parquet", table, row_group_size=100)
+    files = Counting()
+    assert len(rows_of(reader(["text"], kept=["id"], files=files), shard)) == rows
+    assert files.bytes < 0.6 * shard.size
+    files.bytes = 0
+    todo = np.zeros(rows, dtype=bool)
+    todo[550] = True
+    (row,) = rows_of(reader(["text"], files=files), shard, todo)
+    assert (row.number, row.values["text"]) == (550, noise(rows, size)[550])
+    assert files.bytes < 0.2 * shard.size
+    files.bytes = 0
+    assert rows_of(reader(["text"], files=files), shard, np.zeros(rows, dtype=bool)) == []
+    assert files.bytes == 0
+
+
+@pytest.mark.slow
+def test_a_huge_row_group_costs_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
+    """Slow: it takes a file of 64 MB to tell reading through a buffer from reading the whole column chunk."""
+    text = pa.array(noise(16_000, 4000))
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"text": text}), path, compression="none", use_dictionary=False, row_group_size=10**6)
+    assert pq.read_metadata(path).num_row_groups == 1
+    del text
+    shard, before, most = shard_of(path), pa.total_allocated_bytes(), 0
+    for _ in reader(["text"]).read(Work(shard)):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert shard.size > 60_000_000
+    assert most < 16_000_000
+
+
+def test_shards_are_never_written(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
+    before = (Path(shard.path).read_bytes(), os.stat(shard.path).st_mtime_ns)
+    os.chmod(shard.path, 0o444)
+    assert len(rows_of(reader(["text"]), shard)) == 1000
+    assert (Path(shard.path).read_bytes(), os.stat(shard.path).st_mtime_ns) == before
+    assert os.listdir(tmp_path) == ["s.parquet"]
+
+
+# --- what may be wrong with a file ------------------------------------------------------------------------------------
+
+
+def test_a_first_look_tells_rows_footer_and_schema(tmp_path: Path) -> None:
+    one = pa.table({"text": ["a", "b"], "n": [1, 2]})
+    first, second = (write(tmp_path / f"{name}.parquet", one) for name in "ab")
+    other = write(tmp_path / "c.parquet", pa.table({"text": ["a", "c"], "n": [1, 2]}))
+    assert (first.rows, first.footer) == (2, second.footer)
+    assert other.footer != first.footer
+    assert len(first.footer) == 16
+    (stat,) = LocalFiles().find([first.path])
+    assert look(LocalFiles(), stat)[2] == one.schema
+    assert missing_columns(one.schema, ["n", "no", "text", "no"]) == ["no"]
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"not Parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])
+def test_what_is_no_parquet_file_is_a_sentence(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "s.parquet").write_bytes(data)
+    (stat,) = LocalFiles().find([str(tmp_path / "s.parquet")])
+    with pytest.raises(InputError, match=r"s\.parquet is not a readable Parquet file \(.*\)\. input\.shards takes"):
+        look(LocalFiles(), stat)
+
+
+def _another(shard: Shard) -> None:
+    pq.write_table(pa.table({"text": ["b"] * 1000}), shard.path)
+
+
+def _shorter(shard: Shard) -> None:
+    with open(shard.path, "r+b") as file:
+        file.truncate(shard.size - 3)
+
+
+def _longer(shard: Shard) -> None:
+    with open(shard.path, "ab") as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize("change", [_another, _shorter, _longer])
+def test_a_shard_that_changed_since_it_was_first_seen_gives_no_row(
+    tmp_path: Path, change: Callable[[Shard], None]
+) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
+    change(shard)
+    with pytest.raises(ShardChanged, match=r"s\.parquet changed since this output was begun"):
+        rows_of(reader(["text"]), shard)
+
+
+def test_a_shard_that_is_gone_or_broken_inside_is_a_sentence(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": noise(1000, 200)}), compression="zstd")
+    with open(shard.path, "r+b") as file:
+        file.seek(1000)
+        file.write(b"\0" * 50_000)
+    with pytest.raises(InputError, match=r"s\.parquet cannot be read further"):
+        rows_of(reader(["text"]), shard)
+    os.unlink(shard.path)
+    with pytest.raises(InputError, match=r"s\.parquet cannot be read further"):
+        rows_of(reader(["text"]), shard)
+
+
+def test_an_error_in_the_reader_reaches_whoever_waits_for_its_rows(tmp_path: Path) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"]}))
+
+    async def night() -> None:
+        batches = reader(["text"]).batches(_gone_after_one(shard), inline)
+        assert len(await anext(batches)) == 1
+        with pytest.raises(InputError):
+            await anext(batches)
+
+    run(night())
+
+
+def _gone_after_one(shard: Shard) -> Iterator[Work]:
+    yield Work(shard)
+    os.unlink(shard.path)
+    yield Work(shard)
