@@ -202,9 +202,15 @@ class Ledger:
         old, self._path = self._path, f"{self._first}.{self._rotations}"
         content = _line({"total": asdict(self.totals), "covers": [old.rpartition("/")[2]]})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
+        # All that was entered so far is in it, once: what gathers from here on is written after it.
+        self._intend, self._settle, self._unknown, upto = [], [], [], self._next
         self._size = 0
-        # What gathers meanwhile is written after it, and of what is in it already the reader takes no notice.
-        await self._offload(replace, self._files, self._path, content)
+        try:
+            await self._offload(replace, self._files, self._path, content)
+        except StorageError as error:
+            self._failed = error
+            raise
+        self._durable = upto
         await self._offload(self._files.delete, old)
 
     def open(self) -> None:

@@ -66,14 +66,20 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> Ended:
-    """Sends the signals, each when the one before was heard, and waits for the end."""
+    """Sends the signals, each when the one before was answered in a line, and waits for the end."""
     said = ""
     for number in signals:
         process.send_signal(number)
-        if number is not signal.SIGKILL and process.stderr is not None:
-            said += process.stderr.readline()
+        if number is not signal.SIGKILL:
+            said += _answer(process)
     out, err = process.communicate(timeout=PATIENCE_S)
     return Ended(process.returncode, out, said + err)
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    """The next line on stderr that is no progress."""
+    assert process.stderr is not None
+    return next(line for line in process.stderr if " rows | " not in line)
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -290,7 +290,6 @@ def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProces
         assert f"in use by process {process.pid}" in second.err
         drained = ended(process, signal.SIGINT)
     assert drained.code == 130
-    assert drained.err.count("\n") >= 2
     assert "Press Ctrl-C again to leave them" in drained.err
     assert "the same command goes on from there" in drained.err
     left = standing(tmp_path)
@@ -301,7 +300,7 @@ def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProces
     judge.configure(latency_median_s=0.1)
     with started("run", run) as process:
         _scored(tmp_path, left.scored + 20)
-        cancelled = ended(process, signal.SIGINT, signal.SIGINT)
+        cancelled = ended(process, signal.SIGTERM, signal.SIGINT)
     assert cancelled.code == 130
     assert "Leaving now" in cancelled.err
     left = standing(tmp_path)

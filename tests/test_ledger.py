@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import pytest
 from clock import inline, now, run
 from hypothesis import given
 from hypothesis import strategies as st
+from outputs import Crash, Crashing
 
+import scorer.ledger
 from scorer.errors import StorageError
 from scorer.files import LocalFiles, read
 from scorer.ledger import Ledger, Totals, damaged, totals
@@ -169,36 +170,6 @@ def _same_line(before: bytes, after: bytes) -> bool:
     )
 
 
-class _Crash(BaseException):
-    pass
-
-
-class _Crashing(LocalFiles):
-    """A disk whose process dies at its n-th step: before it, or right after it."""
-
-    def __init__(self, step: int, *, after: bool) -> None:
-        super().__init__()
-        self._steps, self._after = step, after
-
-    def _die(self, *, after: bool) -> None:
-        if self._after is after:
-            self._steps -= 1
-            if self._steps < 0:
-                raise _Crash
-
-    @contextlib.contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
-        with super().create(path) as file:
-            yield file
-            self._die(after=False)
-        self._die(after=True)
-
-    def delete(self, path: str) -> None:
-        self._die(after=False)
-        super().delete(path)
-        self._die(after=True)
-
-
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", range(4))
 def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
@@ -210,14 +181,97 @@ def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int
             await books.close()
         before = totals(LocalFiles(), folder)
         assert before == Totals(3, 15, 6, 3, 24, 3, 12, 12)
-        with pytest.raises(_Crash):
-            opened(folder, "4", files=_Crashing(step, after=after))
+        with pytest.raises(Crash):
+            opened(folder, "4", files=Crashing(step, after=after))
         assert totals(LocalFiles(), folder) == before
         assert opened(folder, "5").totals == before
         assert totals(LocalFiles(), folder) == before
 
     run(night())
     assert [path.name for path in Path(folder).iterdir()] == ["5"]
+
+
+# --- a file that grows is left for a new one --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 500)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_the_books_stay_small_and_say_the_same_however_long_the_run(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder)
+        left_open = books.reserve(7, 70)
+        for n in range(200):
+            number = books.reserve(10, 100)
+            await books.written()
+            (books.cancel, books.unknown, lambda i: books.settle(i, Usage(3, 1), 40))[n % 3](number)
+            assert (found := totals(LocalFiles(), folder)).tokens >= books.totals.tokens
+            assert found.money_pico >= books.totals.money_pico
+        await books.close()
+        assert totals(LocalFiles(), folder) == books.totals + Totals(maybe_requests=1, maybe_tokens=7, maybe_pico=70)
+        books.settle(left_open, Usage(5, 0), 50)
+        await books.close()
+        assert totals(LocalFiles(), folder) == books.totals
+        assert books.totals == Totals(67, 203, 66, 0, 2690, 67, 670, 6700)
+
+    run(night())
+    (path,) = Path(folder).iterdir()
+    assert path.stat().st_size < 1000
+    assert path.name.startswith("1.")
+    assert damaged(LocalFiles(), folder) is None
+
+
+@pytest.mark.usefixtures("small_files")
+def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> None:
+    """A judge next door answers faster than a disk writes."""
+    books: Ledger | None = None
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        assert books is not None
+        before = books.reserve(1, 1)  # it is answered while the disk is busy
+        books.settle(books.reserve(1, 1), Usage(1, 0), 1)
+        books.unknown(books.reserve(1, 1))
+        result = fn(*args)
+        books.settle(before, Usage(1, 0), 1)
+        return result
+
+    async def night() -> None:
+        nonlocal books
+        books = opened(folder, offload=slow, strict=False)
+        for _ in range(40):
+            books.settle(books.reserve(1, 1), Usage(1, 0), 1)
+            await books.close()
+        for _ in range(3):  # until nothing new is entered while it writes
+            books._offload = inline
+            await books.close()
+        assert totals(LocalFiles(), folder) == books.totals
+
+    run(night())
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(3))
+def test_a_crash_while_a_file_is_left_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
+    async def night() -> None:
+        books = opened(folder, files=Crashing(step + 1, after=after))
+
+        async def score() -> None:
+            for _ in range(100):
+                number = books.reserve(10, 100)
+                await books.written()
+                books.settle(number, Usage(3, 1), 40)
+
+        with pytest.raises(Crash):
+            await score()
+        last = Totals(maybe_requests=1, maybe_tokens=10, maybe_pico=100)  # asked, and not heard of
+        assert totals(LocalFiles(), folder) == books.totals + last
+        assert opened(folder, "2").totals == books.totals + last
+
+    run(night())
 
 
 # --- when it is written -----------------------------------------------------------------------------------------------

@@ -51,8 +51,15 @@ class Client:
         return Completion(text, "length" if text.endswith("...") else "stop", "gpt", None, None, body, spent)
 
 
-def score(folder: Path, says: Mapping[str, Said], *, judge: Mapping[str, Any] | None = None, **tables: Any) -> Client:
-    """Scores one shard of two for each half of `says` into folder/out."""
+def score(
+    folder: Path,
+    says: Mapping[str, Said],
+    *,
+    judge: Mapping[str, Any] | None = None,
+    retry: Retry | None = None,
+    **output: Any,
+) -> Client:
+    """Scores two shards, each with a half of `says`, into folder/out."""
     client = Client(says)
     ids = list(says)
     for name, some in (("a", ids[: len(ids) // 2]), ("b", ids[len(ids) // 2 :])):
@@ -64,18 +71,18 @@ def score(folder: Path, says: Mapping[str, Said], *, judge: Mapping[str, Any] | 
     async def connect(*_: object) -> Wires:
         return Wires(client, [], 1, [])
 
-    plan = check(tree(folder, judge or {}, **tables))
-    on_loop(Job(plan, LocalFiles(), connect=connect).run())
+    plan = check(tree(folder, judge or {}, **output))
+    on_loop(Job(plan, LocalFiles(), connect=connect).run(retry))
     return client
 
 
-def tree(folder: Path, judge: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
+def tree(folder: Path, judge: Mapping[str, Any], **output: Any) -> dict[str, Any]:
     return {
         "input": {"shards": [f"{folder}/in/*.parquet"], "id": "id"},
         "judge": {"prompt": "{id}", "attempts": 1, **judge},
         "model": {"name": "gpt-4o-mini"},
         "limits": {"max_failed_share": 1.0},
-        "output": {"path": f"{folder}/out", **tables},
+        "output": {"path": f"{folder}/out", **output},
     }
 
 
@@ -316,15 +323,19 @@ def test_a_reading_that_fails_too_many_rows_says_so(tmp_path: Path) -> None:
 
 def test_a_retry_goes_first(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
-
-    async def connect(*_: object) -> Wires:
-        return Wires(Client(dict.fromkeys(BOTH, BudgetSpent("enough"))), [], 1, [])
-
-    job = Job(check(tree(tmp_path, {})), LocalFiles(), connect=connect)
     with pytest.raises(BudgetSpent):
-        on_loop(job.run(Retry()))
+        score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry())
     with pytest.raises(OutputError, match="generation 1 is not finished"):
         again(tmp_path, "judge.read=json")
+
+
+def test_what_the_new_rule_cannot_read_a_retry_asks_anew(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    again(tmp_path, "judge.read=json")
+    client = score(tmp_path, dict.fromkeys(BOTH, '{"score": 1}'), judge={"read": "json"}, retry=Retry())
+    assert client.asked == 2
+    assert found(tmp_path).select("score", "generation").rows() == [(3, 1), (1, 2), (5, 1), (1, 2)]
+    assert whole(tmp_path)
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from scorer.errors import OutputError
 from scorer.files import Files
 from scorer.schema import Shard
 from scorer.store import segments as seg
+from scorer.store.damage import unreadable
 from scorer.store.layout import Layout, Segment, shown
 
 MERGE_AT = 64
@@ -45,7 +46,10 @@ def _tier(segment: Segment) -> int:
 def merge_segments(
     files: Files, layout: Layout, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema, fingerprint: str
 ) -> Segment:
-    """One segment with all rows of `chosen`, whose name hides them. Raises OutputError where one is damaged."""
+    """One segment with all rows of `chosen`, whose name hides them.
+
+    Raises OutputError where one is damaged; it is set aside.
+    """
     merged = Segment(
         shard.stem,
         chosen[0].generation,
@@ -61,9 +65,7 @@ def merge_segments(
         with files.create(layout.segment(merged)) as file:
             seg.write(file, (table for _, _, table in seg.merge(files, inputs, schema)), schema, about)
     except seg.Broken as error:
-        raise OutputError(
-            f"{error.path} is damaged. The same command sets it aside and scores its rows again."
-        ) from error
+        raise unreadable(files, layout, error) from error
     return merged
 
 
@@ -72,7 +74,8 @@ def seal(
 ) -> list[Segment]:
     """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
 
-    Returns the segments that it hides. Raises OutputError where a segment is damaged or a row is missing after all.
+    Returns the segments that it hides. Raises OutputError where a segment is damaged (it is set aside) or a row is
+    missing after all.
     """
     segments = shown(layout.segments_of(files, shard.stem))[0]
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
@@ -84,10 +87,7 @@ def seal(
             tables = _whole(seg.merge(files, inputs, schema), shard)
             seg.write(file, tables, schema, seg.about(shard, fingerprint, generation))
     except seg.Broken as error:
-        raise OutputError(
-            f"{error.path} is damaged, so {shard.path} cannot be sealed. The same command sets it aside and scores its "
-            "rows again."
-        ) from error
+        raise unreadable(files, layout, error) from error
     return segments
 
 

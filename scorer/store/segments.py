@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
@@ -159,10 +160,12 @@ class Cursor:
 
     def __init__(self, files: Files, path: str) -> None:
         self.path = path
-        self._file = files.open(path)
-        self._parquet = pq.ParquetFile(
-            self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
-        )
+        with ExitStack() as stack:
+            self._file = stack.enter_context(files.open(path))
+            self._parquet = pq.ParquetFile(
+                self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
+            )
+            stack.pop_all()
         self._batches = self._parquet.iter_batches(batch_size=WINDOW, use_threads=False)
         self._rest: pa.Table | None = None
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from scorer.errors import OutputError, StorageError
-from scorer.files import Files, read, replace
+from scorer.errors import StorageError
+from scorer.files import Files
 from scorer.offload import uninterrupted
 from scorer.schema import Mask, Offload, Result, Shard, Work
 from scorer.store import segments as seg
+from scorer.store.damage import set_aside, unreadable
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
 
@@ -152,7 +153,8 @@ class Store:
                 with seg.broken(path):
                     done[seg.read_columns(files, path, ["row"]).column("row").to_numpy()] = True
             except (seg.Broken, IndexError):
-                self._put_aside(path)
+                set_aside(files, layout, path)
+                self.set_aside.append(path)
             else:
                 intact.append(segment)
         numbers: dict[int, int] = {}
@@ -177,10 +179,7 @@ class Store:
                 with seg.broken(path):
                     table = seg.read_columns(self._files, path, ["row", "error", "generation"])
             except seg.Broken as error:
-                raise OutputError(
-                    f"{path} is damaged ({error}). `scorer verify` tells what else is; `scorer run` scores its rows "
-                    "again."
-                ) from error
+                raise unreadable(self._files, self._layout, error) from error
             rows, generations = table.column("row").to_numpy(), table.column("generation").to_numpy()
             names = table.column("error").to_pylist()
             hit = np.array([name is not None and (errors is None or name in errors) for name in names], dtype=bool)
@@ -188,14 +187,6 @@ class Store:
             failed[rows[later]] = hit[later]
             newest[rows[later]] = generations[later]
         return failed, newest
-
-    def _put_aside(self, path: str) -> None:
-        """Keeps the bytes for whoever wants to look, out of every reader's way."""
-        name = path.removeprefix(f"{self._layout.out}/").replace("/", "--")
-        with suppress(FileNotFoundError):
-            replace(self._files, f"{self._layout.damaged}/{name}", read(self._files, path))
-        self._files.delete(path)
-        self.set_aside.append(path)
 
     # --- results in ---------------------------------------------------------------------------------------------------
 

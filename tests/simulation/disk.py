@@ -139,7 +139,7 @@ class Disk:
             inode = self._names[path] = self._inode()
             self._later(path, partial(self._kept_names.__setitem__, path, inode))
         assert inode is not None
-        return _File(self, path, inode, short=buffering == 0)
+        return _File(self, path, inode, reads=mode in ("rb", "a+b"), short=buffering == 0)
 
     def _handle_of(self, what: _Inode | str, _flags: int = 0) -> int:
         self._next_handle += 1
@@ -247,13 +247,13 @@ class _Entries(list[Any]):
 class _File(io.RawIOBase):
     """An open file; reading sees the bytes of the moment it was opened."""
 
-    def __init__(self, disk: Disk, path: str, inode: _Inode, *, short: bool) -> None:
+    def __init__(self, disk: Disk, path: str, inode: _Inode, *, reads: bool, short: bool) -> None:
         super().__init__()
         self.path = path
         self._disk = disk
         self._inode = inode
         self._short = short
-        self._view = io.BytesIO(bytes(inode.data))
+        self._view = io.BytesIO(bytes(inode.data) if reads else b"")
         self._handle: int | None = None
 
     def fileno(self) -> int:
@@ -279,6 +279,9 @@ class _File(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
         return self._view.read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        return self._view.readline(size)
 
     def readinto(self, buffer: Any) -> int:
         return self._view.readinto(buffer)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -106,6 +107,7 @@ class Night:
         self._outages = self._crashes = self._changes = self._starts = self._losses = 0
         self._at_start = draw.random() < 0.3
         """The second crash comes while the run that the first one ended is opened again."""
+        self._owed = False
         self._container = draw.random() < 0.5
         self._kinds: dict[str, str] = {}
         self._snapshot: Snapshot | None = None
@@ -192,7 +194,7 @@ class Night:
     def _make_caps(self) -> dict[str, Any]:
         """Caps of the run file; a tight one stops the run a few times and is raised by the operator."""
         kind = self._draw.choice(["none", "usd", "tokens", "both"])
-        share = self._draw.choice([0.3, 1.0, 4.0])
+        share = self._draw.choice([0.6, 1.5, 4.0])
         tokens = int(len(self._texts) * 90 * share)
         usd = len(self._texts) * 90 * share * self._price[0] / 10**6
         return {
@@ -209,7 +211,7 @@ class Night:
             events.append(_Event(int(plain * draw.uniform(0.03, 0.9)), name, happen))
 
         for _ in range(3):
-            kind, seconds = draw.choice(OUTAGES), draw.choice([draw.uniform(1, 40), draw.uniform(1, 120)])
+            kind, seconds = draw.choice(OUTAGES), draw.choice([draw.uniform(1, 20), draw.uniform(1, 80)])
             add(f"outage: {kind} for {seconds:.0f} s", partial(self._outage, kind, seconds))
         for _ in range(1 if self._at_start else draw.choice([2, 2, 3])):
             add("crash", self._arm)
@@ -268,12 +270,12 @@ class Night:
         assert self._loop is not None
         self._loop.call_later(seconds, setattr, self._disk, "full", False)
 
-    def _arm(self) -> None:
+    def _arm(self, callbacks: int = 300, calls: int = 60) -> None:
         """Death comes between two callbacks or two system calls, soon."""
         if self._draw.random() < 0.5:
-            self._fuse.arm(callbacks=self._draw.randint(0, 300))
+            self._fuse.arm(callbacks=self._draw.randint(0, callbacks))
         else:
-            self._fuse.arm(calls=self._draw.randint(0, 60))
+            self._fuse.arm(calls=self._draw.randint(0, calls))
 
     def _delays(self) -> tuple[float, float]:
         draw = self._draw
@@ -333,13 +335,9 @@ class Night:
         """One process, from its start to its end; True where the run is complete."""
         self._starts += 1
         self._fuse.burnt = False
-        self._fuse.arm()
-        if self._at_start and self._crashes == 1:
-            self._at_start = False
-            if self._draw.random() < 0.5:
-                self._fuse.arm(callbacks=self._draw.randint(0, 80))
-            else:
-                self._fuse.arm(calls=self._draw.randint(0, 40))
+        if self._owed or (self._at_start and self._crashes == 1):
+            self._at_start = self._owed = False
+            self._arm(callbacks=80, calls=40)
         if self._disk.full and self._now > self._full_until:
             self._disk.full = False
         loop = self._loop = MortalLoop(self._now, self._fuse)
@@ -361,31 +359,27 @@ class Night:
         )
         try:
             self._look(loop)
-            status = loop.run_until_complete(job.run())
+            self._status = loop.run_until_complete(job.run())
+            after = self._ended
         except PowerCut:
-            return self._died()
+            after = self._died
         except StorageError as error:
             self._tell(f"stopped: {error}")
-            self._losses += 1
-            return self._ended()
+            after = self._lost
         except BudgetSpent as error:
             self._tell(f"stopped: {error}")
-            self._losses += 1
-            return self._raised()
+            after = self._raised
         except Exception as error:  # noqa: BLE001 - anything else that ends a night is a finding
             self._broken(f"{type(error).__name__}: {error}")
-            return False
-        else:
-            self._tell("complete")
-            self._ended()
-            self._status = status
-            return True
-        finally:
-            if counted.most > (most := 2 * self._concurrency + 64):
-                self._broken(f"{counted.most} rows were under way, {most} may be")
-            self._now = loop.time()
-            self._loop = None
-            loop.bury()
+            after = self._ended
+        if counted.most > (most := 2 * self._concurrency + 64):
+            self._broken(f"{counted.most} rows were under way, {most} may be")
+        self._owed = self._fuse.armed and not self._fuse.burnt  # it ended by itself first
+        self._fuse.arm()
+        self._now, self._loop = loop.time(), None
+        loop.bury()
+        after()
+        return after == self._ended and not self._findings
 
     def _look(self, loop: MortalLoop) -> None:
         self._world.watch(loop.time())
@@ -396,7 +390,7 @@ class Night:
     def _seen(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    def _died(self) -> bool:
+    def _died(self) -> None:
         self._crashes += 1
         self._losses += 1
         if self._draw.random() < 0.7:
@@ -406,31 +400,32 @@ class Night:
             self._tell("died: kill -9")
             self._disk.ends()
         if self._draw.random() < 0.15:
-            self._skew = -self._time()  # as on a board whose clock starts anew at each boot
-        return False
+            self._skew = -self._now  # as on a board whose clock starts anew at each boot
 
-    def _ended(self) -> bool:
+    def _ended(self) -> None:
         """A process that ended by itself has settled everything."""
         self._disk.ends()
         last = self._snapshot
         if last is not None and last.state != "running" and last.in_flight:
             self._broken(f"{last.in_flight} requests were never settled")
-        return False
 
-    def _raised(self) -> bool:
-        """The operator raises the caps, once the books say that the next request did not fit."""
+    def _lost(self) -> None:
+        """The disk refused what was gathered."""
+        self._losses += 1
         self._ended()
+
+    def _raised(self) -> None:
+        """The operator raises the caps, once the books say that the next request did not fit."""
+        self._lost()
         totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
-        longest = max(len(PROMPT) + 20 + len((text or "").encode()) for text in self._texts.values())
-        tokens = longest + 16 + 64 + MAX_OUTPUT
-        pico = longest * self._world.terms.input_pico + (80 * self._world.terms.input_pico)
-        pico += MAX_OUTPUT * self._world.terms.output_pico
-        over_tokens = self._world.max_tokens is not None and totals.tokens + tokens > self._world.max_tokens
-        over_pico = self._world.max_pico is not None and totals.money_pico + pico > self._world.max_pico
+        texts = (text or "" for text in self._texts.values())
+        prompt = max(len(PROMPT.encode()) + len(text.encode()) for text in texts) + 100
+        pico = prompt * self._world.terms.input_pico + MAX_OUTPUT * self._world.terms.output_pico
+        over_tokens = totals.tokens + prompt + MAX_OUTPUT > (self._world.max_tokens or math.inf)
+        over_pico = totals.money_pico + pico > (self._world.max_pico or math.inf)
         if not (over_tokens or over_pico):
             self._broken(f"stopped by a budget though the next request fits: {totals}")
         self._caps = {name: value * 2 for name, value in self._caps.items()}
-        return False
 
     # --- the judgement ----------------------------------------------------------------------------------------------
 

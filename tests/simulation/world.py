@@ -231,12 +231,11 @@ class World:
             arrived = delay < timeout_s and outcome.wire in ("whole", "slow")
         finally:
             self.judge.settle(outcome, self._now(), delivered=arrived)
-        in_outage = self._now() < self.outage_until
         if not arrived:
-            self._failed(row, outcome.wire, in_outage=in_outage)
+            self._failed(row, outcome.wire)
             raise Unreachable("the judge broke off, or did not answer in time", billed=True)
         headers = self._headers(outcome)
-        self._arrived(row, outcome, headers, now, in_outage=in_outage)
+        self._arrived(row, outcome, headers, now)
         return Reply(outcome.status, headers, outcome.body)
 
     def _enter(self, outcome: Outcome, body: Any, now: float) -> None:
@@ -266,13 +265,13 @@ class World:
             self.excuse(now, LONGEST_PAUSE_S)
         return headers
 
-    def _arrived(self, row: str, outcome: Outcome, headers: dict[str, str], asked_at: float, *, in_outage: bool) -> None:
+    def _arrived(self, row: str, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
         now = self._now()
         if outcome.status == 429:
-            self._throttled(row, headers, asked_at, in_outage=in_outage)
+            self._throttled(row, headers, asked_at)
             return
         if outcome.fate in ("failed", "lost"):
-            self._failed(row, outcome.fault, in_outage=in_outage)
+            self._failed(row, outcome.fault)
             return
         self._failed_in_a_row, self._cut_s = 0, 1.0
         self.excuse(now)
@@ -289,11 +288,11 @@ class World:
             self.good += 1
             self.after_good(self.good)
 
-    def _throttled(self, row: str, headers: dict[str, str], asked_at: float, *, in_outage: bool) -> None:
+    def _throttled(self, row: str, headers: dict[str, str], asked_at: float) -> None:
         """One 429 excuses one pause: others that were asked before it arrived excuse none."""
         now = self._now()
         self._failed_in_a_row = 0
-        if (book := self.rows.get(row)) is not None and not in_outage:
+        if (book := self.rows.get(row)) is not None:
             book.throttles += 1
         if asked_at <= self._cut_at:
             return
@@ -303,7 +302,7 @@ class World:
         self._cut_at, self._cut_s = now, min(LONGEST_PAUSE_S, self._cut_s * 2)
         self.excuse(now, min(wish, LONGEST_PAUSE_S))
 
-    def _failed(self, row: str, kind: str, *, in_outage: bool) -> None:
+    def _failed(self, row: str, kind: str, *, in_outage: bool = False) -> None:
         """A failure excuses its row's backoff, and the breaker's pause once there were eight in a row."""
         self.digest.update(f"{self._now()!r} {row} failed {kind}\n".encode())
         self._failed_in_a_row += 1

@@ -1,0 +1,103 @@
+"""A late request is asked again, the first answer wins, and nobody is left running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from clock import now, run
+
+from scorer.hedging import MOST, first_answer
+
+
+class Moment(Exception):
+    pass
+
+
+def asker(
+    *plans: tuple[float, float, str | Exception], ended: list[str]
+) -> Callable[[asyncio.Event], Coroutine[Any, Any, str]]:
+    """Each call waits for admission, then for its answer, as the plans say in turn."""
+    turns = iter(plans)
+
+    async def ask(sent: asyncio.Event) -> str:
+        admitted_s, answers_s, what = next(turns)
+        try:
+            await asyncio.sleep(admitted_s)
+            sent.set()
+            await asyncio.sleep(answers_s)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        if isinstance(what, Exception):
+            raise what
+        ended.append(what)
+        return what
+
+    return ask
+
+
+def race(*plans: tuple[float, float, str | Exception]) -> tuple[str, float, list[str]]:
+    ended: list[str] = []
+
+    async def main() -> tuple[str, float, list[str]]:
+        answer = await first_answer(asker(*plans, ended=ended), 2.0, (Moment,))
+        return answer, now(), ended
+
+    return run(main())
+
+
+def test_an_answer_in_time_is_asked_once() -> None:
+    assert race((0, 1, "first")) == ("first", 1, ["first"])
+
+
+def test_waiting_for_admission_is_not_late() -> None:
+    assert race((60, 1, "first")) == ("first", 61, ["first"])
+
+
+def test_a_late_one_is_asked_again_and_the_loser_is_cancelled() -> None:
+    assert race((0, 600, "first"), (0, 1, "second")) == ("second", 3, ["second", "cancelled"])
+
+
+def test_the_first_may_still_win() -> None:
+    assert race((0, 2.5, "first"), (0, 5, "second")) == ("first", 2.5, ["first", "cancelled"])
+
+
+def test_no_more_than_the_most_are_asked() -> None:
+    assert MOST == 3
+    assert race((0, 600, "1"), (0, 600, "2"), (0, 600, "3")) == ("1", 600, ["1", "cancelled", "cancelled"])
+
+
+def test_a_failure_loses_to_an_answer_that_is_still_out() -> None:
+    assert race((0, 5, "first"), (0, 1, Moment("second"))) == ("first", 5, ["first"])
+
+
+def test_where_all_fail_the_last_failure_is_told() -> None:
+    with pytest.raises(Moment, match="first"):
+        race((0, 5, Moment("first")), (0, 1, Moment("second")))
+
+
+def test_a_failure_in_time_is_told_at_once() -> None:
+    with pytest.raises(Moment, match="at once"):
+        race((0, 1, Moment("at once")))
+
+
+def test_what_stops_a_run_stops_all() -> None:
+    with pytest.raises(ExceptionGroup) as failed:
+        race((0, 600, "first"), (0, 1, ValueError("a bug")))
+    assert [str(error) for error in failed.value.exceptions] == ["a bug"]
+
+
+def test_cancelling_it_cancels_all() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        ask = asker((0, 600, "1"), (0, 600, "2"), (0, 600, "3"), ended=ended)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await first_answer(ask, 2.0, (Moment,))
+
+    run(main())
+    assert ended == ["cancelled"] * 3
