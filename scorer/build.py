@@ -73,7 +73,10 @@ def check(tree: Mapping[str, Any]) -> Plan:
     metrics = _measured(spec)
     judged = tuple(name for name in judge.columns if name not in keys)
     columns = Columns(read=tuple(dict.fromkeys((*judge.columns, *keys, *metrics))), judged=judged, kept=kept)
-    return Plan(spec, judge, covers, fingerprint(covers), columns)
+    try:
+        return Plan(spec, judge, covers, fingerprint(covers), columns)
+    except TypeError as error:
+        raise SpecError([f"The run file holds a value that JSON has no place for: {error}. Take it out."]) from error
 
 
 # --- the judge --------------------------------------------------------------------------------------------------------
@@ -87,11 +90,10 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
     if prompt is not None:
         options["prompt"] = prompt
     taken = inspect.signature(make).parameters
-    from_models = {
-        "keys": tuple(key for model in spec.all_models for key in model.keys),
-        "temperature": spec.all_models[0].temperature if spec.all_models else None,
-    }
-    options |= {name: value for name, value in from_models.items() if name in taken and value}
+    if keys := tuple(key for model in spec.all_models for key in model.keys):
+        options["keys"] = keys
+    if "temperature" in taken and spec.all_models:
+        options["temperature"] = _temperature(spec.all_models[0])
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         unknown = [name for name in options if name not in taken]
         if unknown:
@@ -118,7 +120,8 @@ def _load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]
         )
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        inspect.signature(found)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SpecError([f'{key} = "{target}" cannot be imported: {error}. Is its package installed here?']) from error
     return found
 
@@ -283,18 +286,26 @@ async def make_client(
     return Wires(client, limits, in_flight, checks)
 
 
+def _temperature(model: Model) -> float | None:
+    """As given, else 0; None for families that refuse to be told one, and sample as they please."""
+    if model.temperature is not None or model.provider not in PROVIDERS:
+        return model.temperature or 0.0
+    make = _load(PROVIDERS[model.provider], "model.provider", PROVIDERS)
+    default: float | None = getattr(make, "default_temperature", lambda _: 0.0)(model.name or "")
+    return default
+
+
 def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
     """Who speaks the model's dialect at one address."""
     name = "openai" if model.provider == "embedded" else model.provider
     make = _load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
-    default = getattr(make, "default_temperature", lambda _: 0.0)
     return make(
         name=model.name or "embedded",
         base_url=base_url,
         headers=headers,
         query=_resolved(model.query, "model.query"),
         extra=model.extra,
-        temperature=default(model.name or "") if model.temperature is None else model.temperature,
+        temperature=_temperature(model),
         max_output_tokens=model.max_output_tokens,
         dialect="llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
     )

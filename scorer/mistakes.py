@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from scorer.spec import Input, Limits, Metrics, Model, Output, Price, Spec
@@ -99,7 +99,7 @@ def _value_at(tree: Any, loc: Sequence[Any]) -> Any:
 
 def shown(name: str, value: Any) -> str:
     """The value of a key for a sentence: at most 60 characters, "..." where it may be a secret."""
-    text = orjson.dumps(value, default=str).decode()
+    text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))  # orjson stops at 64 bits
     named = SECRET_NAME.search(name) and name not in _NO_SECRETS and not name.endswith("_per_minute")
     if named or SECRET_SHAPE.search(text) or (isinstance(value, dict) and SECRET_NAME.search(text)):
         return "..."

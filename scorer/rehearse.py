@@ -27,11 +27,19 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]
             "scale": options.get("scale", (1, 5)),
             "names": options.get("criteria", ()),
             "answer": "json" if options.get("read") == "json" else "number",
+            "replies": _specimens(real),
             **spec.rehearsal,
         }
     )
     with RehearsalProcess(config) as judge:
         yield check(_against(tree, judge.url, spec.output.path)), judge
+
+
+def _specimens(plan: Plan) -> tuple[str, ...]:
+    """Replies that the judge reads, where the rehearsal judge does not know its form of verdict."""
+    specimen = getattr(plan.judge, "specimen", None)
+    known = plan.spec.judge.kind in ("rating", "likelihood") or plan.spec.judge.options.get("read") == "expected"
+    return () if known or specimen is None else tuple(specimen(n) for n in range(16))
 
 
 def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:

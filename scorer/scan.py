@@ -13,8 +13,8 @@ from scorer.store.manifest import Manifest, load
 def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
     """Everything scored so far in an output folder: each row once, with its newest result.
 
-    Sorted by shard as the run holds them, and within a sealed shard by row. With `join_input` the input's other columns
-    stand beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
+    Sealed shards come first, and the rows of each shard in order. With `join_input` the input's other columns stand
+    beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
     """
     files = files or LocalFiles()
     layout = Layout(str(out))
@@ -24,24 +24,25 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
     segments = {shard.stem: shown(layout.segments_of(files, shard.stem))[0] for shard in manifest.shards}
     sealed = {stat.path for stat in files.listing(layout.scores)}
+    whole: list[str] = []
+    parts: list[str] = []  # files of which some may hold the same row
+    for shard in manifest.shards:
+        path, found = layout.sealed(shard.stem), segments[shard.stem]
+        if path not in sealed:
+            parts += [layout.segment(segment) for segment in found]
+        elif again := [layout.segment(segment) for segment in found if segment.generation]:
+            parts += [path, *again]
+        else:
+            whole.append(path)
     frames: list[pl.LazyFrame] = []
-    whole = [path for shard in manifest.shards if (path := layout.sealed(shard.stem)) in sealed]
     if whole:
         frames.append(_scan(whole))
-    under_way = [
-        layout.segment(segment)
-        for shard in manifest.shards
-        for segment in segments[shard.stem]
-        if layout.sealed(shard.stem) not in sealed
-    ]
-    if under_way:
-        newest = pl.struct("shard", "row")
+    if parts:
         frames.append(
-            _scan(under_way)
+            _scan(parts)
             .sort("shard", "row", "generation")
             .unique(subset=["shard", "row"], keep="last", maintain_order=True)
         )
-        del newest
     if not frames:
         frames.append(_empty())
     scores = pl.concat(frames, how="diagonal_relaxed")
@@ -63,6 +64,7 @@ def _empty() -> pl.LazyFrame:
 def _joined(scores: pl.LazyFrame, manifest: Manifest) -> pl.LazyFrame:
     inputs = [
         pl.scan_parquet(shard.path, glob=False)
+        .drop("row", "shard", strict=False)  # the run's own columns of these names tell the row
         .with_row_index("row")
         .with_columns(pl.col("row").cast(pl.Int64), pl.lit(shard.path).alias("shard"))
         for shard in manifest.shards

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer import ledger
-from scorer.errors import ROW_ERRORS, SpecError
-from scorer.files import Files
+from scorer.errors import ROW_ERRORS, InputError, SpecError
+from scorer.files import Files, Stat
 from scorer.schema import Shard, result_schema
 from scorer.source import look
 from scorer.store import segments as seg
@@ -52,6 +52,7 @@ class _Look:
         self._layout = layout
         self._manifest = manifest
         self._counts = seg.Counts()
+        self._kept = {*manifest.spec.get("input", {}).get("keep", ())}
 
     def findings(self) -> Iterator[str]:
         stats = {stat.path: stat for stat in self._files.find([shard.path for shard in self._manifest.shards])}
@@ -60,9 +61,7 @@ class _Look:
             stat = stats.get(shard.path)
             if stat is None:
                 yield f"{shard.path}: the input shard is gone"
-            elif (stat.size, stat.version) != (shard.size, shard.version) and (
-                stat.size != shard.size or look(self._files, stat)[1] != shard.footer
-            ):
+            elif (stat.size, stat.version) != (shard.size, shard.version) and not self._same(shard, stat):
                 yield f"{shard.path}: the input shard changed since it was scored"
             path = self._layout.sealed(shard.stem)
             if path in sealed:
@@ -83,6 +82,12 @@ class _Look:
             ends = "`scorer reread` ends" if revision.kind == "reread" else "`scorer retry` or `scorer run` ends"
             yield f"generation {revision.generation} is not finished: {ends} it"
         yield from self._books()
+
+    def _same(self, shard: Shard, stat: Stat) -> bool:
+        try:
+            return stat.size == shard.size and look(self._files, stat)[1] == shard.footer
+        except InputError:
+            return False
 
     def _sealed(self, shard: Shard, path: str) -> Iterator[str]:
         """One sealed file: rows 0 to n-1 once each and in order, and what its metadata claims."""
@@ -143,6 +148,10 @@ class _Look:
         expected = [name for name in result_schema().names if name not in batch.schema.names]
         if expected:
             yield f"{path}: lacks the columns {', '.join(expected)}"
+            return
+        types = [(f.name, f.type, batch.schema.field(f.name).type) for f in result_schema() if f.name not in self._kept]
+        if wrong := [f"{name} is {found}, not {right}" for name, right, found in types if found != right]:
+            yield f"{path}: of the wrong type: {', '.join(wrong)}"
             return
         score, error = batch.column("score"), batch.column("error")
         first = batch.column("row")[0].as_py() if batch.num_rows else 0

@@ -45,7 +45,8 @@ class RehearsalConfig:
     Faults: `fault_*` are probabilities of exclusive fates of an admitted request. `poison` and `refuse` are patterns in
     the prompt (400 context_length_exceeded; finish_reason content_filter), `always` one answer to everything.
     Answers: the verdict is drawn by crc32 of the row from `labels`, or from `scale`: whole numbers where both its ends
-    are whole, else hundredths of it; `names` asks for one verdict each. The row is group 1 of `row_regex` in the
+    are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where
+    given, are the only texts it says, one drawn by the row. The row is group 1 of `row_regex` in the
     prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False all.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -91,6 +92,7 @@ class RehearsalConfig:
     scale: tuple[float, float] = (1, 5)
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    replies: tuple[str, ...] = ()
     answer: Literal["number", "bare", "json"] = "number"
     reason: str = "Accurate, clear and complete."
     seed: int = 0
@@ -165,11 +167,11 @@ class RehearsalConfig:
 
     def _lists(self) -> list[str]:
         problems = []
-        for name in ("labels", "names"):
+        for name in ("labels", "names", "replies"):
             words = getattr(self, name)
             if not isinstance(words, tuple) or not all(type(word) is str and word for word in words):
                 problems.append(f"{name} must be a list of non-empty strings, not {words!r}.")
-            elif len(set(words)) < len(words):
+            elif len(set(words)) < len(words) and name != "replies":
                 problems.append(f"{name} holds a word twice.")
         if (
             not isinstance(self.scale, tuple)

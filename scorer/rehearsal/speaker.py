@@ -97,7 +97,9 @@ class Speaker:
         """The reply: as the schema asks where there is one ({} for any JSON), else as the config does."""
         spoken = Spoken()
         names = self.config.names
-        if schema is not None or self.config.answer == "json":
+        if self.config.replies:
+            spoken.add(self.config.replies[crc32(row.encode()) % len(self.config.replies)])
+        elif schema is not None or self.config.answer == "json":
             self._fill(spoken, row, "", schema or _schema(names))
         elif names:
             for name in names:

@@ -18,7 +18,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.seed is not None:
         report = Night(asked.seed, print).run()
-        print(report)
+        print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
     first, _, last = (asked.seeds or "0-199").partition("-")
     bad, sums, began = [], Counter[str](), time.monotonic()
@@ -28,8 +28,8 @@ def main() -> int:
         sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), nights=1)
         if report.findings:
             bad.append(seed)
-            print(f"seed {seed}: {report.findings[0]}", flush=True)
-    print(f"{dict(sums)}, {len(bad)} bad, {time.monotonic() - began:.1f} s of real time")
+            print(f"seed {seed}: {report.findings[0]}", flush=True)  # noqa: T201
+    print(f"{dict(sums)}, {len(bad)} bad, {time.monotonic() - began:.1f} s of real time")  # noqa: T201
     return bool(bad)
 
 

@@ -1,4 +1,4 @@
-"""A disk in memory below `scorer.files.LocalFiles`, which runs unchanged on it: what a power cut leaves is what was synced.
+"""A disk in memory below `scorer.files.LocalFiles`, which runs unchanged on it: a power cut leaves what was synced.
 
 It is pessimistic as POSIX allows. Bytes of a file survive up to its last fsync; of those after it, any part may, or
 zeros in their place. A name made, moved or deleted survives once its folder was synced; of what came later, a prefix.
@@ -277,10 +277,10 @@ class _File(io.RawIOBase):
         del self._inode.data[size or 0 :]
         return size or 0
 
-    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int | None = -1) -> bytes:
         return self._view.read(size)
 
-    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def readline(self, size: int | None = -1) -> bytes:
         return self._view.readline(size)
 
     def readinto(self, buffer: Any) -> int:

@@ -114,15 +114,16 @@ class MortalLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jump.now
 
-    def bury(self) -> None:
-        """Closes the loop and every coroutine that hangs in it, quietly: they are those of a dead process."""
+    def bury(self, *, quietly: bool = False) -> None:
+        """Closes the loop and every coroutine that hangs in it; `quietly` where they are those of a dead process."""
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.close()
                 for task in reversed(self._tasks):
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    if quietly:
+                        task._log_destroy_pending = task._log_traceback = False  # type: ignore[attr-defined]
                     _close(task.get_coro())
                 self._tasks.clear()
         finally:
@@ -148,12 +149,19 @@ class MortalLoop(asyncio.SelectorEventLoop):
                     return
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
                     answer, result = future.set_exception, error
-                self.call_later(after, lambda: None if future.done() else answer(result))
+                self.call_later(after, _answer, future, answer, result)
 
             self.call_later(before, work)
             return future
 
         return offload
+
+
+def _answer(future: asyncio.Future[Any], answer: Callable[[Any], None], result: Any) -> None:
+    if not future.done():
+        answer(result)
+        if answer == future.set_exception:
+            future.exception()  # nobody may be left to ask for it
 
 
 def _close(coro: Any) -> None:

@@ -9,7 +9,6 @@ import io
 import math
 import os
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -24,13 +23,13 @@ from simulation.world import EPOCH, FORGET_S, OUTAGES, RowBook, Terms, Wire, Wor
 
 from scorer import ledger
 from scorer.build import Plan, check, make_client
-from scorer.errors import BudgetSpent, StorageError
+from scorer.errors import BudgetSpent, RowError, StorageError
 from scorer.files import LocalFiles, read
 from scorer.job import Job
 from scorer.progress import Snapshot
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.speaker import Speaker
-from scorer.schema import Completion, Judge, Request, Row, RowError, Score
+from scorer.schema import Completion, Judge, Request, Row, Score
 from scorer.status import Status
 from scorer.verify import verify
 
@@ -131,7 +130,7 @@ class Night:
         """Writes the shards; the text of each row by its id."""
         draw, texts = self._draw, dict[str, str | None]()
         sizes = [draw.randint(60, 130) for _ in range(draw.randint(2, 3))]
-        sizes += [draw.choice([0, 1, 2])] + [max(0, 300 - sum(sizes)) + draw.randint(1, 20)]
+        sizes += [draw.choice([0, 1, 2]), max(0, 300 - sum(sizes)) + draw.randint(1, 20)]
         for number, size in enumerate(sizes):
             ids = [f"s{number}r{row}" for row in range(size)]
             for name in ids:
@@ -139,7 +138,9 @@ class Night:
                 text = draw.choice(["short", "words and more words ", "grüße 漢字 ", ""]) * draw.randint(1, 12)
                 texts[name] = None if kind == "null" else text + {"plain": ""}.get(kind, kind.upper())
                 self._kinds[name] = kind
-            table = pa.table({"id": pa.array(ids, pa.string()), "response": pa.array([texts[i] for i in ids], pa.string())})
+            table = pa.table(
+                {"id": pa.array(ids, pa.string()), "response": pa.array([texts[i] for i in ids], pa.string())}
+            )
             file = io.BytesIO()
             pq.write_table(table, file, row_group_size=draw.choice([20, 64, 1000]))
             self._disk.put(f"{SHARDS}/part-{number}.parquet", file.getvalue())
@@ -184,7 +185,7 @@ class Night:
             config,
             terms,
             Random(f"world of {self.seed}"),
-            {row: RowBook() for row in self._texts},
+            {row: RowBook(closed=text is None) for row, text in self._texts.items()},
             broken=self._broken,
             after_good=self._after_good,
         )
@@ -291,7 +292,10 @@ class Night:
 
     def run(self) -> Report:
         """The night, restarted until every row is finished or a promise is broken."""
-        with self._disk.mounted(), mock.patch.object(os, "getpid", lambda: 1 if self._container else 1000 + self._starts):
+        with (
+            self._disk.mounted(),
+            mock.patch.object(os, "getpid", self._pid),
+        ):
             while not self._findings:
                 if self._starts == MOST_STARTS or self._now > MOST_SECONDS:
                     self._broken(f"after {self._starts} starts and {self._now:.0f} s the night is not over")
@@ -302,6 +306,10 @@ class Night:
                     break
                 self._now += self._draw.uniform(1.5, 20.0)
         return self._report()
+
+    def _pid(self) -> int:
+        """Containers give every start the same."""
+        return 1 if self._container else 1000 + self._starts
 
     def _plan(self) -> Plan:
         """The run file, as the operator has it by now."""
@@ -377,7 +385,7 @@ class Night:
         self._owed = self._fuse.armed and not self._fuse.burnt  # it ended by itself first
         self._fuse.arm()
         self._now, self._loop = loop.time(), None
-        loop.bury()
+        loop.bury(quietly=self._fuse.burnt)
         after()
         return after == self._ended and not self._findings
 
@@ -505,6 +513,7 @@ class Night:
 
     def _judge_limits(self) -> None:
         """Neither a sliding minute nor a bucket of one second ever saw more than the run file declares."""
+        held_s = 2 * self._held_s  # an intent waits for the write under way, and for its own
         for what, limit, amounts in (
             ("requests", self._rpm, [(at, 1) for at, _ in self._world.asked]),
             ("tokens", self._tpm, self._world.asked),
@@ -517,8 +526,8 @@ class Night:
                     first += 1
                 lowest = min(lowest, total - rate * at)
                 total += amount
-                beyond = total - rate * at - lowest - max(rate, amount) - rate * self._held_s
-                if inside > limit + rate * self._held_s + 1e-6:
+                beyond = total - rate * at - lowest - max(rate, amount) - rate * held_s
+                if inside > limit + rate * held_s + 1e-6:
                     self._broken(f"{inside} {what} in the minute up to {at:.3f} s, {limit} are declared")
                     break
                 if beyond > 1e-6:

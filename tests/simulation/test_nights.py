@@ -1,22 +1,22 @@
-"""Promise: whatever a night brings, no row is lost, no score invented, no limit overspent; and the nights would show it.
+"""Promise: whatever a night brings, no row is lost, no score invented, no limit overspent; and nights would show it.
 
-Slow: each of the 200 nights is hours of virtual time and a third of a second of real time.
+Slow: each of the 200 nights is minutes of virtual time and a third of a second of real time.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import pytest
-from simulation.night import Night, Report
+from simulation.night import Night
+from simulation.world import Wire
 
 from scorer import files
-from scorer.client import HttpClient
-from scorer.errors import MomentError, Throttled, Unreachable
+from scorer.errors import Unreachable
 from scorer.limits import Bill, Local, Outcome, Permit
-from scorer.schema import Call, Completion, Reply, Request
+from scorer.schema import Call, Reply
 from scorer.store import store
 
 NIGHTS, CHUNK = 200, 10
@@ -25,7 +25,7 @@ NIGHTS, CHUNK = 200, 10
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, NIGHTS, CHUNK))
 def test_every_night_keeps_the_promises(first: int) -> None:
-    """Slow, as said above: ten nights."""
+    """Slow: ten nights."""
     for seed in range(first, first + CHUNK):
         report = Night(seed).run()
         assert report.findings == (), f"scripts/simulate --seed {seed}"
@@ -62,13 +62,16 @@ def no_settle_on_timeout(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
-    """A file gets its name before its bytes are on the platter."""
+    """A file gets its name before its bytes are on the platter; its folder is synced as ever."""
     create = files.LocalFiles.create
 
-    def hasty(self: files.LocalFiles, path: str) -> Any:
-        files.os.fsync, fsync = (lambda handle: None if isinstance(handle, int) else None), files.os.fsync  # type: ignore[assignment]
-        del fsync
-        return create(self, path)
+    @contextmanager
+    def hasty(self: files.LocalFiles, path: str) -> Iterator[BinaryIO]:
+        system = vars(files)["os"]  # the simulated disk's
+        sync = system.fsync
+        with create(self, path) as file:
+            yield file
+            system.fsync = lambda _: setattr(system, "fsync", sync)
 
     patch.setattr(files.LocalFiles, "create", hasty)
 
@@ -90,31 +93,16 @@ def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
-    """A call that failed is sent again at once, under the same permit."""
-    once = HttpClient._once
+    """The wire sends again by itself what did not come through, as retrying HTTP libraries do."""
+    post = Wire.post
 
-    async def eager(self: HttpClient, endpoint: Any, request: Request, spent: Any) -> Completion:
-        transport = self._transport
-        self._transport = _Eager(transport)
+    async def eager(self: Wire, call: Call) -> Reply:
         try:
-            return await once(self, endpoint, request, spent)
-        finally:
-            self._transport = transport
+            return await post(self, call)
+        except Unreachable:
+            return await post(self, call)
 
-    patch.setattr(HttpClient, "_once", eager)
-
-
-class _Eager:
-    def __init__(self, transport: Any) -> None:
-        self._transport = getattr(transport, "_transport", transport)
-
-    async def post(self, call: Call) -> Reply:
-        for _ in range(2):
-            try:
-                return await self._transport.post(call)
-            except Unreachable:
-                continue
-        return await self._transport.post(call)
+    patch.setattr(Wire, "post", eager)
 
 
 @pytest.mark.slow

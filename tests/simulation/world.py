@@ -54,7 +54,7 @@ class RowBook:
     failures: int = 0
     throttles: int = 0
     closed: bool = False
-    """It was told that it cannot be scored."""
+    """It need not be asked, or it was told that it cannot be scored."""
     in_a_row: int = 0
 
 
@@ -80,7 +80,8 @@ class World:
     rows: dict[str, RowBook]
     broken: Callable[[str], None]
     after_good: Callable[[int], None]
-    clock: Callable[[], float] = lambda: 0.0  # noqa: E731 - the loop's of the process that lives
+    clock: Callable[[], float] = lambda: 0.0
+    """That of the process that lives."""
     max_tokens: int | None = None
     max_pico: int | None = None
 
@@ -106,6 +107,7 @@ class World:
     _cut_at: float = -math.inf
     _cut_s: float = 1.0
     _failed_in_a_row: int = 0
+    _lied: bool = False
 
     def __post_init__(self) -> None:
         self.judge = RehearsalJudge(self.config, 0.0, EPOCH)
@@ -114,7 +116,7 @@ class World:
 
     def begins(self, now: float) -> None:
         """A process starts: it knows what the run file declares and nothing else."""
-        self._cut_at, self._cut_s, self._failed_in_a_row = -math.inf, 1.0, 0
+        self._cut_at, self._cut_s, self._failed_in_a_row, self._lied = -math.inf, 1.0, 0, False
         for book in self.rows.values():
             book.in_a_row = 0
         self.excuse(now)
@@ -124,10 +126,9 @@ class World:
     @property
     def _lowered(self) -> bool:
         config, terms = self.config, self.terms
-        return (
-            (config.requests_per_minute or math.inf) < terms.requests_per_minute
-            or (config.tokens_per_minute or math.inf) < terms.tokens_per_minute
-        )
+        return (config.requests_per_minute or math.inf) < terms.requests_per_minute or (
+            config.tokens_per_minute or math.inf
+        ) < terms.tokens_per_minute
 
     def breaks_down(self, kind: str, now: float, seconds: float) -> None:
         self.outage, self.outage_until = kind, now + seconds
@@ -156,6 +157,8 @@ class World:
 
     def excuse(self, now: float, seconds: float = 0.0) -> None:
         """Silence until then, and the usual patience beyond it, says nothing."""
+        if self._lied:  # until a true reply comes, each request may wait for a minute
+            seconds = max(seconds, LONGEST_PAUSE_S)
         self.quiet_until = max(self.quiet_until, now + seconds + PATIENCE_S)
 
     def watch(self, now: float) -> None:
@@ -260,9 +263,10 @@ class World:
     def _headers(self, outcome: Outcome) -> dict[str, str]:
         now = self._now()
         headers = {"content-type": replies.JSON, "date": formatdate(EPOCH + now, usegmt=True), **outcome.headers}
-        if now < self.lies_until:
+        self._lied = now < self.lies_until
+        if self._lied:
             headers |= self.draw.choice(_LIES)
-            self.excuse(now, LONGEST_PAUSE_S)
+            self.excuse(now)
         return headers
 
     def _arrived(self, row: str, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
