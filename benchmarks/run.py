@@ -86,14 +86,18 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
 
 
 def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
-    """From medians over the repeats. `steady_rows_per_s` leaves out what a run on few rows takes: imports, start."""
+    """From medians over the repeats. `steady_rows_per_s` and the CPU leave out what a run on few rows takes.
+
+    Both are None where the start is most of it: their difference would be noise.
+    """
     few = Took(*(median(values) for values in zip(*(astuple(one) for one, _ in taken), strict=True)))
     all_ = Took(*(median(values) for values in zip(*(astuple(one) for _, one in taken), strict=True)))
+    told = all_.wall_s > 2 * few.wall_s
     return {
         "rows_per_s": count / all_.wall_s,
-        "steady_rows_per_s": (count - FEW) / max(1e-9, all_.wall_s - few.wall_s),
+        "steady_rows_per_s": (count - FEW) / (all_.wall_s - few.wall_s) if told else None,
         "start_s": few.wall_s,
-        "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6,
+        "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6 if told else None,
         "peak_mb": all_.peak_mb,
         "wall_s": [round(took.wall_s, 3) for _, took in taken],
     }
@@ -105,7 +109,8 @@ def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> 
     bare = found.get("bare-tokens" if counting else "bare")
     if bare is None:
         return {}
-    return {f"{key}_to_bare": one[key] / bare[key] for key in ("rows_per_s", "steady_rows_per_s")}
+    keys = ("rows_per_s", "steady_rows_per_s")
+    return {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -117,14 +122,14 @@ def table(result: dict[str, Any]) -> str:
     for name, one in result["contenders"].items():
         whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
         lines.append(
-            f"| {name} | {one['rows_per_s']:.0f} | {_ratio(whole)} | {one['steady_rows_per_s']:.0f} | "
-            f"{_ratio(steady)} | {one['cpu_us_per_row']:.0f} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
+            f"| {name} | {one['rows_per_s']:.0f} | {_cell(whole, 2)} | {_cell(one['steady_rows_per_s'])} | "
+            f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
         )
     return "\n".join(lines)
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _cell(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def smoke() -> dict[str, Any]:

@@ -280,6 +280,7 @@ async def make_client(
             max_output_tokens=model.max_output_tokens,
             retries=model.retries,
             clock=clock,
+            hedge=spec.limits.hedge,
         )
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)

@@ -14,12 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from scorer.errors import MomentError, RowError, Throttled, Unavailable
+from scorer.hedging import first_answer
 from scorer.limits import Admission, Bill, Need, Outcome, TurnedAway
 from scorer.limits.breaker import Breaker
+from scorer.limits.pacing import Quantile
 from scorer.schema import Client, Completion, Message, Provider, RateHint, Request, Spent, Transport, Usage
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
+LATE = 0.97
+"""A request is late beyond this quantile of the latencies so far."""
 THROTTLES_PER_RETRY = 10
 """A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
 TEMPLATE_TOKENS = 16
@@ -50,6 +54,7 @@ class HttpClient:
     """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
 
     `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests without one.
+    With `hedge` a late request is asked once more, and the first answer wins.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class HttpClient:
         max_output_tokens: int,
         retries: int,
         clock: Callable[[], float],
+        hedge: bool = False,
         seed: int = 0,
     ) -> None:
         self._endpoints = tuple(endpoints)
@@ -70,6 +76,7 @@ class HttpClient:
         self._retries = retries
         self._clock = clock
         self._random = random.Random(seed)
+        self._late = Quantile(LATE) if hedge else None
         self._slack = (
             64  # tokens by which a server's count exceeded the bytes of a request: prompts that it adds itself
         )
@@ -95,7 +102,7 @@ class HttpClient:
         while True:
             endpoint = self._choose()
             try:
-                return await self._once(endpoint, request, spent)
+                return await self._hedged(endpoint, request, spent)
             except TurnedAway:
                 continue
             except MomentError as error:
@@ -116,12 +123,32 @@ class HttpClient:
                 longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
 
-    async def _once(self, endpoint: Endpoint, request: Request, spent: _Meter) -> Completion:
+    async def _hedged(self, endpoint: Endpoint, request: Request, spent: _Meter) -> Completion:
+        """One attempt, or several at once where hedging is asked for and one is later than nearly all others were."""
+        late = self._late
+        if late is None:
+            return await self._once(endpoint, request, spent)
+        first = [endpoint]
+
+        async def ask(sent: asyncio.Event) -> Completion:
+            chosen = first.pop() if first else self._choose()
+            return await self._once(chosen, request, spent, sent)
+
+        try:
+            return await first_answer(ask, lambda: late.value, (MomentError, RowError, TurnedAway))
+        except BaseExceptionGroup as failures:  # of those that stop a run, one is told
+            raise failures.exceptions[0] from None
+
+    async def _once(
+        self, endpoint: Endpoint, request: Request, spent: _Meter, sent: asyncio.Event | None = None
+    ) -> Completion:
         """One attempt: admitted, sent, read, and settled on every way out."""
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
         permit = await endpoint.limits.admit(self._need(request), lambda: bool(self._up()))
         spent.sent()
+        if sent is not None:
+            sent.set()
         outcome = Outcome(Bill.UNKNOWN)
         hint: RateHint | None = None
         try:
@@ -135,6 +162,8 @@ class HttpClient:
                     break
             outcome = self._answered(completion.usage, hint, permit.need, billed=True)
             spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
+            if self._late is not None:
+                self._late.add(self._clock() - permit.admitted_at)
             return completion
         except MomentError as error:
             throttled = isinstance(error, Throttled)

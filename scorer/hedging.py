@@ -6,22 +6,26 @@ Source: Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013, "hedged request
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LOOK_S = 1.0
 MOST = 3
 """So many requests for one answer, at most."""
 
 
 async def first_answer(
-    ask: Callable[[asyncio.Event], Coroutine[Any, Any, T]], late_s: float, passing: tuple[type[Exception], ...]
+    ask: Callable[[asyncio.Event], Coroutine[Any, Any, T]],
+    late_s: Callable[[], float | None],
+    passing: tuple[type[Exception], ...],
 ) -> T:
-    """The first answer of `ask`, which is called again each time that the newest request is late by `late_s`.
+    """The first answer of `ask`, which is called again each time that the newest request is out for `late_s()`.
 
-    `ask(sent)` sets `sent` when its request goes out: what waits for admission is not late. Losers are cancelled and
-    awaited. One that fails with an exception of `passing` loses too; where all do, the last failure is raised.
+    `late_s` is asked again and again, and None while nobody knows what late is. `ask(sent)` sets `sent` when its
+    request goes out: what waits for admission is not late. Losers are cancelled and awaited. One that fails with an exception of `passing` loses too; where all do, the last failure is raised.
     Cancelling it cancels all.
     """
 
@@ -56,13 +60,21 @@ async def first_answer(
     return answers[0]
 
 
-async def _ended(running: set[asyncio.Task[T]], sent: asyncio.Event, late_s: float | None) -> set[asyncio.Task[T]]:
-    """Those that ended, as soon as one does; empty once the newest request has been out for `late_s`."""
+async def _ended(
+    running: set[asyncio.Task[T]], sent: asyncio.Event, late_s: Callable[[], float | None] | None
+) -> set[asyncio.Task[T]]:
+    """Those that ended, as soon as one does; empty once the newest request is late. `late_s` None: nobody is."""
     going = asyncio.ensure_future(sent.wait())
     try:
         await asyncio.wait({*running, going}, return_when=asyncio.FIRST_COMPLETED)
-        if not any(task.done() for task in running):
-            await asyncio.wait(running, timeout=late_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         going.cancel()
-    return {task for task in running if task.done()}
+    clock = asyncio.get_running_loop().time
+    since = clock()
+    while not (done := {task for task in running if task.done()}):
+        late = late_s() if late_s is not None else math.inf
+        left = LOOK_S if late is None else since + late - clock()
+        if left <= 0:
+            return set()
+        await asyncio.wait(running, timeout=min(left, LOOK_S), return_when=asyncio.FIRST_COMPLETED)
+    return done

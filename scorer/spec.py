@@ -89,6 +89,7 @@ class Limits(Rates):
     max_tokens: Count | None = None
     max_usd: Positive | None = None
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    hedge: bool = False
 
 
 class Metrics(_Section):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.errors import InputError, SpecError
 from scorer import measure as command
-from scorer.metrics import load
+from scorer.errors import InputError, SpecError
 from scorer.measure import Summary, score_files
+from scorer.metrics import load
 
 TABLE = pa.table(
     {

@@ -106,7 +106,8 @@ class Night:
         self._outages = self._crashes = self._changes = self._starts = self._losses = 0
         self._at_start = draw.random() < 0.3
         """The second crash comes while the run that the first one ended is opened again."""
-        self._owed = False
+        self._owed = self._boots_anew = False
+        self._rotate_bytes = draw.choice([1500, ledger.ROTATE_BYTES])
         self._container = draw.random() < 0.5
         self._kinds: dict[str, str] = {}
         self._snapshot: Snapshot | None = None
@@ -115,7 +116,7 @@ class Night:
         self._flush_rows = draw.choice([8, 40, 40, 80])
         self._rpm = draw.choice([240, 480, 600, 900, 1500])
         self._tpm = self._rpm * draw.choice([60, 100, 200])
-        self._flush_s = draw.choice([3.0, 30.0, 30.0])
+        self._flush_s = draw.choice([5.0, 30.0, 60.0])
         self._timeout_s = draw.choice([10.0, 30.0])
         self._retries = draw.choice([3, 6])
         self._price = (draw.choice([0.15, 2.5]), draw.choice([0.6, 10.0]))
@@ -295,6 +296,7 @@ class Night:
         with (
             self._disk.mounted(),
             mock.patch.object(os, "getpid", self._pid),
+            mock.patch.object(ledger, "ROTATE_BYTES", self._rotate_bytes),
         ):
             while not self._findings:
                 if self._starts == MOST_STARTS or self._now > MOST_SECONDS:
@@ -346,6 +348,8 @@ class Night:
         if self._owed or (self._at_start and self._crashes == 1):
             self._at_start = self._owed = False
             self._arm(callbacks=80, calls=40)
+        if self._boots_anew:  # a board whose clock starts at the same second at each boot
+            self._boots_anew, self._skew = False, -self._now
         if self._disk.full and self._now > self._full_until:
             self._disk.full = False
         loop = self._loop = MortalLoop(self._now, self._fuse)
@@ -408,7 +412,7 @@ class Night:
             self._tell("died: kill -9")
             self._disk.ends()
         if self._draw.random() < 0.15:
-            self._skew = -self._now  # as on a board whose clock starts anew at each boot
+            self._boots_anew = True
 
     def _ended(self) -> None:
         """A process that ended by itself has settled everything."""
