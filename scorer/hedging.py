@@ -24,9 +24,9 @@ async def first_answer(
 ) -> T:
     """The first answer of `ask`, which is called again each time that the newest request is out for `late_s()`.
 
-    `late_s` is asked again and again, and None while nobody knows what late is. `ask(sent)` sets `sent` when its
-    request goes out: what waits for admission is not late. Losers are cancelled and awaited. One that fails with an exception of `passing` loses too; where all do, the last failure is raised.
-    Cancelling it cancels all.
+    `late_s` is asked again and again; None while nobody knows what late is. `ask(sent)` sets `sent` when its request
+    goes out: what waits for admission is not late. Losers are cancelled and awaited. One that fails with an exception
+    of `passing` loses too; where all do, the last failure is raised. Cancelling it cancels all.
     """
 
     async def one(sent: asyncio.Event) -> tuple[list[T], Exception | None]:

@@ -1,6 +1,6 @@
 """One run from its lock to its last sealed shard: opens the output, starts the services, lets the engine work.
 
-The only module that knows the order of things. What to score is asked of the store, how of build.py.
+The only module that knows the order of things. What to score is asked of the store, how of wiring.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from scorer import engine, ledger
-from scorer.build import ROOM_FOR_TEXT, Plan, Wires, counter, make_client, make_measure, raw_of
+from scorer.build import Plan
 from scorer.errors import Interrupted, OutputError, StorageError
 from scorer.files import Files, Lock
 from scorer.limits import Caps, Local
@@ -31,6 +31,7 @@ from scorer.status import Status, status, within_share
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
+from scorer.wiring import ROOM_FOR_TEXT, Wires, counter, make_client, make_measure, raw_of
 
 LOCK_TRIES = 5
 """`scorer status` probes the lock for an instant; a start that meets it tries again."""
@@ -44,7 +45,7 @@ class Retry:
 
 
 Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Wires]]
-"""What `build.make_client` does; a simulation connects to another world."""
+"""What `wiring.make_client` does; a simulation connects to another world."""
 
 
 class Job:

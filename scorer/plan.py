@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.build import Plan, concurrency, price
+from scorer.build import Plan
 from scorer.errors import InputError, RowError
 from scorer.files import Files
 from scorer.schema import Judge, Row, Shard, Usage, Work
 from scorer.source import Reader, arrow_batches, look, missing_columns
 from scorer.tokens import Counter, encoding_for
+from scorer.wiring import concurrency, price
 
 EXACT_ROWS = 100_000
 SAMPLE_ROWS = 20_000

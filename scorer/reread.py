@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build import Plan, check, make_provider
+from scorer.build import Plan, check
 from scorer.errors import OutputError, RowError, SpecError
 from scorer.files import Files, Lock
 from scorer.opening import same_rows, schema_of
@@ -33,6 +33,7 @@ from scorer.status import Status, status, within_share
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.manifest import Manifest, Revision, check_shards, load, save
+from scorer.wiring import make_provider
 
 ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}

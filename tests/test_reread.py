@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer import scan_scores
-from scorer.build import Wires, check
+from scorer.build import check
 from scorer.cli import _exit_code
 from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
 from scorer.files import LocalFiles
@@ -27,6 +27,7 @@ from scorer.replay import Answers, replay
 from scorer.reread import reread
 from scorer.schema import Completion, Request, Row, Score, Spent
 from scorer.verify import verify
+from scorer.wiring import Wires
 
 Said = str | RowError | BudgetSpent | bytes
 NOW_S = 1_700_000_000.0

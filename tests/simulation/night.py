@@ -22,7 +22,7 @@ from simulation.loop import Fuse, MortalLoop, PowerCut
 from simulation.world import EPOCH, FORGET_S, OUTAGES, RowBook, Terms, Wire, World
 
 from scorer import ledger
-from scorer.build import Plan, check, make_client
+from scorer.build import Plan, check
 from scorer.errors import BudgetSpent, RowError, StorageError
 from scorer.files import LocalFiles, read
 from scorer.job import Job
@@ -32,6 +32,7 @@ from scorer.rehearsal.speaker import Speaker
 from scorer.schema import Completion, Judge, Request, Row, Score
 from scorer.status import Status
 from scorer.verify import verify
+from scorer.wiring import make_client
 
 OUT, SHARDS = "out", "in"
 SCALE = (1, 100)
