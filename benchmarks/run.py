@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,7 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
         for name in names:
             python_of(CONTENDERS[name])
         print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
+        load = [round(os.getloadavg()[0], 1)]
         runs: dict[str, list[tuple[Took, Took]]] = {name: [] for name in names}
         failed: dict[str, str] = {}
         for repeat in range(options.repeats):
@@ -71,6 +73,7 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
                 print(
                     f"  {repeat + 1} {name:16}{took.wall_s:8.2f} s{options.rows / took.wall_s:9.0f} rows/s", flush=True
                 )
+    load.append(round(os.getloadavg()[0], 1))
     found = {name: figures(options.rows, taken) for name, taken in runs.items() if taken and name not in failed}
     return {
         "rows": options.rows,
@@ -78,6 +81,7 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
         "judge": about,
         "repeats": options.repeats,
         "pinned": mine is not None,
+        "load": load,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in SHOWN},
         "contenders": {name: {**one, **ratios(name, one, found)} for name, one in found.items()},
@@ -110,20 +114,24 @@ def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> 
     if bare is None:
         return {}
     keys = ("rows_per_s", "steady_rows_per_s")
-    return {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
+    found_ratios = {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
+    if one["cpu_us_per_row"] and bare["cpu_us_per_row"]:
+        found_ratios["cpu_to_bare"] = bare["cpu_us_per_row"] / one["cpu_us_per_row"]
+    return found_ratios
 
 
 def table(result: dict[str, Any]) -> str:
     """What people read, as Markdown."""
     lines = [
-        "| contender | rows/s | to bare | without start | to bare | CPU us/row | peak MB | start s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| contender | rows/s | to bare | without start | to bare | CPU us/row | to bare | peak MB | start s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in result["contenders"].items():
         whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
         lines.append(
             f"| {name} | {one['rows_per_s']:.0f} | {_cell(whole, 2)} | {_cell(one['steady_rows_per_s'])} | "
-            f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
+            f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {_cell(one.get('cpu_to_bare'), 2)} | "
+            f"{one['peak_mb']:.0f} | {one['start_s']:.2f} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,7 @@
-"""Promise: one result for each row, as soon as it is done, with a bounded number of rows under way."""
+"""Promise: one result for each row, as soon as it is done, with a bounded number of rows under way.
+
+Over 300 lines: scripted parts, and a test for each way in which a run may go on or end.
+"""
 
 from __future__ import annotations
 

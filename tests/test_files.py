@@ -1,4 +1,7 @@
-"""Promise: a file that was published is whole and survives a crash; every failure of the disk is one sentence."""
+"""Promise: a file that was published is whole and survives a crash; every failure of the disk is one sentence.
+
+Over 300 lines: the contract of every storage, and beside it what a local disk alone can do wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Promise: what was or may have been spent is never forgotten and never counted twice, wherever a crash falls."""
+"""Promise: what was or may have been spent is never forgotten and never counted twice, wherever a crash falls.
+
+Over 300 lines: each way in which a crash may cut the books has its test.
+"""
 
 from __future__ import annotations
 

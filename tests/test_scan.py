@@ -101,11 +101,11 @@ def test_nobody_needs_scorer_to_read_the_files(tmp_path: Path) -> None:
         await output.score({1: [0]})
         scores, segments = f"{output.layout.scores}/*.parquet", f"{output.layout.segments}/b/*.parquet"
         asked = "select count(*), count(error), min(typeof(score)), min(typeof(finished_at)) from '{}'"
-        assert duckdb.sql(asked.format(scores)).fetchall() == [(5, 5, "DOUBLE", "TIMESTAMP WITH TIME ZONE")]
+        assert duckdb.execute(asked.format(scores)).fetchall() == [(5, 5, "DOUBLE", "TIMESTAMP WITH TIME ZONE")]
         both = (
             f"select row, error from read_parquet(['{scores}', '{segments}']) where shard like '%b.parquet' order by 1"
         )
-        assert duckdb.sql(both).fetchall() == [(0, None), (2, "Refused")]
+        assert duckdb.execute(both).fetchall() == [(0, None), (2, "Refused")]
         sealed = pl.scan_parquet(scores)
         assert sealed.select(pl.len(), pl.col("error").count()).collect().row(0) == (5, 5)
         assert sealed.collect_schema() == pl.scan_parquet(segments).collect_schema()

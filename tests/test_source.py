@@ -1,10 +1,14 @@
-"""Promise: every row to do comes once, whole, under its number; nothing else is read, and memory stays bounded."""
+"""Promise: every row to do comes once, whole, under its number; nothing else is read, and memory stays bounded.
+
+Over 300 lines: every type of column, every choice of rows, every way in which a file may be wrong.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -188,7 +192,7 @@ def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
     ]
     schema = result_schema(kept=[pq.read_schema(path).field("kept")])
     out = io.BytesIO()
-    seg.write(out, iter([seg.to_table(results, schema, "f")]), schema, {})  # type: ignore[arg-type]
+    seg.write(out, iter([seg.to_table(results, schema, "f")]), schema, {})
     after = pq.read_table(out).column("kept")
     assert after.type == before.column("kept").type
     assert after.combine_chunks().equals(before.column("kept").combine_chunks()) or (
@@ -299,7 +303,7 @@ class Counting(LocalFiles):
         self.bytes = 0
 
     def open(self, path: str) -> BinaryIO:
-        return _Counted(path, self)  # type: ignore[return-value]
+        return _Counted(path, self)
 
 
 class _Counted(io.FileIO):
@@ -351,10 +355,15 @@ def test_a_huge_row_group_costs_no_more_memory_than_a_small_one(tmp_path: Path) 
     assert pq.read_metadata(path).num_row_groups == 1
     del text
     shard, before, most = shard_of(path), pa.total_allocated_bytes(), 0
-    for _ in reader(["text"]).read(Work(shard)):
-        most = max(most, pa.total_allocated_bytes() - before)
+    tracemalloc.start()  # what Arrow reads through a Python file lies in Python's memory
+    try:
+        for _ in reader(["text"]).read(Work(shard)):
+            most = max(most, pa.total_allocated_bytes() - before)
+        python = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert shard.size > 60_000_000
-    assert most < 16_000_000
+    assert most + python < 24_000_000
 
 
 def test_shards_are_never_written(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_spec_is_built_from_python_by_the_same_names_and_is_frozen() -> None:
     assert spec.all_models == (Model(name="gpt-4o-mini"),)
     assert (spec.limits, spec.output.flush_rows, spec.limits.burst_s) == (Limits(), 1000, 0.3)
     with pytest.raises(ValidationError, match="frozen"):
-        spec.output.path = "elsewhere"  # type: ignore[misc]
+        spec.output.path = "elsewhere"
 
 
 def test_what_is_read_of_a_row_is_what_judge_metrics_and_keys_need() -> None:

@@ -140,7 +140,8 @@ def watched(output: Output, gauges: Gauges, seen: list[Snapshot] | None = None) 
 
 def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
     async def night() -> None:
-        output, seen = Output(tmp_path, 5), []
+        output = Output(tmp_path, 5)
+        seen: list[Snapshot] = []
         rows = tokens = 0
         progress = Progress(
             output.files,

@@ -86,7 +86,8 @@ def test_the_paragraph_names_the_key_what_is_spent_and_what_to_do() -> None:
 )
 def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[tuple[int, str, int]]) -> None:
     limit = round(usd * PICO)
-    some, spent, open_ = caps(max_usd=usd), 0, []
+    some, spent = caps(max_usd=usd), 0
+    open_: list[tuple[int, int]] = []
     for percent, ending, share in requests:
         worst = limit * percent // 100
         fitting = spent + sum(worst for _, worst in open_) + worst <= limit

@@ -1,9 +1,12 @@
-"""Promise: first come, first served; never more than any limit; and whoever goes away leaves nothing behind."""
+"""Promise: first come, first served; never more than any limit; and whoever goes away leaves nothing behind.
+
+Over 300 lines: one test for each limit, each way out, and each thing that a server may tell.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -86,7 +89,7 @@ def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
             permit = await limits.admit(need(prompt, output))
             sent.append((now(), place, prompt, output))
             try:
-                assert limits.in_flight <= rates.concurrency
+                assert limits.in_flight <= limits.concurrency
                 await asyncio.sleep(answer_s)
                 limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(prompt, 1), alive=True))
             except asyncio.CancelledError:
@@ -117,7 +120,7 @@ def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
             _holds(times, amounts, per_minute / 60, max(per_minute / 60 * rates.burst_s, *amounts, 0.0))
 
 
-def _holds(times: list[float], amounts: list[float], rate: float, burst: float) -> None:
+def _holds(times: Sequence[float], amounts: Sequence[float], rate: float, burst: float) -> None:
     """No window, however long, holds more than its time is worth and one burst (or one request larger than it)."""
     for first in range(len(times)):
         total = 0.0
@@ -319,6 +322,18 @@ def test_what_the_provider_charges_is_learned_and_used(
 
     assert at_least <= run(night()) <= at_most
     assert refused == 0
+
+
+@pytest.mark.parametrize(("counted", "waits_s"), [(1000, 1.0), (10, 0.0)])
+def test_the_difference_to_what_a_request_took_is_made_good_at_once(counted: int, waits_s: float) -> None:
+    async def night() -> None:
+        limits = made(Rates(tokens_per_minute=60_000 / MARGIN, burst_s=0.2))
+        permit = await limits.admit(need(200))
+        limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(counted, 0), alive=True))
+        # 200 tokens are the whole bucket: a debt of 800, or all but 10 of them back.
+        assert await next_admitted(limits, need(40)) == pytest.approx(waits_s, abs=0.001)
+
+    run(night())
 
 
 def test_a_server_that_counts_more_tokens_than_we_is_believed() -> None:

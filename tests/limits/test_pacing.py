@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scorer.limits.pacing import MARGIN, ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
 
 _GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.1, 0.25, 1.0, 59.0]), min_size=1, max_size=80)
+_SHARES = st.sampled_from([0.0, 0.001, 0.004, 0.01]) | st.floats(0.0, 1.0)
 _PER_MINUTE = st.one_of(st.sampled_from([0.5, 1.0, 59.0, 60.0, 600.0, 10_000.0]), st.floats(0.1, 100_000.0))
 
 
@@ -109,9 +110,10 @@ def test_another_limit_counts_what_was_let_through() -> None:
 @given(
     per_minute=_PER_MINUTE,
     burst_s=st.floats(0.01, 2.0),
-    takes=st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.01, 0.3, 30.0]), st.floats(0.0, 1.0)), max_size=60),
+    takes=st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.01, 0.3, 30.0]), _SHARES), max_size=60),
 )
 @example(per_minute=60.0, burst_s=0.3, takes=[(0.0, 1.0)] * 3)
+@example(per_minute=60.0, burst_s=0.3, takes=[(59.0, 0.001)] * 2 + [(0.0, 0.001)] * 50)
 def test_no_window_gives_more_than_its_time_is_worth_and_one_burst(
     per_minute: float, burst_s: float, takes: list[tuple[float, float]]
 ) -> None:

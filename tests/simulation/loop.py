@@ -146,6 +146,7 @@ class MortalLoop(asyncio.SelectorEventLoop):
                 try:
                     answer, result = future.set_result, fn(*args)
                 except PowerCut:
+                    self.call_soon(int)  # which is where the loop finds out
                     return
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
                     answer, result = future.set_exception, error

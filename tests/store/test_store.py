@@ -1,4 +1,7 @@
-"""Promise: a row whose result was stored is never asked again, and every shard ends with each row once, in order."""
+"""Promise: a row whose result was stored is never asked again, and every shard ends with each row once, in order.
+
+Over 300 lines: resuming, flushing, sealing, retrying and damage are one store and one promise.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from typing import Any, BinaryIO
 import pyarrow.parquet as pq
 import pytest
 from clock import now, run
-from outputs import SCHEMA, Crash, Crashing, Output, publish, result
+from outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publish, result
 
 from scorer.errors import OutputError, StorageError
 from scorer.files import LocalFiles
 from scorer.store import segments as seg
 from scorer.store.layout import shown
-from scorer.store.sealing import MERGE_AT
+from scorer.store.sealing import MERGE_AT, seal
 from scorer.store.store import KEEP_HIDDEN_S, Store
 
 
@@ -203,6 +206,18 @@ def test_a_shard_is_sealed_in_input_order_when_its_last_row_is_in(tmp_path: Path
         about, counts = seg.read_about(LocalFiles(), str(output.sealed()))
         assert (about["fingerprint"], about["generation"]) == ("0123456789abcdef", 0)
         assert counts == seg.Counts.of(table)
+
+    run(night())
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 4], [1, 2, 3, 4], [0, 1, 2, 3]])
+def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int]) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5)
+        await output.score({0: rows})
+        with pytest.raises(OutputError, match=r"in/a\.parquet cannot be sealed: .*"):
+            seal(output.files, output.layout, output.shards[0], SCHEMA, FINGERPRINT, sealed_before=False)
+        assert not output.sealed().exists()
 
     run(night())
 
