@@ -99,14 +99,15 @@ class HttpClient:
         failures = knocks = throttles = 0
         knocked = False  # the endpoint answered another request right before this attempt
         own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered; unless in an outage
+        failed: Endpoint | None = None
         while True:
-            endpoint = self._choose()
+            endpoint = self._choose(failed)
             try:
                 return await self._hedged(endpoint, request, spent)
             except TurnedAway:
                 continue
             except MomentError as error:
-                last = error
+                last, failed = error, endpoint
             answered_others = endpoint.limits.breaker.last_success > spent.sent_at
             if isinstance(last, Throttled):  # the gate is paused for everyone: standing in line again is enough
                 throttles += answered_others
@@ -205,10 +206,13 @@ class HttpClient:
             first=request.index == 0,
         )
 
-    def _choose(self) -> Endpoint:
+    def _choose(self, failed: Endpoint | None = None) -> Endpoint:
+        """The least loaded that is up; where there is another, not the one at which this request just failed."""
         if len(self._endpoints) == 1:
             return self._endpoints[0]
-        return min(self._up() or self._endpoints, key=lambda endpoint: endpoint.load)
+        up = self._up()
+        others = [endpoint for endpoint in up if endpoint is not failed]
+        return min(others or up or self._endpoints, key=lambda endpoint: endpoint.load)
 
     def _up(self) -> list[Endpoint]:
         """Where a request may go as far as breakers know; one that is due for a probe counts, so that it gets one."""

@@ -1,8 +1,7 @@
-"""The limits of one endpoint in one process.
+"""The limits of one endpoint in one process: reserve before sending, correct on every way out.
 
-Requests stand in one line. Only its head looks at the limits, in the order breaker, cap, concurrency, tokens, requests,
-pause; when all of them say yes, everything is taken in one synchronous step, so a cancelled waiter leaves nothing
-behind. Where the head waits is what holds the run back: `held` says so, second by second.
+The head of the line looks at them in the order breaker, cap, concurrency, tokens, requests, pause; when all say yes,
+everything is taken in one synchronous step.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from scorer.errors import Interrupted, TooLong
 from scorer.limits.auto import Auto
 from scorer.limits.breaker import Breaker
 from scorer.limits.caps import Caps
+from scorer.limits.line import Line
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
-from scorer.limits.permit import Bill, Need, Outcome, Permit, TurnedAway
+from scorer.limits.permit import Bill, Need, Outcome, Permit
 from scorer.schema import Gauge
 
 FIRST_CUT_S = 1.0
@@ -48,8 +48,6 @@ class Local:
         self._clock = asyncio.get_running_loop().time
         self._rates = rates
         self._caps = caps
-        self._line = asyncio.Lock()
-        self._wake = asyncio.Event()
         self._gate = RequestGate(rates.requests_per_minute) if rates.requests_per_minute else None
         self._buckets: dict[str, TokenBucket] = {}
         for name, per_minute in (
@@ -66,35 +64,32 @@ class Local:
         self.breaker = Breaker(self._clock)
         self.held = Held(self._clock)
         self.in_flight = 0
-        self.waiting = 0
         self.draining = False
         self._paused_until = 0.0
         self._cut_at = float("-inf")
         self._cut_s = FIRST_CUT_S
-        caps.on_settle(self._wake.set)
+        self._line = Line(self._hold, self._take, self.held.add)
+        caps.on_settle(self._line.look)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
     async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
         self._check_size(need)
-        self.waiting += 1
-        try:
-            async with self._line:
-                while (hold := self._hold(need)) is not None:
-                    if hold[0] == "outage" and leave is not None and leave():
-                        raise TurnedAway
-                    await self._wait(*hold)
-                permit = self._take(need)
-                if self._gate is not None:
-                    await self._gate.acquire()  # there is room: `_hold` saw it
-        finally:
-            self.waiting -= 1
+        permit = await self._line.stand(need, leave, self._give_back)
         try:
             await self._caps.books.written()
         except BaseException:
-            self.settle(permit, Outcome(Bill.NOTHING))
+            self._give_back(permit)
             raise
         return permit
+
+    def _give_back(self, permit: Permit) -> None:
+        self.settle(permit, Outcome(Bill.NOTHING))
+
+    @property
+    def waiting(self) -> int:
+        """Requests that stand in line."""
+        return len(self._line)
 
     @property
     def concurrency(self) -> int:
@@ -104,7 +99,7 @@ class Local:
     def drain(self) -> None:
         """From now on the first request of a row is turned away; rows under way are finished."""
         self.draining = True
-        self._wake.set()
+        self._line.look()
 
     def _check_size(self, need: Need) -> None:
         for name, bucket in self._buckets.items():
@@ -137,21 +132,12 @@ class Local:
             return "retry_after", wait
         return None
 
-    async def _wait(self, name: str, seconds: float | None) -> None:
-        since = self._clock()
-        self._wake.clear()
-        timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self.held.add(name, since, self._clock())
-
     def _take(self, need: Need) -> Permit:
         charges = tuple(self._charge(name, need) for name in self._buckets)
         for bucket, charge in zip(self._buckets.values(), charges, strict=True):
             bucket.take(charge)
+        if self._gate is not None:
+            self._gate.take()
         self.in_flight += 1
         return Permit(
             need=need,
@@ -159,7 +145,7 @@ class Local:
             entry=self._caps.reserve(need),
             charges=charges,
             marks=tuple(bucket.given for bucket in self._buckets.values()),
-            gate_mark=self._gate.given + 1 if self._gate is not None else 0.0,
+            gate_mark=self._gate.given if self._gate is not None else 0.0,
             prompt_estimate=need.tokens * self._ratio.value,
             probe=self.breaker.send(),
         )
@@ -197,8 +183,7 @@ class Local:
             self.breaker.failed(probe=permit.probe)
         else:
             self.breaker.abandoned(probe=permit.probe)
-        self._caps.settle(permit.entry, outcome)
-        self._wake.set()
+        self._caps.settle(permit.entry, outcome)  # which lets the line look
 
     def _true_up(self, permit: Permit, outcome: Outcome) -> None:
         """The usage is known: the buckets get the difference, the estimates learn."""

@@ -63,6 +63,10 @@ class RequestGate(Throttler):
     async def acquire(self) -> None:
         while self.wait_s() > 0:  # noqa: ASYNC110 - it sleeps the exact time; no event tells of time
             await asyncio.sleep(self.retry_interval)
+        self.take()
+
+    def take(self) -> None:
+        """Lets one through; there is a place, as `wait_s` said."""
         self._task_logs.append(self._clock())
         self.given += 1
 

@@ -80,7 +80,11 @@ class Admission(Protocol):
 
     breaker: Breaker
     in_flight: int
-    waiting: int
+
+    @property
+    def waiting(self) -> int:
+        """Requests that stand in line."""
+        ...
 
     def drain(self) -> None:
         """From now on the first request of a row is turned away; rows under way are finished."""
