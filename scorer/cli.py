@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from scorer import __version__
 from scorer.arguments import Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
-from scorer.offload import keep_memory_flat
+from scorer.offload import calm_collector, keep_memory_flat
 from scorer.questions import app as questions
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ def _score(planned: Any, *, quiet: bool, retry: Retry | None = None) -> Status:
     from scorer.interrupt import run_interruptibly
     from scorer.screen import Screen
 
+    calm_collector()
     with Screen(quiet=quiet) as screen:
         return on_loop(run_interruptibly(planned, screen, retry))
 

@@ -157,7 +157,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: status, headers with lower-case names, the whole body."""
+    """What came back: status, headers that answer to lower-case names, the whole body."""
 
     status: int
     headers: Mapping[str, str]

@@ -7,8 +7,6 @@ larger than `LARGEST` is not read: no judge's verdict is that long.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
 import aiohttp
@@ -51,20 +49,28 @@ class HttpTransport:
         await self._session.close()
 
     async def post(self, call: Call) -> Reply:
-        assert self._session is not None, "use it as a context manager"
-        with _translated(call.url, self._timeout_s):
+        session = self._session
+        assert session is not None, "use it as a context manager"
+        try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._session.post(call.url, data=call.body, headers=call.headers, allow_redirects=False) as response,
+                session.post(call.url, data=call.body, headers=call.headers, allow_redirects=False) as response,
             ):
                 if (response.content_length or 0) > LARGEST:
                     raise Faltered(f"{call.url} answered {response.content_length} bytes", billed=True)
-                body = await response.read() if response.content_length is not None else await _limited(response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status, headers, body)
+                body = await (response.read() if response.content_length is not None else _limited(response))
+                return Reply(response.status, response.headers, body)
+        # aiohttp's errors as ours, once, at this boundary. Billed unless the request surely never arrived.
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unreachable(f"cannot reach {call.url}: {error}", billed=False) from error
+        except TimeoutError as error:
+            raise Unreachable(f"{call.url} did not answer within {self._timeout_s:g} s", billed=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"{call.url} broke off: {error or type(error).__name__}", billed=True) from error
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    """The body of a reply that does not say how long it is."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
@@ -72,16 +78,3 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
         if size > LARGEST:
             raise Faltered(f"{response.url} answered more than {LARGEST} bytes", billed=True)
     return b"".join(parts)
-
-
-@contextmanager
-def _translated(url: str, timeout_s: float) -> Iterator[None]:
-    """aiohttp's errors as ours, once, at this boundary. Billed unless the request surely never arrived."""
-    try:
-        yield
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise Unreachable(f"cannot reach {url}: {error}", billed=False) from error
-    except TimeoutError as error:
-        raise Unreachable(f"{url} did not answer within {timeout_s:g} s", billed=True) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"{url} broke off: {error or type(error).__name__}", billed=True) from error

@@ -118,7 +118,10 @@ class _Run:
         writing = asyncio.ensure_future(self.books.close())
         for turn in range(number % 8):
             await asyncio.sleep(0)
-            self.step(("reserve", "settle")[turn % 2], number + turn)
+            if turn % 2 == 0:
+                self.step("reserve", number)
+            else:
+                self.end("settle", max(self.model.lived), number)
         await writing
         await self.books.close()
         self.model.written()

@@ -48,6 +48,10 @@ def read_label(text: str, labels: Mapping[str, float]) -> float | None:
 
 def find(text: str, scale: Scale) -> Verdict | None:
     """The reply's one verdict and its place in `text`."""
+    return _find_short(text, scale) if len(text) <= _SHORT else _find(text, scale)
+
+
+def _find(text: str, scale: Scale) -> Verdict | None:
     body = _Body(text, scale)
     said = [_in_json(body, thing, "", scale) for thing in body.objects]
     said = [verdict for verdict in said if verdict is not _ABSENT]
@@ -55,6 +59,10 @@ def find(text: str, scale: Scale) -> Verdict | None:
     # Prose beside a verdict in JSON may add a reason, but no other labelled verdict.
     tiers = scale.tiers[:3] if said else scale.tiers
     return body.agreed([*said, *next(filter(None, (body.search(tier, scale) for tier in tiers)), [])])
+
+
+_SHORT = 64
+_find_short = lru_cache(maxsize=4096)(_find)  # "Score: 4" and its like come again and again
 
 
 def find_each(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdict | None]:

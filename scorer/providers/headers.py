@@ -27,11 +27,17 @@ _IN_WORDS = re.compile(
 )
 
 
+_KNOWN = ("x-ratelimit-", "retry-after")
+_NOTHING_SAID = RateHint()
+
+
 def rate_hint(headers: Mapping[str, str]) -> RateHint:
     """The gauges of `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` and the wish to wait.
 
     A reset is a duration as OpenAI writes it ("6m0s", "120ms") or a bare number of seconds.
     """
+    if not any(name.startswith(_KNOWN) for name in map(str.lower, headers)):
+        return _NOTHING_SAID
     gauges = {}
     for what in ("requests", "tokens"):
         gauge = Gauge(
