@@ -221,7 +221,10 @@ class Ledger:
         """
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
-        names, self.totals = _sum(self._files, folder)
+        names, covered, self.totals = _sum(self._files, folder)
+        while any(f"{folder}/{name}".startswith(self._first) for name in {*names, *covered}):
+            self._first += "_"  # a clock set back, and the process number of a container, give a name twice
+        self._path = self._first
         replace(self._files, self._path, _line({"total": asdict(self.totals), "covers": names}))
         for name in names:
             self._files.delete(f"{folder}/{name}")
@@ -229,7 +232,7 @@ class Ledger:
 
 def totals(files: Files, folder: str) -> Totals:
     """What the books in `folder` say, open intents counted as possibly billed. Reads, changes nothing."""
-    return _sum(files, folder)[1]
+    return _sum(files, folder)[2]
 
 
 def damaged(files: Files, folder: str) -> str | None:
@@ -241,8 +244,8 @@ def damaged(files: Files, folder: str) -> str | None:
     return None
 
 
-def _sum(files: Files, folder: str) -> tuple[list[str], Totals]:
-    """The names of all files in `folder`, and what those add up to that no other covers."""
+def _sum(files: Files, folder: str) -> tuple[list[str], set[str], Totals]:
+    """The names of all files in `folder`, those that one of them covers, and what the others add up to."""
     names = [stat.path.rpartition("/")[2] for stat in files.listing(folder)]
     covered: set[str] = set()
     for name in names:
@@ -253,7 +256,7 @@ def _sum(files: Files, folder: str) -> tuple[list[str], Totals]:
         if name not in covered:
             with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:  # else compacted meanwhile
                 total += _replay(file)
-    return names, total
+    return names, covered, total
 
 
 def _replay(lines: Iterable[bytes]) -> Totals:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation.disk import Disk
@@ -97,7 +98,8 @@ class _Run:
     def step(self, name: str, number: int) -> None:
         live = [key for key, entry in self.model.lived.items() if entry.end == "open"]
         if name == "reserve":
-            self.model.lived[self.books.reserve(number, 2 * number)] = _Entry(number, 2 * number)
+            for _ in range(1 + number % 4):
+                self.model.lived[self.books.reserve(number, 2 * number)] = _Entry(number, 2 * number)
         elif name in ("settle", "cancel", "unknown") and live:
             self.end(name, live[number % len(live)], number)
         elif name == "write":
@@ -119,7 +121,7 @@ class _Run:
         for turn in range(number % 8):
             await asyncio.sleep(0)
             if turn % 2 == 0:
-                self.step("reserve", number)
+                self.step("reserve", number - number % 4)
             else:
                 self.end("settle", max(self.model.lived), number)
         await writing
@@ -175,9 +177,11 @@ class _Run:
         assert totals(LocalFiles(), FOLDER) == self.model.sums(durable=True)
 
 
-@given(steps=STEPS, rotate_bytes=st.sampled_from([40, ledger.ROTATE_BYTES]))
-@settings(max_examples=100)
+@pytest.mark.slow
+@given(steps=STEPS, rotate_bytes=st.integers(20, 600))
+@settings(max_examples=200)
 def test_the_books_are_those_of_a_perfect_bookkeeper(steps: list[tuple[str, int]], rotate_bytes: int) -> None:
+    """Slow: two hundred lives of a ledger on a simulated disk."""
     run = _Run()
     with run.disk.mounted(), mock.patch.object(ledger, "ROTATE_BYTES", rotate_bytes):
         for name, number in steps:

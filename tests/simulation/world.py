@@ -211,7 +211,8 @@ class World:
             await asyncio.sleep(timeout_s)
         else:
             await asyncio.sleep(self.draw.uniform(0.001, 2.0))
-        self._failed(row, kind, in_outage=True)
+        # What hangs until after the outage cannot be told from a row that hangs by itself.
+        self._failed(row, kind, in_outage=kind != "blackhole" or self._now() < self.outage_until)
         if kind in ("blackhole", "reset"):
             raise Unreachable("the judge broke off", billed=True)
         if kind == "html":
