@@ -366,6 +366,18 @@ def test_a_huge_row_group_costs_no_more_memory_than_a_small_one(tmp_path: Path) 
     assert most + python < 24_000_000
 
 
+@pytest.mark.slow
+def test_a_long_text_that_repeats_costs_a_few_rows_of_memory(tmp_path: Path) -> None:
+    """Slow: 400 MB of text, of which the file holds one and memory at most some tens."""
+    path = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"text": pa.array(["x" * 1_000_000]).take(pa.array([0] * 400))}), path)
+    shard, most = shard_of(path), 0
+    assert shard.size < 1_000_000
+    for batch in reader(["text"]).read(Work(shard)):
+        most = max(most, sum(len(row.values["text"]) for row in batch))
+    assert most <= 32_000_000
+
+
 def test_shards_are_never_written(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
     before = (Path(shard.path).read_bytes(), os.stat(shard.path).st_mtime_ns)
