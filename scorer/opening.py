@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.build import Plan, kept_fields
-from scorer.errors import InputError
 from scorer.files import Files, Stat
 from scorer.schema import Shard, result_schema
-from scorer.source import look, missing_columns
+from scorer.source import find, first_look, look
 from scorer.store.layout import Layout, stems
 from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
 
@@ -25,13 +24,11 @@ def open_manifest(plan: Plan, files: Files, layout: Layout, revision: Revision |
     manifest = load(files, layout)
     if manifest is not None:
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
-    found = files.find(plan.spec.input.shards)
-    if not found:
-        patterns = ", ".join(plan.spec.input.shards)
-        raise InputError(f"input.shards = {patterns} matches no file. Give Parquet files, folders of them, or globs.")
+    found = find(files, plan.spec.input.shards)
     known = manifest.shards if manifest is not None else ()
     new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
-    shards = (*known, *_first_look(plan, files, new, known))
+    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
+    shards = (*known, *first_look(files, new, names, plan.columns.all))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):
@@ -62,24 +59,3 @@ def _kept_spec(plan: Plan) -> dict[str, object]:
 def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
     """True where a shard's footer is what it was: it was only copied or touched."""
     return stat.size == shard.size and look(files, stat)[1] == shard.footer
-
-
-def _first_look(plan: Plan, files: Files, new: list[Stat], known: tuple[Shard, ...]) -> list[Shard]:
-    """New shards with their rows and footers. Raises InputError with every mistake in all of them."""
-    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
-    shards, problems = [], []
-    for stat in new:
-        try:
-            rows, footer, schema = look(files, stat)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        if missing := missing_columns(schema, plan.columns.all):
-            problems.append(
-                f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
-                f"{', '.join(schema.names[:20])}."
-            )
-        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
-    if problems:
-        raise InputError("\n".join(problems))
-    return shards

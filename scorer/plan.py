@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.build import Plan
-from scorer.errors import InputError, RowError
+from scorer.errors import RowError
 from scorer.files import Files
 from scorer.schema import Judge, Row, Shard, Usage, Work
-from scorer.source import Reader, arrow_batches, look, missing_columns
+from scorer.source import Reader, arrow_batches, find, first_look
 from scorer.tokens import Counter, encoding_for
 from scorer.wiring import concurrency, price
 
@@ -58,7 +58,8 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
     20,000 rows drawn with a fixed seed are, and the rest is inferred from its length. Source: Cochran, Sampling
     Techniques (1977), eq. 7.1, the regression estimator.
     """
-    shards = _shards(plan, files)
+    found = find(files, plan.spec.input.shards)
+    shards = first_look(files, found, {stat.path: stat.path for stat in found}, plan.columns.all)
     rows = sum(shard.rows for shard in shards)
     model = plan.spec.all_models[0]
     name = encoding_for(model.name or "") if model.provider not in ("embedded", "recorded") else None
@@ -88,26 +89,6 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         max_usd=plan.spec.limits.max_usd,
         max_tokens=plan.spec.limits.max_tokens,
     )
-
-
-def _shards(plan: Plan, files: Files) -> list[Shard]:
-    found = files.find(plan.spec.input.shards)
-    problems: list[str] = []
-    shards: list[Shard] = []
-    for stat in found:
-        try:
-            rows, footer, schema = look(files, stat)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        if missing := missing_columns(schema, plan.columns.all):
-            problems.append(f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for.")
-        shards.append(Shard(stat.path, stat.path, stat.size, stat.version, rows, footer))
-    if not found:
-        problems.append(f"input.shards = {', '.join(plan.spec.input.shards)} matches no file.")
-    if problems:
-        raise InputError("\n".join(problems))
-    return shards
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The words of scorer as types: what a row, a request, a completion, a score and a result are, and every protocol.
 
-Knows nothing of files, HTTP, clocks or the event loop.
+Knows nothing of files, HTTP, clocks or the event loop. Longer than other files: it is the one place to learn the words.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import InputError, ShardChanged
 from scorer.files import Files, Stat
-from scorer.schema import Mask, Offload, Row, Work
+from scorer.schema import Mask, Offload, Row, Shard, Work
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 * 1024 * 1024
@@ -51,6 +51,38 @@ def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
             f"{stat.path} is not a readable Parquet file ({_short(error)}). input.shards takes Parquet files: take "
             "this one out or write it again."
         ) from error
+
+
+def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
+    """The shards that `input.shards` matches. Raises InputError where it is none."""
+    if found := files.find(patterns):
+        return found
+    raise InputError(
+        f"input.shards = {', '.join(patterns)} matches no file. Give Parquet files, folders of them, or globs."
+    )
+
+
+def first_look(files: Files, stats: Sequence[Stat], names: Mapping[str, str], wanted: Sequence[str]) -> list[Shard]:
+    """Shards with their rows and footers; `names` are their stems by path, `wanted` the columns they must have.
+
+    Raises InputError with every mistake in all of them.
+    """
+    shards, problems = [], []
+    for stat in stats:
+        try:
+            rows, footer, schema = look(files, stat)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if missing := missing_columns(schema, wanted):
+            problems.append(
+                f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
+                f"{', '.join(schema.names[:20])}."
+            )
+        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
+    if problems:
+        raise InputError("\n".join(problems))
+    return shards
 
 
 def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 A segment is the checkpoint: a row in one is never asked again. One writer publishes segments, one sealer merges and
 seals; both only ever add whole files, so a crash between any two instructions loses what was gathered and no more.
+Longer than other files, for the counts that say when a shard is finished must not be kept in two places.
 """
 
 from __future__ import annotations
