@@ -101,7 +101,7 @@ class HttpClient:
     async def _until_answered(self, request: Request, spent: _Meter) -> Completion:
         failures = knocks = throttles = 0
         knocked = False  # the endpoint answered another request right before this attempt
-        own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered; unless in an outage
+        own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered: its own, or an outage began
         failed: Endpoint | None = None
         while True:
             endpoint = self._choose(failed)
@@ -119,7 +119,7 @@ class HttpClient:
                 knocks += knocked
                 if answered_others and not knocked:
                     own.append((endpoint.limits.breaker, spent.sent_at))
-            counted = knocks + sum(not breaker.was_down(sent_at) for breaker, sent_at in own)
+            counted = knocks + sum(breaker.was_up(sent_at) for breaker, sent_at in own)
             if counted + throttles / THROTTLES_PER_RETRY >= self._retries:
                 raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
             knocked = failures - counted >= self._retries and await self._answers(endpoint, spent)

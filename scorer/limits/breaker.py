@@ -68,11 +68,9 @@ class Breaker:
             self._next_probe = now + self._pause_s
             self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
 
-    def was_down(self, sent_at: float) -> bool:
-        """True where what was sent then met an outage: none sent later was answered before the breaker opened."""
-        if self.open_since is not None and sent_at > self._failing_since:
-            return True
-        return any(since < sent_at <= until for since, until in self._outages)
+    def was_up(self, sent_at: float) -> bool:
+        """True where something sent later was answered, and no outage came between: a failure was the request's own."""
+        return sent_at < self._last_good and not any(since < sent_at <= until for since, until in self._outages)
 
     def abandoned(self, *, probe: bool) -> None:
         """The request was given up without an answer either way."""

@@ -53,7 +53,6 @@ class Disk:
         self.full = False
         self.failing = 0
         """So many of the next writes and syncs fail with EIO."""
-        self.writes = 0
         self._draw = draw
         self._fuse = fuse
         self._versions = 0
@@ -70,9 +69,8 @@ class Disk:
 
     def put(self, path: str, data: bytes) -> None:
         """A file that has been there for long."""
-        folder = posixpath.dirname(path)
-        self._folders.add(folder)
-        self._kept_folders.add(folder)
+        for folders in (self._folders, self._kept_folders):
+            folders.add(posixpath.dirname(path))
         self._names[path] = self._kept_names[path] = self._inode(data)
 
     def ends(self) -> None:
@@ -107,18 +105,21 @@ class Disk:
             exists=lambda p: p in self._names or p in self._folders,
         )
         system = SimpleNamespace(
-            path=path, O_RDONLY=os.O_RDONLY, getpid=os.getpid, fsync=self._fsync, fdatasync=self._fsync,
+            path=path, O_RDONLY=os.O_RDONLY, getpid=lambda: os.getpid(), fsync=self._fsync, fdatasync=self._fsync,
             replace=self._replace, unlink=self._unlink, mkdir=self._mkdir, scandir=self._scandir, stat=self._stat,
             open=self._handle_of, close=lambda handle: self._handles.pop(handle, None),
         )  # fmt: skip
         globbing = SimpleNamespace(escape=lambda p: p, glob=self._glob)
-        locking = SimpleNamespace(
-            flock=self._flock, LOCK_EX=fcntl.LOCK_EX, LOCK_SH=fcntl.LOCK_SH, LOCK_NB=fcntl.LOCK_NB
-        )
-        folder = lambda p: SimpleNamespace(glob=lambda pattern: self._glob(f"{p}/{pattern}"))  # noqa: E731
-        with mock.patch.multiple(
-            files, create=True, os=system, open=self._open, fcntl=locking, _glob=globbing, Path=folder
-        ):
+        names = {name: getattr(fcntl, name) for name in ("LOCK_EX", "LOCK_SH", "LOCK_NB")}
+        locking = SimpleNamespace(flock=self._flock, **names)
+        patched: dict[str, Any] = {
+            "os": system,
+            "open": self._open,
+            "fcntl": locking,
+            "_glob": globbing,
+            "Path": self._path,
+        }
+        with mock.patch.multiple(files, create=True, **patched):
             yield
 
     # --- system calls -------------------------------------------------------------------------------------------------
@@ -159,7 +160,6 @@ class Disk:
     def write(self, inode: _Inode, data: bytes, *, short: bool) -> int:
         """Adds at the end; returns how many bytes went, as write(2) does: fewer where the disk is in trouble."""
         self._fuse.call()
-        self.writes += 1
         self._versions += 1
         inode.version = self._versions
         part = len(data)
@@ -213,6 +213,9 @@ class Disk:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         return SimpleNamespace(st_size=len(inode.data), st_mtime_ns=inode.version)
 
+    def _path(self, folder: str) -> SimpleNamespace:
+        return SimpleNamespace(glob=lambda pattern: self._glob(f"{folder}/{pattern}"))
+
     def _glob(self, pattern: str, recursive: bool = False) -> list[str]:
         return [path for path in self._names if fnmatch(path, pattern.replace("/**/", "/*"))]
 
@@ -264,11 +267,7 @@ class _File(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+    writable = seekable = readable
 
     def write(self, data: Any) -> int:
         return self._disk.write(self._inode, bytes(data), short=self._short)

@@ -121,9 +121,9 @@ class MortalLoop(asyncio.SelectorEventLoop):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.close()
+                if quietly:
+                    self.set_exception_handler(lambda *_: None)
                 for task in reversed(self._tasks):
-                    if quietly:
-                        task._log_destroy_pending = task._log_traceback = False  # type: ignore[attr-defined]
                     _close(task.get_coro())
                 self._tasks.clear()
         finally:

@@ -9,32 +9,29 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 import orjson
+from simulation.patience import Patience
+from simulation.settings import Setting
 
 from scorer.errors import Unreachable
 from scorer.rehearsal import replies
-from scorer.rehearsal.config import FAULTS, RehearsalConfig
+from scorer.rehearsal.config import FAULTS
 from scorer.rehearsal.judge import Outcome, RehearsalJudge
 from scorer.schema import Call, Reply
 
-OUTAGES = ("refused", "reset", "blackhole", "500", "503", "529", "html")
 EPOCH = 1_790_000_000.0
-PATIENCE_S = 15.0
-"""Silence that needs no excuse: pacing, corrections from headers, opening a run."""
 FORGET_S = 65.0
 """After so long, no sliding minute remembers what was asked under other limits."""
-LONGEST_PAUSE_S = 60.0
 ESTIMATES_ERR = 5
 """So often in a night a request may turn out larger than the tokens that were counted for it."""
-BREAKS_AT = 8
-"""So many failures in a row, and one probe at a time goes out."""
 _LIES: tuple[dict[str, str], ...] = (
     {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"},
     {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "99h"},
@@ -45,292 +42,242 @@ _LIES: tuple[dict[str, str], ...] = (
     {"x-ratelimit-limit-requests": "a few", "x-ratelimit-remaining-tokens": "\u221e"},
     {"retry-after": "86400", "retry-after-ms": "nan"},
 )
+_ROW = re.compile(r"\[row:([^\]]+)\]")
 
 
 @dataclass(slots=True)
 class RowBook:
-    """What the judge knows of one row. `failures` and `throttles` are those that no outage explains."""
+    """What the judge knows of one row: replies with a verdict, replies without one, failures that were its own.
+
+    `closed` rows need not be asked, or were told that they cannot be scored; `out` requests are under way.
+    """
 
     good: int = 0
     bad: int = 0
     failures: int = 0
     throttles: int = 0
     closed: bool = False
-    """It need not be asked, or it was told that it cannot be scored."""
-    in_a_row: int = 0
+    out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the run file declares and the judge charges. Prices are pico-dollars a token; None is no limit or no cap."""
-
-    requests_per_minute: float
-    tokens_per_minute: float
-    concurrency: int
-    retries: int
-    input_pico: int
-    output_pico: int
-
-
-@dataclass(slots=True)
 class World:
-    """A judge, its weather and its books; it lives on while scorer dies and comes back."""
+    """A judge, its weather and its books; it lives on while scorer dies and comes back.
 
-    config: RehearsalConfig
-    terms: Terms
-    draw: Random
-    rows: dict[str, RowBook]
-    broken: Callable[[str], None]
-    after_good: Callable[[int], None]
-    clock: Callable[[], float] = lambda: 0.0
-    """That of the process that lives."""
-    max_tokens: int | None = None
-    max_pico: int | None = None
+    `clock` is that of the process that lives, and the caps are those of its run file. `after_good` is told how many
+    verdicts were given so far.
+    """
 
-    open: int = 0
-    most_open: int = 0
-    good: int = 0
-    billed_tokens: int = 0
-    billed_pico: int = 0
-    asked: list[tuple[float, int]] = field(default_factory=list)
-    """When each request came, and the tokens that it was charged."""
-    fates: dict[str, int] = field(default_factory=dict)
-    outage: str = ""
-    outage_until: float = -1.0
-    storm_until: float = -1.0
-    lies_until: float = -1.0
-    quiet_until: float = 0.0
-    """Until then there is an excuse for asking nothing."""
-    excused_until: float = -1.0
-    """Until then scorer cannot know the limits that the judge enforces."""
-    judge: RehearsalJudge = field(init=False)
-    digest: Any = field(default_factory=blake2b)
-    _busy: dict[str, int] = field(default_factory=dict)
-    _cut_at: float = -math.inf
-    _cut_s: float = 1.0
-    _failed_in_a_row: int = 0
-    _lied: bool = False
-    _beyond: int = 0
+    def __init__(self, setting: Setting, broken: Callable[[str], None], after_good: Callable[[int], None]) -> None:
+        self.clock: Callable[[], float] = lambda: 0.0
+        self.caps: dict[str, float] = {}
+        self.rows = {row: RowBook(closed=text is None) for row, text in setting.texts.items()}
+        self.asked: list[tuple[float, int]] = []
+        """When each request came, and the tokens that it was charged."""
+        self.fates: Counter[str] = Counter()
+        self.billed_tokens = self.billed_pico = 0
+        self.patience = Patience()
+        self.excused_until = -1.0
+        """Until then scorer cannot know the limits that the judge enforces."""
+        self._setting = setting
+        self._broken = broken
+        self._after_good = after_good
+        self._draw = Random(f"world of {setting.seed}")
+        self._config = setting.config
+        self._judge = RehearsalJudge(setting.config, 0.0, EPOCH)
+        self._digest = blake2b(digest_size=8)
+        self._others = RowBook()  # requests that are about no row
+        self._open = self._good = self._beyond = 0
+        self._outage, self._outage_until = "", -1.0
+        self._storm_until: float | None = None
+        self._late_s = 0.0
+        """How long a 429 takes at most: a gateway that is overrun says so late."""
+        self._lies_until = -1.0
 
-    def __post_init__(self) -> None:
-        self.judge = RehearsalJudge(self.config, 0.0, EPOCH)
+    @property
+    def digest(self) -> str:
+        """Stands for everything that was asked and answered, and when."""
+        return self._digest.hexdigest()
+
+    @property
+    def paid_again(self) -> int:
+        """Verdicts given for rows that had got one."""
+        return sum(max(0, book.good - 1) for book in self.rows.values())
 
     # --- weather ------------------------------------------------------------------------------------------------------
 
-    def begins(self, now: float) -> None:
+    def begins(self) -> None:
         """A process starts: it knows what the run file declares and nothing else."""
-        self._cut_at, self._cut_s, self._failed_in_a_row, self._lied = -math.inf, 1.0, 0, False
-        for book in self.rows.values():
-            book.in_a_row = 0
-        self.excuse(now)
-        if self._lowered:
-            self.excused_until = max(self.excused_until, now + FORGET_S)
+        self.patience = Patience(self.patience.until)
+        self.patience.excuse(self.clock())
+        if (self._config.requests_per_minute or math.inf) < self._setting.requests_per_minute:
+            self.excuse_limits(self.clock())
 
-    @property
-    def _lowered(self) -> bool:
-        config, terms = self.config, self.terms
-        return (config.requests_per_minute or math.inf) < terms.requests_per_minute or (
-            config.tokens_per_minute or math.inf
-        ) < terms.tokens_per_minute
+    def excuse_limits(self, since: float) -> None:
+        """What is asked under limits that scorer cannot know yet is no fault."""
+        self.excused_until = max(self.excused_until, since + FORGET_S)
 
-    def breaks_down(self, kind: str, now: float, seconds: float) -> None:
-        self.outage, self.outage_until = kind, now + seconds
+    def breaks_down(self, kind: str, seconds: float) -> None:
+        self._outage, self._outage_until = kind, self.clock() + seconds
 
-    def storms(self, kind: str, now: float, seconds: float, wish_s: float) -> None:
-        rest = 1 - sum(self.config.fault(name) for name in FAULTS)
-        self._configure({f"fault_{kind}": 0.95 * rest, "retry_after_s": wish_s}, now)
-        self.storm_until = now + seconds
+    def storms(self, kind: str, seconds: float, wish_s: float) -> None:
+        """Nearly every request gets a 429 of that kind, which wishes for so long a pause."""
+        rest = 1 - sum(self._config.fault(name) for name in FAULTS)
+        self._configure({f"fault_{kind}": 0.95 * rest, "retry_after_s": wish_s})
+        self._storm_until = self.clock() + seconds
+        self._late_s = self._draw.choice([0.0, 4.0, 4.0])
 
-    def lies(self, now: float, seconds: float) -> None:
-        self.lies_until = now + seconds
-        self.excused_until = max(self.excused_until, self.lies_until + FORGET_S)
+    def lies(self, seconds: float) -> None:
+        """Rate headers are nonsense for a while."""
+        self._lies_until = self.clock() + seconds
+        self.excuse_limits(self._lies_until)
 
-    def changes_limits(self, factor: float, now: float) -> None:
-        terms = self.terms
-        changes = {
-            "requests_per_minute": terms.requests_per_minute * factor,
-            "tokens_per_minute": terms.tokens_per_minute * factor,
-        }
-        self.excused_until = max(self.excused_until, now + FORGET_S)
-        self._configure(changes, now)
+    def changes_limits(self, factor: float) -> None:
+        """The limits are from now on so many times the declared ones; the next reply tells."""
+        names = ("requests_per_minute", "tokens_per_minute")
+        self.excuse_limits(self.clock())
+        self._configure({name: getattr(self._setting, name) * factor for name in names})
 
-    def _configure(self, changes: dict[str, Any], now: float) -> None:
-        self.config = self.config.changed(changes)
-        self.judge.configure(self.config, now)
+    def _configure(self, changes: dict[str, Any]) -> None:
+        self._config = self._config.changed(changes)
+        self._judge.configure(self._config, self.clock())
 
-    def excuse(self, now: float, seconds: float = 0.0) -> None:
-        """Silence until then, and the usual patience beyond it, says nothing."""
-        if self._lied:  # until a true reply comes, each request may wait for a minute
-            seconds = max(seconds, LONGEST_PAUSE_S)
-        self.quiet_until = max(self.quiet_until, now + seconds + PATIENCE_S)
-
-    def watch(self, now: float) -> None:
+    def watch(self) -> None:
         """Looks whether scorer asks what it could ask."""
-        if now <= self.quiet_until or self.open >= self.terms.concurrency:
+        if self.clock() <= self.patience.until or self._open >= self._setting.concurrency:
             return
-        if (self.max_pico is not None or self.max_tokens is not None) and self.open:
+        if self.caps and self._open:
             return  # it may wait for a settlement to make room under its cap
-        waiting = sum(not self._settled(row, book) for row, book in self.rows.items())
-        if waiting or not self.open:
-            self.broken(f"silence: {waiting} rows wait, {self.open} requests are out, and nothing is asked")
+        waiting = sum(self._waits(book) for book in self.rows.values())
+        if waiting or not self._open:
+            self._broken(f"silence: {waiting} rows wait, {self._open} requests are out, and nothing is asked")
 
-    def _settled(self, row: str, book: RowBook) -> bool:
-        """Nothing more need be asked for it now."""
-        spent = book.failures + book.throttles / 10 >= self.terms.retries
-        return bool(book.good or book.closed or book.bad >= 3 or spent or self._busy.get(row))
+    def _waits(self, book: RowBook) -> bool:
+        spent = book.failures + book.throttles / 10 >= self._setting.retries
+        return not (book.good or book.closed or book.bad >= 3 or book.out or spent)
 
     # --- one request --------------------------------------------------------------------------------------------------
 
     async def post(self, call: Call, timeout_s: float) -> Reply:
         """As `Transport.post`."""
-        now = self._now()
         body = orjson.loads(call.body)
         row = _row(body)
-        self.open += 1
-        self.most_open = max(self.most_open, self.open)
-        self._busy[row] = self._busy.get(row, 0) + 1
-        if self.open > self.terms.concurrency:
-            self.broken(f"{self.open} requests are in flight, {self.terms.concurrency} may be")
-        self.excuse(now, timeout_s if self._failed_in_a_row >= BREAKS_AT else 0.0)
+        book = self.rows.get(row, self._others)
+        self._open += 1
+        book.out += 1
+        if self._open > self._setting.concurrency:
+            self._broken(f"{self._open} requests are in flight, {self._setting.concurrency} may be")
+        self.patience.asked(self.clock(), timeout_s)
         try:
-            if now < self.outage_until:
-                return await self._down(row, timeout_s)
-            return await self._up(row, body, now, timeout_s)
+            if self.clock() < self._outage_until:
+                return await self._down(row, book, timeout_s)
+            return await self._up(row, book, body, timeout_s)
         finally:
-            self.open -= 1
-            self._busy[row] -= 1
+            self._open -= 1
+            book.out -= 1
 
-    async def _down(self, row: str, timeout_s: float) -> Reply:
-        kind = self.outage
-        if kind == "refused":
-            await asyncio.sleep(self.draw.uniform(0.001, 3.0))
-            self._failed(row, kind, in_outage=True)
-            raise Unreachable("cannot reach the judge", billed=False)
-        self.asked.append((self._now(), 0))
-        if kind == "blackhole":
-            await asyncio.sleep(timeout_s)
-        else:
-            await asyncio.sleep(self.draw.uniform(0.001, 2.0))
+    async def _down(self, row: str, book: RowBook, timeout_s: float) -> Reply:
+        kind = self._outage
+        if kind != "refused":
+            self.asked.append((self.clock(), 0))
+        await asyncio.sleep(timeout_s if kind == "blackhole" else self._draw.uniform(0.001, 2.0))
         # What hangs until after the outage cannot be told from a row that hangs by itself.
-        self._failed(row, kind, in_outage=kind != "blackhole" or self._now() < self.outage_until)
+        book.failures += kind == "blackhole" and self.clock() >= self._outage_until
+        self._failed(row, kind)
+        if kind == "refused":
+            raise Unreachable("cannot reach the judge", billed=False)
         if kind in ("blackhole", "reset"):
             raise Unreachable("the judge broke off", billed=True)
-        if kind == "html":
-            status, _, body = replies.FAILURES["html"]
-        else:
-            status, body = replies.ALWAYS[kind]
+        status, body = (
+            (replies.FAILURES[kind][0], replies.FAILURES[kind][2]) if kind == "html" else replies.ALWAYS[kind]
+        )
         return Reply(status, {}, body)
 
-    async def _up(self, row: str, body: Any, now: float, timeout_s: float) -> Reply:
-        if self.storm_until and now >= self.storm_until:
-            self.storm_until = 0.0
-            self._configure({"fault_429": 0.0, "fault_429_bare": 0.0, "fault_429_date": 0.0}, now)
-        outcome = self.judge.ask("chat", body, now, self.draw)
-        self._enter(outcome, body, now)
+    async def _up(self, row: str, book: RowBook, body: Any, timeout_s: float) -> Reply:
+        asked_at = self.clock()
+        if self._storm_until is not None and asked_at >= self._storm_until:
+            self._storm_until = None
+            self._configure({"fault_429": 0.0, "fault_429_bare": 0.0, "fault_429_date": 0.0})
+        outcome = self._judge.ask("chat", body, asked_at, self._draw)
+        self._enter(outcome, body)
         delay = outcome.delay_s
         if outcome.wire == "slow":
-            delay += self.config.slow_s
+            delay += self._config.slow_s
         if outcome.status == 429:
-            delay += self.draw.choice([0.0, self.draw.uniform(0.0, 3.0)])
+            delay += self._draw.uniform(0.3, 1.0) * self._late_s
         arrived = False
         try:
             await asyncio.sleep(min(delay, timeout_s))
             arrived = delay < timeout_s and outcome.wire in ("whole", "slow")
         finally:
-            self.judge.settle(outcome, self._now(), delivered=arrived)
+            self._judge.settle(outcome, self.clock(), delivered=arrived)
         if not arrived:
+            book.failures += 1
             self._failed(row, outcome.wire)
             raise Unreachable("the judge broke off, or did not answer in time", billed=True)
         headers = self._headers(outcome)
-        self._arrived(row, outcome, headers, now)
+        self._arrived(row, book, outcome, headers, asked_at)
         return Reply(outcome.status, headers, outcome.body)
 
-    def _enter(self, outcome: Outcome, body: Any, now: float) -> None:
+    def _enter(self, outcome: Outcome, body: Any) -> None:
         """What is billed is billed when it is asked, whether or not anybody will hear the answer."""
-        reserve = math.ceil(len(_text(body)) / self.config.chars_per_token) + int(body["max_tokens"])
-        bill = outcome.bill
+        now, bill = self.clock(), outcome.bill
+        reserve = math.ceil(len(_text(body)) / self._config.chars_per_token) + int(body["max_tokens"])
         used = bill.prompt_tokens + bill.completion_tokens
-        self.asked.append((now, reserve if self.config.charge == "reserve" else used))
-        self.fates[outcome.fault or outcome.fate] = self.fates.get(outcome.fault or outcome.fate, 0) + 1
-        self.digest.update(f"{now!r} {_row(body)} {outcome.status} {outcome.fault}\n".encode())
+        self.asked.append((now, reserve if self._config.charge == "reserve" else used))
+        self.fates[outcome.fault or outcome.fate] += 1
+        self._digest.update(f"{now!r} {_row(body)} {outcome.status} {outcome.fault}\n".encode())
         if outcome.fault in ("requests", "tokens") and now > self.excused_until:
             self._beyond += 1
             if outcome.fault == "requests" or self._beyond > ESTIMATES_ERR:
-                self.broken(f"asked beyond the limit on {outcome.fault} a minute, which had long been told")
+                self._broken(f"asked beyond the limit on {outcome.fault} a minute, which had long been told")
         if outcome.fate not in ("ok", "lost"):
             return
+        input_pico, output_pico = self._setting.pico
         self.billed_tokens += used
-        self.billed_pico += bill.prompt_tokens * self.terms.input_pico + bill.completion_tokens * self.terms.output_pico
-        if self.max_tokens is not None and self.billed_tokens > self.max_tokens:
-            self.broken(f"{self.billed_tokens} tokens are billed, the cap is {self.max_tokens}")
-        if self.max_pico is not None and self.billed_pico > self.max_pico:
-            self.broken(f"{self.billed_pico} pico-dollars are billed, the cap is {self.max_pico}")
+        self.billed_pico += bill.prompt_tokens * input_pico + bill.completion_tokens * output_pico
+        if self.billed_tokens > self.caps.get("max_tokens", math.inf):
+            self._broken(f"{self.billed_tokens} tokens are billed, the cap is {self.caps['max_tokens']}")
+        if self.billed_pico > round(self.caps.get("max_usd", 10**6) * 10**12):
+            self._broken(f"{self.billed_pico} pico-dollars are billed, the cap is {self.caps['max_usd']} USD")
 
     def _headers(self, outcome: Outcome) -> dict[str, str]:
-        now = self._now()
-        headers = {"content-type": replies.JSON, "date": formatdate(EPOCH + now, usegmt=True), **outcome.headers}
-        self._lied = now < self.lies_until
-        if self._lied:
-            headers |= self.draw.choice(_LIES)
-            self.excuse(now)
+        date = formatdate(EPOCH + self.clock(), usegmt=True)
+        headers = {"content-type": replies.JSON, "date": date, **outcome.headers}
+        self.patience.lied_to = self.clock() < self._lies_until
+        if self.patience.lied_to:
+            headers |= self._draw.choice(_LIES)
         return headers
 
-    def _arrived(self, row: str, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
-        now = self._now()
+    def _arrived(self, row: str, book: RowBook, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
+        now = self.clock()
         if outcome.status == 429:
-            self._throttled(row, headers, asked_at)
+            book.throttles += 1
+            self.patience.throttled(now, asked_at, headers.get("retry-after"))
             return
         if outcome.fate in ("failed", "lost"):
+            book.failures += 1
             self._failed(row, outcome.fault)
             return
-        self._failed_in_a_row, self._cut_s = 0, 1.0
-        self.excuse(now)
-        book = self.rows.get(row)
-        if book is None:
-            return
-        book.in_a_row = 0
+        self.patience.answered(now, row)
         if outcome.fate == "rejected" or outcome.fault == "refuse":
             book.closed = True
         elif outcome.fault in ("prose", "null"):
             book.bad += 1
         else:
             book.good += 1
-            self.good += 1
-            self.after_good(self.good)
+            if book is not self._others:
+                self._good += 1
+                self._after_good(self._good)
 
-    def _throttled(self, row: str, headers: dict[str, str], asked_at: float) -> None:
-        """One 429 excuses one pause: others that were asked before it arrived excuse none."""
-        now = self._now()
-        self._failed_in_a_row = 0
-        if (book := self.rows.get(row)) is not None:
-            book.throttles += 1
-        if asked_at <= self._cut_at:
-            return
-        wish = self._cut_s
-        if "retry-after" in headers:
-            wish = LONGEST_PAUSE_S if not headers["retry-after"].isdigit() else float(headers["retry-after"])
-        self._cut_at, self._cut_s = now, min(LONGEST_PAUSE_S, self._cut_s * 2)
-        self.excuse(now, min(wish, LONGEST_PAUSE_S))
-
-    def _failed(self, row: str, kind: str, *, in_outage: bool = False) -> None:
-        """A failure excuses its row's backoff, and the breaker's pause once there were eight in a row."""
-        self.digest.update(f"{self._now()!r} {row} failed {kind}\n".encode())
-        self._failed_in_a_row += 1
-        pause = 0.5 * 2 ** min(6, max(0, self._failed_in_a_row - BREAKS_AT))
-        if (book := self.rows.get(row)) is not None:
-            book.in_a_row += 1
-            book.failures += not in_outage
-            pause = max(pause, 0.5 * 2 ** min(6, book.in_a_row - 1))
-        self.excuse(self._now(), min(30.0, pause))
-
-    def _now(self) -> float:
-        return self.clock()
+    def _failed(self, row: str, kind: str) -> None:
+        self._digest.update(f"{self.clock()!r} {row} failed {kind}\n".encode())
+        self.patience.failed(self.clock(), row)
 
 
 class Wire:
     """`Transport` into a world, made as `HttpTransport` is."""
 
-    def __init__(self, world: World, *, timeout_s: float) -> None:
+    def __init__(self, world: World, *, timeout_s: float, **_: object) -> None:
         self._world = world
         self._timeout_s = timeout_s
 
@@ -341,9 +288,6 @@ class Wire:
 
     async def post(self, call: Call) -> Reply:
         return await self._world.post(call, self._timeout_s)
-
-
-_ROW = re.compile(r"\[row:([^\]]+)\]")
 
 
 def _text(body: Any) -> str:

@@ -1,0 +1,103 @@
+"""The judgement over a complete night: every promise against the judge's own books, one sentence for each break.
+
+Limits, caps and progress are watched while it goes on, by `world`; here is what only the end can show.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+
+import pyarrow.parquet as pq
+from simulation.settings import OUT, Setting
+from simulation.world import RowBook, World
+
+from scorer import ledger
+from scorer.files import LocalFiles, read
+from scorer.rehearsal.speaker import Speaker
+from scorer.verify import verify
+
+_OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow"}
+
+
+def judge(setting: Setting, world: World, *, losses: int, held_s: float) -> Iterator[str]:
+    """What was broken. `losses` is how often a process ended with something in its hands, `held_s` how long a write of
+    the ledger took at most."""
+    findings = verify(LocalFiles(), OUT).findings
+    yield from (f"verify: {finding}" for finding in findings)
+    if not findings:
+        yield from _rows(setting, world)
+    yield from _books(setting, world)
+    bound = losses * (setting.concurrency + 2 * setting.flush_rows)
+    if world.paid_again > bound:
+        yield f"{world.paid_again} verdicts were paid again, {bound} may be"
+    requests = [(at, 1) for at, _ in world.asked]
+    yield from _limit("requests", setting.requests_per_minute, requests, held_s)
+    yield from _limit("tokens", setting.tokens_per_minute, world.asked, held_s)
+
+
+def _rows(setting: Setting, world: World) -> Iterator[str]:
+    """Every row of the input once, in order, with the verdict that the judge gave or the error that it had."""
+    speaker, seen = Speaker(setting.config), 0
+    for number in range(len(setting.shards)):
+        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")))
+        columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
+        for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
+            seen += 1
+            if (name, row) != (f"s{number}r{place}", place):
+                yield f"row {place} of shard {number} is {name}, row {row}"
+                continue
+            verdict = float(speaker.verdict(name).label)
+            complaint = _row(setting, world.rows[name], setting.kinds[name], verdict, score, error)
+            if complaint is not None:
+                yield f"{name} has score {score} and error {error}: {complaint}; {world.rows[name]}"
+    if seen != len(setting.texts):
+        yield f"{seen} rows of {len(setting.texts)} came back"
+
+
+def _row(
+    setting: Setting, book: RowBook, kind: str, verdict: float, score: float | None, error: str | None
+) -> str | None:
+    """What is wrong with a row's end; None where the judge's books explain it."""
+    if (score is None) is (error is None):
+        return "it must have one of the two"
+    if score is not None:
+        right = kind == "plain" and book.good and score == verdict
+        return None if right else f"the judge's verdict on a {kind} row was {verdict}"
+    if error == _OWN_ERROR.get(kind):
+        return None
+    if error in ("Unreadable", "Truncated"):
+        return None if book.bad >= 3 else "it had no three replies without a verdict"
+    if error == "Unavailable":
+        enough = book.failures + book.throttles / 10 >= setting.retries
+        return None if enough else "an outage is no fault of its own"
+    return "nothing explains it"
+
+
+def _books(setting: Setting, world: World) -> Iterator[str]:
+    """The ledger claims no more than was billed, and, where a cap made it wait for the disk, admits all that was."""
+    totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
+    known = totals.prompt_tokens + totals.completion_tokens
+    if known > world.billed_tokens or totals.pico > world.billed_pico:
+        yield f"the books claim {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
+    if setting.caps and (world.billed_tokens > totals.tokens or world.billed_pico > totals.money_pico):
+        yield f"the books admit {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
+
+
+def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]], held_s: float) -> Iterator[str]:
+    """Neither a sliding minute nor a bucket of one second ever saw more than declared, and what a write held back."""
+    rate, first, inside, lowest, total = limit / 60, 0, 0, float("inf"), 0
+    for at, amount in asked:
+        inside += amount
+        while asked[first][0] <= at - 60:
+            inside -= asked[first][1]
+            first += 1
+        lowest = min(lowest, total - rate * at)
+        total += amount
+        if inside > limit + rate * held_s + 1e-6:
+            yield f"{inside} {what} in the minute up to {at:.3f} s, {limit} are declared"
+            return
+        beyond = total - rate * at - lowest - max(rate, amount) - rate * held_s
+        if beyond > 1e-6:
+            yield f"{beyond:.1f} {what} beyond a bucket of one second at {at:.3f} s"
+            return
