@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scorer.front import run as run
     from scorer.front import run_async as run_async
     from scorer.front import score_frame as score_frame
-    from scorer.plan import Estimate as Estimate
+    from scorer.planning import Estimate as Estimate
     from scorer.scan import scan_scores as scan_scores
     from scorer.spec import Spec as Spec
     from scorer.status import Status as Status
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Estimate": "scorer.plan",
+    "Estimate": "scorer.planning",
     "ScorerError": "scorer.errors",
     "Spec": "scorer.spec",
     "Status": "scorer.status",

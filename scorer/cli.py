@@ -56,7 +56,7 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     """
     from scorer.build import check
     from scorer.files import LocalFiles
-    from scorer.plan import estimate
+    from scorer.planning import estimate
     from scorer.screen import plan_text
 
     found = estimate(check(_tree(run_file, sets)), LocalFiles(), exact=exact)

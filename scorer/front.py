@@ -12,7 +12,7 @@ from scorer.build import Plan, check
 from scorer.errors import SpecError
 from scorer.files import LocalFiles
 from scorer.job import Job
-from scorer.plan import Estimate, estimate
+from scorer.planning import Estimate, estimate
 from scorer.progress import Snapshot
 from scorer.runfile import read_toml
 from scorer.spec import Spec
@@ -57,7 +57,8 @@ def score_frame(
     """The same rows in the same order with the result columns beside them.
 
     `judge`, `model` and `limits` are the tables of a run file. Durable and resumable only with `out`, a folder; without
-    it nothing is left behind. Failed rows have a null score and an `error`. Raises a ScorerError.
+    it nothing is left behind. Failed rows have a null score and an `error`. A result column whose name the frame has
+    already is `judge_<name>`. Raises a ScorerError.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(out) if out is not None else Path(scratch) / "out"
@@ -79,8 +80,9 @@ def _score_frame(df: pl.DataFrame, folder: Path, tables: dict[str, Any]) -> pl.D
         raise SpecError([f"{folder} holds the scores of another frame. Give another folder, or the same frame again."])
     run({**tables, "input": {"shards": [str(shard)]}, "output": {"path": str(folder)}})
     scores = scan_scores(str(folder)).collect()
-    beside = [name for name in scores.columns if name not in df.columns and name not in ("shard", "row")]
-    return pl.concat([df, scores.select(beside)], how="horizontal")
+    scores = scores.drop("shard", "row")
+    taken = {name: f"judge_{name}" for name in scores.columns if name in df.columns}
+    return pl.concat([df, scores.rename(taken)], how="horizontal")
 
 
 def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> Plan:

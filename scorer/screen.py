@@ -12,7 +12,7 @@ from scorer.progress import Snapshot
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from scorer.plan import Estimate
+    from scorer.planning import Estimate
     from scorer.status import Status
 
 EVERY_S = 10.0

@@ -249,7 +249,7 @@ def test_every_column_and_error_is_in_the_output_documentation() -> None:
 
 
 def test_the_json_keys_of_status_and_plan_are_described() -> None:
-    from scorer.plan import Estimate
+    from scorer.planning import Estimate
     from scorer.status import Status
     from scorer.verify import Verdict
 

@@ -227,10 +227,7 @@ class Disk:
         holders.append((file, flags))
 
     def unlock(self, file: _File) -> None:
-        if file.path in self._locks:
-            self._locks[file.path] = [lock for lock in self._locks[file.path] if lock[0] is not file]
-
-    # --- names that wait for their folder's sync ----------------------------------------------------------------------
+        self._locks[file.path] = [lock for lock in self._locks.get(file.path, []) if lock[0] is not file]
 
     def _later(self, path: str, change: Callable[[], object]) -> None:
         self._pending.setdefault(posixpath.dirname(path), []).append(change)

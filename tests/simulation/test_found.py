@@ -1,0 +1,84 @@
+"""Promise: what the nights once found stays mended; each finding as a test of its own, with its story in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clock import inline, now, run
+
+from scorer.files import LocalFiles
+from scorer.ledger import Ledger, Totals, totals
+from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
+from scorer.limits.breaker import Breaker
+from scorer.schema import Gauge, RateHint, Usage
+
+NEED = Need(tokens=60, output_tokens=10, worst_tokens=300)
+
+
+def limits(folder: Path) -> Local:
+    """Limits of 6,000 tokens a minute, over books that are never written."""
+    books = Ledger(LocalFiles(), str(folder), "1", offload=inline, strict=False)
+    return Local(Rates(tokens_per_minute=6000, concurrency=4), Caps(books))
+
+
+def lie() -> Outcome:
+    """An answer whose headers say that one token a minute is allowed."""
+    hint = RateHint({"tokens": Gauge(limit=1.0)})
+    return Outcome(Bill.KNOWN, usage=Usage(60, 10), hint=hint, alive=True)
+
+
+def test_a_header_that_lowers_a_limit_below_a_request_fails_no_row(tmp_path: Path) -> None:
+    """Rows ended in TooLong because one reply said that a minute holds one token."""
+
+    async def night() -> None:
+        gate = limits(tmp_path)
+        gate.settle(await gate.admit(NEED), lie())
+        await gate.admit(NEED)
+
+    run(night())
+
+
+def test_no_header_is_believed_for_more_than_a_minute_when_nothing_is_out_that_could_correct_it(tmp_path: Path) -> None:
+    """One request under the lie left a debt of an hour, and with nothing in flight nobody could learn better."""
+
+    async def night() -> None:
+        gate = limits(tmp_path)
+        for _ in range(3):
+            since = now()
+            gate.settle(await gate.admit(NEED), lie())
+            assert now() - since <= 61
+
+    run(night())
+
+
+def test_a_failure_at_the_edge_of_an_outage_is_not_the_rows_own() -> None:
+    """Late answers to what was sent before an outage made its first failures look like the rows' own."""
+    time = 0.0
+    breaker = Breaker(lambda: time, threshold=3)
+    breaker.answered(success=True, sent_at=0.0)
+    time = 2.0  # sent at 1.0, when the outage had begun; what was sent at 0.5 is answered meanwhile
+    breaker.answered(success=True, sent_at=0.5)
+    breaker.failed(probe=False)
+    assert not breaker.was_up(1.0)
+    for _ in range(2):
+        breaker.failed(probe=False)
+    time = 60.0
+    breaker.answered(success=True, sent_at=59.0)
+    assert not breaker.was_up(1.0)  # nor once it is over
+    breaker.answered(success=True, sent_at=62.0)
+    assert breaker.was_up(61.0)  # sent after it, failed while what was sent later was answered
+
+
+def test_a_name_given_twice_costs_no_sum(tmp_path: Path) -> None:
+    """Where a clock starts anew at each boot, two ledgers of a container had one name, and each covered the other."""
+    folder, files = str(tmp_path), LocalFiles()
+
+    async def night() -> None:
+        for owner in ("1", "2", "1", "1"):
+            books = Ledger(files, folder, owner, offload=inline, strict=True)
+            books.open()
+            books.settle(books.reserve(9, 9), Usage(5, 2), 8)
+            await books.close()
+
+    run(night())
+    assert totals(files, folder) == Totals(requests=4, prompt_tokens=20, completion_tokens=8, pico=32)

@@ -1,0 +1,97 @@
+"""The front door from Python does what the commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import scorer
+from scorer.errors import SpecError
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.process import RehearsalProcess
+
+pytestmark = pytest.mark.slow
+"""Slow: each test runs the whole path against a real server on loopback."""
+
+JUDGE = {"kind": "rating", "prompt": "[row:{x}] {text} Score from 1 to 5?"}
+FRAME = pl.DataFrame({"text": ["a", "b", None, "d"], "x": [1, 2, 3, 4], "model": ["m", "m", "n", "n"]})
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[RehearsalProcess]:
+    with RehearsalProcess(RehearsalConfig(latency_median_s=0.0)) as process:
+        yield process
+
+
+def spec(judge: RehearsalProcess, folder: Path) -> scorer.Spec:
+    FRAME.write_parquet(folder / "in.parquet")
+    return scorer.Spec(
+        input={"shards": [str(folder / "in.parquet")], "keep": ["model"]},  # type: ignore[arg-type]
+        judge=JUDGE,  # type: ignore[arg-type]
+        model={"name": "m", "base_url": judge.url},  # type: ignore[arg-type]
+        limits={"max_failed_share": 1.0},  # type: ignore[arg-type]
+        output={"path": str(folder / "out")},  # type: ignore[arg-type]
+    )
+
+
+def test_plan_run_and_scan_also_inside_a_running_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
+    wanted = spec(judge, tmp_path)
+    assert (scorer.plan(wanted).rows, scorer.plan(wanted).requests) == (4, 3)  # a null row asks nothing
+    done = scorer.run(wanted)
+    assert (done.state, done.rows, done.scored, done.errors) == ("complete", 4, 3, {"BadRow": 1})
+    asked = judge.stats()["requests"]
+
+    async def again() -> scorer.Status:
+        return await scorer.run_async(wanted)
+
+    from scorer.front import on_loop
+
+    assert on_loop(again()).state == "complete"
+    assert judge.stats()["requests"] == asked
+    frame = scorer.scan_scores(str(tmp_path / "out"), join_input=True).collect()
+    assert frame.get_column("text").to_list() == ["a", "b", None, "d"]
+    assert frame.get_column("model").to_list() == ["m", "m", "n", "n"]
+    assert [score is None for score in frame.get_column("score").to_list()] == [False, False, True, False]
+
+
+def test_a_run_file_and_a_tree_are_taken_as_well_as_a_spec(judge: RehearsalProcess, tmp_path: Path) -> None:
+    tree = spec(judge, tmp_path).model_dump(exclude_unset=True)
+    assert scorer.run(tree).state == "complete"
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f'[input]\nshards = ["{tmp_path}/in.parquet"]\nkeep = ["model"]\n[judge]\nkind = "rating"\n'
+        f'prompt = "{JUDGE["prompt"]}"\n[model]\nname = "m"\nbase_url = "{judge.url}"\n'
+        f'[limits]\nmax_failed_share = 1.0\n[output]\npath = "{tmp_path}/out"\n'
+    )
+    assert scorer.run(file).state == "complete"
+    with pytest.raises(SpecError, match="is not there"):
+        scorer.run(tmp_path / "none.toml")
+
+
+def scored(frame: pl.DataFrame, judge: RehearsalProcess, **more: Any) -> pl.DataFrame:
+    model = {"name": "m", "base_url": judge.url}
+    return scorer.score_frame(frame, judge=JUDGE, model=model, limits={"max_failed_share": 1.0}, **more)
+
+
+def test_a_frame_comes_back_with_its_own_rows_and_columns_and_the_scores_beside(judge: RehearsalProcess) -> None:
+    frame = FRAME.with_columns(pl.Series("score", ["own", "words", "of", "mine"]))
+    out = scored(frame, judge)
+    assert out.select(frame.columns).equals(frame)
+    assert out.get_column("error").to_list() == [None, None, "BadRow", None]
+    assert out.get_column("judge_score").null_count() == 1
+    assert out.get_column("judge_model").to_list()[0] == "rehearsal-judge"
+
+
+def test_a_frame_with_a_folder_is_durable_and_no_other_frame_goes_into_it(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    first = scored(FRAME, judge, out=tmp_path / "out")
+    asked = judge.stats()["requests"]
+    assert scored(FRAME, judge, out=tmp_path / "out").equals(first)
+    assert judge.stats()["requests"] == asked
+    with pytest.raises(SpecError, match="another frame"):
+        scored(FRAME.reverse(), judge, out=tmp_path / "out")
