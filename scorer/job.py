@@ -199,6 +199,7 @@ class Job:
                 scored=counts.scored,
                 errors=dict(counts.errors),
                 tokens=totals.prompt_tokens + totals.completion_tokens,
+                tokens_limit=sum(limit.tokens_per_minute or 0 for limit in self._limits) or None,
                 pico=totals.pico,
                 maybe_pico=totals.maybe_pico,
                 in_flight=sum(limits.in_flight for limits in self._limits),

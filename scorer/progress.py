@@ -30,6 +30,7 @@ class Gauges:
     scored: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     tokens: int = 0
+    tokens_limit: float | None = None
     pico: int = 0
     maybe_pico: int = 0
     in_flight: int = 0
@@ -52,6 +53,7 @@ class Snapshot:
     errors: dict[str, int]
     rows_per_s: float
     tokens_per_minute: float
+    tokens_limit: float | None
     cost_usd: float
     maybe_billed_usd: float
     in_flight: int
@@ -131,6 +133,7 @@ class Progress:
             errors=dict(gauges.errors),
             rows_per_s=round((gauges.rows - rows) / span, 3),
             tokens_per_minute=round((gauges.tokens - tokens) / span * 60, 1),
+            tokens_limit=gauges.tokens_limit,
             cost_usd=gauges.pico / 10**12,
             maybe_billed_usd=gauges.maybe_pico / 10**12,
             in_flight=gauges.in_flight,

@@ -63,7 +63,7 @@ def line(s: Snapshot) -> str:
     parts = [
         f"{s.finished:,} of {s.rows_total:,} rows",
         f"{s.rows_per_s:,.1f} rows/s",
-        f"{s.tokens_per_minute:,.0f} tokens/min",
+        f"{s.tokens_per_minute:,.0f}{f' of {s.tokens_limit:,.0f}' if s.tokens_limit else ''} tokens/min",
         f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} unconfirmed)" if s.maybe_billed_usd else ""),
     ]
     if s.errors:

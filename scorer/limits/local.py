@@ -92,6 +92,12 @@ class Local:
         return len(self._line)
 
     @property
+    def tokens_per_minute(self) -> float | None:
+        """What may be taken a minute now, prompt and output together; None where no limit counts them so."""
+        bucket = self._buckets.get("tokens")
+        return bucket.per_minute if bucket is not None else None
+
+    @property
     def concurrency(self) -> int:
         """Requests that may be in flight now."""
         return self._auto.limit if self._auto is not None else self._rates.concurrency or 1
