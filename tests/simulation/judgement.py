@@ -28,7 +28,9 @@ def judge(setting: Setting, world: World, *, losses: int, held_s: float) -> Iter
     if not findings:
         yield from _rows(setting, world)
     yield from _books(setting, world)
-    bound = losses * (setting.concurrency + 2 * setting.flush_rows)
+    # A disk that takes seconds lets all rows under way finish before the store is written; else only those in flight.
+    in_flight = setting.rows_under_way if held_s > 1 else setting.concurrency
+    bound = losses * (in_flight + 2 * setting.flush_rows)
     if world.paid_again > bound:
         yield f"{world.paid_again} verdicts were paid again, {bound} may be"
     requests = [(at, 1) for at, _ in world.asked]

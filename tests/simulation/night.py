@@ -138,8 +138,8 @@ class Night:
         except Exception as error:  # noqa: BLE001 - anything else that ends a night is a finding
             self._broken(f"{type(error).__name__}: {error}")
             after = self._ended
-        if counted.most > (most := 2 * self._setting.concurrency + 64):
-            self._broken(f"{counted.most} rows were under way, {most} may be")
+        if counted.most > self._setting.rows_under_way:
+            self._broken(f"{counted.most} rows were under way, {self._setting.rows_under_way} may be")
         self._owed = self._fuse.armed and not self._fuse.burnt  # it ended by itself before it could die
         self._fuse.arm()
         self._now, self._loop = loop.time(), None

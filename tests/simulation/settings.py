@@ -59,6 +59,11 @@ class Setting:
     events: tuple[Event, ...]
 
     @property
+    def rows_under_way(self) -> int:
+        """As many rows as the engine begins before others are finished."""
+        return 2 * self.concurrency + 64
+
+    @property
     def pico(self) -> tuple[int, int]:
         """The price in pico-dollars a token."""
         return round(self.price[0] * 10**6), round(self.price[1] * 10**6)
