@@ -41,7 +41,7 @@ class Auto:
 
     def _begin(self) -> None:
         """A new window: its first latency does not count, for the replies to the size before come in it."""
-        self._opened = self._counts_from = self._clock()
+        self._counts_from = self._clock()
         if self._latency:
             self._counts_from += self._latency
         self._replies = 0

@@ -152,7 +152,6 @@ class Local:
             charges=charges,
             marks=tuple(bucket.given for bucket in self._buckets.values()),
             gate_mark=self._gate.given if self._gate is not None else 0.0,
-            prompt_estimate=need.tokens * self._ratio.value,
             probe=self.breaker.send(),
         )
 

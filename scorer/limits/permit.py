@@ -41,7 +41,6 @@ class Permit:
     """How much each bucket had given in all, this permit included."""
     gate_mark: float = 0.0
     """The same of the request gate."""
-    prompt_estimate: float = 0.0
     probe: bool = False
     settled: bool = field(default=False, repr=False)
 
