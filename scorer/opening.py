@@ -8,20 +8,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.build import Plan, kept_fields
-from scorer.files import Files, Stat
+from scorer.files import Files
+from scorer.recovery import Say, load_or_rebuild
 from scorer.schema import Shard, result_schema
-from scorer.source import find, first_look, look
+from scorer.source import find, first_look, same_rows
 from scorer.store.layout import Layout, stems
-from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
+from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, new_id, save
 
 
-def open_manifest(plan: Plan, files: Files, layout: Layout, revision: Revision | None = None) -> Manifest:
-    """`run.json` as it is from now on, written where it changed.
+def open_manifest(
+    plan: Plan, files: Files, layout: Layout, revision: Revision | None = None, say: Say = lambda _: None
+) -> Manifest:
+    """`run.json` as it is from now on, written where it changed, made anew where it was lost; `say` is told then.
 
     `revision` is opened unless another one still is; its generation is set here. Raises InputError for shards that
     cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
     """
-    manifest = load(files, layout)
+    manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None:
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
     found = find(files, plan.spec.input.shards)
@@ -34,7 +37,8 @@ def open_manifest(plan: Plan, files: Files, layout: Layout, revision: Revision |
     if revision is not None and not any(earlier.open for earlier in revisions):
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
         revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
-    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions)
+    run = (manifest.id if manifest is not None else "") or new_id()
+    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions, run)
     if opened != manifest:
         save(files, layout, opened)
     return opened
@@ -44,7 +48,13 @@ def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
     """The result schema of a shard: its id and kept columns have the types that they have in the input."""
     with files.open(shard.path) as file:
         id_field, kept = kept_fields(plan, pq.read_schema(file))
-    return result_schema(id_field=id_field, kept=kept, judge_fields=plan.judge.fields, metrics=plan.spec.metrics.names)
+    return result_schema(
+        id_field=id_field,
+        kept=kept,
+        judge_fields=plan.judge.fields,
+        metrics=plan.spec.metrics.names,
+        copies=plan.spec.judge.dedupe,
+    )
 
 
 def _kept_spec(plan: Plan) -> dict[str, object]:
@@ -54,8 +64,3 @@ def _kept_spec(plan: Plan) -> dict[str, object]:
         spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
         spec["judge"].pop("prompt_file", None)
     return spec
-
-
-def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
-    """True where a shard's footer is what it was: it was only copied or touched."""
-    return stat.size == shard.size and look(files, stat)[1] == shard.footer

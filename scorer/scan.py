@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from scorer.errors import SpecError
-from scorer.files import Files, LocalFiles
-from scorer.store.layout import Layout, shown
-from scorer.store.manifest import Manifest, load
+from scorer.files import Files
+from scorer.lake.places import Places, scan_options
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest, load, no_run
 
 
 def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
@@ -16,18 +16,18 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     Sealed shards come first, and the rows of each shard in order. With `join_input` the input's other columns stand
     beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
     """
-    files = files or LocalFiles()
+    files = files or Places()
     layout = Layout(str(out))
     manifest = load(files, layout)
     if manifest is None:
-        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+        raise no_run(files, layout)
     # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
-    segments = {shard.stem: shown(layout.segments_of(files, shard.stem))[0] for shard in manifest.shards}
+    segments = layout.segments_to_read(files)
     sealed = {stat.path for stat in files.listing(layout.scores)}
     whole: list[str] = []
     parts: list[str] = []  # files of which some may hold the same row
     for shard in manifest.shards:
-        path, found = layout.sealed(shard.stem), segments[shard.stem]
+        path, found = layout.sealed(shard.stem), segments.get(shard.stem, [])
         if path not in sealed:
             parts += [layout.segment(segment) for segment in found]
         elif again := [layout.segment(segment) for segment in found if segment.generation]:
@@ -50,7 +50,8 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
 
 
 def _scan(paths: list[str]) -> pl.LazyFrame:
-    return pl.scan_parquet(paths, glob=False, missing_columns="insert", extra_columns="ignore")
+    options = scan_options(paths[0])
+    return pl.scan_parquet(paths, glob=False, missing_columns="insert", extra_columns="ignore", **options)
 
 
 def _empty() -> pl.LazyFrame:
@@ -63,7 +64,7 @@ def _empty() -> pl.LazyFrame:
 
 def _joined(scores: pl.LazyFrame, manifest: Manifest) -> pl.LazyFrame:
     inputs = [
-        pl.scan_parquet(shard.path, glob=False)
+        pl.scan_parquet(shard.path, glob=False, **scan_options(shard.path))
         .drop("row", "shard", strict=False)  # the run's own columns of these names tell the row
         .with_row_index("row")
         .with_columns(pl.col("row").cast(pl.Int64), pl.lit(shard.path).alias("shard"))

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 
 from scorer import ledger
-from scorer.errors import SpecError, TooManyFailed
+from scorer.errors import TooManyFailed
 from scorer.files import Files, read
 from scorer.store import segments as seg
 from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest, load
+from scorer.store.manifest import Manifest, load, no_run
 from scorer.store.tally import tally
 
 
@@ -23,6 +23,7 @@ class Status:
     `rows_per_s` is that of
     the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
     runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
+    `copied` are those of the finished rows that took over another row's answer.
     """
 
     state: str
@@ -42,6 +43,7 @@ class Status:
     shards: int
     sealed: int
     unreadable: list[str] = field(default_factory=list)
+    copied: int = 0
 
 
 def status(files: Files, out: str) -> Status:
@@ -49,7 +51,7 @@ def status(files: Files, out: str) -> Status:
     layout = Layout(out)
     manifest = load(files, layout)
     if manifest is None:
-        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+        raise no_run(files, layout)
     return _of(files, layout, manifest)
 
 
@@ -67,10 +69,11 @@ def within_share(found: Status, most: float) -> Status:
 
 def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    segments = layout.segments_to_read(files)
     counts, unreadable = seg.Counts(), []
     for shard in manifest.shards:
         try:
-            counts.add(tally(files, layout, shard, sealed=shard.stem in sealed))
+            counts.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)
@@ -96,6 +99,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         shards=len(manifest.shards),
         sealed=sum(shard.stem in sealed for shard in manifest.shards),
         unreadable=unreadable,
+        copied=counts.copied,
     )
 
 

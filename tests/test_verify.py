@@ -5,6 +5,7 @@ Over 300 lines: each kind of damage has its test.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from clock import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inprocess import Run
 from outputs import FINGERPRINT, SCHEMA, Output, result
 
 from scorer.errors import OutputError, SpecError
@@ -132,6 +134,7 @@ def test_scores_of_another_run_and_false_claims_are_found(output: Output) -> Non
         b"scorer.fingerprint": f'"{FINGERPRINT}"'.encode(),
         b"scorer.scored": b"40",
     }
+    del metadata[b"scorer.sum"], metadata[b"scorer.sums"]  # as a file of an earlier version, which had none
     pq.write_table(table.replace_schema_metadata(metadata), output.sealed())
     (finding,) = look(output).findings
     assert "its metadata claims" in finding
@@ -332,3 +335,53 @@ def test_a_torn_last_line_of_the_books_is_no_damage(output: Output) -> None:
     with books(output).open("ab") as file:
         file.write(b'0badc0de {"intend":[[1,2')
     assert look(output).complete
+
+
+# --- what was copied from the input -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Run:
+    """A sealed shard and one under way, with kept columns of every odd kind: NaN, a dictionary, nanoseconds, lists."""
+    made = Run(tmp_path, keep=["x", "kind", "at", "tags"])
+    for rows in (9, 14):
+        path = made.add(rows)
+        columns = {
+            "x": pa.array([math.nan if n % 3 == 0 else n / 7 for n in range(rows)]),
+            "kind": pa.array([f"k{n % 2}" for n in range(rows)]).dictionary_encode(),
+            "at": pa.array([n * 1001 + 1 for n in range(rows)], pa.timestamp("ns")),
+            "tags": pa.array([None if n == 4 else [str(n)] * (n % 3) for n in range(rows)], pa.list_(pa.string())),
+        }
+        table = pq.read_table(path)
+        for name, values in columns.items():
+            table = table.append_column(name, values)
+        pq.write_table(table, path, row_group_size=5)
+    made.stop_after(16)
+    assert made.sealed().exists()
+    assert not made.sealed("b").exists()
+    return made
+
+
+def test_ids_and_kept_columns_are_compared_with_the_input(copied: Run) -> None:
+    (finding,) = copied.verify().findings
+    assert "rows have no result yet" in finding
+    copied.run()
+    assert copied.verify().complete
+
+
+@pytest.mark.parametrize("name", ["id", "x", "kind", "at", "tags"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_copied_value_that_is_not_the_inputs_is_found(copied: Run, name: str, *, sealed: bool) -> None:
+    path = copied.sealed() if sealed else copied.segments("b")[0]
+    table, (about, _) = pq.read_table(path), seg.read_about(LocalFiles(), str(path))
+    place, values = table.schema.get_field_index(name), table.column(name).to_pylist() if name != "at" else None
+    other = pa.array([9] * len(table), pa.int64()).cast(pa.timestamp("ns")) if values is None else values[::-1]
+    if values is not None:
+        other = pa.array(["?", *values[1:]] if name in ("id", "kind") else [*values[:1], None, *values[2:]])
+        other = other.cast(table.field(name).type) if name != "kind" else other.dictionary_encode()
+    table = table.set_column(place, table.field(name), other)
+    with path.open("wb") as file:
+        seg.write(file, iter([table]), table.schema.remove_metadata(), about)
+    findings = [text for text in copied.verify().findings if text.startswith(f"{path}: ")]
+    assert len(findings) == 1
+    assert "has an id or kept columns that are not the input's" in findings[0]

@@ -4,6 +4,7 @@
     segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet
     scores/<stem>.parquet
     damaged/...                      what could not be read, set aside
+    damaged.json                     what is known to be damaged and not yet set aside
 
 <n> counts the segments of one shard, generation and worker. A merged segment is named <n of the first>_<n of the last>
 and hides every segment whose n lies in between.
@@ -45,15 +46,13 @@ class Segment:
     def merged(self) -> bool:
         return self.high > self.low
 
-    def hides(self, other: Segment) -> bool:
+    def holds(self, other: Segment) -> bool:
+        """True where it is the other, or was merged from it and its neighbours."""
         same_writer = (self.stem, self.generation, self.worker) == (other.stem, other.generation, other.worker)
-        return (
-            same_writer
-            and self.merged
-            and self.low <= other.low
-            and other.high <= self.high
-            and (self.low, self.high) != (other.low, other.high)
-        )
+        return same_writer and self.low <= other.low and other.high <= self.high
+
+    def hides(self, other: Segment) -> bool:
+        return self.merged and self.holds(other) and (self.low, self.high) != (other.low, other.high)
 
 
 class Layout:
@@ -68,6 +67,7 @@ class Layout:
         self.scores = f"{self.out}/scores"
         self.segments = f"{self.out}/segments"
         self.damaged = f"{self.out}/damaged"
+        self.noted = f"{self.out}/damaged.json"
 
     def sealed(self, stem: str) -> str:
         return f"{self.scores}/{stem}.parquet"
@@ -79,6 +79,10 @@ class Layout:
         """Every segment of a shard, the hidden ones too, in the order of their numbers."""
         found = [parse(stem, stat) for stat in files.listing(f"{self.segments}/{stem}")]
         return sorted((s for s in found if s is not None), key=lambda s: (s.generation, s.worker, s.low, s.high))
+
+    def segments_to_read(self, files: Files) -> dict[str, list[Segment]]:
+        """By the stem of their shard; one listing where no shard is under way, however many are sealed."""
+        return {stem: shown(self.segments_of(files, stem))[0] for stem in files.folders(self.segments)}
 
     def foreign(self, files: Files, stem: str) -> list[str]:
         """Files among a shard's segments that are none."""

@@ -5,13 +5,14 @@ Written whole and renamed; read at every start. A resume is refused where the fi
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
 
-from scorer.errors import OutputError, ShardChanged
+from scorer.errors import OutputError, ShardChanged, SpecError
 from scorer.files import Files, Stat, read
 from scorer.files import replace as replace_file
 from scorer.schema import Shard
@@ -32,7 +33,11 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed."""
+    """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed.
+
+    `id` names the run for good, in tables that hold the rows of several: the fingerprint changes with a reread, the
+    folder can move. It is empty in a run.json of an earlier version, until the next start.
+    """
 
     fingerprint: str
     covered: Mapping[str, Any]
@@ -40,6 +45,7 @@ class Manifest:
     created: str
     shards: tuple[Shard, ...] = ()
     revisions: tuple[Revision, ...] = ()
+    id: str = ""
 
     @property
     def rows(self) -> int:
@@ -55,11 +61,15 @@ class Manifest:
         return replace(self, revisions=closed)
 
 
+class ManifestDamaged(OutputError):
+    """run.json is there and cannot be read; `scorer run` may make it anew."""
+
+
 def load(files: Files, layout: Layout) -> Manifest | None:
     """The manifest of an output folder, None where there is none. Raises OutputError where it cannot be read."""
     try:
         data = read(files, layout.manifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         found = orjson.loads(data)
@@ -77,12 +87,31 @@ def load(files: Files, layout: Layout) -> Manifest | None:
                 Revision(r["generation"], r["kind"], None if r["errors"] is None else tuple(r["errors"]), r["open"])
                 for r in found["revisions"]
             ),
+            id=found.get("id", ""),
         )
     except (ValueError, TypeError, KeyError) as error:
-        raise OutputError(
+        raise ManifestDamaged(
             f"{layout.manifest} is damaged ({type(error).__name__}): it says what the scores in this folder are of. "
-            f"Restore it from a copy; or move it away and run again with the same run file: scores that fit are kept."
+            "`scorer run` with the same run file makes it anew from the scores that are there, and goes on; or restore "
+            "it from a copy."
         ) from error
+
+
+def no_run(files: Files, layout: Layout) -> SpecError:
+    """The error for a folder without run.json, which may have lost it."""
+    if files.listing(layout.scores) or files.folders(layout.segments):
+        return SpecError(
+            [
+                f"{layout.manifest} is gone, and {layout.out} holds scores. `scorer run` with the run file that they "
+                "were made with makes it anew; or restore it from a copy."
+            ]
+        )
+    return SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
+
+
+def new_id() -> str:
+    """16 hex digits for a run that has no id yet."""
+    return secrets.token_hex(8)
 
 
 def save(files: Files, layout: Layout, manifest: Manifest) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from scorer.files import Files
 from scorer.schema import Result, Shard
+from scorer.store.sums import OURS, Summed, check_footer
 
 WINDOW = 4096
 """Rows that a merge holds at once, however many it merges."""
@@ -35,9 +36,10 @@ class Counts:
     cached_tokens: int = 0
     cost_microusd: int = 0
     attempts: int = 0
+    copied: int = 0
 
     def add(self, other: Counts) -> None:
-        for name in ("rows", "scored", *SUMS):
+        for name in ("rows", "scored", "copied", *SUMS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, count in other.errors.items():
             self.errors[name] = self.errors.get(name, 0) + count
@@ -49,14 +51,18 @@ class Counts:
     @classmethod
     def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
         errors = {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(table.column("error").drop_null())}
+        copies = table.column(COPIED) if COPIED in table.schema.names else None
         return cls(
             rows=table.num_rows,
             scored=table.num_rows - table.column("score").null_count,
             errors=errors,
+            copied=table.num_rows - copies.null_count if copies is not None else 0,
             **{name: pc.sum(table.column(name)).as_py() or 0 for name in SUMS},
         )
 
 
+COPIED = "copied_from"
+"""A column of runs with `judge.dedupe` alone."""
 SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")
 
 
@@ -94,6 +100,7 @@ def to_table(
     columns["answered_s"] = [r.answered_s for r in results]
     columns["finished_at"] = [r.finished_at for r in results]
     columns["generation"] = [r.row.generation for r in results]
+    columns[COPIED] = [r.copied_from for r in results]
     kept = schema.names[2 : schema.get_field_index("score")]
     for index, name in enumerate(kept):
         columns[name] = [r.row.kept[index] for r in results]
@@ -119,15 +126,17 @@ def _valid(value: Any) -> Any:
 
 
 def write(file: BinaryIO, batches: Iterator[pa.Table], schema: pa.Schema, about: Mapping[str, Any]) -> Counts:
-    """Writes tables one after another, a row group each, with their counts as key-value metadata."""
-    counts = Counts()
-    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+    """Writes tables one after another, a row group each, with their counts and checksums as key-value metadata."""
+    counts, summed = Counts(), Summed(file)
+    with pq.ParquetWriter(summed, schema, compression="zstd", write_page_checksum=True) as writer:
         for table in batches:
             if table.num_rows:
                 writer.write_table(table, row_group_size=WINDOW)
                 counts.add(Counts.of(table))
+                summed.part(counts.rows)
         metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in {**about, **asdict(counts)}.items()}
-        writer.add_key_value_metadata(metadata)
+        writer.add_key_value_metadata({**metadata, **summed.metadata()})
+    summed.finish()
     return counts
 
 
@@ -136,29 +145,54 @@ def about(shard: Shard, fingerprint: str, generation: int) -> dict[str, Any]:
     return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation}
 
 
+def is_of(about: Mapping[str, Any], shard: Shard) -> bool:
+    """False where a file says that its rows are another shard's. Copies and touches of a shard change nothing here."""
+    told = about.get("shard")
+    return told is None or all(told[name] == getattr(shard, name) for name in ("path", "rows", "footer"))
+
+
 def read_about(files: Files, path: str) -> tuple[dict[str, Any], Counts]:
     """The metadata that `write` left. Raises one of DAMAGE where the file is none of ours or broken."""
     with files.open(path) as file:
-        metadata = pq.read_metadata(file).metadata or {}
+        return _about(pq.read_metadata(file).metadata or {})
+
+
+def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
     found = {
         key.decode().removeprefix("scorer."): orjson.loads(value)
         for key, value in metadata.items()
-        if key.startswith(b"scorer.")
+        if key.startswith(b"scorer.") and key not in OURS
     }
-    counts = Counts(**{name: found.pop(name) for name in asdict(Counts())})
+    counts = Counts(**{name: found.pop(name) for name in asdict(Counts()) if name != "copied" or name in found})
     return found, counts
 
 
-def read_columns(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a segment, checksums verified. Raises one of DAMAGE."""
+def read_columns(files: Files, path: str, columns: Sequence[str], maybe: str = "") -> pa.Table:
+    """Some columns of a segment, and `maybe` where it has that; checksums verified. Raises one of DAMAGE."""
     with files.open(path) as file:
+        if maybe and maybe in pq.read_schema(file).names:
+            columns = [*columns, maybe]
         return pq.read_table(file, columns=list(columns), page_checksum_verification=True, use_threads=False)
+
+
+def read_rows(files: Files, path: str, shard: Shard, fingerprint: str, first: int, last: int) -> npt.NDArray[np.int64]:
+    """The row numbers in a segment. Raises one of DAMAGE, also where it is not what its place and its name say."""
+    with files.open(path) as file, pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet:
+        metadata = parquet.metadata.metadata or {}
+        check_footer(file, metadata)
+        told, _ = _about(metadata)
+        if told.get("fingerprint", fingerprint) != fingerprint or not is_of(told, shard):
+            raise ValueError("it holds the scores of another run, or of another shard")
+        rows: npt.NDArray[np.int64] = parquet.read(columns=["row"], use_threads=False).column("row").to_numpy()
+    if len(rows) and (rows.min() < first or rows.max() > min(last, shard.rows - 1)):
+        raise ValueError("it holds rows outside of what its name says")
+    return rows
 
 
 class Cursor:
     """A file sorted by row, read forward in small batches. Raises one of DAMAGE, with the path in `Cursor.path`."""
 
-    def __init__(self, files: Files, path: str) -> None:
+    def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None) -> None:
         self.path = path
         with ExitStack() as stack:
             self._file = stack.enter_context(files.open(path))
@@ -166,7 +200,7 @@ class Cursor:
                 self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
             )
             stack.pop_all()
-        self._batches = self._parquet.iter_batches(batch_size=WINDOW, use_threads=False)
+        self._batches = self._parquet.iter_batches(batch_size=WINDOW, columns=columns, use_threads=False)
         self._rest: pa.Table | None = None
 
     def below(self, limit: int) -> Iterator[pa.Table]:
@@ -200,11 +234,12 @@ class Broken(Exception):
 
 
 def merge(
-    files: Files, inputs: Sequence[tuple[str, int, int]], schema: pa.Schema
+    files: Files, inputs: Sequence[tuple[str, int, int]], schema: pa.Schema, *, some: bool = False
 ) -> Iterator[tuple[int, int, pa.Table]]:
     """The rows of several sorted files in row order, each once (the highest generation), window by window.
 
-    `inputs` are (path, first row, last row). Yields (first row of the window, its end, its rows). Raises Broken.
+    `inputs` are (path, first row, last row); `schema` is theirs, or with `some` a part of it. Yields (first row of the
+    window, its end, its rows). Raises Broken.
     """
     waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
     cursors: list[tuple[Cursor, int]] = []
@@ -216,7 +251,7 @@ def merge(
             while waiting and waiting[-1][1] < stop:
                 path, _, last = waiting.pop()
                 with broken(path):
-                    cursors.append((Cursor(files, path), last))
+                    cursors.append((Cursor(files, path, schema.names if some else None), last))
             parts: list[pa.Table] = []
             for cursor, _ in cursors:
                 with broken(cursor.path):

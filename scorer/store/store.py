@@ -21,7 +21,7 @@ from scorer.files import Files
 from scorer.offload import uninterrupted
 from scorer.schema import Mask, Offload, Result, Shard, Work
 from scorer.store import segments as seg
-from scorer.store.damage import set_aside, unreadable
+from scorer.store.damage import SetAside, set_aside, unreadable
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
 
@@ -31,7 +31,7 @@ KEEP_HIDDEN_S = 600.0
 
 
 @dataclass(slots=True)
-class _Open:
+class Unfinished:
     """A shard under way. It can be sealed when no row is without a result and no row is to be scored again."""
 
     shard: Shard
@@ -39,18 +39,21 @@ class _Open:
     segments: list[Segment]
     unscored: int
     redo: int = 0
+    lost: bool = False
+    """A segment turned out to be damaged: which rows it held is for the next look to say."""
     numbers: dict[int, int] = field(default_factory=dict)
     """The next segment's number, by generation."""
 
     @property
     def finished(self) -> bool:
-        return not (self.unscored or self.redo)
+        return not (self.unscored or self.redo or self.lost)
 
 
 class Store:
     """The store of one run. The caller holds the folder's lock.
 
-    `schema_of` tells the result schema of a shard; `measure` adds the automatic metrics, on the writer's thread.
+    `schema_of` tells the result schema of a shard; `measure` adds the automatic metrics, on the writer's thread. `say`
+    is told what was set aside, on whatever thread finds it.
     """
 
     def __init__(
@@ -65,13 +68,16 @@ class Store:
         flush_s: float,
         measure: seg.Measure | None = None,
         worker: int = 0,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.counts = seg.Counts()
-        """What was added since the start; only rows, scored and errors."""
+        """What was added since the start; only rows, scored, errors and copied."""
         self.found = 0
         """Rows that had a result already, in the unsealed shards opened so far."""
         self.set_aside: list[str] = []
         """Files that could not be read: kept under damaged/, their rows scored again."""
+        self.lost = False
+        """Some of them were found when their rows were thought finished: another start has rows to score."""
         self._files = files
         self._layout = layout
         self._fingerprint = fingerprint
@@ -81,14 +87,19 @@ class Store:
         self._flush_s = flush_s
         self._measure = measure
         self._worker = worker
+        self._say = say
+        self.on_sealed: Callable[[Shard], None] = lambda _: None
+        """Called with each shard as it is sealed, or sealed again."""
         self._sealed: set[str] = set()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Unfinished] = {}
         self._gathered: dict[tuple[str, int], list[Result]] = {}
+        self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = 0  # results that are not yet in a segment
         self._full = asyncio.Event()
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
-        self._ready: deque[_Open] = deque()  # the reader's thread appends to it too
+        self._on_room: list[Callable[[], None]] = []
+        self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
         self._hidden: deque[tuple[float, str]] = deque()
         self._writing = asyncio.Lock()
         self._tidying = asyncio.Lock()
@@ -137,12 +148,12 @@ class Store:
                 self._begin(state)
                 yield Work(shard, todo, generation)
 
-    def _begin(self, state: _Open) -> None:
+    def _begin(self, state: Unfinished) -> None:
         self._open[state.shard.path] = state
         if state.finished:
             self._ready.append(state)
 
-    def _take_stock(self, shard: Shard) -> tuple[_Open, Mask]:
+    def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
         """The shard as its segments stand, and its rows with a result. Damaged segments are set aside."""
         files, layout = self._files, self._layout
         segments = shown(layout.segments_of(files, shard.stem))[0]
@@ -152,10 +163,10 @@ class Store:
             path = layout.segment(segment)
             try:
                 with seg.broken(path):
-                    done[seg.read_columns(files, path, ["row"]).column("row").to_numpy()] = True
-            except (seg.Broken, IndexError):
+                    done[seg.read_rows(files, path, shard, self._fingerprint, segment.first, segment.last)] = True
+            except seg.Broken:
                 set_aside(files, layout, path)
-                self.set_aside.append(path)
+                self._tell(SetAside(layout, path))
             else:
                 intact.append(segment)
         numbers: dict[int, int] = {}
@@ -165,9 +176,9 @@ class Store:
         unscored = int(shard.rows - done.sum())
         if not self.sealed(shard) and shard.path not in self._open:
             self.found += shard.rows - unscored
-        return _Open(shard, self._schema_of(shard), intact, unscored, numbers=numbers), done
+        return Unfinished(shard, self._schema_of(shard), intact, unscored, numbers=numbers), done
 
-    def _newest(self, state: _Open, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
+    def _newest(self, state: Unfinished, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
         """Rows whose newest result is such an error, and the generation of each row's newest result (-1: none)."""
         shard = state.shard
         failed: Mask = np.zeros(shard.rows, dtype=bool)
@@ -193,7 +204,11 @@ class Store:
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""
-        self._gathered.setdefault((result.row.shard, result.row.generation), []).append(result)
+        if result.copied_from is None:
+            self._gather(result)
+        else:
+            self._copies.append(result)
+            self.counts.copied += 1
         self._held += 1
         self.counts.rows += 1
         if result.error is None:
@@ -204,8 +219,20 @@ class Store:
         if self._held >= self._flush_rows:
             self._full.set()
 
+    def _gather(self, result: Result) -> None:
+        self._gathered.setdefault((result.row.shard, result.row.generation), []).append(result)
+
+    @property
+    def full(self) -> bool:
+        """Two flushes' worth of results wait to be written."""
+        return self._held >= 2 * self._flush_rows
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called after each segment that was written."""
+        self._on_room.append(wake)
+
     async def room(self) -> None:
-        while self._held >= 2 * self._flush_rows:
+        while self.full:
             self._room.clear()
             await self._room.wait()
 
@@ -222,7 +249,7 @@ class Store:
 
     async def close(self) -> None:
         """Publishes what is gathered and seals what is finished; `serve` has returned before."""
-        while self._gathered:
+        while self._gathered or self._copies:
             await self._flush()
         await self._tidy()
 
@@ -236,8 +263,15 @@ class Store:
     async def _flush(self) -> None:
         async with self._writing:
             self._full.clear()
+            copies = len(self._copies)
             for key in list(self._gathered):
                 await uninterrupted(self._flush_one(*key))
+            # A copy came after its source, so that is stored by now: no crash leaves one without the other.
+            for result in self._copies[:copies]:
+                self._gather(result)
+            del self._copies[:copies]
+            if copies and self._held >= self._flush_rows:
+                self._full.set()
 
     async def _flush_one(self, path: str, generation: int) -> None:
         results = self._gathered.pop((path, generation))
@@ -247,17 +281,25 @@ class Store:
         except StorageError:  # it may have passed when the run closes
             self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
             raise
-        state.segments.append(segment)
-        if generation:
-            state.redo -= len(results)
-        else:
-            state.unscored -= len(results)
-        if state.finished or len(state.segments) > MERGE_AT:
-            self._ready.append(state)
+        self._written(state, segment, results)
         self._held -= len(results)
         self._room.set()
+        for wake in self._on_room:
+            wake()
 
-    def _publish(self, state: _Open, generation: int, results: list[Result]) -> Segment:
+    def _written(self, state: Unfinished, segment: Segment, results: Sequence[Result]) -> None:
+        self._take_up(state, segment, len(results))
+
+    def _take_up(self, state: Unfinished, segment: Segment, rows: int) -> None:
+        state.segments.append(segment)
+        if segment.generation:
+            state.redo -= rows
+        else:
+            state.unscored -= rows
+        if state.finished or len(state.segments) > MERGE_AT:
+            self._ready.append(state)
+
+    def _publish(self, state: Unfinished, generation: int, results: list[Result]) -> Segment:
         table = seg.to_table(results, state.schema, self._fingerprint, self._measure)
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
@@ -267,6 +309,21 @@ class Store:
             about = seg.about(state.shard, self._fingerprint, generation)
             seg.write(file, iter([table]), state.schema, about)
         return segment
+
+    # --- segments that workers wrote ----------------------------------------------------------------------------------
+
+    def free_number(self, shard: Shard) -> int:
+        """From here on no segment of a shard under way has a number, whoever wrote it."""
+        state = self._open.get(shard.path)
+        return 1 + max((segment.high for segment in state.segments), default=-1) if state is not None else 0
+
+    def adopt(self, path: str, segment: Segment, counts: seg.Counts) -> None:
+        """Takes up a segment that a worker of this run published; nothing where it is known already."""
+        state = self._open.get(path)
+        if state is None or any(known.holds(segment) for known in state.segments):
+            return
+        self.counts.add(counts)
+        self._take_up(state, segment, counts.rows)
 
     # --- merging and sealing ------------------------------------------------------------------------------------------
 
@@ -283,12 +340,21 @@ class Store:
                 state = self._ready.popleft()
                 if self._open.get(state.shard.path) is not state:
                     continue  # sealed meanwhile
-                await uninterrupted(self._seal(state) if state.finished else self._merge(state))
+                try:
+                    await uninterrupted(self._seal(state) if state.finished else self._merge(state))
+                except SetAside as error:  # the other rows go on; this shard is left open
+                    state.segments = [s for s in state.segments if self._layout.segment(s) != error.path]
+                    state.lost = self.lost = True
+                    self._tell(error)
             now = asyncio.get_running_loop().time()
             while self._hidden and self._hidden[0][0] <= now:
                 await self._offload(self._files.delete, self._hidden.popleft()[1])
 
-    async def _merge(self, state: _Open) -> None:
+    def _tell(self, error: SetAside) -> None:
+        self.set_aside.append(error.path)
+        self._say(str(error))
+
+    async def _merge(self, state: Unfinished) -> None:
         if chosen := neighbours(state.segments):
             merged = await self._offload(
                 merge_segments, self._files, self._layout, chosen, state.shard, state.schema, self._fingerprint
@@ -296,7 +362,7 @@ class Store:
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
             self._hide(chosen)
 
-    async def _seal(self, state: _Open) -> None:
+    async def _seal(self, state: Unfinished) -> None:
         again = self.sealed(state.shard)
         hidden = await self._offload(
             lambda: seal(self._files, self._layout, state.shard, state.schema, self._fingerprint, sealed_before=again)
@@ -304,6 +370,7 @@ class Store:
         self._sealed.add(state.shard.stem)
         del self._open[state.shard.path]
         self._hide(hidden)
+        self.on_sealed(state.shard)
 
     def _hide(self, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from scorer.files import Files
 from scorer.schema import Shard
 from scorer.store import segments as seg
-from scorer.store.layout import Layout, shown
+from scorer.store.layout import Layout, Segment
 
 
-def tally(files: Files, layout: Layout, shard: Shard, *, sealed: bool) -> seg.Counts:
-    """The counts of a shard's newest results. Raises segments.Broken where a file cannot be read."""
-    segments = shown(layout.segments_of(files, shard.stem))[0]
+def tally(files: Files, layout: Layout, shard: Shard, segments: Sequence[Segment], *, sealed: bool) -> seg.Counts:
+    """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files."""
     paths = [layout.segment(segment) for segment in segments]
     generations = {segment.generation for segment in segments}
     if sealed:
@@ -37,7 +38,8 @@ def _newest(files: Files, paths: list[str]) -> seg.Counts:
     tables = []
     for path in paths:
         with seg.broken(path):
-            tables.append(seg.read_columns(files, path, ["row", "generation", "score", "error", *seg.SUMS]))
+            counted = ["row", "generation", "score", "error", *seg.SUMS]
+            tables.append(seg.read_columns(files, path, counted, maybe=seg.COPIED))
     table = pa.concat_tables(tables)
     order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
     rows = table.column("row").to_numpy()[order]

@@ -18,6 +18,7 @@ from outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publish, resul
 from scorer.errors import OutputError, StorageError
 from scorer.files import LocalFiles
 from scorer.store import segments as seg
+from scorer.store.damage import noted
 from scorer.store.layout import shown
 from scorer.store.sealing import MERGE_AT, seal
 from scorer.store.store import KEEP_HIDDEN_S, Store
@@ -389,15 +390,20 @@ def test_a_damaged_segment_is_set_aside_and_its_rows_are_scored_again(tmp_path: 
     run(night())
 
 
-def test_damage_that_only_shows_when_a_shard_is_sealed_stops_the_run_once(tmp_path: Path) -> None:
+def test_damage_that_only_shows_when_a_shard_is_sealed_leaves_that_shard_open(tmp_path: Path) -> None:
     async def night() -> None:
-        output = Output(tmp_path, 9)
+        output, said = Output(tmp_path, 9, 2), []
         for numbers in (range(3), range(3, 6)):
             await output.score({0: numbers})
         damaged = output.segments()[1]
         data = damage(damaged, "raw.list.element")
-        with pytest.raises(OutputError, match=f"{damaged.name} is damaged. It is kept in .*/out/damaged, and the same"):
-            await output.score({0: range(6, 9)})
+        store = output.store(say=said.append)
+        list(store.work(output.shards))
+        await publish(store, [result(output.shards[0], n) for n in range(6, 9)])
+        await publish(store, [result(output.shards[1], n) for n in range(2)])
+        assert store.lost
+        assert said == [f"{damaged} is damaged. It is kept in {output.layout.damaged}, and its rows are scored again."]
+        assert complete(output, 1)
         assert kept(output) == {f"segments--a--{damaged.name}": data}
         assert not output.sealed().exists()
         assert left(output) == {"a": [3, 4, 5]}
@@ -413,10 +419,11 @@ def test_a_damaged_sealed_file_is_said_and_left_alone(tmp_path: Path) -> None:
         await output.score({0: range(3)}, error="Unavailable")
         data = damage(output.sealed(), "error")
         with pytest.raises(
-            OutputError, match=r"scores/a\.parquet is damaged\. Restore it from a copy; or move it away"
+            OutputError, match=r"scores/a\.parquet is damaged\. Restore it from a copy; or `scorer run`"
         ):
             await output.retry()
         assert output.sealed().read_bytes() == data
+        assert noted(output.files, output.layout) == [str(output.sealed())]
 
     run(night())
 
