@@ -1,29 +1,34 @@
 """Answers one request over the wire: admission, calls, retry, settlement.
 
 Whose fault a failure is decides what happens (see errors.py). The moment's fault is retried through admission, and no
-connection is held while it waits. An attempt counts against a row only if the endpoint answered another request between
-its sending and its failure: an endpoint that is down for an hour costs an hour, not rows.
+connection is held while it waits. An attempt counts against a row only if another request to the endpoint was sent and
+answered between its sending and its failure: an endpoint that is down for an hour costs an hour, not rows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scorer.errors import MomentError, RowError, Throttled, Unavailable
+from scorer.deadline import Deadline
+from scorer.errors import MomentError, RowError, SetupError, Throttled, Unavailable, Unreachable
 from scorer.hedging import first_answer
 from scorer.limits import Admission, Bill, Need, Outcome, TurnedAway
 from scorer.limits.breaker import Breaker
 from scorer.limits.pacing import Quantile
-from scorer.schema import Client, Completion, Message, Provider, RateHint, Request, Spent, Transport, Usage
+from scorer.meter import Meter
+from scorer.schema import Call, Client, Completion, Message, Provider, RateHint, Request, Transport, Usage
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 LATE = 0.97
 """A request is late beyond this quantile of the latencies so far."""
+CERTAIN_S = 3.0
+"""An address that was never reached is called wrong, where it looks so, after this long."""
 THROTTLES_PER_RETRY = 10
 """A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
 TEMPLATE_TOKENS = 16
@@ -54,7 +59,8 @@ class HttpClient:
     """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
 
     `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests without one.
-    With `hedge` a late request is asked once more, and the first answer wins.
+    With `hedge` a late request is asked once more, and the first answer wins. `timeout_s` is how long the transport
+    waits for a reply; once enough replies are known, those that hang are waited for less long (deadline.py).
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class HttpClient:
         max_output_tokens: int,
         retries: int,
         clock: Callable[[], float],
+        timeout_s: float = math.inf,
         hedge: bool = False,
         seed: int = 0,
     ) -> None:
@@ -77,6 +84,9 @@ class HttpClient:
         self._clock = clock
         self._random = random.Random(seed)
         self._late = Quantile(LATE) if hedge else None
+        self._deadline = Deadline(timeout_s)
+        self._met = False  # any endpoint sent any reply
+        self._unmet_since: float | None = None
         self._slack = (
             64  # tokens by which a server's count exceeded the bytes of a request: prompts that it adds itself
         )
@@ -87,7 +97,7 @@ class HttpClient:
         Raises RowError (with `spent`), SetupError, BudgetSpent, or Interrupted while draining. Cancelling it settles
         what is in flight as possibly billed.
         """
-        spent = _Meter(self._clock)
+        spent = Meter(self._clock)
         try:
             completion = await self._until_answered(request, spent)
         except RowError as error:
@@ -95,12 +105,19 @@ class HttpClient:
             raise
         done = completion
         return Completion(  # thrice as fast as dataclasses.replace
-            done.text, done.finish_reason, done.model, done.usage, done.logprobs, done.body, spent.read()
+            done.text,
+            done.finish_reason,
+            done.model,
+            done.usage,
+            done.logprobs,
+            done.body,
+            spent.read(),
+            done.choices,
         )
 
-    async def _until_answered(self, request: Request, spent: _Meter) -> Completion:
+    async def _until_answered(self, request: Request, spent: Meter) -> Completion:
         failures = knocks = throttles = 0
-        knocked = False  # the endpoint answered another request right before this attempt
+        knocked: Endpoint | None = None  # it answered a small request right before this attempt
         own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered: its own, or an outage began
         failed: Endpoint | None = None
         while True:
@@ -111,23 +128,38 @@ class HttpClient:
                 continue
             except MomentError as error:
                 last, failed = error, endpoint
-            answered_others = endpoint.limits.breaker.last_success > spent.sent_at
+            if isinstance(last, Unreachable) and last.mend is not None and not self._met:
+                self._doubt(f"{last.detail}. {last.mend}")
+            breaker, sent_at = endpoint.limits.breaker, spent.sent_at
+            # Sent after it and answered before it failed: a late answer to what was sent earlier says nothing.
+            answered_others = breaker.was_up(sent_at)
             if isinstance(last, Throttled):  # the gate is paused for everyone: standing in line again is enough
-                throttles += answered_others
+                throttles += breaker.last_success > sent_at
             else:
                 failures += 1
-                knocks += knocked
-                if answered_others and not knocked:
-                    own.append((endpoint.limits.breaker, spent.sent_at))
+                if answered_others:
+                    own.append((breaker, sent_at))
             counted = knocks + sum(breaker.was_up(sent_at) for breaker, sent_at in own)
+            if failures - counted >= self._retries:
+                before = knocked
+                knocked = endpoint if await self._answers(endpoint, spent) else None
+                if before is knocked is endpoint and not answered_others and breaker.was_up(sent_at):
+                    knocks += 1
+                    counted += 1
             if counted + throttles / THROTTLES_PER_RETRY >= self._retries:
                 raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
-            knocked = failures - counted >= self._retries and await self._answers(endpoint, spent)
             if not isinstance(last, Throttled):
                 longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
                 await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
 
-    async def _hedged(self, endpoint: Endpoint, request: Request, spent: _Meter) -> Completion:
+    def _doubt(self, problem: str) -> None:
+        """An address that was never reached and looks wrong: raises SetupError once that has lasted."""
+        if self._unmet_since is None:
+            self._unmet_since = self._clock()
+        elif self._clock() - self._unmet_since >= CERTAIN_S:
+            raise SetupError(problem)
+
+    async def _hedged(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
         """One attempt, or several at once where hedging is asked for and one is later than nearly all others were."""
         late = self._late
         if late is None:
@@ -144,20 +176,26 @@ class HttpClient:
             raise failures.exceptions[0] from None
 
     async def _once(
-        self, endpoint: Endpoint, request: Request, spent: _Meter, sent: asyncio.Event | None = None
+        self, endpoint: Endpoint, request: Request, spent: Meter, sent: asyncio.Event | None = None
     ) -> Completion:
         """One attempt: admitted, sent, read, and settled on every way out."""
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
-        permit = await endpoint.limits.admit(self._need(request), lambda: bool(self._up()))
+        permit = await endpoint.limits.admit(self._need(request, begun=spent.attempts > 0), lambda: bool(self._up()))
         spent.sent()
         if sent is not None:
             sent.set()
         outcome = Outcome(Bill.UNKNOWN)
         hint: RateHint | None = None
+        deadline_s = self._deadline.seconds
+        if spent.cut or endpoint.limits.breaker.open_since is not None:  # slow by itself, or a probe: all of timeout_s
+            deadline_s = None
         try:
             while True:
+                if deadline_s is not None:
+                    call = Call(call.url, call.body, call.headers, deadline_s)
                 reply = await self._transport.post(call)
+                self._met = True
                 hint = endpoint.provider.rate(reply.headers)
                 try:
                     call = conversation.send(reply)
@@ -166,10 +204,16 @@ class HttpClient:
                     break
             outcome = self._answered(completion.usage, hint, permit.need, billed=True)
             spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
+            latency_s = self._clock() - permit.admitted_at
+            self._deadline.answered(latency_s)
             if self._late is not None:
-                self._late.add(self._clock() - permit.admitted_at)
+                self._late.add(latency_s)
             return completion
         except MomentError as error:
+            hung = deadline_s is not None and self._clock() - permit.admitted_at >= deadline_s
+            if hung and isinstance(error, Unreachable):
+                spent.cut = True
+                self._deadline.cut()
             throttled = isinstance(error, Throttled)
             outcome = Outcome(
                 Bill.UNKNOWN if error.billed else Bill.NOTHING,
@@ -195,18 +239,19 @@ class HttpClient:
         cost = self._tariff.cost_pico(usage) if self._tariff else 0
         return Outcome(Bill.KNOWN, usage=usage, cost_pico=cost, hint=hint, alive=True)
 
-    def _need(self, request: Request) -> Need:
+    def _need(self, request: Request, *, begun: bool = False) -> Need:
         """What it may take. No tokeniser makes more tokens than there are bytes, so bytes bound it from above."""
         texts = [m.content for m in request.messages] or [request.prompt, request.continuation or ""]
         prompt = sum(len(t) if t.isascii() else len(t.encode("utf-8", "replace")) for t in texts)
         prompt += TEMPLATE_TOKENS * len(texts) + self._slack
         output = request.max_output_tokens or (self._max_output_tokens if request.messages else 1)
+        output *= request.choices
         return Need(
             tokens=request.tokens or prompt // 4,
             output_tokens=output,
             worst_tokens=prompt + output,
             worst_pico=self._tariff.worst_pico(prompt, output) if self._tariff else 0,
-            first=request.index == 0,
+            first=not (begun or request.begun),
         )
 
     def _choose(self, failed: Endpoint | None = None) -> Endpoint:
@@ -221,13 +266,14 @@ class HttpClient:
         """Where a request may go as far as breakers know; one that is due for a probe counts, so that it gets one."""
         return [endpoint for endpoint in self._endpoints if endpoint.limits.breaker.wait_s() == 0.0]
 
-    async def _answers(self, endpoint: Endpoint, spent: _Meter) -> bool:
+    async def _answers(self, endpoint: Endpoint, spent: Meter) -> bool:
         """True where the endpoint answers a request of a few tokens right after this one failed.
 
         Asked when a request failed again and again and no other was answered meanwhile: near the end of a run, nothing
-        else tells an outage from rows that break the server, and those would be probed for ever.
+        else tells an outage from rows that break the server, and those would be probed for ever. An attempt between
+        two of these that were answered failed by itself; one after the first may have met an outage that just began.
         """
-        knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, index=1)
+        knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, begun=True)
         try:
             await self._once(endpoint, knock, spent)
         except (MomentError, TurnedAway):
@@ -245,42 +291,3 @@ class Panel:
 
     async def complete(self, request: Request) -> Completion:
         return await self._clients[request.model].complete(request)
-
-
-class _Meter:
-    """What one request takes, added up over its attempts."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._since = self.sent_at = clock()
-        self.attempts = 0
-        self._waited_s = self._answered_s = 0.0
-        self._usage: Usage | None = None
-        self._cost_pico: int | None = None
-
-    def sent(self) -> None:
-        self.sent_at = self._clock()
-        self.attempts += 1
-        self._waited_s += self.sent_at - self._since
-        self._since = self.sent_at
-
-    def over(self) -> None:
-        now = self._clock()
-        self._answered_s += now - self._since
-        self._since = now
-
-    def bill(self, usage: Usage | None, cost_pico: int | None) -> None:
-        if usage is not None:
-            self._usage = usage if self._usage is None else add(self._usage, usage)
-        if cost_pico is not None:
-            self._cost_pico = (self._cost_pico or 0) + cost_pico
-
-    def read(self) -> Spent:
-        return Spent(self.attempts, self._waited_s, self._answered_s, self._usage, self._cost_pico)
-
-
-def add(a: Usage, b: Usage) -> Usage:
-    """The sum of two usages."""
-    return Usage(
-        a.prompt_tokens + b.prompt_tokens, a.completion_tokens + b.completion_tokens, a.cached_tokens + b.cached_tokens
-    )

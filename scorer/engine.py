@@ -6,10 +6,12 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from scorer.dedupe import Twins
 from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed, Unreadable
 from scorer.schema import Client, Completion, Judge, Request, Result, Row, Score, Spent, Store, Usage
+from scorer.sharing import Sharing, answer
 
 ALIKE = 200
 """A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""
@@ -20,6 +22,7 @@ class Parts:
     """What a run is joined from.
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
+    With `twins`, rows that ask the same are asked once.
     """
 
     judge: Judge
@@ -27,6 +30,8 @@ class Parts:
     store: Store
     now_us: Callable[[], int]
     raw: Callable[[Completion], str] | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    twins: Twins | None = None
 
 
 class Drain:
@@ -46,16 +51,39 @@ async def run(
     """
     places = _Places(in_flight, in_flight_bytes)
     alike = _Alike()
+    twins = parts.twins
 
-    async def score(row: Row) -> None:
+    async def score(row: Row, question: bytes | None = None) -> None:
         try:
             result = await score_row(row, parts)
-        except Interrupted:
-            return  # draining turned it away before its first request
+        except Interrupted:  # draining turned it away before its first request
+            for other in twins.turned_away(question) if twins is not None and question is not None else ():
+                places.free(other.size)
+            return
         finally:
             places.free(row.size)
         parts.store.add(result)
         alike.look(result)
+        if twins is not None and question is not None:
+            copies, others = twins.finished(question, result, parts.now_us())
+            for copy in copies:
+                copied(copy)
+            for other in others:
+                group.create_task(score(other, question))
+
+    def copied(result: Result) -> None:
+        places.free(result.row.size)
+        parts.store.add(result)  # nothing was asked: it says nothing of what `alike` looks for
+
+    def begin(row: Row) -> None:
+        question = None if twins is None else twins.question(row)
+        if twins is not None and question is not None:
+            if (known := twins.known(question, row, parts.now_us())) is not None:
+                return copied(known)
+            if twins.waits(question, row):
+                return None
+        group.create_task(score(row, question))
+        return None
 
     try:
         async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
@@ -65,7 +93,7 @@ async def run(
                     await places.take(row.size)
                     if drain.asked:
                         return
-                    group.create_task(score(row))
+                    begin(row)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None
 
@@ -78,10 +106,12 @@ async def score_row(row: Row, parts: Parts) -> Result:
     try:
         conversation = parts.judge(row)
         requests = next(conversation)
+        begun = False  # a row that was asked anything is finished, also while the run drains
         while True:
-            answers = await _ask(parts.client, requests)
-            for answer in answers:
-                tally.add(answer)
+            answers = await _ask(parts, requests, begun=begun)
+            begun = begun or bool(answers)
+            for one in answers:
+                tally.add(one)
             requests = conversation.send(answers)
     except StopIteration as done:
         score = done.value
@@ -92,23 +122,50 @@ async def score_row(row: Row, parts: Parts) -> Result:
     return tally.result(row, score, error, parts.now_us())
 
 
-async def _ask(client: Client, requests: Sequence[Request]) -> list[Completion | RowError]:
+async def _ask(parts: Parts, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
     """An answer for each request, in their order."""
     if len(requests) == 1:
-        return [await _answer(client, requests[0])]
+        return [await answer(parts.client, replace(requests[0], begun=True) if begun else requests[0])]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_answer(client, request)) for request in requests]
+        return await parts.sharing.answers(_AllOrNone(parts.client, begun=begun), requests)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None  # a drain is then told from a failure
-    return [task.result() for task in tasks]
 
 
-async def _answer(client: Client, request: Request) -> Completion | RowError:
-    try:
-        return await client.complete(request)
-    except RowError as error:
-        return error
+class _AllOrNone:
+    """The client of several requests of one row: a drain turns away all of them, or none once one was answered."""
+
+    def __init__(self, client: Client, *, begun: bool) -> None:
+        self._client = client
+        self._begun = begun
+        self._open = 0
+        self._known = asyncio.Event()  # that the row is begun, or that all were turned away
+
+    async def complete(self, request: Request) -> Completion:
+        if self._begun:
+            return await self._client.complete(replace(request, begun=True))
+        self._open += 1
+        try:
+            try:
+                completion = await self._client.complete(request)
+            finally:
+                self._open -= 1
+        except Interrupted:
+            if self._open:
+                await self._known.wait()
+            self._known.set()
+            if not self._begun:
+                raise
+            return await self._client.complete(replace(request, begun=True))
+        except RowError:
+            self._answered()
+            raise
+        self._answered()
+        return completion
+
+    def _answered(self) -> None:
+        self._begun = True
+        self._known.set()
 
 
 def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -193,8 +250,7 @@ class _Tally:
                 self._spent.append(answer.spent)
 
     def result(self, row: Row, score: Score | None, error: RowError | None, now_us: int) -> Result:
-        usages = [spent.usage for spent in self._spent if spent.usage is not None]
-        costs = [spent.cost_pico for spent in self._spent if spent.cost_pico is not None]
+        spent = self._spent[0] if len(self._spent) == 1 else _sum(self._spent)
         return Result(
             row=row,
             score=score,
@@ -202,20 +258,28 @@ class _Tally:
             raw=tuple(self._raw) if self._keep is not None and self._raw else None,
             model=self._model,
             finish_reason=self._finish_reason,
-            usage=_sum(usages),
-            cost_pico=sum(costs) if costs else None,
-            attempts=sum(spent.attempts for spent in self._spent),
-            waited_s=sum(spent.waited_s for spent in self._spent),
-            answered_s=sum(spent.answered_s for spent in self._spent),
+            usage=spent.usage,
+            cost_pico=spent.cost_pico,
+            attempts=spent.attempts,
+            waited_s=spent.waited_s,
+            answered_s=spent.answered_s,
             finished_at=now_us,
         )
 
 
-def _sum(usages: Sequence[Usage]) -> Usage | None:
-    if len(usages) < 2:
-        return usages[0] if usages else None
-    return Usage(
+def _sum(several: Sequence[Spent]) -> Spent:
+    """What none or several requests took together."""
+    usages = [spent.usage for spent in several if spent.usage is not None]
+    costs = [spent.cost_pico for spent in several if spent.cost_pico is not None]
+    usage = Usage(
         sum(u.prompt_tokens for u in usages),
         sum(u.completion_tokens for u in usages),
         sum(u.cached_tokens for u in usages),
+    )
+    return Spent(
+        attempts=sum(spent.attempts for spent in several),
+        waited_s=sum((spent.waited_s for spent in several), 0.0),
+        answered_s=sum((spent.answered_s for spent in several), 0.0),
+        usage=usage if usages else None,
+        cost_pico=sum(costs) if costs else None,
     )

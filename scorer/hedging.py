@@ -15,6 +15,8 @@ T = TypeVar("T")
 LOOK_S = 1.0
 MOST = 3
 """So many requests for one answer, at most."""
+PATIENCE = 0.3
+"""The second request is late after this share of the time: a row that met one that hangs has waited long enough."""
 
 
 async def first_answer(
@@ -24,9 +26,10 @@ async def first_answer(
 ) -> T:
     """The first answer of `ask`, which is called again each time that the newest request is out for `late_s()`.
 
-    `late_s` is asked again and again; None while nobody knows what late is. `ask(sent)` sets `sent` when its request
-    goes out: what waits for admission is not late. Losers are cancelled and awaited. One that fails with an exception
-    of `passing` loses too; where all do, the last failure is raised. Cancelling it cancels all.
+    The second is late after `PATIENCE` of that. `late_s` is asked again and again; None while nobody knows. `ask(sent)`
+    sets `sent` when its request goes out: what waits for admission is not late. Losers are cancelled and awaited. One
+    that fails with an exception of `passing` loses too; where all do, the last failure is raised. Cancelling it cancels
+    all.
     """
 
     async def one(sent: asyncio.Event) -> tuple[list[T], Exception | None]:
@@ -43,7 +46,8 @@ async def first_answer(
             sent = asyncio.Event()
             running.add(group.create_task(one(sent)))
             while running and not answers:
-                done = await _ended(running, sent, late_s if turn < MOST - 1 else None)
+                share = PATIENCE if turn else 1.0
+                done = await _ended(running, sent, late_s if turn < MOST - 1 else None, share)
                 if not done:
                     break  # late: one more is asked
                 running -= done
@@ -61,7 +65,7 @@ async def first_answer(
 
 
 async def _ended(
-    running: set[asyncio.Task[T]], sent: asyncio.Event, late_s: Callable[[], float | None] | None
+    running: set[asyncio.Task[T]], sent: asyncio.Event, late_s: Callable[[], float | None] | None, share: float
 ) -> set[asyncio.Task[T]]:
     """Those that ended, as soon as one does; empty once the newest request is late. `late_s` None: nobody is."""
     going = asyncio.ensure_future(sent.wait())
@@ -73,7 +77,7 @@ async def _ended(
     since = clock()
     while not (done := {task for task in running if task.done()}):
         late = late_s() if late_s is not None else math.inf
-        left = LOOK_S if late is None else since + late - clock()
+        left = LOOK_S if late is None else since + share * late - clock()
         if left <= 0:
             return set()
         await asyncio.wait(running, timeout=min(left, LOOK_S), return_when=asyncio.FIRST_COMPLETED)

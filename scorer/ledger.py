@@ -9,7 +9,7 @@ counts at its reservation, for good. A line whose checksum is wrong is a torn ta
     {"unknown": [id, ...]}                                         timeout, cut reply: counts at its reservation
     {"total": {...}, "covers": ["file", ...]}                      the first line: those files are summed up in here
 
-Knows nothing of limits, prices or requests.
+Knows nothing of limits, prices or requests. Longer than other files: who writes the format and who reads it must agree.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from scorer.offload import uninterrupted
 from scorer.schema import Offload, Usage
 
 ROTATE_BYTES = 4 * 1024 * 1024
+GATHER_S = 0.05
 
 
 @dataclass(slots=True)
@@ -77,7 +78,14 @@ class Ledger:
     """
 
     def __init__(
-        self, files: Files, folder: str, owner: str, *, offload: Offload, strict: bool, gather_s: float = 0.05
+        self,
+        files: Files,
+        folder: str,
+        owner: str,
+        *,
+        offload: Offload,
+        strict: bool,
+        gather_s: float = GATHER_S,
     ) -> None:
         self.strict = strict
         self.open_tokens = 0
@@ -99,6 +107,11 @@ class Ledger:
         self._stopping = asyncio.Event()
         self._durable = 0  # every intent with an id below this one is on disk
         self._failed: StorageError | None = None
+
+    @property
+    def owner(self) -> str:
+        """The name of its first file; those that it rotates to begin with it and a dot."""
+        return self._first.rpartition("/")[2]
 
     def reserve(self, tokens: int, pico: int) -> int:
         """Enters an intent and returns its id; `await written()` before acting on it."""
@@ -230,9 +243,9 @@ class Ledger:
             self._files.delete(f"{folder}/{name}")
 
 
-def totals(files: Files, folder: str) -> Totals:
-    """What the books in `folder` say, open intents counted as possibly billed. Reads, changes nothing."""
-    return _sum(files, folder)[2]
+def totals(files: Files, folder: str, owner: str | None = None) -> Totals:
+    """What the books in `folder` say, or those of one owner, open intents counted as possibly billed. Only reads."""
+    return _sum(files, folder, owner)[2]
 
 
 def damaged(files: Files, folder: str) -> str | None:
@@ -244,9 +257,11 @@ def damaged(files: Files, folder: str) -> str | None:
     return None
 
 
-def _sum(files: Files, folder: str) -> tuple[list[str], set[str], Totals]:
+def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str], set[str], Totals]:
     """The names of all files in `folder`, those that one of them covers, and what the others add up to."""
     names = [stat.path.rpartition("/")[2] for stat in files.listing(folder)]
+    if owner is not None:
+        names = [name for name in names if name == owner or name.startswith(f"{owner}.")]
     covered: set[str] = set()
     for name in names:
         with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:

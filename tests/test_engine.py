@@ -410,6 +410,30 @@ def test_rows_turned_away_by_a_drain_have_no_result_and_take_nobody_with_them(tu
     run(night())
 
 
+@pytest.mark.parametrize("others", ["answered", "Refused"])
+def test_a_row_of_which_one_request_was_answered_is_finished_while_draining(others: str) -> None:
+    """With several endpoints, some of a row's requests may be out while others still stand in a line."""
+
+    async def answer(request: Request) -> Completion:
+        await asyncio.sleep(1.0)
+        if request.index % 3 == 1:
+            await asyncio.sleep(5.0)  # out when the drain comes
+            if others == "Refused":
+                raise Refused("filtered, and paid")
+        elif not request.begun:
+            raise Interrupted("draining")
+        return Completion("4")
+
+    async def night() -> None:
+        shelf, client = Shelf(), Answers(answer)
+        await score_all(parts(shelf, client), Batches(rows(1, turns=[3, 2], strict=False)))
+        assert [result.score for result in shelf.results] == [Score(5.0 if others == "answered" else 3.0)]
+        assert sorted(client.asked) == [(0, 0), (0, 0), (0, 1), (0, 2), (0, 2), (0, 3), (0, 4)]
+        assert client.cancelled == 0
+
+    run(night())
+
+
 @pytest.mark.parametrize("turns", [[1], [3]])
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SetupError("no key"), BudgetSpent("spent")])
 def test_what_stops_a_run_stops_it_at_once_and_what_is_finished_is_kept(error: Exception, turns: list[int]) -> None:

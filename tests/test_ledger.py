@@ -366,6 +366,40 @@ def test_a_ledger_that_could_not_be_written_admits_nothing_more(folder: str) -> 
     run(night())
 
 
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_who_waits_behind_a_write_is_woken_however_it_ends(folder: str, how: str) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        if how == "failed":
+            raise StorageError("the disk is full")
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+
+        async def admit(tokens: int) -> float:
+            books.reserve(tokens, 1)
+            await books.written()
+            return now()
+
+        writer, behind, gone = (asyncio.create_task(admit(tokens)) for tokens in (1, 10, 100))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(admit(1000))
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        if how == "cancelled":
+            writer.cancel()
+        ended = await asyncio.gather(writer, behind, gone, late, return_exceptions=True)
+        told = [one if isinstance(one, float) else type(one) for one in ended]
+        cancelled, failed = asyncio.CancelledError, StorageError
+        expected = [cancelled, 1.0, cancelled, 2.0] if how == "cancelled" else [failed, failed, cancelled, failed]
+        assert told == expected
+        assert now() == max(one for one in (1.0, *told) if isinstance(one, float))
+
+    run(night())
+    assert totals(LocalFiles(), folder).maybe_tokens == (1111 if how == "cancelled" else 0)
+
+
 def test_nothing_is_written_where_nothing_happened(folder: str) -> None:
     async def night() -> None:
         books = opened(folder)

@@ -62,11 +62,14 @@ class Breaker:
             self._failures += 1
             if self._failures >= self._threshold:
                 self.open_since, self._failing_since = now, self._last_good
-                self._next_probe = now + self._pause_s
+                self._pause(now)
         elif probe:
             self._probing = False
-            self._next_probe = now + self._pause_s
-            self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
+            self._pause(now)
+
+    def _pause(self, now: float) -> None:
+        self._next_probe = now + self._pause_s
+        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
 
     def was_up(self, sent_at: float) -> bool:
         """True where something sent later was answered, and no outage came between: a failure was the request's own."""

@@ -1,6 +1,6 @@
-"""Caps on all tokens and all money of a run: the worst case is reserved, then settled to what it was.
+"""What all endpoints of a run share: caps on its tokens and money, and the room that its output has for results.
 
-Shared by every endpoint of a run. Knows the ledger only through `Books`.
+The worst case is reserved, then settled to what it was. Knows the ledger only as `Books`, the store only as `Room`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Sums(Protocol):
 class Books(Protocol):
     """What `scorer.ledger.Ledger` offers."""
 
+    strict: bool
+    """An intent must be durable before anybody acts on it."""
     open_tokens: int
     open_pico: int
 
@@ -37,14 +39,44 @@ class Books(Protocol):
     async def written(self) -> None: ...
 
 
-class Caps:
-    """`max_tokens` and `max_usd` of a run, over one ledger; None for no cap."""
+class Room(Protocol):
+    """What `scorer.store.store.Store` offers: results wait in memory, unwritten, and a kill costs them."""
 
-    def __init__(self, books: Books, *, max_tokens: int | None = None, max_usd: float | None = None) -> None:
+    @property
+    def full(self) -> bool: ...
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called when it may no longer be full."""
+        ...
+
+
+class Caps:
+    """`max_tokens` and `max_usd` of a run, over one ledger; None for no cap. Without `room` there always is some.
+
+    `owned` is False while the run's folder may be another process's, and raises once it is.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        *,
+        max_tokens: int | None = None,
+        max_usd: float | None = None,
+        room: Room | None = None,
+        owned: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.books = books
+        self.owned = owned
         self.max_tokens = max_tokens
         self.max_pico = None if max_usd is None else round(max_usd * PICO)
+        self._room = room
         self._waiting: list[Callable[[], None]] = []
+        if room is not None:
+            room.on_room(self._wake)
+
+    @property
+    def full(self) -> bool:
+        """As many results as may be lost wait to be written: one more request could be one too many paid twice."""
+        return self._room is not None and self._room.full
 
     def fits(self, need: Need) -> bool:
         """True where the worst case fits; False where it may fit once others have settled.
@@ -87,9 +119,12 @@ class Caps:
             self.books.cancel(entry)
         else:
             self.books.unknown(entry)
-        for wake in self._waiting:
-            wake()
+        self._wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called after each settlement, for the life of the run."""
+        """`wake()` is called after each settlement, and when there is room again, for the life of the run."""
         self._waiting.append(wake)
+
+    def _wake(self) -> None:
+        for wake in self._waiting:
+            wake()

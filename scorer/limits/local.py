@@ -1,13 +1,16 @@
 """The limits of one endpoint in one process: reserve before sending, correct on every way out.
 
-The head of the line looks at them in the order breaker, cap, concurrency, tokens, requests, pause; when all say yes,
-everything is taken in one synchronous step.
+Over 300 lines: what a request takes and what is given back when it ends are read together.
+
+The head of the line looks at them in the order breaker, cap, room, concurrency, tokens, requests, pause; when all say
+yes, everything is taken in one synchronous step. Where an intent must be durable first, there are two lines: one to the
+desk, where the worst case is entered, and, once that is written, one to the limits. So requests are paced as they
+leave, however long a disk takes; and few are entered ahead, for a kill counts them as possibly billed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +18,7 @@ from scorer.errors import Interrupted, TooLong
 from scorer.limits.auto import Auto
 from scorer.limits.breaker import Breaker
 from scorer.limits.caps import Caps
+from scorer.limits.held import Held
 from scorer.limits.line import Line
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
 from scorer.limits.permit import Bill, Need, Outcome, Permit
@@ -23,6 +27,10 @@ from scorer.schema import Gauge
 FIRST_CUT_S = 1.0
 LONGEST_CUT_S = 60.0
 """No Retry-After is believed beyond this: one request then finds out whether it still holds."""
+UNSURE_S = 0.05
+"""Between two looks whether the folder is still this run's."""
+LEAST_AHEAD = 2
+"""So many intents may be entered before they can leave; more where the disk is what they wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +76,59 @@ class Local:
         self._paused_until = 0.0
         self._cut_at = float("-inf")
         self._cut_s = FIRST_CUT_S
-        self._line = Line(self._hold, self._take, self.held.add)
+        strict = caps.books.strict
+        self._desk: Line[int] = Line(self._hold_desk, self._enter, self._held_at_desk)
+        self._line: Line[Permit] = (
+            Line(self._hold_entered, self._go, self.held.add) if strict else Line(self._hold, self._take, self.held.add)
+        )
+        self._ahead = 0  # entered, and not yet on their way
+        self._most_ahead = LEAST_AHEAD
         caps.on_settle(self._line.look)
+        if strict:
+            caps.on_settle(self._desk.look)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
     async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
         self._check_size(need)
-        permit = await self._line.stand(need, leave, self._give_back)
+        books = self._caps.books
+        if not books.strict:
+            return await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Bill.NOTHING)))
+        entry = await self._desk.stand(need, leave, self._strike)
         try:
-            await self._caps.books.written()
+            await books.written()
+            if 2 * len(self._line) > self._ahead:  # more of them wait for a limit than for the disk
+                self._most_ahead = max(LEAST_AHEAD, self._most_ahead - 1)
+            permit = await self._line.stand(need, leave, self._stay)
         except BaseException:
-            self._give_back(permit)
+            self._strike(entry)
             raise
+        permit.entry = entry
+        self._ahead -= 1
+        if self._ahead and not len(self._line):  # all of them wait for the disk: let more be written at once
+            self._most_ahead = min(self.concurrency, self._most_ahead + 1)
+        self._desk.look()
         return permit
 
-    def _give_back(self, permit: Permit) -> None:
-        self.settle(permit, Outcome(Bill.NOTHING))
+    def _enter(self, need: Need) -> int:
+        self._ahead += 1
+        return self._caps.reserve(need)
+
+    def _strike(self, entry: int) -> None:
+        """What was entered does not go: nothing was billed."""
+        self._ahead -= 1
+        self._caps.settle(entry, Outcome(Bill.NOTHING))
+
+    def _stay(self, permit: Permit) -> None:
+        """It could go, and does not: its entry is struck elsewhere."""
+        permit.settled = True
+        self.in_flight -= 1
+        self.breaker.abandoned(probe=permit.probe)
 
     @property
     def waiting(self) -> int:
         """Requests that stand in line."""
-        return len(self._line)
+        return len(self._desk) + max(self._ahead, len(self._line))
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -103,9 +142,10 @@ class Local:
         return self._auto.limit if self._auto is not None else self._rates.concurrency or 1
 
     def drain(self) -> None:
-        """From now on the first request of a row is turned away; rows under way are finished."""
+        """From now on what is `first` is turned away; rows under way are finished."""
         self.draining = True
-        self._line.look()
+        for line in (self._desk, self._line):
+            line.turn_away(_not_begun)
 
     def _check_size(self, need: Need) -> None:
         for name, bucket in self._buckets.items():
@@ -118,13 +158,38 @@ class Local:
 
     def _hold(self, need: Need) -> tuple[str, float | None] | None:
         """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
-        if self.draining and need.first:
-            raise Interrupted("draining: this row was not begun")
-        wait = self.breaker.wait_s()
-        if wait != 0.0:
-            return "outage", wait
+        if (hold := self._hold_all(need)) is not None:
+            return hold
         if not self._caps.fits(need):
             return "budget", None
+        return self._hold_pace(need)
+
+    def _hold_desk(self, need: Need) -> tuple[str, float | None] | None:
+        if (hold := self._hold_all(need)) is not None:
+            return hold
+        if self._ahead >= (self._most_ahead if self.breaker.open_since is None else 1):
+            return "ledger", None
+        return None if self._caps.fits(need) else ("budget", None)
+
+    def _hold_entered(self, need: Need) -> tuple[str, float | None] | None:
+        return self._hold_all(need) or self._hold_pace(need)
+
+    def _held_at_desk(self, name: str, since: float, until: float) -> None:
+        """Who waits at the desk while others wait for the limits is held back by those."""
+        if name == "budget" or not len(self._line):
+            self.held.add(name, since, until)
+
+    def _hold_all(self, need: Need) -> tuple[str, float | None] | None:
+        if self.draining and need.first:
+            raise _not_begun()
+        wait = self.breaker.wait_s()
+        return None if wait == 0.0 else ("outage", wait)
+
+    def _hold_pace(self, need: Need) -> tuple[str, float | None] | None:
+        if not self._caps.owned():  # the last look before a request goes out
+            return "lock", UNSURE_S
+        if self._caps.full:
+            return "storage", None
         if self.in_flight >= self.concurrency:
             if self._auto is not None:
                 self._auto.waited()
@@ -139,6 +204,11 @@ class Local:
         return None
 
     def _take(self, need: Need) -> Permit:
+        permit = self._go(need)
+        permit.entry = self._caps.reserve(need)
+        return permit
+
+    def _go(self, need: Need) -> Permit:
         charges = tuple(self._charge(name, need) for name in self._buckets)
         for bucket, charge in zip(self._buckets.values(), charges, strict=True):
             bucket.take(charge)
@@ -148,7 +218,6 @@ class Local:
         return Permit(
             need=need,
             admitted_at=self._clock(),
-            entry=self._caps.reserve(need),
             charges=charges,
             marks=tuple(bucket.given for bucket in self._buckets.values()),
             gate_mark=self._gate.given if self._gate is not None else 0.0,
@@ -258,29 +327,5 @@ class Local:
         self._paused_until = max(self._paused_until, now + min(wish, LONGEST_CUT_S))
 
 
-class Held:
-    """Seconds that the head of the line waited, by limit, over the last minute."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._began = clock()
-        self._seconds: deque[tuple[int, dict[str, float]]] = deque(maxlen=61)
-
-    def add(self, name: str, since: float, until: float) -> None:
-        """The head waited for `name` from `since` until `until`."""
-        second = int(until)
-        if not self._seconds or self._seconds[-1][0] != second:
-            self._seconds.append((second, {}))
-        waits = self._seconds[-1][1]
-        waits[name] = waits.get(name, 0.0) + until - since
-
-    def shares(self) -> dict[str, float]:
-        """Each limit's share of the last minute (of the time so far, where that is less)."""
-        now = self._clock()
-        window = max(1e-9, min(60.0, now - self._began))
-        sums: dict[str, float] = {}
-        for second, waits in self._seconds:
-            if second >= now - 60:
-                for name, seconds in waits.items():
-                    sums[name] = sums.get(name, 0.0) + seconds
-        return {name: round(min(1.0, seconds / window), 4) for name, seconds in sums.items()}
+def _not_begun() -> Interrupted:
+    return Interrupted("draining: this row was not begun")

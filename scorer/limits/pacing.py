@@ -18,8 +18,9 @@ MARGIN = 0.995
 
 
 class RequestGate(Throttler):
-    """Requests a minute: n whole requests in any n x 60 / rpm seconds, in windows of 0.25 to 1 s (longer below 60).
+    """Requests a minute: n whole requests in any n x 60 / rpm seconds, in windows of 0.25 to 0.5 s (of one below 240).
 
+    As short as leaves room for a timer that is late: a server's bucket of a second then holds two windows' worth.
     asyncio-throttle's sliding log on the loop's clock. It polls, so its interval is made the very time until the next
     place is free, and only one waiter ever stands at it.
     """
@@ -35,8 +36,10 @@ class RequestGate(Throttler):
         """Another limit from now on; what was let through counts on."""
         self.per_minute = per_minute
         per_second = per_minute * MARGIN / 60
-        self.rate_limit = max(1, math.floor(per_second * 0.25))
+        self.rate_limit = math.ceil(per_second * 0.25)
         self.period = self.rate_limit / per_second
+        if self.rate_limit > 1:  # a sliding minute holds whole windows
+            self.period = max(self.period, 60 / (per_minute // self.rate_limit) * (1 + 1e-9))
 
     @property
     def retry_interval(self) -> float:
@@ -94,6 +97,12 @@ class TokenBucket:
         if self.per_minute < self.declared:  # no header's word is believed for over a minute: one request finds out
             self._level = max(self._level, -60 * self._rate)
         self._at = now
+
+    @property
+    def level(self) -> float:
+        """What may be taken now; below zero where more was taken than there was."""
+        self._refill()
+        return self._level
 
     def wait_s(self, amount: float) -> float:
         """Seconds until `amount` may be taken; 0 for now."""
@@ -153,6 +162,11 @@ class Ratio:
             self.value = self._told / self._guessed
 
 
+FEWEST_SUMS = 8
+SAME = 2.0
+"""Tokens by which a sum varies that is always the same: servers round what remains."""
+
+
 class ChargeRule:
     """Whether a provider charges prompt + max output without refund, or the usage: learned from how `remaining` falls.
 
@@ -160,6 +174,10 @@ class ChargeRule:
     by what the second was charged, less the refill between them. Each such pair votes for the nearer rule; two thirds
     of at least six votes decide. Until then it is the former. A pace held back by the former keeps a bucket that
     charges the latter full, where no pair tells; but `limit - remaining` below prompt + max output proves a refund.
+
+    A bucket may hold less than the limit, a second's worth, say. After each request that met it full, `remaining` and
+    what was charged add up to all that it holds: where requests differ, only the right rule's sum does not vary. What
+    is charged for requests that all take the same, and never follow close upon one another, nobody can tell.
     """
 
     def __init__(self) -> None:
@@ -178,9 +196,15 @@ class ChargeRule:
         if len(self._seen) < 24:
             return
         self._seen.sort(key=lambda s: s.mark)
+        met_full: list[Sight] = []
         for before, after in zip(self._seen, self._seen[1:], strict=False):
             if abs(after.mark - after.taken - before.mark) < 1e-6:  # nothing of ours lies between
-                self._vote(before, after, rate * (after.sent_at - before.sent_at))
+                refill = rate * (after.sent_at - before.sent_at)
+                if before.remaining + refill > self._brim * 0.98:
+                    met_full.append(after)
+                else:
+                    self._vote(before, after, refill)
+        self._vote_by_sums(met_full)
         self._seen.clear()
         if sum(self._votes) >= 6 and max(self._votes) * 3 >= sum(self._votes) * 2:
             self.refunds = self._votes[1] > self._votes[0]
@@ -189,12 +213,22 @@ class ChargeRule:
 
     def _vote(self, before: Sight, after: Sight, refill: float) -> None:
         gap = after.reserve - after.usage
-        if gap < 2 or before.remaining + refill > self._brim * 0.98:
+        if gap < 2:
             return
         fall = before.remaining - after.remaining + refill
         off_reserve, off_usage = abs(fall - after.reserve), abs(fall - after.usage)
         if min(off_reserve, off_usage) < gap / 2:  # else somebody else's request lies between
             self._votes[off_usage < off_reserve] += 1
+
+    def _vote_by_sums(self, met_full: list[Sight]) -> None:
+        if len(met_full) < FEWEST_SUMS:
+            return
+        by_reserve, by_usage = (
+            max(sums) - min(sums)
+            for sums in ([s.remaining + s.reserve for s in met_full], [s.remaining + s.usage for s in met_full])
+        )
+        if min(by_reserve, by_usage) <= SAME and max(by_reserve, by_usage) >= 3 * SAME:
+            self._votes[by_usage < by_reserve] += 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 from scorer.schema import RateHint, Usage
 
@@ -16,8 +17,8 @@ class Need:
     """What one request may take.
 
     `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
-    request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks the first
-    request of a row, which a drain turns away.
+    request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks a
+    request of a row that was asked nothing so far, which a drain turns away.
     """
 
     tokens: int
@@ -33,7 +34,7 @@ class Permit:
 
     need: Need
     admitted_at: float
-    entry: int
+    entry: int = -1
     """The ledger's id of the reservation."""
     charges: tuple[float, ...] = ()
     """What each token bucket gave."""
@@ -86,11 +87,11 @@ class Admission(Protocol):
         ...
 
     def drain(self) -> None:
-        """From now on the first request of a row is turned away; rows under way are finished."""
+        """From now on what is `first` is turned away; rows under way are finished."""
         ...
 
     async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
-        """Waits, first come first served, until the request may be sent.
+        """Waits, first come first served and rows under way before new ones, until the request may be sent.
 
         `leave` tells, while the endpoint is down, whether another is not: it raises TurnedAway then. Raises TooLong for
         what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves nothing reserved.

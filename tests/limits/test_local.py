@@ -6,6 +6,8 @@ Over 300 lines: one test for each limit, each way out, and each thing that a ser
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -110,7 +112,7 @@ def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
     times = [at for at, _, _, _ in sent]
     if rates.requests_per_minute is not None:
         gate = rates.requests_per_minute / 60
-        _holds(times, [1.0] * len(sent), gate, max(1.0, gate * 0.25))
+        _holds(times, [1.0] * len(sent), gate, math.ceil(gate * 0.25))
     for per_minute, amounts in (
         (rates.tokens_per_minute, [prompt + output for _, _, prompt, output in sent]),
         (rates.input_tokens_per_minute, [prompt for _, _, prompt, _ in sent]),
@@ -179,7 +181,7 @@ def test_giving_up_while_the_intent_is_written_leaves_nothing_reserved(tmp_path:
         limits = Local(Rates(concurrency=1), Caps(books, max_tokens=100))
         waiter = asyncio.create_task(limits.admit(need(100)))
         await asyncio.sleep(0.5)
-        assert limits.in_flight == 1
+        assert (limits.waiting, books.open_tokens) == (1, 100)
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiter
@@ -290,13 +292,14 @@ def test_no_requests_left_pauses_until_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charges", "bucket_s", "at_least", "at_most"), [(500, 60, 118, 121), (500, 1, 118, 121), (110, 60, 530, 546)]
+    ("refunds", "bucket_s", "at_least", "at_most"),
+    [(False, 60, 118, 121), (False, 1, 118, 121), (True, 60, 505, 546), (True, 1, 505, 546)],
 )
 def test_what_the_provider_charges_is_learned_and_used(
-    charges: int, bucket_s: float, at_least: int, at_most: int
+    refunds: bool, bucket_s: float, at_least: int, at_most: int
 ) -> None:
-    """Prompt 100, output 10 of at most 400, 60,000 tokens a minute: 120 requests of 500 tokens, or 545 of 110."""
-    full, refused = 1000.0 * bucket_s, 0
+    """Prompt 100, output about 10 of at most 400, 60,000 tokens a minute: 120 requests of 500 tokens, or 545 of 110."""
+    full, refused, draw = 1000.0 * bucket_s, 0, random.Random(2)
 
     async def night() -> int:
         limits = made(Rates(tokens_per_minute=60_000, concurrency=32))
@@ -305,13 +308,15 @@ def test_what_the_provider_charges_is_learned_and_used(
         async def ask() -> None:
             nonlocal left, at, admitted, refused
             permit = await limits.admit(need(100, 400))
+            output = draw.randint(5, 15)
+            charges = 100 + (output if refunds else 400)
             left, at = min(full, left + (now() - at) * 1000), now()
             refused += left < charges
             admitted += at >= 60
             left -= charges
             hint = RateHint({"tokens": Gauge(limit=60_000, remaining=max(0.0, left))})
             await asyncio.sleep(0.8)
-            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(100, 10), hint=hint, alive=True))
+            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(100, output), hint=hint, alive=True))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask()) for _ in range(1200)]

@@ -20,22 +20,21 @@ from scorer.verify import verify
 _OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow"}
 
 
-def judge(setting: Setting, world: World, *, losses: int, held_s: float) -> Iterator[str]:
-    """What was broken. `losses` is how often a process ended with something in its hands, `held_s` how long a write of
-    the ledger took at most."""
+def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
+    """What was broken. `losses` is how often a process ended with something in its hands."""
     findings = verify(LocalFiles(), OUT).findings
     yield from (f"verify: {finding}" for finding in findings)
     if not findings:
         yield from _rows(setting, world)
     yield from _books(setting, world)
-    # A disk that takes seconds lets all rows under way finish before the store is written; else only those in flight.
-    in_flight = setting.rows_under_way if held_s > 1 else setting.concurrency
-    bound = losses * (in_flight + 2 * setting.flush_rows)
+    bound = losses * (setting.concurrency + 2 * setting.flush_rows)
+    if setting.topics:  # what is known dies with the process: each topic may be asked again for rows still open
+        bound = losses * len(world.rows)
     if world.paid_again > bound:
         yield f"{world.paid_again} verdicts were paid again, {bound} may be"
     requests = [(at, 1) for at, _ in world.asked]
-    yield from _limit("requests", setting.requests_per_minute, requests, held_s)
-    yield from _limit("tokens", setting.tokens_per_minute, world.asked, held_s)
+    yield from _limit("requests", setting.requests_per_minute, requests)
+    yield from _limit("tokens", setting.tokens_per_minute, world.asked)
 
 
 def _rows(setting: Setting, world: World) -> Iterator[str]:
@@ -49,10 +48,11 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
             if (name, row) != (f"s{number}r{place}", place):
                 yield f"row {place} of shard {number} is {name}, row {row}"
                 continue
-            verdict = float(speaker.verdict(name).label)
-            complaint = _row(setting, world.rows[name], setting.kinds[name], verdict, score, error)
+            topic = setting.topic(name)
+            verdict = float(speaker.verdict(topic).label)
+            complaint = _row(setting, world.rows[topic], setting.kinds[name], verdict, score, error)
             if complaint is not None:
-                yield f"{name} has score {score} and error {error}: {complaint}; {world.rows[name]}"
+                yield f"{name} has score {score} and error {error}: {complaint}; {world.rows[topic]}"
     if seen != len(setting.texts):
         yield f"{seen} rows of {len(setting.texts)} came back"
 
@@ -86,8 +86,8 @@ def _books(setting: Setting, world: World) -> Iterator[str]:
         yield f"the books admit {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
 
 
-def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]], held_s: float) -> Iterator[str]:
-    """Neither a sliding minute nor a bucket of one second ever saw more than declared, and what a write held back."""
+def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]]) -> Iterator[str]:
+    """Neither a sliding minute nor a bucket of one second ever saw more than declared, however slow the disk."""
     rate, first, inside, lowest, total = limit / 60, 0, 0, float("inf"), 0
     for at, amount in asked:
         inside += amount
@@ -96,10 +96,10 @@ def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]], held_s: 
             first += 1
         lowest = min(lowest, total - rate * at)
         total += amount
-        if inside > limit + rate * held_s + 1e-6:
+        if inside > limit + 1e-6:
             yield f"{inside} {what} in the minute up to {at:.3f} s, {limit} are declared"
             return
-        beyond = total - rate * at - lowest - max(rate, amount) - rate * held_s
+        beyond = total - rate * at - lowest - max(rate, amount)
         if beyond > 1e-6:
             yield f"{beyond:.1f} {what} beyond a bucket of one second at {at:.3f} s"
             return

@@ -19,6 +19,7 @@ from simulation.judgement import judge
 from simulation.loop import Fuse, MortalLoop, PowerCut
 from simulation.memory import Counted
 from simulation.settings import MAX_OUTPUT, OUT, PROMPT, drawn
+from simulation.twins import twinned
 from simulation.world import EPOCH, Wire, World
 
 from scorer import ledger
@@ -54,10 +55,13 @@ class Report:
 
 
 class Night:
-    """A night as its seed makes it. `say` is told what happens, with the virtual second."""
+    """A night as its seed makes it. `say` is told what happens, with the virtual second.
 
-    def __init__(self, seed: int, say: Callable[[str], None] = lambda _: None) -> None:
-        self._setting = setting = drawn(seed)
+    With `twins` many of its rows ask the same, and the run file has `judge.dedupe`.
+    """
+
+    def __init__(self, seed: int, say: Callable[[str], None] = lambda _: None, *, twins: bool = False) -> None:
+        self._setting = setting = twinned(drawn(seed)) if twins else drawn(seed)
         self._say = say
         self._draw = Random(f"night of {seed}")
         self._fuse = Fuse()
@@ -73,8 +77,6 @@ class Night:
         """What the wall clock lags behind, after boots that set it back."""
         self._boots_anew = self._owed = False
         self._full_until = self._slow_until = -1.0
-        self._held_s = 0.01
-        """The longest that the disk held back an intent: what it held back leaves together."""
         self._snapshot: Snapshot | None = None
         self._status: Status | None = None
         self._findings: list[str] = []
@@ -223,8 +225,7 @@ class Night:
             self._broken(f"the run ended as {status}")
         if self._snapshot is not None and self._snapshot.maybe_billed_usd != status.maybe_billed_usd:
             self._broken("a run that is complete left an intent open")
-        # An intent waits for the write under way, and then for its own.
-        for finding in judge(self._setting, self._world, losses=self._losses, held_s=2 * self._held_s):
+        for finding in judge(self._setting, self._world, losses=self._losses):
             self._broken(finding)
         asked, loop = len(self._world.asked), MortalLoop(self._now, Fuse())
         if loop.run_until_complete(self._job(loop, Counted()).run()) != status or len(self._world.asked) != asked:
@@ -291,7 +292,5 @@ class Night:
         if now >= self._slow_until:
             return draw.uniform(0.0, 0.002), draw.uniform(0.0, 0.002)
         before, after = draw.uniform(0.1, 3.0), draw.uniform(0.0, 1.0)
-        self._held_s = max(self._held_s, before + after)
         self._world.patience.excuse(now, before + after)
-        self._world.excuse_limits(now + before + after)
         return before, after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -57,6 +57,11 @@ class Setting:
     kinds: Mapping[str, str]
     config: RehearsalConfig
     events: tuple[Event, ...]
+    topics: Mapping[str, str] = field(default_factory=dict)
+    """What each row asks about, by id, where several ask the same; else each asks about itself."""
+
+    def topic(self, row: str) -> str:
+        return self.topics.get(row, row)
 
     @property
     def rows_under_way(self) -> int:
@@ -72,7 +77,12 @@ class Setting:
         """The run file, with the caps as the operator has set them by now."""
         return {
             "input": {"shards": [SHARDS], "id": "id"},
-            "judge": {"kind": "rating", "prompt": PROMPT, "scale": list(self.config.scale)},
+            "judge": {
+                "kind": "rating",
+                "prompt": PROMPT.replace("{id}", "{topic}") if self.topics else PROMPT,
+                "scale": list(self.config.scale),
+                "dedupe": bool(self.topics),
+            },
             "model": {
                 "name": "simulated",
                 "base_url": "http://127.0.0.1:1/v1",

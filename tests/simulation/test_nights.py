@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 import pytest
 from simulation.night import Night
-from simulation.world import Wire
 
 from scorer import files
+from scorer.client import Endpoint, HttpClient
+from scorer.dedupe import Twins
 from scorer.errors import Unreachable
-from scorer.limits import Bill, Local, Outcome, Permit
-from scorer.schema import Call, Reply
+from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
+from scorer.schema import Completion, Request
 from scorer.store import store
 
-NIGHTS, CHUNK = 200, 10
+NIGHTS, TWINS, CHUNK = 200, 40, 10
 
 
 @pytest.mark.slow
@@ -34,6 +36,23 @@ def test_every_night_keeps_the_promises(first: int) -> None:
         assert report.outages >= 3
         assert report.crashes >= 2
         assert report.changes >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, TWINS, CHUNK))
+def test_every_night_of_twins_keeps_them_and_no_start_asks_a_question_again(first: int) -> None:
+    """Slow: ten nights."""
+    for seed in range(first, first + CHUNK):
+        report = Night(seed, twins=True).run()
+        assert report.findings == (), f"scripts/simulate --seed {seed} --twins"
+        assert report.requests
+
+
+@pytest.mark.slow
+def test_a_night_in_which_nobody_waits_for_his_twin_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: nights until the first bad one."""
+    monkeypatch.setattr(Twins, "waits", lambda *_: False)
+    assert any("asked the same again" in found for n in range(TWINS) for found in Night(n, twins=True).run().findings)
 
 
 @pytest.mark.slow
@@ -78,7 +97,7 @@ def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
 
 def sealed_before_the_last_row(patch: pytest.MonkeyPatch) -> None:
     """A shard counts as finished while its last row is still out."""
-    patch.setattr(store._Open, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
+    patch.setattr(store.Unfinished, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
 
 
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
@@ -93,16 +112,29 @@ def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
-    """The wire sends again by itself what did not come through, as retrying HTTP libraries do."""
-    post = Wire.post
+    """The client sends again at once what did not come through, and settles it, but stands in no line for it."""
+    once = HttpClient._once
 
-    async def eager(self: Wire, call: Call) -> Reply:
+    class Unasked:
+        """An endpoint's limits, with a way past them."""
+
+        def __init__(self, limits: Admission) -> None:
+            self._limits = limits
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._limits, name)
+
+        async def admit(self, need: Need, _: object = None) -> Permit:
+            assert isinstance(self._limits, Local)
+            return self._limits._take(need)
+
+    async def eager(self: HttpClient, endpoint: Endpoint, request: Request, *more: Any) -> Completion:
         try:
-            return await post(self, call)
+            return await once(self, endpoint, request, *more)
         except Unreachable:
-            return await post(self, call)
+            return await once(self, replace(endpoint, limits=Unasked(endpoint.limits)), request, *more)
 
-    patch.setattr(Wire, "post", eager)
+    patch.setattr(HttpClient, "_once", eager)
 
 
 @pytest.mark.slow

@@ -70,7 +70,9 @@ class World:
     def __init__(self, setting: Setting, broken: Callable[[str], None], after_good: Callable[[int], None]) -> None:
         self.clock: Callable[[], float] = lambda: 0.0
         self.caps: dict[str, float] = {}
-        self.rows = {row: RowBook(closed=text is None) for row, text in setting.texts.items()}
+        self.rows = {
+            row: RowBook(closed=text is None) for row, text in setting.texts.items() if setting.topic(row) == row
+        }
         self.asked: list[tuple[float, int]] = []
         """When each request came, and the tokens that it was charged."""
         self.fates: Counter[str] = Counter()
@@ -88,6 +90,7 @@ class World:
         self._others = RowBook()  # requests that are about no row
         self._open = self._good = self._beyond = 0
         self._outage, self._outage_until = "", -1.0
+        self._good_now = Counter[str]()  # verdicts that the process got that lives now
         self._storm_until: float | None = None
         self._late_s = 0.0
         """How long a 429 takes at most: a gateway that is overrun says so late."""
@@ -107,6 +110,7 @@ class World:
 
     def begins(self) -> None:
         """A process starts: it knows what the run file declares and nothing else."""
+        self._good_now.clear()
         self.patience = Patience(self.patience.until)
         self.patience.excuse(self.clock())
         if (self._config.requests_per_minute or math.inf) < self._setting.requests_per_minute:
@@ -259,13 +263,16 @@ class World:
             self._failed(row, outcome.fault)
             return
         self.patience.answered(now, row)
-        if outcome.fate == "rejected" or outcome.fault == "refuse":
-            book.closed = True
+        if outcome.fate == "rejected" or b'"finish_reason":"content_filter"' in outcome.body:
+            book.closed = True  # whatever else befell this reply
         elif outcome.fault in ("prose", "null"):
             book.bad += 1
         else:
             book.good += 1
             if book is not self._others:
+                self._good_now[row] += 1
+                if self._setting.topics and self._good_now[row] > 1:
+                    self._broken(f"{row} was answered, and another row asked the same again")
                 self._good += 1
                 self._after_good(self._good)
 
@@ -287,7 +294,7 @@ class Wire:
     async def __aexit__(self, *_: object) -> None: ...
 
     async def post(self, call: Call) -> Reply:
-        return await self._world.post(call, self._timeout_s)
+        return await self._world.post(call, min(self._timeout_s, call.timeout_s or self._timeout_s))
 
 
 def _text(body: Any) -> str:

@@ -1,0 +1,49 @@
+"""How long one reply is waited for, learned from the replies so far: one that hangs need not cost all of `timeout_s`.
+
+A reply that is cut short may have been billed, so the rule would rather wait: three times the slowest of the last 512
+replies, and never less than 20 s. Nobody is cut before 64 replies are known, nor while more than one in twenty was cut:
+then the judge has become slow, and is no longer what was learned. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+LEAST_S = 20.0
+FACTOR = 3.0
+KNOWN, WINDOW = 64, 512
+MOST_CUT = 1 / 20
+LOOK = 32
+"""So many replies pass before a slow one that left the window is forgotten."""
+
+
+class Deadline:
+    """The deadline now is `seconds`; None for none but `most_s`, which it would not undercut."""
+
+    def __init__(self, most_s: float = math.inf) -> None:
+        self._most_s = most_s
+        self._last: deque[float] = deque(maxlen=WINDOW)  # latencies; inf for what was cut
+        self._seen = 0
+        self._slowest = 0.0
+        self.seconds: float | None = None
+
+    def answered(self, latency_s: float) -> None:
+        """A reply came whole, `latency_s` after its request went out."""
+        self._last.append(latency_s)
+        self._seen += 1
+        if latency_s > self._slowest or self._seen % LOOK == 0:
+            self._learn()
+
+    def cut(self) -> None:
+        """A request was out for `seconds`, and its reply was waited for no longer."""
+        self._last.append(math.inf)
+        self._learn()
+
+    def _learn(self) -> None:
+        whole = [latency for latency in self._last if latency < math.inf]
+        self._slowest = max(whole, default=0.0)
+        cut = len(self._last) - len(whole)
+        seconds = max(LEAST_S, FACTOR * self._slowest)
+        known = len(whole) >= KNOWN and cut <= MOST_CUT * len(self._last)
+        self.seconds = seconds if known and seconds < self._most_s else None

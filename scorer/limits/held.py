@@ -1,0 +1,34 @@
+"""What held the run back, and for how long: the limits that the head of a line waited for. Knows no limit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Held:
+    """Seconds that the head of the line waited, by limit, over the last minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._seconds: deque[tuple[int, dict[str, float]]] = deque(maxlen=61)
+
+    def add(self, name: str, since: float, until: float) -> None:
+        """The head waited for `name` from `since` until `until`."""
+        second = int(until)
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append((second, {}))
+        waits = self._seconds[-1][1]
+        waits[name] = waits.get(name, 0.0) + until - since
+
+    def shares(self) -> dict[str, float]:
+        """Each limit's share of the last minute (of the time so far, where that is less)."""
+        now = self._clock()
+        window = max(1e-9, min(60.0, now - self._began))
+        sums: dict[str, float] = {}
+        for second, waits in self._seconds:
+            if second >= now - 60:
+                for name, seconds in waits.items():
+                    sums[name] = sums.get(name, 0.0) + seconds
+        return {name: round(min(1.0, seconds / window), 4) for name, seconds in sums.items()}

@@ -1,0 +1,258 @@
+"""The limits of one endpoint in one of several workers: `Local`, whose rates are filled by leases and not by the clock.
+
+Knows nothing of the broker that leases, nor of the wire to it: it tells what it has left and what it wishes, is given
+amounts, and calls `ask` when the head of its line finds too little. All else is Local's: line, breaker, concurrency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from scorer.errors import BudgetSpent
+from scorer.limits.caps import Books, Caps, Room
+from scorer.limits.local import Local, Rates
+from scorer.limits.pacing import RequestGate, TokenBucket
+from scorer.limits.permit import Need, Outcome, Permit
+from scorer.schema import Gauge
+
+EXPECTED = 1.5
+"""Of what went through since the last lease, so much is wished for the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a reply told of the limits: its gauges, and whether it was a 429. `sent_at` is on the loop's clock."""
+
+    sent_at: float
+    gauges: dict[str, Gauge]
+    throttled: bool = False
+    retry_after_s: float | None = None
+
+
+class _Slice:
+    """What is left of a lease. Beyond `until` nothing of it may be used; it still is given back."""
+
+    def __init__(self, clock: Callable[[], float], ask: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ask = ask
+        self.level = 0.0
+        self.until = float("-inf")
+        self.used = 0.0
+        self.returned = 0.0
+
+    def wait_s(self, amount: float) -> float:
+        if self.level >= amount - 1e-6 and self._clock() < self.until:
+            return 0.0
+        self._ask()
+        return math.inf
+
+    def take(self, amount: float) -> None:
+        self.level -= amount
+        self.used += amount
+
+    def give(self, amount: float) -> None:
+        """What was taken too much goes back to the broker, whose bucket bounds it; what was too little is missing."""
+        if amount > 0:
+            self.returned += amount
+        else:
+            self.level += amount
+        self.used -= amount
+
+    def hand_back(self) -> float:
+        unused, self.level, self.returned = self.level + self.returned, 0.0, 0.0
+        return unused
+
+
+class _LeasedBucket(TokenBucket):
+    def __init__(self, per_minute: float, clock: Callable[[], float], slice_: _Slice) -> None:
+        super().__init__(per_minute, 1.0, clock)
+        self._slice = slice_
+
+    def wait_s(self, amount: float) -> float:
+        return self._slice.wait_s(amount)
+
+    def take(self, amount: float) -> None:
+        self._slice.take(amount)
+        self.given += amount
+
+    def give(self, amount: float) -> None:
+        self._slice.give(amount)
+
+    def correct(self, remaining: float, elapsed_s: float, since: float) -> None:
+        """Only the broker knows what all workers took since: it is told."""
+
+
+class _LeasedGate(RequestGate):
+    def __init__(self, per_minute: float, slice_: _Slice) -> None:
+        super().__init__(per_minute)
+        self._slice = slice_
+
+    def wait_s(self) -> float:
+        return self._slice.wait_s(1.0)
+
+    def take(self) -> None:
+        self._slice.take(1.0)
+        self.given += 1
+
+
+class Leased(Local):
+    """`Admission` for a worker. `ask` is called whenever the head of the line finds its lease too small."""
+
+    def __init__(self, rates: Rates, caps: Caps, ask: Callable[[], None]) -> None:
+        unpaced = replace(
+            rates,
+            requests_per_minute=None,
+            tokens_per_minute=None,
+            input_tokens_per_minute=None,
+            output_tokens_per_minute=None,
+        )
+        super().__init__(unpaced, caps)
+        self._slices: dict[str, _Slice] = {}
+        clock = asyncio.get_running_loop().time
+        for name, per_minute in (
+            ("tokens", rates.tokens_per_minute),
+            ("input_tokens", rates.input_tokens_per_minute),
+            ("output_tokens", rates.output_tokens_per_minute),
+        ):
+            if per_minute:
+                self._slices[name] = _Slice(clock, ask)
+                self._buckets[name] = _LeasedBucket(per_minute, clock, self._slices[name])
+        if rates.requests_per_minute:
+            self._slices["requests"] = _Slice(clock, ask)
+            self._gate = _LeasedGate(rates.requests_per_minute, self._slices["requests"])
+        self._admitted = 0
+        self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # the leases of the last 100 ms
+        self._ask = ask
+        self.seen: list[Seen] = []
+        """What replies told since `hand_back`; of gauges, the latest alone."""
+        self.answered = False
+
+    def settle(self, permit: Permit, outcome: Outcome) -> None:
+        if outcome.throttled:
+            self.seen.append(Seen(permit.admitted_at, {}, True, outcome.retry_after_s))
+        if outcome.hint is not None and outcome.hint.gauges:
+            self.seen = [seen for seen in self.seen if seen.throttled]
+            self.seen.append(Seen(permit.admitted_at, dict(outcome.hint.gauges)))
+        self.answered = self.answered or bool(outcome.alive)
+        self._admitted += 1
+        super().settle(permit, outcome)
+        if outcome.throttled:
+            self._ask()
+
+    def least(self) -> dict[str, float]:
+        """What the head of the line needs, empty where nobody waits or no place is free."""
+        need = next(self._line.needs(), None)
+        if need is None or self.in_flight >= self.concurrency:
+            return {}
+        return {name: self._amount(name, need) for name in self._slices}
+
+    def wish(self, lease_s: float) -> dict[str, float]:
+        """What could be used within `lease_s`: by those who wait and may get a place, or by as many as came lately."""
+        now = self._clock()
+        while self._lately and self._lately[0][0] < now - lease_s:
+            self._lately.popleft()
+        admitted = self._admitted + sum(count for _, count, _ in self._lately)
+        places = max(0, self.concurrency - self.in_flight) + admitted
+        needs = list(islice(chain(self._line.needs(), self._desk.needs()), places))
+        wished = {}
+        for name, slice_ in self._slices.items():
+            used = slice_.used + sum(amounts[name] for _, _, amounts in self._lately)
+            wished[name] = max(sum(self._amount(name, need) for need in needs), EXPECTED * used)
+        return wished if any(amount > 0 for amount in wished.values()) else {}
+
+    def hand_back(self) -> dict[str, float]:
+        """All that is left of the lease, which ends; below zero where more was taken than was known before."""
+        unused = {name: slice_.hand_back() for name, slice_ in self._slices.items()}
+        self._lately.append((self._clock(), self._admitted, {name: s.used for name, s in self._slices.items()}))
+        for slice_ in self._slices.values():
+            slice_.used = 0.0
+        self.seen, self.answered, self._admitted = [], False, 0
+        return unused
+
+    def lease(self, amounts: dict[str, float], until: float) -> None:
+        """Amounts that may be used until then, on the loop's clock; what is missing from before is taken off."""
+        for name, amount in amounts.items():
+            self._slices[name].level += amount
+            self._slices[name].until = until
+        if amounts:
+            self._line.look()
+
+    def look(self) -> None:
+        """Lets the lines look now: whoever stands at the head says what it lacks."""
+        self._desk.look()
+        self._line.look()
+
+    def pause(self, seconds: float) -> None:
+        """Nobody is let through for so long: another worker met a 429."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def _amount(self, name: str, need: Need) -> float:
+        return 1.0 if name == "requests" else self._charge(name, need)
+
+
+class Allowance(Caps):
+    """The caps of one worker: it may commit what the broker allowed, and asks for more before it is refused.
+
+    `refused` is the broker's word that nothing is in flight anywhere and the next request does not fit.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        *,
+        tokens_capped: bool,
+        money_capped: bool,
+        ask: Callable[[], None],
+        room: Room | None = None,
+        owned: Callable[[], bool] = lambda: True,
+    ) -> None:
+        max_tokens, max_usd = 0 if tokens_capped else None, 0.0 if money_capped else None
+        super().__init__(books, max_tokens=max_tokens, max_usd=max_usd, room=room, owned=owned)
+        self._ask = ask
+        self.lacking: Need | None = None
+        """The request that did not fit, of those that looked since it was last None."""
+        self.refused: str | None = None
+
+    @property
+    def spent(self) -> tuple[int, int]:
+        """Tokens and pico-dollars that are spent, may be, or are in flight."""
+        books = self.books
+        return books.totals.tokens + books.open_tokens, books.totals.money_pico + books.open_pico
+
+    def fits(self, need: Need) -> bool:
+        if self.refused is not None:
+            raise BudgetSpent(self.refused)
+        tokens, pico = self.spent
+        over_tokens = self.max_tokens is not None and tokens + need.worst_tokens > self.max_tokens
+        over_money = self.max_pico is not None and pico + need.worst_pico > self.max_pico
+        if not (over_tokens or over_money):
+            return True
+        if self.lacking is None:
+            self.lacking = need
+            self._ask()
+        return False
+
+    def keep(self, *, recalled: bool) -> tuple[int, int]:
+        """The allowance from now on, tokens and pico-dollars: where it is recalled, what is committed and no more."""
+        tokens, pico = self.spent
+        if self.max_tokens is not None:
+            self.max_tokens = tokens if recalled else max(self.max_tokens, tokens)
+        if self.max_pico is not None:
+            self.max_pico = pico if recalled else max(self.max_pico, pico)
+        return self.max_tokens or 0, self.max_pico or 0
+
+    def allow(self, tokens: int, pico: int, refused: str | None) -> None:
+        """More may be committed; or nothing ever again."""
+        if self.max_tokens is not None:
+            self.max_tokens += tokens
+        if self.max_pico is not None:
+            self.max_pico += pico
+        self.refused = refused
+        if tokens or pico or refused is not None:
+            self.lacking = None
+            self._wake()

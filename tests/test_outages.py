@@ -1,0 +1,348 @@
+"""Promise: whatever keeps a judge away costs time and no row; and an address that was never right is told in seconds.
+
+Real sockets, names and TLS on loopback, by the whole job in virtual time. Over 300 lines: the server too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import trustme
+from clock import inline, now
+
+from scorer.build import check
+from scorer.errors import SetupError, TooManyFailed
+from scorer.files import LocalFiles
+from scorer.job import Job
+from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from scorer.progress import Snapshot
+from scorer.rehearsal.replies import ALWAYS
+from scorer.schema import Call, Reply
+from scorer.screen import line
+from scorer.status import Status
+from scorer.transport import HttpTransport
+from scorer.wiring import make_client
+
+ROWS = 120
+HOUR_S = 3600.0
+HOST = "judge.test"
+GOOD = (
+    b'{"model": "m", "choices": [{"message": {"content": "4"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}'
+)
+
+
+BAD_PARAMETER = b'{"error": {"message": "Unknown argument: top_p.", "type": "invalid_request_error", "param": "top_p"}}'
+REPLIES = {**ALWAYS, "parameter": (400, BAD_PARAMETER)}
+
+
+class _SocketsFirst(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or not timeout:
+            return ready if timeout is not None else super().select(5.0)
+        self.now += timeout
+        return super().select(0)
+
+
+class SocketLoop(asyncio.SelectorEventLoop):
+    """Virtual time with real sockets: the clock jumps where no socket has anything to say. It knows the name HOST."""
+
+    def __init__(self) -> None:
+        self._sockets_first = _SocketsFirst()
+        self.unknown: int | None = None
+        """The resolver's error, while it does not know the name."""
+        super().__init__(self._sockets_first)
+
+    def time(self) -> float:
+        return self._sockets_first.now
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+        if self.unknown is not None:
+            raise socket.gaierror(self.unknown, "name or service not known")
+        assert host == HOST
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@dataclass
+class Judge:
+    """A server on loopback that closes each connection after its reply. What it does, `fails` says: "" is well."""
+
+    port: int = 0
+    fails: str = ""
+    at_start: bool = False
+    """It fails from the start, else as soon as 40 replies were given; and is well again `lasts_s` later."""
+    since: float = float("inf")
+    lasts_s: float = HOUR_S
+    replies: int = 0
+    good_tls: ssl.SSLContext | None = None
+    bad_tls: ssl.SSLContext | None = None
+    _server: asyncio.Server | None = field(default=None, repr=False)
+    _begun: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    async def listen(self, tls: ssl.SSLContext | None) -> None:
+        await self.stop()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _begin(self) -> None:
+        self.since = min(self.since, now())
+        self._begun.set()
+
+    @property
+    def down(self) -> bool:
+        return self.since <= now() < self.since + self.lasts_s
+
+    async def weather(self) -> None:
+        """Breaks what `fails` names, and mends it again."""
+        if self.at_start:
+            self._begin()
+        await self._begun.wait()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SocketLoop)
+        if self.fails == "refused":
+            await self.stop()
+        elif self.fails == "certificate":
+            await self.listen(self.bad_tls)
+        elif self.fails == "plain":
+            await self.listen(None)
+        elif self.fails == "name":
+            loop.unknown = socket.EAI_NONAME
+        elif self.fails == "resolver":
+            loop.unknown = socket.EAI_AGAIN
+        await asyncio.sleep(self.since + self.lasts_s - now())
+        loop.unknown = None
+        await self.listen(self.good_tls)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.read(1)
+        if head == b"\x16":  # a TLS handshake, where none is spoken
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+            return
+        head += await reader.readuntil(b"\r\n\r\n")
+        length = next(int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length"))
+        await reader.readexactly(length)
+        await asyncio.sleep(4.0)
+        status, body = 200, GOOD
+        if self.fails in REPLIES and self.down:
+            status, body = REPLIES[self.fails]
+        self.replies += 1
+        if self.replies == 40:
+            self._begin()
+        writer.write(b"HTTP/1.1 %d X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+        await writer.drain()
+        writer.close()
+
+
+@dataclass
+class Night:
+    """What a run did: its end, what it showed each second, and when it asked."""
+
+    status: Status | None = None
+    error: SetupError | TooManyFailed | None = None
+    seconds: float = 0.0
+    shown: list[tuple[float, Snapshot]] = field(default_factory=list)
+    asked: list[tuple[float, float]] = field(default_factory=list)
+    """Begin and end of every request."""
+
+
+def scored(folder: Path, judge: Judge, *, scheme: str = "http", rows: int = ROWS, until_s: float = 3 * HOUR_S) -> Night:
+    """The whole job against the judge, over shards of so many rows."""
+    night = Night()
+    (folder / "in").mkdir()
+    pq.write_table(pa.table({"response": [f"answer {n}" for n in range(rows)]}), folder / "in/a.parquet")
+
+    class Watched(HttpTransport):
+        async def post(self, call: Call) -> Reply:
+            since = now()
+            try:
+                return await super().post(call)
+            finally:
+                night.asked.append((since, now()))
+
+    async def main() -> None:
+        await judge.listen(judge.good_tls)
+        weather = asyncio.create_task(judge.weather())
+        await asyncio.sleep(0.0)
+        await asyncio.sleep(0.0)
+        plan = check(
+            {
+                "input": {"shards": [str(folder / "in")]},
+                "judge": {"kind": "rating", "prompt": "Rate: {response}", "scale": [1, 5]},
+                "model": {
+                    "name": "m",
+                    "base_url": f"{scheme}://{HOST}:{judge.port}/v1",
+                    "price": {"input": 1, "output": 1},
+                },
+                "limits": {"concurrency": 4},
+                "output": {"path": str(folder / "out"), "flush_s": 60.0},
+            }
+        )
+        job = Job(
+            plan,
+            LocalFiles(),
+            offload=inline,
+            wall_s=lambda: 1.8e9 + now(),
+            watch=lambda snapshot: night.shown.append((now(), snapshot)),
+            connect=partial(make_client, transport=Watched),
+        )
+        try:
+            async with asyncio.timeout(until_s):
+                night.status = await job.run()
+        except (SetupError, TooManyFailed) as error:
+            night.error = error
+        night.seconds = now()
+        weather.cancel()
+        await judge.stop()
+
+    with asyncio.Runner(loop_factory=SocketLoop) as runner:
+        runner.run(main())
+    return night
+
+
+@pytest.fixture(autouse=True)
+def a_disk_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug here; and an hour second by second is a minute of renames."""
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _: None)
+    monkeypatch.setattr("scorer.store.store.TIDY_S", 30.0)
+    monkeypatch.setattr("scorer.progress.PERIOD_S", 10.0)
+
+
+@pytest.fixture(autouse=True)
+def names_are_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp keeps a name for a minute of the real clock."""
+    monkeypatch.setattr("aiohttp.connector._DNSCacheTable.expired", lambda *_: True)
+
+
+@pytest.fixture
+def tls(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], ssl.SSLContext]:
+    """Server contexts for HOST, of an authority that is trusted here or of one that is not."""
+    trusted, foreign = trustme.CA(), trustme.CA()
+    client = ssl.create_default_context()
+    trusted.configure_trust(client)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", client)
+
+    def context(good: bool) -> ssl.SSLContext:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (trusted if good else foreign).issue_cert(HOST).configure_cert(server)
+        return server
+
+    return context
+
+
+# --- in the middle of a run -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["refused", "name", "certificate", "plain", "500"])
+def test_an_hour_away_costs_an_hour_one_probe_at_a_time_and_no_row(
+    fails: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
+) -> None:
+    """Slow: an hour of progress lines."""
+    judge = Judge(fails=fails)
+    if fails in ("certificate", "plain"):
+        judge.good_tls, judge.bad_tls = tls(True), tls(False)
+    night = scored(tmp_path, judge, scheme="https" if judge.good_tls else "http")
+    assert night.status is not None
+    assert (night.status.state, night.status.scored, night.status.failed) == ("complete", ROWS, 0)
+    assert HOUR_S < night.seconds < HOUR_S + 2 * LONGEST_PAUSE_S + 120
+
+    opened = next(at - snapshot.outage_s for at, snapshot in night.shown if snapshot.outage_s is not None)
+    probes = sorted(one for one in night.asked if opened < one[0] and one[1] < judge.since + HOUR_S)
+    assert 100 < len(probes) < 140
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(probes)), "one at a time"
+    pauses = [begin - end for (_, end), (begin, _) in pairwise(probes)]
+    assert pauses[0] >= FIRST_PAUSE_S
+    assert all(after > before for before, after in pairwise(pauses[:4]))
+    assert pauses[10:] == pytest.approx([LONGEST_PAUSE_S] * len(pauses[10:]), abs=0.1)
+
+    told = [line(snapshot) for at, snapshot in night.shown if opened + 60 < at < judge.since + HOUR_S]
+    assert len(told) > 300
+    assert all("the judge does not answer for " in text and "no row is failed" in text for text in told)
+    assert night.shown[-1][1].outage_s is None
+
+
+# --- at its start -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fails", "scheme", "mend"),
+    [
+        ("name", "http", "No such host is known: check model.base_url"),
+        ("certificate", "https", "Its certificate is not trusted here: check model.base_url"),
+        ("plain", "https", "It does not speak TLS as asked: check model.base_url"),
+    ],
+)
+def test_an_address_that_is_wrong_from_the_start_is_told_within_seconds(
+    fails: str, scheme: str, mend: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
+) -> None:
+    judge = Judge(fails=fails, at_start=True)
+    if fails == "certificate":
+        judge.bad_tls = tls(False)
+    night = scored(tmp_path, judge, scheme=scheme)
+    assert night.error is not None
+    assert night.error.exit_code == 4
+    assert mend in str(night.error)
+    assert f"cannot reach {scheme}://{HOST}" in str(night.error)
+    assert night.seconds < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["refused", "resolver", "503"])
+def test_a_judge_that_is_not_up_yet_is_waited_for(fails: str, tmp_path: Path) -> None:
+    """Slow: five minutes of waiting."""
+    night = scored(tmp_path, Judge(fails=fails, at_start=True, lasts_s=300.0), rows=4)
+    assert night.status is not None
+    assert (night.status.scored, night.status.failed) == (4, 0)
+    assert 300 < night.seconds < 300 + 2 * LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize(
+    ("fails", "mend"),
+    [
+        ("401", "does not accept the key: check the key in api_key_env"),
+        ("402", "quota or credit is used up; top it up"),
+        ("403", "does not accept the key"),
+        ("404", "Check model.base_url"),
+        ("404_model", "model.name"),
+        ("insufficient_quota", "quota or credit is used up; top it up"),
+    ],
+)
+def test_a_permanent_fault_is_told_at_once(fails: str, mend: str, tmp_path: Path) -> None:
+    night = scored(tmp_path, Judge(fails=fails, at_start=True))
+    assert night.error is not None
+    assert night.error.exit_code == 4
+    assert mend in str(night.error)
+    assert night.seconds < 5
+    assert len(night.asked) <= 8  # those in flight, and who took their places in that instant
+
+
+@pytest.mark.slow
+def test_a_parameter_that_the_model_refuses_on_every_row_stops_after_two_hundred(tmp_path: Path) -> None:
+    """Slow: two hundred connections."""
+    night = scored(tmp_path, Judge(fails="parameter", at_start=True), rows=1000)
+    assert isinstance(night.error, TooManyFailed)
+    assert "The first 200 rows all ended in Rejected" in str(night.error)
+    assert "Unknown argument: top_p" in str(night.error)
+    assert 200 <= len(night.asked) <= 208
