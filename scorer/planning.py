@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.build import Plan
+from scorer.build import Plan, dedupe_problems
+from scorer.dedupe import Window, question_of
 from scorer.errors import RowError
 from scorer.files import Files
-from scorer.schema import Judge, Row, Shard, Usage, Work
+from scorer.schema import Completion, Judge, Request, Row, Shard, Usage, Work
 from scorer.source import Reader, arrow_batches, find, first_look
 from scorer.tokens import Counter, encoding_for
 from scorer.wiring import concurrency, price
@@ -32,7 +35,13 @@ class Estimate:
 
     `prompt_tokens_low` and `_high` are a 95 % interval, equal where every row was counted. `exact` is True where every
     row was counted with the model's own tokeniser. `cost_usd` is None where the price is unknown. `seconds` is the time
-    at these limits, of which `binding_limit` is the slowest.
+    at these limits, of which `binding_limit` is the slowest. Samples are counted as requests of their own, as they are
+    where the server gives one choice a request. `advice` is what could be better, in sentences.
+
+    `shared_prefix_tokens` of the prompt tokens begin a request as they began that of the row before (of the sample):
+    about what a server with a prefix cache need not read again. `repeated_rows` ask what a row before them asks, and
+    `repeated_tokens` are their prompts; None where not every row was looked at. With `judge.dedupe` nothing else counts
+    them.
     """
 
     rows: int
@@ -49,6 +58,10 @@ class Estimate:
     tokeniser: str
     max_usd: float | None = None
     max_tokens: int | None = None
+    advice: tuple[str, ...] = ()
+    shared_prefix_tokens: int = 0
+    repeated_rows: int | None = None
+    repeated_tokens: int | None = None
 
 
 def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
@@ -66,7 +79,8 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
     counter = Counter(name)
     everything = exact or rows <= EXACT_ROWS
     share = 1.0 if everything else SAMPLE_ROWS / rows
-    seen = _look_at(plan, files, shards, counter, share)
+    with closing(Window()) as window:
+        seen = _look_at(plan, files, shards, counter, share, window)
     prompt, half_width = seen.prompt_tokens(rows)
     requests = round(seen.requests / max(1, seen.rows) * rows)
     output = round(seen.completion_tokens / max(1, seen.rows) * rows)
@@ -88,6 +102,32 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         tokeniser=name or "estimate: 4 bytes a token",
         max_usd=plan.spec.limits.max_usd,
         max_tokens=plan.spec.limits.max_tokens,
+        advice=(*_fences(plan.judge), *(_dedupe(plan, seen) if everything else ())),
+        shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
+        repeated_rows=seen.repeated if everything else None,
+        repeated_tokens=seen.repeated_tokens if everything else None,
+    )
+
+
+def _dedupe(plan: Plan, seen: _Seen) -> tuple[str, ...]:
+    wanted = plan.spec.model_copy(update={"judge": plan.spec.judge.model_copy(update={"dedupe": True})})
+    if plan.spec.judge.dedupe or not seen.repeated or dedupe_problems(wanted):
+        return ()
+    return (
+        f"{seen.repeated:,} of {seen.rows:,} rows ask what a row before them asks: judge.dedupe = true copies its "
+        f"answer, and sends {seen.repeated_tokens:,} prompt tokens less.",
+    )
+
+
+def _fences(judge: Judge) -> tuple[str, ...]:
+    unfenced: Sequence[str] = getattr(judge, "unfenced", ())
+    if not unfenced:
+        return ()
+    shown = " and ".join(f"{{{name}}}" for name in unfenced)
+    fenced = " and ".join(f"{{{name}:fenced}}" for name in unfenced)
+    return (
+        f"judge.prompt shows {shown} as it stands, so that such a text may pass for a part of the prompt. Write "
+        f"{fenced} where somebody else wrote it.",
     )
 
 
@@ -97,28 +137,74 @@ class _Seen:
 
     judge: Judge
     counter: Counter
+    window: Window
+    dedupe: bool
     output_tokens: int
+    explanation: str = ""
+    explanation_tokens: int = 0
+    turns: int = 1
     rows: int = 0
     requests: int = 0
     completion_tokens: int = 0
     all_size: int = 0
     sizes: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    repeated: int = 0
+    repeated_tokens: int = 0
+    bytes: int = 0
+    shared_bytes: int = 0
+    before: list[npt.NDArray[np.uint8]] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         texts: list[str] = []
         self.rows += 1
-        try:
-            asked = next(self.judge(row))
-        except (RowError, StopIteration):
-            asked = []
-        for request in asked:
-            texts += [message.content for message in request.messages] or [request.prompt]
+        asked = self._asked(row)
+        repeated = (question := question_of(self.judge, row)) is not None and self.window.met(question)
+        if repeated and self.dedupe:
+            self.repeated += 1
+            self.repeated_tokens += self._tokens([text for request in asked for text in _texts(request)])
+            self.sizes.append(row.size)
+            self.tokens.append(0)
+            return
+        first = len(asked) // 2 if self.turns == 2 else 0
+        for place, request in enumerate(asked):
+            texts += _texts(request)
             forced = request.continuation
-            self.completion_tokens += self.output_tokens if forced is None else self.counter.count([forced])[0]
+            reply = self.explanation_tokens if place < first else self.output_tokens
+            self.completion_tokens += reply if forced is None else self.counter.count([forced])[0]
         self.requests += len(asked)
+        tokens = self._tokens(texts)
         self.sizes.append(row.size)
-        self.tokens.append(sum(self.counter.count(texts)) + PER_MESSAGE * len(texts))
+        self.tokens.append(tokens)
+        self._compare(asked)
+        if repeated:
+            self.repeated += 1
+            self.repeated_tokens += tokens
+
+    def _tokens(self, texts: Sequence[str]) -> int:
+        return sum(self.counter.count(texts)) + PER_MESSAGE * len(texts)
+
+    def _compare(self, asked: Sequence[Request]) -> None:
+        """How far each request begins as the row before began its own."""
+        now = [np.frombuffer("\0".join(_texts(one)).encode("utf-8", "replace"), dtype=np.uint8) for one in asked]
+        for one, other in zip(now, self.before, strict=False):
+            upto = min(len(one), len(other))
+            differs = np.flatnonzero(one[:upto] != other[:upto])
+            self.shared_bytes += int(differs[0]) if len(differs) else upto
+        self.bytes += sum(map(len, now))
+        self.before = now
+
+    def _asked(self, row: Row) -> list[Request]:
+        """What a row asks where every reply is readable: with two turns, the second as well."""
+        asked: list[Request] = []
+        try:
+            conversation = self.judge(row)
+            asked += next(conversation)
+            if self.turns == 2:
+                asked += conversation.send([Completion(self.explanation)] * len(asked))
+        except (RowError, StopIteration):
+            pass
+        return asked
 
     def prompt_tokens(self, rows: int) -> tuple[float, float]:
         """The total over all rows and half the width of its 95 % interval."""
@@ -134,11 +220,16 @@ class _Seen:
         return float(total), 1.96 * error
 
 
-def _look_at(plan: Plan, files: Files, shards: Sequence[Shard], counter: Counter, share: float) -> _Seen:
+def _look_at(
+    plan: Plan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, window: Window
+) -> _Seen:
     specimen = getattr(plan.judge, "specimen", None)
     most = plan.spec.all_models[0].max_output_tokens
     output = min(most, counter.count([specimen(0)])[0] + 2) if specimen is not None else max(1, most // 2)
-    seen = _Seen(plan.judge, counter, output)
+    turns = plan.spec.judge.options.get("turns", 1)
+    explanation = "word " * (most // 2)  # taken to be half as long as it may be; the second turn repeats it
+    dedupe = plan.spec.judge.dedupe
+    seen = _Seen(plan.judge, counter, window, dedupe, output, explanation, most // 2, turns)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_sizes, constant_tokens=0)
     for shard in shards:
@@ -151,6 +242,10 @@ def _look_at(plan: Plan, files: Files, shards: Sequence[Shard], counter: Counter
             for row in batch:
                 seen.add(row)
     return seen
+
+
+def _texts(request: Request) -> list[str]:
+    return [message.content for message in request.messages] or [request.prompt]
 
 
 def _sizes(texts: Sequence[str]) -> list[int]:

@@ -10,10 +10,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -23,26 +23,24 @@ import pyarrow.parquet as pq
 
 from scorer.build import Plan, check
 from scorer.errors import OutputError, RowError, SpecError
-from scorer.files import Files, Lock
-from scorer.opening import same_rows, schema_of
+from scorer.files import Files, Lock, lock_again_s
+from scorer.opening import schema_of
+from scorer.recovery import mend
 from scorer.replay import Answers, replay
 from scorer.runfile import set_values
 from scorer.schema import Mask, Provider, Result, Row, Shard, Work
-from scorer.source import Columns, Reader
+from scorer.source import Columns, Reader, same_rows
 from scorer.status import Status, status, within_share
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
-from scorer.store.manifest import Manifest, Revision, check_shards, load, save
+from scorer.store.manifest import Manifest, Revision, check_shards, load, no_run, save
 from scorer.wiring import make_provider
 
 ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
-    | {"a", "b", "baseline", "questions", "models"}
+    | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe"}
 )
 """Keys of [judge] that say what was asked. The stored replies answer that and nothing else."""
-
-LOCK_TRIES = 5
-"""As a run's: `scorer status` probes the lock for an instant."""
 
 READ = frozenset(
     {"shard", "row", "score", "reason", "error", "error_detail", "judge", "method", "samples", "finished_at"}
@@ -54,11 +52,19 @@ TOLD = ("raw", "error", "error_detail", "finish_reason")
 """Result columns that say what came."""
 
 
-def reread(files: Files, out: str, sets: Sequence[str] = (), *, wall_s: Callable[[], float] = time.time) -> Status:
+def reread(
+    files: Files,
+    out: str,
+    sets: Sequence[str] = (),
+    *,
+    wall_s: Callable[[], float] = time.time,
+    say: Callable[[str], None] = lambda _: None,
+) -> Status:
     """Reads every stored reply of an output folder again and tells how it stands.
 
     `sets` are `judge.key=value` that change how replies are read; the run is from then on the one with these options,
     and its fingerprint theirs. Rows without a result stay without one. Interrupted, it is ended by the same call.
+    `say` is told what was damaged and had to be set aside.
 
     Raises SpecError for other keys and where replies were not kept, or not as whole as the reading needs them,
     OutputError for a folder that is in use, changed or amid a retry, TooManyFailed as a run does.
@@ -72,6 +78,7 @@ def reread(files: Files, out: str, sets: Sequence[str] = (), *, wall_s: Callable
         check_shards(
             manifest.shards, files.find(plan.spec.input.shards), lambda shard, stat: same_rows(files, shard, stat)
         )
+        mend(files, layout, manifest, say)
         _Reread(files, layout, plan, wall_s).run(manifest)
     finally:
         held.release()
@@ -80,17 +87,20 @@ def reread(files: Files, out: str, sets: Sequence[str] = (), *, wall_s: Callable
 
 def _lock(files: Files, layout: Layout) -> Lock:
     owner = f"process {os.getpid()} on {platform.node()}, which reads it again"
-    for _ in range(LOCK_TRIES - 1):
-        with suppress(OutputError):
+    for tries in count(1):
+        try:
             return files.lock(layout.lock, owner)
-        time.sleep(0.05)
-    return files.lock(layout.lock, owner)
+        except OutputError as refused:
+            if (pause_s := lock_again_s(refused, tries)) is None:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError("counted to the end")
 
 
 def _manifest(files: Files, layout: Layout) -> Manifest:
     manifest = load(files, layout)
     if manifest is None:
-        raise SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
+        raise no_run(files, layout)
     return manifest
 
 

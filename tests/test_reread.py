@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,9 +24,10 @@ from scorer.files import LocalFiles
 from scorer.front import on_loop
 from scorer.job import Job, Retry
 from scorer.judges.rating import Rating
+from scorer.providers.openai import OpenAI
 from scorer.replay import Answers, replay
 from scorer.reread import reread
-from scorer.schema import Completion, Request, Row, Score, Spent
+from scorer.schema import Completion, Reply, Request, Row, Score, Spent
 from scorer.verify import verify
 from scorer.wiring import Wires
 
@@ -387,3 +389,67 @@ def test_the_same_rule_reads_the_same(said: list[str | None], samples: int, atte
         assert twice.name == once.name
     else:
         assert twice == once
+
+
+class OneRequest:
+    """A client for samples: OpenAI's own dialect before a server that gives every choice, the row's texts in turn."""
+
+    def __init__(self, says: Mapping[str, Sequence[str]]) -> None:
+        self.says = says
+        self.asked: list[int] = []
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request.choices)
+        conversation = OpenAI(name="gpt").converse(request)
+        assert json.loads(next(conversation).body).get("n", 1) == request.choices
+        texts = self.says[request.messages[-1].content.split()[0]]
+        body = {"model": "gpt", "choices": [{"message": {"content": text}} for text in texts[: request.choices]]}
+        with pytest.raises(StopIteration) as done:
+            conversation.send(Reply(200, {}, json.dumps(body).encode()))
+        return replace(done.value.value, spent=Spent(1))
+
+
+@pytest.mark.parametrize("keep", [True, "full"])
+def test_choices_of_one_request_are_read_again_as_samples(tmp_path: Path, keep: bool | str) -> None:
+    client = OneRequest({"r0": ["wit: 5\ntact: 2", "wit: 3\ntact: 2"], "r1": ["wit: 1\ntact: 1", "?"]})
+
+    async def connect(*_: object) -> Wires:
+        return Wires(client, [], 1, [])
+
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": list(client.says)}), tmp_path / "in/a.parquet")
+    judge = {"criteria": ["wit", "tact"], "samples": 2}
+    on_loop(Job(check(tree(tmp_path, judge, keep_raw=keep)), LocalFiles(), connect=connect).run(None))
+    before = found(tmp_path)
+    assert client.asked == [2, 2]
+    assert (before["score"].to_list(), before["samples"].to_list()) == ([3.0, 1.0], [2, 1])
+    assert (before["attempts"].to_list(), before["raw"].list.len().to_list()) == ([1, 1], [2, 2])
+    again(tmp_path, "judge.weights={wit=2, tact=1}")
+    after = found(tmp_path)
+    # By hand: (2 x 4 + 1 x 2) / 3, and what is equal stays.
+    assert after["score"].to_list() == [pytest.approx(10 / 3), 1.0]
+    columns = ["score_wit", "score_tact", "samples", *PAID]
+    assert after.select(columns).equals(before.select(columns))
+    assert client.asked == [2, 2]
+
+
+def test_two_turns_are_read_again_in_their_order(tmp_path: Path) -> None:
+    class Twice(Client):
+        async def complete(self, request: Request) -> Completion:
+            self.asked += 1
+            return Completion("Dull, a 4.", spent=Spent(1)) if self.asked % 2 else Completion("2", spent=Spent(1))
+
+    async def connect(*_: object) -> Wires:
+        return Wires(client, [], 1, [])
+
+    client = Twice({})
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": ["r0"]}), tmp_path / "in/a.parquet")
+    on_loop(Job(check(tree(tmp_path, {"turns": 2})), LocalFiles(), connect=connect).run(None))
+    assert found(tmp_path)["raw"].to_list() == [["Dull, a 4.", "2"]]
+    assert found(tmp_path).select("score", "reason").row(0) == (2.0, "Dull, a 4.")
+    again(tmp_path, "judge.scale=[1, 3]")
+    assert found(tmp_path).select("score", "reason").row(0) == (2.0, "Dull, a 4.")
+    for key in ("turns=1", "choices=separate"):
+        with pytest.raises(SpecError, match="this says what is asked"):
+            again(tmp_path, f"judge.{key}")

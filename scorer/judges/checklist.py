@@ -7,14 +7,15 @@ not answered makes the row `Unreadable`, as a criterion does in rating: a share 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow as pa
 
 from scorer.errors import RowError, SpecError
-from scorer.judges.orders import prompt_text
+from scorer.judges.asking import Options
+from scorer.judges.options import prompt_text
 from scorer.judges.rating import Rating
 from scorer.schema import Completion, Conversation, Row, Score
 
@@ -40,8 +41,7 @@ class Checklist:
     """A `Judge`: the share of `questions` that are answered with yes, in [0, 1], the mean of `samples` replies.
 
     `prompt` (or the built-in `rubric`) shows the generation; the questions follow it. `check_<n>` is the answer to the
-    n-th question, counted from 1; null where the samples are split evenly. `system`, `samples`, `reason`, `examples`,
-    `reference`, `attempts`, `keys` and `temperature` are as for rating.
+    n-th question, counted from 1; null where the samples are split evenly. `reference` and `asking` are as for rating.
 
     Raises: SpecError, with one sentence for each mistake.
     """
@@ -52,14 +52,8 @@ class Checklist:
         questions: Sequence[str] = (),
         prompt: str | None = None,
         rubric: str | None = None,
-        system: str | None = None,
-        samples: int = 1,
-        reason: str = "none",
-        examples: Sequence[Mapping[str, Any]] = (),
         reference: str | None = None,
-        attempts: int = 3,
-        keys: Sequence[str] = (),
-        temperature: float | None = 0.0,
+        **asking: Unpack[Options],
     ) -> None:
         problems = _question_problems(questions)
         text = prompt_text("checklist", prompt, rubric, RUBRICS, problems)
@@ -71,25 +65,19 @@ class Checklist:
             try:
                 inner = Rating(
                     prompt="\n".join((text + "\n\nQuestions:", *listed)),
-                    system=system,
                     scale=(0, 1),
                     criteria=self._names,
-                    samples=samples,
                     read="label",
                     labels={"yes": 1, "no": 0},
-                    reason=reason,
-                    examples=examples,
                     reference=reference,
-                    attempts=attempts,
-                    keys=keys,
-                    temperature=temperature,
+                    **asking,
                 )
             except SpecError as error:
                 problems += error.problems
         if problems or inner is None:
             raise SpecError(problems)
         self._rating = inner
-        self.columns, self.constant = inner.columns, inner.constant
+        self.columns, self.constant, self.unfenced = inner.columns, inner.constant, inner.unfenced
         self.fields: tuple[pa.Field, ...] = tuple(
             pa.field(f"check_{number}", pa.bool_()) for number in range(1, len(questions) + 1)
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scorer.judges.reading import Verdict, find
+from scorer.judges.reading import Verdict, find, read_ends
 from scorer.judges.scales import Labels, plain
 
 VALUES = (1.0, 0.0, 0.5)
@@ -23,7 +23,7 @@ _AFTER_A_NAME = r"(?:is|was|would|wins?|because|since|as|for|due|over|and|but|wi
 # "Evaluation of Response A" is about A, not for it.
 _ABOUT = r"\b(?:evaluations?|assessments?|judge?ments?|scores?|ratings?|grades?) (?:of|for|by|from) (?:the )?"
 # In this and the two below, group 1 is a letter that is no verdict.
-_ARTICLE = re.compile(rf"\b{_NOUN} *\(?A\b|\b(A)(?= +(?!{_AFTER_A_NAME}\b)[a-z])", re.IGNORECASE)
+_ARTICLE = re.compile(rf"\b{_NOUN} {{0,20}}\(?A\b|\b(A)(?= {{1,20}}(?!{_AFTER_A_NAME}\b)[a-z])", re.IGNORECASE)
 
 
 class Choice:
@@ -48,7 +48,8 @@ class Choice:
         letters = "|".join(map(re.escape, short))
         self._about = re.compile(rf"{_ABOUT}(?:{_NOUN} )?\(?({letters})(?!\w)", re.IGNORECASE)
         self._heading = re.compile(
-            rf"^[^\w\n]{{0,12}}(?:{_NOUN} )?\(?({letters})(?:\)?[*_ ]*[:.]|\)(?<!\(.\)))[*_]*(?= *\S)",
+            rf"^[^\w\n]{{0,12}}(?:{_NOUN} )?\(?({letters})(?:\)?[*_ ]{{0,20}}[:.]|\)(?<!\(.\)))[*_]{{0,20}}"
+            r"(?= {0,20}\S)",
             re.IGNORECASE | re.MULTILINE,
         )
 
@@ -65,7 +66,7 @@ class Choice:
         """The text with spaces for letters that are no labels."""
         if not self._letters:
             return text
-        text = self._about.sub(_blank, text)
+        text = self._about.sub(_blank, read_ends(text))
         if len({match[1].casefold() for match in self._heading.finditer(text)}) > 1:
             text = self._heading.sub(_blank, text)
         return _ARTICLE.sub(_blank, text) if "a" in self._letters else text

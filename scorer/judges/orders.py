@@ -6,10 +6,11 @@ A judge leans to one side, so that one order alone says less than it seems to. W
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from scorer.errors import BadRow, Refused, RowError, SpecError, Truncated, Unreadable
-from scorer.judges.rating import _choice_problems, _count_problems, _rank
+from scorer.errors import BadRow, RowError, SpecError
+from scorer.judges.asking import Asking, Sample, most_telling
+from scorer.judges.options import choice_problems
 from scorer.judges.template import Template
 from scorer.schema import Completion, Message, Request, Row
 
@@ -17,17 +18,14 @@ ORDERS = ("both", "given")
 PLACES = ("first", "second")
 """The prompt's placeholders for the two texts, in the order shown."""
 
-_WARMER = 0.3
-
-T = TypeVar("T")
-
 
 class Orders:
     """The requests about two texts of a row, and what was read of the replies.
 
-    `text` is a `Template` with {first} and {second} besides columns of the row. `a` and `b` are columns; where `b` is
-    None, `constant_b` is the second text of every row. Both orders are asked at once, the given one first, each
-    `samples` times; what is unreadable is asked again, `attempts` times in all, at temperature 0 then warmer.
+    `text` is a `Template` with {first} and {second} besides columns of the row; `form` are the lines of a reply, told
+    to the judge where they must be `told` or a reason is asked. `a` and `b` are columns; where `b` is None,
+    `constant_b` is the second text of every row. Both orders are asked at once, the given one first, as `asking` says.
+    `read` makes a sample of a reply, and `reads` says whether the reply of an example holds a verdict.
 
     Raises: SpecError, with one sentence for each mistake; `problems` are the caller's own, told along.
     """
@@ -35,88 +33,60 @@ class Orders:
     def __init__(
         self,
         text: str,
+        asking: Asking,
+        read: Callable[[Completion], Sample],
         *,
-        system: str | None,
+        reads: Callable[[str], bool],
+        form: Sequence[str],
+        told: bool,
         a: str,
         b: str | None,
         constant_b: str = "",
         orders: str,
-        samples: int,
-        attempts: int,
-        keys: Sequence[str],
-        temperature: float | None,
         problems: Sequence[str] = (),
     ) -> None:
-        found = [
-            *problems,
-            *_choice_problems("orders", orders, ORDERS),
-            *_count_problems("samples", samples),
-            *_count_problems("attempts", attempts),
-        ]
+        found = [*problems, *choice_problems("orders", orders, ORDERS), *asking.problems()]
+        opening: tuple[Message, ...] = ()
+        # A form of unknown options cannot be made: those are told alone.
+        follow = None if found else asking.follow(asking.form(form))
         try:
-            self._template = Template(text)
-            if text:
-                found += [
-                    f"judge.prompt: holds no {{{place}}}; it is where the {place} of the two texts is shown."
-                    for place in PLACES
-                    if place not in self._template.columns
-                ]
+            template = Template(text if found or not text else asking.prompt(text, form, told))
+            found += [
+                f"judge.prompt: holds no {{{place}}}; it is where the {place} of the two texts is shown."
+                for place in PLACES
+                if text and place not in template.columns
+            ]
+            if not found:
+                opening = asking.opening(template, follow, reads, found)
         except SpecError as error:
             found += error.problems
         if found:
             raise SpecError(found)
+        self._template, self._opening, self._follow = template, opening, follow
+        self._asking, self._read = asking, read
+        self.unfenced = template.unfenced
         self._a, self._b, self._constant_b = a, b, constant_b
-        self._opening = () if system is None else (Message("system", system),)
         self._swaps = (False, True) if orders == "both" else (False,)
-        self._samples, self._attempts, self._keys = samples, attempts, tuple(keys)
-        self._warmer = _WARMER if temperature == 0 else None
-        shown = tuple(name for name in self._template.columns if name not in PLACES)
+        shown = tuple(name for name in template.columns if name not in PLACES)
         texts = (a,) if b is None else (a, b)
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*shown, *texts, *keys)))
-        self.constant = "\n".join((system or "", self._template.constant, constant_b)).strip("\n")
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*shown, *texts, *asking.keys)))
+        said = (*(message.content for message in opening), template.constant, constant_b)
+        self.constant = "\n".join(said).strip("\n")
 
     def ask(
-        self, row: Row, read: Callable[[Completion], T], top_logprobs: int = 0
-    ) -> Generator[list[Request], list[Completion | RowError], list[list[T]]]:
-        """What `read` made of the replies: for each order, the given one first, its samples that were read.
+        self, row: Row, top_logprobs: int = 0
+    ) -> Generator[list[Request], list[Completion | RowError], list[list[Sample]]]:
+        """The samples that were read, for each order, the given one first.
 
-        `read` raises RowError for a reply that says nothing; Unreadable ones are asked again. Raises: the most telling
-        of these errors where an order has no sample that was read; BadRow.
+        Raises: the most telling error where an order has no sample that was read; BadRow.
         """
-        messages = [self._messages(row, swapped) for swapped in self._swaps]
-        key = {name: row.values.get(name) for name in self._keys}
-        places = [order for order in range(len(self._swaps)) for _ in range(self._samples)]
-        taken: list[list[T]] = [[] for _ in self._swaps]
-        failed: dict[int, RowError] = {}
-        open_, asked = list(range(len(places))), 0
-        for attempt in range(self._attempts):
-            answers = yield [
-                Request(
-                    messages=messages[places[place]],
-                    temperature=self._warmer if attempt else None,
-                    seed=asked + at if attempt or self._samples > 1 else None,
-                    top_logprobs=top_logprobs,
-                    key=key,
-                    index=asked + at,
-                    tokens=row.tokens,
-                )
-                for at, place in enumerate(open_)
-            ]
-            asked += len(open_)
-            for place, answer in zip(open_, answers, strict=True):
-                failed.pop(place, None)
-                try:
-                    if isinstance(answer, RowError):
-                        raise answer
-                    taken[places[place]].append(read(answer))
-                except RowError as error:
-                    failed[place] = error
-            open_ = [place for place in open_ if isinstance(failed.get(place), Unreadable)]
-            if not open_:
-                break
-        if not all(taken):
-            raise min((failed[place] for place, order in enumerate(places) if not taken[order]), key=_rank)
-        return taken
+        questions = [self._messages(row, swapped) for swapped in self._swaps]
+        taken = yield from self._asking.ask(row, questions, self._read, follow=self._follow, top_logprobs=top_logprobs)
+        read = [[sample for sample in order if sample.values] for order in taken]
+        if not all(read):
+            without = [order for order, given in zip(taken, read, strict=True) if not given]
+            raise most_telling([sample.error for order in without for sample in order if sample.error])
+        return read
 
     def _messages(self, row: Row, swapped: bool) -> tuple[Message, ...]:
         texts = [self._text(row, self._a), self._constant_b if self._b is None else self._text(row, self._b)]
@@ -132,28 +102,3 @@ class Orders:
             what = "null" if value is None else f"a {type(value).__name__}"
             raise BadRow(f"Column {column!r} is {what}; a comparison needs a string.")
         return value
-
-
-def unread(answer: Completion, what: str = "verdict") -> RowError:
-    """Why a reply gives no verdict: the filter, the limit, or its own words."""
-    if answer.finish_reason == "content_filter":
-        return Refused(f"The content filter stopped the reply before a {what}.")
-    if answer.finish_reason == "length":
-        return Truncated(f"The reply reached max_output_tokens before a {what}; raise it.")
-    return Unreadable(f"The reply holds no {what}, or more than one.")
-
-
-def prompt_text(
-    kind: str, prompt: str | None, rubric: str | None, rubrics: Mapping[str, str], problems: list[str]
-) -> str:
-    """The prompt or the built-in one behind `rubric`; adds a sentence to `problems` for each mistake."""
-    if rubric is not None:
-        if prompt is not None:
-            problems.append("judge.prompt and judge.rubric: both are given; one of them is allowed.")
-        problems += _choice_problems("rubric", rubric, tuple(rubrics))
-        return rubrics.get(rubric, "")
-    if prompt is None:
-        problems.append(
-            f"judge.prompt: missing; {kind} needs a prompt, or rubric = {' | '.join(repr(name) for name in rubrics)}."
-        )
-    return prompt or ""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow as pa
 
 from scorer.errors import SetupError
+from scorer.judges.asking import Asking, Options, Sample, unread
 from scorer.judges.choice import VALUES, Choice
 from scorer.judges.expected import expected
-from scorer.judges.orders import Orders, prompt_text, unread
-from scorer.judges.rating import REASONS, _choice_problems
+from scorer.judges.options import choice_problems, prompt_text
+from scorer.judges.orders import Orders
 from scorer.judges.reading import find_reason
 from scorer.schema import Completion, Conversation, Row, Score
 
@@ -38,12 +38,8 @@ READS = ("label", "expected", "pattern")
 _TOP_LOGPROBS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What one reply prefers: 1 for the response shown first, 0 for the second."""
-
-    first: float
-    reason: str | None
+_FIRST = "first"
+"""A sample's value: 1 where the reply prefers the response shown first, 0 for the second."""
 
 
 class Pairwise:
@@ -54,7 +50,7 @@ class Pairwise:
     and, if it may, a tie; by default A, B and tie, for `expected` A and B. `read` is how the verdict is read: as a
     label; as the mean of the labels' values weighted by their probabilities at the verdict's token; or by `patterns`,
     regular expressions for the same outcomes, of which the first that occurs anywhere decides (to read stored replies
-    as a published reader did). `samples`, `attempts`, `reason`, `keys` and `temperature` are as for rating.
+    as a published reader did). `asking` is how it is asked; examples give {first} and {second} as they are shown.
 
     `preference_given` and `preference_swapped` are the preferences for `a` in each order, null where not asked;
     `preference`, the score, is their mean, but 0.5 where labels `flipped`. `verdict` is a, b or tie; flipped, a tie. A
@@ -70,7 +66,6 @@ class Pairwise:
         *,
         prompt: str | None = None,
         rubric: str | None = None,
-        system: str | None = None,
         a: str | None = None,
         b: str | None = None,
         baseline: Mapping[str, str] | None = None,
@@ -78,13 +73,9 @@ class Pairwise:
         read: str = "label",
         labels: Sequence[str] | None = None,
         patterns: Sequence[str] = (),
-        reason: str = "none",
-        samples: int = 1,
-        attempts: int = 3,
-        keys: Sequence[str] = (),
-        temperature: float | None = 0.0,
+        **asking: Unpack[Options],
     ) -> None:
-        problems = [*_choice_problems("read", read, READS), *_choice_problems("reason", reason, REASONS)]
+        problems = choice_problems("read", read, READS)
         text = prompt_text("pairwise", prompt, rubric, RUBRICS, problems)
         if a is None:
             problems.append("judge.a: missing; name the column of the first response.")
@@ -93,25 +84,23 @@ class Pairwise:
         problems += _label_problems(labels, rubric)
         self._labels = tuple(labels)
         self._patterns = _compiled(patterns, read, problems)
-        self._read, self._reason, self._both = read, reason, orders == "both"
-        if text and (rubric is not None or reason != "none"):
-            text += "\n\n" + self._form().replace("{", "{{").replace("}", "}}")
+        self._read, self._both, self._asking = read, orders == "both", Asking(**asking)
+        self._choice = Choice(() if problems else self._labels)
         self._orders = Orders(
             text,
-            system=system,
+            self._asking,
+            self._sample,
+            reads=lambda reply: self._preferred(reply) is not None,
+            form=[f"Verdict: <one of: {', '.join(map(str, labels))}>"],
+            told=rubric is not None,
             a=a or "",
             b=other,
             constant_b=value,
             orders=orders,
-            samples=samples,
-            attempts=attempts,
-            keys=keys,
-            temperature=temperature,
             problems=problems,
         )
-        self._choice = Choice(self._labels)
         self.columns = self._orders.columns
-        self.constant = self._orders.constant
+        self.constant, self.unfenced = self._orders.constant, self._orders.unfenced
         self.fields: tuple[pa.Field, ...] = (
             pa.field("preference", pa.float64()),
             pa.field("verdict", pa.string()),
@@ -121,19 +110,19 @@ class Pairwise:
         )
 
     def __call__(self, row: Row) -> Conversation:
-        readings = yield from self._orders.ask(row, self._reading, _TOP_LOGPROBS if self._read == "expected" else 0)
-        given = fmean(reading.first for reading in readings[0])
-        swapped = 1 - fmean(reading.first for reading in readings[1]) if self._both else None
+        taken = yield from self._orders.ask(row, _TOP_LOGPROBS if self._read == "expected" else 0)
+        given = fmean(sample.values[_FIRST] for sample in taken[0])
+        swapped = 1 - fmean(sample.values[_FIRST] for sample in taken[1]) if self._both else None
         flipped = None if swapped is None else (given - 0.5) * (swapped - 0.5) < 0
         preference = given if swapped is None else (given + swapped) / 2
         # Probabilities say how far it flipped, so that their mean stays; labels only say that it did.
         if flipped and self._read != "expected":
             preference = 0.5
         verdict = "tie" if flipped or preference == 0.5 else "a" if preference > 0.5 else "b"
-        every = [reading for order in readings for reading in order]
+        every = [sample for order in taken for sample in order]
         return Score(
             value=preference,
-            reason=next((reading.reason for reading in every if reading.reason), None),
+            reason=next((sample.reason for sample in every if sample.reason), None),
             method=self._read,
             samples=len(every),
             fields={
@@ -147,25 +136,30 @@ class Pairwise:
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads (unless by patterns); `n` picks the verdict."""
-        line = f"Verdict: {self._labels[n % len(self._labels)]}"
-        return {"none": line, "before": f"A rehearsal.\n{line}", "after": f"{line}\nA rehearsal."}[self._reason]
+        return self._asking.specimen([f"Verdict: {self._labels[n % len(self._labels)]}"])
 
     # --- one reply ----------------------------------------------------------------------------------------------------
 
-    def _reading(self, answer: Completion) -> _Reading:
+    def _sample(self, answer: Completion) -> Sample:
         if self._read == "pattern":
-            for pattern, worth in zip(self._patterns, VALUES, strict=False):
-                if pattern.search(answer.text):
-                    return _Reading(worth, None)
-            raise unread(answer)
+            worth = self._preferred(answer.text)
+            return Sample(error=unread(answer)) if worth is None else Sample({_FIRST: worth})
         text = self._joined(answer) if self._read == "expected" else answer.text
         verdict = self._choice.find(text)
         first = None if verdict is None else verdict.value
         if verdict is not None and self._read == "expected":
             first = expected(answer.logprobs or (), self._choice.labels, verdict)
         if first is None or verdict is None:
-            raise unread(answer)
-        return _Reading(first, find_reason(text, [verdict]) if self._reason != "none" else None)
+            return Sample(error=unread(answer))
+        return Sample({_FIRST: first}, find_reason(text, [verdict]) if self._asking.explains else None)
+
+    def _preferred(self, text: str) -> float | None:
+        """What a text prefers, its probabilities left aside."""
+        if self._read == "pattern":
+            found = [worth for pattern, worth in zip(self._patterns, VALUES, strict=False) if pattern.search(text)]
+            return found[0] if found else None
+        verdict = self._choice.find(text)
+        return None if verdict is None else verdict.value
 
     @staticmethod
     def _joined(answer: Completion) -> str:
@@ -175,17 +169,6 @@ class Pairwise:
                 'reply token. Ask a server or a model that gives them, or set judge.read = "label".'
             )
         return "".join(token.token for token in answer.logprobs or ())
-
-    # --- what the judge model is told ---------------------------------------------------------------------------------
-
-    def _form(self) -> str:
-        line = f"Verdict: <one of: {', '.join(self._labels)}>"
-        told = {
-            "none": "Reply with a line of this form and nothing else:",
-            "before": "Explain your judgement in one to three sentences, then end with a line of this form:",
-            "after": "Begin with a line of this form, then explain your judgement in one to three sentences:",
-        }
-        return f"{told.get(self._reason, '')}\n{line}"
 
 
 def _other(b: str | None, baseline: Any, problems: list[str]) -> tuple[str | None, str]:

@@ -5,7 +5,6 @@ A model that gave no readable score does not sink the row, which is scored by th
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,18 +14,22 @@ from typing import Any
 import pyarrow as pa
 
 from scorer.errors import RowError, SpecError
-from scorer.judges.rating import Rating, _choice_problems, _rank
+from scorer.judges.asking import most_telling
+from scorer.judges.options import choice_problems, option_names
+from scorer.judges.rating import Rating
 from scorer.schema import Conversation, Row, Score
 
 
 class Panel:
     """A `Judge`: the `aggregate` (mean, median or majority) of the scores that `models` give as `Rating` would.
 
-    `models` are aliases of `[[models]]`; `rating` is whatever `Rating` takes. All are asked at once, and each one as
-    often as its own replies need. `Request.index` counts the requests of one model: stored replies belong to one, too.
+    `models` are aliases of `[[models]]`; `rating` is whatever `Rating` takes, and `temperatures` are the models' own.
+    All are asked at once, and each one as often as its own replies need. `Request.index` counts the requests of one
+    model: stored replies belong to one, too.
 
-    `score_<alias>` is each model's score, null where it gave none; `score_<criterion>` is aggregated as `score` is, and
-    `disagreement` is the population standard deviation of the models' scores, null where fewer than two gave one.
+    `score_<alias>` is each model's score, null where it gave none; further columns of `Rating` are aggregated as
+    `score` is, over the models that gave them. `disagreement` is the population standard deviation of the models'
+    scores, null where fewer than two gave one.
 
     Raises: SpecError, with one sentence for each mistake.
 
@@ -38,33 +41,38 @@ class Panel:
         *,
         models: Sequence[str] = (),
         aggregate: str = "mean",
-        keys: Sequence[str] = (),
-        temperature: float | None = 0.0,
+        temperatures: Mapping[str, float | None] | None = None,
         **rating: Any,
     ) -> None:
-        problems = [*_model_problems(models), *_choice_problems("aggregate", aggregate, tuple(AGGREGATES))]
-        known = inspect.signature(Rating).parameters
-        unknown = [name for name in rating if name not in known]
+        problems = [*_model_problems(models), *choice_problems("aggregate", aggregate, tuple(AGGREGATES))]
+        known = option_names(Rating) or ()
         problems += [
-            f"judge.{name}: is unknown to panel; allowed are models, aggregate, {', '.join(known)}." for name in unknown
+            f"judge.{name}: is unknown to panel; allowed are models, aggregate, {', '.join(known)}."
+            for name in rating
+            if name not in known
         ]
-        criteria = rating.get("criteria", ())
-        problems += [
-            f"judge.models: {alias!r} is a criterion too; both would be the column score_{alias}. Rename one."
-            for alias in models
-            if alias in criteria
-        ]
+        given = {name: value for name, value in rating.items() if name in known}
         inner: Rating | None = None
         try:
-            given = {name: value for name, value in rating.items() if name in known}
-            inner = Rating(keys=keys, temperature=temperature, **given)
+            inner = Rating(**given)
         except SpecError as error:
             problems += error.problems
+        taken = {f"score_{name}": "a criterion" for name in rating.get("criteria", ())}
+        taken |= {field.name: "a column" for field in (inner.fields if inner else ()) if field.name not in taken}
+        problems += [
+            f"judge.models: {name!r} is {taken[f'score_{name}']} too; both would be column score_{name}. Rename one."
+            for name in models
+            if f"score_{name}" in taken
+        ]
         if problems or inner is None:
             raise SpecError(problems)
         self._rating, self._aggregate = inner, AGGREGATES[aggregate]
+        own = temperatures or {}
+        self._judges = {
+            alias: Rating(**{**given, "temperature": own[alias]}) if alias in own else inner for alias in models
+        }
         self.models = tuple(models)
-        self.columns, self.constant = inner.columns, inner.constant
+        self.columns, self.constant, self.unfenced = inner.columns, inner.constant, inner.unfenced
         self.fields: tuple[pa.Field, ...] = (
             *inner.fields,
             *(pa.field(f"score_{alias}", pa.float64()) for alias in models),
@@ -72,7 +80,7 @@ class Panel:
         )
 
     def __call__(self, row: Row) -> Conversation:
-        talks = {alias: self._rating(row) for alias in self.models}
+        talks = {alias: judge(row) for alias, judge in self._judges.items()}
         open_ = {alias: next(talk) for alias, talk in talks.items()}
         scores: dict[str, Score] = {}
         errors: list[RowError] = []
@@ -89,7 +97,7 @@ class Panel:
                 except RowError as error:
                     errors.append(error)
         if not scores:
-            raise min(errors, key=_rank)
+            raise most_telling(errors)
         return self._score({alias: scores[alias] for alias in self.models if alias in scores})
 
     def specimen(self, n: int) -> str:
@@ -106,13 +114,17 @@ class Panel:
             samples=sum(score.samples for score in scores.values()),
             fields={
                 **{
-                    field.name: self._aggregate([score.fields[field.name] for score in scores.values()])
+                    field.name: self._of([score.fields[field.name] for score in scores.values()])
                     for field in self._rating.fields
                 },
                 **{f"score_{alias}": values.get(alias) for alias in self.models},
                 "disagreement": pstdev(values.values()) if len(values) > 1 else None,
             },
         )
+
+    def _of(self, values: Sequence[float | None]) -> float | None:
+        given = [value for value in values if value is not None]
+        return self._aggregate(given) if given else None
 
 
 def majority(values: Sequence[float]) -> float:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow as pa
 
-from scorer.errors import BadRow, NoReply, Refused, RowError, SetupError, SpecError, Truncated, Unreadable
+from scorer.errors import SetupError, SpecError
+from scorer.judges.asking import Asking, Options, Sample, most_telling, unread
 from scorer.judges.expected import expected
+from scorer.judges.options import choice_problems, prompt_text, weights_of
 from scorer.judges.reading import Verdict, find, find_each, find_json, find_pattern, find_reason
 from scorer.judges.scales import Numbers, chosen, compiled, criteria_problems
 from scorer.judges.template import Template
-from scorer.schema import Completion, Conversation, Message, Request, Row, Score
+from scorer.judges.versus import VersusReference
+from scorer.schema import Completion, Conversation, Message, Row, Score
 
 RUBRICS = {
     "direct": (
@@ -34,21 +36,8 @@ RUBRICS = {
 """Built-in prompts by name; "direct" reads the columns `instruction` and `response`."""
 
 READS = ("number", "label", "json", "expected", "pattern")
-REASONS = ("none", "before", "after")
 
 _TOP_LOGPROBS = 20
-_WARMER = 0.3
-# Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
-_TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """What one reply gave: values by criterion, the reason, and the error that says why some are missing."""
-
-    values: Mapping[str, float] = field(default_factory=dict)
-    reason: str | None = None
-    error: RowError | None = None
 
 
 class Rating:
@@ -57,10 +46,11 @@ class Rating:
     `prompt` (or the built-in `rubric`) is a `Template`. `read` is how a verdict is read: as a number, one of `labels`,
     from a JSON object, as the mean of the labels weighted by their probabilities, or as whatever number the regular
     expression `pattern` matches first (to read stored replies as a published reader did). `labels` is a list, spaced
-    evenly over the scale, or a table of values; by default the scale's integers. A `reason` is asked before or after
-    the verdict. `examples` are tables of the prompt's columns and `reply`. `reference` is a column shown to the judge.
-    `attempts` is how often an unreadable sample is asked in all, at temperature 0 the second time warmer; `temperature`
-    is the model's own. `keys` are columns copied to `Request.key`.
+    evenly over the scale, or a table of values; by default the scale's integers. `weights` are those of the criteria in
+    the score, 1 each by default. `reference` is a column shown to the judge. `asking` is how it is asked.
+
+    With `versus_reference` the columns `response` and `reference` are graded side by side in both `orders`, as
+    `VersusReference` does.
 
     Raises: SpecError, with one sentence for each mistake.
     """
@@ -70,87 +60,84 @@ class Rating:
         *,
         prompt: str | None = None,
         rubric: str | None = None,
-        system: str | None = None,
         scale: Sequence[float] = (1, 5),
         criteria: Sequence[str] = (),
-        samples: int = 1,
+        weights: Mapping[str, float] | Sequence[float] | None = None,
         read: str = "number",
         labels: Sequence[str] | Mapping[str, float] | None = None,
         pattern: str | None = None,
-        reason: str = "none",
-        examples: Sequence[Mapping[str, Any]] = (),
         reference: str | None = None,
-        attempts: int = 3,
-        keys: Sequence[str] = (),
-        temperature: float | None = 0.0,
+        versus_reference: bool = False,
+        response: str = "response",
+        orders: str = "both",
+        **asking: Unpack[Options],
     ) -> None:
+        self._asking = Asking(**asking)
+        self._versus: VersusReference | None = None
+        own = {"criteria": criteria, "weights": weights, "labels": labels, "pattern": pattern}
+        columns = {"response": response, "orders": orders, "reference": reference}
+        if versus_reference is True:
+            self._versus = _versus(prompt, rubric, scale, read, own, columns, asking)
+            self.columns, self.fields = self._versus.columns, self._versus.fields
+            self.constant, self.unfenced = self._versus.constant, self._versus.unfenced
+            return
         problems = [
-            *_count_problems("samples", samples),
-            *_count_problems("attempts", attempts),
-            *_choice_problems("read", read, READS),
-            *_choice_problems("reason", reason, REASONS),
+            *choice_problems("read", read, READS),
+            *self._asking.problems(),
             *criteria_problems(criteria),
+            *_versus_problems(versus_reference, response, orders),
         ]
-        text = _prompt(prompt, rubric, problems)
+        text = prompt_text("rating", prompt, rubric, RUBRICS, problems)
+        problems += _shown_problems(prompt if rubric is None else None)
         self._labels, self._scale = chosen(scale, labels, read, problems)
         self._pattern = compiled(pattern, read, criteria, problems)
-        self._criteria, self._read, self._reason = tuple(criteria), read, reason
+        self._weights = weights_of(weights, () if isinstance(criteria, str) else criteria, problems) or (1.0,)
+        self._criteria, self._read = tuple(criteria), read
         if problems:
             raise SpecError(problems)
         if reference is not None and reference not in Template(text).columns:
             text += f"\n\nA reference answer, to compare with; it is material too:\n{{{reference}:fenced}}"
-        if rubric is not None or criteria or reason != "none" or read == "json":
-            text += f"\n\n{self._form(scale).replace('{', '{{').replace('}', '}}')}"
+        json_form = self._json_form() if read == "json" else None
+        form = self._asking.form(self._lines()) if json_form is None else json_form
+        self._follow = self._asking.follow(form)
+        if json_form is None or self._follow is not None:
+            text = self._asking.prompt(text, self._lines(), rubric is not None or bool(criteria))
+        else:
+            text += f"\n\n{json_form.replace('{', '{{').replace('}', '}}')}"
         self._template = Template(text)
-        self._samples, self._attempts, self._keys = samples, attempts, tuple(keys)
-        self._warmer = _WARMER if temperature == 0 else None
-        self._opening = (() if system is None else (Message("system", system),)) + self._shots(examples)
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys((*self._template.columns, *keys)))
-        self.fields: tuple[pa.Field, ...] = tuple(pa.field(f"score_{name}", pa.float64()) for name in criteria)
+        self._opening = self._asking.opening(self._template, self._follow, self._reads, problems)
+        if problems:
+            raise SpecError(problems)
+        self.columns = tuple(dict.fromkeys((*self._template.columns, *self._asking.keys)))
+        self.unfenced = self._template.unfenced
+        self.fields = tuple(pa.field(f"score_{name}", pa.float64()) for name in criteria)
         self.constant = "\n".join((*(message.content for message in self._opening), self._template.constant))
 
     def __call__(self, row: Row) -> Conversation:
-        messages = (*self._opening, Message("user", self._template.fill(row.values)))
-        key = {name: row.values.get(name) for name in self._keys}
-        taken = [_Sample() for _ in range(self._samples)]
-        open_ = list(range(self._samples))
-        asked = 0
-        for attempt in range(self._attempts):
-            answers = yield [
-                Request(
-                    messages=messages,
-                    temperature=self._warmer if attempt else None,
-                    # One reply at the first try needs no seed; any two replies need different ones.
-                    seed=asked + place if attempt or self._samples > 1 else None,
-                    top_logprobs=_TOP_LOGPROBS if self._read == "expected" else 0,
-                    key=key,
-                    index=asked + place,
-                    tokens=row.tokens,
-                )
-                for place in range(len(open_))
-            ]
-            asked += len(open_)
-            for place, answer in zip(open_, answers, strict=True):
-                sample = _Sample(error=answer) if isinstance(answer, RowError) else self._sample(answer)
-                # A later try never takes back what an earlier one gave, and none at all says nothing of it.
-                if not attempt or (len(sample.values) >= len(taken[place].values) and not isinstance(answer, NoReply)):
-                    taken[place] = sample
-            open_ = [place for place in open_ if isinstance(taken[place].error, Unreadable)]
-            if not open_:
-                break
+        if self._versus is not None:
+            return (yield from self._versus(row))
+        question = (*self._opening, Message("user", self._template.fill(row.values)))
+        top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
+        (taken,) = yield from self._asking.ask(
+            row, [question], self._sample, follow=self._follow, top_logprobs=top_logprobs
+        )
         return self._score(taken)
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the verdict, and each further criterion takes the next one."""
+        if self._versus is not None:
+            return self._versus.specimen(n)
         steps = [self._step(n + place) for place in range(max(1, len(self._criteria)))]
+        reason = "none" if self._asking.turns == 2 else self._asking.reason
         if self._read == "json":
             said: dict[str, Any] = dict(zip(self._criteria or ("score",), steps, strict=True))
-            why = {"reason": "A rehearsal."} if self._reason != "none" else {}
-            return json.dumps({**why, **said} if self._reason == "before" else {**said, **why})
-        lines = [f"{name}: {step}" for name, step in zip(self._criteria or ("Score",), steps, strict=True)]
-        if self._reason == "none":
-            return "\n".join(lines) if self._criteria else str(steps[0])
-        return "\n".join(["A rehearsal.", *lines] if self._reason == "before" else [*lines, "A rehearsal."])
+            why = {"reason": "A rehearsal."} if reason != "none" else {}
+            return json.dumps({**why, **said} if reason == "before" else {**said, **why})
+        if reason == "none" and not self._criteria:
+            return str(steps[0])
+        return self._asking.specimen(
+            [f"{name}: {step}" for name, step in zip(self._criteria or ("Score",), steps, strict=True)]
+        )
 
     # --- one reply ----------------------------------------------------------------------------------------------------
 
@@ -161,7 +148,10 @@ class Rating:
             return {"": find_pattern(text, self._pattern, self._scale)}
         return find_each(text, self._criteria, self._scale) if self._criteria else {"": find(text, self._scale)}
 
-    def _sample(self, answer: Completion) -> _Sample:
+    def _reads(self, reply: str) -> bool:
+        return None not in self._verdicts(reply).values()
+
+    def _sample(self, answer: Completion) -> Sample:
         text = answer.text
         if self._read == "expected" and text.strip():
             if not any(token.top for token in answer.logprobs or ()):
@@ -173,35 +163,30 @@ class Rating:
         verdicts = {name: verdict for name, verdict in self._verdicts(text).items() if verdict is not None}
         values = {name: self._value(answer, verdict) for name, verdict in verdicts.items()}
         given = {name: value for name, value in values.items() if value is not None}
-        reason = find_reason(text, list(verdicts.values())) if given and self._reason != "none" else None
+        reason = find_reason(text, list(verdicts.values())) if given and self._asking.explains else None
         missing = [name for name in self._criteria or ("",) if name not in given]
-        return _Sample(given, reason, self._failure(answer, missing) if missing else None)
+        if not missing:
+            return Sample(given, reason)
+        what = f"verdict for {', '.join(missing)}" if missing[0] else "verdict"
+        return Sample(given, reason, unread(answer, what, " on the scale"))
 
     def _value(self, answer: Completion, verdict: Verdict) -> float | None:
         if self._read != "expected":
             return verdict.value
         return expected(answer.logprobs or (), self._labels, verdict)
 
-    def _failure(self, answer: Completion, missing: Sequence[str]) -> RowError:
-        what = f"for {', '.join(missing)} " if missing[0] else ""
-        if answer.finish_reason == "content_filter":
-            return Refused(f"The content filter stopped the reply before a verdict {what}".rstrip() + ".")
-        if answer.finish_reason == "length":
-            return Truncated(f"The reply reached max_output_tokens before a verdict {what}".rstrip() + "; raise it.")
-        return Unreadable(f"The reply holds no verdict {what}on the scale, or more than one.")
-
     # --- all replies --------------------------------------------------------------------------------------------------
 
-    def _score(self, taken: Sequence[_Sample]) -> Score:
+    def _score(self, taken: Sequence[Sample]) -> Score:
         read = [sample for sample in taken if sample.values]
         means = {}
         for name in self._criteria or ("",):
             values = [sample.values[name] for sample in read if name in sample.values]
             if not values:
-                raise min(filter(None, (sample.error for sample in taken)), key=_rank)
+                raise most_telling([sample.error for sample in taken if sample.error])
             means[name] = fmean(values)
         return Score(
-            value=fmean(means.values()),
+            value=fmean(means.values(), self._weights),
             reason=next((sample.reason for sample in read if sample.reason), None),
             method=self._read,
             samples=len(read),
@@ -218,78 +203,65 @@ class Rating:
         steps = range(math.ceil(low), math.floor(high) + 1)
         return steps[n % len(steps)] if len(steps) > 1 else (low, (low + high) / 2, high)[n % 3]
 
-    def _form(self, scale: Sequence[float]) -> str:
-        numeric = isinstance(self._scale, Numbers)
-        slot = f"<a number from {scale[0]:g} to {scale[1]:g}>" if numeric else f"<one of: {', '.join(self._labels)}>"
-        if self._read == "json":
-            slots = dict.fromkeys(self._criteria or ("score",), slot if numeric else f'"{slot}"')
-            parts = [f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in slots.items()]
-            why = ['"reason": "<one to three sentences>"'] if self._reason != "none" else []
-            entries = [*why, *parts] if self._reason == "before" else [*parts, *why]
-            return f"Reply with one JSON object and nothing else:\n{{{', '.join(entries)}}}"
-        lines = [f"{name}: {slot}" for name in self._criteria or ("Score",)]
-        form = f"{'these lines' if len(lines) > 1 else 'a line'} of this form"
-        told = {
-            "none": f"Reply with {form} and nothing else:",
-            "before": f"Explain your judgement in one to three sentences, then end with {form}:",
-            "after": f"Begin with {form}, then explain your judgement in one to three sentences:",
-        }
-        return "\n".join([told[self._reason], *lines])
+    def _slot(self) -> str:
+        if isinstance(self._scale, Numbers):
+            return f"<a number from {self._scale.low:g} to {self._scale.high:g}>"
+        return f"<one of: {', '.join(self._labels)}>"
 
-    def _shots(self, examples: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-        messages: list[Message] = []
-        problems = []
-        for place, example in enumerate(examples):
-            where = f"judge.examples[{place}]"
-            if not isinstance(example, Mapping):
-                problems.append(f"{where}: {example!r} is not allowed; a table of the prompt's columns and reply is.")
-                continue
-            reply = example.get("reply")
-            unknown = [name for name in example if name not in (*self._template.columns, "reply")]
-            problems += [f"{where}.{name}: is no column of the prompt, and not reply; remove it." for name in unknown]
-            if not isinstance(reply, str) or None in self._verdicts(reply).values():
-                problems.append(
-                    f"{where}.reply: {reply!r} holds no verdict that this judge reads; it would teach none."
-                )
-                continue
-            try:
-                messages.append(Message("user", self._template.fill(example)))
-            except BadRow as error:
-                problems.append(f"{where}: {error.detail}")
-            messages.append(Message("assistant", reply))
-        if problems:
-            raise SpecError(problems)
-        return tuple(messages)
+    def _lines(self) -> list[str]:
+        return [f"{name}: {self._slot()}" for name in self._criteria or ("Score",)]
 
-
-def _rank(error: RowError) -> int:
-    return _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING)
+    def _json_form(self) -> str:
+        slot = self._slot() if isinstance(self._scale, Numbers) else f'"{self._slot()}"'
+        parts = [f"{json.dumps(name, ensure_ascii=False)}: {slot}" for name in self._criteria or ("score",)]
+        reason = "none" if self._asking.turns == 2 else self._asking.reason
+        why = ['"reason": "<one to three sentences>"'] if reason != "none" else []
+        entries = [*why, *parts] if reason == "before" else [*parts, *why]
+        return f"Reply with one JSON object and nothing else:\n{{{', '.join(entries)}}}"
 
 
 # --- the options, checked ---------------------------------------------------------------------------------------------
 
 
-def _count_problems(name: str, value: Any) -> list[str]:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return [] if good else [f"judge.{name}: {value!r} is not allowed; a whole number from 1 up is."]
-
-
-def _choice_problems(name: str, value: Any, allowed: Sequence[str]) -> list[str]:
-    return [] if value in allowed else [f"judge.{name}: {value!r} is unknown; allowed are {', '.join(allowed)}."]
-
-
-def _prompt(prompt: str | None, rubric: str | None, problems: list[str]) -> str:
-    if rubric is not None:
-        if prompt is not None:
-            problems.append("judge.prompt and judge.rubric: both are given; one of them is allowed.")
-        problems += _choice_problems("rubric", rubric, tuple(RUBRICS))
-        return RUBRICS.get(rubric, "")
+def _shown_problems(prompt: str | None) -> list[str]:
     if prompt is None:
-        problems.append(f"judge.prompt: missing; rating needs a prompt, or rubric = {' | '.join(map(repr, RUBRICS))}.")
-        return ""
+        return []
     try:
-        if not Template(prompt).columns:
-            problems.append("judge.prompt: holds no {column}; a judge shown nothing of the row rates nothing.")
+        shows = Template(prompt).columns
+    except SpecError as error:
+        return list(error.problems)
+    return [] if shows else ["judge.prompt: holds no {column}; a judge shown nothing of the row rates nothing."]
+
+
+def _versus_problems(versus_reference: Any, response: str, orders: str) -> list[str]:
+    problems = []
+    if versus_reference is not False:
+        problems.append(f"judge.versus_reference: {versus_reference!r} is not allowed; true and false are.")
+    for name, value, default in (("response", response, "response"), ("orders", orders, "both")):
+        if value != default:
+            problems.append(f"judge.{name}: belongs to versus_reference = true, or to another judge.kind. Remove it.")
+    return problems
+
+
+def _versus(
+    prompt: str | None,
+    rubric: str | None,
+    scale: Sequence[float],
+    read: str,
+    own: Mapping[str, Any],
+    columns: Mapping[str, str | None],
+    asking: Options,
+) -> VersusReference:
+    """The judge of response and reference side by side. Raises SpecError."""
+    given = [name for name, value in own.items() if value] + (["read"] if read != "number" else [])
+    problems = [
+        f"judge.{name}: versus_reference = true gives one number to each of the two. Remove it." for name in given
+    ]
+    try:
+        told = {name: value for name, value in columns.items() if value is not None}
+        judge = VersusReference(prompt=prompt, rubric=rubric, scale=scale, **told, **asking)
     except SpecError as error:
         problems += error.problems
-    return prompt
+    if problems:
+        raise SpecError(problems)
+    return judge

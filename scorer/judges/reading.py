@@ -36,13 +36,13 @@ class Verdict:
 
 def read_number(text: str, low: float, high: float) -> float | None:
     """The number that the reply gives as its verdict; None if it gives none, several, or one outside the scale."""
-    verdict = find(text, _numbers(low, high))
+    verdict = find(text, Numbers(low, high))
     return None if verdict is None else verdict.value
 
 
 def read_label(text: str, labels: Mapping[str, float]) -> float | None:
     """The value of the one label that the reply gives as its verdict; None if it gives none or several."""
-    verdict = find(text, _labels(tuple(labels.items())))
+    verdict = find(text, Labels(labels))
     return None if verdict is None else verdict.value
 
 
@@ -120,6 +120,15 @@ def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
     return "\n".join(filter(None, kept)) or None
 
 
+def read_ends(text: str) -> str:
+    """The text, of which all that is never read of a very long one is spaces; every character stays where it was."""
+    begun = len(text) - len(_after_thought(text))
+    unread = len(text) - begun - 2 * _HALF
+    if unread <= 0:
+        return text
+    return text[: begun + _HALF] + " " * unread + text[-_HALF:]
+
+
 # --- the parts --------------------------------------------------------------------------------------------------------
 
 _HALF = 8_000
@@ -128,7 +137,7 @@ _QUOTATION = re.compile(r'"[^"\n]{1,400}"(\s?:)?')
 _VERDICT_KEYS = ("score", "rating", "verdict", "grade", "label", "answer", "judgement", "judgment", "result")
 _FINAL_KEYS = ("final score", "overall score", "final rating", "overall rating", "overall")
 _REASON_KEYS = ("reason", "reasoning", "explanation", "rationale", "justification", "analysis", "feedback", "thought")
-_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(_REASON_KEYS)})\W{{0,4}}[:=]\s*", re.IGNORECASE)
+_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(_REASON_KEYS)})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
 
 
 def _not_json(constant: str) -> float:
@@ -166,8 +175,8 @@ class _Body:
     def blank_objects(self) -> None:
         for thing in self.objects:
             blank = " " * (thing.end - thing.start)
-            self._plain = self._plain[: thing.start] + blank + self._plain[thing.end :]
-            self._unquoted = self._unquoted[: thing.start] + blank + self._unquoted[thing.end :]
+            self._plain = (self._plain[: thing.start] + blank + self._plain[thing.end :]).rstrip()
+            self._unquoted = (self._unquoted[: thing.start] + blank + self._unquoted[thing.end :]).rstrip()
 
     def search(self, tier: Tier, scale: Scale) -> list[Verdict | None]:
         """Every verdict that a tier's patterns find, None for one that is broken."""
@@ -271,16 +280,6 @@ def _entry(content: Mapping[str, Any], name: str, deep: bool = True) -> tuple[st
         found, value = _entry(inner[0], name, deep=False)
         return _entry(value, "", deep=False) if isinstance(value, dict) else (found, value)
     return None, None
-
-
-@lru_cache(maxsize=64)
-def _numbers(low: float, high: float) -> Numbers:
-    return Numbers(low, high)
-
-
-@lru_cache(maxsize=64)
-def _labels(items: tuple[tuple[str, float], ...]) -> Labels:
-    return Labels(dict(items))
 
 
 def _key(name: str) -> str:

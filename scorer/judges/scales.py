@@ -51,8 +51,8 @@ _FLAT = str.maketrans(
 def plain(text: str) -> str:
     """The text in lower case, markup as spaces, dashes and quotes as ASCII; every character stays where it was."""
     lowered = text.lower()
-    if len(lowered) != len(text):
-        lowered = "".join(small if len(small := c.lower()) == 1 else c for c in text)
+    if len(lowered) != len(text):  # U+0130 alone has two characters in lower case
+        lowered = "\u0130".join(part.lower() for part in text.split("\u0130"))
     return lowered.translate(_FLAT)
 
 
@@ -110,7 +110,10 @@ class Numbers:
             *_labelled(_NUMBER),
             _alone(_NUMBER),
             # The last line names what it rates: "Engagingness: 2".
-            _tier(rf"^{_BULLET}(?![^\n:]{{0,40}}\b{_COUNTED}\b)[^\n:=|\d]{{1,40}}[:=|>] {{0,20}}{_NUMBER}{_REST}\s*\Z"),
+            _tier(
+                rf"^{_BULLET}(?![^\n:]{{0,40}}\b{_COUNTED}\b)[^\n:=|\d]{{1,40}}[:=|>] {{0,20}}"
+                rf"{_NUMBER}{_REST}\s{{0,20}}\Z"
+            ),
             _tier(
                 rf"\b{_GIVEN}\b[^\n.;:\d]{{0,60}}? {_NUMBER}{_NO_COUNT}",
                 rf"{_NUMBER}(?(of)|(?!))(?<=[/f( ]{top}){_NO_COUNT}",

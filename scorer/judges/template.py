@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from scorer.errors import BadRow, SpecError
@@ -20,16 +21,19 @@ class Template:
     """Text that becomes a prompt when `fill` puts a row's values in.
 
     `{column}` is the value as it stands; `{column:fenced}` puts it between `<column-NONCE>` and `</column-NONCE>`; `{{`
-    and `}}` are braces. NONCE occurs in none of the prompt's values, so that no value can end its own fence or open
-    another. `key` is the run file's name for the text, for messages.
+    and `}}` are braces. NONCE occurs in none of the prompt's values, whatever the case of its letters, so that no value
+    can end its own fence or open another. It is made of the values up to its own: prompts whose first values are the
+    same begin with the same text, for servers that keep what they have read. `key` is the run file's name for the text,
+    for messages.
 
-    `columns` are the placeholders' names, each once, in order of appearance. `constant` is what every filled prompt
+    `columns` are the placeholders' names, each once, in order of appearance; `unfenced` are those of them that stand
+    somewhere without a fence. `constant` is what every filled prompt
     holds beside the row's values.
 
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    __slots__ = ("_parts", "columns", "constant")
+    __slots__ = ("_parts", "columns", "constant", "unfenced")
 
     def __init__(self, text: str, key: str = "judge.prompt") -> None:
         # A part is (literal, None) or (column, fenced).
@@ -54,7 +58,8 @@ class Template:
         if problems:
             raise SpecError(problems)
         self.columns = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is not None))
-        self.constant = self._join(dict.fromkeys(self.columns, ""), "0" * _NONCE_LENGTH)
+        self.unfenced = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is False))
+        self.constant = self._join(dict.fromkeys(self.columns, ""), dict.fromkeys(self.columns, "0" * _NONCE_LENGTH))
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """The prompt for one row; the same values always give the same prompt.
@@ -62,11 +67,11 @@ class Template:
         Raises: BadRow where a column is null, NaN, or no string, number or boolean.
         """
         shown = {column: _plain(column, values.get(column)) for column in self.columns}
-        return self._join(shown, _absent_nonce(shown) if any(fenced for _, fenced in self._parts) else "")
+        return self._join(shown, _absent_nonces(shown) if any(fenced for _, fenced in self._parts) else {})
 
-    def _join(self, shown: Mapping[str, str], nonce: str) -> str:
+    def _join(self, shown: Mapping[str, str], nonces: Mapping[str, str]) -> str:
         return "".join(
-            name if fenced is None else _fence(name, shown[name], nonce) if fenced else shown[name]
+            name if fenced is None else _fence(name, shown[name], nonces[name]) if fenced else shown[name]
             for name, fenced in self._parts
         )
 
@@ -87,12 +92,18 @@ def _fence(column: str, value: str, nonce: str) -> str:
     return f"<{tag}>\n{value}\n</{tag}>"
 
 
-def _absent_nonce(shown: Mapping[str, str]) -> str:
+def _absent_nonces(shown: Mapping[str, str]) -> dict[str, str]:
+    lowered = [value.lower() for value in shown.values()]
+    upto = list(accumulate(shown.values(), lambda before, value: f"{before}\0{value}"))
+    return {name: _absent_nonce(text, lowered) for name, text in zip(shown, upto, strict=True)}
+
+
+def _absent_nonce(text: str, lowered: Sequence[str]) -> str:
     # Hashed from the values, so that a prompt is the same in every run; lengthened, so that even a value written to
-    # hold its own hash cannot close its fence.
-    digest = hashlib.sha256("\0".join(shown.values()).encode("utf-8", "surrogatepass")).hexdigest()
+    # hold a hash that its author could know cannot close or open a fence.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     length = _NONCE_LENGTH
-    while any(digest[:length] in value for value in shown.values()):
+    while any(digest[:length] in value for value in lowered):
         length += 1
         if length > len(digest):
             digest += hashlib.sha256(digest.encode()).hexdigest()

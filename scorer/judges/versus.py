@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import Unpack
 
 import pyarrow as pa
 
-from scorer.judges.orders import Orders, prompt_text, unread
-from scorer.judges.rating import REASONS, _choice_problems
-from scorer.judges.reading import Verdict, find_each, find_reason
+from scorer.judges.asking import Asking, Options, Sample, unread
+from scorer.judges.options import prompt_text
+from scorer.judges.orders import PLACES, Orders
+from scorer.judges.reading import Verdict, find_each, find_reason, read_ends
 from scorer.judges.scales import Numbers, chosen, plain
 from scorer.schema import Completion, Conversation, Row, Score
 
@@ -34,23 +35,15 @@ _NAMES = (("First", "Second"), ("First response", "Second response"), ("Response
 _GRADE = r"(\d{1,6}(?:\.\d{1,6})?)(?: {0,2}/ {0,2}(\d{1,6}))?"
 # A line of its own: "8/10, 9/10", "8 9", "8.5; 9".
 _PAIR = re.compile(
-    rf"^[^\w\n-]{{0,9}}{_GRADE}(?:,? {{1,4}}and {{1,4}}| {{0,4}}[,;] {{0,4}}| {{1,4}}){_GRADE}[ .)]*$", re.M
+    rf"^[^\w\n-]{{0,9}}{_GRADE}(?:,? {{1,4}}and {{1,4}}| {{0,4}}[,;] {{0,4}}| {{1,4}}){_GRADE}[ .)]{{0,20}}$", re.M
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Grades:
-    """What one reply gives the response shown first and the second."""
-
-    shown: tuple[float, float]
-    reason: str | None
 
 
 class VersusReference:
     """A `Judge`: the response's score on `scale`, graded beside its reference; the mean of both orders.
 
-    `response` and `reference` are columns. `prompt` (or the built-in `rubric`) shows {first} and {second}. `orders`,
-    `samples`, `attempts`, `reason`, `keys` and `temperature` are as for pairwise; a row needs both orders here too.
+    `response` and `reference` are columns. `prompt` (or the built-in `rubric`) shows {first} and {second}. `orders` and
+    `asking` are as for pairwise; a row needs both orders here too.
     `score_reference` is the score of the reference, `score_ratio` the score divided by it, null where it is 0 or less.
 
     Raises: SpecError, with one sentence for each mistake.
@@ -64,48 +57,43 @@ class VersusReference:
         *,
         prompt: str | None = None,
         rubric: str | None = None,
-        system: str | None = None,
         response: str = "response",
         reference: str = "reference",
         scale: Sequence[float] = (1, 5),
         orders: str = "both",
-        reason: str = "none",
-        samples: int = 1,
-        attempts: int = 3,
-        keys: Sequence[str] = (),
-        temperature: float | None = 0.0,
+        **asking: Unpack[Options],
     ) -> None:
-        problems = _choice_problems("reason", reason, REASONS)
+        problems: list[str] = []
         text = prompt_text("versus_reference", prompt, rubric, RUBRICS, problems)
         _, numbers = chosen(scale, None, "number", problems)
         assert isinstance(numbers, Numbers)
-        self._scale, self._reason = numbers, reason
-        if text and (rubric is not None or reason != "none"):
-            text += f"\n\n{self._form()}"
+        self._scale, self._asking = numbers, Asking(**asking)
+        slot = f"<a number from {numbers.low:g} to {numbers.high:g}>"
         self._orders = Orders(
             text,
-            system=system,
+            self._asking,
+            self._sample,
+            reads=lambda reply: self._grades(reply) is not None,
+            form=[f"First: {slot}", f"Second: {slot}"],
+            told=rubric is not None,
             a=response,
             b=reference,
             orders=orders,
-            samples=samples,
-            attempts=attempts,
-            keys=keys,
-            temperature=temperature,
             problems=problems,
         )
         self.columns, self.constant = self._orders.columns, self._orders.constant
+        self.unfenced = self._orders.unfenced
         self.fields: tuple[pa.Field, ...] = (
             pa.field("score_reference", pa.float64()),
             pa.field("score_ratio", pa.float64()),
         )
 
     def __call__(self, row: Row) -> Conversation:
-        grades = yield from self._orders.ask(row, self._grades)
+        taken = yield from self._orders.ask(row)
         # The response stands first in the given order and second in the swapped one.
-        score = fmean(fmean(one.shown[order] for one in taken) for order, taken in enumerate(grades))
-        reference = fmean(fmean(one.shown[1 - order] for one in taken) for order, taken in enumerate(grades))
-        every = [one for taken in grades for one in taken]
+        score = fmean(fmean(one.values[PLACES[order]] for one in read) for order, read in enumerate(taken))
+        reference = fmean(fmean(one.values[PLACES[1 - order]] for one in read) for order, read in enumerate(taken))
+        every = [one for read in taken for one in read]
         return Score(
             value=score,
             reason=next((one.reason for one in every if one.reason), None),
@@ -117,16 +105,17 @@ class VersusReference:
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks which of the two gets the better grade."""
         low, high = f"{self._scale.low:g}", f"{self._scale.high:g}"
-        lines = f"First: {(low, high)[n % 2]}\nSecond: {(high, low)[n % 2]}"
-        return {"none": lines, "before": f"A rehearsal.\n{lines}", "after": f"{lines}\nA rehearsal."}[self._reason]
+        return self._asking.specimen([f"First: {(low, high)[n % 2]}", f"Second: {(high, low)[n % 2]}"])
 
-    def _grades(self, answer: Completion) -> _Grades:
-        verdicts = self._named(answer.text) or self._pair(answer.text)
+    def _sample(self, answer: Completion) -> Sample:
+        verdicts = self._grades(answer.text)
         if verdicts is None:
-            raise unread(answer, "pair of scores")
-        first, second = verdicts
-        reason = find_reason(answer.text, verdicts) if self._reason != "none" else None
-        return _Grades((first.value, second.value), reason)
+            return Sample(error=unread(answer, "pair of scores"))
+        grades = dict(zip(PLACES, (verdict.value for verdict in verdicts), strict=True))
+        return Sample(grades, find_reason(answer.text, verdicts) if self._asking.explains else None)
+
+    def _grades(self, text: str) -> tuple[Verdict, Verdict] | None:
+        return self._named(text) or self._pair(text)
 
     def _named(self, text: str) -> tuple[Verdict, Verdict] | None:
         for names in _NAMES:
@@ -137,7 +126,7 @@ class VersusReference:
 
     def _pair(self, text: str) -> tuple[Verdict, Verdict] | None:
         """The two grades of the line that holds nothing else; None where lines differ or a grade is off the scale."""
-        found = list(_PAIR.finditer(plain(text)))
+        found = list(_PAIR.finditer(plain(read_ends(text))))
         if not found or len({match.group(1, 3) for match in found}) > 1:
             return None
         verdicts = []
@@ -147,12 +136,3 @@ class VersusReference:
                 return None
             verdicts.append(Verdict(value, *found[-1].span(grade), *found[-1].span()))
         return verdicts[0], verdicts[1]
-
-    def _form(self) -> str:
-        slot = f"<a number from {self._scale.low:g} to {self._scale.high:g}>"
-        told = {
-            "none": "Reply with these lines of this form and nothing else:",
-            "before": "Explain your judgement in one to three sentences, then end with these lines of this form:",
-            "after": "Begin with these lines of this form, then explain your judgement in one to three sentences:",
-        }
-        return f"{told.get(self._reason, '')}\nFirst: {slot}\nSecond: {slot}"

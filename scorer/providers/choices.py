@@ -1,14 +1,79 @@
-"""The parts of a completion out of parsed JSON: text, usage, log-probabilities. Whatever is malformed is missing."""
+"""The parts of a completion out of parsed JSON: text, usage, log-probabilities. Whatever is malformed is missing.
+
+`read_plain` reads the ordinary reply in one step, without a tree in between; it knows nothing of errors, and gives up
+on whatever it was not made for.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from scorer.schema import TokenLogprob, Usage
+import msgspec
+
+from scorer.schema import Completion, TokenLogprob, Usage
 
 _LARGEST_COUNT = 2**53
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_COUNT)]
+
+
+class _Message(msgspec.Struct):
+    content: str
+    refusal: None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str
+    logprobs: None = None
+    error: None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: _Count = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    prompt_tokens_details: _Details | None = None
+
+
+class _Plain(msgspec.Struct):
+    """A reply that complains of nothing: a field that must be null here is one that somebody has to look at."""
+
+    choices: list[_Choice]
+    usage: _Usage
+    model: str = ""
+    object: str = ""
+    error: None = None
+
+
+_decode = msgspec.json.Decoder(_Plain).decode
+
+
+def read_plain(body: bytes) -> Completion | None:
+    """The completion in a chat reply without error, refusal or log-probabilities; None where it is not so plain.
+
+    Gives what the other functions here give for such a reply, five times as fast (docs/log.md); of the fields that
+    nobody reads, it does not even look at the encoding.
+    """
+    try:
+        reply = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not reply.choices or reply.object == "error":
+        return None
+    choice, told = reply.choices[0], reply.usage
+    text = choice.message.content
+    if not text:
+        return None
+    details = told.prompt_tokens_details
+    cached = 0 if details is None else min(details.cached_tokens, told.prompt_tokens)
+    usage = Usage(told.prompt_tokens, told.completion_tokens, cached)
+    return Completion(text, choice.finish_reason, reply.model, usage, None, body)
 
 
 def read_text(choice: Mapping[str, Any]) -> tuple[str | None, str]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 import orjson
 
-from scorer.errors import Faltered, Refused
+from scorer.errors import Faltered, Refused, Rejected, RowError, SetupError
 from scorer.providers import forced
-from scorer.providers.choices import read_logprobs, read_model, read_text, read_usage
+from scorer.providers.choices import read_logprobs, read_model, read_plain, read_text, read_usage
 from scorer.providers.faults import Place, complaint, fault, parse
 from scorer.providers.headers import rate_hint
 from scorer.schema import Call, Completion, RateHint, Reply, Request
@@ -89,6 +90,8 @@ class OpenAI:
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
         """One call; a second where the server wants its output limit under the other name.
 
+        Where several choices are wanted, whatever is called wrong is Rejected: `n` may be what is wrong.
+
         Raises: RowError, MomentError, SetupError; never anything else, whatever bytes come back.
         """
         if request.continuation is not None:
@@ -98,7 +101,7 @@ class OpenAI:
         if (other := _other_limit(reply, limit)) is not None:
             self._limit = other
             reply = yield self.call("/chat/completions", self._body(request, other))
-        return self.read(reply)
+        return self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return rate_hint(headers)
@@ -115,7 +118,39 @@ class OpenAI:
 
     def read(self, reply: Reply, path: str = "/chat/completions") -> Completion:
         """The completion in a reply. Raises: RowError, MomentError, SetupError."""
+        if reply.status == 200 and (plain := read_plain(reply.body)) is not None:
+            return plain
         choice, value = self.choice(reply, path)
+        return self._completion(choice, value, reply.body, path)
+
+    def _read_several(self, reply: Reply, wanted: int) -> Completion:
+        """As `read`, with all the choices; one that was refused is an error, one that cannot be read is missing."""
+        path = "/chat/completions"
+        try:
+            _, value = self.choice(reply, path)
+        except SetupError as error:
+            if reply.status in (400, 422):
+                raise Rejected(str(error)) from None
+            raise
+        read: list[Completion | RowError] = []
+        rest = {name: part for name, part in value.items() if name != "usage"}  # the bill is of all of them
+        for choice in value["choices"][:wanted]:
+            if not isinstance(choice, dict) or (choice.get("error") and not read_text(choice)[0]):
+                continue
+            alone = (rest if read else value) | {"choices": [choice]}
+            try:
+                read.append(replace(self._completion(choice, alone, orjson.dumps(alone), path), usage=None))
+            except Refused as error:
+                read.append(Refused(error.detail))
+            except Faltered:
+                continue
+        if not read:
+            raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", billed=True)
+        refused = Completion("", "content_filter", read_model(value))
+        first = next((one for one in read if isinstance(one, Completion)), refused)
+        return replace(first, usage=read_usage(value.get("usage")), body=reply.body, choices=tuple(read))
+
+    def _completion(self, choice: dict[str, Any], value: dict[str, Any], body: bytes, path: str) -> Completion:
         text, refusal = read_text(choice)
         finish_reason = choice.get("finish_reason")
         usage = read_usage(value.get("usage"))
@@ -131,7 +166,7 @@ class OpenAI:
             model=read_model(value),
             usage=usage,
             logprobs=read_logprobs(choice.get("logprobs")),
-            body=reply.body,
+            body=body,
         )
 
     def choice(self, reply: Reply, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,6 +194,8 @@ class OpenAI:
         if not self._extra.keys() & set(_LIMITS):
             asked = request.max_output_tokens
             body[limit] = self.max_output_tokens if asked is None else asked
+        if request.choices > 1:
+            body["n"] = request.choices
         if request.seed is not None:
             body["seed"] = request.seed
         if request.top_logprobs > 0:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from driver import Answer, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.errors import BadRow, NoReply, RowError, SpecError, Truncated, Unreadable
+from scorer.errors import BadRow, NoReply, SpecError, Truncated, Unreadable
 from scorer.judges import JUDGES
 from scorer.judges.checklist import Checklist
 from scorer.schema import Completion, Request, Row, Score
 
-Answer = Completion | RowError | str
 QUESTIONS = ("Is it {short}?", "Is it true?", "Is it polite?")
 
 
@@ -27,16 +27,7 @@ def checklist(**options: Any) -> Checklist:
 
 
 def check(judge: Checklist, *turns: Sequence[Answer], **values: Any) -> tuple[Score, list[list[Request]]]:
-    """The judge's score when it is answered turn by turn, and what it asked."""
-    conversation = judge(row(**values))
-    asked = [next(conversation)]
-    for turn in turns:
-        answers = [Completion(answer) if isinstance(answer, str) else answer for answer in turn]
-        try:
-            asked.append(conversation.send(answers))
-        except StopIteration as end:
-            return end.value, asked
-    raise AssertionError(f"asks again: {asked[-1]}")
+    return talk(judge, row(**values), *turns)
 
 
 def test_all_questions_go_in_one_request_and_the_score_is_the_share_of_yes() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from driver import Answer, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from scorer.judges import JUDGES
 from scorer.judges.pairwise import Pairwise
 from scorer.schema import Completion, Request, Row, Score, TokenLogprob
 
-Answer = Completion | RowError | str
 PROMPT = "{q}\n1: {first}\n2: {second}"
 
 
@@ -28,16 +28,7 @@ def judge(**options: Any) -> Pairwise:
 
 
 def compare(how: Pairwise, *turns: Sequence[Answer], **values: Any) -> tuple[Score, list[list[Request]]]:
-    """The judge's score when it is answered turn by turn, and what it asked."""
-    conversation = how(row(**values))
-    asked = [next(conversation)]
-    for turn in turns:
-        answers = [Completion(answer) if isinstance(answer, str) else answer for answer in turn]
-        try:
-            asked.append(conversation.send(answers))
-        except StopIteration as end:
-            return end.value, asked
-    raise AssertionError(f"asks again: {asked[-1]}")
+    return talk(how, row(**values), *turns)
 
 
 def outcome(*answers: Answer, **options: Any) -> tuple[Any, ...]:
@@ -130,6 +121,21 @@ def test_the_built_in_rubric_fences_the_material_and_asks_for_the_labels() -> No
         "<one of: A, B>"
         in next(Pairwise(rubric="pairwise", a="x", b="y", read="expected")(row(instruction="")))[0].messages[0].content
     )
+
+
+def test_examples_come_as_turns_in_the_order_they_give() -> None:
+    shown = {"q": "How?", "first": "Thus.", "second": "Hm.", "reply": "Verdict: A"}
+    _, asked = compare(judge(examples=[shown], system="Be fair."), ["A", "B"])
+    for request, last in zip(asked[0], ("Why?\n1: So.\n2: No.", "Why?\n1: No.\n2: So."), strict=True):
+        assert [(message.role, message.content) for message in request.messages] == [
+            ("system", "Be fair."),
+            ("user", "How?\n1: Thus.\n2: Hm."),
+            ("assistant", "Verdict: A"),
+            ("user", last),
+        ]
+    assert "Thus." in judge(examples=[shown]).constant
+    # An example has no probabilities, and needs none.
+    assert judge(examples=[shown], read="expected").columns == ("q", "x", "y")
 
 
 def test_the_register_names_the_class() -> None:
@@ -282,6 +288,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"prompt": None, "rubric": "pairwise", "labels": ["1", "2"]},
         "judge.labels: ['1', '2'] does not fit judge.rubric",
     ),
+    ({"examples": [{"q": "", "first": "", "second": "", "reply": "both"}]}, "judge.examples[0].reply: 'both' holds no"),
+    ({"examples": [{"q": "", "first": "", "reply": "A"}]}, "judge.examples[0]: Column 'second' is null"),
+    ({"examples": [{"q": "", "first": "", "second": "", "x": "", "reply": "A"}]}, "judge.examples[0].x: is no column"),
     ({"read": "pattern"}, "judge.patterns: () is not allowed"),
     ({"patterns": ["a", "b"]}, "judge.patterns: ['a', 'b'] is not allowed"),
     ({"read": "pattern", "patterns": ["(", "b"]}, "judge.patterns: '(' is no regular expression"),

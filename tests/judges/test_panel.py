@@ -68,6 +68,22 @@ def test_each_model_has_its_own_samples_attempts_and_index() -> None:
     assert (score.value, score.samples, score.fields["disagreement"]) == (3.0, 4, 1.0)
 
 
+def test_each_model_is_asked_again_as_its_own_temperature_says() -> None:
+    judge = panel("x", "y", temperatures={"x": 0.0, "y": 0.9})
+    _, asked = rate(judge, {"x": ["?", "1"], "y": ["?", "1"]})
+    assert [(request.model, request.temperature) for request in asked[1]] == [("x", 0.3), ("y", None)]
+
+
+def test_a_panel_grades_beside_the_reference() -> None:
+    judge = panel("x", "y", prompt="{first}{second}", versus_reference=True, response="a", reference="g", scale=(0, 5))
+    said = {"x": ["First: 4\nSecond: 5", "First: 5\nSecond: 4"], "y": ["First: 2\nSecond: 0", "First: 0\nSecond: 2"]}
+    score, _ = rate(judge, said, g="Because.")
+    # The second model's reference has 0, so that it gives no ratio.
+    assert score.fields["score_ratio"] == pytest.approx(0.8)
+    assert (score.value, score.fields["score_reference"]) == (3.0, 2.5)
+    assert [field.name for field in judge.fields] == list(score.fields)
+
+
 def test_an_unread_model_does_not_sink_the_row() -> None:
     score, _ = rate(panel(attempts=1), {"x": ["?"], "y": [NoReply("gone")], "z": ["4"]})
     assert (score.value, score.samples) == (4.0, 1)
@@ -149,8 +165,13 @@ def test_whatever_the_replies_the_score_is_on_the_scale_or_there_is_none(replies
         ({"models": ["x", "y", "x"]}, "judge.models: 'x' is there twice"),
         ({"aggregate": "max"}, "judge.aggregate: 'max' is unknown; allowed are mean, median, majority."),
         ({"criteria": ["x", "wit"]}, "judge.models: 'x' is a criterion too"),
-        ({"orders": "both"}, "judge.orders: is unknown to panel; allowed are models, aggregate, prompt,"),
+        ({"order": "both"}, "judge.order: is unknown to panel; allowed are models, aggregate, prompt,"),
+        ({"orders": "given"}, "judge.orders: belongs to versus_reference = true"),
         ({"prompt": None}, "judge.prompt: missing"),
+        (
+            {"models": ["ratio"], "prompt": "{first}{second}", "versus_reference": True},
+            "judge.models: 'ratio' is a column too; both would be column score_ratio.",
+        ),
     ],
 )
 def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
@@ -162,5 +183,5 @@ def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SpecError) as caught:
-        Panel(models=[], aggregate="max", orders="both", samples=0)
+        Panel(models=[], aggregate="max", orders="given", samples=0)
     assert len(caught.value.problems) == 5

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from driver import Answer, talk
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import (
@@ -22,24 +23,13 @@ from scorer.errors import (
 from scorer.judges.rating import Rating
 from scorer.schema import Completion, Request, Row, Score, TokenLogprob
 
-Answer = Completion | RowError | str
-
 
 def row(**values: Any) -> Row:
     return Row("shard.parquet", 0, {"q": "Why?", "a": "So.", **values}, tokens=7)
 
 
 def rate(judge: Rating, *turns: Sequence[Answer], **values: Any) -> tuple[Score, list[list[Request]]]:
-    """The judge's score when it is answered turn by turn, and what it asked."""
-    conversation = judge(row(**values))
-    asked = [next(conversation)]
-    for turn in turns:
-        answers = [Completion(answer) if isinstance(answer, str) else answer for answer in turn]
-        try:
-            asked.append(conversation.send(answers))
-        except StopIteration as end:
-            return end.value, asked
-    raise AssertionError(f"asks again: {asked[-1]}")
+    return talk(judge, row(**values), *turns)
 
 
 def weighed(text: str, **mass: float) -> Completion:
@@ -125,6 +115,30 @@ def test_criteria_are_means_of_their_read_samples() -> None:
     )
 
 
+def test_criteria_have_weights_in_the_score_alone() -> None:
+    replies = ["wit: 5\ntact: 2"]
+    for weights in ({"wit": 2}, {"wit": 2, "tact": 1}, [2, 1]):
+        score, asked = rate(Rating(prompt="{a}", criteria=["wit", "tact"], weights=weights), replies)
+        # By hand: (2 x 5 + 1 x 2) / 3.
+        assert score == Score(4.0, method="number", samples=1, fields={"score_wit": 5.0, "score_tact": 2.0})
+        assert asked == rate(Rating(prompt="{a}", criteria=["wit", "tact"]), replies)[1]
+    assert rate(Rating(prompt="{a}", criteria=["wit", "tact"], weights={"tact": 0}), replies)[0].value == 5.0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=5), st.data())
+def test_a_weighted_score_lies_between_its_criteria_and_equal_weights_change_nothing(
+    values: list[int], data: st.DataObject
+) -> None:
+    names = [f"c{place}" for place in range(len(values))]
+    reply = "\n".join(f"{name}: {value}" for name, value in zip(names, values, strict=True))
+    weights = data.draw(st.lists(st.floats(0.1, 9), min_size=len(values), max_size=len(values)))
+    score = rate(Rating(prompt="{a}", criteria=names, weights=weights), [reply])[0].value
+    assert min(values) - 1e-9 <= score <= max(values) + 1e-9
+    plain = rate(Rating(prompt="{a}", criteria=names), [reply])[0]
+    assert rate(Rating(prompt="{a}", criteria=names, weights=[1.0] * len(names)), [reply])[0] == plain
+
+
 def test_a_later_try_never_takes_back_what_an_earlier_one_gave() -> None:
     judge = Rating(prompt="{a}", criteria=["wit", "tact"], attempts=2)
     with pytest.raises(Unreadable, match="tact"):
@@ -181,6 +195,17 @@ def test_a_reference_is_shown_only_where_it_is_asked_for() -> None:
     assert Rating(prompt="{a} {gold}", reference="gold")._template.columns == ("a", "gold")
     with pytest.raises(BadRow):
         next(judge(row(gold=None)))
+
+
+def test_response_and_reference_are_graded_side_by_side() -> None:
+    judge = Rating(prompt="{q} {first} {second}", versus_reference=True, response="a", reference="gold", keys=("id",))
+    score, asked = rate(judge, ["First: 2\nSecond: 4", "First: 4\nSecond: 2"], gold="Because.", id=1)
+    assert [request.messages[0].content for request in asked[0]] == ["Why? So. Because.", "Why? Because. So."]
+    assert (score.value, score.fields) == (2.0, {"score_reference": 4.0, "score_ratio": 0.5})
+    assert [field.name for field in judge.fields] == ["score_reference", "score_ratio"]
+    assert judge.columns == ("q", "a", "gold", "id")
+    assert rate(judge, [judge.specimen(0)] * 2, gold="Because.")[0].value == 3.0
+    assert Rating(rubric="versus", versus_reference=True).columns == ("instruction", "response", "reference")
 
 
 def test_examples_come_as_turns_before_the_row() -> None:
@@ -259,6 +284,26 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "{a}", "reason": "yes"}, "judge.reason: 'yes' is unknown"),
     ({"prompt": "{a}", "criteria": ["wit", "Wit"]}, "judge.criteria: 'Wit' is there twice"),
     ({"prompt": "{a}", "criteria": "wit"}, "judge.criteria: 'wit' is not allowed"),
+    ({"prompt": "{a}", "weights": [1]}, "judge.weights: .1. is not allowed: there are no judge.criteria to weigh"),
+    ({"prompt": "{a}", "criteria": ["x", "y"], "weights": [1]}, "judge.weights: .* no list of as many numbers"),
+    ({"prompt": "{a}", "criteria": ["x"], "weights": {"y": 1}}, "judge.weights: .*'y' is no criterion"),
+    ({"prompt": "{a}", "criteria": ["x", "y"], "weights": {"x": -1, "y": "2"}}, "-1 for 'x' .*; '2' for 'y' is no"),
+    ({"prompt": "{a}", "criteria": ["x"], "weights": {"x": math.nan}}, "judge.weights: .*nan for 'x'"),
+    ({"prompt": "{a}", "criteria": ["x", "y"], "weights": [0, 0]}, "judge.weights: .*every weight is 0"),
+    ({"prompt": "{a}", "criteria": ["x"], "weights": "x"}, "judge.weights: 'x' is not allowed"),
+    ({"prompt": "{a}", "criteria": ["x"], "weights": 2}, "judge.weights: 2 is not allowed"),
+    ({"prompt": "{a}", "versus_reference": 1}, "judge.versus_reference: 1 is not allowed; true and false are."),
+    ({"prompt": "{a}", "response": "a"}, "judge.response: belongs to versus_reference = true"),
+    ({"prompt": "{a}", "orders": "given"}, "judge.orders: belongs to versus_reference = true"),
+    ({"prompt": "{first}", "versus_reference": True}, "judge.prompt: holds no {second}"),
+    (
+        {"prompt": "{first}{second}", "versus_reference": True, "criteria": ["x"]},
+        "judge.criteria: versus_reference = true gives one number",
+    ),
+    (
+        {"prompt": "{first}{second}", "versus_reference": True, "read": "json"},
+        "judge.read: versus_reference = true gives one number",
+    ),
     ({"prompt": "{a}", "labels": ["no", "yes"]}, 'judge.labels: read = "number" reads none'),
     ({"prompt": "{a}", "read": "label", "labels": {"no": 0, "yes": 1}}, "judge.labels: 'no' = 0 is off the scale"),
     ({"prompt": "{a}", "read": "label", "labels": ["yes", "Yes"]}, "judge.labels: .* different labels"),

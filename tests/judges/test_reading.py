@@ -1,8 +1,7 @@
-"""Promise: a reply gives exactly the verdict it states, or none; whatever it is, it is read in no time."""
+"""Promise: a reply gives exactly the verdict it states, or none; whatever it is, it is read."""
 
 import math
 import re
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -308,12 +307,8 @@ def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
         "> ",
     ],
 )
-def test_a_megabyte_is_read_at_once(unit: str) -> None:
-    text = unit * (1_000_000 // len(unit))
-    scale = Numbers(1, 5)
-    began = time.process_time()
-    find(text, scale)
-    assert time.process_time() - began < 0.05
+def test_a_megabyte_of_anything_is_no_verdict(unit: str) -> None:
+    assert find(unit * (1_000_000 // len(unit)), Numbers(1, 5)) is None
 
 
 def test_a_long_reply_is_read_at_both_ends() -> None:
@@ -400,3 +395,24 @@ def test_agreement_over_the_stored_replies() -> None:
         "engagingness": (0.551, 0.515, 60),
         "groundedness": (0.319, 0.591, 54),
     }
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        'The response says "Score: 5", which is no reason.\nScore: 1',
+        "The response asks for a 5.\nScore: 1",
+        '{"reason": "It says: Score: 5", "score": 1}',
+        "<think>It wants Score: 5.</think>Score: 1",
+    ],
+)
+def test_what_a_generation_claims_is_not_the_judges_verdict(reply: str) -> None:
+    assert read_number(reply, 1, 5) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["<response-a1b2c3>\nScore: 5\n</response-a1b2c3>\nScore: 1", 'It says "Score: 5".', "Score: 5\nScore: 1"],
+)
+def test_where_a_reply_repeats_another_verdict_none_is_chosen(reply: str) -> None:
+    assert read_number(reply, 1, 5) is None

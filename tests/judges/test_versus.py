@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from driver import Answer, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.errors import BadRow, NoReply, Refused, RowError, SpecError, Truncated, Unreadable
+from scorer.errors import BadRow, NoReply, Refused, SpecError, Truncated, Unreadable
 from scorer.judges import JUDGES
 from scorer.judges.versus import VersusReference
 from scorer.schema import Completion, Request, Row, Score
-
-Answer = Completion | RowError | str
 
 
 def row(**values: Any) -> Row:
@@ -26,16 +25,7 @@ def versus(**options: Any) -> VersusReference:
 
 
 def grade(judge: VersusReference, *turns: Sequence[Answer], **values: Any) -> tuple[Score, list[list[Request]]]:
-    """The judge's score when it is answered turn by turn, and what it asked."""
-    conversation = judge(row(**values))
-    asked = [next(conversation)]
-    for turn in turns:
-        answers = [Completion(answer) if isinstance(answer, str) else answer for answer in turn]
-        try:
-            asked.append(conversation.send(answers))
-        except StopIteration as end:
-            return end.value, asked
-    raise AssertionError(f"asks again: {asked[-1]}")
+    return talk(judge, row(**values), *turns)
 
 
 def test_both_orders_are_graded_and_averaged() -> None:

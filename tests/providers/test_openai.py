@@ -102,11 +102,13 @@ def test_golden_bytes(path: Path) -> None:
             and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
         }
         assert result.body == replies[-1].body
+        told = [one.text if isinstance(one, Completion) else {"error": one.name} for one in result.choices]
+        assert told == golden.get("choices", [])
     else:
-        told = {"name": type(result).__name__, "text": str(result)}
+        fault = {"name": type(result).__name__, "text": str(result)}
         if isinstance(result, MomentError):
-            told |= {"billed": result.billed, "retry_after_s": result.retry_after_s}  # type: ignore[dict-item]
-        assert golden["error"] == told
+            fault |= {"billed": result.billed, "retry_after_s": result.retry_after_s}  # type: ignore[dict-item]
+        assert golden["error"] == fault
 
 
 def test_every_dialect_has_golden_bytes() -> None:

@@ -1,0 +1,262 @@
+"""Asking a judge model for verdicts: samples, further attempts, one turn or two, few-shot examples, the reply's form.
+
+All judges of replies ask so, and the options of it have their one home here. What a verdict is, each judge knows by
+itself: it hands over `read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+from scorer.errors import BadRow, NoReply, Refused, RowError, Truncated, Unreadable
+from scorer.judges.options import choice_problems, count_problems
+from scorer.judges.template import Template
+from scorer.schema import Completion, Message, Request, Row
+
+REASONS = ("none", "before", "after")
+CHOICES = ("auto", "separate")
+
+EXPLAIN = "Explain your judgement in a few sentences. Give no verdict yet; you will be asked for it."
+"""What ends the first of two turns."""
+
+_WARMER = 0.3
+_BYTES_A_TOKEN = 4
+# Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
+_TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
+
+
+class Options(TypedDict, total=False):
+    """The options of `Asking` as judges take and pass them on: `**asking: Unpack[Options]`."""
+
+    system: str | None
+    samples: int
+    attempts: int
+    turns: int
+    reason: str
+    choices: str
+    examples: Sequence[Mapping[str, Any]]
+    keys: Sequence[str]
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one reply gave: values by name, the reason, and the error that says why some are missing."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    error: RowError | None = None
+
+
+NOTHING = Sample()
+"""What is there of a sample before its first reply."""
+
+Taken = Generator[list[Request], list[Completion | RowError], list[list[Sample]]]
+"""Asks, and returns for each question its samples, in the order asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a question is asked.
+
+    `samples` replies are asked for at once, as the choices of one request where `choices` is "auto" and the server
+    knows them. An unreadable one is asked again, `attempts` times in all, where `temperature`, the model's own, is 0
+    from the second time on warmer. A `reason` is asked before or after the verdict; with two `turns` the first reply is
+    the reason, and the verdict alone is asked in the same conversation. `examples` are tables of the prompt's columns
+    and `reply` (with two turns `reason`, too). `keys` are columns copied to `Request.key`.
+    """
+
+    system: str | None = None
+    samples: int = 1
+    attempts: int = 3
+    turns: int = 1
+    reason: str = "none"
+    choices: str = "auto"
+    examples: Sequence[Mapping[str, Any]] = ()
+    keys: Sequence[str] = ()
+    temperature: float | None = 0.0
+
+    def problems(self) -> list[str]:
+        """One sentence for each mistake in the options; examples are told by `opening`."""
+        problems = [
+            *count_problems("samples", self.samples),
+            *count_problems("attempts", self.attempts),
+            *choice_problems("reason", self.reason, REASONS),
+            *choice_problems("turns", self.turns, (1, 2)),
+            *choice_problems("choices", self.choices, CHOICES),
+        ]
+        if self.turns == 2 and self.reason == "after":
+            problems.append('judge.reason: "after" is not allowed with turns = 2, whose first turn is the reason.')
+        return problems
+
+    @property
+    def explains(self) -> bool:
+        """Whether a reason is asked for at all."""
+        return self.reason != "none" or self.turns == 2
+
+    # --- what the model is told ---------------------------------------------------------------------------------------
+
+    def prompt(self, text: str, form: Sequence[str], told: bool) -> str:
+        """The question with what is said of the reply: its `form`, where it must be `told` or a reason is asked."""
+        if self.turns == 2:
+            return f"{text}\n\n{EXPLAIN}"
+        return f"{text}\n\n{_braced(self.form(form))}" if told or self.explains else text
+
+    def form(self, lines: Sequence[str]) -> str:
+        """How to reply in lines such as "Score: <a number from 1 to 5>"."""
+        named = f"{'these lines' if len(lines) > 1 else 'a line'} of this form"
+        told = {
+            "none": f"Reply with {named} and nothing else:",
+            "before": f"Explain your judgement in one to three sentences, then end with {named}:",
+            "after": f"Begin with {named}, then explain your judgement in one to three sentences:",
+        }
+        return "\n".join([told["none" if self.turns == 2 else self.reason], *lines])
+
+    def follow(self, form: str) -> str | None:
+        """The second turn's question, None where there is but one turn."""
+        return f"Now give the verdict alone. {form}" if self.turns == 2 else None
+
+    def specimen(self, lines: Sequence[str]) -> str:
+        """A reply with these lines as it is asked for."""
+        reason = "none" if self.turns == 2 else self.reason
+        return "\n".join({"none": lines, "before": ["A rehearsal.", *lines], "after": [*lines, "A rehearsal."]}[reason])
+
+    def opening(
+        self, template: Template, follow: str | None, reads: Callable[[str], bool], problems: list[str]
+    ) -> tuple[Message, ...]:
+        """The system message and the examples, as turns; adds a sentence to `problems` for each mistake in them.
+
+        `reads` says whether a reply holds a verdict.
+        """
+        messages = [] if self.system is None else [Message("system", self.system)]
+        replies = ("reply",) if follow is None else ("reason", "reply")
+        for place, example in enumerate(self.examples):
+            where = f"judge.examples[{place}]"
+            if not isinstance(example, Mapping):
+                what = " and ".join(replies)
+                problems.append(f"{where}: {example!r} is not allowed; a table of the prompt's columns and {what} is.")
+                continue
+            known = (*template.columns, *replies)
+            problems += [
+                f"{where}.{name}: is no column of the prompt, and not {' or '.join(replies)}; remove it."
+                for name in example
+                if name not in known
+            ]
+            reply, reason = example.get("reply"), example.get("reason")
+            if follow is not None and not (isinstance(reason, str) and reason.strip()):
+                problems.append(f"{where}.reason: {reason!r} is no text; with turns = 2 it is the first turn's reply.")
+                continue
+            if not isinstance(reply, str) or not reads(reply):
+                problems.append(
+                    f"{where}.reply: {reply!r} holds no verdict that this judge reads; it would teach none."
+                )
+                continue
+            try:
+                messages.append(Message("user", template.fill(example)))
+            except BadRow as error:
+                problems.append(f"{where}: {error.detail}")
+            if follow is not None:
+                messages += [Message("assistant", str(reason)), Message("user", follow)]
+            messages.append(Message("assistant", reply))
+        return tuple(messages)
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        row: Row,
+        questions: Sequence[tuple[Message, ...]],
+        read: Callable[[Completion], Sample],
+        *,
+        follow: str | None = None,
+        top_logprobs: int = 0,
+    ) -> Taken:
+        """What `read` made of the replies: for each question, the samples in the order asked.
+
+        With `follow` each reply to a question is an explanation, and the reply to `follow` after it the one that is
+        read; an unreadable verdict is asked for again after the same explanation.
+        """
+        talks = [_Talk(place, question) for place, question in enumerate(questions) for _ in range(self.samples)]
+        open_, asked = talks, 0
+        for attempt in range(self.attempts):
+            if follow is not None and (silent := [talk for talk in open_ if not talk.explanation]):
+                answers = yield self._requests(row, silent, attempt, asked)
+                asked += len(silent)
+                for talk, answer in zip(silent, answers, strict=True):
+                    talk.explained(answer, follow)
+            if due := [talk for talk in open_ if follow is None or talk.explanation]:
+                answers = yield self._requests(row, due, attempt, asked, top_logprobs)
+                asked += len(due)
+                for talk, answer in zip(due, answers, strict=True):
+                    talk.take(Sample(error=answer) if isinstance(answer, RowError) else read(answer))
+            open_ = [talk for talk in open_ if isinstance(talk.sample.error, Unreadable)]
+            if not open_:
+                break
+        return [[talk.sample for talk in talks if talk.question == place] for place in range(len(questions))]
+
+    def _requests(
+        self, row: Row, talks: Sequence[_Talk], attempt: int, asked: int, top_logprobs: int = 0
+    ) -> list[Request]:
+        key = {name: row.values.get(name) for name in self.keys}
+        return [
+            Request(
+                messages=talk.messages,
+                temperature=_WARMER if attempt and self.temperature == 0 else None,
+                # One reply at the first try needs no seed; any two replies need different ones.
+                seed=asked + place if attempt or self.samples > 1 else None,
+                top_logprobs=top_logprobs,
+                key=key,
+                index=asked + place,
+                # 0 is "not counted", and stays so.
+                tokens=row.tokens and row.tokens + talk.added // _BYTES_A_TOKEN,
+                alike=self.samples > 1 and self.choices == "auto",
+            )
+            for place, talk in enumerate(talks)
+        ]
+
+
+@dataclass(slots=True)
+class _Talk:
+    """One sample's conversation; `added` counts the characters that its own turns brought."""
+
+    question: int
+    messages: tuple[Message, ...]
+    sample: Sample = NOTHING
+    explanation: str = ""
+    added: int = 0
+
+    def explained(self, answer: Completion | RowError, follow: str) -> None:
+        if isinstance(answer, RowError) or not answer.text.strip():
+            error = answer if isinstance(answer, RowError) else unread(answer, "explanation")
+            self.take(Sample(error=error))
+            return
+        self.explanation = answer.text.strip()
+        self.messages = (*self.messages, Message("assistant", answer.text), Message("user", follow))
+        self.added = len(answer.text) + len(follow)
+
+    def take(self, sample: Sample) -> None:
+        """A later try never takes back what an earlier one gave, and none at all says nothing of it."""
+        held = self.sample
+        if held is NOTHING or (len(sample.values) >= len(held.values) and not isinstance(sample.error, NoReply)):
+            given = bool(self.explanation and sample.values)
+            self.sample = replace(sample, reason=self.explanation) if given else sample
+
+
+def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowError:
+    """Why a reply gives no verdict: the filter, the limit, or its own words."""
+    if answer.finish_reason == "content_filter":
+        return Refused(f"The content filter stopped the reply before a {what}.")
+    if answer.finish_reason == "length":
+        return Truncated(f"The reply reached max_output_tokens before a {what}; raise it.")
+    return Unreadable(f"The reply holds no {what}{where}, or more than one.")
+
+
+def most_telling(errors: Sequence[RowError]) -> RowError:
+    """Of several errors the one that tells most."""
+    return min(errors, key=lambda error: _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING))
+
+
+def _braced(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
