@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.agreement import Agreement, Level, Levels, ScoreAgreement
-from scorer.analysis.bias import Length, Position, SelfPreference, WinRate
+from scorer.analysis.bias import Length, Position, SelfPreference
 from scorer.analysis.compare import Compared
 from scorer.analysis.correlation import STATISTICS
 from scorer.analysis.estimate import Estimates, Mean
+from scorer.analysis.formats import Formats
 from scorer.analysis.leaderboard import Leaderboard
 from scorer.analysis.scale import Gain, Scale
+from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.measure import Summary
 
 Rows = Sequence[Mapping[str, Any]]
@@ -162,9 +164,23 @@ def _gain_text(name: str, gain: Gain) -> str:
     return _told(f"{name}_calibrated, on held-out items of {gain.labels:,} labels", values) + skipped
 
 
-def bias_text(name: str, found: Mapping[str, Length | Position | SelfPreference | WinRate]) -> str:
+def bias_text(name: str, found: Mapping[str, Length | Position | SelfPreference | WinRate | WinRates | Formats]) -> str:
     """What `scorer bias` shows of one score."""
-    return "\n".join(_told(f"{name}, {kind.replace('_', ' ')}", _drawn(asdict(one))) for kind, one in found.items())
+    lines = []
+    for kind, one in found.items():
+        if isinstance(one, Formats):
+            lines.append(f"{name}, by the form of {one.answers:,} answers\n{aligned(list(_format_rows(one)))}")
+        elif isinstance(one, WinRates):
+            rows = [{"system": system, **_drawn(asdict(rate))} for system, rate in one.systems.items()]
+            lines.append(f"{name}, win rate by system\n{aligned(rows)}")
+        else:
+            lines.append(_told(f"{name}, {kind.replace('_', ' ')}", _drawn(asdict(one))))
+    return "\n".join(lines)
+
+
+def _format_rows(found: Formats) -> Iterator[dict[str, Any]]:
+    for form, one in (*found.formats.items(), *([("asked again", found.again)] if found.again else [])):
+        yield {"form": form, **_drawn(asdict(one))}
 
 
 def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Light to import, as the command line is: each command loads what it needs. The a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -24,13 +25,13 @@ from scorer.arguments import (
     Table,
     Task,
     answer,
+    open_labelled,
 )
 from scorer.errors import SpecError
-
-if TYPE_CHECKING:
-    import polars as pl
+from scorer.leanings import bias
 
 app = App()
+app.command(bias)
 
 
 @app.command
@@ -57,7 +58,7 @@ def agree(
     from scorer.answers import agreement_text
 
     found = ask(
-        _open(table, labels, on, human),
+        open_labelled(table, labels, on, human),
         score,
         human,
         item=item,
@@ -97,11 +98,13 @@ def scale(
     from scorer.analysis.scale import calibrate as learn
     from scorer.analysis.scale import scale as ask
     from scorer.answers import scale_text
-    from scorer.files import LocalFiles
+    from scorer.lake.places import Places
 
     if output is not None and calibrate is None:
         raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
-    frame = _open(table, labels, on, [human])
+    if output is not None and Path(output).resolve() in {Path(stat.path).resolve() for stat in Places().find([table])}:
+        raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
+    frame = open_labelled(table, labels, on, [human])
     found = {name: ask(frame, name, human, task, system=system) for name in score}
     gains = {}
     if calibrate is not None:
@@ -109,7 +112,7 @@ def scale(
             calibrated, gains[name] = learn(frame, name, human, task, method=calibrate, item=item)
             frame = calibrated.lazy()
     if output is not None:
-        with LocalFiles().create(output) as file:
+        with Places().create(output) as file:
             frame.collect().write_parquet(file)
     told = {
         name: {**one.json(), "calibration": asdict(gains[name]) if name in gains else None}
@@ -120,64 +123,6 @@ def scale(
         {"scores": told},
         lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
     )
-
-
-@app.command
-def bias(
-    table: Table,
-    /,
-    *,
-    score: Scores,
-    text: Annotated[
-        str | None, Parameter(help="The column of the text that was judged: the liking for length.")
-    ] = None,
-    baseline: Annotated[str | None, Parameter(help="The column of the text that it was compared with.")] = None,
-    swapped: Annotated[str | None, Parameter(help="The column that says a pair stood in the other order.")] = None,
-    pair: Annotated[Columns, Parameter(help="The columns that name a pair; with --swapped.", negative="")] = (),
-    own: Annotated[Columns, Parameter(help="A system of the judge's own kind; may be repeated.", negative="")] = (),
-    system: Systems = None,
-    human: Annotated[str | None, Parameter(help="The column of human values.")] = None,
-    item: Item = None,
-    labels: Labels = None,
-    on: On = (),
-    bootstrap: Bootstrap = 1000,
-    json: Json = False,
-) -> int:
-    """Say what a judge likes beside quality: length (--text), the first place (--swapped), its own kind (--own).
-
-    Of preferences in [0, 1], --text and --baseline also give the win rate with length controlled.
-
-    Example: scorer bias out --score score --text response --human human
-    """
-    from scorer.analysis import bias as ask
-    from scorer.answers import bias_text
-
-    problems = []
-    if baseline is not None and text is None:
-        problems.append("--baseline needs --text: the column of the text that was compared with it.")
-    if (swapped is None) == bool(pair):
-        problems.append("--swapped and --pair belong together: which rows show which pair in the other order.")
-    if own and (system is None or human is None):
-        problems.append("--own needs --system and --human: who answered, and what people thought of it.")
-    if text is None and swapped is None and not own and not problems:
-        problems.append("Nothing is asked: give --text, or --swapped and --pair, or --own with --system and --human.")
-    if problems:
-        raise SpecError(problems)
-    frame = _open(table, labels, on, [human] if human else [])
-    found: dict[str, dict[str, Any]] = {name: {} for name in score}
-    for name, told in found.items():
-        if text is not None:
-            told["length"] = ask.length(frame, name, text, human=human, item=item, replicates=bootstrap)
-        if text is not None and baseline is not None:
-            told["win_rate"] = ask.win_rate(frame, name, text, baseline, item=item, replicates=bootstrap)
-        if swapped is not None:
-            told["position"] = ask.position(frame, name, swapped, pair, replicates=bootstrap)
-        if own and system is not None and human is not None:
-            told["self_preference"] = ask.self_preference(
-                frame, name, human, system, own, item=item, replicates=bootstrap
-            )
-    value = {name: {kind: one.json() for kind, one in told.items()} for name, told in found.items()}
-    return answer(json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()))
 
 
 @app.command
@@ -200,7 +145,7 @@ def estimate(
     from scorer.analysis.estimate import estimate as ask
     from scorer.answers import estimate_text
 
-    frame = _open(table, labels, on, [human])
+    frame = open_labelled(table, labels, on, [human])
     found = {name: ask(frame, name, human, system=system, item=item) for name in score}
     return _by_score(json, found, estimate_text)
 
@@ -224,18 +169,26 @@ def leaderboard(
     fact: Annotated[
         Columns, Parameter(help="A column that says one thing of a system: its licence, its host.", negative="")
     ] = (),
+    labels: Annotated[
+        str | None, Parameter(help="A table with the --fact columns, where they are not in TABLE; see --on.")
+    ] = None,
+    on: Annotated[Columns, Parameter(help="The columns that find a row's facts: the system's.", negative="")] = (),
     bootstrap: Bootstrap = 1000,
     json: Json = False,
 ) -> int:
     """Rank systems; those that cannot be told apart share a rank. With --against, by the Bradley-Terry model.
 
     Example: scorer leaderboard out --score score --system model --task task --average cost_microusd
+
+    Example: scorer leaderboard out --score score --system model --fact licence --labels models.parquet --on model
     """
     from scorer.analysis.leaderboard import Leaderboard, bradley_terry
     from scorer.analysis.leaderboard import leaderboard as ask
     from scorer.answers import leaderboard_text
 
-    frame = _open(table, None, (), ())
+    if labels is not None and not fact:
+        raise SpecError(["--labels is a table of facts here: say with --fact which of its columns to show."])
+    frame = open_labelled(table, labels, on, fact)
     if against is None:
         found = {
             name: ask(frame, name, system, task=task, item=item, averages=average, facts=fact, replicates=bootstrap)
@@ -273,25 +226,12 @@ def compare(
     from scorer.analysis.compare import compare as ask
     from scorer.answers import compared_text
 
-    frame = _open(table, None, (), ())
+    frame = open_labelled(table, None, (), ())
     found = {
         name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap)
         for name in score
     }
     return _by_score(json, found, compared_text)
-
-
-def _open(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
-    """The table, with the human columns that it lacks joined on from the labels file."""
-    from scorer.analysis.tables import join_labels, open_table
-
-    if (labels is None) == bool(on):
-        raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
-    frame = open_table(table)
-    if labels is None:
-        return frame
-    known = frame.collect_schema().names()
-    return join_labels(frame, open_table(labels), on, [name for name in human if name not in known] or human)
 
 
 def _by_score(json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str]) -> int:

@@ -131,6 +131,12 @@ def test_bias_of_every_kind(table: str, tmp_path: Path, capsys: pytest.CaptureFi
     )["scores"]["preference"]  # fmt: skip
     assert set(found) == {"length", "win_rate", "position"}
     assert found["position"]["pairs"] == 8
+    found = told(
+        "bias", pairs, "--score", "preference", "--text", "text", "--baseline", "base", "--system", "system",
+        "--difficulty", "cost", "--bootstrap", "50", capsys=capsys,
+    )["scores"]["preference"]  # fmt: skip
+    assert set(found["win_rates"]) == {"ant", "bee"}
+    assert found["win_rates"]["ant"]["n"] == 8
 
 
 def test_estimate_by_system(table: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,6 +152,14 @@ def test_leaderboard_by_means_and_by_pairs(table: str, capsys: pytest.CaptureFix
     )["scores"]["score"]  # fmt: skip
     assert {row["system"]: (row["cost"], row["licence"]) for row in found["systems"]}["ant"] == (0, "closed")
     assert len(found["tasks"]) == 6
+    facts = str(Path(table).parent / "facts.parquet")
+    pl.DataFrame({"system": ["bee", "ant"], "host": ["ours", "theirs"]}).write_parquet(facts)
+    found = told(
+        "leaderboard", table, "--score", "score", "--system", "system", "--fact", "host", "--fact", "licence",
+        "--labels", facts, "--on", "system", "--bootstrap", "0", capsys=capsys,
+    )["scores"]["score"]  # fmt: skip
+    hosts = {row["system"]: (row["host"], row["licence"]) for row in found["systems"]}
+    assert hosts == {"ant": ("theirs", "closed"), "bee": ("ours", "open"), "cat": (None, "open")}
     found = told(
         "leaderboard", table, "--score", "preference", "--system", "system", "--against", "rival", capsys=capsys
     )["scores"]["preference"]
@@ -211,6 +225,7 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["agree", *SCORE_AND_HUMAN, "--labels", "x.parquet"], None, "--labels and --on belong together"),
         (["agree", *SCORE_AND_HUMAN, "--bootstrap", "-1"], None, "bootstrap = -1; it must be 0 or more"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task"], ALONE, "names one task only"),
+        (["scale", *SCORE_AND_HUMAN, "--task", "task"], pl.col("human") == 3, "human is 3 in all"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task", "-o", "x.parquet"], None, "say how with --calibrate"),
         (["bias", "--score", "score"], None, "Nothing is asked"),
         (["bias", "--score", "score", "--baseline", "base"], None, "--baseline needs --text"),
@@ -222,6 +237,12 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["leaderboard", "--score", "noise", "--system", "system", "--fact", "cost", "--against", "rival"], None,
          "--against ranks by pairs alone"),
         (["leaderboard", "--score", "noise", "--system", "system", "--against", "rival"], None, "leaves [0, 1]"),
+        (["leaderboard", "--score", "score", "--system", "system", "--labels", "x.parquet", "--on", "system"], None,
+         "say with --fact which of its columns"),
+        (["bias", "--score", "score", "--format"], None, "--format needs --text"),
+        (["bias", "--score", "score", "--text", "text", "--set", "a=1"], None, "give --format, or leave it out"),
+        (["bias", "--score", "score", "--text", "text", "--difficulty", "cost"], None, "--difficulty needs --text and"),
+        (["bias", "--score", "score", "--text", "text", "--format"], None, "holds no run: --format asks the judge"),
         (["compare", "--score", "score", "--variant", "system"], pl.col("system") == "ant", "holds 1 variant"),
     ],
 )  # fmt: skip
@@ -237,6 +258,13 @@ def test_a_bad_table_gets_a_sentence(
     assert says in shown.err
     assert not shown.out
     assert "Traceback" not in shown.err
+
+
+def test_the_table_is_never_written_over(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["scale", table, *SCORE_AND_HUMAN, "--task", "task", "--calibrate", "shift", "-o", table]
+    assert _exit_code(asked) == 2
+    assert "is the table itself, which is never written to" in capsys.readouterr().err
+    assert pl.read_parquet(table).equals(frame())
 
 
 @pytest.mark.parametrize("command", ["agree", "estimate"])

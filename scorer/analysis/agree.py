@@ -17,7 +17,7 @@ from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, cal
 from scorer.analysis.labels import alpha, kappa
 from scorer.analysis.permutation import Statistic, perm_both
 from scorer.analysis.scale import mean_defined, stances
-from scorer.analysis.tables import compact, take
+from scorer.analysis.tables import LARGEST, compact, take
 from scorer.errors import SpecError
 
 MOST_LABELS = 20
@@ -69,7 +69,8 @@ def agree(
     ]
     if problems:
         raise SpecError(problems)
-    columns = take(frame, [*scores, *human], [name for name in (item, system, task) if name])
+    groups = [name for name in (item, system, task) if name]
+    columns = take(frame, [*scores, *human], groups, largest=LARGEST**2)  # whatever is squared is scaled first
     by_person = np.stack([columns.floats(name) for name in dict.fromkeys(human)], axis=1)
     given = (~np.isnan(by_person)).sum(axis=1)
     y = np.where(given > 0, np.nansum(by_person, axis=1) / np.maximum(given, 1), np.nan)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample
+from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Floats, defined, spearman
 from scorer.analysis.tables import codes_or_rows, compact, require, take
 from scorer.errors import SpecError
@@ -73,25 +73,6 @@ class SelfPreference:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class WinRate:
-    """Against the baseline: `raw`, and `controlled`, what it would be were each text as long as the baseline's.
-
-    `length_effect` is the gain in log-odds of a text much longer than the baseline's from its length alone.
-    """
-
-    n: int
-    unread: int
-    raw: float
-    raw_interval: Interval | None
-    controlled: float
-    controlled_interval: Interval | None
-    length_effect: float
-
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def position(
     frame: pl.LazyFrame,
     preference: str,
@@ -110,7 +91,7 @@ def position(
     """
     columns = take(frame, [preference, swapped], pair)
     values, second = columns.floats(preference), columns.floats(swapped) == 1
-    _check_preference(preference, values)
+    check_preference(preference, values)
     code, names = columns.codes(*pair)
     given, turned = (np.bincount(code[rows], minlength=len(names)) for rows in (~second, second))
     if odd := np.flatnonzero((given != 1) | (turned != 1)).tolist():
@@ -129,9 +110,9 @@ def position(
         pairs=len(first),
         incomplete=int((~both).sum()),
         first=float(first.mean()),
-        first_interval=drawn.interval(mean(first, drawn)) if drawn else None,
+        first_interval=share_interval(float(first.mean()), mean(first, drawn), drawn.items) if drawn else None,
         same=float(same.mean()),
-        same_interval=drawn.interval(mean(same, drawn)) if drawn else None,
+        same_interval=share_interval(float(same.mean()), mean(same, drawn), drawn.items) if drawn else None,
     )
 
 
@@ -149,7 +130,7 @@ def length(
 
     Raises SpecError for columns that cannot serve and fewer than three rows with all numbers.
     """
-    columns = take(_measured(frame, text), [score, text, *([human] if human else [])], [item] if item else [])
+    columns = take(measured(frame, text), [score, text, *([human] if human else [])], [item] if item else [])
     x, size = columns.floats(score), columns.floats(text)
     y = columns.floats(human) if human else np.zeros(len(x))
     asked = ~np.isnan(size) & ~np.isnan(y)
@@ -214,77 +195,13 @@ def self_preference(
     return SelfPreference(int(count[1]), int(count[0]), unread, float(means[1] - means[0]), interval)
 
 
-def win_rate(
-    frame: pl.LazyFrame,
-    preference: str,
-    text: str,
-    baseline: str,
-    *,
-    item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> WinRate:
-    """The win rate of one system's `text` over a `baseline` text, raw and with length controlled.
-
-    The preference in [0, 1] is fitted by logit p = strength + effect x tanh(difference in characters / its standard
-    deviation), with a standard normal prior on both lest a one-sided table run away; the controlled rate leaves the
-    effect out. The interval of it moves the fit by one Newton step for each resample.
-    Raises SpecError for columns that cannot serve and fewer than three rows.
-    Source: Dubois, Galambosi, Liang and Hashimoto (2024), "Length-Controlled AlpacaEval", arXiv 2404.04475, section 3;
-    without its term for the instruction's difficulty, which needs the verdicts on other systems.
-    """
-    columns = take(_measured(frame, text, baseline), [preference, text, baseline], [item] if item else [])
-    p = columns.floats(preference)
-    _check_preference(preference, p)
-    longer = columns.floats(text) - columns.floats(baseline)
-    asked = ~np.isnan(longer)
-    kept = asked & ~np.isnan(p)
-    if kept.sum() < 3:
-        raise SpecError([f"{kept.sum()} rows have {preference} and both texts; a win rate needs three."])
-    p, longer = p[kept], longer[kept]
-    design = np.stack([np.ones(len(p)), np.tanh(longer / (longer.std() or 1.0))], axis=1)
-    fit, information = _logistic(design, p)
-    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
-    raw_interval = controlled_interval = None
-    if drawn:
-        pulls = drawn.sums(*(design * (p - _sigmoid(design @ fit))[:, None]).T)
-        strength = fit[0] + (np.stack(pulls, axis=1) - fit) @ np.linalg.inv(information)[0]
-        raw_interval, controlled_interval = drawn.interval(mean(p, drawn)), drawn.interval(_sigmoid(strength))
-    return WinRate(
-        n=len(p),
-        unread=int((asked & ~kept).sum()),
-        raw=float(p.mean()),
-        raw_interval=raw_interval,
-        controlled=float(_sigmoid(fit[:1])[0]),
-        controlled_interval=controlled_interval,
-        length_effect=float(fit[1]),
-    )
-
-
-def _logistic(design: Floats, p: Floats) -> tuple[Floats, Floats]:
-    """The fit and its information matrix: Newton's method on the log-likelihood with a standard normal prior."""
-    fit = np.zeros(design.shape[1])
-    information = np.eye(len(fit))
-    for _ in range(50):
-        predicted = _sigmoid(design @ fit)
-        information = (design * (predicted * (1 - predicted))[:, None]).T @ design + np.eye(len(fit))
-        step = np.linalg.solve(information, design.T @ (p - predicted) - fit)
-        fit = fit + step
-        if np.abs(step).max() < 1e-10:
-            break
-    return fit, information
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return 0.5 * (1 + np.tanh(logits / 2))
-
-
-def _check_preference(name: str, values: Floats) -> None:
+def check_preference(name: str, values: Floats) -> None:
+    """Raises SpecError where a value is no preference."""
     if ((values < 0) | (values > 1)).any():
         raise SpecError([f"Column {name} leaves [0, 1]; it must be a preference, 0.5 for a tie."])
 
 
-def _measured(frame: pl.LazyFrame, *texts: str) -> pl.LazyFrame:
+def measured(frame: pl.LazyFrame, *texts: str) -> pl.LazyFrame:
     """The frame with each text replaced by its length in characters."""
     schema = frame.collect_schema()
     require(schema, texts)

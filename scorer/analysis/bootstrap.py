@@ -54,19 +54,63 @@ class Resamples:
         product: Floats = self.weights @ table.reshape(clusters, groups)
         return product
 
-    def interval(self, draws: Floats, *, level: float = 0.95) -> Interval | None:
+    def items_by_group(self, group: Codes, groups: int, known: NDArray[np.bool_]) -> Codes:
+        """How many items have a known row in each group; beyond `BUNDLES`, how many bundles."""
+        there = np.bincount((self.cluster * groups + group)[known], minlength=self.weights.shape[1] * groups)
+        items: Codes = np.count_nonzero(there.reshape(-1, groups), axis=0).astype(np.int64)
+        return items
+
+    def interval(self, draws: Floats, *, level: float = 0.95, items: int | None = None) -> Interval | None:
         """The central `level` of the draws, widened for few items; None where half of them or more are undefined.
+
+        `items` are those that the statistic rests on, where that is not all of them; of one there is no interval.
 
         The plain percentile interval of m items is too narrow by sqrt((m - 1) / m) and ignores Student's t; the level
         is moved outwards to make good for both. A statistic with few possible values (ranks of six systems) has an
         interval that holds the truth more often than that.
         """
         usable = draws[np.isfinite(draws)]
-        if self.items < 2 or 2 * len(usable) <= len(draws):
+        m = self.items if items is None else min(items, self.items)
+        if m < 2 or 2 * len(usable) <= len(draws):
             return None
-        tail = NormalDist().cdf(-math.sqrt(self.items / (self.items - 1)) * student((1 + level) / 2, self.items - 1))
+        tail = NormalDist().cdf(-math.sqrt(m / (m - 1)) * student((1 + level) / 2, m - 1))
         low, high = np.quantile(usable, [tail, 1 - tail])
         return float(low), float(high)
+
+
+def share_interval(share: float, draws: Floats, items: int) -> Interval | None:
+    """Wilson's interval of a share of rows, `wilson`, with the variance of its draws; None where they are undefined."""
+    usable = draws[np.isfinite(draws)]
+    if items < 2 or 2 * len(usable) <= len(draws):
+        return None
+    return wilson(share, float(usable.var()) * items / (items - 1), items)
+
+
+def are_shares(values: Floats) -> bool:
+    """Whether a column holds verdicts, 0, 1 and half points, so that its means are shares. Ones alone may be grades."""
+    known = values[np.isfinite(values)]
+    return bool(len(known)) and bool(np.isin(known, (0.0, 0.5, 1.0)).all()) and float(known.min()) < 1
+
+
+def wilson(share: float, variance: float, items: int) -> Interval:
+    """The 95 % interval of a share, as of so many independent rows as would have this variance.
+
+    It serves the mean of any values in [0, 1], such as preferences.
+
+    A share near 0 or 1 has few rows of the rarer kind, and intervals made of its variance are far too sure; where all
+    rows are of one kind the variance knows nothing, and each item counts as one row. It stays within [0, 1].
+    wilson(1, 0, 40) = [40 / (40 + z^2), 1] with z = 1.96: [.912, 1].
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22(158);
+    effective rows: Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of
+    positive counts estimated from survey data", Survey Methodology 24(2).
+    """
+    if variance == 0 and 0 < share < 1:
+        return share, share  # every item has that share within itself
+    rows = share * (1 - share) / variance if 0 < share < 1 else float(items)
+    z2 = NormalDist().inv_cdf(0.975) ** 2
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = math.sqrt(z2 * (share * (1 - share) / rows + z2 / (4 * rows**2))) / (1 + z2 / rows)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def resample(item: Codes, replicates: int, seed: int) -> Resamples:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Resamples, means_by_group, resample
+from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Floats, defined
 from scorer.analysis.tables import codes_or_rows, take
 from scorer.errors import SpecError
@@ -83,12 +83,21 @@ def compare(
             column = np.where(rows, column, np.nan)
             count = np.bincount(code[~np.isnan(column)], minlength=len(names))
             means, draws = means_by_group(column, code, len(names), drawn)
+            items = drawn.items_by_group(code, len(names), ~np.isnan(column)).tolist() if drawn else [0] * len(names)
+            is_share = measure == "well_formed" or are_shares(values)
             levels += [
-                (part, name, measure, *_told(means[v], draws[:, v], drawn), int(count[v]), int(missing[v]))
+                (
+                    *(part, name, measure),
+                    *_told(means[v], draws[:, v], drawn, items[v], is_share=is_share),
+                    *(int(count[v]), int(missing[v])),
+                )
                 for v, name in enumerate(names)
             ]
             differences += [
-                (part, names[b], measure, names[a], *_told(means[b] - means[a], draws[:, b] - draws[:, a], drawn))
+                (
+                    *(part, names[b], measure, names[a]),
+                    *_told(means[b] - means[a], draws[:, b] - draws[:, a], drawn, min(items[a], items[b])),
+                )
                 for a, b in pairs
             ]
     return Compared(
@@ -97,6 +106,10 @@ def compare(
     )
 
 
-def _told(value: float, draws: Floats, drawn: Resamples | None) -> tuple[float | None, float | None, float | None]:
-    interval = drawn.interval(draws) if drawn and np.isfinite(value) else None
+def _told(
+    value: float, draws: Floats, drawn: Resamples | None, items: int, *, is_share: bool = False
+) -> tuple[float | None, float | None, float | None]:
+    interval = None
+    if drawn and np.isfinite(value):
+        interval = share_interval(value, draws, items) if is_share else drawn.interval(draws, items=items)
     return defined(value), *(interval or (None, None))

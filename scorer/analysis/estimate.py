@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scorer.analysis.bootstrap import Interval, student
+from scorer.analysis.bootstrap import Interval, student, wilson
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.tables import take
 from scorer.errors import SpecError
@@ -28,7 +28,10 @@ POWER = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean and its 95 % interval; both None where there is nothing to average, the interval where one item is."""
+    """A mean and its 95 % interval; both None where there is nothing to average, the interval where one item is.
+
+    A mean of zeros and ones alone, a share, has Wilson's interval.
+    """
 
     value: float | None
     interval: Interval | None
@@ -197,5 +200,8 @@ def _error(values: Floats, cluster: Codes, rows: NDArray[np.bool_]) -> _Error:
 def _mean(values: Floats, cluster: Codes, rows: NDArray[np.bool_]) -> Mean:
     if not rows.any():
         return Mean(None, None)
-    value = float(values[rows].mean())
-    return Mean(value, _error(values, cluster, rows).interval(value))
+    value, error = float(values[rows].mean()), _error(values, cluster, rows)
+    items = int(error.present.sum())
+    if items > 1 and ((values[rows] == 0) | (values[rows] == 1)).all():
+        return Mean(value, wilson(value, error.variance, items))
+    return Mean(value, error.interval(value))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Resamples, means_by_group, resample
-from scorer.analysis.correlation import Floats
-from scorer.analysis.tables import codes_or_rows, require, take
+from scorer.analysis.bootstrap import Interval, Resamples, are_shares, means_by_group, resample, share_interval
+from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.tables import codes_or_rows, collected, require, take
 from scorer.errors import SpecError
 
 
@@ -61,6 +61,7 @@ def leaderboard(
     read = ~np.isnan(values)
     if not read.any():
         raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
+    is_share = are_shares(values)
     shape = (len(systems), len(tasks))
     cell = of_system * len(tasks) + of_task
     rows = np.bincount(cell[read], minlength=len(systems) * len(tasks)).reshape(shape)
@@ -68,10 +69,14 @@ def leaderboard(
     drawn = resample(codes_or_rows(columns, item), replicates, seed) if replicates else None
     flat, flat_draws = means_by_group(values, cell, len(systems) * len(tasks), drawn)
     means, draws = flat.reshape(shape), flat_draws.reshape(-1, *shape)
+    items = drawn.items_by_group(cell, flat.size, read).reshape(shape) if drawn else np.zeros(shape, dtype=np.int64)
 
-    best = pl.DataFrame({"system": systems, **_ranked(means.mean(axis=1), drawn, draws.mean(axis=2))}).with_columns(
-        rows=pl.Series(rows.sum(axis=1)), unread=pl.Series(unread.sum(axis=1))
-    )
+    best = pl.DataFrame(
+        {
+            "system": systems,
+            **_ranked(means.mean(axis=1), drawn, draws.mean(axis=2), items.sum(axis=1), is_share=is_share),
+        }
+    ).with_columns(rows=pl.Series(rows.sum(axis=1)), unread=pl.Series(unread.sum(axis=1)))
     extra = pl.DataFrame(
         [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, averages)]
     )
@@ -79,7 +84,11 @@ def leaderboard(
         best = best.join(further, on="system", how="left", maintain_order="left")
     by_task = [
         pl.DataFrame(
-            {"task": tasks[t], "system": systems, **_ranked(means[:, t], drawn, draws[:, :, t])},
+            {
+                "task": tasks[t],
+                "system": systems,
+                **_ranked(means[:, t], drawn, draws[:, :, t], items[:, t], is_share=is_share),
+            },
         ).with_columns(rows=pl.Series(rows[:, t]), unread=pl.Series(unread[:, t]))
         for t in range(len(tasks))
     ]
@@ -110,6 +119,8 @@ def bradley_terry(
     Source: Bradley and Terry (1952); the iteration and the condition: Hunter (2004), "MM algorithms for generalized
     Bradley-Terry models", Annals of Statistics 32(1), equation 3 and assumption 1.
     """
+    if a == b:
+        raise SpecError([f"Column {a} is named for both sides; name the column of the other system."])
     columns = take(frame, [preference], [name for name in (a, b, item) if name])
     values = columns.floats(preference)
     read = ~np.isnan(values)
@@ -133,13 +144,14 @@ def bradley_terry(
             ["No finite strengths exist: some systems never lost to the others, or never met them; add comparisons."]
         )
     drawn = resample(codes_or_rows(columns, item), replicates, seed) if replicates else None
-    draws = np.empty((0, count))
+    draws, items = np.empty((0, count)), np.zeros(count, dtype=np.int64)
     if drawn:
+        items += drawn.items
         resampled = drawn.cells(forward, count**2, win) + drawn.cells(backward, count**2, lose)
         draws = _strengths(resampled.reshape(-1, count, count))
     met = table[0] + table[0].T
     return (
-        pl.DataFrame({"system": systems, **_ranked(strength, drawn, draws)})
+        pl.DataFrame({"system": systems, **_ranked(strength, drawn, draws, items)})
         .rename({"mean": "strength"})
         .with_columns(
             win_rate=pl.Series(table[0].sum(axis=1) / met.sum(axis=1)),
@@ -150,15 +162,25 @@ def bradley_terry(
     )
 
 
-def _ranked(means: Floats, drawn: Resamples | None, draws: Floats) -> dict[str, list[Any]]:
-    """Columns rank, mean, low, high of the systems; without resamples every difference counts."""
+def _ranked(
+    means: Floats, drawn: Resamples | None, draws: Floats, items: Codes, *, is_share: bool = False
+) -> dict[str, list[Any]]:
+    """Columns rank, mean, low, high of the systems, which rest on so many items; without resamples any lead counts."""
     count = len(means)
-    intervals = [drawn.interval(draws[:, i]) if drawn and np.isfinite(means[i]) else None for i in range(count)]
+
+    def interval(i: int) -> Interval | None:
+        if drawn is None or not np.isfinite(means[i]):
+            return None
+        if is_share:
+            return share_interval(float(means[i]), draws[:, i], min(int(items[i]), drawn.items))
+        return drawn.interval(draws[:, i], items=int(items[i]))
+
+    intervals = list(map(interval, range(count)))
 
     def better(j: int, i: int) -> bool:
         if drawn is None:
             return bool(means[j] > means[i])
-        gap = drawn.interval(draws[:, j] - draws[:, i])
+        gap = drawn.interval(draws[:, j] - draws[:, i], items=int(min(items[i], items[j])))
         return gap is not None and gap[0] > 0
 
     known = [i for i in range(count) if np.isfinite(means[i])]
@@ -197,17 +219,18 @@ def _strengths(wins: Floats) -> Floats:
 
 def _facts(frame: pl.LazyFrame, system: str, facts: Sequence[str]) -> pl.DataFrame:
     require(frame.collect_schema(), [system, *facts])
-    told = (
-        frame.group_by(pl.col(system).cast(pl.String).alias("system"))
-        .agg(pl.col(name).drop_nulls().unique() for name in facts)
-        .collect()
+    told = collected(
+        frame.group_by(pl.col(system).cast(pl.String).alias("system")).agg(
+            pl.col(name).drop_nulls().unique() for name in facts
+        )
     )
-    problems = [
-        f"Column {name} says {len(row[name])} things of {row['system']}; a fact must be one for each system."
-        for row in told.to_dicts()
-        for name in facts
-        if len(row[name]) > 1
-    ]
+    problems = []
+    for name in facts:
+        unsure = [(str(row["system"]), len(row[name])) for row in told.sort("system").to_dicts() if len(row[name]) > 1]
+        if unsure:
+            (of, count), others = unsure[0], len(unsure) - 1
+            also = f", and several of {others} other systems" if others else ""
+            problems.append(f"Column {name} says {count} things of {of}{also}; a fact must be one for each system.")
     if problems:
         raise SpecError(problems)
     return told.with_columns(pl.col(name).list.first() for name in facts)

@@ -45,6 +45,7 @@ def perm_both(
     """
     if len(a) == 0 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return Verdict(None, None)
+    a, b = (s / np.abs(s).max() for s in (a, b))  # lest squares over- or underflow
     a, b = ((s - s.mean()) / s.std() for s in (a, b))
     group = np.zeros(len(a), dtype=np.int64) if item is None else item
     if system is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, defined, pearson
-from scorer.analysis.tables import Columns, compact, take
+from scorer.analysis.tables import Columns, collected, compact, take
 from scorer.errors import SpecError
 
 Method = Literal["shift", "linear", "isotonic"]
@@ -88,7 +88,8 @@ class Gain:
 def scale(frame: pl.LazyFrame, score: str, human: str, task: str, *, system: str | None = None) -> Scale:
     """The scale of one score column across tasks.
 
-    Raises SpecError for columns that cannot serve, fewer than two tasks or two rows with both numbers.
+    Raises SpecError for columns that cannot serve, fewer than two tasks or two rows with both numbers, and a
+    side that is constant.
     """
     columns = take(frame, [score, human], [task, *([system] if system else [])])
     x, y = columns.floats(score), columns.floats(human)
@@ -96,6 +97,9 @@ def scale(frame: pl.LazyFrame, score: str, human: str, task: str, *, system: str
     code, names = columns.codes(task)
     if both.sum() < 2:
         raise SpecError([f"{both.sum()} rows have both {score} and {human}; a comparison needs two or more."])
+    for name, values in ((score, x[both]), (human, y[both])):
+        if values.min() == values.max():
+            raise SpecError([f"{name} is {values[0]:g} in all {len(values)} rows; a scale needs values that differ."])
     group, present = compact(code[both])
     if len(present) < 2:
         raise SpecError([f"Column {task} names one task only ({names[present[0]]}); a scale is compared across tasks."])
@@ -122,10 +126,12 @@ def stances(x: Floats, y: Floats, task: Codes) -> list[Stance]:
     n = np.bincount(task)
 
     def moments(values: Floats) -> tuple[Floats, Floats, Floats]:
-        mean = np.bincount(task, values) / n
-        deviation = np.sqrt(np.bincount(task, (values - mean[task]) ** 2) / n)
-        overall = float(values.std()) if np.ptp(values) > 0 else float("nan")
-        return mean, (mean - values.mean()) / overall, deviation / overall
+        peak = np.abs(values).max() or 1.0  # squares of what is divided by it neither over- nor underflow
+        v = values / peak
+        mean = np.bincount(task, v) / n
+        deviation = np.sqrt(np.bincount(task, (v - mean[task]) ** 2) / n)
+        overall = float(v.std()) if np.ptp(v) > 0 else float("nan")
+        return mean * peak, (mean - v.mean()) / overall, deviation / overall
 
     (mx, zx, sx), (my, zy, sy) = moments(x), moments(y)
     spread = sx / np.where(sy > 1e-9, sy, np.nan)
@@ -151,7 +157,7 @@ def calibrate(
     labels (shift 1, linear 3, isotonic 5, and a constant score where a slope is wanted) gets null and is named.
     Raises SpecError for columns that cannot serve, a frame that has the new column, no task with enough labels.
     """
-    whole = frame.collect()
+    whole = collected(frame)
     new = f"{score}_calibrated"
     if new in whole.columns:
         raise SpecError([f"Column {new} is in the table already; rename it or drop it."])

@@ -6,7 +6,7 @@ Everything a user can get wrong about a table is found here and told as a SpecEr
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,40 +16,74 @@ from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
+from scorer.lake.places import SCHEMES, Places, scan_options
+
+_SHOWN = 30
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+LARGEST = 1e150
+"""Sums of squares of numbers up to it, and down to its inverse, are to be had in float64."""
 
 
 def open_table(table: str | Path) -> pl.LazyFrame:
-    """The rows of a Parquet file, of a glob of them, or of an OUT folder joined with its input.
+    """The rows of a Parquet file, of a folder or a glob of them, or of an OUT folder joined with its input.
 
-    Of an OUT folder: everything finished so far, each row once. URIs (s3://, gs://, az://) name files or globs.
-    Raises SpecError where there is nothing to read or it is no Parquet.
+    Of an OUT folder: everything finished so far, each row once. Of several files: their rows in the order of their
+    paths; a column that some lack is null there, and numbers of several types become one that holds them all. URIs
+    (s3://, gs://, az://) name files or globs.
+    Raises SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
     """
     name = str(table)
     path = Path(name)
-    if path.is_dir():
-        if not (path / "run.json").is_file():
-            raise SpecError(
-                [f"{name} is a folder without run.json, so no OUT folder; give its files as {name}/*.parquet."]
-            )
+    places = Places()
+    remote = name.partition("://")[0] in SCHEMES
+    plain = not any(mark in name for mark in "*?[") and not name.endswith(".parquet")
+    folder = path.is_dir() and (path / "run.json").is_file()
+    if folder or (remote and plain and places.find([f"{name.rstrip('/')}/run.json"])):
         import scorer  # the front door imports the engine, which only an OUT folder needs
 
         frame: pl.LazyFrame = scorer.scan_scores(name, join_input=True)
         return frame
-    is_glob = any(mark in name for mark in "*?[")
-    if not is_glob and "://" not in name and not path.is_file():
-        raise SpecError([f"{name} is not there; give a Parquet file, a glob of them or an OUT folder."])
+    if "://" in name and not remote:
+        return _scanned(name, [name], glob=True)
+    found = [stat.path for stat in places.find([name])]
+    if not found:
+        what = "holds no run.json and no Parquet file" if path.is_dir() else "is not there"
+        if any(mark in name for mark in "*?[") and not path.is_dir():
+            what = "matches no file"
+        raise SpecError([f"{name} {what}; give a Parquet file, a folder or a glob of them, or an OUT folder."])
+    return _scanned(name, found, glob=False)
+
+
+def _scanned(name: str, paths: Sequence[str], *, glob: bool) -> pl.LazyFrame:
+    scans, schemas = [], []
+    for path in paths:
+        scan = pl.scan_parquet(path, glob=glob, **scan_options(path))
+        try:
+            schemas.append(scan.collect_schema())
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SpecError([f"{path} cannot be read as Parquet: {_first_line(error)}."]) from error
+        scans.append(scan)
+    if all(schema == schemas[0] for schema in schemas):
+        return scans[0] if len(scans) == 1 else _scan_all(list(paths))
+    frame = pl.concat(scans, how="diagonal_relaxed")
     try:
-        frame = pl.scan_parquet(name)
         frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        what = "matches no file" if is_glob else "cannot be read as Parquet"
-        raise SpecError([f"{name} {what}: {str(error).splitlines()[0]}"]) from error
+    except pl.exceptions.PolarsError as error:
+        raise SpecError(
+            [f"The {len(paths)} files of {name} do not fit together: {_first_line(error)}. Give them one by one."]
+        ) from error
     return frame
+
+
+def _scan_all(paths: list[str]) -> pl.LazyFrame:
+    return pl.scan_parquet(paths, glob=False, **scan_options(paths[0]))
 
 
 def join_labels(frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], human: Sequence[str]) -> pl.LazyFrame:
     """The frame with the label columns `human` beside each row whose `on` columns are equal; null where none is.
 
+    Keys of one kind (texts and categories, whole numbers of any width) are compared by their value; a label whose key
+    is null belongs to no row.
     Raises SpecError where a column is missing or of another type, a key is labelled twice, no row finds a label, or the
     frame has a column of that name already.
     """
@@ -59,22 +93,44 @@ def join_labels(frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], hu
     problems = [
         f"Column {name} is {left[name]} in the table and {right[name]} in the labels file; give both one type."
         for name in on
-        if left[name] != right[name]
+        if _kind(left[name]) != _kind(right[name])
     ]
     problems += [
         f"Column {name} is in the table and in the labels file; rename one of them." for name in human if name in left
     ]
     if problems:
         raise SpecError(problems)
-    wanted = labels.select(*on, *human)
-    keys = wanted.group_by(on).len()
-    twice = keys.filter(pl.col("len") > 1).select(*on, "len").limit(1).collect()
+    keys = [f"\0{name}" for name in on]
+    wanted = labels.drop_nulls(on).select(
+        *(pl.col(name).cast(_kind(right[name])).alias(key) for name, key in zip(on, keys, strict=True)), *human
+    )
+    twice = collected(wanted.group_by(keys).len().filter(pl.col("len") > 1).sort(keys).limit(1))
     if len(twice):
         *key, times = twice.row(0)
         raise SpecError([f"The labels file holds {times} rows with {_pair(on, key)}; a label must be unique by --on."])
-    if frame.join(wanted, on=on, how="semi").select(pl.len()).collect().item() == 0:
+    keyed = frame.with_columns(
+        pl.col(name).cast(_kind(left[name])).alias(key) for name, key in zip(on, keys, strict=True)
+    )
+    if collected(keyed.join(wanted, on=keys, how="semi").select(pl.len())).item() == 0:
         raise SpecError([f"No row of the table finds a label: no value of {', '.join(on)} is in both."])
-    return frame.join(wanted, on=on, how="left", maintain_order="left")
+    return keyed.join(wanted, on=keys, how="left", maintain_order="left").drop(keys)
+
+
+def _kind(dtype: pl.DataType) -> pl.DataType:
+    """The type in which a key is compared."""
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return pl.String()
+    return pl.Int128() if dtype.is_integer() else dtype
+
+
+def collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    """The rows. Raises SpecError where a file turns out to be damaged or to differ from the others."""
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SpecError(
+            [f"The table cannot be read to its end: {_first_line(error)}. Write its file again."]
+        ) from error
 
 
 def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> None:
@@ -109,37 +165,75 @@ class Columns:
         return code.to_numpy().astype(np.int64), texts
 
 
-def take(frame: pl.LazyFrame, numbers: Sequence[str], names: Sequence[str] = ()) -> Columns:
-    """The columns asked for; NaN counts as null.
+def take(
+    frame: pl.LazyFrame, numbers: Sequence[str], names: Sequence[str] = (), *, largest: float = LARGEST
+) -> Columns:
+    """The columns asked for; NaN counts as null. Texts that all are numbers, as in "4" or " 4.5", are numbers.
 
-    Raises SpecError for a missing column, a column of numbers that holds none, an infinite number, a null name.
+    Raises SpecError for a missing column, a column of numbers that holds none, a number that is infinite, beyond
+    `largest`, or all within its inverse, a column to group by that holds lists or the like, a null name.
     """
     schema = frame.collect_schema()
     require(schema, [*numbers, *names])
     problems = [
         f"Column {name} holds {schema[name]}, not numbers; give a numeric column, or map its labels to numbers first."
         for name in dict.fromkeys(numbers)
-        if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null))
+        if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null, *_TEXTS))
+    ] + [
+        f"Column {name} holds {schema[name]}; rows are grouped by plain values: texts, whole numbers, dates."
+        for name in dict.fromkeys(names)
+        if schema[name].is_nested() or schema[name] == pl.Object
     ]
     if problems:
         raise SpecError(problems)
-    taken = frame.select(*dict.fromkeys([*numbers, *names])).collect()
+    taken = collected(frame.select(*dict.fromkeys([*numbers, *names])))
     columns = Columns(
-        numbers=taken.select(pl.col(name).cast(pl.Float64).fill_nan(None) for name in dict.fromkeys(numbers)),
-        names=taken.select(*dict.fromkeys(names)),
+        numbers=taken.select(_number(taken[name]) for name in dict.fromkeys(numbers)),
+        names=taken.select(*dict.fromkeys(names)).with_columns(pl.selectors.float().fill_nan(None)),
     )
     problems = [
-        f"Column {column.name} is infinite in {infinite} rows; make them null or finite."
-        for column in columns.numbers
-        if (infinite := column.is_infinite().sum())
-    ] + [
-        f"Column {column.name} is null in {nulls} rows; every row needs its {column.name} to be grouped by it."
-        for column in columns.names
-        if (nulls := column.null_count())
+        *(problem for column in columns.numbers for problem in _wild(column, largest)),
+        *(problem for name in columns.numbers.columns for problem in _no_number(taken[name], columns.numbers[name])),
+        *(
+            f"Column {column.name} is null in {nulls} rows; every row needs its {column.name} to be grouped by it."
+            for column in columns.names
+            if (nulls := column.null_count())
+        ),
     ]
     if problems:
         raise SpecError(problems)
     return columns
+
+
+def _number(column: pl.Series) -> pl.Series:
+    if column.dtype in _TEXTS:
+        column = column.cast(pl.String).str.strip_chars()
+    return column.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _no_number(given: pl.Series, read: pl.Series) -> Iterator[str]:
+    """A sentence where texts are no numbers."""
+    odd = given.filter(given.is_not_null() & read.is_null()) if given.dtype in _TEXTS else given.clear()
+    odd = odd.filter(odd.cast(pl.String).str.strip_chars().str.to_lowercase() != "nan") if len(odd) else odd
+    if len(odd):
+        example = odd[0] if len(odd[0]) <= _SHOWN else odd[0][:_SHOWN] + "..."
+        yield (
+            f"Column {given.name} holds {given.dtype}, not numbers, such as {example!r} in {len(odd)} of {len(given)} "
+            "rows; give a numeric column, or map its labels to numbers first."
+        )
+
+
+def _wild(column: pl.Series, largest: float) -> Iterator[str]:
+    """A sentence where numbers are infinite, or so large or small that sums over them are not to be had."""
+    if infinite := column.is_infinite().sum():
+        yield f"Column {column.name} is infinite in {infinite} rows; make them null or finite."
+        return
+    peak = column.abs().max()
+    if isinstance(peak, float) and not (peak == 0 or 1 / largest <= peak <= largest):
+        yield (
+            f"Column {column.name} reaches {peak:g}, too close to the ends of float64 for sums: multiply it by a "
+            "constant."
+        )
 
 
 def codes_or_rows(columns: Columns, name: str | None) -> Codes:
@@ -155,3 +249,7 @@ def compact(code: NDArray[np.int64]) -> tuple[Codes, Codes]:
 
 def _pair(names: Sequence[str], values: Sequence[object]) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in zip(names, values, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")

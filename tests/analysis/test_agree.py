@@ -70,7 +70,7 @@ def test_the_shape_of_the_json_is_the_contracts():
     assert set(score["pooled"]["within"]) == {"pearson", "spearman", "kendall", "pairwise_accuracy"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=14))
 def test_any_table_gives_a_sentence_or_numbers_and_never_nan(rows):
     frame = pl.LazyFrame(
@@ -89,6 +89,34 @@ def test_any_table_gives_a_sentence_or_numbers_and_never_nan(rows):
     assert sum(task["n"] for task in score["tasks"].values()) == score["n"]
     for level in (score["dataset"], score["item"], score["system"]):
         assert level["note"] or level["pearson"] is not None
+
+
+def by_scipy(rows):
+    """The plain loop: each item by itself, nulls left out, items without variation on either side skipped."""
+    taus = []
+    for item in sorted({row["item"] for row in rows}):
+        mine = [
+            (row["score"], row["human"])
+            for row in rows
+            if row["item"] == item and None not in (row["score"], row["human"]) and row["score"] == row["score"]
+        ]
+        x, y = [list(side) for side in zip(*mine, strict=True)] if mine else ([], [])
+        if len(set(x)) > 1 and len(set(y)) > 1:
+            taus.append((stats.kendalltau(x, y)[0], stats.spearmanr(x, y)[0], stats.pearsonr(x, y)[0]))
+    return taus
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(ROW, min_size=6, max_size=20))
+def test_within_items_it_is_the_plain_loop_over_scipy(rows):
+    rows = [row | {"human": float(n % 3)} for n, row in enumerate(rows)]
+    schema = {k: pl.Float64 if k in ("score", "human", "again") else pl.String for k in rows[0]}
+    found = agree(pl.LazyFrame(rows, schema=schema), ["score"], ["human"], item="item", replicates=0)
+    level = found.scores["score"].whole.item
+    expected = by_scipy(rows)
+    assert level.counts["items"] == len(expected)
+    for statistic, values in zip(("kendall", "spearman", "pearson"), np.array(expected).T, strict=False):
+        assert level.statistics[statistic] == pytest.approx(values.mean())
 
 
 def test_tables_that_cannot_be_asked():

@@ -18,6 +18,23 @@ def test_a_file_and_a_glob_are_read(tmp_path, frame):
     frame.tail(2).write_parquet(tmp_path / "b.parquet")
     assert open_table(tmp_path / "a.parquet").collect().equals(frame.head(1))
     assert open_table(f"{tmp_path}/*.parquet").collect().equals(frame)
+    assert open_table(tmp_path).collect().equals(frame)
+
+
+def test_files_of_other_columns_and_number_types_are_one_table(tmp_path, frame):
+    frame.head(1).write_parquet(tmp_path / "a.parquet")
+    frame.tail(2).select(pl.col("score").cast(pl.Int64), "id", extra=pl.lit("x")).write_parquet(tmp_path / "b.parquet")
+    found = open_table(tmp_path).collect()
+    assert found.columns == ["id", "score", "model", "extra"]
+    assert found["score"].to_list() == [1.0, None, 3.0]
+    assert found["model"].to_list() == ["a", None, None]
+
+
+def test_files_that_do_not_fit_together_get_a_sentence(tmp_path, frame):
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.with_columns(score=pl.concat_list("id")).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SpecError, match=r"The 2 files of .* do not fit together"):
+        open_table(tmp_path)
 
 
 def test_an_out_folder_is_read_through_the_front_door_with_its_input(tmp_path, frame, monkeypatch):
@@ -35,8 +52,9 @@ def test_an_out_folder_is_read_through_the_front_door_with_its_input(tmp_path, f
 
 def test_what_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "text.parquet").write_text("no parquet at all")
+    (tmp_path / "empty").mkdir()
     for name, words in (
-        (tmp_path, "without run.json"),
+        (tmp_path / "empty", "holds no run.json and no Parquet file"),
         (tmp_path / "gone.parquet", "is not there"),
         (f"{tmp_path}/gone-*.parquet", "matches no file"),
         (tmp_path / "text.parquet", "cannot be read as Parquet"),
@@ -55,13 +73,32 @@ def test_every_mistake_in_columns_is_told_at_once(frame):
 
 
 def test_columns_that_cannot_serve(frame):
+    odd = {
+        "wild": pl.Series([1.0, float("inf"), 2.0]),
+        "lists": pl.Series([[1], [2], [3]]),
+        "holes": pl.Series([1.0, float("nan"), 2.0]),
+        "large": pl.Series([1e200, 1.0, 2.0]),
+        "tiny": pl.Series([1e-200, 0.0, 1e-201]),
+    }
     for numbers, names, words in (
-        (["model"], [], "Column model holds String, not numbers"),
+        (["model"], [], "Column model holds String, not numbers, such as 'a' in 3 of 3 rows"),
+        (["lists"], [], r"Column lists holds List\(Int64\), not numbers"),
+        ([], ["lists"], r"Column lists holds List\(Int64\); rows are grouped by plain values"),
+        ([], ["holes"], "Column holes is null in 1 rows"),
+        (["large"], [], "Column large reaches 1e.200, too close to the ends of float64"),
+        (["tiny"], [], "Column tiny reaches 1e-200, too close to the ends of float64"),
         (["score", "wild"], [], "Column wild is infinite in 1 rows"),
         (["id"], ["score"], "Column score is null in 1 rows"),
     ):
         with pytest.raises(SpecError, match=words):
-            take(frame.lazy().with_columns(wild=pl.Series([1.0, float("inf"), 2.0])), numbers, names)
+            take(frame.with_columns(**odd).lazy(), numbers, names)
+
+
+def test_texts_that_are_numbers_are_numbers():
+    frame = pl.LazyFrame({"text": ["1", " 2.50", None, "nan", "-3e2"]})
+    for dtype in (pl.String, pl.Categorical):
+        columns = take(frame.with_columns(pl.col("text").cast(dtype)), ["text"])
+        assert columns.numbers["text"].to_list() == [1.0, 2.5, None, None, -300.0]
 
 
 def test_numbers_of_any_kind_become_floats_and_nan_is_null():
@@ -79,6 +116,17 @@ def test_codes_number_the_distinct_values_in_order(frame):
     assert columns.codes("model")[0].tolist() == [0, 1, 0]
     assert columns.codes("model")[1] == ["a", "b"]
     assert columns.codes("model", "id")[1] == ["a / 1", "a / 3", "b / 2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(pl.String, pl.Categorical), (pl.Categorical, pl.String), (pl.Int32, pl.UInt64)]
+)
+def test_keys_of_one_kind_are_compared_by_value_and_null_keys_belong_to_nobody(frame, kind, key):
+    rows = frame.lazy().with_columns(pl.col("id").cast(pl.String).cast(kind))
+    labels = pl.LazyFrame({"id": ["3", None, None], "human": [30.0, 1.0, 2.0]}).with_columns(pl.col("id").cast(key))
+    joined = join_labels(rows, labels, ["id"], ["human"]).collect()
+    assert joined["human"].to_list() == [None, None, 30.0]
+    assert joined.schema["id"] == kind
 
 
 def test_labels_join_on_their_key_and_rows_without_one_stay(frame):

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scorer.analysis.bias import length, position, self_preference, win_rate
+from scorer.analysis.bias import length, position, self_preference
 from scorer.analysis.labels import kappa
 from scorer.errors import SpecError
 
@@ -114,42 +114,3 @@ def test_self_preference_is_the_excess_over_people():
         self_preference(frame, "score", "human", "system", ["kim"])
     with pytest.raises(SpecError, match="300 rows of its own and 0 of others"):
         self_preference(frame, "score", "human", "system", ["kin", "x", "y"])
-
-
-def contest(n, *, effect, longer, strength=0.0, seed=0):
-    rng = np.random.default_rng(seed)
-    base = rng.integers(100, 300, n)
-    size = np.maximum(base + rng.normal(longer, 80, n).astype(int), 1)
-    gap = (size - base) / (size - base).std()
-    wins = rng.random(n) < 1 / (1 + np.exp(-strength - effect * np.tanh(gap)))
-    columns = {
-        "preference": wins.astype(float),
-        "text": ["x" * int(k) for k in size],
-        "base": ["x" * int(k) for k in base],
-    }
-    return pl.LazyFrame(columns)
-
-
-def test_length_control_takes_the_length_out_and_leaves_the_rest():
-    lengthy = win_rate(contest(1500, effect=2, longer=100), "preference", "text", "base", replicates=200)
-    assert lengthy.raw > 0.7
-    assert lengthy.controlled == pytest.approx(0.5, abs=0.07)
-    assert lengthy.controlled_interval[0] < 0.5 < lengthy.controlled_interval[1]
-    assert lengthy.length_effect == pytest.approx(2, abs=0.5)
-    strong = win_rate(contest(1500, effect=0, longer=100, strength=1), "preference", "text", "base", replicates=200)
-    assert strong.controlled == pytest.approx(1 / (1 + np.exp(-1)), abs=0.07)
-    json.dumps(strong.json(), allow_nan=False)
-
-
-def test_one_sided_verdicts_give_a_finite_rate():
-    frame = contest(60, effect=0, longer=50).with_columns(preference=pl.lit(1.0))
-    found = win_rate(frame, "preference", "text", "base", replicates=50)
-    assert found.raw == 1.0
-    assert 0.8 < found.controlled < 1.0
-
-
-def test_texts_of_one_length_have_nothing_to_control():
-    frame = pl.LazyFrame({"preference": [1.0, 0, 1, 1] * 50, "text": ["ab"] * 200, "base": ["cd"] * 200})
-    found = win_rate(frame, "preference", "text", "base", replicates=20)
-    assert found.controlled == pytest.approx(found.raw, abs=0.01)
-    assert found.length_effect == 0.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scorer.analysis import bootstrap
-from scorer.analysis.bootstrap import correlations, mean, resample
+from scorer.analysis.bootstrap import correlations, mean, resample, share_interval
 from scorer.analysis.correlation import STATISTICS
 
 
@@ -124,3 +124,39 @@ def test_a_constant_column_is_undefined_in_the_projection_too(monkeypatch, const
     monkeypatch.setattr(bootstrap, "EXACT_ROWS", 0)
     found = correlations(np.full(50, constant), np.arange(50.0), resample(np.arange(50), 20, seed=0))
     assert all(np.isnan(found[name]).all() for name in ("pearson", "spearman", "kendall"))
+
+
+@pytest.mark.parametrize(("of", "share"), [(40, 1.0), (40, 0.95), (25, 0.0), (200, 0.3)])
+def test_a_share_has_wilsons_interval(of, share):
+    """Independent rows: the draws vary as the binomial does, so the effective rows are the rows."""
+    hits = np.arange(of) < round(of * share)
+    drawn = resample(np.arange(of), 4000, 1)
+    low, high = share_interval(share, mean(hits.astype(float), drawn), of)
+    exact = stats.binomtest(int(hits.sum()), of).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.006)
+    assert 0 <= low <= share <= high <= 1
+
+
+def test_rows_of_one_item_are_not_so_many_rows():
+    item = np.arange(400) // 10
+    hits = (item % 2).astype(float)
+    of_items = resample(item, 500, 1)
+    low, high = share_interval(0.5, mean(hits, of_items), 40)
+    exact = stats.binomtest(20, 40).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.02)
+
+
+def test_fewer_items_behind_a_statistic_widen_its_interval_and_one_has_none():
+    drawn = resample(np.arange(60), 500, 1)
+    draws = mean(np.arange(60.0), drawn)
+    assert drawn.interval(draws, items=60) == drawn.interval(draws)
+    narrow, wide = drawn.interval(draws), drawn.interval(draws, items=4)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert drawn.interval(draws, items=1) is None
+    assert share_interval(1.0, np.ones(9), 1) is None
+
+
+def test_items_are_counted_where_they_have_a_known_row():
+    drawn = resample(np.array([0, 0, 1, 2]), 3, 0)
+    group = np.array([0, 1, 0, 1])
+    assert drawn.items_by_group(group, 3, np.array([True, True, True, False])).tolist() == [2, 1, 0]

@@ -76,6 +76,19 @@ def test_format_errors_stand_apart_from_wrong_answers():
     assert found.levels.filter(measure="score_well_formed")["rows"].to_list() == [1, 3]
 
 
+def test_answers_that_all_have_the_format_leave_a_doubt_and_a_single_item_has_no_interval():
+    frame = pl.LazyFrame(
+        {"score": [1.0, 2, 3] * 2, "ok": [True] * 6, "mix": ["a"] * 3 + ["b"] * 3, "item": [0, 1, 2] * 2}
+    )
+    found = compare(frame, "score", "mix", item="item", well_formed="ok", replicates=200).levels
+    low, high = found.filter(measure="well_formed").select("low", "high").row(0)
+    assert low == pytest.approx(3 / (3 + 1.96**2), abs=0.001)
+    assert high == 1.0
+    one = compare(frame.filter(item=0), "score", "mix", item="item", well_formed="ok", replicates=50)
+    assert one.levels["low"].null_count() == len(one.levels)
+    assert one.differences["low"].null_count() == len(one.differences)
+
+
 def test_what_cannot_be_compared_is_a_sentence():
     with pytest.raises(SpecError, match="Column mix holds 1 variant; a comparison needs two or more"):
         compare(pl.LazyFrame({"score": [1.0], "mix": ["a"]}), "score", "mix")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from scorer.analysis.estimate import estimate
 from scorer.errors import SpecError
@@ -113,3 +114,13 @@ def test_every_row_labelled_is_the_plain_mean():
 def test_too_few_labels_are_a_sentence():
     with pytest.raises(SpecError, match="1 rows have both score and human; an estimate needs two labels or more"):
         estimate(pl.LazyFrame({"score": [1.0, 2], "human": [1.0, None]}), "score", "human")
+
+
+def test_a_share_of_labels_has_wilsons_interval_even_where_all_are_alike():
+    human = [1.0] * 12 + [0.0] * 8 + [None] * 20
+    frame = pl.LazyFrame({"score": np.linspace(0, 1, 40), "human": human, "sure": [1.0] * 20 + [None] * 20})
+    for column, hits in (("human", 12), ("sure", 20)):
+        found = estimate(frame, "score", column).overall.labels_only
+        exact = stats.binomtest(hits, 20).proportion_ci(method="wilson")
+        # The variance is that of 19 free rows of 20.
+        assert found.interval == pytest.approx((exact.low, exact.high), abs=0.006)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from scorer.analysis.leaderboard import bradley_terry, leaderboard
 from scorer.errors import SpecError
@@ -123,3 +124,25 @@ def test_no_finite_strengths_is_a_sentence(wins, words):
 def test_a_preference_outside_its_range_is_a_sentence():
     with pytest.raises(SpecError, match=r"Column preference leaves \[0, 1\]"):
         bradley_terry(pl.LazyFrame({"a": ["x"], "b": ["y"], "preference": [2.0]}), "a", "b", "preference")
+
+
+def test_a_system_that_is_always_right_is_not_known_to_be_so_for_ever():
+    frame = pl.LazyFrame({"right": [1.0] * 12 + [0.0, 1.0] * 6, "system": ["a"] * 12 + ["b"] * 12})
+    row = leaderboard(frame, "right", "system").systems.row(0, named=True)
+    assert row["low"] == pytest.approx(12 / (12 + 1.96**2), abs=0.001)
+    assert row["high"] == 1.0
+    grades = leaderboard(frame.with_columns(right=pl.col("right") + 4), "right", "system").systems.row(0, named=True)
+    assert (grades["low"], grades["high"]) == (5.0, 5.0)
+
+
+def test_strengths_are_those_of_scikit_learns_logistic_regression():
+    """Bradley and Terry's model is a logistic regression on the difference of two systems' indicators."""
+    rng = np.random.default_rng(2)
+    pairs = np.array([rng.choice(5, 2, replace=False) for _ in range(3000)])
+    strength = np.array([-1.0, -0.4, 0.0, 0.3, 1.1])
+    wins = rng.random(len(pairs)) < 1 / (1 + np.exp(strength[pairs[:, 1]] - strength[pairs[:, 0]]))
+    design = np.eye(5)[pairs[:, 0]] - np.eye(5)[pairs[:, 1]]
+    fit = LogisticRegression(C=1e6, fit_intercept=False).fit(design, wins.astype(int)).coef_[0]
+    rows = {"a": [f"s{i}" for i in pairs[:, 0]], "b": [f"s{i}" for i in pairs[:, 1]], "p": wins.astype(float)}
+    found = bradley_terry(pl.LazyFrame(rows), "a", "b", "p", replicates=0).sort("system")["strength"].to_numpy()
+    np.testing.assert_allclose(found, fit - fit.mean(), atol=2e-3)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from scorer.analysis.scale import calibrate, isotonic, learn, scale
@@ -143,3 +144,21 @@ def test_calibration_that_cannot_be_done_is_a_sentence():
         calibrate(frame.with_columns(score_calibrated=1).lazy(), "score", "human", "task")
     with pytest.raises(SpecError, match="folds = 1"):
         calibrate(frame.lazy(), "score", "human", "task", folds=1)
+
+
+def test_concordance_is_friedmans_statistic_scaled():
+    """W = chi2 / (tasks (systems - 1)); scipy's chi2 has the same correction for ties."""
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        means = rng.integers(0, 4, size=(5, 4)).astype(float)  # tasks x systems, with ties
+        task, system = np.indices(means.shape)
+        rows = {"task": task.ravel(), "system": system.ravel(), "score": means.ravel(), "human": means.ravel()}
+        found = scale(pl.LazyFrame(rows), "score", "human", "task", system="system").concordance["score"]
+        assert found == pytest.approx(stats.friedmanchisquare(*means.T).statistic / (5 * 3))
+
+
+def test_the_linear_map_is_that_of_scipy():
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=30).round(1), rng.normal(size=30).round(1)
+    line = stats.linregress(x, y)
+    np.testing.assert_allclose(learn(x, y, "linear")(x), line.intercept + line.slope * x)
