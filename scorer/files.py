@@ -1,6 +1,7 @@
-"""Where bytes live: find, list, open, create, append, delete, lock. This is the local disk's; others bring their own.
+"""Where bytes live: find, list, open, create, append, delete, lock. The local disk here, buckets in scorer/lake/.
 
-Knows nothing of what the bytes mean. A file that `create` publishes is whole and durable, or is not there.
+`scorer.lake.places.Places()` is Files for any path, local or s3://, gs://, az://: what a command hands on. Knows
+nothing of what the bytes mean. A file that `create` publishes is whole and durable, or is not there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from scorer.errors import OutputError, StorageError
+from scorer.errors import InUse, OutputError, StorageError
 
 PARTIAL = ".partial-"
 """Prefix of files that are being written; leftovers of a crash are deleted by the next owner."""
@@ -34,7 +35,11 @@ class Stat:
 
 
 class Lock(Protocol):
-    """An exclusive hold on a folder; gone when its process is."""
+    """An exclusive hold on a folder; gone when its process is (on object storage a while after)."""
+
+    def sure(self) -> bool:
+        """True while nobody else can hold it; False until storage can be asked again. Raises OutputError once lost."""
+        ...
 
     def release(self) -> None: ...
 
@@ -75,7 +80,7 @@ class Files(Protocol):
         ...
 
     def lock(self, path: str, owner: str) -> Lock:
-        """Takes the lock at once or raises OutputError naming its holder."""
+        """Takes the lock at once or raises OutputError naming its holder (InUse where to ask again is of use)."""
         ...
 
     def locked(self, path: str) -> bool:
@@ -93,6 +98,17 @@ def replace(files: Files, path: str, data: bytes) -> None:
     """Writes the whole file anew: readers see the old one or the new one, never a part."""
     with files.create(path) as file:
         file.write(data)
+
+
+LOCK_TRIES = 5
+"""`scorer status` probes a local lock for an instant; a start that meets it tries again."""
+
+
+def lock_again_s(refused: OutputError, tries: int) -> float | None:
+    """Seconds to wait before trying for a lock once more after so many tries; None: its holder lives."""
+    if isinstance(refused, InUse):
+        return refused.again_s
+    return 0.05 if tries < LOCK_TRIES else None
 
 
 class LocalFiles:
@@ -211,6 +227,9 @@ class LocalFiles:
 class _LocalLock:
     def __init__(self, file: io.BufferedRandom) -> None:
         self._file = file
+
+    def sure(self) -> bool:
+        return True
 
     def release(self) -> None:
         self._file.close()

@@ -76,7 +76,9 @@ class FilesContract:
         assert (before.size, after.size) == (1, 1)
         assert before.version != after.version
 
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+    )
     @given(steps=st.lists(_STEP, max_size=6))
     def test_any_steps_leave_what_a_dict_would_hold(
         self, files: Files, root: str, steps: list[tuple[str, str, bytes]]

@@ -1,0 +1,47 @@
+"""Patterns over keys, as the local disk's globs mean them: `*` stays within a folder, `**` goes below it."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+_WILD = re.compile(r"[*?\[]")
+
+
+class Glob:
+    """One pattern. `fixed` is the folder before the first wildcard, `folders` match the folders from there on."""
+
+    def __init__(self, pattern: str) -> None:
+        parts = pattern.split("/")
+        first = next((n for n, part in enumerate(parts) if _WILD.search(part)), len(parts))
+        self.wild = first < len(parts)
+        self.deep = "**" in parts
+        self.fixed = "/".join(parts[:first])
+        self.folders = [re.compile(_part(part)) for part in parts[first:-1]]
+        self._whole = re.compile(_whole(parts))
+
+    def matches(self, key: str) -> bool:
+        return self._whole.fullmatch(key) is not None
+
+
+def _whole(parts: list[str]) -> str:
+    text = ""
+    for n, part in enumerate(parts):
+        last = n == len(parts) - 1
+        if part == "**":
+            text += r"(?!\.)[^/]+(?:/(?!\.)[^/]+)*" if last else r"(?:(?!\.)[^/]+/)*"
+        else:
+            text += _part(part) + ("" if last else "/")
+    return text
+
+
+def _part(part: str) -> str:
+    """One part between slashes; a leading wildcard does not match a leading dot."""
+    pieces = re.split(r"(\[.[^\]]*\])", part)
+    text = "".join(
+        fnmatch.translate(piece).removeprefix("(?s:").removesuffix(r")\Z")
+        if piece.startswith("[")
+        else re.escape(piece).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+        for piece in pieces
+    )
+    return (r"(?!\.)" if _WILD.match(part) else "") + text

@@ -1,0 +1,92 @@
+"""A store on a bad day: a proxy in front of the real server that answers errors, is slow, or loses answers."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, Self
+
+_BODY = b"<Error><Code>%s</Code><Message>on purpose</Message></Error>"
+
+
+class BadDay(ThreadingHTTPServer):
+    """Forwards to the server at `port`. `errors` maps a status to its share, `lost` is the share of answers cut off.
+
+    A lost answer's request was carried out. `seen` lists the requests as "PUT /lake/key"; `bytes_sent` counts bodies.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, *, errors: dict[int, float] | None = None, lost: float = 0.0, delay_s: float = 0.0):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.port = port
+        self.errors = errors or {}
+        self.lost = lost
+        self.delay_s = delay_s
+        self.random = random.Random(7)
+        self.seen: list[str] = []
+        self.faults = 0
+        self.bytes_sent = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that went away is no matter of the test."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: BadDay
+
+    def _forward(self) -> None:
+        day = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        day.seen.append(f"{self.command} {self.path}")
+        time.sleep(day.delay_s)
+        for status, share in day.errors.items():
+            if day.random.random() < share:
+                day.faults += 1
+                self._reply(status, {}, _BODY % (b"SlowDown" if status == 503 else b"InternalError"))
+                return
+        backend = http.client.HTTPConnection("127.0.0.1", day.port)
+        try:
+            backend.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                backend.putheader(name, value)
+            backend.endheaders(body)
+            answer = backend.getresponse()
+            data = answer.read()
+        finally:
+            backend.close()
+        if day.random.random() < day.lost:
+            day.faults += 1
+            self.close_connection = True
+            return
+        self._reply(answer.status, dict(answer.getheaders()), data)
+
+    def _reply(self, status: int, headers: dict[str, str], data: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.server.bytes_sent += len(data)
+            self.wfile.write(data)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _forward
+
+    def log_message(self, *_: Any) -> None:
+        pass
