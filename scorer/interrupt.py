@@ -5,28 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from scorer.build import Plan
+from scorer.crew.crew import Employer
+from scorer.crew.owner import Owner
 from scorer.errors import Interrupted
-from scorer.files import LocalFiles
 from scorer.job import Job, Retry
+from scorer.lake.places import Places
 from scorer.screen import Screen
+from scorer.showing import View
 from scorer.status import Status
 
 
-async def run_interruptibly(planned: Plan, screen: Screen, retry: Retry | None) -> Status:
+async def run_interruptibly(
+    planned: Plan,
+    view: View | Screen,
+    retry: Retry | None,
+    workers: int = 1,
+    answered: Callable[[float], None] | None = None,
+    hire: Callable[[Owner], Employer] | None = None,
+) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
-    job = Job(planned, LocalFiles(), watch=screen.show)
+    job = Job(
+        planned,
+        Places(),
+        watch=view.show,
+        say=view.say,
+        tell=view.tell,
+        answered=answered,
+        workers=workers,
+        hire=hire,
+    )
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
 
     def stop() -> None:
         if not job.drain.asked:
-            screen.say("Stopping: finishing the rows under way. Press Ctrl-C again to leave them.")
+            view.say("Stopping: finishing the rows under way. Press Ctrl-C again to leave them.")
             job.stop()
         elif task is not None:
-            screen.say("Leaving now: storing what is finished.")
+            view.say("Leaving now: storing what is finished.")
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):

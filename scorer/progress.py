@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from dataclasses import replace as replaced
 
 import orjson
 
 from scorer.files import Files, replace
-from scorer.schema import Offload
+from scorer.ledger import Totals
+from scorer.schema import Client, Completion, Offload, Request
 
 PERIOD_S = 1.0
 WINDOW_S = 60.0
@@ -37,11 +39,23 @@ class Gauges:
     held_back_by: Mapping[str, float] = field(default_factory=dict)
     outage_s: float | None = None
     """Seconds that the endpoint has been failing for everyone; None while it answers."""
+    totals: Totals = field(default_factory=Totals)
+    """The whole run's, across its starts."""
+    places: int = 0
+    """Requests that may be in flight now; 0 where nobody here knows."""
+    to_publish: int = 0
+    publish_problem: str | None = None
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One second of a run; `rows_before` were finished before it, rates are those of the last minute."""
+    """One second of a run; `rows_before` were finished before it, rates are those of the last minute.
+
+    `requests`, tokens and money are those of the whole run, across its starts. `use` is each limit's share that is
+    used: a minute's in the last minute, places in flight now, a cap in all. `to_publish` shards are sealed and not
+    known to be in the table; `publish_problem` is what it said last. Of `rows`, `copied` took over another's answer.
+    """
 
     state: str
     pid: int
@@ -59,6 +73,13 @@ class Snapshot:
     in_flight: int
     held_back_by: dict[str, float]
     outage_s: float | None
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    use: dict[str, float] = field(default_factory=dict)
+    to_publish: int = 0
+    publish_problem: str | None = None
+    copied: int = 0
 
     @property
     def finished(self) -> int:
@@ -84,6 +105,7 @@ class Progress:
         wall_s: Callable[[], float],
         offload: Offload,
         watch: Callable[[Snapshot], None] | None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self._files = files
         self._path = path
@@ -92,9 +114,10 @@ class Progress:
         self._wall_s = wall_s
         self._offload = offload
         self._watch = watch
+        self._limits = limits or {}
         self._clock = asyncio.get_running_loop().time
         self._stopping = asyncio.Event()
-        self._seen: deque[tuple[float, int, int]] = deque([(self._clock(), 0, gauges().tokens)])
+        self._seen: deque[tuple[float, _Counts]] = deque([(self._clock(), replaced(_counts(gauges()), rows=0))])
 
     async def serve(self) -> None:
         """Snapshots, until `stop`."""
@@ -117,10 +140,10 @@ class Progress:
 
     def _snapshot(self, state: str) -> Snapshot:
         gauges, now = self._gauges(), self._clock()
-        self._seen.append((now, gauges.rows, gauges.tokens))
+        self._seen.append((now, _counts(gauges)))
         while len(self._seen) > 2 and self._seen[0][0] < now - WINDOW_S:
             self._seen.popleft()
-        since, rows, tokens = self._seen[0]
+        since, before = self._seen[0]
         span = max(now - since, 1e-9)
         return Snapshot(
             state=state,
@@ -131,12 +154,62 @@ class Progress:
             rows=gauges.rows,
             scored=gauges.scored,
             errors=dict(gauges.errors),
-            rows_per_s=round((gauges.rows - rows) / span, 3),
-            tokens_per_minute=round((gauges.tokens - tokens) / span * 60, 1),
+            rows_per_s=round((gauges.rows - before.rows) / span, 3),
+            tokens_per_minute=round((gauges.tokens - before.tokens) / span * 60, 1),
             tokens_limit=gauges.tokens_limit,
             cost_usd=gauges.pico / 10**12,
             maybe_billed_usd=gauges.maybe_pico / 10**12,
             in_flight=gauges.in_flight,
             held_back_by=dict(gauges.held_back_by),
             outage_s=gauges.outage_s,
+            requests=gauges.totals.requests,
+            prompt_tokens=gauges.totals.prompt_tokens,
+            completion_tokens=gauges.totals.completion_tokens,
+            use=self._use(gauges, before, span),
+            to_publish=gauges.to_publish,
+            publish_problem=gauges.publish_problem,
+            copied=gauges.copied,
         )
+
+    def _use(self, gauges: Gauges, before: _Counts, span_s: float) -> dict[str, float]:
+        now, totals = _counts(gauges), gauges.totals
+        per_minute = 60 / max(span_s, 1.0)  # however short the run is so far
+        used = {
+            "requests_per_minute": (now.requests - before.requests) * per_minute,
+            "tokens_per_minute": (now.tokens - before.tokens) * per_minute,
+            "input_tokens_per_minute": (now.prompt_tokens - before.prompt_tokens) * per_minute,
+            "output_tokens_per_minute": (now.completion_tokens - before.completion_tokens) * per_minute,
+            "max_tokens": totals.tokens,
+            "max_usd": totals.money_pico / 10**12,
+        }
+        use = {name: round(used[name] / limit, 4) for name, limit in self._limits.items()}
+        return {**use, **({"concurrency": round(gauges.in_flight / gauges.places, 4)} if gauges.places else {})}
+
+
+class Timed:
+    """A client that tells `answered` how long each request took: until its answer, waiting for limits not counted."""
+
+    def __init__(self, client: Client, answered: Callable[[float], None]) -> None:
+        self._client = client
+        self._answered = answered
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await self._client.complete(request)
+        self._answered(completion.spent.answered_s)
+        return completion
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What rates are made of: a live ledger's sums grow under their reader's eyes."""
+
+    rows: int
+    tokens: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def _counts(gauges: Gauges) -> _Counts:
+    totals = gauges.totals
+    return _Counts(gauges.rows, gauges.tokens, totals.requests, totals.prompt_tokens, totals.completion_tokens)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-from scorer.progress import Snapshot
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from scorer.planning import Estimate
+    from scorer.progress import Snapshot
+    from scorer.publish.folder import Published
     from scorer.status import Status
+    from scorer.verify import Verdict
 
 EVERY_S = 10.0
 
@@ -25,6 +27,7 @@ class Screen:
         self._quiet = quiet
         self._live: Live | None = None
         self._last = float("-inf")
+        self._problem = ""
 
     def __enter__(self) -> Screen:
         if not self._quiet and sys.stderr.isatty():
@@ -57,6 +60,12 @@ class Screen:
         elif not self._quiet:
             print(text, file=sys.stderr, flush=True)
 
+    def tell(self, name: str, fields: Mapping[str, Any]) -> None:
+        """What happened to a shard; people are told what went wrong, once."""
+        if name == "publish_failed" and fields["message"] != self._problem:
+            self._problem = fields["message"]
+            self.say(self._problem)
+
 
 def line(s: Snapshot) -> str:
     """One second of a run in one line."""
@@ -68,6 +77,10 @@ def line(s: Snapshot) -> str:
     ]
     if s.errors:
         parts.append("failed: " + ", ".join(f"{name} {count}" for name, count in sorted(s.errors.items())))
+    if s.copied:
+        parts.append(f"{s.copied:,} copied")
+    if s.publish_problem is not None:
+        parts.append(f"{s.to_publish} shards not published")
     if s.eta_s is not None and s.state == "running":
         parts.append(f"{duration(s.eta_s)} to go")
     if s.outage_s is not None:
@@ -107,6 +120,8 @@ def summary_text(out: str, s: Status) -> str:
         f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
         f" ({s.sealed} of {s.shards} shards sealed)",
     ]
+    if s.copied:
+        lines.append(f"  copied     {s.copied:,} rows whose question another row had asked")
     if s.errors:
         lines.append("  errors     " + ", ".join(f"{name} {count:,}" for name, count in s.errors.items()))
     lines.append(
@@ -127,6 +142,17 @@ def summary_text(out: str, s: Status) -> str:
     return "\n".join(lines)
 
 
+def findings_text(out: str, verdict: Verdict) -> str:
+    """What `scorer verify` found, for a person."""
+    lines = [*verdict.findings]
+    if verdict.damaged:
+        lines.append(
+            f"{len(verdict.damaged)} damaged: restore what you have a copy of; the rest, the next `scorer run` keeps in "
+            f"{out}/damaged, and scores its rows again."
+        )
+    return "\n".join(lines)
+
+
 def plan_text(e: Estimate) -> str:
     """What a run would need, for a person."""
     spread = "" if e.prompt_tokens_low == e.prompt_tokens_high else (
@@ -142,8 +168,26 @@ def plan_text(e: Estimate) -> str:
         f"cost        {cost}",
         f"time        {duration(e.seconds)}; {e.binding_limit} binds",
     ]
+    if e.prompt_tokens:
+        share = e.shared_prefix_tokens / e.prompt_tokens
+        lines.append(f"prefix      {share:.0%} of the tokens in begin a request as the row before began its own")
+    if e.repeated_rows:
+        lines.append(f"repeated    {e.repeated_rows:,} rows ask what a row before them asks")
     if e.max_usd is not None and e.cost_usd is not None and e.cost_usd > e.max_usd:
         lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
+    lines += [f"advice      {advice}" for advice in e.advice]
+    return "\n".join(lines)
+
+
+def published_text(done: Published) -> str:
+    """What `scorer publish` did, for a person."""
+    there = done.sealed - done.committed
+    lines = [
+        f"{done.target}: {done.committed} of {done.sealed} sealed shards published now, {done.rows:,} rows"
+        + (f"; {there} were there already" if there else "")
+    ]
+    if done.unsealed:
+        lines.append(f"  {done.unsealed} shards are not finished; they are published when they are")
     return "\n".join(lines)
 
 

@@ -1,0 +1,168 @@
+"""A Delta table as the place of published scores: one commit for each shard and generation.
+
+Delta's own application transactions make it idempotent: the shard's generation is the version of a transaction named
+after run and shard, committed with the rows. It is looked up and written through one snapshot of the table, so that of
+two racing publishers one commits and the other finds it done. Knows no other format, no run and no clock.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from scorer.errors import SpecError, StorageError
+from scorer.publish.columns import DELTA, added, check_partitions, lake_schema, same_partitions
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, no_step
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+"""An S3 server at http:// is meant to be spoken to so."""
+TRIES = 30
+"""Commits that may be lost to other writers of the table before it is given up."""
+
+
+class Delta:
+    """`delta://PLACE`: a path of this machine, or a URI that deltalake knows (s3://, gs://, az://).
+
+    Storage options are those of deltalake's environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+    """
+
+    def __init__(self, place: str, partition_by: Sequence[str] = (), *, step: Step = no_step) -> None:
+        self.target = f"delta://{place}"
+        self._place = place.rstrip("/") if len(place) > 1 else place
+        self._partition_by = list(partition_by)
+        self._step = step
+        self._table: DeltaTable | None = None
+        plain = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
+        self._options = {"allow_http": "true"} if plain else {}
+        problems = []
+        if not place.strip("/"):
+            problems.append(
+                "delta:// needs the place of a table behind it: delta://lake/scores, delta://s3://bucket/t."
+            )
+        if find_spec("deltalake") is None:
+            problems.append("Publishing to Delta needs deltalake, which is not installed: pip install 'scorer[lake]'.")
+        if problems:
+            raise SpecError(problems)
+        # Its core would write warnings of its own between our lines; errors it raises.
+        os.environ.setdefault("RUST_LOG", "error")
+
+    def publish(self, shard: Sealed) -> bool:
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        wanted = lake_schema(shard.schema, DELTA)
+        try:
+            for lost in range(TRIES):
+                try:
+                    return self._publish(shard, wanted)
+                except CommitFailedError:  # somebody was faster, perhaps with this very shard: look again
+                    self._table = None
+                    time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
+        except (DeltaError, OSError) as error:
+            self._table = None
+            raise StorageError(
+                f"{shard.shard} was not published to {self.target}: {_said(error)}. Its scores are stored; the "
+                "same command publishes them."
+            ) from error
+        raise StorageError(
+            f"{shard.shard} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
+            "stored; the same command publishes them."
+        )
+
+    def _publish(self, shard: Sealed, wanted: pa.Schema) -> bool:
+        from deltalake import CommitProperties, Transaction, write_deltalake
+
+        table = self._open(wanted)
+        app = f"scorer/{shard.run}/{shard.shard}"
+        before = table.transaction_version(app)
+        if before is not None and before >= shard.generation:
+            return False
+        has = pa.schema(table.schema().to_arrow())
+        added(has, wanted, DELTA, self.target)  # deltalake adds them
+        same_partitions(table.metadata().partition_columns, self._partition_by, self.target)
+        # A table may be told to forget transactions; then only its rows tell.
+        forgets = "delta.setTransactionRetentionDuration" in table.metadata().configuration
+        replace = before is not None or forgets
+        told = CommitProperties(
+            app_transactions=[Transaction(app, shard.generation)],
+            custom_metadata={
+                "scorer.run": shard.run,
+                "scorer.shard": shard.shard,
+                "scorer.generation": str(shard.generation),
+            },
+        )
+        self._step("write")
+        with Stream(shard, wanted, self._step) as rows:
+            write = partial(write_deltalake, table, rows, schema_mode="merge", commit_properties=told)
+            if replace:
+                write(mode="overwrite", predicate=f"{RUN} = {_text(shard.run)} AND shard = {_text(shard.shard)}")
+            else:
+                write(mode="append")
+        self._step("committed")
+        return True
+
+    def _open(self, wanted: pa.Schema) -> DeltaTable:
+        """The table as it is now, made where it is not there."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        if self._table is not None:
+            self._table.update_incremental()
+            return self._table
+        if "://" not in self._place and os.path.isfile(self._place):
+            raise SpecError([f"{self.target} is a file, not a table. Give a folder that holds a Delta table, or none."])
+        if not DeltaTable.is_deltatable(self._place, self._options):
+            self._check_folder()
+            check_partitions(self._partition_by, wanted, self.target)
+            self._step("create")
+            try:
+                DeltaTable.create(
+                    self._place,
+                    wanted,
+                    partition_by=self._partition_by,
+                    name="scores",
+                    description=ABOUT,
+                    storage_options=self._options,
+                )
+            except DeltaError:
+                if not DeltaTable.is_deltatable(
+                    self._place, self._options
+                ):  # else another publisher made it in this moment
+                    raise
+        self._table = DeltaTable(self._place, storage_options=self._options)
+        return self._table
+
+    def _check_folder(self) -> None:
+        """Raises SpecError where a folder of this machine holds something else."""
+        if "://" in self._place:
+            return
+        if os.path.isdir(self._place) and os.listdir(self._place):
+            raise SpecError(
+                [
+                    f"{self.target} is a folder that holds something else than a Delta table (it has no _delta_log). "
+                    "Give another folder; one that does not exist is made."
+                ]
+            )
+
+
+ABOUT = "Scores published by scorer: (scorer_run, shard, row) is a row's identity."
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _said(error: Exception) -> str:
+    """The library's words as one sentence: a line for each cause, none of its own stack."""
+    lines = [line.strip(" .\t↳") for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    return ": ".join(line for line in lines if line)[:500] or type(error).__name__

