@@ -1,0 +1,207 @@
+"""One worker of a run: leased rows in, segments out, within leased limits. The same on a pipe and on a cluster.
+
+It opens shards and writes segments and its own ledger file; the lock, run.json, progress.json, merging, sealing and
+the order of the run are the owner's. It is given a wire (`Exchange`) and never asks what is behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import msgspec
+
+from scorer import engine
+from scorer.build import Plan, check
+from scorer.crew.desk import Desk, Exchange
+from scorer.crew.messages import Failure, Hello, Order, Slice
+from scorer.crew.reading import Forward
+from scorer.dedupe import Twins
+from scorer.errors import Interrupted, OutputError, ScorerError
+from scorer.files import Files
+from scorer.lake.lease import boot_s
+from scorer.ledger import Ledger
+from scorer.limits.leased import Allowance
+from scorer.opening import schema_of
+from scorer.schema import Offload, Row, Shard
+from scorer.services import served
+from scorer.source import Reader
+from scorer.store.layout import Layout
+from scorer.store.outpost import Outpost
+from scorer.wiring import ROOM_FOR_TEXT, Seat, counter, make_client, make_measure, raw_of
+
+
+def books_of(owner: str, worker: int) -> str:
+    """The name of a worker's ledger file; its rotations begin with it and a dot."""
+    return f"{owner}-w{worker:05d}"
+
+
+class Worker:
+    """Scores what the broker leases until nothing is left for anybody, or it is told to end.
+
+    `hello` comes from the owner. `exchange` carries a report to the broker; where the owner is gone it must not return,
+    and end the process: nothing may be written into a folder that another owner may have taken. `run` ends every way
+    with a last report, after what is finished was published: where it fails, the failure is in there, and it returns.
+    A worker may be run once.
+    """
+
+    def __init__(
+        self,
+        hello: Hello,
+        files: Files,
+        exchange: Exchange,
+        *,
+        offload: Offload | None = None,
+        wall_s: Callable[[], float] = time.time,
+        lived_s: Callable[[], float] = boot_s,
+        loaded: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._hello = hello
+        self._files = files
+        self._exchange = exchange
+        self._offload = offload
+        self._wall_s = wall_s
+        self._lived_s = lived_s
+        self._loaded = loaded
+        self._drain = engine.Drain()
+        self._scoring: asyncio.Task[None] | None = None
+        self._left = False
+
+    async def run(self) -> None:
+        """Works to the end. Cancelling it stores what is finished and tells so."""
+        desk = Desk(self._exchange, lease_s=self._hello.lease_s, on_order=self._obey, lived_s=self._lived_s)
+        self._desk = desk
+        failure: Failure | None = None
+        try:
+            with ExitStack() as stack:
+                if self._offload is None:
+                    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
+                    loop = asyncio.get_running_loop()
+                    self._offload = lambda fn, *args: loop.run_in_executor(pool, fn, *args)
+                self._scoring = asyncio.ensure_future(self._score(self._plan()))
+                await self._scoring
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+        except Interrupted:
+            pass
+        except ScorerError as error:
+            failure = Failure(type(error).__name__, str(error))
+        except Exception:  # noqa: BLE001 - a bug: the owner shows it whole
+            failure = Failure("", traceback.format_exc())
+        finally:
+            await desk.talk(ended=True, failure=failure)
+
+    def _plan(self) -> Plan:
+        plan = check(self._hello.spec)
+        if plan.fingerprint != self._hello.fingerprint:
+            raise OutputError(
+                f"worker {self._hello.worker} makes another fingerprint of the same run ({plan.fingerprint} instead of "
+                f"{self._hello.fingerprint}). All workers need the same version of scorer and of the judge's package."
+            )
+        return plan
+
+    def _obey(self, order: Order) -> None:
+        self._drain.asked = True
+        if order is Order.DRAIN:
+            for limits in self._desk.limits:
+                limits.drain()
+        elif self._scoring is not None:
+            self._left = True
+            self._scoring.cancel()
+
+    async def _score(self, plan: Plan) -> None:
+        hello, spec, desk, offload = self._hello, plan.spec, self._desk, self._offload
+        assert offload is not None
+        layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            store = Outpost(
+                self._files,
+                layout,
+                fingerprint=plan.fingerprint,
+                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                offload=offload,
+                flush_rows=spec.output.flush_rows,
+                flush_s=spec.output.flush_s,
+                measure=make_measure(spec, stack, seats=hello.seats),
+                worker=hello.worker,
+                told=desk.publish,
+                sure=desk.sure,
+            )
+            books = Ledger(
+                self._files,
+                layout.ledger,
+                books_of(hello.owner, hello.worker),
+                offload=offload,
+                strict=hello.strict,
+                gather_s=hello.gather_s,
+            )
+            desk.books = books
+            desk.allowance = Allowance(
+                books,
+                tokens_capped=spec.limits.max_tokens is not None,
+                money_capped=spec.limits.max_usd is not None,
+                ask=desk.ask,
+                room=store,
+                owned=desk.fresh,
+            )
+            seat = Seat(hello.seat, hello.seats, desk.leased, hello.served)
+            wires = await make_client(spec, desk.allowance, stack, loop.time, seat=seat)
+            tokens = counter(spec)
+            reader = Reader(
+                self._files,
+                plan.columns,
+                count=tokens.count,
+                constant_tokens=tokens.count([plan.judge.constant])[0],
+            )
+            twins = stack.enter_context(Twins(plan.judge)) if spec.judge.dedupe else None
+            keep = raw_of(spec.output.keep_raw)
+            parts = engine.Parts(plan.judge, wires.client, store, self._now_us, keep, twins=twins)
+            self._loaded()
+            scoring = self._stored(self._rounds(parts, store, reader, 2 * wires.in_flight + 64), store, books)
+            await served(scoring, [desk])
+
+    async def _stored(self, scoring: Coroutine[Any, Any, None], store: Outpost, books: Ledger) -> None:
+        """Scores, and stores what is finished whatever ends it; the desk talks on meanwhile."""
+        try:
+            await served(scoring, [store, books])
+        finally:
+            try:
+                await store.close()
+            finally:
+                await books.close()
+
+    async def _rounds(self, parts: engine.Parts, store: Outpost, reader: Reader, in_flight: int) -> None:
+        """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
+        forward = Forward(reader)
+        while (first := await self._desk.next_slice(wait=True)) is not None:
+            await engine.run(
+                parts,
+                self._batches(first, store, forward),
+                in_flight=in_flight,
+                in_flight_bytes=ROOM_FOR_TEXT // self._hello.seats,
+                drain=self._drain,
+            )
+            await store.close()
+            await self._desk.talk()
+
+    async def _batches(self, first: Slice, store: Outpost, forward: Forward) -> AsyncIterator[list[Row]]:
+        assert self._offload is not None
+        leased: Slice | None = first
+        while leased is not None:
+            shard = Shard(**msgspec.structs.asdict(leased.shard))
+            await self._offload(store.begin, shard, leased.generation, leased.number)
+            rows = forward.read(shard, leased)
+            ahead = self._offload(next, rows, None)
+            while (batch := await ahead) is not None:
+                ahead = self._offload(next, rows, None)
+                yield batch
+            leased = await self._desk.next_slice(wait=False)
+
+    def _now_us(self) -> int:
+        return int(self._wall_s() * 1e6)
