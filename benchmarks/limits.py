@@ -4,7 +4,9 @@
 
 The rehearsal judge (800 ms median) enforces the limits; `scorer run` is told the same two numbers and nothing of how
 the judge counts them. Counted are the judge's own seconds 5 to 55: what it charged, over what it allowed. A lenient
-bucket starts with a minute's worth in it, so a share above 1 is possible there. The last line is one JSON object.
+bucket starts with a minute's worth in it, so a share above 1 is possible there. In some cases the judge changes a limit
+while the run goes on, and only its headers tell: the share is then the mean of the stretches between, by their length.
+The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,10 +32,17 @@ CASES: dict[str, dict[str, Any]] = {
     "bucket of 60 s": {"window": "bucket", "burst_s": 60.0},
     "sliding window": {"window": "sliding"},
     "requests bind": {"window": "bucket", "burst_s": 1.0, "tokens_per_minute": 4_000_000},
+    "requests, then tokens": {"window": "bucket", "burst_s": 1.0, "tokens_per_minute": 4_000_000},
+    "half, then whole": {"window": "bucket", "burst_s": 1.0},
 }
+CHANGES: dict[str, dict[int, float]] = {
+    "requests, then tokens": {30: 1 / 4},
+    "half, then whole": {20: 1 / 2, 40: 1.0},
+}
+"""By case: from this second on, so much of the declared tokens a minute."""
 
 
-def use(case: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def use(case: dict[str, Any], changes: dict[int, float], options: argparse.Namespace) -> dict[str, Any]:
     """Runs against a judge with these limits for a minute and reads its books."""
     mine, theirs = judge.cores()
     limits = {
@@ -47,24 +56,33 @@ def use(case: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         command += ["--rows", rows(ROWS), "--url", process.url, "--out", f"{folder}/out"]
         command += ["--in-flight", "512", "--variant", variant]
         process.reset()
+        began = time.monotonic()  # as the judge counts its seconds
         environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks()}
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as child:
             judge.pin(child.pid, mine)
-            time.sleep(LAST_S + 1)
+            for second, part in [*changes.items(), (LAST_S + 1, None)]:
+                time.sleep(max(0.0, began + second - time.monotonic()))
+                if part is not None:
+                    process.configure(tokens_per_minute=part * limits["tokens_per_minute"])
             books = process.stats()
             child.send_signal(signal.SIGINT)
         if child.returncode != Interrupted.exit_code:
             raise SystemExit(f"scorer run ended by itself, with {child.returncode}, before the minute was over")
     seconds = {second: counts for second, *counts in books["timeline"]}
-    window = [seconds.get(second, [0, 0, 0, 0]) for second in range(FIRST_S, LAST_S)]
-    allowed_s = (LAST_S - FIRST_S) / 60
-    charged, throttled = sum(counts[3] for counts in window), sum(counts[2] for counts in window)
-    admitted = sum(counts[0] for counts in window) - throttled
-    shares = {
-        "tokens": charged / (limits["tokens_per_minute"] * allowed_s),
-        "requests": admitted / (limits["requests_per_minute"] * allowed_s),
-    }
-    return {**limits, "share": max(shares.values()), "shares": shares, "r429": books["r429"], "ok": books["ok"]}
+    stretches = []
+    edges = [FIRST_S, *changes, LAST_S]
+    for start, end, part in zip(edges, edges[1:], [1.0, *changes.values()], strict=False):
+        window = [seconds.get(second, [0, 0, 0, 0]) for second in range(start, end)]
+        charged, throttled = sum(counts[3] for counts in window), sum(counts[2] for counts in window)
+        admitted = sum(counts[0] for counts in window) - throttled
+        minutes = (end - start) / 60
+        shares = {
+            "tokens": charged / (limits["tokens_per_minute"] * part * minutes),
+            "requests": admitted / (limits["requests_per_minute"] * minutes),
+        }
+        stretches.append({"from_s": start, "to_s": end, "r429": throttled, "shares": shares})
+    share = sum((s["to_s"] - s["from_s"]) * max(s["shares"].values()) for s in stretches) / (LAST_S - FIRST_S)
+    return {**limits, "share": share, "stretches": stretches, "r429": books["r429"], "ok": books["ok"]}
 
 
 def main() -> None:
@@ -76,8 +94,8 @@ def main() -> None:
     result = {}
     print("| judge | binds | share of the allowed | 429s |\n| --- | --- | ---: | ---: |", flush=True)
     for name in options.case:
-        found = result[name] = use(CASES[name], options)
-        binds = max(found["shares"], key=found["shares"].get)
+        found = result[name] = use(CASES[name], CHANGES.get(name, {}), options)
+        binds = ", ".join(max(one["shares"], key=one["shares"].get) for one in found["stretches"])
         print(f"| {name} | {binds} | {found['share']:.3f} | {found['r429']} |", flush=True)
     print(json.dumps(result))
 

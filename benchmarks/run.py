@@ -29,7 +29,7 @@ from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of
 FEW = 100
 SMOKE_ROWS = 500
 OURS = ["bare", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
-SHOWN = ("aiohttp", "orjson", "pyarrow", "tiktoken", "uvloop")
+SHOWN = ("aiohttp", "msgspec", "orjson", "pyarrow", "tiktoken", "uvloop")
 
 
 @contextmanager

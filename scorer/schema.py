@@ -6,7 +6,7 @@ Knows nothing of files, HTTP, clocks or the event loop. Longer than other files:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.errors import RowError
+from scorer.frozen import dataclass
 
 Mask = npt.NDArray[np.bool_]
 """One boolean for each row of a shard."""
@@ -81,6 +82,10 @@ class Request:
     the model's own setting serves. `top_logprobs` > 0 asks for that many alternatives at each reply token. `key` holds
     the row's key columns and `index` counts the judge's requests for the row from 0 (for `recorded`); `model` is the
     alias of a model, "" for the only one. `tokens` is the estimated prompt length.
+
+    `alike` marks samples: neighbours that differ in nothing but `seed` and `index` may be asked as the choices of one
+    request. `choices` is how many replies such a request wants; a judge leaves it at 1. `begun` is set by the engine
+    where another request of the row has been answered: a drain does not turn it away.
     """
 
     messages: tuple[Message, ...] = ()
@@ -94,6 +99,9 @@ class Request:
     index: int = 0
     model: str = ""
     tokens: int = 0
+    alike: bool = False
+    choices: int = 1
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,9 @@ class Completion:
     `text` is "" where the server gave null content. `finish_reason` is the field's word: stop, length, content_filter,
     or the server's own. `logprobs` are those of the reply's tokens, or of the continuation's; None where not asked or
     not given. `body` is the whole reply as received. `spent` is filled in by the client.
+
+    `choices` are all the replies of a request that wanted several, as far as they came, each as if it had come alone
+    and without `usage`; () where the dialect or the server has none. `text` and its like are then the first one's.
     """
 
     text: str
@@ -144,15 +155,20 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] | None = None
     body: bytes = b""
     spent: Spent = Spent()
+    choices: tuple[Completion | RowError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP POST. The headers may hold a key, so no repr shows them."""
+    """One HTTP POST. The headers may hold a key, so no repr shows them.
+
+    Its reply is waited for `timeout_s`; None: as long as the transport waits for any.
+    """
 
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +221,7 @@ class Result:
 
     `raw` has one entry for each request, in the order yielded, None where no reply came. Token counts are None where no
     reply told them, `cost_pico` where the price is unknown. `finished_at` is microseconds since 1970, UTC.
+    `copied_from` is the shard and the row number, joined by #, of the row whose answer this is; it took nothing then.
     """
 
     row: Row
@@ -219,6 +236,7 @@ class Result:
     waited_s: float
     answered_s: float
     finished_at: int
+    copied_from: str | None = None
 
 
 def result_schema(
@@ -227,9 +245,11 @@ def result_schema(
     kept: Sequence[pa.Field] = (),
     judge_fields: Sequence[pa.Field] = (),
     metrics: Sequence[str] = (),
+    copies: bool = False,
 ) -> pa.Schema:
     """The Arrow schema of one shard's results; `id_field` and `kept` have the input's types.
 
+    `copies`: rows may be copies of others, and `copied_from` tells of which.
     A kept column `model` keeps its name; the judge's model, as the server names it, is then `judge_model`.
     """
     fields = [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
@@ -257,12 +277,13 @@ def result_schema(
         pa.field("answered_s", pa.float64()),
         pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("generation", pa.int32(), nullable=False),
+        *([pa.field("copied_from", pa.string())] if copies else []),
     ]
     fields.extend(pa.field(f"metric_{name}", pa.float64()) for name in metrics)
     return pa.schema(fields)
 
 
-RESULT_COLUMNS = frozenset(result_schema().names) - {"model"} | {"judge_model"}
+RESULT_COLUMNS = frozenset(result_schema(copies=True).names) - {"model"} | {"judge_model"}
 """Names that `input.keep` may not take."""
 
 

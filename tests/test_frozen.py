@@ -1,0 +1,42 @@
+"""What is made for every row behaves as a frozen dataclass does, and mypy refuses an assignment."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scorer.schema import Message, Request, Usage
+
+
+def test_equal_ones_are_one_key() -> None:
+    assert {Usage(1, 2): "a"}[Usage(1, 2)] == "a"
+    assert Usage(1, 2) != Usage(1, 3)
+
+
+def test_a_copy_with_a_difference_leaves_the_first_as_it_was() -> None:
+    first = Request(messages=(Message("user", "hello"),))
+    second = dataclasses.replace(first, seed=7)
+    assert (first.seed, second.seed, second.messages) == (None, 7, first.messages)
+
+
+def test_no_further_field_and_a_pickle_brings_back_the_same() -> None:
+    with pytest.raises(AttributeError):
+        Usage(1, 2).extra = 3  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(Usage(1, 2))) == Usage(1, 2)
+
+
+@pytest.mark.slow
+def test_the_type_checker_refuses_an_assignment(tmp_path: Path) -> None:
+    """Slow: mypy reads scorer.schema from its sources."""
+    program = "from scorer.schema import Usage\nUsage(1, 2).prompt_tokens = 3\n"
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", "--strict", "--cache-dir", str(tmp_path), "-c", program],
+        capture_output=True,
+        text=True,
+    )
+    assert 'Property "prompt_tokens" defined in "Usage" is read-only' in ran.stdout, ran.stdout + ran.stderr

@@ -1,0 +1,290 @@
+"""The transport's promises, over real sockets on loopback: what arrives, what fails and how, what cancelling does."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from scorer import transport
+from scorer.errors import Faltered, MomentError, SetupError, Unreachable
+from scorer.schema import Call, Reply
+from scorer.transport import HttpTransport, proxy_for
+
+SECRET = "key=not-for-anyone"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def request(reader: asyncio.StreamReader) -> tuple[list[str], bytes]:
+    """The lines of a request's head, and its body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    length = next(int(line.partition(": ")[2]) for line in head if line.lower().startswith("content-length"))
+    return head, await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def server(answer: Answer) -> AsyncIterator[str]:
+    """A server whose every connection is `answer`'s; its URL, with a secret in the query."""
+
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client went away, as some tests want it to
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1?{SECRET}"
+    if serving:
+        await asyncio.wait(serving)
+
+
+def says(*parts: bytes) -> Answer:
+    """Reads one request, sends these bytes, closes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    return answer
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await request(reader)
+    await reader.read()
+
+
+async def posted(url: str, *, timeout_s: float = 10.0, call_s: float | None = None) -> Reply:
+    async with HttpTransport(connections=4, timeout_s=timeout_s) as wire:
+        return await wire.post(Call(url, b"{}", {"Authorization": "Bearer sk-1"}, call_s))
+
+
+async def failure(answer: Answer, *, timeout_s: float = 10.0, call_s: float | None = None) -> MomentError:
+    async with server(answer) as url:
+        with pytest.raises(MomentError) as caught:
+            await posted(url, timeout_s=timeout_s, call_s=call_s)
+    assert SECRET not in str(caught.value)
+    assert "sk-1" not in str(caught.value)
+    return caught.value
+
+
+async def test_what_is_sent_and_what_comes_back() -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await request(reader))
+        writer.write(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 3\r\n\r\nno.")
+        await writer.drain()
+
+    async with server(answer) as url:
+        reply = await posted(url)
+    assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "7", b"no.")
+    head, body = seen[0]
+    assert head[0] == f"POST /v1?{SECRET} HTTP/1.1"
+    assert "Authorization: Bearer sk-1" in head
+    assert "User-Agent: scorer" in head
+    assert body == b"{}"
+
+
+async def test_connections_are_kept_and_shared() -> None:
+    opened = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        while True:
+            await request(reader)
+            writer.write(OK)
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for _ in range(3):
+            assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+    assert opened == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 22\r\n\r\n" + gzip.compress(b"hi", mtime=0),
+    ],
+    ids=["chunked", "until the end", "packed"],
+)
+async def test_a_body_arrives_whole_however_it_is_sent(reply: bytes) -> None:
+    async with server(says(reply)) as url:
+        assert (await posted(url)).body == b"hi"
+
+
+async def test_a_redirect_is_a_reply_like_any_other() -> None:
+    async with server(says(b"HTTP/1.1 307 X\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n")) as url:
+        assert (await posted(url)).headers["location"] == "/v2"
+
+
+async def test_nobody_there_is_not_billed() -> None:
+    async with server(silent) as url:
+        pass
+    with pytest.raises(Unreachable, match="cannot reach") as caught:
+        await posted(url)
+    assert not caught.value.billed
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HELLO THERE\r\n\r\n",
+    ],
+    ids=["closed", "half a head", "half a body", "half a chunk", "not packed at all", "no HTTP"],
+)
+async def test_what_arrived_and_broke_off_may_be_billed(sent: bytes) -> None:
+    error = await failure(says(sent))
+    assert isinstance(error, Unreachable)
+    assert error.billed
+
+
+@pytest.mark.parametrize(("timeout_s", "call_s"), [(0.02, None), (60.0, 0.02)], ids=["of all", "of the call"])
+async def test_silence_ends_in_time(timeout_s: float, call_s: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LOOK", 1 / 5000)
+    error = await failure(silent, timeout_s=timeout_s, call_s=call_s)
+    assert isinstance(error, Unreachable)
+    assert str(error).endswith("did not answer within 0.02 s")
+    assert error.billed
+
+
+async def test_a_body_that_stalls_ends_in_time() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi")
+        await reader.read()
+
+    assert "did not answer within" in str(await failure(answer, timeout_s=0.02))
+
+
+async def test_only_the_late_one_of_several_is_given_up() -> None:
+    released = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await request(reader)
+        if body == b"late":
+            await reader.read()
+        await released.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=0.5) as wire:
+        late = asyncio.ensure_future(wire.post(Call(url, b"late", {}, 0.01)))
+        fine = asyncio.ensure_future(wire.post(Call(url, b"fine", {}, 60.0)))
+        with pytest.raises(Unreachable):
+            await late
+        released.set()
+        assert (await fine).body == b"hi"
+
+
+async def test_cancelling_closes_the_connection() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        asked.set()
+        assert await reader.read() == b""
+        gone.set()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=60) as wire:
+        post = asyncio.ensure_future(wire.post(Call(url, b"{}")))
+        await asked.wait()
+        post.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await post
+        await gone.wait()
+
+
+async def test_a_cancellation_from_outside_is_never_told_as_a_timeout() -> None:
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        asked.set()
+        await reader.read()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=60) as wire:
+        post = asyncio.ensure_future(wire.post(Call(url, b"{}")))
+        await asked.wait()
+        wire._deadlines._due[post] = 0.0
+        wire._deadlines._look(asyncio.get_running_loop())
+        post.cancel()  # in the very turn in which its time is up
+        with pytest.raises(asyncio.CancelledError):
+            await post
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 9999", b"Transfer-Encoding: chunked\r\nX: y"], ids=["that says so", "that does not"]
+)
+async def test_a_body_beyond_the_largest_is_not_read(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST", 1000)
+    chunks = b"" if b"Length" in head else b"FF\r\n" + b"x" * 255 + b"\r\n"
+    error = await failure(says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + chunks, *(5 * [chunks])))
+    assert isinstance(error, Faltered)
+    assert error.billed
+
+
+async def test_a_small_body_that_unpacks_beyond_the_largest_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST", 1000)
+    packed = gzip.compress(b"x" * 100_000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
+    assert isinstance(await failure(says(head + packed)), Faltered)
+
+
+@pytest.mark.parametrize("url", ["ftp://judge/v1?" + SECRET, "http://?" + SECRET, "nonsense?" + SECRET])
+async def test_an_address_that_is_none_is_a_set_up_error(url: str) -> None:
+    with pytest.raises(SetupError, match=r"model\.base_url") as caught:
+        await posted(url)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert proxy_for("https://api.example.com/v1") is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.example.com")
+    assert proxy_for("https://api.example.com/v1") == "http://proxy:3128"
+    assert proxy_for("http://api.example.com/v1") is None
+    assert proxy_for("https://inside.example.com/v1") is None
+
+
+async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await request(reader))[0][0])
+        writer.write(OK)
+        await writer.drain()
+
+    async with server(answer) as url:
+        monkeypatch.setattr(transport, "proxy_for", lambda _: url.partition("/v1")[0])
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            reply = await wire.post(Call("http://judge.invalid/v1", b"{}"))
+    assert reply.body == b"hi"
+    assert seen == ["POST http://judge.invalid/v1 HTTP/1.1"]
