@@ -29,15 +29,16 @@ class Hello(msgspec.Struct, frozen=True):
     """All that a worker has to know. Secrets are no part of it: they are in its environment.
 
     `worker` is a number that nobody else ever had in this run, `seat` its place among `seats` that share what is in
-    flight. `spec` is the run file as run.json keeps it, `owner` names the run's ledger. `served` has the address of
-    each embedded judge by its model's alias. `lease_s` is how long a slice of a rate may be used; `strict` says that
-    intents must be durable before a request goes out, else the ledger's lines gather for `gather_s`.
+    flight. `spec` is the run file as run.json keeps it, `run` the id in there, `owner` names the run's ledger. `served`
+    has the address of each embedded judge by its model's alias. `lease_s` is how long a slice of a rate may be used;
+    `strict` says that intents must be durable before a request goes out, else the ledger's lines gather for `gather_s`.
     """
 
     worker: int
     seat: int
     seats: int
     spec: dict[str, Any]
+    run: str
     fingerprint: str
     owner: str
     served: dict[str, str]

@@ -68,6 +68,7 @@ class Owner:
         self.workers = workers
         self._plan = plan
         self._spec = dict(manifest.spec)
+        self._run = manifest.id
         self._files = files
         self._layout = layout
         self._store = store
@@ -92,6 +93,7 @@ class Owner:
             seat=seat,
             seats=self.workers,
             spec=self._spec,
+            run=self._run,
             fingerprint=self._plan.fingerprint,
             owner=self._books.owner,
             served=self._served,

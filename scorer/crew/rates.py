@@ -83,9 +83,7 @@ class _Rate:
         """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
         bucket = self.bucket
         if sight.limit is not None and sight.limit >= 1:
-            per_minute = min(sight.limit, bucket.declared)
-            if per_minute != bucket.per_minute:
-                bucket.retune(per_minute)
+            bucket.retune(min(sight.limit, bucket.declared))
         if sight.remaining is not None:
             # What was leased shortly before that request may have been sent after it.
             since = self.taken_since(self._clock() - sight.ago_s - lease_s)
@@ -158,14 +156,11 @@ class Endpoint:
             if place.worker == worker:
                 break
             ahead.append(place)
-        first = not ahead
+        # What those ahead wait for stays in the bucket; who finds more than that need not wait until they have come.
+        before = {name: sum(place.wanted.get(name, 0.0) for place in ahead) for name in self._rates}
         wait = 0.0
         for name, rate in self._rates.items():
-            if first:
-                wait = max(wait, rate.bucket.wait_s(wanted[name]))
-            else:
-                before = sum(place.wanted.get(name, 0.0) for place in ahead)
-                wait = max(wait, rate.bucket.wait_s(wanted[name]) + before / rate.per_second, SOONEST_S)
+            wait = max(wait, rate.bucket.wait_behind_s(wanted[name], before[name]))
         if wait > 0:
             if not least:  # nobody stands there yet: it need not hold up those who do
                 return Grant(wait_s=wait)
@@ -173,7 +168,11 @@ class Endpoint:
             return Grant(wait_s=max(wait, SOONEST_S))
         self.forget(worker)
         share = min(
-            (max(0.0, self._rates[name].bucket.level) / amount for name, amount in wish.items() if amount > 0),
+            (
+                max(0.0, self._rates[name].bucket.level - before[name]) / amount
+                for name, amount in wish.items()
+                if amount > 0
+            ),
             default=0.0,
         )
         given = {name: max(wanted[name], wish.get(name, 0.0) * min(1.0, share)) for name in self._rates}

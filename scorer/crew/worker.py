@@ -123,6 +123,7 @@ class Worker:
             store = Outpost(
                 self._files,
                 layout,
+                run=hello.run,
                 fingerprint=plan.fingerprint,
                 schema_of=lambda shard: schema_of(plan, self._files, shard),
                 offload=offload,

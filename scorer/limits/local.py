@@ -310,9 +310,7 @@ class Local:
 
     def _retune(self, pace: TokenBucket | RequestGate, gauge: Gauge) -> None:
         if gauge.limit is not None and gauge.limit >= 1:
-            per_minute = min(gauge.limit, pace.declared)
-            if per_minute != pace.per_minute:
-                pace.retune(per_minute)
+            pace.retune(min(gauge.limit, pace.declared))
 
     def _cut(self, permit: Permit, retry_after_s: float | None) -> None:
         """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from asyncio_throttle import Throttler  # type: ignore[attr-defined]
 
 MARGIN = 0.995
+BELIEVED_S = 60.0
+"""A limit below the declared one, told by a header, is believed for so long after the last header that told it."""
 
 
 class RequestGate(Throttler):
@@ -29,11 +31,17 @@ class RequestGate(Throttler):
         self._clock = asyncio.get_running_loop().time
         self.declared = per_minute
         self.given = 0.0
+        self._told_at = -math.inf
         super().__init__(1, 1.0)
-        self.retune(per_minute)
+        self._tune(per_minute)
 
     def retune(self, per_minute: float) -> None:
-        """Another limit from now on; what was let through counts on."""
+        """Another limit from now on, for a minute where it is below the declared one; what was let through counts on."""
+        self._told_at = self._clock()
+        if per_minute != self.per_minute:
+            self._tune(per_minute)
+
+    def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
         per_second = per_minute * MARGIN / 60
         self.rate_limit = math.ceil(per_second * 0.25)
@@ -51,6 +59,8 @@ class RequestGate(Throttler):
 
     def flush(self) -> None:
         now = self._clock()
+        if self.per_minute < self.declared and now - self._told_at > BELIEVED_S:
+            self._tune(self.declared)
         while self._task_logs and now - self._task_logs[0] >= self.period:
             self._task_logs.popleft()
 
@@ -82,11 +92,17 @@ class TokenBucket:
         self._burst_s = burst_s
         self.declared = per_minute
         self.given = 0.0
-        self.retune(per_minute)
+        self._told_at = -math.inf
+        self._tune(per_minute)
         self._level, self._at = self._capacity, clock()
 
     def retune(self, per_minute: float) -> None:
-        """Another limit from now on."""
+        """Another limit from now on, for a minute where it is below the declared one."""
+        self._told_at = self._clock()
+        if per_minute != self.per_minute:
+            self._tune(per_minute)
+
+    def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
         self._rate = per_minute * MARGIN / 60
         self._capacity = self._rate * self._burst_s
@@ -94,8 +110,11 @@ class TokenBucket:
     def _refill(self) -> None:
         now = self._clock()
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
-        if self.per_minute < self.declared:  # no header's word is believed for over a minute: one request finds out
-            self._level = max(self._level, -60 * self._rate)
+        if self.per_minute < self.declared:
+            if now - self._told_at > BELIEVED_S:
+                self._tune(self.declared)
+            else:  # one request a minute finds out
+                self._level = max(self._level, -60 * self._rate)
         self._at = now
 
     @property
@@ -106,8 +125,12 @@ class TokenBucket:
 
     def wait_s(self, amount: float) -> float:
         """Seconds until `amount` may be taken; 0 for now."""
+        return self.wait_behind_s(amount, 0.0)
+
+    def wait_behind_s(self, amount: float, ahead: float) -> float:
+        """The same where `ahead` has to be left for others."""
         self._refill()
-        lack = min(amount, self._capacity) - self._level
+        lack = min(amount, self._capacity) + ahead - self._level
         return 0.0 if lack <= 1e-6 else lack / self._rate
 
     def take(self, amount: float) -> None:

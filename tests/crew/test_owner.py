@@ -73,6 +73,7 @@ class Hand:
         self.store = Outpost(
             out.files,
             out.layout,
+            run=self.hello.run,
             fingerprint=FINGERPRINT,
             schema_of=lambda _: SCHEMA,
             offload=inline,

@@ -186,6 +186,29 @@ def test_a_lease_that_comes_back_is_anothers_to_the_last_request() -> None:
     assert again.amounts == {"requests": first - 4}
 
 
+def test_who_is_late_holds_up_nobody_but_finds_what_it_waits_for() -> None:
+    now = 0.0
+    endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)
+    assert endpoint.exchange(1, Pace(wish={"tokens": 199.0})).amounts == {
+        "tokens": pytest.approx(199.0)
+    }  # all it holds
+    second = Pace(least={"tokens": 50.0}, wish={"tokens": 150.0})
+    assert endpoint.exchange(2, second).wait_s == pytest.approx(50 / 995)
+    now = 0.2  # the bucket is full again, and number 2 on a slow wire
+    third = Pace(least={"tokens": 100.0}, wish={"tokens": 500.0})
+    assert endpoint.exchange(3, third).amounts == {"tokens": pytest.approx(149.0)}
+    assert endpoint.exchange(3, third).amounts == {}
+    assert endpoint.exchange(2, second).amounts == {"tokens": pytest.approx(50.0)}
+
+
+def test_one_after_another_waits_a_request_longer_where_a_bucket_holds_less_than_one() -> None:
+    endpoint = Endpoint(Rates(requests_per_minute=60), lambda: 0.0)
+    one = Pace(least={"requests": 1.0}, wish={"requests": 1.0})
+    assert endpoint.exchange(1, one).amounts == {"requests": 1.0}
+    second, third = endpoint.exchange(2, one).wait_s, endpoint.exchange(3, one).wait_s
+    assert third - second == pytest.approx(1 / 0.995)
+
+
 def test_what_was_taken_too_much_is_missing_for_all() -> None:
     now = 0.0
     endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)

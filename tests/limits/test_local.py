@@ -252,14 +252,26 @@ def test_429s_that_name_no_time_wait_ever_longer_until_one_is_answered() -> None
 def test_a_lower_limit_in_the_headers_is_taken_over_and_a_higher_one_is_not() -> None:
     async def seconds_for(limit: float) -> float:
         limits, since = made(Rates(requests_per_minute=600, concurrency=1)), now()
-        limits.settle(await limits.admit(need()), told(requests=Gauge(limit=limit)))
-        for _ in range(100):
-            await next_admitted(limits)
+        for _ in range(101):
+            limits.settle(await limits.admit(need()), told(requests=Gauge(limit=limit)))
         return now() - since
 
     async def night() -> None:
         assert await seconds_for(60) == pytest.approx(100 / MARGIN, rel=0.02)
         assert await seconds_for(600_000) == pytest.approx(10 / MARGIN, rel=0.05)
+
+    run(night())
+
+
+def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> None:
+    async def night() -> None:
+        limits, since = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
+        hint = told(requests=Gauge(limit=1), tokens=Gauge(limit=1))
+        limits.settle(await limits.admit(need()), hint)
+        assert await next_admitted(limits) == pytest.approx(since + 60, abs=0.5)
+        for _ in range(100):
+            await next_admitted(limits)
+        assert now() - since < 60.5 + 10 / MARGIN
 
     run(night())
 
