@@ -109,9 +109,12 @@ def ranks() -> str:
     return own or str(cache_folder() / "tiktoken")
 
 
-def measure(name: str, count: int, url: str, in_flight: int, cpu: int | None, patience_s: float = 900) -> Took:
+def measure(
+    who: str | Contender, count: int, url: str, in_flight: int, cpu: int | None, patience_s: float = 900
+) -> Took:
     """Runs a contender once and checks that it did all the rows. Raises SystemExit where it did not."""
-    contender, path = CONTENDERS[name], rows(count)
+    contender, path = CONTENDERS[who] if isinstance(who, str) else who, rows(count)
+    name = contender.module
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
         out = f"{folder}/out"
         os.mkdir(out)

@@ -1,28 +1,29 @@
 """Which share of what a provider allows a run uses, and how many 429s that costs; by hand, a minute for each case.
 
-    python -m benchmarks.limits [--case NAME ...] [--requests-per-minute 6000] [--tokens-per-minute 1000000]
+    python -m benchmarks.limits [--case NAME ...] [--who NAME ...] [--requests-per-minute 6000]
+                                [--tokens-per-minute 1000000]
 
-The rehearsal judge (800 ms median) enforces the limits; `scorer run` is told the same two numbers and nothing of how
-the judge counts them. Counted are the judge's own seconds 5 to 55: what it charged, over what it allowed. A lenient
-bucket starts with a minute's worth in it, so a share above 1 is possible there. In some cases the judge changes a limit
-while the run goes on, and only its headers tell: the share is then the mean of the stretches between, by their length.
-The last line is one JSON object.
+The rehearsal judge (800 ms median) enforces the limits; `scorer run` (and each peer with a limiter, by `--who`) is told
+the same two numbers and nothing of how the judge counts them. Counted are the judge's own seconds 5 to 55: what it
+charged, over what it allowed. A lenient bucket starts with a minute's worth in it, so a share above 1 is possible
+there. In some cases the judge changes a limit while the run goes on, and only its headers tell: the share is then the
+mean of the stretches between, by their length. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
 
 from benchmarks import judge
-from benchmarks.field import CONTENDERS, ROOT, ranks, rows
+from benchmarks.field import CONTENDERS, NO_PROXY, ROOT, python_of, ranks, rows
 from scorer.errors import Interrupted
 
 FIRST_S, LAST_S = 5, 55
@@ -42,7 +43,11 @@ CHANGES: dict[str, dict[int, float]] = {
 """By case: from this second on, so much of the declared tokens a minute."""
 
 
-def use(case: dict[str, Any], changes: dict[int, float], options: argparse.Namespace) -> dict[str, Any]:
+WHO = ("scorer", "cookbook", "curator")
+"""Who paces itself by the minute; the others only retry."""
+
+
+def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argparse.Namespace) -> dict[str, Any]:
     """Runs against a judge with these limits for a minute and reads its books."""
     mine, theirs = judge.cores()
     limits = {
@@ -52,22 +57,25 @@ def use(case: dict[str, Any], changes: dict[int, float], options: argparse.Names
     told = {**case, **limits, "chars_per_token": 4.6}
     with judge.rehearsal(theirs, **told) as process, tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
         variant = "+".join(f"{name}={value}" for name, value in limits.items())
-        command = [sys.executable, "-m", f"benchmarks.contenders.{CONTENDERS['scorer'].module}"]
+        command = [python_of(CONTENDERS[who]), "-m", f"benchmarks.contenders.{CONTENDERS[who].module}"]
         command += ["--rows", rows(ROWS), "--url", process.url, "--out", f"{folder}/out"]
         command += ["--in-flight", "512", "--variant", variant]
+        os.mkdir(f"{folder}/out")
         process.reset()
         began = time.monotonic()  # as the judge counts its seconds
-        environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks()}
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as child:
+        environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks(), "TMPDIR": folder} | NO_PROXY
+        heard = None if who == "scorer" else subprocess.DEVNULL
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=heard) as child:
             judge.pin(child.pid, mine)
             for second, part in [*changes.items(), (LAST_S + 1, None)]:
                 time.sleep(max(0.0, began + second - time.monotonic()))
                 if part is not None:
                     process.configure(tokens_per_minute=part * limits["tokens_per_minute"])
             books = process.stats()
-            child.send_signal(signal.SIGINT)
-        if child.returncode != Interrupted.exit_code:
-            raise SystemExit(f"scorer run ended by itself, with {child.returncode}, before the minute was over")
+            over = child.poll()
+            child.send_signal(signal.SIGINT if who == "scorer" else signal.SIGKILL)
+        if over is not None or (who == "scorer" and child.returncode != Interrupted.exit_code):
+            raise SystemExit(f"{who} ended by itself, with {child.returncode}, before the minute was over")
     seconds = {second: counts for second, *counts in books["timeline"]}
     stretches = []
     edges = [FIRST_S, *changes, LAST_S]
@@ -88,15 +96,17 @@ def use(case: dict[str, Any], changes: dict[int, float], options: argparse.Names
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="*", default=list(CASES), choices=CASES)
+    parser.add_argument("--who", nargs="*", default=["scorer"], choices=WHO)
     parser.add_argument("--requests-per-minute", type=int, default=6_000)
     parser.add_argument("--tokens-per-minute", type=int, default=1_000_000)
     options = parser.parse_args()
-    result = {}
-    print("| judge | binds | share of the allowed | 429s |\n| --- | --- | ---: | ---: |", flush=True)
-    for name in options.case:
-        found = result[name] = use(CASES[name], CHANGES.get(name, {}), options)
+    result: dict[str, dict[str, Any]] = {}
+    print("| judge | who | binds | share of the allowed | 429s |\n| --- | --- | --- | ---: | ---: |", flush=True)
+    for name, who in itertools.product(options.case, options.who):
+        found = use(who, CASES[name], CHANGES.get(name, {}), options)
+        result.setdefault(name, {})[who] = found
         binds = ", ".join(max(one["shares"], key=one["shares"].get) for one in found["stretches"])
-        print(f"| {name} | {binds} | {found['share']:.3f} | {found['r429']} |", flush=True)
+        print(f"| {name} | {who} | {binds} | {found['share']:.3f} | {found['r429']} |", flush=True)
     print(json.dumps(result))
 
 

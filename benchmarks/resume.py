@@ -132,7 +132,7 @@ def _write(plan: Plan, files: LocalFiles, path: str, shard: Shard, first: int, s
     with files.create(path) as file:
         tables = (_results(plan, schema, shard, at, min(stop, at + BLOCK)) for at in range(first, stop, BLOCK))
         windows = (table.slice(at, seg.WINDOW) for table in tables for at in range(0, table.num_rows, seg.WINDOW))
-        seg.write(file, windows, schema, seg.about(shard, plan.fingerprint, 0))
+        seg.write(file, windows, schema, seg.about(shard, plan.fingerprint, 0, run=""))
 
 
 def _results(plan: Plan, schema: pa.Schema, shard: Shard, first: int, stop: int) -> pa.Table:

@@ -51,6 +51,12 @@ class Task:
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / "scores.parquet")
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """What a variant "KEY=NUMBER+..." declares, by its name in a run file of ours."""
+        pairs = (limit.partition("=") for limit in self.variant.split("+") if "_per_minute=" in limit)
+        return {name: int(value) for name, _, value in pairs}
+
 
 def task() -> Task:
     """The task on the command line."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from scorer.errors import SpecError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from scorer.crew.crew import Employer
+    from scorer.crew.owner import Owner
 
 Sets = Annotated[
     tuple[str, ...],
@@ -16,12 +27,50 @@ Sets = Annotated[
 ]
 Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
 RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
+
 Out = Annotated[str, Parameter(help="The output folder of a run (its output.path).")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who does the work: options of commands that score."""
+
+    workers: Annotated[
+        int, Parameter("--workers", help="Processes that share the work and the limits.", validator=Number(gte=1))
+    ] = 1
+    engine: Annotated[Literal["local", "ray"], Parameter(help="Where they are: here, or on a Ray cluster.")] = "local"
+    address: Annotated[
+        str | None, Parameter(help="Of the cluster, HOST:PORT or auto; without it Ray is started here.")
+    ] = None
+
+    def here(self, why: str) -> Hands:
+        """The same, on this machine alone. Raises SpecError where a cluster is asked for."""
+        if self.address not in (None, "local"):
+            raise SpecError([f"--address {self.address} is of no use here: {why}. Leave it out."])
+        return replace(self, address="local" if self.engine == "ray" else None)
+
+    @contextmanager
+    def hired(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Owner], Employer] | None]:
+        """What employs the workers of a run into `out`; None where the job knows it by itself. Raises SpecError."""
+        if self.engine == "local":
+            if self.address is not None:
+                raise SpecError([f"--address {self.address} is of no use without --engine ray."])
+            yield None
+            return
+        from scorer.cluster import hirer, joined
+
+        with joined(self.address, workers=self.workers, say=say):
+            yield hirer(out, say)
+
+
+ALONE = Hands()
+"""One worker: the process itself."""
 
 # --- of the questions asked of a table --------------------------------------------------------------------------------
 
 Columns = tuple[str, ...]
-Table = Annotated[str, Parameter(help="A Parquet file, a glob of them, or the output folder of a run.")]
+Table = Annotated[str, Parameter(help="A Parquet file, a folder or a glob of them, or the output folder of a run.")]
 Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may be repeated.", negative="")]
 Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
 Task = Annotated[str | None, Parameter(help="The column that names the task.")]
@@ -41,3 +90,16 @@ def answer(json: bool, value: Any, text: Callable[[], str]) -> int:
     else:
         sys.stdout.write(text() + "\n")
     return 0
+
+
+def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
+    """The table, with the human columns that it lacks joined on from the labels file."""
+    from scorer.analysis.tables import join_labels, open_table
+
+    if (labels is None) == bool(on):
+        raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
+    frame = open_table(table)
+    if labels is None:
+        return frame
+    known = frame.collect_schema().names()
+    return join_labels(frame, open_table(labels), on, [name for name in human if name not in known] or human)

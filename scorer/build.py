@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from scorer.errors import SpecError
+from scorer.errors import SpecError, StorageError
+from scorer.files import read
 from scorer.judges import JUDGES
+from scorer.judges.options import option_names
+from scorer.lake.places import Places
 from scorer.metrics import unknown
 from scorer.mistakes import shown
 from scorer.providers import PROVIDERS
+from scorer.publish.folder import publisher
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.runfile import parse
 from scorer.schema import RESULT_COLUMNS, Judge
@@ -46,7 +49,8 @@ def check(tree: Mapping[str, Any]) -> Plan:
         except SpecError as error:
             problems += error.problems
         problems += _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
-        problems += _rehearsal_problems(spec) + _panel_problems(spec)
+        problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
+        problems += dedupe_problems(spec)
         if judge is not None:
             problems += _column_problems(spec, judge)
     if problems or spec is None or judge is None:
@@ -76,12 +80,15 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
     taken = inspect.signature(make).parameters
     if keys := tuple(key for model in spec.all_models for key in model.keys):
         options["keys"] = keys
-    if "temperature" in taken and spec.all_models:
+    names = option_names(make)
+    if "temperature" in (names or taken) and spec.all_models:
         options["temperature"] = temperature(spec.all_models[0])
-    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        unknown = [name for name in options if name not in taken]
+    if "temperatures" in taken:
+        options["temperatures"] = {model.alias: temperature(model) for model in spec.all_models}
+    if names is not None:
+        unknown = [name for name in options if name not in names]
         if unknown:
-            known = ", ".join(name for name in taken if name not in ("keys", "temperature"))
+            known = ", ".join(name for name in names if name not in ("keys", "temperature"))
             raise SpecError(
                 [
                     f"judge.{name} = {shown(name, options[name])} is no option of kind = {kind!r}. Known: {known}."
@@ -101,8 +108,8 @@ def _prompt_text(spec: Spec) -> str | None:
     if "prompt" in spec.judge.options:
         raise SpecError(["judge.prompt and judge.prompt_file are both given: keep one of them."])
     try:
-        return Path(spec.judge.prompt_file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read(Places(), spec.judge.prompt_file).decode("utf-8")
+    except (OSError, UnicodeDecodeError, StorageError) as error:
         raise SpecError(
             [f'judge.prompt_file = "{spec.judge.prompt_file}" cannot be read ({error}). Give a UTF-8 text file.']
         ) from error
@@ -144,11 +151,40 @@ def _panel_problems(spec: Spec) -> list[str]:
     return []
 
 
+def dedupe_problems(spec: Spec) -> list[str]:
+    """A copied answer must be the one that would have come; `[model] extra` has the last word on the temperature."""
+    if not spec.judge.dedupe:
+        return []
+    problems = []
+    for model in spec.all_models:
+        where = f"models.{model.alias}" if model.alias else "model"
+        key = f"{where}.extra.temperature" if "temperature" in model.extra else f"{where}.temperature"
+        found = model.extra.get("temperature", temperature(model))
+        if found is None or found != 0:
+            said = f'"{model.name}" takes no temperature' if found is None else f"{key} = {shown(key, found)}"
+            problems.append(
+                "judge.dedupe = true copies answers, which temperature 0 alone makes the same each time; "
+                f"{said}. Set {key} = 0, or leave judge.dedupe out."
+            )
+    return problems
+
+
 def _rehearsal_problems(spec: Spec) -> list[str]:
     try:
         RehearsalConfig().changed(spec.rehearsal)
     except SpecError as error:
         return [f"[rehearsal] {problem}" for problem in error.problems]
+    return []
+
+
+def _publish_problems(spec: Spec) -> list[str]:
+    """What is wrong with the address alone; a table that is not to be had stops no run."""
+    if spec.output.publish is None:
+        return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
+    try:
+        publisher(spec.output.publish, spec.output.partition_by)
+    except SpecError as error:
+        return [f"output.publish: {problem}" for problem in error.problems]
     return []
 
 

@@ -9,17 +9,20 @@ import os
 import sys
 import traceback
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
-from scorer.arguments import Json, Out, RunFile, Sets, answer
+from scorer.arguments import ALONE, Hands, Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
 from scorer.offload import calm_collector, keep_memory_flat
 from scorer.questions import app as questions
+from scorer.showing import SHOWN, Showing, view
 
 if TYPE_CHECKING:
+    from scorer.build import Plan
     from scorer.job import Retry
     from scorer.status import Status
 
@@ -55,51 +58,46 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
         Count every row; else beyond 100,000 rows a sample is counted.
     """
     from scorer.build import check
-    from scorer.files import LocalFiles
+    from scorer.lake.places import Places
     from scorer.planning import estimate
     from scorer.screen import plan_text
 
-    found = estimate(check(_tree(run_file, sets)), LocalFiles(), exact=exact)
+    found = estimate(check(_tree(run_file, sets)), Places(), exact=exact)
     return answer(json, asdict(found), lambda: plan_text(found))
 
 
 @app.command
-def run(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet: bool = False) -> int:
+def run(
+    run_file: RunFile, /, *, sets: Sets = (), hands: Hands = ALONE, json: Json = False, showing: Showing = SHOWN
+) -> int:
     """Score. The same command resumes what was stopped, killed or only half done.
 
     Example: scorer run run.toml --set limits.max_usd=20
-
-    Parameters
-    ----------
-    quiet
-        No progress on stderr.
     """
     from scorer.build import check
     from scorer.screen import summary_text
 
     planned = check(_tree(run_file, sets))
-    status = _score(planned, quiet=quiet)
+    status = _score(planned, showing, hands)
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 
 @app.command
-def rehearse(run_file: RunFile, /, *, sets: Sets = (), json: Json = False, quiet: bool = False) -> int:
+def rehearse(
+    run_file: RunFile, /, *, sets: Sets = (), hands: Hands = ALONE, json: Json = False, showing: Showing = SHOWN
+) -> int:
     """Run the whole night against the built-in rehearsal judge, into <output.path>-rehearsal.
 
     Its limits are those of [limits]; [rehearsal] declares latency, capacity and faults.
 
     Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
-
-    Parameters
-    ----------
-    quiet
-        No progress on stderr.
     """
     from scorer.rehearse import rehearsal
     from scorer.screen import rehearsal_text, summary_text
 
+    hands = hands.here("the rehearsal judge answers on this machine only")
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
-        status = _score(planned, quiet=quiet)
+        status = _score(planned, showing, hands)
         books = judge.stats()
     told = {**asdict(status), "judge": books}
     return answer(json, told, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(books)}")
@@ -111,11 +109,11 @@ def status(out: Out, /, *, json: Json = False) -> int:
 
     Example: scorer status out --json
     """
-    from scorer.files import LocalFiles
+    from scorer.lake.places import Places
     from scorer.screen import summary_text
     from scorer.status import status as status_of
 
-    found = status_of(LocalFiles(), out)
+    found = status_of(Places(), out)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -127,13 +125,14 @@ def verify(out: Out, /, *, json: Json = False) -> int:
 
     Example: scorer verify out
     """
-    from scorer.files import LocalFiles
+    from scorer.lake.places import Places
+    from scorer.screen import findings_text
     from scorer.verify import verify as look_through
 
-    verdict = look_through(LocalFiles(), out)
+    verdict = look_through(Places(), out)
     whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
     told = {**asdict(verdict), "complete": verdict.complete}
-    answer(json, told, lambda: whole if verdict.complete else "\n".join(verdict.findings))
+    answer(json, told, lambda: whole if verdict.complete else findings_text(out, verdict))
     return 0 if verdict.complete else 1
 
 
@@ -144,8 +143,9 @@ def retry(
     *,
     error: Annotated[tuple[str, ...], Parameter(negative="", allow_repeating=True)] = (),
     sets: Sets = (),
+    hands: Hands = ALONE,
     json: Json = False,
-    quiet: bool = False,
+    showing: Showing = SHOWN,
 ) -> int:
     """Score again only the rows that ended in an error.
 
@@ -155,27 +155,25 @@ def retry(
     ----------
     error
         Only rows with this error; may be repeated. Without it every failed row.
-    quiet
-        No progress on stderr.
     """
     from scorer.build import check
     from scorer.errors import ROW_ERRORS
-    from scorer.files import LocalFiles
     from scorer.job import Retry
+    from scorer.lake.places import Places
     from scorer.runfile import set_values
     from scorer.screen import summary_text
     from scorer.store.layout import Layout
-    from scorer.store.manifest import load
+    from scorer.store.manifest import load, no_run
 
     unknown = [name for name in error if name not in ROW_ERRORS]
     if unknown:
         raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
-    manifest = load(LocalFiles(), Layout(out))
+    manifest = load(Places(), Layout(out))
     if manifest is None:
-        raise SpecError([f"{out} holds no run: there is no run.json in it. Give the output.path of a run."])
+        raise no_run(Places(), Layout(out))
     tree = {**manifest.spec, "output": {**manifest.spec.get("output", {}), "path": out}}
     planned = check(set_values(tree, sets))
-    found = _score(planned, quiet=quiet, retry=Retry(error or None))
+    found = _score(planned, showing, hands, Retry(error or None))
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -187,12 +185,37 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
 
     Example: scorer reread out --set judge.read=json
     """
-    from scorer.files import LocalFiles
+    from scorer.lake.places import Places
     from scorer.reread import reread as read_again
     from scorer.screen import summary_text
 
-    found = read_again(LocalFiles(), out, sets)
+    found = read_again(Places(), out, sets, say=lambda text: print(text, file=sys.stderr))
     return answer(json, asdict(found), lambda: summary_text(out, found))
+
+
+@app.command
+def publish(
+    out: Out,
+    /,
+    *,
+    to: Annotated[str | None, Parameter(help="The table; without it the run's own output.publish.")] = None,
+    partition_by: Annotated[
+        tuple[str, ...], Parameter(help="A column to partition a new table by; may be repeated.", negative="")
+    ] = (),
+    json: Json = False,
+) -> int:
+    """Put sealed shards into a Delta or Iceberg table, each row once, however often.
+
+    Example: scorer publish out --to delta://lake/scores --partition-by scorer_run
+
+    Example: scorer publish out --to iceberg://catalog/namespace.table
+    """
+    from scorer.lake.places import Places
+    from scorer.publish.folder import publish as publish_folder
+    from scorer.screen import published_text
+
+    found = publish_folder(Places(), out, to, partition_by)
+    return answer(json, asdict(found), lambda: published_text(found))
 
 
 @app.command
@@ -223,14 +246,17 @@ def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     return set_values(tree, sets)
 
 
-def _score(planned: Any, *, quiet: bool, retry: Retry | None = None) -> Status:
-    from scorer.front import on_loop
+def _score(planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = None) -> Status:
     from scorer.interrupt import run_interruptibly
-    from scorer.screen import Screen
+    from scorer.offload import on_loop
 
     calm_collector()
-    with Screen(quiet=quiet) as screen:
-        return on_loop(run_interruptibly(planned, screen, retry))
+    out = planned.spec.output.path
+    with view(showing, out=out, fingerprint=planned.fingerprint) as seen, hands.hired(out, seen.say) as hire:
+        seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
+        found = on_loop(run_interruptibly(planned, seen, retry, hands.workers, seen.answered, hire))
+        seen.tell("finished", asdict(found))
+        return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -247,21 +273,28 @@ def _exit_code(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        print(f"{error} See: scorer --help", file=sys.stderr)
-        return 2
+        return _tell(SpecError([f"{error} See: scorer --help"]), 2, tokens)
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
-        print("Interrupted. What is finished is stored; the same command goes on from there.", file=sys.stderr)
-        return 130
+        stored = "Interrupted. What is finished is stored; the same command goes on from there."
+        return _tell(Interrupted(stored), 130, tokens)
     except ScorerError as error:
+        return _tell(error, error.exit_code, tokens)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
+        return _tell(error, 1, tokens)
+
+
+def _tell(error: Exception, exit_code: int, tokens: list[str]) -> int:
+    """Says on stderr what ended the command, in the form that its arguments ask for; returns the exit code."""
+    if "--log-format=json" in tokens or ("--log-format", "json") in pairwise(tokens):
+        from scorer.jsonlog import log_error
+
+        log_error(error, exit_code)
+    elif isinstance(error, ScorerError):
         print(error, file=sys.stderr)
-        return error.exit_code
-    except Exception:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
-        traceback.print_exc()
+    else:
+        traceback.print_exception(error)
         print("This is a bug of scorer. What was finished is stored.", file=sys.stderr)
-        return 1
+    return exit_code

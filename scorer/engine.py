@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from scorer.dedupe import Twins
 from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed, Unreadable
-from scorer.schema import Client, Completion, Judge, Request, Result, Row, Score, Spent, Store, Usage
+from scorer.room import Places
+from scorer.schema import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
 from scorer.sharing import Sharing, answer
 
 ALIKE = 200
@@ -46,10 +47,12 @@ async def run(
 ) -> None:
     """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
 
+    Of rows that wait for the answer to a twin only the text counts, and there are at most `room.MOST_WAITING`.
+
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
     flight; what is finished is in the store. Cancelling it does the same.
     """
-    places = _Places(in_flight, in_flight_bytes)
+    places = Places(in_flight, in_flight_bytes)
     alike = _Alike()
     twins = parts.twins
 
@@ -58,7 +61,7 @@ async def run(
             result = await score_row(row, parts)
         except Interrupted:  # draining turned it away before its first request
             for other in twins.turned_away(question) if twins is not None and question is not None else ():
-                places.free(other.size)
+                places.leave(other.size)
             return
         finally:
             places.free(row.size)
@@ -66,24 +69,27 @@ async def run(
         alike.look(result)
         if twins is not None and question is not None:
             copies, others = twins.finished(question, result, parts.now_us())
-            for copy in copies:
-                copied(copy)
+            for copy in copies:  # nothing was asked: they say nothing of what `alike` looks for
+                places.leave(copy.row.size)
+                parts.store.add(copy)
             for other in others:
-                group.create_task(score(other, question))
+                group.create_task(after_all(other, question))
 
-    def copied(result: Result) -> None:
-        places.free(result.row.size)
-        parts.store.add(result)  # nothing was asked: it says nothing of what `alike` looks for
+    async def after_all(row: Row, question: bytes) -> None:
+        await places.come_back()
+        await score(row, question)
 
     def begin(row: Row) -> None:
         question = None if twins is None else twins.question(row)
         if twins is not None and question is not None:
             if (known := twins.known(question, row, parts.now_us())) is not None:
-                return copied(known)
+                places.free(row.size)
+                parts.store.add(known)
+                return
             if twins.waits(question, row):
-                return None
+                places.step_aside()
+                return
         group.create_task(score(row, question))
-        return None
 
     try:
         async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
@@ -103,6 +109,7 @@ async def score_row(row: Row, parts: Parts) -> Result:
     tally = _Tally(parts.raw)
     score: Score | None = None
     error: RowError | None = None
+    conversation: Conversation | None = None
     try:
         conversation = parts.judge(row)
         requests = next(conversation)
@@ -119,6 +126,9 @@ async def score_row(row: Row, parts: Parts) -> Result:
             score, error = None, Unreadable(f"the judge made the score {done.value.value}, which is no finite number")
     except RowError as problem:
         error = problem
+    finally:
+        if conversation is not None:
+            conversation.close()  # what ends the run is kept, and would keep the row in memory
     return tally.result(row, score, error, parts.now_us())
 
 
@@ -181,27 +191,6 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
     walk(group)
     return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
-
-
-class _Places:
-    """Room for rows under way; only the reader waits here."""
-
-    def __init__(self, rows: int, size: int) -> None:
-        self._rows, self._most, self._size = rows, rows, size
-        self._freed = asyncio.Event()
-
-    async def take(self, size: int) -> None:
-        """A row larger than all the room goes alone."""
-        while self._rows == 0 or (self._size < size and self._rows < self._most):
-            self._freed.clear()
-            await self._freed.wait()
-        self._rows -= 1
-        self._size -= size
-
-    def free(self, size: int) -> None:
-        self._rows += 1
-        self._size += size
-        self._freed.set()
 
 
 class _Alike:

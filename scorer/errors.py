@@ -6,7 +6,9 @@ ScorerError
 ├── BudgetSpent      3    the next request could push the run over max_tokens or max_usd
 ├── SetupError       4    the judge's set-up: key, model, address, quota, a missing ability
 ├── OutputError      5    the output folder: another fingerprint, changed input, another process
+│   └── InUse             its lock is held; on object storage perhaps by a dead process
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
+├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── StorageError     7    the output could not be written or read: full disk, no permission
 ├── Interrupted      130  asked to stop; resumable
 ├── MomentError           the moment's fault: retried by the client, never seen by a row
@@ -73,6 +75,14 @@ class OutputError(ScorerError):
     exit_code = 5
 
 
+class InUse(OutputError):
+    """Another process holds the lock. `again_s`: seconds after which it may turn out to be dead; None: it lives."""
+
+    def __init__(self, message: str, *, again_s: float | None) -> None:
+        self.again_s = again_s
+        super().__init__(message)
+
+
 class ShardChanged(OutputError):
     """An input shard is not what it was when its rows were first seen."""
 
@@ -87,6 +97,10 @@ class TooManyFailed(ScorerError):
     """More rows failed than `limits.max_failed_share`, or the first 200 all failed alike."""
 
     exit_code = 6
+
+
+class WorkersLost(ScorerError):
+    """Worker processes died one after another, and none of them finished a row."""
 
 
 class StorageError(ScorerError):
@@ -112,7 +126,14 @@ class MomentError(ScorerError):
 
 
 class Unreachable(MomentError):
-    """No whole reply came back. `billed` is False only where the request surely never arrived."""
+    """No whole reply came back. `billed` is False only where the request surely never arrived.
+
+    `mend` says what to mend where the address was never reached at all; None where that, too, is likely an outage.
+    """
+
+    def __init__(self, detail: str, *, billed: bool = False, mend: str | None = None) -> None:
+        self.mend = mend
+        super().__init__(detail, billed=billed)
 
 
 class Throttled(MomentError):

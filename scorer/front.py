@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scorer.build import Plan, check
 from scorer.errors import SpecError
-from scorer.files import LocalFiles
-from scorer.job import Job
+from scorer.job import Ears, Job
+from scorer.lake.places import Places
+from scorer.offload import on_loop as on_loop
 from scorer.planning import Estimate, estimate
 from scorer.progress import Snapshot
 from scorer.runfile import read_toml
@@ -24,26 +24,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run(spec: Spec | str | Path | Mapping[str, Any], *, watch: Callable[[Snapshot], None] | None = None) -> Status:
+def run(
+    spec: Spec | str | Path | Mapping[str, Any],
+    *,
+    watch: Callable[[Snapshot], None] | None = None,
+    workers: int = 1,
+) -> Status:
     """Scores what is left to score and returns how the run stands; calling it again resumes.
 
-    `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second.
+    `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second. More
+    than one of `workers` are processes of their own.
     Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing what is finished.
     Not for use inside a running event loop: there, await `run_async`.
     """
-    return on_loop(run_async(spec, watch=watch))
+    return on_loop(run_async(spec, watch=watch, workers=workers))
 
 
 async def run_async(
-    spec: Spec | str | Path | Mapping[str, Any], *, watch: Callable[[Snapshot], None] | None = None
+    spec: Spec | str | Path | Mapping[str, Any],
+    *,
+    watch: Callable[[Snapshot], None] | None = None,
+    workers: int = 1,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
-    return await Job(plan_of(spec), LocalFiles(), watch=watch).run()
+    return await Job(plan_of(spec), Places(), ears=Ears(watch), workers=workers).run()
 
 
 def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:
     """What the run would need: rows, tokens, money, time. Reads the input, sends nothing."""
-    return estimate(plan_of(spec), LocalFiles(), exact=exact)
+    return estimate(plan_of(spec), Places(), exact=exact)
 
 
 def score_frame(
@@ -90,13 +99,3 @@ def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> Plan:
     if isinstance(spec, Spec):
         return check(spec.model_dump(exclude_unset=True))
     return check(spec if isinstance(spec, Mapping) else read_toml(str(spec)))
-
-
-def on_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scorer.build import Plan
-from scorer.crew.crew import Employer
-from scorer.crew.owner import Owner
 from scorer.errors import Interrupted
-from scorer.job import Job, Retry
+from scorer.job import Ears, Job, Retry
 from scorer.lake.places import Places
+from scorer.scoring import Hire
 from scorer.screen import Screen
 from scorer.showing import View
 from scorer.status import Status
@@ -25,19 +24,11 @@ async def run_interruptibly(
     retry: Retry | None,
     workers: int = 1,
     answered: Callable[[float], None] | None = None,
-    hire: Callable[[Owner], Employer] | None = None,
+    hire: Hire | None = None,
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
-    job = Job(
-        planned,
-        Places(),
-        watch=view.show,
-        say=view.say,
-        tell=view.tell,
-        answered=answered,
-        workers=workers,
-        hire=hire,
-    )
+    ears = Ears(view.show, view.say, view.tell, answered)
+    job = Job(planned, Places(), ears=ears, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
 

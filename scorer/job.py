@@ -1,6 +1,6 @@
-"""One run from its lock to its last sealed shard: opens the output, starts the services, lets the engine work.
+"""One run from its lock to its last sealed shard: opens the output, starts the services, lets the rows be scored.
 
-The only module that knows the order of things. What to score is asked of the store, how of wiring.py.
+The only module that knows the order of things. What to score is asked of the store, how of scoring.py.
 """
 
 from __future__ import annotations
@@ -9,32 +9,37 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, Protocol
 
 from scorer import engine, ledger
 from scorer.build import Plan
-from scorer.errors import Interrupted, OutputError, StorageError
-from scorer.files import Files, Lock
-from scorer.limits import Caps, Local
+from scorer.crew.owner import most_workers
+from scorer.crew.processes import Processes
+from scorer.errors import Interrupted, InUse, OutputError, StorageError
+from scorer.files import Files, Lock, lock_again_s
+from scorer.lake.places import is_remote
 from scorer.opening import open_manifest, schema_of
 from scorer.progress import Gauges, Progress, Snapshot
-from scorer.schema import Offload, Work
-from scorer.source import Reader
-from scorer.spec import Spec
+from scorer.publish.during import Publishing, Tell, publishing
+from scorer.recovery import mend
+from scorer.schema import Offload, Shard, Work
+from scorer.scoring import Alone, Connect, Hire, Opened, Scoring, Together
+from scorer.services import Watch, served
 from scorer.status import Status, status, within_share
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
-from scorer.wiring import ROOM_FOR_TEXT, Wires, counter, make_client, make_measure, raw_of
+from scorer.wiring import make_client, make_measure
 
-LOCK_TRIES = 5
-"""`scorer status` probes the lock for an instant; a start that meets it tries again."""
+ROUNDS = 3
+"""So often in all a start scores rows whose stored results turn out damaged while they are sealed."""
+REMOTE_GATHER_S = 1.0
+"""Seconds that the ledger's lines gather for where nobody waits for them and each write is a paid request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,29 @@ class Retry:
     errors: tuple[str, ...] | None = None
 
 
-Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Wires]]
-"""What `wiring.make_client` does; a simulation connects to another world."""
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Who is told what of a run.
+
+    `watch` gets a snapshot a second, `say` a sentence about what had to be mended, on any thread; `tell` what happens
+    (a shard is sealed, or published) as a name and its fields; `answered` the seconds of each request of this process.
+    """
+
+    watch: Callable[[Snapshot], None] | None = None
+    say: Callable[[str], None] = lambda _: None
+    tell: Tell = lambda _name, _fields: None
+    answered: Callable[[float], None] | None = None
+
+
+DEAF = Ears()
+"""Nobody is told anything."""
 
 
 class Job:
     """A plan applied to its input, into its output folder.
 
-    `drain` is the wish to stop early, `watch` is shown a snapshot a second, `connect` makes the client. A job may be
+    `drain` is the wish to stop early. More than one of `workers` are processes of their own; `hire` has them elsewhere,
+    a single one too. `offload`, `wall_s` and `connect` are the world's unless a simulation brings its own. A job may be
     started once.
     """
 
@@ -60,26 +80,33 @@ class Job:
         plan: Plan,
         files: Files,
         *,
+        ears: Ears = DEAF,
+        workers: int = 1,
+        hire: Hire | None = None,
         offload: Offload | None = None,
         wall_s: Callable[[], float] = time.time,
-        watch: Callable[[Snapshot], None] | None = None,
         connect: Connect = make_client,
     ) -> None:
         self.drain = engine.Drain()
         self.plan = plan
         self.layout = Layout(plan.spec.output.path)
         self._files = files
+        self._ears = ears
+        self._workers = most_workers(plan, workers)
+        self._hire = hire or (Processes if self._workers > 1 else None)
         self._offload = offload
         self._wall_s = wall_s
-        self._watch = watch
         self._connect = connect
-        self._limits: list[Local] = []
+        self._publishing: Publishing | None = None
+        self._scoring: Scoring | None = None
 
     def stop(self) -> None:
         """Begins no further row; those under way are finished."""
         self.drain.asked = True
-        for limits in self._limits:
-            limits.drain()
+        if self._publishing is not None:
+            self._publishing.leave()
+        if self._scoring is not None:
+            self._scoring.drain()
 
     async def run(self, retry: Retry | None = None) -> Status:
         """Scores what is left to score and tells how it stands.
@@ -88,80 +115,95 @@ class Job:
         `stop`; what is finished is stored then. Cancelling it stores what is finished too.
         """
         with ExitStack() as stack:
-            if self._offload is None:
-                pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
-                loop = asyncio.get_running_loop()
-                self._offload = lambda fn, *args: loop.run_in_executor(pool, fn, *args)
+            offload = self._offload or _threads(stack)
             lock = await self._lock()
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
-            await self._score(open_manifest(self.plan, self._files, self.layout, opened), retry)
-        return within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._ears.say)
+            mend(self._files, self.layout, manifest, self._ears.say)
+            async with publishing(
+                self._files, self.layout, manifest, self.plan.spec.output, self._ears.tell
+            ) as self._publishing:
+                await self._rounds(manifest, retry, offload, lock.sure)
+        found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
+        if self._publishing is not None:
+            self._publishing.check()
+        return found
+
+    async def _rounds(
+        self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
+    ) -> None:
+        for _ in range(ROUNDS):
+            if not await self._score(manifest, retry, offload, owned):
+                return
+        raise OutputError(
+            f"{self.layout.out}: {ROUNDS} times in a row, files that were just written could not be read back. Look at "
+            f"the disk; what could not be read is in {self.layout.damaged}. The same command goes on."
+        )
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
     async def _lock(self) -> Lock:
         owner = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        for _ in range(LOCK_TRIES - 1):
-            with suppress(OutputError):
+        tries = 0
+        while True:
+            tries += 1
+            try:
                 return self._files.lock(self.layout.lock, owner)
-            await asyncio.sleep(0.05)
-        return self._files.lock(self.layout.lock, owner)
+            except OutputError as refused:
+                if (pause_s := lock_again_s(refused, tries)) is None:
+                    raise
+                if isinstance(refused, InUse) and tries == 1:
+                    self._ears.say(f"{refused} Waiting a moment, in case that process is dead.")
+            await asyncio.sleep(pause_s)
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 
-    async def _score(self, manifest: Manifest, retry: Retry | None) -> None:
-        plan, spec, loop, offload = self.plan, self.plan.spec, asyncio.get_running_loop(), self._offload
-        assert offload is not None
+    async def _score(
+        self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
+    ) -> bool:
+        """Scores what is left; True where rows that were thought finished turned out to be lost."""
+        plan, spec = self.plan, self.plan.spec
         async with AsyncExitStack() as ended_last:
-            measure = make_measure(spec, ended_last)
             store = Store(
                 self._files,
                 self.layout,
+                run=manifest.id,
                 fingerprint=plan.fingerprint,
                 schema_of=lambda shard: schema_of(plan, self._files, shard),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=measure,
+                measure=make_measure(spec, ended_last) if self._hire is None else None,
+                say=self._ears.say,
             )
+            store.on_sealed = self._sealed
             revision = manifest.open_revision
             store.open(revision.generation if revision is not None else None)
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):
-                return
-            books = self._books()
+                return False
+            books = self._books(offload)
+            opened = Opened(
+                plan, manifest, self._files, self.layout, store, books, offload, wall_s=self._wall_s, owned=owned
+            )
+            scoring = self._scoring = self._by_whom(opened)
             progress = Progress(
                 self._files,
                 self.layout.progress,
                 rows_total=manifest.rows,
-                gauges=self._gauges(store, books, manifest),
+                gauges=self._gauges(opened, scoring),
                 wall_s=self._wall_s,
                 offload=offload,
-                watch=self._watch,
+                watch=self._ears.watch,
+                limits=spec.declared_limits,
             )
             state = "stopped"
             try:
                 async with AsyncExitStack() as stack:
-                    caps = Caps(books, max_tokens=spec.limits.max_tokens, max_usd=spec.limits.max_usd)
-                    wires = await self._connect(spec, caps, stack, loop.time)
-                    self._limits = wires.limits
+                    scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
                     if self.drain.asked:
-                        self.stop()
-                    tokens = counter(spec)
-                    reader = Reader(
-                        self._files,
-                        plan.columns,
-                        count=tokens.count,
-                        constant_tokens=tokens.count([plan.judge.constant])[0],
-                    )
-                    scoring = engine.run(
-                        engine.Parts(plan.judge, wires.client, store, self._now_us, raw_of(spec.output.keep_raw)),
-                        reader.batches(self._work(store, manifest, retry), offload),
-                        in_flight=2 * wires.in_flight + 64,
-                        in_flight_bytes=ROOM_FOR_TEXT,
-                        drain=self.drain,
-                    )
-                    await _served(scoring, [store, books, progress, _Watch(wires.checks)])
+                        scoring.drain()
+                    await served(scored, [store, books, progress, Watch([*checks, owned])])
                 state = "interrupted" if self.drain.asked else "complete"
             except (asyncio.CancelledError, Interrupted):
                 state = "interrupted"
@@ -170,41 +212,57 @@ class Job:
                 await _closed(store, books, progress, state)
         if self.drain.asked:
             raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
-        if revision is not None:
+        if revision is not None and not store.lost:
             save(self._files, self.layout, manifest.finished(revision.generation))
+        return store.lost
 
-    def _books(self) -> ledger.Ledger:
+    def _by_whom(self, opened: Opened) -> Scoring:
+        if self._hire is None:
+            return Alone(opened, self.drain, connect=self._connect, answered=self._ears.answered)
+        return Together(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
+
+    @property
+    def _gather_s(self) -> float:
+        return REMOTE_GATHER_S if is_remote(self.layout.out) else ledger.GATHER_S
+
+    def _books(self, offload: Offload) -> ledger.Ledger:
         limits = self.plan.spec.limits
         owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
         capped = limits.max_tokens is not None or limits.max_usd is not None
-        assert self._offload is not None
-        books = ledger.Ledger(self._files, self.layout.ledger, owner, offload=self._offload, strict=capped)
+        books = ledger.Ledger(
+            self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
+        )
         books.open()
         return books
 
-    def _now_us(self) -> int:
-        return int(self._wall_s() * 1e6)
+    def _sealed(self, shard: Shard) -> None:
+        self._ears.tell("sealed", {"shard": shard.path, "rows": shard.rows})
+        if self._publishing is not None:
+            self._publishing.sealed(shard)
 
-    def _gauges(self, store: Store, books: ledger.Ledger, manifest: Manifest) -> Callable[[], Gauges]:
-        before = sum(shard.rows for shard in manifest.shards if store.sealed(shard))
-        clock = asyncio.get_running_loop().time
+    def _gauges(self, opened: Opened, scoring: Scoring) -> Callable[[], Gauges]:
+        store = opened.store
+        before = sum(shard.rows for shard in opened.manifest.shards if store.sealed(shard))
 
         def gauges() -> Gauges:
-            totals, counts = books.totals, store.counts
-            opened = [limits.breaker.open_since for limits in self._limits]
-            down = [since for since in opened if since is not None]
+            counts, totals, load, publishing = store.counts, scoring.totals, scoring.load, self._publishing
             return Gauges(
                 rows=counts.rows,
                 found=before + store.found,
                 scored=counts.scored,
                 errors=dict(counts.errors),
                 tokens=totals.prompt_tokens + totals.completion_tokens,
-                tokens_limit=sum(limit.tokens_per_minute or 0 for limit in self._limits) or None,
+                tokens_limit=load.tokens_per_minute,
                 pico=totals.pico,
                 maybe_pico=totals.maybe_pico,
-                in_flight=sum(limits.in_flight for limits in self._limits),
-                held_back_by=_most(self._limits),
-                outage_s=clock() - min(down) if down and len(down) == len(opened) else None,
+                in_flight=load.in_flight,
+                held_back_by=load.held_back_by,
+                outage_s=load.outage_s,
+                totals=totals,
+                places=load.places,
+                to_publish=publishing.pending if publishing is not None else 0,
+                publish_problem=publishing.problem if publishing is not None else None,
+                copied=counts.copied,
             )
 
         return gauges
@@ -215,43 +273,10 @@ class Job:
         return again if retry is not None else chain(again, store.work(manifest.shards))
 
 
-class _Watch:
-    """Looks once a second whether the servers that the run started still live."""
-
-    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
-        self._checks = checks
-        self._stopping = asyncio.Event()
-
-    async def serve(self) -> None:
-        while not self._stopping.is_set():
-            for check in self._checks:
-                check()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._stopping.wait()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-
-class _Service(Protocol):
-    async def serve(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-async def _served(main: Coroutine[Any, Any, None], services: Sequence[_Service]) -> None:
-    """Runs `main` while the services run; whoever fails first ends all. A service finishes what it is writing."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for service in services:
-                group.create_task(service.serve())
-            try:
-                await main
-            finally:
-                for service in services:
-                    service.stop()
-    except BaseExceptionGroup as failures:
-        raise engine.first_cause(failures) from None
+def _threads(stack: ExitStack) -> Offload:
+    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
+    loop = asyncio.get_running_loop()
+    return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
 async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:
@@ -262,11 +287,3 @@ async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state:
         with suppress(StorageError):
             await books.close()
             await progress.tell(state)
-
-
-def _most(limits: list[Local]) -> dict[str, float]:
-    shares: dict[str, float] = {}
-    for one in limits:
-        for name, share in one.held.shares().items():
-            shares[name] = max(shares.get(name, 0.0), share)
-    return shares

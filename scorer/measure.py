@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import InputError, SpecError
-from scorer.files import Files, LocalFiles
+from scorer.files import Files
+from scorer.lake.places import Places
 from scorer.metrics.pool import Pool
 from scorer.source import arrow_batches, look, missing_columns
 
@@ -44,7 +45,7 @@ def score_files(
 
     Raises SpecError for arguments, InputError for shards that cannot be read so, StorageError for the output.
     """
-    files = files or LocalFiles()
+    files = files or Places()
     if not names:
         raise SpecError(["--names is empty: give at least one metric, such as --names rouge1,exact_match."])
     paths = _find(files, inputs)

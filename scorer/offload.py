@@ -1,4 +1,4 @@
-"""Blocking work off the loop, and work that a cancellation must not cut in two."""
+"""The process and its loop: blocking work off it, work that a cancellation must not cut in two, memory kept flat."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # looked at: what ended the caller is told, and asyncio need not complain of this one
         raise
+
+
+def on_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

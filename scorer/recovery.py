@@ -6,6 +6,7 @@ tells what to do. Asks nothing of any judge; the rows that are lost are scored a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -87,7 +88,7 @@ def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault:
         )
         segment = Segment(shard.stem, generation, 0, first, last, number, number)
         schema = parquet.schema_arrow.remove_metadata()
-        told = seg.about(shard, manifest.fingerprint, generation)
+        told = seg.about(shard, manifest.fingerprint, generation, manifest.id)
         with files.create(layout.segment(segment)) as new:
             seg.write(new, _intact(parquet, fault, schema.names), schema, told)
     return rows
@@ -109,8 +110,8 @@ def _intact(parquet: pq.ParquetFile, fault: Fault, columns: list[str]) -> Iterat
 def load_or_rebuild(plan: Plan, files: Files, layout: Layout, say: Say) -> Manifest | None:
     """run.json; made anew where it is lost or cut and the scores that are there tell enough; None for a new folder.
 
-    The run file brings the fingerprint, each result file the shard and the generation that it is of. Raises
-    OutputError where a file is of another run.
+    The run file brings the fingerprint, each result file the shard, the generation and the id of the run that it is of.
+    Raises OutputError where a file is of another run.
     """
     manifest, broken = None, False
     try:
@@ -149,7 +150,10 @@ def load_or_rebuild(plan: Plan, files: Files, layout: Layout, say: Say) -> Manif
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
     in_order = sorted(shards.values(), key=lambda shard: shard.path)
-    return Manifest(plan.fingerprint, plan.covers, {}, created, tuple(in_order), revisions)
+    # One id, unless files were put in from a copy of another run: then that of most. None in an earlier version's.
+    ids = Counter(sorted(about["run"] for _, _, about in told if about.get("run")))
+    run = ids.most_common(1)[0][0] if ids else ""
+    return Manifest(plan.fingerprint, plan.covers, {}, created, tuple(in_order), revisions, run)
 
 
 def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str, Any]]], list[str]]:
@@ -162,7 +166,7 @@ def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str,
     for path, sealed in stats:
         try:
             with seg.broken(path):
-                about, _ = seg.read_about(files, path)
+                about, _ = seg.read_about(files, path, checked=True)
                 stem = about["shard"]["stem"]
         except seg.Broken:
             unread.append(path)

@@ -63,5 +63,6 @@ def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
         changed["models"] = [model(given) for given in tree["models"]]
     else:
         changed["model"] = model(tree["model"])
-    changed["output"] = {**tree["output"], "path": f"{out.rstrip('/')}-rehearsal"}
+    kept = {key: value for key, value in tree["output"].items() if key not in ("publish", "partition_by")}
+    changed["output"] = {**kept, "path": f"{out.rstrip('/')}-rehearsal"}
     return changed

@@ -157,7 +157,7 @@ class _Reread:
             save(self._files, self._layout, manifest)
         for stock in stocks:
             if stock.generation < revision.generation:
-                self._write(stock, revision.generation)
+                self._write(stock, revision.generation, manifest.id)
         save(self._files, self._layout, manifest.finished(revision.generation))
 
     # --- what is there ------------------------------------------------------------------------------------------------
@@ -211,13 +211,13 @@ class _Reread:
                 if next(tables, None) is not None:
                     return
 
-    def _write(self, stock: _Stock, generation: int) -> None:
+    def _write(self, stock: _Stock, generation: int, run: str) -> None:
         shard = stock.shard
         path = self._layout.sealed(shard.stem)
         if not stock.sealed:
             rows = np.flatnonzero(self._done(stock))
             path = self._layout.segment(Segment(shard.stem, generation, 0, int(rows[0]), int(rows[-1]), 0, 0))
-        about = seg.about(shard, self._plan.fingerprint, generation)
+        about = seg.about(shard, self._plan.fingerprint, generation, run)
         with self._files.create(path) as file:
             seg.write(file, self._tables(stock, generation), schema_of(self._plan, self._files, shard), about)
         self._delete(stock.segments)

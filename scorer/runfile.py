@@ -104,17 +104,19 @@ def _conflicts(spec: Spec) -> list[str]:
             f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
             "either it or input_tokens_per_minute and output_tokens_per_minute."
         )
-    if spec.judge.dedupe:
-        problems.append("judge.dedupe = true is not there yet: leave it out; every row is asked for itself.")
     for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
-        if "://" in path:
-            problems.append(f'{key} = "{path}": object storage is not there yet. Give a path of this machine.')
+        if "://" in path and not _URI.fullmatch(path):
+            problems.append(
+                f'{key} = "{path}" must be a path of this machine, or s3://, gs:// or az:// with a bucket and a path: '
+                "s3://bucket/folder."
+            )
     kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
     for name in sorted({name for name in kept if kept.count(name) > 1}):
         problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is kept already): take one out.")
     return problems
 
 
+_URI = re.compile(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -51,6 +53,16 @@ def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
             f"{stat.path} is not a readable Parquet file ({_short(error)}). input.shards takes Parquet files: take "
             "this one out or write it again."
         ) from error
+
+
+def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
+    """True where a shard still holds the rows it held: its size and footer are what they were; it was only touched."""
+    if (stat.size, stat.version) == (shard.size, shard.version):
+        return True
+    try:
+        return stat.size == shard.size and look(files, stat)[1] == shard.footer
+    except InputError:
+        return False
 
 
 def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
@@ -113,7 +125,7 @@ class Reader:
         constant_tokens: int,
     ) -> None:
         self._files = files
-        self._columns = columns
+        self.columns = columns
         self._count = count
         self._constant = constant_tokens
 
@@ -137,18 +149,18 @@ class Reader:
         shard = work.shard
         if shard.rows == 0 or (work.todo is not None and not work.todo.any()):
             return
-        try:
-            with self._files.open(shard.path) as file:
-                if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
-                    raise ShardChanged(shard.path)
-                file.seek(0)
-                for start, batch in arrow_batches(file, self._columns.all, work.todo):
-                    yield from self._slices(work, start, batch)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{shard.path} cannot be read further ({_short(error)}). What is scored is kept; write the shard again "
-                "as it was, or leave it out of input.shards of a new run."
-            ) from error
+        with readable(shard), self.opened(shard) as file:
+            for start, batch in arrow_batches(file, self.columns.all, work.todo):
+                yield from self._slices(work, start, batch)
+
+    @contextmanager
+    def opened(self, shard: Shard) -> Iterator[BinaryIO]:
+        """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
+        with self._files.open(shard.path) as file:
+            if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
+                raise ShardChanged(shard.path)
+            file.seek(0)
+            yield file
 
     def _slices(self, work: Work, start: int, batch: pa.RecordBatch) -> Iterator[list[Row]]:
         numbers = np.arange(start, start + batch.num_rows)
@@ -156,6 +168,10 @@ class Reader:
             wanted = np.flatnonzero(work.todo[start : start + batch.num_rows])
             if len(wanted) < batch.num_rows:
                 numbers, batch = numbers[wanted], batch.take(pa.array(wanted))
+        yield from self.rows_of(work, numbers, batch)
+
+    def rows_of(self, work: Work, numbers: npt.NDArray[np.int64], batch: pa.RecordBatch) -> Iterator[list[Row]]:
+        """The rows of a batch that holds exactly the rows `numbers` of a shard, at most 4 MiB at a time."""
         if batch.num_rows == 0:
             return
         step = max(1, min(batch.num_rows, BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)))
@@ -163,7 +179,7 @@ class Reader:
             yield self._make(work, numbers[offset : offset + step].tolist(), batch.slice(offset, step))
 
     def _make(self, work: Work, numbers: list[int], batch: pa.RecordBatch) -> list[Row]:
-        columns = self._columns
+        columns = self.columns
         lists = {name: _plain(batch.column(name)) for name in dict.fromkeys((*columns.read, *columns.judged))}
         kept = [_exact(batch.column(name)) for name in columns.kept]
         texts = [
@@ -186,6 +202,18 @@ class Reader:
             )
             for number, values, keep, count, text in zip(numbers, values_of, kept_of, tokens, texts, strict=True)
         ]
+
+
+@contextmanager
+def readable(shard: Shard) -> Iterator[None]:
+    """Turns what pyarrow and the disk raise over a shard into InputError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{shard.path} cannot be read further ({_short(error)}). What is scored is kept; write the shard again "
+            "as it was, or leave it out of input.shards of a new run."
+        ) from error
 
 
 def arrow_batches(file: Any, columns: list[str], todo: Mask | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -103,6 +103,8 @@ class Output(_Section):
     flush_rows: Count = 1000
     flush_s: Positive = 1.0
     keep_raw: bool | Literal["full"] = True
+    publish: Text | None = None
+    partition_by: tuple[Text, ...] = ()
 
 
 class Spec(_Section):
@@ -120,6 +122,19 @@ class Spec(_Section):
     @property
     def all_models(self) -> tuple[Model, ...]:
         return self.models or ((self.model,) if self.model is not None else ())
+
+    @property
+    def declared_limits(self) -> dict[str, float]:
+        """What may be used a minute, at once and in all, by its name in [limits]; endpoints of their own added up."""
+        endpoints = [endpoint.limits for model in self.all_models for endpoint in model.endpoints]
+        names = [name for name in Rates.model_fields if name != "concurrency"]
+        found: dict[str, float] = {}
+        for name in names:
+            given = [getattr(rates, name) for rates in endpoints or [self.limits]]
+            if given and None not in given:
+                found[name] = sum(given)
+        caps = {"max_tokens": self.limits.max_tokens, "max_usd": self.limits.max_usd}
+        return {**found, **{name: value for name, value in caps.items() if value is not None}}
 
 
 def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scorer.client import Endpoint, HttpClient, Panel
@@ -82,6 +82,27 @@ def concurrency(rates: Rates, provider: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker's part of a run: place `number` of `of`, an even part of what may be in flight.
+
+    `limit` makes the limits of an endpoint; `served` has the addresses of embedded judges that somebody else started,
+    by alias.
+    """
+
+    number: int = 0
+    of: int = 1
+    limit: Callable[[Paces, Caps], Local] = Local
+    served: Mapping[str, str] = field(default_factory=dict)
+
+    def places(self, total: int) -> int:
+        """This seat's part of `total` requests in flight; all parts together are `total`."""
+        return total // self.of + (self.number < total % self.of)
+
+
+ALONE = Seat()
+
+
+@dataclass(frozen=True, slots=True)
 class Wires:
     """A client, the limits of its endpoints, how many requests may be in flight in all, and what may die beside it.
 
@@ -95,9 +116,14 @@ class Wires:
 
 
 async def make_client(
-    spec: Spec, caps: Caps, stack: AsyncExitStack, clock: Callable[[], float], transport: MakeTransport = HttpTransport
+    spec: Spec,
+    caps: Caps,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+    transport: MakeTransport = HttpTransport,
+    seat: Seat = ALONE,
 ) -> Wires:
-    """A client for the spec's models and what belongs to it; `transport` makes what posts.
+    """A client for the spec's models and what belongs to it; `transport` makes what posts, `seat` is a worker's.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
     """
@@ -114,15 +140,15 @@ async def make_client(
             )
             in_flight += 64
             continue
-        addresses = _addresses(model, spec.limits, stack, checks)
-        places = [concurrency(rates, model.provider) for _, _, rates in addresses]
+        addresses = _addresses(model, spec.limits, stack, checks, seat.served)
+        places = [seat.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(url.startswith(("http://127.", "http://localhost")) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
             transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
         )
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
-            local = Local(_paces(rates, spec.limits.burst_s, most), caps)
+            local = seat.limit(_paces(rates, spec.limits.burst_s, most), caps)
             limits.append(local)
             endpoints.append(Endpoint(make_provider(model, url, headers), local, weight=most))
         clients[model.alias] = HttpClient(
@@ -132,6 +158,7 @@ async def make_client(
             max_output_tokens=model.max_output_tokens,
             retries=model.retries,
             clock=clock,
+            timeout_s=model.timeout_s,
             hedge=spec.limits.hedge,
         )
         in_flight += sum(places)
@@ -164,16 +191,39 @@ def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> An
     )
 
 
+def endpoint_paces(spec: Spec) -> list[Paces]:
+    """The declared limits of every endpoint, in the order in which `make_client` makes theirs."""
+    return [
+        _paces(rates, spec.limits.burst_s, concurrency(rates, model.provider))
+        for model in spec.all_models
+        if model.provider != "recorded"
+        for rates in [e.limits for e in model.endpoints if model.provider != "embedded"] or [spec.limits]
+    ]
+
+
+def serve_embedded(spec: Spec, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> dict[str, str]:
+    """Starts the embedded judge of each model that asks for one; their addresses by alias. They end with `stack`."""
+    return {model.alias: _serve(model, stack, checks) for model in spec.all_models if model.provider == "embedded"}
+
+
+def _serve(model: Model, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> str:
+    from scorer.embedded import EmbeddedServer
+
+    server = stack.enter_context(EmbeddedServer(model.path, name=model.name))
+    checks.append(server.check)
+    return server.url
+
+
 def _addresses(
-    model: Model, limits: Limits, stack: AsyncExitStack, checks: list[Callable[[], None]]
+    model: Model,
+    limits: Limits,
+    stack: AsyncExitStack,
+    checks: list[Callable[[], None]],
+    served: Mapping[str, str],
 ) -> list[tuple[str, dict[str, str], Rates]]:
     """Each endpoint's base URL, its headers with the key in them, and its limits."""
     if model.provider == "embedded":
-        from scorer.embedded import EmbeddedServer
-
-        server = stack.enter_context(EmbeddedServer(model.path, name=model.name))
-        checks.append(server.check)
-        return [(server.url, {}, limits)]
+        return [(served.get(model.alias) or _serve(model, stack, checks), {}, limits)]
     headers = _resolved(model.headers, "model.headers")
     listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]
     if not listed:
@@ -223,11 +273,11 @@ def measured(spec: Spec) -> tuple[str, ...]:
     return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
 
 
-def make_measure(spec: Spec, stack: AsyncExitStack) -> Measure | None:
-    """The automatic metrics of a run, their processes started and ended with `stack`. Raises SpecError."""
+def make_measure(spec: Spec, stack: AsyncExitStack, seats: int = 1) -> Measure | None:
+    """The automatic metrics of a run, or of one of `seats` workers; their processes end with `stack`. SpecError."""
     if not spec.metrics.names:
         return None
-    pool = stack.enter_context(Pool(spec.metrics.names))
+    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None))
 
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
         texts = [[_text(r.row.values.get(column)) for r in results] for column in measured(spec)]

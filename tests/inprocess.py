@@ -21,7 +21,7 @@ from clock import run as in_virtual_time
 from scorer.build import check
 from scorer.errors import Interrupted
 from scorer.files import LocalFiles
-from scorer.job import Job, Retry
+from scorer.job import Ears, Job, Retry
 from scorer.schema import Call, Reply
 from scorer.status import Status
 from scorer.verify import Verdict, verify
@@ -108,7 +108,7 @@ class Run:
             offload=inline,
             wall_s=self.wall_s,
             connect=partial(make_client, transport=self.wire),
-            say=self.said.append,
+            ears=Ears(say=self.said.append),
         )
 
     def run(self, files: LocalFiles | None = None, retry: Retry | None = None, **judge: Any) -> Status:

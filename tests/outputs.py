@@ -24,6 +24,7 @@ from scorer.store.store import Store
 FINGERPRINT = "0123456789abcdef"
 SCHEMA = result_schema(id_field=pa.field("id", pa.string()), kept=[pa.field("task", pa.string())])
 USAGE = Usage(10, 2, 1)
+FINISHED_AT_US = 1_700_000_000_000_000
 
 
 class Output:
@@ -43,6 +44,7 @@ class Output:
         store = Store(
             options.pop("files"),
             self.layout,
+            run=manifest.id if (manifest := load(self.files, self.layout)) else "",
             fingerprint=FINGERPRINT,
             schema_of=lambda _: SCHEMA,
             offload=options.pop("offload", inline),
@@ -51,12 +53,12 @@ class Output:
         store.open(revision)
         return store
 
-    async def score(self, rows: Mapping[int, Iterable[int]], *, error: str | None = None) -> Store:
-        """A start that scores some rows of some shards and ends."""
+    async def score(self, rows: Mapping[int, Iterable[int]], *, error: str | None = None, **told: Any) -> Store:
+        """A start that scores some rows of some shards and ends. `told` goes into each result."""
         store = self.store()
         list(store.work(self.shards))
         for shard, numbers in rows.items():
-            await publish(store, [result(self.shards[shard], number, error=error) for number in numbers])
+            await publish(store, [result(self.shards[shard], number, error=error, **told) for number in numbers])
         await store.close()
         return store
 
@@ -119,7 +121,13 @@ def _shard(folder: Path, stem: str, size: int) -> Shard:
 
 
 def result(
-    shard: Shard, number: int, *, generation: int = 0, error: str | None = None, value: float | None = None
+    shard: Shard,
+    number: int,
+    *,
+    generation: int = 0,
+    error: str | None = None,
+    value: float | None = None,
+    finished_at: int = FINISHED_AT_US,
 ) -> Result:
     """A row's result: its own number as its score, or a typed error; as if one request had brought it."""
     row = Row(shard.path, number, {}, kept=(f"{shard.stem}{number}", "t"), generation=generation)
@@ -136,7 +144,7 @@ def result(
         attempts=1,
         waited_s=0.0,
         answered_s=1.0,
-        finished_at=1_700_000_000_000_000,
+        finished_at=finished_at,
     )
 
 

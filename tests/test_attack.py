@@ -345,8 +345,42 @@ def test_a_run_json_that_is_cut_or_gone_is_made_anew(
     after = load(LocalFiles(), layout)
     assert after is not None
     assert (after.shards, after.spec, after.fingerprint) == (before.shards, before.spec, before.fingerprint)
+    assert after.id == before.id, "the files tell it, so that a published table takes no row again"
     assert not made.twice()
     made.exact()
+
+
+def test_files_of_an_earlier_version_do_not_tell_the_run_and_it_gets_a_new_id(whole: Run) -> None:
+    layout = Layout(whole.out)
+    for path in map(Path, (layout.sealed("a"), layout.sealed("b"))):
+        table = pq.read_table(path)
+        about, _ = seg.read_about(LocalFiles(), str(path))
+        with path.open("wb") as file:
+            seg.write(file, iter([table]), table.schema.remove_metadata(), {k: about[k] for k in about if k != "run"})
+    Path(layout.manifest).unlink()
+    whole.run()
+    after = load(LocalFiles(), layout)
+    assert after is not None
+    assert len(after.id) == 16
+    assert not whole.twice()
+    whole.exact()
+
+
+def test_a_run_json_is_not_made_anew_from_a_footer_that_is_damaged(whole: Run) -> None:
+    """A bit of a name or a value in there: Parquet reads it, and it says something else, or nothing."""
+    layout, before = Layout(whole.out), load(LocalFiles(), Layout(whole.out))
+    assert before is not None
+    path = Path(layout.sealed("a"))
+    intact = path.read_bytes()
+    for word in (b"scorer.fingerprint", b"scorer.run", before.fingerprint.encode(), before.id.encode()):
+        path.write_bytes(intact)
+        _flip(path, intact.rindex(word) + len(word) - 1)
+        Path(layout.manifest).unlink()
+        whole.run()
+        after = load(LocalFiles(), layout)
+        assert after is not None
+        assert (after.fingerprint, after.id) == (before.fingerprint, before.id), word
+        whole.exact()
 
 
 def test_a_lost_run_json_is_not_made_anew_for_another_judge(whole: Run) -> None:

@@ -26,6 +26,7 @@ from rich.console import Console
 from scorer.cli import _exit_code, app
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
+from scorer.judges.asking import Asking
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.sample import sample_path
 from scorer.schema import result_schema
@@ -161,7 +162,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "metrics": Metrics,
     "output": Output,
 }
-SHARED = {"keys", "temperature"}  # judges get these from [model]
+SHARED = {"keys", "temperature", "temperatures"}  # judges get these from [model]
 
 
 def keys() -> dict[str, Any]:
@@ -177,6 +178,9 @@ def keys() -> dict[str, Any]:
         for option, parameter in inspect.signature(getattr(importlib.import_module(module), name)).parameters.items():
             if option not in SHARED and parameter.kind is parameter.KEYWORD_ONLY:
                 found.setdefault(f"judge.{option}", parameter.default)
+    for asked in dataclasses.fields(Asking):
+        if asked.name not in SHARED:
+            found[f"judge.{asked.name}"] = asked.default
     return found
 
 
@@ -241,7 +245,7 @@ def test_every_column_and_error_is_in_the_output_documentation() -> None:
     types = {name: kind for cell, kind in rows.items() for name in re.findall(r"`([^`]+)`", cell)}
     arrow = {"list<element: string>": "list of string", "list<item: string>": "list of string", "double": "float64"}
     arrow["timestamp[us, tz=UTC]"] = "timestamp[us, UTC]"
-    for field in result_schema():
+    for field in result_schema(copies=True):
         assert types[field.name] == arrow.get(str(field.type), str(field.type)), field.name
     for name in ("id", "score_q10", "preference", "verdict", "disagreement", "metric_<name>", "score_<criterion>"):
         assert name in types

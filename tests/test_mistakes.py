@@ -39,7 +39,11 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Told:
 MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("input", {"shards": "a.parquet"}, ('input.shards = "a.parquet"', "must be a list [...]")),
     ("input", {"shards": []}, ("input.shards = []", "needs at least 1")),
-    ("input", {"shards": ["s3://b/*.parquet"]}, ('input.shards = "s3://b/*.parquet"', "Give a path of this machine")),
+    (
+        "input",
+        {"shards": ["ftp://b/*.parquet"]},
+        ('input.shards = "ftp://b/*.parquet"', "s3://, gs:// or az:// with a"),
+    ),
     ("input", {"idd": "x"}, ('input.idd = "x"', "is no key", "Did you mean id?", "Known here: id, keep, shards")),
     ("input", {"keep": ["score"]}, ("input.keep", "'score'", "result column", "Rename it")),
     ("judge", {"kind": "ratting"}, ('judge.kind = "ratting"', "Allowed: rating, likelihood", "package.module:Name")),
@@ -72,7 +76,7 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("limits", {"max_failed_share": 5}, ("limits.max_failed_share = 5", "must be at most 1")),
     ("metrics", {"names": ["rogue1"]}, ('metrics.names: "rogue1"', "Allowed: rouge1, rouge2")),
     ("output", {"path": ""}, ('output.path = ""', "must not be empty")),
-    ("output", {"path": "s3://b/out"}, ('output.path = "s3://b/out"', "Give a path of this machine")),
+    ("output", {"path": "s3:///out"}, ('output.path = "s3:///out"', "with a bucket and a path")),
     ("output", {"keep_raw": "all"}, ('output.keep_raw = "all"', "must be true or false or 'full'")),
     ("rehearsal", {"fault_50": 0.1}, ("[rehearsal] fault_50", "is no key")),
     ("limit", {"max_usd": 5}, ('limit = {"max_usd":5}', "is no key of a run file", "Did you mean limits?")),

@@ -26,7 +26,7 @@ from clock import inline, now
 from scorer.build import check
 from scorer.errors import SetupError, TooManyFailed
 from scorer.files import LocalFiles
-from scorer.job import Job
+from scorer.job import Ears, Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from scorer.progress import Snapshot
 from scorer.rehearsal.replies import ALWAYS
@@ -203,7 +203,7 @@ def scored(folder: Path, judge: Judge, *, scheme: str = "http", rows: int = ROWS
             LocalFiles(),
             offload=inline,
             wall_s=lambda: 1.8e9 + now(),
-            watch=lambda snapshot: night.shown.append((now(), snapshot)),
+            ears=Ears(lambda snapshot: night.shown.append((now(), snapshot))),
             connect=partial(make_client, transport=Watched),
         )
         try:

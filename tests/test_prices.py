@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from scorer import ledger
+from scorer.build import check
+from scorer.files import LocalFiles
+from scorer.job import Job
 from scorer.prices import PRICES, Price, price_of
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.server import RehearsalServer
 from scorer.schema import Usage
+from scorer.store.layout import Layout
 
 tokens = st.integers(0, 10**12)
 cents = st.integers(0, 10**9).map(lambda n: n / 10**6)  # every price down to one pico-dollar a token
@@ -54,6 +64,32 @@ def test_bills_add_up(price: Price, parts: list[Usage]) -> None:
 def test_a_known_bill() -> None:
     usage = Usage(prompt_tokens=1000, completion_tokens=10, cached_tokens=400)
     assert PRICES["gpt-4o-mini"].cost_pico(usage) == 600 * 150_000 + 400 * 75_000 + 10 * 600_000
+
+
+@pytest.mark.parametrize("cached_input", [0.075, 0.0000015, None])
+async def test_a_run_pays_cached_tokens_at_their_own_price_to_the_pico_dollar(
+    tmp_path: Path, cached_input: float | None
+) -> None:
+    """The judge's own books say what was used; a pico-dollar is 10^-12 USD."""
+    texts = ["word " * length for length in (1, 7, 50, 333, 1000)]
+    pq.write_table(pa.table({"response": texts}), tmp_path / "in.parquet")
+    price = {"input": 0.1500001, "output": 0.6, **({} if cached_input is None else {"cached_input": cached_input})}
+    async with RehearsalServer(RehearsalConfig(latency_median_s=0).changed({"cached_share": 0.75})) as server:
+        tree = {
+            "input": {"shards": [f"{tmp_path}/in.parquet"]},
+            "judge": {"prompt": "Rate it from 1 to 5.\n{response}\nScore:"},
+            "model": {"name": "any", "base_url": server.url, "price": price},
+            "limits": {"max_usd": 1.0},
+            "output": {"path": f"{tmp_path}/out"},
+        }
+        found = await Job(check(tree), LocalFiles()).run()
+        used = server.judge.books.stats()
+    assert found.scored == 5
+    assert found.cached_tokens == used["cached_tokens"] > 0
+    cached, fresh = used["cached_tokens"], used["prompt_tokens"] - used["cached_tokens"]
+    cached_pico = {0.075: 75_000, 0.0000015: 2, None: 150_001}[cached_input]  # finer than a pico-dollar: rounded up
+    bill = fresh * 150_001 + cached * cached_pico + used["completion_tokens"] * 600_000
+    assert ledger.totals(LocalFiles(), Layout(f"{tmp_path}/out").ledger).pico == bill
 
 
 def test_more_cached_tokens_than_the_prompt_has_are_not_a_discount() -> None:

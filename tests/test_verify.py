@@ -81,7 +81,7 @@ def rewrite(output: Output, change: Callable[[pa.Table], pa.Table], fingerprint:
     path = output.sealed()
     table = change(pq.read_table(path))
     with path.open("wb") as file:
-        seg.write(file, iter([table]), table.schema, seg.about(output.shards[0], fingerprint, 0))
+        seg.write(file, iter([table]), table.schema, seg.about(output.shards[0], fingerprint, 0, ""))
 
 
 def column(name: str, change: Callable[[list[object]], list[object]]) -> Callable[[pa.Table], pa.Table]:

@@ -1,8 +1,9 @@
 """The way of the OpenAI cookbook's parallel request script, rebuilt from its description; not its text.
 
 Requests from a JSONL file, one dispatcher that counts each with tiktoken and sleeps 1 ms between two, a task per
-request over aiohttp as it comes, each reply appended to a JSONL file as it arrives. Limits are set out of reach;
-`in_flight` is none of its dials: aiohttp's own 100 connections bound it.
+request over aiohttp as it comes, each reply appended to a JSONL file as it arrives, 15 s of rest after a 429. Limits
+are set out of reach unless the variant declares some; `in_flight` is none of its dials: aiohttp's own 100 connections
+bound it.
 """
 # /// script
 # dependencies = ["aiohttp==3.14.5", "tiktoken==0.14.0", "pyarrow==26.0.1"]
@@ -26,20 +27,25 @@ from benchmarks.task import COLUMNS, KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, Task
 PER_MINUTE = 1e12
 ATTEMPTS = 5
 PAUSE_S = 0.001
+REST_S = 15.0
 
 
 async def dispatch(given: Task, requests: Path, replies: Path) -> None:
     count = tiktoken.get_encoding("o200k_base").encode
     again: asyncio.Queue[tuple[dict[str, Any], int]] = asyncio.Queue()
-    places = tokens_left = PER_MINUTE
+    most = float(given.limits.get("requests_per_minute", PER_MINUTE))
+    most_tokens = float(given.limits.get("tokens_per_minute", PER_MINUTE))
+    places, tokens_left, resting_until = most, most_tokens, 0.0
     updated, open_requests, ended = time.time(), 0, False
 
     async def call(session: aiohttp.ClientSession, request: dict[str, Any], attempts: int) -> None:
-        nonlocal open_requests
+        nonlocal open_requests, resting_until
         try:
             async with session.post(f"{given.url}/chat/completions", json=request["body"]) as response:
                 reply = await response.json()
             if "error" in reply:
+                if "rate limit" in str(reply["error"]).lower():
+                    resting_until = time.time() + REST_S
                 raise aiohttp.ClientError(str(reply["error"]))
         except aiohttp.ClientError:
             if attempts == 1:
@@ -66,8 +72,8 @@ async def dispatch(given: Task, requests: Path, replies: Path) -> None:
                             open_requests += 1
                 now = time.time()
                 passed_s, updated = now - updated, now
-                places = min(places + PER_MINUTE * passed_s / 60, PER_MINUTE)
-                tokens_left = min(tokens_left + PER_MINUTE * passed_s / 60, PER_MINUTE)
+                places = min(places + most * passed_s / 60, most)
+                tokens_left = min(tokens_left + most_tokens * passed_s / 60, most_tokens)
                 if waiting is not None:
                     request, attempts = waiting
                     tokens = MAX_OUTPUT_TOKENS + sum(len(count(m["content"])) for m in request["body"]["messages"])
@@ -77,7 +83,7 @@ async def dispatch(given: Task, requests: Path, replies: Path) -> None:
                         waiting = None
                 if ended and not open_requests:
                     break
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(max(PAUSE_S, resting_until - time.time()))
 
 
 def main() -> None:

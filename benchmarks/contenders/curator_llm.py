@@ -43,8 +43,8 @@ def main() -> None:
         generation_params={"temperature": 0, "max_tokens": MAX_OUTPUT_TOKENS},
         backend_params={
             "base_url": given.url,
-            "max_requests_per_minute": FAR_AWAY,
-            "max_tokens_per_minute": FAR_AWAY,
+            "max_requests_per_minute": given.limits.get("requests_per_minute", FAR_AWAY),
+            "max_tokens_per_minute": given.limits.get("tokens_per_minute", FAR_AWAY),
             "max_concurrent_requests": given.in_flight,
         },
     )

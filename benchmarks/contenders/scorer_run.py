@@ -1,7 +1,8 @@
 """Ours: `scorer run` as anybody starts it, every default kept; the process becomes the command.
 
 Variants: "tokens" declares a token limit, far away, so that tiktoken counts every row; "capped" adds a budget, so that
-every request waits until its reservation is on disk; "KEY=NUMBER+..." are limits as they stand.
+every request waits until its reservation is on disk; "KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how
+many processes share the work.
 """
 
 from __future__ import annotations
@@ -21,15 +22,10 @@ VARIANTS: dict[str, dict[str, int]] = {
 }
 
 
-def limits_of(variant: str) -> dict[str, int]:
-    if variant in VARIANTS:
-        return VARIANTS[variant]
-    return {name: int(value) for name, _, value in (limit.partition("=") for limit in variant.split("+"))}
-
-
 def main() -> None:
     given = task()
-    limits = {"concurrency": given.in_flight, **limits_of(given.variant)}
+    option = [f"--{given.variant}"] if given.variant.startswith("workers=") else []
+    limits = {"concurrency": given.in_flight, **VARIANTS.get(given.variant, given.limits)}
     tables: dict[str, dict[str, object]] = {
         "input": {"shards": [given.rows], "id": "id"},
         "judge": {"kind": "rating", "prompt": PROMPT, "scale": [1, 5]},
@@ -49,7 +45,7 @@ def main() -> None:
     run_file = Path(f"{given.out}.toml")
     run_file.write_text(text, "utf-8")
     os.environ["OPENAI_API_KEY"] = KEY
-    os.execv(sys.executable, [sys.executable, "-m", "scorer", "run", str(run_file), "--quiet"])
+    os.execv(sys.executable, [sys.executable, "-m", "scorer", "run", str(run_file), "--quiet", *option])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A Delta table as the place of published scores: one commit for each shard and generation.
+"""A Delta table as the place of published scores: one commit for each version of a shard.
 
-Delta's own application transactions make it idempotent: the shard's generation is the version of a transaction named
-after run and shard, committed with the rows. It is looked up and written through one snapshot of the table, so that of
-two racing publishers one commits and the other finds it done. Knows no other format, no run and no clock.
+Delta's own application transactions make it idempotent: generation and finishing time of a shard are the versions of
+two transactions named after run and shard, committed with the rows. They are looked up and written through one snapshot
+of the table, so that of two racing publishers one commits and the other finds it done. Knows no other format, no run
+and no clock.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import DELTA, added, check_partitions, lake_schema, same_partitions
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, no_step
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, no_step
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -83,22 +84,25 @@ class Delta:
         from deltalake import CommitProperties, Transaction, write_deltalake
 
         table = self._open(wanted)
-        app = f"scorer/{shard.run}/{shard.shard}"
-        before = table.transaction_version(app)
-        if before is not None and before >= shard.generation:
+        app, app_finished = f"scorer/{shard.run}/{shard.shard}", f"scorer-finished/{shard.run}/{shard.shard}"
+        generation, finished_us = table.transaction_version(app), table.transaction_version(app_finished)
+        if generation is not None and not shard.version.is_newer_than(Version(generation, finished_us or 0)):
             return False
         has = pa.schema(table.schema().to_arrow())
         added(has, wanted, DELTA, self.target)  # deltalake adds them
         same_partitions(table.metadata().partition_columns, self._partition_by, self.target)
         # A table may be told to forget transactions; then only its rows tell.
         forgets = "delta.setTransactionRetentionDuration" in table.metadata().configuration
-        replace = before is not None or forgets
+        replace = generation is not None or forgets
         told = CommitProperties(
-            app_transactions=[Transaction(app, shard.generation)],
+            app_transactions=[
+                Transaction(app, shard.version.generation),
+                Transaction(app_finished, shard.version.finished_us),
+            ],
             custom_metadata={
                 "scorer.run": shard.run,
                 "scorer.shard": shard.shard,
-                "scorer.generation": str(shard.generation),
+                "scorer.generation": str(shard.version.generation),
             },
         )
         self._step("write")

@@ -1,4 +1,4 @@
-"""An Iceberg table as the place of published scores: one commit for each shard and generation.
+"""An Iceberg table as the place of published scores: one commit for each version of a shard.
 
 Iceberg has no application transactions. What is published stands in the properties of the snapshots, which are looked
 at in the very metadata that the commit builds on: where another commit came between, the catalog refuses, and it is
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import ICEBERG, added, check_partitions, lake_schema, same_partitions
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, no_step
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, no_step
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -84,11 +84,15 @@ class Iceberg:
         # In this copy of the metadata only: nothing of it is written.
         table.properties["commit.retry.num-retries"] = "0"
         before = _published(table, shard)
-        if before is not None and before >= shard.generation:
+        if before is not None and not shard.version.is_newer_than(before):
             return False
         new = added(table.schema().as_arrow(), wanted, ICEBERG, self.target)
         same_partitions(_partitions(table), self._partition_by, self.target)
-        told = {**_identity(shard), "scorer.generation": str(shard.generation)}
+        told = {
+            **_identity(shard),
+            "scorer.generation": str(shard.version.generation),
+            "scorer.finished": str(shard.version.finished_us),
+        }
         self._step("write")
         with Stream(shard, wanted, self._step) as rows, table.transaction() as change:
             if new:
@@ -171,8 +175,8 @@ def _rows_of(shard: Sealed) -> BooleanExpression:
     return And(run, name)
 
 
-def _published(table: Table, shard: Sealed) -> int | None:
-    """The shard's generation in the table, None where it is not there."""
+def _published(table: Table, shard: Sealed) -> Version | None:
+    """The shard's version in the table, None where it is not there."""
     snapshot = table.current_snapshot()
     if snapshot is None:
         return None
@@ -181,7 +185,7 @@ def _published(table: Table, shard: Sealed) -> int | None:
     while snapshot is not None:
         told = snapshot.summary.additional_properties if snapshot.summary is not None else {}
         if all(told.get(key) == value for key, value in identity.items()):
-            return int(told["scorer.generation"])
+            return Version(int(told["scorer.generation"]), int(told.get("scorer.finished") or 0))
         # Not a missing parent: where that expired, pyiceberg says that there was none.
         if snapshot.sequence_number == FIRST:
             return None
@@ -189,13 +193,19 @@ def _published(table: Table, shard: Sealed) -> int | None:
     return _asked(table, shard)
 
 
-def _asked(table: Table, shard: Sealed) -> int | None:
+def _asked(table: Table, shard: Sealed) -> Version | None:
     """The same from the rows: snapshots before the oldest one kept have expired."""
     import pyarrow.compute as pc
 
-    scan = table.scan(row_filter=_rows_of(shard), selected_fields=("generation",))
-    newest = [pc.max(batch.column("generation")).as_py() for batch in scan.to_arrow_batch_reader() if batch.num_rows]
-    return max(newest, default=None)
+    scan = table.scan(row_filter=_rows_of(shard), selected_fields=("generation", "finished_at"))
+    found = None
+    for batch in scan.to_arrow_batch_reader():
+        if batch.num_rows:
+            generation = pc.max(batch.column("generation")).as_py()
+            finished_us = pc.max(batch.column("finished_at").cast("timestamp[us]").cast("int64")).as_py()
+            before = found or Version(0, 0)
+            found = Version(max(generation, before.generation), max(finished_us, before.finished_us))
+    return found
 
 
 def _partitions(table: Table) -> list[str]:

@@ -25,6 +25,24 @@ RUN = "scorer_run"
 
 BATCH_ROWS = 8192
 
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which scoring of a shard its rows are: the newest generation among them, and when the last of them was finished.
+
+    A sealed file that was lost and scored again is of generation 0 once more, but was finished later. `finished_us` is
+    in microseconds since 1970; 0 where nobody wrote it down, as in tables of an earlier version.
+    """
+
+    generation: int
+    finished_us: int
+
+    def is_newer_than(self, before: Version) -> bool:
+        """True where a table that has the rows of `before` lacks these."""
+        later = 0 < before.finished_us < self.finished_us
+        return self.generation > before.generation or later
+
+
 Step = Callable[[str], None]
 """Told each step that a publisher is about to take; tests die there."""
 
@@ -35,14 +53,14 @@ def no_step(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """One sealed file, open for reading. `run` and `shard` are its identity; the highest `generation` of it counts.
+    """One sealed file, open for reading. `run` and `shard` are its identity; the newest `version` of it counts.
 
     `schema` is that of the published rows: the file's, with the run's id before it.
     """
 
     run: str
     shard: str
-    generation: int
+    version: Version
     rows: int
     schema: pa.Schema
     path: str
@@ -74,7 +92,8 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
                     ]
                 )
             schema = pa.schema([pa.field(RUN, pa.string(), nullable=False), *named])
-            yield Sealed(run, shard.path, generation, parquet.metadata.num_rows, schema, path, parquet)
+            version = Version(generation, _finished_us(parquet))
+            yield Sealed(run, shard.path, version, parquet.metadata.num_rows, schema, path, parquet)
     except seg.Broken as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None
@@ -82,6 +101,13 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
             f"{path} is damaged and was not published. Restore it from a copy; or move it away, and `scorer run` "
             "scores its shard again."
         ) from error
+
+
+def _finished_us(parquet: pq.ParquetFile) -> int:
+    """When the last of its rows was finished, by the statistics of its row groups; 0 without rows."""
+    column = parquet.schema_arrow.get_field_index("finished_at")
+    groups = (parquet.metadata.row_group(n).column(column).statistics for n in range(parquet.metadata.num_row_groups))
+    return max((told.max_raw for told in groups if told is not None and told.has_min_max), default=0)
 
 
 class Stream:
@@ -133,7 +159,7 @@ class Publisher(Protocol):
     """A table that sealed shards go to. Making one reads and writes nothing; a wrong address is a SpecError."""
 
     def publish(self, shard: Sealed) -> bool:
-        """Commits the shard's rows in one step, in place of those of an earlier generation; False where they are there.
+        """Commits the shard's rows in one step, in place of those of an older version; False where they are there.
 
         Killed at any moment, the same call makes it whole. Raises SpecError where the table cannot take these rows,
         StorageError where it cannot be reached now.

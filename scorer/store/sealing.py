@@ -44,7 +44,7 @@ def _tier(segment: Segment) -> int:
 
 
 def merge_segments(
-    files: Files, layout: Layout, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema, fingerprint: str
+    files: Files, layout: Layout, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema, fingerprint: str, run: str
 ) -> Segment:
     """One segment with all rows of `chosen`, whose name hides them.
 
@@ -60,7 +60,7 @@ def merge_segments(
         chosen[-1].high,
     )
     inputs = [(layout.segment(s), s.first, s.last) for s in chosen]
-    about = seg.about(shard, fingerprint, merged.generation)
+    about = seg.about(shard, fingerprint, merged.generation, run)
     try:
         with files.create(layout.segment(merged)) as file:
             seg.write(file, (table for _, _, table in seg.merge(files, inputs, schema)), schema, about)
@@ -70,7 +70,7 @@ def merge_segments(
 
 
 def seal(
-    files: Files, layout: Layout, shard: Shard, schema: pa.Schema, fingerprint: str, *, sealed_before: bool
+    files: Files, layout: Layout, shard: Shard, schema: pa.Schema, fingerprint: str, run: str, *, sealed_before: bool
 ) -> list[Segment]:
     """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
 
@@ -85,7 +85,7 @@ def seal(
     try:
         with files.create(layout.sealed(shard.stem)) as file:
             tables = _whole(seg.merge(files, inputs, schema), shard)
-            seg.write(file, tables, schema, seg.about(shard, fingerprint, generation))
+            seg.write(file, tables, schema, seg.about(shard, fingerprint, generation, run))
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return segments

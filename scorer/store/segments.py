@@ -140,9 +140,12 @@ def write(file: BinaryIO, batches: Iterator[pa.Table], schema: pa.Schema, about:
     return counts
 
 
-def about(shard: Shard, fingerprint: str, generation: int) -> dict[str, Any]:
-    """What a segment or sealed file says of itself, so that it can be told apart without `run.json`."""
-    return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation}
+def about(shard: Shard, fingerprint: str, generation: int, run: str) -> dict[str, Any]:
+    """What a segment or sealed file says of itself, so that it can be told apart without `run.json`.
+
+    `run` is the run's id; files of an earlier version do not tell it.
+    """
+    return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation, "run": run}
 
 
 def is_of(about: Mapping[str, Any], shard: Shard) -> bool:
@@ -151,10 +154,13 @@ def is_of(about: Mapping[str, Any], shard: Shard) -> bool:
     return told is None or all(told[name] == getattr(shard, name) for name in ("path", "rows", "footer"))
 
 
-def read_about(files: Files, path: str) -> tuple[dict[str, Any], Counts]:
-    """The metadata that `write` left. Raises one of DAMAGE where the file is none of ours or broken."""
+def read_about(files: Files, path: str, *, checked: bool = False) -> tuple[dict[str, Any], Counts]:
+    """The metadata that `write` left, the footer `checked` by its sum. Raises one of DAMAGE: broken, or none of ours."""
     with files.open(path) as file:
-        return _about(pq.read_metadata(file).metadata or {})
+        metadata = pq.read_metadata(file).metadata or {}
+        if checked:
+            check_footer(file, metadata)
+        return _about(metadata)
 
 
 def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:

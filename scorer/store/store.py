@@ -50,7 +50,7 @@ class Unfinished:
 
 
 class Store:
-    """The store of one run. The caller holds the folder's lock.
+    """The store of one run, whose id is `run`. The caller holds the folder's lock.
 
     `schema_of` tells the result schema of a shard; `measure` adds the automatic metrics, on the writer's thread. `say`
     is told what was set aside, on whatever thread finds it.
@@ -61,6 +61,7 @@ class Store:
         files: Files,
         layout: Layout,
         *,
+        run: str,
         fingerprint: str,
         schema_of: Callable[[Shard], pa.Schema],
         offload: Offload,
@@ -80,6 +81,7 @@ class Store:
         """Some of them were found when their rows were thought finished: another start has rows to score."""
         self._files = files
         self._layout = layout
+        self._run = run
         self._fingerprint = fingerprint
         self._schema_of = schema_of
         self._offload = offload
@@ -306,7 +308,7 @@ class Store:
         rows, stem = table.column("row"), state.shard.stem
         segment = Segment(stem, generation, self._worker, rows[0].as_py(), rows[-1].as_py(), number, number)
         with self._files.create(self._layout.segment(segment)) as file:
-            about = seg.about(state.shard, self._fingerprint, generation)
+            about = seg.about(state.shard, self._fingerprint, generation, self._run)
             seg.write(file, iter([table]), state.schema, about)
         return segment
 
@@ -357,15 +359,23 @@ class Store:
     async def _merge(self, state: Unfinished) -> None:
         if chosen := neighbours(state.segments):
             merged = await self._offload(
-                merge_segments, self._files, self._layout, chosen, state.shard, state.schema, self._fingerprint
+                merge_segments,
+                self._files,
+                self._layout,
+                chosen,
+                state.shard,
+                state.schema,
+                self._fingerprint,
+                self._run,
             )
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
             self._hide(chosen)
 
     async def _seal(self, state: Unfinished) -> None:
         again = self.sealed(state.shard)
+        made = self._fingerprint, self._run
         hidden = await self._offload(
-            lambda: seal(self._files, self._layout, state.shard, state.schema, self._fingerprint, sealed_before=again)
+            lambda: seal(self._files, self._layout, state.shard, state.schema, *made, sealed_before=again)
         )
         self._sealed.add(state.shard.stem)
         del self._open[state.shard.path]

@@ -172,7 +172,14 @@ def test_a_resume_lists_three_folders_however_many_shards_are_sealed(root: str, 
     for shard in shards[:-1]:
         replace(places, layout.sealed(shard.stem), b"sealed, and not opened")
     store = Store(
-        Places(), layout, fingerprint="f", schema_of=lambda _: SCHEMA, offload=inline, flush_rows=10, flush_s=10.0
+        Places(),
+        layout,
+        run="r",
+        fingerprint="f",
+        schema_of=lambda _: SCHEMA,
+        offload=inline,
+        flush_rows=10,
+        flush_s=10.0,
     )
     day.seen.clear()
     store.open()

@@ -130,12 +130,12 @@ import sys, tomllib
 from scorer.build import check
 from scorer.errors import ScorerError
 from scorer.front import on_loop
-from scorer.job import Job
+from scorer.job import Ears, Job
 from scorer.lake.places import Places
 plan = check(tomllib.loads(open("run.toml").read()))
 say = lambda text: print(text, file=sys.stderr)
 try:
-    on_loop(Job(plan, Places(lease_s=float(sys.argv[1]), patience_s=float(sys.argv[2])), say=say).run())
+    on_loop(Job(plan, Places(lease_s=float(sys.argv[1]), patience_s=float(sys.argv[2])), ears=Ears(say=say)).run())
 except ScorerError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

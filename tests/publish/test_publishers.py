@@ -8,13 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clock import run as virtually
-from outputs import Output
+from inprocess import Run
+from outputs import FINISHED_AT_US, Output
 from publish.lakes import Lake, keys
 from publish.runs import expected, output, run_of
 
 from scorer.errors import OutputError, SpecError, StorageError
 from scorer.files import LocalFiles
 from scorer.publish.folder import publish
+from scorer.publish.sealed import Version
 from scorer.store.layout import Layout
 from scorer.store.manifest import load
 
@@ -59,6 +61,51 @@ def test_a_shard_scored_again_replaces_its_rows_in_one_commit(tmp_path: Path, la
     ]
     assert table.column("error").null_count == 7
     assert lake.commits() == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_sealed_file_that_was_lost_and_scored_again_replaces_its_rows(
+    tmp_path: Path, lake: Lake, *, forgets: bool
+) -> None:
+    """Slow: a table library is imported. Its generation is lower than that of the rows it replaces."""
+    made = output(tmp_path / "a", 3, 4, failing=True)
+    virtually(made.retry())
+    send(made, lake)
+    if forgets:
+        lake.forget()
+    made.sealed(1).unlink()
+    for segment in made.segments(1):
+        segment.unlink()
+    virtually(made.score({1: range(4)}, finished_at=FINISHED_AT_US + 1, value=7.0))
+    assert send(made, lake)[0] >= 1
+    table = lake.library()
+    assert keys(table) == expected(made)
+    assert sorted(table.column("score").to_pylist()) == [0.0, 1.0, 2.0, *[7.0] * 4]
+    if not forgets:
+        assert send(made, lake) == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_lost_run_json_costs_a_published_table_nothing(tmp_path: Path, lake: Lake) -> None:
+    """Slow: a table library is imported. The run's id is in its result files too."""
+    made = Run(tmp_path, 3, 5)
+    made.run()
+    assert publish(LocalFiles(), made.out, lake.address).rows == 8
+    before = keys(lake.library())
+    Path(made.out, "run.json").unlink()
+    made.run()
+    assert publish(LocalFiles(), made.out, lake.address).committed == 0
+    assert keys(lake.library()) == before
+
+
+def test_a_version_is_newer_by_its_generation_or_by_its_last_row() -> None:
+    old = Version(1, 100)
+    assert Version(2, 90).is_newer_than(old)
+    assert Version(0, 101).is_newer_than(old)
+    assert not old.is_newer_than(old)
+    assert not Version(0, 100).is_newer_than(old)
+    assert not Version(1, 101).is_newer_than(Version(1, 0)), "nobody wrote down when it was finished"
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from scorer import ledger
 from scorer.build import check
 from scorer.errors import BudgetSpent, StorageError
 from scorer.files import LocalFiles
-from scorer.job import Job
+from scorer.job import Ears, Job
 from scorer.progress import Snapshot
 from scorer.status import Status
 from scorer.wiring import make_client
@@ -166,7 +166,7 @@ class Night:
             LocalFiles(),
             offload=loop.offload(self._delays),
             wall_s=lambda: EPOCH + loop.time() - self._skew,
-            watch=self._seen,
+            ears=Ears(self._seen),
             connect=partial(make_client, transport=partial(Wire, self._world)),
         )
 

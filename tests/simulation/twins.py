@@ -12,7 +12,7 @@ from simulation.settings import Setting
 
 
 def twinned(setting: Setting) -> Setting:
-    """The same night with `judge.dedupe`: a row asks about its topic, which is that of some row before it or its own."""
+    """The same night with `judge.dedupe`: a row asks about its topic, its own or that of a row before it."""
     draw = Random(f"twins of {setting.seed}")
     topics: dict[str, str] = {}
     owners: dict[str, list[str]] = {}

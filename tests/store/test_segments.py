@@ -29,7 +29,7 @@ def table(*results: Result, schema: pa.Schema = SCHEMA) -> pa.Table:
 def segment(folder: Path, results: list[Result]) -> tuple[str, int, int]:
     path = folder / f"{next(_FILES)}.parquet"
     with path.open("wb") as file:
-        seg.write(file, iter([table(*results)]), SCHEMA, seg.about(SHARD, "fingerprint", 0))
+        seg.write(file, iter([table(*results)]), SCHEMA, seg.about(SHARD, "fingerprint", 0, "run"))
     numbers = [one.row.number for one in results]
     return str(path), min(numbers, default=0), max(numbers, default=-1)
 
@@ -85,7 +85,7 @@ def test_a_file_says_of_itself_what_is_in_it(tmp_path: Path) -> None:
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(9)]
     path, _, _ = segment(tmp_path, results)
     about, counts = seg.read_about(LocalFiles(), path)
-    assert about == {"shard": dataclasses.asdict(SHARD), "fingerprint": "fingerprint", "generation": 0}
+    assert about == {"shard": dataclasses.asdict(SHARD), "fingerprint": "fingerprint", "generation": 0, "run": "run"}
     assert counts == seg.Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
     assert (counts.failed, counts) == (3, seg.Counts.of(pq.read_table(path)))
     assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))

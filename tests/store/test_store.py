@@ -217,7 +217,7 @@ def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int
         output = Output(tmp_path, 5)
         await output.score({0: rows})
         with pytest.raises(OutputError, match=r"in/a\.parquet cannot be sealed: .*"):
-            seal(output.files, output.layout, output.shards[0], SCHEMA, FINGERPRINT, sealed_before=False)
+            seal(output.files, output.layout, output.shards[0], SCHEMA, FINGERPRINT, "", sealed_before=False)
         assert not output.sealed().exists()
 
     run(night())
