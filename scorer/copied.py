@@ -7,6 +7,7 @@ import pyarrow as pa
 from scorer.files import Files
 from scorer.schema import Shard
 from scorer.source import arrow_batches
+from scorer.views import take
 
 
 class Unread(Exception):
@@ -39,7 +40,7 @@ class Copied:
         given = self._window(start, start + found.num_rows if stop is None else stop)
         if rows[-1] - start >= given.num_rows:
             return int(rows[-1])
-        given = given.take(pa.array(rows - start))
+        given = take(given, pa.array(rows - start))
         first = [
             _first_difference(_array(found.column(name)), _array(given.column(column)))
             for name, column in self._given.items()

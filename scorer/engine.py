@@ -212,8 +212,8 @@ class _Alike:
         if self._rows >= ALIKE:
             assert result.error is not None
             raise TooManyFailed(
-                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail}. What is "
-                "finished is kept. Mend the cause, then `scorer retry` scores these rows again."
+                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail.rstrip('.')}. "
+                "What is finished is kept. Mend the cause, then `scorer retry` scores these rows again."
             )
 
 

@@ -118,7 +118,7 @@ class LocalFiles:
         self._serial = itertools.count()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        found: dict[str, Stat] = {}
+        found: dict[str, str] = {}  # a file that two patterns spell differently is one: the first spelling names it
         for pattern in patterns:
             if os.path.isdir(pattern):
                 paths = _glob.glob(os.path.join(_glob.escape(pattern), "**", "*.parquet"), recursive=True)
@@ -127,8 +127,8 @@ class LocalFiles:
             else:
                 paths = [p for p in _glob.glob(pattern, recursive=True) if os.path.isfile(p)]
             for path in paths:
-                found[path] = _stat(path)
-        return [found[path] for path in sorted(found)]
+                found.setdefault(_spelled_out(path), path)
+        return [_stat(path) for path in sorted(found.values())]
 
     def listing(self, folder: str) -> list[Stat]:
         try:
@@ -233,6 +233,12 @@ class _LocalLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def _spelled_out(path: str) -> str:
+    """The whole path. Links are followed only to find out what `..` is: two links to one file are two files."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder) if ".." in folder else os.path.abspath(folder), name)
 
 
 def _stat(path: str) -> Stat:

@@ -12,6 +12,7 @@ from scorer.errors import SpecError
 from scorer.job import Ears, Job
 from scorer.lake.places import Places
 from scorer.offload import on_loop as on_loop
+from scorer.offload import to_the_end
 from scorer.planning import Estimate, estimate
 from scorer.progress import Snapshot
 from scorer.runfile import read_toml
@@ -35,9 +36,10 @@ def run(
     `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second. More
     than one of `workers` are processes of their own.
     Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing what is finished.
-    Not for use inside a running event loop: there, await `run_async`.
+    Inside a running event loop, such as a notebook's, it holds that loop up until it is done, and `watch` is called on
+    another thread; `run_async` holds up nothing.
     """
-    return on_loop(run_async(spec, watch=watch, workers=workers))
+    return to_the_end(run_async(spec, watch=watch, workers=workers))
 
 
 async def run_async(

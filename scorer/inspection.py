@@ -217,7 +217,7 @@ class Inspector:
             yield Fault(path, f"unknown error names {', '.join(sorted(unknown))}", damaged=True)
         if pc.unique(batch.column("shard")).to_pylist() not in ([], [shard.path]):
             yield Fault(path, "holds rows of another shard", damaged=True)
-        judged = batch.filter(pc.greater_equal(batch.column("generation"), self._unread)).column("judge")
+        judged = batch.column("judge").filter(pc.greater_equal(batch.column("generation"), self._unread))
         if pc.unique(judged).to_pylist() not in ([], [self._fingerprint]):
             yield Fault(path, "holds scores of another judge", damaged=True)
 

@@ -172,7 +172,8 @@ class Ledger:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._gather_s):
                     await self._stopping.wait()
-            await self.close()
+            async with self._writing:
+                await uninterrupted(self._write())
 
     def stop(self) -> None:
         """Lets `serve` return once what it is writing is written."""
@@ -180,9 +181,16 @@ class Ledger:
         self._entered.set()
 
     async def close(self) -> None:
-        """Writes the rest. What is still in flight stays an intent and so counts as spent."""
+        """Writes the rest. What is still in flight stays an intent and so counts as spent.
+
+        Where a write failed, all is written once more, summed up in a new file: rows that it belongs to may be stored,
+        for results and books fill different files. Raises StorageError where that fails too.
+        """
         async with self._writing:
-            await uninterrupted(self._write())
+            with suppress(StorageError):
+                await uninterrupted(self._write())
+            if self._failed is not None:
+                await uninterrupted(self._rotate())
 
     async def _write(self) -> None:
         if self._failed is not None:
@@ -212,17 +220,18 @@ class Ledger:
     async def _rotate(self) -> None:
         """Goes on in a new file that sums up this one: reading the books costs the same however long the run."""
         self._rotations += 1
-        old, self._path = self._path, f"{self._first}.{self._rotations}"
+        old, new = self._path, f"{self._first}.{self._rotations}"
         content = _line({"total": asdict(self.totals), "covers": [old.rpartition("/")[2]]})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
         # All that was entered so far is in it, once: what gathers from here on is written after it.
         self._intend, self._settle, self._unknown, upto = [], [], [], self._next
         self._size = 0
         try:
-            await self._offload(replace, self._files, self._path, content)
+            await self._offload(replace, self._files, new, content)
         except StorageError as error:
             self._failed = error
             raise
+        self._path = new  # not before: the next one must cover the file that there is
         self._durable = upto
         await self._offload(self._files.delete, old)
 

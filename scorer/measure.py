@@ -52,6 +52,10 @@ def score_files(
     schema = _schema(files, paths, [response] if reference is None else [response, reference], names)
     if os.path.realpath(out) in map(os.path.realpath, paths):
         raise SpecError([f"-o {out} is one of the inputs, which are never written to: name another file."])
+    if os.path.isdir(out):
+        raise SpecError(
+            [f"-o {out} is a folder: name the file to write, for example {os.path.join(out, 'metrics.parquet')}."]
+        )
     with Pool(names, workers=workers, spare_cores=0) as pool:
         if reference is None and pool.needs_reference:
             wanting = ", ".join(name for name in pool.names if name in pool.needs_reference)

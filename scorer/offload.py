@@ -8,9 +8,14 @@ import ctypes
 import gc
 import os
 from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+START_S = 10.0
+"""What a thread may take to begin."""
 
 _M_ARENA_MAX = -8  # malloc.h of glibc
 
@@ -49,6 +54,42 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # looked at: what ended the caller is told, and asyncio need not complain of this one
         raise
+
+
+def to_the_end(main: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, also where a loop runs in this thread already, as in a notebook.
+
+    It then has a thread and a loop of its own, which are waited for. KeyboardInterrupt cancels it, and is raised once
+    it has ended.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return on_loop(main)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    ended: Future[None] = Future()
+
+    async def there() -> None:
+        task: asyncio.Task[T] = asyncio.ensure_future(main)
+        begun.set_result((asyncio.get_running_loop(), task))
+        await asyncio.wait([task])
+
+    def work() -> None:
+        try:
+            on_loop(there())
+        finally:
+            ended.set_result(None)
+
+    try:
+        Thread(target=work, name="scorer-run").start()
+        ended.result()
+    except KeyboardInterrupt:
+        if wait([begun], START_S).done:
+            loop, task = begun.result()
+            loop.call_soon_threadsafe(task.cancel)
+            ended.result()  # not the thread's join, which takes an interrupted wait for the thread's end
+        raise
+    return begun.result(0)[1].result()
 
 
 def on_loop(main: Coroutine[Any, Any, T]) -> T:

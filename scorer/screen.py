@@ -147,8 +147,8 @@ def findings_text(out: str, verdict: Verdict) -> str:
     lines = [*verdict.findings]
     if verdict.damaged:
         lines.append(
-            f"{len(verdict.damaged)} damaged: restore what you have a copy of; the rest, the next `scorer run` keeps in "
-            f"{out}/damaged, and scores its rows again."
+            f"{len(verdict.damaged)} damaged: restore what you have a copy of; the rest, the next `scorer run` keeps "
+            f"in {out}/damaged, and scores its rows again."
         )
     return "\n".join(lines)
 

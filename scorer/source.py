@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from scorer.errors import InputError, ShardChanged
 from scorer.files import Files, Stat
 from scorer.schema import Mask, Offload, Row, Shard, Work
+from scorer.views import owned, take
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 * 1024 * 1024
@@ -90,6 +91,11 @@ def first_look(files: Files, stats: Sequence[Stat], names: Mapping[str, str], wa
             problems.append(
                 f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
                 f"{', '.join(schema.names[:20])}."
+            )
+        if several := [name for name in dict.fromkeys(wanted) if schema.names.count(name) > 1]:
+            problems.append(
+                f"{stat.path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
+                "which is meant. Write it again with a name for each."
             )
         shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
     if problems:
@@ -167,7 +173,7 @@ class Reader:
         if work.todo is not None:
             wanted = np.flatnonzero(work.todo[start : start + batch.num_rows])
             if len(wanted) < batch.num_rows:
-                numbers, batch = numbers[wanted], batch.take(pa.array(wanted))
+                numbers, batch = numbers[wanted], take(batch, pa.array(wanted))
         yield from self.rows_of(work, numbers, batch)
 
     def rows_of(self, work: Work, numbers: npt.NDArray[np.int64], batch: pa.RecordBatch) -> Iterator[list[Row]]:
@@ -183,7 +189,7 @@ class Reader:
         lists = {name: _plain(batch.column(name)) for name in dict.fromkeys((*columns.read, *columns.judged))}
         kept = [_exact(batch.column(name)) for name in columns.kept]
         texts = [
-            "\n".join([value if isinstance(value, str) else str(value) for value in values if value is not None])
+            "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
             for values in zip(*(lists[name] for name in columns.judged), strict=True)
         ] or [""] * len(numbers)
         tokens = self._count(texts)
@@ -250,16 +256,26 @@ def _batch_rows(group: Any, columns: list[str]) -> int:
 
 def _exact(column: pa.Array) -> list[Any]:
     """Values that go back into the column's own type unchanged: scalars where Python has no exact object."""
-    kind = column.type
+    kind = owned(column.type)
+    if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
+        column = column.cast(kind)
     if pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind):
         return [scalar if scalar.is_valid else None for scalar in column]
     return _plain(column)
 
 
 def _plain(column: pa.Array) -> list[Any]:
-    """Python objects. Raises ArrowInvalid for what there is none for: nanoseconds, text that is no UTF-8."""
+    """Python objects; scalars of Arrow where there is none, as for nanoseconds. Raises ArrowInvalid for text that is
+    no UTF-8."""
     try:
         values: list[Any] = column.to_pylist()
     except ValueError as error:
+        if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
+            return [scalar if scalar.is_valid else None for scalar in column]
         raise pa.ArrowInvalid(str(error)) from error
     return values
+
+
+def _shown(value: Any) -> str:
+    """As in a prompt, which shows no scalar of Arrow; some cannot even be written as text."""
+    return "" if isinstance(value, pa.Scalar) else str(value)

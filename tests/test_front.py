@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow
 """Slow: each test runs the whole path against a real server on loopback."""
 
 JUDGE = {"kind": "rating", "prompt": "[row:{x}] {text} Score from 1 to 5?"}
+ANY_SHARE = {"max_failed_share": 1.0}
 FRAME = pl.DataFrame({"text": ["a", "b", None, "d"], "x": [1, 2, 3, 4], "model": ["m", "m", "n", "n"]})
 
 
@@ -36,6 +38,18 @@ def spec(judge: RehearsalProcess, folder: Path) -> scorer.Spec:
         limits={"max_failed_share": 1.0},  # type: ignore[arg-type]
         output={"path": str(folder / "out")},  # type: ignore[arg-type]
     )
+
+
+def test_a_run_and_a_frame_inside_a_running_loop_that_waits_for_them(judge: RehearsalProcess, tmp_path: Path) -> None:
+    wanted = spec(judge, tmp_path)
+
+    async def cell() -> tuple[scorer.Status, pl.DataFrame]:
+        frame = scorer.score_frame(FRAME, judge=JUDGE, model={"name": "m", "base_url": judge.url}, limits=ANY_SHARE)
+        return scorer.run(wanted), frame
+
+    done, frame = asyncio.run(cell())
+    assert (done.state, done.scored) == ("complete", 3)
+    assert [score is None for score in frame.get_column("score").to_list()] == [False, False, True, False]
 
 
 def test_plan_run_and_scan_also_inside_a_running_loop(judge: RehearsalProcess, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_a_table_without_rows_comes_out_with_its_columns(tmp_path: Path) -> None
         ({"response": "id"}, InputError, "Column id of .* is int32; metrics read text"),
         ({"reference": None}, SpecError, "Compared with a reference: exact_match. Name its column"),
         ({"out": "in.parquet"}, SpecError, "is one of the inputs"),
+        ({"out": "."}, SpecError, "is a folder: name the file to write"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_leaves_nothing(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from command import JUDGE, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.errors import ROW_ERRORS
 from scorer.rehearsal.config import FAULTS
@@ -40,9 +39,9 @@ TABLES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE.changed(PACE)) as process:
-        yield process
+def judge(judge: RehearsalProcess) -> RehearsalProcess:
+    judge.configure(**PACE)
+    return judge
 
 
 def whole(folder: Path) -> list[dict[str, Any]]:

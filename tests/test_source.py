@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from scorer.errors import InputError, ShardChanged
 from scorer.files import LocalFiles
 from scorer.schema import Mask, Result, Row, Score, Shard, Work, result_schema
-from scorer.source import BATCH_BYTES, BATCH_ROWS, Columns, Reader, look, missing_columns
+from scorer.source import BATCH_BYTES, BATCH_ROWS, Columns, Reader, first_look, look, missing_columns
 from scorer.store import segments as seg
 
 
@@ -81,6 +81,22 @@ def test_text_is_read_as_it_is_whatever_its_type(tmp_path: Path, kind: str) -> N
     assert [row.tokens for row in rows] == [100 + len(text or "") for text in TEXTS]
     assert [row.size for row in rows] == [len(text or "") for text in TEXTS]
     assert {row.shard for row in rows} == {shard.path}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+def test_text_of_every_type_can_be_read_in_part(tmp_path: Path, kind: str) -> None:
+    shard = write(tmp_path / "s.parquet", pa.table({"text": TEXT_TYPES[kind]}))
+    rows = rows_of(reader(["text"], kept=["text"]), shard, np.array([False, True, False, True, True, False]))
+    assert values(rows, "text") == [None, "ünï ✓ 漢字 🦜", "x" * 100]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ns", "UTC"), pa.time64("ns"), pa.list_(pa.timestamp("ns"))], ids=str)
+def test_nanoseconds_that_python_has_no_object_for_end_no_run(tmp_path: Path, kind: pa.DataType) -> None:
+    whole = pa.array([[1], None], pa.list_(pa.int64())) if pa.types.is_list(kind) else pa.array([1, None], pa.int64())
+    given = whole.cast(kind)
+    rows = rows_of(reader(["when"], constant=5), write(tmp_path / "s.parquet", pa.table({"when": given})))
+    assert values(rows, "when") == [given[0], None]
+    assert [row.tokens for row in rows] == [5, 5]
 
 
 def test_numbers_and_truth_are_read_as_they_are(tmp_path: Path) -> None:
@@ -140,6 +156,8 @@ _KINDS = {
     "dictionary": st.text(max_size=5),
     "list": st.lists(st.none() | st.integers(0, 9), max_size=3),
     "list of timestamp[ns]": st.lists(st.integers(-(2**62), 2**62), max_size=3),
+    "list of string_view": st.lists(st.none() | st.text(max_size=20), max_size=3),
+    "struct of binary_view": st.fixed_dictionaries({"x": st.none() | st.binary(max_size=20)}),
     "struct": st.fixed_dictionaries({"x": st.none() | st.integers(0, 9), "y": st.text(max_size=3)}),
     "map": st.lists(st.tuples(st.text(max_size=3), st.integers(0, 9)), max_size=3, unique_by=lambda item: item[0]),
 }
@@ -148,6 +166,8 @@ _ARROW = {
     "binary": pa.binary(),
     "decimal": pa.decimal128(20, 3),
     "list": pa.list_(pa.int32()),
+    "list of string_view": pa.list_(pa.string_view()),
+    "struct of binary_view": pa.struct([("x", pa.binary_view())]),
     "struct": pa.struct([("x", pa.int8()), ("y", pa.string())]),
     "map": pa.map_(pa.string(), pa.int64()),
     "date32": pa.date32(),
@@ -181,7 +201,7 @@ def _columns(draw: st.DrawFn) -> tuple[str, list[Any]]:
 def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
     tmp_path: Path, column: tuple[str, list[Any]]
 ) -> None:
-    """Slow: some examples for each of 22 types."""
+    """Slow: some examples for each of 24 types."""
     kind, given = column
     path = tmp_path / "s.parquet"
     shard = write(path, pa.table({"kept": _arrow(kind, given)}))
@@ -400,6 +420,16 @@ def test_a_first_look_tells_rows_footer_and_schema(tmp_path: Path) -> None:
     (stat,) = LocalFiles().find([first.path])
     assert look(LocalFiles(), stat)[2] == one.schema
     assert missing_columns(one.schema, ["n", "no", "text", "no"]) == ["no"]
+
+
+def test_two_columns_of_one_name_are_a_sentence_where_they_are_asked_for(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["x"]), pa.array(["y"])], names=["id", "text", "text"])
+    pq.write_table(table, tmp_path / "s.parquet")
+    stats = LocalFiles().find([str(tmp_path)])
+    names = {stats[0].path: "s"}
+    assert [shard.rows for shard in first_look(LocalFiles(), stats, names, ["id"])] == [1]
+    with pytest.raises(InputError, match=r"s\.parquet has several columns called 'text', so that nobody can tell"):
+        first_look(LocalFiles(), stats, names, ["id", "text"])
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"not Parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])

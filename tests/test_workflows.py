@@ -11,12 +11,11 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import JUDGE, PATIENCE_S, Ended, run_file, scorer, shard, standing, started, wait_until
+from command import PATIENCE_S, Ended, run_file, scorer, shard, standing, started, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from scorer.jsonlog import JsonLog, log_error
@@ -28,16 +27,10 @@ EXAMPLES = ROOT / "docs/examples"
 WORKFLOWS = (ROOT / "docs/workflows.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def slow_judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE.changed({"latency_median_s": 0.2})) as process:
-        yield process
+@pytest.fixture
+def slow_judge(judge: RehearsalProcess) -> RehearsalProcess:
+    judge.configure(latency_median_s=0.2)
+    return judge
 
 
 def events(said: Ended) -> list[dict[str, Any]]:
@@ -164,7 +157,7 @@ def test_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: Reh
     """Slow: a real run and a real scrape. What it tells is what `status` tells in the end."""
     shard(tmp_path / "in/a.parquet", 150)
     shard(tmp_path / "in/b.parquet", 10, 150, response=None)
-    limits = {"concurrency": 8, "tokens_per_minute": 60_000, "max_usd": 1.0, "max_failed_share": 1.0}
+    limits = {"concurrency": 8, "tokens_per_minute": 600_000, "max_usd": 1.0, "max_failed_share": 1.0}
     run = run_file(tmp_path, slow_judge.url, limits=limits)
     with started("run", run, "--metrics-port", "0", "--json") as process:
         assert process.stderr is not None
@@ -176,7 +169,9 @@ def test_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: Reh
         def scored() -> bool:
             seen.clear()
             seen.update(scrape(url[1]))
-            return seen.get(("scorer_answer_seconds_count", ""), 0) >= 20 and ("scorer_rows", "scored") in seen
+            # Answers are counted at once, the rest is a second old: the run's first second has nothing in flight.
+            answers, busy = ("scorer_answer_seconds_count", ""), ("scorer_limit_used_ratio", "concurrency")
+            return seen.get(answers, 0) >= 20 and seen.get(busy, 0) > 0
 
         wait_until(scored)
         promised = set(re.findall(r"^\| `(scorer_\w+)` \|", WORKFLOWS, re.MULTILINE))

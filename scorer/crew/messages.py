@@ -1,7 +1,7 @@
 """What a worker and its broker tell one another: plain data, one message each way, whatever the wire.
 
-Times are durations, never clock readings: the two may be on different machines. Amounts of rates go by the names of
-`RATES`; an endpoint is told by its place in the run file.
+Times are durations, never clock readings: the two may be on different machines. An endpoint is told by its place
+in the run file.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from typing import Any
 
 import msgspec
 
-RATES = ("tokens", "input_tokens", "output_tokens", "requests")
-
 Amounts = dict[str, float]
-"""Requests and tokens by the names of RATES."""
+"""Of `requests`, `tokens`, `input_tokens` and `output_tokens`, those that are meant."""
 
 
 class Order(enum.IntEnum):
@@ -152,7 +150,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker tells. `wants` is how many slices of rows it takes;"""
+    """What a worker tells. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it."""
 
     spendings: Spendings
     paces: list[Pace] = []

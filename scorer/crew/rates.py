@@ -34,7 +34,7 @@ def lease_s(rates: Rates) -> float:
 
 
 def limits_of(rates: Rates) -> dict[str, float]:
-    """The declared limits by the names of RATES, a minute each."""
+    """The declared limits by the names of `Amounts`, a minute each."""
     declared = {
         "tokens": rates.tokens_per_minute,
         "input_tokens": rates.input_tokens_per_minute,

@@ -13,6 +13,7 @@ import pyarrow as pa
 from scorer.crew.messages import Slice
 from scorer.schema import Row, Shard, Work
 from scorer.source import Reader, arrow_batches, readable
+from scorer.views import take
 
 Batches = Generator[tuple[int, pa.RecordBatch], None, None]
 
@@ -45,7 +46,7 @@ class Forward:
                     numbers = low + np.flatnonzero(chosen[low - leased.first : high - leased.first])
                     part = self._batch.slice(low - self._start, high - low)
                     if len(numbers) < high - low:
-                        part = part.take(pa.array(numbers - low))
+                        part = take(part, pa.array(numbers - low))
                     yield from self._reader.rows_of(work, numbers, part)
                 self._at = max(self._at, high)
                 if high == end:

@@ -30,11 +30,13 @@ def option_names(make: Callable[..., Any]) -> tuple[str, ...] | None:
 
 
 def count_problems(name: str, value: Any) -> list[str]:
+    """A sentence where the option is no whole number from 1 up."""
     good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     return [] if good else [f"judge.{name}: {value!r} is not allowed; a whole number from 1 up is."]
 
 
 def choice_problems(name: str, value: Any, allowed: Sequence[Any]) -> list[str]:
+    """A sentence where the option is none of `allowed`."""
     if value in allowed and not isinstance(value, bool):
         return []
     return [f"judge.{name}: {value!r} is unknown; allowed are {', '.join(map(str, allowed))}."]

@@ -34,6 +34,10 @@ T = TypeVar("T")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"(?:reason|code)\": ?\"(\w{1,60})\"")
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the instance"
+_OTHER_KEYS = {
+    "gs://": "GOOGLE_APPLICATION_CREDENTIALS (or `gcloud auth application-default login`)",
+    "az://": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or the identity that was logged in",
+}
 _WHY = {
     "NoSuchBucket": "there is no such bucket: look at its name and at AWS_ENDPOINT_URL, or make the bucket",
     "ContainerNotFound": "there is no such container: look at its name, or make it",
@@ -78,7 +82,7 @@ def ask(
                 raise StorageError(f"Cannot {verb} {path}: {why}. {_KEPT}") from error
             raise FileNotFoundError(path) from None
         except BaseError as error:
-            if (why := _lasting(error)) is not None:
+            if (why := _lasting(error, path)) is not None:
                 raise StorageError(f"Cannot {verb} {path}: {why}. {_KEPT}") from error
             last = error
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -94,7 +98,7 @@ def is_beyond_the_end(error: BaseException) -> bool:
     return _status(error) == 416
 
 
-def _lasting(error: BaseError) -> str | None:
+def _lasting(error: BaseError, path: str) -> str | None:
     """Why asking again would not help; None where it may."""
     code, status = _code(error), _status(error)
     if code in _WHY:
@@ -102,7 +106,7 @@ def _lasting(error: BaseError) -> str | None:
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return (
             f"permission denied ({code or status or 'no reason given'}): these credentials may not do that here. Look "
-            f"at {_KEYS}, and at the rights on the bucket"
+            f"at {_OTHER_KEYS.get(path[:5], _KEYS)}, and at the rights on the bucket"
         )
     if status in (301, 307, 308) or "Received redirect without LOCATION" in str(error):
         return "the bucket is in another region, or the address is another's: set AWS_REGION and AWS_ENDPOINT_URL"

@@ -62,6 +62,7 @@ class Grown:
 
 
 def part_key(key: str, offset: int) -> str:
+    """The key of the object that continues another one from this byte on; keys sort as offsets do."""
     return f"{key}.part-{offset:012d}"
 
 

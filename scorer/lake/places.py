@@ -68,7 +68,10 @@ class Places:
         return ObjectFiles(root, open_store(root), locks, patience_s=self._patience_s, lease_s=self._lease_s)
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        found = {stat.path: stat for pattern in patterns for stat in self.of(pattern).find([pattern])}
+        asked: dict[Files, list[str]] = {}  # each place is asked once, for it knows two spellings of one file
+        for pattern in patterns:
+            asked.setdefault(self.of(pattern), []).append(pattern)
+        found = {stat.path: stat for place, its in asked.items() for stat in place.find(its)}
         return [found[path] for path in sorted(found)]
 
     def listing(self, folder: str) -> list[Stat]:
@@ -100,6 +103,7 @@ class Places:
 
 
 def is_remote(path: str) -> bool:
+    """True for a URI: s3://, gs://, az://."""
     return "://" in path
 
 

@@ -36,7 +36,7 @@ class RequestGate(Throttler):
         self._tune(per_minute)
 
     def retune(self, per_minute: float) -> None:
-        """Another limit from now on, for a minute where it is below the declared one; what was let through counts on."""
+        """Another limit from now on, for a minute where it is below the declared one; what went through counts on."""
         self._told_at = self._clock()
         if per_minute != self.per_minute:
             self._tune(per_minute)

@@ -15,7 +15,7 @@ from scorer.publish import PUBLISHERS
 from scorer.publish.sealed import Publisher, sealed
 from scorer.schema import Shard
 from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest, load, new_id, save
+from scorer.store.manifest import Manifest, load, new_id, no_run, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def publish(files: Files, out: str, to: str | None = None, partition_by: Sequenc
     given = manifest.spec.get("output", {})
     if to is None and given.get("publish") is None:
         raise SpecError([f"{out} has no output.publish: say where to, with --to delta://... or --to iceberg://..."])
-    place = publisher(to or given["publish"], partition_by or given.get("partition_by", ()))
+    place = publisher(given["publish"] if to is None else to, partition_by or given.get("partition_by", ()))
     shards = sealed_shards(files, layout, manifest)
     committed = rows = 0
     problems: list[ScorerError] = []
@@ -98,7 +98,7 @@ def _identified(files: Files, layout: Layout) -> Manifest:
     """The manifest, with an id. One of an earlier version gets it here, while nobody else has the folder."""
     manifest = load(files, layout)
     if manifest is None:
-        raise SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
+        raise no_run(files, layout)
     if manifest.id:
         return manifest
     lock = files.lock(layout.lock, f"process {os.getpid()} on {platform.node()}, which publishes it")

@@ -13,6 +13,7 @@ PROSE = "I would rather not put this into one word: the answer has its merits an
 
 
 def error(message: str, kind: str, code: str | None = None, param: str | None = None) -> bytes:
+    """The body of an error, as OpenAI words it."""
     return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
@@ -41,6 +42,7 @@ ALWAYS: dict[str, tuple[int, bytes]] = {
 
 
 def too_long(context: int, prompt: int) -> bytes:
+    """The error body for a prompt of so many tokens, beyond the context window."""
     message = (
         f"This model's maximum context length is {context} tokens. However, your messages resulted in {prompt} tokens."
     )

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from scorer.files import Files
 from scorer.schema import Result, Shard
 from scorer.store.sums import OURS, Summed, check_footer
+from scorer.views import owned, take
 
 WINDOW = 4096
 """Rows that a merge holds at once, however many it merges."""
@@ -113,6 +114,8 @@ def to_table(
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if (whole := owned(kind)) != kind:
+        return _array(values, whole).cast(kind)
     try:
         return pa.array(values, type=kind)
     except UnicodeEncodeError:  # a lone surrogate, which JSON can hold and UTF-8 cannot
@@ -141,10 +144,7 @@ def write(file: BinaryIO, batches: Iterator[pa.Table], schema: pa.Schema, about:
 
 
 def about(shard: Shard, fingerprint: str, generation: int, run: str) -> dict[str, Any]:
-    """What a segment or sealed file says of itself, so that it can be told apart without `run.json`.
-
-    `run` is the run's id; files of an earlier version do not tell it.
-    """
+    """What a segment or sealed file says of itself, to be told apart without `run.json`; earlier ones told no `run`."""
     return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation, "run": run}
 
 
@@ -155,7 +155,7 @@ def is_of(about: Mapping[str, Any], shard: Shard) -> bool:
 
 
 def read_about(files: Files, path: str, *, checked: bool = False) -> tuple[dict[str, Any], Counts]:
-    """The metadata that `write` left, the footer `checked` by its sum. Raises one of DAMAGE: broken, or none of ours."""
+    """The metadata that `write` left, the footer `checked` by its sum. Raises one of DAMAGE: broken or not ours."""
     with files.open(path) as file:
         metadata = pq.read_metadata(file).metadata or {}
         if checked:
@@ -295,4 +295,4 @@ def _in_order(table: pa.Table) -> pa.Table:
     order = np.lexsort((generations, rows))
     ordered = rows[order]
     last_of_row = np.append(ordered[1:] != ordered[:-1], True)
-    return table.take(pa.array(order[last_of_row]))
+    return take(table, pa.array(order[last_of_row]))

