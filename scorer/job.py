@@ -280,10 +280,12 @@ def _threads(stack: ExitStack) -> Offload:
 
 
 async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:
-    """Stores what is finished, whatever ended the run; a disk that fails again says nothing new."""
+    """Stores what is finished, whatever ended the run. Raises StorageError where that, or the books, fails."""
     try:
         await store.close()
     finally:
-        with suppress(StorageError):
+        try:
             await books.close()
-            await progress.tell(state)
+        finally:
+            with suppress(StorageError):  # a view, made anew by the next start
+                await progress.tell(state)
