@@ -43,7 +43,7 @@ def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_en
     async def scores() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         try:
-            await asyncio.Event().wait()
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
         except asyncio.CancelledError:
             await asyncio.sleep(0)
             put_away.append("what was finished")
@@ -53,9 +53,11 @@ def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_en
         to_the_end(scores())
 
     loop = asyncio.new_event_loop()  # as in a notebook, whose loop leaves Ctrl-C to Python
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(cell())
     finally:
         loop.close()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     assert put_away == ["what was finished"]
