@@ -65,19 +65,20 @@ def on_ray(run: Path, nodes: Nodes, workers: int) -> tuple[object, ...]:
 def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_others(
     nodes: Nodes, judge: RehearsalProcess, tmp_path: Path
 ) -> None:
-    """Slow: two nodes start; four seconds of requests at the pace of a minute."""
+    """Slow: two nodes start; twelve seconds at the pace of a minute, so that both workers are there in time."""
     judge.configure(requests_per_minute=3000.0)
-    shard(tmp_path / "in/a.parquet", ROWS)
+    rows = 3 * ROWS
+    shard(tmp_path / "in/a.parquet", rows)
     limits = {"concurrency": IN_FLIGHT, "requests_per_minute": 3000, "max_usd": 1.0}
     run = run_file(tmp_path, judge.url, **{**TABLES, "limits": limits})
     with started(*on_ray(run, nodes, 2), "--json") as process:
-        wait_until(lambda: judge.stats()["rows_paid"] >= 60)
+        wait_until(lambda: judge.stats()["rows_paid"] >= 60 and all(nodes.workers()))
         working = nodes.workers()
         assert [len(pids) for pids in working] == [1, 1]
         os.kill(working[1][0], signal.SIGKILL)
         done = ended(process)
     assert done.code == 0, done.err
-    whole(tmp_path, ROWS)
+    whole(tmp_path, rows)
     books, told = judge.stats(), done.json()
     assert books["max_in_flight"] <= IN_FLIGHT
     assert books["r429"] == 0
