@@ -13,13 +13,26 @@ from dataclasses import asdict
 
 import numpy as np
 
-from scorer.crew.messages import Answer, Failure, Order, Pace, Published, Report, Sight, Slice, Spendings, Throttle
+from scorer.crew.messages import (
+    Answer,
+    Failure,
+    Order,
+    Pace,
+    Published,
+    Report,
+    Sight,
+    Slice,
+    Spendings,
+    Throttle,
+    published,
+)
 from scorer.ledger import Ledger
 from scorer.limits import Caps, Rates
 from scorer.limits.leased import Allowance, Leased
 from scorer.limits.local import UNSURE_S
 from scorer.schema import Result, Shard
 from scorer.store.layout import Segment
+from scorer.store.segments import Counts
 
 BEAT_S = 0.1
 AHEAD = 2
@@ -99,24 +112,11 @@ class Desk:
 
     def publish(self, shard: Shard, segment: Segment, results: Sequence[Result]) -> None:
         """Tells of a segment that is on disk."""
-        errors: dict[str, int] = {}
-        for result in results:
-            if result.error is not None:
-                errors[result.error.name] = errors.get(result.error.name, 0) + 1
         rows = np.array([result.row.number for result in results], dtype=np.int64)
-        self._published.append(
-            Published(
-                path=shard.path,
-                generation=segment.generation,
-                first=segment.first,
-                last=segment.last,
-                number=segment.low,
-                rows=rows.tobytes(),
-                scored=len(results) - sum(errors.values()),
-                errors=errors,
-                copied=sum(result.copied_from is not None for result in results),
-            )
-        )
+        counts = Counts()
+        for result in results:
+            counts.note(result)
+        self._published.append(published(shard.path, segment, rows, counts))
 
     async def next_slice(self, *, wait: bool) -> Slice | None:
         """The next rows to score; None where there are none now (`wait`: where there will be none for anybody)."""

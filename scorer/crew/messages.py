@@ -10,6 +10,11 @@ import enum
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from scorer.store.layout import Segment
+from scorer.store.segments import Counts
 
 Amounts = dict[str, float]
 """Of `requests`, `tokens`, `input_tokens` and `output_tokens`, those that are meant."""
@@ -83,6 +88,21 @@ class Published(msgspec.Struct, frozen=True):
     scored: int
     errors: dict[str, int]
     copied: int = 0
+
+
+def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: Counts) -> Published:
+    """The word on a segment that holds these rows of a shard."""
+    return Published(
+        path=path,
+        generation=segment.generation,
+        first=segment.first,
+        last=segment.last,
+        number=segment.low,
+        rows=rows.tobytes(),
+        scored=counts.scored,
+        errors=counts.errors,
+        copied=counts.copied,
+    )
 
 
 class Spendings(msgspec.Struct, frozen=True):

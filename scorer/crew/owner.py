@@ -14,7 +14,7 @@ import numpy as np
 from scorer import errors, ledger
 from scorer.build import Plan
 from scorer.crew.broker import Broker
-from scorer.crew.messages import Answer, Failure, Hello, Order, Published, Report
+from scorer.crew.messages import Answer, Failure, Hello, Order, Published, Report, published
 from scorer.crew.worker import books_of
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.files import Files
@@ -168,23 +168,12 @@ class Owner:
                 path = self._layout.segment(segment)
                 try:
                     with seg.broken(path):
-                        table = seg.read_columns(self._files, path, ["row", "error"])
+                        counts = seg.read_about(self._files, path)[1]
+                        rows = seg.read_columns(self._files, path, ["row"]).column("row").to_numpy()
                 except seg.Broken:
                     set_aside(self._files, self._layout, path)
                     continue
-                names = [name for name in table.column("error").to_pylist() if name is not None]
-                found.append(
-                    Published(
-                        path=shard.path,
-                        generation=segment.generation,
-                        first=segment.first,
-                        last=segment.last,
-                        number=segment.low,
-                        rows=table.column("row").to_numpy().tobytes(),
-                        scored=table.num_rows - len(names),
-                        errors={name: names.count(name) for name in set(names)},
-                    )
-                )
+                found.append(published(shard.path, segment, rows, counts))
         return found
 
     def check(self) -> None:

@@ -45,6 +45,15 @@ class Counts:
         for name, count in other.errors.items():
             self.errors[name] = self.errors.get(name, 0) + count
 
+    def note(self, result: Result) -> None:
+        """Counts one more result: rows, scored, errors and copied alone."""
+        self.rows += 1
+        if result.error is None:
+            self.scored += 1
+        else:
+            self.errors[result.error.name] = self.errors.get(result.error.name, 0) + 1
+        self.copied += result.copied_from is not None
+
     @property
     def failed(self) -> int:
         return self.rows - self.scored

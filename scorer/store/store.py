@@ -213,14 +213,8 @@ class Store:
             self._gather(result)
         else:
             self._copies.append(result)
-            self.counts.copied += 1
         self._held += 1
-        self.counts.rows += 1
-        if result.error is None:
-            self.counts.scored += 1
-        else:
-            name = result.error.name
-            self.counts.errors[name] = self.counts.errors.get(name, 0) + 1
+        self.counts.note(result)
         if self._held >= self._flush_rows:
             self._full.set()
 
@@ -318,7 +312,7 @@ class Store:
     # --- segments that workers wrote ----------------------------------------------------------------------------------
 
     def free_number(self, shard: Shard) -> int:
-        """From here on no segment of a shard under way has a number, whoever wrote it."""
+        """The least number that is above those of all its segments, whoever wrote them."""
         state = self._open.get(shard.path)
         return 1 + max((segment.high for segment in state.segments), default=-1) if state is not None else 0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from clock import inline, run
 from outputs import FINGERPRINT, SCHEMA, Output, result
@@ -61,7 +63,7 @@ def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Owner, Ledger]:
 class Hand:
     """A worker without a judge: it scores what it is told to, and tells or does not."""
 
-    def __init__(self, out: Output, owner: Owner) -> None:
+    def __init__(self, out: Output, owner: Owner, schema: pa.Schema = SCHEMA) -> None:
         self.hello: Hello = owner.hello(0)
         self.number = self.hello.worker
         self._out, self._owner = out, owner
@@ -75,7 +77,7 @@ class Hand:
             out.layout,
             run=self.hello.run,
             fingerprint=FINGERPRINT,
-            schema_of=lambda _: SCHEMA,
+            schema_of=lambda _: schema,
             offload=inline,
             flush_rows=10**6,
             flush_s=10**6,
@@ -159,6 +161,23 @@ def test_what_a_dead_worker_left_is_found_and_the_rest_is_scored_by_others(tmp_p
         await store.close()
         assert [row["row"] for row in out.rows()] == list(range(60))
         assert store.counts.rows == 60
+
+    run(night())
+
+
+def test_copies_that_a_dead_worker_left_count_as_copies(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 10)
+        store = out.store()
+        owner, _ = owner_of(out, store)
+        await owner.feed(store.work(out.shards))
+        dead = Hand(out, owner, SCHEMA.append(pa.field("copied_from", pa.string())))
+        first, second, *_ = dead.lease()
+        dead.store.add(result(out.shards[0], first))
+        dead.store.add(replace(result(out.shards[0], second), copied_from=f"{out.shards[0].path}#{first}"))
+        await dead.store.close()
+        await owner.lost(dead.number)
+        assert (store.counts.rows, store.counts.copied) == (2, 1)
 
     run(night())
 
