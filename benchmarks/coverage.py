@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,10 @@ REPLICATES = 1000
 
 Told = tuple[str, float | None, tuple[float, float] | None]
 """What a statistic is called, its value, its interval."""
+
+
+def _ends(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    return None if row["low"] is None else (row["low"], row["high"])
 
 
 class Design(Protocol):
@@ -75,7 +79,7 @@ class Agree:
         system = "system" if self.systems > 1 else None
         found = agree(frame, ["score"], ["human"], item="item", system=system, replicates=replicates, seed=seed)
         for row in found.table().iter_rows(named=True):
-            interval = None if row["low"] is None else (row["low"], row["high"])
+            interval = _ends(row)
             yield f"{row['level']} {row['statistic']}", row["value"], interval
 
 
@@ -132,14 +136,9 @@ class Board:
         found = leaderboard(frame, "score", "system", task="task", item="item", replicates=replicates, seed=seed)
         assert found.tasks is not None
         for row in found.systems.iter_rows(named=True):
-            yield (
-                f"{row['system']} mean of tasks",
-                row["mean"],
-                None if row["low"] is None else (row["low"], row["high"]),
-            )
+            yield f"{row['system']} mean of tasks", row["mean"], _ends(row)
         for row in found.tasks.iter_rows(named=True):
-            interval = None if row["low"] is None else (row["low"], row["high"])
-            yield f"{row['system']} task {row['task']}", row["mean"], interval
+            yield f"{row['system']} task {row['task']}", row["mean"], _ends(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +159,7 @@ class Pairs:
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
         found = bradley_terry(frame, "left", "right", "preference", item="item", replicates=replicates, seed=seed)
         for row in found.iter_rows(named=True):
-            yield (
-                f"strength {row['system']}",
-                row["strength"],
-                None if row["low"] is None else (row["low"], row["high"]),
-            )
+            yield f"strength {row['system']}", row["strength"], _ends(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +181,7 @@ class Compare:
         )  # fmt: skip
         for row in (*found.levels.to_dicts(), *found.differences.to_dicts()):
             against = f" less {row['against']}" if "against" in row else ""
-            interval = None if row["low"] is None else (row["low"], row["high"])
-            yield f"{row['variant']}{against} {row['measure']}", row["value"], interval
+            yield f"{row['variant']}{against} {row['measure']}", row["value"], _ends(row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,22 @@
-"""The run file's tree to a plan: a checked spec, its judge, what its scores depend on. wiring.py makes it run."""
+"""The run file's tree to a plan: a checked spec, its judge, what its scores depend on; and a plan to what runs it.
+
+wiring.py makes the clients, limits and metrics.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from scorer import engine
+from scorer.dedupe import Twins
 from scorer.errors import SpecError, StorageError
-from scorer.files import read
+from scorer.files import Files, read
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
 from scorer.lake.places import Places
@@ -20,10 +26,10 @@ from scorer.providers import PROVIDERS
 from scorer.publish.folder import publisher
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.runfile import parse
-from scorer.schema import RESULT_COLUMNS, Judge
-from scorer.source import Columns
+from scorer.schema import RESULT_COLUMNS, Client, Judge, Store
+from scorer.source import Columns, Reader
 from scorer.spec import Spec, covered, fingerprint
-from scorer.wiring import load, measured, price, temperature
+from scorer.wiring import Wires, counter, load, measured, price, raw_of, temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +210,26 @@ def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, l
         shard_schema.field(given.id) if given.id else None,
         [shard_schema.field(name) for name in given.keep],
     )
+
+
+# --- what it takes to run a plan --------------------------------------------------------------------------------------
+
+
+def make_reader(plan: Plan, files: Files) -> Reader:
+    """What reads the rows of a plan, and counts their tokens."""
+    tokens = counter(plan.spec)
+    return Reader(files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0])
+
+
+def make_parts(
+    plan: Plan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
+) -> engine.Parts:
+    """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
+    twins = stack.enter_context(Twins(plan.judge)) if plan.spec.judge.dedupe else None
+    keep = raw_of(plan.spec.output.keep_raw)
+    return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins)
+
+
+def rows_under_way(wires: Wires) -> int:
+    """So many rows may be begun at once: two for each request in flight, so that no place is empty, and a few more."""
+    return 2 * wires.in_flight + 64

@@ -10,7 +10,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from scorer.crew.processes import Processes
 from scorer.errors import Interrupted, InUse, OutputError, StorageError
 from scorer.files import Files, Lock, lock_again_s
 from scorer.lake.places import is_remote
+from scorer.offload import threads
 from scorer.opening import open_manifest, schema_of
 from scorer.progress import Gauges, Progress, Snapshot
 from scorer.publish.during import Publishing, Tell, publishing
@@ -115,7 +115,7 @@ class Job:
         `stop`; what is finished is stored then. Cancelling it stores what is finished too.
         """
         with ExitStack() as stack:
-            offload = self._offload or _threads(stack)
+            offload = self._offload or threads(stack)
             lock = await self._lock()
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
@@ -271,12 +271,6 @@ class Job:
         revision = manifest.open_revision
         again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
         return again if retry is not None else chain(again, store.work(manifest.shards))
-
-
-def _threads(stack: ExitStack) -> Offload:
-    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
-    loop = asyncio.get_running_loop()
-    return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
 async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:

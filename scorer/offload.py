@@ -8,9 +8,12 @@ import ctypes
 import gc
 import os
 from collections.abc import Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # it loads pyarrow, which `keep_memory_flat` must come before
+    from scorer.schema import Offload
 
 T = TypeVar("T")
 
@@ -39,6 +42,13 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def threads(stack: contextlib.ExitStack) -> Offload:
+    """Runs blocking work on four threads, which are waited for when `stack` ends. Call it inside the running loop."""
+    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
+    loop = asyncio.get_running_loop()
+    return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -13,23 +13,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scorer import engine
-from scorer.build import Plan
+from scorer.build import Plan, make_parts, make_reader, rows_under_way
 from scorer.crew.crew import Crew, Employer
 from scorer.crew.messages import Order
 from scorer.crew.owner import Owner, leave
-from scorer.dedupe import Twins
 from scorer.files import Files
 from scorer.ledger import Ledger, Totals
 from scorer.limits import Caps, Local
 from scorer.limits.load import Load, load_of
 from scorer.progress import Timed
 from scorer.schema import Offload, Work
-from scorer.source import Reader
 from scorer.spec import Spec
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest
 from scorer.store.store import Store
-from scorer.wiring import ROOM_FOR_TEXT, Wires, counter, make_client, raw_of, serve_embedded
+from scorer.wiring import ROOM_FOR_TEXT, Wires, make_client, serve_embedded
 
 Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Wires]]
 """What `wiring.make_client` does; a simulation connects to another world."""
@@ -101,16 +99,11 @@ class Alone:
         )
         wires = await self._connect(spec, caps, stack, self._clock)
         self._limits = wires.limits
-        tokens = counter(spec)
-        reader = Reader(
-            opened.files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0]
-        )
         client = wires.client if self._answered is None else Timed(wires.client, self._answered)
-        twins = stack.enter_context(Twins(plan.judge)) if spec.judge.dedupe else None
         scoring = engine.run(
-            engine.Parts(plan.judge, client, store, self._now_us, raw_of(spec.output.keep_raw), twins=twins),
-            reader.batches(work, opened.offload),
-            in_flight=2 * wires.in_flight + 64,
+            make_parts(plan, client, store, opened.wall_s, stack),
+            make_reader(plan, opened.files).batches(work, opened.offload),
+            in_flight=rows_under_way(wires),
             in_flight_bytes=ROOM_FOR_TEXT,
             drain=self._drain,
         )
@@ -127,9 +120,6 @@ class Alone:
     @property
     def load(self) -> Load:
         return load_of(self._limits, self._clock())
-
-    def _now_us(self) -> int:
-        return int(self._opened.wall_s() * 1e6)
 
 
 class Together:

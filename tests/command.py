@@ -90,6 +90,21 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def children(owner: int, marked: Callable[[bytes], bool]) -> list[int]:
+    """The living processes that `owner` started and whose command line is `marked`, by the kernel's word."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                told = (folder / "stat").read_text().rpartition(")")[2].split()
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(told[1]) == owner and told[0] != "Z" and marked(command):
+                found.append(int(folder.name))
+    return sorted(found)
+
+
 def shard(path: Path, rows: int, first: int = 0, response: str | None = "It is right, more or less.") -> Path:
     """A shard of rows named r<first>, r<first + 1>, ..."""
     ids = [f"r{number}" for number in range(first, first + rows)]
@@ -97,6 +112,16 @@ def shard(path: Path, rows: int, first: int = 0, response: str | None = "It is r
     columns = {"id": pa.array(ids, pa.string()), "response": pa.array([response] * rows, pa.string())}
     pq.write_table(pa.table(columns), path)
     return path
+
+
+IN_FLIGHT = 16
+FLUSH_ROWS = 10
+SMALL_STEPS: dict[str, dict[str, Any]] = {
+    "model": {"timeout_s": 2.0},
+    "limits": {"concurrency": IN_FLIGHT},
+    "output": {"flush_rows": FLUSH_ROWS, "flush_s": 0.2},
+}
+"""For a run whose workers are killed: little is in flight, and little unwritten."""
 
 
 def run_file(folder: Path, url: str, **tables: Mapping[str, Any]) -> Path:

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from scorer.crew.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
-from scorer.crew.rates import LEASE_S, Endpoint, lease_s, limits_of
+from scorer.crew.rates import LEASE_S, Endpoint, lease_s
 from scorer.crew.rows import Rows
 from scorer.errors import BudgetSpent
 from scorer.ledger import Totals
-from scorer.limits import Caps, Need, Rates
+from scorer.limits import Need, Rates
+from scorer.limits.caps import Ceiling
 from scorer.limits.load import Load, largest
 from scorer.schema import Work
 
@@ -38,10 +39,9 @@ class _Worker:
 
 
 class _Books:
-    """Everybody's books as one: what is allowed and not spent counts as in flight. What `Caps` looks at."""
+    """Everybody's books as one: what is allowed and not spent counts as in flight. An `Account`."""
 
     def __init__(self, before: Totals) -> None:
-        self.strict = True
         self.before = before
         self.workers: dict[int, _Worker] = {}
 
@@ -65,7 +65,7 @@ class Broker:
     """Shares out one run among workers, which are known by numbers that are never used twice.
 
     `rates` are the endpoints' declared limits in the order of the run file; `before` is what the ledger held when the
-    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within `beat_s`, and
+    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within `desk.BEAT_S`, and
     at once where its last answer left it short. What it was leased comes back with its next call, or never: who is
     declared `lost` has spent it. Every method returns at once, and none may be called while another runs.
     """
@@ -81,7 +81,7 @@ class Broker:
         clock: Callable[[], float],
     ) -> None:
         self.rows = Rows(workers)
-        self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if limits_of(rate))])
+        self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if rate.declared)])
         self.order = Order.SCORE
         self.failure: Failure | None = None
         """What the first worker that failed said."""
@@ -89,7 +89,7 @@ class Broker:
         """Segments that workers told of, with the worker's number, until the owner has taken them up."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._books = _Books(before)
-        self._caps = Caps(self._books, max_tokens=max_tokens, max_usd=max_usd)  # type: ignore[arg-type]
+        self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
 

@@ -33,17 +33,6 @@ def lease_s(rates: Rates) -> float:
     return min(LEASE_S, rates.burst_s / 2)
 
 
-def limits_of(rates: Rates) -> dict[str, float]:
-    """The declared limits by the names of `Amounts`, a minute each."""
-    declared = {
-        "tokens": rates.tokens_per_minute,
-        "input_tokens": rates.input_tokens_per_minute,
-        "output_tokens": rates.output_tokens_per_minute,
-        "requests": rates.requests_per_minute,
-    }
-    return {name: limit for name, limit in declared.items() if limit}
-
-
 class _Rate:
     """One bucket, and how much of it was out at any time of the last minutes."""
 
@@ -104,7 +93,7 @@ class Endpoint:
         self._clock = clock
         self._lease_s = lease_s(rates)
         self._rates: dict[str, _Rate] = {}
-        for name, per_minute in limits_of(rates).items():
+        for name, per_minute in rates.declared.items():
             burst_s = REQUEST_BURST_S if name == "requests" else rates.burst_s
             self._rates[name] = _Rate(per_minute, burst_s - self._lease_s, clock)
         self._line: deque[_Waiting] = deque()

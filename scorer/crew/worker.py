@@ -10,30 +10,29 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import msgspec
 
 from scorer import engine
-from scorer.build import Plan, check
+from scorer.build import Plan, check, make_parts, make_reader, rows_under_way
 from scorer.crew.desk import Desk, Exchange
 from scorer.crew.messages import Failure, Hello, Order, Slice
 from scorer.crew.reading import Forward
-from scorer.dedupe import Twins
 from scorer.errors import Interrupted, OutputError, ScorerError
 from scorer.files import Files
 from scorer.lake.lease import boot_s
 from scorer.ledger import Ledger
 from scorer.limits.leased import Allowance
+from scorer.offload import threads
 from scorer.opening import schema_of
 from scorer.schema import Offload, Row, Shard
 from scorer.services import served
 from scorer.source import Reader
 from scorer.store.layout import Layout
 from scorer.store.outpost import Outpost
-from scorer.wiring import ROOM_FOR_TEXT, Seat, counter, make_client, make_measure, raw_of
+from scorer.wiring import ROOM_FOR_TEXT, Seat, make_client, make_measure
 
 
 def books_of(owner: str, worker: int) -> str:
@@ -79,10 +78,7 @@ class Worker:
         failure: Failure | None = None
         try:
             with ExitStack() as stack:
-                if self._offload is None:
-                    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
-                    loop = asyncio.get_running_loop()
-                    self._offload = lambda fn, *args: loop.run_in_executor(pool, fn, *args)
+                self._offload = self._offload or threads(stack)
                 self._scoring = asyncio.ensure_future(self._score(self._plan()))
                 await self._scoring
         except asyncio.CancelledError:
@@ -153,18 +149,10 @@ class Worker:
             )
             seat = Seat(hello.seat, hello.seats, desk.leased, hello.served)
             wires = await make_client(spec, desk.allowance, stack, loop.time, seat=seat)
-            tokens = counter(spec)
-            reader = Reader(
-                self._files,
-                plan.columns,
-                count=tokens.count,
-                constant_tokens=tokens.count([plan.judge.constant])[0],
-            )
-            twins = stack.enter_context(Twins(plan.judge)) if spec.judge.dedupe else None
-            keep = raw_of(spec.output.keep_raw)
-            parts = engine.Parts(plan.judge, wires.client, store, self._now_us, keep, twins=twins)
+            reader = make_reader(plan, self._files)
+            parts = make_parts(plan, wires.client, store, self._wall_s, stack)
             self._loaded()
-            scoring = self._stored(self._rounds(parts, store, reader, 2 * wires.in_flight + 64), store, books)
+            scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, books)
             await served(scoring, [desk])
 
     async def _stored(self, scoring: Coroutine[Any, Any, None], store: Outpost, books: Ledger) -> None:
@@ -203,6 +191,3 @@ class Worker:
                 ahead = self._offload(next, rows, None)
                 yield batch
             leased = await self._desk.next_slice(wait=False)
-
-    def _now_us(self) -> int:
-        return int(self._wall_s() * 1e6)

@@ -22,16 +22,23 @@ class Sums(Protocol):
     def money_pico(self) -> int: ...
 
 
-class Books(Protocol):
+class Account(Protocol):
+    """What is spent or may be, and what is in flight at its reservation."""
+
+    @property
+    def totals(self) -> Sums: ...
+    @property
+    def open_tokens(self) -> int: ...
+    @property
+    def open_pico(self) -> int: ...
+
+
+class Books(Account, Protocol):
     """What `scorer.ledger.Ledger` offers."""
 
     strict: bool
     """An intent must be durable before anybody acts on it."""
-    open_tokens: int
-    open_pico: int
 
-    @property
-    def totals(self) -> Sums: ...
     def reserve(self, tokens: int, pico: int) -> int: ...
     def settle(self, number: int, usage: Usage, pico: int) -> None: ...
     def cancel(self, number: int) -> None: ...
@@ -49,8 +56,58 @@ class Room(Protocol):
         ...
 
 
-class Caps:
-    """`max_tokens` and `max_usd` of a run, over one ledger; None for no cap. Without `room` there always is some.
+class Ceiling:
+    """`max_tokens` and `max_usd` over one account; None for no cap."""
+
+    def __init__(self, account: Account, *, max_tokens: int | None, max_usd: float | None) -> None:
+        self._account = account
+        self.max_tokens = max_tokens
+        self.max_pico = None if max_usd is None else round(max_usd * PICO)
+
+    @property
+    def committed(self) -> tuple[int, int]:
+        """Tokens and pico-dollars that are spent, may be, or are in flight."""
+        account = self._account
+        totals = account.totals
+        return totals.tokens + account.open_tokens, totals.money_pico + account.open_pico
+
+    def over(self, need: Need) -> tuple[bool, bool]:
+        """Whether the worst case would be over the cap on tokens, and over that on money."""
+        tokens, pico = self.committed
+        return (
+            self.max_tokens is not None and tokens + need.worst_tokens > self.max_tokens,
+            self.max_pico is not None and pico + need.worst_pico > self.max_pico,
+        )
+
+    def fits(self, need: Need) -> bool:
+        """True where the worst case fits; False where it may fit once others have settled.
+
+        Raises BudgetSpent where nothing is in flight that could still come out cheaper.
+        """
+        if self.max_tokens is None and self.max_pico is None:
+            return True
+        over_tokens, over_money = self.over(need)
+        if not (over_tokens or over_money):
+            return True
+        if self._account.open_tokens or self._account.open_pico:
+            return False
+        totals = self._account.totals
+        if over_tokens:
+            raise BudgetSpent(
+                f"limits.max_tokens = {self.max_tokens} is used up: {totals.tokens} tokens are spent or may be, and "
+                f"the next request may take {need.worst_tokens}. What is scored is kept; raise it (--set "
+                "limits.max_tokens=...) and the same command goes on."
+            )
+        assert self.max_pico is not None
+        raise BudgetSpent(
+            f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
+            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it "
+            "(--set limits.max_usd=...) and the same command goes on."
+        )
+
+
+class Caps(Ceiling):
+    """The ceiling of a run over its ledger, and its room. Without `room` there always is some.
 
     `owned` is False while the run's folder may be another process's, and raises once it is.
     """
@@ -64,10 +121,9 @@ class Caps:
         room: Room | None = None,
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
+        super().__init__(books, max_tokens=max_tokens, max_usd=max_usd)
         self.books = books
         self.owned = owned
-        self.max_tokens = max_tokens
-        self.max_pico = None if max_usd is None else round(max_usd * PICO)
         self._room = room
         self._waiting: list[Callable[[], None]] = []
         if room is not None:
@@ -77,35 +133,6 @@ class Caps:
     def full(self) -> bool:
         """As many results as may be lost wait to be written: one more request could be one too many paid twice."""
         return self._room is not None and self._room.full
-
-    def fits(self, need: Need) -> bool:
-        """True where the worst case fits; False where it may fit once others have settled.
-
-        Raises BudgetSpent where nothing is in flight that could still come out cheaper.
-        """
-        if self.max_tokens is None and self.max_pico is None:
-            return True
-        books, totals = self.books, self.books.totals
-        tokens = totals.tokens + books.open_tokens + need.worst_tokens
-        pico = totals.money_pico + books.open_pico + need.worst_pico
-        over_tokens = self.max_tokens is not None and tokens > self.max_tokens
-        over_money = self.max_pico is not None and pico > self.max_pico
-        if not (over_tokens or over_money):
-            return True
-        if books.open_tokens or books.open_pico:
-            return False
-        if over_tokens:
-            raise BudgetSpent(
-                f"limits.max_tokens = {self.max_tokens} is used up: {totals.tokens} tokens are spent or may be, and "
-                f"the next request may take {need.worst_tokens}. What is scored is kept; raise it (--set "
-                "limits.max_tokens=...) and the same command goes on."
-            )
-        assert self.max_pico is not None
-        raise BudgetSpent(
-            f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
-            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it "
-            "(--set limits.max_usd=...) and the same command goes on."
-        )
 
     def reserve(self, need: Need) -> int:
         """Enters the worst case; `fits` said yes just before."""

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from scorer.errors import BudgetSpent
@@ -104,33 +104,21 @@ class Leased(Local):
     """`Admission` for a worker. `ask` is called whenever the head of the line finds its lease too small."""
 
     def __init__(self, rates: Rates, caps: Caps, ask: Callable[[], None]) -> None:
-        unpaced = replace(
-            rates,
-            requests_per_minute=None,
-            tokens_per_minute=None,
-            input_tokens_per_minute=None,
-            output_tokens_per_minute=None,
-        )
-        super().__init__(unpaced, caps)
-        self._slices: dict[str, _Slice] = {}
         clock = asyncio.get_running_loop().time
-        for name, per_minute in (
-            ("tokens", rates.tokens_per_minute),
-            ("input_tokens", rates.input_tokens_per_minute),
-            ("output_tokens", rates.output_tokens_per_minute),
-        ):
-            if per_minute:
-                self._slices[name] = _Slice(clock, ask)
-                self._buckets[name] = _LeasedBucket(per_minute, clock, self._slices[name])
-        if rates.requests_per_minute:
-            self._slices["requests"] = _Slice(clock, ask)
-            self._gate = _LeasedGate(rates.requests_per_minute, self._slices["requests"])
+        self._slices = {name: _Slice(clock, ask) for name in rates.declared}
+        super().__init__(rates, caps)
         self._admitted = 0
         self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # the leases of the last 100 ms
         self._ask = ask
         self.seen: list[Seen] = []
         """What replies told since `hand_back`; of gauges, the latest alone."""
         self.answered = False
+
+    def _bucket(self, name: str, per_minute: float) -> TokenBucket:
+        return _LeasedBucket(per_minute, self._clock, self._slices[name])
+
+    def _request_gate(self, per_minute: float) -> RequestGate:
+        return _LeasedGate(per_minute, self._slices["requests"])
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
         if outcome.throttled:
@@ -218,19 +206,10 @@ class Allowance(Caps):
         """The request that did not fit, of those that looked since it was last None."""
         self.refused: str | None = None
 
-    @property
-    def spent(self) -> tuple[int, int]:
-        """Tokens and pico-dollars that are spent, may be, or are in flight."""
-        books = self.books
-        return books.totals.tokens + books.open_tokens, books.totals.money_pico + books.open_pico
-
     def fits(self, need: Need) -> bool:
         if self.refused is not None:
             raise BudgetSpent(self.refused)
-        tokens, pico = self.spent
-        over_tokens = self.max_tokens is not None and tokens + need.worst_tokens > self.max_tokens
-        over_money = self.max_pico is not None and pico + need.worst_pico > self.max_pico
-        if not (over_tokens or over_money):
+        if not any(self.over(need)):
             return True
         if self.lacking is None:
             self.lacking = need
@@ -239,7 +218,7 @@ class Allowance(Caps):
 
     def keep(self, *, recalled: bool) -> tuple[int, int]:
         """The allowance from now on, tokens and pico-dollars: where it is recalled, what is committed and no more."""
-        tokens, pico = self.spent
+        tokens, pico = self.committed
         if self.max_tokens is not None:
             self.max_tokens = tokens if recalled else max(self.max_tokens, tokens)
         if self.max_pico is not None:

@@ -48,6 +48,17 @@ class Rates:
     concurrency: int | None = 64
     most: int = 1024
 
+    @property
+    def declared(self) -> dict[str, float]:
+        """The limits a minute that there are, by the names of gauges, `requests` last."""
+        limits = {
+            "tokens": self.tokens_per_minute,
+            "input_tokens": self.input_tokens_per_minute,
+            "output_tokens": self.output_tokens_per_minute,
+            "requests": self.requests_per_minute,
+        }
+        return {name: limit for name, limit in limits.items() if limit}
+
 
 class Local:
     """`Admission` within one process. Make it inside the running loop."""
@@ -56,15 +67,8 @@ class Local:
         self._clock = asyncio.get_running_loop().time
         self._rates = rates
         self._caps = caps
-        self._gate = RequestGate(rates.requests_per_minute) if rates.requests_per_minute else None
-        self._buckets: dict[str, TokenBucket] = {}
-        for name, per_minute in (
-            ("tokens", rates.tokens_per_minute),
-            ("input_tokens", rates.input_tokens_per_minute),
-            ("output_tokens", rates.output_tokens_per_minute),
-        ):
-            if per_minute:
-                self._buckets[name] = TokenBucket(per_minute, rates.burst_s, self._clock)
+        self._gate = self._request_gate(rates.requests_per_minute) if rates.requests_per_minute else None
+        self._buckets = {name: self._bucket(name, rate) for name, rate in rates.declared.items() if name != "requests"}
         self._ratio = Ratio()
         self._output = Quantile(0.9)
         self._rule = ChargeRule()
@@ -86,6 +90,12 @@ class Local:
         caps.on_settle(self._line.look)
         if strict:
             caps.on_settle(self._desk.look)
+
+    def _bucket(self, name: str, per_minute: float) -> TokenBucket:
+        return TokenBucket(per_minute, self._rates.burst_s, self._clock)
+
+    def _request_gate(self, per_minute: float) -> RequestGate:
+        return RequestGate(per_minute)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 CPUS = 2
 """Of each node."""
@@ -28,17 +27,9 @@ class Nodes:
 
     def workers(self) -> list[list[int]]:
         """The processes of scorer's workers, node by node."""
-        found: list[list[int]] = [[] for _ in self.raylets]
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    told = (folder / "stat").read_text().rpartition(")")[2].split()
-                    title = (folder / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if title.startswith(b"ray::Seated") and told[0] != "Z" and int(told[1]) in self.raylets:
-                    found[self.raylets.index(int(told[1]))].append(int(folder.name))
-        return found
+        from command import children  # not at the top: as a program of its own this file has not the path of the tests
+
+        return [children(raylet, lambda command: command.startswith(b"ray::Seated")) for raylet in self.raylets]
 
 
 def variables() -> dict[str, str]:

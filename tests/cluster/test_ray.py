@@ -7,12 +7,14 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command import (
     COMMAND,
+    FLUSH_ROWS,
+    IN_FLIGHT,
     PATIENCE_S,
+    SMALL_STEPS,
     ended,
     run_file,
     scorer,
@@ -33,13 +35,6 @@ pytestmark = [
 ]
 
 ROWS = 200
-IN_FLIGHT = 16
-FLUSH_ROWS = 10
-TABLES: dict[str, dict[str, Any]] = {
-    "model": {"timeout_s": 2.0},
-    "limits": {"concurrency": IN_FLIGHT},
-    "output": {"flush_rows": FLUSH_ROWS, "flush_s": 0.2},
-}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +65,7 @@ def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_othe
     rows = 3 * ROWS
     shard(tmp_path / "in/a.parquet", rows)
     limits = {"concurrency": IN_FLIGHT, "requests_per_minute": 3000, "max_usd": 1.0}
-    run = run_file(tmp_path, judge.url, **{**TABLES, "limits": limits})
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits})
     with started(*on_ray(run, nodes, 2), "--json") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60 and all(nodes.workers()))
         working = nodes.workers()
@@ -94,7 +89,7 @@ def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_othe
 def test_the_driver_may_die_and_the_same_command_resumes(nodes: Nodes, judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two starts, one of which is killed."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with started(*on_ray(run, nodes, 3), "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
         assert any(nodes.workers())
@@ -146,7 +141,7 @@ def test_what_nodes_do_not_share_is_a_paragraph(nodes: Nodes, judge: RehearsalPr
 def test_a_ray_of_its_own_ends_with_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: Ray starts, and ends at a Ctrl-C; a process of its own does the rest."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with started("run", run, "--engine", "ray", "--workers", 2) as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 50)
         stopped = ended(process, signal.SIGINT)

@@ -5,12 +5,27 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until, whole
+from command import (
+    FLUSH_ROWS,
+    IN_FLIGHT,
+    SMALL_STEPS,
+    Ended,
+    children,
+    ended,
+    own_score,
+    run_file,
+    scorer,
+    scores,
+    shard,
+    standing,
+    started,
+    wait_until,
+    whole,
+)
 
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -20,13 +35,6 @@ pytestmark = [
 ]
 
 ROWS = 400
-IN_FLIGHT = 16
-FLUSH_ROWS = 10
-TABLES: dict[str, dict[str, Any]] = {
-    "model": {"timeout_s": 2.0},
-    "limits": {"concurrency": IN_FLIGHT},
-    "output": {"flush_rows": FLUSH_ROWS, "flush_s": 0.2},
-}
 
 
 @pytest.fixture
@@ -37,18 +45,8 @@ def judge(judge: RehearsalProcess) -> RehearsalProcess:
 
 
 def workers_of(owner: int) -> list[int]:
-    """The worker processes of a run, by the kernel's word."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                told = (folder / "stat").read_text().rpartition(")")[2].split()
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(told[1]) == owner and b"scorer.crew" in command and told[0] != "Z":
-                found.append(int(folder.name))
-    return sorted(found)
+    """The worker processes of a run."""
+    return children(owner, lambda command: b"scorer.crew" in command)
 
 
 def segments(folder: Path) -> list[str]:
@@ -58,7 +56,7 @@ def segments(folder: Path) -> list[str]:
 def test_one_large_shard_spreads_and_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    ran = scorer("run", run_file(tmp_path, judge.url, **TABLES), "--workers", 2, "--json")
+    ran = scorer("run", run_file(tmp_path, judge.url, **SMALL_STEPS), "--workers", 2, "--json")
     assert ran.code == 0, ran.err
     assert ran.json()["requests"] == ROWS
     whole(tmp_path, ROWS)
@@ -71,7 +69,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: Rehear
     """Slow: three processes, two of which are killed and replaced."""
     for number in range(2):
         shard(tmp_path / f"in/{number}.parquet", ROWS // 2, first=number * ROWS // 2)
-    run = run_file(tmp_path, judge.url, **{**TABLES, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
     with started("run", run, "--workers", 3, "--quiet", "--json") as process:
         for moment in (40, 160):
             wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
@@ -89,7 +87,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: Rehear
 def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three starts, two of which are killed."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     for workers, moment in ((2, 100), (3, 200)):
         with started("run", run, "--workers", workers, "--quiet") as process:
             wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
@@ -113,7 +111,7 @@ def test_a_cap_holds_by_the_judges_own_books_across_kills(
 ) -> None:
     """Slow: a worker killed half-way, the budget spent, and one more start that has nothing left to spend."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    run = run_file(tmp_path, judge.url, **{**TABLES, "limits": {"concurrency": 8, cap: most}})
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": 8, cap: most}})
     with started("run", run, "--workers", 2, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
@@ -136,7 +134,7 @@ def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, t
     judge.configure(requests_per_minute=3000.0)
     shard(tmp_path / "in/a.parquet", 300)
     limits = {"concurrency": 64, "requests_per_minute": 3000}
-    ran = scorer("run", run_file(tmp_path, judge.url, **{**TABLES, "limits": limits}), "--workers", 2)
+    ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
     assert ran.code == 0, ran.err
     books = judge.stats()
     assert books["r429"] == 0
@@ -147,7 +145,7 @@ def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, t
 def test_ctrl_c_finishes_what_is_under_way_and_a_second_one_leaves(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two starts that are stopped, and one that ends."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with started("run", run, "--workers", 2) as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 50)
         stopped = ended(process, signal.SIGINT)
@@ -175,37 +173,43 @@ def test_a_wrong_setup_found_by_a_worker_stops_all_and_says_why(tmp_path: Path) 
     assert "Traceback" not in ran.err
 
 
+def with_my_judge(folder: Path, url: str, text: str) -> Ended:
+    """What becomes of 20 rows, two workers and a judge of somebody's own: `text` is its module, whose class is Mine."""
+    (folder / "mine.py").write_text(text)
+    shard(folder / "in/a.parquet", 20)
+    run = run_file(folder, url, judge={"kind": "mine:Mine"})
+    return scorer("run", run, "--workers", 2, PYTHONPATH=str(folder))
+
+
 def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start."""
-    (tmp_path / "mine.py").write_text(
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
         "from scorer.judges.rating import Rating\n"
-        "class Broken(Rating):\n"
+        "class Mine(Rating):\n"
         "    def __call__(self, row):\n"
         "        if row.number == 15:\n"
         "            raise RuntimeError('a bug')\n"
-        "        return (yield from super().__call__(row))\n"
+        "        return (yield from super().__call__(row))\n",
     )
-    shard(tmp_path / "in/a.parquet", 20)
-    run = run_file(tmp_path, judge.url, judge={"kind": "mine:Broken"})
-    ran = scorer("run", run, "--workers", 2, PYTHONPATH=str(tmp_path))
     assert ran.code == 1
     assert "RuntimeError: a bug" in ran.err
 
 
 def test_workers_that_keep_dying_are_no_endless_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three processes that end as soon as they start."""
-    (tmp_path / "mine.py").write_text(
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
         "import os, sys\n"
         "from scorer.judges.rating import Rating\n"
-        "class Deadly(Rating):\n"
+        "class Mine(Rating):\n"
         "    def __init__(self, *args, **options):\n"
         "        super().__init__(*args, **options)\n"
         "        if 'scorer.crew' in ' '.join(sys.orig_argv):\n"
-        "            os.kill(os.getpid(), 9)\n"
+        "            os.kill(os.getpid(), 9)\n",
     )
-    shard(tmp_path / "in/a.parquet", 20)
-    run = run_file(tmp_path, judge.url, judge={"kind": "mine:Deadly"})
-    ran = scorer("run", run, "--workers", 2, PYTHONPATH=str(tmp_path))
     assert ran.code == 1
     assert "was killed by signal 9" in ran.err
     assert "Traceback" not in ran.err
@@ -215,7 +219,7 @@ def test_failed_rows_are_retried_by_workers(judge: RehearsalProcess, tmp_path: P
     """Slow: a run that fails some rows, and a retry that mends them."""
     judge.configure(refuse="r[0-9]*7\\]")
     shard(tmp_path / "in/a.parquet", 100)
-    tables = {**TABLES, "limits": {"concurrency": 8, "max_failed_share": 0.5}}
+    tables = {**SMALL_STEPS, "limits": {"concurrency": 8, "max_failed_share": 0.5}}
     assert scorer("run", run_file(tmp_path, judge.url, **tables)).code == 0
     assert sum(row["error"] == "Refused" for row in scores(tmp_path)) == 10
     judge.configure(refuse="")
@@ -264,7 +268,7 @@ def test_a_shard_that_cannot_be_read_ends_the_run_and_keeps_what_is_finished(
     """Slow: two processes start, and one more reads on."""
     for number in range(2):
         shard(tmp_path / f"in/{number}.parquet", 100, first=number * 100)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with started("run", run, "--workers", 2, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 20)
         ended(process, signal.SIGKILL)

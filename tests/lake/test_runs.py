@@ -63,6 +63,12 @@ def run_file(folder: Path, root_in: str, root_out: str, url: str, **tables: Any)
     return path
 
 
+def prepared(judge: RehearsalProcess, files: Files, root: str, folder: Path) -> Path:
+    """Shards at `root`, and the run file, in `folder`, of a run from there to there."""
+    shards(files, root, folder / "scratch")
+    return run_file(folder, root, root, judge.url)
+
+
 def whole(out: str) -> pl.DataFrame:
     """The scores, after proving that each row is there once, in order, with its own score."""
     scores = scan_scores(out).collect()
@@ -160,8 +166,7 @@ def test_kill_9_costs_what_was_in_flight_and_another_machine_goes_on(
 ) -> None:
     """Slow: two processes against a real server, and a lease to run out."""
     judge.configure(latency_median_s=0.1)
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     out = f"{root}/out"
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, out) >= 60)
@@ -185,8 +190,7 @@ def test_a_suspended_owner_finds_that_it_was_replaced_and_asks_nothing_more(
 ) -> None:
     """Slow: a process is stopped for longer than its lease while another one scores everything."""
     judge.configure(latency_median_s=0.1)
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     out = f"{root}/out"
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, out) >= 60)
@@ -211,8 +215,7 @@ def test_a_suspended_owner_whom_nobody_replaced_goes_on(
 ) -> None:
     """Slow: a process is stopped for longer than its lease."""
     judge.configure(latency_median_s=0.05)
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, f"{root}/out") >= 60)
         one.send_signal(signal.SIGSTOP)
@@ -227,8 +230,7 @@ def test_a_second_owner_is_turned_away_while_the_first_lives(
 ) -> None:
     """Slow: a process that runs, and the real command beside it."""
     judge.configure(latency_median_s=0.5)
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, f"{root}/out") >= 20)
         assert status(files, f"{root}/out").state == "running"
@@ -245,8 +247,7 @@ def test_errors_and_lost_answers_of_the_store_cost_time_and_no_row(
     judge: RehearsalProcess, files: Files, weed: Weed, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a run through a proxy that refuses a fifth of the requests, loses answers and is late."""
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     with BadDay(weed.port, errors={500: 0.1, 503: 0.1}, lost=0.05, delay_s=0.01) as day:
         monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
         with Machine(path, tmp_path / "one").start() as one:
@@ -263,8 +264,7 @@ def test_a_store_that_stays_down_is_said_and_the_same_command_resumes(
 ) -> None:
     """Slow: a patience to run out, and a second start."""
     judge.configure(latency_median_s=0.1)
-    shards(files, root, tmp_path / "scratch")
-    path = run_file(tmp_path, root, root, judge.url)
+    path = prepared(judge, files, root, tmp_path)
     with BadDay(weed.port) as day:
         monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
         with Machine(path, tmp_path / "one").start(patience_s=1.0) as one:

@@ -131,23 +131,6 @@ def _holds(times: Sequence[float], amounts: Sequence[float], rate: float, burst:
             assert total <= rate * (at - times[first]) + burst + 1e-3
 
 
-def test_a_small_request_never_overtakes_a_large_one() -> None:
-    async def night() -> None:
-        limits, order = made(Rates(tokens_per_minute=6000)), []
-
-        async def ask(tokens: int) -> None:
-            limits.settle(await limits.admit(need(tokens)), Outcome(Bill.UNKNOWN, alive=True))
-            order.append(tokens)
-
-        async with asyncio.TaskGroup() as group:
-            for tokens in (5000, 4000, 1, 2, 3):
-                group.create_task(ask(tokens))
-                await asyncio.sleep(0)
-        assert order == [5000, 4000, 1, 2, 3]
-
-    run(night())
-
-
 def test_what_no_minute_could_hold_is_too_long_at_once() -> None:
     async def night() -> None:
         limits = made(Rates(tokens_per_minute=1000))
