@@ -48,6 +48,7 @@ class Contender:
 CONTENDERS = {
     "bare": Contender("bare", limit=True),
     "bare-tokens": Contender("bare", "tokens", limit=True),
+    "bare-exchange": Contender("bare", "exchange", limit=True),
     "scorer": Contender("scorer_run"),
     "scorer-tokens": Contender("scorer_run", "tokens"),
     "scorer-capped": Contender("scorer_run", "capped"),

@@ -28,7 +28,7 @@ from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of
 
 FEW = 100
 SMOKE_ROWS = 500
-OURS = ["bare", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
+OURS = ["bare", "bare-exchange", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
 SHOWN = ("aiohttp", "msgspec", "orjson", "pyarrow", "tiktoken", "uvloop")
 
 

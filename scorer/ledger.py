@@ -103,6 +103,7 @@ class Ledger:
         self._settle: list[tuple[int, int, int, int, int]] = []
         self._unknown: list[int] = []
         self._writing = asyncio.Lock()
+        self._wrote = asyncio.Event()  # that the write under way, or the next one, has ended
         self._entered = asyncio.Event()
         self._stopping = asyncio.Event()
         self._durable = 0  # every intent with an id below this one is on disk
@@ -161,9 +162,10 @@ class Ledger:
             return
         wanted = self._next
         while self._durable < wanted:
-            async with self._writing:  # whoever comes first writes for all who wait behind
-                if self._durable < wanted:
-                    await uninterrupted(self._write())
+            if self._writing.locked():
+                await self._wrote.wait()
+            else:  # whoever comes first writes for all that were entered before, and all of them go on together
+                await self._flush()
 
     async def serve(self) -> None:
         """Writes what gathers, until `stop`; sleeps while nothing does."""
@@ -172,8 +174,7 @@ class Ledger:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._gather_s):
                     await self._stopping.wait()
-            async with self._writing:
-                await uninterrupted(self._write())
+            await self._flush()
 
     def stop(self) -> None:
         """Lets `serve` return once what it is writing is written."""
@@ -191,6 +192,14 @@ class Ledger:
                 await uninterrupted(self._write())
             if self._failed is not None:
                 await uninterrupted(self._rotate())
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            try:
+                await uninterrupted(self._write())
+            finally:
+                self._wrote.set()
+                self._wrote = asyncio.Event()
 
     async def _write(self) -> None:
         if self._failed is not None:

@@ -1,8 +1,7 @@
-"""HTTP by aiohttp: the only module that knows it. Posts bytes, returns bytes, and says what failed.
+"""HTTP by aiohttp, as a `Transport`: posts bytes, returns bytes, and says what failed. Only it and exchange.py know it.
 
 Keep-alive, no cookies, no redirects, no header of its own beside the user agent. How many connections there are is the
-limits' business: there is one for each request in flight. A reply larger than `LARGEST` is not read: no judge's
-verdict is that long.
+limits' business: there is one for each request in flight.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
-from scorer.errors import Faltered, SetupError, Unreachable
+from scorer.errors import Unreachable
+from scorer.exchange import Exchange, shown
 from scorer.schema import Call, Reply
 
-LARGEST = 32 * 1024 * 1024
-CONNECT_S = 15.0
 LOOK = 1 / 50
 
 
@@ -35,69 +34,50 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._connections = connections
         self._proxies = proxies
-        self._proxy_of: dict[str, str | None] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._exchanges: dict[str, Exchange] = {}
+        self._connector: aiohttp.TCPConnector | None = None
         self._deadlines = _Deadlines(timeout_s)
 
     async def __aenter__(self) -> HttpTransport:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=60, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "scorer"},
-        )
+        self._connector = aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=60, keepalive_timeout=30)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._session is not None
+        assert self._connector is not None
         self._deadlines.close()
-        await self._session.close()
+        await self._connector.close()
 
     async def post(self, call: Call) -> Reply:
-        session = self._session
-        assert session is not None, "use it as a context manager"
-        url = call.url
-        try:
-            proxy = self._proxy_of[url]
-        except KeyError:
-            proxy = self._proxy_of[url] = proxy_for(url) if self._proxies else None
+        exchange = self._exchanges.get(call.url)
+        if exchange is None or exchange.headers != call.headers:
+            exchange = self._exchange(call)
         deadlines = self._deadlines
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         task, cancels = deadlines.enter(timeout_s)
         try:
-            async with session.post(
-                url, data=call.body, headers=call.headers, allow_redirects=False, proxy=proxy
-            ) as response:
-                length = response.content_length
-                if length is None or "Content-Encoding" in response.headers:
-                    body = await _limited(response, _shown(url))
-                elif length > LARGEST:
-                    raise Faltered(f"{_shown(url)} answered {length} bytes", billed=True)
-                else:
-                    body = await response.read()
-                return Reply(response.status, response.headers, body)
+            return await exchange.post(call.body)
         except asyncio.CancelledError:
             if not deadlines.passed(task, cancels):
                 raise
-            late = f"{_shown(url)} did not answer within {timeout_s:g} s"
+            late = f"{shown(call.url)} did not answer within {timeout_s:g} s"
             raise Unreachable(late, billed=True) from None
         # aiohttp's errors as ours, once, at this boundary. Billed unless the request surely never arrived. The query
         # may hold a key, so no message shows it.
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise SetupError(f"{_shown(url)!r} is no address to post to. Check model.base_url.") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(f"cannot reach {_shown(url)}: {error}", billed=False, mend=_mend(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            why = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-            raise Unreachable(f"{_shown(url)} broke off: {why or type(error).__name__}", billed=True) from error
+            raise Unreachable(f"cannot reach {shown(call.url)}: {error}", billed=False, mend=_mend(error)) from error
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            why = getattr(error, "message", None) or str(error) or type(error).__name__
+            raise Unreachable(f"{shown(call.url)} broke off: {why}", billed=True) from error
         finally:
             deadlines.leave(task)
 
-
-def _shown(url: str) -> str:
-    return url.partition("?")[0]
+    def _exchange(self, call: Call) -> Exchange:
+        assert self._connector is not None, "use it as a context manager"
+        proxy = proxy_for(call.url) if self._proxies else None
+        made = self._exchanges[call.url] = Exchange(self._connector, call.url, call.headers, proxy)
+        return made
 
 
 def proxy_for(url: str) -> str | None:
@@ -121,17 +101,6 @@ def _mend(error: aiohttp.ClientError) -> str | None:
     if isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno == socket.EAI_NONAME:
         return "No such host is known: check model.base_url."
     return None
-
-
-async def _limited(response: aiohttp.ClientResponse, shown: str) -> bytes:
-    """The body of a reply that does not say how long it is once it is unpacked."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST:
-            raise Faltered(f"{shown} answered more than {LARGEST} bytes", billed=True)
-    return b"".join(parts)
 
 
 class _Deadlines:

@@ -57,11 +57,10 @@ def price(model: Model) -> Price | None:
 
 
 def counter(spec: Spec) -> Counter:
-    """Counts tokens as the first model does, where some limit needs it; else estimates from bytes."""
-    limits = spec.limits
-    needed = (limits.tokens_per_minute, limits.input_tokens_per_minute, limits.max_tokens, limits.max_usd)
+    """Counts tokens as the first model does, where a pace needs it; else estimates from bytes, which bound caps too."""
     model = spec.all_models[0]
-    exact = any(needed) and model.provider not in ("embedded", "recorded")
+    paced = any(pace.tokens_per_minute or pace.input_tokens_per_minute for pace in endpoint_paces(spec))
+    exact = paced and model.provider not in ("embedded", "recorded")
     return Counter(encoding_for(model.name or "") if exact else None)
 
 

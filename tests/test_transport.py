@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from scorer import transport
+from scorer import exchange, transport
 from scorer.errors import Faltered, MomentError, SetupError, Unreachable
 from scorer.schema import Call, Reply
 from scorer.transport import HttpTransport, proxy_for
@@ -131,6 +131,68 @@ async def test_a_body_arrives_whole_however_it_is_sent(reply: bytes) -> None:
         assert (await posted(url)).body == b"hi"
 
 
+@pytest.mark.parametrize("first", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"])
+async def test_word_of_work_under_way_is_not_the_reply(first: bytes) -> None:
+    async with server(says(first, OK)) as url:
+        assert (await posted(url)).body == b"hi"
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 204 None\r\n\r\n", b"HTTP/1.1 304 Same\r\nContent-Length: 9\r\n\r\n"])
+async def test_a_reply_without_a_body_is_one(head: bytes) -> None:
+    async with server(says(head)) as url:
+        assert (await posted(url)).body == b""
+
+
+async def test_another_protocol_is_a_reply_without_a_body() -> None:
+    async with server(says(b"HTTP/1.1 101 Other\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi")) as url:
+        reply = await posted(url)
+    assert (reply.status, reply.body) == (101, b"")
+
+
+async def test_what_follows_a_reply_is_never_the_next_one() -> None:
+    opened = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await request(reader)
+        writer.write(OK + OK.replace(b"hi", b"no"))
+        await reader.read()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for _ in range(3):
+            assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+            await asyncio.sleep(0)
+    assert opened == 3
+
+
+async def test_each_call_has_its_own_headers() -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, _ = await request(reader)
+            seen.append({line for line in head if line.lower().startswith(("x-row", "user-agent", "content-type"))})
+            writer.write(OK)
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        await wire.post(Call(url, b"{}", {"X-Row": "1"}))
+        await wire.post(Call(url, b"{}", {"X-Row": "\u00e4", "user-agent": "mine", "content-type": "text/plain"}))
+    assert seen == [
+        {"User-Agent: scorer", "X-Row: 1", "Content-Type: application/octet-stream"},
+        {"user-agent: mine", "X-Row: \u00e4", "content-type: text/plain"},
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
+async def test_a_header_that_would_be_two_is_not_sent(value: str) -> None:
+    async with server(says(OK)) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        with pytest.raises(SetupError, match=r"header 'Authorization'.*model\.headers") as caught:
+            await wire.post(Call(url, b"{}", {"Authorization": value}))
+    assert value not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
 async def test_a_redirect_is_a_reply_like_any_other() -> None:
     async with server(says(b"HTTP/1.1 307 X\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n")) as url:
         assert (await posted(url)).headers["location"] == "/v2"
@@ -241,7 +303,7 @@ async def test_a_cancellation_from_outside_is_never_told_as_a_timeout() -> None:
     "head", [b"Content-Length: 9999", b"Transfer-Encoding: chunked\r\nX: y"], ids=["that says so", "that does not"]
 )
 async def test_a_body_beyond_the_largest_is_not_read(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST", 1000)
+    monkeypatch.setattr(exchange, "LARGEST", 1000)
     chunks = b"" if b"Length" in head else b"FF\r\n" + b"x" * 255 + b"\r\n"
     error = await failure(says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + chunks, *(5 * [chunks])))
     assert isinstance(error, Faltered)
@@ -249,7 +311,7 @@ async def test_a_body_beyond_the_largest_is_not_read(head: bytes, monkeypatch: p
 
 
 async def test_a_small_body_that_unpacks_beyond_the_largest_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST", 1000)
+    monkeypatch.setattr(exchange, "LARGEST", 1000)
     packed = gzip.compress(b"x" * 100_000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
     assert isinstance(await failure(says(head + packed)), Faltered)
@@ -288,3 +350,39 @@ async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None
             reply = await wire.post(Call("http://judge.invalid/v1", b"{}"))
     assert reply.body == b"hi"
     assert seen == ["POST http://judge.invalid/v1 HTTP/1.1"]
+
+
+async def test_a_proxy_that_wants_a_password_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append((await request(reader))[0])
+            writer.write(OK)
+
+    async with server(answer) as url:
+        address = url.partition("/v1")[0].replace("://", "://me:secret@")
+        monkeypatch.setattr(transport, "proxy_for", lambda _: address)
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            for _ in range(2):
+                assert (await wire.post(Call("http://judge.invalid/v1", b"{}"))).body == b"hi"
+    assert [[line for line in head if line.startswith("Proxy-Authorization")] for head in seen] == [
+        ["Proxy-Authorization: Basic bWU6c2VjcmV0"]
+    ] * 2
+
+
+async def test_through_a_proxy_tls_is_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n"))
+        writer.write(b"HTTP/1.1 502 No\r\n\r\n")
+        await writer.drain()
+
+    async with server(answer) as url:
+        monkeypatch.setattr(transport, "proxy_for", lambda _: url.partition("/v1")[0])
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(Unreachable):
+                await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}", {"Authorization": "Bearer sk-1"}))
+    assert seen[0][0] == b"CONNECT judge.invalid:443 HTTP/1.1"
+    assert b"sk-1" not in b"".join(seen[0])

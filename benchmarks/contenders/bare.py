@@ -1,13 +1,14 @@
 """The limit: nothing but the work, on one loop. No store, no ledger, no limits, no retry; a crash loses everything.
 
-Variant "tokens": tiktoken counts each prompt on the loop's thread.
+Variants: "tokens" counts each prompt with tiktoken on the loop's thread; "exchange" posts through our own transport, so
+that the limit of our way is seen too, and not only that of aiohttp's session.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import orjson
@@ -23,6 +24,35 @@ def read(path: str) -> Iterator[dict[str, str]]:
         yield from batch.to_pylist()
 
 
+@asynccontextmanager
+async def poster(given: Task) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
+    """What posts a body to the judge and returns the reply's."""
+    url, headers = f"{given.url}/chat/completions", {"Content-Type": "application/json"}
+    if given.variant == "exchange":
+        from scorer.schema import Call
+        from scorer.transport import HttpTransport
+
+        async with HttpTransport(connections=given.in_flight, timeout_s=600) as wire:
+
+            async def through(body: bytes) -> bytes:
+                return (await wire.post(Call(url, body, headers))).body
+
+            yield through
+        return
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+    ) as session:
+
+        async def post(body: bytes) -> bytes:
+            async with session.post(url, data=body) as response:
+                return await response.read()
+
+        yield post
+
+
 async def score(given: Task) -> None:
     count = None
     if given.variant == "tokens":
@@ -31,11 +61,8 @@ async def score(given: Task) -> None:
         count = tiktoken.get_encoding("o200k_base").encode_ordinary
     rows = read(given.rows)
     done: list[tuple[str, int, int]] = []
-    connector = aiohttp.TCPConnector(limit=0)
-    headers = {"Content-Type": "application/json"}
 
-    async def work(session: aiohttp.ClientSession) -> None:
-        post = partial(session.post, f"{given.url}/chat/completions")
+    async def work(post: Callable[[bytes], Awaitable[bytes]]) -> None:
         for row in rows:
             prompt = PROMPT.format_map(row)
             tokens = 0 if count is None else len(count(prompt))
@@ -45,21 +72,12 @@ async def score(given: Task) -> None:
                 "temperature": 0,
                 "max_tokens": MAX_OUTPUT_TOKENS,
             }
-            async with post(data=orjson.dumps(body)) as response:
-                reply = orjson.loads(await response.read())
+            reply = orjson.loads(await post(orjson.dumps(body)))
             done.append((row["id"], read_score(reply["choices"][0]["message"]["content"]), tokens))
 
-    async with (
-        aiohttp.ClientSession(
-            connector=connector,
-            headers=headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as session,
-        asyncio.TaskGroup() as group,
-    ):
+    async with poster(given) as post, asyncio.TaskGroup() as group:
         for _ in range(given.in_flight):
-            group.create_task(work(session))
+            group.create_task(work(post))
     ids, scores, tokens = zip(*done, strict=True)
     pq.write_table(pa.table({"id": ids, "score": scores, "tokens": tokens}), given.scores, compression="zstd")
 
