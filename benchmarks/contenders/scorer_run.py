@@ -1,8 +1,8 @@
 """Ours: `scorer run` as anybody starts it, every default kept; the process becomes the command.
 
 Variants: "tokens" declares a token limit, far away, so that tiktoken counts every row; "capped" adds a budget, so that
-every request waits until its reservation is on disk; "KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how
-many processes share the work.
+every request waits until its reservation is on disk; "auto" leaves it to the run how many are in flight;
+"KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how many processes share the work.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from benchmarks.task import KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, task
 
 FAR_AWAY = 10**12
-VARIANTS: dict[str, dict[str, int]] = {
+VARIANTS: dict[str, dict[str, int | str]] = {
     "": {},
+    "auto": {"concurrency": "auto"},
     "tokens": {"tokens_per_minute": FAR_AWAY},
     "capped": {"tokens_per_minute": FAR_AWAY, "max_usd": 10**6},
 }

@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+TOGETHER = 3
+"""So many failures, with nothing answered that was sent between them, are an outage: too short to open the breaker."""
+REMEMBERED = 1024
 
 
 class Breaker:
@@ -25,6 +28,8 @@ class Breaker:
         self._last_good = float("-inf")  # when the last request was sent that was answered
         self._failing_since = self._last_good
         self._outages: deque[tuple[float, float]] = deque(maxlen=32)
+        self._good: deque[float] = deque(maxlen=REMEMBERED)  # when what was answered had been sent, last answered last
+        self._bad: deque[float] = deque(maxlen=REMEMBERED)
         self.open_since: float | None = None
         self.last_success = float("-inf")
 
@@ -53,11 +58,14 @@ class Breaker:
         self._probing = False
         if success:
             self.last_success = self._clock()
-            self._last_good = max(self._last_good, self.last_success if sent_at is None else sent_at)
+            good = self.last_success if sent_at is None else sent_at
+            self._last_good = max(self._last_good, good)
+            self._good.append(good)
 
-    def failed(self, *, probe: bool) -> None:
-        """It failed. While open, only the probe's failure counts: the others were sent before."""
+    def failed(self, *, probe: bool, sent_at: float | None = None) -> None:
+        """It failed, sent at `sent_at` or now. While open, only the probe's failure counts: others were sent before."""
         now = self._clock()
+        self._bad.append(now if sent_at is None else sent_at)
         if self.open_since is None:
             self._failures += 1
             if self._failures >= self._threshold:
@@ -73,7 +81,13 @@ class Breaker:
 
     def was_up(self, sent_at: float) -> bool:
         """True where something sent later was answered, and no outage came between: a failure was the request's own."""
-        return sent_at < self._last_good and not any(since < sent_at <= until for since, until in self._outages)
+        if sent_at >= self._last_good or any(since < sent_at <= until for since, until in self._outages):
+            return False
+        before = max((good for good in self._good if good <= sent_at), default=None)
+        if before is None:  # too long ago to tell who failed beside it
+            return True
+        after = min((good for good in self._good if good > sent_at), default=self._last_good)
+        return sum(before < bad < after for bad in self._bad) < TOGETHER
 
     def abandoned(self, *, probe: bool) -> None:
         """The request was given up without an answer either way."""

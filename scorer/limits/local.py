@@ -264,7 +264,7 @@ class Local:
         if outcome.alive or outcome.throttled:
             self.breaker.answered(success=bool(outcome.alive), sent_at=permit.admitted_at)
         elif outcome.alive is False:
-            self.breaker.failed(probe=permit.probe)
+            self.breaker.failed(probe=permit.probe, sent_at=permit.admitted_at)
         else:
             self.breaker.abandoned(probe=permit.probe)
         self._caps.settle(permit.entry, outcome)  # which lets the line look

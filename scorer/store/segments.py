@@ -187,7 +187,9 @@ def read_columns(files: Files, path: str, columns: Sequence[str], maybe: str = "
     with files.open(path) as file:
         if maybe and maybe in pq.read_schema(file).names:
             columns = [*columns, maybe]
-        return pq.read_table(file, columns=list(columns), page_checksum_verification=True, use_threads=False)
+        return pq.read_table(
+            file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
+        )
 
 
 def read_rows(files: Files, path: str, shard: Shard, fingerprint: str, first: int, last: int) -> npt.NDArray[np.int64]:

@@ -69,6 +69,22 @@ def test_a_failure_at_the_edge_of_an_outage_is_not_the_rows_own() -> None:
     assert breaker.was_up(61.0)  # sent after it, failed while what was sent later was answered
 
 
+def test_an_outage_too_short_to_open_the_breaker_is_nobodys_own_failure() -> None:
+    """Seed 106075: after 1.5 s of an outage, what was sent later was answered before the outage's last, slow 500."""
+    time = 0.0
+    breaker = Breaker(lambda: time)
+    breaker.answered(success=True, sent_at=0.0)
+    for sent_at in (1.0, 1.2, 1.4):
+        breaker.failed(probe=False, sent_at=sent_at)
+    breaker.answered(success=True, sent_at=2.5)
+    assert [breaker.was_up(sent_at) for sent_at in (1.0, 1.2, 1.4)] == [False] * 3
+    for sent_at in (3.0, 3.4):  # two of many, among answers, are two rows' own
+        breaker.failed(probe=False, sent_at=sent_at)
+        breaker.answered(success=True, sent_at=sent_at + 0.1)
+    assert breaker.was_up(3.0)
+    assert breaker.was_up(3.4)
+
+
 def test_a_name_given_twice_costs_no_sum(tmp_path: Path) -> None:
     """Where a clock starts anew at each boot, two ledgers of a container had one name, and each covered the other."""
     folder, files = str(tmp_path), LocalFiles()
