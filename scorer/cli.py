@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from scorer import __version__
 from scorer.arguments import ALONE, Hands, Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
-from scorer.offload import calm_collector, keep_memory_flat
+from scorer.offload import calm_collector, keep_memory_flat, keep_what_is_loaded
 from scorer.questions import app as questions
 from scorer.showing import SHOWN, Showing, view
 
@@ -250,7 +250,7 @@ def _score(planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = 
     from scorer.interrupt import run_interruptibly
     from scorer.offload import on_loop
 
-    calm_collector()
+    keep_what_is_loaded()
     out = planned.spec.output.path
     with view(showing, out=out, fingerprint=planned.fingerprint) as seen, hands.hired(out, seen.say) as hire:
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
@@ -266,6 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     keep_memory_flat()
+    calm_collector()
     # cyclopts takes a lone "-" for an option that it does not know.
     tokens = [_STDIN if argument == "-" else argument for argument in arguments]
     try:

@@ -33,9 +33,10 @@ class Seated:
     """One worker. `folder` and `paths` are the owner's current folder and import path, taken over where they exist."""
 
     def __init__(self, folder: str, paths: Sequence[str]) -> None:
-        from scorer.offload import keep_memory_flat
+        from scorer.offload import calm_collector, keep_memory_flat
 
         keep_memory_flat()
+        calm_collector()
         with suppress(OSError):  # another machine: only relative paths would need it, and `look` finds that out
             os.chdir(folder)
         sys.path.extend(path for path in paths if path not in sys.path)
@@ -59,14 +60,14 @@ class Seated:
         from scorer.crew import messages
         from scorer.crew.worker import Worker
         from scorer.lake.places import Places
-        from scorer.offload import calm_collector
+        from scorer.offload import keep_what_is_loaded
 
         async def exchange(report: messages.Report) -> messages.Answer:
             self._answer = asyncio.get_running_loop().create_future()
             self._reports.put_nowait(messages.packed(report))
             return messages.answer(await self._answer)
 
-        worker = Worker(messages.hello(hello), Places(), exchange, loaded=calm_collector)
+        worker = Worker(messages.hello(hello), Places(), exchange, loaded=keep_what_is_loaded)
         self._run = asyncio.ensure_future(worker.run())
         return await self._next()
 

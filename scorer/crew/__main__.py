@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import cast
 
-from scorer.offload import calm_collector, keep_memory_flat, on_loop
+from scorer.offload import calm_collector, keep_memory_flat, keep_what_is_loaded, on_loop
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -35,6 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keep_memory_flat()
+    calm_collector()
     on_loop(_work(socket.socket(fileno=descriptor)))
 
 
@@ -49,7 +50,7 @@ async def _work(ours: socket.socket) -> None:
         pipe.write(packed(report))
         return answer(await pipe.read())
 
-    await Worker(hello(await pipe.read()), Places(), exchange, loaded=calm_collector).run()
+    await Worker(hello(await pipe.read()), Places(), exchange, loaded=keep_what_is_loaded).run()
 
 
 class _Pipe(asyncio.Protocol):
