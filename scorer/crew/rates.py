@@ -118,6 +118,8 @@ class Endpoint:
             self._cut(throttle)
         if pace.answered:
             self._cut_s = FIRST_CUT_S
+            for name in self._rates.keys() - {sight.name for sight in pace.sights}:
+                self._rates[name].bucket.untold()
         now = self._clock()
         if (pause := self._paused_until - now) > 0:
             return Grant(pause_s=pause)

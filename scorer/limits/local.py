@@ -22,7 +22,7 @@ from scorer.limits.held import Held
 from scorer.limits.line import Line
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
 from scorer.limits.permit import Bill, Need, Outcome, Permit
-from scorer.schema import Gauge
+from scorer.schema import Gauge, RateHint
 
 FIRST_CUT_S = 1.0
 LONGEST_CUT_S = 60.0
@@ -253,6 +253,8 @@ class Local:
             self._true_up(permit, outcome)
         if outcome.hint is not None:
             self._observe(permit, outcome)
+        if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
+            self._forget(outcome.hint)
         if outcome.throttled:
             self._cut(permit, outcome.retry_after_s)
         elif outcome.alive:
@@ -317,6 +319,15 @@ class Local:
                 if left < 1:
                     pause = min((1 - left) / per_second, LONGEST_CUT_S)
                     self._paused_until = max(self._paused_until, self._clock() + pause)
+
+    def _forget(self, hint: RateHint | None) -> None:
+        """An answer does not tell a limit: what was heard of it may be over."""
+        gauges = hint.gauges if hint is not None else {}
+        for name, bucket in self._buckets.items():
+            if name not in gauges:
+                bucket.untold()
+        if self._gate is not None and "requests" not in gauges:
+            self._gate.untold()
 
     def _retune(self, pace: TokenBucket | RequestGate, gauge: Gauge) -> None:
         if gauge.limit is not None and gauge.limit >= 1:

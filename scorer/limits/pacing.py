@@ -36,10 +36,15 @@ class RequestGate(Throttler):
         self._tune(per_minute)
 
     def retune(self, per_minute: float) -> None:
-        """Another limit from now on, for a minute where it is below the declared one; what went through counts on."""
+        """Another limit from now on; what went through counts on."""
         self._told_at = self._clock()
         if per_minute != self.per_minute:
             self._tune(per_minute)
+
+    def untold(self) -> None:
+        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
+        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
+            self._tune(self.declared)
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
@@ -59,8 +64,6 @@ class RequestGate(Throttler):
 
     def flush(self) -> None:
         now = self._clock()
-        if self.per_minute < self.declared and now - self._told_at > BELIEVED_S:
-            self._tune(self.declared)
         while self._task_logs and now - self._task_logs[0] >= self.period:
             self._task_logs.popleft()
 
@@ -97,10 +100,16 @@ class TokenBucket:
         self._level, self._at = self._capacity, clock()
 
     def retune(self, per_minute: float) -> None:
-        """Another limit from now on, for a minute where it is below the declared one."""
+        """Another limit from now on."""
         self._told_at = self._clock()
         if per_minute != self.per_minute:
             self._tune(per_minute)
+
+    def untold(self) -> None:
+        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
+        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
+            self._refill()
+            self._tune(self.declared)
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
@@ -110,11 +119,8 @@ class TokenBucket:
     def _refill(self) -> None:
         now = self._clock()
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
-        if self.per_minute < self.declared:
-            if now - self._told_at > BELIEVED_S:
-                self._tune(self.declared)
-            else:  # one request a minute finds out
-                self._level = max(self._level, -60 * self._rate)
+        if self.per_minute < self.declared:  # one request a minute finds out
+            self._level = max(self._level, -60 * self._rate)
         self._at = now
 
     @property

@@ -26,6 +26,7 @@ from scorer.limits.pacing import MARGIN
 from scorer.schema import Gauge, RateHint, Usage
 
 DONE = Outcome(Bill.NOTHING, alive=True)
+ANSWERED = Outcome(Bill.KNOWN, usage=Usage(0, 0), alive=True)
 FAILED = Outcome(Bill.NOTHING, alive=False)
 
 
@@ -51,9 +52,9 @@ def idle(limits: Local) -> bool:
     return (limits.in_flight, limits.waiting, books.open_tokens, books.open_pico) == (0, 0, 0, 0)
 
 
-async def next_admitted(limits: Local, wanted: Need | None = None) -> float:
+async def next_admitted(limits: Local, wanted: Need | None = None, outcome: Outcome = DONE) -> float:
     """When the next request goes; it is settled at once."""
-    limits.settle(await limits.admit(wanted or need()), DONE)
+    limits.settle(await limits.admit(wanted or need()), outcome)
     return now()
 
 
@@ -251,10 +252,27 @@ def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> 
         limits, since = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
         hint = told(requests=Gauge(limit=1), tokens=Gauge(limit=1))
         limits.settle(await limits.admit(need()), hint)
-        assert await next_admitted(limits) == pytest.approx(since + 60, abs=0.5)
+        assert await next_admitted(limits, outcome=ANSWERED) == pytest.approx(since + 60, abs=0.5)
         for _ in range(100):
-            await next_admitted(limits)
+            await next_admitted(limits, outcome=ANSWERED)
         assert now() - since < 60.5 + 10 / MARGIN
+
+    run(night())
+
+
+@pytest.mark.parametrize("outcome", [DONE, FAILED], ids=["refused", "failed"])
+def test_only_an_answer_without_the_header_ends_the_belief_in_a_lower_limit(outcome: Outcome) -> None:
+    """Seed 113549: after an outage of more than a minute the run asked as fast as its run file says."""
+
+    async def night() -> None:
+        limits = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1))
+        limits.settle(await limits.admit(need()), told(requests=Gauge(limit=60), tokens=Gauge(limit=6000)))
+        await asyncio.sleep(300)
+        since = await next_admitted(limits, outcome=outcome)
+        for _ in range(5):
+            await next_admitted(limits, outcome=outcome)
+        assert now() - since == pytest.approx(5 / MARGIN, rel=0.01)
+        assert limits.tokens_per_minute == 6000
 
     run(night())
 
