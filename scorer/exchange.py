@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.streams import StreamReader
 from yarl import URL
 
@@ -67,17 +68,12 @@ class Exchange:
         ClientConnectorError and ConnectionTimeoutError only before anything was sent. Cancelling it closes the
         connection.
         """
-        try:
-            connection = await self._connector.connect(self._request, [], _CONNECT)
-        except TimeoutError:
-            raise aiohttp.ConnectionTimeoutError(f"no connection within {_CONNECT.sock_connect:g} s") from None
+        connection = await self._open()
         try:
             protocol, wire = connection.protocol, connection.transport
             assert protocol is not None
             assert wire is not None
             protocol.set_response_params(read_until_eof=True)
-            # Writes that follow one another find the judge awake where it is on this machine (docs/log.md).
-            await asyncio.sleep(0)
             wire.write(b"%b%d\r\n\r\n%b" % (self._head or self._encoded(), len(body), body))
             reply = await self._reply(protocol)
         except BaseException:
@@ -85,6 +81,26 @@ class Exchange:
             raise
         connection.release()
         return reply
+
+    async def _open(self) -> Connection:
+        """A connection that nothing was sent on since it was taken, nor has come from.
+
+        The loop turns once: writes then follow one another, and find a judge on this machine awake (docs/log.md).
+        """
+        while True:
+            try:
+                connection = await self._connector.connect(self._request, [], _CONNECT)
+            except TimeoutError:
+                raise aiohttp.ConnectionTimeoutError(f"no connection within {_CONNECT.sock_connect:g} s") from None
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                connection.close()
+                raise
+            protocol = connection.protocol
+            if not connection.closed and protocol is not None and not protocol.should_close:
+                return connection
+            connection.close()  # the server closed it, or said something that nobody asked for
 
     async def _reply(self, protocol: ResponseHandler) -> Reply:
         message, content = await protocol.read()

@@ -166,6 +166,41 @@ async def test_what_follows_a_reply_is_never_the_next_one() -> None:
     assert opened == 3
 
 
+async def test_what_nobody_asked_for_is_no_reply() -> None:
+    opened = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await request(reader)
+        writer.write(OK)
+        await asyncio.sleep(0.02)  # the reply has been read, its connection waits for the next request
+        writer.write(OK.replace(b"hi", b"no"))
+        await reader.read()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for _ in range(3):
+            assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+            await asyncio.sleep(0.06)
+    assert opened == 3
+
+
+async def test_a_connection_that_the_server_closed_is_not_written_to() -> None:
+    opened = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await request(reader)
+        writer.write(OK)
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for _ in range(20):
+            with suppress(Unreachable):
+                assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+    assert opened == 20
+
+
 async def test_each_call_has_its_own_headers() -> None:
     seen = []
 
