@@ -17,10 +17,12 @@ from aiohttp.connector import Connection
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from scorer.errors import Faltered, SetupError
+from scorer.errors import Faltered, SetupError, Unreachable
 from scorer.schema import Reply
 
 LARGEST = 32 * 1024 * 1024
+TRIES = 3
+"""So many connections are taken for one request; those kept from earlier requests may have ended just now."""
 _CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=15.0)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -64,9 +66,9 @@ class Exchange:
     async def post(self, body: bytes) -> Reply:
         """The reply to `body`.
 
-        Raises Faltered where it is too large, else aiohttp's ClientError, HttpProcessingError or OSError;
-        ClientConnectorError and ConnectionTimeoutError only before anything was sent. Cancelling it closes the
-        connection.
+        Raises Faltered where it is too large, Unreachable where no connection lasts, else aiohttp's ClientError,
+        HttpProcessingError or OSError; ClientConnectorError and ConnectionTimeoutError only before anything was sent.
+        Cancelling it closes the connection.
         """
         connection = await self._open()
         try:
@@ -87,7 +89,7 @@ class Exchange:
 
         The loop turns once: writes then follow one another, and find a judge on this machine awake (docs/log.md).
         """
-        while True:
+        for _ in range(TRIES):
             try:
                 connection = await self._connector.connect(self._request, [], _CONNECT)
             except TimeoutError:
@@ -101,6 +103,7 @@ class Exchange:
             if not connection.closed and protocol is not None and not protocol.should_close:
                 return connection
             connection.close()  # the server closed it, or said something that nobody asked for
+        raise Unreachable(f"{self._shown} speaks, or closes the connection, before anything is asked", billed=False)
 
     async def _reply(self, protocol: ResponseHandler) -> Reply:
         message, content = await protocol.read()

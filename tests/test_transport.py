@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from scorer import exchange, transport
 from scorer.errors import Faltered, MomentError, SetupError, Unreachable
+from scorer.exchange import TRIES
 from scorer.schema import Call, Reply
 from scorer.transport import HttpTransport, proxy_for
 
@@ -199,6 +201,29 @@ async def test_a_connection_that_the_server_closed_is_not_written_to() -> None:
             with suppress(Unreachable):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
     assert opened == 20
+
+
+async def test_a_server_that_closes_at_once_is_not_tried_for_ever() -> None:
+    opened = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for _ in range(10):
+            with pytest.raises(Unreachable):
+                await wire.post(Call(url, b"{}"))
+    assert opened <= 10 * TRIES
+
+
+async def test_what_is_not_sent_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResponseHandler, "should_close", True)
+    async with server(says(OK)) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        with pytest.raises(Unreachable) as caught:
+            await wire.post(Call(url, b"{}"))
+    assert not caught.value.billed
+    assert SECRET not in str(caught.value)
 
 
 async def test_each_call_has_its_own_headers() -> None:
