@@ -41,7 +41,7 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
     """Every row of the input once, in order, with the verdict that the judge gave or the error that it had."""
     speaker, seen = Speaker(setting.config), 0
     for number in range(len(setting.shards)):
-        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), pre_buffer=False)
+        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), use_threads=False)
         columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
         for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
             seen += 1

@@ -24,7 +24,7 @@ def twinned(setting: Setting) -> Setting:
     shards = {}
     for path, data in setting.shards.items():
         file = pq.ParquetFile(io.BytesIO(data))
-        ids = file.read(columns=["id"]).column("id").to_pylist()
+        ids = file.read(columns=["id"], use_threads=False).column("id").to_pylist()
         columns = {"id": ids, "topic": [topics[i] for i in ids], "response": [setting.texts[topics[i]] for i in ids]}
         out = io.BytesIO()
         size = file.metadata.row_group(0).num_rows if file.metadata.num_row_groups else 64
