@@ -13,8 +13,10 @@ from scorer.store.manifest import Manifest, load, no_run
 def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
     """Everything scored so far in an output folder: each row once, with its newest result.
 
-    Sealed shards come first, and the rows of each shard in order. With `join_input` the input's other columns stand
-    beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
+    Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
+    kept, it has the smallest type that holds all of them (an integer and a text: text). With `join_input` the input's
+    other columns stand beside the scores. Raises SpecError where the folder holds no run, OutputError where run.json
+    is damaged.
     """
     files = files or Places()
     layout = Layout(str(out))
@@ -24,28 +26,25 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
     segments = layout.segments_to_read(files)
     sealed = {stat.path for stat in files.listing(layout.scores)}
-    whole: list[str] = []
-    parts: list[str] = []  # files of which some may hold the same row
+    whole: dict[str, list[str]] = {}  # by the types of what is kept, since polars reads only equal ones as one table
+    parts: dict[str, list[str]] = {}  # files of which some may hold the same row
     for shard in manifest.shards:
         path, found = layout.sealed(shard.stem), segments.get(shard.stem, [])
         if path not in sealed:
-            parts += [layout.segment(segment) for segment in found]
+            parts.setdefault(shard.types, []).extend(layout.segment(segment) for segment in found)
         elif again := [layout.segment(segment) for segment in found if segment.generation]:
-            parts += [path, *again]
+            parts.setdefault(shard.types, []).extend([path, *again])
         else:
-            whole.append(path)
-    frames: list[pl.LazyFrame] = []
-    if whole:
-        frames.append(_scan(whole))
-    if parts:
-        frames.append(
-            _scan(parts)
-            .sort("shard", "row", "generation")
-            .unique(subset=["shard", "row"], keep="last", maintain_order=True)
-        )
-    if not frames:
-        frames.append(_empty())
-    scores = pl.concat(frames, how="diagonal_relaxed")
+            whole.setdefault(shard.types, []).append(path)
+    frames = [_scan(paths) for paths in whole.values()]
+    frames += [
+        _scan(paths)
+        .sort("shard", "row", "generation")
+        .unique(subset=["shard", "row"], keep="last", maintain_order=True)
+        for paths in parts.values()
+        if paths
+    ]
+    scores = pl.concat(frames or [_empty()], how="diagonal_relaxed")
     return _joined(scores, manifest) if join_input else scores
 
 

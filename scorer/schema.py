@@ -44,7 +44,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One input file as it was when first seen. `stem` names it in the output; `footer` is a hash of its footer."""
+    """One input file as it was when first seen. `stem` names it in the output; `footer` is a hash of its footer.
+
+    `types` is one of the types of the columns that its results keep: files of equal `types` read as one table.
+    """
 
     path: str
     stem: str
@@ -52,6 +55,7 @@ class Shard:
     version: str
     rows: int
     footer: str
+    types: str = ""
 
 
 @dataclass(frozen=True, slots=True)

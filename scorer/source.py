@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,8 +76,12 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
     )
 
 
-def first_look(files: Files, stats: Sequence[Stat], names: Mapping[str, str], wanted: Sequence[str]) -> list[Shard]:
+def first_look(
+    files: Files, stats: Sequence[Stat], names: Mapping[str, str], wanted: Sequence[str], kept: Sequence[str] = ()
+) -> list[Shard]:
     """Shards with their rows and footers; `names` are their stems by path, `wanted` the columns they must have.
+
+    `kept` are those of them that the results keep.
 
     Raises InputError with every mistake in all of them.
     """
@@ -97,7 +102,8 @@ def first_look(files: Files, stats: Sequence[Stat], names: Mapping[str, str], wa
                 f"{stat.path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
                 "which is meant. Write it again with a name for each."
             )
-        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer))
+        types = "" if missing or several else _types(schema, kept)
+        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer, types))
     if problems:
         raise InputError("\n".join(problems))
     return shards
@@ -106,6 +112,10 @@ def first_look(files: Files, stats: Sequence[Stat], names: Mapping[str, str], wa
 def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
     """Those of `wanted` that a shard does not have."""
     return [name for name in dict.fromkeys(wanted) if name not in schema.names]
+
+
+def _types(schema: pa.Schema, kept: Sequence[str]) -> str:
+    return f"{zlib.crc32(str([schema.field(name).type for name in kept]).encode()):08x}"
 
 
 def _footer_hash(file: Any, size: int) -> str:

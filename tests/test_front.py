@@ -72,6 +72,28 @@ def test_plan_run_and_scan_also_inside_a_running_loop(judge: RehearsalProcess, t
     assert [score is None for score in frame.get_column("score").to_list()] == [False, False, True, False]
 
 
+def test_shards_that_differ_in_the_types_of_what_is_kept_read_as_one_table(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    wanted = spec(judge, tmp_path)
+    texts = {"text": ["a", "b"], "x": [1, 2]}
+    for name, id_type, model in (
+        ("0", pl.Int32, [1, 2]),
+        ("1", pl.Int64, [0.5, None]),
+        ("2", pl.String, [None, None]),
+        ("3", pl.Int32, [3, 4]),
+    ):
+        frame = pl.DataFrame({**texts, "id": [7, 8], "model": model}).with_columns(pl.col("id").cast(id_type))
+        frame.write_parquet(tmp_path / f"in{name}.parquet")
+    shards = [str(tmp_path / f"in{name}.parquet") for name in range(4)]
+    given = wanted.input.model_copy(update={"shards": shards, "id": "id"})
+    assert scorer.run(wanted.model_copy(update={"input": given})).scored == 8
+    frame = scorer.scan_scores(str(tmp_path / "out")).sort("shard", "row").collect()
+    assert frame.get_column("id").to_list() == ["7", "8"] * 4
+    assert frame.get_column("model").to_list() == [1.0, 2.0, 0.5, None, None, None, 3.0, 4.0]
+    assert frame.get_column("score").null_count() == 0
+
+
 def test_a_run_file_and_a_tree_are_taken_as_well_as_a_spec(judge: RehearsalProcess, tmp_path: Path) -> None:
     tree = spec(judge, tmp_path).model_dump(exclude_unset=True)
     assert scorer.run(tree).state == "complete"

@@ -59,6 +59,7 @@ class File(msgspec.Struct, frozen=True):
     version: str
     rows: int
     footer: str
+    types: str = ""
 
 
 class Slice(msgspec.Struct, frozen=True):
