@@ -85,7 +85,7 @@ def test_shards_that_differ_in_the_types_of_what_is_kept_read_as_one_table(
     ):
         frame = pl.DataFrame({**texts, "id": [7, 8], "model": model}).with_columns(pl.col("id").cast(id_type))
         frame.write_parquet(tmp_path / f"in{name}.parquet")
-    shards = [str(tmp_path / f"in{name}.parquet") for name in range(4)]
+    shards = tuple(str(tmp_path / f"in{name}.parquet") for name in range(4))
     given = wanted.input.model_copy(update={"shards": shards, "id": "id"})
     assert scorer.run(wanted.model_copy(update={"input": given})).scored == 8
     frame = scorer.scan_scores(str(tmp_path / "out")).sort("shard", "row").collect()
