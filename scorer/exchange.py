@@ -41,7 +41,7 @@ class Exchange:
     def __init__(
         self, connector: aiohttp.BaseConnector, url: str, headers: Mapping[str, str], proxy: str | None
     ) -> None:
-        self.headers = headers
+        self.headers = headers  # alive as long as this is: the transport knows it by them
         self._connector = connector
         self._shown = shown(url)
         self._head: bytes | None = None

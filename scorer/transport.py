@@ -21,6 +21,8 @@ from scorer.exchange import Exchange, shown
 from scorer.schema import Call, Reply
 
 LOOK = 1 / 50
+REMEMBERED = 64
+"""Heads of requests that are kept encoded; a provider that makes its headers anew for each call gains nothing by it."""
 
 
 class HttpTransport:
@@ -34,7 +36,7 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._connections = connections
         self._proxies = proxies
-        self._exchanges: dict[str, Exchange] = {}
+        self._exchanges: dict[tuple[str, int], Exchange] = {}  # by address and headers, which they keep alive
         self._connector: aiohttp.TCPConnector | None = None
         self._deadlines = _Deadlines(timeout_s)
 
@@ -50,9 +52,7 @@ class HttpTransport:
         await self._connector.close()
 
     async def post(self, call: Call) -> Reply:
-        exchange = self._exchanges.get(call.url)
-        if exchange is None or exchange.headers != call.headers:
-            exchange = self._exchange(call)
+        exchange = self._exchanges.get((call.url, id(call.headers))) or self._exchange(call)
         deadlines = self._deadlines
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         task, cancels = deadlines.enter(timeout_s)
@@ -75,8 +75,11 @@ class HttpTransport:
 
     def _exchange(self, call: Call) -> Exchange:
         assert self._connector is not None, "use it as a context manager"
+        if len(self._exchanges) >= REMEMBERED:
+            self._exchanges.clear()
         proxy = proxy_for(call.url) if self._proxies else None
-        made = self._exchanges[call.url] = Exchange(self._connector, call.url, call.headers, proxy)
+        made = Exchange(self._connector, call.url, call.headers, proxy)
+        self._exchanges[call.url, id(call.headers)] = made
         return made
 
 
