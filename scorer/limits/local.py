@@ -310,7 +310,7 @@ class Local:
                     sent_at=permit.admitted_at,
                     limit=gauge.limit,
                 )
-                self._rule.watch(sight, bucket.per_minute / 60)
+                self._rule.watch(sight, (gauge.limit or bucket.per_minute) / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:
             self._retune(self._gate, gauge)
             if gauge.remaining is not None:

@@ -249,6 +249,16 @@ def test_a_provider_that_changes_its_rule_is_followed() -> None:
     assert not rule.refunds
 
 
+@pytest.mark.parametrize(("by_usage", "refunds"), [(8, False), (11, False), (24, True)])
+def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, refunds: bool) -> None:
+    """Seed 115000: six votes of chance, from a limit that had doubled, and the run asked for twice the declared."""
+    rule = ChargeRule()
+    for at in range(48):
+        charged = 210.0 if at < by_usage else 310.0  # which is near to neither
+        rule.watch(Sight(400.0 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at * 1e3, limit=60_000), 0)
+    assert rule.refunds is refunds
+
+
 def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
     for charged, refunds in ((400.0, False), (210.0, True)):
         rule = ChargeRule()
