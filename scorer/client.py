@@ -123,7 +123,7 @@ class HttpClient:
         while True:
             endpoint = self._choose(failed)
             try:
-                return await self._hedged(endpoint, request, spent)
+                return await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
             except TurnedAway:
                 continue
             except MomentError as error:
@@ -160,10 +160,9 @@ class HttpClient:
             raise SetupError(problem)
 
     async def _hedged(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
-        """One attempt, or several at once where hedging is asked for and one is later than nearly all others were."""
+        """One attempt, or several at once where one is later than nearly all others were."""
         late = self._late
-        if late is None:
-            return await self._once(endpoint, request, spent)
+        assert late is not None
         first = [endpoint]
 
         async def ask(sent: asyncio.Event) -> Completion:

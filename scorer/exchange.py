@@ -115,7 +115,7 @@ class Exchange:
             return Reply(message.code, headers, await self._limited(content))
         if int(length) > LARGEST:
             raise Faltered(f"{self._shown} answered {length} bytes", billed=True)
-        return Reply(message.code, headers, await content.read())
+        return Reply(message.code, headers, content.read_nowait() if content.is_eof() else await content.read())
 
     async def _limited(self, content: StreamReader) -> bytes:
         """The body of a reply that does not say how long it is once it is unpacked."""

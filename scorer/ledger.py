@@ -303,7 +303,11 @@ def _replay(lines: Iterable[bytes]) -> Totals:
             intents[number] = (tokens, pico)
         for number, prompt, completion, cached, pico in entry.get("settle", ()):
             if intents.pop(number, None) is not None and (prompt or completion or pico):
-                total += Totals(1, prompt, completion, cached, pico)
+                total.requests += 1
+                total.prompt_tokens += prompt
+                total.completion_tokens += completion
+                total.cached_tokens += cached
+                total.pico += pico
         for number in entry.get("unknown", ()):
             if (reserved := intents.pop(number, None)) is not None:
                 total += Totals(maybe_requests=1, maybe_tokens=reserved[0], maybe_pico=reserved[1])

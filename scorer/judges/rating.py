@@ -184,7 +184,7 @@ class Rating:
             values = [sample.values[name] for sample in read if name in sample.values]
             if not values:
                 raise most_telling([sample.error for sample in taken if sample.error])
-            means[name] = fmean(values)
+            means[name] = values[0] if len(values) == 1 else fmean(values)
         return Score(
             value=fmean(means.values(), self._weights),
             reason=next((sample.reason for sample in read if sample.reason), None),

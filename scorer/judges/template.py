@@ -33,7 +33,7 @@ class Template:
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    __slots__ = ("_parts", "columns", "constant", "unfenced")
+    __slots__ = ("_fenced", "_parts", "columns", "constant", "unfenced")
 
     def __init__(self, text: str, key: str = "judge.prompt") -> None:
         # A part is (literal, None) or (column, fenced).
@@ -59,6 +59,7 @@ class Template:
             raise SpecError(problems)
         self.columns = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is not None))
         self.unfenced = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is False))
+        self._fenced = any(fenced for _, fenced in self._parts)
         self.constant = self._join(dict.fromkeys(self.columns, ""), dict.fromkeys(self.columns, "0" * _NONCE_LENGTH))
 
     def fill(self, values: Mapping[str, Any]) -> str:
@@ -67,7 +68,7 @@ class Template:
         Raises: BadRow where a column is null, NaN, or no string, number or boolean.
         """
         shown = {column: _plain(column, values.get(column)) for column in self.columns}
-        return self._join(shown, _absent_nonces(shown) if any(fenced for _, fenced in self._parts) else {})
+        return self._join(shown, _absent_nonces(shown) if self._fenced else {})
 
     def _join(self, shown: Mapping[str, str], nonces: Mapping[str, str]) -> str:
         return "".join(
