@@ -35,9 +35,14 @@ class RequestGate(Throttler):
         super().__init__(1, 1.0)
         self._tune(per_minute)
 
-    def retune(self, per_minute: float) -> None:
-        """Another limit from now on; what went through counts on."""
-        self._told_at = self._clock()
+    def retune(self, per_minute: float, as_of: float) -> None:
+        """Another limit from now on; what went through counts on.
+
+        `as_of` is when the request was sent whose reply tells it: one that was sent before says nothing new.
+        """
+        if as_of < self._told_at:
+            return
+        self._told_at = as_of
         if per_minute != self.per_minute:
             self._tune(per_minute)
 
@@ -99,9 +104,11 @@ class TokenBucket:
         self._tune(per_minute)
         self._level, self._at = self._capacity, clock()
 
-    def retune(self, per_minute: float) -> None:
-        """Another limit from now on."""
-        self._told_at = self._clock()
+    def retune(self, per_minute: float, as_of: float) -> None:
+        """Another limit from now on, told by the reply to what was sent at `as_of`, unless a later one told another."""
+        if as_of < self._told_at:
+            return
+        self._told_at = as_of
         if per_minute != self.per_minute:
             self._tune(per_minute)
 

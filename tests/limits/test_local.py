@@ -247,6 +247,22 @@ def test_a_lower_limit_in_the_headers_is_taken_over_and_a_higher_one_is_not() ->
     run(night())
 
 
+def test_a_late_reply_to_what_was_sent_before_a_limit_fell_does_not_raise_it_again() -> None:
+    async def night() -> None:
+        limits = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=2))
+        early, (before, after) = await limits.admit(need()), ((600.0, 60_000.0), (60.0, 6000.0))
+        await asyncio.sleep(0.5)
+        for permit, (requests, tokens) in ((await limits.admit(need()), after), (early, before)):
+            limits.settle(permit, told(requests=Gauge(limit=requests), tokens=Gauge(limit=tokens)))
+        assert limits.tokens_per_minute == 6000
+        since = now()
+        for _ in range(5):
+            await next_admitted(limits)
+        assert now() - since == pytest.approx(5 / MARGIN, rel=0.11)
+
+    run(night())
+
+
 def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> None:
     async def night() -> None:
         limits, since = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()

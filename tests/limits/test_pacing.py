@@ -94,11 +94,11 @@ def test_another_limit_counts_what_was_let_through() -> None:
         gate = RequestGate(6000)
         while gate.wait_s() == 0:
             await gate.acquire()
-        gate.retune(60)
+        gate.retune(60, 0.0)
         assert gate.wait_s() == pytest.approx(1 / MARGIN)
         await gate.acquire()
         assert now() == pytest.approx(1 / MARGIN)
-        gate.retune(6000)
+        gate.retune(6000, 1.0)
         assert gate.wait_s() == 0
 
     run(night())
