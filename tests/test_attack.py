@@ -196,7 +196,7 @@ def test_what_was_restored_meanwhile_is_kept(whole: Run) -> None:
 
 
 def test_of_a_sealed_file_only_the_rows_around_the_damage_are_scored_again(tmp_path: Path) -> None:
-    with mock.patch.object(seg, "WINDOW", 4):  # rows of a part
+    with mock.patch.object(seg, "WINDOW", 4), mock.patch.object(seg, "GROUP_BYTES", 1):  # four rows are a part
         made = Run(tmp_path, 12)
         made.run()
         made.run()

@@ -120,6 +120,20 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path) -> None:
     assert found == {path}
 
 
+@pytest.mark.parametrize(("group_bytes", "groups"), [(1, 3), (1 << 20, 1)])
+def test_small_tables_share_a_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int, groups: int
+) -> None:
+    monkeypatch.setattr(seg, "GROUP_BYTES", group_bytes)
+    tables = [table(*(result(SHARD, n) for n in range(at, at + 5))) for at in (0, 5, 5, 10)]
+    tables[1] = tables[1].slice(0, 0)
+    with open(tmp_path / "s", "wb") as file:
+        counts = seg.write(file, iter(tables), SCHEMA, seg.about(SHARD, "f", 0, ""))
+    written = pq.ParquetFile(tmp_path / "s")
+    assert (counts.rows, written.metadata.num_row_groups) == (15, groups)
+    assert written.read(columns=["row"]).column("row").to_pylist() == list(range(15))
+
+
 # --- merging ----------------------------------------------------------------------------------------------------------
 
 _PART = st.tuples(st.integers(0, 3), st.sets(st.integers(0, 60), max_size=20))

@@ -21,6 +21,7 @@ from scorer.verify import verify
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
     """A sealed shard of 40 rows in four parts, and an empty one."""
     monkeypatch.setattr(seg, "WINDOW", 10)
+    monkeypatch.setattr(seg, "GROUP_BYTES", 1)
 
     async def night() -> Output:
         made = Output(tmp_path, 40, 0)
