@@ -84,8 +84,9 @@ def seal(
     generation = max((s.generation for s in segments), default=0)
     try:
         with files.create(layout.sealed(shard.stem)) as file:
-            tables = _whole(seg.merge(files, inputs, schema), shard)
-            seg.write(file, tables, schema, seg.about(shard, fingerprint, generation, run))
+            tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard))
+            about = seg.about(shard, fingerprint, generation, run)
+            seg.write(file, tables, schema, about, group_rows=shard.rows or 1)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return segments

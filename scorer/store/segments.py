@@ -22,7 +22,7 @@ from scorer.views import owned, take
 WINDOW = 4096
 """Rows that a merge holds at once, however many it merges."""
 GROUP_BYTES = 4 * 1024 * 1024
-"""A row group's, in memory: with groups of a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
+"""A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
 """What pyarrow raises over bytes that are no Parquet, or no longer."""
 
@@ -139,27 +139,37 @@ def _valid(value: Any) -> Any:
     return tuple(_valid(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The tables, neighbours put together while they are small; none is empty."""
+def grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Neighbours put together up to `GROUP_BYTES`."""
     held: list[pa.Table] = []
     for table in tables:
         if held and sum(one.nbytes for one in held) + table.nbytes > GROUP_BYTES:
             yield pa.concat_tables(held)
             held = []
-        if table.num_rows:
-            held.append(table)
+        held.append(table)
     if held:
         yield pa.concat_tables(held)
 
 
-def write(file: BinaryIO, batches: Iterator[pa.Table], schema: pa.Schema, about: Mapping[str, Any]) -> Counts:
-    """Writes tables one after another, with their counts and a checksum of each row group as key-value metadata."""
+def write(
+    file: BinaryIO,
+    batches: Iterator[pa.Table],
+    schema: pa.Schema,
+    about: Mapping[str, Any],
+    *,
+    group_rows: int | None = None,
+) -> Counts:
+    """Writes tables one after another, with counts and their checksums as key-value metadata.
+
+    A row group has `group_rows`, or a window where that is None, and never rows of two tables.
+    """
     counts, summed = Counts(), Summed(file)
     with pq.ParquetWriter(summed, schema, compression="zstd", write_page_checksum=True) as writer:
-        for table in _groups(batches):
-            writer.write_table(table, row_group_size=max(WINDOW, table.num_rows * GROUP_BYTES // max(1, table.nbytes)))
-            counts.add(Counts.of(table))
-            summed.part(counts.rows)
+        for table in batches:
+            if table.num_rows:
+                writer.write_table(table, row_group_size=group_rows or WINDOW)
+                counts.add(Counts.of(table))
+                summed.part(counts.rows)
         metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in {**about, **asdict(counts)}.items()}
         writer.add_key_value_metadata({**metadata, **summed.metadata()})
     summed.finish()

@@ -120,18 +120,25 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path) -> None:
     assert found == {path}
 
 
-@pytest.mark.parametrize(("group_bytes", "groups"), [(1, 3), (1 << 20, 1)])
-def test_small_tables_share_a_row_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_bytes: int, groups: int
+@pytest.mark.parametrize(("group_bytes", "rows"), [(1, [5, 5, 5]), (1 << 20, [15])])
+def test_neighbours_are_put_together_while_they_are_small(
+    monkeypatch: pytest.MonkeyPatch, group_bytes: int, rows: list[int]
 ) -> None:
     monkeypatch.setattr(seg, "GROUP_BYTES", group_bytes)
-    tables = [table(*(result(SHARD, n) for n in range(at, at + 5))) for at in (0, 5, 5, 10)]
-    tables[1] = tables[1].slice(0, 0)
-    with open(tmp_path / "s", "wb") as file:
-        counts = seg.write(file, iter(tables), SCHEMA, seg.about(SHARD, "f", 0, ""))
-    written = pq.ParquetFile(tmp_path / "s")
-    assert (counts.rows, written.metadata.num_row_groups) == (15, groups)
-    assert written.read(columns=["row"]).column("row").to_pylist() == list(range(15))
+    tables = [table(*(result(SHARD, n) for n in range(at, at + 5))) for at in (0, 5, 10)]
+    groups = list(seg.grouped(iter(tables)))
+    assert [group.num_rows for group in groups] == rows
+    assert pa.concat_tables(groups).column("row").to_pylist() == list(range(15))
+    assert list(seg.grouped(iter([]))) == []
+
+
+def test_a_row_group_is_a_window_or_as_large_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seg, "WINDOW", 4)
+    tables = [table(*(result(SHARD, n) for n in range(at, at + 10))) for at in (0, 10)]
+    for group_rows, groups in ((None, 6), (20, 2)):
+        with (tmp_path / "s").open("wb") as file:
+            counts = seg.write(file, iter(tables), SCHEMA, seg.about(SHARD, "f", 0, ""), group_rows=group_rows)
+        assert (counts.rows, pq.read_metadata(tmp_path / "s").num_row_groups) == (20, groups)
 
 
 # --- merging ----------------------------------------------------------------------------------------------------------
