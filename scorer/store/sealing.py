@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from scorer.errors import OutputError
 from scorer.files import Files
+from scorer.offload import give_memory_back
 from scorer.schema import Shard
 from scorer.store import segments as seg
 from scorer.store.damage import unreadable
@@ -82,6 +83,7 @@ def seal(
     if sealed_before:
         inputs.append((layout.sealed(shard.stem), 0, shard.rows - 1))
     generation = max((s.generation for s in segments), default=0)
+    give_memory_back()
     try:
         with files.create(layout.sealed(shard.stem)) as file:
             tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard))
