@@ -62,6 +62,7 @@ def merge_segments(
     )
     inputs = [(layout.segment(s), s.first, s.last) for s in chosen]
     about = seg.about(shard, fingerprint, merged.generation, run)
+    give_memory_back()
     try:
         with files.create(layout.segment(merged)) as file:
             seg.write(file, (table for _, _, table in seg.merge(files, inputs, schema)), schema, about)
