@@ -59,6 +59,20 @@ class Totals:
         """All money that counts against a cap."""
         return self.pico + self.maybe_pico
 
+    def bill(self, prompt: int, completion: int, cached: int, pico: int) -> None:
+        """Adds a request whose bill is known."""
+        self.requests += 1
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        self.cached_tokens += cached
+        self.pico += pico
+
+    def suspect(self, tokens: int, pico: int) -> None:
+        """Adds a request that may have been billed, at its reservation."""
+        self.maybe_requests += 1
+        self.maybe_tokens += tokens
+        self.maybe_pico += pico
+
     def __add__(self, other: Totals) -> Totals:
         total = copy(self)
         total += other
@@ -127,12 +141,7 @@ class Ledger:
     def settle(self, number: int, usage: Usage, pico: int) -> None:
         """Enters what the server said it took."""
         self._close(number)
-        totals = self.totals
-        totals.requests += 1
-        totals.prompt_tokens += usage.prompt_tokens
-        totals.completion_tokens += usage.completion_tokens
-        totals.cached_tokens += usage.cached_tokens
-        totals.pico += pico
+        self.totals.bill(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico)
         self._settle.append((number, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico))
 
     def cancel(self, number: int) -> None:
@@ -142,11 +151,7 @@ class Ledger:
 
     def unknown(self, number: int) -> None:
         """Enters that it may have been billed: it counts at its reservation."""
-        tokens, pico = self._close(number)
-        totals = self.totals
-        totals.maybe_requests += 1
-        totals.maybe_tokens += tokens
-        totals.maybe_pico += pico
+        self.totals.suspect(*self._close(number))
         self._unknown.append(number)
 
     def _close(self, number: int) -> tuple[int, int]:
@@ -187,10 +192,10 @@ class Ledger:
         Where a write failed, all is written once more, summed up in a new file: rows that it belongs to may be stored,
         for results and books fill different files. Raises StorageError where that fails too.
         """
-        async with self._writing:
-            with suppress(StorageError):
-                await uninterrupted(self._write())
-            if self._failed is not None:
+        with suppress(StorageError):
+            await self._flush()
+        if self._failed is not None:
+            async with self._writing:
                 await uninterrupted(self._rotate())
 
     async def _flush(self) -> None:
@@ -303,16 +308,12 @@ def _replay(lines: Iterable[bytes]) -> Totals:
             intents[number] = (tokens, pico)
         for number, prompt, completion, cached, pico in entry.get("settle", ()):
             if intents.pop(number, None) is not None and (prompt or completion or pico):
-                total.requests += 1
-                total.prompt_tokens += prompt
-                total.completion_tokens += completion
-                total.cached_tokens += cached
-                total.pico += pico
+                total.bill(prompt, completion, cached, pico)
         for number in entry.get("unknown", ()):
             if (reserved := intents.pop(number, None)) is not None:
-                total += Totals(maybe_requests=1, maybe_tokens=reserved[0], maybe_pico=reserved[1])
-    for tokens, pico in intents.values():
-        total += Totals(maybe_requests=1, maybe_tokens=tokens, maybe_pico=pico)
+                total.suspect(*reserved)
+    for reserved in intents.values():
+        total.suspect(*reserved)
     return total
 
 

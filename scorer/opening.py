@@ -31,9 +31,7 @@ def open_manifest(
     known = manifest.shards if manifest is not None else ()
     new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
-    given = plan.spec.input
-    kept = [*([given.id] if given.id else []), *given.keep]
-    shards = (*known, *first_look(files, new, names, plan.columns.all, kept))
+    shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):

@@ -310,6 +310,25 @@ def test_strict_waits_until_the_intent_is_on_the_disk_and_writes_once_for_all_wh
     assert appends == [1.0, 2.0]
 
 
+def test_who_waits_while_the_books_close_goes_on(folder: str) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+        books.reserve(1, 1)
+        closing = asyncio.create_task(books.close())
+        await asyncio.sleep(0.1)
+        number = books.reserve(1, 1)
+        async with asyncio.timeout(10):
+            await books.written()
+        await closing
+        assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
+
+    run(night())
+
+
 def test_without_a_cap_nobody_waits_and_lines_gather(folder: str) -> None:
     async def night() -> None:
         books = opened(folder, strict=False)

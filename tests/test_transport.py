@@ -66,6 +66,18 @@ def says(*parts: bytes) -> Answer:
     return answer
 
 
+class Counted:
+    """An answer that counts the connections it was asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.opened = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        await self._answer(reader, writer)
+
+
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await request(reader)
     await reader.read()
@@ -104,19 +116,16 @@ async def test_what_is_sent_and_what_comes_back() -> None:
 
 
 async def test_connections_are_kept_and_shared() -> None:
-    opened = 0
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
         while True:
             await request(reader)
             writer.write(OK)
 
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+    counted = Counted(answer)
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
         for _ in range(3):
             assert (await wire.post(Call(url, b"{}"))).body == b"hi"
-    assert opened == 1
+    assert counted.opened == 1
 
 
 @pytest.mark.parametrize(
@@ -152,69 +161,53 @@ async def test_another_protocol_is_a_reply_without_a_body() -> None:
 
 
 async def test_what_follows_a_reply_is_never_the_next_one() -> None:
-    opened = 0
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
         await request(reader)
         writer.write(OK + OK.replace(b"hi", b"no"))
         await reader.read()
 
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+    counted = Counted(answer)
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
         for _ in range(3):
             assert (await wire.post(Call(url, b"{}"))).body == b"hi"
             await asyncio.sleep(0)
-    assert opened == 3
+    assert counted.opened == 3
 
 
 async def test_what_nobody_asked_for_is_no_reply() -> None:
-    opened = 0
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
         await request(reader)
         writer.write(OK)
         await asyncio.sleep(0.02)  # the reply has been read, its connection waits for the next request
         writer.write(OK.replace(b"hi", b"no"))
         await reader.read()
 
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+    counted = Counted(answer)
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
         for _ in range(3):
             assert (await wire.post(Call(url, b"{}"))).body == b"hi"
             await asyncio.sleep(0.06)
-    assert opened == 3
+    assert counted.opened == 3
 
 
 async def test_a_connection_that_the_server_closed_is_not_written_to() -> None:
-    opened = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
-        await request(reader)
-        writer.write(OK)
-
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+    counted = Counted(says(OK))
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
         for _ in range(20):
             with suppress(Unreachable):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
-    assert opened == 20
+    assert counted.opened == 20
 
 
 async def test_a_server_that_closes_at_once_is_not_tried_for_ever() -> None:
-    opened = 0
+    async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
-
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+    counted = Counted(gone)
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
         for _ in range(10):
             with pytest.raises(Unreachable):
                 await wire.post(Call(url, b"{}"))
-    assert opened <= 10 * TRIES
+    assert counted.opened <= 10 * TRIES
 
 
 async def test_what_is_not_sent_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:

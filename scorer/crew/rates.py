@@ -71,8 +71,7 @@ class _Rate:
     def see(self, sight: Sight, lease_s: float) -> None:
         """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
         bucket = self.bucket
-        if sight.limit is not None and sight.limit >= 1:
-            bucket.retune(min(sight.limit, bucket.declared), self._clock() - sight.ago_s)
+        bucket.retune(sight.limit, self._clock() - sight.ago_s)
         if sight.remaining is not None:
             # What was leased shortly before that request may have been sent after it.
             since = self.taken_since(self._clock() - sight.ago_s - lease_s)

@@ -22,7 +22,7 @@ from scorer.limits.held import Held
 from scorer.limits.line import Line
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
 from scorer.limits.permit import Bill, Need, Outcome, Permit
-from scorer.schema import Gauge, RateHint
+from scorer.schema import RateHint
 
 FIRST_CUT_S = 1.0
 LONGEST_CUT_S = 60.0
@@ -295,7 +295,7 @@ class Local:
             gauge = gauges.get(name)
             if gauge is None:
                 continue
-            self._retune(bucket, gauge, permit)
+            bucket.retune(gauge.limit, permit.admitted_at)
             if gauge.remaining is None:
                 continue
             bucket.correct(gauge.remaining, elapsed, bucket.given - permit.marks[index])
@@ -312,7 +312,7 @@ class Local:
                 )
                 self._rule.watch(sight, (gauge.limit or bucket.per_minute) / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:
-            self._retune(self._gate, gauge, permit)
+            self._gate.retune(gauge.limit, permit.admitted_at)
             if gauge.remaining is not None:
                 per_second = self._gate.per_minute / 60
                 left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
@@ -328,10 +328,6 @@ class Local:
                 bucket.untold()
         if self._gate is not None and "requests" not in gauges:
             self._gate.untold()
-
-    def _retune(self, pace: TokenBucket | RequestGate, gauge: Gauge, permit: Permit) -> None:
-        if gauge.limit is not None and gauge.limit >= 1:
-            pace.retune(min(gauge.limit, pace.declared), permit.admitted_at)
 
     def _cut(self, permit: Permit, retry_after_s: float | None) -> None:
         """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""

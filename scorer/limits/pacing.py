@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,39 @@ from asyncio_throttle import Throttler  # type: ignore[attr-defined]
 
 MARGIN = 0.995
 BELIEVED_S = 60.0
-"""A limit below the declared one, told by a header, is believed for so long after the last header that told it."""
+"""A lower limit that no header has told for so long is given up at the next answer that does not tell it."""
 
 
-class RequestGate(Throttler):
+class Told(ABC):
+    """A limit a minute that replies tell of: `declared` is the run file's, `per_minute` what holds now."""
+
+    _clock: Callable[[], float]
+    declared: float
+    per_minute: float
+    _told_at = -math.inf
+
+    @abstractmethod
+    def _tune(self, per_minute: float) -> None: ...
+
+    def retune(self, limit: float | None, as_of: float) -> None:
+        """Another limit from now on, none above the declared one; None, or less than one a minute, says nothing.
+
+        `as_of` is when the request was sent whose reply tells it: one that was sent before says nothing new. What went
+        through counts on.
+        """
+        if limit is None or limit < 1 or as_of < self._told_at:
+            return
+        self._told_at = as_of
+        if (per_minute := min(limit, self.declared)) != self.per_minute:
+            self._tune(per_minute)
+
+    def untold(self) -> None:
+        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
+        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
+            self._tune(self.declared)
+
+
+class RequestGate(Told, Throttler):
     """Requests a minute: n whole requests in any n x 60 / rpm seconds, in windows of 0.25 to 0.5 s (of one below 240).
 
     As short as leaves room for a timer that is late: a server's bucket of a second then holds two windows' worth.
@@ -31,25 +61,8 @@ class RequestGate(Throttler):
         self._clock = asyncio.get_running_loop().time
         self.declared = per_minute
         self.given = 0.0
-        self._told_at = -math.inf
         super().__init__(1, 1.0)
         self._tune(per_minute)
-
-    def retune(self, per_minute: float, as_of: float) -> None:
-        """Another limit from now on; what went through counts on.
-
-        `as_of` is when the request was sent whose reply tells it: one that was sent before says nothing new.
-        """
-        if as_of < self._told_at:
-            return
-        self._told_at = as_of
-        if per_minute != self.per_minute:
-            self._tune(per_minute)
-
-    def untold(self) -> None:
-        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
-        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
-            self._tune(self.declared)
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
@@ -92,7 +105,7 @@ class RequestGate(Throttler):
         self.given += 1
 
 
-class TokenBucket:
+class TokenBucket(Told):
     """Tokens a minute: holds `burst_s` worth; who needs more waits for a full bucket and takes it negative."""
 
     def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
@@ -100,23 +113,12 @@ class TokenBucket:
         self._burst_s = burst_s
         self.declared = per_minute
         self.given = 0.0
-        self._told_at = -math.inf
         self._tune(per_minute)
         self._level, self._at = self._capacity, clock()
 
-    def retune(self, per_minute: float, as_of: float) -> None:
-        """Another limit from now on, told by the reply to what was sent at `as_of`, unless a later one told another."""
-        if as_of < self._told_at:
-            return
-        self._told_at = as_of
-        if per_minute != self.per_minute:
-            self._tune(per_minute)
-
     def untold(self) -> None:
-        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
-        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
-            self._refill()
-            self._tune(self.declared)
+        self._refill()
+        super().untold()
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
