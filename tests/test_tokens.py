@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken
@@ -16,8 +17,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from scorer import tokens
+from scorer.build import check
 from scorer.errors import SetupError
 from scorer.tokens import Counter, encoding_for, pieces
+from scorer.wiring import counter as counter_of
 
 CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"  # what tiktoken calls the file: the SHA-1 of its address
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
@@ -221,3 +224,29 @@ print(*Counter("cl100k_base").count(["hello world"]), *Counter("o200k_base").cou
 print("bpe_openai" in sys.modules)
 """
     assert run(code).split() == ["2", "2", "False"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "endpoint", "exact"),
+    [
+        ({}, {}, False),
+        ({"max_usd": 1.0, "max_tokens": 10**6, "requests_per_minute": 60}, {}, False),  # caps reserve by bytes
+        ({"tokens_per_minute": 10**6}, {}, True),
+        ({"input_tokens_per_minute": 10**6}, {}, True),
+        ({}, {"tokens_per_minute": 10**6}, True),
+    ],
+)
+def test_tokens_are_counted_where_a_pace_needs_it(
+    limits: dict[str, Any], endpoint: dict[str, Any], *, exact: bool
+) -> None:
+    url = "http://127.0.0.1:9/v1"
+    tree = {
+        "input": {"shards": ["in/*.parquet"]},
+        "judge": {"kind": "rating", "prompt": "Rate {response}.", "scale": [1, 5]},
+        "model": {"name": "gpt-4o-mini", "endpoints": [{"base_url": url, "limits": endpoint}]},
+        "limits": limits,
+        "output": {"path": "out"},
+    }
+    if not endpoint:  # endpoints have limits of their own
+        tree["model"] = {"name": "gpt-4o-mini", "base_url": url}
+    assert counter_of(check(tree).spec).exact is exact

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from together import Mate, Never, broker_of, holds, mate, now
 
 from scorer.crew.broker import Broker
-from scorer.crew.messages import Pace
+from scorer.crew.messages import Pace, Sight
 from scorer.crew.rates import Endpoint, lease_s
 from scorer.ledger import Ledger
 from scorer.limits import Bill, Caps, Need, Outcome, Rates
@@ -215,6 +215,18 @@ def test_what_was_taken_too_much_is_missing_for_all() -> None:
     endpoint.exchange(1, Pace(unused={"tokens": -1000.0}))
     wait = endpoint.exchange(2, Pace(least={"tokens": 50.0}, wish={"tokens": 50.0})).wait_s
     assert 0.8 < wait < 0.9  # 800 below nothing, and 50 more, at 995 a second
+
+
+def test_a_lower_limit_is_as_old_as_what_was_sent_and_ends_with_an_answer_that_does_not_tell_it() -> None:
+    now = 100.0
+    endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)
+    for limit, ago_s in ((6000.0, 0.1), (60_000.0, 1.0)):  # the second is a late reply to what was sent before the fall
+        endpoint.exchange(1, Pace(sights=[Sight("tokens", limit, None, ago_s)], answered=True))
+        assert endpoint.tokens_per_minute == 6000
+    for at, answered, left in ((130.0, True, 6000), (161.0, False, 6000), (161.0, True, 60_000)):
+        now = at
+        endpoint.exchange(1, Pace(answered=answered))
+        assert endpoint.tokens_per_minute == left
 
 
 def test_a_lease_that_is_over_lets_nobody_through() -> None:
