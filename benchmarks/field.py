@@ -60,6 +60,8 @@ CONTENDERS = {
     "datatrove": Contender("datatrove_runner"),
     "datatrove-loopback": Contender("datatrove_runner", "loopback"),
     "ray-data": Contender("ray_data"),
+    "polar-llama": Contender("polar_llama_frame"),
+    "polar-llama-kept": Contender("polar_llama_frame", "checkpoint"),
 }
 PEERS = [name for name, contender in CONTENDERS.items() if contender.requirements]
 

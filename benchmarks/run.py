@@ -52,12 +52,10 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
     """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
     mine, theirs = judge.cores()
     with asked(options.judge, theirs, options.latency) as (url, about):
-        for name in names:
-            python_of(CONTENDERS[name])
+        failed = unready(names)
         print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
         load = [round(os.getloadavg()[0], 1)]
         runs: dict[str, list[tuple[Took, Took]]] = {name: [] for name in names}
-        failed: dict[str, str] = {}
         for repeat in range(options.repeats):
             for name in names:
                 if name in failed:
@@ -87,6 +85,18 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
         "contenders": {name: {**one, **ratios(name, one, found)} for name, one in found.items()},
         "failed": failed,
     }
+
+
+def unready(names: Sequence[str]) -> dict[str, str]:
+    """Makes the environments of contenders; whose cannot be made here is left out, with the reason."""
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            python_of(CONTENDERS[name])
+        except SystemExit as error:
+            failed[name] = str(error)
+            print(f"{name} left out: {error}", flush=True)
+    return failed
 
 
 def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:

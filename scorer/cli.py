@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from scorer import __version__
 from scorer.arguments import ALONE, Hands, Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
-from scorer.offload import calm_collector, keep_memory_flat, keep_what_is_loaded
+from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
 from scorer.questions import app as questions
 from scorer.showing import SHOWN, Showing, view
 
@@ -250,7 +250,7 @@ def _score(planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = 
     from scorer.interrupt import run_interruptibly
     from scorer.offload import on_loop
 
-    keep_what_is_loaded()
+    stream_from_here()
     out = planned.spec.output.path
     with view(showing, out=out, fingerprint=planned.fingerprint) as seen, hands.hired(out, seen.say) as hire:
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})

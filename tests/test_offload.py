@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -61,3 +64,28 @@ def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_en
         loop.close()
         signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     assert put_away == ["what was finished"]
+
+
+HOLES = """
+import ctypes
+from scorer.offload import stream_from_here
+
+class Heap(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.mallinfo2.restype = Heap
+stream_from_here()
+before = libc.mallinfo2().hblks
+libc.free(libc.malloc(16 << 20))  # after this, glibc by itself makes holes in the heap for pieces of up to 16 MB
+piece = libc.malloc(1 << 20)
+print(libc.mallinfo2().hblks - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes the malloc of glibc")
+def test_a_large_piece_of_memory_has_pages_of_its_own_whatever_was_freed_before() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "1"

@@ -60,14 +60,14 @@ class Seated:
         from scorer.crew import messages
         from scorer.crew.worker import Worker
         from scorer.lake.places import Places
-        from scorer.offload import keep_what_is_loaded
+        from scorer.offload import stream_from_here
 
         async def exchange(report: messages.Report) -> messages.Answer:
             self._answer = asyncio.get_running_loop().create_future()
             self._reports.put_nowait(messages.packed(report))
             return messages.answer(await self._answer)
 
-        worker = Worker(messages.hello(hello), Places(), exchange, loaded=keep_what_is_loaded)
+        worker = Worker(messages.hello(hello), Places(), exchange, loaded=stream_from_here)
         self._run = asyncio.ensure_future(worker.run())
         return await self._next()
 

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import cast
 
-from scorer.offload import calm_collector, keep_memory_flat, keep_what_is_loaded, on_loop
+from scorer.offload import calm_collector, keep_memory_flat, on_loop, stream_from_here
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -50,7 +50,7 @@ async def _work(ours: socket.socket) -> None:
         pipe.write(packed(report))
         return answer(await pipe.read())
 
-    await Worker(hello(await pipe.read()), Places(), exchange, loaded=keep_what_is_loaded).run()
+    await Worker(hello(await pipe.read()), Places(), exchange, loaded=stream_from_here).run()
 
 
 class _Pipe(asyncio.Protocol):
