@@ -1,12 +1,12 @@
 """How near `concurrency = "auto"` comes to the best fixed number where nobody knows it; by hand, five minutes a case.
 
-    python -m benchmarks.auto [--case NAME ...] [--places 100]
+    python -m benchmarks.auto [--case NAME ...] [--places 100] [--latency 0.5]
 
-The rehearsal judge (500 ms median) has so many places; beyond them a request waits its turn, as at a vLLM replica whose
-batch is full, or gets a 429. Auto is told nothing. Its ok replies from second 60 to 90 are set against the best of
-three fixed numbers around the judge's places, each in its own seconds 10 to 30; then the judge loses half of its places
-without a word, and gets them back 45 s later: each time the last 15 s before the next change count, against the same
-share of the best. The last line is one JSON object.
+The rehearsal judge (of that median latency, in seconds) has so many places; beyond them a request waits its turn, as at
+a vLLM replica whose batch is full, or gets a 429. Auto is told nothing. Its ok replies from second 60 to 90 are set
+against the best of three fixed numbers around the judge's places, each in its own seconds 10 to 30; then the judge loses
+half of its places without a word, and gets them back 45 s later: each time the last 15 s before the next change count,
+against the same share of the best. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROWS = 200_000
 def seconds(mode: str, options: argparse.Namespace, fixed: int | None, until: int) -> dict[int, list[int]]:
     """By the judge's books: requests, ok replies, 429s and tokens of each second of a run; `fixed` None is auto."""
     mine, theirs = judge.cores()
-    told = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": 0.5}
+    told = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": options.latency}
     with judge.rehearsal(theirs, **told) as process, tempfile.TemporaryDirectory(prefix="bench-auto-") as folder:
         command = [sys.executable, "-m", "benchmarks.contenders.scorer_run", "--rows", rows(ROWS), "--url", process.url]
         command += ["--out", f"{folder}/out", "--in-flight", str(fixed or 1)]
@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="*", default=list(CASES), choices=CASES)
     parser.add_argument("--places", type=int, default=100)
+    parser.add_argument("--latency", type=float, default=0.5)
     options = parser.parse_args()
     result: dict[str, dict[str, Any]] = {}
     print("| beyond its places | best fixed, ok/s | " + " | ".join(WINDOWS) + " | 429s in 90 s | in all |", flush=True)

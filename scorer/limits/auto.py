@@ -1,25 +1,45 @@
-"""How many requests to keep in flight where nobody said: found by trying, from replies a second alone.
+"""How many requests to keep in flight where nobody said: found by trying, from replies a second and their latency.
 
-Growth goes by one place a reply, so it doubles in a round trip and the first 429 is met by a request or two, not by a
-burst. After each growth two windows are compared: while replies a second still rise with concurrency it goes on, else
-it returns to the last size that helped. From then on it holds, and tries upwards every 10 s, less often after tries
-that met a 429. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth; a fall in replies a second, a
+It starts slowly: one place more a reply, so that the size doubles in a round trip and the first 429 is met by a request
+or two, not by a burst. Once replies a second no longer rise and replies take longer than they did, it goes back to the
+last size that helped, and tries from there: upwards, to twice the size, kept where replies a second rise; and downwards
+where a queue has built up at the judge, kept where they do not fall. Without the second, a night of lucky windows would
+grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth; a fall in replies a second, a
 capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local` tells it of replies.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
-START = 8
+START = 4
 MOST = 4096
-GAIN = 0.05
-"""Replies a second must rise by this share for a larger size to be kept."""
+UP, DOWN = 2.0, 0.8
+START_GAIN, GAIN, LOSS = 0.25, 0.08, 0.04
+"""By these shares replies a second must rise from window to window at the start and at a larger size that is kept, and
+may fall at a smaller one."""
 FALL = 0.75
 """Below this share of what was held, capacity shrank."""
+CROWDED = 1.5
+"""Replies that take so many times as long as in the quickest window lately wait in a queue, or share the server."""
+WINDOWS = 64
 TRY_S, LONGEST_TRY_S = 10.0, 30.0
+CALM = 300
+"""So many replies come between a 429 and the next try upwards, or a small judge would answer little else."""
 REPLIES, LONGEST_WINDOW_S = 200, 5.0
-"""A window ends after one latency and so many replies, or after 5 s."""
+"""A window ends after one latency and so many replies; or after 5 s, where it has enough for what it decides."""
+
+
+class _Stage(Enum):
+    """What the window decides; the value is how many replies it takes for that at least."""
+
+    START = 16
+    UP = 32
+    DOWN = 33
+    HOLD = 100
 
 
 class Auto:
@@ -29,42 +49,58 @@ class Auto:
         self._clock = clock
         self._most = most
         self.limit = min(START, most)
+        self._stage = _Stage.START
         self._target = self.limit
-        self._helped, self._helped_rate = self.limit, 0.0
-        self._holding = False
+        self._helped, self._rate = self.limit, 0.0  # the size to go back to, and the replies a second to compare with
         self._latency = 0.0
+        self._latencies: deque[float] = deque(maxlen=WINDOWS)
         self._try_s = TRY_S
         self._next_try = 0.0
+        self._calm = CALM
         self._back = 0
-        self._bound = False
-        self._begin()
+        self._queue_tried = False
+        self._waited = False
+        self._begin(settled=True)
 
-    def _begin(self) -> None:
-        """A new window: its first latency does not count, for the replies to the size before come in it."""
-        self._counts_from = self._clock()
-        if self._latency:
-            self._counts_from += self._latency
-        self._replies = 0
-        self._bound = False
+    def _begin(self, *, settled: bool = False) -> None:
+        """A new window. Where the size changed it counts from the first reply on that tells of the new one."""
+        self._began_at = self._clock()
+        self._settled = settled
+        self._size = self.limit
+        self._replies, self._took_s, self._waits = 0, 0.0, 0
 
     def waited(self) -> None:
         """The head of the line found every place taken: only then does the size matter."""
-        self._bound = True
+        self._waited = True
 
     def answered(self, latency_s: float) -> None:
         """A reply came, `latency_s` after its request went out."""
         now = self._clock()
         self._latency = latency_s if not self._latency else 0.9 * self._latency + 0.1 * latency_s
+        self._calm += 1
+        waited, self._waited = self._waited, False
         if self.limit < self._target:
             self.limit += 1
             if self.limit == self._target:
                 self._begin()
             return
-        if now >= self._counts_from:
-            self._replies += 1
-        span = now - self._counts_from
-        if span > 0 and (span >= LONGEST_WINDOW_S or (self._replies >= REPLIES and span >= self._latency)):
-            self._compare(self._replies / span)
+        if self._stage is _Stage.START and waited:
+            self.limit = self._target = min(self._most, self.limit + 1)
+        span = now - self._began_at
+        if not self._settled:
+            if span >= max(self._latency, latency_s):  # also a queue of before is through
+                self._began_at, self._settled = now, True
+            return
+        self._replies += 1
+        self._took_s += latency_s
+        self._waits += waited
+        if span > 0 and span >= self._latency and self._enough(span):
+            self._compare(self._replies / span, self._took_s / self._replies)
+
+    def _enough(self, span: float) -> bool:
+        if self._replies < self._stage.value:
+            return False
+        return self._stage is _Stage.START or self._replies >= REPLIES or span >= LONGEST_WINDOW_S
 
     def throttled(self) -> None:
         """A 429 of a request admitted after the last one: a tenth less, and no growth for a while.
@@ -72,58 +108,96 @@ class Auto:
         Met while growing, it marks the edge: after a quiet window it is safe to go back to just below. Met while
         holding, the edge moved, nobody knows how far.
         """
-        edge = self.limit
-        self._back = 0 if self._holding else int(edge * 0.97)
-        self._try_s = TRY_S if self._holding else min(LONGEST_TRY_S, self._try_s * 2)
-        self.limit = self._target = max(1, min(edge - 1, int(edge * 0.9)))
-        self._helped, self._helped_rate = self.limit, 0.0
-        self._hold()
+        edge, holding = self.limit, self._stage is _Stage.HOLD
+        self._back = 0 if holding else int(edge * 0.97)
+        self._try_s = TRY_S if holding else min(LONGEST_TRY_S, self._try_s * 2)
+        self._calm = 0
+        self._rate = 0.0
+        self._hold(min(edge - 1, edge * 0.9))
 
     def failed(self) -> None:
-        """The endpoint failed: no growth before the next try."""
-        if self._target > self.limit:
-            self._target = self.limit
-            self._begin()
+        """The endpoint failed: no growth before this size is measured."""
+        if self._stage is _Stage.START:
+            self._go(_Stage.UP, self.limit)
+        elif self._target > self.limit:
+            self._go(self._stage, self.limit)
 
-    def _compare(self, rate: float) -> None:
-        """One window is over: grow, return, or hold."""
-        if not self._bound:  # something else holds the run back: this window says nothing about the size
-            self._begin()
-        elif self._holding:
-            self._held(rate)
-        elif rate >= self._helped_rate * (1 + GAIN):
-            self._helped, self._helped_rate = self.limit, rate
-            self._grow(2.0)
+    def _compare(self, counted: float, latency_s: float) -> None:
+        """One window is over, with so many replies a second: grow, shrink, return, or hold.
+
+        At a steady size the rate is known twice: counted, and as size / latency (Little 1961, L = lambda W). The first
+        errs where replies come in waves, the second where a queue is not yet through; their geometric mean errs less.
+        """
+        if 2 * self._waits < self._replies:  # something else holds the run back: this window says nothing
+            self._begin(settled=True)
+            return
+        crowded = latency_s > CROWDED * min(self._latencies, default=math.inf)
+        self._latencies.append(latency_s)
+        if self._stage is _Stage.START:
+            self._started(counted, crowded)
+            return
+        rate = math.sqrt(counted * self.limit / latency_s)
+        if self._stage is _Stage.HOLD:
+            self._held(rate, crowded)
+        elif self._stage is _Stage.UP and rate >= (1 + GAIN) * self._rate:
+            self._helped, self._rate = self.limit, rate
+            self._go(_Stage.UP, UP * self.limit)
+        elif self._stage is _Stage.DOWN and rate >= (1 - LOSS) * self._rate:
+            self._helped = self.limit
+            if crowded:
+                self._go(_Stage.DOWN, DOWN * self.limit)
+            else:
+                self._hold(self.limit)
         else:
-            self.limit = self._target = self._helped
             self._try_s = TRY_S
-            self._hold()
+            self._hold(self._helped)
 
-    def _held(self, rate: float) -> None:
+    def _started(self, rate: float, crowded: bool) -> None:
+        """The size grew all the while: the rate is that of the size with which the window began."""
+        gained = rate >= (1 + START_GAIN) * self._rate
+        if rate > self._rate:
+            self._helped, self._rate = self._size, rate
+        if crowded and not gained:
+            self._rate = 0.0  # of a size on the move: measured anew
+            self._go(_Stage.UP, self._helped)
+        elif self.limit == self._most:
+            self._hold(self.limit)
+        else:
+            self._begin(settled=True)
+
+    def _held(self, rate: float, crowded: bool) -> None:
+        before = self._rate or rate
+        self._rate = 0.8 * before + 0.2 * rate
         if self._back > self.limit:
-            self.limit = self._target = self._helped = self._back
-            self._begin()
-        elif rate < FALL * self._helped_rate:
-            self.limit = self._target = self._helped = max(1, int(self.limit * rate / self._helped_rate * 1.1))
-            self._helped_rate = rate
-            self._begin()
-        elif self._clock() >= self._next_try:
-            self._helped, self._helped_rate = self.limit, rate
-            self._holding = False
-            self._grow(1.25)
+            self._rate = 0.0
+            self._go(_Stage.HOLD, self._back)
+        elif rate < FALL * before:
+            self._rate = rate
+            self._go(_Stage.HOLD, self.limit * rate / before * 1.1)
+        elif self._clock() < self._next_try:
+            self._begin(settled=True)
         else:
-            self._helped_rate = max(rate, 0.9 * self._helped_rate + 0.1 * rate)
-            self._begin()
+            self._try(crowded)
 
-    def _grow(self, factor: float) -> None:
-        self._target = min(self._most, max(self.limit + 1, int(self.limit * factor)))
-        if self._target <= self.limit:
-            self._hold()
+    def _try(self, crowded: bool) -> None:
+        """Upwards, where it may; every other time downwards where there is a queue."""
+        self._helped = self.limit
+        self._queue_tried = crowded and not self._queue_tried
+        if self._queue_tried:
+            self._go(_Stage.DOWN, DOWN * self.limit)
+        elif self._calm >= CALM and self.limit < self._most:
+            self._go(_Stage.UP, max(UP * self.limit, self.limit + 1))
         else:
-            self._begin()
+            self._begin(settled=True)
 
-    def _hold(self) -> None:
-        """Stays here until the next try."""
-        self._next_try = self._clock() + self._try_s
-        self._holding = True
+    def _go(self, stage: _Stage, size: float) -> None:
+        """To this size: at once where it is smaller, else by a place a reply."""
+        self._stage = stage
+        self._target = max(1, min(self._most, int(size)))
+        self.limit = min(self.limit, self._target)
         self._begin()
+
+    def _hold(self, size: float) -> None:
+        """To this size, until the next try."""
+        self._next_try = self._clock() + self._try_s
+        self._go(_Stage.HOLD, size)
