@@ -4,9 +4,9 @@
 
 The rehearsal judge (of that median latency, in seconds) has so many places; beyond them a request waits its turn, as at
 a vLLM replica whose batch is full, or gets a 429. Auto is told nothing. Its ok replies from second 60 to 90 are set
-against the best of three fixed numbers around the judge's places, each in its own seconds 10 to 30; then the judge loses
-half of its places without a word, and gets them back 45 s later: each time the last 15 s before the next change count,
-against the same share of the best. The last line is one JSON object.
+against the best of three fixed numbers around the judge's places, each in its own seconds 10 to 30; then the judge
+loses half of its places without a word, and gets them back 45 s later: each time the last 15 s before the next change
+count, against the same share of the best. The last line is one JSON object.
 """
 
 from __future__ import annotations
