@@ -29,8 +29,11 @@ WINDOWS = 64
 TRY_S, LONGEST_TRY_S = 10.0, 30.0
 CALM = 300
 """So many replies come between a 429 and the next try upwards, or a small judge would answer little else."""
-REPLIES, LONGEST_WINDOW_S = 200, 5.0
-"""A window ends after one latency and so many replies; or after 5 s, where it has enough for what it decides."""
+REPLIES, SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 200, 0.5, 5.0
+"""A window ends after one latency and so many replies, which take half a second or more; or after 5 s, where it has enough
+for what it decides."""
+TICK_S = 0.001
+"""The loop's clock (uvloop's) knows no shorter time: a judge at hand seems to answer in none."""
 
 
 class _Stage(Enum):
@@ -100,7 +103,9 @@ class Auto:
     def _enough(self, span: float) -> bool:
         if self._replies < self._stage.value:
             return False
-        return self._stage is _Stage.START or self._replies >= REPLIES or span >= LONGEST_WINDOW_S
+        if self._stage is _Stage.START:
+            return True
+        return span >= (LONGEST_WINDOW_S if self._replies < REPLIES else SHORTEST_WINDOW_S)
 
     def throttled(self) -> None:
         """A 429 of a request admitted after the last one: a tenth less, and no growth for a while.
@@ -136,7 +141,7 @@ class Auto:
         if self._stage is _Stage.START:
             self._started(counted, crowded)
             return
-        rate = math.sqrt(counted * self.limit / latency_s)
+        rate = math.sqrt(counted * self.limit / max(latency_s, TICK_S))
         if self._stage is _Stage.HOLD:
             self._held(rate, crowded)
         elif self._stage is _Stage.UP and rate >= (1 + GAIN) * self._rate:

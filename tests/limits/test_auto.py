@@ -159,6 +159,15 @@ def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
     assert auto.limit == START
 
 
+def test_a_judge_that_answers_within_a_tick_of_the_clock_is_no_division_by_zero() -> None:
+    ticks = 0
+    auto = Auto(lambda: ticks // 10 / 1000, most=64)
+    for ticks in range(100_000):  # noqa: B007 - the clock reads it
+        auto.waited()
+        auto.answered(0.0)
+    assert START <= auto.limit <= 64
+
+
 def test_it_never_exceeds_its_most_nor_falls_below_one() -> None:
     judge = Judge(1000)
     auto = Auto(lambda: judge.now, most=50)
