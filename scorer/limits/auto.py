@@ -30,8 +30,8 @@ TRY_S, LONGEST_TRY_S = 10.0, 30.0
 CALM = 300
 """So many replies come between a 429 and the next try upwards, or a small judge would answer little else."""
 REPLIES, SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 200, 0.5, 5.0
-"""A window ends after one latency and so many replies, which take half a second or more; or after 5 s, where it has enough
-for what it decides."""
+"""A window ends after one latency, half a second and so many replies; or after 5 s, where it has enough for what it
+decides."""
 TICK_S = 0.001
 """The loop's clock (uvloop's) knows no shorter time: a judge at hand seems to answer in none."""
 
