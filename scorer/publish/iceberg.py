@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table
+
+T = TypeVar("T")
 
 FIRST = 1
 """The sequence number of a table's first snapshot: behind it there is nothing that could have expired."""
@@ -113,7 +115,7 @@ class Iceberg:
 
         if self._catalog is None:
             try:
-                self._catalog = load_catalog(self._catalog_name)
+                self._catalog = _made(lambda: load_catalog(self._catalog_name))
             except (ValueError, ImportError, ModuleNotFoundError) as error:
                 raise SpecError(
                     [
@@ -125,17 +127,18 @@ class Iceberg:
             return self._catalog.load_table(self._name)
         except NoSuchTableError:
             check_partitions(self._partition_by, wanted, self.target)
-            self._catalog.create_namespace_if_not_exists(self._name.rpartition(".")[0])
+            catalog, namespace = self._catalog, self._name.rpartition(".")[0]
+            _made(lambda: catalog.create_namespace_if_not_exists(namespace))
             self._step("create")
             try:
-                with self._catalog.create_table_transaction(self._name, wanted, properties=PROPERTIES) as made:
+                with catalog.create_table_transaction(self._name, wanted, properties=PROPERTIES) as made:
                     if self._partition_by:
                         with made.update_spec() as spec:
                             for name in self._partition_by:
                                 spec.add_identity(name)
             except TableAlreadyExistsError:
                 pass  # another publisher made it in this moment
-            return self._catalog.load_table(self._name)
+            return catalog.load_table(self._name)
 
     @contextmanager
     def _told(self, shard: Sealed) -> Iterator[None]:
@@ -143,11 +146,7 @@ class Iceberg:
         from pyiceberg.exceptions import NoSuchIcebergTableError, RESTError
         from requests import RequestException
 
-        down: tuple[type[Exception], ...] = (RESTError, RequestException, OSError)
-        if find_spec("sqlalchemy") is not None:
-            from sqlalchemy.exc import SQLAlchemyError
-
-            down = (*down, SQLAlchemyError)
+        down: tuple[type[Exception], ...] = (RESTError, RequestException, OSError, *_sql_errors())
         try:
             yield
         except NoSuchIcebergTableError as error:
@@ -159,6 +158,27 @@ class Iceberg:
                 f"{shard.shard} was not published to {self.target}: {said}. Its scores are stored; the same command "
                 "publishes them."
             ) from error
+
+
+def _sql_errors() -> tuple[type[Exception], ...]:
+    """What catalogs in SQL databases raise."""
+    if find_spec("sqlalchemy") is None:
+        return ()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (SQLAlchemyError,)
+
+
+def _made(make: Callable[[], T]) -> T:
+    """What `make` returns, which makes something that is not there.
+
+    A catalog in an SQL database looks first and writes then: where another publisher makes the same in this moment, one
+    of the two fails, and finds it made when it looks again.
+    """
+    try:
+        return make()
+    except _sql_errors():
+        return make()
 
 
 # --- what is published ------------------------------------------------------------------------------------------------

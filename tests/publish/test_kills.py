@@ -15,7 +15,7 @@ import pytest
 from clock import run as virtually
 from command import PATIENCE_S
 from outputs import Output
-from publish.lakes import Lake, keys
+from publish.lakes import IcebergLake, Lake, keys
 from publish.runs import expected, output
 
 from scorer.files import LocalFiles
@@ -118,3 +118,33 @@ def test_publishers_that_race_commit_each_shard_once(tmp_path: Path, lake: Lake)
     assert [end(process) for process in processes] == [0] * 3
     assert keys(lake.library()) == sorted(expected(made) + expected(other))
     assert lake.commits() == 4
+
+
+@pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # Delta makes a table in one atomic step
+def test_what_another_publisher_makes_in_the_same_moment_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lake: Lake
+) -> None:
+    """Slow: a table library is imported."""
+    assert isinstance(lake, IcebergLake)
+    from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
+
+    create, exists = SqlCatalog.create_tables, SqlCatalog.namespace_exists
+    rivals: list[str] = []
+
+    def tables_made_since(self: SqlCatalog) -> None:
+        monkeypatch.setattr(SqlCatalog, "create_tables", create)
+        rivals.append(lake.catalog().name)
+        SqlCatalogBaseTable.metadata.create_all(self.engine, checkfirst=False)
+
+    def namespace_made_since(self: SqlCatalog, namespace: str) -> bool:
+        monkeypatch.setattr(SqlCatalog, "namespace_exists", exists)
+        lake.catalog().create_namespace(namespace)
+        rivals.append(namespace)
+        return False
+
+    monkeypatch.setattr(SqlCatalog, "create_tables", tables_made_since)
+    monkeypatch.setattr(SqlCatalog, "namespace_exists", namespace_made_since)
+    made = output(tmp_path / "a", 3)
+    assert publish(LocalFiles(), made.layout.out, lake.address).committed == 1
+    assert rivals == ["local", "ns"]
+    assert keys(lake.library()) == expected(made)
