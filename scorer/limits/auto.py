@@ -1,11 +1,12 @@
 """How many requests to keep in flight where nobody said: found by trying, from replies a second and their latency.
 
-It starts slowly: one place more a reply, so that the size doubles in a round trip and the first 429 is met by a request
-or two, not by a burst. Once replies a second no longer rise and replies take longer than they did, it goes back to the
-last size that helped, and tries from there: upwards, to twice the size, kept where replies a second rise; and downwards
-where a queue has built up at the judge, kept where they do not fall. Without the second, a night of lucky windows would
-grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth; a fall in replies a second, a
-capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local` tells it of replies.
+It starts slowly: one place more a reply while more is waiting, so that the size doubles in a round trip and the first
+429 is met by a request or two, not by a burst. Once replies a second no longer rise and replies take longer than they
+did, it goes back to the last size that helped, and tries from there: upwards, to twice the size, kept where replies a
+second rise; and downwards where a queue has built up at the judge, kept where they do not fall. Without the second, a
+night of lucky windows would grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth; a
+fall in replies a second, a capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local` tells
+it of replies.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Auto:
         self._calm += 1
         waited, self._waited = self._waited, False
         if self.limit < self._target:
-            self.limit += 1
+            self.limit += waited
             if self.limit == self._target:
                 self._begin()
             return
@@ -196,7 +197,7 @@ class Auto:
             self._begin(settled=True)
 
     def _go(self, stage: _Stage, size: float) -> None:
-        """To this size: at once where it is smaller, else by a place a reply."""
+        """To this size: at once where it is smaller, else by a place a reply while somebody waits for one."""
         self._stage = stage
         self._target = max(1, min(self._most, int(size)))
         self.limit = min(self.limit, self._target)

@@ -150,6 +150,21 @@ def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) 
     assert sum(judge.held) / len(judge.held) <= 10 * judge.capacity
 
 
+def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
+    """As after a 429 that another worker met: all are paused, and what is under way comes back."""
+    judge = Judge(100)
+    auto = Auto(lambda: judge.now)
+    judge.serve(auto, until=20)
+    before = auto.limit
+    while auto.limit <= before + 2:
+        before = auto.limit
+        judge.serve(auto, until=judge.now + 0.05)
+    grown = auto.limit
+    for _ in range(50):
+        auto.answered(0.5)
+    assert auto.limit == grown
+
+
 def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
     now = 0.0
     auto = Auto(lambda: now)
