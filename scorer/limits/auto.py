@@ -4,9 +4,9 @@ It starts slowly: one place more a reply while more is waiting, so that the size
 429 is met by a request or two, not by a burst. Once replies a second no longer rise and replies take longer than they
 did, it goes back to the last size that helped, and tries from there: upwards, to twice the size, kept where replies a
 second rise; and downwards where a queue has built up at the judge, kept where they do not fall. Without the second, a
-night of lucky windows would grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth; a
-fall in replies a second, a capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local` tells
-it of replies.
+night of lucky windows would grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth;
+a fall in replies a second, a capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local`
+tells it of replies.
 """
 
 from __future__ import annotations
