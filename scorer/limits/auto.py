@@ -177,6 +177,7 @@ class Auto:
         if self._back > self.limit:
             self._rate = 0.0
             self._go(_Stage.HOLD, self._back)
+            self._back = 0
         elif rate < FALL * before:
             self._rate = rate
             self._go(_Stage.HOLD, self.limit * rate / before * 1.1)

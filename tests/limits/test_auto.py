@@ -19,13 +19,14 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Judge:
-    """A server in virtual time: `capacity` requests at once, the others queue, or get a 429.
+    """A server in virtual time: `capacity` requests at once, the others queue, or, beyond `queue` of them, get a 429.
 
     Latencies are lognormal. `held` collects the sizes at each reply.
     """
 
     capacity: int
     refuses: bool = False
+    queue: int = 0
     median_s: float = 0.5
     sigma: float = 0.3
     seed: int = 0
@@ -50,7 +51,7 @@ class Judge:
         before, began = self.answered, self.now
         while self.now < until:
             while len(self._in_flight) < auto.limit and self.now >= self._paused:
-                if self.refuses and len(self._in_flight) >= self.capacity:
+                if self.refuses and len(self._in_flight) >= self.capacity + self.queue:
                     self._refuse(auto)
                     break
                 self._take()
@@ -148,6 +149,19 @@ def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) 
     judge.held.clear()
     assert judge.serve(auto, until=7200) >= 0.95 * judge.best
     assert sum(judge.held) / len(judge.held) <= 10 * judge.capacity
+
+
+def test_an_edge_that_a_429_marked_does_not_undo_what_was_learned_since() -> None:
+    """A judge loses nine tenths of its places, and lets requests wait where it refused them before."""
+    judge = Judge(200, refuses=True)
+    auto = Auto(lambda: judge.now)
+    judge.serve(auto, until=30)
+    assert judge.refused
+    judge.capacity, judge.queue = 20, 180
+    judge.serve(auto, until=120)
+    judge.held.clear()
+    assert judge.serve(auto, until=600) >= 0.95 * judge.best
+    assert sum(judge.held) / len(judge.held) <= 4 * judge.capacity
 
 
 def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
