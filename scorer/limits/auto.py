@@ -38,7 +38,7 @@ TICK_S = 0.001
 
 
 class _Stage(Enum):
-    """What the window decides; the value is how many replies it takes for that at least."""
+    """What the window decides; the value is how many replies it takes for that at least, and no two may be the same."""
 
     START = 16
     UP = 32

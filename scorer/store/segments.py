@@ -1,4 +1,7 @@
-"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order."""
+"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order.
+
+Longer than other files: who writes the columns, who reads them and who merges them must agree.
+"""
 
 from __future__ import annotations
 
