@@ -16,6 +16,7 @@ from scorer.errors import SpecError
 if TYPE_CHECKING:
     import polars as pl
 
+    from scorer.analysis.extent import Extent
     from scorer.crew.crew import Employer
     from scorer.crew.owner import Owner
 
@@ -28,7 +29,7 @@ Sets = Annotated[
 Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
 RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
 
-Out = Annotated[str, Parameter(help="The output folder of a run (its output.path).")]
+Out = Annotated[str, Parameter(help="The output folder of a run (its output.path), or its run file.")]
 
 
 @Parameter(name="*")
@@ -70,7 +71,9 @@ ALONE = Hands()
 # --- of the questions asked of a table --------------------------------------------------------------------------------
 
 Columns = tuple[str, ...]
-Table = Annotated[str, Parameter(help="A Parquet file, a folder or a glob of them, or the output folder of a run.")]
+Table = Annotated[
+    str, Parameter(help="A Parquet file, a folder or a glob of them, the output folder of a run, or its run file.")
+]
 Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may be repeated.", negative="")]
 Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
 Task = Annotated[str | None, Parameter(help="The column that names the task.")]
@@ -81,15 +84,29 @@ Bootstrap = Annotated[int, Parameter(help="Resamples for the 95 % intervals, alw
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 
-def answer(json: bool, value: Any, text: Callable[[], str]) -> int:
-    """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON."""
+def answer(json: bool, value: Any, text: Callable[[], str], extent: Extent | None = None) -> int:
+    """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
+
+    `extent` says of how much of a run the answer is: first, above the text.
+    """
+    if extent is not None:
+        value = {**extent.json(), **value}
     if json:
         import orjson
 
         sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        sys.stdout.write(text() + "\n")
+        above = extent.text() if extent is not None else ""
+        sys.stdout.write((f"{above}\n\n" if above else "") + text() + "\n")
     return 0
+
+
+def extent_of(table: str, system: str | None, *named: str | Sequence[str] | None) -> Extent | None:
+    """How much of a run is in `table`, and which of the columns asked for have a namesake in its input."""
+    from scorer.analysis.extent import extent
+
+    flat = [name for names in named for name in ([names] if isinstance(names, str) else names or ())]
+    return extent(table, system, flat)
 
 
 def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:

@@ -19,6 +19,7 @@ from scorer import __version__
 from scorer.arguments import ALONE, Hands, Json, Out, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
 from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
+from scorer.outfolder import STDIN, folder_of
 from scorer.questions import app as questions
 from scorer.showing import SHOWN, Showing, view
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 app = App(name="scorer", version=__version__, help="Scores model generations in Parquet with a language-model judge.")
 
 app.command(questions, name="*")
-
-_STDIN = "<stdin>"
 
 
 @app.command
@@ -114,6 +113,7 @@ def status(out: Out, /, *, json: Json = False) -> int:
     from scorer.screen import summary_text
     from scorer.status import status as status_of
 
+    out = folder_of(out)
     found = status_of(Places(), out)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
@@ -130,6 +130,7 @@ def verify(out: Out, /, *, json: Json = False) -> int:
     from scorer.screen import findings_text
     from scorer.verify import verify as look_through
 
+    out = folder_of(out)
     verdict = look_through(Places(), out)
     whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
     told = {**asdict(verdict), "complete": verdict.complete}
@@ -169,6 +170,7 @@ def retry(
     unknown = [name for name in error if name not in ROW_ERRORS]
     if unknown:
         raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
+    out = folder_of(out)
     manifest = load(Places(), Layout(out))
     if manifest is None:
         raise no_run(Places(), Layout(out))
@@ -190,6 +192,7 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     from scorer.reread import reread as read_again
     from scorer.screen import summary_text
 
+    out = folder_of(out)
     found = read_again(Places(), out, sets, say=lambda text: print(text, file=sys.stderr))
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
@@ -215,7 +218,7 @@ def publish(
     from scorer.publish.folder import publish as publish_folder
     from scorer.screen import published_text
 
-    found = publish_folder(Places(), out, to, partition_by)
+    found = publish_folder(Places(), folder_of(out), to, partition_by)
     return answer(json, asdict(found), lambda: published_text(found))
 
 
@@ -243,7 +246,7 @@ def metrics(
 def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     from scorer.runfile import read_toml, set_values
 
-    tree = read_toml("stdin", sys.stdin.read()) if run_file == _STDIN else read_toml(run_file)
+    tree = read_toml("stdin", sys.stdin.read()) if run_file == STDIN else read_toml(run_file)
     return set_values(tree, sets)
 
 
@@ -269,7 +272,7 @@ def _exit_code(arguments: list[str]) -> int:
     keep_memory_flat()
     calm_collector()
     # cyclopts takes a lone "-" for an option that it does not know.
-    tokens = [_STDIN if argument == "-" else argument for argument in arguments]
+    tokens = [STDIN if argument == "-" else argument for argument in arguments]
     try:
         code: Any = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

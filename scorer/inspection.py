@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from scorer.copied import Copied, Unread
 from scorer.errors import ROW_ERRORS
 from scorer.files import Files
-from scorer.schema import Shard, result_schema
+from scorer.schema import YOUNGER, Shard, modern, result_schema
 from scorer.store import segments as seg
 from scorer.store import sums
 from scorer.store.layout import Layout, Segment, shown
@@ -199,11 +199,13 @@ class Inspector:
 
     def _rows(self, shard: Shard, path: str, batch: pa.RecordBatch) -> Iterator[Fault]:
         """What must hold in each row of a result."""
-        expected = [name for name in self._right.names if name not in batch.schema.names]
+        stored = modern(batch.schema)
+        expected = [name for name in self._right.names if name not in stored.names and name not in YOUNGER]
         if expected:
             yield Fault(path, f"lacks the columns {', '.join(expected)}", damaged=True)
             return
-        types = [(f.name, f.type, batch.schema.field(f.name).type) for f in self._right if f.name not in self._kept]
+        named = [field for field in self._right if field.name not in self._kept and field.name in stored.names]
+        types = [(field.name, field.type, stored.field(field.name).type) for field in named]
         if wrong := [f"{name} is {found}, not {right}" for name, right, found in types if found != right]:
             yield Fault(path, f"of the wrong type: {', '.join(wrong)}", damaged=True)
             return

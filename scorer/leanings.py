@@ -23,6 +23,7 @@ from scorer.arguments import (
     Systems,
     Table,
     answer,
+    extent_of,
     open_labelled,
 )
 from scorer.errors import SpecError
@@ -118,14 +119,18 @@ def bias(
         for name, formats in _by_format(table, text, score, share, sets, item, bootstrap).items():
             found.setdefault(name, {})["format"] = formats
     value = {name: {kind: one.json() for kind, one in told.items()} for name, told in found.items()}
-    return answer(json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()))
+    extent = extent_of(table, system, score, text, baseline, difficulty, swapped, pair, human, item)
+    return answer(
+        json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()), extent
+    )
 
 
 def _by_format(
-    out: str, text: str, score: Columns, share: float, sets: tuple[str, ...], item: str | None, bootstrap: int
+    table: str, text: str, score: Columns, share: float, sets: tuple[str, ...], item: str | None, bootstrap: int
 ) -> Mapping[str, Formats]:
     """The drift of each score, and of each metric that the run computes, over a sample that is scored first."""
     from scorer.analysis.formats import drift
+    from scorer.analysis.tables import out_folder
     from scorer.front import on_loop
     from scorer.interrupt import run_interruptibly
     from scorer.lake.places import Places
@@ -133,7 +138,7 @@ def _by_format(
     from scorer.scan import scan_scores
     from scorer.screen import Screen
 
-    files = Places()
+    files, out = Places(), out_folder(table) or table
     asked = prepare(files, out, text, share=share, sets=sets)
     with Screen() as screen:
         on_loop(run_interruptibly(asked.plan, screen, None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -25,10 +25,14 @@ from scorer.arguments import (
     Table,
     Task,
     answer,
+    extent_of,
     open_labelled,
 )
 from scorer.errors import SpecError
 from scorer.leanings import bias
+
+if TYPE_CHECKING:
+    from scorer.analysis.extent import Extent
 
 app = App()
 app.command(bias)
@@ -67,7 +71,8 @@ def agree(
         replicates=bootstrap,
         permutations=permutations,
     )
-    return answer(json, found.json(), lambda: agreement_text(found))
+    extent = extent_of(table, system, score, human, item, task)
+    return answer(json, found.json(), lambda: agreement_text(found), extent)
 
 
 @app.command
@@ -122,6 +127,7 @@ def scale(
         json,
         {"scores": told},
         lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
+        extent_of(table, system, score, human, task, item),
     )
 
 
@@ -147,7 +153,7 @@ def estimate(
 
     frame = open_labelled(table, labels, on, [human])
     found = {name: ask(frame, name, human, system=system, item=item) for name in score}
-    return _by_score(json, found, estimate_text)
+    return _by_score(json, found, estimate_text, extent_of(table, system, score, human, item))
 
 
 @app.command
@@ -201,7 +207,7 @@ def leaderboard(
             name: Leaderboard(bradley_terry(frame, system, against, name, item=item, replicates=bootstrap), None)
             for name in score
         }
-    return _by_score(json, found, leaderboard_text)
+    return _by_score(json, found, leaderboard_text, extent_of(table, system, score, against, task, item, average, fact))
 
 
 @app.command
@@ -231,9 +237,11 @@ def compare(
         name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap)
         for name in score
     }
-    return _by_score(json, found, compared_text)
+    return _by_score(json, found, compared_text, extent_of(table, variant, score, item, task, well_formed))
 
 
-def _by_score(json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str]) -> int:
+def _by_score(
+    json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str], extent: Extent | None = None
+) -> int:
     told = {"scores": {name: one.json() for name, one in found.items()}}
-    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()))
+    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()), extent)

@@ -33,7 +33,7 @@ from scorer.source import Columns, Reader, same_rows
 from scorer.status import Status, status, within_share
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
-from scorer.store.manifest import Manifest, Revision, check_shards, load, no_run, save
+from scorer.store.manifest import FORMAT, Manifest, Revision, check_shards, load, no_run, save
 from scorer.wiring import make_provider
 
 ASKED = frozenset(
@@ -50,6 +50,9 @@ READ = frozenset(
 
 TOLD = ("raw", "error", "error_detail", "finish_reason")
 """Result columns that say what came."""
+
+_ORDER = ("row", "generation")
+"""Result columns by which files are merged."""
 
 
 def reread(
@@ -133,6 +136,7 @@ class _Reread:
         self._reader = Reader(files, columns, count=lambda texts: [0] * len(texts), constant_tokens=0)
 
     def run(self, manifest: Manifest) -> None:
+        manifest = replace(manifest, format=FORMAT)
         for folder in (self._layout.out, self._layout.scores):
             self._files.sweep(folder)
         revision = manifest.open_revision
@@ -238,10 +242,9 @@ class _Reread:
         anew = {*READ, *(f.name for f in self._plan.judge.fields)}
         reading = pa.schema([f for f in schema if f.name in anew])
         try:
-            with self._files.open(stock.paths[0][0]) as file:
-                stored_schema = pq.read_schema(file).remove_metadata()
+            stays = pa.schema([f for f in schema if f.name in TOLD or f.name not in anew or f.name in _ORDER])
             rows = chain.from_iterable(self._reader.read(Work(stock.shard, self._done(stock), generation)))
-            for _, _, stored in seg.merge(self._files, stock.paths, stored_schema):
+            for _, _, stored in seg.merge(self._files, stock.paths, stays, some=True):
                 told = zip(*(stored.column(name).to_pylist() for name in TOLD), strict=True)
                 these = zip(islice(rows, stored.num_rows), told, strict=True)
                 results = [self._result(row, columns) for row, columns in these]

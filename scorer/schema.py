@@ -254,7 +254,6 @@ def result_schema(
     """The Arrow schema of one shard's results; `id_field` and `kept` have the input's types.
 
     `copies`: rows may be copies of others, and `copied_from` tells of which.
-    A kept column `model` keeps its name; the judge's model, as the server names it, is then `judge_model`.
     """
     fields = [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
     if id_field is not None:
@@ -268,7 +267,7 @@ def result_schema(
         pa.field("error_detail", pa.string()),
         pa.field("finish_reason", pa.string()),
         pa.field("raw", pa.list_(pa.string())),
-        pa.field("judge_model" if any(f.name == "model" for f in kept) else "model", pa.string()),
+        pa.field("judge_model", pa.string()),
         pa.field("judge", pa.string(), nullable=False),
         pa.field("method", pa.string()),
         pa.field("samples", pa.int32()),
@@ -287,8 +286,35 @@ def result_schema(
     return pa.schema(fields)
 
 
-RESULT_COLUMNS = frozenset(result_schema(copies=True).names) - {"model"} | {"judge_model"}
+RESULT_COLUMNS = frozenset(result_schema(copies=True).names)
 """Names that `input.keep` may not take."""
+
+YOUNGER: frozenset[str] = frozenset()
+"""Columns of `result_schema` that files of format 1 lack: null there, never damage. Each column added since is one."""
+
+
+def modern(stored: pa.Schema) -> pa.Schema:
+    """A result file's schema under today's names: format 1 has `judge_model` only where `model` is a kept column."""
+    place = stored.get_field_index("model")
+    if place < 0 or "judge_model" in stored.names:
+        return stored
+    return stored.set(place, stored.field(place).with_name("judge_model"))
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A result file's rows under `schema`; a column that the file is too old for is null.
+
+    Raises ValueError where the file has other columns, or lacks one that is never null.
+    """
+    if table.schema.names != schema.names:
+        table = table.rename_columns(modern(table.schema).names)
+        has = set(table.schema.names)
+        missing = [field.name for field in schema if field.name not in has and not field.nullable]
+        if odd := [name for name in table.schema.names if name not in schema.names] + missing:
+            raise ValueError(f"it has other columns: {', '.join(odd)}")
+        columns = [table.column(f.name) if f.name in has else pa.nulls(table.num_rows, f.type) for f in schema]
+        table = pa.table(columns, names=schema.names)
+    return table.cast(schema)
 
 
 # --- the protocols ----------------------------------------------------------------------------------------------------

@@ -394,9 +394,9 @@ def test_a_lost_run_json_is_not_made_anew_for_another_judge(whole: Run) -> None:
 
 def test_the_run_json_of_a_later_version_is_no_damage(whole: Run) -> None:
     path = Path(whole.out, "run.json")
-    later = path.read_bytes().replace(b'"format": 1', b'"format": 2')
+    later = path.read_bytes().replace(b'"format": 2', b'"format": 3')
     path.write_bytes(later)
-    with pytest.raises(OutputError, match="has format 2; this scorer writes 1"):
+    with pytest.raises(OutputError, match="has format 3, and this version of scorer reads 1 and 2"):
         whole.run()
     assert path.read_bytes() == later
 

@@ -33,7 +33,7 @@ from scorer.wiring import Wires
 
 Said = str | RowError | BudgetSpent | bytes
 NOW_S = 1_700_000_000.0
-PAID = ["raw", "model", "finish_reason", "prompt_tokens", "completion_tokens", "cost_microusd", "attempts"]
+PAID = ["raw", "judge_model", "finish_reason", "prompt_tokens", "completion_tokens", "cost_microusd", "attempts"]
 
 
 class Client:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
 from scorer.lake.places import SCHEMES, Places, scan_options
+from scorer.outfolder import STDIN, folder_of
 
 _SHOWN = 30
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
@@ -29,19 +30,17 @@ def open_table(table: str | Path) -> pl.LazyFrame:
 
     Of an OUT folder: everything finished so far, each row once. Of several files: their rows in the order of their
     paths; a column that some lack is null there, and numbers of several types become one that holds them all. URIs
-    (s3://, gs://, az://) name files or globs.
+    (s3://, gs://, az://) name files or globs. A run file (.toml) stands for its output folder.
     Raises SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
     """
     name = str(table)
     path = Path(name)
     places = Places()
     remote = name.partition("://")[0] in SCHEMES
-    plain = not any(mark in name for mark in "*?[") and not name.endswith(".parquet")
-    folder = path.is_dir() and (path / "run.json").is_file()
-    if folder or (remote and plain and places.find([f"{name.rstrip('/')}/run.json"])):
+    if (out := out_folder(name)) is not None:
         import scorer  # the front door imports the engine, which only an OUT folder needs
 
-        frame: pl.LazyFrame = scorer.scan_scores(name, join_input=True)
+        frame: pl.LazyFrame = scorer.scan_scores(out, join_input=True)
         return frame
     if "://" in name and not remote:
         return _scanned(name, [name], glob=True)
@@ -52,6 +51,17 @@ def open_table(table: str | Path) -> pl.LazyFrame:
             what = "matches no file"
         raise SpecError([f"{name} {what}; give a Parquet file, a folder or a glob of them, or an OUT folder."])
     return _scanned(name, found, glob=False)
+
+
+def out_folder(table: str) -> str | None:
+    """The output folder that `table` names, also by a run file; None for a table of another kind."""
+    if table == STDIN or table.endswith(".toml"):
+        return folder_of(table)
+    if Path(table).is_dir():
+        return table if Path(table, "run.json").is_file() else None
+    remote = table.partition("://")[0] in SCHEMES
+    plain = not any(mark in table for mark in "*?[") and not table.endswith(".parquet")
+    return table if remote and plain and Places().find([f"{table.rstrip('/')}/run.json"]) else None
 
 
 def _scanned(name: str, paths: Sequence[str], *, glob: bool) -> pl.LazyFrame:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import OutputError, SpecError
 from scorer.files import Files
-from scorer.schema import Shard
+from scorer.schema import Shard, modern
 from scorer.store import segments as seg
 from scorer.store.layout import Layout
 
@@ -83,7 +83,7 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
             with seg.broken(path):
                 parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
                 generation: int = orjson.loads((parquet.metadata.metadata or {})[b"scorer.generation"])
-            named = parquet.schema_arrow.remove_metadata()
+            named = modern(parquet.schema_arrow.remove_metadata())
             if RUN in named.names:
                 raise SpecError(
                     [

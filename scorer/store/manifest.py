@@ -18,7 +18,9 @@ from scorer.files import replace as replace_file
 from scorer.schema import Shard
 from scorer.store.layout import Layout
 
-FORMAT = 1
+FORMAT = 2
+"""What a start writes. In format 1 the judge's model was the column `model` where no kept column had that name."""
+READ = (1, FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Manifest:
     """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed.
 
     `id` names the run for good, in tables that hold the rows of several: the fingerprint changes with a reread, the
-    folder can move. It is empty in a run.json of an earlier version, until the next start.
+    folder can move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the
+    file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
     """
 
     fingerprint: str
@@ -46,6 +49,7 @@ class Manifest:
     shards: tuple[Shard, ...] = ()
     revisions: tuple[Revision, ...] = ()
     id: str = ""
+    format: int = FORMAT
 
     @property
     def rows(self) -> int:
@@ -73,9 +77,10 @@ def load(files: Files, layout: Layout) -> Manifest | None:
         return None
     try:
         found = orjson.loads(data)
-        if found["format"] != FORMAT:
+        if found["format"] not in READ:
             raise OutputError(
-                f"{layout.manifest} has format {found['format']}; this scorer writes {FORMAT}: use the one that made it"
+                f"{layout.manifest} has format {found['format']}, and this version of scorer reads "
+                f"{' and '.join(map(str, READ))}. Use the version that made it, or a newer one."
             )
         return Manifest(
             fingerprint=found["fingerprint"],
@@ -88,6 +93,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
                 for r in found["revisions"]
             ),
             id=found.get("id", ""),
+            format=found["format"],
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(
@@ -116,7 +122,7 @@ def new_id() -> str:
 
 def save(files: Files, layout: Layout, manifest: Manifest) -> None:
     """Writes `run.json` anew."""
-    data = {"format": FORMAT, **asdict(manifest)}
+    data = {"format": manifest.format, **asdict(manifest)}
     replace_file(files, layout.manifest, orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 

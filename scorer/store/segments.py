@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.files import Files
-from scorer.schema import Result, Shard
+from scorer.schema import Result, Shard, fitted, modern
 from scorer.store.sums import OURS, Summed, check_footer
 from scorer.views import owned, take
 
@@ -102,7 +102,7 @@ def to_table(
     columns["error_detail"] = [None if e is None else e.detail for e in errors]
     columns["finish_reason"] = [r.finish_reason for r in results]
     columns["raw"] = [r.raw for r in results]
-    columns["model"] = columns["judge_model"] = [r.model for r in results]
+    columns["judge_model"] = [r.model for r in results]
     columns["judge"] = [fingerprint] * len(results)
     columns["method"] = [None if s is None else s.method for s in scores]
     columns["samples"] = [0 if s is None else s.samples for s in scores]
@@ -244,6 +244,10 @@ class Cursor:
                 self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
             )
             stack.pop_all()
+        if columns is not None:
+            stored = self._parquet.schema_arrow
+            named = zip(stored.names, modern(stored).names, strict=True)
+            columns = [name for name, today in named if today in columns]
         self._batches = self._parquet.iter_batches(batch_size=WINDOW, columns=columns, use_threads=False)
         self._rest: pa.Table | None = None
 
@@ -282,8 +286,8 @@ def merge(
 ) -> Iterator[tuple[int, int, pa.Table]]:
     """The rows of several sorted files in row order, each once (the highest generation), window by window.
 
-    `inputs` are (path, first row, last row); `schema` is theirs, or with `some` a part of it. Yields (first row of the
-    window, its end, its rows). Raises Broken.
+    `inputs` are (path, first row, last row); `schema` is theirs, or with `some` a part of it. A nullable column that a
+    file of an earlier version lacks is null. Yields (first row of the window, its end, its rows). Raises Broken.
     """
     waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
     cursors: list[tuple[Cursor, int]] = []
@@ -299,7 +303,7 @@ def merge(
             parts: list[pa.Table] = []
             for cursor, _ in cursors:
                 with broken(cursor.path):
-                    parts.extend(part.cast(schema) for part in cursor.below(stop))
+                    parts.extend(fitted(part, schema) for part in cursor.below(stop))
             table = _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
             yield start, stop, table
             for cursor, last in cursors:

@@ -61,8 +61,8 @@ def test_json_that_is_no_manifest_is_said(layout: Layout, data: bytes) -> None:
 
 
 def test_the_format_of_another_version_is_said(layout: Layout) -> None:
-    Path(layout.manifest).write_bytes(b'{"format": 2}')
-    with pytest.raises(OutputError, match="has format 2; this scorer writes 1"):
+    Path(layout.manifest).write_bytes(b'{"format": 3}')
+    with pytest.raises(OutputError, match="has format 3, and this version of scorer reads 1 and 2"):
         load(LocalFiles(), layout)
 
 

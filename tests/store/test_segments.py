@@ -44,14 +44,15 @@ def test_a_score_and_an_error_each_fill_their_own_columns() -> None:
     assert (failed["row"], failed["score"], failed["error"], failed["error_detail"]) == (0, None, "Refused", "row 0")
     assert (failed["method"], failed["samples"], failed["reason"]) == (None, 0, None)
     for row in (scored, failed):
-        assert (row["shard"], row["judge"], row["raw"], row["model"]) == (SHARD.path, "fingerprint", ["4"], "judge")
+        assert (row["shard"], row["judge"], row["raw"]) == (SHARD.path, "fingerprint", ["4"])
+        assert row["judge_model"] == "judge"
         assert (row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"]) == (10, 2, 1)
 
 
 def test_what_nobody_knows_is_null_and_never_zero() -> None:
     unknown = dataclasses.replace(result(SHARD, 0), usage=None, cost_pico=None, raw=None, model=None)
     row = table(unknown).to_pylist()[0]
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "raw", "model"):
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "raw", "judge_model"):
         assert row[name] is None
 
 

@@ -1,0 +1,90 @@
+"""How much of a run a question is asked of: its finished rows and systems, and names that two of its columns have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from scorer.analysis.tables import out_folder
+from scorer.lake.places import Places, scan_options
+from scorer.scan import beside, scan_scores
+from scorer.store.layout import Layout
+from scorer.store.manifest import Manifest, load
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What of a run there is. `rows` have a result, of `rows_total`; `systems` have at least one such row.
+
+    The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
+    `notes` are sentences on columns of the run whose name a column of the input has too.
+    """
+
+    rows: int
+    rows_total: int
+    systems: int | None = None
+    systems_total: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def json(self) -> dict[str, Any]:
+        """What stands in a command's JSON beside its answer."""
+        of: dict[str, int | None] = {"rows": self.rows, "rows_total": self.rows_total}
+        if self.systems_total is not None:
+            of |= {"systems": self.systems, "systems_total": self.systems_total}
+        return {"coverage": of, **({"notes": list(self.notes)} if self.notes else {})}
+
+    def text(self) -> str:
+        """What stands above a command's answer; "" where the run is complete and no name is ambiguous."""
+        lines = list(self.notes)
+        if self.rows < self.rows_total:
+            systems = f", {self.systems:,} of {self.systems_total:,} systems" if self.systems_total is not None else ""
+            lines.insert(0, f"The run is not finished: {self.rows:,} of {self.rows_total:,} rows{systems}.")
+        return "\n".join(lines)
+
+
+def extent(table: str, system: str | None = None, named: Iterable[str | None] = ()) -> Extent | None:
+    """The extent of the run in `table`; None where that is no output folder.
+
+    `system` is the column of systems, `named` are all columns that the command was given.
+    """
+    out = out_folder(table)
+    manifest = load(Places(), Layout(out)) if out is not None else None
+    if out is None or manifest is None:
+        return None
+    notes = tuple(_notes(beside(out, manifest), {name for name in (system, *named) if name is not None}))
+    scores = scan_scores(out)
+    rows: int = scores.select(pl.len()).collect().item()
+    if system is None or rows >= manifest.rows:
+        return Extent(rows, manifest.rows, notes=notes)
+    return Extent(rows, manifest.rows, *_systems(out, manifest, system), notes=notes)
+
+
+def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:
+    for name in sorted(asked):
+        if names.get(name, name) != name:
+            yield (
+                f"Column {name} is the run's result. The input's column of that name is {names[name]}: ask for it by "
+                "that name."
+            )
+
+
+def _systems(out: str, manifest: Manifest, system: str) -> tuple[int | None, int | None]:
+    """How many systems have a result, and how many there are in the input; (None, None) where that cannot be known."""
+    given = manifest.spec.get("input", {})
+    column = next((name for name, shown in beside(out, manifest).items() if shown == system), None)
+    if column is None and system in given.get("keep", ()):
+        column = system
+    if column is None and system == "id":
+        column = given.get("id")
+    if column is None:
+        return None, None
+    try:
+        scans = [pl.scan_parquet(shard.path, glob=False, **scan_options(shard.path)) for shard in manifest.shards]
+        total = pl.concat([scan.select(pl.col(column).cast(pl.String)) for scan in scans]).unique().collect()
+        seen = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()
+    except (pl.exceptions.PolarsError, OSError):  # the input is gone or changed, and the answer does not need it
+        return None, None
+    return len(seen.drop_nulls()), len(total.drop_nulls())

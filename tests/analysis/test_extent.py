@@ -1,0 +1,162 @@
+"""Promise: who asks an unfinished run, or names a column that two tables have, is told so before the answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from clock import run
+from outputs import Output
+
+from scorer.analysis.extent import extent
+from scorer.cli import _exit_code
+from scorer.scan import scan_scores
+
+ASKED = ["--score", "score", "--human", "human", "--bootstrap", "0"]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Output:
+    """Four shards of 3 rows, systems a to d; a and b are scored. The input has a column `score` of its own."""
+    output = Output(tmp_path, 3, 3, 3, 3)
+    run(output.score({0: range(3), 1: range(3)}))
+    for number, shard in enumerate(output.shards):
+        frame = pl.read_parquet(shard.path)
+        more = frame.with_columns(
+            system=pl.lit("abcd"[number]), human=pl.Series([1.0, 2.0, 4.0]), score=pl.Series([9, 8, 7])
+        )
+        more.write_parquet(shard.path)
+    return output
+
+
+def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:
+    assert _exit_code(list(arguments)) == 0
+    text = capsys.readouterr().out
+    assert _exit_code([*arguments, "--json"]) == 0
+    return text, json.loads(capsys.readouterr().out)
+
+
+def test_an_unfinished_run_says_so_first(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
+    assert text.startswith("The run is not finished: 6 of 12 rows, 2 of 4 systems.\n")
+    assert value["coverage"] == {"rows": 6, "rows_total": 12, "systems": 2, "systems_total": 4}
+    assert value["scores"]["score"]["n"] == 6
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["estimate", "--score", "score", "--human", "human", "--system", "system"],
+        ["leaderboard", "--score", "score", "--system", "system", "--bootstrap", "0"],
+        ["compare", "--score", "score", "--variant", "system", "--bootstrap", "0"],
+        ["bias", "--score", "score", "--text", "response", "--bootstrap", "0"],
+        ["scale", "--score", "score", "--human", "human", "--task", "system"],
+    ],
+)
+def test_every_question_says_so(output: Output, asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for number, shard in enumerate(output.shards):
+        texts = pl.Series(["w " * (n + number + 1) for n in range(3)])
+        pl.read_parquet(shard.path).with_columns(response=texts).write_parquet(shard.path)
+    text, value = told(asked[0], output.layout.out, *asked[1:], capsys=capsys)
+    assert text.startswith("The run is not finished: 6 of 12 rows")
+    assert value["coverage"]["rows"] == 6
+
+
+def test_a_complete_run_says_nothing_of_it(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    run(output.score({2: range(3), 3: range(3)}))
+    text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
+    assert "not finished" not in text
+    assert value["coverage"] == {"rows": 12, "rows_total": 12}
+
+
+def test_a_name_that_two_columns_have_is_said_with_the_other_ones_name(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, value = told("agree", output.layout.out, *ASKED, capsys=capsys)
+    note = "Column score is the run's result. The input's column of that name is input_score: ask for it by that name."
+    assert note in text.splitlines()
+    assert value["notes"] == [note]
+    _, value = told("agree", output.layout.out, "--score", "input_score", *ASKED[2:], capsys=capsys)
+    assert "notes" not in value
+    assert value["scores"]["input_score"]["dataset"]["pearson"] < -0.9
+
+
+def test_input_names_are_free_ones(output: Output) -> None:
+    for shard in output.shards:
+        frame = pl.read_parquet(shard.path).with_columns(input_score=pl.lit(1), row=pl.lit("r"), shard=pl.lit("s"))
+        frame.write_parquet(shard.path)
+    found = scan_scores(output.layout.out, join_input=True).collect()
+    assert found["input_score"].to_list() == [1] * 6
+    assert found["input_input_score"].to_list() == [9, 8, 7] * 2
+    assert found["input_row"].unique().to_list() == ["r"]
+    assert found["input_shard"].unique().to_list() == ["s"]
+    assert found["row"].to_list() == [0, 1, 2] * 2
+
+
+def test_systems_are_not_counted_where_the_input_cannot_be_read(output: Output) -> None:
+    Path(output.shards[3].path).unlink()
+    found = extent(output.layout.out, "system")
+    assert found is not None
+    assert (found.rows, found.rows_total, found.systems_total) == (6, 12, None)
+
+
+def test_a_table_of_another_kind_has_no_extent(output: Output) -> None:
+    assert extent(output.shards[0].path, "system") is None
+    assert extent(str(Path(output.shards[0].path).parent)) is None
+
+
+def test_a_kept_column_of_systems_is_counted(output: Output) -> None:
+    found = extent(output.layout.out, "task")
+    assert found is not None
+    assert (found.systems, found.systems_total) == (None, None)  # this run.json does not say what was kept
+
+
+# --- the run file stands for its folder -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run.toml", "settings.conf", "-"])
+def test_the_run_file_is_taken_where_the_folder_is(
+    output: Output, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f'[output]\npath = "{output.layout.out}"\n'
+    path = name if name == "-" else str(tmp_path / name)
+    if name != "-":
+        Path(path).write_text(text)
+    for command, code in (("status", 0), ("verify", 1)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert _exit_code([command, path, "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["rows"] == 12
+    for command, says in (("retry", "input.shards"), ("reread", "input.shards"), ("publish", "no output.publish")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert _exit_code([command, path]) == 2
+        shown = capsys.readouterr().err
+        assert says in shown or "[input]" in shown, shown
+    if name != "settings.conf":
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        assert _exit_code(["agree", path, *ASKED, "--json"]) == (2 if name == "-" else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "is not there"),
+        ("[output]\n", "has no output.path, so it is no run file"),
+        ("output = 3\n", "has no output.path, so it is no run file"),
+        ("[[[", "is not TOML"),
+    ],
+)
+def test_a_run_file_that_names_no_folder_is_a_sentence(
+    text: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.toml"
+    if text is not None:
+        path.write_text(text)
+    for command in (["status"], ["verify"], ["agree", *ASKED]):
+        assert _exit_code([command[0], str(path), *command[1:]]) == 2
+        shown = capsys.readouterr().err
+        assert says in shown
+        assert "Traceback" not in shown
