@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,21 +29,58 @@ SHORT = {"pairwise_accuracy": "accuracy", "pairwise_accuracy_calibrated": "accur
 
 
 def aligned(rows: Rows) -> str:
-    """A table of equal mappings: their keys as the heading, text to the left, everything else to the right."""
+    """A table of equal mappings: their keys as the heading, text to the left, everything else to the right.
+
+    Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts.
+    """
     if not rows:
         return "(nothing)"
     names = list(rows[0])
     cells = [[_cell(row[name]) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     left = [all(row[name] is None or isinstance(row[name], str) for row in rows) for name in names]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if text else cell.rjust(width)
-            for cell, width, text in zip(line, widths, left, strict=True)
+    keys = next((place for place, text in enumerate(left) if not text), len(names))
+    return "\n\n".join(
+        "\n".join(
+            "  ".join(
+                line[i].ljust(widths[i]) if left[i] else line[i].rjust(widths[i]) for i in (*range(keys), *part)
+            ).rstrip()
+            for line in (names, *cells)
         )
-        for line in (names, *cells)
+        for part in _parts_of_width(widths, keys)
     )
-    return "\n".join(line.rstrip() for line in lines)
+
+
+def _parts_of_width(widths: Sequence[int], keys: int) -> list[list[int]]:
+    """The columns after the first `keys` ones, in parts that fit beside these into the terminal."""
+    most = width()
+    before = sum(widths[:keys]) + 2 * keys
+    parts: list[list[int]] = [[]]
+    for i in range(keys, len(widths)):
+        taken = before + sum(widths[j] + 2 for j in parts[-1]) + widths[i]
+        if most and parts[-1] and taken > most:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
+
+
+def width() -> int:
+    """The columns of the terminal that reads stdout, or of COLUMNS; 0 where neither says how many there are."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def wrapped(text: str) -> str:
+    """A sentence in lines that the terminal holds, those after the first indented."""
+    most = width()
+    if not most:
+        return text
+    return textwrap.fill(text, max(most, 40), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _cell(value: Any) -> str:
@@ -84,7 +124,7 @@ def agreement_text(found: Agreement) -> str:
     return _paragraphs(
         f"{found.rows:,} rows, {found.unlabelled:,} of them without a human value",
         aligned(rows),
-        "\n".join(f"{name}, {where}: {note}" for name, score in scores for where, note in _notes(score)),
+        "\n".join(wrapped(f"{name}, {where}: {note}") for name, score in scores for where, note in _notes(score)),
         "\n".join(_told(f"{name}, as labels", score.labels) for name, score in scores if score.labels),
         "" if found.ceiling is None else _told("people, Krippendorff's alpha", found.ceiling.alpha),
         *(_task_text(name, score) for name, score in scores if score.within is not None),
@@ -130,7 +170,9 @@ def _notes(score: ScoreAgreement) -> Iterator[tuple[str, str]]:
 
 
 def _told(what: str, values: Mapping[str, float | None]) -> str:
-    return f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
+    return wrapped(
+        f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
+    )
 
 
 def _task_text(name: str, score: ScoreAgreement) -> str:
@@ -203,10 +245,12 @@ def estimate_text(name: str, found: Estimates) -> str:
                     "rows": one.rows,
                     "labels": one.labels,
                     "unread": one.unread,
+                    **({"labels unread": one.labels_unread} if found.overall.unread else {}),
                     "mean": _mean(one.mean),
                     "labels only": _mean(one.labels_only),
                     "judge only": _mean(one.judge_only),
                     "weight": one.weight,
+                    **({"unread weight": one.unread_weight} if found.overall.unread else {}),
                     "labels worth": one.labels_worth,
                 }
                 for system, one in everyone
@@ -214,13 +258,24 @@ def estimate_text(name: str, found: Estimates) -> str:
         ),
         aligned(
             [
-                {"": f"{d.a} less {d.b}", "difference": (d.difference, d.interval), "labels more": d.labels_more}
+                {
+                    "": f"{d.a} less {d.b}",
+                    "difference": (d.difference, d.interval),
+                    "labels more": d.labels_more,
+                    **({} if d.items is None else {"shared items": d.items}),
+                }
                 for d in found.differences
             ]
         )
         if found.differences
         else "",
+        noted(found.notes),
     )
+
+
+def noted(notes: Sequence[str]) -> str:
+    """What to know beside a table, a sentence a line."""
+    return "\n".join(map(wrapped, notes))
 
 
 def _mean(mean: Mean) -> tuple[float | None, Any]:

@@ -246,6 +246,27 @@ def _wild(column: pl.Series, largest: float) -> Iterator[str]:
         )
 
 
+def not_judged(frame: pl.LazyFrame, score: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows of a result table have no score since they had nothing to judge (BadRow), and which are pending.
+
+    In a table of another kind, which says nothing of errors or of when a row was finished, none.
+    """
+    schema = frame.collect_schema()
+    bad = pending = pl.lit(False)
+    if schema.get("error") in _TEXTS:
+        bad = pl.col(score).is_null() & (pl.col("error").cast(pl.String) == "BadRow").fill_null(False)
+        if "finished_at" in schema:
+            pending = pl.col("finished_at").is_null()
+    found = collected(frame.select(pl.col(score), bad=bad, pending=pending))
+    return found["bad"].to_numpy(), found["pending"].to_numpy()
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names with commas between, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def codes_or_rows(columns: Columns, name: str | None) -> Codes:
     """The codes of a column; without one each row is by itself."""
     return columns.codes(name)[0] if name else np.arange(len(columns.numbers), dtype=np.int64)
