@@ -364,8 +364,8 @@ def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
     if len(systems) > 1 and len(labelled) == 1:
         notes.append(
             f"All {overall.labels + overall.labels_unread:,} labels are of {labelled[0]}: they say nothing of the "
-            f"other {len(systems) - 1} systems, and the mean of all rows is right only if the judge errs alike on them. "
-            "Label rows of each."
+            f"other {len(systems) - 1} systems, and the mean of all rows is right only if the judge errs alike on "
+            "them. Label rows of each."
         )
     elif without := [name for name in systems if name not in labelled]:
         notes.append(f"No label is of {listed(without)}: the labels are no random sample of all rows.")

@@ -99,7 +99,8 @@ def bundled(of_item: Floats, drawn: Resamples) -> Floats:
     """Sums over the clusters that are drawn together; `drawn` is of as many items as there are values."""
     if len(of_item) == drawn.weights.shape[1]:
         return of_item
-    return np.bincount(drawn.cluster, of_item, minlength=drawn.weights.shape[1])
+    sums: Floats = np.bincount(drawn.cluster, of_item, minlength=drawn.weights.shape[1]).astype(np.float64)
+    return sums
 
 
 def tango(first: int, second: int, n: int, z: float = Z) -> Interval:
