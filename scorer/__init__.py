@@ -7,10 +7,12 @@
 Everything is loaded when it is first used: `import scorer` costs next to nothing.
 """
 
-from __future__ import annotations
+from scorer.search_path import settle_command
 
-import importlib
-from typing import TYPE_CHECKING, Any
+settle_command()  # before anything else is imported: a typing.py in the current folder is not ours
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from scorer.errors import ScorerError as ScorerError

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from scorer.errors import SetupError
+from scorer.search_path import child_command, child_environment
 from scorer.tokens import cache_folder
 
 CONTEXT = 4096
@@ -196,14 +197,7 @@ class EmbeddedServer:
             "--context": self._context,
             "--threads": self._threads,
         }
-        # -P: a json.py beside the user's data is not ours to import.
-        return [
-            sys.executable,
-            "-P",
-            "-m",
-            "scorer.embedded",
-            *(str(word) for pair in options.items() for word in pair),
-        ]
+        return child_command("scorer.embedded", *(str(word) for pair in options.items() for word in pair))
 
     def _first_word(self) -> str:
         process = self._process
@@ -243,14 +237,8 @@ def _cores() -> int:
 
 
 def _environment() -> dict[str, str]:
-    package = str(Path(__file__).resolve().parents[1])
-    path = os.environ.get("PYTHONPATH")
     # Passive: threads that wait for work must not spin on the cores that the run needs.
-    return {
-        **os.environ,
-        "OMP_WAIT_POLICY": "passive",
-        "PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package,
-    }
+    return child_environment(OMP_WAIT_POLICY="passive")
 
 
 # --- the child's side -------------------------------------------------------------------------------------------------

@@ -184,8 +184,9 @@ class Job:
                 return False
             books = self._books(offload)
             opened = Opened(
-                plan, manifest, self._files, self.layout, store, books, offload, wall_s=self._wall_s, owned=owned
-            )
+                plan, manifest, self._files, self.layout, store, books, offload,
+                wall_s=self._wall_s, owned=owned, say=self._ears.say,
+            )  # fmt: skip
             scoring = self._scoring = self._by_whom(opened)
             progress = Progress(
                 self._files,

@@ -39,7 +39,10 @@ Begun = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An output folder that is open, and what is scored into it. `owned` raises, or is False, where it is lost."""
+    """An output folder that is open, and what is scored into it. `owned` raises, or is False, where it is lost.
+
+    `say` is told what a user should know.
+    """
 
     plan: Plan
     manifest: Manifest
@@ -50,6 +53,7 @@ class Opened:
     offload: Offload
     wall_s: Callable[[], float]
     owned: Callable[[], bool]
+    say: Callable[[str], None] = lambda _: None
 
 
 class Scoring(Protocol):
@@ -149,7 +153,7 @@ class Together:
             gather_s=self._gather_s,
             owned=opened.owned,
         )
-        return Crew(owner, self._hire(owner)).run(work), checks
+        return Crew(owner, self._hire(owner), opened.say).run(work), checks
 
     def drain(self) -> None:
         if self._owner is not None:

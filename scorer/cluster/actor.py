@@ -33,13 +33,17 @@ class Seated:
     """One worker. `folder` and `paths` are the owner's current folder and import path, taken over where they exist."""
 
     def __init__(self, folder: str, paths: Sequence[str]) -> None:
+        from scorer.search_path import search_last
+
+        sys.path.extend(path for path in paths if path not in sys.path)
+        search_last(folder)  # Ray puts the driver's folder first: a json.py there is not ours to import
+
         from scorer.offload import calm_collector, keep_memory_flat
 
         keep_memory_flat()
         calm_collector()
         with suppress(OSError):  # another machine: only relative paths would need it, and `look` finds that out
             os.chdir(folder)
-        sys.path.extend(path for path in paths if path not in sys.path)
         self._reports: asyncio.Queue[bytes] = asyncio.Queue()
         self._answer: asyncio.Future[bytes] | None = None
         self._run: asyncio.Task[None] | None = None

@@ -23,12 +23,15 @@ from scorer.crew.crew import Employer
 from scorer.crew.desk import FRESH_S
 from scorer.crew.messages import Hello, Order, Report
 from scorer.crew.owner import Owner
+from scorer.crew.silence import Silence
 from scorer.errors import SpecError
 from scorer.files import PARTIAL, Files, replace
 from scorer.lake.places import Places
 
 LEAVES_S = 2.0
 """What a worker began to write while it was answered is written so long after it no longer is."""
+KILLS_S = 10.0
+"""A node kills an actor's process so long after it was told to: it asks first, and Ray gives that 5 s."""
 LOOKS_S = 1.0
 """So often somebody who waits for a worker looks whether it is still needed."""
 PATIENCE_S = 15.0
@@ -64,9 +67,19 @@ class OnRay:
             os.getcwd(), [path for path in sys.path if path]
         )
         self._working.add(actor)
+        silence = Silence()
+        talking = asyncio.ensure_future(self._talk(actor, hello, silence))
+        watching = asyncio.ensure_future(silence.too_long())
         try:
-            return await self._talk(actor, hello)
+            await asyncio.wait([talking, watching], return_when=asyncio.FIRST_COMPLETED)
+            if talking.done():
+                return await talking
+            ray.kill(actor)  # told as dead at once, and killed by its node within KILLS_S, also where it is stopped
+            await asyncio.sleep(KILLS_S)
+            return f"an actor that {watching.result()}"
         finally:
+            talking.cancel()
+            watching.cancel()
             self._working.discard(actor)
             ray.kill(actor)  # at once, whatever it does: what it was asked to store it has stored
 
@@ -84,7 +97,7 @@ class OnRay:
 
         return NodeAffinitySchedulingStrategy(self._here, soft=False)
 
-    async def _talk(self, actor: Any, hello: Hello) -> str | None:
+    async def _talk(self, actor: Any, hello: Hello, silence: Silence) -> str | None:
         import ray
 
         ended, place, answered_at = False, None, time.monotonic()
@@ -92,12 +105,15 @@ class OnRay:
             place = await self._look(actor, hello)
             if place is None:
                 return None
+            silence.awaited()
             data = await actor.begin.remote(messages.packed(hello))
             while data:
+                silence.heard()
                 report = _placed(messages.report(data), place)
                 answer = await self._owner.answer(hello.worker, report)
                 ended = ended or report.ended
                 answered_at = time.monotonic()
+                silence.awaited()
                 data = await actor.hear.remote(messages.packed(answer))
         except ray.exceptions.RayActorError as error:
             if ended:

@@ -42,6 +42,9 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
     if where not in (OURS, "auto"):
         _knock(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if where == OURS:
+        # Else Ray takes the machine's own address for 127.0.0.1, and its servers listen on every interface.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
     with redirect_stdout(_Spoken(say)):

@@ -87,6 +87,8 @@ class Broker:
         """What the first worker that failed said."""
         self.published: list[tuple[int, Published]] = []
         """Segments that workers told of, with the worker's number, until the owner has taken them up."""
+        self._fenced: set[int] = set()
+        """Workers that were declared dead: what one of them still says is not heard."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._books = _Books(before)
         self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
@@ -94,7 +96,12 @@ class Broker:
     # --- what a worker calls ------------------------------------------------------------------------------------------
 
     def exchange(self, worker: int, report: Report) -> Answer:
-        """Takes in what a worker tells, and answers with what it may do until its next call."""
+        """Takes in what a worker tells, and answers with what it may do until its next call.
+
+        One that was declared `lost` is told to leave, and nothing that it says counts: others have its rows.
+        """
+        if worker in self._fenced:
+            return Answer(order=Order.LEAVE)
         known = self._books.workers.setdefault(worker, _Worker())
         known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
         known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
@@ -177,6 +184,7 @@ class Broker:
         """
         known = self._books.workers.setdefault(worker, _Worker())
         known.totals = totals
+        self._fenced.add(worker)
         self._gone(worker)
         self.rows.lost([worker])
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from scorer.crew.messages import Hello, Order
@@ -37,11 +37,12 @@ class Employer(Protocol):
 
 
 class Crew:
-    """A run's workers."""
+    """A run's workers; `say` is told of each that ended before its work did."""
 
-    def __init__(self, owner: Owner, employer: Employer) -> None:
+    def __init__(self, owner: Owner, employer: Employer, say: Callable[[str], None] = lambda _: None) -> None:
         self._owner = owner
         self._employer = employer
+        self._say = say
         self._strikes = 0
 
     async def run(self, work: Iterator[Work]) -> None:
@@ -91,6 +92,7 @@ class Crew:
             if died is None:
                 return
             await owner.lost(hello.worker)
+            self._say(f"A worker ended early ({died}). Others score its rows, and another one takes its place.")
             self._strikes = self._strikes + 1 if owner.broker.rows.left == left else 0
             if self._strikes >= STRIKES:
                 raise WorkersLost(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from contextlib import suppress
 
 from scorer.crew import messages
 from scorer.crew.owner import Owner
+from scorer.crew.silence import Silence
+from scorer.search_path import child_command, child_environment
 
 END_S = 20.0
 """A worker whose socket is closed has so long to be gone."""
@@ -32,22 +33,27 @@ class Processes:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "scorer.crew",
-                str(theirs.fileno()),
-                str(os.getpid()),
+                *child_command("scorer.crew", str(theirs.fileno()), str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=_STDERR,
                 start_new_session=True,  # a Ctrl-C is the owner's, who tells them
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=child_environment(),
             )
         self._running.add(process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
+        silence, killed = Silence(), None
+        talking = asyncio.ensure_future(self._talk(hello, reader, writer, silence))
+        watching = asyncio.ensure_future(silence.too_long())
         try:
-            ended = await self._talk(hello, reader, writer)
+            await asyncio.wait([talking, watching], return_when=asyncio.FIRST_COMPLETED)
+            if not talking.done():
+                killed = watching.result()
+                process.kill()  # also where it is stopped: its rows are another's only once it can write no more
+            ended = await talking
         finally:
+            talking.cancel()
+            watching.cancel()
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
@@ -58,22 +64,31 @@ class Processes:
                 process.kill()
                 await process.wait()
             self._running.discard(process)
-        return None if ended else _ending(process.returncode or 0)
+        return None if ended else killed or _ending(process.returncode or 0)
 
     def dismiss(self) -> None:
         for process in self._running:
             with suppress(ProcessLookupError):
                 process.kill()
 
-    async def _talk(self, hello: messages.Hello, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _talk(
+        self,
+        hello: messages.Hello,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        silence: Silence,
+    ) -> bool:
         """Answers a worker until its end of the pair is closed. True where it said that it ended."""
         ended = False
         try:
             writer.write(_framed(messages.packed(hello)))
+            silence.awaited()
             while True:
                 length = int.from_bytes(await reader.readexactly(4), "big")
                 report = messages.report(await reader.readexactly(length))
+                silence.heard()
                 writer.write(_framed(messages.packed(await self._owner.answer(hello.worker, report))))
+                silence.awaited()
                 ended = ended or report.ended
         except (asyncio.IncompleteReadError, OSError):
             return ended

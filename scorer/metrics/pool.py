@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
 from scorer.metrics.worker import Columns, score
+from scorer.search_path import child_command, child_environment
 
 LIGHT = frozenset({"exact_match", "length", "words"})
 """Metrics of a few microseconds a row: scored at once, in the caller's thread. That holds the interpreter's lock, so
@@ -113,8 +114,7 @@ class _Child:
         # A file, since nobody reads while it works and a full pipe would stop it.
         self._said: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            # -P: a random.py beside the user's data is not ours to import.
-            [sys.executable, "-P", "-m", "scorer.metrics.worker", *self._names],
+            child_command("scorer.metrics.worker", *self._names),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -180,7 +180,6 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
+    # One thread each: the processes are the parallelism. The path goes with it: a metric from outside is found there.
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    # One thread each: the processes are the parallelism. The same path: a metric from outside is found here as there.
-    return {**os.environ, **one, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path}
+    return child_environment(**one, TOKENIZERS_PARALLELISM="false")

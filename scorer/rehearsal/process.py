@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from typing import Any, Self
 from urllib.error import HTTPError
@@ -13,6 +12,7 @@ import orjson
 
 from scorer.errors import SetupError, SpecError
 from scorer.rehearsal.config import RehearsalConfig
+from scorer.search_path import child_command, child_environment
 
 _START_S = 30.0
 _STOP_S = 5.0
@@ -35,16 +35,13 @@ class RehearsalProcess:
         self._opener = build_opener(ProxyHandler({}))
 
     def __enter__(self) -> Self:
-        command = [
-            sys.executable,
-            "-m",
-            "scorer.rehearsal",
-            "--config",
-            self.config.to_json(),
-            "--port",
-            str(self._port),
-        ]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        child = subprocess.Popen(
+            child_command("scorer.rehearsal", "--config", self.config.to_json(), "--port", str(self._port)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=child_environment(),
+        )
         self._child = child
         assert child.stdout is not None
         patience = threading.Timer(_START_S, child.kill)

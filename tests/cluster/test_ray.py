@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from command import (
     IN_FLIGHT,
     PATIENCE_S,
     SMALL_STEPS,
+    children,
     ended,
     run_file,
     scorer,
@@ -55,6 +57,28 @@ def judge(judge: RehearsalProcess) -> RehearsalProcess:
 
 def on_ray(run: Path, nodes: Nodes, workers: int) -> tuple[object, ...]:
     return ("run", run, "--engine", "ray", "--address", nodes.address, "--workers", workers)
+
+
+LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+"""127.0.0.1, ::1 and ::ffff:127.0.0.1 as the kernel writes them."""
+
+
+def listening(owner: int) -> set[str]:
+    """The addresses other than loopback at which a process and all that it started take connections."""
+    sockets = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and local.partition(":")[0] not in LOOPBACK:
+                sockets[f"socket:[{inode}]"] = local
+    found, processes = set(), [owner]
+    for process in processes:
+        processes += children(process, lambda _: True)
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            with suppress(FileNotFoundError):
+                found.update({sockets[name]} if (name := os.readlink(descriptor)) in sockets else ())
+    assert len(processes) > 3
+    return found
 
 
 def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_others(
@@ -139,11 +163,12 @@ def test_what_nodes_do_not_share_is_a_paragraph(nodes: Nodes, judge: RehearsalPr
 
 
 def test_a_ray_of_its_own_ends_with_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: Ray starts, and ends at a Ctrl-C; a process of its own does the rest."""
+    """Slow: Ray starts, listens on loopback alone, and ends at a Ctrl-C; a process of its own does the rest."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with started("run", run, "--engine", "ray", "--workers", 2) as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 50)
+        assert listening(process.pid) == set()
         stopped = ended(process, signal.SIGINT)
     assert stopped.code == 130, stopped.err
     assert judge.stats()["rows_paid"] == standing(tmp_path).scored  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from clock import run
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from together import Mate, broker_of, mate, now
 
 from scorer.crew.broker import Broker
-from scorer.crew.messages import Failure, Order, Report, Spendings, answer, packed, report
+from scorer.crew.messages import Failure, Order, Published, Report, Spendings, answer, packed, report
 from scorer.errors import BudgetSpent
 from scorer.ledger import Totals
 from scorer.limits import Bill, Need, Outcome, Rates
@@ -163,6 +164,24 @@ def test_what_a_dead_worker_may_have_spent_is_spent() -> None:
             await two.limits[0].admit(need(950))
 
     run(night())
+
+
+def test_who_was_declared_dead_is_heard_no_more() -> None:
+    """Its rows are others' by then: what it reports late neither counts nor gets anything."""
+    broker = made()
+    broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 4, "f")), 0)
+    broker.rows.close()
+    (leased,) = broker.exchange(1, Report(Spendings({}), wants=1)).slices
+    broker.lost(1, Totals())
+    late = Published("in/a.parquet", 0, 0, 3, 0, np.arange(4, dtype=np.int64).tobytes(), 4, {})
+    spent = dict.fromkeys(Totals.__slots__, 9)
+    failed = Failure("SetupError", "late")
+    answered = broker.exchange(1, Report(Spendings(spent), published=[late], wants=2, failure=failed))
+    assert (answered.order, answered.slices) == (Order.LEAVE, [])
+    assert (broker.published, broker.totals, broker.failure) == ([], Totals(), None)
+    (again,) = broker.exchange(2, Report(Spendings({}), wants=1)).slices
+    assert (again.first, again.stop) == (leased.first, leased.stop)
+    assert broker.order is Order.SCORE
 
 
 # --- the messages -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,6 +84,38 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: Rehear
     assert books["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
     told = done.json()
     assert told["requests"] >= books["requests"] - 2  # those that were in flight are known as possibly billed
+
+
+IMPATIENT = "import scorer.crew.silence as silence; silence.SILENT_S = 2.0; from scorer.cli import main; main()"
+"""The command, whose workers may be silent for two seconds."""
+
+
+def test_a_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three processes, one of which is stopped for two seconds. Woken again it does nothing any more."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, "run", run, "--workers", "2", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: judge.stats()["rows_paid"] >= 40)
+            wait_until(lambda: len(workers_of(process.pid)) == 2)
+            stopped = workers_of(process.pid)[0]
+            os.kill(stopped, signal.SIGSTOP)
+            done = ended(process)
+        finally:
+            process.kill()
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped, signal.SIGCONT)
+    assert done.code == 0, done.err
+    assert "A worker ended early (reported nothing for 2 s and was killed)." in done.err
+    whole(tmp_path, ROWS)
+    books = judge.stats()
+    assert books["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
+    assert done.json()["requests"] >= books["requests"] - 1
 
 
 def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
