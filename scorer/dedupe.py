@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from hashlib import blake2b
 from operator import attrgetter
 
-from scorer.errors import ROW_ERRORS, Refused, Rejected, RowError, TooLong
+from scorer.errors import ROW_ERRORS, Refused, Rejected, TooLong
 from scorer.schema import Judge, Request, Result, Row, Score, Usage
 
 QUESTIONS = 1_000_000
@@ -35,7 +35,7 @@ def question_of(judge: Judge, row: Row) -> bytes | None:
     conversation = judge(row)
     try:
         requests = next(conversation)
-    except (StopIteration, RowError):
+    except Exception:  # noqa: BLE001 - whatever it is, the row asks for itself and ends in it
         return None
     finally:
         conversation.close()
@@ -122,8 +122,12 @@ class Window:
         return _unpacked(Row(self._shards[shard], number, {}), answer)
 
     def keep(self, question: bytes, result: Result) -> None:
-        """Remembers it, unless the question is known."""
-        self._keep(question, result.row.shard, result.row.number, _packed(result))
+        """Remembers it, unless the question is known, or a judge of somebody's own put into it what nobody can copy."""
+        try:
+            answer = _packed(result)
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError):
+            return
+        self._keep(question, result.row.shard, result.row.number, answer)
 
     def met(self, question: bytes) -> bool:
         """Whether the question is known; remembered without an answer where it is not. For counting."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from scorer.conversing import asked, sound
 from scorer.dedupe import Twins
-from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed, Unreadable
+from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed
 from scorer.room import Places
 from scorer.schema import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
 from scorer.sharing import Sharing, answer
@@ -112,18 +112,16 @@ async def score_row(row: Row, parts: Parts) -> Result:
     conversation: Conversation | None = None
     try:
         conversation = parts.judge(row)
-        requests = next(conversation)
+        requests = asked(next, conversation)
         begun = False  # a row that was asked anything is finished, also while the run drains
         while True:
             answers = await _ask(parts, requests, begun=begun)
             begun = begun or bool(answers)
             for one in answers:
                 tally.add(one)
-            requests = conversation.send(answers)
+            requests = asked(conversation.send, answers)
     except StopIteration as done:
-        score = done.value
-        if not math.isfinite(score.value):  # nothing invented: a judge of somebody's own may be careless
-            score, error = None, Unreadable(f"the judge made the score {done.value.value}, which is no finite number")
+        score, error = sound(done.value)
     except RowError as problem:
         error = problem
     finally:

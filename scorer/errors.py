@@ -160,7 +160,9 @@ class RowError(ScorerError):
 
     @property
     def name(self) -> str:
-        return type(self).__name__
+        """One of `ROW_ERRORS`: for an error of somebody's own class, that of what it is made from, else Unreadable."""
+        known = (kind.__name__ for kind in type(self).__mro__ if kind.__name__ in ROW_ERRORS)
+        return next(known, Unreadable.__name__)
 
 
 class Refused(RowError):

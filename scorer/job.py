@@ -174,7 +174,7 @@ class Job:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, ended_last) if self._hire is None else None,
+                measure=make_measure(spec, ended_last, say=self._ears.say) if self._hire is None else None,
                 say=self._ears.say,
             )
             store.on_sealed = self._sealed

@@ -18,8 +18,9 @@ from scorer.schema import Shard
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, shown
 from scorer.store.manifest import Manifest
+from scorer.store.tables import COPIED
 
-_READ = ("row", "generation", "score", "error", "finished_at", seg.COPIED)
+_READ = ("row", "generation", "score", "error", "finished_at", COPIED)
 _COPY = np.dtype(
     [("shard", "i4"), ("row", "i8"), ("of", "i4"), ("at", "i8"), ("score", "f8"), ("error", "i2"), ("time", "i8")]
 )
@@ -80,10 +81,10 @@ class Provenance:
 
     def _copies(self, number: int, inputs: Sequence[tuple[str, int, int]]) -> Iterator[np.ndarray]:
         for _, _, table in self._windows(inputs):
-            chosen = table.filter(pc.is_valid(table.column(seg.COPIED)))
+            chosen = table.filter(pc.is_valid(table.column(COPIED)))
             copies = self._read(chosen)
             copies["shard"] = number
-            sources = [source.rpartition("#") for source in chosen.column(seg.COPIED).to_pylist()]
+            sources = [source.rpartition("#") for source in chosen.column(COPIED).to_pylist()]
             copies["of"] = [self._number.get(path, -1) if row.isdecimal() else -1 for path, _, row in sources]
             copies["at"] = [int(row) if row.isdecimal() else -1 for _, _, row in sources]
             yield copies

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError, Unreadable
+from scorer.conversing import asked, sound
+from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError
 from scorer.schema import Completion, Judge, Provider, Reply, Request, Row, Score
 
 
@@ -14,14 +14,15 @@ def replay(judge: Judge, row: Row, answers: Answers) -> Score | RowError:
     """What the judge makes of the answers, as the engine would have it. Raises SpecError where they do not suffice."""
     try:
         conversation = judge(row)
-        requests = next(conversation)
+        requests = asked(next, conversation)
         while True:
-            requests = conversation.send([answers.next(request) for request in requests])
+            requests = asked(conversation.send, [answers.next(request) for request in requests])
     except StopIteration as done:
-        score: Score = done.value
-        if math.isfinite(score.value):
+        score, problem = sound(done.value)
+        if score is not None:
             return score
-        return Unreadable(f"the judge made the score {score.value}, which is no finite number")
+        assert problem is not None
+        return problem
     except RowError as error:
         return error
     except SetupError as error:

@@ -34,6 +34,7 @@ from scorer.status import Status, status, within_share
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.manifest import FORMAT, Manifest, Revision, check_shards, load, no_run, save
+from scorer.store.tables import to_table
 from scorer.wiring import make_provider
 
 ASKED = frozenset(
@@ -248,7 +249,7 @@ class _Reread:
                 told = zip(*(stored.column(name).to_pylist() for name in TOLD), strict=True)
                 these = zip(islice(rows, stored.num_rows), told, strict=True)
                 results = [self._result(row, columns) for row, columns in these]
-                fresh = seg.to_table(results, reading, self._plan.fingerprint)
+                fresh = to_table(results, reading, self._plan.fingerprint)
                 columns = [(fresh if name in anew else stored).column(name) for name in schema.names]
                 yield pa.Table.from_arrays(columns, schema=schema)
         except seg.Broken as error:

@@ -260,7 +260,7 @@ def result_schema(
         fields.append(pa.field("id", id_field.type))
     fields.extend(pa.field(f.name, f.type) for f in kept)
     fields.append(pa.field("score", pa.float64()))
-    fields.extend(judge_fields)
+    fields.extend(pa.field(f.name, f.type) for f in judge_fields)  # a failed row has none of them
     fields += [
         pa.field("reason", pa.string()),
         pa.field("error", pa.string()),

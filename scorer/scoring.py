@@ -152,6 +152,7 @@ class Together:
             clock=asyncio.get_running_loop().time,
             gather_s=self._gather_s,
             owned=opened.owned,
+            say=opened.say,
         )
         return Crew(owner, self._hire(owner), opened.say).run(work), checks
 

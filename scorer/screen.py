@@ -124,6 +124,9 @@ def summary_text(out: str, s: Status) -> str:
         lines.append(f"  copied     {s.copied:,} rows whose question another row had asked")
     if s.errors:
         lines.append("  errors     " + ", ".join(f"{name} {count:,}" for name, count in s.errors.items()))
+    if s.unmeasured:
+        nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
+        lines.append(f"  metrics    null (no text to measure, or the metric failed): {nulls} rows")
     lines.append(
         f"  tokens     {s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out, in "
         f"{s.requests:,} requests"

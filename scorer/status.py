@@ -23,7 +23,8 @@ class Status:
     `rows_per_s` is that of
     the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
     runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
-    `copied` are those of the finished rows that took over another row's answer.
+    `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
+    that are without it.
     """
 
     state: str
@@ -44,6 +45,7 @@ class Status:
     sealed: int
     unreadable: list[str] = field(default_factory=list)
     copied: int = 0
+    unmeasured: dict[str, int] = field(default_factory=dict)
 
 
 def status(files: Files, out: str) -> Status:
@@ -100,6 +102,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         sealed=sum(shard.stem in sealed for shard in manifest.shards),
         unreadable=unreadable,
         copied=counts.copied,
+        unmeasured=dict(sorted(counts.unmeasured.items())),
     )
 
 

@@ -21,7 +21,7 @@ from scorer.providers import PROVIDERS
 from scorer.runfile import resolve_references
 from scorer.schema import Client, Completion, Result, Transport
 from scorer.spec import Limits, Model, Rates, Spec
-from scorer.store.segments import Measure
+from scorer.store.tables import Measure
 from scorer.tokens import Counter, encoding_for
 from scorer.transport import HttpTransport
 
@@ -272,11 +272,17 @@ def measured(spec: Spec) -> tuple[str, ...]:
     return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
 
 
-def make_measure(spec: Spec, stack: AsyncExitStack, seats: int = 1) -> Measure | None:
-    """The automatic metrics of a run, or of one of `seats` workers; their processes end with `stack`. SpecError."""
+def make_measure(
+    spec: Spec, stack: AsyncExitStack, seats: int = 1, *, say: Callable[[str], None] = lambda _: None
+) -> Measure | None:
+    """The automatic metrics of a run, or of one of `seats` workers; their processes end with `stack`.
+
+    A metric that fails on a row is None there, and `say` is told, on any thread. Raises SpecError for names that are
+    unknown or not installed.
+    """
     if not spec.metrics.names:
         return None
-    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None))
+    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None, tell=say))
 
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
         texts = [[_text(r.row.values.get(column)) for r in results] for column in measured(spec)]

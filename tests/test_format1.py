@@ -30,6 +30,7 @@ from scorer.scan import scan_scores
 from scorer.schema import YOUNGER, fitted, result_schema
 from scorer.status import Status, status
 from scorer.store import segments as seg
+from scorer.store import tables
 from scorer.store.layout import Layout
 from scorer.store.manifest import FORMAT, load
 from scorer.verify import verify
@@ -194,7 +195,7 @@ def test_a_column_that_is_added_later_is_null_in_old_files_and_no_damage(monkeyp
     for module in ("scorer.inspection", "scorer.opening", "scorer.schema"):
         monkeypatch.setattr(f"{module}.result_schema", with_more)
     monkeypatch.setattr("scorer.inspection.YOUNGER", YOUNGER | {"later"})
-    write = seg.to_table
+    write = tables._table
 
     def told_more(*given: object) -> pa.Table:
         schema = given[1]
@@ -203,7 +204,7 @@ def test_a_column_that_is_added_later_is_null_in_old_files_and_no_damage(monkeyp
         table = write(given[0], plain, *given[2:])  # type: ignore[arg-type]
         return table.append_column(schema.field("later"), pa.array(["now"] * table.num_rows))
 
-    monkeypatch.setattr(seg, "to_table", told_more)
+    monkeypatch.setattr(tables, "_table", told_more)
     go_on(Wire())
     assert findings() == []
     assert scores()["later"].to_list() == [None] * 9 + ["now"] * 5

@@ -27,6 +27,7 @@ from scorer.files import LocalFiles
 from scorer.schema import Mask, Result, Row, Score, Shard, Work, result_schema
 from scorer.source import BATCH_BYTES, BATCH_ROWS, Columns, Reader, first_look, look, missing_columns
 from scorer.store import segments as seg
+from scorer.store.tables import to_table
 
 
 def write(path: Path, table: pa.Table, **options: Any) -> Shard:
@@ -212,7 +213,7 @@ def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
     ]
     schema = result_schema(kept=[pq.read_schema(path).field("kept")])
     out = io.BytesIO()
-    seg.write(out, iter([seg.to_table(results, schema, "f")]), schema, {})
+    seg.write(out, iter([to_table(results, schema, "f")]), schema, {})
     after = pq.read_table(out).column("kept")
     assert after.type == before.column("kept").type
     assert after.combine_chunks().equals(before.column("kept").combine_chunks()) or (

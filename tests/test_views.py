@@ -11,6 +11,7 @@ import pytest
 from scorer.files import LocalFiles
 from scorer.schema import Result, Row, Score, result_schema
 from scorer.store import segments as seg
+from scorer.store.tables import to_table
 from scorer.views import owned, take
 
 COLUMNS: dict[pa.DataType, list[Any]] = {
@@ -57,7 +58,7 @@ def test_results_that_come_out_of_order_are_put_in_order(tmp_path: Path, kind: p
     ]
     path = f"{tmp_path}/segment.parquet"
     with LocalFiles().create(path) as file:
-        seg.write(file, iter([seg.to_table(results, schema, "f")]), schema, {})
+        seg.write(file, iter([to_table(results, schema, "f")]), schema, {})
     whole = pa.concat_tables([table for _, _, table in seg.merge(LocalFiles(), [(path, 0, 3)], schema)])
     assert whole.column("row").to_pylist() == [0, 1, 2, 3]
     assert whole.schema.field("kept").type == kind

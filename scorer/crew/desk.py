@@ -75,6 +75,7 @@ class Desk:
         self._talking = asyncio.Lock()
         self._stopping = False
         self._published: list[Published] = []
+        self._said: deque[str] = deque()
         self._slices: deque[Slice] = deque()
         self._told = asyncio.Event()
         self._dry = False
@@ -109,6 +110,10 @@ class Desk:
 
         self.limits.append(Leased(rates, caps, ask))
         return self.limits[place]
+
+    def say(self, text: str) -> None:
+        """A sentence for whoever watches the run; from any thread."""
+        self._said.append(text)
 
     def publish(self, shard: Shard, segment: Segment, results: Sequence[Result]) -> None:
         """Tells of a segment that is on disk."""
@@ -164,6 +169,7 @@ class Desk:
             wants=max(0, wants),
             ended=ended,
             failure=failure,
+            said=[self._said.popleft() for _ in range(len(self._said))],
         )
 
     def _spendings(self, *, ended: bool) -> Spendings:

@@ -171,7 +171,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker tells. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it."""
+    """What a worker tells. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it.
+
+    `said` are sentences for whoever watches the run.
+    """
 
     spendings: Spendings
     paces: list[Pace] = []
@@ -179,6 +182,7 @@ class Report(msgspec.Struct, frozen=True):
     wants: int = 0
     ended: bool = False
     failure: Failure | None = None
+    said: list[str] = []
 
 
 class Grant(msgspec.Struct, frozen=True):

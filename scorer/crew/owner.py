@@ -37,7 +37,8 @@ class Owner:
     """One run's broker beside its store and books. The caller holds the lock and serves the store.
 
     `served` has the addresses of embedded judges by alias, `gather_s` is how long the workers' ledgers wait, `owned`
-    the lock's `sure`. Broker and owner are one process: who has one has the other.
+    the lock's `sure`; `say` is told what workers have to tell. Broker and owner are one process: who has one has the
+    other.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Owner:
         clock: Callable[[], float],
         gather_s: float,
         owned: Callable[[], bool] = lambda: True,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         limits = plan.spec.limits
         self.broker = Broker(
@@ -76,6 +78,7 @@ class Owner:
         self._served = served
         self._gather_s = gather_s
         self._owned = owned
+        self._say = say
         self._offload = offload
         self._shards = {shard.path: shard for shard in manifest.shards}
         self._hired = 0
@@ -124,6 +127,8 @@ class Owner:
         """The same without the wait."""
         answer = self.broker.exchange(worker, report)
         self.take_up()
+        for text in report.said:
+            self._say(text)
         self._heard.set()
         return answer
 

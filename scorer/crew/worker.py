@@ -125,8 +125,9 @@ class Worker:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, stack, seats=hello.seats),
+                measure=make_measure(spec, stack, seats=hello.seats, say=desk.say),
                 worker=hello.worker,
+                say=desk.say,
                 told=desk.publish,
                 sure=desk.sure,
             )

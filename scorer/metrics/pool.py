@@ -12,19 +12,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import IO, Any, Self
 
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
-from scorer.metrics.worker import Columns, score
+from scorer.metrics.worker import Batch, Columns, Failures, score
 from scorer.search_path import child_command, child_environment
 
 LIGHT = frozenset({"exact_match", "length", "words"})
 """Metrics of a few microseconds a row: scored at once, in the caller's thread. That holds the interpreter's lock, so
 whatever costs more (token_f1: 215 us at 200 words, as much as all else of a row) would slow the judge's loop."""
+
+MOST_DEATHS = 64
+"""So many of its processes may die, then a pool that tells of failures does without the metrics they compute."""
 
 _STOP_TIMEOUT_S = 5.0
 _SAID_LINES = 3
@@ -36,10 +39,20 @@ class Pool:
     `workers` is the number of child processes: by default one for each core but `spare_cores`, and only one where a
     metric comes from outside, which may be a large model. With light metrics only there is no child at all.
 
+    With `tell`, a metric that fails on a row, or whose process dies of it, is None there: `tell` hears a sentence at
+    the first such row, the second, the fourth and so on, and `columns` raises nothing. Without it `columns` raises.
+
     Raises, on entering: SpecError where a name is unknown or what a metric needs is not installed.
     """
 
-    def __init__(self, names: Sequence[str], *, workers: int | None = None, spare_cores: int = 1) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        workers: int | None = None,
+        spare_cores: int = 1,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.names = tuple(dict.fromkeys(names))
         self.needs_reference: frozenset[str] = frozenset()
         """Those of `names` that need a reference; known once entered."""
@@ -50,6 +63,10 @@ class Pool:
         self._children: list[_Child] = []
         self._turn = threading.Lock()
         self._stack = ExitStack()
+        self._tell = tell
+        self._failed: dict[str, int] = {}
+        self._deaths = 0
+        self._gave_up = False
 
     def __repr__(self) -> str:
         return f"<Pool {', '.join(self.names)} in {len(self._children)} processes>"
@@ -59,7 +76,9 @@ class Pool:
             raise SpecError(problems)
         with ExitStack() as stack:
             count = self._workers if self._heavy else 0
-            self._children = [stack.enter_context(_Child(self._heavy)) for _ in range(count)]
+            self._children = [_Child(self._heavy) for _ in range(count)]
+            for child in self._children:
+                stack.enter_context(child)
             needing = [child.ready() for child in self._children]
             self._stack = stack.pop_all()
         light = (name for name, metric in self._light.items() if metric.needs_reference)
@@ -75,9 +94,12 @@ class Pool:
     def columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
         """Blocking: one score for each row and metric, by name, in the order of the rows.
 
-        May be called from any thread. Raises SpecError where a metric fails, with what it said, and closes the pool.
+        May be called from any thread. Raises SpecError where a metric fails, with what it said, and closes the pool;
+        with `tell` it does neither.
         """
         with self._turn:
+            if self._tell is not None:
+                return self._in_part(responses, references)
             if self._heavy and not self._children:
                 raise RuntimeError(f"{self!r} is closed")
             try:
@@ -90,13 +112,94 @@ class Pool:
     def _columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
         rows, count = len(responses), len(self._children)
         for first, child in enumerate(self._children):
-            child.send((responses[first::count], references[first::count]))
+            child.send((responses[first::count], references[first::count], False))
         found = score(self._light, responses, references)
         found.update({name: [None] * rows for name in self._heavy})
         for first, child in enumerate(self._children):
-            for name, part in child.receive().items():
+            for name, part in child.receive()[0].items():
                 found[name][first::count] = part
         return {name: found[name] for name in self.names}
+
+    # --- what fails costs its row -------------------------------------------------------------------------------------
+
+    def _in_part(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+        rows, count = len(responses), len(self._children)
+        failures: Failures = {}
+        parts = [(responses[first::count], references[first::count], True) for first in range(count)]
+        sent = [self._sent(child, part) for child, part in zip(self._children, parts, strict=True)]
+        found = score(self._light, responses, references, failures)
+        self._note(failures)
+        found.update({name: [None] * rows for name in self._heavy})
+        for first, (child, part) in enumerate(zip(self._children, parts, strict=True)):
+            columns = self._received(child) if sent[first] else None
+            if columns is None:
+                columns = self._by_halves(child, part)
+            for name, values in columns.items():
+                found[name][first::count] = values
+        return {name: found[name] for name in self.names}
+
+    def _by_halves(self, child: _Child, part: Batch) -> Columns:
+        """The part anew, so that a row of which the process dies is alone in the end."""
+        responses, references, _ = part
+        rows = len(responses)
+        if not rows:
+            return {name: [] for name in self._heavy}
+        if self._sent(child, part) and (columns := self._received(child)) is not None:
+            return columns
+        if rows == 1 or self._deaths >= MOST_DEATHS:
+            self._note(dict.fromkeys(self._heavy, (rows, child.said)))
+            return {name: [None] * rows for name in self._heavy}
+        half = rows // 2
+        first = self._by_halves(child, (responses[:half], references[:half], True))
+        second = self._by_halves(child, (responses[half:], references[half:], True))
+        return {name: first[name] + second[name] for name in self._heavy}
+
+    def _sent(self, child: _Child, part: Batch) -> bool:
+        """True where a process took the part; one that died before is replaced first."""
+        try:
+            if child.died:
+                if self._deaths >= MOST_DEATHS:
+                    return False
+                child.again()
+            child.send(part)
+        except (SpecError, OSError) as error:
+            self._lost(child, error)
+            return False
+        return True
+
+    def _received(self, child: _Child) -> Columns | None:
+        try:
+            columns, failures = child.receive()
+        except (SpecError, OSError) as error:
+            self._lost(child, error)
+            return None
+        self._note(failures)
+        return columns
+
+    def _lost(self, child: _Child, error: Exception) -> None:
+        self._deaths += 1
+        child.died, child.said = True, str(error)
+        child.kill()
+
+    def _note(self, failures: Failures) -> None:
+        """Tells at the first row on which a metric fails, and each time that there are twice as many."""
+        assert self._tell is not None
+        for name, (rows, said) in failures.items():
+            before = self._failed.get(name, 0)
+            self._failed[name] = before + rows
+            if (before + rows).bit_length() > before.bit_length():
+                so_far = f"{before + rows} row{'s' * (before + rows > 1)}"
+                self._tell(f"metric_{name} is null in {so_far} so far, where that metric failed: {_line(said)}")
+        if failures and self._deaths >= MOST_DEATHS and not self._gave_up:
+            self._gave_up = True
+            self._tell(
+                f"The processes that compute {', '.join(self._heavy)} died {self._deaths} times: from here on these "
+                "metrics are null. `scorer metrics` computes them later."
+            )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:500]
 
 
 def _cores() -> int:
@@ -109,6 +212,19 @@ class _Child:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
+        self.died = False
+        """True from when its death was found until `again`."""
+        self.said = ""
+
+    def again(self) -> None:
+        """A new process in place of one that died."""
+        self.died = False
+        self.__exit__(None, None, None)
+        self.__enter__()
+        self.ready()
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def __enter__(self) -> Self:
         # A file, since nobody reads while it works and a full pipe would stop it.
@@ -147,7 +263,7 @@ class _Child:
         known: frozenset[str] = needs_reference
         return known
 
-    def send(self, batch: Any) -> None:
+    def send(self, batch: Batch) -> None:
         assert self._process.stdin is not None
         try:
             pickle.dump(batch, self._process.stdin)
@@ -155,9 +271,9 @@ class _Child:
         except OSError as error:
             raise self._ended() from error
 
-    def receive(self) -> Columns:
-        columns: Columns = self._answer()
-        return columns
+    def receive(self) -> tuple[Columns, Failures]:
+        answer: tuple[Columns, Failures] = self._answer()
+        return answer
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None

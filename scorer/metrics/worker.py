@@ -1,7 +1,7 @@
 """A child process that scores batches with its metrics: python -m scorer.metrics.worker NAME...
 
-It reads pickled (responses, references) from stdin and writes an answer for each to stdout; the first answer, before
-any batch, says that it is ready. It leaves at the end of stdin, so it never outlives its parent, kill -9 included.
+It reads pickled batches from stdin and writes an answer for each to stdout; the first answer, before any batch, says
+that it is ready. It leaves at the end of stdin, so it never outlives its parent, kill -9 included.
 """
 
 from __future__ import annotations
@@ -26,24 +26,55 @@ NICE = 10
 Columns = dict[str, list[float | None]]
 
 
+Batch = tuple[Sequence[str | None], Sequence[str | None], bool]
+"""Responses, references, and whether a row on which a metric fails is None, so that the others are had."""
+
+Failures = dict[str, tuple[int, str]]
+"""Of each metric that failed: on how many rows, and what it said last."""
+
 Ready = tuple[frozenset[str], tuple[str, ...]]
 """The first answer: the metrics that need a reference, and the problems, where the metrics cannot be loaded."""
 
 
-def score(metrics: Mapping[str, Metric], responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+def score(
+    metrics: Mapping[str, Metric],
+    responses: Sequence[str | None],
+    references: Sequence[str | None],
+    failures: Failures | None = None,
+) -> Columns:
     """A column for each metric. A score that is no finite number is None.
 
-    Raises ValueError where a metric does not answer row by row.
+    With `failures` so is that of a row on which a metric fails, which is entered there. Without them raises what the
+    metric raises, and ValueError where it does not answer row by row.
     """
     columns: Columns = {name: [] for name in metrics}
     for start in range(0, len(responses), SLICE):
         part = slice(start, start + SLICE)
         for name, metric in metrics.items():
-            scores = metric(responses[part], references[part])
-            if len(scores) != len(responses[part]):
-                raise ValueError(f"{name} gave {len(scores)} scores for {len(responses[part])} rows")
-            columns[name] += [_finite(value) for value in scores]
+            columns[name] += _scores(name, metric, responses[part], references[part], failures)
     return columns
+
+
+def _scores(
+    name: str,
+    metric: Metric,
+    responses: Sequence[str | None],
+    references: Sequence[str | None],
+    failures: Failures | None,
+) -> list[float | None]:
+    try:
+        scores = metric(responses, references)
+        if len(scores) != len(responses):
+            raise ValueError(f"{name} gave {len(scores)} scores for {len(responses)} rows")
+        return [_finite(value) for value in scores]
+    except Exception as error:
+        if failures is None:
+            raise
+        if len(responses) > 1:
+            each = zip(responses, references, strict=True)
+            return [_scores(name, metric, [one], [other], failures)[0] for one, other in each]
+        failures[name] = (failures.get(name, (0, ""))[0] + 1, f"{type(error).__name__}: {error}")
+        return [None]
 
 
 def _finite(value: float | None) -> float | None:
@@ -51,7 +82,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def serve(names: Sequence[str]) -> None:
-    """Answers until stdin ends. What a metric raises ends the process, with its traceback on stderr."""
+    """Answers until stdin ends.
+
+    What a metric raises over a batch that is not to be had in part ends the process, with its traceback on stderr.
+    """
     # Ctrl-C in a terminal reaches the whole group, and it is the run that decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
@@ -59,7 +93,7 @@ def serve(names: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    def answer(value: Ready | Columns) -> None:
+    def answer(value: Ready | tuple[Columns, Failures]) -> None:
         pickle.dump(value, answers)
         answers.flush()
 
@@ -71,10 +105,11 @@ def serve(names: Sequence[str]) -> None:
     answer((frozenset(name for name, metric in metrics.items() if metric.needs_reference), ()))
     while True:
         try:
-            responses, references = pickle.load(sys.stdin.buffer)
+            responses, references, in_part = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        answer(score(metrics, responses, references))
+        failures: Failures = {}
+        answer((score(metrics, responses, references, failures if in_part else None), failures))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
-"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order.
-
-Longer than other files: who writes the columns, who reads them and who merges them must agree.
-"""
+"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
@@ -20,7 +17,8 @@ import pyarrow.parquet as pq
 from scorer.files import Files
 from scorer.schema import Result, Shard, fitted, modern
 from scorer.store.sums import OURS, Summed, check_footer
-from scorer.views import owned, take
+from scorer.store.tables import COPIED
+from scorer.views import take
 
 WINDOW = 4096
 """Rows that a merge holds at once, however many it merges."""
@@ -43,12 +41,15 @@ class Counts:
     cost_microusd: int = 0
     attempts: int = 0
     copied: int = 0
+    unmeasured: dict[str, int] = field(default_factory=dict, compare=False)
+    """Rows without an automatic metric, by its name: no text to measure, or it failed. Earlier files do not tell."""
 
     def add(self, other: Counts) -> None:
         for name in ("rows", "scored", "copied", *SUMS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name, count in other.errors.items():
-            self.errors[name] = self.errors.get(name, 0) + count
+        for mine, more in ((self.errors, other.errors), (self.unmeasured, other.unmeasured)):
+            for name, count in more.items():
+                mine[name] = mine.get(name, 0) + count
 
     def note(self, result: Result) -> None:
         """Counts one more result: rows, scored, errors and copied alone."""
@@ -59,6 +60,12 @@ class Counts:
             self.errors[result.error.name] = self.errors.get(result.error.name, 0) + 1
         self.copied += result.copied_from is not None
 
+    def became(self, before: Result, now: Result) -> None:
+        """A result that was noted as `before` is stored as `now`."""
+        if before.error is None and now.error is not None:
+            self.scored -= 1
+            self.errors[now.error.name] = self.errors.get(now.error.name, 0) + 1
+
     @property
     def failed(self) -> int:
         return self.rows - self.scored
@@ -67,79 +74,27 @@ class Counts:
     def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
         errors = {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(table.column("error").drop_null())}
         copies = table.column(COPIED) if COPIED in table.schema.names else None
+        nulls = {name: table.column(name).null_count for name in _metrics(table.schema)}
         return cls(
             rows=table.num_rows,
             scored=table.num_rows - table.column("score").null_count,
             errors=errors,
             copied=table.num_rows - copies.null_count if copies is not None else 0,
+            unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
             **{name: pc.sum(table.column(name)).as_py() or 0 for name in SUMS},
         )
 
 
-COPIED = "copied_from"
-"""A column of runs with `judge.dedupe` alone."""
+METRIC = "metric_"
+"""How the columns of automatic metrics begin; they stand behind the others."""
+YOUNGER = ("copied", "unmeasured")
+"""Counts that files of earlier versions do not tell."""
 SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")
 
 
-Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
-"""Automatic metrics of some rows: a column for each `metric_<name>`."""
-
-
-def to_table(
-    results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure: Measure | None = None
-) -> pa.Table:
-    """Result rows sorted by row number, under the shard's result schema."""
-    results = sorted(results, key=lambda result: result.row.number)
-    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-    scores = [result.score for result in results]
-    errors = [result.error for result in results]
-    usages = [result.usage for result in results]
-    columns["shard"] = [r.row.shard for r in results]
-    columns["row"] = [r.row.number for r in results]
-    columns["score"] = [None if s is None else s.value for s in scores]
-    columns["reason"] = [None if s is None else s.reason for s in scores]
-    columns["error"] = [None if e is None else e.name for e in errors]
-    columns["error_detail"] = [None if e is None else e.detail for e in errors]
-    columns["finish_reason"] = [r.finish_reason for r in results]
-    columns["raw"] = [r.raw for r in results]
-    columns["judge_model"] = [r.model for r in results]
-    columns["judge"] = [fingerprint] * len(results)
-    columns["method"] = [None if s is None else s.method for s in scores]
-    columns["samples"] = [0 if s is None else s.samples for s in scores]
-    columns["prompt_tokens"] = [None if u is None else u.prompt_tokens for u in usages]
-    columns["completion_tokens"] = [None if u is None else u.completion_tokens for u in usages]
-    columns["cached_tokens"] = [None if u is None else u.cached_tokens for u in usages]
-    columns["cost_microusd"] = [None if r.cost_pico is None else (r.cost_pico + 500_000) // 10**6 for r in results]
-    columns["attempts"] = [r.attempts for r in results]
-    columns["waited_s"] = [r.waited_s for r in results]
-    columns["answered_s"] = [r.answered_s for r in results]
-    columns["finished_at"] = [r.finished_at for r in results]
-    columns["generation"] = [r.row.generation for r in results]
-    columns[COPIED] = [r.copied_from for r in results]
-    kept = schema.names[2 : schema.get_field_index("score")]
-    for index, name in enumerate(kept):
-        columns[name] = [r.row.kept[index] for r in results]
-    for name in schema.names[schema.get_field_index("score") + 1 : schema.get_field_index("reason")]:
-        columns[name] = [None if s is None else s.fields.get(name) for s in scores]
-    if measure is not None:
-        columns.update({name: list(values) for name, values in measure(results).items()})
-    arrays = [_array(columns[f.name], f.type) for f in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if (whole := owned(kind)) != kind:
-        return _array(values, whole).cast(kind)
-    try:
-        return pa.array(values, type=kind)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can hold and UTF-8 cannot
-        return pa.array([_valid(value) for value in values], type=kind)
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return tuple(_valid(v) for v in value) if isinstance(value, (list, tuple)) else value
+def _metrics(schema: pa.Schema) -> list[str]:
+    behind = schema.names[schema.get_field_index("generation") + 1 :]
+    return [name for name in behind if name.startswith(METRIC)]
 
 
 def grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -205,15 +160,16 @@ def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
         for key, value in metadata.items()
         if key.startswith(b"scorer.") and key not in OURS
     }
-    counts = Counts(**{name: found.pop(name) for name in asdict(Counts()) if name != "copied" or name in found})
+    counts = Counts(**{name: found.pop(name) for name in asdict(Counts()) if name not in YOUNGER or name in found})
     return found, counts
 
 
-def read_columns(files: Files, path: str, columns: Sequence[str], maybe: str = "") -> pa.Table:
-    """Some columns of a segment, and `maybe` where it has that; checksums verified. Raises one of DAMAGE."""
+def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bool = False) -> pa.Table:
+    """Some columns of a segment, `counted`: and those that not every run has; checksums verified. One of DAMAGE."""
     with files.open(path) as file:
-        if maybe and maybe in pq.read_schema(file).names:
-            columns = [*columns, maybe]
+        if counted:
+            schema = pq.read_schema(file)
+            columns = [*columns, *(name for name in schema.names if name == COPIED), *_metrics(schema)]
         return pq.read_table(
             file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
         )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from scorer.errors import StorageError
+from scorer.errors import TooManyFailed
 from scorer.files import Files
 from scorer.offload import uninterrupted
 from scorer.schema import Mask, Offload, Result, Shard, Work
@@ -24,7 +24,10 @@ from scorer.store import segments as seg
 from scorer.store.damage import SetAside, set_aside, unreadable
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
+from scorer.store.tables import Made, Measure, Unfit, made, pieces
 
+UNFIT = 200
+"""A run is stopped whose first so many rows all hold what their columns cannot."""
 TIDY_S = 0.2
 KEEP_HIDDEN_S = 600.0
 """Hidden files stay this long, so that no reader loses a file under its hands."""
@@ -67,7 +70,7 @@ class Store:
         offload: Offload,
         flush_rows: int,
         flush_s: float,
-        measure: seg.Measure | None = None,
+        measure: Measure | None = None,
         worker: int = 0,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -104,6 +107,9 @@ class Store:
         self._on_room: list[Callable[[], None]] = []
         self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
         self._hidden: deque[tuple[float, str]] = deque()
+        self._heard: set[str] = set()  # what `say` was told of metrics and of columns
+        self._fitted = False  # that some row was stored as it was given
+        self._unfit = 0  # rows that ended in an error because a column could not hold what the judge made
         self._writing = asyncio.Lock()
         self._tidying = asyncio.Lock()
 
@@ -263,8 +269,14 @@ class Store:
         async with self._writing:
             self._full.clear()
             copies = len(self._copies)
+            failures: list[Exception] = []
             for key in list(self._gathered):
-                await uninterrupted(self._flush_one(*key))
+                try:
+                    await uninterrupted(self._flush_one(*key))
+                except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
+                    failures.append(error)
+            if failures:
+                raise failures[0]
             # A copy came after its source, so that is stored by now: no crash leaves one without the other.
             for result in self._copies[:copies]:
                 self._gather(result)
@@ -276,15 +288,17 @@ class Store:
         results = self._gathered.pop((path, generation))
         state = self._open[path]
         try:
-            segment = await self._offload(self._publish, state, generation, results)
-        except StorageError:  # it may have passed when the run closes
+            segment, parts = await self._offload(self._publish, state, generation, results)
+        except BaseException:  # whatever it is: they are paid for, and it may have passed when the run closes
             self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
             raise
-        self._written(state, segment, results)
         self._held -= len(results)
+        stored = [result for part in parts for result in part.results]
+        self._written(state, segment, stored)
         self._room.set()
         for wake in self._on_room:
             wake()
+        self._note_unfit(results, stored, [one for part in parts for one in part.unfit])
 
     def _written(self, state: Unfinished, segment: Segment, results: Sequence[Result]) -> None:
         self._take_up(state, segment, len(results))
@@ -298,16 +312,55 @@ class Store:
         if state.finished or len(state.segments) > MERGE_AT:
             self._ready.append(state)
 
-    def _publish(self, state: Unfinished, generation: int, results: list[Result]) -> Segment:
-        table = seg.to_table(results, state.schema, self._fingerprint, self._measure)
+    def _publish(self, state: Unfinished, generation: int, results: list[Result]) -> tuple[Segment, list[Made]]:
+        parts = [made(piece, state.schema, self._fingerprint, self._measured) for piece in pieces(results)]
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
-        rows, stem = table.column("row"), state.shard.stem
-        segment = Segment(stem, generation, self._worker, rows[0].as_py(), rows[-1].as_py(), number, number)
+        first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number
+        segment = Segment(state.shard.stem, generation, self._worker, first, last, number, number)
         with self._files.create(self._layout.segment(segment)) as file:
             about = seg.about(state.shard, self._fingerprint, generation, self._run)
-            seg.write(file, iter([table]), state.schema, about)
-        return segment
+            seg.write(file, (part.table for part in parts), state.schema, about)
+        return segment, parts
+
+    def _measured(self, results: Sequence[Result]) -> Mapping[str, Sequence[float | None]]:
+        """The automatic metrics of some rows; null where they cannot be had, which costs no paid reply."""
+        if self._measure is None:
+            return {}
+        try:
+            return self._measure(results)
+        except Exception as error:  # noqa: BLE001 - a metric may be somebody's own
+            said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+            if said not in self._heard:
+                self._heard.add(said)
+                self._say(
+                    f"The automatic metrics of {len(results)} rows failed, and are null there ({said}). The run goes "
+                    "on, and others like it are not told; `scorer metrics` computes them later."
+                )
+            return {}
+
+    def _note_unfit(self, given: Sequence[Result], stored: Sequence[Result], unfit: Sequence[Unfit]) -> None:
+        """Counts and tells what no column could hold. Raises TooManyFailed where nothing else came so far."""
+        if not unfit:
+            self._fitted = True
+            return
+        by_row = {result.row.number: result for result in given}
+        before = self.counts.scored
+        for result in stored:
+            self.counts.became(by_row[result.row.number], result)
+        failed = before - self.counts.scored
+        self._fitted = self._fitted or failed < len(stored)
+        self._unfit += failed
+        for one in unfit:
+            if one.column not in self._heard:
+                self._heard.add(one.column)
+                row, became = one.result.row, "its score stays" if one.error is None else f"it is {one.error.name}"
+                self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Others like it are not told.")
+        if not self._fitted and self._unfit >= UNFIT and not self._stopping.is_set():
+            raise TooManyFailed(
+                f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Every reply is "
+                "kept. Mend the judge, then `scorer reread` reads them again."
+            )
 
     # --- segments that workers wrote ----------------------------------------------------------------------------------
 

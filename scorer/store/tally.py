@@ -39,7 +39,7 @@ def _newest(files: Files, paths: list[str]) -> seg.Counts:
     for path in paths:
         with seg.broken(path):
             counted = ["row", "generation", "score", "error", *seg.SUMS]
-            tables.append(seg.read_columns(files, path, counted, maybe=seg.COPIED))
+            tables.append(seg.read_columns(files, path, counted, counted=True))
     table = pa.concat_tables(tables)
     order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
     rows = table.column("row").to_numpy()[order]

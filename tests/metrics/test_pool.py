@@ -16,7 +16,7 @@ import pytest
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
 from scorer.metrics.pool import LIGHT, Pool
-from scorer.metrics.worker import SLICE, score
+from scorer.metrics.worker import SLICE, Failures, score
 
 pytest.importorskip("rapidfuzz", reason="Left out: metrics in child processes, for want of scorer[metrics].")
 
@@ -172,6 +172,51 @@ def test_a_metric_that_fails_is_told_and_closes_the_pool(outside: str, word: str
         assert not any(map(alive, pids))
         with pytest.raises(RuntimeError, match="closed"):
             pool.columns(["1"], [None])
+
+
+@pytest.mark.slow
+def test_where_somebody_is_told_a_metric_that_fails_is_null_in_its_rows_alone(outside: str) -> None:
+    """Slow: it starts two processes, and one anew for each half of what held the row it died of."""
+    told: list[str] = []
+    rows = ["1", "boom", "3", "4", "leave", "6", "boom", None]
+    with Pool([outside, "words"], workers=2, tell=told.append) as pool:
+        columns = pool.columns(rows, [None] * len(rows))
+        assert columns[outside] == [1.0, None, 3.0, 4.0, None, 6.0, None, None]
+        assert columns["words"] == [1.0] * 7 + [None]
+        os.kill(pool._children[1]._process.pid, signal.SIGKILL)  # by whoever frees memory, between two batches
+        pool._children[1]._process.wait()
+        assert pool.columns(["1", "2", "3"], [None] * 3)[outside] == [1.0, 2.0, 3.0]
+    assert [text.partition(" so far")[0] for text in told] == [
+        f"metric_{outside} is null in 1 row", f"metric_{outside} is null in 2 rows"
+    ]  # fmt: skip
+    assert "ValueError: no reward for boom" in told[0] + told[1]
+
+
+@pytest.mark.slow
+def test_processes_that_always_die_are_given_up(outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: it starts three processes."""
+    monkeypatch.setattr("scorer.metrics.pool.MOST_DEATHS", 3)
+    told: list[str] = []
+    with Pool([outside], workers=1, tell=told.append) as pool:
+        for _ in range(2):
+            assert pool.columns(["leave"] * 8, [None] * 8) == {outside: [None] * 8}
+    assert sum("died 3 times: from here on these metrics are null" in text for text in told) == 1
+
+
+def test_a_metric_that_fails_here_is_null_in_its_rows_alone() -> None:
+    class Fails:
+        needs_reference = False
+
+        def __call__(self, responses: Sequence[str | None], references: Sequence[str | None]) -> list[float | None]:
+            return [1.0 / len(response or "") for response in responses]
+
+    failures: Failures = {}
+    texts = ["x", "", "xx", None]
+    assert score({"own": Fails(), "echo": Echo([1.0] * 4)}, texts, [None] * 4, failures) == {
+        "own": [1.0, None, 0.5, None],
+        "echo": [1.0] * 4,
+    }
+    assert failures == {"own": (2, "ZeroDivisionError: float division by zero")}
 
 
 @pytest.mark.slow

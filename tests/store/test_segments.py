@@ -17,13 +17,14 @@ from scorer.errors import Unreadable
 from scorer.files import LocalFiles
 from scorer.schema import Result, Row, Score, Shard, Usage, result_schema
 from scorer.store import segments as seg
+from scorer.store.tables import to_table
 
 SHARD = Shard("in/s.parquet", "s", 1, "v", 1000, "f")
 _FILES = count()
 
 
 def table(*results: Result, schema: pa.Schema = SCHEMA) -> pa.Table:
-    return seg.to_table(results, schema, "fingerprint")
+    return to_table(results, schema, "fingerprint")
 
 
 def segment(folder: Path, results: list[Result]) -> tuple[str, int, int]:
