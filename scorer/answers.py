@@ -284,14 +284,39 @@ def _mean(mean: Mean) -> tuple[float | None, Any]:
 
 def leaderboard_text(name: str, found: Leaderboard) -> str:
     """What `scorer leaderboard` shows of one score."""
-    tables = (found.systems, found.tasks)
-    return _paragraphs(name, *(aligned(_with_intervals(table)) for table in tables if table is not None))
+    tables = [_board_rows(table) for table in (found.systems, found.tasks) if table is not None]
+    return _paragraphs(name, *map(aligned, tables), noted(found.notes))
+
+
+def _board_rows(table: pl.DataFrame) -> Rows:
+    """The rows of a leaderboard: ranks as intervals, and no column that says what another one does."""
+    if "raw" in table.columns:
+        same = ["raw"] if table["raw"].equals(table["mean"]) else []
+        table = table.drop(same + ([] if table["unread"].sum() else ["at_lowest", "at_highest", "unread"]))
+    rows = []
+    for row in _with_intervals(table):
+        first, last = row["rank"], row["rank_last"]
+        places = None if first is None else f"{first}" if first == last else f"{first}-{last}"
+        rest = {_ENDS.get(key, key): value for key, value in row.items() if key not in ("rank", "rank_last")}
+        rows.append({"rank": places, **rest})
+    return rows
+
+
+_ENDS = {"at_lowest": "unread lowest", "at_highest": "unread highest"}
 
 
 def compared_text(name: str, found: Compared) -> str:
     """What `scorer compare` shows of one score."""
-    tables = (found.levels, found.differences)
-    return _paragraphs(name, *(aligned(_with_intervals(_without_empty(table))) for table in tables))
+    differences = found.differences
+    if not differences["unread"].sum():
+        differences = differences.drop("at_lowest", "at_highest", "unread")
+    if differences["items"].null_count() == len(differences):
+        differences = differences.drop("items")
+    rows = [
+        {"less" if key == "against" else _ENDS.get(key, key): value for key, value in row.items()}
+        for row in _with_intervals(_without_empty(differences))
+    ]
+    return _paragraphs(name, aligned(_with_intervals(_without_empty(found.levels))), aligned(rows), noted(found.notes))
 
 
 def _without_empty(table: pl.DataFrame) -> pl.DataFrame:

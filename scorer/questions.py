@@ -182,7 +182,7 @@ def leaderboard(
     bootstrap: Bootstrap = 1000,
     json: Json = False,
 ) -> int:
-    """Rank systems; those that cannot be told apart share a rank. With --against, by the Bradley-Terry model.
+    """Rank systems; those that cannot be told apart share ranks. With --against, by the Bradley-Terry model.
 
     Example: scorer leaderboard out --score score --system model --task task --average cost_microusd
 

@@ -35,11 +35,20 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Resamples:
-    """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are."""
+    """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are.
+
+    `bundle` is each item's cluster where items are drawn in bundles, None where each is drawn by itself.
+    """
 
     weights: Floats
     cluster: Codes
     items: int
+    bundle: Codes | None = None
+
+    @property
+    def cluster_of_item(self) -> Codes:
+        """The cluster in which each item is drawn."""
+        return np.arange(self.items, dtype=np.int64) if self.bundle is None else self.bundle
 
     def sums(self, *columns: Floats) -> list[Floats]:
         """The weighted sum of each column over all rows, for each resample."""
@@ -123,7 +132,7 @@ def resample(item: Codes, replicates: int, seed: int) -> Resamples:
         bundle = rng.permutation(items) % BUNDLES
     drawn = rng.integers(0, clusters, size=(replicates, clusters)) + clusters * np.arange(replicates)[:, None]
     weights = np.bincount(drawn.ravel(), minlength=replicates * clusters).reshape(replicates, clusters)
-    return Resamples(weights.astype(np.float64), bundle[item], items)
+    return Resamples(weights.astype(np.float64), bundle[item], items, bundle)
 
 
 def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:

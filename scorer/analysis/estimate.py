@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Interval, resample, student, wilson
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.simultaneous import Contrast, simultaneous
+from scorer.analysis.simultaneous import contrast, simultaneous
 from scorer.analysis.tables import collected, listed, not_judged, require, take
 from scorer.errors import SpecError
 
@@ -314,12 +314,12 @@ def _differences(
         of_a, of_b = over(a, shared), over(b, shared)
         if of_a is not None and of_b is not None:
             pairs.append((a, b, of_a, of_b, int(shared.sum()) if paired else None))
-    contrasts = [
-        Contrast(of_a.value - of_b.value, of_a.error.of_item - of_b.error.of_item, _free(of_a, of_b))
-        for _, _, of_a, of_b, _ in pairs
-    ]
     items = next(iter(parts.values())).items if parts else 0
-    drawn = resample(np.arange(items), replicates, seed) if replicates and len(contrasts) > 1 else None
+    drawn = resample(np.arange(items), replicates, seed) if replicates and len(pairs) > 1 else None
+    contrasts = [
+        contrast(a.value - b.value, a.error.of_item - b.error.of_item, _labelled_items(a, b), drawn)
+        for _, _, a, b, _ in pairs
+    ]
     intervals = simultaneous(contrasts, drawn)
     notes = []
     if apart:
@@ -327,12 +327,12 @@ def _differences(
     if len(pairs) > 1:
         notes.append(f"The {len(pairs):,} intervals of differences hold together in 95 % of tables (max-t).")
     return [
-        Difference(a, b, contrast.value, interval, _labels_more(contrast.value, of_a, of_b), shared_items)
-        for (a, b, of_a, of_b, shared_items), contrast, interval in zip(pairs, contrasts, intervals, strict=True)
+        Difference(a, b, one.value, interval, _labels_more(one.value, of_a, of_b), shared_items)
+        for (a, b, of_a, of_b, shared_items), one, interval in zip(pairs, contrasts, intervals, strict=True)
     ], notes
 
 
-def _free(a: _Fit, b: _Fit) -> int:
+def _labelled_items(a: _Fit, b: _Fit) -> int:
     """The number of labelled items that a difference rests on."""
     return int((a.error.present | b.error.present).sum())
 

@@ -1,38 +1,48 @@
-"""Which system is best, as far as it can be told: means by system and task, strengths from pairs, earned ranks.
+"""Which system is best, as far as it can be told: means by system and task, strengths from pairs, ranks as intervals.
 
-A rank is 1 plus the number of systems that are better beyond doubt: those whose paired 95 % interval of the difference
-lies above zero. So systems that cannot be told apart share a rank. Nothing is corrected for the number of pairs.
+A rank is an interval: from 1 plus the number of systems that are surely better to the number of systems less those that
+are surely worse. All these judgements hold together in 95 % of tables (`scorer.analysis.ranks`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from scorer.analysis.adjusted import adjust, has_holes
 from scorer.analysis.bootstrap import Interval, Resamples, are_shares, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.tables import codes_or_rows, collected, require, take
+from scorer.analysis.ranks import Ranks, Standing, ranked
+from scorer.analysis.tables import codes_or_rows, collected, listed, require, take
 from scorer.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Two tables, best first.
+    """Two tables, best first, and what to know beside them.
 
-    `systems`: rank, system, mean, low, high, rows, unread, then the facts and the averages asked for. With tasks the
-    mean is that of the task means, each task counting alike, and null for a system that lacks one. `tasks`: the same by
-    task (rank, task, system, mean, low, high, rows, unread); None without a task column.
+    `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the facts and
+    the averages asked for. `rank` is the best place that a system may have, `rank_last` the worst. Where items are
+    named and some system lacks a score for one, `mean` is adjusted for the items and `raw` the plain mean; elsewhere
+    both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the scale, as far as
+    scores reach. With tasks the mean is that of the task means, each task counting alike, and null for a system that
+    lacks one. `tasks`: the same by task (rank, rank_last, task, system, ...); None without a task column.
     """
 
     systems: pl.DataFrame
     tasks: pl.DataFrame | None
+    notes: Sequence[str] = field(default=())
 
     def json(self) -> dict[str, Any]:
-        return {"systems": self.systems.to_dicts(), "tasks": None if self.tasks is None else self.tasks.to_dicts()}
+        return {
+            "systems": self.systems.to_dicts(),
+            "tasks": None if self.tasks is None else self.tasks.to_dicts(),
+            "notes": list(self.notes),
+        }
 
 
 def leaderboard(
@@ -50,8 +60,10 @@ def leaderboard(
     """The systems by their mean score, with intervals from the cluster bootstrap over items.
 
     `averages` are columns of numbers to average by system (cost, tokens, latency), `facts` columns that say one thing
-    of each system (hosting, licence). Raises SpecError for columns that cannot serve, a fact that varies within a
-    system, and where no row has a score.
+    of each system (hosting, licence). Without `item` the systems are independent samples, and nothing is adjusted.
+    A system is better than another only where it leads with unread rows at either end of the scale as well.
+    The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
+    Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
     """
     columns = take(frame, [score, *averages], [name for name in (system, task, item) if name])
     told = _facts(frame, system, facts)
@@ -61,43 +73,187 @@ def leaderboard(
     read = ~np.isnan(values)
     if not read.any():
         raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
-    is_share = are_shares(values)
-    shape = (len(systems), len(tasks))
-    cell = of_system * len(tasks) + of_task
-    rows = np.bincount(cell[read], minlength=len(systems) * len(tasks)).reshape(shape)
-    unread = np.bincount(cell[~read], minlength=len(systems) * len(tasks)).reshape(shape)
-    drawn = resample(codes_or_rows(columns, item), replicates, seed) if replicates else None
-    flat, flat_draws = means_by_group(values, cell, len(systems) * len(tasks), drawn)
-    means, draws = flat.reshape(shape), flat_draws.reshape(-1, *shape)
-    items = drawn.items_by_group(cell, flat.size, read).reshape(shape) if drawn else np.zeros(shape, dtype=np.int64)
-
-    best = pl.DataFrame(
-        {
-            "system": systems,
-            **_ranked(means.mean(axis=1), drawn, draws.mean(axis=2), items.sum(axis=1), is_share=is_share),
-        }
-    ).with_columns(rows=pl.Series(rows.sum(axis=1)), unread=pl.Series(unread.sum(axis=1)))
+    of_item = codes_or_rows(columns, item)
+    drawn = resample(of_item, replicates, seed) if replicates else None
+    boards = []
+    for t in range(len(tasks)):
+        mine = of_task == t
+        part = None if drawn is None else Resamples(drawn.weights, drawn.cluster[mine], drawn.items)
+        boards.append(
+            _board(values[mine], of_system[mine], len(systems), of_item[mine] if item else None, part, values[read])
+        )
+    shares = are_shares(values)
+    overall = _together(boards)
+    best = _table(systems, overall, drawn, is_share=shares, ranks=ranked([overall.standing()], drawn)[0])
     extra = pl.DataFrame(
         [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, averages)]
     )
     for further in (told, extra.group_by("system").mean()):
         best = best.join(further, on="system", how="left", maintain_order="left")
-    by_task = [
-        pl.DataFrame(
-            {
-                "task": tasks[t],
-                "system": systems,
-                **_ranked(means[:, t], drawn, draws[:, :, t], items[:, t], is_share=is_share),
-            },
-        ).with_columns(rows=pl.Series(rows[:, t]), unread=pl.Series(unread[:, t]))
-        for t in range(len(tasks))
-    ]
-    order = pl.col("mean").is_null(), pl.col("rank"), -pl.col("mean")
-    first = ["rank", "system"]
-    return Leaderboard(
-        systems=best.sort(*order, "system").select(*first, pl.exclude(first)),
-        tasks=pl.concat(by_task).sort("task", *order, "system").select("rank", pl.exclude("rank")) if task else None,
+    order = pl.col("mean").is_null(), -pl.col("mean")
+    by_task = None
+    if task:
+        places = ranked([board.standing() for board in boards], drawn)
+        named = [
+            _table(systems, board, drawn, is_share=shares, ranks=ranks).with_columns(task=pl.lit(name))
+            for board, ranks, name in zip(boards, places, tasks, strict=True)
+        ]
+        first = ["rank", "rank_last", "task"]
+        by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
+    return Leaderboard(best.sort(*order, "system"), by_task, _notes(boards, overall, systems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """The systems of one task, or of all; `draws` are the resampled means, `adjusted` says that `means` are not raw."""
+
+    means: Floats
+    raw: Floats
+    draws: Floats
+    influence: Floats
+    items: Codes
+    part: Codes
+    ends: tuple[Floats, Floats]
+    rows: Codes
+    unread: Codes
+    span: float
+    adjusted: bool
+
+    def standing(self) -> Standing:
+        return Standing(self.means, self.influence, self.items, self.part, self.span, self.ends)
+
+
+def _board(
+    values: Floats, system: Codes, systems: int, item: Codes | None, drawn: Resamples | None, scale: Floats
+) -> _Board:
+    read = np.isfinite(values)
+    raw, draws = means_by_group(values, system, systems, drawn)
+    low, high = float(scale.min()), float(scale.max())
+    span = high - low or (1.0 if high in (0.0, 1.0) else 0.0)  # ones alone may be shares
+    part = np.where(np.isfinite(raw), 0, -1)
+    means, adjusted = raw, item is not None and has_holes(values, system, item)
+    influence = np.empty((0, systems))
+    if drawn is not None:
+        count = np.bincount(system[read], minlength=systems)
+        rest = np.where(read, values - raw[system], 0.0) / np.maximum(count, 1)[system]
+        clusters = drawn.weights.shape[1]
+        sums = np.bincount(drawn.cluster * systems + system, rest, minlength=clusters * systems)
+        influence = sums.reshape(clusters, systems).astype(np.float64)
+    if adjusted and item is not None and read.any():
+        fit = adjust(values, system, systems, item, drawn)
+        means, part, influence = fit.means, fit.part, fit.influence
+        if drawn is not None:
+            draws = means + drawn.weights @ influence
+    filled = [np.where(read, values, end) for end in (low, high)]
+    if item is not None and adjusted:
+        at = [adjust(full, system, systems, item, None).means for full in filled]
+    else:
+        at = [means_by_group(full, system, systems, None)[0] for full in filled]
+    ends = (np.where(np.isfinite(means), at[0], np.nan), np.where(np.isfinite(means), at[1], np.nan))
+    items = np.zeros(systems, dtype=np.int64)
+    if drawn is not None:
+        items = np.minimum(drawn.items_by_group(system, systems, read), drawn.items)
+    return _Board(
+        means=means,
+        raw=raw,
+        draws=draws,
+        influence=influence,
+        items=items,
+        part=part,
+        ends=ends,
+        rows=np.bincount(system[read], minlength=systems),
+        unread=np.bincount(system[~read], minlength=systems),
+        span=span,
+        adjusted=adjusted,
     )
+
+
+def _together(boards: Sequence[_Board]) -> _Board:
+    """The mean over tasks. Systems are of one part where they are so in every task."""
+    parts = np.stack([board.part for board in boards], axis=1)
+    return _Board(
+        means=np.mean([board.means for board in boards], axis=0),
+        raw=np.mean([board.raw for board in boards], axis=0),
+        draws=np.mean([board.draws for board in boards], axis=0),
+        influence=np.mean([board.influence for board in boards], axis=0),
+        items=np.sum([board.items for board in boards], axis=0),
+        part=np.unique(parts, axis=0, return_inverse=True)[1].reshape(-1),
+        ends=(np.mean([b.ends[0] for b in boards], axis=0), np.mean([b.ends[1] for b in boards], axis=0)),
+        rows=np.sum([board.rows for board in boards], axis=0),
+        unread=np.sum([board.unread for board in boards], axis=0),
+        span=max(board.span for board in boards),
+        adjusted=any(board.adjusted for board in boards),
+    )
+
+
+def _table(
+    systems: Sequence[str], board: _Board, drawn: Resamples | None, *, is_share: bool, ranks: Sequence[Ranks]
+) -> pl.DataFrame:
+    intervals = _intervals(board.means, board.draws, board.items, drawn, is_share=is_share)
+    return pl.DataFrame(
+        {
+            **_placed(ranks, systems),
+            "mean": _known(board.means),
+            **intervals,
+            "raw": _known(board.raw),
+            "at_lowest": _known(board.ends[0]),
+            "at_highest": _known(board.ends[1]),
+            "rows": board.rows,
+            "unread": board.unread,
+        }
+    )
+
+
+def _placed(ranks: Sequence[Ranks], systems: Sequence[str]) -> dict[str, pl.Series]:
+    return {
+        "rank": pl.Series([first for first, _ in ranks], dtype=pl.Int64),
+        "rank_last": pl.Series([last for _, last in ranks], dtype=pl.Int64),
+        "system": pl.Series(systems, dtype=pl.String),
+    }
+
+
+def _known(values: Floats) -> pl.Series:
+    return pl.Series(values, dtype=pl.Float64).fill_nan(None)
+
+
+def _intervals(
+    means: Floats, draws: Floats, items: Codes, drawn: Resamples | None, *, is_share: bool
+) -> dict[str, pl.Series]:
+    """The columns low and high of the systems, which rest on so many items."""
+
+    def interval(i: int) -> Interval | None:
+        if drawn is None or not np.isfinite(means[i]):
+            return None
+        if is_share:
+            return share_interval(min(max(float(means[i]), 0.0), 1.0), draws[:, i], min(int(items[i]), drawn.items))
+        return drawn.interval(draws[:, i], items=int(items[i]))
+
+    found = list(map(interval, range(len(means))))
+    return {
+        "low": pl.Series([None if one is None else one[0] for one in found], dtype=pl.Float64),
+        "high": pl.Series([None if one is None else one[1] for one in found], dtype=pl.Float64),
+    }
+
+
+def _notes(boards: Sequence[_Board], overall: _Board, systems: Sequence[str]) -> list[str]:
+    notes = []
+    if overall.adjusted:
+        notes.append(
+            "Some systems lack a score for items that others have: means are adjusted for the items (two-way least "
+            "squares), the plain ones are beside them as raw."
+        )
+    apart = {
+        systems[i]
+        for board in boards
+        for i in np.flatnonzero(board.part >= 0).tolist()
+        if board.part[i] != np.bincount(board.part[board.part >= 0]).argmax()
+    }
+    if apart:
+        notes.append(
+            f"{listed(sorted(apart))} share no items with the other systems: they are not ranked against each other. "
+            "Without --item they are compared as independent samples."
+        )
+    return notes
 
 
 def bradley_terry(
@@ -110,7 +266,9 @@ def bradley_terry(
     replicates: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Strengths from pairwise verdicts, best first: rank, system, strength, low, high, win_rate, comparisons.
+    """Strengths from pairwise verdicts, best first.
+
+    Columns: rank, rank_last, system, strength, low, high, win_rate, comparisons.
 
     `a` and `b` name the two systems of a row, `preference` is that for a in [0, 1]; a tie is half a win for each. The
     strengths are natural log-odds about their mean: a beats b with probability 1 / (1 + exp(strength b - strength a)).
@@ -145,52 +303,37 @@ def bradley_terry(
         )
     drawn = resample(codes_or_rows(columns, item), replicates, seed) if replicates else None
     draws, items = np.empty((0, count)), np.zeros(count, dtype=np.int64)
+    met = table[0] + table[0].T
+    influence = np.empty((0, count))
     if drawn:
         items += drawn.items
         resampled = drawn.cells(forward, count**2, win) + drawn.cells(backward, count**2, lose)
         draws = _strengths(resampled.reshape(-1, count, count))
-    met = table[0] + table[0].T
-    return (
-        pl.DataFrame({"system": systems, **_ranked(strength, drawn, draws, items)})
-        .rename({"mean": "strength"})
-        .with_columns(
-            win_rate=pl.Series(table[0].sum(axis=1) / met.sum(axis=1)),
-            comparisons=pl.Series(np.round(met.sum(axis=1)).astype(np.int64)),
-        )
-        .sort("rank", -pl.col("strength"), "system")
-        .select("rank", pl.exclude("rank"))
-    )
+        influence = _pulls(strength, met, code[:, kept], values[kept], drawn, drawn.cluster[kept])
+    # A strength has no ends to its scale, so a lead without any spread proves nothing.
+    standing = Standing(strength, influence, items, np.zeros(count, dtype=np.int64), np.inf)
+    return pl.DataFrame(
+        {
+            **_placed(ranked([standing], drawn)[0], systems),
+            "strength": strength,
+            **_intervals(strength, draws, items, drawn, is_share=False),
+            "win_rate": table[0].sum(axis=1) / met.sum(axis=1),
+            "comparisons": np.round(met.sum(axis=1)).astype(np.int64),
+        }
+    ).sort(-pl.col("strength"), "system")
 
 
-def _ranked(
-    means: Floats, drawn: Resamples | None, draws: Floats, items: Codes, *, is_share: bool = False
-) -> dict[str, list[Any]]:
-    """Columns rank, mean, low, high of the systems, which rest on so many items; without resamples any lead counts."""
-    count = len(means)
-
-    def interval(i: int) -> Interval | None:
-        if drawn is None or not np.isfinite(means[i]):
-            return None
-        if is_share:
-            return share_interval(float(means[i]), draws[:, i], min(int(items[i]), drawn.items))
-        return drawn.interval(draws[:, i], items=int(items[i]))
-
-    intervals = list(map(interval, range(count)))
-
-    def better(j: int, i: int) -> bool:
-        if drawn is None:
-            return bool(means[j] > means[i])
-        gap = drawn.interval(draws[:, j] - draws[:, i], items=int(min(items[i], items[j])))
-        return gap is not None and gap[0] > 0
-
-    known = [i for i in range(count) if np.isfinite(means[i])]
-    ranks = {i: 1 + sum(better(j, i) for j in known if means[j] > means[i]) for i in known}
-    return {
-        "rank": [ranks.get(i) for i in range(count)],
-        "mean": [float(m) if np.isfinite(m) else None for m in means],
-        "low": [None if interval is None else interval[0] for interval in intervals],
-        "high": [None if interval is None else interval[1] for interval in intervals],
-    }
+def _pulls(strength: Floats, met: Floats, code: Codes, values: Floats, drawn: Resamples, cluster: Codes) -> Floats:
+    """Clusters x systems: by how much each cluster's verdicts move the strengths, by one step of Newton's method."""
+    count, clusters = len(strength), drawn.weights.shape[1]
+    chance = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
+    weight = met * chance * (1 - chance)
+    information = np.diag(weight.sum(axis=1)) - weight
+    beyond = values - chance[code[0], code[1]]
+    score = np.bincount(cluster * count + code[0], beyond, minlength=clusters * count)
+    score = score - np.bincount(cluster * count + code[1], beyond, minlength=clusters * count)
+    pulls: Floats = score.reshape(clusters, count) @ np.linalg.pinv(information, rcond=1e-10, hermitian=True)
+    return pulls
 
 
 def _strengths(wins: Floats) -> Floats:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Interval, Resamples, student
 from scorer.analysis.correlation import Codes, Floats
@@ -28,17 +29,26 @@ Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A difference: its value, what each item adds to its error, and the number of items that it rests on."""
+    """A difference: its value, its standard error, the number of items that it rests on.
+
+    `influence` is what each cluster that is drawn adds to its error, in single precision; empty without resamples. The
+    error is as of m - 1 of m free items, NaN for a single item.
+    """
 
     value: float
-    of_item: Floats
+    error: float
     items: int
+    influence: NDArray[np.float32]
 
-    @property
-    def error(self) -> float:
-        """The standard error, as of m - 1 of m free items; NaN for a single item."""
-        m = self.items
-        return math.sqrt(float(np.dot(self.of_item, self.of_item)) * m / (m - 1)) if m > 1 else math.nan
+
+def contrast(value: float, of_item: Floats, items: int, drawn: Resamples | None) -> Contrast:
+    """Of a difference to whose error each item adds `of_item`; `drawn` are resamples of as many items."""
+    error = math.sqrt(float(np.dot(of_item, of_item)) * items / (items - 1)) if items > 1 else math.nan
+    influence = np.empty(0, dtype=np.float32)
+    if drawn is not None and items > 1:
+        clusters = drawn.weights.shape[1]
+        influence = np.bincount(drawn.cluster_of_item, of_item, minlength=clusters).astype(np.float32)
+    return Contrast(value, error, items, influence)
 
 
 class Family:
@@ -77,6 +87,18 @@ def widening(items: Codes) -> Floats:
     return np.array([by_count[m] for m in items.tolist()], dtype=np.float64)
 
 
+def critical_of(contrasts: Sequence[Contrast], drawn: Resamples | None) -> float:
+    """`Family.critical` of all of them."""
+    family = Family(drawn if len(contrasts) > 1 else None)
+    usable = [one for one in contrasts if one.items > 1]
+    if drawn is not None:
+        for start in range(0, len(usable), CHUNK):
+            part = usable[start : start + CHUNK]
+            items = np.array([one.items for one in part], dtype=np.int64)
+            family.add(np.stack([one.influence for one in part], axis=1).astype(np.float64), items)
+    return family.critical()
+
+
 def simultaneous(contrasts: Sequence[Contrast], drawn: Resamples | None) -> list[Interval | None]:
     """The 95 % interval of each, such that all hold together; without resamples, or of one, each by itself.
 
@@ -84,23 +106,12 @@ def simultaneous(contrasts: Sequence[Contrast], drawn: Resamples | None) -> list
     """
     if not contrasts:
         return []
-    family = Family(drawn if len(contrasts) > 1 else None)
-    items = np.array([contrast.items for contrast in contrasts], dtype=np.int64)
-    if drawn is not None and len(contrasts) > 1:
-        for start in range(0, len(contrasts), CHUNK):
-            part = contrasts[start : start + CHUNK]
-            family.add(np.stack([bundled(c.of_item, drawn) for c in part], axis=1), items[start : start + CHUNK])
-    critical = family.critical()
-    halves = [critical * width * c.error for c, width in zip(contrasts, widening(items).tolist(), strict=True)]
-    return [(c.value - half, c.value + half) if half > 0 else None for c, half in zip(contrasts, halves, strict=True)]
-
-
-def bundled(of_item: Floats, drawn: Resamples) -> Floats:
-    """Sums over the clusters that are drawn together; `drawn` is of as many items as there are values."""
-    if len(of_item) == drawn.weights.shape[1]:
-        return of_item
-    sums: Floats = np.bincount(drawn.cluster, of_item, minlength=drawn.weights.shape[1]).astype(np.float64)
-    return sums
+    widths = widening(np.array([one.items for one in contrasts], dtype=np.int64)).tolist()
+    critical = critical_of(contrasts, drawn)
+    halves = [critical * width * one.error for one, width in zip(contrasts, widths, strict=True)]
+    return [
+        (one.value - half, one.value + half) if half > 0 else None for one, half in zip(contrasts, halves, strict=True)
+    ]
 
 
 def tango(first: int, second: int, n: int, z: float = Z) -> Interval:
