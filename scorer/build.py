@@ -29,7 +29,8 @@ from scorer.runfile import parse
 from scorer.schema import RESULT_COLUMNS, Client, Judge, Store
 from scorer.source import Columns, Reader
 from scorer.spec import Spec, covered, fingerprint
-from scorer.wiring import Wires, counter, load, measured, price, raw_of, temperature
+from scorer.tariffs import price
+from scorer.wiring import Wires, counter, load, measured, raw_of, temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +133,19 @@ def _provider_problems(spec: Spec) -> list[str]:
 
 
 def _price_problems(spec: Spec) -> list[str]:
-    if spec.limits.max_usd is None:
-        return []
-    return [
-        f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
-        "model.price = {input = ..., output = ...} in USD per million tokens."
-        for model in spec.all_models
-        if model.provider not in ("recorded", "embedded") and price(model) is None
-    ]
+    problems: list[str] = []
+    for model in spec.all_models:
+        try:
+            known = price(model) is not None
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if spec.limits.max_usd is not None and not known:
+            problems.append(
+                f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
+                "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
+            )
+    return problems
 
 
 def _panel_problems(spec: Spec) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from scorer.build import Plan, dedupe_problems
 from scorer.dedupe import Window, question_of
 from scorer.errors import RowError
 from scorer.files import Files
+from scorer.prices import Price
 from scorer.schema import Completion, Judge, Request, Row, Shard, Usage, Work
 from scorer.source import Reader, arrow_batches, find, first_look
+from scorer.tariffs import tariff
 from scorer.tokens import Counter, encoding_for
-from scorer.wiring import concurrency, price
+from scorer.wiring import concurrency
 
 EXACT_ROWS = 100_000
 SAMPLE_ROWS = 20_000
@@ -42,6 +44,9 @@ class Estimate:
     about what a server with a prefix cache need not read again. `repeated_rows` ask what a row before them asks, and
     `repeated_tokens` are their prompts; None where not every row was looked at. With `judge.dedupe` nothing else counts
     them.
+
+    `price` is that of the first model in USD per million tokens, as `price_source` said on `price_date` (ISO 8601; None
+    where the run file says it); prompts of more than `long_from` tokens cost the `long_` ones.
     """
 
     rows: int
@@ -62,6 +67,9 @@ class Estimate:
     shared_prefix_tokens: int = 0
     repeated_rows: int | None = None
     repeated_tokens: int | None = None
+    price: dict[str, float | None] | None = None
+    price_source: str | None = None
+    price_date: str | None = None
 
 
 def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
@@ -84,8 +92,8 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
     prompt, half_width = seen.prompt_tokens(rows)
     requests = round(seen.requests / max(1, seen.rows) * rows)
     output = round(seen.completion_tokens / max(1, seen.rows) * rows)
-    tariff = price(model)
-    cost = tariff.cost_pico(Usage(round(prompt), output)) / 10**12 if tariff is not None else None
+    known = tariff(model)
+    cost = _cost(known.price, round(prompt), output, requests) if known is not None else None
     seconds, binding = _time(plan, requests, prompt, output)
     return Estimate(
         rows=rows,
@@ -106,7 +114,25 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
         repeated_rows=seen.repeated if everything else None,
         repeated_tokens=seen.repeated_tokens if everything else None,
+        price=_shown(known.price) if known is not None else None,
+        price_source=known.source if known is not None else None,
+        price_date=(known.date or None) if known is not None else None,
     )
+
+
+def _cost(price: Price, prompt: int, output: int, requests: int) -> float:
+    """USD for so many tokens in all, each request taken to have an equal part of the prompts."""
+    long = price.long is not None and price.long_from is not None and prompt > price.long_from * max(1, requests)
+    at = price.long if long and price.long is not None else replace(price, long=None, long_from=None)
+    return at.cost_pico(Usage(prompt, output)) / 10**12
+
+
+def _shown(price: Price) -> dict[str, float | None]:
+    told = {"input": price.input, "output": price.output, "cached_input": price.cached_input}
+    if price.long is None:
+        return told
+    more = {"long_input": price.long.input, "long_output": price.long.output}
+    return {**told, "long_from": price.long_from, **more, "long_cached_input": price.long.cached_input}
 
 
 def _dedupe(plan: Plan, seen: _Seen) -> tuple[str, ...]:

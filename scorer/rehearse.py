@@ -9,6 +9,11 @@ from typing import Any
 from scorer.build import Plan, check
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
+from scorer.spec import Model
+from scorer.tariffs import price
+
+KEPT = ("alias", "name", "temperature", "max_output_tokens")
+"""Keys of [model] that hold in a rehearsal too; its price does as well."""
 
 
 @contextmanager
@@ -46,7 +51,10 @@ def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
     """The tree with every model answered by the rehearsal judge."""
 
     def model(given: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {k: v for k, v in given.items() if k in ("alias", "name", "temperature", "max_output_tokens", "price")}
+        kept = {k: v for k, v in given.items() if k in KEPT}
+        if (known := price(Model.model_validate(given))) is not None:  # by its own address, not by the rehearsal's
+            told = {"input": known.input, "output": known.output, "cached_input": known.cached_input}
+            kept["price"] = {name: value for name, value in told.items() if value is not None}
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
         return {

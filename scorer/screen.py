@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,7 @@ def plan_text(e: Estimate) -> str:
         f"tokens in   {e.prompt_tokens:,}{spread}, counted by {e.tokeniser}",
         f"tokens out  {e.completion_tokens_estimate:,} (estimated)",
         f"cost        {cost}",
+        *([f"price       {_price(e)}"] if e.price is not None else []),
         f"time        {duration(e.seconds)}; {e.binding_limit} binds",
     ]
     if e.prompt_tokens:
@@ -180,6 +182,16 @@ def plan_text(e: Estimate) -> str:
         lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
     lines += [f"advice      {advice}" for advice in e.advice]
     return "\n".join(lines)
+
+
+def _price(e: Estimate) -> str:
+    assert e.price is not None
+    told = f"{e.price['input']:g} in, {e.price['output']:g} out, USD per million tokens: {e.price_source}"
+    if e.price_date is None:
+        return told
+    days = (datetime.now(UTC).date() - date.fromisoformat(e.price_date)).days
+    age = "today" if days <= 0 else f"{days} day{'s' * (days > 1)} ago"
+    return f"{told}, {e.price_date} ({age})"
 
 
 def published_text(done: Published) -> str:

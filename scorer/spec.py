@@ -89,6 +89,7 @@ class Model(_Section):
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()
     price: Price | None = None
+    price_file: Text | None = None
     keys: tuple[Text, ...] = ()
     replies: Text | None = None
     where: dict[str, Value] = {}

@@ -16,12 +16,12 @@ from scorer.limits import Caps, Local
 from scorer.limits import Rates as Paces
 from scorer.metrics import REFERENCE_FREE
 from scorer.metrics.pool import Pool
-from scorer.prices import Price, price_of
 from scorer.providers import PROVIDERS
 from scorer.runfile import resolve_references
 from scorer.schema import Client, Completion, Result, Transport
 from scorer.spec import Limits, Model, Rates, Spec
 from scorer.store.tables import Measure
+from scorer.tariffs import price
 from scorer.tokens import Counter, encoding_for
 from scorer.transport import HttpTransport
 
@@ -45,15 +45,6 @@ def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SpecError([f'{key} = "{target}" cannot be imported: {error}. Is its package installed here?']) from error
     return found
-
-
-def price(model: Model) -> Price | None:
-    """What the model's tokens cost: the run file's word, else the built-in table's, None where nobody knows."""
-    if model.price is not None:
-        return Price(model.price.input, model.price.output, model.price.cached_input)
-    if model.provider in ("embedded", "recorded"):
-        return Price(0.0, 0.0)
-    return price_of(model.name or "")
 
 
 def counter(spec: Spec) -> Counter:
