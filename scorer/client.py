@@ -11,17 +11,29 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from scorer.deadline import Deadline
-from scorer.errors import MomentError, RowError, SetupError, Throttled, Unavailable, Unreachable
+from scorer.errors import (
+    Faltered,
+    Interrupted,
+    MomentError,
+    RowError,
+    SetupError,
+    Throttled,
+    Unavailable,
+    Unreachable,
+    Unreadable,
+)
 from scorer.hedging import first_answer
 from scorer.limits import Admission, Bill, Need, Outcome, TurnedAway
 from scorer.limits.breaker import Breaker
+from scorer.limits.cooldown import QUOTAS
 from scorer.limits.pacing import Quantile
 from scorer.meter import Meter
-from scorer.schema import Call, Client, Completion, Message, Provider, RateHint, Request, Transport, Usage
+from scorer.repeats import Repeats
+from scorer.schema import Call, Client, Completion, Message, Provider, RateHint, Reply, Request, Transport, Usage
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
@@ -31,6 +43,10 @@ CERTAIN_S = 3.0
 """An address that was never reached is called wrong, where it looks so, after this long."""
 THROTTLES_PER_RETRY = 10
 """A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
+STRAGGLERS_S = 5.0
+"""Where the set-up is wrong, replies to what is in flight are waited for so long: their bills are then known."""
+STALE_S = 1.0
+"""A kept connection that ends later than this after a request was written may have ended over it."""
 TEMPLATE_TOKENS = 16
 """The most that a chat template adds for one message."""
 
@@ -49,10 +65,22 @@ class Endpoint:
     provider: Provider
     limits: Admission
     weight: float = 1.0
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def load(self) -> float:
         return (self.limits.waiting + self.limits.in_flight + 1) / self.weight
+
+
+class _Another(MomentError):
+    """The request is to be asked again at once on a new connection, and the row has no part in it.
+
+    `doubted` is the id of a reply that may be another's; None where a kept connection ended as it was used.
+    """
+
+    def __init__(self, detail: str, *, billed: bool, doubted: str | None = None) -> None:
+        self.doubted = doubted
+        super().__init__(detail, billed=billed)
 
 
 class HttpClient:
@@ -85,6 +113,7 @@ class HttpClient:
         self._random = random.Random(seed)
         self._late = Quantile(LATE) if hedge else None
         self._deadline = Deadline(timeout_s)
+        self._fastest_s = math.inf  # of the replies so far
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
         self._slack = (
@@ -119,20 +148,40 @@ class HttpClient:
         failures = knocks = throttles = 0
         knocked: Endpoint | None = None  # it answered a small request right before this attempt
         own: list[tuple[Breaker, float]] = []  # sent and failed while others were answered: its own, or an outage began
+        garbled: tuple[Breaker, float] | None = None  # where and when its first reply was sent that said nothing
         failed: Endpoint | None = None
+        again: Endpoint | None = None
         while True:
-            endpoint = self._choose(failed)
+            endpoint = self._choose(failed) if again is None or again not in self._up() else again
+            again = None
             try:
                 return await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
             except TurnedAway:
+                continue
+            except SetupError:
+                await self._stragglers()
+                raise
+            except _Another as error:
+                spent.fresh, again = True, endpoint
+                if error.doubted is not None:
+                    spent.doubted = (endpoint.repeats, error.doubted)
                 continue
             except MomentError as error:
                 last, failed = error, endpoint
             if isinstance(last, Unreachable) and last.mend is not None and not self._met:
                 self._doubt(f"{last.detail}. {last.mend}")
+            if isinstance(last, Throttled) and last.quota and endpoint.limits.cooldown.quotas >= QUOTAS:
+                raise SetupError(
+                    f"{last.detail}. {QUOTAS} times in a row this quota had not renewed when the server said that it "
+                    "would. Raise it, or run the same command again once it has; what is finished is kept."
+                )
             breaker, sent_at = endpoint.limits.breaker, spent.sent_at
             # Sent after it and answered before it failed: a late answer to what was sent earlier says nothing.
             answered_others = breaker.was_up(sent_at)
+            if isinstance(last, Faltered) and last.garbled:
+                if garbled is not None and garbled[0].was_up(garbled[1]):
+                    raise Unreadable(f"{last.detail} (twice, while other requests were answered)")
+                garbled = garbled or (breaker, sent_at)
             if isinstance(last, Throttled):  # the gate is paused for everyone: standing in line again is enough
                 throttles += breaker.last_success > sent_at
             else:
@@ -150,7 +199,40 @@ class HttpClient:
                 raise Unavailable(f"{last.detail} ({spent.attempts} attempts, while other requests were answered)")
             if not isinstance(last, Throttled):
                 longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 10))
-                await asyncio.sleep(longest * (0.5 + 0.5 * self._random.random()))
+                pause_s = longest * (0.5 + 0.5 * self._random.random())
+                await endpoint.limits.rest(pause_s, lambda: bool(self._up()))
+
+    async def _stragglers(self) -> None:
+        """The set-up is wrong, and all in flight will be told so: until they are, nobody knows that they are free."""
+        until = self._clock() + STRAGGLERS_S
+        for endpoint in self._endpoints:
+            await endpoint.limits.emptied(until - self._clock())
+
+    def _doubted(self, endpoint: Endpoint, reply: Reply, spent: Meter) -> str | None:
+        """The id of a reply that may be another's; None, and told once, where this endpoint's ids turn out mute."""
+        repeats = endpoint.repeats
+        if repeats.off:
+            return None
+        mine = spent.doubted is not None and spent.doubted[0] is repeats
+        kept = repeats.kept
+        doubted = repeats.doubts(reply, spent.doubted[1] if mine and spent.doubted is not None else None)
+        if mine:
+            spent.doubted = None
+            if repeats.off:
+                endpoint.limits.note(
+                    f"{endpoint.provider!r} gives different replies the same id (a cache does): a reply that was sent "
+                    "twice on one connection could not be told from its own there."
+                )
+            elif kept and not repeats.kept:
+                endpoint.limits.note(
+                    f"{endpoint.provider!r} sends replies twice: each request now has a connection of its own. What "
+                    "was sent twice was thrown away, asked again, and counted as possibly billed."
+                )
+        return doubted
+
+    def _was_stale(self, error: Unreachable, asked_at: float) -> bool:
+        """True where the server closed a connection that idled, too soon to have done any work for this request."""
+        return error.kept and error.silent and self._clock() - asked_at < min(STALE_S, self._fastest_s)
 
     def _doubt(self, problem: str) -> None:
         """An address that was never reached and looks wrong: raises SetupError once that has lasted."""
@@ -182,20 +264,28 @@ class HttpClient:
         call = next(conversation)
         permit = await endpoint.limits.admit(self._need(request, begun=spent.attempts > 0), lambda: bool(self._up()))
         spent.sent()
+        permit.task = task = asyncio.current_task()
+        assert task is not None
+        cancels = task.cancelling()
         if sent is not None:
             sent.set()
         outcome = Outcome(Bill.UNKNOWN)
         hint: RateHint | None = None
+        reply: Reply | None = None
+        fresh = spent.fresh or not endpoint.repeats.kept
         deadline_s = self._deadline.seconds
         if spent.cut or endpoint.limits.breaker.open_since is not None:  # slow by itself, or a probe: all of timeout_s
             deadline_s = None
         try:
             while True:
-                if deadline_s is not None:
-                    call = Call(call.url, call.body, call.headers, deadline_s)
+                if deadline_s is not None or fresh:
+                    call = Call(call.url, call.body, call.headers, deadline_s, fresh)
+                asked_at, reply = self._clock(), None
                 reply = await self._transport.post(call)
                 self._met = True
                 hint = endpoint.provider.rate(reply.headers)
+                if (doubted := self._doubted(endpoint, reply, spent)) is not None:
+                    raise _Another("the reply's id is the last one's", billed=True, doubted=doubted)
                 try:
                     call = conversation.send(reply)
                 except StopIteration as done:
@@ -205,11 +295,21 @@ class HttpClient:
             spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
+            if latency_s < self._fastest_s:
+                self._fastest_s = latency_s
             if self._late is not None:
                 self._late.add(latency_s)
             return completion
+        except _Another:
+            _drop(reply)
+            outcome = Outcome(Bill.UNKNOWN, hint=hint, alive=True)
+            raise
         except MomentError as error:
-            hung = deadline_s is not None and self._clock() - permit.admitted_at >= deadline_s
+            _drop(reply)
+            if isinstance(error, Unreachable) and not fresh and self._was_stale(error, asked_at):
+                outcome = Outcome(Bill.NOTHING)
+                raise _Another(error.detail, billed=False) from None
+            hung = deadline_s is not None and self._clock() - asked_at >= deadline_s
             if hung and isinstance(error, Unreachable):
                 spent.cut = True
                 self._deadline.cut()
@@ -220,9 +320,23 @@ class HttpClient:
                 alive=None if throttled else False,
                 throttled=throttled,
                 retry_after_s=error.retry_after_s,
+                quota=isinstance(error, Throttled) and error.quota,
+                why=error.detail,
             )
             raise
+        except SetupError:
+            for one in self._endpoints:  # before the settlement lets another go
+                one.limits.close()
+            _drop(reply)
+            if reply is None or reply.status >= 300:  # an answer without the work, or nothing was sent
+                outcome = Outcome(Bill.NOTHING, hint=hint)
+            raise
+        except asyncio.CancelledError:
+            if permit.left and task.uncancel() <= cancels:
+                raise Interrupted("draining: this row would have to wait (outage)") from None
+            raise
         except RowError as error:
+            _drop(reply)
             outcome = self._answered(error.usage, hint, permit.need, billed=error.billed)
             spent.bill(error.usage, outcome.cost_pico if self._tariff else None)
             raise
@@ -263,7 +377,7 @@ class HttpClient:
 
     def _up(self) -> list[Endpoint]:
         """Where a request may go as far as breakers know; one that is due for a probe counts, so that it gets one."""
-        return [endpoint for endpoint in self._endpoints if endpoint.limits.breaker.wait_s() == 0.0]
+        return [endpoint for endpoint in self._endpoints if endpoint.limits.up]
 
     async def _answers(self, endpoint: Endpoint, spent: Meter) -> bool:
         """True where the endpoint answers a request of a few tokens right after this one failed.
@@ -275,11 +389,20 @@ class HttpClient:
         knock = Request(messages=(Message("user", "Reply with: ok"),), max_output_tokens=1, tokens=8, begun=True)
         try:
             await self._once(endpoint, knock, spent)
+        except _Another:
+            spent.fresh = True  # once: it does not happen on a new connection
+            return await self._answers(endpoint, spent)
         except (MomentError, TurnedAway):
             return False
         except RowError:
             pass
         return True
+
+
+def _drop(reply: Reply | None) -> None:
+    """What is no completion has no id: were it sent twice, nobody could tell the copy from the next reply."""
+    if reply is not None and reply.line is not None:
+        reply.line.drop()
 
 
 class Panel:

@@ -28,11 +28,20 @@ ScorerError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from scorer.schema import Spent, Usage
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Somebody else's words on one line: what would move a terminal's cursor, or turn its text, is escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class ScorerError(Exception):
@@ -129,19 +138,41 @@ class Unreachable(MomentError):
     """No whole reply came back. `billed` is False only where the request surely never arrived.
 
     `mend` says what to mend where the address was never reached at all; None where that, too, is likely an outage.
+    `silent`: the request was written, and the connection ended without a byte of a reply. `kept`: that connection had
+    brought a reply before; a server may close one that idles in the moment in which it is used.
     """
 
-    def __init__(self, detail: str, *, billed: bool = False, mend: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, billed: bool = False, mend: str | None = None, silent: bool = False, kept: bool = False
+    ) -> None:
         self.mend = mend
+        self.silent = silent
+        self.kept = kept
         super().__init__(detail, billed=billed)
 
 
 class Throttled(MomentError):
-    """The server asks to slow down; `retry_after_s` is its wish, None where it names none."""
+    """The server asks to slow down; `retry_after_s` is its wish, None where it names none.
+
+    `quota`: one for a day or longer is used up, and `retry_after_s` says when it renews.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, quota: bool = False) -> None:
+        self.quota = quota
+        super().__init__(detail, retry_after_s=retry_after_s)
 
 
 class Faltered(MomentError):
-    """A reply came back and it is not an answer; another try may bring one."""
+    """A reply came back and it is not an answer; another try may bring one.
+
+    `garbled`: it says that all is well, and holds nothing that can be read.
+    """
+
+    def __init__(
+        self, detail: str, *, billed: bool = False, retry_after_s: float | None = None, garbled: bool = False
+    ) -> None:
+        self.garbled = garbled
+        super().__init__(detail, billed=billed, retry_after_s=retry_after_s)
 
 
 class RowError(ScorerError):

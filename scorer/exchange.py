@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+import select
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -22,7 +24,7 @@ from scorer.schema import Reply
 
 LARGEST = 32 * 1024 * 1024
 TRIES = 3
-"""So many connections are taken for one request; those kept from earlier requests may have ended just now."""
+"""So many new connections are opened for one request, where they end before anything is asked on them."""
 _CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=15.0)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -30,6 +32,90 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def shown(url: str) -> str:
     """The address without its query, which may hold a key."""
     return url.partition("?")[0]
+
+
+class Line(ResponseHandler):
+    """aiohttp's side of one connection, which also knows what was asked and answered on it.
+
+    What comes while nothing is asked is no reply to anything: it is not read, and the connection is used no more.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.requests = 0
+        self.last: str | None = None
+        self.heard = False
+        """A byte came since the last request was written."""
+        self.unsent = False
+        """A part of the last request is not yet in the system's hands."""
+        self._idle = False
+        self._looks: Callable[[float], object] | None = None
+
+    def begin(self) -> None:
+        """The next request is about to be written."""
+        self.requests += 1
+        self.heard = self._idle = self.unsent = False
+
+    def end(self) -> None:
+        """Its reply is read to the end."""
+        self._idle = True
+
+    @property
+    def at_rest(self) -> bool:
+        """False where the server closed it, or something came that nobody asked for, even if it is not read yet.
+
+        The loop reads a connection some milliseconds after bytes came: the system is asked. Not on a new connection,
+        on which TLS has something to say of its own.
+        """
+        if self.transport is None or self.transport.is_closing() or self.should_close:
+            return False
+        if self.requests == 0:
+            return True
+        if self._looks is None:
+            wire = self.transport.get_extra_info("socket")
+            if wire is None:
+                return True
+            poll = select.poll()
+            poll.register(wire.fileno(), select.POLLIN)
+            self._looks = poll.poll
+        return not self._looks(0)
+
+    def drop(self) -> None:
+        """Nothing is asked on it again."""
+        self.force_close()
+        self.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.set_write_buffer_limits(high=0)
+
+    def pause_writing(self) -> None:
+        self.unsent = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.unsent = False
+        super().resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        if self._idle and data:
+            self.force_close()
+            return
+        self.heard = True
+        super().data_received(data)
+
+
+def connector(connections: int) -> aiohttp.TCPConnector:
+    """At most so many connections, each of which is a `Line`. Make it inside a running loop."""
+    made = aiohttp.TCPConnector(limit=connections, ttl_dns_cache=60, keepalive_timeout=30)
+    made._factory = partial(Line, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+    return made
+
+
+def _without_password(proxy: str | None) -> str:
+    scheme, colon, rest = (proxy or "").partition("://")
+    return f"{scheme}{colon}{rest.rpartition('@')[2]}"
 
 
 class Exchange:
@@ -45,6 +131,7 @@ class Exchange:
         self._connector = connector
         self._shown = shown(url)
         self._head: bytes | None = None
+        self.proxy = _without_password(proxy)
         try:
             parsed = URL(url)
             if parsed.scheme not in ("http", "https"):
@@ -63,59 +150,67 @@ class Exchange:
         self._request.headers.setdefault("User-Agent", "scorer")
         self._request.headers.setdefault("Content-Type", "application/octet-stream")
 
-    async def post(self, body: bytes) -> Reply:
-        """The reply to `body`.
+    async def open(self, *, fresh: bool = False) -> Connection:
+        """A connection at rest: nothing came on it since its last reply; with `fresh`, nothing was ever asked on it.
 
-        Raises Faltered where it is too large, Unreachable where no connection lasts, else aiohttp's ClientError,
-        HttpProcessingError or OSError; ClientConnectorError and ConnectionTimeoutError only before anything was sent.
-        Cancelling it closes the connection.
+        Raises Unreachable where no connection lasts, else aiohttp's ClientError or OSError. Nothing was sent then. The
+        loop turns once: writes then follow one another, and find a judge on this machine awake (docs/log.md).
         """
-        connection = await self._open()
+        new = 0
+        while True:
+            try:
+                connection = await self._connector.connect(self._request, [], _CONNECT)
+            except TimeoutError:
+                raise aiohttp.ConnectionTimeoutError(f"no connection within {_CONNECT.sock_connect:g} s") from None
+            line = connection.protocol
+            assert isinstance(line, Line)
+            if not (fresh and line.requests):
+                try:
+                    await asyncio.sleep(0)
+                except BaseException:
+                    connection.close()
+                    raise
+                if line.at_rest:
+                    return connection
+            connection.close()  # the server closed it, or said something that nobody asked for
+            new += not line.requests
+            if new >= TRIES:
+                raise Unreachable(
+                    f"{self._shown} speaks, or closes the connection, before anything is asked", billed=False
+                )
+
+    async def ask(self, connection: Connection, body: bytes) -> Reply:
+        """The reply to `body`, on a connection that `open` gave.
+
+        Raises Faltered where it is too large, else aiohttp's ClientError, HttpProcessingError or OSError. Cancelling it
+        closes the connection.
+        """
         try:
-            protocol, wire = connection.protocol, connection.transport
-            assert protocol is not None
+            line, wire = connection.protocol, connection.transport
+            assert isinstance(line, Line)
             assert wire is not None
-            protocol.set_response_params(read_until_eof=True)
+            line.set_response_params(read_until_eof=True)
+            line.begin()
             wire.write(b"%b%d\r\n\r\n%b" % (self._head or self._encoded(), len(body), body))
-            reply = await self._reply(protocol)
+            reply = await self._reply(line)
+            line.end()
         except BaseException:
             connection.close()
             raise
         connection.release()
         return reply
 
-    async def _open(self) -> Connection:
-        """A connection that nothing was sent on since it was taken, nor has come from.
-
-        The loop turns once: writes then follow one another, and find a judge on this machine awake (docs/log.md).
-        """
-        for _ in range(TRIES):
-            try:
-                connection = await self._connector.connect(self._request, [], _CONNECT)
-            except TimeoutError:
-                raise aiohttp.ConnectionTimeoutError(f"no connection within {_CONNECT.sock_connect:g} s") from None
-            try:
-                await asyncio.sleep(0)
-            except BaseException:
-                connection.close()
-                raise
-            protocol = connection.protocol
-            if not connection.closed and protocol is not None and not protocol.should_close:
-                return connection
-            connection.close()  # the server closed it, or said something that nobody asked for
-        raise Unreachable(f"{self._shown} speaks, or closes the connection, before anything is asked", billed=False)
-
-    async def _reply(self, protocol: ResponseHandler) -> Reply:
-        message, content = await protocol.read()
+    async def _reply(self, line: Line) -> Reply:
+        message, content = await line.read()
         while message.code < 200 and message.code != 101:  # it is still at work
-            message, content = await protocol.read()
+            message, content = await line.read()
         headers = message.headers
         length = headers.get("Content-Length")
         if length is None or "Content-Encoding" in headers:
-            return Reply(message.code, headers, await self._limited(content))
+            return Reply(message.code, headers, await self._limited(content), line)
         if int(length) > LARGEST:
             raise Faltered(f"{self._shown} answered {length} bytes", billed=True)
-        return Reply(message.code, headers, content.read_nowait() if content.is_eof() else await content.read())
+        return Reply(message.code, headers, content.read_nowait() if content.is_eof() else await content.read(), line)
 
     async def _limited(self, content: StreamReader) -> bytes:
         """The body of a reply that does not say how long it is once it is unpacked."""

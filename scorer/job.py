@@ -19,8 +19,9 @@ from scorer import engine, ledger
 from scorer.build import Plan
 from scorer.crew.owner import most_workers
 from scorer.crew.processes import Processes
-from scorer.errors import Interrupted, InUse, OutputError, StorageError
+from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
 from scorer.files import Files, Lock, lock_again_s
+from scorer.first_answer import FirstAnswer
 from scorer.lake.places import is_remote
 from scorer.offload import threads
 from scorer.opening import open_manifest, schema_of
@@ -30,7 +31,7 @@ from scorer.recovery import mend
 from scorer.schema import Offload, Shard, Work
 from scorer.scoring import Alone, Connect, Hire, Opened, Scoring, Together
 from scorer.services import Watch, served
-from scorer.status import Status, status, within_share
+from scorer.status import Status, last_progress, status, within_share
 from scorer.store.layout import Layout
 from scorer.store.manifest import Manifest, Revision, save
 from scorer.store.store import Store
@@ -99,6 +100,8 @@ class Job:
         self._connect = connect
         self._publishing: Publishing | None = None
         self._scoring: Scoring | None = None
+        self._first: FirstAnswer | None = None
+        self._why: str | None = None
 
     def stop(self) -> None:
         """Begins no further row; those under way are finished."""
@@ -188,6 +191,7 @@ class Job:
                 wall_s=self._wall_s, owned=owned, say=self._ears.say,
             )  # fmt: skip
             scoring = self._scoring = self._by_whom(opened)
+            first = self._first = self._first_answer(opened, scoring)
             progress = Progress(
                 self._files,
                 self.layout.progress,
@@ -197,6 +201,7 @@ class Job:
                 offload=offload,
                 watch=self._ears.watch,
                 limits=spec.declared_limits,
+                say=self._ears.say,
             )
             state = "stopped"
             try:
@@ -204,10 +209,13 @@ class Job:
                     scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
                     if self.drain.asked:
                         scoring.drain()
-                    await served(scored, [store, books, progress, Watch([*checks, owned])])
+                    await served(scored, [store, books, progress, Watch([*checks, owned, first.check])])
                 state = "interrupted" if self.drain.asked else "complete"
             except (asyncio.CancelledError, Interrupted):
                 state = "interrupted"
+                raise
+            except SetupError as error:
+                self._why = str(error)
                 raise
             finally:
                 await _closed(store, books, progress, state)
@@ -241,6 +249,18 @@ class Job:
         if self._publishing is not None:
             self._publishing.sealed(shard)
 
+    def _first_answer(self, opened: Opened, scoring: Scoring) -> FirstAnswer:
+        """Earlier starts were answered where their last progress says so; before 0.2.0 it did not, and rows tell."""
+        last = last_progress(self._files, self.layout)
+        found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
+        return FirstAnswer(
+            self.plan.spec.limits.first_answer_s,
+            lambda: scoring.load,
+            lambda: scoring.totals.requests > 0,
+            asyncio.get_running_loop().time,
+            answered=bool(last.get("answered", found)),
+        )
+
     def _gauges(self, opened: Opened, scoring: Scoring) -> Callable[[], Gauges]:
         store = opened.store
         before = sum(shard.rows for shard in opened.manifest.shards if store.sealed(shard))
@@ -264,6 +284,9 @@ class Job:
                 to_publish=publishing.pending if publishing is not None else 0,
                 publish_problem=publishing.problem if publishing is not None else None,
                 copied=counts.copied,
+                answered=self._first is not None and self._first.answered,
+                why=self._why or load.why,
+                notes=load.notes,
             )
 
         return gauges

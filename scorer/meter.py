@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scorer.repeats import Repeats
 from scorer.schema import Spent, Usage
 
 
@@ -16,6 +17,10 @@ class Meter:
         self.attempts = 0
         self.cut = False
         """A reply was waited for no longer than the learned deadline."""
+        self.fresh = False
+        """It is asked on a new connection."""
+        self.doubted: tuple[Repeats, str] | None = None
+        """Of which endpoint, the id of a reply that may have been another's."""
         self._out = 0
         self._waited_s = self._answered_s = 0.0
         self._usage: Usage | None = None

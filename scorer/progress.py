@@ -15,6 +15,7 @@ from dataclasses import replace as replaced
 
 import orjson
 
+from scorer.errors import plain
 from scorer.files import Files, replace
 from scorer.ledger import Totals
 from scorer.schema import Client, Completion, Offload, Request
@@ -46,6 +47,12 @@ class Gauges:
     to_publish: int = 0
     publish_problem: str | None = None
     copied: int = 0
+    answered: bool = False
+    """A request of the run was ever answered."""
+    why: str | None = None
+    """What the last failure said, while nothing is answered; what ended the run, where that is the judge's set-up."""
+    notes: tuple[str, ...] = ()
+    """Sentences for people, each to be told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Snapshot:
     `requests`, tokens and money are those of the whole run, across its starts. `use` is each limit's share that is
     used: a minute's in the last minute, places in flight now, a cap in all. `to_publish` shards are sealed and not
     known to be in the table; `publish_problem` is what it said last. Of `rows`, `copied` took over another's answer.
+    `why` is what the last failure said while the judge does not answer; `answered`: it did once, in any start.
     """
 
     state: str
@@ -80,6 +88,8 @@ class Snapshot:
     to_publish: int = 0
     publish_problem: str | None = None
     copied: int = 0
+    why: str | None = None
+    answered: bool = False
 
     @property
     def finished(self) -> int:
@@ -93,7 +103,7 @@ class Snapshot:
 
 
 class Progress:
-    """Takes a snapshot a second; each goes to `progress.json` and to `watch`."""
+    """Takes a snapshot a second; each goes to `progress.json` and to `watch`, its new notes to `say`."""
 
     def __init__(
         self,
@@ -106,6 +116,7 @@ class Progress:
         offload: Offload,
         watch: Callable[[Snapshot], None] | None,
         limits: Mapping[str, float] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._files = files
         self._path = path
@@ -115,6 +126,8 @@ class Progress:
         self._offload = offload
         self._watch = watch
         self._limits = limits or {}
+        self._say = say
+        self._said: set[str] = set()
         self._clock = asyncio.get_running_loop().time
         self._stopping = asyncio.Event()
         self._seen: deque[tuple[float, _Counts]] = deque([(self._clock(), replaced(_counts(gauges()), rows=0))])
@@ -140,6 +153,10 @@ class Progress:
 
     def _snapshot(self, state: str) -> Snapshot:
         gauges, now = self._gauges(), self._clock()
+        for note in gauges.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._say(note)
         self._seen.append((now, _counts(gauges)))
         while len(self._seen) > 2 and self._seen[0][0] < now - WINDOW_S:
             self._seen.popleft()
@@ -169,6 +186,8 @@ class Progress:
             to_publish=gauges.to_publish,
             publish_problem=gauges.publish_problem,
             copied=gauges.copied,
+            why=None if gauges.why is None else plain(gauges.why),
+            answered=gauges.answered,
         )
 
     def _use(self, gauges: Gauges, before: _Counts, span_s: float) -> dict[str, float]:

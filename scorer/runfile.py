@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -129,7 +130,7 @@ def _model_conflicts(model: Model) -> list[str]:
         *((f"endpoints[{i}].base_url", e.base_url) for i, e in enumerate(model.endpoints)),
     ]
     for key, url in urls:
-        if url is not None and not re.fullmatch(r"https?://[^\s@?#]+", url):
+        if url is not None and not (re.fullmatch(r"https?://[^\s@?#]+", url) and _has_host(url)):
             shown = "" if re.search("[@?]", url) else f' = "{url}"'
             problems.append(
                 f'{where}.{key}{shown} is no plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
@@ -178,6 +179,15 @@ def _model_conflicts(model: Model) -> list[str]:
     if model.base_url and model.endpoints:
         problems.append(f"{where}: base_url and endpoints are both given: keep one of them.")
     return problems
+
+
+def _has_host(url: str) -> bool:
+    """False where the host is missing or an IPv6 address without its brackets' end, or the port is none."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _looks_like_key(name: str) -> bool:

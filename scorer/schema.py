@@ -166,22 +166,38 @@ class Completion:
 class Call:
     """One HTTP POST. The headers may hold a key, so no repr shows them.
 
-    Its reply is waited for `timeout_s`; None: as long as the transport waits for any.
+    Its reply is waited for `timeout_s`; None: as long as the transport waits for any. `fresh` wants a connection on
+    which nothing was asked before.
     """
 
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
+    fresh: bool = False
+
+
+class Line(Protocol):
+    """The connection that a reply came on. `last` is the id of the last reply on it, as whoever reads ids notes it."""
+
+    last: str | None
+
+    def drop(self) -> None:
+        """Nothing is asked on it again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: status, headers that answer to lower-case names, the whole body."""
+    """What came back: status, headers that answer to lower-case names, the whole body.
+
+    `line` is the connection it came on; None where the transport does not tell.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    line: Line | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scorer.verify import Verdict
 
 EVERY_S = 10.0
+MOST_WHY = 240
+"""So many characters of a failure stand on the progress line; `scorer status` has all."""
 
 
 class Screen:
@@ -86,9 +88,17 @@ def line(s: Snapshot) -> str:
         parts.append(f"{duration(s.eta_s)} to go")
     if s.outage_s is not None:
         parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
+        if s.why is not None:
+            parts.append(f"it fails so: {_cut(s.why)}")
+    elif s.why is not None:
+        parts.append(f"the judge does not answer: {_cut(s.why)}")
     elif s.held_back_by:
         parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)))
     return " | ".join(parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_WHY else text[: MOST_WHY - 1] + "…"
 
 
 def _largest(shares: dict[str, float]) -> list[tuple[str, float]]:
@@ -141,6 +151,8 @@ def summary_text(out: str, s: Status) -> str:
     else:
         held = ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)) or "nothing"
         lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
+    if s.why:
+        lines.append(f"  judge      {'does' if s.state == 'running' else 'did'} not answer: {s.why}")
     lines += [f"  unreadable {path}" for path in s.unreadable]
     lines.append(f"  scores     {out}/scores/*.parquet")
     return "\n".join(lines)

@@ -103,6 +103,7 @@ class Limits(Rates):
     max_usd: Positive | None = None
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     hedge: bool = False
+    first_answer_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
 
 
 class Metrics(_Section):

@@ -24,7 +24,8 @@ class Status:
     the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
     runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
     `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
-    that are without it.
+    that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
+    stopped; null while it answers, and once all is finished.
     """
 
     state: str
@@ -46,6 +47,7 @@ class Status:
     unreadable: list[str] = field(default_factory=list)
     copied: int = 0
     unmeasured: dict[str, int] = field(default_factory=dict)
+    why: str | None = None
 
 
 def status(files: Files, out: str) -> Status:
@@ -79,7 +81,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)
-    last = _progress(files, layout)
+    last = last_progress(files, layout)
     live = last if running else {}
     books = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
@@ -103,6 +105,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         unreadable=unreadable,
         copied=counts.copied,
         unmeasured=dict(sorted(counts.unmeasured.items())),
+        why=last.get("why") if running or pending else None,
     )
 
 
@@ -113,9 +116,10 @@ def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
     return "stopped" if last.get("state") == "stopped" else "interrupted"
 
 
-def _progress(files: Files, layout: Layout) -> dict[str, Any]:
+def last_progress(files: Files, layout: Layout) -> dict[str, Any]:
+    """What the latest start wrote to progress.json; empty where that is gone or damaged."""
     try:
-        found: dict[str, Any] = orjson.loads(read(files, layout.progress))
+        found = orjson.loads(read(files, layout.progress))
     except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}

@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
-from scorer.errors import Unreachable
-from scorer.exchange import Exchange, shown
+from scorer.errors import SetupError, Unreachable, plain
+from scorer.exchange import Exchange, Line, connector, shown
 from scorer.schema import Call, Reply
 
 LOOK = 1 / 50
@@ -41,7 +41,7 @@ class HttpTransport:
         self._deadlines = _Deadlines(timeout_s)
 
     async def __aenter__(self) -> HttpTransport:
-        self._connector = aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=60, keepalive_timeout=30)
+        self._connector = connector(self._connections)
         return self
 
     async def __aexit__(
@@ -56,20 +56,30 @@ class HttpTransport:
         deadlines = self._deadlines
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         task, cancels = deadlines.enter(timeout_s)
+        line: Line | None = None  # what the request is written to, once it is
         try:
-            return await exchange.post(call.body)
+            connection = await exchange.open(fresh=call.fresh)
+            line = connection.protocol  # type: ignore[assignment]
+            return await exchange.ask(connection, call.body)
         except asyncio.CancelledError:
             if not deadlines.passed(task, cancels):
                 raise
             late = f"{shown(call.url)} did not answer within {timeout_s:g} s"
-            raise Unreachable(late, billed=True) from None
+            raise Unreachable(late, billed=line is not None and not line.unsent) from None
         # aiohttp's errors as ours, once, at this boundary. Billed unless the request surely never arrived. The query
         # may hold a key, so no message shows it.
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(f"cannot reach {shown(call.url)}: {error}", billed=False, mend=_mend(error)) from error
+        except aiohttp.ClientHttpProxyError as error:
+            raise _proxy_refused(exchange, error, shown(call.url)) from error
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            why = getattr(error, "message", None) or str(error) or type(error).__name__
-            raise Unreachable(f"{shown(call.url)} broke off: {why}", billed=True) from error
+            why = plain(str(getattr(error, "message", None) or error) or type(error).__name__)
+            if line is None:
+                raise Unreachable(f"cannot reach {shown(call.url)}: {why}", mend=_mend(error)) from error
+            raise Unreachable(
+                f"{shown(call.url)} broke off: {why}",
+                billed=not line.unsent,
+                silent=not line.heard,
+                kept=line.requests > 1,
+            ) from error
         finally:
             deadlines.leave(task)
 
@@ -77,7 +87,10 @@ class HttpTransport:
         assert self._connector is not None, "use it as a context manager"
         if len(self._exchanges) >= REMEMBERED:
             self._exchanges.clear()
-        proxy = proxy_for(call.url) if self._proxies else None
+        try:
+            proxy = proxy_for(call.url) if self._proxies else None
+        except ValueError:  # urlsplit's, for a bracket that is not closed
+            raise SetupError(f"{shown(call.url)!r} is no address to post to. Check model.base_url.") from None
         made = Exchange(self._connector, call.url, call.headers, proxy)
         self._exchanges[call.url, id(call.headers)] = made
         return made
@@ -92,7 +105,18 @@ def proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _mend(error: aiohttp.ClientError) -> str | None:
+def _proxy_refused(exchange: Exchange, error: aiohttp.ClientHttpProxyError, url: str) -> SetupError | Unreachable:
+    """A proxy's answer to CONNECT that is no tunnel: the set-up's fault, or the moment's where it cannot get there."""
+    said = f"the proxy {exchange.proxy} answered {error.status} {plain(error.message)} when asked for {url}".rstrip()
+    if error.status in (408, 425, 429) or error.status >= 500:
+        return Unreachable(said)
+    return SetupError(
+        f"{said}. Check the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and password included), "
+        "or except this host by NO_PROXY."
+    )
+
+
+def _mend(error: Exception) -> str | None:
     """What to mend where this is how a run begins; None for what a server that is down or still starting shows too."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return (
@@ -130,12 +154,17 @@ class _Deadlines:
 
     def passed(self, task: asyncio.Task[Any], cancels: int) -> bool:
         """True where the cancellation was ours, and nobody else cancels the task too."""
-        return task in self._late and task.uncancel() <= cancels
+        if task not in self._late:
+            return False
+        self._late.discard(task)
+        return task.uncancel() <= cancels
 
     def leave(self, task: asyncio.Task[Any]) -> None:
-        """To be called on every way out."""
+        """To be called on every way out. Takes back a cancellation of ours that something else was raised for."""
         self._due.pop(task, None)
-        self._late.discard(task)
+        if task in self._late:
+            self._late.discard(task)
+            task.uncancel()
 
     def close(self) -> None:
         """Ends the timer."""

@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from scorer.client import Endpoint, HttpClient, Panel
 from scorer.errors import SetupError, SpecError
@@ -132,7 +134,7 @@ async def make_client(
             continue
         addresses = _addresses(model, spec.limits, stack, checks, seat.served)
         places = [seat.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
-        loopback = all(url.startswith(("http://127.", "http://localhost")) for url, _, _ in addresses)
+        loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
             transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
         )
@@ -154,6 +156,15 @@ async def make_client(
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)
     return Wires(client, limits, in_flight, checks)
+
+
+def on_this_machine(url: str) -> bool:
+    """True for an address of loopback, which no proxy is asked for: localhost, 127.0.0.0/8, ::1."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def temperature(model: Model) -> float | None:
@@ -233,7 +244,7 @@ def _key_header(provider: str, url: str, variable: str | None) -> dict[str, str]
         )
     if provider == "anthropic":
         return {"x-api-key": key}
-    host = url.split("/")[2].partition(":")[0]
+    host = urlsplit(url).hostname or ""
     return {"api-key": key} if host.endswith(".azure.com") else {"Authorization": f"Bearer {key}"}
 
 

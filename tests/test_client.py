@@ -45,7 +45,8 @@ class Wire:
 
     def __init__(self, script: Callable[[int, Call], Act] | Sequence[Act], seconds: float = 1.0) -> None:
         self._script = script
-        self._seconds = seconds
+        self.seconds = seconds
+        self.slow: dict[bytes, float] = {}
         self.quick: set[bytes] = set()
         """Bodies that are answered in a quarter of the time."""
         self.calls: list[tuple[float, str]] = []
@@ -56,7 +57,8 @@ class Wire:
         self.calls.append((now(), call.url))
         self.open += 1
         try:
-            await asyncio.sleep(self._seconds / 4 if call.body in self.quick else self._seconds)
+            seconds = self.slow.get(call.body, self.seconds)
+            await asyncio.sleep(seconds / 4 if call.body in self.quick else seconds)
         finally:
             self.open -= 1
         act = self._script(number, call) if callable(self._script) else self._script[min(number, len(self._script) - 1)]
@@ -202,17 +204,47 @@ def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: B
     run(night())
 
 
-@pytest.mark.parametrize(("act", "error"), [(401, SetupError), (418, ZeroDivisionError), (KeyError("a bug"), KeyError)])
-def test_the_set_ups_fault_and_a_bug_end_at_once_and_are_settled_as_possibly_billed(
-    act: Act, error: type[Exception]
+@pytest.mark.parametrize(
+    ("act", "error", "bill"),
+    [
+        (401, SetupError, Bill.NOTHING),
+        (SetupError("the proxy refuses"), SetupError, Bill.NOTHING),
+        (418, ZeroDivisionError, Bill.UNKNOWN),
+        (KeyError("a bug"), KeyError, Bill.UNKNOWN),
+    ],
+)
+def test_the_set_ups_fault_is_free_a_bug_possibly_billed_and_both_end_at_once(
+    act: Act, error: type[Exception], bill: Bill
 ) -> None:
     async def night() -> None:
         limits, wire = Strict(), Wire([act])
         with pytest.raises(error):
             await client(wire, limits).complete(asks())
         assert len(wire.calls) == 1
-        assert [o.bill for o in limits.settled] == [Bill.UNKNOWN]
-        assert limits.totals.maybe_requests == 1
+        assert [o.bill for o in limits.settled] == [bill]
+        assert limits.totals.maybe_requests == (bill is Bill.UNKNOWN)
+
+    run(night())
+
+
+def test_a_refused_key_is_free_for_all_in_flight() -> None:
+    """The first 401 ends the run; what is in flight then is waited for, and turns out to be free too."""
+
+    async def night() -> None:
+        limits, wire = Strict(Rates(concurrency=4)), Wire([401])
+        wire.quick.add(b"first")
+        judge = client(wire, limits)
+
+        async def score() -> None:
+            async with asyncio.TaskGroup() as group:
+                for text in ("first", "b", "c", "d", "not sent", "nor this one"):
+                    group.create_task(judge.complete(asks(text)))
+
+        with pytest.raises(ExceptionGroup):
+            await score()
+        assert len(wire.calls) == 4
+        assert [o.bill for o in limits.settled] == [Bill.NOTHING] * 4
+        assert now() == pytest.approx(1.0)
 
     run(night())
 
@@ -279,7 +311,7 @@ def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: 
     run(night())
 
 
-@pytest.mark.parametrize("failure", [500, 429, Unreachable("cut", billed=True)])
+@pytest.mark.parametrize("failure", [500, Unreachable("cut", billed=True)])
 def test_a_row_that_was_sent_is_finished_while_draining(failure: Act) -> None:
     """Its retry is no new row: turned away, what other requests of the row were paid would be lost."""
 
@@ -293,6 +325,71 @@ def test_a_row_that_was_sent_is_finished_while_draining(failure: Act) -> None:
         with pytest.raises(Interrupted):
             await client(wire, limits).complete(asks())
         assert len(wire.calls) == 3
+
+    run(night())
+
+
+@pytest.mark.parametrize("waits_for", ["an outage", "a probe", "a 429", "a long pause between attempts"])
+def test_a_drain_does_not_wait_for_what_keeps_the_judge_away(waits_for: str) -> None:
+    """Else one Ctrl-C in an outage would never end a run."""
+
+    async def night() -> None:
+        acts = {
+            "an outage": [503],
+            "a probe": [503],
+            "a 429": [429],
+            "a long pause between attempts": [500] * 5 + [200],
+        }
+        limits, wire = Strict(), Wire(acts[waits_for], seconds=0.01)
+        judge = client(wire, limits, retries=1000)
+        many = 1 if "between" in waits_for else 20
+        tasks = [asyncio.create_task(judge.complete(asks(str(n)))) for n in range(many)]
+        await asyncio.sleep(100.0 if waits_for in ("an outage", "a probe") else 2.0 if many == 20 else 7.0)
+        if waits_for == "a probe":
+            wire.seconds = 1000.0
+            while not limits.in_flight:  # noqa: ASYNC110 - nobody tells when a probe goes out
+                await asyncio.sleep(0.1)
+        since = now()
+        limits.drain()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(one) for one in ended} == {Interrupted}
+        assert now() - since < 0.1
+        assert limits.in_flight == 0
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+    run(night())
+
+
+def test_a_drain_waits_a_moment_for_what_was_sent_before_the_outage() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire(lambda _, call: 200 if call.body in (b"soon", b"never") else 503, seconds=0.01)
+        judge = client(wire, limits)
+        wire.slow = {b"soon": 12.0, b"never": 10_000.0}
+        soon, never = (asyncio.create_task(judge.complete(asks(text))) for text in ("soon", "never"))
+        await asyncio.sleep(0)
+        failing = [asyncio.create_task(judge.complete(asks(str(n)))) for n in range(20)]
+        await asyncio.sleep(10.0)
+        assert limits.breaker.open_since is not None
+        limits.drain()
+        assert (await soon).text == "4"
+        with pytest.raises(Interrupted):
+            await never
+        assert now() < 12.0 + 5.0
+        await asyncio.gather(*failing, return_exceptions=True)
+
+    run(night())
+
+
+def test_a_drain_in_the_outage_of_one_endpoint_finishes_rows_at_the_other() -> None:
+    async def night() -> None:
+        down, up = Strict(), Strict()
+        wire = Wire(lambda _, call: 503 if call.url == "http://judge-0" else 200, seconds=0.01)
+        judge = client(wire, down, up)
+        tasks = [asyncio.create_task(judge.complete(asks(str(n), begun=True))) for n in range(40)]
+        await asyncio.sleep(0.02)
+        down.drain()
+        up.drain()
+        assert {one.text for one in await asyncio.gather(*tasks)} == {"4"}
 
     run(night())
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 from scorer import exchange, transport
 from scorer.errors import Faltered, MomentError, SetupError, Unreachable
@@ -188,6 +192,145 @@ async def test_what_nobody_asked_for_is_no_reply() -> None:
             assert (await wire.post(Call(url, b"{}"))).body == b"hi"
             await asyncio.sleep(0.06)
     assert counted.opened == 3
+
+
+@pytest.mark.parametrize("then", [OK.replace(b"hi", b"no"), None], ids=["a stray", "the end"])
+async def test_what_came_before_a_request_was_written_is_seen_though_the_loop_was_busy(then: bytes | None) -> None:
+    """Whoever computes for some milliseconds has read nothing meanwhile: the system is asked, and not the loop."""
+    read, came = threading.Event(), threading.Event()
+    answered: list[bytes] = []
+
+    def serve(listening: socket.socket) -> None:
+        for number in range(2):
+            peer, _ = listening.accept()
+            with peer:
+                answered.append(peer.recv(65536))
+                peer.sendall(OK)
+                if number == 0:
+                    read.wait(5)
+                    if then is not None:
+                        peer.sendall(then)
+                    else:
+                        peer.shutdown(socket.SHUT_WR)
+                    came.set()
+                peer.settimeout(5)
+                with suppress(OSError):  # closed by the client, unread bytes and all
+                    peer.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server_thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        server_thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        async with HttpTransport(connections=4, timeout_s=5) as wire:
+            first = await wire.post(Call(url, b"{}"))
+            read.set()
+            came.wait(5)
+            time.sleep(0.002)  # noqa: ASYNC251 - the loop is to be busy while loopback delivers
+            assert (await wire.post(Call(url, b"{}"))).body == first.body == b"hi"
+        server_thread.join(5)
+    assert len(answered) == 2
+
+
+async def test_a_kept_connection_that_ends_as_it_is_used_says_so() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(OK)
+        await reader.read(1)
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        await wire.post(Call(url, b"{}"))
+        with pytest.raises(Unreachable) as caught:
+            await wire.post(Call(url, b"{}"))
+        assert (caught.value.kept, caught.value.silent, caught.value.billed) == (True, True, True)
+
+
+async def test_a_fresh_connection_is_one_on_which_nothing_was_asked() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request(reader)
+            writer.write(OK)
+
+    counted = Counted(answer)
+    async with server(counted) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        for fresh in (False, False, True, False, True):
+            assert (await wire.post(Call(url, b"{}", fresh=fresh))).body == b"hi"
+    assert counted.opened == 3
+
+
+async def test_what_was_not_written_whole_is_not_billed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=10) as wire:
+        with pytest.raises(Unreachable) as caught:
+            await wire.post(Call(url, b"x" * 30_000_000))
+    assert not caught.value.billed
+
+
+@pytest.mark.parametrize("status", [407, 403, 401])
+async def test_a_proxy_that_refuses_to_connect_is_a_set_up_error(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d Not\x1b[2J you\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async with server(answer) as url:
+        address = url.partition("/v1")[0].replace("://", "://me:secret@")
+        monkeypatch.setattr(transport, "proxy_for", lambda _: address)
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(SetupError, match=f"answered {status}") as caught:
+                await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}"))
+    assert "HTTPS_PROXY" in str(caught.value)
+    assert "judge.invalid/v1" in str(caught.value)
+    assert not [word for word in ("secret", "\x1b", SECRET) if word in str(caught.value)]
+
+
+async def test_a_tls_handshake_that_is_cut_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def direct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await reader.read(10)
+
+    for answer in (direct, tunnel):
+        async with server(answer) as url:
+            monkeypatch.setattr(transport, "proxy_for", lambda _, url=url: url.partition("/v1")[0])
+            judge = url.replace("http://", "https://") if answer is direct else "https://judge.invalid/v1"
+            async with HttpTransport(connections=4, timeout_s=10, proxies=answer is tunnel) as wire:
+                with pytest.raises(Unreachable, match="cannot reach") as caught:
+                    await wire.post(Call(judge, b"{}"))
+        assert not caught.value.billed
+
+
+async def test_time_that_is_up_before_a_connection_is_made_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LOOK", 1 / 5000)
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # accepts, and never speaks TLS
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
+        async with HttpTransport(connections=4, timeout_s=0.02) as wire:
+            with pytest.raises(Unreachable, match="did not answer within") as caught:
+                await wire.post(Call(url, b"{}"))
+    assert not caught.value.billed
+
+
+async def test_a_deadline_that_something_else_is_raised_for_leaves_no_cancellation_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def swallows(self: exchange.Exchange, *, fresh: bool = False) -> Connection:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise OSError("the cancellation is lost in here") from None
+        raise AssertionError
+
+    monkeypatch.setattr(transport, "LOOK", 1 / 5000)
+    monkeypatch.setattr(exchange.Exchange, "open", swallows)
+    with pytest.raises(Unreachable, match="lost in here"):
+        await posted("http://127.0.0.1:1/v1", timeout_s=0.02)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_a_connection_that_the_server_closed_is_not_written_to() -> None:

@@ -19,7 +19,7 @@ from scorer.errors import BudgetSpent
 from scorer.ledger import Totals
 from scorer.limits import Need, Rates
 from scorer.limits.caps import Ceiling
-from scorer.limits.load import Load, largest
+from scorer.limits.load import Load, largest, why_of
 from scorer.schema import Work
 
 CHUNK = 8
@@ -91,6 +91,7 @@ class Broker:
         """Workers that were declared dead: what one of them still says is not heard."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._books = _Books(before)
+        self._notes: dict[str, None] = {}
         self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
@@ -107,6 +108,7 @@ class Broker:
         known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
         known.hungry = report.spendings.hungry
         known.paces = report.paces
+        self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
         for segment in report.published:
             self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
             self.published.append((worker, segment))
@@ -214,4 +216,8 @@ class Broker:
             places=sum(pace.places for pace in paces),
             held_back_by=largest([pace.held for pace in paces]),
             outage_s=max(down) if down and len(down) == len(paces) else None,
+            met=any(pace.met for pace in paces),
+            oldest_s=max((pace.oldest_s for pace in paces if pace.oldest_s is not None), default=None),
+            why=why_of([(pace.why, pace.in_flight) for pace in paces]),
+            notes=tuple(self._notes),
         )

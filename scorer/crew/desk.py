@@ -202,7 +202,7 @@ class Desk:
         for seen in limits.seen:
             ago_s = now - seen.sent_at
             if seen.throttled:
-                throttles.append(Throttle(ago_s, seen.retry_after_s))
+                throttles.append(Throttle(ago_s, seen.retry_after_s, seen.quota))
             sights += [Sight(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
         down = limits.breaker.open_since
         answered, least, wish = limits.answered, limits.least(), limits.wish(self._lease_s)
@@ -217,6 +217,10 @@ class Desk:
             places=limits.concurrency,
             down_s=None if down is None else now - down,
             held=limits.held.shares(),
+            met=limits.met,
+            oldest_s=limits.oldest_s,
+            why=limits.why,
+            notes=limits.notes,
         )
 
     def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:

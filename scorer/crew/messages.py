@@ -136,10 +136,14 @@ class Sight(msgspec.Struct, frozen=True):
 
 
 class Throttle(msgspec.Struct, frozen=True):
-    """A 429 to a request that was sent `ago_s` before this message, and how long it asks to wait (None: no word)."""
+    """A 429 to a request that was sent `ago_s` before this message, and how long it asks to wait (None: no word).
+
+    `quota`: it is about a day's quota or a longer one.
+    """
 
     ago_s: float
     retry_after_s: float | None
+    quota: bool = False
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -148,7 +152,9 @@ class Pace(msgspec.Struct, frozen=True):
     `unused` is all that is left of its lease, which ends with this message; `least` is what the head of its line needs
     (empty: nobody waits), `wish` what it could use in the time of a lease. `places` is
     how many requests it may have in flight, `down_s` since when the endpoint fails for it, `held` each limit's share of
-    the last minute.
+    the last minute. `met`: a request was ever answered; `oldest_s` is how
+    long the oldest in flight is out, `why` what the last failure said, while nothing was answered since, `notes` what
+    people are to be told.
     """
 
     unused: Amounts = {}
@@ -161,6 +167,10 @@ class Pace(msgspec.Struct, frozen=True):
     places: int = 0
     down_s: float | None = None
     held: dict[str, float] = {}
+    met: bool = False
+    oldest_s: float | None = None
+    why: str | None = None
+    notes: list[str] = []
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from scorer.crew.messages import Amounts, Grant, Pace, Sight, Throttle
+from scorer.crew.messages import Amounts, Grant, Pace, Sight
 from scorer.limits import Rates
-from scorer.limits.local import FIRST_CUT_S, LONGEST_CUT_S
+from scorer.limits.cooldown import Cooldown
 from scorer.limits.pacing import TokenBucket
 
 LEASE_S = 0.1
@@ -96,9 +96,7 @@ class Endpoint:
             burst_s = REQUEST_BURST_S if name == "requests" else rates.burst_s
             self._rates[name] = _Rate(per_minute, burst_s - self._lease_s, clock)
         self._line: deque[_Waiting] = deque()
-        self._paused_until = float("-inf")
-        self._cut_at = float("-inf")
-        self._cut_s = FIRST_CUT_S
+        self._cooldown = Cooldown()
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -114,13 +112,14 @@ class Endpoint:
             if sight.name in self._rates:
                 self._rates[sight.name].see(sight, self._lease_s)
         for throttle in pace.throttles:
-            self._cut(throttle)
+            sent_at = self._clock() - throttle.ago_s
+            self._cooldown.throttled(sent_at, self._clock(), throttle.retry_after_s, quota=throttle.quota)
         if pace.answered:
-            self._cut_s = FIRST_CUT_S
+            self._cooldown.answered(self._clock())
             for name in self._rates.keys() - {sight.name for sight in pace.sights}:
                 self._rates[name].bucket.untold()
         now = self._clock()
-        if (pause := self._paused_until - now) > 0:
+        if (pause := self._cooldown.until - now) > 0:
             return Grant(pause_s=pause)
         if not self._rates or not (pace.wish or pace.least):
             self.forget(worker)
@@ -178,13 +177,3 @@ class Endpoint:
                 place.wanted, place.due = wanted, due
                 return
         self._line.append(_Waiting(worker, wanted, due))
-
-    def _cut(self, throttle: Throttle) -> None:
-        """One 429 pauses everyone, once: requests sent before the last cut had not heard of it."""
-        now = self._clock()
-        if now - throttle.ago_s <= self._cut_at:
-            return
-        wish = self._cut_s if throttle.retry_after_s is None else throttle.retry_after_s
-        self._cut_at = now
-        self._cut_s = min(LONGEST_CUT_S, self._cut_s * 2)
-        self._paused_until = max(self._paused_until, now + min(wish, LONGEST_CUT_S))

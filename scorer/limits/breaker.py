@@ -49,13 +49,17 @@ class Breaker:
         return True
 
     def answered(self, *, success: bool, sent_at: float | None = None) -> None:
-        """The endpoint answered, if only with a 429: closed from now on. `sent_at` None is now."""
-        if self.open_since is not None:
-            self._outages.append((self._failing_since, self._clock()))
-        self._failures = 0
-        self._pause_s = FIRST_PAUSE_S
-        self.open_since = None
-        self._probing = False
+        """The endpoint answered, if only with a 429: closed from now on. `sent_at` None is now.
+
+        While open, only what was sent since closes it, a probe: a late answer to what was sent before says nothing.
+        """
+        if self.open_since is None or sent_at is None or sent_at >= self.open_since:
+            if self.open_since is not None:
+                self._outages.append((self._failing_since, self._clock()))
+            self._failures = 0
+            self._pause_s = FIRST_PAUSE_S
+            self.open_since = None
+            self._probing = False
         if success:
             self.last_success = self._clock()
             good = self.last_success if sent_at is None else sent_at

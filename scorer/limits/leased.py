@@ -32,6 +32,7 @@ class Seen:
     gauges: dict[str, Gauge]
     throttled: bool = False
     retry_after_s: float | None = None
+    quota: bool = False
 
 
 class _Slice:
@@ -122,7 +123,7 @@ class Leased(Local):
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
         if outcome.throttled:
-            self.seen.append(Seen(permit.admitted_at, {}, True, outcome.retry_after_s))
+            self.seen.append(Seen(permit.admitted_at, {}, True, outcome.retry_after_s, outcome.quota))
         if outcome.hint is not None and outcome.hint.gauges:
             self.seen = [seen for seen in self.seen if seen.throttled]
             self.seen.append(Seen(permit.admitted_at, dict(outcome.hint.gauges)))
@@ -177,7 +178,7 @@ class Leased(Local):
 
     def pause(self, seconds: float) -> None:
         """Nobody is let through for so long: another worker met a 429."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self.cooldown.pause(self._clock() + seconds)
 
     def _amount(self, name: str, need: Need) -> float:
         return 1.0 if name == "requests" else self._charge(name, need)

@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 from scorer.limits.permit import Need, TurnedAway
 
 LONGEST_LOOK_S = 60.0
+AWAY = ("outage", "quota")
+"""Who waits for these may ask at another endpoint instead."""
 
 T = TypeVar("T")
 
@@ -33,13 +35,23 @@ class _Place(Generic[T]):
 
 
 class Line(Generic[T]):
-    """Stands between `Local.admit` and its limits. `hold` may raise for the head; `take` grants."""
+    """Stands between `Local.admit` and its limits. `hold` may raise for the head; `take` grants.
 
-    def __init__(self, hold: Hold, take: Callable[[Need], T], held: Callable[[str, float, float], None]) -> None:
+    `bear` is told what the head is to wait for, and how long, and raises where it shall not.
+    """
+
+    def __init__(
+        self,
+        hold: Hold,
+        take: Callable[[Need], T],
+        held: Callable[[str, float, float], None],
+        bear: Callable[[str, float | None], None] = lambda _name, _seconds: None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hold = hold
         self._take = take
         self._held = held
+        self._bear = bear
         self._places: deque[_Place[T]] = deque()
         self._begun = 0  # so many of them, at the front, are of rows under way
         self._timer: asyncio.TimerHandle | None = None
@@ -107,10 +119,12 @@ class Line(Generic[T]):
             self._begun -= not place.need.first
 
     def _ask(self, need: Need, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
-        """What holds the head back; TurnedAway where that is an outage and it may leave."""
+        """What holds the head back; TurnedAway where the endpoint is away and it may leave."""
         hold = self._hold(need)
-        if hold is not None and hold[0] == "outage" and leave is not None and leave():
-            raise TurnedAway
+        if hold is not None:
+            if hold[0] in AWAY and leave is not None and leave():
+                raise TurnedAway
+            self._bear(*hold)
         return hold
 
     def _wait(self, name: str, seconds: float | None) -> None:

@@ -13,7 +13,8 @@ class Load:
     """All endpoints as one. `places` is how many requests may be in flight, 0 where nobody knows.
 
     `held_back_by` gives each limit's share of the last minute, the largest of any line; `outage_s` is None while any
-    endpoint answers.
+    endpoint answers. `met`: a request was ever answered; `oldest_s` is how long the oldest in flight is out; `why` is
+    what the last failure said, None while any endpoint answers; `notes` are sentences for people, each once.
     """
 
     tokens_per_minute: float | None = None
@@ -21,6 +22,10 @@ class Load:
     places: int = 0
     held_back_by: Mapping[str, float] = field(default_factory=dict)
     outage_s: float | None = None
+    met: bool = False
+    oldest_s: float | None = None
+    why: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_of(limits: Sequence[Local], now: float) -> Load:
@@ -33,7 +38,22 @@ def load_of(limits: Sequence[Local], now: float) -> Load:
         places=sum(one.concurrency for one in limits),
         held_back_by=largest([one.held.shares() for one in limits]),
         outage_s=now - min(down) if down and len(down) == len(opened) else None,
+        met=any(one.met for one in limits),
+        oldest_s=max((age for one in limits if (age := one.oldest_s) is not None), default=None),
+        why=why_of([(one.why, one.in_flight) for one in limits]),
+        notes=merged([one.notes for one in limits]),
     )
+
+
+def why_of(told: Sequence[tuple[str | None, int]]) -> str | None:
+    """What one of the failures says where all who ask fail; each tells what failed last, and what it has in flight."""
+    asking = [why for why, in_flight in told if why is not None or in_flight]
+    return next((why for why in asking if why is not None), None) if all(asking) else None
+
+
+def merged(notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Each sentence once, in order."""
+    return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
 def largest(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:

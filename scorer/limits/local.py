@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from scorer.errors import Interrupted, TooLong
 from scorer.limits.auto import Auto
 from scorer.limits.breaker import Breaker
 from scorer.limits.caps import Caps
+from scorer.limits.cooldown import LONGEST_S as LONGEST_CUT_S
+from scorer.limits.cooldown import Cooldown
 from scorer.limits.held import Held
 from scorer.limits.line import Line
 from scorer.limits.pacing import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
 from scorer.limits.permit import Bill, Need, Outcome, Permit
 from scorer.schema import RateHint
 
-FIRST_CUT_S = 1.0
-LONGEST_CUT_S = 60.0
-"""No Retry-After is believed beyond this: one request then finds out whether it still holds."""
+PATIENCE_S = 3.0
+"""A drain waits so long after the last answer for what is held back, and not at all for an outage to end."""
 UNSURE_S = 0.05
 """Between two looks whether the folder is still this run's."""
 LEAST_AHEAD = 2
@@ -75,16 +78,24 @@ class Local:
         self._auto = Auto(self._clock, rates.most) if rates.concurrency is None else None
         self.breaker = Breaker(self._clock)
         self.held = Held(self._clock)
+        self.cooldown = Cooldown()
         self.in_flight = 0
         self.draining = False
-        self._paused_until = 0.0
-        self._cut_at = float("-inf")
-        self._cut_s = FIRST_CUT_S
+        self.met = False
+        """A request was answered, if only by a row's fault."""
+        self.why: str | None = None
+        """What the last failure said, while nothing was answered since."""
+        self.notes: list[str] = []
+        """Sentences for people, each once."""
+        self._out: set[Permit] = set()
+        self._resting: set[asyncio.Future[None]] = set()
+        self._drained_at = 0.0
+        self._closed = False
+        self._empty: asyncio.Event | None = None
         strict = caps.books.strict
-        self._desk: Line[int] = Line(self._hold_desk, self._enter, self._held_at_desk)
-        self._line: Line[Permit] = (
-            Line(self._hold_entered, self._go, self.held.add) if strict else Line(self._hold, self._take, self.held.add)
-        )
+        self._desk: Line[int] = Line(self._hold_desk, self._enter, self._held_at_desk, self._bear)
+        hold, take = (self._hold_entered, self._go) if strict else (self._hold, self._take)
+        self._line: Line[Permit] = Line(hold, take, self.held.add, self._bear)
         self._ahead = 0  # entered, and not yet on their way
         self._most_ahead = LEAST_AHEAD
         caps.on_settle(self._line.look)
@@ -132,8 +143,17 @@ class Local:
     def _stay(self, permit: Permit) -> None:
         """It could go, and does not: its entry is struck elsewhere."""
         permit.settled = True
-        self.in_flight -= 1
+        self._back(permit)
         self.breaker.abandoned(probe=permit.probe)
+
+    @property
+    def up(self) -> bool:
+        return self.breaker.wait_s() == 0.0 and not (self.cooldown.quotas and self.cooldown.until > self._clock())
+
+    @property
+    def oldest_s(self) -> float | None:
+        """For how long the oldest request in flight has been out; None where none is."""
+        return self._clock() - min(permit.admitted_at for permit in self._out) if self._out else None
 
     @property
     def waiting(self) -> int:
@@ -152,10 +172,70 @@ class Local:
         return self._auto.limit if self._auto is not None else self._rates.concurrency or 1
 
     def drain(self) -> None:
-        """From now on what is `first` is turned away; rows under way are finished."""
+        """From now on what is `first` is turned away, and what waits for an outage; other rows under way are finished.
+
+        Within `PATIENCE_S` of the last answer nothing waits any more.
+        """
+        if self.draining:
+            return
         self.draining = True
+        self._drained_at = self._clock()
         for line in (self._desk, self._line):
             line.turn_away(_not_begun)
+        self._let_go()
+
+    def _patient_until(self) -> float:
+        return max(self._drained_at, self.breaker.last_success) + PATIENCE_S
+
+    def _bear(self, name: str, seconds: float | None) -> None:
+        """Raises Interrupted where a drain does not wait so long for that; None is until something settles."""
+        if not self.draining:
+            return
+        long = seconds is not None and seconds < inf and self._clock() + seconds > self._patient_until()
+        if name == "outage" or long:
+            raise Interrupted(f"draining: this row would have to wait ({name})")
+
+    def _let_go(self) -> None:
+        """Takes from their wait those in flight who wait for an outage, and looks who may go on resting."""
+        for future in self._resting:
+            if not future.done():
+                future.set_result(None)
+        if self.breaker.open_since is None:
+            return
+        left_s = self._patient_until() - self._clock()  # what was sent before the outage may still be answered
+        for permit in list(self._out):
+            if permit.probe or left_s <= 0:
+                permit.leave()
+        if self._out and left_s > 0:
+            asyncio.get_running_loop().call_later(left_s, self._let_go)
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def emptied(self, most_s: float) -> None:
+        if not self.in_flight:
+            return
+        self._empty = self._empty or asyncio.Event()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self._empty.wait()
+
+    async def rest(self, seconds: float, leave: Callable[[], bool] | None = None) -> None:
+        until = self._clock() + seconds
+        while (left_s := until - self._clock()) > 0:
+            if self.draining:
+                away = self.breaker.open_since is not None and not (leave is not None and leave())
+                self._bear("outage" if away else "retry", left_s)
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._resting.add(woken)
+            try:
+                await asyncio.wait([woken], timeout=left_s)
+            finally:
+                self._resting.discard(woken)
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def _check_size(self, need: Need) -> None:
         for name, bucket in self._buckets.items():
@@ -192,8 +272,12 @@ class Local:
     def _hold_all(self, need: Need) -> tuple[str, float | None] | None:
         if self.draining and need.first:
             raise _not_begun()
+        if self._closed:
+            return "setup", None
         wait = self.breaker.wait_s()
-        return None if wait == 0.0 else ("outage", wait)
+        if wait == 0.0 and not (self.draining and self.breaker.open_since is not None):
+            return None
+        return "outage", wait
 
     def _hold_pace(self, need: Need) -> tuple[str, float | None] | None:
         if not self._caps.owned():  # the last look before a request goes out
@@ -209,8 +293,8 @@ class Local:
                 return f"{name}_per_minute", wait
         if self._gate is not None and (wait := self._gate.wait_s()) > 0:
             return "requests_per_minute", wait
-        if (wait := self._paused_until - self._clock()) > 0:
-            return "retry_after", wait
+        if (wait := self.cooldown.until - self._clock()) > 0:
+            return ("quota" if self.cooldown.quotas else "retry_after"), wait
         return None
 
     def _take(self, need: Need) -> Permit:
@@ -225,7 +309,7 @@ class Local:
         if self._gate is not None:
             self._gate.take()
         self.in_flight += 1
-        return Permit(
+        permit = Permit(
             need=need,
             admitted_at=self._clock(),
             charges=charges,
@@ -233,6 +317,15 @@ class Local:
             gate_mark=self._gate.given if self._gate is not None else 0.0,
             probe=self.breaker.send(),
         )
+        self._out.add(permit)
+        return permit
+
+    def _back(self, permit: Permit) -> None:
+        """It is in flight no longer."""
+        self.in_flight -= 1
+        self._out.discard(permit)
+        if self._empty is not None and not self.in_flight:
+            self._empty.set()
 
     def _charge(self, name: str, need: Need) -> float:
         """What the provider takes from this limit for such a request, as far as is known before it is sent."""
@@ -248,7 +341,7 @@ class Local:
         if permit.settled:
             raise AssertionError("a permit was settled twice")
         permit.settled = True
-        self.in_flight -= 1
+        self._back(permit)
         if outcome.usage is not None:
             self._true_up(permit, outcome)
         if outcome.hint is not None:
@@ -256,9 +349,10 @@ class Local:
         if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
             self._forget(outcome.hint)
         if outcome.throttled:
-            self._cut(permit, outcome.retry_after_s)
+            self._cut(permit, outcome)
         elif outcome.alive:
-            self._cut_s = FIRST_CUT_S
+            self.met = True
+            self.cooldown.answered(permit.admitted_at)
             if self._auto is not None:
                 self._auto.answered(self._clock() - permit.admitted_at)
         elif self._auto is not None and outcome.alive is False:
@@ -269,6 +363,12 @@ class Local:
             self.breaker.failed(probe=permit.probe, sent_at=permit.admitted_at)
         else:
             self.breaker.abandoned(probe=permit.probe)
+        if outcome.throttled or outcome.alive is False:
+            self.why = outcome.why
+        elif outcome.alive and self.breaker.open_since is None:
+            self.why = None
+        if self.draining and not outcome.alive:
+            self._let_go()
         self._caps.settle(permit.entry, outcome)  # which lets the line look
 
     def _true_up(self, permit: Permit, outcome: Outcome) -> None:
@@ -318,7 +418,7 @@ class Local:
                 left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
                 if left < 1:
                     pause = min((1 - left) / per_second, LONGEST_CUT_S)
-                    self._paused_until = max(self._paused_until, self._clock() + pause)
+                    self.cooldown.pause(self._clock() + pause)
 
     def _forget(self, hint: RateHint | None) -> None:
         """An answer does not tell a limit: what was heard of it may be over."""
@@ -329,17 +429,11 @@ class Local:
         if self._gate is not None and "requests" not in gauges:
             self._gate.untold()
 
-    def _cut(self, permit: Permit, retry_after_s: float | None) -> None:
+    def _cut(self, permit: Permit, outcome: Outcome) -> None:
         """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""
-        if permit.admitted_at <= self._cut_at:
-            return
-        if self._auto is not None:
+        cut = self.cooldown.throttled(permit.admitted_at, self._clock(), outcome.retry_after_s, quota=outcome.quota)
+        if cut and self._auto is not None:
             self._auto.throttled()
-        now = self._clock()
-        wish = self._cut_s if retry_after_s is None else retry_after_s
-        self._cut_at = now
-        self._cut_s = min(LONGEST_CUT_S, self._cut_s * 2)
-        self._paused_until = max(self._paused_until, now + min(wish, LONGEST_CUT_S))
 
 
 def _not_begun() -> Interrupted:

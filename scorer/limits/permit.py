@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import Protocol
+from typing import Any, Protocol
 
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
+from scorer.limits.cooldown import Cooldown
 from scorer.schema import RateHint, Usage
 
 
@@ -28,9 +31,12 @@ class Need:
     first: bool = False
 
 
-@dataclass(slots=True)
+@plain_dataclass(slots=True, eq=False)
 class Permit:
-    """Leave to send one request, once. Every permit is settled exactly once."""
+    """Leave to send one request, once. Every permit is settled exactly once.
+
+    `task` is who waits for the reply, where a drain may take it from that wait; `left` is then True.
+    """
 
     need: Need
     admitted_at: float
@@ -44,6 +50,14 @@ class Permit:
     """The same of the request gate."""
     probe: bool = False
     settled: bool = field(default=False, repr=False)
+    task: asyncio.Task[Any] | None = field(default=None, repr=False)
+    left: bool = False
+
+    def leave(self) -> None:
+        """Its reply is waited for no longer."""
+        if self.task is not None and not self.left:
+            self.left = True
+            self.task.cancel()
 
 
 class Bill(enum.Enum):
@@ -59,7 +73,8 @@ class Outcome:
     """How one request ended, as far as limits care.
 
     `alive` is True where the endpoint answered sensibly (also with a row's fault), False where it failed, None where
-    that says nothing (cancelled, throttled). `throttled` is a 429; `retry_after_s` its wish.
+    that says nothing (cancelled, throttled). `throttled` is a 429; `retry_after_s` its wish, `quota` that it is about
+    a day's quota or a longer one. `why` is what a failure or a 429 says, for people.
     """
 
     bill: Bill
@@ -69,6 +84,8 @@ class Outcome:
     alive: bool | None = None
     throttled: bool = False
     retry_after_s: float | None = None
+    quota: bool = False
+    why: str | None = None
 
 
 class TurnedAway(Exception):
@@ -79,7 +96,13 @@ class Admission(Protocol):
     """The limits of one endpoint (DESIGN's `Limits`): in one process `Local`, for workers `Leased`."""
 
     breaker: Breaker
+    cooldown: Cooldown
     in_flight: int
+
+    @property
+    def up(self) -> bool:
+        """False while requests wait for an outage or a quota to end; True where one probe is due."""
+        ...
 
     @property
     def waiting(self) -> int:
@@ -87,7 +110,23 @@ class Admission(Protocol):
         ...
 
     def drain(self) -> None:
-        """From now on what is `first` is turned away; rows under way are finished."""
+        """From now on what is `first` is turned away, and what waits for an outage; the rest under way is finished."""
+        ...
+
+    def close(self) -> None:
+        """From now on nothing is let through."""
+        ...
+
+    async def emptied(self, most_s: float) -> None:
+        """Returns once nothing is in flight, or after so long."""
+        ...
+
+    async def rest(self, seconds: float, leave: Callable[[], bool] | None = None) -> None:
+        """The pause of a row between two attempts. Raises Interrupted where a drain does not wait for its end."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Has people told, once."""
         ...
 
     async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:

@@ -139,7 +139,9 @@ class Anthropic:
             raise self._fault(reply)
         text = _text(content)
         if text is None:
-            raise Faltered(f"{self.base_url}/messages answered with content that cannot be read", billed=True)
+            raise Faltered(
+                f"{self.base_url}/messages answered with content that cannot be read", billed=True, garbled=True
+            )
         stopped = value.get("stop_reason")
         finish_reason = _FINISH.get(stopped, stopped) if isinstance(stopped, str) else ""
         if finish_reason == "content_filter" and not text:

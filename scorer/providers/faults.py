@@ -6,6 +6,7 @@ decide first; words of a message only where a dialect has nothing better.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from scorer.errors import Faltered, MomentError, Refused, Rejected, RowError, SetupError, Throttled, TooLong
-from scorer.providers.headers import retry_after_s
+from scorer.errors import Faltered, MomentError, Refused, Rejected, RowError, SetupError, Throttled, TooLong, plain
+from scorer.providers.headers import renews_s, retry_after_s
 from scorer.schema import Reply
 
 MESSAGE_LENGTH = 500
@@ -47,6 +48,16 @@ _FILTERED = frozenset(
 )
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
+# A quota for a day or longer: OpenAI's and Groq's RPD and TPD, Gemini's quotaId, OpenRouter's free-models-per-day,
+# GitHub's UserByModelByDay, Bedrock's "too many tokens per day", Anthropic's "daily rate limit", Cerebras, Cohere.
+_LONG_QUOTA = re.compile(
+    r"(?:per|by|[a-z0-9]/|/ )[ _-]?(?:day|month|week|24 ?h|86400 ?s)|\b(?:daily|monthly|weekly)\b|\b[RT]PD\b",
+    re.IGNORECASE,
+)
+_SHORT_QUOTA = re.compile(r"per[ _-]?(?:min|sec)|/ ?(?:min(?:ute)?|sec(?:ond)?)\b|\b[RT]PM\b|\b[RT]PS\b", re.IGNORECASE)
+_ITS_QUOTA = re.compile(r"exceeded your (?:current|monthly|daily) quota", re.IGNORECASE)
+LONGEST_QUOTA_S = 48 * 3600.0
+"""A quota that renews later than this is not waited for."""
 # Not "quota" or "billing" alone: plain rate limits of OpenAI and Gemini mention both.
 _QUOTA_WORDS = re.compile(r"credit balance|insufficient (?:credits?|balance|quota|funds)", re.IGNORECASE)
 _LARGER_THAN_A_MINUTE = re.compile(r"^request too large\b", re.IGNORECASE)
@@ -73,6 +84,10 @@ class Complaint:
     param: str = ""
     status: int | None = None
     """A status that the body names, as OpenRouter does under 200."""
+    quotas: str = ""
+    """The names of quotas that the body calls exceeded, as Google does."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the body says beside its words that headers would: OpenRouter's, and Google's time to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +101,23 @@ class Place:
         """The server's words, at most MESSAGE_LENGTH of them, without the secrets."""
         for secret in self.secrets:
             message = message.replace(secret, "***")
+        message = plain(message)
         return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 
 def parse(body: bytes) -> Any:
-    """The JSON value of a body; None where it is none (a JSON null is no answer either)."""
+    """The JSON value of a body; None where it is none (a JSON null is no answer either).
+
+    Half of a surrogate pair, which JSON can escape and no text can hold, is read as U+FFFD: models do write it.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        pass
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+        return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except (ValueError, RecursionError):
         return None
 
 
@@ -127,14 +151,19 @@ def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | Setu
     said = complaint(value)
     if said is None:
         # A page of HTML helps nobody; a short plain text may.
-        plain = reply.body[:MESSAGE_LENGTH].decode("utf-8", "replace").strip()
-        said = Complaint(message="" if plain.startswith("<") or value is not None else plain)
+        text = reply.body[:MESSAGE_LENGTH].decode("utf-8", "replace").strip()
+        said = Complaint(message="" if text.startswith("<") or value is not None else text)
     status = reply.status
     if 200 <= status < 300 and said.status is not None:
         status = said.status
     words = place.quote(said.message) or "no message"
     heard = f"{url} answered {status}: {words.rstrip('. ')}"
 
+    if status == 407:
+        return SetupError(
+            f"{heard}. It was a proxy that answered: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and password "
+            "included), or except this host by NO_PROXY."
+        )
     if said.codes & _QUOTA or status == 402 or (status in (400, 403, 429) and _QUOTA_WORDS.search(said.message)):
         return SetupError(
             f"{heard}. The account's quota or credit is used up; top it up and run the same command again."
@@ -142,6 +171,8 @@ def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | Setu
     if status == 429:
         if _LARGER_THAN_A_MINUTE.search(said.message):  # OpenAI: one request beyond a whole minute's tokens
             return TooLong(words)
+        return _throttled(reply, said, heard)
+    if status == 498:  # Groq: no capacity left for this tier at the moment
         return Throttled(heard, retry_after_s=retry_after_s(reply.headers, said.message))
     if said.codes & _FILTERED or (status in (400, 403) and _FILTERED_WORDS.search(said.message)):
         return Refused(words)
@@ -163,7 +194,26 @@ def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | Setu
         return Faltered(heard, billed=status == 408, retry_after_s=retry_after_s(reply.headers, said.message))
     if 400 <= status < 500:
         return Rejected(words)
-    return Faltered(f"{url} answered {status} without a completion: {words}", billed=True)
+    return Faltered(f"{url} answered {status} without a completion: {words}", billed=True, garbled=True)
+
+
+def _throttled(reply: Reply, said: Complaint, heard: str) -> Throttled | SetupError:
+    """A 429: the minute's limit, or a day's quota, which ends the run where the reply does not say when it renews."""
+    words = f"{said.message} {' '.join(said.codes)}"
+    long = bool(_LONG_QUOTA.search(said.quotas))
+    if not (long or said.quotas):
+        long = bool(_LONG_QUOTA.search(words) or _ITS_QUOTA.search(words)) and not _SHORT_QUOTA.search(words)
+    if not long:
+        wait = retry_after_s(reply.headers, said.message)
+        return Throttled(heard, retry_after_s=wait if wait is not None else retry_after_s(said.headers))
+    wait = renews_s(reply.headers, said.headers, said.message)
+    if wait is None or wait > LONGEST_QUOTA_S:
+        return SetupError(
+            f"{heard}. This quota is used up, and "
+            + ("the reply does not say when it renews" if wait is None else f"renews in {wait / 3600:.0f} h")
+            + ". Raise it, or run the same command again once it has renewed; what is finished is kept."
+        )
+    return Throttled(heard, retry_after_s=wait, quota=True)
 
 
 def _from_dict(error: Mapping[str, Any]) -> Complaint:
@@ -184,7 +234,30 @@ def _from_dict(error: Mapping[str, Any]) -> Complaint:
         ),
         param=param if isinstance(param, str) else "",
         status=code if named else None,
+        quotas=_quotas(error.get("details")),
+        headers=_said_headers(metadata, error.get("details")),
     )
+
+
+def _quotas(details: Any) -> str:
+    """The ids of the quotas that Google's `QuotaFailure` names."""
+    found: list[str] = []
+    for detail in details if isinstance(details, list) else ():
+        violations = detail.get("violations") if isinstance(detail, dict) else None
+        for violation in violations if isinstance(violations, list) else ():
+            named = violation.get("quotaId") if isinstance(violation, dict) else None
+            found += [named] if isinstance(named, str) else []
+    return " ".join(found)[:_HEARD_LENGTH]
+
+
+def _said_headers(metadata: Any, details: Any) -> dict[str, str]:
+    headers = metadata.get("headers") if isinstance(metadata, dict) else None
+    found = {name.lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None  # "37s", Google's `RetryInfo`
+        if isinstance(delay, str):
+            found.setdefault("retry-after", delay.removesuffix("s"))
+    return found
 
 
 def _codes(*named: Any) -> frozenset[str]:

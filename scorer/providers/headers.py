@@ -16,13 +16,16 @@ LONGEST_WAIT_S = 600.0
 """A wish to wait longer is read as this: quotas that need longer are a set-up error, not a pause."""
 
 _LONGEST_RESET_S = 7 * 86_400.0  # beyond it lies a point in time, written as seconds or milliseconds since 1970
+_FIRST_TIME_S = 1e9  # the year 2001
+_DAY_RESETS = ("x-ratelimit-reset", "x-ratelimit-reset-requests-day", "x-ratelimit-reset-tokens-day")
 _UNIT_S = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER = r"\d{1,15}(?:\.\d{0,9})?"
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|[dhms]))+")
 _STEP = re.compile(rf"({_NUMBER})(ms|[dhms])")
+_SPAN = rf"(?:{_NUMBER}(?:ms|[dhms])(?![a-z]))+"
 _IN_WORDS = re.compile(
-    rf"(?:try|retry) again (?:in|after) ((?:{_NUMBER}(?:ms|[dhms])(?![a-z]))+|{_NUMBER} ?(?:milli)?seconds?)"
-    rf"|retry (?:in|after) ({_NUMBER} ?(?:(?:milli)?seconds?|s\b)?)",
+    rf"(?:try|retry) again (?:in|after) ({_SPAN}|{_NUMBER} ?(?:milli)?seconds?)"
+    rf"|(?:retry (?:in|after)|please wait) ({_SPAN}|{_NUMBER} ?(?:(?:milli)?seconds?|s\b)?)",
     re.IGNORECASE,
 )
 
@@ -56,15 +59,43 @@ def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None
     Read from `retry-after-ms`, else `retry-after` (seconds, or a date compared with the reply's own `date`, so that no
     clock is needed), else from "try again in 1.2s" in the message.
     """
+    wait = _asked(headers, message)
+    return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT_S)
+
+
+def _asked(headers: Mapping[str, str], message: str) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     wait = None if milliseconds is None else milliseconds / 1000
     if wait is None:
         wait = _number(headers.get("retry-after"))
     if wait is None:
         wait = _until(headers.get("retry-after"), headers.get("date"))
-    if wait is None:
-        wait = _in_words(message)
-    return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT_S)
+    return _in_words(message) if wait is None else wait
+
+
+def _reset(text: str | None, now: str | None) -> float | None:
+    """Seconds of a reset, which is a duration, or a point in time where it is larger than any duration could be."""
+    if (seconds := duration_s(text)) is not None:
+        return seconds
+    when = _number(text)
+    if when is None or now is None or when < _FIRST_TIME_S:
+        return None
+    try:
+        return (when / 1000 if when >= 1000 * _FIRST_TIME_S else when) - parsedate_to_datetime(now).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+        return None
+
+
+def renews_s(headers: Mapping[str, str], said: Mapping[str, str], message: str = "") -> float | None:
+    """Seconds until a day's quota renews, not bounded; None where nothing says so, or only that it has renewed.
+
+    Read from what `retry_after_s` reads, from the headers and from those that the body repeats (`said`); then from
+    `x-ratelimit-reset` and its like of requests and tokens a day: a duration, or a time in (milli)seconds since 1970.
+    """
+    waits = [_asked(headers, message), _asked({**said, "date": headers.get("date", "")}, "")]
+    now = headers.get("date")
+    waits += [_reset(named.get(name), now) for named in (headers, said) for name in _DAY_RESETS]
+    return max((wait for wait in waits if wait is not None and wait > 0), default=None)
 
 
 def duration_s(text: str | None) -> float | None:

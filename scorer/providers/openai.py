@@ -145,7 +145,7 @@ class OpenAI:
             except Faltered:
                 continue
         if not read:
-            raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", billed=True)
+            raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", billed=True, garbled=True)
         refused = Completion("", "content_filter", read_model(value))
         first = next((one for one in read if isinstance(one, Completion)), refused)
         return replace(first, usage=read_usage(value.get("usage")), body=reply.body, choices=tuple(read))
@@ -157,7 +157,9 @@ class OpenAI:
         if refusal:
             raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:
-            raise Faltered(f"{self.base_url}{path} answered with a choice that has no readable content", billed=True)
+            raise Faltered(
+                f"{self.base_url}{path} answered with a choice that has no readable content", billed=True, garbled=True
+            )
         if finish_reason == "content_filter" and not text:
             raise Refused("The provider's content filter stopped the reply.", usage=usage, billed=True)
         return Completion(

@@ -1,0 +1,59 @@
+"""Ends a run that no judge ever answered, after `limits.first_answer_s`. One that was answered waits out any outage.
+
+Knows a run's load, its books and a clock; no wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scorer.errors import SetupError
+from scorer.limits.load import Load
+
+
+class FirstAnswer:
+    """Watches for the first answer of a run; `answered` says whether it came, in this start or an earlier one.
+
+    `load` tells how the requests go, `billed` whether any has a known bill. `most_s` counts from the first request of
+    this start; 0 waits for ever. What was sent within `most_s` has all of its `timeout_s`.
+    """
+
+    def __init__(
+        self,
+        most_s: float,
+        load: Callable[[], Load],
+        billed: Callable[[], bool],
+        clock: Callable[[], float],
+        *,
+        answered: bool,
+    ) -> None:
+        self._most_s = most_s
+        self._load = load
+        self._billed = billed
+        self._clock = clock
+        self._answered = answered
+        self._since: float | None = None
+        self._why: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        self._answered = self._answered or self._load().met or self._billed()
+        return self._answered
+
+    def check(self) -> None:
+        """To be called every second or so. Raises SetupError where the first answer is overdue."""
+        if self.answered or not self._most_s:
+            return
+        load, now = self._load(), self._clock()
+        self._why = load.why or self._why
+        if self._since is None:
+            self._since = now if load.in_flight or self._why is not None else None
+            return
+        over_s = now - self._since - self._most_s
+        if over_s < 0 or self._why is None or (load.oldest_s is not None and load.oldest_s >= over_s):
+            return
+        raise SetupError(
+            f"No request of this run was answered within limits.first_answer_s = {self._most_s:g} s. The last failure: "
+            f"{self._why.rstrip('. ')}. Check model.base_url and whether the judge is up; the same command goes on. "
+            "(limits.first_answer_s = 0 waits for ever.)"
+        )
