@@ -19,6 +19,7 @@ from scorer.analysis.estimate import Estimates, Mean
 from scorer.analysis.formats import Formats
 from scorer.analysis.leaderboard import Leaderboard
 from scorer.analysis.scale import Gain, Scale
+from scorer.analysis.unread import told
 from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.measure import Summary
 
@@ -126,6 +127,8 @@ def agreement_text(found: Agreement) -> str:
         aligned(rows),
         "\n".join(wrapped(f"{name}, {where}: {note}") for name, score in scores for where, note in _notes(score)),
         "\n".join(_told(f"{name}, as labels", score.labels) for name, score in scores if score.labels),
+        noted([f"{name}: {score.unlike}" for name, score in scores if score.unlike]),
+        noted([f"{name}: {note}" for name, score in scores for note in told(score.unread, human=True)]),
         "" if found.ceiling is None else _told("people, Krippendorff's alpha", found.ceiling.alpha),
         *(_task_text(name, score) for name, score in scores if score.within is not None),
         "\n".join(

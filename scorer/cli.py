@@ -112,10 +112,13 @@ def status(out: Out, /, *, json: Json = False) -> int:
     from scorer.lake.places import Places
     from scorer.screen import summary_text
     from scorer.status import status as status_of
+    from scorer.unevenly import unread_unevenly
 
     out = folder_of(out)
     found = status_of(Places(), out)
-    return answer(json, asdict(found), lambda: summary_text(out, found))
+    unread = unread_unevenly(out, found)
+    value = {**asdict(found), "unread_differs": [one.json() for one in unread.found]}
+    return answer(json, value, lambda: "\n".join([summary_text(out, found), *unread.notes]))
 
 
 @app.command

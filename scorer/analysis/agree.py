@@ -18,6 +18,7 @@ from scorer.analysis.labels import alpha, kappa
 from scorer.analysis.permutation import Statistic, perm_both
 from scorer.analysis.scale import mean_defined, stances
 from scorer.analysis.tables import LARGEST, compact, take
+from scorer.analysis.unread import by_people
 from scorer.errors import SpecError
 
 MOST_LABELS = 20
@@ -85,7 +86,13 @@ def agree(
         rows=len(y),
         unlabelled=int((~labelled).sum()),
         scores={
-            name: _one(_Rows(x, y, rows.item, rows.system, rows.task).where(labelled), tasks, replicates, seed)
+            name: _one(
+                _Rows(x, y, rows.item, rows.system, rows.task).where(labelled),
+                tasks,
+                " and ".join(dict.fromkeys(human)),
+                replicates,
+                seed,
+            )
             for name, x in read.items()
         },
         ceiling=_ceiling(by_person, list(dict.fromkeys(human)), rows) if by_person.shape[1] > 1 else None,
@@ -101,10 +108,13 @@ def _check_people(y: Floats, human: Sequence[str]) -> None:
         raise SpecError([f"{name} is {y[0]:g} in all {len(y)} rows; agreement needs people to tell rows apart."])
 
 
-def _one(rows: _Rows, tasks: Sequence[str], replicates: int, seed: int) -> ScoreAgreement:
+def _one(rows: _Rows, tasks: Sequence[str], human: str, replicates: int, seed: int) -> ScoreAgreement:
     whole = _levels(rows, replicates, seed)
+    clusters = np.arange(len(rows.y)) if rows.item is None else compact(rows.item)[0]
+    differs = by_people(human, rows.y, np.isnan(rows.x), clusters, rows.task, tasks)
+    labels, unlike = _labels(rows)
     if rows.task is None:
-        return ScoreAgreement(whole, {}, None, _labels(rows))
+        return ScoreAgreement(whole, {}, None, labels, differs, unlike)
     read = ~np.isnan(rows.x)
     group, present = compact(rows.task[read])
     stance = dict(zip(present.tolist(), stances(rows.x[read], rows.y[read], group), strict=True))
@@ -117,7 +127,7 @@ def _one(rows: _Rows, tasks: Sequence[str], replicates: int, seed: int) -> Score
         )
         for name in STATISTICS
     }
-    return ScoreAgreement(whole, by_task, within, _labels(rows))
+    return ScoreAgreement(whole, by_task, within, labels, differs, unlike)
 
 
 def _levels(rows: _Rows, replicates: int, seed: int) -> Levels:
@@ -207,12 +217,16 @@ def _over_systems(rows: _Rows, drawn: Resamples | None) -> Level:
     return _level({name: getattr(found, name)[0] for name in STATISTICS}, draws, drawn, {"systems": count}, note)
 
 
-def _labels(rows: _Rows) -> dict[str, float | None] | None:
+def _labels(rows: _Rows) -> tuple[dict[str, float | None] | None, str]:
+    """Kappa and alpha where both sides use the same labels; else None, and why where both look like labels."""
     read = ~np.isnan(rows.x)
     x, y = rows.x[read], rows.y[read]
     used = np.unique(np.concatenate([x, y]))
     if not 1 < len(used) <= MOST_LABELS or (used != np.round(used)).any():
-        return None
+        return None, ""
+    if not _same_labels(x, y):
+        sides = [" to ".join(f"{end:g}" for end in dict.fromkeys((v.min(), v.max()))) for v in (x, y)]
+        return None, f"Scores are {sides[0]} and human values {sides[1]}: kappa and alpha need the same labels."
     both = np.stack([x, y], axis=1)
     return {
         "kappa": kappa(x, y),
@@ -221,7 +235,19 @@ def _labels(rows: _Rows) -> dict[str, float | None] | None:
         "alpha_nominal": alpha(both, "nominal"),
         "alpha_ordinal": alpha(both, "ordinal"),
         "alpha_interval": alpha(both, "interval"),
-    }
+    }, ""
+
+
+def _same_labels(x: Floats, y: Floats) -> bool:
+    """Whether two columns of whole numbers can be of one scale.
+
+    The labels in use tell it: one side's must lie within the other's, and where people's lie within the judge's, these
+    may not reach twice as far (0 to 1 within 1 to 10 or 0 to 10 is another scale; 2 to 5 within 1 to 5 need not be).
+    """
+    if y.min() <= x.min() and x.max() <= y.max():
+        return True
+    inside = x.min() <= y.min() and y.max() <= x.max()
+    return inside and float(np.ptp(x)) < 2 * float(np.ptp(y))
 
 
 def _ceiling(by_person: Floats, people: Sequence[str], rows: _Rows) -> Ceiling:

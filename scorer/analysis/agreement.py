@@ -10,6 +10,7 @@ import polars as pl
 
 from scorer.analysis.bootstrap import Interval
 from scorer.analysis.scale import Stance
+from scorer.analysis.unread import UnreadDiffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,17 @@ class ScoreAgreement:
     """One score column against people.
 
     `within` is the mean over tasks of each statistic over a task's rows, beside the pooled one of `whole.dataset`: the
-    gap is what an incoherent scale costs. `labels` holds kappa and alpha where both sides use whole numbers, at most
-    20 of them; None elsewhere.
+    gap is what an incoherent scale costs. `labels` holds kappa and alpha where both sides use the same whole numbers,
+    at most 20 of them; None elsewhere, and `unlike` says why where both look like labels. `unread` compares what people
+    gave unread and read rows, over all rows and by task; it is empty where fewer than 5 are unread.
     """
 
     whole: Levels
     tasks: Mapping[str, tuple[Levels, Stance | None]]
     within: Mapping[str, float | None] | None
     labels: Mapping[str, float | None] | None
+    unread: Sequence[UnreadDiffers] = ()
+    unlike: str = ""
 
     def json(self) -> dict[str, Any]:
         tasks = {
@@ -80,7 +84,9 @@ class ScoreAgreement:
         }
         pooled = None if self.within is None else {**self.whole.dataset.json(), "within": dict(self.within)}
         labels = self.labels and dict(self.labels)
-        return {**self.whole.json(), "tasks": tasks, "pooled": pooled, "labels": labels}
+        whole = self.whole.json()
+        whole["dataset"] |= {"unread_differs": [one.json() for one in self.unread]}
+        return {**whole, "tasks": tasks, "pooled": pooled, "labels": labels}
 
 
 @dataclass(frozen=True, slots=True)

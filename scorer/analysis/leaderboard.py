@@ -18,12 +18,14 @@ from scorer.analysis.bootstrap import Interval, Resamples, are_shares, means_by_
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Ranks, Standing, ranked
 from scorer.analysis.tables import codes_or_rows, collected, listed, require, take
+from scorer.analysis.unread import UnreadDiffers, by_group
+from scorer.analysis.unread import told as told_of
 from scorer.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Two tables, best first, and what to know beside them.
+    """Two tables, best first, and what to know beside them; `unread` says whether rows are unread unevenly.
 
     `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the facts and
     the averages asked for. `rank` is the best place that a system may have, `rank_last` the worst. Where items are
@@ -36,12 +38,14 @@ class Leaderboard:
     systems: pl.DataFrame
     tasks: pl.DataFrame | None
     notes: Sequence[str] = field(default=())
+    unread: Sequence[UnreadDiffers] = field(default=())
 
     def json(self) -> dict[str, Any]:
         return {
             "systems": self.systems.to_dicts(),
             "tasks": None if self.tasks is None else self.tasks.to_dicts(),
             "notes": list(self.notes),
+            "unread_differs": [one.json() for one in self.unread],
         }
 
 
@@ -100,7 +104,10 @@ def leaderboard(
         ]
         first = ["rank", "rank_last", "task"]
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
-    return Leaderboard(best.sort(*order, "system"), by_task, _notes(boards, overall, systems))
+    named_by = {system: (of_system, systems), **({task: (of_task, tasks)} if task else {})}
+    differs = by_group(named_by, ~read, of_item)
+    notes = [*_notes(boards, overall, systems), *told_of(differs)]
+    return Leaderboard(best.sort(*order, "system"), by_task, notes, differs)
 
 
 @dataclass(frozen=True, slots=True)

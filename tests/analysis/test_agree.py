@@ -244,3 +244,24 @@ def test_topical_chat_gives_the_published_agreement(dimension, scale, pearson, k
     assert round(found["dataset"]["pearson"], 3) == pearson
     assert round(found["item"]["kendall"], 3) == kendall
     assert (found["item"]["items"], found["item"]["skipped"]) == (items, 60 - items)
+
+
+@pytest.mark.parametrize(
+    ("score", "human", "same"),
+    [
+        (range(1, 11), [0, 1], False),
+        (range(11), [0, 1], False),
+        (range(1, 11), range(1, 6), False),
+        ([0, 1], range(1, 6), False),
+        (range(1, 6), range(1, 6), True),
+        ([3, 4, 5], range(1, 6), True),
+        (range(1, 6), [2, 3, 4, 5], True),
+        ([0, 1], [0, 1], True),
+    ],
+)
+def test_kappa_and_alpha_only_where_both_sides_use_the_same_labels(score, human, same):
+    pairs = [(float(s), float(h)) for s in score for h in human]
+    frame = pl.LazyFrame(pairs, schema=["score", "human"], orient="row")
+    found = agree(frame, ["score"], ["human"], replicates=0).scores["score"]
+    assert (found.labels is not None) == same
+    assert ("the same labels" in found.unlike) == (not same)
