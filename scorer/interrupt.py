@@ -18,6 +18,27 @@ from scorer.showing import View
 from scorer.status import Status
 
 
+class Stages:
+    """Called at each signal: the first stops, the second leaves, and no further one cuts what is being stored."""
+
+    def __init__(self, stop: Callable[[], object], leave: Callable[[], object], say: Callable[[str], None]) -> None:
+        self._stop = stop
+        self._leave = leave
+        self._say = say
+        self._signals = 0
+
+    def __call__(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._say("Stopping: finishing the rows under way. Press Ctrl-C again to leave them.")
+            self._stop()
+        elif self._signals == 2:
+            self._say("Leaving now: storing what is finished.")
+            self._leave()
+        elif self._signals == 3:
+            self._say("Still storing what is finished. Only kill -9 ends this at once, and what is not stored is lost.")
+
+
 async def run_interruptibly(
     planned: Plan,
     view: View | Screen,
@@ -31,15 +52,8 @@ async def run_interruptibly(
     job = Job(planned, Places(), ears=ears, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
-
-    def stop() -> None:
-        if not job.drain.asked:
-            view.say("Stopping: finishing the rows under way. Press Ctrl-C again to leave them.")
-            job.stop()
-        elif task is not None:
-            view.say("Leaving now: storing what is finished.")
-            task.cancel()
-
+    assert task is not None
+    stop = Stages(job.stop, task.cancel, view.say)
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, or not to be had here
             loop.add_signal_handler(number, stop)

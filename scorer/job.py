@@ -23,7 +23,7 @@ from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageEr
 from scorer.files import Files, Lock, lock_again_s
 from scorer.first_answer import FirstAnswer
 from scorer.lake.places import is_remote
-from scorer.offload import threads
+from scorer.offload import threads, uninterrupted
 from scorer.opening import open_manifest, schema_of
 from scorer.progress import Gauges, Progress, Snapshot
 from scorer.publish.during import Publishing, Tell, publishing
@@ -115,7 +115,7 @@ class Job:
         """Scores what is left to score and tells how it stands.
 
         Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after a
-        `stop`; what is finished is stored then. Cancelling it stores what is finished too.
+        `stop`; what is finished is stored then. Cancelling it stores what is finished too, however often it is done.
         """
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
@@ -218,7 +218,7 @@ class Job:
                 self._why = str(error)
                 raise
             finally:
-                await _closed(store, books, progress, state)
+                await uninterrupted(_closed(store, books, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
         if revision is not None and not store.lost:

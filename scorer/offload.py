@@ -7,7 +7,9 @@ import contextlib
 import ctypes
 import gc
 import os
-from collections.abc import Coroutine
+import signal
+import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,26 +79,32 @@ def threads(stack: contextlib.ExitStack) -> Offload:
     return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is finished even where the caller is cancelled; the cancellation goes on after it.
+async def uninterrupted(work: Coroutine[Any, Any, T], *, failure_first: bool = False) -> T:
+    """The result of `work`, which is finished however often the caller is cancelled; CancelledError is raised after it.
 
-    For steps that write and then remember what they wrote: a thread cannot be cancelled, so nobody may forget it.
+    For steps that write and then remember what they wrote: a thread cannot be cancelled, so nobody may forget it. Where
+    `work` fails and the caller was cancelled, CancelledError is raised, or with `failure_first` the failure.
     """
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at: what ended the caller is told, and asyncio need not complain of this one
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None or task.cancelled():
+        return task.result()
+    # Looked at, also where it is not raised: asyncio need not complain of it.
+    if (failure := task.exception()) is not None and failure_first:
+        raise failure
+    raise cancelled
 
 
 def to_the_end(main: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, also where a loop runs in this thread already, as in a notebook.
 
     It then has a thread and a loop of its own, which are waited for. KeyboardInterrupt cancels it, and is raised once
-    it has ended.
+    it has ended; further ones do nothing more.
     """
     try:
         asyncio.get_running_loop()
@@ -122,17 +130,55 @@ def to_the_end(main: Coroutine[Any, Any, T]) -> T:
     except KeyboardInterrupt:
         if wait([begun], START_S).done:
             loop, task = begun.result()
-            loop.call_soon_threadsafe(task.cancel)
-            ended.result()  # not the thread's join, which takes an interrupted wait for the thread's end
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+            while not ended.done():  # not the thread's join, which takes an interrupted wait for the thread's end
+                with contextlib.suppress(KeyboardInterrupt):
+                    ended.result()
         raise
     return begun.result(0)[1].result()
 
 
 def on_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had."""
+    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had.
+
+    Ctrl-C cancels it, and KeyboardInterrupt is raised once it has ended; asyncio's own runner raises it amid whatever
+    the coroutine is writing, at the second one. What handles SIGINT in another way goes on to do so.
+    """
+    interrupted = False
+
+    async def shielded() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            if not interrupted:
+                interrupted = True
+                task.cancel()
+
+        if ours:
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        return await main
+
+    here = threading.current_thread() is threading.main_thread()
+    ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(shielded())
+    except asyncio.CancelledError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if ours:  # uvloop's close leaves a handler that does nothing
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

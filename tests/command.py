@@ -56,10 +56,12 @@ def scorer(*arguments: object, stdin: str | None = None, python: tuple[str, ...]
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A command under way; it does not outlive the block."""
-    command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def started(*arguments: object, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A command under way, with `variables` in its environment; it does not outlive the block."""
+    command, environment = [*COMMAND, *map(str, arguments)], {**os.environ, **variables}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             yield process
         finally:
@@ -88,6 +90,20 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def slow_disk(folder: Path, seconds: float) -> dict[str, str]:
+    """What to put into the environment of a command whose fsync, and that of its workers, takes so long."""
+    (folder / "slow").mkdir(exist_ok=True)
+    (folder / "slow/sitecustomize.py").write_text(
+        "import os, time\n"
+        "at_once = os.fsync\n"
+        "def fsync(descriptor):\n"
+        f"    time.sleep({seconds})\n"
+        "    at_once(descriptor)\n"
+        "os.fsync = fsync\n"
+    )
+    return {"PYTHONPATH": f"{folder}/slow"}
 
 
 def children(owner: int, marked: Callable[[bytes], bool]) -> list[int]:

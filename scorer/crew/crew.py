@@ -13,10 +13,11 @@ from scorer.crew.messages import Hello, Order
 from scorer.crew.owner import Owner, leave
 from scorer.engine import first_cause
 from scorer.errors import WorkersLost
+from scorer.offload import uninterrupted
 from scorer.schema import Work
 
-LEAVE_S = 20.0
-"""A worker that was told to leave may write for so long."""
+LOOK_S = 1.0
+"""So often the folder's lock is looked at while workers store what is finished."""
 STRIKES = 3
 """So many workers may die one after another before any of them finished a row."""
 
@@ -48,20 +49,24 @@ class Crew:
     async def run(self, work: Iterator[Work]) -> None:
         """Scores the work. Raises what a worker raised, WorkersLost, and what reading the work raises.
 
-        Cancelling it lets the workers store what is finished; those that do not within 20 s are killed, and all at once
-        where the folder may be another owner's.
+        Cancelling it, however often, lets the workers store what is finished, however long that takes: one that is
+        silent meanwhile is killed by its employer. All are killed at once where the folder may be another owner's.
         """
         crew = asyncio.ensure_future(self._work(work))
         try:
             await asyncio.shield(crew)
         except asyncio.CancelledError:
-            leave(self._owner.broker, Order.LEAVE)
-            await asyncio.wait([crew], timeout=LEAVE_S if self._owner.owned() else 0.0)
-            self._employer.dismiss()
-            await asyncio.wait([crew])
-            if not crew.cancelled():
-                crew.exception()  # looked at: what ended the caller is told
+            await uninterrupted(self._leave(crew))
             raise
+
+    async def _leave(self, crew: asyncio.Future[None]) -> None:
+        leave(self._owner.broker, Order.LEAVE)
+        while not crew.done():
+            if not self._owner.owned():
+                self._employer.dismiss()
+            await asyncio.wait([crew], timeout=LOOK_S)
+        if not crew.cancelled():
+            crew.exception()  # looked at: what ended the caller is told
 
     async def _work(self, work: Iterator[Work]) -> None:
         """Whatever fails here lets the workers store what is finished, and is raised then."""

@@ -25,7 +25,7 @@ from scorer.files import Files
 from scorer.lake.lease import boot_s
 from scorer.ledger import Ledger
 from scorer.limits.leased import Allowance
-from scorer.offload import threads
+from scorer.offload import threads, uninterrupted
 from scorer.opening import schema_of
 from scorer.schema import Offload, Row, Shard
 from scorer.services import served
@@ -161,10 +161,7 @@ class Worker:
         try:
             await served(scoring, [store, books])
         finally:
-            try:
-                await store.close()
-            finally:
-                await books.close()
+            await uninterrupted(_closed(store, books), failure_first=True)
 
     async def _rounds(self, parts: engine.Parts, store: Outpost, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
@@ -192,3 +189,10 @@ class Worker:
                 ahead = self._offload(next, rows, None)
                 yield batch
             leased = await self._desk.next_slice(wait=False)
+
+
+async def _closed(store: Outpost, books: Ledger) -> None:
+    try:
+        await store.close()
+    finally:
+        await books.close()

@@ -221,14 +221,38 @@ def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Pat
         tmp_path,
         judge.url,
         "from scorer.judges.rating import Rating\n"
+        "import sys\n"
+        "class Mine(Rating):\n"
+        "    @property\n"
+        "    def columns(self):\n"
+        "        if 'scorer.crew' in ' '.join(sys.orig_argv):\n"
+        "            raise RuntimeError('a bug')\n"
+        "        return self.__dict__['columns']\n"
+        "    @columns.setter\n"
+        "    def columns(self, given):\n"
+        "        self.__dict__['columns'] = given\n",
+    )
+    assert ran.code == 1
+    assert "RuntimeError: a bug" in ran.err
+
+
+def test_a_judge_that_fails_on_a_row_in_a_worker_fails_that_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two processes start."""
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
+        "from scorer.judges.rating import Rating\n"
         "class Mine(Rating):\n"
         "    def __call__(self, row):\n"
         "        if row.number == 15:\n"
         "            raise RuntimeError('a bug')\n"
         "        return (yield from super().__call__(row))\n",
     )
-    assert ran.code == 1
-    assert "RuntimeError: a bug" in ran.err
+    assert ran.code == 0, ran.err
+    rows = scores(tmp_path)
+    assert [row["row"] for row in rows if row["error"] is not None] == [15]
+    assert rows[15]["error"] == "Unreadable"
+    assert "RuntimeError: a bug (__call__, line 5)" in rows[15]["error_detail"]
 
 
 def test_workers_that_keep_dying_are_no_endless_loop(judge: RehearsalProcess, tmp_path: Path) -> None:

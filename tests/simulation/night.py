@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections import deque
@@ -24,11 +25,15 @@ from simulation.world import EPOCH, Wire, World
 
 from scorer import ledger
 from scorer.build import check
-from scorer.errors import BudgetSpent, StorageError
+from scorer.errors import BudgetSpent, Interrupted, StorageError
 from scorer.files import LocalFiles
 from scorer.job import Ears, Job
 from scorer.progress import Snapshot
+from scorer.schema import Result
 from scorer.status import Status
+from scorer.store import segments as seg
+from scorer.store.layout import Layout
+from scorer.store.store import Store
 from scorer.wiring import make_client
 
 MOST_STARTS = 80
@@ -77,6 +82,11 @@ class Night:
         """What the wall clock lags behind, after boots that set it back."""
         self._boots_anew = self._owed = False
         self._full_until = self._slow_until = -1.0
+        self._added: set[tuple[str, int]] = set()
+        """The rows that the process which lives now has handed to its store."""
+        self._signalled = 0
+        self._stop: Callable[[], object] = lambda: None
+        self._leave: Callable[[], object] = lambda: None
         self._snapshot: Snapshot | None = None
         self._status: Status | None = None
         self._findings: list[str] = []
@@ -88,6 +98,7 @@ class Night:
             self._disk.mounted(),
             mock.patch.object(os, "getpid", lambda: 1 if self._setting.container else 1000 + self._starts),  # noqa: PT008
             mock.patch.object(ledger, "ROTATE_BYTES", self._setting.rotate_bytes),
+            mock.patch.object(Store, "add", self._adding(Store.add)),
         ):
             while not self._findings and self._status is None:
                 if self._starts == MOST_STARTS or self._now > MOST_SECONDS:
@@ -112,6 +123,13 @@ class Night:
             digest=self._world.digest,
         )
 
+    def _adding(self, add: Callable[[Store, Result], None]) -> Callable[[Store, Result], None]:
+        def noted(store: Store, result: Result) -> None:
+            self._added.add((result.row.shard, result.row.number))
+            add(store, result)
+
+        return noted
+
     # --- one process ------------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
@@ -125,10 +143,18 @@ class Night:
         self._tell(f"start {self._starts}")
         counted = Counted()
         job = self._job(loop, counted)
+        self._added.clear()
+        self._signalled = 0
         self._watch(loop)
+        task = loop.create_task(job.run())
+        self._stop, self._leave = job.stop, task.cancel
         try:
-            self._status = loop.run_until_complete(job.run())
+            self._status = loop.run_until_complete(task)
             after = self._ended
+        except (Interrupted, asyncio.CancelledError) as error:
+            if not self._signalled:
+                self._broken(f"{type(error).__name__} though nobody asked for it")
+            after = self._interrupted
         except PowerCut:
             after = self._died
         except StorageError as error:
@@ -174,7 +200,8 @@ class Night:
         self._snapshot = snapshot
 
     def _watch(self, loop: MortalLoop) -> None:
-        self._world.watch()
+        if not self._signalled:
+            self._world.watch()
         if loop.time() > MOST_SECONDS:
             self._broken("the night does not end")
         loop.call_later(5.0, self._watch, loop)
@@ -203,6 +230,20 @@ class Night:
         """The disk refused what was gathered; or a cap stopped the run, and replies on their way were not awaited."""
         self._losses += 1
         self._ended()
+
+    def _interrupted(self) -> None:
+        """By signals: what was answered until then is on disk."""
+        self._lost()
+        files, stored = LocalFiles(), set[tuple[str, int]]()
+        layout = Layout(OUT)
+        paths = [stat.path for stat in files.listing(layout.scores)]
+        for stem in files.folders(layout.segments):
+            paths += [layout.segment(segment) for segment in layout.segments_of(files, stem)]
+        for path in paths:
+            table = seg.read_columns(files, path, ["shard", "row"])
+            stored.update(zip(table.column("shard").to_pylist(), table.column("row").to_pylist(), strict=True))
+        if lost := self._added - stored:
+            self._broken(f"{len(lost)} answered rows are not stored after {self._signalled} signals")
 
     def _stopped(self) -> None:
         """The operator looks whether the next request did not fit, and doubles the caps."""
@@ -274,6 +315,23 @@ class Night:
             self._fuse.arm(callbacks=self._draw.randint(0, callbacks))
         else:
             self._fuse.arm(calls=self._draw.randint(0, calls))
+
+    def _on_signals(self, times: int, gap_s: float) -> None:
+        """Signals at an arbitrary moment, half of the time on a slow disk; the first may already be a second one."""
+        assert self._loop is not None
+        if self._draw.random() < 0.5:
+            self._on_disk_slow(60.0)
+        politely, first_s = self._draw.random() < 0.7, self._draw.uniform(0.0, 3.0)
+        for number in range(times):
+            self._loop.call_later(first_s + number * gap_s, self._signal, politely and not number)
+
+    def _signal(self, politely: bool) -> None:
+        self._signalled += 1
+        self._tell("signal")
+        if politely:
+            self._stop()
+        else:
+            self._leave()
 
     def _on_disk_full(self, seconds: float) -> None:
         self._disk.full, self._full_until = True, self._world.clock() + seconds

@@ -222,4 +222,6 @@ def _events(draw: Random, rows: int, crashes: int) -> tuple[Event, ...]:
         add("disk_failing", draw.randint(1, 3))
     if draw.random() < 0.3:
         add("disk_slow", draw.uniform(1, 40))
+    if draw.random() < 0.5:
+        add("signals", draw.randint(1, 5), draw.choice([0.0, 0.05, 1.0, 3.0]))
     return tuple(sorted(events, key=lambda event: event.at))

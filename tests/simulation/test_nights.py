@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import pytest
 from simulation.night import Night
 
-from scorer import files
+from scorer import files, job
 from scorer.client import Endpoint, HttpClient
 from scorer.dedupe import Twins
 from scorer.errors import Unreachable
@@ -100,6 +100,16 @@ def sealed_before_the_last_row(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store.Unfinished, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
 
 
+def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
+    """What stores at the end can be cancelled, as any other work."""
+
+    async def interrupted(work: Any, **_: object) -> Any:
+        return await work
+
+    patch.setattr(store, "uninterrupted", interrupted)
+    patch.setattr(job, "uninterrupted", interrupted)
+
+
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
     """Each 429 pauses everybody, also those of requests that were sent before the first one arrived."""
     cut = Local._cut
@@ -144,6 +154,7 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
         no_settle_on_timeout,
         no_fsync_before_rename,
         sealed_before_the_last_row,
+        a_second_signal_cuts_the_last_store,
         late_429s_cut_again,
         retries_outside_admission,
     ],
