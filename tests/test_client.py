@@ -329,6 +329,21 @@ def test_a_row_that_was_sent_is_finished_while_draining(failure: Act) -> None:
     run(night())
 
 
+def test_a_drain_sends_no_probe_though_one_is_due() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200])
+        for _ in range(8):
+            limits.breaker.failed(probe=False)
+        await asyncio.sleep(1.0)
+        assert limits.up
+        limits.drain()
+        with pytest.raises(Interrupted):
+            await client(wire, limits).complete(asks(begun=True))
+        assert (wire.calls, limits.up) == ([], False)
+
+    run(night())
+
+
 @pytest.mark.parametrize("waits_for", ["an outage", "a probe", "a 429", "a long pause between attempts"])
 def test_a_drain_does_not_wait_for_what_keeps_the_judge_away(waits_for: str) -> None:
     """Else one Ctrl-C in an outage would never end a run."""

@@ -92,6 +92,7 @@ class Broker:
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._books = _Books(before)
         self._notes: dict[str, None] = {}
+        self._why: str | None = None
         self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
@@ -108,6 +109,8 @@ class Broker:
         known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
         known.hungry = report.spendings.hungry
         known.paces = report.paces
+        if report.paces:
+            self._why = why_of([(p.why, p.in_flight) for one in self._books.workers.values() for p in one.paces])
         self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
         for segment in report.published:
             self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
@@ -218,6 +221,6 @@ class Broker:
             outage_s=max(down) if down and len(down) == len(paces) else None,
             met=any(pace.met for pace in paces),
             oldest_s=max((pace.oldest_s for pace in paces if pace.oldest_s is not None), default=None),
-            why=why_of([(pace.why, pace.in_flight) for pace in paces]),
+            why=self._why,
             notes=tuple(self._notes),
         )

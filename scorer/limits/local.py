@@ -148,7 +148,12 @@ class Local:
 
     @property
     def up(self) -> bool:
-        return self.breaker.wait_s() == 0.0 and not (self.cooldown.quotas and self.cooldown.until > self._clock())
+        return self._outage_s() == 0.0 and not (self.cooldown.quotas and self.cooldown.until > self._clock())
+
+    def _outage_s(self) -> float | None:
+        """As `Breaker.wait_s`, but that a drain sends no probe."""
+        wait = self.breaker.wait_s()
+        return None if wait == 0.0 and self.draining and self.breaker.open_since is not None else wait
 
     @property
     def oldest_s(self) -> float | None:
@@ -274,10 +279,8 @@ class Local:
             raise _not_begun()
         if self._closed:
             return "setup", None
-        wait = self.breaker.wait_s()
-        if wait == 0.0 and not (self.draining and self.breaker.open_since is not None):
-            return None
-        return "outage", wait
+        wait = self._outage_s()
+        return None if wait == 0.0 else ("outage", wait)
 
     def _hold_pace(self, need: Need) -> tuple[str, float | None] | None:
         if not self._caps.owned():  # the last look before a request goes out
