@@ -32,6 +32,13 @@ RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
 Out = Annotated[str, Parameter(help="The output folder of a run (its output.path), or its run file.")]
 
 
+_SHARDS = Parameter(negative="", allow_repeating=True, consume_multiple=True)
+Forget = Annotated[
+    tuple[str, ...], _SHARDS, Parameter(help="A shard that leaves the run: its path. What it cost stays booked.")
+]
+Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard that comes back, with its rows.")]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Hands:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
-from scorer.arguments import ALONE, Hands, Json, Out, RunFile, Sets, answer
+from scorer.arguments import ALONE, Forget, Hands, Json, Out, Remember, RunFile, Sets, answer
 from scorer.errors import Interrupted, ScorerError, SpecError
 from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
 from scorer.outfolder import STDIN, folder_of
@@ -25,6 +25,7 @@ from scorer.showing import SHOWN, Showing, view
 
 if TYPE_CHECKING:
     from scorer.build import Plan
+    from scorer.forgetting import Choice
     from scorer.job import Retry
     from scorer.status import Status
 
@@ -68,17 +69,28 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
 
 @app.command
 def run(
-    run_file: RunFile, /, *, sets: Sets = (), hands: Hands = ALONE, json: Json = False, showing: Showing = SHOWN
+    run_file: RunFile,
+    /,
+    *,
+    sets: Sets = (),
+    forget: Forget = (),
+    remember: Remember = (),
+    hands: Hands = ALONE,
+    json: Json = False,
+    showing: Showing = SHOWN,
 ) -> int:
     """Score. The same command resumes what was stopped, killed or only half done.
 
     Example: scorer run run.toml --set limits.max_usd=20
+
+    Example: scorer run run.toml --forget data/damaged.parquet
     """
     from scorer.build import check
+    from scorer.forgetting import Choice
     from scorer.screen import summary_text
 
     planned = check(_tree(run_file, sets))
-    status = _score(planned, showing, hands)
+    status = _score(planned, showing, hands, choice=Choice(forget, remember))
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 
@@ -253,7 +265,10 @@ def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     return set_values(tree, sets)
 
 
-def _score(planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = None) -> Status:
+def _score(
+    planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = None, choice: Choice | None = None
+) -> Status:
+    from scorer.forgetting import ALL
     from scorer.interrupt import run_interruptibly
     from scorer.offload import on_loop
 
@@ -261,7 +276,7 @@ def _score(planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = 
     out = planned.spec.output.path
     with view(showing, out=out, fingerprint=planned.fingerprint) as seen, hands.hired(out, seen.say) as hire:
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
-        found = on_loop(run_interruptibly(planned, seen, retry, hands.workers, seen.answered, hire))
+        found = on_loop(run_interruptibly(planned, seen, retry, hands.workers, seen.answered, hire, choice or ALL))
         seen.tell("finished", asdict(found))
         return found
 

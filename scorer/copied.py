@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+import time
+from collections.abc import Generator
+from functools import partial
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scorer.errors import Damaged, InputError, ShardChanged, StorageError
 from scorer.files import Files
 from scorer.schema import Shard
-from scorer.source import arrow_batches
+from scorer.source import opened, schema_now
+from scorer.stretches import Batch, Stalled, patiently, stretches
 from scorer.views import take
 
 
-class Unread(Exception):
-    """The input cannot be read: no fault of the scores."""
-
-
 class Copied:
-    """The copied columns of an input shard, read forward once. `given` maps a result's column to the input's."""
+    """The copied columns of an input shard, read forward once. `given` maps a result's column to the input's.
+
+    `unread` counts the rows that were not compared, because the input is damaged there; `problem` is why it could not
+    be read further at all. Neither is a fault of the scores.
+    """
 
     def __init__(self, files: Files, shard: Shard, given: dict[str, str]) -> None:
+        self.unread = 0
+        self.problem: str | None = None
         self._given = given
         self._rest: pa.Table | None = None
         self._at = 0
-        self._file = files.open(shard.path) if given else None
-        columns = list(dict.fromkeys(given.values()))
-        self._ahead = arrow_batches(self._file, columns) if self._file is not None else iter(())
+        self._lost: list[tuple[int, int]] = []
+        self._ahead = self._tables(files, shard) if given else iter(())
 
     def __enter__(self) -> Copied:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        if isinstance(self._ahead, Generator):
+            self._ahead.close()
 
     def differs(self, start: int, found: pa.Table | pa.RecordBatch, stop: int | None = None) -> int | None:
         """The first row whose copied values are not the input's; `found` lies in rows `start` to `stop` - 1."""
@@ -40,28 +49,62 @@ class Copied:
         given = self._window(start, start + found.num_rows if stop is None else stop)
         if rows[-1] - start >= given.num_rows:
             return int(rows[-1])
+        known = ~_array(pc.equal(found.column("error"), Damaged.__name__)).fill_null(False).to_numpy(
+            zero_copy_only=False
+        )
+        for first, end in self._lost:
+            lost = known & (rows >= first) & (rows < end)
+            self.unread += int(lost.sum())
+            known &= ~lost
+        if not known.all():
+            found, rows = take(found, pa.array(np.flatnonzero(known))), rows[known]
         given = take(given, pa.array(rows - start))
-        first = [
+        first_of = [
             _first_difference(_array(found.column(name)), _array(given.column(column)))
             for name, column in self._given.items()
             if name in found.schema.names
         ]
-        places = [place for place in first if place is not None]
+        places = [place for place in first_of if place is not None]
         return int(rows[min(places)]) if places else None
 
     def _window(self, start: int, stop: int) -> pa.Table:
-        try:
-            held = [self._rest.slice(start - self._at)] if self._rest is not None else []
-            rows = sum(table.num_rows for table in held)
-            while start + rows < stop and (batch := next(self._ahead, None)) is not None:
-                table = pa.Table.from_batches([batch[1]]).slice(max(0, start - batch[0]))
-                held.append(table)
-                rows += table.num_rows
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Unread(f"the input shard cannot be read to compare ({reason})") from error
+        held = [self._rest.slice(start - self._at)] if self._rest is not None else []
+        rows = sum(table.num_rows for table in held)
+        while start + rows < stop and (piece := next(self._ahead, None)) is not None:
+            table = piece[1].slice(max(0, start - piece[0]))
+            held.append(table)
+            rows += table.num_rows
         self._rest, self._at = pa.concat_tables(held) if held else None, start
         return self._rest.slice(0, stop - start) if self._rest is not None else pa.table({})
+
+    def _tables(self, files: Files, shard: Shard) -> Generator[tuple[int, pa.Table]]:
+        """The columns from each piece's first row on, null where the input cannot be read."""
+        columns, at = list(dict.fromkeys(self._given.values())), 0
+        schema = pa.schema([])
+        try:
+            found = patiently(shard.path, partial(schema_now, files, shard))
+            schema = pa.schema([found.field(name) for name in columns])
+            for piece in stretches(partial(opened, files, shard), shard.path, columns):
+                if isinstance(piece, Stalled):
+                    time.sleep(piece.pause_s)
+                    continue
+                at = piece.stop
+                if isinstance(piece, Batch):
+                    arrays = [piece.rows.column(name) for name in columns]
+                    yield piece.first, pa.Table.from_arrays(arrays, schema=schema)
+                else:
+                    yield piece.first, self._nulls(piece.first, piece.stop, schema)
+        except (InputError, ShardChanged, StorageError) as error:
+            self.problem = str(error)
+        if at < shard.rows:
+            yield at, self._nulls(at, shard.rows, schema)
+
+    def _nulls(self, first: int, stop: int, schema: pa.Schema) -> pa.Table:
+        self._lost.append((first, stop))
+        nulls = pa.table({"": pa.nulls(stop - first)})  # so that it has rows also where no column is known
+        for place, field in enumerate(schema):
+            nulls = nulls.add_column(place, field, pa.nulls(stop - first, field.type))
+        return nulls.drop_columns([""]) if len(schema) else nulls
 
 
 def _array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -79,8 +122,10 @@ def _first_difference(found: pa.Array, given: pa.Array) -> int | None:
 
 
 def _read_alike(one: pa.Scalar, other: pa.Scalar) -> bool:
-    """For what holds a NaN, which equals nothing and is copied all the same."""
+    """For what holds a NaN, which equals nothing and is copied all the same; and what is no UTF-8, which is not."""
     try:
         return str(one) == str(other)
+    except UnicodeDecodeError:
+        return not one.is_valid
     except ValueError:  # nanoseconds, which Python has no object for; and which hold no NaN
         return False

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 
 from scorer.conversing import asked, sound
 from scorer.dedupe import Twins
-from scorer.errors import Interrupted, RowError, ScorerError, TooManyFailed
+from scorer.errors import (
+    Damaged,
+    InputError,
+    Interrupted,
+    RowError,
+    ScorerError,
+    StorageError,
+    TooManyFailed,
+)
 from scorer.room import Places
 from scorer.schema import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
 from scorer.sharing import Sharing, answer
@@ -50,7 +58,8 @@ async def run(
     Of rows that wait for the answer to a twin only the text counts, and there are at most `room.MOST_WAITING`.
 
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
-    flight; what is finished is in the store. Cancelling it does the same.
+    flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
+    InputError, the rows under way are finished before that is raised.
     """
     places = Places(in_flight, in_flight_bytes)
     alike = _Alike()
@@ -80,6 +89,13 @@ async def run(
         await score(row, question)
 
     def begin(row: Row) -> None:
+        if row.problem is not None:
+            places.free(row.size)
+            result = _Tally(parts.raw).result(row, None, row.problem, parts.now_us())
+            parts.store.add(result)
+            if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
+                alike.look(result)
+            return
         question = None if twins is None else twins.question(row)
         if twins is not None and question is not None:
             if (known := twins.known(question, row, parts.now_us())) is not None:
@@ -91,9 +107,17 @@ async def run(
                 return
         group.create_task(score(row, question))
 
+    unread: StorageError | InputError | None = None
     try:
         async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
-            async for batch in batches:
+            while True:
+                try:
+                    batch = await anext(batches, None)
+                except (StorageError, InputError) as error:  # the rows under way are finished, so that none is lost
+                    unread = error
+                    break
+                if batch is None or drain.asked:
+                    break
                 for row in batch:
                     await parts.store.room()
                     await places.take(row.size)
@@ -102,6 +126,8 @@ async def run(
                     begin(row)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None
+    if unread is not None:
+        raise unread
 
 
 async def score_row(row: Row, parts: Parts) -> Result:

@@ -9,7 +9,7 @@ ScorerError
 │   └── InUse             its lock is held; on object storage perhaps by a dead process
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
-├── StorageError     7    the output could not be written or read: full disk, no permission
+├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
 ├── Interrupted      130  asked to stop; resumable
 ├── MomentError           the moment's fault: retried by the client, never seen by a row
 │   ├── Unreachable       no whole reply: refused, reset, cut, timed out
@@ -22,7 +22,8 @@ ScorerError
     ├── Truncated         stopped at max_output_tokens before a verdict
     ├── Unreadable        no verdict in the reply
     ├── NoReply           `recorded` has nothing for this request
-    ├── BadRow            a null or wrong-typed column
+    ├── Damaged           the shard's bytes cannot be read
+    ├── BadRow            a column that is null, of the wrong type, or no UTF-8
     └── Unavailable       retries spent on this row while others succeeded
 """
 
@@ -97,8 +98,9 @@ class ShardChanged(OutputError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} changed since this output was begun: its rows are no longer those that were scored. Put the old "
-            "file back, or give the run another output.path."
+            f"{path} changed since this output was begun, or is gone: its rows are no longer those that were scored. "
+            "Put the old file back; or leave the shard out of the run: `scorer run RUN.toml --forget SHARD`; or give "
+            "the run another output.path."
         )
 
 
@@ -113,7 +115,7 @@ class WorkersLost(ScorerError):
 
 
 class StorageError(ScorerError):
-    """The output could not be written or read back; what was stored before is intact."""
+    """The output could not be written or read back, or the input not be read; what was stored before is intact."""
 
     exit_code = 7
 
@@ -220,8 +222,12 @@ class NoReply(RowError):
     """The table of stored replies has none for this request."""
 
 
+class Damaged(RowError):
+    """The row's bytes in the shard cannot be read; nothing was asked."""
+
+
 class BadRow(RowError):
-    """A column that the judge needs is null or of the wrong type."""
+    """A column that the judge needs is null or of the wrong type, or a column that is read holds no UTF-8."""
 
 
 class Unavailable(RowError):
@@ -229,5 +235,6 @@ class Unavailable(RowError):
 
 
 ROW_ERRORS: dict[str, type[RowError]] = {
-    kind.__name__: kind for kind in (Refused, TooLong, Rejected, Truncated, Unreadable, NoReply, BadRow, Unavailable)
+    kind.__name__: kind
+    for kind in (Refused, TooLong, Rejected, Truncated, Unreadable, NoReply, Damaged, BadRow, Unavailable)
 }

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.copied import Copied, Unread
+from scorer.copied import Copied
 from scorer.errors import ROW_ERRORS
 from scorer.files import Files
 from scorer.schema import YOUNGER, Shard, modern, result_schema
@@ -43,10 +43,14 @@ class Fault:
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found in one shard's files; `counts` are those of the rows that could be read."""
+    """What was found in one shard's files; `counts` are those of the rows that could be read.
+
+    `unchecked` says what of the input could not be read, and so was not compared.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     counts: seg.Counts = field(default_factory=seg.Counts)
+    unchecked: list[str] = field(default_factory=list)
 
 
 class Inspector:
@@ -70,16 +74,16 @@ class Inspector:
         found = Inspection()
         if sealed:
             path = self._layout.sealed(shard.stem)
-            found.faults += self._sealed(shard, path, found.counts, same_input=same_input)
+            found.faults += self._sealed(shard, path, found, same_input=same_input)
         else:
-            found.faults += self._open(shard, found.counts, same_input=same_input)
+            found.faults += self._open(shard, found, same_input=same_input)
         return found
 
     # --- sealed -------------------------------------------------------------------------------------------------------
 
-    def _sealed(self, shard: Shard, path: str, counts: seg.Counts, *, same_input: bool) -> Iterator[Fault]:
+    def _sealed(self, shard: Shard, path: str, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
         """One sealed file: rows 0 to n-1 once each and in order, and what its metadata claims."""
-        upto = 0
+        upto, counts = 0, found.counts
         try:
             with seg.broken(path):
                 if fault := self._bytes(shard, path):
@@ -98,12 +102,10 @@ class Inspector:
                             yield _another_row(path, row)
                             return
                         upto += len(rows)
+                    found.unchecked += _not_compared(shard, given)
                 claimed = seg.read_about(self._files, path)[1]
         except seg.Broken as error:
             yield _damaged(error)
-            return
-        except Unread as error:
-            yield Fault(shard.path, str(error))
             return
         if upto != shard.rows:
             yield Fault(path, f"has {upto} rows, the shard has {shard.rows}", damaged=True)
@@ -112,8 +114,9 @@ class Inspector:
 
     # --- under way ----------------------------------------------------------------------------------------------------
 
-    def _open(self, shard: Shard, counts: seg.Counts, *, same_input: bool) -> Iterator[Fault]:
+    def _open(self, shard: Shard, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
         """The segments of a shard that is not sealed: intact, and how many rows they lack."""
+        counts = found.counts
         done = np.zeros(shard.rows, dtype=bool)
         times: dict[int, np.ndarray] = {}
         intact: list[Segment] = []
@@ -124,7 +127,7 @@ class Inspector:
             if not faults:
                 intact.append(segment)
         if same_input and self._given:
-            yield from self._values(shard, intact)
+            yield from self._values(shard, intact, found)
         for generation, seen in times.items():
             if twice := int((seen > 1).sum()):
                 yield Fault(shard.path, f"{twice} rows are in more than one segment of generation {generation}")
@@ -155,7 +158,7 @@ class Inspector:
         except (seg.Broken, IndexError) as error:
             yield _damaged(error, path)
 
-    def _values(self, shard: Shard, segments: list[Segment]) -> Iterator[Fault]:
+    def _values(self, shard: Shard, segments: list[Segment], found: Inspection) -> Iterator[Fault]:
         """The copied columns of all segments, in row order, so that the input is read once."""
         inputs = [(self._layout.segment(s), s.first, s.last) for s in segments]
         if not inputs:
@@ -163,7 +166,7 @@ class Inspector:
         try:
             with self._files.open(inputs[0][0]) as file:
                 stored = pq.read_schema(file)
-            columns = pa.schema([f for f in stored if f.name in {"row", "generation", *self._given}])
+            columns = pa.schema([f for f in stored if f.name in {"row", "generation", "error", *self._given}])
             with Copied(self._files, shard, self._given) as given:
                 for start, stop, table in seg.merge(self._files, inputs, columns, some=True):
                     if (row := given.differs(start, table.combine_chunks(), stop)) is not None:
@@ -172,8 +175,7 @@ class Inspector:
                             if segment.first <= row <= segment.last and self._holds(path, row):
                                 yield _another_row(path, row)
                         return
-        except Unread as error:
-            yield Fault(shard.path, str(error))
+                found.unchecked += _not_compared(shard, given)
         except seg.Broken as error:
             yield _damaged(error)
 
@@ -229,6 +231,15 @@ class Inspector:
             pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):
             yield from parquet.iter_batches(batch_size=seg.WINDOW, use_threads=False)
+
+
+def _not_compared(shard: Shard, given: Copied) -> list[str]:
+    """What of the id and kept columns was taken on trust."""
+    if given.problem is not None:
+        return [f"{shard.path}: the input cannot be read to compare its id and kept columns ({given.problem})"]
+    if given.unread:
+        return [f"{shard.path}: {given.unread} rows are damaged by now; their id and kept columns are not compared"]
+    return []
 
 
 def _another_row(path: str, row: int) -> Fault:

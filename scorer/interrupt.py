@@ -10,6 +10,7 @@ from typing import Any
 
 from scorer.build import Plan
 from scorer.errors import Interrupted
+from scorer.forgetting import ALL, Choice
 from scorer.job import Ears, Job, Retry
 from scorer.lake.places import Places
 from scorer.scoring import Hire
@@ -46,6 +47,7 @@ async def run_interruptibly(
     workers: int = 1,
     answered: Callable[[float], None] | None = None,
     hire: Hire | None = None,
+    choice: Choice = ALL,
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
     ears = Ears(view.show, view.say, view.tell, answered)
@@ -58,7 +60,7 @@ async def run_interruptibly(
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, or not to be had here
             loop.add_signal_handler(number, stop)
     try:
-        return await job.run(retry)
+        return await job.run(retry, choice)
     except asyncio.CancelledError:
         raise Interrupted(
             "Interrupted. What is finished is stored; rows that were in flight may be billed and are asked again next "

@@ -22,6 +22,7 @@ from scorer.crew.processes import Processes
 from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
 from scorer.files import Files, Lock, lock_again_s
 from scorer.first_answer import FirstAnswer
+from scorer.forgetting import ALL, Choice
 from scorer.lake.places import is_remote
 from scorer.offload import threads, uninterrupted
 from scorer.opening import open_manifest, schema_of
@@ -111,8 +112,8 @@ class Job:
         if self._scoring is not None:
             self._scoring.drain()
 
-    async def run(self, retry: Retry | None = None) -> Status:
-        """Scores what is left to score and tells how it stands.
+    async def run(self, retry: Retry | None = None, choice: Choice = ALL) -> Status:
+        """Scores what is left to score and tells how it stands; shards of `choice` leave the run or come back.
 
         Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after a
         `stop`; what is finished is stored then. Cancelling it stores what is finished too, however often it is done.
@@ -122,7 +123,7 @@ class Job:
             lock = await self._lock()
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
-            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._ears.say)
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._ears.say, choice)
             mend(self._files, self.layout, manifest, self._ears.say)
             async with publishing(
                 self._files, self.layout, manifest, self.plan.spec.output, self._ears.tell
@@ -210,7 +211,8 @@ class Job:
                     if self.drain.asked:
                         scoring.drain()
                     await served(scored, [store, books, progress, Watch([*checks, owned, first.check])])
-                state = "interrupted" if self.drain.asked else "complete"
+                unread = {**store.unread, **scoring.unread}
+                state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):
                 state = "interrupted"
                 raise
@@ -221,6 +223,8 @@ class Job:
                 await uninterrupted(_closed(store, books, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
+        if unread:
+            raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " Every other shard is scored.")
         if revision is not None and not store.lost:
             save(self._files, self.layout, manifest.finished(revision.generation))
         return store.lost

@@ -13,7 +13,8 @@ from scorer.errors import InputError, SpecError
 from scorer.files import Files
 from scorer.lake.places import Places
 from scorer.metrics.pool import Pool
-from scorer.source import arrow_batches, look, missing_columns
+from scorer.source import look, missing_columns
+from scorer.stretches import DAMAGE, arrow_batches, short
 
 GROUP_ROWS = 8192
 GROUP_BYTES = 32 * 1024 * 1024
@@ -144,7 +145,7 @@ def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[
             with files.open(path) as file:
                 for _, batch in arrow_batches(file, schema.names):
                     yield batch.cast(schema)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise InputError(
-                f"{path} cannot be read to its end ({str(error).splitlines()[0]}). Nothing was written: write it again."
+                f"{path} cannot be read to its end ({short(error)}). Nothing was written: write it again."
             ) from error

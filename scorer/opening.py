@@ -5,23 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scorer.build import Plan, kept_fields
 from scorer.files import Files
+from scorer.forgetting import ALL, Choice, forget, put_away, remember
 from scorer.recovery import Say, load_or_rebuild
 from scorer.schema import Shard, result_schema
-from scorer.source import find, first_look, same_rows
+from scorer.source import find, first_look, same_rows, schema_now
 from scorer.store.layout import Layout, stems
 from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, new_id, save
 
 
 def open_manifest(
-    plan: Plan, files: Files, layout: Layout, revision: Revision | None = None, say: Say = lambda _: None
+    plan: Plan,
+    files: Files,
+    layout: Layout,
+    revision: Revision | None = None,
+    say: Say = lambda _: None,
+    choice: Choice = ALL,
 ) -> Manifest:
     """`run.json` as it is from now on, written where it changed, made anew where it was lost; `say` is told then.
 
-    `revision` is opened unless another one still is; its generation is set here. Raises InputError for shards that
+    `revision` is opened unless another one still is; its generation is set here. Shards of `choice` leave the run, or
+    come back; what else was forgotten stays so, whatever it is by now. Raises InputError for shards that
     cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
@@ -29,8 +35,13 @@ def open_manifest(
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
     found = find(files, plan.spec.input.shards)
     known = manifest.shards if manifest is not None else ()
+    gone = manifest.forgotten if manifest is not None else ()
+    known, gone = remember(files, layout, choice.remember, known, gone, plan.fingerprint)
+    known, gone = forget(choice.forget, known, gone, found)
+    out_of_it = {shard.path for shard in gone}
+    found = [stat for stat in found if stat.path not in out_of_it]
     new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
-    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in known})
+    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
@@ -38,16 +49,19 @@ def open_manifest(
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
         revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
     run = (manifest.id if manifest is not None else "") or new_id()
-    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions, run)
+    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions, run, forgotten=gone)
     if opened != manifest:
         save(files, layout, opened)
+    put_away(files, layout, gone)
     return opened
 
 
 def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
-    """The result schema of a shard: its id and kept columns have the types that they have in the input."""
-    with files.open(shard.path) as file:
-        id_field, kept = kept_fields(plan, pq.read_schema(file))
+    """The result schema of a shard: its id and kept columns have the types that they have in the input.
+
+    Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.
+    """
+    id_field, kept = kept_fields(plan, schema_now(files, shard))
     return result_schema(
         id_field=id_field,
         kept=kept,

@@ -18,7 +18,8 @@ from scorer.errors import RowError
 from scorer.files import Files
 from scorer.prices import Price
 from scorer.schema import Completion, Judge, Request, Row, Shard, Usage, Work
-from scorer.source import Reader, arrow_batches, find, first_look
+from scorer.source import Columns, Reader, find, first_look
+from scorer.stretches import Batch
 from scorer.tariffs import tariff
 from scorer.tokens import Counter, encoding_for
 from scorer.wiring import concurrency
@@ -258,12 +259,14 @@ def _look_at(
     seen = _Seen(plan.judge, counter, window, dedupe, output, explanation, most // 2, turns)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_sizes, constant_tokens=0)
+    judged = plan.columns.judged
+    sizes = Reader(files, Columns(judged, judged, ()), count=_sizes, constant_tokens=0)
     for shard in shards:
         if share == 1.0:
             todo = None
         else:
             todo = rng.random(shard.rows) < share
-            seen.all_size += _characters(files, shard, plan.columns.judged)
+            seen.all_size += _characters(sizes, shard)
         for batch in reader.read(Work(shard, todo)):
             for row in batch:
                 seen.add(row)
@@ -278,15 +281,19 @@ def _sizes(texts: Sequence[str]) -> list[int]:
     return [0] * len(texts)
 
 
-def _characters(files: Files, shard: Shard, columns: Sequence[str]) -> int:
-    """What the sizes of all rows add up to, without making a Python string of any."""
+def _characters(reader: Reader, shard: Shard) -> int:
+    """What the sizes of all readable rows add up to, without making a Python string of any."""
     total = 0
-    with files.open(shard.path) as file:
-        for _, batch in arrow_batches(file, list(columns)):
-            for column in batch.columns:
-                lengths = pc.utf8_length(column.cast(pa.large_string()))
+    for piece in reader.stretches(shard, None):
+        if isinstance(piece, Batch):
+            for name in reader.columns.judged:
+                column = piece.rows.column(name).cast(pa.large_string())
+                try:
+                    lengths = pc.utf8_length(column)
+                except pa.ArrowInvalid:  # no UTF-8
+                    lengths = pc.binary_length(column)
                 total += (pc.sum(lengths).as_py() or 0) + len(column) - column.null_count
-            total -= batch.num_rows
+            total -= piece.rows.num_rows
     return total
 
 

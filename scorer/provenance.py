@@ -35,6 +35,7 @@ class Provenance:
         self._layout = layout
         self._shards = manifest.shards
         self._number = {shard.path: number for number, shard in enumerate(manifest.shards)}
+        self._forgotten = {shard.path for shard in manifest.forgotten}  # what was copied from them is not compared
         self._errors: dict[str | None, int] = {None: 0}
 
     def faults(self) -> Iterator[Fault]:
@@ -82,6 +83,9 @@ class Provenance:
     def _copies(self, number: int, inputs: Sequence[tuple[str, int, int]]) -> Iterator[np.ndarray]:
         for _, _, table in self._windows(inputs):
             chosen = table.filter(pc.is_valid(table.column(COPIED)))
+            if self._forgotten:
+                told = [source.rpartition("#")[0] for source in chosen.column(COPIED).to_pylist()]
+                chosen = chosen.filter(pa.array([path not in self._forgotten for path in told], pa.bool_()))
             copies = self._read(chosen)
             copies["shard"] = number
             sources = [source.rpartition("#") for source in chosen.column(COPIED).to_pylist()]

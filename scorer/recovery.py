@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from scorer.build import Plan
 from scorer.errors import OutputError
 from scorer.files import Files
+from scorer.forgetting import put_away_before
 from scorer.inspection import Fault, Inspector
 from scorer.schema import Shard
 from scorer.source import same_rows
@@ -153,7 +154,16 @@ def load_or_rebuild(plan: Plan, files: Files, layout: Layout, say: Say) -> Manif
     # One id, unless files were put in from a copy of another run: then that of most. None in an earlier version's.
     ids = Counter(sorted(about["run"] for _, _, about in told if about.get("run")))
     run = ids.most_common(1)[0][0] if ids else ""
-    return Manifest(plan.fingerprint, plan.covers, {}, created, tuple(in_order), revisions, run)
+    return Manifest(
+        plan.fingerprint,
+        plan.covers,
+        {},
+        created,
+        tuple(in_order),
+        revisions,
+        run,
+        forgotten=put_away_before(files, layout),
+    )
 
 
 def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str, Any]]], list[str]]:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.build import Plan, check
-from scorer.errors import OutputError, RowError, SpecError
+from scorer.errors import Damaged, InputError, OutputError, RowError, SpecError
 from scorer.files import Files, Lock, lock_again_s
 from scorer.opening import schema_of
 from scorer.recovery import mend
@@ -258,7 +258,9 @@ class _Reread:
     # --- a row --------------------------------------------------------------------------------------------------------
 
     def _result(self, row: Row, told: Sequence[Any]) -> Result:
-        found = replay(self._plan.judge, row, Answers(*told, provider=self._provider))
+        if isinstance(row.problem, Damaged) and told[TOLD.index("error")] != Damaged.__name__:
+            raise InputError(f"Row {row.number} has a reply: {row.problem.detail} Nothing was changed.")
+        found = row.problem or replay(self._plan.judge, row, Answers(*told, provider=self._provider))
         score, error = (None, found) if isinstance(found, RowError) else (found, None)
         # The rest is not read from here: what the row took stays in the columns that hold it.
         return Result(row, score, error, None, None, None, None, None, 0, 0.0, 0.0, int(self._wall_s() * 1e6))

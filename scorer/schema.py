@@ -30,7 +30,8 @@ class Row:
     columns that the judge (and the metrics) read, as Python objects, null as None. `kept` holds `input.id` and
     `input.keep`, in that order, as they will be written again. `tokens` is the estimated length of one ordinary
     request for this row, the judge's constant text included; `size` is about how many bytes its values hold.
-    `generation` is what its result will carry.
+    `generation` is what its result will carry. `problem` is the error of a row that cannot be judged at all: nothing is
+    asked then.
     """
 
     shard: str
@@ -40,6 +41,7 @@ class Row:
     tokens: int = 0
     size: int = 0
     generation: int = 0
+    problem: RowError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Rows of one shard to score; `todo` marks them, None for all. Their results carry `generation`."""
+    """Rows of one shard to score; `todo` marks them, None for all. Their results carry `generation`.
+
+    With `pause_s` there are none yet: the system fails to read the shard, and is to be asked again in so many seconds.
+    """
 
     shard: Shard
     todo: Mask | None = None
     generation: int = 0
+    pause_s: float = 0.0
 
 
 # --- what is asked and answered ---------------------------------------------------------------------------------------

@@ -68,6 +68,11 @@ class Scoring(Protocol):
         ...
 
     @property
+    def unread(self) -> dict[str, str]:
+        """By the path of its shard, why rows were left out: it is gone, or another one."""
+        ...
+
+    @property
     def totals(self) -> Totals: ...
     @property
     def load(self) -> Load: ...
@@ -89,6 +94,7 @@ class Alone:
         self._connect = connect
         self._answered = answered
         self._limits: list[Local] = []
+        self._reader = make_reader(opened.plan, opened.files)
         self._clock = asyncio.get_running_loop().time
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> Begun:
@@ -106,7 +112,7 @@ class Alone:
         client = wires.client if self._answered is None else Timed(wires.client, self._answered)
         scoring = engine.run(
             make_parts(plan, client, store, opened.wall_s, stack),
-            make_reader(plan, opened.files).batches(work, opened.offload),
+            self._reader.batches(work, opened.offload),
             in_flight=rows_under_way(wires),
             in_flight_bytes=ROOM_FOR_TEXT,
             drain=self._drain,
@@ -116,6 +122,10 @@ class Alone:
     def drain(self) -> None:
         for limits in self._limits:
             limits.drain()
+
+    @property
+    def unread(self) -> dict[str, str]:
+        return self._reader.unread
 
     @property
     def totals(self) -> Totals:
@@ -159,6 +169,10 @@ class Together:
     def drain(self) -> None:
         if self._owner is not None:
             leave(self._owner.broker, Order.DRAIN)
+
+    @property
+    def unread(self) -> dict[str, str]:
+        return {} if self._owner is None else self._owner.broker.unread
 
     @property
     def totals(self) -> Totals:

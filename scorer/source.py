@@ -5,12 +5,16 @@ Knows Parquet and nothing of judges, limits or what becomes of a row. Shards are
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,18 +22,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.errors import InputError, ShardChanged
+from scorer.errors import BadRow, Damaged, InputError, ShardChanged
 from scorer.files import Files, Stat
 from scorer.schema import Mask, Offload, Row, Shard, Work
+from scorer.stretches import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    DAMAGE,
+    Batch,
+    Lost,
+    Piece,
+    Stalled,
+    is_systems,
+    patiently,
+    short,
+    stretches,
+)
 from scorer.views import owned, take
-
-BATCH_ROWS = 256
-BATCH_BYTES = 4 * 1024 * 1024
-LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
-"""A small column chunk of over 64 KiB with a dictionary may hold long texts that repeat: 32 rows of those at a time."""
-READ_BUFFER = 1024 * 1024
-"""With pre_buffer off, pyarrow reads a column chunk through a buffer of this size instead of whole (NOTES: 63 against
-403 MB for the first rows of a 339 MB row group)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +55,33 @@ class Columns:
 
 
 def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
-    """Rows, footer hash and schema of one shard. Raises InputError where it is no readable Parquet file."""
-    try:
+    """Rows, footer hash and schema of one shard.
+
+    Raises InputError where it is no readable Parquet file, StorageError where the system fails to read it.
+    """
+
+    def read() -> tuple[int, str, pa.Schema]:
         with files.open(stat.path) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
             return parquet.metadata.num_rows, _footer_hash(file, stat.size), parquet.schema_arrow
-    except (pa.ArrowException, OSError, EOFError) as error:
+
+    try:
+        return patiently(stat.path, read)
+    except DAMAGE as error:
         raise InputError(
-            f"{stat.path} is not a readable Parquet file ({_short(error)}). input.shards takes Parquet files: take "
-            "this one out or write it again."
+            f"{stat.path} is not a readable Parquet file ({short(error)}). input.shards takes Parquet files: take "
+            "this one out, write it again, or leave it out of the run with --forget."
         ) from error
+
+
+def schema_now(files: Files, shard: Shard) -> pa.Schema:
+    """The schema of a shard of the run. Raises ShardChanged where it is gone or damaged, else OSError."""
+    try:
+        with files.open(shard.path) as file:
+            return pq.read_schema(file)
+    except DAMAGE as error:
+        if is_systems(error) and not isinstance(error, FileNotFoundError):
+            raise
+        raise ShardChanged(shard.path) from error
 
 
 def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
@@ -125,12 +152,25 @@ def _footer_hash(file: Any, size: int) -> str:
     return hashlib.sha256(file.read(length)).hexdigest()[:16]
 
 
-def _short(error: Exception) -> str:
-    return str(error).split("\n")[0][:200] or type(error).__name__
+@contextmanager
+def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
+    """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
+    try:
+        file = files.open(shard.path)
+    except FileNotFoundError:
+        raise ShardChanged(shard.path) from None
+    with file:
+        if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
+            raise ShardChanged(shard.path)
+        file.seek(0)
+        yield file
 
 
 class Reader:
-    """Batches of rows of a run. `count` tells the tokens of texts; `constant_tokens` are added to each row."""
+    """Batches of rows of a run. `count` tells the tokens of texts; `constant_tokens` are added to each row.
+
+    `unread` has, by the path of its shard, why rows were left out by `batches`: the shard is gone, or another one.
+    """
 
     def __init__(
         self,
@@ -140,64 +180,84 @@ class Reader:
         count: Callable[[Sequence[str]], Sequence[int]],
         constant_tokens: int,
     ) -> None:
-        self._files = files
         self.columns = columns
+        self.unread: dict[str, str] = {}
+        self._files = files
         self._count = count
         self._constant = constant_tokens
 
-    async def batches(self, work: Iterable[Work], offload: Offload) -> AsyncIterator[list[Row]]:
+    def batches(self, work: Iterable[Work], offload: Offload) -> AsyncIterator[list[Row]]:
         """The rows of each piece of work in order, at most 256 rows or 4 MiB at a time, the next batch read ahead.
 
-        Raises OutputError for a shard that changed since it was first seen, InputError for one that cannot be read.
+        A row that cannot be read, or holds a text that is no UTF-8, comes with its `problem`. A batch is empty while
+        the system fails to read. A shard that is gone or changed is noted in `unread`, and the next one read. Raises
+        StorageError where the system goes on failing.
         """
-        rows = self._rows(work)
-        ahead = offload(next, rows, None)
-        while (batch := await ahead) is not None:
-            ahead = offload(next, rows, None)
-            yield batch
+        return ahead(self._rows(work), offload)
 
-    def _rows(self, work: Iterable[Work]) -> Iterator[list[Row]]:
+    def _rows(self, work: Iterable[Work]) -> Iterator[list[Row] | Stalled]:
         for piece in work:
-            yield from self.read(piece)
+            try:
+                yield from self.pieces(piece)
+            except ShardChanged as error:
+                self.unread[piece.shard.path] = str(error)
 
     def read(self, work: Work) -> Iterator[list[Row]]:
-        """Blocking: the batches of one piece of work."""
+        """Blocking: the batches of one piece of work. Raises ShardChanged where the shard is not what it was."""
+        for piece in self.pieces(work):
+            if isinstance(piece, Stalled):
+                time.sleep(piece.pause_s)
+            else:
+                yield piece
+
+    def pieces(self, work: Work) -> Iterator[list[Row] | Stalled]:
+        """Blocking: the same; a Stalled says that the system fails now, and how long to wait before going on."""
         shard = work.shard
+        if work.pause_s:
+            yield Stalled(work.pause_s)
         if shard.rows == 0 or (work.todo is not None and not work.todo.any()):
             return
-        with readable(shard), self.opened(shard) as file:
-            for start, batch in arrow_batches(file, self.columns.all, work.todo):
-                yield from self._slices(work, start, batch)
+        for piece in self.stretches(shard, work.todo):
+            if isinstance(piece, Stalled):
+                yield piece
+                continue
+            numbers = np.arange(piece.first, piece.stop)
+            yield from self.chosen(work, piece, numbers if work.todo is None else numbers[work.todo[numbers]])
 
-    @contextmanager
-    def opened(self, shard: Shard) -> Iterator[BinaryIO]:
-        """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
-        with self._files.open(shard.path) as file:
-            if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
-                raise ShardChanged(shard.path)
-            file.seek(0)
-            yield file
+    def stretches(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
+        """What a shard's rows are, or why not. Raises ShardChanged, StorageError."""
+        return stretches(partial(opened, self._files, shard), shard.path, self.columns.all, todo)
 
-    def _slices(self, work: Work, start: int, batch: pa.RecordBatch) -> Iterator[list[Row]]:
-        numbers = np.arange(start, start + batch.num_rows)
-        if work.todo is not None:
-            wanted = np.flatnonzero(work.todo[start : start + batch.num_rows])
-            if len(wanted) < batch.num_rows:
-                numbers, batch = numbers[wanted], take(batch, pa.array(wanted))
-        yield from self.rows_of(work, numbers, batch)
+    def chosen(self, work: Work, piece: Batch | Lost, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
+        """Those rows of a piece, at most 256 or 4 MiB at a time."""
+        if isinstance(piece, Lost):
+            yield from self._lost(work, numbers, piece.why)
+        elif len(numbers):
+            rows = piece.rows
+            if len(numbers) < rows.num_rows:
+                rows = take(rows, pa.array(numbers - piece.first))
+            step = max(1, min(rows.num_rows, BATCH_BYTES * rows.num_rows // max(1, rows.nbytes)))
+            for offset in range(0, rows.num_rows, step):
+                yield self._make(work, numbers[offset : offset + step].tolist(), rows.slice(offset, step))
 
-    def rows_of(self, work: Work, numbers: npt.NDArray[np.int64], batch: pa.RecordBatch) -> Iterator[list[Row]]:
-        """The rows of a batch that holds exactly the rows `numbers` of a shard, at most 4 MiB at a time."""
-        if batch.num_rows == 0:
-            return
-        step = max(1, min(batch.num_rows, BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)))
-        for offset in range(0, batch.num_rows, step):
-            yield self._make(work, numbers[offset : offset + step].tolist(), batch.slice(offset, step))
+    def _lost(self, work: Work, numbers: npt.NDArray[np.int64], why: str) -> Iterator[list[Row]]:
+        """Rows of damaged bytes: nothing is known of them but their numbers."""
+        detail = f"this part of {work.shard.path} cannot be read ({why}). Restore the file, then `scorer retry`."
+        values = dict.fromkeys((*self.columns.read, *self.columns.judged))
+        kept = (None,) * len(self.columns.kept)
+        for first in range(0, len(numbers), BATCH_ROWS):
+            yield [
+                Row(work.shard.path, number, values, kept, generation=work.generation, problem=Damaged(detail))
+                for number in numbers[first : first + BATCH_ROWS].tolist()
+            ]
 
     def _make(self, work: Work, numbers: list[int], batch: pa.RecordBatch) -> list[Row]:
         columns = self.columns
-        lists = {name: _plain(batch.column(name)) for name in dict.fromkeys((*columns.read, *columns.judged))}
-        kept = [_exact(batch.column(name)) for name in columns.kept]
+        bad: dict[int, str] = {}  # by its place in the batch, a column of the row whose text is no UTF-8
+        lists = {
+            name: _plain(batch.column(name), name, bad) for name in dict.fromkeys((*columns.read, *columns.judged))
+        }
+        kept = [_exact(batch.column(name), name, bad) for name in columns.kept]
         texts = [
             "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
             for values in zip(*(lists[name] for name in columns.judged), strict=True)
@@ -206,7 +266,7 @@ class Reader:
         names = tuple(lists)
         values_of = zip(*lists.values(), strict=True) if lists else iter([()] * len(numbers))
         kept_of = zip(*kept, strict=True) if kept else iter([()] * len(numbers))
-        return [
+        rows = [
             Row(
                 shard=work.shard.path,
                 number=number,
@@ -218,72 +278,75 @@ class Reader:
             )
             for number, values, keep, count, text in zip(numbers, values_of, kept_of, tokens, texts, strict=True)
         ]
+        for place, name in bad.items():
+            problem = BadRow(f"column {name!r} holds a text that is not UTF-8.")
+            rows[place] = replace(rows[place], problem=problem)
+        return rows
 
 
-@contextmanager
-def readable(shard: Shard) -> Iterator[None]:
-    """Turns what pyarrow and the disk raise over a shard into InputError."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{shard.path} cannot be read further ({_short(error)}). What is scored is kept; write the shard again "
-            "as it was, or leave it out of input.shards of a new run."
-        ) from error
+async def ahead(pieces: Iterator[list[Row] | Stalled], offload: Offload) -> AsyncGenerator[list[Row]]:
+    """Batches, the next one read while one is used; an empty one at least every second while the system fails."""
+    coming = offload(next, pieces, None)
+    while (piece := await coming) is not None:
+        if isinstance(piece, Stalled):
+            for _ in range(ceil(piece.pause_s)):
+                await asyncio.sleep(piece.pause_s / ceil(piece.pause_s))
+                yield []
+        coming = offload(next, pieces, None)
+        if not isinstance(piece, Stalled):
+            yield piece
 
 
-def arrow_batches(file: Any, columns: list[str], todo: Mask | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Each batch with the number of its first row; row groups without a row to do are not read."""
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BUFFER) as parquet:
-        metadata, start = parquet.metadata, 0
-        for group in range(metadata.num_row_groups):
-            rows = metadata.row_group(group).num_rows
-            if rows and (todo is None or todo[start : start + rows].any()):
-                at = start
-                for batch in parquet.iter_batches(
-                    batch_size=_batch_rows(metadata.row_group(group), columns),
-                    row_groups=[group],
-                    columns=columns,
-                    use_threads=False,
-                ):
-                    yield at, batch
-                    at += batch.num_rows
-            start += rows
+def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Values that go back into the column's own type unchanged: scalars where Python has no exact object.
 
-
-def _batch_rows(group: Any, columns: list[str]) -> int:
-    """As many as their mean size allows; few where a long text may stand once in a dictionary, and in many rows."""
-    wanted = set(columns)
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks)
-    rows: int = BATCH_BYTES * group.num_rows // max(1, size)
-    small = size < max(BATCH_BYTES, 64 * group.num_rows)
-    if small and any(c.has_dictionary_page and c.total_uncompressed_size > LONG_DICTIONARY for c in chunks):
-        rows = min(rows, REPEATED_ROWS)
-    return max(1, min(BATCH_ROWS, rows))
-
-
-def _exact(column: pa.Array) -> list[Any]:
-    """Values that go back into the column's own type unchanged: scalars where Python has no exact object."""
+    `bad` gets the places of texts that are no UTF-8; they are None.
+    """
     kind = owned(column.type)
     if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
         column = column.cast(kind)
-    if pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind):
-        return [scalar if scalar.is_valid else None for scalar in column]
-    return _plain(column)
+    if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
+        return _plain(column, name, bad)
+    values = [scalar if scalar.is_valid else None for scalar in column]
+    if not pa.types.is_temporal(kind) and not _is_utf8(column):
+        for place, scalar in enumerate(column):
+            if _python(scalar) is _NO_TEXT:
+                bad[place], values[place] = name, None
+    return values
 
 
-def _plain(column: pa.Array) -> list[Any]:
-    """Python objects; scalars of Arrow where there is none, as for nanoseconds. Raises ArrowInvalid for text that is
-    no UTF-8."""
+def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Python objects; scalars of Arrow where there is none, as for nanoseconds. `bad` as for `_exact`."""
     try:
         values: list[Any] = column.to_pylist()
-    except ValueError as error:
-        if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
-            return [scalar if scalar.is_valid else None for scalar in column]
-        raise pa.ArrowInvalid(str(error)) from error
+        return values
+    except ValueError:
+        values = [_python(scalar) for scalar in column]
+    for place, value in enumerate(values):
+        if value is _NO_TEXT:
+            bad[place], values[place] = name, None
     return values
+
+
+_NO_TEXT = object()
+"""Stands for a value in which some text is no UTF-8."""
+
+
+def _python(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _NO_TEXT
+    except ValueError:
+        return scalar
+
+
+def _is_utf8(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _shown(value: Any) -> str:

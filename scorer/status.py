@@ -26,6 +26,7 @@ class Status:
     `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
     that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
     stopped; null while it answers, and once all is finished.
+    `forgotten` are shards that left the run.
     """
 
     state: str
@@ -48,6 +49,7 @@ class Status:
     copied: int = 0
     unmeasured: dict[str, int] = field(default_factory=dict)
     why: str | None = None
+    forgotten: int = 0
 
 
 def status(files: Files, out: str) -> Status:
@@ -106,6 +108,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         copied=counts.copied,
         unmeasured=dict(sorted(counts.unmeasured.items())),
         why=last.get("why") if running or pending else None,
+        forgotten=len(manifest.forgotten),
     )
 
 

@@ -79,7 +79,7 @@ def _faults(files: Files, layout: Layout, manifest: Manifest) -> Iterator[Fault]
         yield Fault(path, "belongs to no shard of this run")
     known = {shard.stem for shard in manifest.shards}
     for stem in files.folders(layout.segments):
-        if stem not in known:
+        if stem not in known and files.listing(f"{layout.segments}/{stem}"):
             yield Fault(f"{layout.segments}/{stem}", "belongs to no shard of this run")
         for path in layout.foreign(files, stem):
             yield Fault(path, "is no segment")

@@ -94,12 +94,12 @@ class Run:
         pq.write_table(pa.table({"id": ids, "response": pa.array(["said"] * size, pa.string())}), path)
         return path
 
-    def job(self, files: LocalFiles | None = None, **judge: Any) -> Job:
+    def job(self, files: LocalFiles | None = None, max_failed_share: float = 1.0, **judge: Any) -> Job:
         tree = {
             "input": {"shards": [f"{self.root}/in/*.parquet"], "id": "id", "keep": self._keep},
             "judge": {"prompt": PROMPT, "scale": [1, 10], **judge},
             "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
-            "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": 1.0},
+            "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share},
             "output": {"path": self.out, **self._output},
         }
         return Job(

@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 from scorer.errors import InputError, ShardChanged
 from scorer.files import LocalFiles
 from scorer.schema import Mask, Result, Row, Score, Shard, Work, result_schema
-from scorer.source import BATCH_BYTES, BATCH_ROWS, Columns, Reader, first_look, look, missing_columns
+from scorer.source import Columns, Reader, first_look, look, missing_columns
 from scorer.store import segments as seg
 from scorer.store.tables import to_table
+from scorer.stretches import BATCH_BYTES, BATCH_ROWS
 
 
 def write(path: Path, table: pa.Table, **options: Any) -> Shard:
@@ -222,13 +223,28 @@ def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
     )
 
 
-def test_text_that_is_no_utf_8_is_a_sentence(tmp_path: Path) -> None:
-    broken = pa.array([b"fine", b"\xff\xfe"])
-    table = pa.table({"text": pa.Array.from_buffers(pa.string(), 2, broken.buffers())})
+def test_text_that_is_no_utf_8_is_a_problem_of_its_row_alone(tmp_path: Path) -> None:
+    text = pa.array([b"fine", b"\xff\xfe", b"too"], pa.binary()).view(pa.string())
+    table = pa.table(
+        {
+            "text": text,
+            "dictionary": text.dictionary_encode(),
+            "list": pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), text),
+            "other": ["a", "b", "c"],
+        }
+    )
     shard = write(tmp_path / "s.parquet", table)
-    for columns in ({"read": ["text"]}, {"kept": ["text"]}):
-        with pytest.raises(InputError, match=r"s\.parquet cannot be read further \('utf-8' codec can't decode"):
-            rows_of(reader(**columns), shard)
+    for column in ("text", "dictionary", "list"):
+        for columns in ({"read": [column], "kept": ["other"]}, {"read": ["other"], "kept": [column, "other"]}):
+            rows = rows_of(reader(**columns), shard)
+            assert [row.problem is None for row in rows] == [True, False, True]
+            assert rows[1].problem is not None
+            assert rows[1].problem.name == "BadRow"
+            assert f"column '{column}' holds a text that is not UTF-8" in rows[1].problem.detail
+            assert [row.kept[-1] for row in rows] == ["a", "b", "c"]
+            assert rows[1].values.get(column) is None
+            assert len(rows[1].kept) == 1 or rows[1].kept[0] is None
+            assert rows[0].values.get(column, "fine") in ("fine", ["fine"])
 
 
 # --- which rows -------------------------------------------------------------------------------------------------------
@@ -465,31 +481,30 @@ def test_a_shard_that_changed_since_it_was_first_seen_gives_no_row(
         rows_of(reader(["text"]), shard)
 
 
-def test_a_shard_that_is_gone_or_broken_inside_is_a_sentence(tmp_path: Path) -> None:
-    shard = write(tmp_path / "s.parquet", pa.table({"text": noise(1000, 200)}), compression="zstd")
-    with open(shard.path, "r+b") as file:
-        file.seek(1000)
-        file.write(b"\0" * 50_000)
-    with pytest.raises(InputError, match=r"s\.parquet cannot be read further"):
-        rows_of(reader(["text"]), shard)
-    os.unlink(shard.path)
-    with pytest.raises(InputError, match=r"s\.parquet cannot be read further"):
-        rows_of(reader(["text"]), shard)
+def test_a_shard_that_is_gone_is_left_out_and_the_next_one_read(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / f"{name}.parquet", pa.table({"text": [name] * 3})) for name in "ab")
+    os.unlink(first.path)
+    given = reader(["text"])
+
+    async def night() -> list[list[Row]]:
+        return [batch async for batch in given.batches([Work(first), Work(second)], inline) if batch]
+
+    (batch,) = run(night())
+    assert values(batch, "text") == ["b"] * 3
+    assert list(given.unread) == [first.path]
 
 
 def test_an_error_in_the_reader_reaches_whoever_waits_for_its_rows(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"]}))
 
+    def work() -> Iterator[Work]:
+        yield Work(shard)
+        raise InputError("no more")
+
     async def night() -> None:
-        batches = reader(["text"]).batches(_gone_after_one(shard), inline)
+        batches = reader(["text"]).batches(work(), inline)
         assert len(await anext(batches)) == 1
         with pytest.raises(InputError):
             await anext(batches)
 
     run(night())
-
-
-def _gone_after_one(shard: Shard) -> Iterator[Work]:
-    yield Work(shard)
-    os.unlink(shard.path)
-    yield Work(shard)

@@ -89,6 +89,8 @@ class Broker:
         """Segments that workers told of, with the worker's number, until the owner has taken them up."""
         self._fenced: set[int] = set()
         """Workers that were declared dead: what one of them still says is not heard."""
+        self.unread: dict[str, str] = {}
+        """By its path, why a shard cannot be read further; its rows are nobody's then."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._books = _Books(before)
         self._notes: dict[str, None] = {}
@@ -115,6 +117,9 @@ class Broker:
         for segment in report.published:
             self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
             self.published.append((worker, segment))
+        for path, why in report.unread.items():
+            self.unread[path] = why
+            self.rows.give_up(path)
         if report.failure is not None:
             self.failure = self.failure or report.failure
             self.order = Order.LEAVE

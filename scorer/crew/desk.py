@@ -76,6 +76,7 @@ class Desk:
         self._stopping = False
         self._published: list[Published] = []
         self._said: deque[str] = deque()
+        self._unread: dict[str, str] = {}
         self._slices: deque[Slice] = deque()
         self._told = asyncio.Event()
         self._dry = False
@@ -123,6 +124,11 @@ class Desk:
             counts.note(result)
         self._published.append(published(shard.path, segment, rows, counts))
 
+    def unread(self, shard: Shard, why: str) -> None:
+        """Tells that a shard cannot be read further."""
+        self._unread[shard.path] = why
+        self._now.set()
+
     async def next_slice(self, *, wait: bool) -> Slice | None:
         """The next rows to score; None where there are none now (`wait`: where there will be none for anybody)."""
         self._wants = True
@@ -161,6 +167,7 @@ class Desk:
 
     def _report(self, *, ended: bool, failure: Failure | None) -> Report:
         published, self._published = self._published, []
+        unread, self._unread = self._unread, {}
         wants = AHEAD - len(self._slices) if self._wants and not ended else 0
         return Report(
             spendings=self._spendings(ended=ended),
@@ -170,6 +177,7 @@ class Desk:
             ended=ended,
             failure=failure,
             said=[self._said.popleft() for _ in range(len(self._said))],
+            unread=unread,
         )
 
     def _spendings(self, *, ended: bool) -> Spendings:

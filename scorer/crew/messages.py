@@ -184,6 +184,7 @@ class Report(msgspec.Struct, frozen=True):
     """What a worker tells. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it.
 
     `said` are sentences for whoever watches the run.
+    `unread` has, by its path, why a shard cannot be read further: it is gone, or another one.
     """
 
     spendings: Spendings
@@ -193,6 +194,7 @@ class Report(msgspec.Struct, frozen=True):
     ended: bool = False
     failure: Failure | None = None
     said: list[str] = []
+    unread: dict[str, str] = {}
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -108,6 +108,9 @@ class Owner:
     async def feed(self, work: Iterator[Work]) -> None:
         """Offers the broker the next shard before the last one is leased, to the end."""
         while (piece := await self._offload(next, work, None)) is not None:
+            if piece.pause_s:
+                await asyncio.sleep(piece.pause_s)
+                continue
             self.broker.offer(piece, self._store.free_number(piece.shard))
             while not self.broker.rows.hungry:
                 self._heard.clear()

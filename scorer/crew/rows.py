@@ -136,6 +136,14 @@ class Rows:
         if not field.left:
             del self._fields[path, generation]
 
+    def give_up(self, path: str) -> None:
+        """No row of this shard can be read any more: those that are not published are left out."""
+        for key in [key for key in self._fields if key[0] == path]:
+            field = self._fields.pop(key)
+            self.left -= field.left
+            field.holder[:] = _DONE
+            field.left = 0
+
     def holds(self, worker: int) -> list[Work]:
         """The pieces of work of which this worker has rows."""
         return [field.work for field in self._fields.values() if (field.holder == worker).any()]

@@ -10,7 +10,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from scorer.build import Plan, check, make_parts, make_reader, rows_under_way
 from scorer.crew.desk import Desk, Exchange
 from scorer.crew.messages import Failure, Hello, Order, Slice
 from scorer.crew.reading import Forward
-from scorer.errors import Interrupted, OutputError, ScorerError
+from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files import Files
 from scorer.lake.lease import boot_s
 from scorer.ledger import Ledger
@@ -29,7 +29,7 @@ from scorer.offload import threads, uninterrupted
 from scorer.opening import schema_of
 from scorer.schema import Offload, Row, Shard
 from scorer.services import served
-from scorer.source import Reader
+from scorer.source import Reader, ahead
 from scorer.store.layout import Layout
 from scorer.store.outpost import Outpost
 from scorer.wiring import ROOM_FOR_TEXT, Seat, make_client, make_measure
@@ -182,12 +182,14 @@ class Worker:
         leased: Slice | None = first
         while leased is not None:
             shard = Shard(**msgspec.structs.asdict(leased.shard))
-            await self._offload(store.begin, shard, leased.generation, leased.number)
-            rows = forward.read(shard, leased)
-            ahead = self._offload(next, rows, None)
-            while (batch := await ahead) is not None:
-                ahead = self._offload(next, rows, None)
-                yield batch
+            try:
+                await self._offload(store.begin, shard, leased.generation, leased.number)
+                async with aclosing(ahead(forward.read(shard, leased), self._offload)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except ShardChanged as error:
+                forward.close()
+                self._desk.unread(shard, str(error))
             leased = await self._desk.next_slice(wait=False)
 
 

@@ -3,6 +3,7 @@
     run.json  progress.json  lock  ledger/<owner>
     segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet
     scores/<stem>.parquet
+    forgotten/...                    the files of shards that left the run
     damaged/...                      what could not be read, set aside
     damaged.json                     what is known to be damaged and not yet set aside
 
@@ -67,6 +68,7 @@ class Layout:
         self.scores = f"{self.out}/scores"
         self.segments = f"{self.out}/segments"
         self.damaged = f"{self.out}/damaged"
+        self.forgotten = f"{self.out}/forgotten"
         self.noted = f"{self.out}/damaged.json"
 
     def sealed(self, stem: str) -> str:

@@ -40,6 +40,7 @@ class Manifest:
     `id` names the run for good, in tables that hold the rows of several: the fingerprint changes with a reread, the
     folder can move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the
     file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
+    `forgotten` shards are no part of the run (scorer/forgetting.py).
     """
 
     fingerprint: str
@@ -50,6 +51,7 @@ class Manifest:
     revisions: tuple[Revision, ...] = ()
     id: str = ""
     format: int = FORMAT
+    forgotten: tuple[Shard, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -94,6 +96,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             ),
             id=found.get("id", ""),
             format=found["format"],
+            forgotten=tuple(Shard(**shard) for shard in found.get("forgotten", ())),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(
@@ -159,8 +162,8 @@ def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[
         stat = by_path.pop(shard.path, None)
         if stat is None:
             problems.append(
-                f"{shard.path} belongs to this run and is gone, or input.shards no longer matches it. Put it back, or "
-                "give the run another output.path."
+                f"{shard.path} belongs to this run and is gone, or input.shards no longer matches it. Put it back; or "
+                "leave it out of the run: `scorer run RUN.toml --forget SHARD`; or give the run another output.path."
             )
         elif (stat.size, stat.version) != (shard.size, shard.version) and not same(shard, stat):
             problems.append(str(ShardChanged(shard.path)))

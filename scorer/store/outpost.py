@@ -11,6 +11,7 @@ from typing import Any
 from scorer.schema import Result, Shard
 from scorer.store.layout import Segment
 from scorer.store.store import Store, Unfinished
+from scorer.stretches import patiently
 
 Told = Callable[[Shard, Segment, Sequence[Result]], None]
 
@@ -28,10 +29,14 @@ class Outpost(Store):
         self._sure = sure
 
     def begin(self, shard: Shard, generation: int, number: int) -> None:
-        """Rows of a shard will come. Blocking: it reads the shard's footer. The first segment's number is `number`."""
+        """Rows of a shard will come; the first segment's number is `number`. Blocking: it reads the shard's footer.
+
+        Raises ShardChanged where that is gone or damaged, StorageError where the system fails to read it.
+        """
         state = self._open.get(shard.path)
         if state is None:
-            state = self._open[shard.path] = Unfinished(shard, self._schema_of(shard), [], unscored=shard.rows)
+            schema = patiently(shard.path, lambda: self._schema_of(shard))
+            state = self._open[shard.path] = Unfinished(shard, schema, [], unscored=shard.rows)
         state.numbers.setdefault(generation, number)
 
     def _written(self, state: Unfinished, segment: Segment, results: Sequence[Result]) -> None:

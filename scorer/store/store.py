@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from scorer.errors import TooManyFailed
+from scorer.errors import ShardChanged, TooManyFailed
 from scorer.files import Files
 from scorer.offload import uninterrupted
 from scorer.schema import Mask, Offload, Result, Shard, Work
@@ -25,6 +25,7 @@ from scorer.store.damage import SetAside, set_aside, unreadable
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
 from scorer.store.tables import Made, Measure, Unfit, made, pieces
+from scorer.stretches import Patience, is_systems
 
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
@@ -78,6 +79,8 @@ class Store:
         """What was added since the start; only rows, scored, errors and copied."""
         self.found = 0
         """Rows that had a result already, in the unsealed shards opened so far; less those that are scored again."""
+        self.unread: dict[str, str] = {}
+        """By its path, why a shard was left out by `work` or `again`: it is gone, or another one."""
         self.set_aside: list[str] = []
         """Files that could not be read: kept under damaged/, their rows scored again."""
         self.lost = False
@@ -140,7 +143,10 @@ class Store:
         """The rows of each shard that have no result yet."""
         for shard in shards:
             if not self.sealed(shard):
-                state, done = self._take_stock(shard)
+                stock = yield from self._patiently(shard)
+                if stock is None:
+                    continue
+                state, done = stock
                 if shard.path not in self._open:  # else `again` began it, and counted these rows too
                     self._begin(state)
                 yield Work(shard, ~done)
@@ -148,7 +154,10 @@ class Store:
     def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
         """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
         for shard in shards:
-            state, _ = self._take_stock(shard)
+            stock = yield from self._patiently(shard)
+            if stock is None:
+                continue
+            state, _ = stock
             failed, newest = self._newest(state, errors)
             todo = failed & (newest < generation)
             state.redo = int(todo.sum())
@@ -162,6 +171,21 @@ class Store:
         self._open[state.shard.path] = state
         if state.finished:
             self._ready.append(state)
+
+    def _patiently(self, shard: Shard) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
+        """`_take_stock`, and a Work with a pause while the system fails; None where the shard is gone or changed."""
+        patience = Patience(shard.path)
+        while True:
+            try:
+                return self._take_stock(shard)
+            except ShardChanged as error:
+                self.unread[shard.path] = str(error)
+                return None
+            except OSError as error:
+                if not is_systems(error):
+                    raise
+                pause_s = patience.pause_s(error)
+            yield Work(shard, np.zeros(shard.rows, dtype=bool), pause_s=pause_s)
 
     def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
         """The shard as its segments stand, and its rows with a result. Damaged segments are set aside."""

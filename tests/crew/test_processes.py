@@ -320,7 +320,7 @@ def test_a_number_of_workers_that_is_none_is_told(tmp_path: Path) -> None:
     assert "--workers" in ran.err
 
 
-def test_a_shard_that_cannot_be_read_ends_the_run_and_keeps_what_is_finished(
+def test_rows_that_cannot_be_read_are_damaged_and_retried_once_the_shard_is_restored(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: two processes start, and one more reads on."""
@@ -334,9 +334,10 @@ def test_a_shard_that_cannot_be_read_ends_the_run_and_keeps_what_is_finished(
     whole_shard = (tmp_path / "in/1.parquet").read_bytes()
     (tmp_path / "in/1.parquet").write_bytes(whole_shard[:4] + bytes(200) + whole_shard[204:])
     ran = scorer("run", run, "--workers", 2)
-    assert ran.code == 2, ran.err
-    assert "cannot be read further" in ran.err
+    assert ran.code == 6, ran.err
+    assert "Damaged" in ran.err
+    assert "1.parquet" not in ran.out
     (tmp_path / "in/1.parquet").write_bytes(whole_shard)
-    assert scorer("run", run).code == 0
+    assert scorer("retry", tmp_path / "out", "--error", "Damaged", "--workers", 2).code == 0
     whole(tmp_path, 200)
     assert judge.stats()["paid_again"] <= IN_FLIGHT + 2 * 2 * FLUSH_ROWS
