@@ -78,8 +78,9 @@ def _faults(files: Files, layout: Layout, manifest: Manifest) -> Iterator[Fault]
     for path in sorted(sealed):
         yield Fault(path, "belongs to no shard of this run")
     known = {shard.stem for shard in manifest.shards}
+    left = {shard.stem for shard in manifest.forgotten}  # the local disk keeps their empty folders
     for stem in files.folders(layout.segments):
-        if stem not in known and files.listing(f"{layout.segments}/{stem}"):
+        if stem not in known and not (stem in left and not files.listing(f"{layout.segments}/{stem}")):
             yield Fault(f"{layout.segments}/{stem}", "belongs to no shard of this run")
         for path in layout.foreign(files, stem):
             yield Fault(path, "is no segment")
