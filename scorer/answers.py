@@ -22,6 +22,7 @@ from scorer.analysis.scale import Gain, Scale
 from scorer.analysis.unread import told
 from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.measure import Summary
+from scorer.terminal import plain_line
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -72,7 +73,7 @@ def width() -> int:
         return int(told)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # stdout is closed, or no terminal
         return 0
 
 
@@ -92,7 +93,7 @@ def _cell(value: Any) -> str:
         return _cell(shown) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_line(str(value))
 
 
 def _with_intervals(frame: pl.DataFrame) -> Rows:

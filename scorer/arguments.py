@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from scorer.errors import SpecError
+from scorer.terminal import json_text, to_stdout
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,12 +99,10 @@ def answer(json: bool, value: Any, text: Callable[[], str], extent: Extent | Non
     if extent is not None:
         value = {**extent.json(), **value}
     if json:
-        import orjson
-
-        sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+        to_stdout(json_text(value, indent=True))
     else:
         above = extent.text() if extent is not None else ""
-        sys.stdout.write((f"{above}\n\n" if above else "") + text() + "\n")
+        to_stdout((f"{above}\n\n" if above else "") + text())
     return 0
 
 

@@ -22,6 +22,7 @@ from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
 from scorer.outfolder import STDIN, folder_of
 from scorer.questions import app as questions
 from scorer.showing import SHOWN, Showing, view
+from scorer.terminal import end_streams, hold_streams, to_stderr, to_stdout
 
 if TYPE_CHECKING:
     from scorer.build import Plan
@@ -43,7 +44,7 @@ def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml"
     from scorer.starter import write_starter
 
     write_starter(file)
-    print(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
+    to_stdout(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
     return 0
 
 
@@ -208,7 +209,7 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     from scorer.screen import summary_text
 
     out = folder_of(out)
-    found = read_again(Places(), out, sets, say=lambda text: print(text, file=sys.stderr))
+    found = read_again(Places(), out, sets, say=to_stderr)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -276,14 +277,21 @@ def _score(
     out = planned.spec.output.path
     with view(showing, out=out, fingerprint=planned.fingerprint) as seen, hands.hired(out, seen.say) as hire:
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
-        found = on_loop(run_interruptibly(planned, seen, retry, hands.workers, seen.answered, hire, choice or ALL))
+        try:
+            found = on_loop(run_interruptibly(planned, seen, retry, hands.workers, seen.answered, hire, choice or ALL))
+        except Exception as error:
+            seen.ended(error)
+            raise
         seen.tell("finished", asdict(found))
         return found
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: never returns, exits with the contract's code."""
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+    hold_streams()
+    code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+    end_streams()
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -293,13 +301,9 @@ def _exit_code(arguments: list[str]) -> int:
     tokens = [STDIN if argument == "-" else argument for argument in arguments]
     try:
         code: Any = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _tell(SpecError([f"{error} See: scorer --help"]), 2, tokens)
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         stored = "Interrupted. What is finished is stored; the same command goes on from there."
         return _tell(Interrupted(stored), 130, tokens)
@@ -316,8 +320,8 @@ def _tell(error: Exception, exit_code: int, tokens: list[str]) -> int:
 
         log_error(error, exit_code)
     elif isinstance(error, ScorerError):
-        print(error, file=sys.stderr)
+        to_stderr(str(error))
     else:
-        traceback.print_exception(error)
-        print("This is a bug of scorer. What was finished is stored.", file=sys.stderr)
+        to_stderr("".join(traceback.format_exception(error)))
+        to_stderr("This is a bug of scorer. What was finished is stored.")
     return exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -11,9 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from scorer.errors import ScorerError
+from scorer.terminal import json_text, raw_to_stderr
 
 if TYPE_CHECKING:
     from scorer.progress import Snapshot
@@ -57,8 +55,7 @@ def log(name: str, fields: Mapping[str, Any]) -> None:
     """One line on stderr."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **fields}
     # What JSON has no place for can only come from a judge of somebody's own; it is shown as Python shows it.
-    sys.stderr.write(orjson.dumps(line, default=repr).decode() + "\n")
-    sys.stderr.flush()
+    raw_to_stderr(json_text(line) + "\n")
 
 
 def log_error(error: BaseException, exit_code: int) -> None:

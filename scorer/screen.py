@@ -1,7 +1,8 @@
-"""What a person sees: the progress of a run on stderr, and its summary. rich on a terminal, plain lines without one."""
+"""What a person sees: the progress of a run on stderr, its summary, and the answers of other commands as text."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.live import Live
+from scorer.live import Block, duration, largest, size, three_lines
+from scorer.terminal import plain, to_stderr
 
+if TYPE_CHECKING:
     from scorer.planning import Estimate
     from scorer.progress import Snapshot
     from scorer.publish.folder import Published
@@ -24,50 +26,56 @@ MOST_WHY = 240
 
 
 class Screen:
-    """Shows snapshots: one live line block on a terminal, one plain line every 10 s elsewhere."""
+    """Shows snapshots: three lines drawn in place on a terminal, one plain line every 10 s elsewhere.
+
+    Showing fails no run: a stderr that is closed, full or no longer read loses what is written to it.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._live: Live | None = None
+        self._block: Block | None = None
         self._last = float("-inf")
         self._problem = ""
 
     def __enter__(self) -> Screen:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
-            self._live.start()
+        if not self._quiet and _is_terminal():
+            self._block = Block()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._block = None  # its last state stays
 
     def show(self, snapshot: Snapshot) -> None:
         if self._quiet:
             return
-        if self._live is not None:
-            self._live.update(_block(snapshot))
+        if self._block is not None:
+            self._block.draw(three_lines(snapshot, size()[0] - 1))
         elif time.monotonic() - self._last >= EVERY_S or snapshot.state != "running":
             self._last = time.monotonic()
-            print(line(snapshot), file=sys.stderr, flush=True)
+            to_stderr(line(snapshot))
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        if self._live is not None:
-            self._live.console.print(text)
+        if self._block is not None:
+            self._block.above(plain(text))
         elif not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+            to_stderr(text)
 
     def tell(self, name: str, fields: Mapping[str, Any]) -> None:
         """What happened to a shard; people are told what went wrong, once."""
         if name == "publish_failed" and fields["message"] != self._problem:
             self._problem = fields["message"]
             self.say(self._problem)
+
+
+def _is_terminal() -> bool:
+    """Whether lines can be drawn in place on stderr."""
+    try:
+        return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
 
 
 def line(s: Snapshot) -> str:
@@ -93,35 +101,12 @@ def line(s: Snapshot) -> str:
     elif s.why is not None:
         parts.append(f"the judge does not answer: {_cut(s.why)}")
     elif s.held_back_by:
-        parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)))
+        parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)))
     return " | ".join(parts)
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= MOST_WHY else text[: MOST_WHY - 1] + "…"
-
-
-def _largest(shares: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(((n, v) for n, v in shares.items() if v >= 0.01), key=lambda item: -item[1])[:3]
-
-
-def _block(snapshot: Snapshot) -> Any:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.text import Text
-
-    bar = ProgressBar(total=max(1, snapshot.rows_total), completed=snapshot.finished, width=60)
-    return Group(bar, Text(line(snapshot)))
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def summary_text(out: str, s: Status) -> str:
@@ -149,7 +134,7 @@ def summary_text(out: str, s: Status) -> str:
     if s.state != "running":
         lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s in the last minute of work")
     else:
-        held = ", ".join(f"{n} {v:.0%}" for n, v in _largest(s.held_back_by)) or "nothing"
+        held = ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)) or "nothing"
         lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
     if s.why:
         lines.append(f"  judge      {'does' if s.state == 'running' else 'did'} not answer: {s.why}")

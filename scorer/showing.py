@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from scorer.errors import ScorerError, TooManyFailed
 from scorer.jsonlog import JsonLog
-from scorer.screen import Screen
+from scorer.screen import Screen, line, summary_text
+from scorer.terminal import to_stderr
 
 if TYPE_CHECKING:
     from scorer.progress import Snapshot
@@ -39,12 +41,15 @@ SHOWN = Showing()
 class View:
     """All who see one run, as a job knows them."""
 
-    def __init__(self, screen: Screen | JsonLog, endpoint: Endpoint | None) -> None:
+    def __init__(self, screen: Screen | JsonLog, endpoint: Endpoint | None, out: str) -> None:
         self._screen = screen
         self._endpoint = endpoint
+        self._out = out
+        self._last: Snapshot | None = None
 
     def show(self, snapshot: Snapshot) -> None:
         """One second of the run."""
+        self._last = snapshot
         if self._endpoint is not None:
             self._endpoint.show(snapshot)
         self._screen.show(snapshot)
@@ -56,6 +61,19 @@ class View:
     def tell(self, name: str, fields: Mapping[str, Any]) -> None:
         """Something happened: started, sealed, published, publish_failed, finished."""
         self._screen.tell(name, fields)
+
+    def ended(self, error: Exception) -> None:
+        """Shows how the run stands where it ended with an error; nothing where it had not begun."""
+        from scorer.lake.places import Places
+        from scorer.status import status
+
+        if isinstance(self._screen, JsonLog) or (self._last is None and not isinstance(error, TooManyFailed)):
+            return
+        try:
+            to_stderr(summary_text(self._out, status(Places(), self._out)))
+        except (ScorerError, OSError):  # the error itself says what is wrong with the output
+            if self._last is not None:
+                to_stderr(line(self._last))
 
     @property
     def answered(self) -> Callable[[float], None] | None:
@@ -75,9 +93,9 @@ def view(showing: Showing, *, out: str, fingerprint: str) -> Iterator[View]:
             endpoint = stack.enter_context(Endpoint(showing.metrics_host, port, out=out, fingerprint=fingerprint))
         if showing.log_format == "json":
             log = stack.enter_context(JsonLog(out, quiet=showing.quiet))
-            seen = View(log, endpoint)
+            seen = View(log, endpoint, out)
         else:
-            seen = View(stack.enter_context(Screen(quiet=showing.quiet)), endpoint)
+            seen = View(stack.enter_context(Screen(quiet=showing.quiet)), endpoint, out)
         if endpoint is not None:
             seen.say(f"Metrics: {endpoint.url}")
         yield seen
