@@ -11,7 +11,8 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from scorer.deadline import Deadline
@@ -27,11 +28,13 @@ from scorer.errors import (
     Unreadable,
 )
 from scorer.hedging import first_answer
-from scorer.limits import Admission, Bill, Need, Outcome, TurnedAway
+from scorer.limits import Admission, Asked, Bill, Need, Outcome, TurnedAway
+from scorer.limits.bills import Bills
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import QUOTAS
 from scorer.limits.pacing import Quantile
 from scorer.meter import Meter
+from scorer.outgoing import asked_output
 from scorer.repeats import Repeats
 from scorer.schema import Call, Client, Completion, Message, Provider, RateHint, Reply, Request, Transport, Usage
 
@@ -49,13 +52,17 @@ STALE_S = 1.0
 """A kept connection that ends later than this after a request was written may have ended over it."""
 TEMPLATE_TOKENS = 16
 """The most that a chat template adds for one message."""
+ADDED_TOKENS = 64
+"""What a server may add to any prompt before a bill has told how much it is."""
 
 
 class Tariff(Protocol):
     """What a usage costs, in pico-dollars (10^-12 USD)."""
 
     def cost_pico(self, usage: Usage) -> int: ...
-    def worst_pico(self, prompt_tokens: int, completion_tokens: int) -> int: ...
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+        """`caching`: the server may be asked to write to its cache."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,8 @@ class HttpClient:
 
     `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests without one.
     With `hedge` a late request is asked once more, and the first answer wins. `timeout_s` is how long the transport
-    waits for a reply; once enough replies are known, those that hang are waited for less long (deadline.py).
+    waits for a reply; once enough replies are known, those that hang are waited for less long (deadline.py). No count
+    of tokens beyond `window`, the model's context window, is believed: such a reply tells no bill.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class HttpClient:
         clock: Callable[[], float],
         timeout_s: float = math.inf,
         hedge: bool = False,
+        window: int = 2_000_000,
         seed: int = 0,
     ) -> None:
         self._endpoints = tuple(endpoints)
@@ -116,9 +125,9 @@ class HttpClient:
         self._fastest_s = math.inf  # of the replies so far
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
-        self._slack = (
-            64  # tokens by which a server's count exceeded the bytes of a request: prompts that it adds itself
-        )
+        self._window = window
+        self._worst_pico = tariff.worst_pico if tariff else None
+        self._plain_pico = partial(tariff.worst_pico, caching=False) if tariff else None
 
     async def complete(self, request: Request) -> Completion:
         """One completion for `request`.
@@ -262,7 +271,8 @@ class HttpClient:
         """One attempt: admitted, sent, read, and settled on every way out."""
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
-        permit = await endpoint.limits.admit(self._need(request, begun=spent.attempts > 0), lambda: bool(self._up()))
+        need = self._need(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
+        permit = await endpoint.limits.admit(need, lambda: bool(self._up()))
         spent.sent()
         permit.task = task = asyncio.current_task()
         assert task is not None
@@ -292,14 +302,14 @@ class HttpClient:
                     completion: Completion = done.value
                     break
             outcome = self._answered(completion.usage, hint, permit.need, billed=True)
-            spent.bill(completion.usage, outcome.cost_pico if self._tariff else None)
+            spent.bill(outcome.usage, outcome.cost_pico if self._tariff and outcome.usage else None)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if latency_s < self._fastest_s:
                 self._fastest_s = latency_s
             if self._late is not None:
                 self._late.add(latency_s)
-            return completion
+            return completion if outcome.usage is completion.usage else replace(completion, usage=None)
         except _Another:
             _drop(reply)
             outcome = Outcome(Bill.UNKNOWN, hint=hint, alive=True)
@@ -314,8 +324,12 @@ class HttpClient:
                 spent.cut = True
                 self._deadline.cut()
             throttled = isinstance(error, Throttled)
+            billed = error.billed
+            if error.if_late:  # what fails sooner than nearly any reply comes has done no work; nor has a probe
+                since_s = self._clock() - permit.admitted_at
+                billed = billed and not permit.probe and since_s > endpoint.limits.bills.quick_s
             outcome = Outcome(
-                Bill.UNKNOWN if error.billed else Bill.NOTHING,
+                Bill.UNKNOWN if billed else Bill.NOTHING,
                 hint=hint,
                 alive=None if throttled else False,
                 throttled=throttled,
@@ -338,33 +352,59 @@ class HttpClient:
         except RowError as error:
             _drop(reply)
             outcome = self._answered(error.usage, hint, permit.need, billed=error.billed)
-            spent.bill(error.usage, outcome.cost_pico if self._tariff else None)
+            spent.bill(outcome.usage, outcome.cost_pico if self._tariff and outcome.usage else None)
             raise
         finally:
             spent.over()
             endpoint.limits.settle(permit, outcome)
 
     def _answered(self, usage: Usage | None, hint: RateHint | None, need: Need, *, billed: bool) -> Outcome:
+        if usage is not None and not self._believed(usage, need):
+            usage = None
         if usage is None:
             return Outcome(Bill.UNKNOWN if billed else Bill.NOTHING, hint=hint, alive=True)
-        excess = usage.prompt_tokens + need.output_tokens - need.worst_tokens
-        self._slack += max(0, 2 * excess)
         cost = self._tariff.cost_pico(usage) if self._tariff else 0
         return Outcome(Bill.KNOWN, usage=usage, cost_pico=cost, hint=hint, alive=True)
 
-    def _need(self, request: Request, *, begun: bool = False) -> Need:
-        """What it may take. No tokeniser makes more tokens than there are bytes, so bytes bound it from above."""
+    def _believed(self, usage: Usage, need: Need) -> bool:
+        """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""
+        most = self._window * (need.asked.choices if need.asked is not None else 1)
+        return usage.prompt_tokens <= most and usage.completion_tokens <= most
+
+    def _need(self, request: Request, body: bytes, bills: Bills, *, begun: bool = False) -> Need:
+        """What it may take, by the first body that goes out.
+
+        No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
+        with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
+        """
         texts = [m.content for m in request.messages] or [request.prompt, request.continuation or ""]
-        prompt = sum(len(t) if t.isascii() else len(t.encode("utf-8", "replace")) for t in texts)
-        prompt += TEMPLATE_TOKENS * len(texts) + self._slack
-        output = request.max_output_tokens or (self._max_output_tokens if request.messages else 1)
-        output *= request.choices
-        return Need(
-            tokens=request.tokens or prompt // 4,
-            output_tokens=output,
-            worst_tokens=prompt + output,
-            worst_pico=self._tariff.worst_pico(prompt, output) if self._tariff else 0,
-            first=not (begun or request.begun),
+        prompt = len(body)
+        if prompt < sum(map(len, texts)) or request.continuation is not None:
+            prompt = max(prompt, sum(_bytes(text) for text in texts))
+        limit, choices = asked_output(body)
+        choices = max(choices, request.choices)
+        if request.continuation is None:
+            limit = limit or request.max_output_tokens or self._max_output_tokens
+            output = limit * choices
+        else:  # forced, the continuation itself may be what is generated
+            output = limit or 1
+            limit = limit or _bytes(request.continuation) + 1
+        worst_pico = self._worst_pico if b"cache_control" in body else self._plain_pico
+        asked = Asked(
+            prompt=prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS,
+            limit=limit,
+            choices=choices,
+            worst_pico=worst_pico,
+        )
+        return bills.worst(
+            Need(
+                tokens=request.tokens or prompt // 4,
+                output_tokens=output,
+                worst_tokens=asked.prompt + limit * choices,
+                worst_pico=worst_pico(asked.prompt, limit * choices) if worst_pico else 0,
+                first=not (begun or request.begun),
+                asked=asked,
+            )
         )
 
     def _choose(self, failed: Endpoint | None = None) -> Endpoint:
@@ -403,6 +443,10 @@ def _drop(reply: Reply | None) -> None:
     """What is no completion has no id: were it sent twice, nobody could tell the copy from the next reply."""
     if reply is not None and reply.line is not None:
         reply.line.drop()
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 class Panel:

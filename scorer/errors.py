@@ -127,11 +127,17 @@ class Interrupted(ScorerError):
 
 
 class MomentError(ScorerError):
-    """The moment's fault. `billed` is True where the provider may have charged for it all the same."""
+    """The moment's fault. `billed` is True where the provider may have charged for it all the same.
 
-    def __init__(self, detail: str, *, billed: bool = False, retry_after_s: float | None = None) -> None:
+    `if_late`: only where it came so late that the work may have been done.
+    """
+
+    def __init__(
+        self, detail: str, *, billed: bool = False, if_late: bool = False, retry_after_s: float | None = None
+    ) -> None:
         self.detail = detail
         self.billed = billed
+        self.if_late = if_late
         self.retry_after_s = retry_after_s
         super().__init__(detail)
 
@@ -140,8 +146,9 @@ class Unreachable(MomentError):
     """No whole reply came back. `billed` is False only where the request surely never arrived.
 
     `mend` says what to mend where the address was never reached at all; None where that, too, is likely an outage.
-    `silent`: the request was written, and the connection ended without a byte of a reply. `kept`: that connection had
-    brought a reply before; a server may close one that idles in the moment in which it is used.
+    `silent`: the request was written, and the connection ended without a byte of a reply, which is billed `if_late`.
+    `kept`: that connection had brought a reply before; a server may close one that idles in the moment in which it is
+    used.
     """
 
     def __init__(
@@ -150,7 +157,7 @@ class Unreachable(MomentError):
         self.mend = mend
         self.silent = silent
         self.kept = kept
-        super().__init__(detail, billed=billed)
+        super().__init__(detail, billed=billed, if_late=silent)
 
 
 class Throttled(MomentError):
@@ -171,10 +178,16 @@ class Faltered(MomentError):
     """
 
     def __init__(
-        self, detail: str, *, billed: bool = False, retry_after_s: float | None = None, garbled: bool = False
+        self,
+        detail: str,
+        *,
+        billed: bool = False,
+        if_late: bool = False,
+        retry_after_s: float | None = None,
+        garbled: bool = False,
     ) -> None:
         self.garbled = garbled
-        super().__init__(detail, billed=billed, retry_after_s=retry_after_s)
+        super().__init__(detail, billed=billed, if_late=if_late, retry_after_s=retry_after_s)
 
 
 class RowError(ScorerError):

@@ -56,5 +56,9 @@ class Meter:
 def add(a: Usage, b: Usage) -> Usage:
     """The sum of two usages."""
     return Usage(
-        a.prompt_tokens + b.prompt_tokens, a.completion_tokens + b.completion_tokens, a.cached_tokens + b.cached_tokens
+        a.prompt_tokens + b.prompt_tokens,
+        a.completion_tokens + b.completion_tokens,
+        a.cached_tokens + b.cached_tokens,
+        a.written_tokens + b.written_tokens,
+        a.written_1h_tokens + b.written_1h_tokens,
     )

@@ -53,7 +53,7 @@ def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
     def model(given: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in given.items() if k in KEPT}
         if (known := price(Model.model_validate(given))) is not None:  # by its own address, not by the rehearsal's
-            told = {"input": known.input, "output": known.output, "cached_input": known.cached_input}
+            told = {name: getattr(known, name) for name in ("input", "output", "cached_input", "cache_write")}
             kept["price"] = {name: value for name, value in told.items() if value is not None}
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}

@@ -116,11 +116,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the server counted them; `cached_tokens` are those of the prompt that it had in its cache."""
+    """Tokens as the server counted them.
+
+    Of the prompt, `cached_tokens` were read from its cache, `written_tokens` written to it, and `written_1h_tokens` of
+    these to be kept for an hour.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    written_tokens: int = 0
+    written_1h_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,15 @@ class JudgeOptions(BaseModel):
 
 
 class Price(_Section):
-    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost what others do."""
+    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost what others do.
+
+    Without `cache_write`, tokens written to a cache cost what others do; at Anthropic 1.25 of that.
+    """
 
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     cached_input: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cache_write: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class Rates(_Section):

@@ -11,9 +11,12 @@ from typing import Any
 import orjson
 
 from scorer.errors import SpecError
-from scorer.pricelist import Listed, in_file, listed
-from scorer.prices import Price
+from scorer.pricelist import Listed, context_window, in_file, listed
+from scorer.prices import CACHE_WRITE, Price
 from scorer.spec import Model
+
+LEAST_WINDOW, UNKNOWN_WINDOW = 100_000, 2_000_000
+"""Context windows in tokens: a table's smaller one is not believed, and where there is none, that of any model sold."""
 
 
 def price(model: Model) -> Price | None:
@@ -30,7 +33,11 @@ def tariff(model: Model) -> Listed | None:
     Raises SpecError for a price file that cannot be read.
     """
     if model.price is not None:
-        return Listed(Price(model.price.input, model.price.output, model.price.cached_input), "the run file", "")
+        told = model.price
+        write = told.cache_write
+        if write is None and model.provider == "anthropic":
+            write = CACHE_WRITE * told.input
+        return Listed(Price(told.input, told.output, told.cached_input, write), "the run file", "")
     if model.provider in ("embedded", "recorded"):
         return Listed(Price(0.0, 0.0), f'provider = "{model.provider}"', "")
     urls = [endpoint.base_url for endpoint in model.endpoints] or [model.base_url or ""]
@@ -70,3 +77,12 @@ def _listing(path: str, changed: float) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it holds no object of models")
     return found
+
+
+def window(model: Model) -> int:
+    """The longest prompt, and the longest reply, that the model can have, in tokens.
+
+    2,000,000 where nobody knows, and never less than 100,000: gateways serve other models under old names.
+    """
+    urls = [endpoint.base_url for endpoint in model.endpoints] or [model.base_url or ""]
+    return max(LEAST_WINDOW, *(context_window(model.name or "", url) or UNKNOWN_WINDOW for url in urls))

@@ -23,7 +23,7 @@ from scorer.runfile import resolve_references
 from scorer.schema import Client, Completion, Result, Transport
 from scorer.spec import Limits, Model, Rates, Spec
 from scorer.store.tables import Measure
-from scorer.tariffs import price
+from scorer.tariffs import price, window
 from scorer.tokens import Counter, encoding_for
 from scorer.transport import HttpTransport
 
@@ -152,6 +152,7 @@ async def make_client(
             clock=clock,
             timeout_s=model.timeout_s,
             hedge=spec.limits.hedge,
+            window=window(model),
         )
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)

@@ -32,6 +32,7 @@ from scorer.files import LocalFiles
 from scorer.ledger import Ledger, Totals
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.prices import Price
+from scorer.providers.openai import OpenAI
 from scorer.schema import Call, Completion, Message, RateHint, Reply, Request, Spent, Usage
 
 # A script says what becomes of one call: a status and the seconds it takes, or an error that the transport raises.
@@ -140,6 +141,13 @@ def client(wire: Wire, *limits: Strict, retries: int = 3, tariff: Price | None =
 
 def asks(text: str = "?", **given: Any) -> Request:
     return Request(messages=(Message("user", text),), tokens=10, **given)
+
+
+def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Need:
+    """What a request is reserved at; its body as the dialect makes it, unless one is given."""
+    endpoint = judge._endpoints[0]
+    texts = [message.content for message in request.messages]
+    return judge._need(request, body or "".join(texts).encode("utf-8", "replace"), endpoint.limits.bills)
 
 
 # --- one attempt, every way out ---------------------------------------------------------------------------------------
@@ -307,6 +315,121 @@ def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: 
         unknown = sum(o.bill is Bill.UNKNOWN for o in limits.settled)
         assert (books.requests, books.maybe_requests) == (billed, unknown)
         assert limits.given == len(wire.calls)
+
+    run(night())
+
+
+# --- what fails may have been billed, or surely was not ---------------------------------------------------------------
+
+GATEWAY = Faltered("answered 504", billed=True, if_late=True)
+SILENCE = Unreachable("broke off", billed=True, silent=True)
+
+
+@pytest.mark.parametrize("failure", [GATEWAY, SILENCE])
+@pytest.mark.parametrize(
+    ("replies_s", "failed_s", "bill"),
+    [
+        ([], 0.9, Bill.NOTHING),  # nobody knows how long work takes: a second
+        ([], 1.1, Bill.UNKNOWN),
+        ([0.2] * 3, 0.1, Bill.NOTHING),
+        ([0.2] * 3, 0.3, Bill.UNKNOWN),
+        ([float(n) for n in range(1, 21)], 1.9, Bill.NOTHING),  # the quickest tenth is 2 s
+        ([float(n) for n in range(1, 21)], 2.1, Bill.UNKNOWN),
+    ],
+)
+def test_what_fails_sooner_than_replies_come_has_done_no_work(
+    replies_s: list[float], failed_s: float, bill: Bill, failure: Exception
+) -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire(lambda *_: 200)
+        judge = client(wire, limits)
+        for wire.seconds in replies_s:
+            await judge.complete(asks())
+        wire.seconds, wire._script = failed_s, [*[200] * len(replies_s), failure, 200]
+        await judge.complete(asks())
+        assert [o.bill for o in limits.settled[len(replies_s) :]] == [bill, Bill.KNOWN]
+
+    run(night())
+
+
+def test_a_reply_that_was_cut_or_not_waited_for_may_be_billed_however_soon() -> None:
+    async def night() -> None:
+        limits = Strict()
+        await client(Wire([Unreachable("cut", billed=True), 200], seconds=0.01), limits).complete(asks())
+        assert [o.bill for o in limits.settled] == [Bill.UNKNOWN, Bill.KNOWN]
+
+    run(night())
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds"),
+    [(GATEWAY, 0.005), (SILENCE, 0.005), (Unreachable("refused"), 0.005), (SILENCE, 0.0)],
+)
+def test_an_hour_of_quick_failures_books_nothing(failure: Exception, seconds: float) -> None:
+    async def night() -> None:
+        limits, wire = Strict(Rates(concurrency=64)), Wire(lambda *_: 200)
+        judge = client(wire, limits)
+        for _ in range(3):
+            await judge.complete(asks())
+        wire.seconds, wire._script = seconds, lambda *_: failure if now() < 3600 else 200
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(judge.complete(asks()))
+        assert now() > 3600
+        assert limits.totals.maybe_requests == 0
+        assert limits.totals.requests >= 103
+
+    run(night())
+
+
+def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_billed() -> None:
+    async def night() -> None:
+        limits = Strict(Rates(concurrency=8))
+        wire = Wire(lambda *_: GATEWAY if now() < 3600 else 200, seconds=20.0)
+        judge = client(wire, limits)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(judge.complete(asks()))
+        assert len(wire.calls) > 60
+        assert 8 <= limits.totals.maybe_requests < 2 * 8
+
+    run(night())
+
+
+# --- what a bill may say ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("usage", "choices", "believed"),
+    [
+        (Usage(1000, 3), 1, True),
+        (Usage(1001, 3), 1, False),
+        (Usage(5, 1001), 1, False),
+        (Usage(5, 3000), 3, True),
+        (Usage(3000, 3), 3, True),  # some servers bill the prompt for each choice
+        (Usage(3001, 3), 3, False),
+        (Usage(10**12, 3), 1, False),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_no_count_beyond_the_context_window_is_believed(
+    usage: Usage, choices: int, believed: bool, status: int
+) -> None:
+    async def night() -> None:
+        limits = Strict()
+        judge = client(Wire([status]), limits, usage=usage)
+        judge._window = 1000
+        try:
+            done = await judge.complete(asks(choices=choices))
+            told, spent = done.usage, done.spent
+        except Refused as error:
+            told, spent = None, error.spent  # type: ignore[assignment]
+        assert spent.usage == (usage if believed else None)
+        assert status == 400 or told == spent.usage
+        assert [o.bill for o in limits.settled] == [Bill.KNOWN if believed else Bill.UNKNOWN]
+        if not believed:
+            assert spent.cost_pico is None
+            assert 0 < limits.totals.maybe_tokens < 1000
 
     run(night())
 
@@ -553,7 +676,7 @@ def test_the_reservation_bounds_what_any_tokeniser_could_make_of_it(text: str, s
         limits = Strict()
         request = Request(messages=(Message("system", system), Message("user", text)), max_output_tokens=7)
         judge = client(Wire([200]), limits)
-        worst = judge._need(request).worst_tokens
+        worst = needed(judge, request).worst_tokens
         assert worst >= len(text.encode()) + len(system.encode()) + 7
 
     run(night())
@@ -563,10 +686,51 @@ def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -
     async def night() -> None:
         limits = Strict()
         judge = client(Wire([200]), limits, usage=Usage(1000, 5))
-        before = judge._need(asks()).worst_tokens
+        before = needed(judge, asks()).worst_tokens
         assert before < 1000
         await judge.complete(asks())
-        assert judge._need(asks()).worst_tokens >= 1000 + 20
+        assert needed(judge, asks()).worst_tokens >= 1000 + 20
+
+    run(night())
+
+
+@pytest.mark.parametrize(
+    ("extra", "output"),
+    [
+        ({}, 20),
+        ({"max_tokens": 900}, 900),
+        ({"max_completion_tokens": 900}, 900),
+        ({"max_output_tokens": 900, "max_tokens": 30}, 900),
+        ({"n": 7}, 140),
+        ({"n": 2, "best_of": 7}, 140),
+        ({"max_tokens": 900, "n": 7}, 6300),
+        ({"options": {"num_predict": 900}}, 900),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 900}}}, 900),
+        ({"max_tokens": -1}, 20),  # no limit at all: bills tell
+        ({"max_tokens": "900", "n": True}, 20),
+    ],
+)
+def test_what_goes_out_is_what_is_reserved(extra: dict[str, Any], output: int) -> None:
+    async def night() -> None:
+        judge = client(Wire([200]), Strict())
+        provider = OpenAI(name="m", base_url="http://h/v1", max_output_tokens=20, extra=extra)
+        request = asks('a text that names "max_tokens": 5000000, and n: 9')
+        body = next(provider.converse(request)).body
+        need = needed(judge, request, body)
+        assert need.output_tokens == output
+        assert need.worst_tokens >= len(body) + output
+        assert need.worst_pico == PRICE.worst_pico(need.worst_tokens - output, output)
+
+    run(night())
+
+
+def test_a_schema_that_extra_puts_into_every_body_counts() -> None:
+    async def night() -> None:
+        judge = client(Wire([200]), Strict())
+        schema = {"type": "json_schema", "json_schema": {"schema": {"description": "x" * 15_000}}}
+        provider = OpenAI(name="m", base_url="http://h/v1", extra={"response_format": schema})
+        body = next(provider.converse(asks())).body
+        assert needed(judge, asks(), body).worst_tokens > 15_000
 
     run(night())
 
@@ -574,7 +738,7 @@ def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -
 def test_choices_reserve_a_whole_reply_each_and_the_prompt_once() -> None:
     async def night() -> None:
         judge = client(Wire([200]), Strict())
-        one, five = judge._need(asks()), judge._need(asks(choices=5))
+        one, five = needed(judge, asks()), needed(judge, asks(choices=5))
         assert (one.output_tokens, five.output_tokens) == (20, 100)
         assert five.worst_tokens - one.worst_tokens == 4 * 20
         assert five.worst_pico - one.worst_pico == PRICE.worst_pico(0, 80)
@@ -585,7 +749,7 @@ def test_choices_reserve_a_whole_reply_each_and_the_prompt_once() -> None:
 
 def test_a_continuation_reserves_its_own_length_and_no_reply() -> None:
     async def night() -> None:
-        need = client(Wire([200]), Strict())._need(Request(prompt="p" * 300, continuation="c" * 100, tokens=90))
+        need = needed(client(Wire([200]), Strict()), Request(prompt="p" * 300, continuation="c" * 100, tokens=90))
         assert (need.tokens, need.output_tokens, need.first) == (90, 1, True)
         assert need.worst_tokens >= 401
 

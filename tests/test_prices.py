@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from datetime import date
 from fractions import Fraction
@@ -29,18 +30,21 @@ from scorer.rehearsal.server import RehearsalServer
 from scorer.rehearse import _against
 from scorer.schema import Usage
 from scorer.screen import plan_text
+from scorer.spec import Model
 from scorer.store.layout import Layout
 from scorer.tariffs import price
 
 tokens = st.integers(0, 10**12)
 cents = st.integers(0, 10**9).map(lambda n: n / 10**6)  # every price down to one pico-dollar a token
-prices = st.builds(Price, cents, cents, st.none() | cents)
+prices = st.builds(Price, cents, cents, st.none() | cents, st.none() | cents)
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     prompt = draw(tokens)
-    return Usage(prompt, draw(tokens), draw(st.integers(0, prompt)))
+    cached = draw(st.integers(0, prompt))
+    written = draw(st.integers(0, prompt - cached))
+    return Usage(prompt, draw(tokens), cached, written, draw(st.integers(0, written)))
 
 
 @given(prices, usages())
@@ -49,8 +53,12 @@ def test_the_bill_is_exact(price: Price, usage: Usage) -> None:
         return Fraction(str(usd_per_million)) * 10**6
 
     cached = price.input if price.cached_input is None else price.cached_input
-    fresh = usage.prompt_tokens - usage.cached_tokens
+    fresh = usage.prompt_tokens - usage.cached_tokens - usage.written_tokens
     bill = fresh * exact(price.input) + usage.cached_tokens * exact(cached)
+    write, hour = exact(price.input), exact(price.input)
+    if price.cache_write is not None:
+        write, hour = exact(price.cache_write), Fraction(math.ceil(exact(price.cache_write) * Fraction(8, 5)))
+    bill += (usage.written_tokens - usage.written_1h_tokens) * write + usage.written_1h_tokens * hour
     assert price.cost_pico(usage) == bill + usage.completion_tokens * exact(price.output)
 
 
@@ -68,6 +76,8 @@ def test_bills_add_up(price: Price, parts: list[Usage]) -> None:
         sum(u.prompt_tokens for u in parts),
         sum(u.completion_tokens for u in parts),
         sum(u.cached_tokens for u in parts),
+        sum(u.written_tokens for u in parts),
+        sum(u.written_1h_tokens for u in parts),
     )
     assert price.cost_pico(whole) == sum(price.cost_pico(u) for u in parts)
 
@@ -353,9 +363,16 @@ def test_the_cost_of_a_run_is_not_that_of_one_long_prompt(tmp_path: Path) -> Non
     )
 
 
-def test_a_rehearsal_pays_what_the_real_run_would(tmp_path: Path) -> None:
-    given = tree(tmp_path, name="llama-3.3-70b-versatile")
-    given["model"]["base_url"] = "https://api.groq.com/openai/v1"
+@pytest.mark.parametrize(
+    ("name", "base_url"),
+    [
+        ("llama-3.3-70b-versatile", "https://api.groq.com/openai/v1"),
+        ("anthropic/claude-haiku-4.5", "https://openrouter.ai/api/v1"),
+    ],
+)
+def test_a_rehearsal_pays_what_the_real_run_would(name: str, base_url: str, tmp_path: Path) -> None:
+    given = tree(tmp_path, name=name)
+    given["model"]["base_url"] = base_url
     real, there = check(given), check(_against(given, "http://127.0.0.1:9/v1", str(tmp_path / "out")))
     told = price(real.spec.all_models[0])
     assert told is not None
@@ -382,3 +399,23 @@ def test_a_price_file_that_cannot_be_read_is_a_sentence(text: str | None, says: 
     (told,) = raised.value.problems
     assert told.startswith(f'model.price_file = "{path}"')
     assert says in told
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "dollars"),
+    [
+        ("anthropic", {"input": 4.0, "output": 1.0}, (5.0, 8.0)),
+        ("anthropic", {"input": 4.0, "output": 1.0, "cache_write": 3.0}, (3.0, 4.8)),
+        ("openai", {"input": 4.0, "output": 1.0}, (4.0, 4.0)),
+        ("openai", {"input": 4.0, "output": 1.0, "cache_write": 5.0}, (5.0, 8.0)),
+    ],
+)
+def test_a_million_tokens_written_to_a_cache_cost_what_the_maker_charges(
+    provider: str, given: dict[str, float], dollars: tuple[float, float]
+) -> None:
+    tariff = price(Model(name="claude-x", provider=provider, price=given))
+    assert tariff is not None
+    minutes, hour = (tariff.cost_pico(Usage(10**6, 0, 0, 10**6, lasting)) / 10**12 for lasting in (0, 10**6))
+    assert (minutes, hour) == dollars
+    assert tariff.worst_pico(10**6, 0) / 10**12 == max(4.0, hour)
+    assert tariff.worst_pico(10**6, 0, caching=False) / 10**12 == 4.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -428,6 +429,31 @@ async def test_silence_ends_in_time(timeout_s: float, call_s: float | None, monk
     assert isinstance(error, Unreachable)
     assert str(error).endswith("did not answer within 0.02 s")
     assert error.billed
+
+
+@pytest.mark.parametrize(
+    ("sent", "if_late"),
+    [(b"", True), (b"HTTP/1.1 20", False), (b"HTTP/1.1 200 OK\r\nContent-", False), (OK[:-1], False)],
+)
+async def test_a_connection_that_ends_without_a_byte_of_a_reply_says_so(sent: bytes, if_late: bool) -> None:
+    error = await failure(says(sent))
+    assert (error.billed, error.if_late) == (True, if_late)
+
+
+async def test_a_connection_that_is_reset_without_a_byte_of_a_reply_says_so() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    error = await failure(answer)
+    assert (error.billed, error.if_late) == (True, True)
+
+
+async def test_silence_until_the_deadline_may_be_billed_however_soon_that_is() -> None:
+    error = await failure(silent, timeout_s=0.05)
+    assert (error.billed, error.if_late) == (True, False)
 
 
 async def test_a_body_that_stalls_ends_in_time() -> None:

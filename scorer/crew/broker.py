@@ -204,7 +204,7 @@ class Broker:
         known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
         for endpoint in self._endpoints:
-            endpoint.forget(worker)
+            endpoint.gone(worker)
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from scorer.crew.messages import (
 )
 from scorer.ledger import Ledger
 from scorer.limits import Caps, Rates
+from scorer.limits.bills import OPENING
 from scorer.limits.leased import Allowance, Leased
 from scorer.limits.local import UNSURE_S
 from scorer.schema import Result, Shard
@@ -50,7 +51,8 @@ class Desk:
     """Talks with the broker while `serve` runs.
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
-    suspended, by default the loop's.
+    suspended, by default the loop's. With so many `seats`, each worker opens a capped run with its part of `OPENING`
+    requests, at least one.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Desk:
         lease_s: float,
         on_order: Callable[[Order], None],
         lived_s: Callable[[], float] | None = None,
+        seats: int = 1,
     ) -> None:
         self.limits: list[Leased] = []
         self.allowance: Allowance | None = None
@@ -68,6 +71,7 @@ class Desk:
         self._exchange = exchange
         self._lease_s = lease_s
         self._on_order = on_order
+        self._opening = max(1, OPENING // seats)
         self._clock = asyncio.get_running_loop().time
         self._lived_s = lived_s or self._clock
         self._heard_at = self._lived_s()
@@ -109,7 +113,7 @@ class Desk:
             if self._clock() >= self._not_before[place]:
                 self._now.set()
 
-        self.limits.append(Leased(rates, caps, ask))
+        self.limits.append(Leased(rates, caps, ask, self._opening))
         return self.limits[place]
 
     def say(self, text: str) -> None:
@@ -213,6 +217,7 @@ class Desk:
                 throttles.append(Throttle(ago_s, seen.retry_after_s, seen.quota))
             sights += [Sight(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
         down = limits.breaker.open_since
+        hidden, output = limits.bills.learned
         answered, least, wish = limits.answered, limits.least(), limits.wish(self._lease_s)
         return Pace(
             unused=limits.hand_back(),
@@ -229,6 +234,8 @@ class Desk:
             oldest_s=limits.oldest_s,
             why=limits.why,
             notes=limits.notes,
+            hidden=hidden,
+            output=output,
         )
 
     def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:
@@ -252,6 +259,7 @@ class Desk:
             if wait_s := max(grant.wait_s, grant.pause_s):
                 next_s = min(next_s, wait_s)
             self._not_before[place] = now + wait_s
+            limits.bills.hear(grant.hidden, grant.output)
             limits.lease(grant.amounts, until)
         if self.allowance is not None:
             self.allowance.allow(answer.tokens, answer.pico, answer.refused)

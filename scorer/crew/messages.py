@@ -154,7 +154,7 @@ class Pace(msgspec.Struct, frozen=True):
     how many requests it may have in flight, `down_s` since when the endpoint fails for it, `held` each limit's share of
     the last minute. `met`: a request was ever answered; `oldest_s` is how
     long the oldest in flight is out, `why` what the last failure said, while nothing was answered since, `notes` what
-    people are to be told.
+    people are to be told. `hidden` and `output` are what its bills taught (limits/bills.py).
     """
 
     unused: Amounts = {}
@@ -171,6 +171,8 @@ class Pace(msgspec.Struct, frozen=True):
     oldest_s: float | None = None
     why: str | None = None
     notes: list[str] = []
+    hidden: int = 0
+    output: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -198,11 +200,16 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A lease of one endpoint's rates, or the seconds until it is worth asking again. `pause_s`: nobody sends."""
+    """A lease of one endpoint's rates, or the seconds until it is worth asking again. `pause_s`: nobody sends.
+
+    `hidden` and `output` are the most that anybody's bills taught.
+    """
 
     amounts: Amounts = {}
     wait_s: float = 0.0
     pause_s: float = 0.0
+    hidden: int = 0
+    output: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True):

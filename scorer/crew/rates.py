@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from scorer.crew.messages import Amounts, Grant, Pace, Sight
 from scorer.limits import Rates
 from scorer.limits.cooldown import Cooldown
@@ -97,6 +99,7 @@ class Endpoint:
             self._rates[name] = _Rate(per_minute, burst_s - self._lease_s, clock)
         self._line: deque[_Waiting] = deque()
         self._cooldown = Cooldown()
+        self._taught: dict[int, tuple[int, int]] = {}
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -105,6 +108,12 @@ class Endpoint:
 
     def exchange(self, worker: int, pace: Pace) -> Grant:
         """Takes back what is unused, learns what the worker saw, and leases anew."""
+        self._taught[worker] = (pace.hidden, pace.output)
+        grant = self._exchange(worker, pace)
+        hidden, output = (max(values) for values in zip(*self._taught.values(), strict=True))
+        return structs.replace(grant, hidden=hidden, output=output) if hidden or output else grant
+
+    def _exchange(self, worker: int, pace: Pace) -> Grant:
         for name, rate in self._rates.items():
             if unused := pace.unused.get(name, 0.0):
                 rate.give(unused)
@@ -127,8 +136,13 @@ class Endpoint:
         return self._lease(worker, pace.least, pace.wish)
 
     def forget(self, worker: int) -> None:
-        """It waits no longer, or is dead."""
+        """It waits no longer."""
         self._line = deque(place for place in self._line if place.worker != worker)
+
+    def gone(self, worker: int) -> None:
+        """It is dead, or ended: what it was billed is no longer heard of."""
+        self.forget(worker)
+        self._taught.pop(worker, None)
 
     def _lease(self, worker: int, least: Mapping[str, float], wish: Mapping[str, float]) -> Grant:
         now = self._clock()

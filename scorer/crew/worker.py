@@ -73,7 +73,13 @@ class Worker:
 
     async def run(self) -> None:
         """Works to the end. Cancelling it stores what is finished and tells so."""
-        desk = Desk(self._exchange, lease_s=self._hello.lease_s, on_order=self._obey, lived_s=self._lived_s)
+        desk = Desk(
+            self._exchange,
+            lease_s=self._hello.lease_s,
+            on_order=self._obey,
+            lived_s=self._lived_s,
+            seats=self._hello.seats,
+        )
         self._desk = desk
         failure: Failure | None = None
         try:

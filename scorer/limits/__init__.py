@@ -2,6 +2,6 @@
 
 from scorer.limits.caps import Caps
 from scorer.limits.local import Local, Rates
-from scorer.limits.permit import Admission, Bill, Need, Outcome, Permit, TurnedAway
+from scorer.limits.permit import Admission, Asked, Bill, Need, Outcome, Permit, TurnedAway
 
-__all__ = ["Admission", "Bill", "Caps", "Local", "Need", "Outcome", "Permit", "Rates", "TurnedAway"]
+__all__ = ["Admission", "Asked", "Bill", "Caps", "Local", "Need", "Outcome", "Permit", "Rates", "TurnedAway"]

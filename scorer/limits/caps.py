@@ -65,6 +65,11 @@ class Ceiling:
         self.max_pico = None if max_usd is None else round(max_usd * PICO)
 
     @property
+    def capped(self) -> bool:
+        """Tokens or money may run out."""
+        return self.max_tokens is not None or self.max_pico is not None
+
+    @property
     def committed(self) -> tuple[int, int]:
         """Tokens and pico-dollars that are spent, may be, or are in flight."""
         account = self._account
@@ -84,7 +89,7 @@ class Ceiling:
 
         Raises BudgetSpent where nothing is in flight that could still come out cheaper.
         """
-        if self.max_tokens is None and self.max_pico is None:
+        if not self.capped:
             return True
         over_tokens, over_money = self.over(need)
         if not (over_tokens or over_money):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from scorer.errors import BudgetSpent
+from scorer.limits.bills import OPENING, Bills
 from scorer.limits.caps import Books, Caps, Room
 from scorer.limits.local import Local, Rates
 from scorer.limits.pacing import RequestGate, TokenBucket
@@ -102,12 +103,15 @@ class _LeasedGate(RequestGate):
 
 
 class Leased(Local):
-    """`Admission` for a worker. `ask` is called whenever the head of the line finds its lease too small."""
+    """`Admission` for a worker. `ask` is called where the head of its line finds too small a lease, and on a surprise.
 
-    def __init__(self, rates: Rates, caps: Caps, ask: Callable[[], None]) -> None:
+    `opening` is how many of its requests open a capped run.
+    """
+
+    def __init__(self, rates: Rates, caps: Caps, ask: Callable[[], None], opening: int = OPENING) -> None:
         clock = asyncio.get_running_loop().time
         self._slices = {name: _Slice(clock, ask) for name in rates.declared}
-        super().__init__(rates, caps)
+        super().__init__(rates, caps, Bills(opening, on_surprise=ask))
         self._admitted = 0
         self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # the leases of the last 100 ms
         self._ask = ask
@@ -136,7 +140,7 @@ class Leased(Local):
     def least(self) -> dict[str, float]:
         """What the head of the line needs, empty where nobody waits or no place is free."""
         need = next(self._line.needs(), None)
-        if need is None or self.in_flight >= self.concurrency:
+        if need is None or self.in_flight >= self.places:
             return {}
         return {name: self._amount(name, need) for name in self._slices}
 
@@ -146,8 +150,8 @@ class Leased(Local):
         while self._lately and self._lately[0][0] < now - lease_s:
             self._lately.popleft()
         admitted = self._admitted + sum(count for _, count, _ in self._lately)
-        places = max(0, self.concurrency - self.in_flight) + admitted
-        needs = list(islice(chain(self._line.needs(), self._desk.needs()), places))
+        places = max(0, self.places - self.in_flight) + admitted
+        needs = list(islice(chain(self._line.needs(), self._desk.needs()), int(places)))
         wished = {}
         for name, slice_ in self._slices.items():
             used = slice_.used + sum(amounts[name] for _, _, amounts in self._lately)

@@ -11,13 +11,14 @@ leave, however long a disk takes; and few are entered ahead, for a kill counts t
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 
 from scorer.errors import Interrupted, TooLong
 from scorer.limits.auto import Auto
+from scorer.limits.bills import Bills
 from scorer.limits.breaker import Breaker
 from scorer.limits.caps import Caps
 from scorer.limits.cooldown import LONGEST_S as LONGEST_CUT_S
@@ -66,7 +67,7 @@ class Rates:
 class Local:
     """`Admission` within one process. Make it inside the running loop."""
 
-    def __init__(self, rates: Rates, caps: Caps) -> None:
+    def __init__(self, rates: Rates, caps: Caps, bills: Bills | None = None) -> None:
         self._clock = asyncio.get_running_loop().time
         self._rates = rates
         self._caps = caps
@@ -76,6 +77,7 @@ class Local:
         self._output = Quantile(0.9)
         self._rule = ChargeRule()
         self._auto = Auto(self._clock, rates.most) if rates.concurrency is None else None
+        self.bills = bills or Bills()
         self.breaker = Breaker(self._clock)
         self.held = Held(self._clock)
         self.cooldown = Cooldown()
@@ -93,7 +95,7 @@ class Local:
         self._closed = False
         self._empty: asyncio.Event | None = None
         strict = caps.books.strict
-        self._desk: Line[int] = Line(self._hold_desk, self._enter, self._held_at_desk, self._bear)
+        self._desk: Line[_Entry] = Line(self._hold_desk, self._enter, self._held_at_desk, self._bear)
         hold, take = (self._hold_entered, self._go) if strict else (self._hold, self._take)
         self._line: Line[Permit] = Line(hold, take, self.held.add, self._bear)
         self._ahead = 0  # entered, and not yet on their way
@@ -115,30 +117,35 @@ class Local:
         books = self._caps.books
         if not books.strict:
             return await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Bill.NOTHING)))
-        entry = await self._desk.stand(need, leave, self._strike)
-        try:
-            await books.written()
-            if 2 * len(self._line) > self._ahead:  # more of them wait for a limit than for the disk
-                self._most_ahead = max(LEAST_AHEAD, self._most_ahead - 1)
-            permit = await self._line.stand(need, leave, self._stay)
-        except BaseException:
-            self._strike(entry)
-            raise
-        permit.entry = entry
+        while True:
+            entry = await self._desk.stand(need, leave, self._strike)
+            try:
+                await books.written()
+                if 2 * len(self._line) > self._ahead:  # more of them wait for a limit than for the disk
+                    self._most_ahead = max(LEAST_AHEAD, self._most_ahead - 1)
+                permit = await self._line.stand(entry.need, leave, self._stay)
+                break
+            except _Raised:
+                self._strike(entry)
+            except BaseException:
+                self._strike(entry)
+                raise
+        permit.entry = entry.number
         self._ahead -= 1
         if self._ahead and not len(self._line):  # all of them wait for the disk: let more be written at once
             self._most_ahead = min(self.concurrency, self._most_ahead + 1)
         self._desk.look()
         return permit
 
-    def _enter(self, need: Need) -> int:
+    def _enter(self, need: Need) -> _Entry:
         self._ahead += 1
-        return self._caps.reserve(need)
+        need = self.bills.worst(need)
+        return _Entry(self._caps.reserve(need), need)
 
-    def _strike(self, entry: int) -> None:
+    def _strike(self, entry: _Entry) -> None:
         """What was entered does not go: nothing was billed."""
         self._ahead -= 1
-        self._caps.settle(entry, Outcome(Bill.NOTHING))
+        self._caps.settle(entry.number, Outcome(Bill.NOTHING))
 
     def _stay(self, permit: Permit) -> None:
         """It could go, and does not: its entry is struck elsewhere."""
@@ -176,6 +183,11 @@ class Local:
         """Requests that may be in flight now."""
         return self._auto.limit if self._auto is not None else self._rates.concurrency or 1
 
+    @property
+    def places(self) -> float:
+        """The same, or fewer while a capped run opens."""
+        return min(self.concurrency, self.bills.places) if self._caps.capped else self.concurrency
+
     def drain(self) -> None:
         """From now on what is `first` is turned away, and what waits for an outage; other rows under way are finished.
 
@@ -196,7 +208,7 @@ class Local:
         """Raises Interrupted where a drain does not wait so long for that; None is until something settles."""
         if not self.draining:
             return
-        long = seconds is not None and seconds < inf and self._clock() + seconds > self._patient_until()
+        long = seconds is not None and seconds < math.inf and self._clock() + seconds > self._patient_until()
         if name == "outage" or long:
             raise Interrupted(f"draining: this row would have to wait ({name})")
 
@@ -244,8 +256,8 @@ class Local:
 
     def _check_size(self, need: Need) -> None:
         for name, bucket in self._buckets.items():
-            charge = self._charge(name, need)
-            if charge > bucket.declared:  # what a header says is the moment's, and no row's fault
+            charge = self._charge(name, need, most_ratio=1.0)
+            if charge > bucket.declared:  # what a header or a strange bill says is the moment's, and no row's fault
                 raise TooLong(
                     f"this request takes about {charge:.0f} tokens; limits.{name}_per_minute = {bucket.declared:.0f} "
                     "could never admit it"
@@ -255,7 +267,7 @@ class Local:
         """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
         if (hold := self._hold_all(need)) is not None:
             return hold
-        if not self._caps.fits(need):
+        if not self._caps.fits(self.bills.worst(need)):
             return "budget", None
         return self._hold_pace(need)
 
@@ -264,9 +276,11 @@ class Local:
             return hold
         if self._ahead >= (self._most_ahead if self.breaker.open_since is None else 1):
             return "ledger", None
-        return None if self._caps.fits(need) else ("budget", None)
+        return None if self._caps.fits(self.bills.worst(need)) else ("budget", None)
 
     def _hold_entered(self, need: Need) -> tuple[str, float | None] | None:
+        if self.bills.worst(need) is not need:
+            raise _Raised
         return self._hold_all(need) or self._hold_pace(need)
 
     def _held_at_desk(self, name: str, since: float, until: float) -> None:
@@ -291,6 +305,8 @@ class Local:
             if self._auto is not None:
                 self._auto.waited()
             return "concurrency", None
+        if self._caps.capped and self.in_flight >= self.bills.places:
+            return "opening", None
         for name, bucket in self._buckets.items():
             if (wait := bucket.wait_s(self._charge(name, need))) > 0:
                 return f"{name}_per_minute", wait
@@ -301,8 +317,8 @@ class Local:
         return None
 
     def _take(self, need: Need) -> Permit:
-        permit = self._go(need)
-        permit.entry = self._caps.reserve(need)
+        permit = self._go(self.bills.worst(need))
+        permit.entry = self._caps.reserve(permit.need)
         return permit
 
     def _go(self, need: Need) -> Permit:
@@ -330,9 +346,9 @@ class Local:
         if self._empty is not None and not self.in_flight:
             self._empty.set()
 
-    def _charge(self, name: str, need: Need) -> float:
+    def _charge(self, name: str, need: Need, most_ratio: float = math.inf) -> float:
         """What the provider takes from this limit for such a request, as far as is known before it is sent."""
-        prompt = need.tokens * self._ratio.value
+        prompt = need.tokens * min(self._ratio.value, most_ratio)
         output: float = need.output_tokens
         if self._rule.refunds and self._output.value is not None:
             output = min(output, self._output.value)
@@ -350,6 +366,7 @@ class Local:
         if outcome.hint is not None:
             self._observe(permit, outcome)
         if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
+            self.bills.answered(permit.need, outcome.usage, self._clock() - permit.admitted_at)
             self._forget(outcome.hint)
         if outcome.throttled:
             self._cut(permit, outcome)
@@ -437,6 +454,18 @@ class Local:
         cut = self.cooldown.throttled(permit.admitted_at, self._clock(), outcome.retry_after_s, quota=outcome.quota)
         if cut and self._auto is not None:
             self._auto.throttled()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An intent in the books: its number, and the need that it reserves."""
+
+    number: int
+    need: Need
+
+
+class _Raised(Exception):
+    """What was entered is less than the worst case by what is known now: it is entered anew."""
 
 
 def _not_begun() -> Interrupted:

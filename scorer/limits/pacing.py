@@ -128,8 +128,7 @@ class TokenBucket(Told):
     def _refill(self) -> None:
         now = self._clock()
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
-        if self.per_minute < self.declared:  # one request a minute finds out
-            self._level = max(self._level, -60 * self._rate)
+        self._level = max(self._level, -self.per_minute)  # whatever was billed or told, one request a minute finds out
         self._at = now
 
     @property
@@ -185,15 +184,27 @@ class Quantile:
             self.value = ordered[min(len(ordered) - 1, int(self._share * len(ordered)))]
 
 
+ODD = 32.0
+
+
 class Ratio:
-    """The server's prompt tokens over our estimate: a ratio of running sums with a horizon of 256 replies."""
+    """The server's prompt tokens over our estimate: a ratio of running sums with a horizon of 256 replies.
+
+    A reply that tells `ODD` times as many as expected counts for so many, unless the one before it was odd too: one
+    nonsense bill holds nobody back, and a prompt that a gateway adds is learned from the second reply on.
+    """
 
     def __init__(self) -> None:
         self.value = 1.0
         self._told = self._guessed = 0.0
+        self._odd = False
 
     def add(self, told: float, guessed: float) -> None:
         if guessed > 0 and told > 0:
+            most = ODD * self.value * guessed
+            odd, self._odd = self._odd, told > most
+            if not odd:
+                told = min(told, most)
             keep = 1 - 1 / 256
             self._told = self._told * keep + told
             self._guessed = self._guessed * keep + guessed

@@ -7,12 +7,29 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import Cooldown
 from scorer.schema import RateHint, Usage
+
+if TYPE_CHECKING:
+    from scorer.limits.bills import Bills
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of itself: no more prompt tokens than `prompt`, no more than `limit` in each of its choices.
+
+    Servers bill more (bills.py), so a worst case is made of it anew when more is known; `worst_pico` prices it, None
+    where the price is unknown.
+    """
+
+    prompt: int
+    limit: int
+    choices: int = 1
+    worst_pico: Callable[[int, int], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +38,8 @@ class Need:
 
     `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
     request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks a
-    request of a row that was asked nothing so far, which a drain turns away.
+    request of a row that was asked nothing so far, which a drain turns away. `asked` is what the worst case follows
+    from; None: it is as it stands.
     """
 
     tokens: int
@@ -29,6 +47,7 @@ class Need:
     worst_tokens: int
     worst_pico: int = 0
     first: bool = False
+    asked: Asked | None = None
 
 
 @plain_dataclass(slots=True, eq=False)
@@ -97,6 +116,7 @@ class Admission(Protocol):
 
     breaker: Breaker
     cooldown: Cooldown
+    bills: Bills
     in_flight: int
 
     @property

@@ -144,13 +144,14 @@ class Anthropic:
             )
         stopped = value.get("stop_reason")
         finish_reason = _FINISH.get(stopped, stopped) if isinstance(stopped, str) else ""
+        usage = _usage(value.get("usage"), said=bool(text))
         if finish_reason == "content_filter" and not text:
-            raise Refused("The provider's content filter stopped the reply.")
+            raise Refused("The provider's content filter stopped the reply.", usage=usage, billed=True)
         return Completion(
             text=text,
             finish_reason=finish_reason,
             model=read_model(value),
-            usage=_usage(value.get("usage")),
+            usage=usage,
             body=reply.body,
         )
 
@@ -186,8 +187,11 @@ def _text(content: Any) -> str | None:
     return "".join(texts) if all(isinstance(text, str) for text in texts) else None
 
 
-def _usage(usage: Any) -> Usage | None:
-    """The bill; `input_tokens` alone counts only what no cache had to do with."""
+def _usage(usage: Any, *, said: bool) -> Usage | None:
+    """The bill; `input_tokens` alone counts only what no cache had to do with. `said`: the reply holds a text.
+
+    No token for a prompt, or none for a text, is no bill.
+    """
     if not isinstance(usage, dict):
         return None
     fresh, completion = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
@@ -196,7 +200,12 @@ def _usage(usage: Any) -> Usage | None:
     cached = _count(usage.get("cache_read_input_tokens") or 0)
     if fresh is None or written is None or cached is None or completion is None:
         return None
-    return Usage(fresh + written + cached, completion, cached)
+    prompt = fresh + written + cached
+    if not prompt or (said and not completion):
+        return None
+    lasting = usage.get("cache_creation")
+    hour = _count(lasting.get("ephemeral_1h_input_tokens")) if isinstance(lasting, dict) else 0
+    return Usage(prompt, completion, cached, written, min(hour or 0, written))
 
 
 def _count(value: Any) -> int | None:

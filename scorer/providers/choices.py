@@ -33,12 +33,20 @@ class _Choice(msgspec.Struct):
 
 class _Details(msgspec.Struct):
     cached_tokens: _Count = 0
+    cache_write_tokens: _Count | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: _Count
     completion_tokens: _Count
+    total_tokens: _Count | None = None
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    cache_creation_input_tokens: _Count | None = None
 
 
 class _Plain(msgspec.Struct):
@@ -68,11 +76,19 @@ def read_plain(body: bytes) -> Completion | None:
         return None
     choice, told = reply.choices[0], reply.usage
     text = choice.message.content
-    if not text:
+    prompt, output = told.prompt_tokens, told.completion_tokens
+    if not text or not prompt or not output:
+        return None
+    if told.total_tokens is not None and told.total_tokens != prompt + output:
+        return None
+    thoughts = told.completion_tokens_details
+    if thoughts is not None and thoughts.reasoning_tokens is not None and thoughts.reasoning_tokens > output:
         return None
     details = told.prompt_tokens_details
-    cached = 0 if details is None else min(details.cached_tokens, told.prompt_tokens)
-    usage = Usage(told.prompt_tokens, told.completion_tokens, cached)
+    if told.cache_creation_input_tokens or (details is not None and details.cache_write_tokens):
+        return None
+    cached = 0 if details is None else min(details.cached_tokens, prompt)
+    usage = Usage(prompt, output, cached)
     return Completion(text, choice.finish_reason, reply.model, usage, None, body)
 
 
@@ -102,16 +118,44 @@ def read_text(choice: Mapping[str, Any]) -> tuple[str | None, str]:
     return "".join(texts), refused
 
 
-def read_usage(usage: Any) -> Usage | None:
-    """The bill of a reply; None where it is missing or makes no sense."""
+def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
+    """The bill of a reply; None where it is missing or makes no sense. `said`: the reply holds a text.
+
+    A server that counts no token for a prompt, or none for a text, tells no bill. `total_tokens` gives a count that is
+    missing, and what it holds beyond the prompt was generated: some gateways count a model's thoughts only there.
+    Where more tokens are thoughts than were generated in all, the thoughts come on top.
+    """
     if not isinstance(usage, dict):
         return None
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    if prompt is None or completion is None:
+    prompt, completion, total = (
+        None if (value := usage.get(name)) is None else _count(value, nonsense=-1)
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
+    if prompt == -1 or completion == -1:
         return None
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    return Usage(prompt, completion, min(cached or 0, prompt))
+    if total is None or total == -1:
+        total = 0
+    if prompt is None:
+        prompt = total - (completion or 0) if completion is not None else 0
+    if prompt <= 0 or (completion is None and total <= prompt):
+        return None
+    completion = max(completion or 0, total - prompt)
+    thoughts = _within(usage.get("completion_tokens_details"), "reasoning_tokens")
+    if thoughts > completion:
+        completion += thoughts
+    if said and not completion:
+        return None
+    cached = min(_within(usage.get("prompt_tokens_details"), "cached_tokens"), prompt)
+    written = max(
+        _within(usage.get("prompt_tokens_details"), "cache_write_tokens"),  # OpenRouter
+        _within(usage, "cache_creation_input_tokens"),  # LiteLLM
+    )
+    return Usage(prompt, completion, cached, min(written, prompt - cached))
+
+
+def _within(details: Any, name: str) -> int:
+    """A count of a part; 0 where there is none that can be read."""
+    return max(0, _count(details.get(name), nonsense=0)) if isinstance(details, dict) else 0
 
 
 def read_logprobs(logprobs: Any) -> tuple[TokenLogprob, ...] | None:
@@ -169,8 +213,9 @@ def read_model(value: Mapping[str, Any]) -> str:
     return model if isinstance(model, str) else ""
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else None
+def _count(value: Any, *, nonsense: int) -> int:
+    """A whole number of tokens; `nonsense` for anything else."""
+    return value if type(value) is int and 0 <= value <= _LARGEST_COUNT else nonsense
 
 
 def finite(value: Any) -> float | None:

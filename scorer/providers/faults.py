@@ -46,6 +46,8 @@ _FILTERED = frozenset(
         "data_inspection_failed",
     }
 )
+_GATEWAYS = frozenset({502, 504, *range(520, 528), 598, 599})
+"""Bad gateway, gateway timeout, Cloudflare's words for both, and those of other proxies for a timeout."""
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
 # A quota for a day or longer: OpenAI's and Groq's RPD and TPD, Gemini's quotaId, OpenRouter's free-models-per-day,
@@ -190,8 +192,11 @@ def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | Setu
     if status in (400, 422) and said.codes & _UNSUPPORTED:
         return SetupError(f"{heard}. Change or remove {said.param or 'that setting'} in [model].")
     if status in (408, 409, 425) or status >= 500:
-        # 408 may come after the model has begun; a 5xx is not charged.
-        return Faltered(heard, billed=status == 408, retry_after_s=retry_after_s(reply.headers, said.message))
+        # 408 may come after the model has begun, what a gateway says of its upstream also after it was done; any other
+        # 5xx is not charged.
+        late = status in _GATEWAYS
+        wish = retry_after_s(reply.headers, said.message)
+        return Faltered(heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
     if 400 <= status < 500:
         return Rejected(words)
     return Faltered(f"{url} answered {status} without a completion: {words}", billed=True, garbled=True)

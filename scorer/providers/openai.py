@@ -148,12 +148,13 @@ class OpenAI:
             raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", billed=True, garbled=True)
         refused = Completion("", "content_filter", read_model(value))
         first = next((one for one in read if isinstance(one, Completion)), refused)
-        return replace(first, usage=read_usage(value.get("usage")), body=reply.body, choices=tuple(read))
+        said = any(isinstance(one, Completion) and one.text for one in read)
+        return replace(first, usage=read_usage(value.get("usage"), said=said), body=reply.body, choices=tuple(read))
 
     def _completion(self, choice: dict[str, Any], value: dict[str, Any], body: bytes, path: str) -> Completion:
         text, refusal = read_text(choice)
         finish_reason = choice.get("finish_reason")
-        usage = read_usage(value.get("usage"))
+        usage = read_usage(value.get("usage"), said=bool(text))
         if refusal:
             raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:

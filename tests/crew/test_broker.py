@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from together import Mate, broker_of, mate, now
 
 from scorer.crew.broker import Broker
-from scorer.crew.messages import Failure, Order, Published, Report, Spendings, answer, packed, report
+from scorer.crew.messages import Failure, Order, Pace, Published, Report, Spendings, answer, packed, report
 from scorer.errors import BudgetSpent
 from scorer.ledger import Totals
-from scorer.limits import Bill, Need, Outcome, Rates
+from scorer.limits import Asked, Bill, Need, Outcome, Rates
+from scorer.limits.bills import KEPT
 from scorer.schema import Shard, Usage, Work
 
 RATES = Rates(concurrency=4)
@@ -182,6 +183,64 @@ def test_who_was_declared_dead_is_heard_no_more() -> None:
     (again,) = broker.exchange(2, Report(Spendings({}), wants=1)).slices
     assert (again.first, again.stop) == (leased.first, leased.stop)
     assert broker.order is Order.SCORE
+
+
+# --- what bills teach -------------------------------------------------------------------------------------------------
+
+
+def asking(prompt: int = 100, limit: int = 10) -> Need:
+    return Need(prompt // 4, limit, prompt + limit, asked=Asked(prompt, limit))
+
+
+def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES, workers=2, max_tokens=10**6)
+        async with (
+            mate(broker, 1, RATES, tokens_capped=True) as one,
+            mate(broker, 2, RATES, tokens_capped=True) as two,
+        ):
+            permit = await one.limits[0].admit(asking())
+            one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(5000, 70), alive=True))
+            await asyncio.sleep(0.25)  # two beats
+            permit = await two.limits[0].admit(asking())
+            assert permit.need.worst_tokens == 100 + 5000 + int(1.5 * 70)
+            two.limits[0].settle(permit, Outcome(Bill.NOTHING, alive=True))
+            for _ in range(KEPT):  # ordinary again
+                permit = await one.limits[0].admit(asking())
+                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+            await asyncio.sleep(0.25)
+            assert (await two.limits[0].admit(asking())).need.worst_tokens == 110
+
+    run(night())
+
+
+def test_what_a_worker_taught_goes_with_it() -> None:
+    broker = made()
+    taught = Report(Spendings({}), paces=[Pace(hidden=700, output=90)])
+    plain = Report(Spendings({}), paces=[Pace()])
+    broker.exchange(1, taught)
+    assert [(one.hidden, one.output) for one in broker.exchange(2, plain).grants] == [(700, 90)]
+    broker.lost(1, Totals())
+    assert [(one.hidden, one.output) for one in broker.exchange(2, plain).grants] == [(0, 0)]
+
+
+@pytest.mark.parametrize(("seats", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
+def test_workers_share_the_requests_that_open_a_run(seats: int, places: int) -> None:
+    async def night() -> None:
+        rates = Rates(concurrency=64)
+        broker = broker_of(rates, workers=seats, max_tokens=10**6)
+        async with mate(broker, 1, rates, tokens_capped=True, seats=seats) as one:
+            permits = [await one.limits[0].admit(asking()) for _ in range(places)]
+            waiting = asyncio.create_task(one.limits[0].admit(asking()))
+            await asyncio.sleep(1.0)
+            assert not waiting.done()
+            for permit in permits:
+                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+            await waiting
+            for _ in range(40):
+                await one.limits[0].admit(asking())
+
+    run(night())
 
 
 # --- the messages -----------------------------------------------------------------------------------------------------

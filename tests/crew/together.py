@@ -51,6 +51,7 @@ async def mate(
     tokens_capped: bool = False,
     money_capped: bool = False,
     strict: bool = False,
+    seats: int = 1,
 ) -> AsyncIterator[Mate]:
     """A worker's desk that talks while the block lasts."""
 
@@ -63,7 +64,7 @@ async def mate(
         await asyncio.sleep(wire_s)
         return answer
 
-    desk = Desk(exchange, lease_s=broker.lease_s, on_order=lambda _: None)
+    desk = Desk(exchange, lease_s=broker.lease_s, on_order=lambda _: None, seats=seats)
     books = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
     desk.books = books
     desk.allowance = Allowance(books, tokens_capped=tokens_capped, money_capped=money_capped, ask=desk.ask)

@@ -191,8 +191,20 @@ def test_why_a_reply_ended(stopped: str | None, reason: str) -> None:
                 "cache_creation_input_tokens": 10,
                 "cache_read_input_tokens": 100,
             },
-            Usage(113, 2, 100),
+            Usage(113, 2, 100, 10),
         ),
+        (
+            {
+                "input_tokens": 0,
+                "output_tokens": 2,
+                "cache_creation_input_tokens": 10,
+                "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 7},
+            },
+            Usage(10, 2, 0, 10, 7),
+        ),
+        ({"input_tokens": 0, "output_tokens": 0}, None),
+        ({"input_tokens": 0, "output_tokens": 2}, None),
+        ({"input_tokens": 3, "output_tokens": 0}, None),
     ],
 )
 def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
@@ -235,6 +247,14 @@ def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> Non
     result = outcome(reply(body, status))
     assert type(result) is kind
     assert "<html>" not in str(result)
+
+
+def test_a_refusal_is_billed_like_any_reply() -> None:
+    usage = {"input_tokens": 30, "output_tokens": 1}
+    for told, read in ((usage, Usage(30, 1)), ({}, None)):
+        refused = outcome(reply(answer(stop_reason="refusal", usage=told)))
+        assert isinstance(refused, Refused)
+        assert (refused.usage, refused.billed) == (read, True)
 
 
 def test_set_up_errors_say_what_to_change() -> None:

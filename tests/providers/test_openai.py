@@ -218,6 +218,25 @@ def test_content_in_every_shape(content: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "billed", "if_late"),
+    [
+        (408, True, False),
+        *((status, False, False) for status in (409, 425, 500, 501, 503, 529)),
+        *((status, True, True) for status in (502, 504, *range(520, 528))),
+    ],
+)
+def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
+    status: int, billed: bool, if_late: bool
+) -> None:
+    error = outcome({"error": {"message": "no"}}, status)
+    assert isinstance(error, MomentError)
+    assert (error.billed, error.if_late) == (billed, if_late)
+
+
+THREE_AND_TWO = {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(
     ("usage", "read"),
     [
         (None, None),
@@ -231,12 +250,75 @@ def test_content_in_every_shape(content: Any, text: str) -> None:
         ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 2, 2)),
         ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(3, 2, 3)),
         ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": "x"}}, Usage(3, 2, 0)),
+        # Less than is billed: no prompt for a prompt, no reply for a text.
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 0}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}, None),
+        # Thoughts that stand in the total alone (Gemini through a gateway), or beside what was generated (xAI).
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 90}, Usage(3, 87)),
+        ({"prompt_tokens": 3, "total_tokens": 90}, Usage(3, 87)),
+        ({"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 90}, Usage(3, 87)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 85}}, Usage(3, 87)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(3, 2)),
+        # A total that says less, or nothing that can be read, takes nothing away.
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 1}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": "x"}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": -7}, Usage(3, 2)),
+        # A part that is missing follows from the total; one that makes no sense does not.
+        ({"completion_tokens": 2, "total_tokens": 5}, Usage(3, 2)),
+        ({"completion_tokens": 5, "total_tokens": 5}, None),
+        ({"total_tokens": 5}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 2, "total_tokens": 5}, None),
+        ({"prompt_tokens": 3, "completion_tokens": "2", "total_tokens": 5}, None),
+        ("3", None),
+        # Tokens written to a cache, as OpenRouter and LiteLLM tell them.
+        ({**THREE_AND_TWO, "prompt_tokens_details": {"cache_write_tokens": 2}}, Usage(3, 2, 0, 2)),
+        ({**THREE_AND_TWO, "cache_creation_input_tokens": 2}, Usage(3, 2, 0, 2)),
     ],
 )
 def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
     result = outcome(answer() | {"usage": usage})
     assert isinstance(result, Completion)
     assert result.usage == read
+
+
+ODD = st.none() | st.booleans() | st.integers(-3, 2**60) | st.floats(allow_nan=False) | st.text(max_size=3)
+COUNT = st.integers(0, 500) | ODD
+
+
+@given(
+    usage=st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt_tokens": COUNT,
+            "completion_tokens": COUNT,
+            "total_tokens": COUNT,
+            "prompt_tokens_details": ODD | st.fixed_dictionaries({}, optional={"cached_tokens": COUNT}),
+            "completion_tokens_details": ODD | st.fixed_dictionaries({}, optional={"reasoning_tokens": COUNT}),
+        },
+    )
+)
+@settings(max_examples=100)
+def test_no_usage_says_less_than_any_part_of_it(usage: dict[str, Any]) -> None:
+    result = outcome(answer() | {"usage": usage})
+    assert isinstance(result, Completion)
+    if (read := result.usage) is not None:
+        assert read.prompt_tokens > 0
+        assert read.completion_tokens > 0
+        assert 0 <= read.cached_tokens <= read.prompt_tokens
+        for name, least in (("prompt_tokens", read.prompt_tokens), ("completion_tokens", read.completion_tokens)):
+            told = usage.get(name)
+            assert type(told) is not int or told <= least
+        total = usage.get("total_tokens")
+        assert type(total) is not int or total > 2**53 or total <= read.prompt_tokens + read.completion_tokens
+
+
+def test_a_bill_of_choices_whose_texts_it_does_not_count_is_none() -> None:
+    body = answer() | {"usage": {"prompt_tokens": 3, "completion_tokens": 0}}
+    result = talk(provider(), Request(messages=ASK.messages, choices=2), [reply(body)])[1]
+    assert isinstance(result, Completion)
+    assert (result.usage, len(result.choices)) == (None, 1)
 
 
 @pytest.mark.parametrize(

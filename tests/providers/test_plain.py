@@ -44,9 +44,12 @@ CHOICE = table(
     text=ODD,
 )
 USAGE = table(
-    prompt_tokens=usually(300),
-    completion_tokens=usually(4),
-    prompt_tokens_details=st.one_of(table(cached_tokens=usually(128)), ODD),
+    prompt_tokens=st.one_of(usually(300), st.just(0)),
+    completion_tokens=st.one_of(usually(4), st.just(0)),
+    total_tokens=st.one_of(usually(304), st.integers(0, 2000)),
+    prompt_tokens_details=st.one_of(table(cached_tokens=usually(128), cache_write_tokens=usually(9)), ODD),
+    completion_tokens_details=st.one_of(table(reasoning_tokens=usually(3)), st.just({"reasoning_tokens": 70}), ODD),
+    cache_creation_input_tokens=st.one_of(st.none(), ODD),
 )
 REPLY = table(
     choices=st.one_of(st.lists(CHOICE, min_size=1, max_size=2), st.lists(CHOICE, min_size=1, max_size=2), ODD),

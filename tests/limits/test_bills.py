@@ -1,0 +1,165 @@
+"""Promise: what a server bills beyond a limit or a request's bytes is reserved from then on, and opens slowly again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+from clock import inline, now, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.files import LocalFiles
+from scorer.ledger import Ledger
+from scorer.limits import Asked, Bill, Caps, Local, Need, Outcome, Permit, Rates
+from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, Bills
+from scorer.schema import Usage
+
+
+def pico(prompt: int, output: int) -> int:
+    return prompt + 10 * output
+
+
+def need(prompt: int = 100, limit: int = 10, choices: int = 1) -> Need:
+    """At a price of 1 pico-dollar a token of prompt and 10 of reply."""
+    asked = Asked(prompt, limit, choices, pico)
+    return Need(prompt // 4, limit * choices, prompt + limit * choices, prompt + 10 * limit * choices, asked=asked)
+
+
+def billed(bills: Bills, usage: Usage | None, of: Need | None = None) -> None:
+    bills.answered(of or need(), usage, 1.0)
+
+
+def test_an_ordinary_bill_teaches_nothing() -> None:
+    bills = Bills()
+    billed(bills, Usage(33, 10))
+    assert bills.learned == (0, 0)
+    assert bills.worst(need()) == need()
+
+
+def test_a_hidden_prompt_is_reserved_for_the_longest_text_too() -> None:
+    bills = Bills()
+    billed(bills, Usage(50_020, 3), need(100_000))  # its text had room for it
+    assert bills.places == OPENING
+    for prompt in (100, 20_000):
+        worst = bills.worst(need(prompt))
+        assert worst.worst_tokens >= 50_000 + prompt + 10
+        assert worst.worst_pico >= 50_000 + prompt + 100
+
+
+def test_a_reply_beyond_its_limit_is_reserved_for_each_choice() -> None:
+    bills = Bills()
+    billed(bills, Usage(20, 3 * 400), need(choices=3))
+    assert bills.worst(need(choices=2)).worst_tokens == 100 + 2 * int(MARGIN * 400)
+    assert bills.worst(need(limit=5000)).worst_tokens == 5100
+
+
+def test_what_was_billed_once_is_forgotten_after_so_many_ordinary_bills() -> None:
+    bills = Bills()
+    billed(bills, Usage(1_900_000, 900))
+    for left in range(KEPT, 0, -1):
+        assert bills.learned == (1_900_000, int(MARGIN * 900)), left
+        billed(bills, Usage(20, 3))
+    assert bills.learned == (0, 0)
+
+
+def test_a_run_is_open_after_a_few_answers_and_closed_again_by_a_surprise() -> None:
+    surprises: list[bool] = []
+    bills = Bills(on_surprise=lambda: surprises.append(True))
+    for _ in range(OPENING):
+        assert bills.places == OPENING
+        billed(bills, None)
+    assert bills.places == math.inf
+    for _ in range(3):  # the first is a surprise, the next two tell nothing new
+        billed(bills, Usage(5000, 3))
+        assert bills.places == OPENING
+    assert surprises == [True]
+    for _ in range(OPENING - 2):
+        billed(bills, Usage(5000, 3))
+    assert bills.places == math.inf
+
+
+@settings(max_examples=60)
+@given(
+    added=st.integers(0, 60_000),
+    texts=st.lists(st.tuples(st.integers(1, 30_000), st.floats(0, 1)), min_size=1, max_size=30),
+    thoughts=st.integers(0, 5000),
+)
+def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, float]], thoughts: int) -> None:
+    """The same hidden prompt and so many thoughts beside the limit: from the first bill on, no worst case is passed."""
+    bills = Bills()
+    for number, (size, share) in enumerate(texts):
+        worst = bills.worst(need(size))
+        usage = Usage(added + math.ceil(size * share), thoughts + 10)
+        if number:
+            assert usage.prompt_tokens + usage.completion_tokens <= worst.worst_tokens
+            assert usage.prompt_tokens + 10 * usage.completion_tokens <= worst.worst_pico
+        bills.answered(need(size), usage, 1.0)
+        if not number and 3 * usage.prompt_tokens <= size:  # a text with so much room shows nothing
+            bills.answered(need(0), Usage(added, thoughts + 10), 1.0)
+
+
+def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
+    bills = Bills()
+    bills.hear(700, 90)
+    assert bills.worst(need()).worst_tokens == 100 + 700 + 90
+    assert bills.learned == (0, 0)
+    bills.hear(0, 0)
+    assert bills.worst(need()) == need()
+
+
+def test_the_quickest_tenth_is_a_second_until_a_reply_tells() -> None:
+    bills = Bills()
+    assert bills.quick_s == QUICK_S
+    for latency in range(20, 0, -1):
+        bills.answered(need(), Usage(20, 3), float(latency))
+    assert bills.quick_s == 2.0
+
+
+# --- in the line ------------------------------------------------------------------------------------------------------
+
+
+def made(max_tokens: int | None = None) -> Local:
+    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    return Local(Rates(), Caps(books, max_tokens=max_tokens))
+
+
+def answer(limits: Local, permit: Permit, usage: Usage) -> None:
+    limits.settle(permit, Outcome(Bill.KNOWN, usage=usage, cost_pico=0, alive=True))
+
+
+def test_who_stood_in_line_while_a_bill_was_learned_is_reserved_at_it() -> None:
+    async def night() -> None:
+        limits = made(max_tokens=10_000)
+        permits = [await limits.admit(need()) for _ in range(OPENING)]
+        waiting = asyncio.create_task(limits.admit(need()))
+        await asyncio.sleep(1.0)
+        assert not waiting.done()
+        answer(limits, permits[0], Usage(3000, 3))
+        assert (await waiting).need.worst_tokens == 3110
+        assert now() == 1.0
+        assert limits.held.shares() == {"opening": 1.0}
+
+    run(night())
+
+
+def test_without_a_cap_nobody_waits_for_bills() -> None:
+    async def night() -> None:
+        limits = made()
+        assert len([await limits.admit(need()) for _ in range(64)]) == 64
+
+    run(night())
+
+
+@pytest.mark.parametrize("alive", [True, False, None])
+def test_what_was_not_billed_opens_nothing(alive: bool | None) -> None:
+    async def night() -> None:
+        limits = made(max_tokens=10**6)
+        for _ in range(2 * OPENING):
+            limits.settle(await limits.admit(need()), Outcome(Bill.NOTHING, alive=alive))
+            if alive is False:
+                limits.breaker.answered(success=True)
+        assert limits.bills.places == OPENING
+
+    run(night())
