@@ -203,7 +203,7 @@ class WinRate:
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
         found = win_rate(frame, "preference", "text", "base", replicates=replicates, seed=seed)
         yield "raw", found.raw, found.raw_interval
-        yield "controlled", found.controlled, found.controlled_interval
+        yield "at equal length", found.equal_length, found.equal_length_interval
 
 
 DESIGNS: dict[str, Design] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -314,7 +315,15 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _tell(error: Exception, exit_code: int, tokens: list[str]) -> int:
-    """Says on stderr what ended the command, in the form that its arguments ask for; returns the exit code."""
+    """Says on stderr what ended the command, in the form that its arguments ask for; returns the exit code.
+
+    With --json, one object stands on stdout all the same: its `error` is what stderr says.
+    """
+    if "--json" in tokens:
+        value = {"error": str(error) or type(error).__name__, "exit_code": exit_code}
+        with suppress(OSError):  # the error itself is told on stderr
+            answer(True, value, str)
+            sys.stdout.flush()
     if "--log-format=json" in tokens or ("--log-format", "json") in pairwise(tokens):
         from scorer.jsonlog import log_error
 

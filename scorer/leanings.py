@@ -29,9 +29,19 @@ from scorer.arguments import (
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from scorer.analysis.bias import Position
     from scorer.analysis.formats import Formats
 
 _METRIC = "metric_"
+_GIVEN, _SWAPPED, _BOTH = "preference_given", "preference_swapped", ("score", "preference")
+"""A pairwise run's preferences in either order, and the columns that hold what comes of both."""
+
+_TOGETHER = (
+    "--swapped and --pair belong together: which rows show which pair in the other order. Without --pair, --swapped is "
+    "a column of preferences, such as a pairwise run's preference_swapped."
+)
 
 
 def bias(
@@ -46,8 +56,13 @@ def bias(
     difficulty: Annotated[
         str | None, Parameter(help="A column of how hard each instruction is; with --baseline.")
     ] = None,
-    swapped: Annotated[str | None, Parameter(help="The column that says a pair stood in the other order.")] = None,
-    pair: Annotated[Columns, Parameter(help="The columns that name a pair; with --swapped.", negative="")] = (),
+    swapped: Annotated[
+        str | None,
+        Parameter(help="The column that says a pair stood in the other order; or that of its preferences there."),
+    ] = None,
+    pair: Annotated[
+        Columns, Parameter(help="The columns that name a pair, where each order is a row; with --swapped.", negative="")
+    ] = (),
     own: Annotated[Columns, Parameter(help="A system of the judge's own kind; may be repeated.", negative="")] = (),
     system: Systems = None,
     human: Annotated[str | None, Parameter(help="The column of human values.")] = None,
@@ -64,14 +79,16 @@ def bias(
 ) -> int:
     """Say what a judge likes beside quality: length (--text), the first place (--swapped), its own kind (--own).
 
-    Of preferences in [0, 1], --text and --baseline also give the win rate with length controlled, with --system that of
-    each system.
+    Of preferences in [0, 1], --text and --baseline also give the win rate at equal length, with --system that of each
+    system. It is not AlpacaEval's length-controlled win rate.
 
     --format measures the liking for a form: a random sample of the run's answers is scored again as it is and as JSON,
     markdown, bullets and capitals, by the run's own judge into <TABLE>-format, and each score and metric compared. It
     sends requests, within the run's limits; what the run has spent counts against its caps. The same command resumes.
 
     Example: scorer bias out --score score --text response --human human
+
+    Example: scorer bias out --score score --swapped preference_swapped
 
     Example: scorer bias out --score score --text response --format --share 0.01
     """
@@ -83,9 +100,9 @@ def bias(
     if baseline is not None and text is None:
         problems.append("--baseline needs --text: the column of the text that was compared with it.")
     if difficulty is not None and baseline is None:
-        problems.append("--difficulty needs --text and --baseline: it belongs to the win rate with length controlled.")
-    if (swapped is None) == bool(pair):
-        problems.append("--swapped and --pair belong together: which rows show which pair in the other order.")
+        problems.append("--difficulty needs --text and --baseline: it belongs to the win rate at equal length.")
+    if pair and swapped is None:
+        problems.append(_TOGETHER)
     if own and (system is None or human is None):
         problems.append("--own needs --system and --human: who answered, and what people thought of it.")
     if format and text is None:
@@ -110,7 +127,7 @@ def bias(
                     frame, name, text, baseline, system, difficulty=difficulty, item=item, replicates=bootstrap
                 )
         if swapped is not None:
-            told["position"] = ask.position(frame, name, swapped, pair, replicates=bootstrap)
+            told["position"] = _position(frame, name, swapped, pair, item, bootstrap)
         if own and system is not None and human is not None:
             told["self_preference"] = ask.self_preference(
                 frame, name, human, system, own, item=item, replicates=bootstrap
@@ -123,6 +140,21 @@ def bias(
     return answer(
         json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()), extent
     )
+
+
+def _position(
+    frame: pl.LazyFrame, score: str, swapped: str, pair: Columns, item: str | None, bootstrap: int
+) -> Position:
+    """The liking for the first place: each order a row, or both in one, as a pairwise run has them."""
+    from scorer.analysis.bias import position, position_of_orders
+
+    if pair:
+        return position(frame, score, swapped, pair, replicates=bootstrap)
+    schema = frame.collect_schema()
+    if swapped in schema and not schema[swapped].is_float():
+        raise SpecError([_TOGETHER])
+    given = _GIVEN if swapped == _SWAPPED and score in _BOTH and _GIVEN in schema else score
+    return position_of_orders(frame, given, swapped, item=item, replicates=bootstrap)
 
 
 def _by_format(

@@ -286,3 +286,37 @@ def test_one_system_and_equal_scores_are_said_and_shown_as_nothing(
     assert "The score is 3 in all 8 rows; no correlation is defined." in shown
     assert "All 8 items have one row; agreement within items needs two or more." in shown
     assert "There is one system only; agreement over systems needs two or more." in shown
+
+
+def test_a_failure_is_one_json_object_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, code in ((["agree", "no/such.parquet", *SCORE_AND_HUMAN], 2), (["agree", "--no-such-option"], 2)):
+        assert _exit_code([*command, "--json"]) == code
+        shown = capsys.readouterr()
+        found = json.loads(shown.out)
+        assert set(found) == {"error", "exit_code"}
+        assert found["exit_code"] == code
+        assert found["error"] in shown.err
+        assert _exit_code(command) == code
+        assert not capsys.readouterr().out
+
+
+def test_position_of_a_pairwise_runs_own_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "pairwise.parquet")
+    rows = pl.DataFrame(
+        {
+            "preference_given": [1.0, 1.0, 1.0, 0.0, None],
+            "preference_swapped": [1.0, 0.0, 0.5, 0.0, 1.0],
+            "score": [1.0, 0.5, 0.75, 0.0, None],
+            "flag": [0, 1, 0, 1, 0],
+        }
+    )
+    rows.write_parquet(path)
+    for score in ("preference_given", "score"):
+        asked = ("bias", path, "--score", score, "--swapped", "preference_swapped", "--bootstrap", "50")
+        found = told(*asked, capsys=capsys)["scores"][score]["position"]
+        assert (found["pairs"], found["incomplete"], found["same"]) == (4, 1, 0.5)
+        assert found["first"] == (0.5 + 1.0 + 0.75 + 0.5) / 4
+    assert _exit_code(["bias", path, "--score", "score", "--swapped", "flag"]) == 2
+    assert "--swapped and --pair belong together" in capsys.readouterr().err
+    assert _exit_code(["bias", path, "--score", "score", "--swapped", "swapt"]) == 2
+    assert "Column swapt is not in the table" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample, share_interval
-from scorer.analysis.correlation import Floats, defined, spearman
+from scorer.analysis.correlation import Codes, Floats, defined, spearman
 from scorer.analysis.tables import codes_or_rows, compact, require, take
 from scorer.errors import SpecError
 
@@ -99,13 +99,41 @@ def position(
         raise SpecError([f"{len(odd)} pairs are not there once in each order, the first {names[odd[0]]}: {times}."])
     as_given, as_turned = (np.empty(len(names)) for _ in range(2))
     as_given[code[~second]], as_turned[code[second]] = values[~second], values[second]
+    return _position(preference, as_given, as_turned, np.arange(len(names), dtype=np.int64), replicates, seed)
+
+
+def position_of_orders(
+    frame: pl.LazyFrame,
+    given: str,
+    swapped: str,
+    *,
+    item: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Position:
+    """The judge's liking for the first place, where a row holds a pair's preferences in both orders.
+
+    `given` and `swapped` are the preferences in [0, 1] for one side of the pair, which stood first and second. Rows of
+    an `item` count as one in the intervals.
+    Raises SpecError for columns that cannot serve and where no row has both.
+    """
+    columns = take(frame, [given, swapped], [item] if item else [])
+    for name in (given, swapped):
+        check_preference(name, columns.floats(name))
+    cluster = codes_or_rows(columns, item)
+    return _position(given, columns.floats(given), columns.floats(swapped), cluster, replicates, seed)
+
+
+def _position(
+    preference: str, as_given: Floats, as_turned: Floats, cluster: Codes, replicates: int, seed: int
+) -> Position:
     both = ~np.isnan(as_given) & ~np.isnan(as_turned)
     if not both.any():
         raise SpecError([f"No pair has a value in {preference} in both orders."])
     as_given, as_turned = as_given[both], as_turned[both]
     first = (as_given + 1 - as_turned) / 2
     same = (np.sign(as_given - 0.5) == np.sign(as_turned - 0.5)).astype(np.float64)
-    drawn = resample(np.arange(len(first)), replicates, seed) if replicates else None
+    drawn = resample(compact(cluster[both])[0], replicates, seed) if replicates else None
     return Position(
         pairs=len(first),
         incomplete=int((~both).sum()),

@@ -1,6 +1,8 @@
-"""The win rate over a baseline, raw and with length controlled: what it would be were every text as long as its rival.
+"""The win rate over a baseline, raw and at equal length: what it would be were every text as long as its rival.
 
-A judge that likes length gives wins for it. A logistic regression tells what length won from what the answer won.
+A judge that likes length gives wins for it. A logistic regression tells what length won from what the answer won. This
+is not the length-controlled win rate of AlpacaEval, though it has its formula: that one takes the difficulty of each
+instruction from a fit over many systems at once.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ do, which are of the order of 1 by their scale, lest a one-sided table run away.
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """Against the baseline: `raw`, and `controlled`, what it would be were each text as long as the baseline's.
+    """Against the baseline: `raw`, and `equal_length`, what it would be were each text as long as the baseline's.
 
     `length_effect` is the gain in log-odds of a text much longer than the baseline's from its length alone;
     `difficulty_effect` that of an instruction harder by one unit, None without a column of difficulties.
@@ -35,8 +37,8 @@ class WinRate:
     unread: int
     raw: float
     raw_interval: Interval | None
-    controlled: float
-    controlled_interval: Interval | None
+    equal_length: float
+    equal_length_interval: Interval | None
     length_effect: float
     difficulty_effect: float | None = None
 
@@ -65,22 +67,23 @@ def win_rate(
     replicates: int = 1000,
     seed: int = 0,
 ) -> WinRate:
-    """The win rate of one system's `text` over a `baseline` text, raw and with length controlled.
+    """The win rate of one system's `text` over a `baseline` text, raw and at equal length.
 
     The preference p in [0, 1] for the text is fitted, over the rows x, by
 
         logit p = strength + effect tanh((len text - len baseline) / s) + slope difficulty_x
 
-    with lengths in characters and s the standard deviation of their difference; the controlled rate is the mean over
-    the rows of the fitted p without the middle term. Without `difficulty`, the last term is left out. A text against
-    itself has .5, and exchanging the two sides turns p into 1 - p.
+    with lengths in characters and s the standard deviation of their difference; the rate at equal length is the mean
+    over the rows of the fitted p without the middle term. Without `difficulty`, the last term is left out. A text
+    against itself has .5, and exchanging the two sides turns p into 1 - p.
     By hand, the priors aside: 1 wins of 1 where the text is far longer (tanh 1) 3 of 4, where it is far shorter
-    (tanh -1) 1 of 4: strength 0, effect ln 3, so the controlled rate is .5 however many rows are of either kind.
+    (tanh -1) 1 of 4: strength 0, effect ln 3, so the rate at equal length is .5 however many rows are of either kind.
     The interval moves the fit by one Newton step for each resample.
     Raises SpecError for columns that cannot serve and fewer than three rows.
     Source: Dubois, Galambosi, Liang and Hashimoto (2024), "Length-Controlled AlpacaEval", arXiv 2404.04475, section 3:
     the model, and the win rate with its length term at 0. Their difficulties are fitted once over many systems and are
-    a column here; where they choose an L1 penalty by cross-validation, this has normal priors.
+    a column here; where they choose an L1 penalty by cross-validation, this has normal priors. Without difficulties the
+    rates of AlpacaEval's own board are missed by 5.1 points on average and by up to 17.9.
     """
     fits = _fitted(frame, preference, text, baseline, None, difficulty, item, replicates, seed)
     return next(iter(fits.values()))
@@ -146,26 +149,26 @@ def _one(
     design = np.stack(terms if hard is None else [*terms, hard], axis=1)
     fit, information = _logistic(design, p)
     level = _sigmoid(fit[0] if hard is None else fit[0] + fit[2] * hard) * np.ones(len(p))
-    raw_interval = controlled_interval = None
+    raw_interval = equal_length_interval = None
     if replicates:
         drawn = resample(compact(cluster)[0], replicates, seed)
         raw_interval = share_interval(float(p.mean()), mean(p, drawn), drawn.items)
-        controlled_interval = drawn.interval(_controlled_draws(design, p, fit, information, level, drawn))
+        equal_length_interval = drawn.interval(_equal_length_draws(design, p, fit, information, level, drawn))
         if p.min() == p.max() and p[0] in (0.0, 1.0):
-            controlled_interval = raw_interval  # resamples of wins alone know nothing of losses
+            equal_length_interval = raw_interval  # resamples of wins alone know nothing of losses
     return WinRate(
         n=len(p),
         unread=unread,
         raw=float(p.mean()),
         raw_interval=raw_interval,
-        controlled=float(level.mean()),
-        controlled_interval=controlled_interval,
+        equal_length=float(level.mean()),
+        equal_length_interval=equal_length_interval,
         length_effect=float(fit[1]),
         difficulty_effect=None if hard is None else float(fit[2]),
     )
 
 
-def _controlled_draws(
+def _equal_length_draws(
     design: Floats, p: Floats, fit: Floats, information: Floats, level: Floats, drawn: Resamples
 ) -> Floats:
     pulls = np.stack(drawn.sums(*(design * (p - _sigmoid(design @ fit))[:, None]).T), axis=1)

@@ -1,4 +1,4 @@
-"""Length control takes out what length won and nothing else; it is symmetric, and .5 for a text against itself."""
+"""The rate at equal length leaves out what length won and nothing else; a text against itself has .5."""
 
 import json
 
@@ -30,11 +30,11 @@ def contest(n, *, effect, longer, strength=0.0, seed=0):
 def test_length_control_takes_the_length_out_and_leaves_the_rest():
     lengthy = win_rate(contest(1500, effect=2, longer=100), "preference", "text", "base", replicates=200)
     assert lengthy.raw > 0.7
-    assert lengthy.controlled == pytest.approx(0.5, abs=0.07)
-    assert lengthy.controlled_interval[0] < 0.5 < lengthy.controlled_interval[1]
+    assert lengthy.equal_length == pytest.approx(0.5, abs=0.07)
+    assert lengthy.equal_length_interval[0] < 0.5 < lengthy.equal_length_interval[1]
     assert lengthy.length_effect == pytest.approx(2, abs=0.5)
     strong = win_rate(contest(1500, effect=0, longer=100, strength=1), "preference", "text", "base", replicates=200)
-    assert strong.controlled == pytest.approx(1 / (1 + np.exp(-1)), abs=0.07)
+    assert strong.equal_length == pytest.approx(1 / (1 + np.exp(-1)), abs=0.07)
     json.dumps(strong.json(), allow_nan=False)
 
 
@@ -42,8 +42,8 @@ def test_one_sided_verdicts_give_a_finite_rate():
     frame = contest(60, effect=0, longer=50).with_columns(preference=pl.lit(1.0))
     found = win_rate(frame, "preference", "text", "base", replicates=50)
     assert found.raw == 1.0
-    assert 0.99 < found.controlled < 1.0
-    for low, high in (found.raw_interval, found.controlled_interval):
+    assert 0.99 < found.equal_length < 1.0
+    for low, high in (found.raw_interval, found.equal_length_interval):
         assert low == pytest.approx(60 / (60 + 1.96**2), abs=0.001)
         assert high == 1.0
 
@@ -51,7 +51,7 @@ def test_one_sided_verdicts_give_a_finite_rate():
 def test_texts_of_one_length_have_nothing_to_control():
     frame = pl.LazyFrame({"preference": [1.0, 0, 1, 1] * 50, "text": ["ab"] * 200, "base": ["cd"] * 200})
     found = win_rate(frame, "preference", "text", "base", replicates=20)
-    assert found.controlled == pytest.approx(found.raw, abs=0.01)
+    assert found.equal_length == pytest.approx(found.raw, abs=0.01)
     assert found.length_effect == 0.0
 
 
@@ -65,7 +65,7 @@ def test_by_hand():
     found = win_rate(frame, "preference", "text", "base", replicates=0)
     assert found.raw == pytest.approx(0.75 * 0.75 + 0.25 * 0.25)
     # tanh is not quite 1 at these lengths: the difference is 2.31 standard deviations when short, 2.31 when long.
-    assert found.controlled == pytest.approx(0.5, abs=0.003)
+    assert found.equal_length == pytest.approx(0.5, abs=0.003)
     spread = np.where(far, 899, -899).std(ddof=1)
     assert found.length_effect == pytest.approx(np.log(3) / np.tanh(899 / spread), abs=0.01)
 
@@ -89,9 +89,9 @@ def test_exchanging_the_sides_turns_the_rate_over(rows):
     for difficulty in (None, "hard"):
         there = win_rate(frame, "preference", "text", "base", difficulty=difficulty, replicates=0)
         back = win_rate(turned, "preference", "base", "text", difficulty=difficulty, replicates=0)
-        assert there.controlled == pytest.approx(1 - back.controlled, abs=1e-6)
+        assert there.equal_length == pytest.approx(1 - back.equal_length, abs=1e-6)
         assert there.length_effect == pytest.approx(back.length_effect, abs=1e-6)
-        assert 0 <= there.controlled <= 1
+        assert 0 <= there.equal_length <= 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,7 +100,7 @@ def test_a_text_against_itself_is_one_half(sizes):
     same = ["x" * k for k in sizes]
     frame = pl.LazyFrame({"preference": [0.5] * len(same), "text": same, "base": same})
     found = win_rate(frame, "preference", "text", "base", replicates=0)
-    assert (found.raw, found.controlled, found.length_effect) == (0.5, 0.5, 0.0)
+    assert (found.raw, found.equal_length, found.length_effect) == (0.5, 0.5, 0.0)
 
 
 def test_the_fit_is_that_of_scikit_learn():
@@ -112,10 +112,10 @@ def test_the_fit_is_that_of_scikit_learn():
     expected = 1 / (1 + np.exp(-fit.intercept_[0] - fit.coef_[0][1] * hard))
     rows = frame.with_columns(hard=pl.Series(hard)).lazy()
     found = win_rate(rows, "preference", "text", "base", difficulty="hard", replicates=200)
-    assert found.controlled == pytest.approx(expected.mean(), abs=0.001)
+    assert found.equal_length == pytest.approx(expected.mean(), abs=0.001)
     assert found.length_effect == pytest.approx(fit.coef_[0][0], abs=0.02)
     assert found.difficulty_effect == pytest.approx(fit.coef_[0][1], abs=0.01)
-    assert found.controlled_interval[0] < found.controlled < found.controlled_interval[1]
+    assert found.equal_length_interval[0] < found.equal_length < found.equal_length_interval[1]
 
 
 def test_every_system_has_a_fit_of_its_own():
