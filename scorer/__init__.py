@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from scorer.errors import ScorerError as ScorerError
+    from scorer.frames import score_frame as score_frame
     from scorer.front import plan as plan
     from scorer.front import run as run
     from scorer.front import run_async as run_async
-    from scorer.front import score_frame as score_frame
     from scorer.planning import Estimate as Estimate
     from scorer.scan import scan_scores as scan_scores
     from scorer.spec import Spec as Spec
@@ -36,7 +36,7 @@ _HOMES = {
     "run": "scorer.front",
     "run_async": "scorer.front",
     "scan_scores": "scorer.scan",
-    "score_frame": "scorer.front",
+    "score_frame": "scorer.frames",
 }
 __all__ = sorted(_HOMES)
 
