@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from scorer.errors import RowError, ScorerError, Unreadable
+from scorer.errors import RowError, ScorerError, Unreadable, whole
 from scorer.schema import Request, Score
 
 SHOWN = 80
@@ -38,8 +39,15 @@ def sound(made: Any) -> tuple[Score | None, RowError | None]:
     """The score that a judge returned, or why it is none: nothing is invented where the judge is careless."""
     try:
         if math.isfinite(made.value):
-            return made, None
+            return _written(made), None
         said = f"the judge made the score {made.value}, which is no finite number"
     except (AttributeError, TypeError, ValueError, OverflowError):
         said = f"the judge made {repr(getattr(made, 'value', made))[:SHOWN]}, which is no score"
     return None, Unreadable(said)
+
+
+def _written(score: Score) -> Score:
+    """The score with texts that a file can hold: a verdict in JSON may escape half of a surrogate pair."""
+    reason = None if score.reason is None else whole(score.reason)
+    fields = {name: whole(value) if isinstance(value, str) else value for name, value in score.fields.items()}
+    return score if reason == score.reason and fields == score.fields else replace(score, reason=reason, fields=fields)

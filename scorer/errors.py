@@ -45,6 +45,17 @@ def plain(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def whole(text: str) -> str:
+    """The text, where each half of a surrogate pair is U+FFFD: JSON can escape one, no file in UTF-8 can hold it."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 class ScorerError(Exception):
     """Anything scorer says on purpose; its text is one paragraph that a user can act on."""
 
@@ -198,7 +209,7 @@ class RowError(ScorerError):
     """
 
     def __init__(self, detail: str, *, usage: Usage | None = None, billed: bool = False) -> None:
-        self.detail = detail
+        self.detail = whole(detail)
         self.usage = usage
         self.billed = billed or usage is not None
         self.spent: Spent | None = None

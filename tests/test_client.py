@@ -27,6 +27,7 @@ from scorer.errors import (
     Throttled,
     Unavailable,
     Unreachable,
+    Unreadable,
 )
 from scorer.files import LocalFiles
 from scorer.ledger import Ledger, Totals
@@ -51,11 +52,13 @@ class Wire:
         self.quick: set[bytes] = set()
         """Bodies that are answered in a quarter of the time."""
         self.calls: list[tuple[float, str]] = []
+        self.fresh: list[bool] = []
         self.open = 0
 
     async def post(self, call: Call) -> Reply:
         number = len(self.calls)
         self.calls.append((now(), call.url))
+        self.fresh.append(call.fresh)
         self.open += 1
         try:
             seconds = self.slow.get(call.body, self.seconds)
@@ -79,6 +82,8 @@ class Dialect:
         text = request.messages[0].content
         for _ in range(2 if text == "two turns" else 1):
             reply = yield Call(self.url, text.encode())
+            if reply.status == 299:
+                raise Faltered("200, and nothing in it", billed=True, garbled=True)
             if reply.status == 429:
                 raise Throttled("slow down", retry_after_s=7.0)
             if reply.status >= 500:
@@ -532,6 +537,49 @@ def test_a_drain_in_the_outage_of_one_endpoint_finishes_rows_at_the_other() -> N
     run(night())
 
 
+# --- what is free -----------------------------------------------------------------------------------------------------
+
+ENDED = Unreachable("it broke off", billed=True, silent=True, kept=True)
+
+
+def test_a_kept_connection_that_ends_as_it_is_used_costs_nothing_and_counts_for_nothing() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200, ENDED, 200])
+        judge = client(wire, limits, retries=1)
+        await judge.complete(asks())  # takes a second
+        wire.seconds = 0.1
+        completion = await judge.complete(asks())
+        assert completion.spent.attempts == 2
+        assert now() == pytest.approx(1.2), "asked again at once"
+        assert [o.bill for o in limits.settled] == [Bill.KNOWN, Bill.NOTHING, Bill.KNOWN]
+        assert [o.alive for o in limits.settled] == [True, None, True]
+        assert wire.fresh == [False, False, True]
+
+    run(night())
+
+
+def test_a_kept_connection_that_ends_after_a_replys_time_may_be_billed() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200, ENDED, 200], seconds=0.5)
+        judge = client(wire, limits)
+        for _ in range(2):
+            await judge.complete(asks())
+        assert [o.bill for o in limits.settled] == [Bill.KNOWN, Bill.UNKNOWN, Bill.KNOWN]
+
+    run(night())
+
+
+def test_a_server_that_ends_every_connection_is_an_outage_and_no_endless_hurry() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire([ENDED], seconds=0.01)
+        task = asyncio.create_task(client(wire, limits).complete(asks()))
+        await asyncio.sleep(600.0)
+        task.cancel()
+        assert len(wire.calls) < 60
+
+    run(night())
+
+
 # --- whose fault it is ------------------------------------------------------------------------------------------------
 
 
@@ -822,5 +870,55 @@ def test_a_panel_asks_the_model_that_the_request_names() -> None:
         for alias in ("y", "x", "y"):
             await panel.complete(asks(model=alias))
         assert [url for _, url in wire.calls] == ["y", "x", "y"]
+
+    run(night())
+
+
+def test_a_reply_of_nothing_is_the_rows_at_its_second_time_where_others_were_answered_between() -> None:
+    async def night() -> None:
+        wire, others = _answering_others(lambda _: 299)
+        judge = client(wire, Strict(), retries=6)
+        busy = asyncio.create_task(others(judge))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unreadable, match="twice, while other requests were answered") as caught:
+            await judge.complete(asks("garbled alone"))
+        busy.cancel()
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts == 2
+
+    run(night())
+
+
+def test_replies_of_nothing_to_everybody_are_an_outage() -> None:
+    async def night() -> None:
+        limits, wire = Strict(), Wire(lambda _, __: 299 if now() < HOUR_S else 200, seconds=0.1)
+        judge = client(wire, limits, retries=2)
+        found = await asyncio.gather(*(judge.complete(asks(str(n))) for n in range(20)))
+        assert [one.text for one in found] == ["4"] * 20
+        assert len(wire.calls) < 300
+
+    run(night())
+
+
+HOUR_S = 3600.0
+
+
+def test_what_hung_is_measured_by_each_call_and_not_by_both_of_a_conversation() -> None:
+    """Two calls of 15 s are no reply that hangs for 20 s."""
+
+    async def night() -> None:
+        limits = Strict()
+        wire = Wire(lambda n, _: Unreachable("reset", billed=True) if n == 65 else 200, seconds=0.1)
+        judge = HttpClient(
+            [Endpoint(Dialect(), limits)], wire, PRICE, max_output_tokens=20, retries=3, clock=now, timeout_s=120.0
+        )
+        for _ in range(64):
+            await judge.complete(asks())
+        assert judge._deadline.seconds == 20.0
+        wire.slow = {b"two turns": 15.0}
+        cut: list[float] = []
+        judge._deadline.cut = lambda: cut.append(now())  # type: ignore[method-assign]
+        await judge.complete(asks("two turns"))
+        assert cut == []
 
     run(night())

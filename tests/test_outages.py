@@ -10,13 +10,14 @@ import os
 import selectors
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +25,7 @@ import trustme
 from clock import inline, now
 
 from scorer.build import check
-from scorer.errors import SetupError, TooManyFailed
+from scorer.errors import Interrupted, SetupError, TooManyFailed
 from scorer.files import LocalFiles
 from scorer.job import Ears, Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
@@ -32,7 +33,7 @@ from scorer.progress import Snapshot
 from scorer.rehearsal.replies import ALWAYS
 from scorer.schema import Call, Reply
 from scorer.screen import line
-from scorer.status import Status
+from scorer.status import Status, status
 from scorer.transport import HttpTransport
 from scorer.wiring import make_client
 
@@ -45,7 +46,8 @@ GOOD = (
 
 
 BAD_PARAMETER = b'{"error": {"message": "Unknown argument: top_p.", "type": "invalid_request_error", "param": "top_p"}}'
-REPLIES = {**ALWAYS, "parameter": (400, BAD_PARAMETER)}
+SLOWLY = b'{"error": {"message": "Rate limit reached."}}'
+REPLIES = {**ALWAYS, "parameter": (400, BAD_PARAMETER), "429": (429, SLOWLY)}
 
 
 class _SocketsFirst(selectors.DefaultSelector):
@@ -89,6 +91,7 @@ class Judge:
     since: float = float("inf")
     lasts_s: float = HOUR_S
     replies: int = 0
+    takes_s: float = 4.0
     good_tls: ssl.SSLContext | None = None
     bad_tls: ssl.SSLContext | None = None
     _server: asyncio.Server | None = field(default=None, repr=False)
@@ -134,6 +137,14 @@ class Judge:
         await self.listen(self.good_tls)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # a client that waits no longer
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.read(1)
         if head == b"\x16":  # a TLS handshake, where none is spoken
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -142,7 +153,7 @@ class Judge:
         head += await reader.readuntil(b"\r\n\r\n")
         length = next(int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length"))
         await reader.readexactly(length)
-        await asyncio.sleep(4.0)
+        await asyncio.sleep(HOUR_S if self.fails == "blackhole" and self.down else self.takes_s)
         status, body = 200, GOOD
         if self.fails in REPLIES and self.down:
             status, body = REPLIES[self.fails]
@@ -159,17 +170,29 @@ class Night:
     """What a run did: its end, what it showed each second, and when it asked."""
 
     status: Status | None = None
-    error: SetupError | TooManyFailed | None = None
+    error: SetupError | TooManyFailed | Interrupted | None = None
     seconds: float = 0.0
     shown: list[tuple[float, Snapshot]] = field(default_factory=list)
     asked: list[tuple[float, float]] = field(default_factory=list)
     """Begin and end of every request."""
 
 
-def scored(folder: Path, judge: Judge, *, scheme: str = "http", rows: int = ROWS, until_s: float = 3 * HOUR_S) -> Night:
-    """The whole job against the judge, over shards of so many rows."""
+def scored(
+    folder: Path,
+    judge: Judge,
+    *,
+    scheme: str = "http",
+    rows: int = ROWS,
+    until_s: float = 3 * HOUR_S,
+    stop_s: float | None = None,
+    timeout_s: float = 120.0,
+    limits: Mapping[str, float] | None = None,
+    replies: Mapping[str, tuple[int, bytes]] | None = None,
+) -> Night:
+    """The whole job against the judge, over a shard of so many rows; asked to stop once after `stop_s`."""
     night = Night()
-    (folder / "in").mkdir()
+    REPLIES.update(replies or {})
+    (folder / "in").mkdir(exist_ok=True)
     pq.write_table(pa.table({"response": [f"answer {n}" for n in range(rows)]}), folder / "in/a.parquet")
 
     class Watched(HttpTransport):
@@ -193,8 +216,9 @@ def scored(folder: Path, judge: Judge, *, scheme: str = "http", rows: int = ROWS
                     "name": "m",
                     "base_url": f"{scheme}://{HOST}:{judge.port}/v1",
                     "price": {"input": 1, "output": 1},
+                    "timeout_s": timeout_s,
                 },
-                "limits": {"concurrency": 4},
+                "limits": {"concurrency": 4, **(limits or {})},
                 "output": {"path": str(folder / "out"), "flush_s": 60.0},
             }
         )
@@ -206,10 +230,12 @@ def scored(folder: Path, judge: Judge, *, scheme: str = "http", rows: int = ROWS
             ears=Ears(lambda snapshot: night.shown.append((now(), snapshot))),
             connect=partial(make_client, transport=Watched),
         )
+        if stop_s is not None:
+            asyncio.get_running_loop().call_later(stop_s, job.stop)
         try:
             async with asyncio.timeout(until_s):
                 night.status = await job.run()
-        except (SetupError, TooManyFailed) as error:
+        except (SetupError, TooManyFailed, Interrupted) as error:
             night.error = error
         night.seconds = now()
         weather.cancel()
@@ -281,6 +307,86 @@ def test_an_hour_away_costs_an_hour_one_probe_at_a_time_and_no_row(
     assert len(told) > 300
     assert all("the judge does not answer for " in text and "no row is failed" in text for text in told)
     assert night.shown[-1][1].outage_s is None
+
+
+# --- and nobody ever came ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["refused", "503", "429"])
+def test_a_judge_that_never_answers_ends_the_run_after_a_while_with_its_reason(fails: str, tmp_path: Path) -> None:
+    night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=4, limits={"first_answer_s": 60.0})
+    assert night.error is not None
+    assert night.error.exit_code == 4
+    assert "limits.first_answer_s = 60 s" in str(night.error)
+    assert f"{HOST}:" in str(night.error)
+    assert {"refused": "cannot reach", "503": "answered 503", "429": "answered 429"}[fails] in str(night.error)
+    assert 60 <= night.seconds < 100
+    found = status(LocalFiles(), str(tmp_path / "out"))
+    assert (found.state, found.pending) == ("stopped", 4)
+    assert found.why == str(night.error)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_answered_in_an_earlier_start_waits_out_any_outage(tmp_path: Path) -> None:
+    """Slow: an outage of an hour. The first start is stopped by hand, after some rows."""
+    first = scored(tmp_path, Judge(), stop_s=20.0, limits={"first_answer_s": 60.0})
+    assert isinstance(first.error, Interrupted)
+    judge = Judge(fails="refused", at_start=True)
+    second = scored(tmp_path, judge, limits={"first_answer_s": 60.0})
+    assert second.error is None
+    assert second.status is not None
+    assert (second.status.state, second.status.scored) == ("complete", ROWS)
+    assert second.seconds > HOUR_S
+
+
+@pytest.mark.slow
+def test_nothing_is_given_up_that_may_still_be_answered(tmp_path: Path) -> None:
+    """Slow: four minutes second by second. A first reply may take as long as `timeout_s` allows."""
+    judge = Judge(takes_s=200.0)
+    night = scored(tmp_path, judge, rows=2, limits={"first_answer_s": 60.0}, timeout_s=240.0)
+    assert night.status is not None
+    assert night.status.scored == 2
+
+
+def test_0_waits_for_ever(tmp_path: Path) -> None:
+    night = scored(
+        tmp_path, Judge(fails="refused", at_start=True, lasts_s=2000.0), rows=4, limits={"first_answer_s": 0}
+    )
+    assert night.status is not None
+    assert night.status.scored == 4
+
+
+@pytest.mark.parametrize("fails", ["refused", "503", "429", "blackhole"])
+def test_one_wish_to_stop_in_an_outage_ends_the_run_at_once(fails: str, tmp_path: Path) -> None:
+    night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=40, stop_s=400.0, limits={"first_answer_s": 0})
+    assert isinstance(night.error, Interrupted)
+    assert night.error.exit_code == 130
+    assert 400 <= night.seconds < 405
+    found = status(LocalFiles(), str(tmp_path / "out"))
+    assert (found.state, found.pending) == ("interrupted", 40)
+    assert found.why is not None
+    assert HOST in found.why
+    shown = [line(snapshot) for at, snapshot in night.shown if at > 140]
+    assert all("the judge does not answer" in text and HOST in text for text in shown)
+
+
+def test_the_progress_line_names_a_reason_without_what_moves_a_cursor(tmp_path: Path) -> None:
+    ended = b'{"error": {"message": "Your subscription has ended\\u001b[2J"}}'
+    night = scored(tmp_path, Judge(fails="ended", at_start=True), rows=4, stop_s=60.0, replies={"ended": (503, ended)})
+    told = line(night.shown[-1][1])
+    assert "Your subscription has ended\\x1b[2J" in told
+    assert orjson.loads((tmp_path / "out/progress.json").read_bytes())["why"].endswith("has ended\\x1b[2J")
+
+
+@pytest.mark.parametrize("fails", ["401", "402", "403", "404"])
+def test_what_the_set_up_is_refused_for_is_free(fails: str, tmp_path: Path) -> None:
+    night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=40, limits={"max_usd": 1.0})
+    assert night.error is not None
+    assert night.error.exit_code == 4
+    assert len(night.asked) == 4
+    found = status(LocalFiles(), str(tmp_path / "out"))
+    assert (found.cost_usd, found.maybe_billed_usd, found.requests) == (0.0, 0.0, 0)
+    assert found.why == str(night.error)
 
 
 # --- at its start -----------------------------------------------------------------------------------------------------

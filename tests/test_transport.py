@@ -20,6 +20,7 @@ from scorer.errors import Faltered, MomentError, SetupError, Unreachable
 from scorer.exchange import TRIES
 from scorer.schema import Call, Reply
 from scorer.transport import HttpTransport, proxy_for
+from scorer.wiring import on_this_machine
 
 SECRET = "key=not-for-anyone"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -556,6 +557,30 @@ def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_for("https://api.example.com/v1") == "http://proxy:3128"
     assert proxy_for("http://api.example.com/v1") is None
     assert proxy_for("https://inside.example.com/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost:8080/v1", True),
+        ("https://LOCALHOST/v1", True),
+        ("http://127.1.2.3:1/v1", True),
+        ("http://[::1]:80/v1", True),
+        ("http://localhost.evil/v1", False),
+        ("http://127.0.0.1.evil.com/v1", False),
+        ("http://127.evil.com/v1", False),
+        ("http://localhostess:80/v1", False),
+        ("http://10.0.0.1/v1", False),
+    ],
+)
+def test_only_this_machine_is_loopback_for_which_no_proxy_is_asked(url: str, here: bool) -> None:
+    assert on_this_machine(url) is here
+
+
+async def test_an_address_that_cannot_be_parsed_is_a_set_up_error_with_proxies_too() -> None:
+    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        with pytest.raises(SetupError, match="is no address to post to"):
+            await wire.post(Call("http://[::1/v1", b"{}"))
 
 
 async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,18 @@ from typing import Any
 
 import orjson
 
-from scorer.errors import Faltered, MomentError, Refused, Rejected, RowError, SetupError, Throttled, TooLong, plain
+from scorer.errors import (
+    Faltered,
+    MomentError,
+    Refused,
+    Rejected,
+    RowError,
+    SetupError,
+    Throttled,
+    TooLong,
+    plain,
+    whole,
+)
 from scorer.providers.headers import renews_s, retry_after_s
 from scorer.schema import Reply
 
@@ -117,8 +128,7 @@ def parse(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        text = json.dumps(json.loads(body), ensure_ascii=False)
-        return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return orjson.loads(whole(json.dumps(json.loads(body), ensure_ascii=False)))
     except (ValueError, RecursionError):
         return None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from together import Mate, Never, broker_of, holds, mate, now
 
 from scorer.crew.broker import Broker
-from scorer.crew.messages import Pace, Sight
+from scorer.crew.messages import Pace, Sight, Throttle
 from scorer.crew.rates import Endpoint, lease_s
 from scorer.ledger import Ledger
 from scorer.limits import Bill, Caps, Need, Outcome, Rates
@@ -332,3 +332,20 @@ def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
             assert (one.limits[0].in_flight, one.limits[0].waiting, one.books.open_tokens) == (0, 0, 0)
 
     run(night())
+
+
+def test_429s_in_a_row_pause_everybody_for_longer_and_longer_whatever_they_wish() -> None:
+    """A server that wishes for no pause would else be asked by every worker again and again."""
+    time = [100.0]
+    endpoint = Endpoint(Rates(requests_per_minute=600), lambda: time[0])
+    pauses = []
+    for number in range(8):
+        pace = Pace(throttles=[Throttle(0.0, 0.0)], least={"requests": 1.0})
+        pauses.append(endpoint.exchange(number % 2, pace).pause_s)
+        time[0] += pauses[-1] + 0.1
+    assert pauses == [0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    endpoint.exchange(0, Pace(answered=True))
+    assert endpoint.exchange(1, Pace(throttles=[Throttle(0.0, 0.0)])).pause_s == 0.0
+    assert endpoint.exchange(1, Pace(throttles=[Throttle(0.0, 40_000.0, quota=True)])).pause_s == 0.0, "sent before it"
+    time[0] += 0.1
+    assert endpoint.exchange(1, Pace(throttles=[Throttle(0.0, 40_000.0, quota=True)])).pause_s == 40_000.0

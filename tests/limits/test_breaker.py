@@ -98,3 +98,15 @@ def test_only_an_answer_to_the_question_is_a_success(clock: Clock) -> None:
     assert not breaker.was_up(99.0)
     breaker.answered(success=True)
     assert breaker.was_up(99.0)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_late_answer_to_what_was_sent_before_the_outage_does_not_end_it(clock: Clock, success: bool) -> None:
+    breaker = opened(clock)
+    clock.now += 10.0
+    assert breaker.send()
+    breaker.answered(success=success, sent_at=99.0)
+    assert breaker.open_since == 100.0
+    assert breaker.wait_s() is None, "its probe is still out"
+    breaker.answered(success=success, sent_at=110.0)
+    assert (breaker.open_since, breaker.wait_s()) == (None, 0.0)

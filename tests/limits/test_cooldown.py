@@ -1,0 +1,173 @@
+"""Promise: no server's word makes us ask it thousands of times a second; a day's quota is not asked after for hours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from clock import inline, now, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.client import Endpoint, HttpClient
+from scorer.errors import SetupError
+from scorer.files import LocalFiles
+from scorer.ledger import Ledger
+from scorer.limits import Caps, Local, Rates
+from scorer.limits.cooldown import LONGEST_S, QUOTAS, Cooldown
+from scorer.providers.openai import OpenAI
+from scorer.schema import Call, Message, Reply, Request
+
+GOOD = (
+    b'{"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}],'
+    b'"usage": {"prompt_tokens": 9, "completion_tokens": 1}}'
+)
+LATER = b'{"error": {"message": "Rate limit reached on tokens per day (TPD): Limit 100000.", "type": "tokens"}}'
+
+
+class Judge:
+    """A transport that answers 429 with these headers until `ends_s`, then well."""
+
+    def __init__(self, headers: Mapping[str, str], ends_s: float, body: bytes = b"{}", status: int = 429) -> None:
+        self._reply = Reply(status, headers, body)
+        self._ends_s = ends_s
+        self.times: list[float] = []
+
+    async def post(self, call: Call) -> Reply:
+        self.times.append(now())
+        await asyncio.sleep(0.01)
+        return self._reply if now() < self._ends_s else Reply(200, {}, GOOD)
+
+
+def client(judge: Judge, limits: Local) -> HttpClient:
+    return HttpClient(
+        [Endpoint(OpenAI(name="m", base_url="http://judge/v1"), limits)],
+        judge,
+        None,
+        max_output_tokens=8,
+        retries=6,
+        clock=now,
+    )
+
+
+def local() -> Local:
+    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    return Local(Rates(concurrency=16), Caps(books))
+
+
+async def asked(judge: Judge, rows: int = 40) -> None:
+    limits = local()
+    one = client(judge, limits)
+    async with asyncio.TaskGroup() as group:
+        for number in range(rows):
+            group.create_task(one.complete(Request(messages=(Message("user", f"row {number}"),))))
+
+
+WISHES = [
+    {"retry-after": "0"},
+    {"retry-after": "-5"},
+    {"retry-after": "nan"},
+    {"retry-after": "1e-300"},
+    {"retry-after-ms": "0"},
+    {"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT", "date": "Fri, 27 Nov 2026 10:00:00 GMT"},
+    {"retry-after": "Fri, 27 Nov 2026 10:00:00 GMT", "date": "Fri, 27 Nov 2026 10:00:00 GMT"},
+    {},
+]
+
+
+@pytest.mark.parametrize("status", [429, 498])
+@pytest.mark.parametrize("headers", WISHES, ids=str)
+def test_a_wish_for_no_pause_is_heard_once(headers: dict[str, str], status: int) -> None:
+    judge = Judge(headers, 600.0, status=status)
+    run(asked(judge))
+    bursts = len([t for t in judge.times if t < 600.0]) / 16
+    assert bursts <= 2 + 600 / LONGEST_S + 6, "1, 2, 4 ... 60 s apart"
+    assert max(judge.times) < 600.0 + 2 * LONGEST_S, "it goes on once it is over"
+
+
+def test_a_wish_beyond_any_sense_is_a_minute() -> None:
+    judge = Judge({"retry-after": "1e308"}, 30.0)
+    run(asked(judge))
+    assert 60.0 <= max(judge.times) < 62.0
+
+
+def test_a_wish_longer_than_our_own_pause_is_kept_to() -> None:
+    judge = Judge({"retry-after": "20"}, 50.0)
+    run(asked(judge, rows=4))
+    assert sorted({round(at) for at in judge.times}) == [0, 20, 40, 60]
+
+
+def test_an_answer_to_what_was_sent_before_the_429_does_not_end_the_row() -> None:
+    cooldown = Cooldown()
+    assert cooldown.throttled(sent_at=1.0, now=2.0, wish_s=0.0)
+    cooldown.answered(sent_at=1.5)
+    assert cooldown.throttled(sent_at=3.0, now=4.0, wish_s=0.0)
+    assert cooldown.until == 4.0 + 2.0
+    cooldown.answered(sent_at=7.0)
+    assert cooldown.throttled(sent_at=8.0, now=9.0, wish_s=0.0)
+    assert cooldown.until == 9.0
+
+
+@settings(max_examples=100)
+@given(st.lists(st.none() | st.floats(0, 600), min_size=2, max_size=30))
+def test_the_pauses_of_429s_in_a_row_are_never_shorter_than_our_own(wishes: list[float | None]) -> None:
+    cooldown, at = Cooldown(), 1.0
+    for number, wish in enumerate(wishes):
+        assert cooldown.throttled(sent_at=at, now=at, wish_s=wish)
+        pause = cooldown.until - at
+        own = min(LONGEST_S, 2.0**number)
+        if number:
+            assert own - 1e-6 <= pause <= max(own, min(wish or 0.0, LONGEST_S)) + 1e-6
+        at = max(at, cooldown.until) + 0.01
+
+
+# --- a quota for a day ------------------------------------------------------------------------------------------------
+
+
+def test_a_days_quota_is_waited_for_as_long_as_the_server_says() -> None:
+    judge = Judge({"retry-after": "18000"}, 17_000.0, LATER)
+    run(asked(judge))
+    assert len([at for at in judge.times if at < 17_000.0]) == 16
+    assert 18_000 < min(at for at in judge.times if at > 1.0) < 18_002
+
+
+def test_a_quota_that_does_not_renew_as_the_server_says_ends_the_run() -> None:
+    judge = Judge({"retry-after": "37"}, 1e9, LATER)
+    with pytest.raises(ExceptionGroup) as caught:
+        run(asked(judge))
+    assert all(isinstance(error, SetupError) and "had not renewed" in str(error) for error in caught.value.exceptions)
+    assert len({round(at) for at in judge.times}) == QUOTAS
+
+
+def test_a_quota_without_a_word_of_when_ends_the_run_at_once() -> None:
+    judge = Judge({}, 1e9, LATER)
+    with pytest.raises(ExceptionGroup) as caught:
+        run(asked(judge))
+    assert all("does not say when it renews" in str(error) for error in caught.value.exceptions)
+    assert max(judge.times) == 0.0
+
+
+def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
+    async def night() -> None:
+        spent, good = Judge({"retry-after": "18000"}, 1e9, LATER), Judge({}, 0.0)
+
+        class Both:
+            async def post(self, call: Call) -> Reply:
+                return await (spent if "spent" in call.url else good).post(call)
+
+        one = HttpClient(
+            [Endpoint(OpenAI(name="m", base_url=f"http://{name}/v1"), local()) for name in ("spent", "good")],
+            Both(),
+            None,
+            max_output_tokens=8,
+            retries=6,
+            clock=now,
+        )
+        async with asyncio.TaskGroup() as group:
+            for number in range(60):
+                group.create_task(one.complete(Request(messages=(Message("user", f"row {number}"),))))
+        assert now() < 60.0
+        assert len(spent.times) <= 16
+
+    run(night())
