@@ -48,8 +48,6 @@ THROTTLES_PER_RETRY = 10
 """A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
 STRAGGLERS_S = 5.0
 """Where the set-up is wrong, replies to what is in flight are waited for so long: their bills are then known."""
-STALE_S = 1.0
-"""A kept connection that ends later than this after a request was written may have ended over it."""
 TEMPLATE_TOKENS = 16
 """The most that a chat template adds for one message."""
 ADDED_TOKENS = 64
@@ -122,7 +120,6 @@ class HttpClient:
         self._random = random.Random(seed)
         self._late = Quantile(LATE) if hedge else None
         self._deadline = Deadline(timeout_s)
-        self._fastest_s = math.inf  # of the replies so far
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
         self._window = window
@@ -239,9 +236,9 @@ class HttpClient:
                 )
         return doubted
 
-    def _was_stale(self, error: Unreachable, asked_at: float) -> bool:
+    def _was_stale(self, endpoint: Endpoint, error: Unreachable, asked_at: float) -> bool:
         """True where the server closed a connection that idled, too soon to have done any work for this request."""
-        return error.kept and error.silent and self._clock() - asked_at < min(STALE_S, self._fastest_s)
+        return error.kept and error.silent and self._clock() - asked_at <= endpoint.limits.bills.quick_s
 
     def _doubt(self, problem: str) -> None:
         """An address that was never reached and looks wrong: raises SetupError once that has lasted."""
@@ -305,8 +302,6 @@ class HttpClient:
             spent.bill(outcome.usage, outcome.cost_pico if self._tariff and outcome.usage else None)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
-            if latency_s < self._fastest_s:
-                self._fastest_s = latency_s
             if self._late is not None:
                 self._late.add(latency_s)
             return completion if outcome.usage is completion.usage else replace(completion, usage=None)
@@ -316,7 +311,7 @@ class HttpClient:
             raise
         except MomentError as error:
             _drop(reply)
-            if isinstance(error, Unreachable) and not fresh and self._was_stale(error, asked_at):
+            if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
                 outcome = Outcome(Bill.NOTHING)
                 raise _Another(error.detail, billed=False) from None
             hung = deadline_s is not None and self._clock() - asked_at >= deadline_s
