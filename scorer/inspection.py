@@ -230,7 +230,7 @@ class Inspector:
             self._files.open(path) as file,
             pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):
-            yield from parquet.iter_batches(batch_size=seg.WINDOW, use_threads=False)
+            yield from seg.batches(parquet)
 
 
 def _not_compared(shard: Shard, given: Copied) -> list[str]:

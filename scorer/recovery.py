@@ -101,7 +101,8 @@ def _intact(parquet: pq.ParquetFile, fault: Fault, columns: list[str]) -> Iterat
     for group in range(parquet.metadata.num_row_groups):
         stop = start + parquet.metadata.row_group(group).num_rows
         if any(part.first <= start and stop <= part.stop for part in fault.whole):
-            yield parquet.read_row_group(group, columns=columns, use_threads=False).replace_schema_metadata()
+            for batch in seg.batches(parquet, columns=columns, groups=[group]):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata()
         start = stop
 
 

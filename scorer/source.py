@@ -263,6 +263,7 @@ class Reader:
             for values in zip(*(lists[name] for name in columns.judged), strict=True)
         ] or [""] * len(numbers)
         tokens = self._count(texts)
+        mean = batch.nbytes // len(numbers)  # what is kept or measured and not sent is held all the same
         names = tuple(lists)
         values_of = zip(*lists.values(), strict=True) if lists else iter([()] * len(numbers))
         kept_of = zip(*kept, strict=True) if kept else iter([()] * len(numbers))
@@ -273,7 +274,7 @@ class Reader:
                 values=dict(zip(names, values, strict=True)),
                 kept=tuple(keep),
                 tokens=count + self._constant,
-                size=len(text),
+                size=max(len(text), mean),
                 generation=work.generation,
             )
             for number, values, keep, count, text in zip(numbers, values_of, kept_of, tokens, texts, strict=True)

@@ -17,12 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import InputError, ShardChanged, StorageError
+from scorer.portions import rows_at_once
 from scorer.schema import Mask
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 * 1024 * 1024
-LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
-"""A small column chunk of over 64 KiB with a dictionary may hold long texts that repeat: 32 rows of those at a time."""
 READ_BUFFER = 1024 * 1024
 """With pre_buffer off, pyarrow reads a column chunk through a buffer of this size instead of whole (NOTES: 63 against
 403 MB for the first rows of a 339 MB row group)."""
@@ -181,16 +180,7 @@ def _read(
 
 
 def _batch_rows(group: Any, columns: list[str]) -> int:
-    """As many as their mean size allows; few where a long text may stand once in a dictionary, and in many rows."""
-    wanted = set(columns)
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks)
-    rows: int = BATCH_BYTES * group.num_rows // max(1, size)
-    small = size < max(BATCH_BYTES, 64 * group.num_rows)
-    if small and any(c.has_dictionary_page and c.total_uncompressed_size > LONG_DICTIONARY for c in chunks):
-        rows = min(rows, REPEATED_ROWS)
-    return max(1, min(BATCH_ROWS, rows))
+    return rows_at_once(group, columns, rows=BATCH_ROWS, size=BATCH_BYTES)
 
 
 # --- the system's errors ----------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Sealed:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, in order; each call begins anew. Raises Broken where the file is damaged."""
         with seg.broken(self.path):
-            for batch in self.parquet.iter_batches(BATCH_ROWS, use_threads=False):
+            for batch in seg.batches(self.parquet, rows=BATCH_ROWS):
                 run = pa.array([self.run], pa.string()).take(pa.array([0] * batch.num_rows, pa.int8()))
                 yield pa.RecordBatch.from_arrays([run, *batch.columns], schema=self.schema)
 

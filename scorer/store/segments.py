@@ -15,15 +15,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.files import Files
+from scorer.portions import portions
 from scorer.schema import Result, Shard, fitted, modern
 from scorer.store.sums import OURS, Summed, check_footer
 from scorer.store.tables import COPIED
 from scorer.views import take
 
-WINDOW = 4096
-"""Rows that a merge holds at once, however many it merges."""
+WINDOW, WINDOW_BYTES = 4096, 4 * 1024 * 1024
+"""A window's rows and bytes: what a merge yields at once, of however many files. A longer row is one by itself."""
 GROUP_BYTES = 4 * 1024 * 1024
 """A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
+MERGE_BYTES, LEAST_BYTES = 32 * 1024 * 1024, 256 * 1024
+"""What all files of a merge have loaded, as stored, and what each of them has at least."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
 """What pyarrow raises over bytes that are no Parquet, or no longer."""
 
@@ -117,7 +120,7 @@ def write(
     *,
     group_rows: int | None = None,
 ) -> Counts:
-    """Writes tables one after another, with counts and their checksums as key-value metadata.
+    """Writes tables of bounded bytes one after another, with counts and their checksums as key-value metadata.
 
     A row group has `group_rows`, or a window where that is None, and never rows of two tables.
     """
@@ -128,7 +131,8 @@ def write(
                 writer.write_table(table, row_group_size=group_rows or WINDOW)
                 counts.add(Counts.of(table))
                 summed.part(counts.rows)
-        metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in {**about, **asdict(counts)}.items()}
+        told = {**about, **asdict(counts), "bounded": True}
+        metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in told.items()}
         writer.add_key_value_metadata({**metadata, **summed.metadata()})
     summed.finish()
     return counts
@@ -160,6 +164,7 @@ def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
         for key, value in metadata.items()
         if key.startswith(b"scorer.") and key not in OURS
     }
+    found.pop("bounded", None)
     counts = Counts(**{name: found.pop(name) for name in asdict(Counts()) if name not in YOUNGER or name in found})
     return found, counts
 
@@ -189,10 +194,26 @@ def read_rows(files: Files, path: str, shard: Shard, fingerprint: str, first: in
     return rows
 
 
-class Cursor:
-    """A file sorted by row, read forward in small batches. Raises one of DAMAGE, with the path in `Cursor.path`."""
+def batches(
+    parquet: pq.ParquetFile,
+    *,
+    rows: int = WINDOW,
+    size: int = WINDOW_BYTES,
+    columns: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a result file, or of some of its row groups, in portions of bounded rows and bytes."""
+    bounded = b"scorer.bounded" in (parquet.metadata.metadata or {})  # files of earlier versions do not say it
+    return portions(parquet, rows=rows, size=size, columns=columns, groups=groups, bounded=bounded)
 
-    def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None) -> None:
+
+class Cursor:
+    """A file sorted by row, read forward in portions of `size` bytes, of which it holds one.
+
+    Raises one of DAMAGE, with the path in `Cursor.path`.
+    """
+
+    def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None, *, size: int) -> None:
         self.path = path
         with ExitStack() as stack:
             self._file = stack.enter_context(files.open(path))
@@ -204,25 +225,37 @@ class Cursor:
             stored = self._parquet.schema_arrow
             named = zip(stored.names, modern(stored).names, strict=True)
             columns = [name for name, today in named if today in columns]
-        self._batches = self._parquet.iter_batches(batch_size=WINDOW, columns=columns, use_threads=False)
+        self._batches = batches(self._parquet, size=size, columns=columns)
         self._rest: pa.Table | None = None
+        self._unread: int = self._parquet.metadata.num_rows
 
-    def below(self, limit: int) -> Iterator[pa.Table]:
-        """The rows before row number `limit` that were not given yet."""
-        while True:
-            if self._rest is None:
-                batch = next(self._batches, None)
-                if batch is None:
-                    return
-                self._rest = pa.Table.from_batches([batch])
-            rows = self._rest.column("row").to_numpy()
-            cut = int(np.searchsorted(rows, limit))
-            if cut:
-                yield self._rest.slice(0, cut)
-            if cut < len(rows):
-                self._rest = self._rest.slice(cut)
-                return
-            self._rest = None
+    def loaded(self) -> int | None:
+        """The end of the rows that are loaded, of the next portion where all were given; None where no more follow."""
+        while self._rest is None or not self._rest.num_rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                return None
+            self._rest = pa.Table.from_batches([batch])
+            self._unread -= batch.num_rows
+        if not self._unread:
+            return None
+        last: int = self._rest.column("row")[-1].as_py()
+        return last + 1
+
+    def bytes_below(self, limit: int) -> int:
+        """What the loaded rows before row number `limit` take."""
+        return self._rest.slice(0, self._cut(limit)).nbytes if self._rest is not None else 0
+
+    def below(self, limit: int) -> pa.Table | None:
+        """The loaded rows before row number `limit`, which are then given."""
+        cut = self._cut(limit)
+        if self._rest is None or not cut:
+            return None
+        given, self._rest = self._rest.slice(0, cut), self._rest.slice(cut)
+        return given
+
+    def _cut(self, limit: int) -> int:
+        return 0 if self._rest is None else int(np.searchsorted(self._rest.column("row").to_numpy(), limit))
 
     def close(self) -> None:
         self._parquet.close()
@@ -242,11 +275,14 @@ def merge(
 ) -> Iterator[tuple[int, int, pa.Table]]:
     """The rows of several sorted files in row order, each once (the highest generation), window by window.
 
+    A window has at most `WINDOW` rows, and about `WINDOW_BYTES` or a single row.
+
     `inputs` are (path, first row, last row); `schema` is theirs, or with `some` a part of it. A nullable column that a
     file of an earlier version lacks is null. Yields (first row of the window, its end, its rows). Raises Broken.
     """
     waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
     cursors: list[tuple[Cursor, int]] = []
+    size = max(LEAST_BYTES, MERGE_BYTES // max(8, len(inputs)))
     end = max((last for _, _, last in inputs), default=-1) + 1
     try:
         start = min((first for _, first, _ in inputs), default=0)
@@ -255,11 +291,19 @@ def merge(
             while waiting and waiting[-1][1] < stop:
                 path, _, last = waiting.pop()
                 with broken(path):
-                    cursors.append((Cursor(files, path, schema.names if some else None), last))
+                    cursors.append((Cursor(files, path, schema.names if some else None, size=size), last))
+            for cursor, _ in cursors:
+                with broken(cursor.path):
+                    loaded = cursor.loaded()
+                if loaded is not None:
+                    stop = min(stop, max(loaded, start + 1))
+            while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > WINDOW_BYTES:
+                stop = start + (stop - start) // 2
             parts: list[pa.Table] = []
             for cursor, _ in cursors:
                 with broken(cursor.path):
-                    parts.extend(fitted(part, schema) for part in cursor.below(stop))
+                    if (part := cursor.below(stop)) is not None:
+                        parts.append(fitted(part, schema))
             table = _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
             yield start, stop, table
             for cursor, last in cursors:
@@ -293,4 +337,6 @@ def _in_order(table: pa.Table) -> pa.Table:
     order = np.lexsort((generations, rows))
     ordered = rows[order]
     last_of_row = np.append(ordered[1:] != ordered[:-1], True)
+    if last_of_row.sum() == 1:  # a row by itself, in several generations: copied nowhere, for it may be long
+        return table.slice(int(order[-1]), 1)
     return take(table, pa.array(order[last_of_row]))

@@ -24,9 +24,11 @@ from scorer.store import segments as seg
 from scorer.store.damage import SetAside, set_aside, unreadable
 from scorer.store.layout import Layout, Segment, shown
 from scorer.store.sealing import MERGE_AT, merge_segments, neighbours, seal
-from scorer.store.tables import Made, Measure, Unfit, made, pieces
+from scorer.store.tables import Made, Measure, Unfit, made, pieces, size_of
 from scorer.stretches import Patience, is_systems
 
+FLUSH_BYTES = 32 * 1024 * 1024
+"""So much text of results is written before there are `flush_rows` of them."""
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
 TIDY_S = 0.2
@@ -103,7 +105,7 @@ class Store:
         self._counted: set[str] = set()  # unsealed shards whose rows are in `found`
         self._gathered: dict[tuple[str, int], list[Result]] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
-        self._held = 0  # results that are not yet in a segment
+        self._held = self._held_bytes = 0  # results that are not yet in a segment
         self._full = asyncio.Event()
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
@@ -244,8 +246,9 @@ class Store:
         else:
             self._copies.append(result)
         self._held += 1
+        self._held_bytes += size_of(result)
         self.counts.note(result)
-        if self._held >= self._flush_rows:
+        if self._due:
             self._full.set()
 
     def _gather(self, result: Result) -> None:
@@ -253,8 +256,12 @@ class Store:
 
     @property
     def full(self) -> bool:
-        """Two flushes' worth of results wait to be written."""
-        return self._held >= 2 * self._flush_rows
+        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
+        return self._held >= 2 * self._flush_rows or self._held_bytes >= 2 * FLUSH_BYTES
+
+    @property
+    def _due(self) -> bool:
+        return self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES
 
     def on_room(self, wake: Callable[[], None]) -> None:
         """`wake()` is called after each segment that was written."""
@@ -305,7 +312,7 @@ class Store:
             for result in self._copies[:copies]:
                 self._gather(result)
             del self._copies[:copies]
-            if copies and self._held >= self._flush_rows:
+            if copies and self._due:
                 self._full.set()
 
     async def _flush_one(self, path: str, generation: int) -> None:
@@ -317,6 +324,7 @@ class Store:
             self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
             raise
         self._held -= len(results)
+        self._held_bytes -= sum(map(size_of, results))
         stored = [result for part in parts for result in part.results]
         self._written(state, segment, stored)
         self._room.set()

@@ -62,16 +62,17 @@ class Made:
 def size_of(result: Result) -> int:
     """About how many bytes of text a result holds until it is written, its row's own included."""
     row, score, raw = result.row, result.score, result.raw
-    size = row.size
-    if raw is not None:
-        for text in raw:
-            if text is not None:
-                size += len(text)
+    size = 0
     for value in row.kept:
         if value.__class__ is str or value.__class__ is bytes:
             size += len(value)
         elif isinstance(value, pa.Scalar):
             size += _scalar_bytes(value)
+    size = max(size, row.size)  # which counts what is kept by its mean, and what is not sent
+    if raw is not None:
+        for text in raw:
+            if text.__class__ is str:
+                size += len(text)
     if score is not None and score.reason.__class__ is str:
         size += len(score.reason)
     return size

@@ -192,3 +192,61 @@ def test_a_merge_that_is_given_up_closes_its_files(tmp_path: Path) -> None:
 def test_usage_of_a_row_is_the_sum_that_the_books_were_told() -> None:
     one = dataclasses.replace(result(SHARD, 0), usage=Usage(2**40, 3, 0))
     assert seg.Counts.of(table(one)).prompt_tokens == 2**40
+
+
+# --- long rows --------------------------------------------------------------------------------------------------------
+
+
+def long_results(rows: range, size: int) -> list[Result]:
+    """Each keeps the same long text, which Parquet stores once."""
+    plain = [result(SHARD, n) for n in rows]
+    return [dataclasses.replace(one, row=dataclasses.replace(one.row, kept=("id", "x" * size))) for one in plain]
+
+
+@pytest.mark.parametrize("size", [10, 3_000, 20_000])
+def test_a_merge_holds_few_bytes_however_long_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Files of an earlier version have row groups of up to 4,096 rows, whatever they hold."""
+    monkeypatch.setattr(seg, "WINDOW_BYTES", 10_000)
+    monkeypatch.setattr(seg, "MERGE_BYTES", 40_000)
+    monkeypatch.setattr(seg, "LEAST_BYTES", 5_000)
+    # Interleaved: every window takes rows of each of the four files.
+    inputs = [segment(tmp_path, long_results(range(first, 160, 4), size)) for first in range(4)]
+    loaded: list[int] = []
+    upto = 0
+    for start, stop, merged in seg.merge(LocalFiles(), inputs, SCHEMA):
+        assert start == upto
+        assert merged.column("row").to_pylist() == list(range(start, stop))
+        loaded.append(merged.nbytes)
+        upto = stop
+    assert upto == 160
+    assert max(loaded) <= max(10_000, size + 500)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.lists(_PART, min_size=1, max_size=5),
+    sizes=st.lists(st.sampled_from([0, 10, 2_000, 30_000]), min_size=4, max_size=4),
+)
+def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], sizes: list[int]
+) -> None:
+    monkeypatch.setattr(seg, "WINDOW_BYTES", 4_000)
+    monkeypatch.setattr(seg, "LEAST_BYTES", 3_000)
+    monkeypatch.setattr(seg, "MERGE_BYTES", 3_000)
+    model: dict[int, int] = {}
+    inputs = []
+    for generation, numbers in parts:
+        results = []
+        for n in sorted(numbers):
+            one = result(SHARD, n, generation=generation)
+            results.append(dataclasses.replace(one, raw=("r" * sizes[n % 4],)))
+            model[n] = max(model.get(n, -1), generation)
+        inputs.append(segment(tmp_path, results))
+    rows = [
+        (row["row"], row["generation"], len(row["raw"][0]))
+        for _, _, merged in seg.merge(LocalFiles(), inputs, SCHEMA)
+        for row in merged.to_pylist()
+    ]
+    assert rows == [(n, generation, sizes[n % 4]) for n, generation in sorted(model.items())]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publish, resul
 from scorer.errors import OutputError, StorageError
 from scorer.files import LocalFiles
 from scorer.store import segments as seg
+from scorer.store import store as stores
 from scorer.store.damage import noted
 from scorer.store.layout import shown
 from scorer.store.sealing import MERGE_AT, seal
@@ -512,5 +514,63 @@ def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path)
         assert caught.group_contains(StorageError, match="full")
         assert len(output.segments()) == 1
         assert left(output) == {"a": []}
+
+    run(night())
+
+
+# --- long results -----------------------------------------------------------------------------------------------------
+
+
+def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "FLUSH_BYTES", 10_000)
+
+    async def night() -> None:
+        output = Output(tmp_path, 100)
+        store = output.store(flush_rows=1000, flush_s=100.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(100):
+                await store.room()
+                store.add(replace(result(output.shards[0], n), raw=("x" * 3_000,)))
+                assert store._held_bytes < 2 * 10_000 + 3_000
+            await asyncio.sleep(1.0)
+            store.stop()
+        assert now() < 10  # nothing waited for flush_s
+        await store.close()
+        assert complete(output)
+        assert store._held_bytes == 0
+
+    run(night())
+
+
+@pytest.mark.slow
+def test_a_shard_with_more_than_2_gib_of_text_is_sealed(tmp_path: Path) -> None:
+    """Slow: 4,000 rows that keep 600 kB each are written, merged and read back: more than an Arrow column can hold."""
+    long = "x" * 600_000
+
+    async def night() -> None:
+        output = Output(tmp_path, 4_000)
+        store = output.store(flush_rows=1000, flush_s=100.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(4_000):
+                await store.room()
+                one = result(output.shards[0], n)
+                store.add(replace(one, row=replace(one.row, kept=(f"a{n}", long))))
+                if n % 50 == 0:
+                    await asyncio.sleep(0)
+            store.stop()
+        await store.close()
+        rows = bytes_of = 0
+        with pq.ParquetFile(output.sealed()) as parquet:
+            assert parquet.schema_arrow.names == SCHEMA.names
+            for number in range(parquet.num_row_groups):
+                group_ = parquet.read_row_group(number)
+                assert group_.nbytes <= 2 * seg.GROUP_BYTES
+                rows, bytes_of = rows + group_.num_rows, bytes_of + group_.nbytes
+        assert rows == 4_000
+        assert bytes_of > 1 << 31
 
     run(night())
