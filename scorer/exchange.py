@@ -12,6 +12,7 @@ import re
 import select
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -87,8 +88,7 @@ class Line(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.set_write_buffer_limits(high=0)
+        cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=0)  # uvloop's is none by its class
 
     def pause_writing(self) -> None:
         self.unsent = True

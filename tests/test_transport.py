@@ -10,14 +10,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
 
 import pytest
+import uvloop
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from scorer import exchange, transport
 from scorer.errors import Faltered, MomentError, SetupError, Unreachable
-from scorer.exchange import TRIES
+from scorer.exchange import TRIES, Line
 from scorer.schema import Call, Reply
 from scorer.transport import HttpTransport, proxy_for
 from scorer.wiring import on_this_machine
@@ -633,3 +636,20 @@ async def test_through_a_proxy_tls_is_from_end_to_end(monkeypatch: pytest.Monkey
                 await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}", {"Authorization": "Bearer sk-1"}))
     assert seen[0][0] == b"CONNECT judge.invalid:443 HTTP/1.1"
     assert b"sk-1" not in b"".join(seen[0])
+
+
+def test_a_connection_is_made_on_uvloop_which_runs_of_the_command_use() -> None:
+    """Its transports are none of asyncio's classes."""
+
+    async def connected() -> bool:
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        failures: list[Any] = []
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        transport, line = await loop.create_connection(partial(Line, loop=loop), *server.sockets[0].getsockname())
+        await asyncio.sleep(0)
+        transport.close()
+        server.close()
+        return not failures and not line.unsent
+
+    assert uvloop.run(connected())
