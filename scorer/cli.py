@@ -300,6 +300,10 @@ def _exit_code(arguments: list[str]) -> int:
     calm_collector()
     # cyclopts takes a lone "-" for an option that it does not know.
     tokens = [STDIN if argument == "-" else argument for argument in arguments]
+    for token in tokens:
+        if any("\udc80" <= character <= "\udcff" for character in token):  # bytes, as Python hands them over
+            shown = os.fsencode(token).decode("utf-8", "backslashreplace")
+            return _tell(SpecError([f"The argument {shown} is not UTF-8. Rename what it names, and give that."]), 2, [])
     try:
         code: Any = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import BadRow, Damaged, InputError, ShardChanged
-from scorer.files import Files, Stat
+from scorer.files import Files, Stat, not_utf8
 from scorer.schema import Mask, Offload, Row, Shard, Work
 from scorer.stretches import (
     BATCH_BYTES,
@@ -95,8 +95,13 @@ def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
 
 
 def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
-    """The shards that `input.shards` matches. Raises InputError where it is none."""
+    """The shards that `input.shards` matches. Raises InputError where it is none, or where a name is not UTF-8."""
     if found := files.find(patterns):
+        if odd := [shown for stat in found if (shown := not_utf8(stat.path)) is not None]:
+            raise InputError(
+                f"{odd[0]} has a name that is not UTF-8{f', and so have {len(odd) - 1} others' if odd[1:] else ''}. "
+                "Results name their shard as text: rename the file or its folder. Nothing was sent."
+            )
         return found
     raise InputError(
         f"input.shards = {', '.join(patterns)} matches no file. Give Parquet files, folders of them, or globs."

@@ -79,6 +79,7 @@ class Run:
         self.said: list[str] = []
         self.wall_s: Callable[[], float] = lambda: 1_790_000_000.0
         self.shards: dict[str, range] = {}
+        self.patterns = [f"{root}/in/*.parquet"]
         self._keep = list(keep)
         self._output = {"flush_rows": 4, **output}
         for size in sizes:
@@ -96,7 +97,7 @@ class Run:
 
     def job(self, files: LocalFiles | None = None, max_failed_share: float = 1.0, **judge: Any) -> Job:
         tree = {
-            "input": {"shards": [f"{self.root}/in/*.parquet"], "id": "id", "keep": self._keep},
+            "input": {"shards": self.patterns, "id": "id", "keep": self._keep},
             "judge": {"prompt": PROMPT, "scale": [1, 10], **judge},
             "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
             "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share},

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import scorer.files
 from scorer.errors import OutputError, StorageError
-from scorer.files import PARTIAL, Files, LocalFiles, read, replace
+from scorer.files import NAME_BYTES, PARTIAL, Files, LocalFiles, cut, not_utf8, read, replace, short_name
 from scorer.lake.places import Places
 
 _STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
@@ -374,3 +374,30 @@ def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monke
         "elsewhere/../a.parquet",
         "in/a.parquet",
     ]
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\x00"), min_size=1), st.integers(20, 255))
+def test_a_short_name_fits_and_tells_names_apart(name: str, most: int) -> None:
+    assert len(short_name(name, most).encode()) <= most
+    assert short_name(name, most) == name or len(name.encode()) > most
+    assert len({short_name(f"{name * 300}{n}", most) for n in range(3)}) == 3
+    assert name.startswith(cut(name, most))
+
+
+@pytest.mark.parametrize("stem", ["x" * 247, "漢" * 82, "🦜" * 61])
+def test_a_file_with_the_longest_name_there_may_be_can_be_written(tmp_path: Path, stem: str) -> None:
+    """A folder of an earlier version holds stems as long as that."""
+    path = f"{tmp_path}/{stem}.parquet"
+    assert NAME_BYTES - 4 < len(f"{stem}.parquet".encode()) <= NAME_BYTES
+    with LocalFiles().create(path) as file:
+        file.write(b"whole")
+    assert Path(path).read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_is_not_utf8_can_be_shown() -> None:
+    assert not_utf8("in/grüße.parquet") is None
+    assert not_utf8(os.fsdecode(b"in/\xff\xc3\xbc.parquet")) == "in/\\xffü.parquet"

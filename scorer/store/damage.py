@@ -13,7 +13,7 @@ from contextlib import suppress
 import orjson
 
 from scorer.errors import OutputError
-from scorer.files import Files, read, replace
+from scorer.files import NAME_BYTES, Files, read, replace, short_name
 from scorer.store.layout import Layout
 from scorer.store.segments import Broken
 
@@ -28,7 +28,7 @@ class SetAside(OutputError):
 
 def set_aside(files: Files, layout: Layout, path: str) -> None:
     """Keeps the bytes in damaged/ for whoever wants to look; the rows then count as never scored."""
-    name = path.removeprefix(f"{layout.out}/").replace("/", "--")
+    name = short_name(path.removeprefix(f"{layout.out}/").replace("/", "--"), NAME_BYTES - 8)  # a number may follow
     taken = {stat.path for stat in files.listing(layout.damaged)}
     kept, again = f"{layout.damaged}/{name}", 0
     while kept in taken:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scorer.files import Files, Stat
+from scorer.files import Files, Stat, cut
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")
@@ -109,16 +109,31 @@ def shown(segments: Iterable[Segment]) -> tuple[list[Segment], list[Segment]]:
     return [s for s in everything if s not in out_of_sight], hidden
 
 
+LONGEST_STEM = 200
+"""Bytes; with what is put before and behind it, a name stays below the 255 that file systems allow."""
+
+
 def stems(paths: Sequence[str], taken: dict[str, str]) -> dict[str, str]:
     """A name in the output for each new path: its stem, or `<stem>-<8 hex of the path>` where that is taken.
 
-    `taken` maps stems already given to their paths.
+    A stem of more than 200 bytes is cut to 200 and has the 8 hex too. Dots that a name begins with are left out: they
+    would make a file that no glob finds, or the name of a folder. `taken` maps stems already given to their paths.
     """
-    plain = [path.replace("\\", "/").rpartition("/")[2].removesuffix(".parquet") or "shard" for path in paths]
+    plain = [_stem(path) for path in paths]
     counts = Counter(plain)
+    single = {stem for stem in plain if counts[stem] == 1}
+    used = {*taken, *single}
     names: dict[str, str] = {}
     for path, stem in zip(paths, plain, strict=True):
-        if stem in taken or counts[stem] > 1:
-            stem = f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        short = cut(stem, LONGEST_STEM)
+        if stem in taken or counts[stem] > 1 or short != stem:
+            digest = hashlib.sha256(path.encode()).hexdigest()
+            several = (f"{short}-{digest[:digits]}" for digits in (8, 16, 32))
+            stem = next(name for name in several if name not in used)
+            used.add(stem)
         names[path] = stem
     return names
+
+
+def _stem(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".parquet").lstrip(".") or "shard"

@@ -103,6 +103,33 @@ def test_twins_of_one_stem_get_names_of_their_own_that_never_change() -> None:
     assert both["z/a.parquet"] == later["z/a.parquet"]
 
 
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("..parquet", "shard"),
+        ("...parquet", "shard"),
+        (".parquet", "shard"),
+        (".hidden.parquet", "hidden"),
+        (".partial-a.parquet", "partial-a"),
+        ("a..b.parquet", "a..b"),
+        ("x" * 200 + ".parquet", "x" * 200),
+    ],
+)
+def test_a_stem_is_a_name_that_every_reader_finds(name: str, stem: str) -> None:
+    assert stems([f"in/{name}"], {}) == {f"in/{name}": stem}
+
+
+@given(st.text(st.sampled_from("aé漢🦜."), min_size=60, max_size=247), st.text(st.sampled_from("aé"), max_size=3))
+def test_no_name_that_is_made_of_a_stem_is_too_long(text: str, folder: str) -> None:
+    paths = [f"{folder}/1/{text}.parquet", f"{folder}/2/{text}.parquet", f"{folder}/2/{text}b.parquet"]
+    names = stems(paths, {})
+    assert len(set(names.values())) == 3
+    for stem in names.values():
+        assert len(f"{stem}.parquet".encode()) <= 217
+        assert not stem.startswith(".")
+    assert stems(paths[::-1], {}) == names
+
+
 @settings(max_examples=40)
 @given(paths=st.lists(st.sampled_from(_PATHS), unique=True, max_size=12))
 def test_no_two_paths_share_a_stem(paths: list[str]) -> None:
