@@ -33,15 +33,20 @@ SHORT = {"pairwise_accuracy": "accuracy", "pairwise_accuracy_calibrated": "accur
 def aligned(rows: Rows) -> str:
     """A table of equal mappings: their keys as the heading, text to the left, everything else to the right.
 
-    Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts.
+    Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts, and texts
+    that would take more than half of the terminal are cut in their middle.
     """
     if not rows:
         return "(nothing)"
     names = list(rows[0])
     cells = [[_cell(row[name]) for name in names] for row in rows]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     left = [all(row[name] is None or isinstance(row[name], str) for row in rows) for name in names]
     keys = next((place for place, text in enumerate(left) if not text), len(names))
+    widths = _widths(names, cells)
+    if (most := width()) and sum(widths) + 2 * (len(widths) - 1) > most:
+        texts = max(_FEWEST_LETTERS, most // 2 // max(keys, 1) - 2)
+        cells = [[_cut(cell, texts) if text else cell for cell, text in zip(line, left, strict=True)] for line in cells]
+        widths = _widths(names, cells)
     return "\n\n".join(
         "\n".join(
             "  ".join(
@@ -51,6 +56,21 @@ def aligned(rows: Rows) -> str:
         )
         for part in _parts_of_width(widths, keys)
     )
+
+
+_FEWEST_LETTERS = 12
+
+
+def _widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+
+
+def _cut(text: str, most: int) -> str:
+    """The text in so many letters: its start and its end, which tell names of one family apart."""
+    if len(text) <= most:
+        return text
+    end = (most - 3) // 2
+    return f"{text[: most - 3 - end]}...{text[len(text) - end :]}"
 
 
 def _parts_of_width(widths: Sequence[int], keys: int) -> list[list[int]]:
@@ -133,8 +153,10 @@ def agreement_text(found: Agreement) -> str:
         "" if found.ceiling is None else _told("people, Krippendorff's alpha", found.ceiling.alpha),
         *(_task_text(name, score) for name, score in scores if score.within is not None),
         "\n".join(
-            f"{c.better} less {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)}, p = {_cell(c.p)} "
-            f"(PERM-BOTH, {c.n:,} rows)"
+            wrapped(
+                f"{c.better} less {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)}, p = {_cell(c.p)} "
+                f"(PERM-BOTH, {c.n:,} rows)"
+            )
             for c in found.comparisons
         ),
     )
@@ -241,6 +263,8 @@ def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:
 def estimate_text(name: str, found: Estimates) -> str:
     """What `scorer estimate` shows of one score."""
     everyone = [("(all rows)", found.overall), *found.systems.items()]
+    shared = {d.items for d in found.differences}
+    over = [f"Differences are over the {n:,} items that both systems have." for n in shared if n and len(shared) == 1]
     return _paragraphs(
         aligned(
             [
@@ -263,17 +287,18 @@ def estimate_text(name: str, found: Estimates) -> str:
         aligned(
             [
                 {
-                    "": f"{d.a} less {d.b}",
+                    "system": d.a,
+                    "less": d.b,
                     "difference": (d.difference, d.interval),
                     "labels more": d.labels_more,
-                    **({} if d.items is None else {"shared items": d.items}),
+                    **({"items": d.items} if len(shared) > 1 else {}),
                 }
                 for d in found.differences
             ]
         )
         if found.differences
         else "",
-        noted(found.notes),
+        noted([*over, *found.notes]),
     )
 
 
@@ -316,11 +341,18 @@ def compared_text(name: str, found: Compared) -> str:
         differences = differences.drop("at_lowest", "at_highest", "unread")
     if differences["items"].null_count() == len(differences):
         differences = differences.drop("items")
-    rows = [
-        {"less" if key == "against" else _ENDS.get(key, key): value for key, value in row.items()}
-        for row in _with_intervals(_without_empty(differences))
-    ]
-    return _paragraphs(name, aligned(_with_intervals(_without_empty(found.levels))), aligned(rows), noted(found.notes))
+    levels = found.levels
+    if levels["measure"].n_unique() == 1:
+        levels, differences = levels.drop("measure"), differences.drop("measure")
+    rows: list[dict[str, Any]] = []
+    for given in _with_intervals(_without_empty(differences)):
+        row = dict(given)
+        better, against = row.pop("better"), row.pop("against")
+        shown: dict[str, Any] = {key: row.pop(key) for key in ("task", "variant", "measure") if key in row}
+        shown |= {"less": against, "value": row.pop("value")}
+        shown["better"] = None if better is None else "yes" if better == shown["variant"] else "no"
+        rows.append({**shown, **{_ENDS.get(key, key): value for key, value in row.items()}})
+    return _paragraphs(name, aligned(_with_intervals(_without_empty(levels))), aligned(rows), noted(found.notes))
 
 
 def _without_empty(table: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,43 @@ def test_position_of_a_pairwise_runs_own_columns(tmp_path: Path, capsys: pytest.
     assert "--swapped and --pair belong together" in capsys.readouterr().err
     assert _exit_code(["bias", path, "--score", "score", "--swapped", "swapt"]) == 2
     assert "Column swapt is not in the table" in capsys.readouterr().err
+
+
+LONG = {"ant": "Nucleus Decoding, finetuned (p = 0.3)", "bee": "Nucleus Decoding, finetuned (p = 0.5)", "cat": "cat"}
+GROUPED = ["--item", "item", "--system", "system"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["agree", *SCORE_AND_HUMAN, "--score", "noise", *GROUPED, "--task", "task", "--permutations", "3"],
+        ["estimate", "--score", "score", "--human", "gold", *GROUPED],
+        ["leaderboard", "--score", "score", *GROUPED, "--task", "task", "--average", "cost", "--fact", "licence"],
+        ["compare", "--score", "score", "--variant", "system", "--item", "item", "--well-formed", "formed"],
+        ["scale", *SCORE_AND_HUMAN, "--task", "task", "--system", "system", "--calibrate", "shift"],
+        ["bias", "--score", "score", "--text", "text", "--human", "human", "--own", LONG["ant"], "--system", "system"],
+    ],
+    ids=lambda asked: asked[0],
+)
+def test_answers_fit_the_terminal(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "table.parquet")
+    gold = pl.when(pl.col("item") != "i3").then("human")
+    frame().with_columns(pl.col("system").replace(LONG), gold=gold).write_parquet(path)
+    command, *options = asked
+    shown = {}
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert _exit_code([command, path, *options, *(["--bootstrap", "20"] if command in BOOTSTRAPPED else [])]) == 0
+        shown[columns] = capsys.readouterr().out
+        assert max(map(len, shown[columns].splitlines())) <= int(columns), shown[columns]
+    joined = {columns: re.sub(r"\s+", " ", text) for columns, text in shown.items()}
+    numbers = {columns: sorted(re.findall(r"-?\d\.\d{3}(?: \[.*?\])?", text)) for columns, text in joined.items()}
+    assert numbers["80"] == numbers["200"]
+    if command == "compare":
+        assert "Nucleus ... = 0.3)" in shown["80"]
+        assert LONG["ant"] in shown["200"]
+
+
+BOOTSTRAPPED = ("agree", "leaderboard", "compare", "bias")
