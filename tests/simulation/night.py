@@ -17,6 +17,7 @@ from unittest import mock
 
 from simulation.disk import Disk
 from simulation.judgement import judge
+from simulation.lies import lying
 from simulation.loop import Fuse, MortalLoop, PowerCut
 from simulation.memory import Counted
 from simulation.settings import MAX_OUTPUT, OUT, PROMPT, drawn
@@ -62,11 +63,15 @@ class Report:
 class Night:
     """A night as its seed makes it. `say` is told what happens, with the virtual second.
 
-    With `twins` many of its rows ask the same, and the run file has `judge.dedupe`.
+    With `twins` many of its rows ask the same, and the run file has `judge.dedupe`; with `lies` the judge bills
+    otherwise than it tells.
     """
 
-    def __init__(self, seed: int, say: Callable[[str], None] = lambda _: None, *, twins: bool = False) -> None:
-        self._setting = setting = twinned(drawn(seed)) if twins else drawn(seed)
+    def __init__(
+        self, seed: int, say: Callable[[str], None] = lambda _: None, *, twins: bool = False, lies: bool = False
+    ) -> None:
+        setting = twinned(drawn(seed)) if twins else drawn(seed)
+        self._setting = setting = lying(setting) if lies else setting
         self._say = say
         self._draw = Random(f"night of {seed}")
         self._fuse = Fuse()
@@ -159,6 +164,7 @@ class Night:
             after = self._died
         except StorageError as error:
             self._tell(f"stopped: {error}")
+            self._world.truth.forgotten(loop.time())
             after = self._lost
         except BudgetSpent as error:
             self._tell(f"stopped: {error}")
@@ -211,6 +217,7 @@ class Night:
     def _died(self) -> None:
         self._crashes += 1
         self._losses += 1
+        self._world.truth.forgotten(self._now)
         if self._draw.random() < 0.7:
             self._tell("died: power cut")
             self._disk.cut()
@@ -250,9 +257,11 @@ class Night:
         self._lost()
         totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
         texts = [text or "" for text in self._setting.texts.values()]
-        prompt = len(PROMPT) + 100 + max(len(text.encode()) for text in texts)
-        pico = prompt * self._setting.pico[0] + MAX_OUTPUT * self._setting.pico[1]
-        over_tokens = totals.tokens + prompt + MAX_OUTPUT > self._caps.get("max_tokens", math.inf)
+        # The body's other fields, its chat template, and what the judge's bills taught.
+        prompt = len(PROMPT) + 250 + max(len(text.encode()) for text in texts)
+        taught_tokens, taught_pico = self._world.truth.taught
+        pico = prompt * self._setting.pico[0] + MAX_OUTPUT * self._setting.pico[1] + taught_pico
+        over_tokens = totals.tokens + prompt + MAX_OUTPUT + taught_tokens > self._caps.get("max_tokens", math.inf)
         over_pico = totals.money_pico + pico > self._caps.get("max_usd", math.inf) * 10**12
         if not (over_tokens or over_pico):
             self._broken(f"stopped by a budget though the next request fits: {totals}")

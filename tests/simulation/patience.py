@@ -25,6 +25,7 @@ class Patience:
         """The last reply's headers were lies: until a true one comes, each request may wait for a minute."""
         self._cut_at, self._cut_s = -math.inf, 1.0
         self._failures = 0
+        self._broke_at = -math.inf
         self._failures_of: dict[str, int] = {}
 
     def excuse(self, now: float, seconds: float = 0.0) -> None:
@@ -37,14 +38,15 @@ class Patience:
         """A request; while the breaker is open, nothing goes out beside it."""
         self.excuse(now, timeout_s if self._failures >= BREAKS_AT else 0.0)
 
-    def answered(self, now: float, row: str) -> None:
-        self._failures, self._cut_s = 0, 1.0
+    def answered(self, now: float, asked_at: float, row: str) -> None:
+        self._heard(asked_at)
+        self._cut_s = 1.0
         self._failures_of.pop(row, None)
         self.excuse(now)
 
     def throttled(self, now: float, asked_at: float, wish: str | None) -> None:
         """One 429 excuses one pause: others that were asked before it arrived excuse none."""
-        self._failures = 0
+        self._heard(asked_at)
         if asked_at <= self._cut_at:
             return
         seconds = self._cut_s
@@ -56,6 +58,13 @@ class Patience:
     def failed(self, now: float, row: str) -> None:
         """A failure excuses its row's backoff, and the breaker's pause once there were enough in a row."""
         self._failures += 1
+        if self._failures == BREAKS_AT:
+            self._broke_at = now
         self._failures_of[row] = self._failures_of.get(row, 0) + 1
         doublings = max(self._failures - BREAKS_AT, self._failures_of[row] - 1, 0)
         self.excuse(now, min(LONGEST_BACKOFF_S, 0.5 * 2 ** min(doublings, 6)))
+
+    def _heard(self, asked_at: float) -> None:
+        """An outage is over once something is answered that was asked in it; a late answer of before says nothing."""
+        if self._failures < BREAKS_AT or asked_at >= self._broke_at:
+            self._failures = 0

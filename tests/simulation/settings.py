@@ -59,6 +59,8 @@ class Setting:
     events: tuple[Event, ...]
     topics: Mapping[str, str] = field(default_factory=dict)
     """What each row asks about, by id, where several ask the same; else each asks about itself."""
+    lie: str = ""
+    """How the judge tells otherwise than it bills (lies.py)."""
 
     def topic(self, row: str) -> str:
         return self.topics.get(row, row)

@@ -5,6 +5,7 @@ Slow: each of the 200 nights is minutes of virtual time and a third of a second 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,10 +19,12 @@ from scorer.client import Endpoint, HttpClient
 from scorer.dedupe import Twins
 from scorer.errors import Unreachable
 from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
-from scorer.schema import Completion, Request
+from scorer.limits.bills import Bills
+from scorer.providers import openai
+from scorer.schema import Completion, Request, Usage
 from scorer.store import store
 
-NIGHTS, TWINS, CHUNK = 200, 40, 10
+NIGHTS, TWINS, LIES, CHUNK = 200, 40, 50, 10
 
 
 @pytest.mark.slow
@@ -46,6 +49,58 @@ def test_every_night_of_twins_keeps_them_and_no_start_asks_a_question_again(firs
         report = Night(seed, twins=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --twins"
         assert report.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, LIES, CHUNK))
+def test_every_night_of_a_judge_that_lies_about_its_bills_keeps_them(first: int) -> None:
+    """Slow: ten nights. No cap is passed by more than decision 20 says, and the books admit what was told."""
+    for seed in range(first, first + CHUNK):
+        report = Night(seed, lies=True).run()
+        assert report.findings == (), f"scripts/simulate --seed {seed} --lies"
+        assert report.requests
+
+
+def nothing_learned(patch: pytest.MonkeyPatch) -> None:
+    """What a bill teaches is not reserved."""
+    patch.setattr(Bills, "worst", lambda _, need: need)
+
+
+def no_opening(patch: pytest.MonkeyPatch) -> None:
+    """All may go at once before any bill is known."""
+    patch.setattr(Bills, "places", property(lambda _: math.inf))
+
+
+def zeros_believed(patch: pytest.MonkeyPatch) -> None:
+    """A usage of no tokens is a bill of nothing."""
+    read = openai.read_usage
+
+    def credulous(usage: Any, *, said: bool = False) -> Usage | None:
+        zeros = isinstance(usage, dict) and usage.get("prompt_tokens") == 0
+        return Usage(0, 0) if zeros else read(usage, said=said)
+
+    patch.setattr(openai, "read_usage", credulous)
+
+
+def totals_unread(patch: pytest.MonkeyPatch) -> None:
+    """What stands in total_tokens alone is not booked."""
+    read = openai.read_usage
+
+    def short(usage: Any, *, said: bool = False) -> Usage | None:
+        rest = {name: value for name, value in usage.items() if name != "total_tokens"} if usage else usage
+        return read(rest if isinstance(usage, dict) else usage, said=said)
+
+    patch.setattr(openai, "read_usage", short)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", [nothing_learned, no_opening, zeros_believed, totals_unread])
+def test_a_bug_in_what_is_made_of_bills_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow: nights until the first bad one."""
+    plant(monkeypatch)
+    assert any(Night(seed, lies=True).run().findings for seed in range(LIES))
 
 
 @pytest.mark.slow

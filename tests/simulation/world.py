@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import orjson
+from simulation.lies import Truth
 from simulation.patience import Patience
 from simulation.settings import Setting
 
@@ -77,6 +78,7 @@ class World:
         """When each request came, and the tokens that it was charged."""
         self.fates: Counter[str] = Counter()
         self.billed_tokens = self.billed_pico = 0
+        self.truth = Truth(setting.lie, Random(f"truth of {setting.seed}"))
         self.patience = Patience()
         self.excused_until = -1.0
         """Until then scorer cannot know the limits that the judge enforces."""
@@ -202,7 +204,7 @@ class World:
             self._storm_until = None
             self._configure({"fault_429": 0.0, "fault_429_bare": 0.0, "fault_429_date": 0.0})
         outcome = self._judge.ask("chat", body, asked_at, self._draw)
-        self._enter(outcome, body)
+        bill = self._enter(outcome, body)
         delay = outcome.delay_s
         if outcome.wire == "slow":
             delay += self._config.slow_s
@@ -214,16 +216,29 @@ class World:
             arrived = delay < timeout_s and outcome.wire in ("whole", "slow")
         finally:
             self._judge.settle(outcome, self.clock(), delivered=arrived)
+            if bill is not None and arrived and outcome.fate == "ok":
+                self.truth.arrived(self.clock(), *self._price(*bill))
+            elif bill is not None:
+                self.truth.lost(*self._price(*bill))
         if not arrived:
             book.failures += 1
             self._failed(row, outcome.wire)
             raise Unreachable("the judge broke off, or did not answer in time", billed=True)
         headers = self._headers(outcome)
         self._arrived(row, book, outcome, headers, asked_at)
-        return Reply(outcome.status, headers, outcome.body)
+        lies = bill is not None and self._setting.lie
+        return Reply(outcome.status, headers, self.truth.rewritten(outcome.body, *bill) if lies else outcome.body)
 
-    def _enter(self, outcome: Outcome, body: Any) -> None:
-        """What is billed is billed when it is asked, whether or not anybody will hear the answer."""
+    def _price(self, prompt: int, completion: int) -> tuple[int, int]:
+        """A bill in tokens and pico-dollars."""
+        input_pico, output_pico = self._setting.pico
+        return prompt + completion, prompt * input_pico + completion * output_pico
+
+    def _enter(self, outcome: Outcome, body: Any) -> tuple[int, int] | None:
+        """What is billed is billed when it is asked, whether or not anybody will hear the answer.
+
+        Returns the true bill, prompt and completion; None where nothing is billed.
+        """
         now, bill = self.clock(), outcome.bill
         reserve = math.ceil(len(_text(body)) / self._config.chars_per_token) + int(body["max_tokens"])
         used = bill.prompt_tokens + bill.completion_tokens
@@ -238,14 +253,18 @@ class World:
             if outcome.fault == "requests" or self._beyond > ESTIMATES_ERR:
                 self._broken(f"asked beyond the limit on {outcome.fault} a minute, which had long been told")
         if outcome.fate not in ("ok", "lost"):
-            return
-        input_pico, output_pico = self._setting.pico
-        self.billed_tokens += used
-        self.billed_pico += bill.prompt_tokens * input_pico + bill.completion_tokens * output_pico
-        if self.billed_tokens > self.caps.get("max_tokens", math.inf):
+            return None
+        true = self.truth.billed(bill.prompt_tokens, bill.completion_tokens)
+        tokens, pico = self._price(*true)
+        self.billed_tokens += tokens
+        self.billed_pico += pico
+        self.truth.note(tokens, pico)
+        more_tokens, more_pico = self.truth.beyond(self._setting.concurrency)
+        if self.billed_tokens > self.caps.get("max_tokens", math.inf) + more_tokens:
             self._broken(f"{self.billed_tokens} tokens are billed, the cap is {self.caps['max_tokens']}")
-        if self.billed_pico > round(self.caps.get("max_usd", 10**6) * 10**12):
+        if self.billed_pico > round(self.caps.get("max_usd", 10**6) * 10**12) + more_pico:
             self._broken(f"{self.billed_pico} pico-dollars are billed, the cap is {self.caps['max_usd']} USD")
+        return true
 
     def _headers(self, outcome: Outcome) -> dict[str, str]:
         date = formatdate(EPOCH + self.clock(), usegmt=True)
@@ -265,7 +284,7 @@ class World:
             book.failures += 1
             self._failed(row, outcome.fault)
             return
-        self.patience.answered(now, row)
+        self.patience.answered(now, asked_at, row)
         if outcome.fate == "rejected" or b'"finish_reason":"content_filter"' in outcome.body:
             book.closed = True  # whatever else befell this reply
         elif outcome.fault in ("prose", "null"):
