@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob as _glob
 import hashlib
 import io
 import itertools
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from scorer.errors import InUse, OutputError, StorageError
+from scorer.matching import match
 
 PARTIAL = ".partial-"
 """Prefix of files that are being written; leftovers of a crash are deleted by the next owner."""
@@ -28,11 +28,15 @@ PARTIAL = ".partial-"
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One file: its path as listed, bytes, and a version that changes when it is written again (mtime or etag)."""
+    """One file: its path as listed, bytes, and a version that changes when it is written again (mtime or etag).
+
+    `also` are other paths to the same file that were matched with it.
+    """
 
     path: str
     size: int
     version: str
+    also: tuple[str, ...] = ()
 
 
 class Lock(Protocol):
@@ -49,7 +53,7 @@ class Files(Protocol):
     """Storage. Paths are strings; `/` joins them. Writing raises StorageError, reading FileNotFoundError or OSError."""
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        """The Parquet files that paths, folders and globs match: sorted, each once."""
+        """The Parquet files that paths, folders and globs match: sorted, each real file once."""
         ...
 
     def listing(self, folder: str) -> list[Stat]:
@@ -145,17 +149,7 @@ class LocalFiles:
         self._serial = itertools.count()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        found: dict[str, str] = {}  # a file that two patterns spell differently is one: the first spelling names it
-        for pattern in patterns:
-            if os.path.isdir(pattern):
-                paths = _glob.glob(os.path.join(_glob.escape(pattern), "**", "*.parquet"), recursive=True)
-            elif os.path.exists(pattern):
-                paths = [pattern]
-            else:
-                paths = [p for p in _glob.glob(pattern, recursive=True) if os.path.isfile(p)]
-            for path in paths:
-                found.setdefault(_spelled_out(path), path)
-        return [_stat(path) for path in sorted(found.values())]
+        return [_stat(path, also) for path, also in match(patterns)]
 
     def listing(self, folder: str) -> list[Stat]:
         try:
@@ -263,15 +257,9 @@ class _LocalLock:
         self._file.close()
 
 
-def _spelled_out(path: str) -> str:
-    """The whole path. Links are followed only to find out what `..` is: two links to one file are two files."""
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder) if ".." in folder else os.path.abspath(folder), name)
-
-
-def _stat(path: str) -> Stat:
+def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
     found = os.stat(path)
-    return Stat(path, found.st_size, str(found.st_mtime_ns))
+    return Stat(path, found.st_size, str(found.st_mtime_ns), also)
 
 
 def _make_folder(folder: str) -> None:

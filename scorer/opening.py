@@ -11,7 +11,7 @@ from scorer.files import Files
 from scorer.forgetting import ALL, Choice, forget, put_away, remember
 from scorer.recovery import Say, load_or_rebuild
 from scorer.schema import Shard, result_schema
-from scorer.source import find, first_look, same_rows, schema_now
+from scorer.source import find, first_look, linked, same_rows, schema_now
 from scorer.store.layout import Layout, stems
 from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, new_id, save
 
@@ -39,7 +39,9 @@ def open_manifest(
     known, gone = remember(files, layout, choice.remember, known, gone, plan.fingerprint)
     known, gone = forget(choice.forget, known, gone, found)
     out_of_it = {shard.path for shard in gone}
-    found = [stat for stat in found if stat.path not in out_of_it]
+    found = [stat for stat in found if not out_of_it & {stat.path, *stat.also}]
+    if word := linked(found):
+        say(word)
     new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))

@@ -18,7 +18,7 @@ from scorer.errors import RowError
 from scorer.files import Files
 from scorer.prices import Price
 from scorer.schema import Completion, Judge, Request, Row, Shard, Usage, Work
-from scorer.source import Columns, Reader, find, first_look
+from scorer.source import Columns, Reader, find, first_look, linked
 from scorer.stretches import Batch
 from scorer.tariffs import tariff
 from scorer.tokens import Counter, encoding_for
@@ -111,7 +111,7 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         tokeniser=name or "estimate: 4 bytes a token",
         max_usd=plan.spec.limits.max_usd,
         max_tokens=plan.spec.limits.max_tokens,
-        advice=(*_fences(plan.judge), *(_dedupe(plan, seen) if everything else ())),
+        advice=(*filter(None, [linked(found)]), *_fences(plan.judge), *(_dedupe(plan, seen) if everything else ())),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
         repeated_rows=seen.repeated if everything else None,
         repeated_tokens=seen.repeated_tokens if everything else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -105,6 +106,19 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
         return found
     raise InputError(
         f"input.shards = {', '.join(patterns)} matches no file. Give Parquet files, folders of them, or globs."
+    )
+
+
+def linked(found: Sequence[Stat]) -> str | None:
+    """A sentence where several paths lead to one file, which is read once."""
+    twice = [
+        (stat.path, path) for stat in found for path in stat.also if os.path.abspath(path) != os.path.abspath(stat.path)
+    ]
+    if not twice:
+        return None
+    path, link = twice[0]
+    return (
+        f"{len(twice)} paths lead to files that are matched already, such as {link} to {path}. Each file is read once."
     )
 
 

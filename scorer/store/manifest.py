@@ -156,10 +156,13 @@ def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[
 
     `same` tells, by its footer, whether a shard whose size or version differs still holds the same rows.
     """
-    by_path = {stat.path: stat for stat in found}
+    by_path = {path: stat for stat in found for path in (stat.path, *stat.also)}
+    new = {stat.path: stat for stat in found}
     problems: list[str] = []
     for shard in known:
-        stat = by_path.pop(shard.path, None)
+        stat = by_path.get(shard.path)
+        if stat is not None:
+            new.pop(stat.path, None)
         if stat is None:
             problems.append(
                 f"{shard.path} belongs to this run and is gone, or input.shards no longer matches it. Put it back; or "
@@ -169,7 +172,7 @@ def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[
             problems.append(str(ShardChanged(shard.path)))
     if problems:
         raise OutputError("\n".join(problems))
-    return list(by_path.values())
+    return list(new.values())
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

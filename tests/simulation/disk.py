@@ -23,7 +23,7 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer import files
+from scorer import files, matching
 
 
 class _Inode:
@@ -104,6 +104,7 @@ class Disk:
             realpath=posixpath.normpath,
             isdir=lambda p: p in self._folders,
             isfile=lambda p: p in self._names,
+            islink=lambda _: False,
             exists=lambda p: p in self._names or p in self._folders,
         )
         system = SimpleNamespace(
@@ -118,10 +119,10 @@ class Disk:
             "os": system,
             "open": self._open,
             "fcntl": locking,
-            "_glob": globbing,
             "Path": self._path,
         }
-        with mock.patch.multiple(files, create=True, **patched):
+        matched = {"os": system, "_glob": globbing}
+        with mock.patch.multiple(files, create=True, **patched), mock.patch.multiple(matching, **matched):
             yield
 
     # --- system calls -------------------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ class Disk:
         inode = self._names.get(path)
         if inode is None:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
-        return SimpleNamespace(st_size=len(inode.data), st_mtime_ns=inode.version)
+        return SimpleNamespace(st_size=len(inode.data), st_mtime_ns=inode.version, st_dev=0, st_ino=0)
 
     def _path(self, folder: str) -> SimpleNamespace:
         return SimpleNamespace(glob=lambda pattern: self._glob(f"{folder}/{pattern}"))

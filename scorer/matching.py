@@ -1,0 +1,87 @@
+"""The local files that paths, folders and globs match: each real file once, however many links lead to it.
+
+A folder is entered once, so a link to a folder above it is no loop. Knows names, and nothing of what is in a file.
+"""
+
+from __future__ import annotations
+
+import glob as _glob
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+MATCHED = ".parquet"
+"""Of a folder, files whose names end so."""
+
+
+def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Each file's path, sorted, with the other paths that lead to it.
+
+    Of several paths the first that holds no link names it, else the first. What is missing is left out.
+    """
+    found: dict[tuple[int, int] | str, list[str]] = {}
+    for pattern in patterns:
+        for path in _paths(pattern):
+            found.setdefault(_identity(path), []).append(path)
+    named = []
+    for paths in found.values():
+        name = next((path for path in paths if os.path.realpath(path) == os.path.abspath(path)), paths[0])
+        named.append((name, tuple(dict.fromkeys(path for path in paths if path != name))))
+    return sorted(named)
+
+
+def _paths(pattern: str) -> Iterator[str]:
+    if os.path.isdir(pattern):
+        yield from _below(pattern, files=True)
+    elif os.path.exists(pattern):
+        yield pattern
+    elif "**" in pattern.split("/"):
+        yield from (path for path in _deep(pattern) if os.path.isfile(path))
+    else:
+        yield from (path for path in sorted(_glob.glob(pattern)) if os.path.isfile(path))
+
+
+def _deep(pattern: str) -> Iterator[str]:
+    """As glob means `**`: any number of folders, none of them hidden."""
+    before, _, after = pattern.partition("**")
+    for folder in sorted(_glob.glob(before)) if _glob.has_magic(before) else [before]:
+        within = after.removeprefix("/")
+        if not within:
+            yield from _below(folder or ".", files=True, suffix="", spelled=folder)
+            continue
+        for inner in _below(folder or ".", files=False, spelled=folder):
+            rest = os.path.join(_glob.escape(inner), within) if inner else within
+            yield from _deep(rest) if "**" in within.split("/") else sorted(_glob.glob(rest))
+
+
+def _below(folder: str, *, files: bool, suffix: str = MATCHED, spelled: str | None = None) -> Iterator[str]:
+    """The files below a folder, or it and the folders below it; what is only reached by links comes last."""
+    entered: set[str] = set()
+    waiting, linked = deque([folder if spelled is None else spelled]), deque[str]()
+    while waiting or linked:
+        inside = waiting.popleft() if waiting else linked.popleft()
+        real = os.path.realpath(inside or ".")
+        if real in entered:
+            continue
+        entered.add(real)
+        if not files:
+            yield inside
+        try:
+            with os.scandir(inside or ".") as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError:  # as glob does: what cannot be listed holds nothing
+            continue
+        for entry in listed:
+            path = os.path.join(inside, entry.name)
+            if entry.name.startswith("."):
+                continue
+            if os.path.isdir(path):  # False where links lead to nothing, or to one another
+                (linked if os.path.islink(path) else waiting).append(path)
+            elif files and entry.name.endswith(suffix) and os.path.isfile(path):
+                yield path
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """What is equal for two paths of one file; where the system numbers no files, its path without links."""
+    found = os.stat(path)
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
