@@ -24,6 +24,7 @@ from scorer.files import Files, Lock, lock_again_s
 from scorer.first_answer import FirstAnswer
 from scorer.forgetting import ALL, Choice
 from scorer.lake.places import is_remote
+from scorer.lost_books import mended
 from scorer.offload import threads, uninterrupted
 from scorer.opening import open_manifest, schema_of
 from scorer.progress import Gauges, Progress, Snapshot
@@ -186,7 +187,7 @@ class Job:
             store.open(revision.generation if revision is not None else None)
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):
                 return False
-            books = self._books(offload)
+            books = self._books(manifest, offload)
             opened = Opened(
                 plan, manifest, self._files, self.layout, store, books, offload,
                 wall_s=self._wall_s, owned=owned, say=self._ears.say,
@@ -238,14 +239,14 @@ class Job:
     def _gather_s(self) -> float:
         return REMOTE_GATHER_S if is_remote(self.layout.out) else ledger.GATHER_S
 
-    def _books(self, offload: Offload) -> ledger.Ledger:
+    def _books(self, manifest: Manifest, offload: Offload) -> ledger.Ledger:
         limits = self.plan.spec.limits
         owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
         capped = limits.max_tokens is not None or limits.max_usd is not None
         books = ledger.Ledger(
             self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
         )
-        books.open()
+        books.open(mended(self._files, self.layout, manifest, self._ears.say))
         return books
 
     def _sealed(self, shard: Shard) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -31,6 +31,8 @@ from scorer.schema import Offload, Usage
 
 ROTATE_BYTES = 4 * 1024 * 1024
 GATHER_S = 0.05
+UNWRITTEN = 256
+"""So many requests may be in no book yet, where no cap asks for more: storage that refuses writes hides no more."""
 
 
 @dataclass(slots=True)
@@ -87,8 +89,8 @@ class Totals:
 class Ledger:
     """The books of one owner: totals of all owners up to the start, its own since.
 
-    `strict` makes `written` wait until every intent so far is durable; without a cap nobody needs to wait, and lines
-    gather for `gather_s`.
+    `strict` makes `written` wait until every intent so far is durable; without a cap lines gather for `gather_s`, and
+    it waits only where `UNWRITTEN` intents are not.
     """
 
     def __init__(
@@ -162,10 +164,11 @@ class Ledger:
         return tokens, pico
 
     async def written(self) -> None:
-        """Returns when every intent entered so far is durable (at once unless `strict`). Raises StorageError."""
-        if not self.strict:
-            return
-        wanted = self._next
+        """Returns when every intent entered so far is durable; unless `strict`, all but the last `UNWRITTEN`.
+
+        Raises StorageError.
+        """
+        wanted = self._next if self.strict else self._next - UNWRITTEN
         while self._durable < wanted:
             if self._writing.locked():
                 await self._wrote.wait()
@@ -249,21 +252,32 @@ class Ledger:
         self._durable = upto
         await self._offload(self._files.delete, old)
 
-    def open(self) -> None:
+    def open(self, mended: Callable[[Totals, bool], Totals] = lambda held, _: held) -> None:
         """Sums up every file of the folder into this owner's new one. Blocking; call it while holding the run's lock.
+
+        `mended` is given the sum, and whether there were books at all, and returns what is to be entered instead.
 
         A crash in here changes no sum: until the new file is whole it is not there, and from then on it covers the old
         ones whether or not they are deleted yet.
         """
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
-        names, covered, self.totals = _sum(self._files, folder)
+        names, covered, held = _sum(self._files, folder)
+        self.totals = mended(held, self._any(folder, names))
         while any(f"{folder}/{name}".startswith(self._first) for name in {*names, *covered}):
             self._first += "_"  # a clock set back, and the process number of a container, give a name twice
         self._path = self._first
         replace(self._files, self._path, _line({"total": asdict(self.totals), "covers": names}))
         for name in names:
             self._files.delete(f"{folder}/{name}")
+
+    def _any(self, folder: str, names: Sequence[str]) -> bool:
+        """True where one of the files holds a line of books."""
+        for name in names:
+            with suppress(FileNotFoundError), self._files.open(f"{folder}/{name}") as file:
+                if _entry(file.readline()) is not None:
+                    return True
+        return False
 
 
 def totals(files: Files, folder: str, owner: str | None = None) -> Totals:

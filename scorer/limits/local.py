@@ -116,7 +116,13 @@ class Local:
         self._check_size(need)
         books = self._caps.books
         if not books.strict:
-            return await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Bill.NOTHING)))
+            permit = await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Bill.NOTHING)))
+            try:
+                await books.written()  # at once, unless storage is behind
+            except BaseException:
+                self.settle(permit, Outcome(Bill.NOTHING))
+                raise
+            return permit
         while True:
             entry = await self._desk.stand(need, leave, self._strike)
             try:

@@ -162,7 +162,7 @@ def _columns(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> 
     columns["prompt_tokens"] = [None if u is None else u.prompt_tokens for u in usages]
     columns["completion_tokens"] = [None if u is None else u.completion_tokens for u in usages]
     columns["cached_tokens"] = [None if u is None else u.cached_tokens for u in usages]
-    columns["cost_microusd"] = [None if r.cost_pico is None else (r.cost_pico + 500_000) // 10**6 for r in results]
+    columns["cost_microusd"] = [None if r.cost_pico is None else -(-r.cost_pico // 10**6) for r in results]
     columns["attempts"] = [r.attempts for r in results]
     columns["waited_s"] = [r.waited_s for r in results]
     columns["answered_s"] = [r.answered_s for r in results]
