@@ -42,6 +42,10 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def nothing(*_: Any) -> None:
+    """An `Offload` that does nothing: for what must not touch the disk."""
+
+
 def inline(fn: Callable[..., Any], *args: Any) -> Awaitable[Any]:
     """An `Offload` without threads: the work is done at once."""
     future = asyncio.get_running_loop().create_future()

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from clock import inline, now, run
+from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +111,7 @@ class Strict(Local):
 
     def __init__(self, rates: Rates = Rates(concurrency=1000), **caps: Any) -> None:  # noqa: B008 - it is frozen
         self.settled, self.given = [], 0
-        books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+        books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
         super().__init__(rates, Caps(books, **caps))
 
     async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from clock import inline, now, run
+from clock import nothing, now, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +103,7 @@ class Wire:
 
 
 def made(wire: Wire, places: int = 16) -> tuple[HttpClient, Ledger]:
-    books = Ledger(LocalFiles(), "never-written", "1", offload=inline, strict=False)
+    books = Ledger(LocalFiles(), "never-written", "1", offload=nothing, strict=False)
     endpoint = Endpoint(OpenAI(name="m", base_url="http://judge/v1"), Local(Rates(concurrency=places), Caps(books)))
     clock = asyncio.get_running_loop().time
     client = HttpClient(

@@ -6,7 +6,7 @@ import asyncio
 import math
 
 import pytest
-from clock import inline, now, run
+from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,7 +121,7 @@ def test_the_quickest_tenth_is_a_second_until_a_reply_tells() -> None:
 
 
 def made(max_tokens: int | None = None) -> Local:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
     return Local(Rates(), Caps(books, max_tokens=max_tokens))
 
 

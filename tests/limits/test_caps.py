@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from clock import inline
+from clock import nothing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from scorer.schema import Usage
 
 
 def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Caps:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
     return Caps(books, max_tokens=max_tokens, max_usd=max_usd)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from clock import inline, now, run
+from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +52,7 @@ def client(judge: Judge, limits: Local) -> HttpClient:
 
 
 def local() -> Local:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
     return Local(Rates(concurrency=16), Caps(books))
 
 

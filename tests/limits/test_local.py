@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clock import inline, now, run
+from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ FAILED = Outcome(Bill.NOTHING, alive=False)
 
 
 def made(rates: Rates = Rates(), **caps: Any) -> Local:  # noqa: B008 - it is frozen
-    return Local(rates, Caps(Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False), **caps))
+    return Local(rates, Caps(Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False), **caps))
 
 
 def need(tokens: int = 0, output: int = 0, *, worst: int | None = None, first: bool = False) -> Need:
