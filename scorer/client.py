@@ -292,7 +292,7 @@ class HttpClient:
                 self._met = True
                 hint = endpoint.provider.rate(reply.headers)
                 if (doubted := self._doubted(endpoint, reply, spent)) is not None:
-                    raise _Another("the reply's id is the last one's", billed=True, doubted=doubted)
+                    raise _Another("the reply has the id of another one", billed=True, doubted=doubted)
                 try:
                     call = conversation.send(reply)
                 except StopIteration as done:

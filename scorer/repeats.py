@@ -35,7 +35,7 @@ def reply_id(body: bytes) -> str | None:
 class Repeats:
     """Which replies of one endpoint may be copies of an earlier one.
 
-    An id says something only where two replies had different ones. Then a reply with the id of the last one on its
+    An id says something only where two replies had different ones. Then a reply with the id of one of the last on its
     connection is doubted, and its request is asked once more on a new connection. The same id there: this endpoint
     gives the same id to different replies (a cache may), and `off` says that its ids are not looked at any more.
     """
@@ -59,7 +59,8 @@ class Repeats:
         line = reply.line
         if line is None or self.off or (found := reply_id(reply.body)) is None:
             return None
-        last, line.last = line.last, found
+        again = found in line.ids
+        line.ids.append(found)
         if before is not None:
             self.off = found == before
             self._confirmed += not self.off
@@ -67,4 +68,4 @@ class Repeats:
             self._known = found
         elif found != self._known:
             self._differ = True
-        return found if self._differ and found == last and not self.off else None
+        return found if again and self._differ and not self.off else None

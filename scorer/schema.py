@@ -5,6 +5,7 @@ Knows nothing of files, HTTP, clocks or the event loop. Longer than other files:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Protocol
@@ -190,9 +191,9 @@ class Call:
 
 
 class Line(Protocol):
-    """The connection that a reply came on. `last` is the id of the last reply on it, as whoever reads ids notes it."""
+    """The connection that a reply came on. `ids` are those of its last replies, as whoever reads ids notes them."""
 
-    last: str | None
+    ids: deque[str]
 
     def drop(self) -> None:
         """Nothing is asked on it again."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -37,6 +38,7 @@ class Server:
     name: Name = lambda number, _: f"chatcmpl-{number}"
     twice: Callable[[int], bool] = lambda _: False
     late_s: float = 0.003
+    """So long after a reply comes its copy; with replies that take less, after a later one's."""
     status: int = 200
     first_s: float = 0.0
     asked: list[str] = field(default_factory=list)
@@ -137,6 +139,14 @@ async def test_a_reply_sent_twice_is_no_other_rows(at_once: int, late_s: float) 
     assert set(server.asked) == set(texts(24))
 
 
+async def test_a_copy_that_comes_after_a_later_reply_is_known_too() -> None:
+    """The copy comes while the next but one request waits."""
+    server = Server(twice=lambda number: number in (6, 13), late_s=0.015, first_s=0.01)
+    night = await asked(server, texts(20))
+    assert night.wrong == []
+    assert 20 <= len(server.asked) <= 22
+
+
 async def test_where_every_reply_is_sent_twice_no_row_is_wrong_and_few_are_asked_twice() -> None:
     server = Server(twice=lambda number: number > 1, first_s=0.004)
     night = await asked(server, texts(16))
@@ -184,7 +194,8 @@ async def test_an_error_sent_twice_shifts_no_reply(monkeypatch: pytest.MonkeyPat
 class Wire:
     """A connection."""
 
-    last: str | None = None
+    def __init__(self) -> None:
+        self.ids: deque[str] = deque(maxlen=8)
 
     def drop(self) -> None: ...
 

@@ -40,7 +40,8 @@ class Patience:
 
     def answered(self, now: float, asked_at: float, row: str) -> None:
         self._heard(asked_at)
-        self._cut_s = 1.0
+        if asked_at > self._cut_at:
+            self._cut_s = 1.0
         self._failures_of.pop(row, None)
         self.excuse(now)
 
@@ -51,7 +52,7 @@ class Patience:
             return
         seconds = self._cut_s
         if wish is not None:
-            seconds = float(wish) if wish.isdigit() else LONGEST_PAUSE_S
+            seconds = max(float(wish) if wish.isdigit() else LONGEST_PAUSE_S, self._cut_s if self._cut_s > 1.0 else 0.0)
         self._cut_at, self._cut_s = now, min(LONGEST_PAUSE_S, self._cut_s * 2)
         self.excuse(now, min(seconds, LONGEST_PAUSE_S))
 

@@ -62,6 +62,9 @@ class Setting:
     lie: str = ""
     """How the judge tells otherwise than it bills (lies.py)."""
 
+    twice: float = 0.0
+    """The share of replies that are sent twice."""
+
     def topic(self, row: str) -> str:
         return self.topics.get(row, row)
 
@@ -131,6 +134,7 @@ def drawn(seed: int) -> Setting:
         kinds=kinds,
         config=_judge(draw, requests, tokens),
         events=_events(draw, sum(kind == "plain" for kind in kinds.values()), 1 if dies_at_start else 2),
+        twice=draw.choice([0.0, 0.01, 0.1, 1.0]),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pytest
 from simulation.night import Night
+from simulation.settings import drawn
 
 from scorer import files, job
 from scorer.client import Endpoint, HttpClient
@@ -21,6 +22,7 @@ from scorer.errors import Unreachable
 from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
 from scorer.limits.bills import Bills
 from scorer.providers import openai
+from scorer.repeats import Repeats
 from scorer.schema import Completion, Request, Usage
 from scorer.store import store
 
@@ -218,3 +220,12 @@ def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], mon
     """Slow: nights until the first bad one."""
     plant(monkeypatch)
     assert any(Night(seed).run().findings for seed in range(NIGHTS))
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_reply_that_is_believed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: two whole nights. Replies are sent twice in it: where nobody looks at ids, rows have others' scores."""
+    assert drawn(2).twice
+    assert Night(2).run().findings == ()
+    monkeypatch.setattr(Repeats, "doubts", lambda *_: None)
+    assert any("the judge's verdict on a plain row was" in finding for finding in Night(2).run().findings)

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 from simulation.lies import Truth
+from simulation.lines import Lines
 from simulation.patience import Patience
 from simulation.settings import Setting
 
@@ -117,6 +118,10 @@ class World:
         self.patience.excuse(self.clock())
         if (self._config.requests_per_minute or math.inf) < self._setting.requests_per_minute:
             self.excuse_limits(self.clock())
+
+    def lines(self) -> Lines:
+        """The connections of another client, which is alive from now on."""
+        return Lines(self._setting.twice, Random(f"lines of {self._setting.seed}"), lambda: self.clock())
 
     def excuse_limits(self, since: float) -> None:
         """What is asked under limits that scorer cannot know yet is no fault."""
@@ -309,6 +314,7 @@ class Wire:
     def __init__(self, world: World, *, timeout_s: float, **_: object) -> None:
         self._world = world
         self._timeout_s = timeout_s
+        self._lines = world.lines()
 
     async def __aenter__(self) -> Wire:
         return self
@@ -316,7 +322,8 @@ class Wire:
     async def __aexit__(self, *_: object) -> None: ...
 
     async def post(self, call: Call) -> Reply:
-        return await self._world.post(call, min(self._timeout_s, call.timeout_s or self._timeout_s))
+        answer = self._world.post(call, min(self._timeout_s, call.timeout_s or self._timeout_s))
+        return await self._lines.post(answer, fresh=call.fresh)
 
 
 def _text(body: Any) -> str:
