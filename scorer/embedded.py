@@ -146,7 +146,7 @@ class EmbeddedServer:
     def __enter__(self) -> Self:
         if importlib.util.find_spec("xllamacpp") is None:
             raise SetupError(
-                "The embedded judge needs xllamacpp, which is not installed: pip install 'scorer[embedded]'."
+                "The embedded judge needs xllamacpp, which is not installed: pip install 'batch-scorer[embedded]'."
             )
         model = find_weights(self._name) if self._path is None else _check_gguf(self._path)
         # A file, since nobody reads while the run goes on and a full pipe would stop the server.

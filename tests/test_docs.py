@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
+import scorer
 from scorer.cli import _exit_code, app
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
@@ -61,6 +63,55 @@ def _tree() -> Iterator[str]:
         for entry in (ROOT / folder).iterdir():
             if not entry.name.startswith((".", "__pycache__")):
                 yield f"{folder}/{entry.name}{'/' if entry.is_dir() else ''}"
+
+
+# --- its name on the package index ------------------------------------------------------------------------------------
+
+OF_ANOTHER = (
+    re.compile(r"(?<![-\w.])scorer\\?\[[a-z]+\\?\]"),  # an extra
+    re.compile(r"pip3? install(?:\s+-[-\w]+)*\s+['\"]?scorer(?![-\w./])"),
+)
+"""Who installs this gets somebody else's project: ours is batch-scorer."""
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("pip install 's" + "corer[lake]'", True),
+        ("pip install " + "scorer", True),
+        ("pip install -U " + "scorer==0.2", True),
+        ("the extra `scorer" + "[metrics]`", True),
+        (r"match=r'scorer" + r"\[lake\]'", True),
+        ("pip install 'batch-scorer[lake]'", False),
+        ("pip install -e .", False),
+        ("pip install batch-scorer; scorer init", False),
+        ("scorer.judges[0]", False),
+    ],
+)
+def test_the_name_of_another_project_is_told_from_ours(text: str, wrong: bool) -> None:
+    assert any(pattern.search(text) for pattern in OF_ANOTHER) is wrong
+
+
+def test_nothing_says_to_install_another_project_of_this_name() -> None:
+    found, seen = [], 0
+    for path in sorted(ROOT.rglob("*")):
+        inner = path.relative_to(ROOT).parts
+        if any(part.startswith(".") or part == "__pycache__" for part in inner) or not path.is_file():
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        seen += 1
+        found += [f"{path.relative_to(ROOT)}: {one[0]}" for pattern in OF_ANOTHER for one in pattern.finditer(text)]
+    assert seen > 300
+    assert found == []
+
+
+def test_the_distribution_is_ours_with_the_version_and_the_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["name"], project["version"]) == ("batch-scorer", scorer.__version__)
+    assert project["scripts"] == {"scorer": "scorer.cli:main"}
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------

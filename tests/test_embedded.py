@@ -132,7 +132,7 @@ def test_a_path_that_is_no_model(runtime: Runtime, tmp_path: Path, content: byte
 
 
 def test_a_missing_runtime_names_the_extra(bare: Path) -> None:
-    with pytest.raises(SetupError, match=r"pip install 'scorer\[embedded\]'"), EmbeddedServer("any.gguf"):
+    with pytest.raises(SetupError, match=r"pip install 'batch-scorer\[embedded\]'"), EmbeddedServer("any.gguf"):
         pass
 
 

@@ -148,7 +148,7 @@ class OnRay:
             raise SpecError(
                 [
                     f"Node {place.host} has scorer {place.version}, and this machine {__version__}. All nodes need the "
-                    f"same one: pip install 'scorer[cluster]=={__version__}' there. Nothing was sent from there."
+                    f"same one: pip install 'batch-scorer[cluster]=={__version__}' there. Nothing was sent from there."
                 ]
             )
         if place.missing is not None:

@@ -38,7 +38,7 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
     """
     where = address or os.environ.get("RAY_ADDRESS") or OURS
     if find_spec("ray") is None:
-        raise SpecError(["--engine ray needs Ray, which is not installed here: pip install 'scorer[cluster]'."])
+        raise SpecError(["--engine ray needs Ray, which is not installed here: pip install 'batch-scorer[cluster]'."])
     if where not in (OURS, "auto"):
         _knock(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

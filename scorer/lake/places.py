@@ -62,7 +62,7 @@ class Places:
             from scorer.lake.objects import ObjectFiles
         except ImportError as error:
             raise SpecError(
-                [f"{root}: object storage needs the extra lake. Install it: pip install 'scorer[lake]' ({error})"]
+                [f"{root}: object storage needs the extra lake. Install it: pip install 'batch-scorer[lake]' ({error})"]
             ) from error
         locks = open_store(root, request_s=min(LOCK_REQUEST_S, self._lease_s))
         return ObjectFiles(root, open_store(root), locks, patience_s=self._patience_s, lease_s=self._lease_s)

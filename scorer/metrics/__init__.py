@@ -51,7 +51,10 @@ def load(name: str) -> Metric:
         if name not in METRICS:
             raise SpecError([f'metrics.names: "{name}" needs {error.name}, which is not installed here.']) from error
         raise SpecError(
-            [f"metrics.names: {name} needs {error.name}, which is not installed here: pip install 'scorer[metrics]'."]
+            [
+                f"metrics.names: {name} needs {error.name}, which is not installed here: pip install "
+                "'batch-scorer[metrics]'."
+            ]
         ) from error
     except (ImportError, AttributeError) as error:
         raise SpecError([f'metrics.names: "{name}" cannot be imported: {error}.']) from error

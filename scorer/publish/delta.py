@@ -52,7 +52,9 @@ class Delta:
                 "delta:// needs the place of a table behind it: delta://lake/scores, delta://s3://bucket/t."
             )
         if find_spec("deltalake") is None:
-            problems.append("Publishing to Delta needs deltalake, which is not installed: pip install 'scorer[lake]'.")
+            problems.append(
+                "Publishing to Delta needs deltalake, which is not installed: pip install 'batch-scorer[lake]'."
+            )
         if problems:
             raise SpecError(problems)
         # Its core would write warnings of its own between our lines; errors it raises.

@@ -60,7 +60,7 @@ class Iceberg:
             problems.append(f"{self.target} is no table: write iceberg://catalog/namespace.table.")
         if find_spec("pyiceberg") is None:
             problems.append(
-                "Publishing to Iceberg needs pyiceberg, which is not installed: pip install 'scorer[lake]'."
+                "Publishing to Iceberg needs pyiceberg, which is not installed: pip install 'batch-scorer[lake]'."
             )
         if problems:
             raise SpecError(problems)

@@ -29,7 +29,7 @@ def join(address: str | None) -> AbstractContextManager[None]:
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: None)
-    assert "pip install 'scorer[cluster]'" in refused(join(None))
+    assert "pip install 'batch-scorer[cluster]'" in refused(join(None))
 
 
 @pytest.mark.parametrize("address", ["here", "127.0.0.1", "127.0.0.1:70000", "ray://127.0.0.1:10001", ":6379", "a:b"])

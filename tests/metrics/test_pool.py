@@ -18,7 +18,7 @@ from scorer.metrics import METRICS, load, unknown
 from scorer.metrics.pool import LIGHT, Pool
 from scorer.metrics.worker import SLICE, Failures, score
 
-pytest.importorskip("rapidfuzz", reason="Left out: metrics in child processes, for want of scorer[metrics].")
+pytest.importorskip("rapidfuzz", reason="Left out: metrics in child processes, for want of batch-scorer[metrics].")
 
 OUTSIDE = """
 import os
@@ -111,7 +111,7 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
 def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     monkeypatch.delitem(sys.modules, "scorer.metrics.edit", raising=False)
-    with pytest.raises(SpecError, match=r"edit_similarity needs rapidfuzz.*: pip install 'scorer\[metrics\]'\."):
+    with pytest.raises(SpecError, match=r"edit_similarity needs rapidfuzz.*: pip install 'batch-scorer\[metrics\]'\."):
         load("edit_similarity")
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from scorer.metrics import load
 
-rouge_scorer = pytest.importorskip("rouge_score.rouge_scorer", reason="Left out: ROUGE, for want of scorer[metrics].")
+rouge_scorer = pytest.importorskip(
+    "rouge_score.rouge_scorer", reason="Left out: ROUGE, for want of batch-scorer[metrics]."
+)
 
 NAMES = ["rouge1", "rouge2", "rougeL"]
 THEIRS = rouge_scorer.RougeScorer(NAMES)

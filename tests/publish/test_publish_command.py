@@ -174,7 +174,7 @@ def test_what_is_not_installed_is_named(tmp_path: Path, judge: RehearsalProcess)
     for address in ("delta://x", "iceberg://c/n.t"):
         said = scorer("publish", out, "--to", address, PYTHONPATH=str(blocked))
         assert (said.code, said.out) == (2, "")
-        assert "pip install 'scorer[lake]'" in said.err
+        assert "pip install 'batch-scorer[lake]'" in said.err
 
 
 def test_a_rehearsal_publishes_nothing(tmp_path: Path) -> None:
