@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
 from scorer.arguments import ALONE, Forget, Hands, Json, Out, Remember, RunFile, Sets, answer
-from scorer.errors import Interrupted, ScorerError, SpecError
+from scorer.errors import InputError, Interrupted, ScorerError, SpecError
 from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
 from scorer.outfolder import STDIN, folder_of
 from scorer.questions import app as questions
@@ -66,7 +66,12 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     from scorer.screen import plan_text
 
     found = estimate(check(_tree(run_file, sets)), Places(), exact=exact)
-    return answer(json, asdict(found), lambda: plan_text(found))
+    answer(json, asdict(found), lambda: plan_text(found))
+    if found.rows and sum(found.rows_bad.values()) >= found.rows:
+        raise InputError(
+            "No row of the input can be judged; see rows_bad. Mend the input, or the columns of the judge."
+        )
+    return 0
 
 
 @app.command

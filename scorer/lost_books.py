@@ -69,8 +69,8 @@ def _told(files: Files, layout: Layout) -> Totals:
         return Totals()
 
 
-def _of_rows(files: Files, layout: Layout, manifest: Manifest) -> Totals:
-    """What the newest results cost by their own account; files that cannot be read tell nothing."""
+def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
+    """What the newest results of a run add up to, by their metadata; files that cannot be read are left out."""
     sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
     segments = layout.segments_to_read(files)
     total = seg.Counts()
@@ -79,6 +79,12 @@ def _of_rows(files: Files, layout: Layout, manifest: Manifest) -> Totals:
             total.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
         except seg.Broken:
             continue
+    return total
+
+
+def _of_rows(files: Files, layout: Layout, manifest: Manifest) -> Totals:
+    """What the newest results cost by their own account."""
+    total = stored(files, layout, manifest)
     return Totals(
         requests=total.attempts,
         prompt_tokens=total.prompt_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ def open_manifest(
     cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
+    if manifest is not None and _nothing_stored(files, layout, manifest):
+        manifest = replace(manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=())
     if manifest is not None:
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
     found = find(files, plan.spec.input.shards)
@@ -56,6 +59,20 @@ def open_manifest(
         save(files, layout, opened)
     put_away(files, layout, gone)
     return opened
+
+
+def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
+    """True where no row of the run has a result: nothing can mix yet, so every key may change, and the input too.
+
+    Sealed files of shards without rows are deleted then: they are made again.
+    """
+    sealed = {stat.path for stat in files.listing(layout.scores)}
+    empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
+    if sealed - empty or any(files.listing(f"{layout.segments}/{stem}") for stem in files.folders(layout.segments)):
+        return False
+    for path in sealed:
+        files.delete(path)
+    return True
 
 
 def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:

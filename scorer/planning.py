@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter as Tally
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,14 @@ import pyarrow.compute as pc
 
 from scorer.build import Plan, dedupe_problems
 from scorer.dedupe import Window, question_of
-from scorer.errors import RowError
+from scorer.errors import RowError, ScorerError
 from scorer.files import Files
+from scorer.lost_books import stored
 from scorer.prices import Price
 from scorer.schema import Completion, Judge, Request, Row, Shard, Usage, Work
 from scorer.source import Columns, Reader, find, first_look, linked
+from scorer.store.layout import Layout
+from scorer.store.manifest import load
 from scorer.stretches import Batch
 from scorer.tariffs import tariff
 from scorer.tokens import Counter, encoding_for
@@ -28,6 +32,12 @@ EXACT_ROWS = 100_000
 SAMPLE_ROWS = 20_000
 SECONDS_A_REQUEST = 1.0
 """Assumed where only concurrency binds; a run learns the truth."""
+LEARNED_ROWS = 20
+"""From so many finished rows on, what their replies took is the estimate of what all will take."""
+SHORT_EXPLANATION = 20
+"""Tokens of the shortest explanation of a first turn, as far as a plan supposes any."""
+REASONS = 20
+"""So many different reasons for bad rows are told one by one."""
 PER_MESSAGE = 4
 """Tokens that a chat template adds for a message."""
 
@@ -48,6 +58,11 @@ class Estimate:
 
     `price` is that of the first model in USD per million tokens, as `price_source` said on `price_date` (ISO 8601; None
     where the run file says it); prompts of more than `long_from` tokens cost the `long_` ones.
+
+    `rows_bad` counts by reason the rows that can ask nothing: they will end as the error that the reason begins with.
+    `completion_tokens_estimate` is what `learned_rows` finished rows of this run took; where there are none, each reply
+    is the geometric mean of the shortest readable one and of the most that it may be. `cost_low` has the shortest,
+    `cost_worst` the longest; `cost_expected` is `cost_usd`. Nothing is asked twice in any of them.
     """
 
     rows: int
@@ -71,6 +86,11 @@ class Estimate:
     price: dict[str, float | None] | None = None
     price_source: str | None = None
     price_date: str | None = None
+    rows_bad: dict[str, int] = field(default_factory=dict)
+    cost_low: float | None = None
+    cost_expected: float | None = None
+    cost_worst: float | None = None
+    learned_rows: int = 0
 
 
 def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
@@ -81,6 +101,8 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
     Techniques (1977), eq. 7.1, the regression estimator.
     """
     found = find(files, plan.spec.input.shards)
+    before = _before(plan, files)
+    found = [stat for stat in found if not before.forgotten & {stat.path, *stat.also}]
     shards = first_look(files, found, {stat.path: stat.path for stat in found}, plan.columns.all)
     rows = sum(shard.rows for shard in shards)
     model = plan.spec.all_models[0]
@@ -92,9 +114,18 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         seen = _look_at(plan, files, shards, counter, share, window)
     prompt, half_width = seen.prompt_tokens(rows)
     requests = round(seen.requests / max(1, seen.rows) * rows)
-    output = round(seen.completion_tokens / max(1, seen.rows) * rows)
+    scale = rows / max(1, seen.rows)
+    low, most = round(seen.shortest * scale), round(seen.longest * scale)
+    output = round(seen.completion_tokens * scale)
+    if before.rows >= LEARNED_ROWS:
+        output = round(before.completion_tokens / before.rows * (seen.rows - sum(seen.bad.values())) * scale)
     known = tariff(model)
     cost = _cost(known.price, round(prompt), output, requests) if known is not None else None
+    half = round(half_width)
+    costs = [
+        _cost(known.price, max(0, round(prompt) + width), tokens, requests) if known is not None else None
+        for width, tokens in ((-half, low), (half, most))
+    ]
     seconds, binding = _time(plan, requests, prompt, output)
     return Estimate(
         rows=rows,
@@ -118,7 +149,38 @@ def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
         price=_shown(known.price) if known is not None else None,
         price_source=known.source if known is not None else None,
         price_date=(known.date or None) if known is not None else None,
+        rows_bad={reason: round(count * scale) for reason, count in seen.bad.most_common()},
+        cost_low=costs[0],
+        cost_expected=cost,
+        cost_worst=costs[1],
+        learned_rows=before.rows if before.rows >= LEARNED_ROWS else 0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What the output folder says of this run: shards that left it, finished rows and what their replies took."""
+
+    forgotten: frozenset[str] = frozenset()
+    rows: int = 0
+    completion_tokens: int = 0
+
+
+def _before(plan: Plan, files: Files) -> _Before:
+    """Nothing where there is no run yet, or none that can be read: a plan needs none."""
+    layout = Layout(plan.spec.output.path)
+    try:
+        manifest = load(files, layout)
+        if manifest is None:
+            return _Before()
+        forgotten = frozenset(shard.path for shard in manifest.forgotten)
+        if manifest.fingerprint != plan.fingerprint:
+            return _Before(forgotten)
+        counts = stored(files, layout, manifest)
+    except (ScorerError, OSError):
+        return _Before()
+    asked = counts.rows - counts.errors.get("BadRow", 0) - counts.errors.get("Damaged", 0) - counts.copied
+    return _Before(forgotten, asked, counts.completion_tokens)
 
 
 def _cost(price: Price, prompt: int, output: int, requests: int) -> float:
@@ -167,12 +229,16 @@ class _Seen:
     window: Window
     dedupe: bool
     output_tokens: int
+    most: int
     explanation: str = ""
     explanation_tokens: int = 0
     turns: int = 1
     rows: int = 0
     requests: int = 0
     completion_tokens: int = 0
+    shortest: int = 0
+    longest: int = 0
+    bad: Tally[str] = field(default_factory=Tally)
     all_size: int = 0
     sizes: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -185,6 +251,11 @@ class _Seen:
     def add(self, row: Row) -> None:
         texts: list[str] = []
         self.rows += 1
+        if row.problem is not None:
+            self._bad(row.problem)
+            self.sizes.append(row.size)
+            self.tokens.append(0)
+            return
         asked = self._asked(row)
         repeated = (question := question_of(self.judge, row)) is not None and self.window.met(question)
         if repeated and self.dedupe:
@@ -197,8 +268,18 @@ class _Seen:
         for place, request in enumerate(asked):
             texts += _texts(request)
             forced = request.continuation
-            reply = self.explanation_tokens if place < first else self.output_tokens
-            self.completion_tokens += reply if forced is None else self.counter.count([forced])[0]
+            if forced is not None:
+                low = most = expected = self.counter.count([forced])[0]
+            elif place < first:
+                low, most = min(SHORT_EXPLANATION, self.most), self.most
+                expected = self.explanation_tokens
+            else:
+                most = min(request.max_output_tokens or self.most, self.most)
+                low = min(self.output_tokens, most)
+                expected = round(math.sqrt(low * most))
+            self.shortest += low
+            self.longest += most
+            self.completion_tokens += expected
         self.requests += len(asked)
         tokens = self._tokens(texts)
         self.sizes.append(row.size)
@@ -229,9 +310,16 @@ class _Seen:
             asked += next(conversation)
             if self.turns == 2:
                 asked += conversation.send([Completion(self.explanation)] * len(asked))
-        except (RowError, StopIteration):
+        except RowError as error:
+            if not asked:
+                self._bad(error)
+        except StopIteration:  # it asks nothing, or no second turn
             pass
         return asked
+
+    def _bad(self, error: RowError) -> None:
+        reason = f"{error.name}: {error.detail}"
+        self.bad[reason if reason in self.bad or len(self.bad) < REASONS else "other reasons"] += 1
 
     def prompt_tokens(self, rows: int) -> tuple[float, float]:
         """The total over all rows and half the width of its 95 % interval."""
@@ -256,7 +344,7 @@ def _look_at(
     turns = plan.spec.judge.options.get("turns", 1)
     explanation = "word " * (most // 2)  # taken to be half as long as it may be; the second turn repeats it
     dedupe = plan.spec.judge.dedupe
-    seen = _Seen(plan.judge, counter, window, dedupe, output, explanation, most // 2, turns)
+    seen = _Seen(plan.judge, counter, window, dedupe, output, most, explanation, most // 2, turns)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_sizes, constant_tokens=0)
     judged = plan.columns.judged

@@ -165,8 +165,8 @@ def plan_text(e: Estimate) -> str:
     lines = [
         f"rows        {e.rows:,} in {e.shards} shards, {e.requests:,} requests",
         f"tokens in   {e.prompt_tokens:,}{spread}, counted by {e.tokeniser}",
-        f"tokens out  {e.completion_tokens_estimate:,} (estimated)",
-        f"cost        {cost}",
+        f"tokens out  {e.completion_tokens_estimate:,} ({_learned(e)})",
+        f"cost        {cost}{_range(e)}",
         *([f"price       {_price(e)}"] if e.price is not None else []),
         f"time        {duration(e.seconds)}; {e.binding_limit} binds",
     ]
@@ -177,8 +177,21 @@ def plan_text(e: Estimate) -> str:
         lines.append(f"repeated    {e.repeated_rows:,} rows ask what a row before them asks")
     if e.max_usd is not None and e.cost_usd is not None and e.cost_usd > e.max_usd:
         lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
+    lines += [f"bad rows    {count:,}: {reason}" for reason, count in e.rows_bad.items()]
     lines += [f"advice      {advice}" for advice in e.advice]
     return "\n".join(lines)
+
+
+def _learned(e: Estimate) -> str:
+    if e.learned_rows:
+        return f"as the {e.learned_rows:,} rows took that are finished"
+    return "estimated: between the shortest reply and model.max_output_tokens; some finished rows will tell better"
+
+
+def _range(e: Estimate) -> str:
+    if e.cost_low is None or e.cost_worst is None or e.cost_low == e.cost_worst:
+        return ""
+    return f" ({e.cost_low:.4f} with the shortest replies, {e.cost_worst:.4f} with the longest)"
 
 
 def _price(e: Estimate) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from clock import run as in_virtual_time
+from inprocess import Run
 
 from scorer import planning
 from scorer.build import check
 from scorer.files import LocalFiles
+from scorer.forgetting import Choice
 from scorer.planning import Estimate, estimate
 from scorer.screen import plan_text
 
@@ -122,3 +125,70 @@ def test_the_prefix_that_a_row_shares_with_the_one_before(
 ) -> None:
     found = planned(tmp_path, {"prompt": prompt}, said)
     assert found.shared_prefix_tokens == pytest.approx(share * found.prompt_tokens, abs=0.02 * found.prompt_tokens + 1)
+
+
+# --- what cannot be judged, and what replies take ---------------------------------------------------------------------
+
+
+def plan_of(path: Path, prompt: str, **options: Any) -> Estimate:
+    tree = {
+        "input": {"shards": [str(path)]},
+        "judge": {"prompt": prompt},
+        "model": {"name": "house", "base_url": "http://127.0.0.1:9/v1"},
+        "output": {"path": f"{path.parent}/out"},
+    }
+    return estimate(check(tree), LocalFiles(), **options)
+
+
+def test_rows_that_will_fail_are_counted_by_reason(tmp_path: Path) -> None:
+    bad = pa.array([b"fine", b"\xff", b"fine", b"fine"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"a": ["x", "y", None, None], "b": bad}), tmp_path / "in.parquet")
+    found = plan_of(tmp_path / "in.parquet", "{a:fenced} {b:fenced}")
+    assert (found.rows, found.requests) == (4, 1)
+    assert sorted(found.rows_bad.values()) == [1, 2]
+    assert {reason.partition(":")[0] for reason in found.rows_bad} == {"BadRow"}
+    assert "bad rows    2: BadRow: Column 'a' is null" in plan_text(found)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_damaged_rows_are_counted_too_and_do_not_end_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    path = tmp_path / "in.parquet"
+    options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True, "write_statistics": False}
+    table = pa.table({"a": [f"So it is: {number:02}" for number in range(40)]})
+    pq.write_table(table, path, row_group_size=20, **options)  # type: ignore[arg-type]
+    data = bytearray(path.read_bytes())
+    data[data.index(b"So it is: 23")] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setattr(planning, "EXACT_ROWS", 0)
+    monkeypatch.setattr(planning, "SAMPLE_ROWS", 30)
+    found = plan_of(path, "{a:fenced}", exact=exact)
+    assert sum(found.rows_bad.values()) == 20 if exact else sum(found.rows_bad.values()) > 5
+    assert all(reason.startswith("Damaged: ") for reason in found.rows_bad)
+
+
+def test_the_cost_has_a_lower_an_expected_and_an_upper_figure(tmp_path: Path) -> None:
+    found = planned(tmp_path, {"prompt": "{a:fenced}"}, price={"input": 0.0, "output": 1.0})
+    assert found.cost_worst == pytest.approx(4 * 40 / 1e6)
+    assert found.cost_low is not None
+    assert found.cost_usd is not None
+    assert found.cost_low < found.cost_usd < found.cost_worst
+    assert found.cost_expected == found.cost_usd
+    assert found.completion_tokens_estimate == 4 * round((3 * 40) ** 0.5)
+
+
+def test_finished_rows_tell_what_replies_take(tmp_path: Path) -> None:
+    run = Run(tmp_path, 30)
+    assert estimate(run.job().plan, LocalFiles()).learned_rows == 0
+    run.run()
+    run.add(30)
+    found = estimate(run.job().plan, LocalFiles())
+    assert (found.rows, found.learned_rows, found.completion_tokens_estimate) == (60, 30, 120)
+    assert "as the 30 rows took that are finished" in plan_text(found)
+
+
+def test_a_forgotten_shard_is_no_part_of_the_plan(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5, 7)
+    in_virtual_time(run.job().run(choice=Choice(forget=("a",))))
+    assert estimate(run.job().plan, LocalFiles()).rows == 7
