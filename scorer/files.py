@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import io
 import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from scorer.errors import InUse, OutputError, StorageError
+from scorer.filenames import NAME_BYTES, short_name
+from scorer.fulldisk import Patient, Space
 from scorer.matching import match
 
 PARTIAL = ".partial-"
@@ -105,32 +107,6 @@ def replace(files: Files, path: str, data: bytes) -> None:
         file.write(data)
 
 
-NAME_BYTES = 255
-"""What a file's name may take on nearly every file system, in bytes and not in characters."""
-
-
-def short_name(name: str, most: int = NAME_BYTES) -> str:
-    """The name, cut at its end to so many bytes and told apart by 8 hex digits of its hash where it is longer."""
-    data = name.encode("utf-8", "surrogateescape")
-    if len(data) <= most:
-        return name
-    return f"{cut(name, most - 9)}-{hashlib.sha256(data).hexdigest()[:8]}"
-
-
-def not_utf8(name: str) -> str | None:
-    """The name as it can be shown, with each byte that is no UTF-8 as \\xNN; None where it is UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return None
-
-
-def cut(text: str, most: int) -> str:
-    """As many whole characters from the beginning as take no more than `most` bytes."""
-    return text.encode("utf-8", "surrogateescape")[:most].decode("utf-8", "ignore")
-
-
 LOCK_TRIES = 5
 """`scorer status` probes a local lock for an instant; a start that meets it tries again."""
 
@@ -143,10 +119,14 @@ def lock_again_s(refused: OutputError, tries: int) -> float | None:
 
 
 class LocalFiles:
-    """Files of this machine. Durable means fsync of the file, a rename, fsync of its folder."""
+    """Files of this machine. Durable means fsync of the file, a rename, fsync of its folder.
+
+    A disk that is full, or a quota that is used up, is for `FULL_DISK_S` no more than a slow disk.
+    """
 
     def __init__(self) -> None:
         self._serial = itertools.count()
+        self._space = Space()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
         return [_stat(path, also) for path, also in match(patterns)]
@@ -181,7 +161,9 @@ class LocalFiles:
         with _said(path):
             _make_folder(folder)
         try:
-            with _said(path), open(partial, "wb") as file:
+            with _said(path):
+                raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
+            with _said(path), io.BufferedWriter(Patient(raw, self._space)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -201,7 +183,7 @@ class LocalFiles:
             with open(path, "ab", buffering=0) as file:
                 view = memoryview(data)
                 while view:
-                    view = view[file.write(view) :]
+                    view = view[self._space.wait_for(bound(file.write, view)) :]
                 os.fdatasync(file.fileno())
             if new:
                 _sync_folder(os.path.dirname(path))

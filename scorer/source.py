@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import BadRow, Damaged, InputError, ShardChanged
-from scorer.files import Files, Stat, not_utf8
+from scorer.filenames import not_utf8
+from scorer.files import Files, Stat
 from scorer.schema import Mask, Offload, Row, Shard, Work
 from scorer.stretches import (
     BATCH_BYTES,

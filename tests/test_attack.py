@@ -26,6 +26,7 @@ from command import COMMAND, run_file, scorer, scores, shard
 from inprocess import Run
 
 from scorer import files as files_module
+from scorer import fulldisk
 from scorer.errors import InputError, OutputError, SpecError, StorageError
 from scorer.files import LocalFiles
 from scorer.job import Retry
@@ -508,7 +509,8 @@ def test_a_disk_that_fails_at_any_write_stops_the_run_with_a_sentence_and_costs_
         root = tmp_path / str(number)
         root.mkdir()
         made, failing = Run(root, 6, 5), Failing(number, code)
-        with mock.patch.multiple(files_module, create=True, os=failing, open=failing.open_to_write):
+        refusing = mock.patch.multiple(files_module, create=True, os=failing, open=failing.open_to_write)
+        with refusing, mock.patch.object(fulldisk, "FULL_DISK_S", 0.0):
             said = stopped(made)
         if not failing.failed:
             assert said is None

@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import scorer.files
+from scorer import fulldisk
 from scorer.errors import OutputError, StorageError
-from scorer.files import NAME_BYTES, PARTIAL, Files, LocalFiles, cut, not_utf8, read, replace, short_name
+from scorer.filenames import NAME_BYTES, cut, not_utf8, short_name
+from scorer.files import PARTIAL, Files, LocalFiles, read, replace
 from scorer.lake.places import Places
 
 _STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
@@ -303,6 +305,7 @@ def test_what_the_disk_refuses_is_said(
 
     with monkeypatch.context() as patch:
         patch.setattr(scorer.files if call == "open" else os, call, refuse, raising=False)
+        patch.setattr(fulldisk, "FULL_DISK_S", 0.0)
         with pytest.raises(StorageError) as caught:
             act(LocalFiles(), path)
     assert f"Cannot write {path}: {says}" in str(caught.value)
@@ -312,7 +315,8 @@ def test_what_the_disk_refuses_is_said(
         assert LocalFiles().listing(f"{tmp_path}/out") == []
 
 
-def test_a_full_disk_cuts_an_append_short_and_says_so() -> None:
+def test_a_full_disk_cuts_an_append_short_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulldisk, "FULL_DISK_S", 0.0)
     if not os.path.exists("/dev/full"):
         pytest.skip("left out: this system has no /dev/full to write to")
     with pytest.raises(StorageError, match="the disk is full"):

@@ -13,7 +13,8 @@ from contextlib import suppress
 import orjson
 
 from scorer.errors import OutputError
-from scorer.files import NAME_BYTES, Files, read, replace, short_name
+from scorer.filenames import NAME_BYTES, short_name
+from scorer.files import Files, read, replace
 from scorer.store.layout import Layout
 from scorer.store.segments import Broken
 

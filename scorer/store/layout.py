@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scorer.files import Files, Stat, cut
+from scorer.filenames import cut
+from scorer.files import Files, Stat
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")

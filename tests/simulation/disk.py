@@ -23,7 +23,7 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer import files, matching
+from scorer import files, fulldisk, matching
 
 
 class _Inode:
@@ -122,7 +122,11 @@ class Disk:
             "Path": self._path,
         }
         matched = {"os": system, "_glob": globbing}
-        with mock.patch.multiple(files, create=True, **patched), mock.patch.multiple(matching, **matched):
+        with (
+            mock.patch.multiple(files, create=True, **patched),
+            mock.patch.multiple(matching, **matched),
+            mock.patch.object(fulldisk, "FULL_DISK_S", 0.0),  # blocking work takes no time here: nothing waits in it
+        ):
             yield
 
     # --- system calls -------------------------------------------------------------------------------------------------
