@@ -74,10 +74,10 @@ def test_a_judges_own_columns_and_a_kept_model_stand_in_their_places() -> None:
     assert (row["model"], row["judge_model"], row["score_style"], row["reason"]) == ("alder", "judge-7b", 4.0, "good")
 
 
-def test_half_a_character_in_a_reply_is_stored_as_a_question_mark() -> None:
+def test_half_a_character_in_a_reply_is_stored_as_a_sign_that_stands_for_it() -> None:
     half = dataclasses.replace(result(SHARD, 0), raw=("\ud83d", None), error=Unreadable("saw \ud83d"), score=None)
     row = table(half).to_pylist()[0]
-    assert (row["raw"], row["error_detail"]) == (["?", None], "saw ?")
+    assert (row["raw"], row["error_detail"]) == (["?", None], "saw \ufffd")
 
 
 # --- a file -----------------------------------------------------------------------------------------------------------
