@@ -36,8 +36,9 @@ class Adjusted:
 def has_holes(values: Floats, system: Codes, item: Codes) -> bool:
     """Whether a system lacks a score for an item for which another has one."""
     read = np.isfinite(values)
-    pairs = np.unique(item[read] * (int(system.max(initial=0)) + 1) + system[read])
-    return len(pairs) < len(np.unique(item[read])) * len(np.unique(system[read]))
+    there = [np.count_nonzero(np.bincount(code[read])) for code in (item, system)]
+    pairs = _distinct(item[read] * (int(system.max(initial=0)) + 1) + system[read])
+    return bool(len(pairs) < there[0] * there[1])
 
 
 def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resamples | None) -> Adjusted:
@@ -101,9 +102,15 @@ def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resa
 
 def _weights(system: Codes, systems: int, item: Codes) -> Floats:
     """The weight of each item: its rows over the number of systems that have any."""
-    pairs = np.unique(item * systems + system)
+    pairs = _distinct(item * systems + system)
     weights: Floats = np.bincount(item) / np.maximum(np.bincount(pairs // systems), 1)
     return weights
+
+
+def _distinct(code: Codes) -> Codes:
+    """The distinct codes, ascending: by sorting, which for codes is several times as fast as numpy's unique."""
+    ordered = np.sort(code)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
 def _parts(between: Floats, there: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Codes:

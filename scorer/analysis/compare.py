@@ -16,7 +16,7 @@ import polars as pl
 
 from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Codes, Floats, defined
-from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items
+from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items, sample
 from scorer.analysis.simultaneous import critical_of
 from scorer.analysis.tables import codes_or_rows, listed, take
 from scorer.errors import SpecError
@@ -142,11 +142,13 @@ def _pairs(
 ) -> list[Pair]:
     """The pairs of variants over these rows; items of one name in two tasks are two items, of one cluster."""
     part = Measure(of.values, of.rows & rows, of.low, of.high)
+    named = list(dict.fromkeys(v for pair in pairs for v in pair))
     if item is None:
-        return [independent(part, variant, a, b, drawn) for a, b in pairs]
+        samples = {v: sample(part, variant == v, drawn) for v in named}
+        return [independent(part, samples[a], samples[b]) for a, b in pairs]
     place = item * (int(task.max(initial=0)) + 1) + task
     items = int(item.max(initial=-1)) + 1
-    of_variant = {v: cells(part, variant == v, place, item) for v in dict.fromkeys(v for pair in pairs for v in pair)}
+    of_variant = {v: cells(part, variant == v, place, item) for v in named}
     return [over_items(part, of_variant[a], of_variant[b], items, drawn) for a, b in pairs]
 
 

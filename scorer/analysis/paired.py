@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,12 +107,14 @@ def over_items(of: Measure, first: Cells, second: Cells, items: int, drawn: Resa
     An item weighs by the harmonic mean of the two variants' rows of it, as in least squares with an effect for each
     item, so that no variant has more of an item than the other.
     """
-    shared = np.intersect1d(first.item, second.item, assume_unique=True)
-    a, b = first.of(shared), second.of(shared)
+    a, b = first, second
+    if not np.array_equal(first.item, second.item):
+        shared = np.intersect1d(first.item, second.item, assume_unique=True)
+        a, b = first.of(shared), second.of(shared)
     unread = int((a.every - a.known).sum() + (b.every - b.known).sum())
 
     def at(end: float) -> float | None:
-        if not len(shared) or not np.isfinite(end):
+        if not len(a.item) or not np.isfinite(end):
             return None
         at_end = [one.total + end * (one.every - one.known) for one in (a, b)]
         gap, weight = _gaps(at_end[0], a.every, at_end[1], b.every)
@@ -123,7 +126,7 @@ def over_items(of: Measure, first: Cells, second: Cells, items: int, drawn: Resa
     gap, weight = _gaps(a.total[both], a.known[both], b.total[both], b.known[both])
     value, home = float(weight @ gap), a.cluster[both]
     of_item = np.bincount(home, weight * (gap - value), minlength=items).astype(np.float64)
-    clusters, rows = len(np.unique(home)), int(a.known[both].sum() + b.known[both].sum())
+    clusters, rows = int(np.count_nonzero(np.bincount(home))), int(a.known[both].sum() + b.known[both].sum())
     bits = None
     if rows == 2 * clusters and np.isin([a.total[both], b.total[both]], (0.0, 1.0)).all():
         bits = discordant(gap)
@@ -137,25 +140,43 @@ def _gaps(total_a: Floats, count_a: Codes, total_b: Floats, count_b: Codes) -> t
     return total_b / count_b - total_a / count_a, weight / weight.sum()
 
 
-def independent(of: Measure, variant: Codes, first: int, second: int, drawn: Resamples | None) -> Pair:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One variant as a sample of rows: how many, how many are read, the sum of these, and what a mean needs."""
+
+    every: int
+    known: int
+    total: float
+    squares: float
+    influence: NDArray[np.float32]
+
+
+def sample(of: Measure, mine: Mask, drawn: Resamples | None) -> Sample:
+    """The rows of one variant; `squares` is the variance of their mean, `influence` its error by cluster of rows."""
+    rows = np.flatnonzero(of.rows & mine)
+    known = rows[np.isfinite(of.values[rows])]
+    values = of.values[known]
+    rest = (values - values.mean()) / len(values) if len(values) else values
+    influence = np.empty(0, dtype=np.float32)
+    if drawn is not None:
+        influence = np.bincount(drawn.cluster[known], rest, minlength=drawn.weights.shape[1]).astype(np.float32)
+    return Sample(len(rows), len(known), float(values.sum()), float(np.dot(rest, rest)), influence)
+
+
+def independent(of: Measure, first: Sample, second: Sample) -> Pair:
     """The variants as independent samples of rows: no items are named, and each row is drawn by itself."""
-    sides = [of.rows & (variant == v) for v in (first, second)]
-    known = [side & np.isfinite(of.values) for side in sides]
-    rows = sum(int(one.sum()) for one in known)
-    unread = sum(int(side.sum()) for side in sides) - rows
+    rows, every = first.known + second.known, first.every + second.every
 
     def at(end: float) -> float | None:
-        if not np.isfinite(end) or not all(side.any() for side in sides):
+        if not np.isfinite(end) or not first.every or not second.every:
             return None
-        full = np.where(np.isfinite(of.values), of.values, end)
-        return float(full[sides[1]].mean() - full[sides[0]].mean())
+        a, b = ((one.total + end * (one.every - one.known)) / one.every for one in (first, second))
+        return b - a
 
-    if not all(one.any() for one in known):
-        return Pair(None, at(of.low), at(of.high), None, rows, unread, of.span)
-    means = [float(of.values[one].mean()) for one in known]
-    of_row = np.zeros(len(variant))
-    for sign, one, mean in zip((-1, 1), known, means, strict=True):
-        of_row[one] = sign * (of.values[one] - mean) / one.sum()
-    fewest = min(int(one.sum()) for one in known)
-    told = contrast(means[1] - means[0], of_row, fewest, drawn)
-    return Pair(told, at(of.low), at(of.high), None, rows, unread, of.span)
+    m = min(first.known, second.known)
+    if not m:
+        return Pair(None, at(of.low), at(of.high), None, rows, every - rows, of.span)
+    error = math.sqrt((first.squares + second.squares) * m / (m - 1)) if m > 1 else math.nan
+    value = second.total / second.known - first.total / first.known
+    told = Contrast(value, error, m, second.influence - first.influence)
+    return Pair(told, at(of.low), at(of.high), None, rows, every - rows, of.span)

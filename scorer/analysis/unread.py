@@ -118,7 +118,7 @@ def _compared(
     mean, other = float(values[here].mean()), float(values[~here].mean())
     rest = np.where(here, (values - mean) / here.sum(), -(values - other) / (~here).sum())
     of_cluster = np.bincount(cluster, rest)
-    m = min(len(np.unique(cluster[here])), len(np.unique(cluster[~here])))
+    m = min(int(np.count_nonzero(np.bincount(cluster[side]))) for side in (here, ~here))
     if m < 2:
         return None
     error = math.sqrt(float(np.dot(of_cluster, of_cluster)) * m / (m - 1))
