@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from scorer.judges.phrases import plain, plain_case
 from scorer.judges.reading import Verdict
 from scorer.schema import TokenLogprob
 
@@ -17,7 +18,9 @@ def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verd
 
     Source: Liu et al. 2023, G-Eval, equation 1: score = sum over i of p(s_i) x s_i.
     """
-    values = {_spelling(label): value for label, value in labels.items()}
+    # Where two labels differ in case alone, case tells them apart.
+    exact = len({_spelling(label, exact=False) for label in labels}) < len(labels)
+    values = {_spelling(label, exact): value for label, value in labels.items()}
     at = 0
     for token in logprobs:
         if at + len(token.token) > verdict.start:
@@ -25,17 +28,17 @@ def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verd
         at += len(token.token)
     else:
         return None
-    said = _label_of(token.token, values)
+    said = _label_of(_spelling(token.token, exact), values)
     if said is None or values[said] != verdict.value:
         return None
     # The reply's own token may be missing from the alternatives, where it was sampled from further down.
     spelled = dict(((token.token, token.logprob), *token.top))
     mass = dict.fromkeys(values, 0.0)
     for spelling, logprob in spelled.items():
-        label = _label_of(spelling, values)
+        label = _label_of(_spelling(spelling, exact), values)
         if label is not None and not math.isnan(logprob):
             mass[label] += math.exp(min(logprob, 0.0))
-    whole = any(len(_spelling(spelling)) > 1 and _spelling(spelling).isdecimal() for spelling in spelled)
+    whole = any(len(said) > 1 and said.isdecimal() for said in (_spelling(spelling, exact) for spelling in spelled))
     for label in values:
         if label.isdecimal() and not whole and any(mass[shorter] for shorter in values if _begins(shorter, label)):
             return None
@@ -43,12 +46,12 @@ def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verd
     return math.fsum(mass[label] * value for label, value in values.items()) / total if total > 0 else None
 
 
-def _spelling(token: str) -> str:
-    return token.strip(" \t\r\n\"'`*([{:Ġ▁").casefold()
+def _spelling(token: str, exact: bool) -> str:
+    said = token.strip(" \t\r\n\"'`*([{:Ġ▁")
+    return (plain_case(said) if exact else plain(said)).strip()
 
 
-def _label_of(token: str, labels: Mapping[str, float]) -> str | None:
-    said = _spelling(token)
+def _label_of(said: str, labels: Mapping[str, float]) -> str | None:
     if said in labels:
         return said
     # A word may be cut into tokens and its beginning tells which; a number's beginning is another number.

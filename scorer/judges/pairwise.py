@@ -20,6 +20,7 @@ from scorer.judges.expected import expected
 from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.orders import Orders
 from scorer.judges.reading import find_reason
+from scorer.judges.scales import own_case
 from scorer.schema import Completion, Conversation, Row, Score
 
 RUBRICS = {
@@ -50,11 +51,14 @@ class Pairwise:
     and, if it may, a tie; by default A, B and tie, for `expected` A and B. `read` is how the verdict is read: as a
     label; as the mean of the labels' values weighted by their probabilities at the verdict's token; or by `patterns`,
     regular expressions for the same outcomes, of which the first that occurs anywhere decides (to read stored replies
-    as a published reader did). `asking` is how it is asked; examples give {first} and {second} as they are shown.
+    as a published reader did). Where `graded`, it is to write a comparison instead of a label: A>>B, A>B, A=B, B>A or
+    B>>A, worth 1, 0.75, 0.5, 0.25 or 0; a label alone says no grade and is unread. `asking` is how it is asked;
+    examples give {first} and {second} as they are shown.
 
     `preference_given` and `preference_swapped` are the preferences for `a` in each order, null where not asked;
-    `preference`, the score, is their mean, but 0.5 where labels `flipped`. `verdict` is a, b or tie; flipped, a tie. A
-    row needs a reading in each order: one alone would score it with the bias that the other is there to cancel.
+    `preference`, the score, is their mean, but 0.5 where labels `flipped`, graded ones excepted. `verdict` is a, b or
+    tie; flipped, a tie. A row needs a reading in each order: one alone would score it with the bias that the other is
+    there to cancel.
 
     Raises: SpecError, with one sentence for each mistake.
 
@@ -73,6 +77,7 @@ class Pairwise:
         read: str = "label",
         labels: Sequence[str] | None = None,
         patterns: Sequence[str] = (),
+        graded: bool = False,
         **asking: Unpack[Options],
     ) -> None:
         problems = choice_problems("read", read, READS)
@@ -82,16 +87,19 @@ class Pairwise:
         other, value = _other(b, baseline, problems)
         labels = labels or (("A", "B") if read == "expected" else ("A", "B", "tie"))
         problems += _label_problems(labels, rubric)
-        self._labels = tuple(labels)
+        problems += _graded_problems(graded, read, labels)
+        self._graded = graded is True
+        first, second = tuple(map(str, labels))[:2] if len(labels) > 1 else ("A", "B")
+        self._labels = tuple(labels) if not self._graded else _comparisons(first, second)
         self._patterns = _compiled(patterns, read, problems)
         self._read, self._both, self._asking = read, orders == "both", Asking(**asking)
-        self._choice = Choice(() if problems else self._labels)
+        self._choice = Choice(() if problems else labels, self._graded)
         self._orders = Orders(
             text,
             self._asking,
             self._sample,
             reads=lambda reply: self._preferred(reply) is not None,
-            form=[f"Verdict: <one of: {', '.join(map(str, labels))}>"],
+            form=[f"Verdict: <one of: {', '.join(map(str, self._labels))}>"],
             told=rubric is not None,
             a=a or "",
             b=other,
@@ -115,8 +123,8 @@ class Pairwise:
         swapped = 1 - fmean(sample.values[_FIRST] for sample in taken[1]) if self._both else None
         flipped = None if swapped is None else (given - 0.5) * (swapped - 0.5) < 0
         preference = given if swapped is None else (given + swapped) / 2
-        # Probabilities say how far it flipped, so that their mean stays; labels only say that it did.
-        if flipped and self._read != "expected":
+        # Probabilities and grades say how far it flipped, so that their mean stays; labels only say that it did.
+        if flipped and self._read != "expected" and not self._graded:
             preference = 0.5
         verdict = "tie" if flipped or preference == 0.5 else "a" if preference > 0.5 else "b"
         every = [sample for order in taken for sample in order]
@@ -191,11 +199,32 @@ def _other(b: str | None, baseline: Any, problems: list[str]) -> tuple[str | Non
 
 def _label_problems(labels: Any, rubric: str | None) -> list[str]:
     good = not isinstance(labels, str) and all(isinstance(label, str) and label.strip() for label in labels)
-    if not good or len(labels) not in (2, 3) or len({label.casefold() for label in labels}) < len(labels):
+    if not good or len(labels) not in (2, 3) or len({own_case(label) for label in labels}) < len(labels):
         return [f"judge.labels: {labels!r} is not allowed; two or three different strings are: first, second, tie."]
     if rubric is not None and tuple(labels[:2]) != ("A", "B"):
         return [f"judge.labels: {labels!r} does not fit judge.rubric, which calls the responses A and B."]
     return []
+
+
+def _graded_problems(graded: Any, read: str, labels: Sequence[str]) -> list[str]:
+    if not isinstance(graded, bool):
+        return [f"judge.graded: {graded!r} is not allowed; true and false are."]
+    if graded and (read != "label" or len(labels) != 3):
+        return ['judge.graded: needs read = "label" and three labels: first, second, tie. Change those, or remove it.']
+    return []
+
+
+def _comparisons(first: str, second: str) -> tuple[str, ...]:
+    return tuple(
+        f"{left}{sign}{right}"
+        for left, sign, right in (
+            (first, ">>", second),
+            (first, ">", second),
+            (first, "=", second),
+            (second, ">", first),
+            (second, ">>", first),
+        )
+    )
 
 
 def _compiled(patterns: Sequence[str], read: str, problems: list[str]) -> tuple[re.Pattern[str], ...]:

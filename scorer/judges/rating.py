@@ -19,7 +19,8 @@ from scorer.judges.asking import Asking, Options, Sample, most_telling, unread
 from scorer.judges.expected import expected
 from scorer.judges.options import choice_problems, prompt_text, weights_of
 from scorer.judges.reading import Verdict, find, find_each, find_json, find_pattern, find_reason
-from scorer.judges.scales import Numbers, chosen, compiled, criteria_problems
+from scorer.judges.scale_options import chosen, compiled, criteria_problems
+from scorer.judges.scales import Numbers
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
 from scorer.schema import Completion, Conversation, Message, Row, Score

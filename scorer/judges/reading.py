@@ -1,7 +1,8 @@
 """Verdicts out of what judges write: numbers, labels, JSON, criteria, and the reason beside them.
 
 `find` and its kin return None for "unread": no verdict, two different ones, a range, another denominator, a value off
-the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number.
+the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number. What a verdict
+is followed by may correct it: "Score: 3. Actually, 4."
 
 The scale's first tier that finds anything decides, and all it finds must agree. A very long reply is read at its two
 ends, where verdicts stand, so that none takes more than some milliseconds.
@@ -13,11 +14,15 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from scorer.judges.scales import Labels, Numbers, Scale, Tier, named_tiers, plain
+from scorer.judges.phrases import plain
+from scorer.judges.scales import Labels, Numbers, Scale, named_tiers
+from scorer.judges.statements import Statement, Tier
+from scorer.judges.verdict_json import REASON_KEYS, Object, entry, objects
+from scorer.judges.verdict_json import key as normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,8 @@ def _find(text: str, scale: Scale) -> Verdict | None:
     said = [verdict for verdict in said if verdict is not _ABSENT]
     body.blank_objects()
     # Prose beside a verdict in JSON may add a reason, but no other labelled verdict.
-    tiers = scale.tiers[:3] if said else scale.tiers
-    return body.agreed([*said, *next(filter(None, (body.search(tier, scale) for tier in tiers)), [])])
+    tiers = () if body.silent(scale) else scale.tiers[: scale.sure] if said else scale.tiers
+    return body.agreed([*said, *next(filter(None, (body.search(tier, scale) for tier in tiers)), [])], scale)
 
 
 _SHORT = 64
@@ -74,7 +79,7 @@ def find_each(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdic
     found = {}
     for name in names:
         said = next(filter(None, (body.search(tier, scale) for tier in named_tiers(name, scale))), [])
-        found[name] = body.agreed(said)
+        found[name] = body.agreed(said, scale)
     return found
 
 
@@ -82,6 +87,7 @@ def find_json(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdic
     """Verdicts by name from the first JSON object, fenced or bare, that has one of the names ("": the score's key).
 
     A value is a number, text that reads as one on the scale, or an object that holds either under a key such as score.
+    A key that is there twice with different values has none.
     """
     body = _Body(text, scale)
     for thing in body.objects:
@@ -109,7 +115,7 @@ def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
     body = _Body(text, None)
     for thing in body.objects:
         for key, value in thing.content.items():
-            if _key(key) in _REASON_KEYS and isinstance(value, str):
+            if normal(key) in REASON_KEYS and isinstance(value, str):
                 return value.strip() or None
     pieces, at = [], len(text) - len(_after_thought(text))
     for verdict in sorted(verdicts, key=lambda v: v.opened):
@@ -122,39 +128,28 @@ def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
 
 def read_ends(text: str) -> str:
     """The text, of which all that is never read of a very long one is spaces; every character stays where it was."""
+    head, tail = ends(text)
+    return text if head == tail else text[:head] + " " * (tail - head) + text[tail:]
+
+
+def ends(text: str) -> tuple[int, int]:
+    """What is never read of a text is text[head:tail]; nothing, but of a very long one."""
     begun = len(text) - len(_after_thought(text))
-    unread = len(text) - begun - 2 * _HALF
-    if unread <= 0:
-        return text
-    return text[: begun + _HALF] + " " * unread + text[-_HALF:]
+    return (begun + _HALF, len(text) - _HALF) if len(text) - begun > 2 * _HALF else (len(text), len(text))
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
 
 _HALF = 8_000
-_MOST_OBJECTS = 16
 _QUOTATION = re.compile(r'"[^"\n]{1,400}"(\s?:)?')
-_VERDICT_KEYS = ("score", "rating", "verdict", "grade", "label", "answer", "judgement", "judgment", "result")
-_FINAL_KEYS = ("final score", "overall score", "final rating", "overall rating", "overall")
-_REASON_KEYS = ("reason", "reasoning", "explanation", "rationale", "justification", "analysis", "feedback", "thought")
-_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(_REASON_KEYS)})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
-
-
-def _not_json(constant: str) -> float:
-    raise ValueError(constant)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_not_json)
-
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    start: int
-    end: int
-    content: dict[str, Any]
-
-
+_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(REASON_KEYS)})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
+_QUOTED_LINE = re.compile(r"^ {0,3}>[^\n]{0,20000}", re.MULTILINE)
 _ABSENT = Verdict(math.nan, -1, -1, -1, -1)
+_CORRECTION = re.compile(
+    r"[^\w\n]{0,20}\n?\s?[^\w\n]{0,20}(?:actually|correction|on (?:second thoughts?|reflection)|upon reflection|wait|"
+    r"sorry|scratch that|no(?= ?[,:])|rather|i mean|let me (?:revise|correct|reconsider|change)|make (?:it|that))\b"
+    r"(?:[,. ]{1,3}(?:no|wait|actually)\b)?[,.:]?(?P<sentence>(?:[^\n.!?]|\.(?=\d)){0,200})"
+)
 
 
 class _Body:
@@ -164,13 +159,21 @@ class _Body:
         body = _after_thought(text)
         self._shift, self._cut = len(text) - len(body), max(0, len(body) - 2 * _HALF)
         self._raw = body[: _HALF - 1] + "\n" + body[-_HALF:] if self._cut else body
-        self.objects = list(_objects(self._raw))
+        self._starts: dict[str, list[int]] = {}
+        self.objects = list(objects(self._raw))
         flat = plain(self._raw)
+        if ">" in flat and any(line and not line.lstrip().startswith(">") for line in flat.split("\n")):
+            # What somebody else said, as Markdown quotes it.
+            flat = _QUOTED_LINE.sub(lambda m: " " * len(m[0]), flat)
         if scale is not None:
             flat = scale.prepare(flat)
         whole = flat.strip()
         self._plain = _QUOTATION.sub(lambda m: m[0] if m[0] == whole else _unspoken(m), flat).replace('"', " ").rstrip()
         self._unquoted = _QUOTATION.sub(lambda m: " " * len(m[0]), flat).replace('"', " ").rstrip()
+
+    def silent(self, scale: Scale) -> bool:
+        """Whether no token of the scale is in the text at all."""
+        return not scale.starts(self._plain) if isinstance(scale, Numbers) else False
 
     def blank_objects(self) -> None:
         for thing in self.objects:
@@ -179,33 +182,90 @@ class _Body:
             self._unquoted = (self._unquoted[: thing.start] + blank + self._unquoted[thing.end :]).rstrip()
 
     def search(self, tier: Tier, scale: Scale) -> list[Verdict | None]:
-        """Every verdict that a tier's patterns find, None for one that is broken."""
-        text = self._unquoted if tier.unquoted else self._plain
-        found: list[Verdict | None] = []
-        for pattern in tier.patterns:
-            for match in pattern.finditer(text):
-                value = scale.value(match)
-                found.append(None if value is None else self.verdict(value, match.span("n"), match.span()))
-        return found
+        """Every verdict that a tier's patterns find, in their order, None for one that is broken."""
+        if tier.bracketed:
+            if "[[" not in self._raw:
+                return []
+            text = "".join(
+                raw if raw in "[]" else flat
+                for raw, flat in zip(self._raw, self._unquoted.ljust(len(self._raw)), strict=True)
+            )
+        else:
+            text = self._unquoted if tier.unquoted else self._plain
+        found: list[tuple[re.Match[str], Verdict | None]] = []
+        for statement in tier.statements:
+            if statement.needs and not any(word in text for word in statement.needs):
+                continue
+            for match in self._leading(statement, scale, text) if statement.leads else statement.pattern.finditer(text):
+                value = scale.value(match, tier.weak, self._raw[slice(*match.span("n"))])
+                if value is None:
+                    found.append((match, None))
+                elif not math.isnan(value):
+                    found.append((match, Verdict(value, *scale.place(match), *match.span())))
+        mains = [match for match, _ in found if match.groupdict().get("aside") is None]
+        if not mains or (tier.at_an_end and not any(map(_at_an_end, mains))):
+            return []
+        if len(found) > 1:
+            found.sort(key=lambda one: one[0].start("n"))
+        return [verdict for _, verdict in found]
 
-    def verdict(self, value: float, said: tuple[int, int], whole: tuple[int, int]) -> Verdict:
-        return Verdict(value, *(self._origin(at) for at in (*said, *whole)))
+    def _leading(self, statement: Statement, scale: Scale, text: str) -> Iterator[re.Match[str]]:
+        """The statement's matches, none within another, of those that begin where a token does."""
+        if text not in self._starts:
+            self._starts[text] = scale.starts(text)
+        end = 0
+        for at in self._starts[text]:
+            if at >= end and (match := statement.pattern.match(text, at)):
+                end = match.end()
+                yield match
+
+    def raw(self, thing: Object) -> str:
+        return self._raw[thing.start : thing.end]
+
+    def is_all(self, thing: Object) -> bool:
+        """Whether nothing but a fence stands around the object."""
+        return not re.sub(r"\bjson\b|\W+", "", self._raw[: thing.start] + " " + self._raw[thing.end :])
+
+    def agreed(self, said: Sequence[Verdict | None], scale: Scale | None = None) -> Verdict | None:
+        """The one verdict that is said, at its place in the reply; None where there are several, or a broken one."""
+        values = {None if verdict is None or verdict is _ABSENT else verdict.value for verdict in said}
+        # The last of equal ones: where a reply ends on its verdict, that is the one it settled on.
+        found = said[-1] if len(values) == 1 and None not in values else None
+        if (
+            scale is not None
+            and said
+            and (first := said[-1] if found else said[0]) is not None
+            and first is not _ABSENT
+        ):
+            corrected = self._corrected(first, scale)
+            if corrected is not first:
+                later = {None if verdict is None else verdict.value for verdict in said[1:]} if found is None else set()
+                found = corrected if corrected and later <= {corrected.value} else None
+        if found is None:
+            return None
+        return replace(
+            found,
+            **{place: self._origin(getattr(found, place)) for place in ("start", "end", "opened", "closed")},
+        )
+
+    def _corrected(self, verdict: Verdict, scale: Scale) -> Verdict | None:
+        """The verdict, or the one that corrects it in the words right after it; None where these give no clear one."""
+        cue = _CORRECTION.match(self._plain, verdict.closed)
+        if cue is None:
+            return verdict
+        found = list(scale.correction.finditer(self._plain, *cue.span("sentence")))
+        if not found:
+            return verdict
+        value = scale.value(found[0], False, self._raw[slice(*found[0].span("n"))]) if len(found) == 1 else None
+        return None if value is None or math.isnan(value) else Verdict(value, *scale.place(found[0]), *found[0].span())
 
     def _origin(self, at: int) -> int:
         return at + self._shift + (self._cut if self._cut and at >= _HALF else 0)
 
-    def raw(self, thing: _Object) -> str:
-        return self._raw[thing.start : thing.end]
 
-    def is_all(self, thing: _Object) -> bool:
-        """Whether nothing but a fence stands around the object."""
-        return not re.sub(r"\bjson\b|\W+", "", self._raw[: thing.start] + " " + self._raw[thing.end :])
-
-    @staticmethod
-    def agreed(said: Sequence[Verdict | None]) -> Verdict | None:
-        values = {None if verdict is None or verdict is _ABSENT else verdict.value for verdict in said}
-        # The last of equal ones: where a reply ends on its verdict, that is the one it settled on.
-        return said[-1] if len(values) == 1 and None not in values else None
+def _at_an_end(match: re.Match[str]) -> bool:
+    text = match.string
+    return not text[: match.start()].strip() or not text[match.end() :].strip(" \t\n.:") or text.endswith("rating:")
 
 
 def _after_thought(text: str) -> str:
@@ -225,65 +285,26 @@ def _unspoken(quotation: re.Match[str]) -> str:
     return said if quotation[1] or " " not in said or not re.search(r"[:=\d]", said) else " " * len(said)
 
 
-def _objects(text: str) -> Iterator[_Object]:
-    at = 0
-    for _ in range(_MOST_OBJECTS):
-        start = text.find("{", at)
-        if start < 0:
-            return
-        try:
-            content, at = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            at = start + 1
-        else:
-            yield _Object(start, at, content)
-
-
-def _in_json(body: _Body, thing: _Object, name: str, scale: Scale) -> Verdict | None:
+def _in_json(body: _Body, thing: Object, name: str, scale: Scale) -> Verdict | None:
     """The verdict under a name, None for one that is broken, _ABSENT where there is none."""
-    key, value = _entry(thing.content, name)
-    if key is None and not name and len(thing.content) == 1 and body.is_all(thing):
+    found = entry(thing.content, name, lambda value: _parsed(value, scale), isinstance(scale, Labels))
+    path, number = (found.path, found.value) if found else ((), None)
+    if found is None and not name and len(thing.content) == 1 and body.is_all(thing):
         # A judge of one thing may call its score by the thing's name: {"coherence": 4}.
-        key, value = next(iter(thing.content.items()))
-    if key is None:
+        ((only, value),) = thing.content.items()
+        if normal(only) not in REASON_KEYS:
+            path, number = (only,), _parsed(value, scale)
+    if not path:
         return _ABSENT
-    number = _parsed(value, scale)
     if number is None:
         return None
     # Each criterion may have a "score" of its own: look for it behind the criterion's name.
-    outer = next((other for other in _keys(thing.content) if name and _key(other) == _key(name)), key)
     raw, at = body.raw(thing), 0
-    for step in dict.fromkeys((outer, key)):
+    for step in path:
         quoted = re.escape(json.dumps(step, ensure_ascii=False))
         said = re.compile(rf'(?<!\\){quoted}\s{{0,20}}:\s{{0,20}}"?').search(raw, at)
         at = said.end() if said else 0
-    return body.verdict(number, (thing.start + at, thing.start + at + 1), (thing.start, thing.end))
-
-
-def _keys(content: Mapping[str, Any]) -> Iterator[str]:
-    yield from content
-    for value in content.values():
-        if isinstance(value, dict):
-            yield from value
-
-
-def _entry(content: Mapping[str, Any], name: str, deep: bool = True) -> tuple[str | None, Any]:
-    """The key and value of a criterion, or of the verdict itself where `name` is "", one object down if `deep`."""
-    wanted = (_key(name),) if name else (*_FINAL_KEYS, *_VERDICT_KEYS)
-    for key, value in content.items():
-        if _key(key) in wanted:
-            # {"coherence": {"score": 4, "reason": "..."}}
-            return _entry(value, "", deep=False) if isinstance(value, dict) and deep else (key, value)
-    inner = [value for value in content.values() if isinstance(value, dict)]
-    if name and deep and len(inner) == 1:
-        # {"scores": {"coherence": 4}}; the deepest that judges write holds {"score": 4} once more.
-        found, value = _entry(inner[0], name, deep=False)
-        return _entry(value, "", deep=False) if isinstance(value, dict) else (found, value)
-    return None, None
-
-
-def _key(name: str) -> str:
-    return name.casefold().replace("_", " ").strip()
+    return Verdict(number, thing.start + at, thing.start + at + 1, thing.start, thing.end)
 
 
 def _parsed(value: Any, scale: Scale) -> float | None:
@@ -291,7 +312,9 @@ def _parsed(value: Any, scale: Scale) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, str) or isinstance(scale, Labels):
-        verdict = find(str(value), scale)
+        said = str(value)
+        # A word such as "both" is a verdict where it is called one.
+        verdict = find(said, scale) or (find(f"verdict: {said}", scale) if said.isalpha() else None)
         return None if verdict is None else verdict.value
     # An integer may be too long for a float.
     return scale.on_scale(float(value)) if abs(value) < 1e300 else None

@@ -1,7 +1,7 @@
-"""Scales, and how judges state a verdict on one: the vocabulary and the patterns that `reading` searches with.
+"""Scales: what a verdict may be, and which statements of one are read on it.
 
-The patterns meet text that `plain` has flattened. Each bounds every repetition, so that a search takes time linear in
-the text. A scale's `tiers` run from the surest kind of statement to the weakest.
+A scale's `tiers` run from the surest kind of statement to the weakest; the first `sure` of them call themselves a
+verdict. `prepare` frees a flattened text of what only looks like one, and moves no character.
 """
 
 from __future__ import annotations
@@ -9,271 +9,397 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# --- the vocabulary ---------------------------------------------------------------------------------------------------
-
-_DIGITS = r"(?:\d{1,9}+(?:\.\d{1,20}+)?+|\.\d{1,20}+)"
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_WORD = f"(?:{'|'.join(_WORDS)})"
-# `bad` makes no verdict of a number: a range, a list, a version, a fraction sign, "5-point". Possessive, or a pattern
-# that goes on after the number could succeed by overlooking it.
-_NUMBER = (
-    r"(?P<around>between |about |around |nearly |almost |a |an |\( ?){0,2}"
-    rf"(?<![\w.,/$€£#])(?<!\w-)(?P<n>[-+]?{_DIGITS}|{_WORD})(?!\w)(?P<half> and a half)?+"
-    rf"(?:\)? {{0,3}}\(?(?:/|out of|of) {{0,3}}(?P<of>{_DIGITS}|{_WORD})(?!\w))?+(?P<percent> ?%)?+"
-    rf"(?P<bad>(?: {{0,3}}(?:[-~/,]|to|or|and) {{0,3}}|\.)[-+]?(?:\.?\d|{_WORD}\b)|[½¼¾]|-[a-z])?+"
+from scorer.judges.phrases import (
+    BETWEEN,
+    FINAL,
+    GIVES,
+    IS,
+    JOINED,
+    LABEL,
+    LETTER,
+    NOT,
+    plain,
+    plain_case,
+    translated,
+    vocabulary,
+    word_set,
 )
-_NAMED = r"(?:scores?|ratings?|grades?|verdict|marks?|answer|judge?ment|evaluation|assessment|result|decision|boxed)"
-_FOR = r"(?: (?:for|of) [a-z][a-z ']{0,40})?"
-_FINAL = r"(?:my |the |an? )?(?:final|overall|total)(?: [a-z]{1,20}){0,2}"
-_COLON = r" {0,4}'?(?: {0,4}\([^()\n]{0,40}\))? {0,4}(?:[:=|>{]|->| - )"
-_IS = rf"(?:{_COLON}| (?:is|of|was):? )"
-_OPEN = r"[ '(]{0,20}"
-_BELOW = r" {0,20}\n\s{0,20}(?:- )?"
-_BULLET = r"(?:[ >#|{(]|[-+•] ){0,12}(?:\d{1,2}[.)] {1,4})?[ |]{0,4}"
-_REST = r" {0,4}[.!|)'}]{0,3} {0,20}"
-# A number before a word is a count of something, unless the word goes on about the verdict.
-_NO_COUNT = r"(?! {0,3}(?!(?:because|since|as|for|due|on|based|but|with|given|overall|in|stars?|points?)\b)[a-z])"
-_COUNTED = r"(?:numbers?|counts?|total|errors?|mistakes?|issues?|facts?|words?|sentences?|steps?|pages?|years?|lines?)"
-_GIVEN = r"(?:scores?|ratings?|grade|rated?|giv(?:e|en|ing)|gave|award|assign|deserves?|merits?|earns?)"
-_SO = r"(?:therefore|thus|hence|overall|so|in conclusion|in summary|to conclude)"
-_BETTER = r"(?: (?!not\b)[a-z]{1,12}){0,2} (?:better|best|superior|preferable|preferred|stronger|winner)"
-
-_FLAT = str.maketrans(
-    {**dict.fromkeys("*`_[]\t\r\xa0\u200b\u3000", " "), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("−–—‒", "-")}
-    | {"’": "'", "：": ":", "／": "/", "（": "(", "）": ")", "，": ",", "．": "."}
+from scorer.judges.statements import (
+    ALPHABET,
+    BEGIN,
+    BELOW,
+    BULLET,
+    CHOSEN,
+    COUNTED,
+    END,
+    GETS,
+    GETS_NEEDS,
+    GIVEN,
+    IS_BETTER,
+    IS_BETTER_NEEDS,
+    LINK,
+    MERE,
+    NAMED,
+    NO_COUNT,
+    NOUN,
+    NUMBER,
+    OF,
+    OPEN,
+    REST,
+    SMALL,
+    SO,
+    UNIT,
+    UNSURE,
+    WORDS,
+    Tier,
+    alone,
+    is_denied,
+    labelled,
+    stated,
+    tier,
 )
 
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
-def plain(text: str) -> str:
-    """The text in lower case, markup as spaces, dashes and quotes as ASCII; every character stays where it was."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # U+0130 alone has two characters in lower case
-        lowered = "\u0130".join(part.lower() for part in text.split("\u0130"))
-    return lowered.translate(_FLAT)
-
-
-# --- the tiers --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """Patterns of one rank, each with a group `n`; `unquoted` ones meet the text without its quotations."""
-
-    patterns: tuple[re.Pattern[str], ...]
-    unquoted: bool = False
-
-
-def _tier(*patterns: str, unquoted: bool = False) -> Tier:
-    return Tier(tuple(re.compile(pattern, re.MULTILINE) for pattern in patterns), unquoted)
-
-
-def _labelled(token: str) -> tuple[Tier, ...]:
-    """Statements that call themselves a verdict: a final one, one that opens a line, one within a line."""
-    opening = rf"^{_BULLET}(?:[a-z][a-z' ]{{0,30}} )?{_NAMED}"
-    return (
-        _tier(
-            rf"^{_BULLET}{_FINAL}{_IS}{_OPEN}{token}",
-            rf"^{_BULLET}{_FINAL}{_IS}{_BELOW}{token}{_REST}$",
-            rf"\b(?:final|overall) {_NAMED}{_FOR}{_COLON}{_OPEN}{token}",
-        ),
-        _tier(rf"{opening}{_FOR}{_IS}{_OPEN}{token}", rf"{opening}{_IS}{_BELOW}{token}{_REST}$"),
-        _tier(rf"\b{_NAMED}{_FOR}{_COLON}{_OPEN}{token}"),
-    )
-
-
-def _alone(token: str) -> Tier:
-    """A line of its own, or the very first words: "4 - it is right", "2. Fair"; but "1. Fair" may open a list."""
-    return _tier(
-        rf"^{_BULLET}['(]?{token}{_REST}$",
-        rf"\A\s{{0,20}}(?!1\. {{1,4}}[a-z]){token}(?= {{0,3}}(?:[-:;,=(!)]|\. |because|since|\n|\Z))"
-        r"(?!\. [^\n]{0,2000}(?:\d|\n))",
-    )
+_LISTED = re.compile(r"^[^\w\n]{0,8}(\d{1,3})(?:[.):]| {0,2}[-=](?=[ ]))(?= {0,4}\S)", re.MULTILINE)
+_MEANS = re.compile(r"(?<![\w.:])(\d{1,3}) {0,2}= {0,2}(?=[^\W\d_])")
+_FRACTION = re.compile(r"\\[dt]?frac\{( {0,2}\d{1,4} {0,2})\}\{( {0,2}\d{1,4} {0,2})\}")
+_TEXT = re.compile(r"\\text(?:bf|rm|it)?\{([^{}\n]{0,60})\}")
+_MATH = re.compile(r"\$(?= {0,20}[-\d.]{1,9} {0,20}\$)")
+_STARS = re.compile(r"(\d {0,2})?((?:[★⭐🌟] ?){1,100})((?:[☆✩] ?){0,100})( {0,2}\d)?")
+_CHINESE = str.maketrans("零〇一二两三四五六七八九", "001223456789")
+_CHINESE_NUMBER = re.compile(r"(?<![一-龥])[零〇一二两三四五六七八九](?= ?(?:分|点|星))")
+_CENTURY = re.compile(r"(?:^|[.!?\n] {0,3})(\d{1,2})[.)] ", re.MULTILINE)
+_OTHER_FULL_MARKS = re.compile(r"满分 ?:? ?\d|\d ?(?:点|점|分) ?(?:満点|만점|中|중)")
+_COMMA = re.compile(r"\d,\d")
+_START = re.compile(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(WORDS)}|minus|negative)\b")
+_MARK_BEFORE = re.compile(r"(?:\A|[.!?\n])\s{0,4}\d{1,2}\Z")
+_ABBREVIATED = word_set("fig vol nos approx chap sec art eq ref version page chapter")
 
 
 class Numbers:
     """The numbers from `low` to `high`, both included; with `only`, just these of them."""
 
+    sure = 4
+
     def __init__(self, low: float, high: float, only: frozenset[float] | None = None) -> None:
         self.low, self.high, self.only = low, high, only
-        self.token = _NUMBER
+        self.token = NUMBER
+        self._words = vocabulary(numbers=True)
         bottom, top = re.escape(f"{low:g}"), re.escape(f"{high:g}")
-        ends = rf"{bottom} {{0,2}}(?:-|to|and) {{0,2}}{top}"
+        self._ends = (f"{low:g}", f"{high:g}")
+        until = r"(?:-|~|\.\.|to|through|bis|à|a|al|até|до|tot|到|至|から|(?P<and>and|und|et|y|e|и)\b)"
+        best = r"(?:is|being|as) (?:the )?(?:best|highest|worst|lowest|max\w{0,4}|min\w{0,4}|perfect|top|bottom)"
+        note = r"(?: ?\([^()\n\d]{1,40}\))?"
+        # Each begins with a number, so that it is soon found.
         self._mention = re.compile(
-            rf"\b(?:scale|range)(?: of| from|:)? {ends}\b|\b(?:from|between) {ends} scale\b|(?<![\w.]){ends} scale\b"
-            rf"|\( ?{ends} ?\)|\b{top}[- ](?:point|star)s? (?:likert )?scale\b"
+            rf"{bottom}(?<![\w.]{bottom}){note} {{0,2}}{until} {{0,2}}{top}(?![\w.]?\d)(?: ?{UNIT})?{note}"
+            rf"|{top}(?<![\w.]{top})[- ](?:point|star)s? (?:likert )?scale\b"
+            rf"|(?:{bottom}(?<![\w.]{bottom})|{top}(?<![\w.]{top})) (?:{best}|means?|represents)\b"
         )
+        self._maximum = re.compile(
+            rf"\b(?:max(?:imum)?|highest(?: possible)?|top|min(?:imum)?|lowest(?: possible)?) {NAMED}(?: possible)?"
+            rf"(?: is| was|:| =) {{0,3}}(?:{bottom}|{top})\b"
+        )
+        self._full_marks = re.compile(
+            rf"满分 ?:? ?{top}(?!\d) ?分?"
+            rf"|{top}(?<!\d{top}) ?(?:(?:点|点|점|分) ?(?:満点|만점|中|중)(?:中の|中|에서|에|で)?|"
+            rf"段階 ?{JOINED}?で)"
+        )
+        self._comma = re.compile(
+            rf"(?<![\d,./])(\d{{1,3}}),(?=\d{{1,2}}(?![\d,])(?: {{0,2}}{OF} {{0,2}}{top}(?!\d)|{UNIT}))"
+            rf"|(?<=[{LABEL}{JOINED}{FINAL}{GIVES}])([ :{IS}]{{0,20}}(?:eine |une? )?\d{{1,3}}),(?=\d{{1,2}}(?![\d,]))"
+        )
+        name = rf"(?![^\n:]{{0,40}}{BEGIN}{COUNTED}{END})[^\n:=|\d]{{1,40}}"
         self.tiers = (
-            *_labelled(_NUMBER),
-            _alone(_NUMBER),
-            # The last line names what it rates: "Engagingness: 2".
-            _tier(
-                rf"^{_BULLET}(?![^\n:]{{0,40}}\b{_COUNTED}\b)[^\n:=|\d]{{1,40}}[:=|>] {{0,20}}"
-                rf"{_NUMBER}{_REST}\s{{0,20}}\Z"
+            *labelled(
+                NUMBER,
+                NAMED,
+                rf"(?:{NOUN}|{LABEL}|{JOINED})",
+                # "Rating: excellent - 5"
+                rf"^{BULLET}(?:my )?{NAMED}: {{0,4}}[a-z][a-z ]{{0,25}}(?:\( ?| ?[-,=] ){NUMBER}{REST}$",
+                # In French, German, Spanish, Italian; in English "note: 3" is hardly ever one of several.
+                rf"^{BULLET}(?:note|nota|voto)(?: final(?:e|es)?)? {{0,2}}[:=]{OPEN}{NUMBER}(?:(?(of)|(?!))|{REST}$)",
             ),
-            _tier(
-                rf"\b{_GIVEN}\b[^\n.;:\d]{{0,60}}? {_NUMBER}{_NO_COUNT}",
-                rf"{_NUMBER}(?(of)|(?!))(?<=[/f( ]{top}){_NO_COUNT}",
-                rf"\A[a-z ]{{1,30}}\( ?{_NUMBER} ?\)\.?\Z",
+            alone(NUMBER),
+            # How it concludes.
+            tier(
+                stated(
+                    rf"{BEGIN}{SO}{END}[^\n.;:\d]{{0,40}}{BEGIN}(?:{GIVEN}|"
+                    rf"{GETS}){END}[^\n.;:\d]{{0,40}}?{NUMBER}{NO_COUNT}"
+                ),
                 unquoted=True,
+                weak=True,
+            ),
+            # What it rates has a name: "Engagingness: 2". Several of them are aspects, and must agree.
+            tier(
+                rf"^{BULLET}(?=[^\n:=|\d]{{0,38}}[^\W\d_]{{3}}){name}[:=|>] {{0,20}}{NUMBER}{REST}$",
+                rf"\A\s{{0,20}}{name}[:=>] {{0,20}}{NUMBER}(?= {{0,3}}[.;] )",
+                stated(rf"[.!?] [^\n:=|\d.!?]{{1,30}}: {{0,3}}{NUMBER}{REST}\s{{0,20}}\Z", ":"),
+                stated(rf"(?P<aside>[,;]) {{0,3}}[^\n:=|\d.!?,;]{{1,30}}[:=] {{0,3}}{NUMBER}", ":", "="),
+                at_an_end=True,
+            ),
+            # After the last sentence.
+            tier(
+                rf"(?P<after>[.!?)\"'])\s{{0,20}}(?:[-(] ?)?{NUMBER}{REST}\s{{0,20}}\Z",
+                weak=True,
+            ),
+            tier(
+                rf"{BEGIN}(?:{GIVEN}{END}|{GIVES})[^\n.;:\d]{{0,60}}?{NUMBER}{NO_COUNT}",
+                stated(rf"{BEGIN}{GETS}{SMALL} {NUMBER}{NO_COUNT}", *GETS_NEEDS),
+                rf"{BEGIN}(?:this|it|that|{NOUN}|response|answer|output|text|quality[^\n.;:\d]{{0,40}})"
+                rf"(?:'s| is| would be| was)(?: [a-z]{{1,9}}){{0,2}}? an? {NUMBER}{NO_COUNT}",
+                rf"(?:\A|[.!?\n]) {{0,3}}(?:{SO}[,:]? {{1,3}}|(?:probably|i think|i guess) |"
+                rf"an? {{1,3}}(?={MERE} )){NUMBER}"
+                r"(?= {0,3}(?:[.!\n]|\Z|for me|from me|overall))",
+                stated(rf"(?P<share>){NUMBER}(?(of)|(?!)){NO_COUNT}", leads=True),
+                stated(
+                    rf"{NUMBER}(?(unit)|(?!)) ?(?:{IS}|です|とし|と評価|を与え|を付け|をつけ|입니다|을 주|를 주)",
+                    *"分点點星점별",
+                    leads=True,
+                ),
+                stated(rf"\A[^\n.!?(]{{1,200}}\( ?{NUMBER} ?\)(?=[.!]| ?\n|\s{{0,20}}\Z)", "("),
+                stated(rf"\( ?{NUMBER} ?\)[.!]?\s{{0,20}}\Z", "("),
+                # Others beside it: "accuracy (4), style (3)", "A a 4 and B a 2".
+                stated(rf"\((?P<aside> ?){NUMBER} ?\)(?=,| and)", "("),
+                rf"(?P<aside>and|but|[,;]) (?:the )?(?:[^\W\d_]{{1,20}} ){{1,3}}?(?:an? |gets ){NUMBER}{NO_COUNT}",
+                unquoted=True,
+                weak=True,
             ),
         )
+        self.correction = re.compile(NUMBER + NO_COUNT)
 
     def prepare(self, text: str) -> str:
-        """The flattened text without its mentions of the scale itself, such as "(1-5)"."""
-        return self._mention.sub(lambda m: " " * len(m[0]), text)
+        """The flattened text in this scale's words, without what only looks like a verdict.
 
-    def value(self, match: re.Match[str]) -> float | None:
-        """What a match of the token says; None for a range, another denominator, a value off the scale."""
-        n, around = match["n"], match["around"] or ""
-        if match["bad"] or around.startswith("between") or (match["percent"] and self.high != 100):
+        That is: the scale itself ("1 to 5", "5 is best"), lists and rubrics with numbers ("1. ...", "5 = perfect").
+        """
+        text = translated(text, self._words)
+        if not text.isascii():
+            text = _CHINESE_NUMBER.sub(lambda m: m[0].translate(_CHINESE), text)
+            text = _STARS.sub(self._stars, text)
+        if "\\" in text:
+            text = _FRACTION.sub(lambda m: f"{m[1]}/ {m[2]} ".rjust(len(m[0])), text)
+            text = _TEXT.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text)
+        if "$" in text:
+            text = _MATH.sub(" ", text)
+        if not text.isascii():
+            text = self._full_marks.sub(_blank, text)
+            if _OTHER_FULL_MARKS.search(text):
+                return " " * len(text)
+        if self._ends[0] in text or self._ends[1] in text:
+            text = self._mention.sub(_scale_blank, text)
+            if any(word in text for word in ("max", "highest", "lowest", "min", "top")):
+                text = self._maximum.sub(_blank, text)
+        if _COMMA.search(text):
+            text = self._comma.sub(lambda m: f"{m[1] or m[2]}.", text)
+        text = _without_lists(text, _LISTED)
+        return _without_lists(text, _MEANS) if "=" in text else text
+
+    def starts(self, text: str) -> list[int]:
+        """Where a token may begin."""
+        return [found.start() for found in _START.finditer(text)]
+
+    def value(self, match: re.Match[str], weak: bool, raw: str = "") -> float | None:
+        """What a match of the token says: None for a range, another denominator or a value off the scale.
+
+        NaN where it is no statement of a verdict at all.
+        """
+        n, text, known = match["n"], match.string, match.re.groupindex
+        if "share" in known and match["of"] and _number(match["of"]) != self.high:
+            return math.nan
+        if weak and (self._passes(match, n) or is_denied(text, match.start("n"), match.end())):
+            return math.nan
+        if match["bad"] or UNSURE.search(text, max(0, match.start("n") - 40), match.start("n")):
             return None
         if match["of"] and _number(match["of"]) != self.high:
             return None
         # On a scale with negative values "- 2" may be a dash or a sign.
-        if self.low < 0 and match.string.endswith("- ", 0, match.start("n")):
+        if self.low < 0 and text.endswith("- ", 0, match.start("n")):
             return None
-        return self.on_scale(_number(n) + (0.5 if match["half"] else 0.0))
+        said = _number(n) + (0.5 if match["half"] else 0.0)
+        if match["percent"] and self.high != 100:
+            return self.on_scale(said / 100) if (self.low, self.high) == (0, 1) and (said >= 1 or said == 0) else None
+        return self.on_scale(said)
+
+    def place(self, match: re.Match[str]) -> tuple[int, int]:
+        """Where the match says it."""
+        return match.span("n")
 
     def on_scale(self, value: float) -> float | None:
         """The value, if the scale has it."""
         return value if self.low <= value <= self.high and (self.only is None or value in self.only) else None
 
+    def _passes(self, match: re.Match[str], n: str) -> bool:
+        """Whether a weak match is none: "one" for a thing, the next mark of a list, "No. 4"."""
+        if n == "one" and not match["unit"] and not match["of"]:
+            return True
+        if "after" not in match.re.groupindex:
+            return False
+        text, at = match.string, match.start("after")
+        word = re.search(r"[^\W\d_]{1,12}$", text[max(0, at - 12) : at])
+        if match["after"] == "." and word and (len(word[0]) < 3 or word[0] in _ABBREVIATED) and word[0].isascii():
+            return True
+        if _MARK_BEFORE.search(text[max(0, at - 8) : at]):
+            return True
+        marks = {mark[1] for mark in _CENTURY.finditer(text[: match.start("n")])}
+        return (
+            n.isdecimal()
+            and int(n) > 1
+            and {"1", str(int(n) - 1)} <= marks
+            and "\n\n" not in text[at : match.start("n")]
+        )
+
+    def _stars(self, match: re.Match[str]) -> str:
+        full, hollow = (sum(not c.isspace() for c in match[group]) for group in (2, 3))
+        if match[1] or match[4]:  # "4 ★"
+            return re.sub(r"[^\d ]", " ", match[0])
+        known = full + hollow == self.high if hollow else self.high <= 5 or full > 5
+        return (str(full) if known and 0 <= self.low <= 1 else "?").ljust(len(match[0]))
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _scale_blank(match: re.Match[str]) -> str:
+    before = match.string[max(0, match.start() - 12) : match.start()].rstrip()
+    return match[0] if match["and"] and not before.endswith(("between", BETWEEN)) else _blank(match)
+
+
+def _without_lists(text: str, marks: re.Pattern[str]) -> str:
+    """The text without the numbers that mark its list, "1. ... 2. ...": those with a neighbour next to them."""
+    found = list(marks.finditer(text))
+    if len(found) < 2:
+        return text
+    numbers = [int(mark[1]) for mark in found]
+    pieces, at = [], 0
+    for place, mark in enumerate(found):
+        beside = numbers[max(0, place - 1) : place] + numbers[place + 1 : place + 2]
+        if marks is _MEANS or any(abs(numbers[place] - other) == 1 for other in beside):
+            pieces += [text[at : mark.start(1)], " " * (mark.end() - mark.start(1))]
+            at = mark.end()
+    return "".join((*pieces, text[at:]))
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+_NOT_THIS = re.compile(
+    rf"(?:\b(?:not|nor|neither|never|no|hardly|cannot|without|rather than|instead of|anything but|far from|"
+    rf"nothing|almost|"
+    rf"nearly|partly|partially|mostly|half|barely|between|more|less|either)|n't|{NOT}|{BETWEEN})(?: (?:an?|the|"
+    rf"very|really|"
+    r"particularly|quite|so|that|all|entirely|exactly|at|be|as|is|called|considered|yet|just|either|especially|"
+    r"completely|"
+    r"necessarily)){0,3} {0,3}$"
+)
+_PREDICATE = (
+    r"(?:is|was|as|say|seems?|it's|remains|finds?|found|rated?|call|consider|deem|judge|label|"
+    rf"{IS})(?: (?:it|this|that|the|response|answer|output|text|to|be|as|an?|overall|clearly|therefore|thus|"
+    rf"simply|just)){{0,4}}"
+)
+_AFTER_LABEL = (
+    r"(?= {0,3}(?:[.,;:!\n)]|\Z|because|since|as|overall|and|but|for|in|response|answer|output|summary|text))"
+)
+
 
 class Labels:
-    """Words, each with its value, whatever their case: yes, "very good", "Output (a)"."""
+    """Words, each with its value: yes, "very good", "Output (a)". Case counts only where two differ in nothing else."""
+
+    sure = 4
 
     def __init__(self, labels: Mapping[str, float]) -> None:
-        self._values = {_label(label): float(value) for label, value in labels.items()}
-        # Longest first: "very good" is not "good".
-        words = "|".join(re.escape(label) for label in sorted(self._values, key=len, reverse=True))
-        self.token = rf"(?<!\w)(?P<n>{words})(?!\w)"
-        self.tiers = (
-            *_labelled(self.token),
-            _alone(self.token),
+        self._exact = len({spelled(label) for label in labels}) < len(labels)
+        self._spelled = own_case if self._exact else spelled
+        self._values = {self._spelled(label): float(value) for label, value in labels.items()}
+        self._words = vocabulary(numbers=False, without=[spelled(label) for label in labels])
+        self.words = alternatives(labels)
+        self.token = self.token_of(self.words)
+        self.correction = re.compile(self.token)
+        self._start = re.compile(rf"{BEGIN}(?:{self.words})")
+        self.tiers: tuple[Tier, ...] = (
+            *labelled(self.token, rf"(?:{NAMED}|{CHOSEN})", NAMED),
+            alone(self.token),
             # How it opens and how it concludes; that one is better somewhere in between may be said of an aspect.
-            _tier(
-                rf"\A\s{{0,20}}{self.token} (?:is|would be){_BETTER}(?= {{0,3}}(?:[.,;:!\n]|\Z))",
-                rf"\b{_SO}\b[^\n.]{{0,120}}?{self.token} (?:is|would be){_BETTER}",
-                rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {self.token}",
+            tier(
+                stated(rf"\A\s{{0,20}}{self.token}{IS_BETTER}(?= {{0,3}}(?:[.,;:!\n]|\Z))", *IS_BETTER_NEEDS),
+                stated(rf"\b{SO}\b[^\n.]{{0,120}}?{self.token}{IS_BETTER}", *IS_BETTER_NEEDS),
+                stated(rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {self.token}", "better "),
+                rf"\b{SO}\b[^\n.]{{0,60}}?{BEGIN}{_PREDICATE}[ ']{{1,3}}{self.token}{_AFTER_LABEL}",
                 unquoted=True,
+                weak=True,
             ),
-            _tier(rf"{self.token} (?:is|would be){_BETTER}", unquoted=True),
-            _tier(self.token, unquoted=True),
+            tier(stated(rf"{self.token}{IS_BETTER}", *IS_BETTER_NEEDS, leads=True), unquoted=True, weak=True),
+            tier(rf"{BEGIN}{_PREDICATE}[ ']{{1,3}}{self.token}{_AFTER_LABEL}", unquoted=True, weak=True),
+        )
+
+    def token_of(self, words: str) -> str:
+        """The pattern of one of the words, with what would make two verdicts of it."""
+        return (
+            rf"{BEGIN}(?<!{LETTER}[-'])(?P<n>{words}){END}(?!-{ALPHABET}| (?:your|my|his|her|their|our)\b)"
+            rf"(?P<bad> {{0,3}}(?:/|,? ?(?:or|and|oder|und|ou|et|o|y|e|或|和|か)) {{0,3}}(?:the )?(?:{words}){END})?+"
         )
 
     def prepare(self, text: str) -> str:
-        """The flattened text as it is: words are no mention of a scale."""
-        return text
+        """The flattened text in the words that patterns know, but for those that are labels."""
+        text = translated(text, self._words)
+        return _TEXT.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text) if "\\" in text else text
 
-    def value(self, match: re.Match[str]) -> float | None:
-        """What a match of the token says; None where it is denied ("not good")."""
-        before = match.string[max(0, match.start("n") - 4) : match.start("n")]
-        return None if before in ("not ", "n't ", "nor ") else self._values[match["n"]]
+    def starts(self, text: str) -> list[int]:
+        """Where a token may begin."""
+        return [found.start() for found in self._start.finditer(text)]
+
+    def value(self, match: re.Match[str], weak: bool, raw: str = "") -> float | None:
+        """What a match of the token says; None where it is denied ("not good") or another one beside it."""
+        at = match.start("n")
+        if match["bad"] or _NOT_THIS.search(match.string, max(0, at - 40), at):
+            return None
+        if weak and is_denied(match.string, at, match.end()):
+            return None
+        return self.worth(raw if self._exact else match["n"])
+
+    def worth(self, said: str) -> float | None:
+        """The value of a label as it is said."""
+        return self._values.get(self._spelled(said))
+
+    def place(self, match: re.Match[str]) -> tuple[int, int]:
+        """Where the match says it."""
+        return match.span("n")
 
 
 Scale = Numbers | Labels
 
-_MOST_LABELS = 101
+
+def alternatives(labels: Mapping[str, Any]) -> str:
+    """A pattern of the labels, the longest first: "very good" is not "good"."""
+    said = sorted({spelled(label) for label in labels}, key=len, reverse=True)
+    return "|".join(re.sub(r"(?:\\? )+", " {1,3}", re.escape(label)) for label in said)
 
 
 @lru_cache(maxsize=256)
 def named_tiers(name: str, scale: Scale) -> tuple[Tier, ...]:
     """Statements of one criterion's verdict: one that opens a line, one within a line."""
-    label = rf"{re.escape(_label(name))}(?: (?:score|rating))?{_IS}"
+    label = rf"{re.escape(spelled(name))}(?: (?:score|rating))?{LINK}"
     return (
-        _tier(rf"^{_BULLET}{label}{_OPEN}{scale.token}", rf"^{_BULLET}{label}{_BELOW}{scale.token}{_REST}$"),
-        _tier(rf"(?<!\w){label}{_OPEN}{scale.token}", unquoted=True),
+        tier(rf"^{BULLET}{label}{OPEN}{scale.token}", rf"^{BULLET}{label}{BELOW}{scale.token}{REST}$"),
+        tier(rf"{BEGIN}{label}{OPEN}{scale.token}", unquoted=True),
     )
 
 
-def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dict[str, float], Scale]:
-    """The labels with their values, where this reading has some, and the scale to read on.
-
-    Adds one sentence to `problems` for each mistake in the run file's `scale` and `labels`.
-    """
-    try:
-        low, high = (float(end) for end in scale)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        problems.append(f"judge.scale: {scale!r} is not allowed; two numbers are, the lower one first, such as [1, 5].")
-        return {}, Numbers(0, 1)
-    table: dict[str, float] = {}
-    if labels is None:
-        if read in ("label", "expected"):
-            steps = range(math.ceil(low), math.floor(high) + 1)
-            if not 2 <= len(steps) <= _MOST_LABELS:
-                problems.append(
-                    f"judge.labels: missing, and the scale {low:g} to {high:g} has {len(steps)} whole numbers to serve "
-                    f"as labels; 2 to {_MOST_LABELS} may. Give the labels."
-                )
-            table = {str(step): float(step) for step in steps[:_MOST_LABELS]}
-    elif read in ("number", "pattern"):
-        problems.append(f'judge.labels: read = "{read}" reads none. Set judge.read to label, json or expected.')
-    elif isinstance(labels, Mapping):
-        table = {str(label): value for label, value in labels.items()}
-    elif not isinstance(labels, str) and len(labels) > 1:
-        table = {str(label): low + place * (high - low) / (len(labels) - 1) for place, label in enumerate(labels)}
-    off = {
-        n: v for n, v in table.items() if not isinstance(v, int | float) or isinstance(v, bool) or not low <= v <= high
-    }
-    for label, value in off.items():
-        problems.append(f"judge.labels: {label!r} = {value!r} is off the scale; from {low:g} to {high:g} is allowed.")
-    spelled = {plain(label).strip() for label in table}
-    if (
-        labels is not None
-        and read not in ("number", "pattern")
-        and (len(spelled) < 2 or len(spelled) < len(labels) or "" in spelled)
-    ):
-        problems.append(f"judge.labels: {labels!r} is not allowed; two or more different labels are.")
-    if off or not table:
-        return table, Numbers(low, high)
-    if all(_numeric(label, value) for label, value in table.items()):
-        return table, Numbers(low, high, only=frozenset(map(float, table.values())))
-    return table, Labels(table)
+def spelled(label: str) -> str:
+    """A label as it stands in a flattened text."""
+    return " ".join(plain(label).replace('"', " ").split())
 
 
-def criteria_problems(criteria: Any) -> list[str]:
-    """One sentence for each mistake in the run file's `criteria`."""
-    if isinstance(criteria, str) or not all(isinstance(name, str) and name.strip() for name in criteria):
-        return [f"judge.criteria: {criteria!r} is not allowed; a list of names is."]
-    names = [plain(name).strip() for name in criteria]
-    twins = [name for place, name in enumerate(criteria) if names[place] in names[:place]]
-    return [
-        f"judge.criteria: {name!r} is there twice; a reply could not tell them apart. Remove one." for name in twins
-    ]
-
-
-def compiled(pattern: Any, read: str, criteria: Any, problems: list[str]) -> re.Pattern[str] | None:
-    """The run file's `pattern`, None where this reading has none. Adds one sentence to `problems` for each mistake."""
-    if (read == "pattern") != (pattern is not None):
-        problems.append("judge.pattern: belongs to read = \"pattern\", which needs one, such as '\\d+(?:\\.\\d+)?'.")
-        return None
-    if pattern is None:
-        return None
-    if criteria:
-        problems.append("judge.criteria: one pattern cannot tell several criteria apart. Remove one of the two.")
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as error:
-        problems.append(f"judge.pattern: {pattern!r} is no regular expression ({error}).")
-        return None
-
-
-def _numeric(label: str, value: float) -> bool:
-    try:
-        return float(label) == value
-    except ValueError:
-        return False
+def own_case(label: str) -> str:
+    """A label as it stands in a text that is flattened but for its case."""
+    return " ".join(plain_case(label).replace('"', " ").split())
 
 
 def _number(said: str) -> float:
-    return float(_WORDS.index(said)) if said in _WORDS else float(said)
-
-
-def _label(label: str) -> str:
-    return plain(label).replace('"', " ").strip()
+    sign = -1.0 if said.startswith(("minus ", "negative ")) else 1.0
+    said = said.rpartition(" ")[2]
+    return sign * (float(WORDS.index(said)) if said in WORDS else float(said))

@@ -16,8 +16,10 @@ import pyarrow as pa
 from scorer.judges.asking import Asking, Options, Sample, unread
 from scorer.judges.options import prompt_text
 from scorer.judges.orders import PLACES, Orders
+from scorer.judges.phrases import plain
 from scorer.judges.reading import Verdict, find_each, find_reason, read_ends
-from scorer.judges.scales import Numbers, chosen, plain
+from scorer.judges.scale_options import chosen
+from scorer.judges.scales import Numbers
 from scorer.schema import Completion, Conversation, Row, Score
 
 RUBRICS = {

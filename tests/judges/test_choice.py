@@ -36,6 +36,7 @@ def read(text: str, choice: Choice = LETTERS) -> float | None:
         ("Assistant A gives more than Assistant B. Verdict: B", 0),
         ("A: too long\nB: fine\nVerdict: B", 0),
         ("A) too long\nB) fine\n\nB", 0),
+        ("A and B are equal.", 0.5),
         ("The evaluation of Response A is harsh.\nVerdict: B", 0),
     ],
 )
@@ -51,7 +52,6 @@ def test_what_is_a_choice(text: str, value: float) -> None:
         "Verdict: A detailed look at both",
         "The better answer is a concise one.",
         "A or B",
-        "A and B are equal.",
         "A: too long\nB: fine",
         "Response A: good\nResponse B: bad",
         "Verdict: A\nVerdict: B",
@@ -99,3 +99,24 @@ def test_any_text_is_a_choice_at_a_place_in_it_or_none(text: str) -> None:
 def test_a_long_reply_takes_no_longer_than_its_length(piece: str) -> None:
     # A search that went back over it would take minutes.
     assert read(piece * (50_000 // len(piece)) + "\nVerdict: B") == 0
+
+
+def test_of_two_labels_none_is_read_out_of_an_empty_reply_or_a_tie() -> None:
+    assert [read(text, Choice(("A", "B"))) for text in ("", " ", "It's a tie.", "[[C]]")] == [None] * 4
+
+
+def test_a_grade_is_read_where_it_was_asked_for() -> None:
+    graded = Choice(("A", "B", "tie"), graded=True)
+    replies = ("[[A>>B]]", "[[A>B]]", "My verdict: [[A=B]]", "B > A", "[[A<<B]]")
+    assert [read(text, graded) for text in replies] == [1, 0.75, 0.5, 0.25, 0]
+    assert [read(text, graded) for text in ("A", "Winner: B", "[[A]]", "A is much better.")] == [None] * 4
+    assert [read(text) for text in replies] == [1, 1, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("[[B>A]]", "B"), ("[[A<B]]", "B"), ("A > B", "A"), ("Response A > Response B", "A")]
+)
+def test_the_place_of_a_comparison_is_that_of_the_better_one(text: str, label: str) -> None:
+    verdict = LETTERS.find(text)
+    assert verdict is not None
+    assert text[verdict.start : verdict.end] == label

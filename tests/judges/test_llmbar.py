@@ -155,9 +155,11 @@ def test_our_own_reading_differs_where_the_published_one_took_a_for_b() -> None:
     """Slow: 16,760 replies through the judge.
 
     The published reader gives (a) to every reply that also names (a): to PaLM2's "Output (b) is better.", followed by
-    what (a) lacks, and to debates that quote the other side before they conclude. All else is read alike.
+    what (a) lacks, and to debates that quote the other side before they conclude. It takes (b) from "I cannot claim
+    that either Output (a) or Output (b) is better", which says neither (docs/decisions, 22). All else is read alike.
+    The judges were asked for one of two, so that a tie is no verdict here.
     """
-    judge = Pairwise(prompt="{first}{second}", a="a", b="b", orders="given", attempts=1)
+    judge = Pairwise(prompt="{first}{second}", a="a", b="b", orders="given", attempts=1, labels=["A", "B"])
     other: Counter[tuple[str, str]] = Counter()
     unread = alike = 0
     for key, setting in settings_of("pairwise").items():
@@ -171,11 +173,12 @@ def test_our_own_reading_differs_where_the_published_one_took_a_for_b() -> None:
         alike += statistics(winners) == pytest.approx(published()[key], abs=1e-9)
     assert +other == {
         ("PaLM2", "CoT"): 147,
-        ("ChatGPT", "Swap_CoT"): 31,
+        ("ChatGPT", "Swap_CoT"): 30,
         ("LLaMA2", "Swap_CoT"): 8,
+        ("LLaMA2", "CoT"): 1,
         ("GPT-4", "Swap_CoT"): 1,
     }
-    assert (unread, alike) == (7, 86)
+    assert (unread, alike) == (6, 85)
 
 
 def test_with_both_orders_what_flips_is_a_tie_and_the_average_accuracy_stays() -> None:

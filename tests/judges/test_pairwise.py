@@ -282,7 +282,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"samples": 0}, "judge.samples: 0 is not allowed"),
     ({"attempts": True}, "judge.attempts: True is not allowed"),
     ({"labels": ["A"]}, "judge.labels: ['A'] is not allowed"),
-    ({"labels": ["A", "a"]}, "judge.labels: ['A', 'a'] is not allowed"),
+    ({"labels": ["A", "A "]}, "judge.labels: ['A', 'A '] is not allowed"),
     ({"labels": "AB"}, "judge.labels: 'AB' is not allowed"),
     (
         {"prompt": None, "rubric": "pairwise", "labels": ["1", "2"]},
@@ -309,3 +309,32 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         Pairwise(prompt="{x}", orders="x", samples=0, read="y")
     assert len(caught.value.problems) == 7
+
+
+def test_graded_comparisons_are_asked_for_and_their_mean_stays_where_they_flip() -> None:
+    judge = Pairwise(rubric="pairwise", a="a", b="b", graded=True, attempts=1)
+    talk = judge(Row("s", 0, {"instruction": "q", "a": "x", "b": "y"}))
+    (request, _) = next(talk)
+    assert request.messages[-1].content.endswith("Verdict: <one of: A>>B, A>B, A=B, B>A, B>>A>")
+    with pytest.raises(StopIteration) as end:
+        talk.send([Completion("[[A>>B]]"), Completion("[[A>B]]")])
+    assert end.value.value.value == 0.625  # 1 for a, then 0.25
+    assert (end.value.value.fields["flipped"], end.value.value.fields["verdict"]) == (True, "tie")
+    for n in range(5):
+        assert judge._choice.find(judge.specimen(n)) is not None
+
+
+@pytest.mark.parametrize("options", [{"graded": "yes"}, {"graded": True, "labels": ["A", "B"]}])
+def test_grades_need_a_tie(options: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=r"judge\.graded: "):
+        Pairwise(rubric="pairwise", a="a", b="b", **options)
+
+
+def test_labels_may_differ_in_case_only() -> None:
+    judge = Pairwise(prompt="{first}{second}", a="a", b="b", orders="given", attempts=1, labels=["m", "M"])
+    for reply, value in (("m", 1.0), ("M", 0.0)):
+        talk = judge(Row("s", 0, {"a": "x", "b": "y"}))
+        next(talk)
+        with pytest.raises(StopIteration) as end:
+            talk.send([Completion(reply)])
+        assert end.value.value.value == value

@@ -306,7 +306,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"prompt": "{a}", "labels": ["no", "yes"]}, 'judge.labels: read = "number" reads none'),
     ({"prompt": "{a}", "read": "label", "labels": {"no": 0, "yes": 1}}, "judge.labels: 'no' = 0 is off the scale"),
-    ({"prompt": "{a}", "read": "label", "labels": ["yes", "Yes"]}, "judge.labels: .* different labels"),
+    ({"prompt": "{a}", "read": "label", "labels": ["yes", "yes "]}, "judge.labels: .* different labels"),
     ({"prompt": "{a}", "read": "label", "labels": "yes"}, "judge.labels: 'yes' is not allowed"),
     ({"prompt": "{a}", "read": "expected", "scale": [0, 1000]}, "judge.labels: missing"),
     (
