@@ -42,6 +42,8 @@ class Plan:
     covers: Mapping[str, Any]
     fingerprint: str
     columns: Columns
+    rehearsal: bool = False
+    """Its judge is the rehearsal judge, whose scores mean nothing."""
 
 
 def check(tree: Mapping[str, Any]) -> Plan:

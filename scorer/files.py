@@ -107,6 +107,8 @@ def replace(files: Files, path: str, data: bytes) -> None:
         file.write(data)
 
 
+OWNER_ONLY = 0o700
+"""Mode of a new folder that a run owns: prompts, replies and ids are in it. One that is there keeps its own."""
 LOCK_TRIES = 5
 """`scorer status` probes a local lock for an instant; a start that meets it tries again."""
 
@@ -198,7 +200,7 @@ class LocalFiles:
 
     def lock(self, path: str, owner: str) -> Lock:
         with _said(path):
-            _make_folder(os.path.dirname(path))
+            _make_folder(os.path.dirname(path), OWNER_ONLY)
             file = open(path, "a+b")  # noqa: SIM115 - held until released
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,13 +246,14 @@ def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
     return Stat(path, found.st_size, str(found.st_mtime_ns), also)
 
 
-def _make_folder(folder: str) -> None:
+def _make_folder(folder: str, mode: int = 0o777) -> None:
+    """Makes a folder, and those above it. `mode` is that of the folder itself where it is new, less the umask."""
     if not folder or os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
     _make_folder(parent)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(folder)
+        os.mkdir(folder, mode)
     _sync_folder(parent)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from scorer.build import Plan
 from scorer.errors import InputError, ScorerError, SpecError, TooManyFailed
+from scorer.files import OWNER_ONLY
 from scorer.front import plan_of, run
 from scorer.scan import scan_scores
 from scorer.schema import result_schema
@@ -149,6 +150,7 @@ def _stored(frame: pl.DataFrame, folder: Path) -> list[str]:
             raise _another(folder, what)
         first += part.height
     if held < frame.height or not paths:
+        folder.mkdir(OWNER_ONLY, parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         try:

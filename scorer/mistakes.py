@@ -16,8 +16,17 @@ from pydantic import BaseModel, ValidationError
 
 from scorer.spec import Input, Limits, Metrics, Model, Output, Price, Spec
 
-SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie", re.IGNORECASE)
-SECRET_SHAPE = re.compile(r"\b(?:sk|pk|gsk|xai|hf|key)[-_][A-Za-z0-9_-]{16}|\bBearer\s", re.IGNORECASE)
+SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie|credential|^sig$|signature", re.IGNORECASE)
+SECRET_SHAPE = re.compile(
+    r"\b(?:sk|pk|gsk|xai|hf|key|nvapi|glpat|pplx|r8|ghp|gho|github_pat|xox[abps])[-_][A-Za-z0-9_-]{16}"
+    r"|\bAIza[A-Za-z0-9_-]{30}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bdapi[0-9a-f]{30}|\beyJ[A-Za-z0-9_-]{16,}\."
+    r"|\bBearer\s+[^\s$]",
+    re.IGNORECASE,
+)
+"""Keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Google, AWS, Databricks, GitHub; JSON web tokens."""
+_RANDOM = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9_+=-]{32,}")
+"""Ids in hex and UUIDs have one case; those of organisations and projects say what they are."""
+_IDS = re.compile(r"^(?:org|proj|asst|req|session)[-_]")
 _NO_SECRETS = frozenset({"keys", "max_output_tokens", "max_tokens"})
 
 _WANTED = {
@@ -104,6 +113,11 @@ def shown(name: str, value: Any) -> str:
     if named or SECRET_SHAPE.search(text) or (isinstance(value, dict) and SECRET_NAME.search(text)):
         return "..."
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def looks_random(text: str) -> bool:
+    """True for a word of letters of both cases and digits so long that it can only be a key."""
+    return _RANDOM.fullmatch(text) is not None and _IDS.match(text) is None
 
 
 def _suggestion(loc: Sequence[Any]) -> str:

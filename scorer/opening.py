@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from scorer.build import Plan, kept_fields
+from scorer.errors import OutputError
 from scorer.files import Files
 from scorer.forgetting import ALL, Choice, forget, put_away, remember
 from scorer.recovery import Say, load_or_rebuild
@@ -35,6 +36,12 @@ def open_manifest(
     if manifest is not None and _nothing_stored(files, layout, manifest):
         manifest = replace(manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=())
     if manifest is not None:
+        if manifest.rehearsal != plan.rehearsal:
+            there, here = ("a rehearsal", "a run") if manifest.rehearsal else ("a run", "a rehearsal")
+            raise OutputError(
+                f"{layout.out} holds the scores of {there}, which do not mix with those of {here}. Give another "
+                "output.path, or delete the folder where nothing in it is needed."
+            )
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
     found = find(files, plan.spec.input.shards)
     known = manifest.shards if manifest is not None else ()
@@ -53,7 +60,7 @@ def open_manifest(
     if revision is not None and not any(earlier.open for earlier in revisions):
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
         revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
-    run = (manifest.id if manifest is not None else "") or new_id()
+    run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
     opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions, run, forgotten=gone)
     if opened != manifest:
         save(files, layout, opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from scorer.build import Plan, check
@@ -37,7 +38,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]
         }
     )
     with RehearsalProcess(config) as judge:
-        yield check(_against(tree, judge.url, spec.output.path)), judge
+        yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
 
 
 def _specimens(plan: Plan) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from scorer.errors import SpecError
-from scorer.mistakes import SECRET_NAME, SECRET_SHAPE, mended, sentences
+from scorer.leaks import REFERENCE, leaks
+from scorer.mistakes import mended, sentences
 from scorer.spec import Model, Spec
 
 
@@ -100,6 +101,7 @@ def _conflicts(spec: Spec) -> list[str]:
         problems.append(f"models.alias: every one of [[models]] needs an alias of its own; found {aliases}.")
     for model in spec.all_models:
         problems += _model_conflicts(model)
+    problems += leaks(spec)
     if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
         problems.append(
             f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
@@ -119,7 +121,6 @@ def _conflicts(spec: Spec) -> list[str]:
 
 _URI = re.compile(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def _model_conflicts(model: Model) -> list[str]:
@@ -146,14 +147,6 @@ def _model_conflicts(model: Model) -> list[str]:
                 f"{where}.{key} seems to hold a key itself. It takes the NAME of an environment variable, for example "
                 '"OPENAI_API_KEY"; put the key in that variable, so that it is never written down.'
             )
-    for table in ("headers", "query"):
-        for name, value in getattr(model, table).items():
-            named, shaped = SECRET_NAME.search(name), SECRET_SHAPE.search(value)
-            if (named or shaped) and not _REFERENCE.search(value):
-                problems.append(
-                    f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '
-                    "value in the environment variable NAME."
-                )
     if model.provider == "recorded":
         problems += [
             f'{where}.{key} is missing: provider = "recorded" needs a Parquet table of replies.'
@@ -196,6 +189,11 @@ def _looks_like_key(name: str) -> bool:
     return not _NAME_OF_VARIABLE.fullmatch(name) or (len(name) >= 20 and "_" not in name)
 
 
+def references(value: str) -> list[str]:
+    """The environment variables that a header or query value refers to."""
+    return REFERENCE.findall(value)
+
+
 def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """`${NAME}` in header and query values replaced from the environment, and the names that are not set."""
     missing: list[str] = []
@@ -205,4 +203,4 @@ def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[
             missing.append(match[1])
         return os.environ.get(match[1], "")
 
-    return {name: _REFERENCE.sub(value_of, value) for name, value in values.items()}, missing
+    return {name: REFERENCE.sub(value_of, value) for name, value in values.items()}, missing

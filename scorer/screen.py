@@ -112,7 +112,7 @@ def _cut(text: str) -> str:
 def summary_text(out: str, s: Status) -> str:
     """How a run stands, for a person."""
     lines = [
-        f"{out}: {s.state}",
+        f"{out}: {s.state}" + (" (a rehearsal: its scores mean nothing)" if s.rehearsal else ""),
         f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
         f" ({s.sealed} of {s.shards} shards sealed)",
     ]

@@ -26,7 +26,7 @@ class Status:
     `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
     that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
     stopped; null while it answers, and once all is finished.
-    `forgotten` are shards that left the run.
+    `forgotten` are shards that left the run. The scores of a `rehearsal` mean nothing.
     """
 
     state: str
@@ -50,6 +50,7 @@ class Status:
     unmeasured: dict[str, int] = field(default_factory=dict)
     why: str | None = None
     forgotten: int = 0
+    rehearsal: bool = False
 
 
 def status(files: Files, out: str) -> Status:
@@ -109,6 +110,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         unmeasured=dict(sorted(counts.unmeasured.items())),
         why=last.get("why") if running or pending else None,
         forgotten=len(manifest.forgotten),
+        rehearsal=manifest.rehearsal,
     )
 
 

@@ -12,14 +12,16 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from scorer.blanking import Blanking, Secrets
 from scorer.client import Endpoint, HttpClient, Panel
 from scorer.errors import SetupError, SpecError
 from scorer.limits import Caps, Local
 from scorer.limits import Rates as Paces
 from scorer.metrics import REFERENCE_FREE
 from scorer.metrics.pool import Pool
+from scorer.mistakes import SECRET_NAME, looks_random
 from scorer.providers import PROVIDERS
-from scorer.runfile import resolve_references
+from scorer.runfile import references, resolve_references
 from scorer.schema import Client, Completion, Result, Transport
 from scorer.spec import Limits, Model, Rates, Spec
 from scorer.store.tables import Measure
@@ -138,6 +140,8 @@ async def make_client(
         wire = await stack.enter_async_context(
             transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
         )
+        if secrets := Secrets(secrets_of(model)):
+            wire = Blanking(wire, secrets)
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
             local = seat.limit(_paces(rates, spec.limits.burst_s, most), caps)
@@ -247,6 +251,23 @@ def _key_header(provider: str, url: str, variable: str | None) -> dict[str, str]
         return {"x-api-key": key}
     host = urlsplit(url).hostname or ""
     return {"api-key": key} if host.endswith(".azure.com") else {"Authorization": f"Bearer {key}"}
+
+
+def secrets_of(model: Model) -> set[str]:
+    """The values of environment variables that a model's requests carry and that no reply may bring to disk.
+
+    A variable that a header or the query refers to counts where its name or its value looks like a secret's: the title
+    of a project is none.
+    """
+    names = {model.api_key_env, *(endpoint.api_key_env for endpoint in model.endpoints)}
+    found = {os.environ.get(name, "").strip() for name in names if name is not None}
+    for values in (model.headers, model.query):
+        for header, value in values.items():
+            for name in references(value):
+                secret = os.environ.get(name, "").strip()
+                if SECRET_NAME.search(header) or SECRET_NAME.search(name) or looks_random(secret):
+                    found.add(secret)
+    return found
 
 
 def _resolved(values: Mapping[str, str], where: str) -> dict[str, str]:

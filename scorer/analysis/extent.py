@@ -20,7 +20,8 @@ class Extent:
     """What of a run there is. `rows` have a result, of `rows_total`; `systems` have at least one such row.
 
     The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
-    `notes` are sentences on columns of the run whose name a column of the input has too.
+    `notes` are sentences on columns of the run whose name a column of the input has too. The scores of a `rehearsal`
+    mean nothing.
     """
 
     rows: int
@@ -28,20 +29,24 @@ class Extent:
     systems: int | None = None
     systems_total: int | None = None
     notes: tuple[str, ...] = ()
+    rehearsal: bool = False
 
     def json(self) -> dict[str, Any]:
         """What stands in a command's JSON beside its answer."""
         of: dict[str, int | None] = {"rows": self.rows, "rows_total": self.rows_total}
         if self.systems_total is not None:
             of |= {"systems": self.systems, "systems_total": self.systems_total}
-        return {"coverage": of, **({"notes": list(self.notes)} if self.notes else {})}
+        more: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
+        return {"coverage": of, **more, **({"rehearsal": True} if self.rehearsal else {})}
 
     def text(self) -> str:
-        """What stands above a command's answer; "" where the run is complete and no name is ambiguous."""
+        """What stands above a command's answer; "" where the run is complete, real, and no name is ambiguous."""
         lines = list(self.notes)
         if self.rows < self.rows_total:
             systems = f", {self.systems:,} of {self.systems_total:,} systems" if self.systems_total is not None else ""
             lines.insert(0, f"The run is not finished: {self.rows:,} of {self.rows_total:,} rows{systems}.")
+        if self.rehearsal:
+            lines.insert(0, "This is a rehearsal: the scores are the rehearsal judge's and mean nothing.")
         return "\n".join(lines)
 
 
@@ -58,8 +63,9 @@ def extent(table: str, system: str | None = None, named: Iterable[str | None] = 
     scores = scan_scores(out)
     rows: int = scores.select(pl.len()).collect().item()
     if system is None or rows >= manifest.rows:
-        return Extent(rows, manifest.rows, notes=notes)
-    return Extent(rows, manifest.rows, *_systems(out, manifest, system), notes=notes)
+        return Extent(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
+    systems = _systems(out, manifest, system)
+    return Extent(rows, manifest.rows, *systems, notes=notes, rehearsal=manifest.rehearsal)
 
 
 def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:

@@ -143,12 +143,12 @@ class Publishing:
 async def publishing(
     files: Files, layout: Layout, manifest: Manifest, output: Output, tell: Tell
 ) -> AsyncIterator[Publishing | None]:
-    """A run's publishing for as long as the block lasts; None where it has no output.publish.
+    """A run's publishing for as long as the block lasts; None where it has no output.publish, and in a rehearsal.
 
     At the block's end every sealed shard is tried, also where a budget or the judge stopped the run. Interrupted or
     cancelled, it is left as it is.
     """
-    if output.publish is None:
+    if output.publish is None or manifest.rehearsal:
         yield None
         return
     place = publisher(output.publish, output.partition_by)

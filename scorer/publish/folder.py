@@ -59,6 +59,13 @@ def publish(files: Files, out: str, to: str | None = None, partition_by: Sequenc
     """
     layout = Layout(out)
     manifest = _identified(files, layout)
+    if manifest.rehearsal:
+        raise SpecError(
+            [
+                f"{out} is a rehearsal: its scores are the rehearsal judge's and mean nothing, so they are not "
+                "published. Give the output folder of the run itself."
+            ]
+        )
     given = manifest.spec.get("output", {})
     if to is None and given.get("publish") is None:
         raise SpecError([f"{out} has no output.publish: say where to, with --to delta://... or --to iceberg://..."])

@@ -21,6 +21,7 @@ from scorer.store.layout import Layout
 FORMAT = 2
 """What a start writes. In format 1 the judge's model was the column `model` where no kept column had that name."""
 READ = (1, FORMAT)
+REHEARSAL = "rehearsal-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Manifest:
     @property
     def rows(self) -> int:
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def rehearsal(self) -> bool:
+        """True where the scores are the rehearsal judge's: the id says so, in run.json and in every result file."""
+        return self.id.startswith(REHEARSAL)
 
     @property
     def open_revision(self) -> Revision | None:
@@ -118,9 +124,9 @@ def no_run(files: Files, layout: Layout) -> SpecError:
     return SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
 
 
-def new_id() -> str:
-    """16 hex digits for a run that has no id yet."""
-    return secrets.token_hex(8)
+def new_id(*, rehearsal: bool = False) -> str:
+    """16 hex digits for a run that has no id yet; those of a rehearsal stand behind `REHEARSAL`."""
+    return (REHEARSAL if rehearsal else "") + secrets.token_hex(8)
 
 
 def save(files: Files, layout: Layout, manifest: Manifest) -> None:

@@ -1,0 +1,341 @@
+"""No key gets from a reply or a run file to disk, log or terminal; a rehearsal stays one; an output is its owner's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow.parquet as pq
+import pytest
+from command import run_file, scorer, shard
+from hypothesis import given
+from hypothesis import strategies as st
+from inprocess import Run
+
+from scorer.blanking import Blanking, Secrets
+from scorer.build import check
+from scorer.cli import _exit_code
+from scorer.errors import OutputError, SpecError, Unreachable
+from scorer.files import LocalFiles
+from scorer.publish.folder import publish
+from scorer.rehearsal.process import RehearsalProcess
+from scorer.rehearse import rehearsal
+from scorer.schema import Call, Reply
+from scorer.store.layout import Layout
+from scorer.store.manifest import load
+
+KEY = "sk-test/4f1d0c9b+8a7e6d5c4b3a=="
+SECRETS = Secrets([KEY])
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+def forms(key: str) -> dict[str, str]:
+    """What a server may make of a key that it echoes."""
+    data = key.encode()
+    return {
+        "plain": key,
+        "in a header": f"Bearer {key}",
+        "quoted": quote(key, safe=""),
+        "quoted, small": quote(key, safe="").lower(),
+        "base64": base64.b64encode(data).decode(),
+        "base64, for URLs": base64.urlsafe_b64encode(data).decode().rstrip("="),
+        "base64 of a header": base64.b64encode(b"Bearer " + data + b"\n").decode(),
+        "base64 of basic": base64.b64encode(b"me:" + data).decode(),
+        "cut": key[: len(key) * 2 // 3],
+        "its end": key[-(len(key) * 2 // 3) :],
+    }
+
+
+@pytest.mark.parametrize("form", forms(KEY))
+def test_a_key_is_found_in_whatever_form_it_is_echoed(form: str) -> None:
+    echoed = forms(KEY)[form]
+    told = SECRETS.blanked_text(f"The key {echoed} is wrong, {echoed}.")
+    assert "***" in told
+    assert told.startswith("The key ")
+    assert told.endswith(".")
+    for length in range(len(echoed) // 2 + 2, len(echoed) + 1):
+        assert echoed[:length] not in told
+
+
+def test_characters_that_are_needlessly_escaped_in_json_are_read_first() -> None:
+    escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
+    slashed = KEY.replace("/", "\\/")
+    body = f'{{"content": "\\u00e9 {escaped}", "other": "{slashed}", "model": "a\\\\u0041"}}'
+    told = json.loads(SECRETS.blanked(body.encode()))
+    assert told == {"content": "é ***", "other": "***", "model": "a\\u0041"}
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_a_reply_without_a_key_is_the_very_same(before: bytes, after: bytes) -> None:
+    data = before + after
+    assert SECRETS.blanked(data) is data
+    told = SECRETS.blanked(before + KEY.encode() + after)
+    assert KEY.encode() not in told
+    assert told.startswith(before)
+    assert told.endswith(after)
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=8, max_size=60), st.text(max_size=40))
+def test_any_secret_is_blanked_and_json_stays_json(secret: str, around: str) -> None:
+    secrets = Secrets([secret])
+    if secret in "***" or json.dumps(secret)[1:-1] in json.dumps({"content": around, "model": "m"}):
+        return
+    body = json.dumps({"content": f"{around}{secret}{around}", "model": "m"}).encode()
+    told = json.loads(secrets.blanked(body))
+    assert secret not in told["content"]
+
+
+async def test_what_breaks_off_tells_no_key() -> None:
+    class Breaks:
+        async def post(self, _: Call) -> Reply:
+            raise Unreachable(f"bad line: {KEY}", billed=True, mend="x")
+
+    with pytest.raises(Unreachable) as told:
+        await Blanking(Breaks(), SECRETS).post(Call("http://127.0.0.1", b"", {}))
+    assert (told.value.detail, str(told.value), told.value.billed) == ("bad line: ***", "bad line: ***", True)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """A judge that has nothing better to say than the key it was given, in every field."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        key = self.headers["authorization"].removeprefix("Bearer ")
+        asked = self.rfile.read(int(self.headers["content-length"])).decode()
+        kinds = list(forms(key).values())
+        number = int(asked.partition("[row:r")[2].partition("]")[0])
+        echoed = kinds[number % len(kinds)]
+        if number < 2 * len(kinds):
+            usage = {"prompt_tokens": 3, "completion_tokens": 2}
+            choice = {"message": {"content": f"Score: 3\nReason {echoed}"}, "finish_reason": echoed}
+            status, body = 200, json.dumps({"model": echoed, "choices": [choice], "usage": usage}).encode()
+        else:
+            status, body = 400, (b"x" * (490 - number % 13) + echoed.encode() + b" and more")
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_endpoint_that_echoes_the_key_gets_it_into_no_file_and_onto_no_screen(tmp_path: Path, workers: int) -> None:
+    """Slow: a real run against a server of its own; every value of every result is looked at."""
+    shard(tmp_path / "in/a.parquet", 40)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        run = run_file(
+            tmp_path,
+            f"http://127.0.0.1:{server.server_port}/v1",
+            model={"api_key_env": "ECHOED"},
+            output={"keep_raw": "full"},
+            limits={"concurrency": 4, "max_failed_share": 1.0},
+        )
+        done = scorer("run", run, "--workers", workers, ECHOED=KEY)
+        server.shutdown()
+    assert done.code == 0, done.err
+    (rows,) = [pq.read_table(path).to_pylist() for path in (tmp_path / "out/scores").glob("*.parquet")]
+    scored = 2 * len(forms(KEY))
+    assert sum(row["score"] == 3.0 for row in rows) == scored
+    assert {row["judge_model"] for row in rows[:scored]} >= {"***"}
+    told = json.dumps(rows, default=str) + done.out + done.err
+    told += "".join(path.read_text() for path in (tmp_path / "out").rglob("*.json"))
+    for name, form in forms(KEY).items():
+        for text in (form, form[: len(form) * 2 // 3], form[-(len(form) * 2 // 3) :]):
+            assert text not in told, name
+
+
+def test_a_title_that_a_header_takes_from_the_environment_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scorer.spec import Model
+    from scorer.wiring import secrets_of
+
+    for name, value in {"TITLE": "coherence-judge", "HIDDEN": "abc-def-ghi", "MINE": "aB3dEfGh" * 5}.items():
+        monkeypatch.setenv(name, value)
+    headers = {"X-Title": "${TITLE}", "X-Api-Key": "${HIDDEN}", "X-Gate": "${MINE}"}
+    model = Model(name="m", headers=headers, query={"code": "${ABSENT_TOKEN}"})
+    assert secrets_of(model) == {"abc-def-ghi", "aB3dEfGh" * 5, ""}
+
+
+# --- run files --------------------------------------------------------------------------------------------------------
+
+LONG = "aB3" * 12
+
+
+def problems(**model: Any) -> list[str]:
+    tree = {
+        "input": {"shards": ["in"]},
+        "judge": {"prompt": "{response}"},
+        "model": {"name": "m", **model},
+        "output": {"path": "out"},
+    }
+    try:
+        check(tree)
+    except SpecError as error:
+        return list(error.problems)
+    return []
+
+
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("model.extra.api_key", {"extra": {"api_key": "hunter2"}}),
+        ("model.extra.auth.value", {"extra": {"auth": {"value": "hunter2"}}}),
+        ("model.extra.metadata[0].x", {"extra": {"metadata": [{"x": "sk-0123456789abcdef01"}]}}),
+        ("model.extra.Authorization", {"extra": {"Authorization": "Bearer ${KEY}"}}),
+        ("model.extra.access_token", {"extra": {"access_token": "hunter2"}}),
+        ("model.base_url", {"base_url": "https://gate.example/sk-0123456789abcdef01/v1"}),
+        ("model.base_url", {"base_url": "https://gate.example/key/hunter2hunter2/v1"}),
+        ("model.base_url", {"base_url": "https://gate.example/api_key=hunter2hunter2/v1"}),
+        ("model.base_url", {"base_url": f"https://gate.example/{LONG}/v1"}),
+        ("model.base_url", {"base_url": "https://me:hunter2@gate.example/v1"}),
+        ("model.base_url", {"base_url": "https://gate.example/v1?key=hunter2hunter2"}),
+        ("model.endpoints[0].base_url", {"endpoints": [{"base_url": f"https://gate.example/{LONG}/v1"}]}),
+        ("model.headers.Authorization", {"headers": {"Authorization": "Bearer hunter2"}}),
+        ("model.headers.X-Gate", {"headers": {"X-Gate": LONG}}),
+        ("model.headers.X-Both", {"headers": {"X-Both": "${A} sk-0123456789abcdef01"}}),
+        ("model.query.code", {"query": {"code": LONG}}),
+        ("model.query.sig", {"query": {"sig": "hunter2"}}),
+        ("model.name", {"name": "sk-0123456789abcdef01"}),
+    ],
+)
+def test_a_key_in_a_run_file_is_refused_and_not_repeated(key: str, model: dict[str, Any]) -> None:
+    (told,) = problems(**model)
+    assert told.startswith(key)
+    for secret in ("hunter2", "0123456789abcdef", LONG):
+        assert secret not in told
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"extra": {"top_p": 0.9, "stop_token_ids": [1], "prompt_cache_key": "judge", "max_completion_tokens": 5}},
+        {"extra": {"chat_template_kwargs": {"enable_thinking": False}, "user": "team", "reasoning": {"effort": "low"}}},
+        {"base_url": "https://gateway.ai.cloudflare.com/v1/0123456789abcdef0123456789abcdef/gate/openai"},
+        {"base_url": "https://x.example/projects/123e4567-e89b-12d3-a456-426614174000/v1"},
+        {"base_url": "https://my-judge.openai.azure.com/openai/deployments/gpt-4o-mini-2024-07-18"},
+        {"headers": {"Authorization": "Bearer ${KEY}", "OpenAI-Organization": f"org-{LONG}", "X-Title": "my judge"}},
+        {"query": {"api-version": "2024-10-21"}},
+    ],
+)
+def test_what_is_no_key_is_taken(model: dict[str, Any]) -> None:
+    assert problems(**model) == []
+
+
+def test_addresses_of_tables_and_buckets_hold_no_credentials() -> None:
+    tree = {
+        "input": {"shards": ["s3://me:hunter2@bucket/in/*.parquet"]},
+        "judge": {"prompt": "{response}"},
+        "model": {"name": "m"},
+        "output": {"path": "s3://bucket/out?secret=hunter2"},
+    }
+    with pytest.raises(SpecError) as told:
+        check(tree)
+    assert {problem.split()[0] for problem in told.value.problems} == {"input.shards", "output.path"}
+    assert "hunter2" not in str(told.value)
+
+
+# --- rehearsals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rehearsed(tmp_path: Path) -> Path:
+    """A folder with a rehearsal in it."""
+    shard(tmp_path / "in/a.parquet", 6)
+    run = run_file(tmp_path, "http://127.0.0.1:9/v1")
+    done = scorer("rehearse", run)
+    assert done.code == 0, done.err
+    assert "complete (a rehearsal: its scores mean nothing)" in done.out
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_rehearsal_says_so_and_is_never_published(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Slow: a real rehearsal."""
+    out = str(rehearsed / "out-rehearsal")
+    with pytest.raises(SpecError, match=r"is a rehearsal: .* not published"):
+        publish(LocalFiles(), out, f"delta://{rehearsed}/table")
+    assert not (rehearsed / "table").exists()
+    assert _exit_code(["status", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rehearsal"] is True
+    asked = ["leaderboard", out, "--score", "score", "--system", "id"]
+    assert _exit_code(asked) == 0
+    assert capsys.readouterr().out.startswith("This is a rehearsal: the scores are the rehearsal judge's")
+    assert _exit_code([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rehearsal"] is True
+    (sealed,) = Path(out, "scores").glob("*.parquet")
+    assert b'"rehearsal-' in pq.read_metadata(sealed).metadata[b"scorer.run"]
+
+
+@pytest.mark.slow
+def test_rehearsals_and_runs_never_share_a_folder(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Slow: a real rehearsal, and starts that refuse; also where run.json is lost."""
+    out = rehearsed / "out-rehearsal"
+    run = ["run", str(rehearsed / "run.toml"), "--set", f"output.path={out}"]
+    for _ in range(2):
+        assert _exit_code(run) == 5
+        assert "holds the scores of a rehearsal" in capsys.readouterr().err
+        (out / "run.json").unlink(missing_ok=True)
+    assert scorer("rehearse", rehearsed / "run.toml").code == 0
+
+
+def test_a_rehearsal_does_not_go_on_in_a_runs_folder(tmp_path: Path) -> None:
+    """The folder `<output.path>-rehearsal` may be somebody's real output."""
+    run = Run(tmp_path, 3)
+    run.out = f"{tmp_path}/out-rehearsal"
+    run.run()
+    job = run.job()
+    object.__setattr__(job.plan, "rehearsal", True)
+    from clock import run as in_virtual_time
+
+    with pytest.raises(OutputError, match="holds the scores of a run"):
+        in_virtual_time(job.run())
+    manifest = load(LocalFiles(), Layout(run.out))
+    assert manifest is not None
+    assert not manifest.rehearsal
+
+
+@pytest.mark.slow
+def test_the_plan_of_a_rehearsal_says_that_it_is_one(tmp_path: Path, judge: RehearsalProcess) -> None:
+    """Slow: a process starts."""
+    shard(tmp_path / "in/a.parquet", 1)
+    tree = {
+        "input": {"shards": [f"{tmp_path}/in"]},
+        "judge": {"prompt": "{response}"},
+        "model": {"name": "m", "base_url": judge.url},
+        "output": {"path": f"{tmp_path}/out"},
+    }
+    assert not check(tree).rehearsal
+    with rehearsal(tree) as (plan, _):
+        assert plan.rehearsal
+
+
+# --- who may read -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_output_is_its_owners_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "one").mkdir()
+        Run(tmp_path / "one", 2).run()
+        shared = tmp_path / "two"
+        (shared / "out").mkdir(parents=True)
+        (shared / "out").chmod(0o755)
+        Run(shared, 2).run()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "one/out").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o755
+    assert stat.S_IMODE((shared / "out").stat().st_mode) == 0o755
