@@ -124,7 +124,9 @@ class HttpClient:
         self._unmet_since: float | None = None
         self._window = window
         self._worst_pico = tariff.worst_pico if tariff else None
-        self._plain_pico = partial(tariff.worst_pico, caching=False) if tariff else None
+        self._plain_pico = self._worst_pico  # of a request that asks for no caching
+        if tariff is not None and tariff.worst_pico(1, 0) != tariff.worst_pico(1, 0, caching=False):
+            self._plain_pico = partial(tariff.worst_pico, caching=False)
 
     async def complete(self, request: Request) -> Completion:
         """One completion for `request`.
@@ -384,7 +386,9 @@ class HttpClient:
         else:  # forced, the continuation itself may be what is generated
             output = limit or 1
             limit = limit or _bytes(request.continuation) + 1
-        worst_pico = self._worst_pico if b"cache_control" in body else self._plain_pico
+        worst_pico = self._plain_pico
+        if worst_pico is not self._worst_pico and b"cache_control" in body:
+            worst_pico = self._worst_pico
         asked = Asked(
             prompt=prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS,
             limit=limit,

@@ -43,6 +43,7 @@ _LARGEST = 2**53
 # Only these fields are made; all others, the prompt's text among them, are passed over.
 _Body = msgspec.defstruct("_Body", [(name, Any, None) for name in (*_LIMITS, *_CHOICES, *_OPTIONS)])
 _decode = msgspec.json.Decoder(_Body).decode
+_NOTHING_ELSE = (None,) * (len(_LIMITS) + len(_CHOICES) + len(_OPTIONS) - 1)
 
 
 def asked_output(body: bytes) -> tuple[int | None, int]:
@@ -54,6 +55,9 @@ def asked_output(body: bytes) -> tuple[int | None, int]:
         told = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None, 1
+    values = msgspec.structs.astuple(told)
+    if values[1:] == _NOTHING_ELSE:  # max_tokens alone, as nearly always
+        return (values[0] if _is_count(values[0]) else None), 1
     limits = list(_numbers(told, _LIMITS))
     return max(limits, default=None), max(_numbers(told, _CHOICES), default=1)
 

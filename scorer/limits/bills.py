@@ -28,19 +28,18 @@ QUICK_S = 1.0
 
 
 class _Highest:
-    """The highest of the last `KEPT` values, 0 counted among them."""
+    """The highest of the last `KEPT` values; those that are 0 need not be added."""
 
     def __init__(self) -> None:
         self._falling: deque[tuple[int, int]] = deque()  # (number, value): each lower than the one before it
-        self._count = 0
 
-    def add(self, value: int) -> None:
-        self._count += 1
+    def add(self, number: int, value: int) -> None:
+        """The value of a bill; bills are numbered in the order in which they come."""
+        while self._falling and self._falling[-1][1] <= value:
+            self._falling.pop()
         if value:
-            while self._falling and self._falling[-1][1] <= value:
-                self._falling.pop()
-            self._falling.append((self._count, value))
-        if self._falling and self._falling[0][0] <= self._count - KEPT:
+            self._falling.append((number, value))
+        while self._falling and self._falling[0][0] <= number - KEPT:
             self._falling.popleft()
 
     @property
@@ -61,13 +60,11 @@ class Bills:
         self._on_surprise = on_surprise
         self._prompts, self._outputs = _Highest(), _Highest()
         self._heard = (0, 0)
+        self._count = 0
         self._confirmed = 0
-        self._latencies: deque[float] = deque(maxlen=KEPT)
-
-    @property
-    def places(self) -> float:
+        self.places: float = opening
         """So many requests may be in flight under a cap."""
-        return self._opening if self._confirmed < self._opening else float("inf")
+        self._latencies: deque[float] = deque(maxlen=KEPT)
 
     @property
     def quick_s(self) -> float:
@@ -99,17 +96,22 @@ class Bills:
         asked = need.asked
         surprise = False
         if usage is not None and asked is not None:
+            self._count += 1
             each = -(-usage.completion_tokens // asked.choices)
             # All of such a prompt: what the server added is no more, and the next one's own bytes come on top.
             prompt = usage.prompt_tokens if DENSE * usage.prompt_tokens > asked.prompt else 0
             output = each if each > asked.limit else 0
-            surprise = usage.prompt_tokens > asked.prompt + self.hidden or output > self.output
-            self._prompts.add(prompt)
-            self._outputs.add(output)
-            self._know()
-        self._confirmed = 0 if surprise else self._confirmed + 1
+            if prompt or output or self.hidden or self.output:
+                surprise = usage.prompt_tokens > asked.prompt + self.hidden or output > self.output
+                self._prompts.add(self._count, prompt)
+                self._outputs.add(self._count, output)
+                self._know()
         if surprise:
+            self._confirmed, self.places = 0, self._opening
             self._on_surprise()
+        elif self._confirmed < self._opening:
+            self._confirmed += 1
+            self.places = self._opening if self._confirmed < self._opening else float("inf")
 
     def hear(self, hidden: int, output: int) -> None:
         """What the other workers' bills of this endpoint taught."""

@@ -63,11 +63,8 @@ class Ceiling:
         self._account = account
         self.max_tokens = max_tokens
         self.max_pico = None if max_usd is None else round(max_usd * PICO)
-
-    @property
-    def capped(self) -> bool:
+        self.capped = max_tokens is not None or max_usd is not None
         """Tokens or money may run out."""
-        return self.max_tokens is not None or self.max_pico is not None
 
     @property
     def committed(self) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def nothing_learned(patch: pytest.MonkeyPatch) -> None:
 
 def no_opening(patch: pytest.MonkeyPatch) -> None:
     """All may go at once before any bill is known."""
-    patch.setattr(Bills, "places", property(lambda _: math.inf))
+    patch.setattr(Bills, "places", property(lambda _: math.inf, lambda *_: None), raising=False)
 
 
 def zeros_believed(patch: pytest.MonkeyPatch) -> None:
