@@ -1,16 +1,19 @@
 """Promise: no judge makes a run pay more than its cap and a few requests, whatever it bills and however it tells it.
 
 The judges here are hostile: they add prompts, ignore limits, and tell less than they bill, or nonsense. Each run is the
-real `Job` in virtual time; `Hostile` keeps the true bill.
+real `Job` in virtual time, the last ones are the real command; `Hostile` and `Gateway` keep the true bill.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clock import inline, now, run
+from command import run_file, scorer
 
 from scorer import ledger
 from scorer.build import check
@@ -280,3 +284,65 @@ def test_a_gateway_that_changes_its_prompt_in_the_middle_costs_what_was_in_fligh
     assert hostile.tokens <= 120_000 + 64 * hostile.worst[0]
     dear = [bill for bill in hostile.bills if bill[0] > 20_000]
     assert 0 < len(dear) <= 64
+
+
+# --- the real command -------------------------------------------------------------------------------------------------
+
+
+class Gateway(ThreadingHTTPServer):
+    """A server on loopback that adds 50,000 tokens to each prompt, or tells zeros; it keeps the true bill in tokens."""
+
+    daemon_threads = True
+
+    def __init__(self, *, added: int, zeros: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.added, self.zeros = added, zeros
+        self.bills: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Gateway
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        prompt, gateway = len(body) // 4 + self.server.added, self.server
+        gateway.bills.append(prompt + 3)
+        time.sleep(0.05)
+        choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
+        usage = zeros() if gateway.zeros else honest(prompt, 3, 0)
+        reply = orjson.dumps({"id": f"r{len(gateway.bills)}", "choices": [choice], "usage": usage})
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 6])
+@pytest.mark.parametrize(("added", "zeros"), [(50_000, False), (0, True)], ids=["hidden", "zeros"])
+def test_the_real_command_holds_the_bound_at_every_start(workers: int, added: int, zeros: bool, tmp_path: Path) -> None:
+    """Slow: two starts of up to six processes."""
+    (tmp_path / "in").mkdir()
+    rows = {"id": [f"r{number}" for number in range(600)], "response": ["some words " * 20] * 600}
+    pq.write_table(pa.table(rows), tmp_path / "in/a.parquet")
+    with Gateway(added=added, zeros=zeros) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        run = run_file(tmp_path, gateway.url, limits={"concurrency": 64, "max_tokens": 40_000})
+        for cap in (40_000, 80_000):
+            before = sum(gateway.bills)
+            ran = scorer("run", run, "--workers", workers, "--quiet", "--set", f"limits.max_tokens={cap}")
+            assert ran.code == 3, ran.err
+            beyond = 0 if zeros else max(OPENING, workers) * max(gateway.bills)
+            assert sum(gateway.bills) <= max(before, cap) + beyond
+            found = ledger.totals(LocalFiles(), f"{tmp_path}/out/ledger")
+            assert found.tokens >= sum(gateway.bills)
+        gateway.shutdown()
