@@ -85,7 +85,9 @@ Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may b
 Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
 Task = Annotated[str | None, Parameter(help="The column that names the task.")]
 Systems = Annotated[str | None, Parameter("--system", help="The column that names who answered.")]
-Labels = Annotated[str | None, Parameter(help="A table with the human columns, where they are not in TABLE; see --on.")]
+Labels = Annotated[
+    str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
+]
 On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
 Bootstrap = Annotated[int, Parameter(help="Resamples for the 95 % intervals, always the same ones; 0 for none.")]
 Human = Annotated[str, Parameter(help="The column of human values.")]
@@ -116,7 +118,7 @@ def extent_of(table: str, system: str | None, *named: str | Sequence[str] | None
 
 def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
     """The table, with the human columns that it lacks joined on from the labels file."""
-    from scorer.analysis.tables import join_labels, open_table
+    from scorer.analysis.tables import join_labels, open_labels, open_table
 
     if (labels is None) == bool(on):
         raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
@@ -124,4 +126,5 @@ def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[s
     if labels is None:
         return frame
     known = frame.collect_schema().names()
-    return join_labels(frame, open_table(labels), on, [name for name in human if name not in known] or human)
+    wanted = [name for name in human if name not in known] or human
+    return join_labels(frame, open_labels(labels, frame, on), on, wanted)

@@ -235,7 +235,8 @@ def make_parts(
     """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
     twins = stack.enter_context(Twins(plan.judge)) if plan.spec.judge.dedupe else None
     keep = raw_of(plan.spec.output.keep_raw)
-    return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins)
+    paid = any(model.provider != "recorded" for model in plan.spec.all_models)
+    return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
 
 
 def rows_under_way(wires: Wires) -> int:

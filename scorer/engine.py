@@ -17,6 +17,7 @@ from scorer.errors import (
     ScorerError,
     StorageError,
     TooManyFailed,
+    mended_by,
 )
 from scorer.room import Places
 from scorer.schema import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
@@ -31,7 +32,8 @@ class Parts:
     """What a run is joined from.
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
-    With `twins`, rows that ask the same are asked once.
+    With `twins`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is stopped,
+    which is no use where rows cost nothing.
     """
 
     judge: Judge
@@ -41,6 +43,7 @@ class Parts:
     raw: Callable[[Completion], str] | None = None
     sharing: Sharing = field(default_factory=Sharing)
     twins: Twins | None = None
+    stop_alike: bool = True
 
 
 class Drain:
@@ -62,7 +65,7 @@ async def run(
     InputError, the rows under way are finished before that is raised.
     """
     places = Places(in_flight, in_flight_bytes)
-    alike = _Alike()
+    alike = _Alike(ALIKE if parts.stop_alike else None)
     twins = parts.twins
 
     async def score(row: Row, question: bytes | None = None) -> None:
@@ -218,10 +221,11 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class _Alike:
-    """Stops a run whose first rows all fail in the same way."""
+    """Stops a run whose first `most` rows all fail in the same way; None never."""
 
-    def __init__(self) -> None:
-        self._name: str | None = ""
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._name: str | None = "" if most is not None else None
         self._rows = 0
 
     def look(self, result: Result) -> None:
@@ -233,11 +237,11 @@ class _Alike:
             return
         self._name = name
         self._rows += 1
-        if self._rows >= ALIKE:
+        if self._most is not None and self._rows >= self._most:
             assert result.error is not None
             raise TooManyFailed(
-                f"The first {ALIKE} rows all ended in {name}; the last one says: {result.error.detail.rstrip('.')}. "
-                "What is finished is kept. Mend the cause, then `scorer retry` scores these rows again."
+                f"The first {self._rows} rows all ended in {name}; the last one says: "
+                f"{result.error.detail.rstrip('.')}. What is finished is kept. {mended_by([name])}"
             )
 
 

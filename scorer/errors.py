@@ -30,7 +30,7 @@ ScorerError
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -256,6 +256,18 @@ class BadRow(RowError):
 
 class Unavailable(RowError):
     """The endpoint failed on this row `retries` times while it answered others."""
+
+
+def mended_by(names: Iterable[str]) -> str:
+    """What helps rows that ended in these errors, as a sentence. A retry reads the same input, and asks the same."""
+    found = {*names}
+    if found <= {BadRow.__name__}:
+        return (
+            "`scorer retry` does not help: it reads the same rows. Mend the columns in the input, and score that as "
+            "another run with another output.path."
+        )
+    but = " BadRow stays: those rows need another input, which is another run." if BadRow.__name__ in found else ""
+    return f"Mend the cause, then `scorer retry` scores these rows again.{but}"
 
 
 ROW_ERRORS: dict[str, type[RowError]] = {

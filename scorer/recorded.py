@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from scorer.errors import NoReply, SetupError, SpecError
+from scorer.errors import NoReply, Refused, SetupError, SpecError
+from scorer.providers.choices import read_logprobs, read_model, read_text
 from scorer.schema import Completion, Request, Spent
 
 _SHOWN_DUPLICATES = 3
@@ -24,7 +26,8 @@ class Recorded:
 
     `path` is a Parquet file or a folder of them. `keys` are columns of the table that are equal to the row's columns of
     the same name; 1 and "1" differ. `replies` is a column of strings (one reply) or of lists of strings. `where` keeps
-    only the rows whose columns have these values.
+    only the rows whose columns have these values. A reply that is a whole one as servers of OpenAI's dialect send it,
+    and as `output.keep_raw = "full"` stores it, is read as such, with its log-probabilities.
 
     Raises: SpecError where the table cannot be read so, or holds a key twice.
     """
@@ -67,7 +70,7 @@ class Recorded:
             raise NoReply(
                 f"{self._path} has no reply {request.index + 1} for {self._told(key)}; it holds {len(texts)}."
             )
-        return Completion(text=text, model="recorded", spent=Spent(attempts=1, cost_pico=0))
+        return _whole(text) or Completion(text=text, model="recorded", spent=_FREE)
 
     def _index(self, table: pa.Table) -> dict[tuple[Any, ...], int]:
         rows: dict[tuple[Any, ...], int] = {}
@@ -87,6 +90,36 @@ class Recorded:
 
     def _told(self, key: Sequence[Any]) -> str:
         return ", ".join(f"{name} = {value!r}" for name, value in zip(self._keys, key, strict=True))
+
+
+_FREE = Spent(attempts=1, cost_pico=0)
+
+
+def _whole(text: str) -> Completion | None:
+    """The completion in a whole reply; None where the text is none, but a verdict in JSON for instance."""
+    if not text.startswith("{") or '"choices"' not in text:
+        return None
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return None
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None
+    told, refusal = read_text(choices[0])
+    if refusal:
+        raise Refused(refusal)
+    if told is None:
+        return None
+    finish_reason = choices[0].get("finish_reason")
+    return Completion(
+        text=told,
+        finish_reason=finish_reason if isinstance(finish_reason, str) else "",
+        model=read_model(value) or "recorded",
+        logprobs=read_logprobs(choices[0].get("logprobs")),
+        body=text.encode(),
+        spent=_FREE,
+    )
 
 
 def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]) -> pa.Table:

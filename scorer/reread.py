@@ -132,7 +132,7 @@ class _Reread:
         self._layout = layout
         self._plan = plan
         self._wall_s = wall_s
-        self._providers: dict[str, Provider | None] = {}
+        self._providers: dict[str, Provider] = {}
         columns = Columns(read=plan.columns.read, judged=(), kept=())
         self._reader = Reader(files, columns, count=lambda texts: [0] * len(texts), constant_tokens=0)
 
@@ -265,15 +265,16 @@ class _Reread:
         # The rest is not read from here: what the row took stays in the columns that hold it.
         return Result(row, score, error, None, None, None, None, None, 0, 0.0, 0.0, int(self._wall_s() * 1e6))
 
-    def _provider(self, alias: str) -> Provider | None:
-        """Who reads the whole replies of a model; None for recorded ones, which are texts."""
+    def _provider(self, alias: str) -> Provider:
+        """Who reads the whole replies of a model."""
         if alias not in self._providers:
             models = self._plan.spec.all_models
             model = next((m for m in models if m.alias == alias), models[0])
-            # Nothing is sent: neither the address nor the secrets that the query may refer to are needed.
-            unsent = model.model_copy(update={"query": {}})
-            reads = model.provider != "recorded"
-            self._providers[alias] = make_provider(unsent, "http://stored.invalid", {}) if reads else None
+            # Nothing is sent: neither the address nor the secrets that the query may refer to are needed. Whole replies
+            # of `recorded` are of OpenAI's dialect.
+            dialect = "openai" if model.provider == "recorded" else model.provider
+            unsent = model.model_copy(update={"query": {}, "provider": dialect})
+            self._providers[alias] = make_provider(unsent, "http://stored.invalid", {})
         return self._providers[alias]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from scorer import ledger
-from scorer.errors import TooManyFailed
+from scorer.errors import TooManyFailed, mended_by
 from scorer.files import Files, read
 from scorer.store import segments as seg
 from scorer.store.layout import Layout
@@ -68,8 +68,8 @@ def within_share(found: Status, most: float) -> Status:
         names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
         raise TooManyFailed(
             f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
-            "allows. Every row is stored; see the columns error and error_detail of the scores. Mend the cause and "
-            "`scorer retry` them, or raise the share."
+            "allows. Every row is stored; see the columns error and error_detail of the scores. "
+            f"{mended_by(found.errors)} Or raise the share."
         )
     return found
 

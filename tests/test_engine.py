@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ from scorer.errors import (
     StorageError,
     TooManyFailed,
     Unreadable,
+    mended_by,
 )
 from scorer.schema import Completion, Conversation, Request, Result, Row, Score, Spent, Usage
 
@@ -375,6 +377,30 @@ def test_a_run_whose_first_200_rows_all_fail_alike_is_stopped(names: list[str], 
         assert len(shelf.results) == stops_at
 
     run(night())
+
+
+def test_a_run_that_costs_nothing_is_not_stopped_for_rows_that_fail_alike() -> None:
+    async def night() -> None:
+        shelf = Shelf()
+        free = replace(parts(shelf, Answers(ending(["Refused"]))), stop_alike=False)
+        await score_all(free, Batches(rows(300)), in_flight=1000)
+        assert len(shelf.results) == 300
+
+    run(night())
+
+
+@pytest.mark.parametrize(
+    ("names", "says", "unsaid"),
+    [
+        (["BadRow"], "`scorer retry` does not help", "Mend the cause"),
+        (["BadRow", "Unavailable"], "`scorer retry` scores these rows again. BadRow stays", "does not help"),
+        (["Unreadable"], "Mend the cause, then `scorer retry`", "BadRow"),
+    ],
+)
+def test_what_helps_is_said_of_the_errors_that_came(names: list[str], says: str, unsaid: str) -> None:
+    told = mended_by(names)
+    assert says in told
+    assert unsaid not in told
 
 
 def test_draining_finishes_the_rows_under_way_and_begins_no_other() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.errors import NoReply, SetupError, SpecError
+from scorer.errors import NoReply, Refused, SetupError, SpecError
+from scorer.files import LocalFiles
+from scorer.front import run
 from scorer.recorded import Recorded
+from scorer.reread import reread
+from scorer.scan import scan_scores
 from scorer.schema import Completion, Request, Spent
 
 TABLE = {
@@ -138,3 +144,68 @@ async def test_published_judge_data() -> None:
     assert all([(await ask(client, index, id="tc-000")).text for index in range(20)])
     with pytest.raises(NoReply):
         await ask(client, 20, id="tc-000")
+
+
+# --- whole replies ----------------------------------------------------------------------------------------------------
+
+
+def whole(text: str = "4", **choice: Any) -> str:
+    """A reply as a server of OpenAI's dialect sends it, the probabilities of 3 and 4 even."""
+    top = [{"token": label, "logprob": math.log(0.5)} for label in ("4", "3")]
+    logprobs = {"content": [{"token": "4", "logprob": math.log(0.5), "top_logprobs": top}]}
+    message = {"role": "assistant", "content": text}
+    told = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs, **choice}
+    return orjson.dumps({"object": "chat.completion", "model": "judge-7b", "choices": [told]}).decode()
+
+
+async def test_a_whole_reply_is_read_with_its_log_probabilities(tmp_path: Path) -> None:
+    refused = whole(message={"role": "assistant", "content": None, "refusal": "I will not."})
+    texts = [whole(), '{"score": 4}', '{"choices": "none"}', '{"choices": [{}]', "{", refused, whole(logprobs=None)]
+    pq.write_table(pa.table({"id": range(len(texts)), "reply": texts}), tmp_path / "t.parquet")
+    client = Recorded(path=tmp_path / "t.parquet", keys=("id",), replies="reply")
+    found = await ask(client, id=0)
+    assert (found.text, found.model, found.finish_reason, found.body) == ("4", "judge-7b", "stop", texts[0].encode())
+    assert found.logprobs is not None
+    assert [label for label, _ in found.logprobs[0].top] == ["4", "3"]
+    assert found.spent == Spent(attempts=1, cost_pico=0)
+    for number in (1, 2, 3, 4):
+        assert (await ask(client, id=number)).text == texts[number]
+    with pytest.raises(Refused, match="I will not"):
+        await ask(client, id=5)
+    assert (await ask(client, id=6)).logprobs is None
+
+
+def run_over(tmp_path: Path, replies: list[str], **judge: Any) -> dict[str, Any]:
+    """A run whose judge answers from these replies."""
+    pq.write_table(pa.table({"id": range(len(replies)), "text": ["t"] * len(replies)}), tmp_path / "in.parquet")
+    pq.write_table(pa.table({"id": range(len(replies)), "reply": replies}), tmp_path / "replies.parquet")
+    return {
+        "input": {"shards": [f"{tmp_path}/in.parquet"]},
+        "judge": {"prompt": "{text} Score from 1 to 5?", "attempts": 1, **judge},
+        "model": {
+            "provider": "recorded", "path": f"{tmp_path}/replies.parquet", "keys": ["id"], "replies": "reply",
+        },
+        "limits": {"max_failed_share": 1.0},
+        "output": {"path": f"{tmp_path}/out", "keep_raw": "full"},
+    }  # fmt: skip
+
+
+def test_expected_scores_come_from_stored_log_probabilities_also_when_read_again(tmp_path: Path) -> None:
+    tree = run_over(tmp_path, [whole(), whole()], read="expected")
+    assert run(tree).scored == 2
+    scores = scan_scores(f"{tmp_path}/out").collect()
+    assert scores["score"].to_list() == pytest.approx([3.5, 3.5])
+    assert scores["judge_model"].to_list() == ["judge-7b"] * 2
+    assert reread(LocalFiles(), f"{tmp_path}/out", ["judge.read=number"]).scored == 2
+    assert scan_scores(f"{tmp_path}/out").collect()["score"].to_list() == [4.0, 4.0]
+
+
+def test_expected_over_bare_texts_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"of stored replies, give whole ones, as output.keep_raw = \"full\" stores"):
+        run(run_over(tmp_path, ["4"], read="expected"))
+
+
+@pytest.mark.parametrize("texts", [["no idea"] * 250, ["no idea"] * 249 + ["4"]])
+def test_a_run_that_costs_nothing_goes_on_after_200_unread_rows(texts: list[str], tmp_path: Path) -> None:
+    done = run(run_over(tmp_path, texts))
+    assert (done.pending, done.errors["Unreadable"]) == (0, texts.count("no idea"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,9 @@ def test_more_failed_rows_than_allowed_are_said(tmp_path: Path) -> None:
             TooManyFailed, match=r"1 of 4 rows failed \(Refused 1\), more than limits\.max_failed_share"
         ):
             within_share(found, 0.2)
+        bad = dataclasses.replace(found, errors={"BadRow": found.failed})
+        with pytest.raises(TooManyFailed, match="`scorer retry` does not help: it reads the same rows"):
+            within_share(bad, 0.2)
 
     run(night())
 

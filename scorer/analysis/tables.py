@@ -6,6 +6,8 @@ Everything a user can get wrong about a table is found here and told as a SpecEr
 from __future__ import annotations
 
 import difflib
+import gzip
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes, Floats
-from scorer.errors import SpecError
+from scorer.errors import SpecError, StorageError
+from scorer.files import read
 from scorer.lake.places import SCHEMES, Places, scan_options
 from scorer.outfolder import STDIN, folder_of
 
@@ -87,6 +90,35 @@ def _scanned(name: str, paths: Sequence[str], *, glob: bool) -> pl.LazyFrame:
 
 def _scan_all(paths: list[str]) -> pl.LazyFrame:
     return pl.scan_parquet(paths, glob=False, **scan_options(paths[0]))
+
+
+def open_labels(labels: str | Path, like: pl.LazyFrame, on: Sequence[str]) -> pl.LazyFrame:
+    """The rows of a table of labels: of Parquet as `open_table` has them, or of a CSV file.
+
+    The cells of a CSV (.csv, .tsv, also gzipped; commas, semicolons or tabs) are texts, an empty one null; its columns
+    `on` get the types that they have in the table `like`, and a cell that is no such value is null.
+    Raises SpecError as `open_table` does, and for a CSV that cannot be read.
+    """
+    name = str(labels)
+    if not name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return open_table(labels)
+    try:
+        data = read(Places(), name)
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        head = data.partition(b"\n")[0]
+        marks = {mark: head.count(mark) for mark in (b",", b";", b"\t")}
+        separator = max(marks, key=lambda mark: marks[mark]).decode()
+        frame = pl.read_csv(io.BytesIO(data), separator=separator, infer_schema=False)
+    except FileNotFoundError:
+        raise SpecError([f"{name} is not there; give a table of labels: CSV or Parquet."]) from None
+    except (pl.exceptions.PolarsError, OSError, EOFError, StorageError) as error:
+        raise SpecError(
+            [f"{name} cannot be read as CSV: {_first_line(error)}. Write it in UTF-8, with a header."]
+        ) from error
+    schema = like.collect_schema()
+    keys = [name for name in on if name in frame.columns and name in schema and schema[name] not in _TEXTS]
+    return frame.lazy().with_columns(pl.col(name).str.strip_chars().cast(schema[name], strict=False) for name in keys)
 
 
 def join_labels(frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], human: Sequence[str]) -> pl.LazyFrame:

@@ -158,7 +158,8 @@ class Rating:
             if not any(token.top for token in answer.logprobs or ()):
                 raise SetupError(
                     'This server returned no log-probabilities; read = "expected" needs them, with alternatives, for '
-                    'every reply token. Ask a server or a model that gives them, or set judge.read = "number".'
+                    "every reply token. Ask a server or a model that gives them (of stored replies, give whole ones, "
+                    'as output.keep_raw = "full" stores them), or set judge.read = "number".'
                 )
             text = "".join(token.token for token in answer.logprobs or ())
         verdicts = {name: verdict for name, verdict in self._verdicts(text).items() if verdict is not None}

@@ -1,10 +1,12 @@
 """A table is opened by any of its names, and everything wrong with it is said in a sentence."""
 
+import gzip
+
 import polars as pl
 import pytest
 
 import scorer
-from scorer.analysis.tables import join_labels, open_table, take
+from scorer.analysis.tables import join_labels, open_labels, open_table, take
 from scorer.errors import SpecError
 
 
@@ -151,3 +153,43 @@ def test_labels_that_cannot_be_joined(frame, labels, words):
     with pytest.raises(SpecError) as caught:
         join_labels(frame.lazy(), pl.LazyFrame(labels), ["id"], human)
     assert words in str(caught.value)
+
+
+# --- labels as CSV ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", "id,human,note\n1,4,a\n2,,b\n3,2.5,\n"),
+        ("labels.CSV", "\ufeffid,human,note\r\n1,4,a\r\n2,,b\r\n 3 ,2.5,\r\n"),
+        ("labels.csv", 'id;human;note\n1;4;"a, b"\n2;;b\n3;2.5;\n'),
+        ("labels.tsv", "id\thuman\tnote\n1\t4\ta\n2\t\tb\n3\t2.5\t\nx\t9\t\n"),
+        ("labels.csv.gz", "id,human,note\n1,4,a\n2,,b\n3,2.5,\n"),
+    ],
+)
+def test_labels_are_read_from_csv(name, text, tmp_path, frame):
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    table = frame.lazy()
+    labels = open_labels(tmp_path / name, table, ["id"])
+    joined = join_labels(table, labels, ["id"], ["human"])
+    assert take(joined, ["human"]).numbers["human"].to_list() == [4.0, None, 2.5]
+
+
+def test_keys_that_look_like_numbers_stay_texts_where_the_table_has_texts(tmp_path):
+    (tmp_path / "labels.csv").write_text("id,human\n007,4\n7,2\n")
+    frame = pl.LazyFrame({"id": ["007", "7", "8"]})
+    found = join_labels(frame, open_labels(tmp_path / "labels.csv", frame, ["id"]), ["id"], ["human"]).collect()
+    assert found["human"].to_list() == ["4", "2", None]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(None, "is not there"), (b"id,human\n1,2,3,4\n", "cannot be read as CSV"), (b"", "cannot be read as CSV")],
+)
+def test_a_csv_that_cannot_be_read_is_a_sentence(data, says, tmp_path):
+    if data is not None:
+        (tmp_path / "labels.csv").write_bytes(data)
+    with pytest.raises(SpecError, match=says):
+        open_labels(tmp_path / "labels.csv", pl.LazyFrame({"id": [1]}), ["id"])
