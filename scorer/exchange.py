@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import select
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
@@ -25,8 +24,6 @@ from scorer.errors import Faltered, SetupError, Unreachable
 from scorer.schema import Reply
 
 LARGEST = 32 * 1024 * 1024
-REMEMBERED = 8
-"""So many ids are known of the last replies on a connection: a copy may come after the reply to a later request."""
 TRIES = 3
 """So many new connections are opened for one request, where they end before anything is asked on them."""
 _CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=15.0)
@@ -47,7 +44,7 @@ class Line(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.requests = 0
-        self.ids: deque[str] = deque(maxlen=REMEMBERED)
+        self.ids: dict[str, None] = {}
         self.heard = False
         """A byte came since the last request was written."""
         self.unsent = False

@@ -10,6 +10,8 @@ import msgspec
 
 from scorer.schema import Reply
 
+REMEMBERED = 64
+"""So many ids are known of the last replies on a connection: a copy may come after the replies to later requests."""
 CONFIRMED = 3
 """After so many replies that were sent twice, no connection to the endpoint is used for a second request."""
 
@@ -59,8 +61,11 @@ class Repeats:
         line = reply.line
         if line is None or self.off or (found := reply_id(reply.body)) is None:
             return None
-        again = found in line.ids
-        line.ids.append(found)
+        ids = line.ids
+        again = found in ids
+        ids[found] = None
+        if len(ids) > REMEMBERED:
+            del ids[next(iter(ids))]
         if before is not None:
             self.off = found == before
             self._confirmed += not self.off

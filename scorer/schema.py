@@ -5,7 +5,6 @@ Knows nothing of files, HTTP, clocks or the event loop. Longer than other files:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Protocol
@@ -193,7 +192,7 @@ class Call:
 class Line(Protocol):
     """The connection that a reply came on. `ids` are those of its last replies, as whoever reads ids notes them."""
 
-    ids: deque[str]
+    ids: dict[str, None]
 
     def drop(self) -> None:
         """Nothing is asked on it again."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,7 +22,7 @@ from scorer.ledger import Ledger
 from scorer.limits import Caps, Local, Rates
 from scorer.prices import Price
 from scorer.providers.openai import OpenAI
-from scorer.repeats import CONFIRMED, Repeats, reply_id
+from scorer.repeats import CONFIRMED, REMEMBERED, Repeats, reply_id
 from scorer.schema import Message, Reply, Request
 from scorer.transport import HttpTransport
 
@@ -195,7 +194,7 @@ class Wire:
     """A connection."""
 
     def __init__(self) -> None:
-        self.ids: deque[str] = deque(maxlen=8)
+        self.ids: dict[str, None] = {}
 
     def drop(self) -> None: ...
 
@@ -213,6 +212,14 @@ def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
     assert repeats.doubts(reply("b", other), None) == "b"
     assert repeats.doubts(reply("a", Wire()), "a") is None
     assert repeats.off
+
+
+def test_so_many_ids_are_remembered_and_no_more() -> None:
+    repeats, wire = Repeats(), Wire()
+    for number in range(REMEMBERED + 1):
+        assert repeats.doubts(Reply(200, {}, b'{"id": "%d"}' % number, wire), None) is None
+    assert len(wire.ids) == REMEMBERED
+    assert repeats.doubts(Reply(200, {}, b'{"id": "1"}', wire), None) == "1"
 
 
 @pytest.mark.parametrize(

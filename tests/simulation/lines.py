@@ -7,12 +7,10 @@ request was written is read as its reply; the reply of its own is lost with the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from scorer.exchange import REMEMBERED
 from scorer.repeats import reply_id
 from scorer.schema import Reply
 
@@ -26,7 +24,7 @@ class Line:
     """One connection; `copy` is a reply that comes once more, and when."""
 
     def __init__(self) -> None:
-        self.ids: deque[str] = deque(maxlen=REMEMBERED)
+        self.ids: dict[str, None] = {}
         self.copy: tuple[float, Reply] | None = None
         self.dropped = False
 
