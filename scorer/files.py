@@ -19,7 +19,7 @@ from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from scorer.errors import InUse, OutputError, StorageError
+from scorer.errors import InUse, OutputError, SpecError, StorageError
 from scorer.filenames import NAME_BYTES, short_name
 from scorer.fulldisk import Patient, Space
 from scorer.matching import match
@@ -199,6 +199,7 @@ class LocalFiles:
             self.delete(str(path))
 
     def lock(self, path: str, owner: str) -> Lock:
+        _check_no_file(os.path.dirname(path))
         with _said(path):
             _make_folder(os.path.dirname(path), OWNER_ONLY)
             file = open(path, "a+b")  # noqa: SIM115 - held until released
@@ -244,6 +245,20 @@ class _LocalLock:
 def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
     found = os.stat(path)
     return Stat(path, found.st_size, str(found.st_mtime_ns), also)
+
+
+def _check_no_file(folder: str) -> None:
+    """Raises SpecError where a file has the folder's name, or that of a folder above it."""
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.path.exists(above) and not os.path.isdir(above):
+        raise SpecError(
+            [
+                f'output.path = "{folder}" cannot be a folder: {above} is a file. Give another output.path, or move '
+                "the file away."
+            ]
+        )
 
 
 def _make_folder(folder: str, mode: int = 0o777) -> None:

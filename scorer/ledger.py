@@ -109,6 +109,7 @@ class Ledger:
         self._files = files
         self._path = self._first = f"{folder}/{owner}"
         self._size = self._rotations = 0
+        self._left: list[str] = []  # files that are summed up in the present one and could not be deleted yet
         self._offload = offload
         self._gather_s = gather_s
         self.totals = Totals()
@@ -238,7 +239,8 @@ class Ledger:
         """Goes on in a new file that sums up this one: reading the books costs the same however long the run."""
         self._rotations += 1
         old, new = self._path, f"{self._first}.{self._rotations}"
-        content = _line({"total": asdict(self.totals), "covers": [old.rpartition("/")[2]]})
+        covers = [*self._left, old.rpartition("/")[2]]
+        content = _line({"total": asdict(self.totals), "covers": covers})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
         # All that was entered so far is in it, once: what gathers from here on is written after it.
         self._intend, self._settle, self._unknown, upto = [], [], [], self._next
@@ -250,7 +252,7 @@ class Ledger:
             raise
         self._path = new  # not before: the next one must cover the file that there is
         self._durable = upto
-        await self._offload(self._files.delete, old)
+        self._left = await self._offload(self._undeleted, covers)
 
     def open(self, mended: Callable[[Totals, bool], Totals] = lambda held, _: held) -> None:
         """Sums up every file of the folder into this owner's new one. Blocking; call it while holding the run's lock.
@@ -268,8 +270,17 @@ class Ledger:
             self._first += "_"  # a clock set back, and the process number of a container, give a name twice
         self._path = self._first
         replace(self._files, self._path, _line({"total": asdict(self.totals), "covers": names}))
+        self._left = self._undeleted(names)
+
+    def _undeleted(self, names: Sequence[str]) -> list[str]:
+        """Deletes files that are summed up in the present one; those that would not go, which the next one covers."""
+        folder, left = self._path.rpartition("/")[0], []
         for name in names:
-            self._files.delete(f"{folder}/{name}")
+            try:
+                self._files.delete(f"{folder}/{name}")
+            except StorageError:
+                left.append(name)
+        return left
 
     def _any(self, folder: str, names: Sequence[str]) -> bool:
         """True where one of the files holds a line of books."""

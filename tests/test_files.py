@@ -196,7 +196,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     record("fsync", named)
     record("fdatasync", named)
-    record("mkdir", lambda path: os.path.relpath(path, tmp_path))
+    record("mkdir", lambda path, _: os.path.relpath(path, tmp_path))
     record("replace", lambda _, path: os.path.relpath(path, tmp_path))
     return seen
 

@@ -229,6 +229,58 @@ def test_the_books_stay_small_and_say_the_same_however_long_the_run(folder: str)
 
 
 @pytest.mark.usefixtures("small_files")
+class Undeleting(LocalFiles):
+    """A disk on which some files cannot be deleted, as on one whose folder somebody made read-only for a while."""
+
+    def __init__(self, *kept: str) -> None:
+        super().__init__()
+        self.kept = set(kept)
+
+    def delete(self, path: str) -> None:
+        if path.rpartition("/")[2] in self.kept:
+            raise StorageError(f"Cannot write {path}: permission denied.")
+        super().delete(path)
+
+
+def test_a_file_that_could_not_be_deleted_is_never_counted_twice(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the rotations that follow nor by the next owner's: all of them cover it, until it is gone."""
+    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 60)
+
+    def there() -> list[str]:
+        return sorted(path.name for path in Path(folder).iterdir())
+
+    async def night() -> None:
+        files = Undeleting("1", "1.2")
+        books = opened(folder, files=files)
+        for _ in range(9):
+            books.settle(books.reserve(10, 10), Usage(5, 1), 7)
+            await books.written()
+            await books._flush()
+        await books.close()
+        assert books._rotations >= 3
+        assert {"1", "1.2"} < set(there())
+        spent = (books.totals.requests, books.totals.pico)
+        assert spent == (9, 63)
+        told = totals(LocalFiles(), folder)
+        assert (told.requests, told.pico) == spent
+
+        later = opened(folder, "2", files=files)
+        for _ in range(4):
+            later.settle(later.reserve(10, 10), Usage(5, 1), 7)
+            await later._flush()
+        assert later._rotations >= 2
+        assert totals(LocalFiles(), folder).requests == later.totals.requests == 13
+        files.kept.clear()
+        for _ in range(4):
+            later.settle(later.reserve(10, 10), Usage(5, 1), 7)
+            await later._flush()
+        await later.close()
+        assert [name.partition(".")[0] for name in there()] == ["2"]
+        assert totals(LocalFiles(), folder).requests == 17
+
+    run(night())
+
+
 def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> None:
     """A judge next door answers faster than a disk writes."""
     books: Ledger | None = None

@@ -214,3 +214,16 @@ def test_set_parses_toml_and_takes_the_rest_as_text() -> None:
 
 def test_a_run_file_that_tests_write_is_what_they_mean() -> None:
     assert toml({"a": {"b": [1, {"c": "d"}], "e": True}}) == '[a]\nb = [1, {"c" = "d"}]\ne = true'
+
+
+@pytest.mark.parametrize("path", ["out", "out/deeper/still"])
+def test_an_output_path_that_is_a_file_is_a_mistake_of_the_run_file(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    (tmp_path / "out").write_text("mine")
+    run = run_file(tmp_path, URL, output={"path": f"{tmp_path}/{path}"})
+    assert _exit_code(["run", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert f'output.path = "{tmp_path}/{path}" cannot be a folder: {tmp_path}/out is a file.' in said
+    assert (tmp_path / "out").read_text() == "mine"
