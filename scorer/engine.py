@@ -19,7 +19,7 @@ from scorer.errors import (
     TooManyFailed,
     mended_by,
 )
-from scorer.room import Places
+from scorer.room import LARGE, Places, Weighed
 from scorer.schema import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
 from scorer.sharing import Sharing, answer
 
@@ -58,6 +58,7 @@ async def run(
 ) -> None:
     """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
 
+    The requests of large rows hold `in_flight_bytes` of text at once, too, however many each of them asks for.
     Of rows that wait for the answer to a twin only the text counts, and there are at most `room.MOST_WAITING`.
 
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
@@ -65,12 +66,13 @@ async def run(
     InputError, the rows under way are finished before that is raised.
     """
     places = Places(in_flight, in_flight_bytes)
+    weighed = replace(parts, client=Weighed(parts.client, in_flight_bytes))
     alike = _Alike(ALIKE if parts.stop_alike else None)
     twins = parts.twins
 
     async def score(row: Row, question: bytes | None = None) -> None:
         try:
-            result = await score_row(row, parts)
+            result = await score_row(row, parts if row.size < LARGE else weighed)
         except Interrupted:  # draining turned it away before its first request
             for other in twins.turned_away(question) if twins is not None and question is not None else ():
                 places.leave(other.size)

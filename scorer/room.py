@@ -1,4 +1,4 @@
-"""Room for the rows under way: how many there may be at once, and how much text they may hold.
+"""Room for the rows under way, and for large requests: how many there may be at once, and how much text they may hold.
 
 Knows nothing of what becomes of a row.
 """
@@ -6,6 +6,8 @@ Knows nothing of what becomes of a row.
 from __future__ import annotations
 
 import asyncio
+
+from scorer.schema import Client, Completion, Request
 
 MOST_WAITING = 16_384
 """Rows that may wait for the answer to a twin: some 20 MB beside their text."""
@@ -50,3 +52,32 @@ class Places:
             await self._freed.wait()
         self._rows -= 1
         self._aside -= 1
+
+
+LARGE = 1024 * 1024
+"""Bytes of text of a row from which on its requests are weighed: many of them may hold the same text at once."""
+
+
+class Weighed:
+    """A client whose requests under way hold at most `most` bytes of text; one larger than that goes alone.
+
+    The others wait before they are encoded. Cancelling one that waits takes nothing.
+    """
+
+    def __init__(self, client: Client, most: int) -> None:
+        self._client = client
+        self._left = self._most = most
+        self._freed = asyncio.Event()
+
+    async def complete(self, request: Request) -> Completion:
+        size = len(request.prompt) + len(request.continuation or "")
+        size += sum(len(message.content) for message in request.messages)
+        while self._left < size and self._left < self._most:
+            self._freed.clear()
+            await self._freed.wait()
+        self._left -= size
+        try:
+            return await self._client.complete(request)
+        finally:
+            self._left += size
+            self._freed.set()

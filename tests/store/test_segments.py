@@ -57,8 +57,10 @@ def test_what_nobody_knows_is_null_and_never_zero() -> None:
         assert row[name] is None
 
 
-@pytest.mark.parametrize(("pico", "micro"), [(0, 0), (499_999, 0), (500_000, 1), (1_499_999, 1), (10**18, 10**12)])
-def test_money_is_rounded_to_the_nearest_millionth(pico: int, micro: int) -> None:
+@pytest.mark.parametrize(
+    ("pico", "micro"), [(0, 0), (1, 1), (499_999, 1), (10**6, 1), (1_499_999, 2), (10**18, 10**12)]
+)
+def test_money_is_rounded_up_to_a_millionth(pico: int, micro: int) -> None:
     assert table(dataclasses.replace(result(SHARD, 0), cost_pico=pico)).column("cost_microusd").to_pylist() == [micro]
 
 
