@@ -42,10 +42,9 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
             parts.setdefault(shard.types, []).extend([path, *again])
         else:
             whole.setdefault(shard.types, []).append(path)
-    keeps_model = "model" in manifest.spec.get("input", {}).get("keep", ())
-    frames = [_scan(paths, keeps_model) for paths in whole.values()]
+    frames = [_scan(paths) for paths in whole.values()]
     frames += [
-        _scan(paths, keeps_model)
+        _scan(paths)
         .sort("shard", "row", "generation")
         .unique(subset=["shard", "row"], keep="last", maintain_order=True)
         for paths in parts.values()
@@ -55,17 +54,18 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     return _joined(scores, manifest) if join_input else scores
 
 
-def _scan(paths: list[str], keeps_model: bool) -> pl.LazyFrame:
+def _scan(paths: list[str]) -> pl.LazyFrame:
     """The rows of files that may be of several versions: today's columns, null where a file is too old for them."""
     options = scan_options(paths[0])
     first = pl.scan_parquet(paths[0], glob=False, **options).collect_schema()
     columns = {**first, **{name: kind for name, kind in _empty().collect_schema().items() if name not in first}}
-    if not keeps_model:
+    kept = "model" in first and "judge_model" in first  # a column of the input, in files of every version
+    if not kept:
         columns["model"] = pl.String()
     frame = pl.scan_parquet(
         paths, glob=False, schema=columns, missing_columns="insert", extra_columns="ignore", **options
     )
-    if keeps_model:
+    if kept:
         return frame
     # Before format 2 this was the judge's model, which no newer file calls so.
     names = dict.fromkeys("judge_model" if name == "model" else name for name in columns)
