@@ -1,6 +1,10 @@
 """How often the 95 % intervals of the analysis hold the truth, over simulated tables; by hand, some minutes a design.
 
     python benchmarks/coverage.py [--tables 2000] [--design NAME ...]
+    python benchmarks/coverage.py --boards 200
+
+The second form counts boards of 20 equal systems whose ranks are false, and says whether one system half a deviation
+ahead of 57 is alone on rank 1; a twentieth of boards may be false, and 25 of 200 is 4 standard errors above that.
 
 The truth of a design is what the same command says of one table of very many items. Systems are the same in every
 table. Prints one line for each design and statistic: the truth, the share of intervals that hold it, and their mean
@@ -118,6 +122,30 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A corpus of graded rows of which `labels` have a human value; a share is unread, all of them bad answers.
+
+    The truth is that of many rows, so an interval also has to allow for which rows the corpus has.
+    """
+
+    items: int
+    labels: int
+    unread: float = 0.05
+    many: int = 1_000_000
+
+    def table(self, items: int, rng: np.random.Generator) -> pl.LazyFrame:
+        human = _graded(0.4 + 1.2 * rng.normal(size=items), 5)
+        score = _graded(human - 3 + 0.7 * rng.normal(size=items), 5)
+        score[rng.choice(np.flatnonzero(human <= 2), int(self.unread * items), replace=False)] = np.nan
+        labelled = rng.permutation(items) < (items if items == self.many else self.labels)
+        return _frame((items,), score=score, human=np.where(labelled, human, np.nan))
+
+    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+        found = estimate(frame, "score", "human").overall
+        yield "mean", found.mean.value, found.mean.interval
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """Systems by task; `lost` is the share of rows without a score."""
 
@@ -217,6 +245,8 @@ DESIGNS: dict[str, Design] = {
     "estimate, 500 items, 25 labelled": Estimate(500, 25),
     "estimate, 500 items, 100 labelled, yes or no": Estimate(500, 100, binary=True),
     "estimate, 500 items, rows labelled one by one": Estimate(500, 60, clustered=False),
+    "estimate, 2000 rows, 200 labelled, 5 % unread": Unread(2000, 200),
+    "estimate, 2000 rows, 60 labelled, 5 % unread": Unread(2000, 60),
     "leaderboard, 200 items": Board(200),
     "leaderboard, 24 items": Board(24),
     "leaderboard, pairs of 100 items": Pairs(100),
@@ -226,11 +256,43 @@ DESIGNS: dict[str, Design] = {
 }
 
 
+def false_boards(boards: int) -> None:
+    """Prints how many boards of equal systems have a false rank, and where a system that is ahead stands."""
+    rng = np.random.default_rng(7)
+    for items in (40, 100):
+        for kind in ("normal", "5 grades", "yes or no", "5 % lost"):
+            false = 0
+            for seed in range(boards):
+                score = rng.normal(size=(items, 1)) + rng.normal(size=(items, 20))
+                if kind == "5 grades":
+                    score = _graded(score, 5)
+                elif kind == "yes or no":
+                    score = (score > 0.8).astype(float)
+                elif kind == "5 % lost":
+                    score = np.where(rng.random(score.shape) < 0.05, np.nan, score)
+                frame = _frame(score.shape, system=np.arange(20), score=score)
+                table = leaderboard(frame, "score", "system", item="item", replicates=REPLICATES, seed=seed).systems
+                false += table.select("rank", "rank_last").unique().rows() != [(1, 20)]
+            print(f"20 equal systems, {items} items, {kind:10}: {false} of {boards} boards false", flush=True)
+    alone = 0
+    for seed in range(boards // 10):
+        score = rng.normal(size=(400, 1)) + rng.normal(size=(400, 58))
+        score[:, 0] += 0.5
+        frame = _frame(score.shape, system=np.arange(58), score=score)
+        table = leaderboard(frame, "score", "system", item="item", replicates=REPLICATES, seed=seed).systems
+        alone += table.filter(rank_last=1)["system"].to_list() == ["0"] and table["rank"].to_list().count(1) == 1
+    print(f"one of 58 systems half a deviation ahead, 400 items: alone on rank 1 in {alone} of {boards // 10}")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--tables", type=int, default=2000)
     arguments.add_argument("--design", nargs="*", default=list(DESIGNS), choices=DESIGNS)
+    arguments.add_argument("--boards", type=int, default=0)
     options = arguments.parse_args()
+    if options.boards:
+        false_boards(options.boards)
+        return
     for name in options.design:
         design = DESIGNS[name]
         rng = np.random.default_rng(7)

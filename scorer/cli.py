@@ -136,7 +136,8 @@ def status(out: Out, /, *, json: Json = False) -> int:
     out = folder_of(out)
     found = status_of(Places(), out)
     unread = unread_unevenly(out, found)
-    value = {**asdict(found), "unread_differs": [one.json() for one in unread.found]}
+    differs = {"unread_differs": [one.json() for one in unread.found]} if unread.found else {}
+    value = {**asdict(found), **differs}
     return answer(json, value, lambda: "\n".join([summary_text(out, found), *unread.notes]))
 
 
