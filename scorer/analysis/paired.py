@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Interval, Resamples
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.simultaneous import Contrast, contrast, discordant, tango, unknown_beyond, widening
+from scorer.analysis.simultaneous import Contrast, contrast, discordant, tango, unit, unknown_beyond, widening
 
 Mask = NDArray[np.bool_]
 
@@ -148,7 +148,7 @@ class Sample:
     known: int
     total: float
     squares: float
-    influence: NDArray[np.float32]
+    influence: Floats
 
 
 def sample(of: Measure, mine: Mask, drawn: Resamples | None) -> Sample:
@@ -157,9 +157,9 @@ def sample(of: Measure, mine: Mask, drawn: Resamples | None) -> Sample:
     known = rows[np.isfinite(of.values[rows])]
     values = of.values[known]
     rest = (values - values.mean()) / len(values) if len(values) else values
-    influence = np.empty(0, dtype=np.float32)
+    influence = np.empty(0)
     if drawn is not None:
-        influence = np.bincount(drawn.cluster[known], rest, minlength=drawn.weights.shape[1]).astype(np.float32)
+        influence = np.bincount(drawn.cluster[known], rest, minlength=drawn.weights.shape[1]).astype(np.float64)
     return Sample(len(rows), len(known), float(values.sum()), float(np.dot(rest, rest)), influence)
 
 
@@ -178,5 +178,5 @@ def independent(of: Measure, first: Sample, second: Sample) -> Pair:
         return Pair(None, at(of.low), at(of.high), None, rows, every - rows, of.span)
     error = math.sqrt((first.squares + second.squares) * m / (m - 1)) if m > 1 else math.nan
     value = second.total / second.known - first.total / first.known
-    told = Contrast(value, error, m, second.influence - first.influence)
+    told = Contrast(value, error, m, unit(second.influence - first.influence))
     return Pair(told, at(of.low), at(of.high), None, rows, every - rows, of.span)

@@ -31,8 +31,8 @@ Z = NormalDist().inv_cdf(0.975)
 class Contrast:
     """A difference: its value, its standard error, the number of items that it rests on.
 
-    `influence` is what each cluster that is drawn adds to its error, in single precision; empty without resamples. The
-    error is as of m - 1 of m free items, NaN for a single item.
+    `influence` is what each cluster that is drawn adds to its error, over the root of the sum of squares and in single
+    precision; empty without resamples. The error is as of m - 1 of m free items, NaN for a single item.
     """
 
     value: float
@@ -47,8 +47,14 @@ def contrast(value: float, of_item: Floats, items: int, drawn: Resamples | None)
     influence = np.empty(0, dtype=np.float32)
     if drawn is not None and items > 1:
         clusters = drawn.weights.shape[1]
-        influence = np.bincount(drawn.cluster_of_item, of_item, minlength=clusters).astype(np.float32)
+        influence = unit(np.bincount(drawn.cluster_of_item, of_item, minlength=clusters).astype(np.float64))
     return Contrast(value, error, items, influence)
+
+
+def unit(influence: Floats) -> NDArray[np.float32]:
+    """The same direction of length 1: scores may be of sizes that single precision does not hold."""
+    size = math.sqrt(float(np.dot(influence, influence)))
+    return (influence / size if size > 0 else influence).astype(np.float32)
 
 
 class Family:

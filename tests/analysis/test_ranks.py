@@ -134,3 +134,17 @@ def test_the_intervals_of_compare_are_told_as_one_family():
         d.filter(variant="1", against="0").row(0, named=True) for d in (found.differences, pair.differences)
     )
     assert wide["high"] - wide["low"] > 1.2 * (narrow["high"] - narrow["low"])
+
+
+@pytest.mark.parametrize("item", ["item", None])
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_the_size_of_the_scores_changes_nothing(scale, item):
+    frame = board(np.random.default_rng(6), 5, 40).with_columns(pl.col("system").cast(pl.String))
+    plain = compare(frame, "score", "system", item=item).differences
+    scaled = compare(frame.with_columns(pl.col("score") * scale), "score", "system", item=item).differences
+    for name in ("value", "low", "high", "at_lowest"):
+        np.testing.assert_allclose(scaled[name] / scale, plain[name], rtol=1e-5)
+    assert scaled["better"].equals(plain["better"])
+    ranks = leaderboard(frame, "score", "system", item=item).systems.select("system", "rank", "rank_last")
+    again = leaderboard(frame.with_columns(pl.col("score") * scale), "score", "system", item=item).systems
+    assert again.select("system", "rank", "rank_last").equals(ranks)
