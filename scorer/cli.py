@@ -157,7 +157,9 @@ def verify(out: Out, /, *, json: Json = False) -> int:
     verdict = look_through(Places(), out)
     whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
     told = {**asdict(verdict), "complete": verdict.complete}
-    answer(json, told, lambda: whole if verdict.complete else findings_text(out, verdict))
+    answer(
+        json, told, lambda: "\n".join(filter(None, [whole if verdict.complete else "", findings_text(out, verdict)]))
+    )
     return 0 if verdict.complete else 1
 
 
@@ -183,6 +185,7 @@ def retry(
     """
     from scorer.build import check
     from scorer.errors import ROW_ERRORS
+    from scorer.inputs import rebased
     from scorer.job import Retry
     from scorer.lake.places import Places
     from scorer.runfile import set_values
@@ -197,7 +200,12 @@ def retry(
     manifest = load(Places(), Layout(out))
     if manifest is None:
         raise no_run(Places(), Layout(out))
-    tree = {**manifest.spec, "output": {**manifest.spec.get("output", {}), "path": out}}
+    given = manifest.spec.get("input", {})
+    tree = {
+        **manifest.spec,
+        "input": {**given, "shards": rebased(given.get("shards", ()), manifest.began)},
+        "output": {**manifest.spec.get("output", {}), "path": out},
+    }
     planned = check(set_values(tree, sets))
     found = _score(planned, showing, hands, Retry(error or None))
     return answer(json, asdict(found), lambda: summary_text(out, found))

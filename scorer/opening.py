@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,11 +12,13 @@ from scorer.build import Plan, kept_fields
 from scorer.errors import OutputError
 from scorer.files import Files
 from scorer.forgetting import ALL, Choice, forget, put_away, remember
+from scorer.inputs import kept, matched
+from scorer.lake.places import is_remote
 from scorer.recovery import Say, load_or_rebuild
 from scorer.schema import Shard, result_schema
-from scorer.source import find, first_look, linked, same_rows, schema_now
+from scorer.source import find, first_look, linked, schema_now
 from scorer.store.layout import Layout, stems
-from scorer.store.manifest import Manifest, Revision, check_fingerprint, check_shards, new_id, save
+from scorer.store.manifest import Manifest, Revision, check_fingerprint, new_id, save
 
 
 def open_manifest(
@@ -52,7 +55,8 @@ def open_manifest(
     found = [stat for stat in found if not out_of_it & {stat.path, *stat.also}]
     if word := linked(found):
         say(word)
-    new = check_shards(known, found, lambda shard, stat: same_rows(files, shard, stat))
+    began = (manifest.began if manifest is not None else "") or os.getcwd()
+    known, new = matched(files, known, began, found)
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
@@ -61,9 +65,22 @@ def open_manifest(
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
         revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
     run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
-    opened = Manifest(plan.fingerprint, plan.covers, _kept_spec(plan), created, shards, revisions, run, forgotten=gone)
-    if opened != manifest:
-        save(files, layout, opened)
+    home = "" if is_remote(layout.out) else os.path.abspath(layout.out)
+    opened = Manifest(
+        plan.fingerprint,
+        plan.covers,
+        _kept_spec(plan),
+        created,
+        shards,
+        revisions,
+        run,
+        forgotten=gone,
+        began=began,
+        home=home,
+    )
+    written = replace(opened, shards=kept(shards, began))
+    if written != manifest:
+        save(files, layout, written)
     put_away(files, layout, gone)
     return opened
 

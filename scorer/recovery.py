@@ -18,9 +18,9 @@ from scorer.build import Plan
 from scorer.errors import OutputError
 from scorer.files import Files
 from scorer.forgetting import put_away_before
+from scorer.inputs import look_for
 from scorer.inspection import Fault, Inspector
 from scorer.schema import Shard
-from scorer.source import same_rows
 from scorer.store import segments as seg
 from scorer.store.damage import note, noted, set_aside
 from scorer.store.layout import Layout, Segment
@@ -41,15 +41,14 @@ def mend(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
     known = noted(files, layout)
     if not known:
         return
-    stats = {stat.path: stat for stat in files.find([shard.path for shard in manifest.shards])}
     inspector = Inspector(files, layout, manifest)
     sealed = {stat.path for stat in files.listing(layout.scores)}
     for shard in manifest.shards:
         path, folder = layout.sealed(shard.stem), f"{layout.segments}/{shard.stem}/"
         if path not in known and not any(one.startswith(folder) for one in known):
             continue
-        stat = stats.get(shard.path)
-        same = stat is not None and same_rows(files, shard, stat)
+        here = look_for(files, shard, manifest, layout.out)
+        shard, same = here.shard, here.same
         if path in sealed:
             faults = inspector.shard(shard, sealed=True, same_input=same).faults
             _set_aside(files, layout, manifest, shard, faults, say)

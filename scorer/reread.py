@@ -22,18 +22,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.build import Plan, check
-from scorer.errors import Damaged, InputError, OutputError, RowError, SpecError
+from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files import Files, Lock, lock_again_s
+from scorer.inputs import look_for
 from scorer.opening import schema_of
 from scorer.recovery import mend
 from scorer.replay import Answers, replay
 from scorer.runfile import set_values
 from scorer.schema import Mask, Provider, Result, Row, Shard, Work
-from scorer.source import Columns, Reader, same_rows
+from scorer.source import Columns, Reader
 from scorer.status import Status, status, within_share
 from scorer.store import segments as seg
 from scorer.store.layout import Layout, Segment, shown
-from scorer.store.manifest import FORMAT, Manifest, Revision, check_shards, load, no_run, save
+from scorer.store.manifest import FORMAT, Manifest, Revision, load, no_run, save
 from scorer.store.tables import to_table
 from scorer.wiring import make_provider
 
@@ -79,14 +80,20 @@ def reread(
     try:
         manifest = _manifest(files, layout)
         plan = _planned(manifest, out, sets)
-        check_shards(
-            manifest.shards, files.find(plan.spec.input.shards), lambda shard, stat: same_rows(files, shard, stat)
-        )
+        places = _places(files, manifest, out)
         mend(files, layout, manifest, say)
-        _Reread(files, layout, plan, wall_s).run(manifest)
+        _Reread(files, layout, plan, wall_s, places).run(manifest)
     finally:
         held.release()
     return within_share(status(files, layout.out), plan.spec.limits.max_failed_share)
+
+
+def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
+    """By its recorded path, each shard at the place where it is now. Raises OutputError for those gone or changed."""
+    found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
+    if lost := [str(ShardChanged(one.shard.path)) for one in found if not one.same]:
+        raise OutputError("\n".join(lost))
+    return {one.shard.path: one.shard for one in found}
 
 
 def _lock(files: Files, layout: Layout) -> Lock:
@@ -127,7 +134,10 @@ def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> Plan:
 
 
 class _Reread:
-    def __init__(self, files: Files, layout: Layout, plan: Plan, wall_s: Callable[[], float]) -> None:
+    def __init__(
+        self, files: Files, layout: Layout, plan: Plan, wall_s: Callable[[], float], places: dict[str, Shard]
+    ) -> None:
+        self._places = places
         self._files = files
         self._layout = layout
         self._plan = plan
@@ -147,7 +157,7 @@ class _Reread:
                 f"{self._layout.out}`."
             )
         begun = None if revision is None else revision.generation
-        stocks = [stock for shard in manifest.shards if (stock := self._stock(shard, begun)).paths]
+        stocks = [stock for shard in self._places.values() if (stock := self._stock(shard, begun)).paths]
         self._check_kept(stocks)
         if revision is None or manifest.fingerprint != self._plan.fingerprint:
             revision = Revision(1 + max((r.generation for r in manifest.revisions), default=0), "reread", None)

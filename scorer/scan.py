@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from scorer.files import Files
+from scorer.inputs import look_for
 from scorer.lake.places import Places, scan_options
 from scorer.outfolder import folder_of
 from scorer.store.layout import Layout
@@ -21,7 +22,8 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
     kept, it has the smallest type that holds all of them (an integer and a text: text). In files of an earlier version
     the judge's `model` is `judge_model`, and a column that they lack is null. With `join_input` the input's other
-    columns stand beside the scores; one whose name a result column has is `input_<name>`. `out` may be the run file.
+    columns stand beside the scores; one whose name a result column has is `input_<name>`. They are null for rows whose
+    shard cannot be found, and there are none where no shard can. `out` may be the run file.
     Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
     """
     files = files or Places()
@@ -51,7 +53,7 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
         if paths
     ]
     scores = pl.concat(frames or [_empty()], how="diagonal_relaxed")
-    return _joined(scores, manifest) if join_input else scores
+    return _joined(scores, manifest, layout.out, files) if join_input else scores
 
 
 def _scan(paths: list[str]) -> pl.LazyFrame:
@@ -80,12 +82,14 @@ def _empty() -> pl.LazyFrame:
     return empty.lazy()
 
 
-def _joined(scores: pl.LazyFrame, manifest: Manifest) -> pl.LazyFrame:
+def _joined(scores: pl.LazyFrame, manifest: Manifest, out: str, files: Files) -> pl.LazyFrame:
+    found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
+    reachable = [one.shard for one in found if one.alike]
     inputs = [
-        pl.scan_parquet(shard.path, glob=False, **scan_options(shard.path))
+        pl.scan_parquet(shard.place, glob=False, **scan_options(shard.place))
         .with_row_index(_ROW)
         .with_columns(pl.col(_ROW).cast(pl.Int64), pl.lit(shard.path).alias(_SHARD))
-        for shard in manifest.shards
+        for shard in reachable
         if shard.rows
     ]
     if not inputs:
@@ -103,7 +107,8 @@ def beside(out: str, manifest: Manifest) -> dict[str, str]:
     """The names under which the input's columns stand beside the scores of `out`; {} where no shard can be read."""
     for shard in manifest.shards:
         try:
-            scan = pl.scan_parquet(shard.path, glob=False, **scan_options(shard.path))
+            place = look_for(Places(), shard, manifest, out).shard.place
+            scan = pl.scan_parquet(place, glob=False, **scan_options(place))
             return joined_names(scan_scores(out).collect_schema().names(), scan.collect_schema().names(), manifest)
         except (pl.exceptions.PolarsError, OSError):
             continue

@@ -49,6 +49,7 @@ class Shard:
     """One input file as it was when first seen. `stem` names it in the output; `footer` is a hash of its footer.
 
     `types` is one of the types of the columns that its results keep: files of equal `types` read as one table.
+    `path` is its name in every result; `at` is where it is now, empty where that is `path`.
     """
 
     path: str
@@ -58,6 +59,12 @@ class Shard:
     rows: int
     footer: str
     types: str = ""
+    at: str = ""
+
+    @property
+    def place(self) -> str:
+        """The path to open."""
+        return self.at or self.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ def findings_text(out: str, verdict: Verdict) -> str:
             f"{len(verdict.damaged)} damaged: restore what you have a copy of; the rest, the next `scorer run` keeps "
             f"in {out}/damaged, and scores its rows again."
         )
+    lines += [f"Not checked: {sentence}" for sentence in verdict.unchecked]
     return "\n".join(lines)
 
 

@@ -78,7 +78,7 @@ def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
 def schema_now(files: Files, shard: Shard) -> pa.Schema:
     """The schema of a shard of the run. Raises ShardChanged where it is gone or damaged, else OSError."""
     try:
-        with files.open(shard.path) as file:
+        with files.open(shard.place) as file:
             return pq.read_schema(file)
     except DAMAGE as error:
         if is_systems(error) and not isinstance(error, FileNotFoundError):
@@ -176,7 +176,7 @@ def _footer_hash(file: Any, size: int) -> str:
 def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
     """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
     try:
-        file = files.open(shard.path)
+        file = files.open(shard.place)
     except FileNotFoundError:
         raise ShardChanged(shard.path) from None
     with file:
@@ -246,7 +246,7 @@ class Reader:
 
     def stretches(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
         """What a shard's rows are, or why not. Raises ShardChanged, StorageError."""
-        return stretches(partial(opened, self._files, shard), shard.path, self.columns.all, todo)
+        return stretches(partial(opened, self._files, shard), shard.place, self.columns.all, todo)
 
     def chosen(self, work: Work, piece: Batch | Lost, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
         """Those rows of a piece, at most 256 or 4 MiB at a time."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from scorer import ledger
 from scorer.errors import StorageError
 from scorer.files import Files
+from scorer.inputs import look_for
 from scorer.inspection import Fault, Inspector
 from scorer.provenance import Provenance
-from scorer.source import same_rows
 from scorer.store import damage
 from scorer.store import segments as seg
 from scorer.store.layout import Layout
@@ -25,13 +25,15 @@ from scorer.store.manifest import Manifest, load, no_run
 class Verdict:
     """What `scorer verify` found: nothing where every row is there exactly once and intact.
 
-    `damaged` are the files among the findings whose rows the next `scorer run` scores again.
+    `damaged` are the files among the findings whose rows the next `scorer run` scores again. `unchecked`
+    says what could not be looked at, because the input is not to be read; it is no finding.
     """
 
     rows: int
     shards: int
     findings: tuple[str, ...]
     damaged: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -44,7 +46,8 @@ def verify(files: Files, out: str) -> Verdict:
     manifest = load(files, layout)
     if manifest is None:
         raise no_run(files, layout)
-    faults = list(_faults(files, layout, manifest))
+    unchecked: list[str] = []
+    faults = list(_faults(files, layout, manifest, unchecked))
     if manifest.spec.get("judge", {}).get("dedupe") and not any(fault.damaged for fault in faults):
         faults += Provenance(files, layout, manifest).faults()
     damaged = tuple(dict.fromkeys(fault.path for fault in faults if fault.damaged))
@@ -56,22 +59,23 @@ def verify(files: Files, out: str) -> Verdict:
             f"{layout.noted}: what is damaged cannot be noted for `scorer run` ({error.__cause__ or error}). Move "
             "those files away yourself, or restore them from a copy; `scorer run` scores again what is gone."
         )
-    return Verdict(manifest.rows, len(manifest.shards), tuple(findings), damaged)
+    return Verdict(manifest.rows, len(manifest.shards), tuple(findings), damaged, tuple(unchecked))
 
 
-def _faults(files: Files, layout: Layout, manifest: Manifest) -> Iterator[Fault]:
+def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[str]) -> Iterator[Fault]:
     counts, inspector = seg.Counts(), Inspector(files, layout, manifest)
-    stats = {stat.path: stat for stat in files.find([shard.path for shard in manifest.shards])}
     sealed = {stat.path for stat in files.listing(layout.scores)}
     for shard in manifest.shards:
-        stat = stats.get(shard.path)
-        same = stat is not None and same_rows(files, shard, stat)
-        if stat is None:
-            yield Fault(shard.path, "the input shard is gone")
-        elif not same:
+        here = look_for(files, shard, manifest, layout.out)
+        if not here.there:
+            unchecked.append(
+                f"{shard.path}: the input is not where it was; id and kept columns are not compared with it"
+            )
+        elif not here.same:
             yield Fault(shard.path, "the input shard changed since it was scored")
         path = layout.sealed(shard.stem)
-        found = inspector.shard(shard, sealed=path in sealed, same_input=same)
+        found = inspector.shard(here.shard, sealed=path in sealed, same_input=here.same)
+        unchecked += found.unchecked
         sealed.discard(path)
         counts.add(found.counts)
         yield from found.faults

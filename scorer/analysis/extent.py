@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.tables import out_folder
+from scorer.inputs import look_for
 from scorer.lake.places import Places, scan_options
 from scorer.scan import beside, scan_scores
 from scorer.store.layout import Layout
@@ -88,7 +89,8 @@ def _systems(out: str, manifest: Manifest, system: str) -> tuple[int | None, int
     if column is None:
         return None, None
     try:
-        scans = [pl.scan_parquet(shard.path, glob=False, **scan_options(shard.path)) for shard in manifest.shards]
+        places = [look_for(Places(), shard, manifest, out).shard.place for shard in manifest.shards]
+        scans = [pl.scan_parquet(place, glob=False, **scan_options(place)) for place in places]
         total = pl.concat([scan.select(pl.col(column).cast(pl.String)) for scan in scans]).unique().collect()
         seen = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()
     except (pl.exceptions.PolarsError, OSError):  # the input is gone or changed, and the answer does not need it

@@ -60,6 +60,7 @@ class File(msgspec.Struct, frozen=True):
     rows: int
     footer: str
     types: str = ""
+    at: str = ""
 
 
 class Slice(msgspec.Struct, frozen=True):

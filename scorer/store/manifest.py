@@ -42,6 +42,8 @@ class Manifest:
     folder can move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the
     file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
     `forgotten` shards are no part of the run (scorer/forgetting.py).
+    Relative paths are relative to `began`, the folder where the run began; `home` is where its output was at the last
+    start. Both are empty in a run.json of an earlier version.
     """
 
     fingerprint: str
@@ -53,6 +55,8 @@ class Manifest:
     id: str = ""
     format: int = FORMAT
     forgotten: tuple[Shard, ...] = ()
+    began: str = ""
+    home: str = ""
 
     @property
     def rows(self) -> int:
@@ -103,6 +107,8 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             id=found.get("id", ""),
             format=found["format"],
             forgotten=tuple(Shard(**shard) for shard in found.get("forgotten", ())),
+            began=found.get("began", ""),
+            home=found.get("home", ""),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(

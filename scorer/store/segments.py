@@ -140,7 +140,8 @@ def write(
 
 def about(shard: Shard, fingerprint: str, generation: int, run: str) -> dict[str, Any]:
     """What a segment or sealed file says of itself, to be told apart without `run.json`; earlier ones told no `run`."""
-    return {"shard": asdict(shard), "fingerprint": fingerprint, "generation": generation, "run": run}
+    told = {name: value for name, value in asdict(shard).items() if name != "at"}
+    return {"shard": told, "fingerprint": fingerprint, "generation": generation, "run": run}
 
 
 def is_of(about: Mapping[str, Any], shard: Shard) -> bool:
