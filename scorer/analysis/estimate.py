@@ -360,6 +360,11 @@ def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
             f"{overall.unread:,} rows are unread and none of them is labelled: their weight is 0, and what people "
             "would say of them is not known. Label some of them."
         )
+    elif dark := [name for name, one in systems.items() if one.unread and not one.labels_unread and one.labels > 1]:
+        notes.append(
+            f"Of {listed(dark)} no unread row is labelled: their weight is 0, and what people would say of them is not "
+            "known. Label some of them."
+        )
     labelled = [name for name, one in systems.items() if one.labels + one.labels_unread]
     if len(systems) > 1 and len(labelled) == 1:
         notes.append(
