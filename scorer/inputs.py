@@ -82,6 +82,22 @@ def matched(
     return placed, [stat for stat in found if stat.path not in held]
 
 
+def without(files: Files, gone: Sequence[Shard], began: str, found: Sequence[Stat]) -> list[Stat]:
+    """The files that are none of the shards `gone`, by whatever path they are found now."""
+    if not gone:
+        return list(found)
+    places = {shard.at or _absolute(shard.path, began) for shard in gone} | {shard.path for shard in gone}
+    sizes: dict[int, list[Shard]] = {}
+    for shard in gone:
+        sizes.setdefault(shard.size, []).append(shard)
+    return [
+        stat
+        for stat in found
+        if not places & {name for given in (stat.path, *stat.also) for name in (given, _absolute(given))}
+        and not any(shard.footer and same_rows(files, shard, stat) for shard in sizes.get(stat.size, ()))
+    ]
+
+
 def kept(shards: Sequence[Shard], began: str) -> tuple[Shard, ...]:
     """The shards as run.json keeps them: `at` is an absolute path, and empty where the recorded path leads there."""
     return tuple(

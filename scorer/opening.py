@@ -12,7 +12,7 @@ from scorer.build import Plan, kept_fields
 from scorer.errors import OutputError
 from scorer.files import Files
 from scorer.forgetting import ALL, Choice, forget, put_away, remember
-from scorer.inputs import kept, matched
+from scorer.inputs import kept, matched, without
 from scorer.lake.places import is_remote
 from scorer.recovery import Say, load_or_rebuild
 from scorer.schema import Shard, result_schema
@@ -51,11 +51,10 @@ def open_manifest(
     gone = manifest.forgotten if manifest is not None else ()
     known, gone = remember(files, layout, choice.remember, known, gone, plan.fingerprint)
     known, gone = forget(choice.forget, known, gone, found)
-    out_of_it = {shard.path for shard in gone}
-    found = [stat for stat in found if not out_of_it & {stat.path, *stat.also}]
+    began = (manifest.began if manifest is not None else "") or os.getcwd()
+    found = without(files, gone, began, found)
     if word := linked(found):
         say(word)
-    began = (manifest.began if manifest is not None else "") or os.getcwd()
     known, new = matched(files, known, began, found)
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))

@@ -11,11 +11,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from clock import run as in_virtual_time
 from inprocess import Run
 
 from scorer.analysis.tables import open_table
 from scorer.errors import OutputError
 from scorer.files import LocalFiles
+from scorer.forgetting import Choice
 from scorer.reread import reread
 from scorer.status import Status
 from scorer.verify import verify
@@ -97,6 +99,19 @@ def test_input_that_was_moved_and_renamed_is_known_by_its_footer(run: Relative) 
     found = verify(LocalFiles(), run.out)
     assert (found.findings, found.unchecked) == ((), ())
     goes_on(run)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_forgotten_shard_stays_so_by_another_path_and_where_it_was_moved_to(
+    run: Relative, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    assert in_virtual_time(run.job().run(choice=Choice(forget=("b",)))).rows == 90
+    if moved:
+        os.rename(run.root / "in" / "b.parquet", run.root / "in" / "c.parquet")
+    monkeypatch.chdir("/")
+    run.shards_from = f"{run.root}/in"
+    found = run.run()
+    assert (found.rows, found.forgotten, run.wire.asked.total()) == (90, 1, 90)
 
 
 def test_another_file_at_the_old_path_is_no_match_and_the_moved_one_is(run: Relative) -> None:
