@@ -45,6 +45,12 @@ def settle_command() -> None:
         settle([] if sys.flags.safe_path else [os.getcwd()])
 
 
+def settle_worker_of_ray() -> None:
+    """`settle` where this process is a worker of Ray, which is about to load our actor."""
+    if os.path.basename(getattr(sys, "argv", [""])[0]) == "default_worker.py":
+        settle()
+
+
 def search_last(folder: str) -> None:
     """Moves a folder to the end of `sys.path`, or puts it there."""
     sys.path[:] = [*(entry for entry in sys.path if os.path.abspath(entry) != folder), folder]

@@ -59,6 +59,15 @@ def test_no_process_of_a_run_imports_from_the_data_folder(
 
 
 @pytest.mark.slow
+def test_nor_does_a_worker_on_ray(folder: Path, judge: RehearsalProcess) -> None:
+    """Slow: Ray starts. Of itself it puts the driver's folder before everything else of its workers."""
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    run = run_file(folder, judge.url, judge={"kind": "mine:Mine"})
+    done = started_in(folder, *SCRIPT, "run", run, "--engine", "ray", "--workers", 1, RAY_USAGE_STATS_ENABLED="0")
+    nothing_taken(folder, done)
+
+
+@pytest.mark.slow
 def test_nor_does_a_rehearsal(folder: Path) -> None:
     """Slow: two real processes."""
     run = run_file(folder, "http://127.0.0.1:9/v1")

@@ -18,6 +18,7 @@ import msgspec
 
 from scorer import __version__
 from scorer.cluster.actor import Place, Seated
+from scorer.cluster.joining import COLOUR
 from scorer.crew import messages
 from scorer.crew.crew import Employer
 from scorer.crew.desk import FRESH_S
@@ -189,4 +190,4 @@ def _placed(report: Report, place: Place) -> Report:
 
 def _said(error: Exception) -> str:
     """Ray's own account, in one line."""
-    return " ".join(str(error).split())[:600]
+    return " ".join(COLOUR.sub("", str(error)).split())[:600]

@@ -23,7 +23,7 @@ STORE_BYTES = 100 * 1024 * 1024
 """Ray's shared memory where Ray is ours: messages of workers are small, and none of them goes there."""
 OURS = "local"
 """The address of a Ray that is started for one run."""
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
 
@@ -68,7 +68,7 @@ class _Spoken(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            plain = _COLOUR.sub("", line).strip()
+            plain = COLOUR.sub("", line).strip()
             if plain and not plain.startswith("["):
                 self._say(f"Ray says: {plain}")
         return len(text)
