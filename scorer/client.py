@@ -321,12 +321,20 @@ class HttpClient:
                 spent.cut = True
                 self._deadline.cut()
             throttled = isinstance(error, Throttled)
-            billed = error.billed
-            if error.if_late:  # what fails sooner than nearly any reply comes has done no work; nor has a probe
+            billed, usage = error.billed, error.usage
+            if usage is not None and not self._believed(usage, permit.need):
+                usage = None
+            if (
+                error.if_late and usage is None
+            ):  # what fails sooner than nearly any reply comes has done no work; nor has a probe
                 since_s = self._clock() - permit.admitted_at
                 billed = billed and not permit.probe and since_s > endpoint.limits.bills.quick_s
+            cost = self._tariff.cost_pico(usage) if self._tariff and usage else 0
+            spent.bill(usage, cost if self._tariff and usage else None)
             outcome = Outcome(
-                Bill.UNKNOWN if billed else Bill.NOTHING,
+                Bill.KNOWN if usage is not None else Bill.UNKNOWN if billed else Bill.NOTHING,
+                usage=usage,
+                cost_pico=cost,
                 hint=hint,
                 alive=None if throttled else False,
                 throttled=throttled,

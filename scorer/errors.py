@@ -140,8 +140,11 @@ class Interrupted(ScorerError):
 class MomentError(ScorerError):
     """The moment's fault. `billed` is True where the provider may have charged for it all the same.
 
-    `if_late`: only where it came so late that the work may have been done.
+    `if_late`: only where it came so late that the work may have been done. `usage` is what a reply that is no answer
+    told of its bill.
     """
+
+    usage: Usage | None = None
 
     def __init__(
         self, detail: str, *, billed: bool = False, if_late: bool = False, retry_after_s: float | None = None

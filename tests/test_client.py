@@ -401,6 +401,23 @@ def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_bill
     run(night())
 
 
+@pytest.mark.parametrize(("usage", "known"), [(Usage(4000, 70), True), (Usage(10**12, 70), False), (None, False)])
+def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(usage: Usage | None, known: bool) -> None:
+    async def night() -> None:
+        garbled = Faltered("no content that can be read", billed=True)
+        garbled.usage = usage
+        limits = Strict()
+        judge = client(Wire([garbled, 200]), limits)
+        done = await judge.complete(asks())
+        assert [o.bill for o in limits.settled] == [Bill.KNOWN if known else Bill.UNKNOWN, Bill.KNOWN]
+        assert done.spent.usage == (Usage(4010, 73, 2) if known else USAGE)
+        assert limits.totals.prompt_tokens == (4010 if known else 10)
+        # What it taught is reserved.
+        assert (needed(judge, asks()).worst_tokens > 4000) is known
+
+    run(night())
+
+
 # --- what a bill may say ----------------------------------------------------------------------------------------------
 
 

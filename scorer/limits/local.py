@@ -371,8 +371,9 @@ class Local:
             self._true_up(permit, outcome)
         if outcome.hint is not None:
             self._observe(permit, outcome)
-        if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
+        if outcome.usage is not None or (outcome.alive and outcome.bill is not Bill.NOTHING):
             self.bills.answered(permit.need, outcome.usage, self._clock() - permit.admitted_at)
+        if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
             self._forget(outcome.hint)
         if outcome.throttled:
             self._cut(permit, outcome)

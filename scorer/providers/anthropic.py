@@ -139,9 +139,11 @@ class Anthropic:
             raise self._fault(reply)
         text = _text(content)
         if text is None:
-            raise Faltered(
+            garbled = Faltered(
                 f"{self.base_url}/messages answered with content that cannot be read", billed=True, garbled=True
             )
+            garbled.usage = _usage(value.get("usage"), said=False)
+            raise garbled
         stopped = value.get("stop_reason")
         finish_reason = _FINISH.get(stopped, stopped) if isinstance(stopped, str) else ""
         usage = _usage(value.get("usage"), said=bool(text))

@@ -7,11 +7,13 @@ on whatever it was not made for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 
+from scorer.errors import MomentError, RowError
 from scorer.schema import Completion, TokenLogprob, Usage
 
 _LARGEST_COUNT = 2**53
@@ -116,6 +118,18 @@ def read_text(choice: Mapping[str, Any]) -> tuple[str | None, str]:
         elif isinstance(part, dict) and isinstance(part.get("refusal"), str):
             refused = refused or part["refusal"]
     return "".join(texts), refused
+
+
+@contextmanager
+def billed(value: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever error is raised in the block is of a reply with this value: it is billed, at the usage that it tells."""
+    try:
+        yield
+    except (RowError, MomentError) as error:
+        if error.usage is None:
+            error.usage = read_usage(value.get("usage"))
+        error.billed = True
+        raise
 
 
 def read_usage(usage: Any, *, said: bool = False) -> Usage | None:

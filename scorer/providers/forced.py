@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from scorer.errors import Faltered, Rejected, SetupError, TooLong
-from scorer.providers.choices import finite, read_logprobs, read_model, read_usage
+from scorer.providers.choices import billed, finite, read_logprobs, read_model, read_usage
 from scorer.providers.faults import parse
 from scorer.schema import Call, Completion, Reply, Request, TokenLogprob
 
@@ -95,6 +95,14 @@ def _llamacpp(asker: Asker, request: Request) -> Way:
     if reply.status == 500 and b"grammar" in reply.body:
         raise Rejected("llama.cpp's token grammar cannot force this response (a control character, perhaps).")
     choice, value = _choice(asker, reply)
+    with billed(value):
+        return _forced(asker, continuation, ids, choice, value, reply)
+
+
+def _forced(
+    asker: Asker, continuation: str, ids: list[int], choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply that a token-level grammar forced."""
     shape = choice.get("logprobs")
     read = read_logprobs(shape)
     if not read or not isinstance(shape, dict):
@@ -139,6 +147,14 @@ def _vllm(asker: Asker, request: Request) -> Way:
     fields = {"prompt": text, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     reply = yield asker.call(_COMPLETIONS, asker.completion_body(fields))
     choice, value = _choice(asker, reply)
+    with billed(value):
+        return _prompted(request.prompt, continuation, choice, value, reply)
+
+
+def _prompted(
+    prompt: str, continuation: str, choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply with `prompt_logprobs`."""
     entries = choice.get("prompt_logprobs")
     if not isinstance(entries, list) or not entries:
         raise _Unable("/completions gave no prompt_logprobs")
@@ -150,7 +166,7 @@ def _vllm(asker: Asker, request: Request) -> Way:
         decoded = own.get("decoded_token")
         tokens.append(decoded if isinstance(decoded, str) else "" if entry is None else _UNREADABLE)
         logprobs.append(finite(own.get("logprob")))
-    start = boundary(tokens, request.prompt, continuation)
+    start = boundary(tokens, prompt, continuation)
     if start is None:
         raise Rejected("The texts of the server's tokens do not tell where the response begins.")
     return _completion(continuation, _measured(tokens[start:], logprobs[start:]), value, reply)
@@ -163,6 +179,15 @@ def _openai(asker: Asker, request: Request) -> Way:
     fields = {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
     reply = yield asker.call(_COMPLETIONS, asker.completion_body(fields))
     choice, value = _choice(asker, reply)
+    with billed(value):
+        return _echoed(asker, request, text, choice, value, reply)
+
+
+def _echoed(
+    asker: Asker, request: Request, text: str, choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply with echoed log-probabilities."""
+    continuation = request.continuation or ""
     shape = choice.get("logprobs")
     names = ("tokens", "token_logprobs", "text_offset")
     tokens, values, offsets = (shape.get(name) if isinstance(shape, dict) else None for name in names)

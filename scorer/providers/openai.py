@@ -15,7 +15,7 @@ import orjson
 
 from scorer.errors import Faltered, Refused, Rejected, RowError, SetupError
 from scorer.providers import forced
-from scorer.providers.choices import read_logprobs, read_model, read_plain, read_text, read_usage
+from scorer.providers.choices import billed, read_logprobs, read_model, read_plain, read_text, read_usage
 from scorer.providers.faults import Place, complaint, fault, parse
 from scorer.providers.headers import rate_hint
 from scorer.schema import Call, Completion, RateHint, Reply, Request
@@ -145,7 +145,8 @@ class OpenAI:
             except Faltered:
                 continue
         if not read:
-            raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", billed=True, garbled=True)
+            with billed(value):
+                raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", garbled=True)
         refused = Completion("", "content_filter", read_model(value))
         first = next((one for one in read if isinstance(one, Completion)), refused)
         said = any(isinstance(one, Completion) and one.text for one in read)
@@ -158,9 +159,10 @@ class OpenAI:
         if refusal:
             raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:
-            raise Faltered(
-                f"{self.base_url}{path} answered with a choice that has no readable content", billed=True, garbled=True
-            )
+            with billed(value):
+                raise Faltered(
+                    f"{self.base_url}{path} answered with a choice that has no readable content", garbled=True
+                )
         if finish_reason == "content_filter" and not text:
             raise Refused("The provider's content filter stopped the reply.", usage=usage, billed=True)
         return Completion(
@@ -180,7 +182,11 @@ class OpenAI:
         if reply.status != 200 or not isinstance(choice, dict) or complaint(value) is not None:
             raise self.fault(reply, path)
         if choice.get("error") and not read_text(choice)[0]:  # OpenRouter: the upstream model failed half-way
-            raise self.fault(Reply(reply.status, reply.headers, orjson.dumps({"error": choice["error"]})), path)
+            error = self.fault(Reply(reply.status, reply.headers, orjson.dumps({"error": choice["error"]})), path)
+            if read_usage(value.get("usage")) is None:
+                raise error
+            with billed(value):
+                raise error
         return choice, value
 
     def fault(self, reply: Reply, path: str) -> Exception:

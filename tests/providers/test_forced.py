@@ -65,6 +65,15 @@ def test_what_does_not_fit_is_too_long_and_never_cut() -> None:
         assert isinstance(measure(LikeVllm(context=5), dialect, "so:", "so ab."), TooLong)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_text_that_cannot_be_measured_was_billed_all_the_same(dialect: str) -> None:
+    error = measure(LikeVllm(begins=False), dialect, "", "ab")
+    assert isinstance(error, Rejected)
+    assert error.billed
+    assert error.usage is not None
+    assert error.usage.prompt_tokens > 0
+
+
 def test_a_continuation_that_begins_the_text_has_a_token_without_a_log_probability() -> None:
     server = LikeVllm(begins=False)
     for dialect in DIALECTS:

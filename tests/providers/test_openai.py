@@ -233,6 +233,26 @@ def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
     assert (error.billed, error.if_late) == (billed, if_late)
 
 
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"message": {"content": 7}}, Faltered),
+        ({"message": {"content": ""}, "error": {"code": 502, "message": "upstream"}}, Faltered),
+        ({"message": {"content": ""}, "error": {"code": 429, "message": "slow"}}, Throttled),
+        ({"message": {"content": None, "refusal": "no"}}, Refused),
+    ],
+)
+@pytest.mark.parametrize("choices", [1, 3])
+def test_a_reply_that_is_no_answer_costs_what_it_tells(choice: Any, kind: type[ScorerError], choices: int) -> None:
+    told = {"choices": [choice] * choices, "usage": {"prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 50}}
+    error = talk(provider(), Request(messages=ASK.messages, choices=choices), [reply(told)])[1]
+    if isinstance(error, Completion):  # of several choices some may be refused
+        assert error.usage == Usage(30, 20)
+        return
+    assert type(error) is kind
+    assert (error.usage, error.billed) == (Usage(30, 20), True)  # type: ignore[attr-defined]
+
+
 THREE_AND_TWO = {"prompt_tokens": 3, "completion_tokens": 2}
 
 
