@@ -6,12 +6,14 @@ wiring.py makes the clients, limits and metrics.
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scorer import engine
 from scorer.dedupe import Twins
@@ -61,7 +63,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
         problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
         problems += dedupe_problems(spec)
         if judge is not None:
-            problems += _column_problems(spec, judge)
+            problems += _column_problems(spec, judge) + _field_problems(spec, judge)
     if problems or spec is None or judge is None:
         raise SpecError(list(dict.fromkeys(problems)))
     covers = covered(spec, prompt)
@@ -209,6 +211,26 @@ def _column_problems(spec: Spec, judge: Judge) -> list[str]:
         for name in spec.input.keep
         if name in taken
     ]
+
+
+def _field_problems(spec: Spec, judge: Judge) -> list[str]:
+    """What is wrong with the columns of a judge of somebody's own: found out here, before anything is paid."""
+    names = [field.name for field in judge.fields]
+    where = f"judge.kind = {spec.judge.kind!r}"
+    problems = [
+        f"{where} adds a column {name!r}, which is the name of another result column. Give it a name of its own."
+        for name in dict.fromkeys(names)
+        if name in {*RESULT_COLUMNS, "id"} or names.count(name) > 1
+    ]
+    for field in judge.fields:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            problems.append(
+                f"{where} adds a column {field.name!r} of type {field.type}, which Parquet cannot hold ({error}). Give "
+                "it another type, string for instance."
+            )
+    return problems
 
 
 def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:

@@ -18,7 +18,7 @@ from inprocess import Run
 from outputs import FINGERPRINT, SCHEMA, Output, result
 
 from scorer.build import check
-from scorer.errors import RowError, TooManyFailed
+from scorer.errors import RowError, SpecError, TooManyFailed
 from scorer.files import LocalFiles
 from scorer.job import Job
 from scorer.schema import Completion, Conversation, Message, Request, Result, Row, Score, Shard, Usage, result_schema
@@ -351,4 +351,57 @@ def test_a_careless_judge_pays_every_row_once(tmp_path: Path, dedupe: bool) -> N
     assert [detail.partition(":")[0].partition(",")[0] for detail in details] == [
         "the judge failed on this row", "the judge made 'much'", "the judge's length is 'long'"
     ]  # fmt: skip
+    assert given.verify().findings == ()
+
+
+class Unwritable(Careless):
+    """Its columns cannot be written, or are there already."""
+
+    fields = (
+        pa.field("span", pa.month_day_nano_interval()),
+        pa.field("reason", pa.string()),
+        pa.field("twice", pa.string()),
+        pa.field("twice", pa.int8()),
+    )
+
+
+def test_columns_of_a_judge_that_no_file_can_hold_are_told_before_anything_is_paid(tmp_path: Path) -> None:
+    tree = {
+        "input": {"shards": [f"{tmp_path}/in/*.parquet"]},
+        "judge": {"kind": f"{__name__}:Unwritable"},
+        "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1"},
+        "output": {"path": f"{tmp_path}/out"},
+    }
+    with pytest.raises(SpecError) as caught:
+        check(tree)
+    told = "\n".join(caught.value.problems)
+    assert "adds a column 'span' of type month_day_nano_interval, which Parquet cannot hold" in told
+    assert "adds a column 'reason', which is the name of another result column" in told
+    assert "adds a column 'twice', which is the name of another" in told
+    assert len(caught.value.problems) == 3
+
+
+class Alike(Careless):
+    """Asks the same of every row, and makes what its column cannot hold."""
+
+    columns = ("response",)
+
+    def _conversation(self, row: Row) -> Iterator[Any]:
+        yield [Request(messages=(Message("user", "[row:r0]"),))]
+        return Score(1.0, fields={"length": "long"})
+
+
+def test_copies_of_an_answer_that_no_column_holds_end_as_it_did(tmp_path: Path) -> None:
+    given = Run(tmp_path, 12)
+    tree = {
+        "input": {"shards": [f"{tmp_path}/in/*.parquet"]},
+        "judge": {"kind": f"{__name__}:Alike", "dedupe": True},
+        "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1"},
+        "limits": {"max_failed_share": 1.0},
+        "output": {"path": given.out, "flush_rows": 4},
+    }
+    connect = partial(make_client, transport=given.wire)
+    found = run(Job(check(tree), LocalFiles(), offload=inline, wall_s=given.wall_s, connect=connect).run())
+    assert found.errors == {"Unreadable": 12}
+    assert given.wire.asked.total() == 1
     assert given.verify().findings == ()
