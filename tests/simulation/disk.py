@@ -106,6 +106,7 @@ class Disk:
             isfile=lambda p: p in self._names,
             islink=lambda _: False,
             exists=lambda p: p in self._names or p in self._folders,
+            lexists=lambda p: p in self._names or p in self._folders,
         )
         system = SimpleNamespace(
             path=path, O_RDONLY=os.O_RDONLY, getpid=lambda: os.getpid(), fsync=self._fsync, fdatasync=self._fsync,
@@ -194,7 +195,7 @@ class Disk:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         self._later(path, partial(self._kept_names.pop, path, None))
 
-    def _mkdir(self, path: str) -> None:
+    def _mkdir(self, path: str, _mode: int = 0o777) -> None:
         self._fuse.call()
         if path in self._folders:
             raise FileExistsError(errno.EEXIST, "Folder exists", path)
