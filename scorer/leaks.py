@@ -22,6 +22,9 @@ _IN_BODY = re.compile(
     re.IGNORECASE,
 )
 """Names of secrets in a request's body; `prompt_cache_key` and `stop_token_ids` are none."""
+_USER = re.compile(r"://[^/@]*:[^/@]*@")
+_IN_QUERY = re.compile(r"[?&;][^/=]*(?:key|secret|token|sig|passw)[^/=]*=", re.IGNORECASE)
+"""A question mark alone is a part of a glob."""
 _KEY_BEFORE = re.compile(r"(?:^|[-_])(?:key|keys|apikey|token|tokens|secret|auth)$", re.IGNORECASE)
 
 
@@ -31,7 +34,7 @@ def leaks(spec: Spec) -> list[str]:
     paths = [("output.path", spec.output.path), ("output.publish", spec.output.publish or "")]
     paths += [("input.shards", path) for path in spec.input.shards]
     for key, path in paths:
-        if "://" in path and ("@" in path.split("/")[2] or SECRET_SHAPE.search(path) or re.search(r"[?&;]", path)):
+        if "://" in path and (_USER.search(path) or SECRET_SHAPE.search(path) or _IN_QUERY.search(path)):
             problems.append(
                 f"{key} seems to hold a user, a key or a query. Give the plain address: credentials come from the "
                 "environment, as those of the cloud's own tools."

@@ -7,6 +7,7 @@ to stdout or stderr passes here.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -53,8 +54,17 @@ def json_text(value: Any, *, indent: bool = False) -> str:
     except TypeError:  # a lone surrogate: the name of a file that is not UTF-8
         import json
 
-        return json.dumps(value, default=repr, indent=2 if indent else None)
+        return json.dumps(_finite(value), default=repr, indent=2 if indent else None)
     return re.sub(r"[^\x20-\x7e\n]", _escaped_in_json, text)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for each number that JSON has no form for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _escaped_in_json(found: re.Match[str]) -> str:

@@ -245,6 +245,9 @@ def test_addresses_of_tables_and_buckets_hold_no_credentials() -> None:
         check(tree)
     assert {problem.split()[0] for problem in told.value.problems} == {"input.shards", "output.path"}
     assert "hunter2" not in str(told.value)
+    tree["input"]["shards"] = ["s3://bucket/part-?.parquet", "az://container/in;v=1/*.parquet"]
+    tree["output"]["path"] = "s3://bucket/out"
+    assert check(tree)
 
 
 # --- rehearsals -------------------------------------------------------------------------------------------------------

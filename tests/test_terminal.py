@@ -71,6 +71,12 @@ def test_json_is_the_same_value_and_harmless(value: Any, indent: bool) -> None:
     assert harmless(text)
 
 
+def test_what_json_has_no_number_for_is_null_beside_a_name_that_is_no_utf8_too() -> None:
+    for name in ("a", "\udcff"):
+        told = json_text({"shard": name, "pace": [float("nan"), 1.5], "use": {"x": float("inf")}})
+        assert json.loads(told, parse_constant=pytest.fail) == {"shard": name, "pace": [None, 1.5], "use": {"x": None}}
+
+
 @given(ANYTHING.map(plain_line), st.integers(0, 50))
 def test_a_text_is_cropped_to_the_columns_that_there_are(text: str, width: int) -> None:
     found = cropped(text, width)
