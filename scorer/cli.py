@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
 from scorer.arguments import ALONE, Forget, Hands, Json, Out, Remember, RunFile, Sets, answer
-from scorer.errors import InputError, Interrupted, ScorerError, SpecError
+from scorer.errors import InputError, Interrupted, ScorerError, SpecError, StorageError
 from scorer.offload import calm_collector, keep_memory_flat, stream_from_here
 from scorer.outfolder import STDIN, folder_of
 from scorer.questions import app as questions
@@ -339,9 +339,8 @@ def _tell(error: Exception, exit_code: int, tokens: list[str]) -> int:
     """
     if "--json" in tokens:
         value = {"error": str(error) or type(error).__name__, "exit_code": exit_code}
-        with suppress(OSError):  # the error itself is told on stderr
+        with suppress(StorageError):  # stderr tells the error all the same
             answer(True, value, str)
-            sys.stdout.flush()
     if "--log-format=json" in tokens or ("--log-format", "json") in pairwise(tokens):
         from scorer.jsonlog import log_error
 

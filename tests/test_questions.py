@@ -361,3 +361,13 @@ def test_answers_fit_the_terminal(
 
 
 BOOTSTRAPPED = ("agree", "leaderboard", "compare", "bias")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_failure_that_stdout_refuses_too_keeps_its_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert _exit_code(["agree", "no/such.parquet", *SCORE_AND_HUMAN, "--json"]) == 2
+    assert "no/such.parquet is not there" in capsys.readouterr().err
