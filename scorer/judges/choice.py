@@ -150,20 +150,23 @@ class _Sides(Labels):
 
     def __init__(self, labels: Sequence[str], short: Sequence[str], graded: bool) -> None:
         super().__init__(dict(zip(labels, VALUES, strict=False)))
+        self._shown = frozenset(labels)
         self._graded, self._tie = graded, VALUES[2] if len(labels) > 2 else None
         letter = alternatives(dict.fromkeys(short)) or "(?!)"
         words = alternatives(dict.fromkeys(label for label in labels if label not in short)) or "(?!)"
         # The mark of a noun stands where foreign words stood, which are longer: spaces may follow.
-        named = rf"(?:(?:{_NOUN} {{1,3}}|{NOUN} {{0,9}})(?:\((?:{letter})\)|(?:{letter}))"
+        lettered, placed = rf"(?:(?:{_NOUN} {{1,3}}|{NOUN} {{0,9}})(?:\((?:{letter})\)|(?:{letter}))", ""
         if {"a", "b"} <= {plain(label) for label in short}:
-            named += rf"|(?:first|second) {_PLACED}|{_PLACED} [12]"
-        named += ")"
+            placed = rf"|(?:first|second) {_PLACED}|{_PLACED} [12]"
+        lettered, named = f"{lettered})", f"{lettered}{placed})"
         who = rf"(?:{words}|{named}|\((?:{letter})\)|{letter})"
         self._start = re.compile(rf"{BEGIN}{who}")
         sides = rf"(?P<left>{who}) {{0,2}}(?P<op>[<>]{{1,3}}|={{1,2}}|[≈≻≺]) {{0,2}}(?P<right>{who})"
         self.words, one = who, self.token_of(who)
+        by_letter = rf"(?:{words}|{lettered}|\((?:{letter})\)|{letter})"
         every, alone = (
-            one.replace(f"(?P<n>{who})", f"(?P<n>{sides}|{who}|(?P<tie>{tied}))") for tied in (_NAMED_TIED, _TIED)
+            one.replace(f"(?P<n>{who})", f"(?P<n>{sides}|{said}|(?P<tie>{tied}))")
+            for said, tied in ((who, _NAMED_TIED), (by_letter, _TIED))
         )
         self.token = every
         self.correction = re.compile(every)
@@ -179,6 +182,8 @@ class _Sides(Labels):
             rf"neither(?: (?:one|{_NOUN}))?"
             rf"(?: of (?:them|the two))? is (?:clearly |really )?(?:better|superior|preferable)|"
             rf"both(?: {_NOUN}s)? (?:tie|are a tie)|{_EQUALLY_ELSEWHERE}|{TIE})){END}(?P<bad>(?!))?{_NO_BUT}"
+            r"(?= {0,12}(?:[^\w\s]|\n|\Z|[\u3040-\uffff]|(?:in (?:quality|value|every)|for|and|so|overall|at|with|"
+            r"as|than|because|since|of|here)\b))"
         )
         # "A is better at style, B at content"
         alike = (
@@ -202,7 +207,7 @@ class _Sides(Labels):
         surely = r"(?: (?:therefore|thus|clearly|indeed))?"
         winner = rf"{BEGIN}(?:{CHOSEN}|{NAMED}) (?:is|would be){surely}:? {one}(?= {{0,3}}(?:[.,;!\n]|\Z))"
         best = rf"(?:{BETTER}的? {{0,12}}{NOUN}|{NOUN} {{0,12}}{BETTER}) {{0,12}}[{IS}:] {{0,12}}{one}"
-        hence = rf"\b{SO},? {{1,3}}{one}(?= {{0,3}}[.!\n])"
+        hence = rf"\b{SO},? {{1,3}}{one}(?= {{0,3}}(?:[.!](?!\w)|\n))"
         opens = r"(?= {0,12}(?:[.,;:!\n]|\Z))"
         statement = rf"(?:^|[.!?] ) {{0,3}}{one}{IS_BETTER}(?= {{0,3}}(?:[.!\n]|\Z|because|since))"
         self.tiers: tuple[Tier, ...] = (
@@ -238,8 +243,8 @@ class _Sides(Labels):
             ),
         )
         # Mentioned in passing, only a name is a verdict: letters and "tie" are too common.
-        mentioned = self.token_of(named) if short else one
-        self.tiers += (tier(stated(mentioned + _NOT_SO, leads=True), unquoted=True, weak=True),)
+        mentioned = self.token_of(lettered) if short else one
+        self.tiers += (tier(stated(rf"(?P<mention>){mentioned}{_NOT_SO}", leads=True), unquoted=True, weak=True),)
 
     def worth(self, said: str) -> float | None:
         """What the first or the second response is called is worth, by whichever of its names."""
@@ -255,6 +260,8 @@ class _Sides(Labels):
         known, at = match.re.groupindex, match.start("n")
         if weak and _CLAIMS.search(clause(match.string, at)):
             return math.nan
+        if "mention" in known and raw.endswith("a") and "A" in self._shown:
+            return math.nan  # "output a list"
         if "tie" in known and match["tie"] is not None:
             denied = weak and is_denied(match.string, at, at)
             return None if match["bad"] or denied else self._tie

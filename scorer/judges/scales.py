@@ -76,6 +76,10 @@ _CENTURY = re.compile(r"(?:^|[.!?\n] {0,3})(\d{1,2})[.)] ", re.MULTILINE)
 _OTHER_FULL_MARKS = re.compile(r"满分 ?:? ?\d|\d ?(?:点|점|分) ?(?:満点|만점|中|중)")
 _COMMA = re.compile(r"\d,\d")
 _START = re.compile(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(WORDS)}|minus|negative)\b")
+# "a four", "it three"; but no "a clue or two"
+_SAID_BEFORE = re.compile(
+    rf"(?:\b(?:an?|it|this|that|of|as|only|is|say|with|at|on|gets?|rated?|scores?|give|{MERE})|[^\w\s]|\A)\s{{0,4}}\Z"
+)
 _MARK_BEFORE = re.compile(r"(?:\A|[.!?\n])\s{0,4}\d{1,2}\Z")
 _ABBREVIATED = word_set("fig vol nos approx chap sec art eq ref version page chapter")
 
@@ -98,6 +102,7 @@ class Numbers:
         self._mention = re.compile(
             rf"{bottom}(?<![\w.]{bottom}){note} {{0,2}}{until} {{0,2}}{top}(?![\w.]?\d)(?: ?{UNIT})?{note}"
             rf"|{top}(?<![\w.]{top})[- ](?:point|star)s? (?:likert )?scale\b"
+            rf"|{top}(?<=[^\W\d_] \(out of {top})(?=\))"
             rf"|(?:{bottom}(?<![\w.]{bottom})|{top}(?<![\w.]{top})) (?:{best}|means?|represents)\b"
         )
         self._maximum = re.compile(
@@ -113,7 +118,7 @@ class Numbers:
             rf"(?<![\d,./])(\d{{1,3}}),(?=\d{{1,2}}(?![\d,])(?: {{0,2}}{OF} {{0,2}}{top}(?!\d)|{UNIT}))"
             rf"|(?<=[{LABEL}{JOINED}{FINAL}{GIVES}])([ :{IS}]{{0,20}}(?:eine |une? )?\d{{1,3}}),(?=\d{{1,2}}(?![\d,]))"
         )
-        name = rf"(?![^\n:]{{0,40}}{BEGIN}{COUNTED}{END})[^\n:=|\d]{{1,40}}"
+        name = rf"(?![^\n:]{{0,40}}{BEGIN}{COUNTED}{END})[^\n:=|\d,;]{{1,40}}"
         self.tiers = (
             *labelled(
                 NUMBER,
@@ -123,6 +128,7 @@ class Numbers:
                 rf"^{BULLET}(?:my )?{NAMED}: {{0,4}}[a-z][a-z ]{{0,25}}(?:\( ?| ?[-,=] ){NUMBER}{REST}$",
                 # In French, German, Spanish, Italian; in English "note: 3" is hardly ever one of several.
                 rf"^{BULLET}(?:note|nota|voto)(?: final(?:e|es)?)? {{0,2}}[:=]{OPEN}{NUMBER}(?:(?(of)|(?!))|{REST}$)",
+                no_count=NO_COUNT,
             ),
             alone(NUMBER),
             # How it concludes.
@@ -161,8 +167,8 @@ class Numbers:
                     *"分点點星점별",
                     leads=True,
                 ),
-                stated(rf"\A[^\n.!?(]{{1,200}}\( ?{NUMBER} ?\)(?=[.!]| ?\n|\s{{0,20}}\Z)", "("),
-                stated(rf"\( ?{NUMBER} ?\)[.!]?\s{{0,20}}\Z", "("),
+                stated(rf"\A[^\n.!?(]{{1,200}} \( ?{NUMBER} ?\)(?=[.!]| ?\n|\s{{0,20}}\Z)", "("),
+                stated(rf"(?<=[\s.!?])\( ?{NUMBER} ?\)[.!]?\s{{0,20}}\Z", "("),
                 # Others beside it: "accuracy (4), style (3)", "A a 4 and B a 2".
                 stated(rf"\((?P<aside> ?){NUMBER} ?\)(?=,| and)", "("),
                 rf"(?P<aside>and|but|[,;]) (?:the )?(?:[^\W\d_]{{1,20}} ){{1,3}}?(?:an? |gets ){NUMBER}{NO_COUNT}",
@@ -235,8 +241,10 @@ class Numbers:
 
     def _passes(self, match: re.Match[str], n: str) -> bool:
         """Whether a weak match is none: "one" for a thing, the next mark of a list, "No. 4"."""
-        if n == "one" and not match["unit"] and not match["of"]:
-            return True
+        if n.isalpha() and not match["unit"] and not match["of"]:
+            before = match.string[max(0, match.start("n") - 12) : match.start("n")]
+            if n == "one" or not _SAID_BEFORE.search(before):
+                return True
         if "after" not in match.re.groupindex:
             return False
         text, at = match.string, match.start("after")
@@ -297,7 +305,8 @@ _NOT_THIS = re.compile(
     r"necessarily)){0,3} {0,3}$"
 )
 _PREDICATE = (
-    r"(?:is|was|as|say|seems?|it's|remains|finds?|found|rated?|call|consider|deem|judge|label|"
+    r"(?<!what )(?<!which )(?<!why this )(?:is|was|as|say|seems?|it's|remains|finds?|found|rated?|call|consider|"
+    r"deem|judge|label|"
     rf"{IS})(?: (?:it|this|that|the|response|answer|output|text|to|be|as|an?|overall|clearly|therefore|thus|"
     rf"simply|just)){{0,4}}"
 )

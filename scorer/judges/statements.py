@@ -31,10 +31,12 @@ _AND = r"(?:[-~/,]|to|or|and|bis|oder|und|à|a|ou|et|o|y|e|до|или|и|到|�
 _AND += r"(?:, ?)?(?:or|maybe|perhaps|possibly))"
 NUMBER = (
     rf"(?:(?:{_ABOUT}|an?|eine[rnm]?|une?|um|{MERE}) |\( ?|[~≈] ?){{0,3}}"
-    rf"(?<![.,/$€£#])(?<!\d:){BEGIN}(?<!{LETTER}-)(?P<n>(?:minus |negative )?(?:[-+]?{_DIGITS}|{_WORD})){END}"
+    rf"(?<![.,/$€£#+^×÷])(?<!\d:){BEGIN}(?<!{LETTER}-)(?P<n>(?:minus |negative )?(?:[-+]?{_DIGITS}|{_WORD})){END}"
     rf"(?P<half> and a half)?+(?P<unit>{UNIT})?+"
     rf"(?:\)? {{0,9}}\(?{OF} {{0,9}}(?P<of>{_DIGITS}|{_WORD}){END}{UNIT}?+)?+(?P<percent> ?(?:%|percent\b))?+"
-    rf"(?P<bad>(?: {{0,3}}{_AND} {{0,3}}(?:an? )?|\.)[-+]?(?:\.?\d|{_WORD}{END})|:\d|[½¼¾之]|-{ALPHABET}|\+(?!\d)"
+    rf"(?P<bad>(?: {{0,3}}{_AND} {{0,3}}(?:an? )?|\.)[-+]?(?:\.?\d|{_WORD}{END})|:\d"
+    rf"| {{0,20}}\| {{0,20}}\d|[½¼¾之]| {{0,2}}[×÷^²³]|"
+    rf" {{1,2}}\+ |-{ALPHABET}|\+(?!\d)"
     r"|-(?= {0,3}(?:\n|\Z|[.,;)/]))| (?:for|in|on) [^\n.;:\d]{1,40}?(?:,|and|but) {0,3}(?:an? )?\d{1,3} (?:for|"
     r"in|on)\b)?+"
 )
@@ -72,7 +74,10 @@ COUNTED = (
     r"chapters?|"
     r"age|price|date|time|tokens?|attempts?|version|said|says|wrote|writes|asked|replie[sd]|answered|claims?|equals)"
 )
-GIVEN = r"(?:scores?|scoring|ratings?|grade|rated?|giv(?:e|en|ing)|gave|award|assign|deserves?|merits?|earns?|earning)"
+GIVEN = (
+    r"(?:scores?|scoring|ratings?|grade|rated?|giv(?:e|ing)|(?:been|be|is|was) given|given (?:it|this|that)|"
+    r"gave|award|assign|deserves?|merits?|earns?|earning)"
+)
 GETS = (
     r"(?:gets?|getting|receiv(?:es?|ing)|scored|go with|going with|went with|settle (?:on|for)|lands? (?:at|on)|worth|"
     r"warrants?|making (?:it|this)|(?:i'd|i would|would) say|i say|i'd call (?:it|this)|sits at|comes in at|"
@@ -188,11 +193,11 @@ def tier(*statements: str | Statement, unquoted: bool = False, weak: bool = Fals
     return Tier(made, unquoted, weak, at_an_end=at_an_end)
 
 
-def labelled(token: str, named: str, is_named: str, *openings: str) -> tuple[Tier, ...]:
+def labelled(token: str, named: str, is_named: str, *openings: str, no_count: str = "") -> tuple[Tier, ...]:
     """Statements that call themselves a verdict: in [[ ]], a final one, one that opens a line, one within a line.
 
     `named` are the nouns before a colon, `is_named` those before "is". `openings` are further patterns
-    of the third tier.
+    of the third tier. `no_count` ends what is final by any other noun: "total distance: 3 miles" is a count.
     """
     before = r"(?:(?!\d)[^\n\d:.,;=|]{1,31} )?"
     opening = rf"^{BULLET}(?:{before}{NAMED}{_FOR}{_COLON}|{before}{is_named}{_FOR}{LINK}"
@@ -200,7 +205,7 @@ def labelled(token: str, named: str, is_named: str, *openings: str) -> tuple[Tie
     return (
         Tier((stated(rf"\[\[ {{0,3}}{token} {{0,3}}\]\]", "[["),), bracketed=True),
         tier(
-            rf"^{BULLET}{_FINAL}{LINK}{OPEN}{token}",
+            rf"^{BULLET}{_FINAL}{LINK}{OPEN}{token}{no_count}",
             rf"^{BULLET}{_FINAL}{LINK}{BELOW}{token}{REST}$",
             stated(
                 rf"(?:final|overall|revised|corrected|updated) {named}{_FOR}(?:{_COLON}| (?:is|was|"
