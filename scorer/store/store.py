@@ -390,8 +390,8 @@ class Store:
                 self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Others like it are not told.")
         if not self._fitted and self._unfit >= UNFIT and not self._stopping.is_set():
             raise TooManyFailed(
-                f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Every reply is "
-                "kept. Mend the judge, then `scorer reread` reads them again."
+                f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Mend the judge, then "
+                "`scorer reread` reads the replies again that output.keep_raw kept."
             )
 
     # --- segments that workers wrote ----------------------------------------------------------------------------------

@@ -66,9 +66,7 @@ def size_of(result: Result) -> int:
     for value in row.kept:
         if value.__class__ is str or value.__class__ is bytes:
             size += len(value)
-        elif isinstance(value, pa.Scalar):
-            size += _scalar_bytes(value)
-    size = max(size, row.size)  # which counts what is kept by its mean, and what is not sent
+    size = max(size, row.size)  # which counts nested values too, by their mean
     if raw is not None:
         for text in raw:
             if text.__class__ is str:
@@ -76,21 +74,6 @@ def size_of(result: Result) -> int:
     if score is not None and score.reason.__class__ is str:
         size += len(score.reason)
     return size
-
-
-def _scalar_bytes(value: pa.Scalar) -> int:
-    """Of nested values, whose texts may be as long as a column of text; the others are small."""
-    if not value.is_valid or not pa.types.is_nested(value.type):
-        return 0
-    return _plain_bytes(value.as_py())
-
-
-def _plain_bytes(value: Any) -> int:
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(_plain_bytes(one) for one in value.values())
-    return sum(_plain_bytes(one) for one in value) if isinstance(value, (list, tuple)) else 0
 
 
 def pieces(results: Sequence[Result]) -> Iterator[list[Result]]:
@@ -222,7 +205,8 @@ def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unf
 
 
 def _failed(result: Result, column: str, said: str, unfit: list[Unfit]) -> Result:
-    error = Unreadable(f"{said}. Its reply is kept, so that `scorer reread` can read it with a judge that is mended")
+    kept = "" if result.raw is None else ". Its reply is kept, so that `scorer reread` can read it with a mended judge"
+    error = Unreadable(f"{said}{kept}")
     unfit.append(Unfit(result, column, said, error))
     return replace(result, score=None, error=error)
 

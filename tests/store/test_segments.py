@@ -6,6 +6,7 @@ import dataclasses
 from itertools import count
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,7 +90,8 @@ def test_a_file_says_of_itself_what_is_in_it(tmp_path: Path) -> None:
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(9)]
     path, _, _ = segment(tmp_path, results)
     about, counts = seg.read_about(LocalFiles(), path)
-    assert about == {"shard": dataclasses.asdict(SHARD), "fingerprint": "fingerprint", "generation": 0, "run": "run"}
+    shard = orjson.loads(orjson.dumps(dataclasses.asdict(SHARD)))
+    assert about == {"shard": shard, "fingerprint": "fingerprint", "generation": 0, "run": "run"}
     assert counts == seg.Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
     assert (counts.failed, counts) == (3, seg.Counts.of(pq.read_table(path)))
     assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))
@@ -252,3 +254,10 @@ def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
         for row in merged.to_pylist()
     ]
     assert rows == [(n, generation, sizes[n % 4]) for n, generation in sorted(model.items())]
+
+
+def test_too_little_memory_is_no_damage() -> None:
+    with pytest.raises(pa.ArrowMemoryError), seg.broken("s.parquet"):
+        raise pa.ArrowMemoryError("malloc of size 4096 failed")
+    with pytest.raises(seg.Broken), seg.broken("s.parquet"):
+        raise pa.ArrowInvalid("no Parquet")
