@@ -16,16 +16,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one night, told as it goes")
     parser.add_argument("--seeds", metavar="A-B", help="all nights from A to B")
     parser.add_argument("--twins", action="store_true", help="many rows ask the same, and judge.dedupe is on")
+    parser.add_argument("--pages", action="store_true", help="some row groups of the input are damaged")
     parser.add_argument("--lies", action="store_true", help="the judge bills otherwise than it tells")
     asked = parser.parse_args()
     if asked.seed is not None:
-        report = Night(asked.seed, print, twins=asked.twins, lies=asked.lies).run()
+        report = Night(asked.seed, print, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
         print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
     first, _, last = (asked.seeds or "0-199").partition("-")
     bad, sums, began = [], Counter[str](), time.monotonic()
     for seed in range(int(first), int(last or first) + 1):
-        report = Night(seed, twins=asked.twins, lies=asked.lies).run()
+        report = Night(seed, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
         sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
         sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), nights=1)
         if report.findings:

@@ -17,7 +17,7 @@ from scorer.files import LocalFiles, read
 from scorer.rehearsal.speaker import Speaker
 from scorer.verify import verify
 
-_OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow"}
+_OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow", "damaged": "Damaged"}
 
 
 def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
@@ -45,6 +45,8 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
         columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
         for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
             seen += 1
+            if error == "Damaged":  # nothing of it could be read
+                name = f"s{number}r{row}"
             if (name, row) != (f"s{number}r{place}", place):
                 yield f"row {place} of shard {number} is {name}, row {row}"
                 continue

@@ -15,6 +15,7 @@ from functools import partial
 from random import Random
 from unittest import mock
 
+from simulation.bad_pages import damaged
 from simulation.disk import Disk
 from simulation.judgement import judge
 from simulation.lies import lying
@@ -64,13 +65,20 @@ class Night:
     """A night as its seed makes it. `say` is told what happens, with the virtual second.
 
     With `twins` many of its rows ask the same, and the run file has `judge.dedupe`; with `lies` the judge bills
-    otherwise than it tells.
+    otherwise than it tells; with `pages` some of its rows cannot be read.
     """
 
     def __init__(
-        self, seed: int, say: Callable[[str], None] = lambda _: None, *, twins: bool = False, lies: bool = False
+        self,
+        seed: int,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        twins: bool = False,
+        lies: bool = False,
+        pages: bool = False,
     ) -> None:
         setting = twinned(drawn(seed)) if twins else drawn(seed)
+        setting = damaged(setting) if pages else setting
         self._setting = setting = lying(setting) if lies else setting
         self._say = say
         self._draw = Random(f"night of {seed}")

@@ -26,7 +26,7 @@ from scorer.repeats import Repeats
 from scorer.schema import Completion, Request, Usage
 from scorer.store import store
 
-NIGHTS, TWINS, LIES, CHUNK = 200, 40, 50, 10
+NIGHTS, TWINS, PAGES, LIES, CHUNK = 200, 40, 40, 50, 10
 
 
 @pytest.mark.slow
@@ -50,6 +50,16 @@ def test_every_night_of_twins_keeps_them_and_no_start_asks_a_question_again(firs
     for seed in range(first, first + CHUNK):
         report = Night(seed, twins=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --twins"
+        assert report.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, PAGES, CHUNK))
+def test_every_night_of_damaged_input_keeps_them_and_every_other_row_is_scored(first: int) -> None:
+    """Slow: ten nights."""
+    for seed in range(first, first + CHUNK):
+        report = Night(seed, pages=True).run()
+        assert report.findings == (), f"scripts/simulate --seed {seed} --pages"
         assert report.requests
 
 
