@@ -287,3 +287,17 @@ def test_the_books_of_all_are_those_of_each() -> None:
     broker.exchange(2, Report(Spendings(told)))
     broker.lost(2, replace(one, maybe_tokens=5))
     assert broker.totals == replace(one + one, maybe_tokens=5)
+
+
+def test_a_shard_that_a_worker_cannot_read_further_is_left_out_and_why_is_kept() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES)
+        shard = Shard("in/a.parquet", "a", 1, "1", 100, "f")
+        broker.offer(Work(shard), 0)
+        broker.rows.close()
+        assert broker.exchange(1, Report(Spendings({}), wants=1)).slices
+        told = report(packed(Report(Spendings({}), unread={"in/a.parquet": "it is gone"})))
+        assert broker.exchange(1, told).done
+        assert broker.unread == {"in/a.parquet": "it is gone"}
+
+    run(night())

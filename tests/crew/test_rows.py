@@ -170,3 +170,25 @@ def test_what_a_worker_has_is_known_until_it_is_published() -> None:
     assert [work.shard.stem for work in rows.holds(1)] == ["a"]
     published(rows, leased, numbers(leased))
     assert rows.holds(1) == []
+
+
+def test_rows_of_a_shard_that_cannot_be_read_further_hold_nobody_up() -> None:
+    rows = Rows(2)
+    rows.offer(Work(shard("a", 100)), 0)
+    rows.offer(Work(shard("b", 10)), 0)
+    rows.close()
+    first = rows.lease(1)
+    other = rows.lease(2)
+    assert first is not None
+    assert other is not None
+    published(rows, first, numbers(first)[:3])
+    rows.give_up("in/a.parquet")
+    rows.give_up("in/a.parquet")
+    assert rows.left == 10
+    while (leased := rows.lease(1)) is not None:
+        assert leased.shard.path == "in/b.parquet"
+        published(rows, leased, numbers(leased))
+    published(rows, first, numbers(first))
+    published(rows, other, numbers(other))
+    rows.lost([1, 2])
+    assert rows.done
