@@ -6,7 +6,6 @@ import dataclasses
 from itertools import count
 from pathlib import Path
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,7 +89,7 @@ def test_a_file_says_of_itself_what_is_in_it(tmp_path: Path) -> None:
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(9)]
     path, _, _ = segment(tmp_path, results)
     about, counts = seg.read_about(LocalFiles(), path)
-    shard = orjson.loads(orjson.dumps(dataclasses.asdict(SHARD)))
+    shard = {name: value for name, value in dataclasses.asdict(SHARD).items() if name != "at"}  # where it is by now
     assert about == {"shard": shard, "fingerprint": "fingerprint", "generation": 0, "run": "run"}
     assert counts == seg.Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
     assert (counts.failed, counts) == (3, seg.Counts.of(pq.read_table(path)))
