@@ -12,7 +12,7 @@ from scorer.build import Plan
 from scorer.errors import Interrupted
 from scorer.forgetting import ALL, Choice
 from scorer.job import Ears, Job, Retry
-from scorer.lake.places import Places
+from scorer.lake.places import HURRY_S, Places
 from scorer.scoring import Hire
 from scorer.screen import Screen
 from scorer.showing import View
@@ -51,11 +51,18 @@ async def run_interruptibly(
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
     ears = Ears(view.show, view.say, view.tell, answered)
-    job = Job(planned, Places(), ears=ears, workers=workers, hire=hire)
+    places = Places()
+    job = Job(planned, places, ears=ears, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
     assert task is not None
-    stop = Stages(job.stop, task.cancel, view.say)
+
+    def leave() -> None:
+        places.hurry(HURRY_S)
+        job.hurry()
+        task.cancel()
+
+    stop = Stages(job.stop, leave, view.say)
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, or not to be had here
             loop.add_signal_handler(number, stop)

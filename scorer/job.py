@@ -113,6 +113,11 @@ class Job:
         if self._scoring is not None:
             self._scoring.drain()
 
+    def hurry(self) -> None:
+        """Before it is cancelled on request: workers, too, ask a storage that refuses for a moment only."""
+        if self._scoring is not None:
+            self._scoring.hurry()
+
     async def run(self, retry: Retry | None = None, choice: Choice = ALL) -> Status:
         """Scores what is left to score and tells how it stands; shards of `choice` leave the run or come back.
 

@@ -72,6 +72,10 @@ class Scoring(Protocol):
         """By the path of its shard, why rows were left out: it is gone, or another one."""
         ...
 
+    def hurry(self) -> None:
+        """Storage that refuses what is finished is asked for a moment only: whoever works elsewhere is told so."""
+        ...
+
     @property
     def totals(self) -> Totals: ...
     @property
@@ -123,6 +127,9 @@ class Alone:
         for limits in self._limits:
             limits.drain()
 
+    def hurry(self) -> None:
+        pass  # the storage of this process is told by whoever opened it
+
     @property
     def unread(self) -> dict[str, str]:
         return self._reader.unread
@@ -169,6 +176,10 @@ class Together:
     def drain(self) -> None:
         if self._owner is not None:
             leave(self._owner.broker, Order.DRAIN)
+
+    def hurry(self) -> None:
+        if self._owner is not None:
+            leave(self._owner.broker, Order.HURRY)
 
     @property
     def unread(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from scorer.errors import ScorerError, TooManyFailed
+from scorer.errors import ScorerError, StorageError, TooManyFailed
 from scorer.jsonlog import JsonLog
 from scorer.screen import Screen, line, summary_text
 from scorer.terminal import to_stderr
@@ -70,6 +70,8 @@ class View:
         if isinstance(self._screen, JsonLog) or (self._last is None and not isinstance(error, TooManyFailed)):
             return
         try:
+            if isinstance(error, StorageError):  # it would be asked for minutes again, or for a lock that is left
+                raise error
             to_stderr(summary_text(self._out, status(Places(), self._out)))
         except (ScorerError, OSError):  # the error itself says what is wrong with the output
             if self._last is not None:

@@ -63,7 +63,7 @@ class Seated:
         """Begins to work, and returns the first report."""
         from scorer.crew import messages
         from scorer.crew.worker import Worker
-        from scorer.lake.places import Places
+        from scorer.lake.places import HURRY_S, Places
         from scorer.offload import stream_from_here
 
         async def exchange(report: messages.Report) -> messages.Answer:
@@ -71,7 +71,14 @@ class Seated:
             self._reports.put_nowait(messages.packed(report))
             return messages.answer(await self._answer)
 
-        worker = Worker(messages.hello(hello), Places(), exchange, loaded=stream_from_here)
+        places = Places()
+        worker = Worker(
+            messages.hello(hello),
+            places,
+            exchange,
+            loaded=stream_from_here,
+            hurry=lambda: places.hurry(HURRY_S),
+        )
         self._run = asyncio.ensure_future(worker.run())
         return await self._next()
 

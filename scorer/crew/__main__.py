@@ -42,7 +42,7 @@ def main() -> None:
 async def _work(ours: socket.socket) -> None:
     from scorer.crew.messages import Answer, Report, answer, hello, packed
     from scorer.crew.worker import Worker
-    from scorer.lake.places import Places
+    from scorer.lake.places import HURRY_S, Places
 
     _, pipe = await asyncio.get_running_loop().create_unix_connection(_Pipe, sock=ours)
 
@@ -50,7 +50,15 @@ async def _work(ours: socket.socket) -> None:
         pipe.write(packed(report))
         return answer(await pipe.read())
 
-    await Worker(hello(await pipe.read()), Places(), exchange, loaded=stream_from_here).run()
+    places = Places()
+    worker = Worker(
+        hello(await pipe.read()),
+        places,
+        exchange,
+        loaded=stream_from_here,
+        hurry=lambda: places.hurry(HURRY_S),
+    )
+    await worker.run()
 
 
 class _Pipe(asyncio.Protocol):

@@ -122,7 +122,7 @@ class Broker:
             self.rows.give_up(path)
         if report.failure is not None:
             self.failure = self.failure or report.failure
-            self.order = Order.LEAVE
+            self.order = max(self.order, Order.LEAVE)
         if report.ended:
             self._gone(worker)
             return Answer(order=self.order)

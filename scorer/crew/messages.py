@@ -26,6 +26,7 @@ class Order(enum.IntEnum):
     SCORE = 0
     DRAIN = 1  # begin no further row, finish those under way, store them, end
     LEAVE = 2  # store what is finished, end
+    HURRY = 3  # the same; a storage that refuses is asked for a moment only
 
 
 class Hello(msgspec.Struct, frozen=True):

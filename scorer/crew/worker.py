@@ -59,6 +59,7 @@ class Worker:
         wall_s: Callable[[], float] = time.time,
         lived_s: Callable[[], float] = boot_s,
         loaded: Callable[[], None] = lambda: None,
+        hurry: Callable[[], None] = lambda: None,
     ) -> None:
         self._hello = hello
         self._files = files
@@ -67,6 +68,7 @@ class Worker:
         self._wall_s = wall_s
         self._lived_s = lived_s
         self._loaded = loaded
+        self._hurry = hurry
         self._drain = engine.Drain()
         self._scoring: asyncio.Task[None] | None = None
         self._left = False
@@ -110,6 +112,8 @@ class Worker:
 
     def _obey(self, order: Order) -> None:
         self._drain.asked = True
+        if order is Order.HURRY:
+            self._hurry()
         if order is Order.DRAIN:
             for limits in self._desk.limits:
                 limits.drain()

@@ -7,8 +7,10 @@ that knows how obstore words an error.
 
 from __future__ import annotations
 
+import math
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -30,6 +32,35 @@ PATIENCE_S = 180.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 
 T = TypeVar("T")
+
+
+class Patience:
+    """How long requests to one store are repeated; `hurry` shortens it for those under way too. For any thread."""
+
+    def __init__(self) -> None:
+        self._until = math.inf
+        self._hurried = threading.Event()
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing is repeated for longer than so many seconds more."""
+        self._until = min(self._until, time.monotonic() + seconds)
+        self._hurried.set()
+
+    def ends(self, until: float) -> float:
+        """When a request is not repeated any more that by itself is repeated until then."""
+        return min(until, self._until)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self._until
+
+    def sleep(self, seconds: float) -> None:
+        """Pauses; a hurry that begins meanwhile ends the pause."""
+        if self._hurried.is_set():
+            time.sleep(seconds)
+        else:
+            self._hurried.wait(seconds)
+
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>|\"(?:reason|code)\": ?\"(\w{1,60})\"")
@@ -62,12 +93,14 @@ def ask(
     *,
     patience_s: float = PATIENCE_S,
     before: Callable[[], None] | None = None,
+    patience: Patience | None = None,
 ) -> T:
     """What `act` returns; `before` is called ahead of each attempt (it raises where the folder is no longer ours).
 
     `verb` is "read", "write", "list" or "delete", for the sentence. Raises FileNotFoundError where the object is not
     there, AlreadyExistsError and PreconditionError of obstore as they are, StorageError for all else.
     """
+    patience = patience or Patience()
     until, pause_s, attempts = time.monotonic() + patience_s, FIRST_PAUSE_S, 0
     while True:
         if before is not None:
@@ -86,11 +119,10 @@ def ask(
                 raise StorageError(f"Cannot {verb} {path}: {why}. {_KEPT}") from error
             last = error
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        if time.monotonic() + pause_s > until:
-            raise StorageError(
-                f"Cannot {verb} {path}: {_moment(last)}, {_often(attempts)} within {patience_s:g} s. {_KEPT}"
-            ) from last
-        time.sleep(pause_s * (0.5 + 0.5 * random.random()))
+        if time.monotonic() + pause_s > patience.ends(until):
+            took = "" if patience.ends(until) < until else f" within {patience_s:g} s"
+            raise StorageError(f"Cannot {verb} {path}: {_moment(last)}, {_often(attempts)}{took}. {_KEPT}") from last
+        patience.sleep(pause_s * (0.5 + 0.5 * random.random()))
 
 
 def is_beyond_the_end(error: BaseException) -> bool:

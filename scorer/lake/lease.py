@@ -187,9 +187,17 @@ class Lease:
             raise self._failure
         return self._clock() < self._until
 
-    def wait(self) -> None:
-        """Returns once it is sure, or released; blocks while the store cannot be asked. Raises as `sure` does."""
+    def wait(self, over: Callable[[], bool] = lambda: False) -> None:
+        """Returns once it is sure, or released; blocks while the store cannot be asked. Raises as `sure` does.
+
+        Also StorageError once `over` says that nobody waits any more.
+        """
         while not self._released.is_set() and not self.sure():
+            if over():
+                raise StorageError(
+                    f"{self._folder}: the storage could not be asked whether this process still owns the folder, and "
+                    "the run was told to end. What was stored before is intact; the same command goes on from there."
+                )
             self._released.wait(POLL_S)
 
     def renew(self) -> None:

@@ -24,7 +24,7 @@ from obstore.store import ObjectStore
 
 from scorer.errors import StorageError
 from scorer.files import Lock, Stat
-from scorer.lake.asking import PATIENCE_S, ask, is_beyond_the_end
+from scorer.lake.asking import PATIENCE_S, Patience, ask, is_beyond_the_end
 from scorer.lake.cell import ObjectCell
 from scorer.lake.globs import Glob
 from scorer.lake.lease import LEASE_S, Lease, Taker, alive
@@ -66,6 +66,11 @@ class ObjectFiles:
         self._growing: dict[str, _Growing] = {}
         self._appending = threading.Lock()
         self._down = False
+        self._patience = Patience()
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing is waited for longer than so many seconds more, also what is being asked already."""
+        self._patience.hurry(seconds)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -253,7 +258,7 @@ class ObjectFiles:
     def _still_ours(self, path: str) -> None:
         for folder, lease in list(self._leases.items()):
             if path.startswith(folder):
-                lease.wait()
+                lease.wait(lambda: self._patience.over)
 
     def _cell(self, path: str) -> ObjectCell:
         return ObjectCell(self._locks, path, self._key(path))
@@ -264,7 +269,7 @@ class ObjectFiles:
         """`ask`, with little patience after it was spent once: what ends a run then ends it soon."""
         patience_s = min(self._patience_s, TRIED_PATIENCE_S) if self._down else self._patience_s
         try:
-            answer = ask(verb, path, act, patience_s=patience_s, before=before)
+            answer = ask(verb, path, act, patience_s=patience_s, before=before, patience=self._patience)
             self._down = False
             return answer
         except StorageError:

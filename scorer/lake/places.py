@@ -22,9 +22,13 @@ from scorer.lake.lease import LEASE_S
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from scorer.lake.objects import ObjectFiles
+
 SCHEMES = ("s3", "gs", "az")
 PATIENCE_S = 180.0
 """Seconds that a write or a read is repeated while the store is down. asking.py has the same default."""
+HURRY_S = 2.0
+"""After the second signal, a storage that refuses is asked for so long; what it does not take then is lost."""
 REQUEST_S, CONNECT_S, LOCK_REQUEST_S = 30.0, 5.0, 4.0
 """A lease cannot wait for a server that hangs as long as a PUT of some megabytes can."""
 _INNER: dict[str, Any] = {
@@ -45,7 +49,7 @@ class Places:
         self._patience_s = patience_s
         self._lease_s = lease_s
         self._local = LocalFiles()
-        self._buckets: dict[str, Files] = {}
+        self._buckets: dict[str, ObjectFiles] = {}
 
     def of(self, path: str) -> Files:
         """The Files of that path's place. Raises SpecError for a scheme that is not known, or without the extra."""
@@ -57,7 +61,7 @@ class Places:
             self._buckets[root] = self._open(root)
         return self._buckets[root]
 
-    def _open(self, root: str) -> Files:
+    def _open(self, root: str) -> ObjectFiles:
         try:
             from scorer.lake.objects import ObjectFiles
         except ImportError as error:
@@ -66,6 +70,11 @@ class Places:
             ) from error
         locks = open_store(root, request_s=min(LOCK_REQUEST_S, self._lease_s))
         return ObjectFiles(root, open_store(root), locks, patience_s=self._patience_s, lease_s=self._lease_s)
+
+    def hurry(self, seconds: float) -> None:
+        """Buckets that refuse, or are not there, are asked no longer than so many seconds more."""
+        for bucket in list(self._buckets.values()):
+            bucket.hurry(seconds)
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
         asked: dict[Files, list[str]] = {}  # each place is asked once, for it knows two spellings of one file

@@ -281,6 +281,41 @@ def test_a_store_that_stays_down_is_said_and_the_same_command_resumes(
     whole(f"{root}/out")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_refuses_every_write_holds_nobody_after_a_second_signal(
+    workers: int,
+    judge: RehearsalProcess,
+    files: Files,
+    weed: Weed,
+    root: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slow: the real command, and a store that is away for a lease and longer."""
+    judge.configure(latency_median_s=0.1)
+    path = prepared(judge, files, root, tmp_path)
+    with BadDay(weed.port) as day:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
+        command = [sys.executable, "-m", "scorer", "run", str(path), "--quiet", "--workers", str(workers)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one:
+            wait_until(lambda: sum("/segments/" in line for line in day.seen) >= 2)
+            day.errors = {503: 1.0}
+            time.sleep(4.0)
+            one.send_signal(signal.SIGINT)
+            time.sleep(1.0)
+            assert one.poll() is None, "what is finished is not stored, and may yet be"
+            began = time.monotonic()
+            one.send_signal(signal.SIGTERM)
+            said = one.communicate(timeout=30)[1]
+            took_s = time.monotonic() - began
+        assert took_s < 5.0, said
+        assert one.returncode in (7, 130), said
+    monkeypatch.setenv("AWS_ENDPOINT_URL", weed.url)
+    with Machine(path, tmp_path / "two").start() as two:
+        assert two.wait() == 0, two.communicate()[1]
+    whole(f"{root}/out")
+
+
 def test_a_server_that_hangs_is_killed_and_started_again_costs_time_and_no_row(
     judge: RehearsalProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
