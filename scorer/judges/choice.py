@@ -169,7 +169,7 @@ class _Sides(Labels):
             for said, tied in ((who, _NAMED_TIED), (by_letter, _TIED))
         )
         self.token = every
-        self.correction = re.compile(every)
+        self.correction = stated(every)
         nouns = rf"(?:{NAMED}|{CHOSEN})"
         them = rf"(?:(?:both|the two|the)(?: of (?:them|these|the two))?(?: {_NOUN}s)?|they|{who} and {who}|{_NOUN}s)"
         tied = (

@@ -159,7 +159,7 @@ class Numbers:
                 weak=True,
             ),
         )
-        self.correction = re.compile(NUMBER + NO_COUNT)
+        self.correction = stated(NUMBER + NO_COUNT)
 
     def prepare(self, text: str) -> str:
         """The flattened text in this scale's words, without what only looks like a verdict.

@@ -253,7 +253,7 @@ class _Body:
         cue = _CORRECTION.match(self._plain, verdict.closed)
         if cue is None:
             return verdict
-        found = list(scale.correction.finditer(self._plain, *cue.span("sentence")))
+        found = list(scale.correction.pattern.finditer(self._plain, *cue.span("sentence")))
         if not found:
             return verdict
         value = scale.value(found[0], False, self._raw[slice(*found[0].span("n"))]) if len(found) == 1 else None

@@ -80,7 +80,7 @@ class Labels:
         self._words = vocabulary(numbers=False, without=[spelled(label) for label in labels])
         self.words = alternatives(labels)
         self.token = self.token_of(self.words)
-        self.correction = re.compile(self.token)
+        self.correction = stated(self.token)
         self._start = re.compile(rf"{BEGIN}(?:{self.words})")
         self.tiers: tuple[Tier, ...] = (
             *labelled(self.token, rf"(?:{NAMED}|{CHOSEN})", NAMED),

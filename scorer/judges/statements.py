@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from scorer.judges.phrases import BETTER, BETWEEN, FINAL, GIVES, IS, JOINED, LABEL, LETTER, NOT
 
@@ -155,16 +156,21 @@ def is_denied(text: str, start: int, end: int) -> bool:
 # --- the tiers --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Statement:
     """A pattern with a group `n`, which is tried only where the text has one of the words of `needs`.
 
-    One that `leads` begins with its token, and is tried only where a token is.
+    One that `leads` begins with its token, and is tried only where a token is. It is compiled when it is first tried:
+    each takes some milliseconds, and most replies need few.
     """
 
-    pattern: re.Pattern[str]
-    needs: tuple[str, ...] = ()
-    leads: bool = False
+    def __init__(self, source: str, needs: tuple[str, ...] = (), leads: bool = False) -> None:
+        self.needs, self.leads = needs, leads
+        self._source = source
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The pattern, compiled."""
+        return re.compile(self._source, re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,7 @@ class Tier:
 
 def stated(pattern: str, *needs: str, leads: bool = False) -> Statement:
     """A statement of this pattern."""
-    return Statement(re.compile(pattern, re.MULTILINE), needs, leads)
+    return Statement(pattern, needs, leads)
 
 
 def tier(*statements: str | Statement, unquoted: bool = False, weak: bool = False, at_an_end: bool = False) -> Tier:

@@ -24,6 +24,7 @@ from scorer.judges.pairwise import Pairwise
 from scorer.judges.rating import Rating
 from scorer.judges.reading import read_ends
 from scorer.judges.scales import Labels, Numbers, named_tiers
+from scorer.judges.statements import Statement
 from scorer.judges.versus import VersusReference
 from scorer.schema import Judge, Row
 
@@ -37,6 +38,8 @@ def patterns_in(thing: Any, seen: set[int]) -> Iterator[re.Pattern[str]]:
     """Every compiled pattern that a value of this package holds, however deep."""
     if isinstance(thing, re.Pattern):
         yield thing
+    elif isinstance(thing, Statement):
+        yield thing.pattern
     elif isinstance(thing, list | tuple):
         for one in thing:
             yield from patterns_in(one, seen)
