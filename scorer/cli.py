@@ -275,9 +275,9 @@ def metrics(
 
 
 def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
-    from scorer.runfile import read_toml, set_values
+    from scorer.runfile import read_stdin, read_toml, set_values
 
-    tree = read_toml("stdin", sys.stdin.read()) if run_file == STDIN else read_toml(run_file)
+    tree = read_stdin() if run_file == STDIN else read_toml(run_file)
     return set_values(tree, sets)
 
 

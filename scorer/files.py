@@ -137,7 +137,7 @@ class LocalFiles:
         try:
             with os.scandir(folder) as entries:
                 names = sorted(e.name for e in entries if e.is_file() and not e.name.startswith(PARTIAL))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         stats = []
         for name in names:
@@ -149,7 +149,7 @@ class LocalFiles:
         try:
             with os.scandir(folder) as entries:
                 return sorted(e.name for e in entries if e.is_dir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def open(self, path: str) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import warnings
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scorer.build import Plan
-from scorer.errors import InputError, ScorerError, SpecError, TooManyFailed
+from scorer.errors import InputError, ScorerError, SpecError, StorageError, TooManyFailed
 from scorer.files import OWNER_ONLY
 from scorer.front import plan_of, run
 from scorer.scan import scan_scores
@@ -46,13 +49,14 @@ def score_frame(
     With `out`, a folder, everything is durable, and the same call goes on. The frame may have rows more at its end
     then: only these are scored. Without it the run is in a temporary folder that is deleted at the end.
 
-    Raises SpecError before anything is sent: for a table of another kind, for names that clash, for another frame than
-    the one in `out`. Whatever else ends it early (a spent budget, the judge's set-up, storage, Ctrl-C) is raised with
-    `frame`, these rows with what is scored so far, and `folder`, where it is stored, a temporary one too: given as
-    `out` it goes on from there.
+    Raises SpecError before anything is sent: for a table of another kind, for names that clash or are missing, for
+    another frame than the one in `out`; InputError where that one cannot be read. Whatever else ends it early (a spent
+    budget, the judge's set-up, storage, Ctrl-C) is raised with `frame`, these rows with what is scored so far (None
+    where that cannot be read), and `folder`, where it is stored, a temporary one too: given as `out` it goes on from
+    there.
     """
     frame = as_frame(df)
-    kept = Path(out) if out is not None else None
+    kept = _folder(out) if out is not None else None
     # Only where it is made: a check of everything that needs no folder.
     planned = _plan(frame, judge, model, limits, [str(_shard(kept or Path("out"), 0))], kept or Path("out"))
     folder = kept or Path(tempfile.mkdtemp(prefix="scorer-"))
@@ -87,7 +91,10 @@ def _plan(
     shards: Sequence[str],
     folder: Path,
 ) -> Plan:
-    """The checked plan. Raises SpecError, also where a result column would find no name."""
+    """The checked plan. Raises SpecError, also where a result column would find no name or a column is missing."""
+    for name, table in (("judge", judge), ("model", model), ("limits", limits or {})):
+        if not isinstance(table, Mapping):
+            raise SpecError([f"{name} is a dict with the names of a run file's [{name}]; this is {table!r:.80}."])
     planned = plan_of(
         {
             "judge": dict(judge),
@@ -97,6 +104,13 @@ def _plan(
             "output": {"path": str(folder)},
         }
     )
+    if missing := [name for name in planned.columns.read if name not in frame.columns]:
+        raise SpecError(
+            [
+                f"The frame has no column {', '.join(map(repr, missing))}, which the judge or the model asks for. It "
+                f"has: {', '.join(map(repr, frame.columns[:20])) or 'none'}."
+            ]
+        )
     names = _names(frame, _results(planned).names())
     twice = [name for name, shown in names.items() if shown != name and (shown in frame.columns or shown in names)]
     if twice:
@@ -127,6 +141,18 @@ def _names(frame: pl.DataFrame, results: Sequence[str]) -> dict[str, str]:
 # --- the frame in the folder ------------------------------------------------------------------------------------------
 
 
+def _folder(out: str | Path) -> Path:
+    """The folder `out`, with ~ as the home folder. Raises SpecError for what is no folder of this machine."""
+    if not str(out) or re.match(r"\w{2,}:/", str(out)):  # a Path of s3://bucket is s3:/bucket
+        raise SpecError(
+            [f'out = "{out}" is no folder of this machine. Give its path; a run file\'s output.path takes s3:// too.']
+        )
+    try:
+        return Path(out).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise SpecError([f'out = "{out}" cannot be found: {_line(error)}.']) from error
+
+
 def _shard(folder: Path, number: int) -> Path:
     return folder / "input" / (f"frame-{number:06d}.parquet" if number else "frame.parquet")
 
@@ -134,12 +160,19 @@ def _shard(folder: Path, number: int) -> Path:
 def _stored(frame: pl.DataFrame, folder: Path) -> list[str]:
     """The paths of the frame's shards in the folder; what is not there yet is written as one more.
 
-    Raises SpecError where the folder holds another frame.
+    Raises SpecError where the folder holds another frame, or this one is no Parquet; InputError where a shard cannot be
+    read, and StorageError where one cannot be written.
     """
     paths: list[str] = []
     parts: list[pl.DataFrame] = []
     while (path := _shard(folder, len(paths))).exists():
-        parts.append(pl.read_parquet(path, glob=False))
+        try:
+            parts.append(pl.read_parquet(path, glob=False))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(
+                f"{path} cannot be read ({_line(error)}): it holds the frame whose scores are in {folder}. Restore it "
+                "from a copy, or give another folder."
+            ) from error
         paths.append(str(path))
     held = sum(part.height for part in parts)
     if held > frame.height:
@@ -150,15 +183,24 @@ def _stored(frame: pl.DataFrame, folder: Path) -> list[str]:
             raise _another(folder, what)
         first += part.height
     if held < frame.height or not paths:
-        folder.mkdir(OWNER_ONLY, parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         try:
+            folder.mkdir(OWNER_ONLY, parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             frame[held:].write_parquet(partial)
-        except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+            pq.read_schema(partial)  # Arrow knows fewer types than polars
+            partial.rename(path)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise SpecError(
+                [f"{folder} cannot be a folder: it, or a part of its path, is a file. Give another out."]
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written ({error.strerror or _line(error)}).") from error
+        except (pl.exceptions.PolarsError, pa.ArrowException, ValueError, TypeError) as error:
             partial.unlink(missing_ok=True)
+            if "IO error" in str(error):  # polars' word for an OSError: a full disk
+                raise StorageError(f"{path} cannot be written ({_line(error)}).") from error
             raise SpecError([f"The frame cannot be written as Parquet: {_line(error)}. Drop that column."]) from error
-        partial.rename(path)
         paths.append(str(path))
     return paths
 
@@ -232,14 +274,13 @@ def _carry(error: BaseException, frame: pl.DataFrame, folder: Path, planned: Pla
     found: pl.DataFrame | None
     try:
         found = _beside(frame, folder, planned)
-    except ScorerError:  # no run was begun in it
+    except (ScorerError, pl.exceptions.PolarsError, OSError):  # no run was begun in it, or it cannot be read
         found = None
     scored = found[_names(frame, ["score"])["score"]].count() if found is not None else 0
     error.frame, error.folder = found, str(folder)  # type: ignore[attr-defined]
-    told = (
-        f"{scored} of {frame.height} rows are scored: they are in the error's `frame`, and stored in {folder}, which "
-        "stays. score_frame(..., out=that folder) goes on from there."
-    )
+    paid = f"{scored} of {frame.height} rows are scored: they are in the error's `frame`, and stored in {folder}, which"
+    kept = f"What is stored is in {folder}, which" if found is None else paid
+    told = f"{kept} stays. score_frame(..., out=that folder) goes on from there."
     if isinstance(error, ScorerError):
         error.args = (f"{error} {told}",)
     else:
@@ -253,7 +294,7 @@ def as_frame(given: Any) -> pl.DataFrame:
     """A table of another kind as a polars DataFrame; pandas' index is left out. Raises SpecError for what is none."""
     try:
         frame = _as_frame(given)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError, OSError) as error:
         raise SpecError([f"This table cannot be read as a polars DataFrame: {_line(error)}."]) from error
     if frame is None:
         raise SpecError([f"score_frame takes {_TAKEN}; this is a {type(given).__module__}.{type(given).__qualname__}."])

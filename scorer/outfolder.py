@@ -6,7 +6,6 @@ Light to import: the run file is read only where one is given.
 from __future__ import annotations
 
 import os
-import sys
 
 STDIN = "<stdin>"
 """What the command line makes of a lone "-"."""
@@ -22,9 +21,9 @@ def folder_of(out: str) -> str:
     if out != STDIN and not os.path.isfile(out) and not (out.endswith(".toml") and not os.path.isdir(out)):
         return out
     from scorer.errors import SpecError
-    from scorer.runfile import read_toml
+    from scorer.runfile import read_stdin, read_toml
 
-    tree = read_toml("stdin", sys.stdin.read()) if out == STDIN else read_toml(out)
+    tree = read_stdin() if out == STDIN else read_toml(out)
     output = tree.get("output")
     path = output.get("path") if isinstance(output, dict) else None
     if not isinstance(path, str) or not path:

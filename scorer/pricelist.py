@@ -215,7 +215,10 @@ def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "") -> 
     without the date of its release. Raises ValueError for an entry that is no price.
     """
     keys = {key.lower(): key for key in listing}
-    name = model_name.strip().lower()
+    own = model_name.strip()
+    name = own.lower()
+    if own in listing:  # another key may differ in case only
+        keys[name] = own
     head, slash, rest = name.partition("/")
     provider = _provider(base_url)
     owners = [prefix for prefix, owner in _PREFIXES.items() if owner == provider]
@@ -233,6 +236,8 @@ def litellm_price(entry: Any) -> Price | None:
     if not isinstance(entry, Mapping):
         raise ValueError("it is no table of prices")
     tiers = entry.get("tiered_pricing") or []
+    if not isinstance(tiers, list) or not all(isinstance(tier, Mapping) for tier in tiers):
+        raise ValueError("its tiered_pricing is no list of tables of prices")
     flat = {**entry, **({key: tiers[0][key] for key in KEYS.values() if key in tiers[0]} if tiers else {})}
     base = {name: _million(flat.get(key)) for name, key in KEYS.items()}
     reasoning = _million(flat.get("output_cost_per_reasoning_token"))
@@ -247,7 +252,11 @@ def litellm_price(entry: Any) -> Price | None:
         if (found := _ABOVE.fullmatch(key)) and found[1] == field
     ]
     for tier in tiers[1:]:
-        above += [(name, int(tier["range"][0]), _million(tier.get(key))) for name, key in KEYS.items()]
+        try:
+            start = int(tier["range"][0])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError("a table of its tiered_pricing has no range of tokens") from error
+        above += [(name, start, _million(tier.get(key))) for name, key in KEYS.items()]
     above = [one for one in above if one[2] is not None]
     if not above:
         return _of(list(base.values()))
@@ -264,6 +273,9 @@ def _million(a_token: Any) -> float | None:
     if isinstance(a_token, bool) or not isinstance(a_token, int | float | str):
         raise ValueError(f"{a_token!r} is no price of a token")
     try:
-        return float(Decimal(str(a_token)) * 10**6)
+        found = float(Decimal(str(a_token)) * 10**6)
     except ArithmeticError as error:
         raise ValueError(f"{a_token!r} is no price of a token") from error
+    if not found >= 0:  # nan too: the dearest of several would depend on their order
+        raise ValueError(f"a price must be a number of USD per million tokens, 0 or more, not {found}")
+    return found

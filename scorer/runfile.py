@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -33,6 +35,20 @@ def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
         raise SpecError([f"{path} is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError([f"{path} is not TOML: {error}. Strings need quotes, tables [brackets]."]) from error
+
+
+def read_stdin() -> dict[str, Any]:
+    """The run file on stdin as a plain tree; stdin is read once, however often it is asked for. Raises SpecError."""
+    try:
+        text = _all_of(sys.stdin)
+    except UnicodeDecodeError as error:
+        raise SpecError([f"stdin is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
+    return read_toml("stdin", text)
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: TextIO) -> str:
+    return stream.read()
 
 
 def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:

@@ -115,6 +115,8 @@ class FilesContract:
             replace(files, f"{root}/{name}", b"x")
         assert [stat.path for stat in files.listing(root)] == [f"{root}/a", f"{root}/b"]
         assert files.folders(root) == ["deep", "deeper"]
+        assert files.listing(f"{root}/a/below") == []
+        assert files.folders(f"{root}/a/below") == []
 
     def test_find_takes_paths_folders_and_globs_and_finds_each_file_once(self, files: Files, root: str) -> None:
         for name in ("b.parquet", "a.parquet", "notes.txt", "sub/deep/c.parquet"):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import scorer
-from scorer.errors import BudgetSpent, InputError, SetupError, SpecError
+from scorer.errors import BudgetSpent, InputError, SetupError, SpecError, StorageError
 from scorer.frames import as_frame
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
@@ -234,6 +234,67 @@ def test_what_is_wrong_is_a_sentence_before_anything_is_sent(
     assert says in str(raised.value)
     assert server.stats()["requests"] == asked
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"out": ""}, "is no folder of this machine"),
+        ({"out": "s3://bucket/run"}, "is no folder of this machine"),
+        ({"out": Path("gs://bucket/run")}, "is no folder of this machine"),
+        ({"out": "taken"}, "it, or a part of its path, is a file"),
+        ({"out": "taken/below"}, "it, or a part of its path, is a file"),
+        ({"judge": None}, "judge is a dict with the names of a run file's [judge]; this is None"),
+        ({"model": "gpt-4o"}, "model is a dict"),
+        ({"limits": "none"}, "limits is a dict"),
+        ({"df": pl.scan_parquet("gone.parquet")}, "cannot be read as a polars DataFrame"),
+        ({"df": FRAME.drop("x")}, "The frame has no column 'x', which the judge or the model asks for. It has: 'text'"),
+        ({"df": []}, "The frame has no column 'x', 'text', which the judge or the model asks for. It has: none"),
+        ({"df": FRAME.with_columns(n=pl.lit(1).cast(pl.Int128))}, "cannot be written as Parquet"),
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_leaves_nothing_behind(
+    changed: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("a file")
+    given = {"df": FRAME, "judge": QUIET, "model": replies(tmp_path, ONE_TO_FIVE), "out": "new", **changed}
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SpecError) as raised:
+        scorer.score_frame(**given)
+    assert says in str(raised.value)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_stored_frame_that_is_damaged_is_a_sentence_and_stays(tmp_path: Path) -> None:
+    out, model = tmp_path / "out", replies(tmp_path, ONE_TO_FIVE)
+    frame = FRAME.drop_nulls()
+    scorer.score_frame(frame, judge=QUIET, model=model, out=out)
+    stored = out / "input" / "frame.parquet"
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-20])
+    with pytest.raises(InputError, match="holds the frame whose scores are in"):
+        scorer.score_frame(frame, judge=QUIET, model=model, out=out)
+    stored.write_bytes(whole)
+    assert scorer.score_frame(frame, judge=QUIET, model=model, out=out)["score"].to_list() == [2, 3, 5]
+
+
+def test_a_full_disk_is_no_fault_of_a_column(tmp_path: Path) -> None:
+    out, model = tmp_path / "out", replies(tmp_path, ONE_TO_FIVE)
+    (out / "input").mkdir(parents=True)
+    (out / "input" / "frame.partial").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"frame.parquet cannot be written .*No space left on device"):
+        scorer.score_frame(FRAME.drop_nulls(), judge=QUIET, model=model, out=out)
+    assert scorer.score_frame(FRAME.drop_nulls(), judge=QUIET, model=model, out=out)["score"].null_count() == 0
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    scorer.score_frame(FRAME.drop_nulls(), judge=QUIET, model=replies(tmp_path, ONE_TO_FIVE), out="~/scored")
+    assert (tmp_path / "home" / "scored" / "run.json").exists()
+    assert not (tmp_path / "~").exists()
 
 
 # --- tables of other kinds --------------------------------------------------------------------------------------------

@@ -379,6 +379,17 @@ def test_a_rehearsal_pays_what_the_real_run_would(name: str, base_url: str, tmp_
     assert price(there.spec.all_models[0]) == told
 
 
+HOUSE = '{"house-model": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, %s}}'
+
+
+@pytest.mark.parametrize("last", ["house-model", "HOUSE-MODEL"])
+def test_of_names_that_differ_in_case_the_one_that_is_meant_is_taken(last: str) -> None:
+    dear, cheap = ({"input_cost_per_token": n * 1e-6, "output_cost_per_token": n * 1e-6} for n in (9, 1))
+    listing = {"house-model": dear, "HOUSE-MODEL": cheap}
+    found = in_file({**{key: listing[key] for key in listing if key != last}, last: listing[last]}, "house-model")
+    assert found == Price(9.0, 9.0)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -388,6 +399,12 @@ def test_a_rehearsal_pays_what_the_real_run_would(name: str, base_url: str, tmp_
         ('{"house-model": 3}', "it is no table of prices"),
         ('{"house-model": {"input_cost_per_token": -1, "output_cost_per_token": 1}}', "a price must be a number"),
         ('{"house-model": {"input_cost_per_token": "dear", "output_cost_per_token": 1}}', "house-model"),
+        (HOUSE % '"output_cost_per_reasoning_token": -1', "a price must be a number"),
+        (HOUSE % '"output_cost_per_reasoning_token": "nan"', "a price must be a number"),
+        (HOUSE % '"tiered_pricing": 5', "its tiered_pricing is no list of tables"),
+        (HOUSE % '"tiered_pricing": "two"', "its tiered_pricing is no list of tables"),
+        (HOUSE % '"tiered_pricing": [{}, {"input_cost_per_token": 1}]', "has no range of tokens"),
+        (HOUSE % '"tiered_pricing": [{}, {"range": ["a", 2]}]', "has no range of tokens"),
     ],
 )
 def test_a_price_file_that_cannot_be_read_is_a_sentence(text: str | None, says: str, tmp_path: Path) -> None:

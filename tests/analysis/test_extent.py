@@ -66,6 +66,24 @@ def test_every_question_says_so(output: Output, asked: list[str], capsys: pytest
     assert value["coverage"]["rows"] == 6
 
 
+def test_a_run_file_on_stdin_is_read_once_for_both(
+    output: Output, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f'output.path = "{output.layout.out}"'))
+    assert _exit_code(["agree", "-", *ASKED]) == 0
+    assert capsys.readouterr().out.startswith("The run is not finished: 6 of 12 rows")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"))
+    assert _exit_code(["agree", "-", *ASKED]) == 2
+    assert "stdin is not UTF-8 text (byte 0)" in capsys.readouterr().err
+
+
+def test_a_path_through_a_file_holds_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.toml").touch()
+    for command in ("status", "verify", "retry", "reread"):
+        assert _exit_code([command, f"{tmp_path}/run.toml/out"]) == 2
+        assert "holds no run: there is no run.json in it" in capsys.readouterr().err
+
+
 def test_a_complete_run_says_nothing_of_it(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     run(output.score({2: range(3), 3: range(3)}))
     text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
@@ -137,7 +155,7 @@ def test_the_run_file_is_taken_where_the_folder_is(
         assert says in shown or "[input]" in shown, shown
     if name != "settings.conf":
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        assert _exit_code(["agree", path, *ASKED, "--json"]) == (2 if name == "-" else 0)
+        assert _exit_code(["agree", path, *ASKED, "--json"]) == 0
 
 
 @pytest.mark.parametrize(
