@@ -37,6 +37,7 @@ from scorer.meter import Meter
 from scorer.outgoing import asked_output
 from scorer.repeats import Repeats
 from scorer.schema import Call, Client, Completion, Message, Provider, RateHint, Reply, Request, Transport, Usage
+from scorer.unsent import Unsent
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
@@ -350,9 +351,13 @@ class HttpClient:
             if reply is None or reply.status >= 300:  # an answer without the work, or nothing was sent
                 outcome = Outcome(Bill.NOTHING, hint=hint)
             raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
+            if isinstance(cancelled, Unsent):
+                outcome = Outcome(Bill.NOTHING)
             if permit.left and task.uncancel() <= cancels:
-                raise Interrupted("draining: this row would have to wait (outage)") from None
+                raise Interrupted("draining: the reply to this row's request did not come") from None
+            if isinstance(cancelled, Unsent):  # asyncio.timeout knows its own cancellation by the class
+                raise asyncio.CancelledError from None
             raise
         except RowError as error:
             _drop(reply)

@@ -395,7 +395,7 @@ class Transport(Protocol):
     """Posts bytes and returns bytes."""
 
     async def post(self, call: Call) -> Reply:
-        """Raises Unreachable where no whole reply came back."""
+        """Raises Unreachable where no whole reply came back; `unsent.Unsent` where it is cancelled before it wrote."""
         ...
 
 

@@ -19,6 +19,7 @@ from aiohttp.http import HttpProcessingError
 from scorer.errors import SetupError, Unreachable, plain
 from scorer.exchange import Exchange, Line, connector, shown
 from scorer.schema import Call, Reply
+from scorer.unsent import Unsent
 
 LOOK = 1 / 50
 REMEMBERED = 64
@@ -63,6 +64,8 @@ class HttpTransport:
             return await exchange.ask(connection, call.body)
         except asyncio.CancelledError:
             if not deadlines.passed(task, cancels):
+                if line is None or line.unsent:
+                    raise Unsent from None
                 raise
             late = f"{shown(call.url)} did not answer within {timeout_s:g} s"
             raise Unreachable(late, billed=line is not None and not line.unsent) from None

@@ -35,6 +35,7 @@ from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.prices import Price
 from scorer.providers.openai import OpenAI
 from scorer.schema import Call, Completion, Message, RateHint, Reply, Request, Spent, Usage
+from scorer.unsent import Unsent
 
 # A script says what becomes of one call: a status and the seconds it takes, or an error that the transport raises.
 Act = int | Exception
@@ -536,6 +537,56 @@ def test_a_drain_waits_a_moment_for_what_was_sent_before_the_outage() -> None:
             await never
         assert now() < 12.0 + 5.0
         await asyncio.gather(*failing, return_exceptions=True)
+
+    run(night())
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_drain_waits_for_no_reply_longer_than_replies_take(known: bool) -> None:
+    """A judge that accepts and never answers opens no breaker before `timeout_s`."""
+
+    async def night() -> None:
+        limits, wire = Strict(), Wire([200], seconds=10_000.0)
+        judge = client(wire, limits)
+        wire.slow = {b"known": 20.0, b"late": 35.0}
+        if known:
+            await judge.complete(asks("known"))
+        since = now()
+        late, never = (asyncio.create_task(judge.complete(asks(text))) for text in ("late", "never"))
+        await asyncio.sleep(1.0)
+        limits.drain()
+        ended = await asyncio.gather(late, never, return_exceptions=True)
+        assert [isinstance(one, Interrupted) for one in ended] == [not known, True]
+        assert now() - since == pytest.approx(2 * 35.0 if known else 4.0, abs=0.1)
+        assert limits.in_flight == 0
+
+    run(night())
+
+
+@pytest.mark.parametrize(("cancelled", "bill"), [(Unsent, Bill.NOTHING), (asyncio.CancelledError, Bill.UNKNOWN)])
+@pytest.mark.parametrize("by", ["a drain", "a timeout"])
+def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException], bill: Bill, by: str) -> None:
+    class Connecting(Wire):
+        async def post(self, call: Call) -> Reply:
+            try:
+                await asyncio.sleep(1000.0)
+            except asyncio.CancelledError:
+                raise cancelled from None
+            raise AssertionError
+
+    async def night() -> None:
+        limits = Strict()
+        task = asyncio.create_task(client(Connecting([200]), limits).complete(asks()))
+        await asyncio.sleep(1.0)
+        if by == "a drain":
+            limits.drain()
+            with pytest.raises(Interrupted):
+                await task
+        else:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await task
+        assert [outcome.bill for outcome in limits.settled] == [bill]
 
     run(night())
 

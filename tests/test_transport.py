@@ -23,6 +23,7 @@ from scorer.errors import Faltered, MomentError, SetupError, Unreachable
 from scorer.exchange import TRIES, Line
 from scorer.schema import Call, Reply
 from scorer.transport import HttpTransport, proxy_for
+from scorer.unsent import Unsent
 from scorer.wiring import on_this_machine
 
 SECRET = "key=not-for-anyone"
@@ -505,6 +506,32 @@ async def test_cancelling_closes_the_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await post
         await gone.wait()
+
+
+@pytest.mark.parametrize("connects", [False, True])
+async def test_a_cancellation_tells_whether_the_request_was_written(
+    connects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not connects:
+
+        async def connect(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr("aiohttp.TCPConnector.connect", connect)
+    heard = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        heard.set()
+        await reader.read()
+
+    async with server(answer) as url:
+        task = asyncio.create_task(posted(url))
+        await (heard.wait() if connects else asyncio.sleep(0.01))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+    assert isinstance(caught.value, Unsent) is not connects
 
 
 async def test_a_cancellation_from_outside_is_never_told_as_a_timeout() -> None:

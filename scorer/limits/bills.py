@@ -74,6 +74,11 @@ class Bills:
         return sorted(self._latencies)[(len(self._latencies) - 1) // 10]
 
     @property
+    def slow_s(self) -> float:
+        """Twice the longest of the replies so far: what is out longer does not come; 0 where no reply is known."""
+        return 2 * max(self._latencies, default=0.0)
+
+    @property
     def learned(self) -> tuple[int, int]:
         """What this endpoint's own bills taught, to tell other workers: `hidden` and `output`."""
         return self._prompts.value, int(MARGIN * self._outputs.value)

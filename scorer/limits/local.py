@@ -31,6 +31,8 @@ from scorer.schema import RateHint
 
 PATIENCE_S = 3.0
 """A drain waits so long after the last answer for what is held back, and not at all for an outage to end."""
+LOOK_S = 0.02
+"""The shortest time between two looks of a drain at what is in flight."""
 UNSURE_S = 0.05
 """Between two looks whether the folder is still this run's."""
 LEAST_AHEAD = 2
@@ -92,6 +94,7 @@ class Local:
         self._out: set[Permit] = set()
         self._resting: set[asyncio.Future[None]] = set()
         self._drained_at = 0.0
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
         self._empty: asyncio.Event | None = None
         strict = caps.books.strict
@@ -197,7 +200,8 @@ class Local:
     def drain(self) -> None:
         """From now on what is `first` is turned away, and what waits for an outage; other rows under way are finished.
 
-        Within `PATIENCE_S` of the last answer nothing waits any more.
+        Within `PATIENCE_S` of the last answer nothing waits any more, but for a reply that may still come by how long
+        others took.
         """
         if self.draining:
             return
@@ -219,18 +223,23 @@ class Local:
             raise Interrupted(f"draining: this row would have to wait ({name})")
 
     def _let_go(self) -> None:
-        """Takes from their wait those in flight who wait for an outage, and looks who may go on resting."""
+        """Takes from their wait those in flight whose reply is not coming, and looks who may go on resting."""
         for future in self._resting:
             if not future.done():
                 future.set_result(None)
-        if self.breaker.open_since is None:
-            return
-        left_s = self._patient_until() - self._clock()  # what was sent before the outage may still be answered
+        now, patient = self._clock(), self._patient_until()  # what was sent before an outage may still be answered
+        outage, slow_s = self.breaker.open_since is not None, self.bills.slow_s
+        next_at = math.inf
         for permit in list(self._out):
-            if permit.probe or left_s <= 0:
+            until = patient if outage else max(patient, permit.admitted_at + slow_s)
+            if (outage and permit.probe) or now >= until:
                 permit.leave()
-        if self._out and left_s > 0:
-            asyncio.get_running_loop().call_later(left_s, self._let_go)
+            else:
+                next_at = min(next_at, until)
+        if self._look is not None:
+            self._look.cancel()
+        if next_at < math.inf:
+            self._look = asyncio.get_running_loop().call_later(max(LOOK_S, next_at - now), self._let_go)
 
     def close(self) -> None:
         self._closed = True
