@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import tempfile
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +79,8 @@ def score_frame(
             shutil.rmtree(folder)
         raise
     except BaseException as error:
-        _carry(error, frame, folder, planned)
+        with _no_further_interrupt():
+            _carry(error, frame, folder, planned)
         raise
     if kept is None:
         shutil.rmtree(folder)
@@ -267,6 +271,20 @@ def _tell(status: Status) -> None:
 
 def _warn(text: str, level: int) -> None:
     warnings.warn(text, stacklevel=level)
+
+
+@contextmanager
+def _no_further_interrupt() -> Iterator[None]:
+    """Ctrl-C does nothing within: the call is ending, and another one would end it without its frame."""
+    mine = threading.current_thread() is threading.main_thread()  # signals are the main thread's
+    if not mine or signal.getsignal(signal.SIGINT) is None:  # None: not Python's to put back
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _carry(error: BaseException, frame: pl.DataFrame, folder: Path, planned: Plan) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import scorer
+import scorer.frames
 from scorer.errors import BudgetSpent, InputError, SetupError, SpecError, StorageError
 from scorer.frames import as_frame
 from scorer.rehearsal.config import RehearsalConfig
@@ -195,6 +198,27 @@ def test_an_interruption_brings_the_frame_too(tmp_path: Path, scratch: Path, mon
     assert error.frame["score"].to_list() == [2, 3]
     assert Path(error.folder).is_dir()
     assert "2 of 2 rows are scored" in error.__notes__[0]
+
+
+def test_a_ctrl_c_more_while_the_frame_is_gathered_takes_nothing_away(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(tree: Any) -> None:
+        scorer.run(tree)
+        raise KeyboardInterrupt
+
+    def gathered(*given: Any) -> pl.DataFrame:
+        os.kill(os.getpid(), signal.SIGINT)
+        return beside(*given)
+
+    beside = scorer.frames._beside
+    monkeypatch.setattr("scorer.frames.run", stopped)
+    monkeypatch.setattr("scorer.frames._beside", gathered)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        scorer.score_frame(FRAME.drop_nulls(), judge=QUIET, model=replies(tmp_path, ONE_TO_FIVE))
+    assert raised.value.frame["score"].to_list() == [2, 3, 5]  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_bug_brings_the_frame_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
