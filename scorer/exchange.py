@@ -2,7 +2,7 @@
 
 Those make two thirds of what a request costs (docs/decisions/0016-one-exchange.md). Connecting, TLS, proxies, names,
 keeping connections and reading HTTP stay aiohttp's; the head is encoded once an address, and a body larger than
-`LARGEST` is not read: no judge's verdict is that long.
+`LARGEST` is not read: no judge's verdict is that long. What is longer than `FREE` is read as there is room for it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from scorer.errors import Faltered, SetupError, Unreachable
+from scorer.inflow import FREE, Inflow
 from scorer.schema import Reply
 
 LARGEST = 32 * 1024 * 1024
@@ -125,9 +126,15 @@ class Exchange:
     """
 
     def __init__(
-        self, connector: aiohttp.BaseConnector, url: str, headers: Mapping[str, str], proxy: str | None
+        self,
+        connector: aiohttp.BaseConnector,
+        url: str,
+        headers: Mapping[str, str],
+        proxy: str | None,
+        inflow: Inflow,
     ) -> None:
         self.headers = headers  # alive as long as this is: the transport knows it by them
+        self._inflow = inflow
         self._connector = connector
         self._shown = shown(url)
         self._head: bytes | None = None
@@ -208,19 +215,36 @@ class Exchange:
         length = headers.get("Content-Length")
         if length is None or "Content-Encoding" in headers:
             return Reply(message.code, headers, await self._limited(content), line)
-        if int(length) > LARGEST:
-            raise Faltered(f"{self._shown} answered {length} bytes", billed=True)
+        if (size := int(length)) > LARGEST:
+            raise Faltered(f"{self._shown} answered {size} bytes", billed=True)
+        if size > FREE:
+            return Reply(message.code, headers, await self._whole(content, size), line)
         return Reply(message.code, headers, content.read_nowait() if content.is_eof() else await content.read(), line)
+
+    async def _whole(self, content: StreamReader, size: int) -> bytes:
+        """A large body of known length: no more of it than the connection buffers is in memory before it has room."""
+        try:
+            await self._inflow.take(content, size)
+            return await content.read()
+        finally:
+            self._inflow.leave(content)
 
     async def _limited(self, content: StreamReader) -> bytes:
         """The body of a reply that does not say how long it is once it is unpacked."""
-        parts, size = [], 0
-        async for part in content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > LARGEST:
-                raise Faltered(f"{self._shown} answered more than {LARGEST} bytes", billed=True)
-        return b"".join(parts)
+        parts, size, taken = [], 0, 0
+        try:
+            async for part in content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > LARGEST:
+                    raise Faltered(f"{self._shown} answered more than {LARGEST} bytes", billed=True)
+                if size > FREE:
+                    more, taken = size - taken, size
+                    await self._inflow.take(content, more)
+            return b"".join(parts)
+        finally:
+            if taken:
+                self._inflow.leave(content)
 
     def _encoded(self) -> bytes:
         """All of the head but the body's length. To be called once connected: a proxy's password comes in then."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from aiohttp.http import HttpProcessingError
 
 from scorer.errors import SetupError, Unreachable, plain
 from scorer.exchange import Exchange, Line, connector, shown
+from scorer.inflow import Inflow
 from scorer.schema import Call, Reply
 from scorer.unsent import Unsent
 
@@ -30,7 +33,8 @@ class HttpTransport:
     """`Transport` over aiohttp; an async context manager.
 
     `timeout_s` bounds a whole call, first byte to last, where the call names no other. `proxies` heeds HTTPS_PROXY and
-    its like, as they are when an address is first posted to.
+    its like, as they are when an address is first posted to. All large replies together are bounded (inflow.py); the
+    wait for room is no part of `timeout_s`.
     """
 
     def __init__(self, *, connections: int, timeout_s: float, proxies: bool = False) -> None:
@@ -40,6 +44,7 @@ class HttpTransport:
         self._exchanges: dict[tuple[str, int], Exchange] = {}  # by address and headers, which they keep alive
         self._connector: aiohttp.TCPConnector | None = None
         self._deadlines = _Deadlines(timeout_s)
+        self._inflow = Inflow(self._deadlines.paused)
 
     async def __aenter__(self) -> HttpTransport:
         self._connector = connector(self._connections)
@@ -94,7 +99,7 @@ class HttpTransport:
             proxy = proxy_for(call.url) if self._proxies else None
         except ValueError:  # urlsplit's, for a bracket that is not closed
             raise SetupError(f"{shown(call.url)!r} is no address to post to. Check model.base_url.") from None
-        made = Exchange(self._connector, call.url, call.headers, proxy)
+        made = Exchange(self._connector, call.url, call.headers, proxy, self._inflow)
         self._exchanges[call.url, id(call.headers)] = made
         return made
 
@@ -154,6 +159,21 @@ class _Deadlines:
         if self._timer is None:
             self._timer = loop.call_later(self._look_s, self._look, loop)
         return task, task.cancelling()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The running task's time stands still meanwhile; nothing changes for one that is late already."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = task.get_loop()
+        due, began = self._due.pop(task, None), loop.time()
+        try:
+            yield
+        finally:
+            if due is not None:
+                self._due[task] = due + loop.time() - began
+                if self._timer is None:
+                    self._timer = loop.call_later(self._look_s, self._look, loop)
 
     def passed(self, task: asyncio.Task[Any], cancels: int) -> bool:
         """True where the cancellation was ours, and nobody else cancels the task too."""

@@ -1,0 +1,72 @@
+"""Room for what large replies hold while they are read: a sum over all connections, waited for in order.
+
+Knows nothing of HTTP. A reader that waits reads no more from its connection, so that the server waits too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+FREE = 256 * 1024
+"""Bytes of a reply that need no room; aiohttp buffers as much for each connection."""
+MOST = 64 * 1024 * 1024
+
+
+class Inflow:
+    """Readers hold at most `most` bytes together; one of them may exceed it, so that one always comes to its end.
+
+    A reader is any object that can be a key. It must `leave`, also where `take` was cancelled. `paused` is entered
+    while one waits: the wait is ours, not the server's.
+    """
+
+    def __init__(self, paused: Callable[[], AbstractContextManager[None]], most: int = MOST) -> None:
+        self._paused = paused
+        self._left = most
+        self._held: dict[object, int] = {}
+        self._waiting: dict[object, tuple[asyncio.Future[None], int]] = {}  # in order; only while one exceeds
+        self._exceeds: object | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes that all readers have taken."""
+        return sum(self._held.values())
+
+    async def take(self, reader: object, size: int) -> None:
+        """So many bytes more for `reader`. Cancelling it takes nothing, or what `leave` gives back."""
+        if not self._waiting and self._fits(reader, size):
+            self._grant(reader, size)
+            return
+        if reader is self._exceeds:
+            self._grant(reader, size)
+            return
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting[reader] = granted, size
+        with self._paused():
+            await granted
+
+    def leave(self, reader: object) -> None:
+        """All that `reader` took is free again, and it waits no more."""
+        self._waiting.pop(reader, None)
+        self._left += self._held.pop(reader, 0)
+        if self._exceeds is reader:
+            self._exceeds = None
+        while self._waiting:
+            first, (granted, size) = next(iter(self._waiting.items()))
+            if not self._fits(first, size):
+                return
+            del self._waiting[first]
+            self._grant(first, size)
+            if not granted.done():  # cancelled, and about to leave
+                granted.set_result(None)
+
+    def _fits(self, reader: object, size: int) -> bool:
+        """True also where it does not, and nobody else exceeds."""
+        if size > self._left and self._exceeds is None:
+            self._exceeds = reader
+        return size <= self._left or reader is self._exceeds
+
+    def _grant(self, reader: object, size: int) -> None:
+        self._left -= size
+        self._held[reader] = self._held.get(reader, 0) + size
