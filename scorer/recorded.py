@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from scorer.errors import NoReply, Refused, SetupError, SpecError
 from scorer.providers.choices import read_logprobs, read_model, read_text
+from scorer.providers.faults import parse
 from scorer.schema import Completion, Request, Spent
 
 _SHOWN_DUPLICATES = 3
@@ -99,11 +99,8 @@ def _whole(text: str) -> Completion | None:
     """The completion in a whole reply; None where the text is none, but a verdict in JSON for instance."""
     if not text.startswith("{") or '"choices"' not in text:
         return None
-    try:
-        value = orjson.loads(text)
-    except ValueError:
-        return None
-    choices = value.get("choices")
+    value = parse(text.encode())
+    choices = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None
     told, refusal = read_text(choices[0])

@@ -175,6 +175,15 @@ async def test_a_whole_reply_is_read_with_its_log_probabilities(tmp_path: Path) 
     assert (await ask(client, id=6)).logprobs is None
 
 
+async def test_a_whole_reply_with_half_a_surrogate_pair_is_read_as_a_server_s_is(tmp_path: Path) -> None:
+    """Were it taken for a text, the log-probabilities would be gone and numbers of its JSON read."""
+    reply = whole("Score: 4").replace("Score", "\\ud83d Score")
+    pq.write_table(pa.table({"id": [0], "reply": [reply]}), tmp_path / "t.parquet")
+    found = await ask(Recorded(path=tmp_path / "t.parquet", keys=("id",), replies="reply"), id=0)
+    assert (found.text, found.model) == ("\ufffd Score: 4", "judge-7b")
+    assert found.logprobs is not None
+
+
 def run_over(tmp_path: Path, replies: list[str], **judge: Any) -> dict[str, Any]:
     """A run whose judge answers from these replies."""
     pq.write_table(pa.table({"id": range(len(replies)), "text": ["t"] * len(replies)}), tmp_path / "in.parquet")
