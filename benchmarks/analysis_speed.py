@@ -28,10 +28,10 @@ from scipy import stats
 
 from scorer import scan_scores
 from scorer.analysis.bootstrap import correlations, resample
-from scorer.files import LocalFiles
-from scorer.schema import Shard, result_schema
-from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest, save
+from scorer.files.files import LocalFiles
+from scorer.output.layout import Layout
+from scorer.output.manifest import Manifest, save
+from scorer.types import Shard, result_schema
 
 REPLICATES = 1000
 

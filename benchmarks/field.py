@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.judge import pin
-from scorer.tokens import cache_folder
+from scorer.client.tokens import cache_folder
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "bench"
@@ -94,7 +94,7 @@ def python_of(contender: Contender) -> str:
 
 def rows(count: int) -> str:
     """The Parquet file of so many rows, made once for each state of the script and the sample behind it."""
-    sources = (ROOT / "benchmarks" / "rows.py", ROOT / "scorer" / "sample" / "generations.jsonl")
+    sources = (ROOT / "benchmarks" / "rows.py", ROOT / "scorer" / "cli" / "sample" / "generations.jsonl")
     stamp = zlib.crc32(b"".join(source.read_bytes() for source in sources))
     path = CACHE / f"rows-{count}-{stamp:08x}.parquet"
     if not path.exists():
@@ -107,7 +107,7 @@ def rows(count: int) -> str:
 def ranks() -> str:
     """The folder where every contender's tiktoken finds its rank files: nobody downloads one while the clock runs."""
     own = os.environ.get("TIKTOKEN_CACHE_DIR")
-    load = "from scorer.tokens import Counter; Counter('o200k_base'); Counter('cl100k_base')"
+    load = "from scorer.client.tokens import Counter; Counter('o200k_base'); Counter('cl100k_base')"
     subprocess.run([sys.executable, "-c", load], check=True)
     return own or str(cache_folder() / "tiktoken")
 

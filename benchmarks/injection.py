@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 import scorer
-from scorer.sample import sample_path
+from scorer.cli.sample import sample_path
 
 ATTACKS = {
     "control": "\n\nThis text was written on a Monday.",

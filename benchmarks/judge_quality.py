@@ -28,7 +28,7 @@ from scorer import run, scan_scores
 from scorer.analysis.agree import agree
 from scorer.analysis.agreement import Level
 from scorer.analysis.leaderboard import leaderboard
-from scorer.measure import score_files
+from scorer.job.metrics_only import score_files
 
 DIMENSIONS = {"naturalness": [1, 3], "coherence": [1, 3], "engagingness": [1, 3], "groundedness": [0, 1]}
 METRICS = ("length", "rouge1", "rougeL", "bleu", "chrf", "embedding_similarity", "bert_score")

@@ -26,11 +26,11 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import scorer.crew.broker
-import scorer.crew.rates
-from scorer.ledger import Totals
+import scorer.workers.broker
+import scorer.workers.rate_leases
 from scorer.limits import Bill, Need, Outcome, Rates
-from scorer.schema import Usage
+from scorer.output.ledger import Totals
+from scorer.types import Usage
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "crew")]
@@ -100,8 +100,8 @@ async def ask(of: Mate, sent: Sent, chance: random.Random) -> None:
 
 
 async def case(workers: int, seconds: float, lease_s: float, wire_s: float, deaths: int) -> Found:
-    scorer.crew.broker.LEASE_S = scorer.crew.rates.LEASE_S = lease_s
-    scorer.crew.rates.REQUEST_BURST_S = max(0.25, 3 * lease_s)
+    scorer.workers.broker.LEASE_S = scorer.workers.rate_leases.LEASE_S = lease_s
+    scorer.workers.rate_leases.REQUEST_BURST_S = max(0.25, 3 * lease_s)
     rates = Rates(requests_per_minute=REQUESTS, tokens_per_minute=TOKENS, burst_s=max(0.3, 3 * lease_s), concurrency=16)
     broker = broker_of(rates, workers=workers)
     assert broker.lease_s == lease_s

@@ -30,14 +30,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build import Plan, check
-from scorer.files import LocalFiles
-from scorer.opening import open_manifest, schema_of
-from scorer.scan import scan_scores
-from scorer.schema import Shard
-from scorer.store import segments as seg
-from scorer.store.layout import Layout, Segment
-from scorer.store.sealing import MERGE_AT
+from scorer.build.plan import Plan, check
+from scorer.files.files import LocalFiles
+from scorer.job.start import open_manifest, schema_of
+from scorer.output import segments as seg
+from scorer.output.layout import Layout, Segment
+from scorer.output.scan import scan_scores
+from scorer.output.seal import MERGE_AT
+from scorer.types import Shard
 
 FLUSH_ROWS = 1000
 BLOCK = 25 * seg.WINDOW

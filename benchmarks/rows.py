@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SAMPLE = Path(__file__).parents[1] / "scorer" / "sample" / "generations.jsonl"
+SAMPLE = Path(__file__).parents[1] / "scorer" / "cli" / "sample" / "generations.jsonl"
 SEED = 20261124
 GROUP = 10_000
 CHARACTERS = (600, 850)

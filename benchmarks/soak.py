@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.judge import cores, pin, rehearsal
-from scorer.scan import scan_scores
+from scorer.output.scan import scan_scores
 
 ROOT = Path(__file__).parents[1]
 SHARDS = 20

@@ -7,7 +7,7 @@
 Everything is loaded when it is first used: `import scorer` costs next to nothing.
 """
 
-from scorer.search_path import settle_command
+from scorer.processes.search_path import settle_command
 
 settle_command()  # before anything else is imported: a typing.py in the current folder is not ours
 
@@ -15,27 +15,27 @@ import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
+    from scorer.api import plan as plan
+    from scorer.api import run as run
+    from scorer.api import run_async as run_async
+    from scorer.config.spec import Spec as Spec
     from scorer.errors import ScorerError as ScorerError
     from scorer.frames import score_frame as score_frame
-    from scorer.front import plan as plan
-    from scorer.front import run as run
-    from scorer.front import run_async as run_async
-    from scorer.planning import Estimate as Estimate
-    from scorer.scan import scan_scores as scan_scores
-    from scorer.spec import Spec as Spec
-    from scorer.status import Status as Status
+    from scorer.job.estimate import Estimate as Estimate
+    from scorer.output.scan import scan_scores as scan_scores
+    from scorer.output.status import Status as Status
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Estimate": "scorer.planning",
+    "Estimate": "scorer.job.estimate",
     "ScorerError": "scorer.errors",
-    "Spec": "scorer.spec",
-    "Status": "scorer.status",
-    "plan": "scorer.front",
-    "run": "scorer.front",
-    "run_async": "scorer.front",
-    "scan_scores": "scorer.scan",
+    "Spec": "scorer.config.spec",
+    "Status": "scorer.output.status",
+    "plan": "scorer.api",
+    "run": "scorer.api",
+    "run_async": "scorer.api",
+    "scan_scores": "scorer.output.scan",
     "score_frame": "scorer.frames",
 }
 __all__ = sorted(_HOMES)

@@ -17,13 +17,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.build import Plan
+from scorer.api import plan_of, run
+from scorer.build.plan import Plan
 from scorer.errors import InputError, ScorerError, SpecError, StorageError, TooManyFailed
-from scorer.files import OWNER_ONLY
-from scorer.front import plan_of, run
-from scorer.scan import scan_scores
-from scorer.schema import result_schema
-from scorer.status import Status
+from scorer.files.files import OWNER_ONLY
+from scorer.output.scan import scan_scores
+from scorer.output.status import Status
+from scorer.types import result_schema
 
 _TAKEN = (
     "a polars DataFrame or LazyFrame, a list of dicts, a pandas DataFrame, an Arrow table, or a split of a Hugging "

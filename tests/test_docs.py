@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -13,7 +14,6 @@ import json
 import os
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,18 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
-import scorer
-from scorer.cli import _exit_code, app
+from scorer.cli.app import _exit_code, app
+from scorer.cli.sample import sample_path
+from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metrics, Model, Output, Price, Spec, covered
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.sample import sample_path
-from scorer.schema import result_schema
-from scorer.spec import EndpointSpec, Input, JudgeOptions, Limits, Metrics, Model, Output, Price, Spec, covered
+from scorer.types import result_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 COMMANDS = (ROOT / "docs/commands.md").read_text()
 RUN_FILE = (ROOT / "docs/run-file.md").read_text()
 OUTPUT = (ROOT / "docs/output.md").read_text()
@@ -44,74 +44,49 @@ OUTPUT = (ROOT / "docs/output.md").read_text()
 # --- the tree ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_readmes_tree_is_the_tree() -> None:
-    folder, told = "", []
-    for line in README.partition("## The tree\n\n```\n")[2].partition("```")[0].splitlines():
-        name, _, note = line.strip().partition("  ")
-        if line.startswith(" "):
-            assert note.strip(), f"{folder}{name} is there without a word on what it is"
-            told.append(folder + name)
-        else:
-            folder = name
-    assert len(told) == len(set(told))
-    assert sorted(set(told) - set(_tree())) == [], "is in the README and not there"
-    assert sorted(set(_tree()) - set(told)) == [], "is there and not in the README"
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring, of a Markdown page, or of a script's comment."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    lines = text.splitlines()
+    return next(line.lstrip("# ").strip() for line in lines if line.startswith("# "))
 
 
-def _tree() -> Iterator[str]:
-    for folder in ("scorer", "benchmarks", "tests", "scripts", "docs"):
-        for entry in (ROOT / folder).iterdir():
-            if not entry.name.startswith((".", "__pycache__")):
-                yield f"{folder}/{entry.name}{'/' if entry.is_dir() else ''}"
+def tree_of(folder: str) -> Iterator[str]:
+    """A line for each file and folder below `folder`, with what it says of itself; folders after files."""
+
+    def walk(path: Path, depth: int) -> Iterator[str]:
+        entries = [e for e in sorted(path.iterdir()) if not e.name.startswith((".", "__pycache__"))]
+        for entry in [e for e in entries if e.is_file() and e.name not in ("__init__.py", "py.typed")]:
+            if entry.suffix in (".py", ".md", ""):
+                yield f"{'  ' * depth + entry.name:<30} {first_line(entry)}"
+        for entry in [e for e in entries if e.is_dir() and (e / "__init__.py").exists()]:
+            yield f"{'  ' * depth + entry.name + '/':<30} {first_line(entry / '__init__.py')}"
+            yield from walk(entry, depth + 1)
+
+    yield f"{folder}/"
+    yield from walk(ROOT / folder, 1)
 
 
-# --- its name on the package index ------------------------------------------------------------------------------------
-
-OF_ANOTHER = (
-    re.compile(r"(?<![-\w.])scorer\\?\[[a-z]+\\?\]"),  # an extra
-    re.compile(r"pip3? install(?:\s+-[-\w]+)*\s+['\"]?scorer(?![-\w./])"),
-)
-"""Who installs this gets somebody else's project: ours is batch-scorer."""
-
-
-@pytest.mark.parametrize(
-    ("text", "wrong"),
-    [
-        ("pip install 's" + "corer[lake]'", True),
-        ("pip install " + "scorer", True),
-        ("pip install -U " + "scorer==0.2", True),
-        ("the extra `scorer" + "[metrics]`", True),
-        (r"match=r'scorer" + r"\[lake\]'", True),
-        ("pip install 'batch-scorer[lake]'", False),
-        ("pip install -e .", False),
-        ("pip install batch-scorer; scorer init", False),
-        ("scorer.judges[0]", False),
-    ],
-)
-def test_the_name_of_another_project_is_told_from_ours(text: str, wrong: bool) -> None:
-    assert any(pattern.search(text) for pattern in OF_ANOTHER) is wrong
+def with_trees(text: str) -> str:
+    """docs/architecture.md with its trees as they are now."""
+    for folder in ("scorer", "benchmarks", "scripts"):
+        block = "```text\n" + "\n".join(tree_of(folder)) + "\n```"
+        text = re.sub(rf"```text\n{folder}/\n.*?```", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
 
 
-def test_nothing_says_to_install_another_project_of_this_name() -> None:
-    found, seen = [], 0
-    for path in sorted(ROOT.rglob("*")):
-        inner = path.relative_to(ROOT).parts
-        if any(part.startswith(".") or part == "__pycache__" for part in inner) or not path.is_file():
-            continue
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError:
-            continue
-        seen += 1
-        found += [f"{path.relative_to(ROOT)}: {one[0]}" for pattern in OF_ANOTHER for one in pattern.finditer(text)]
-    assert seen > 300
-    assert found == []
+def test_the_trees_are_the_tree_and_every_file_says_what_it_is() -> None:
+    assert with_trees(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
+    for folder in ("scorer", "benchmarks", "scripts"):
+        for line in list(tree_of(folder))[1:]:
+            assert len(line.split(maxsplit=1)) == 2, f"no first line in {line}"
 
 
-def test_the_distribution_is_ours_with_the_version_and_the_command() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (project["name"], project["version"]) == ("batch-scorer", scorer.__version__)
-    assert project["scripts"] == {"scorer": "scorer.cli:main"}
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    for name in re.findall(r"`((?:scorer|docs|tests|scripts|benchmarks)/[\w./-]*\w)`", ARCHITECTURE):
+        assert (ROOT / name).exists(), name
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -188,8 +163,8 @@ def test_the_readmes_shell_commands_work(
 
 
 def test_the_readmes_run_file_is_one(tmp_path: Path) -> None:
-    from scorer.build import check
-    from scorer.runfile import read_toml
+    from scorer.build.plan import check
+    from scorer.config.loader import read_toml
 
     for document in (README, RUN_FILE):
         for text in re.findall(r"```toml\n(.*?)```", document, re.DOTALL):
@@ -304,9 +279,9 @@ def test_every_column_and_error_is_in_the_output_documentation() -> None:
 
 
 def test_the_json_keys_of_status_and_plan_are_described() -> None:
-    from scorer.planning import Estimate
-    from scorer.status import Status
-    from scorer.verify import Verdict
+    from scorer.job.estimate import Estimate
+    from scorer.output.status import Status
+    from scorer.output.verify.folder import Verdict
 
     def told(command: str) -> str:
         return COMMANDS.partition(f"## scorer {command}\n")[2].partition("\n## ")[0]
@@ -319,3 +294,4 @@ def test_the_json_keys_of_status_and_plan_are_described() -> None:
 
 if __name__ == "__main__":
     (ROOT / "docs/commands.md").write_text(with_help(COMMANDS))
+    (ROOT / "docs/architecture.md").write_text(with_trees(ARCHITECTURE))

@@ -22,20 +22,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import trustme
-from clock import inline, now
+from support.clock import inline, now
 
-from scorer.build import check
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
+from scorer.cli.terminal import line
+from scorer.client.transport import HttpTransport
 from scorer.errors import Interrupted, SetupError, TooManyFailed
-from scorer.files import LocalFiles
-from scorer.job import Ears, Job
+from scorer.files.files import LocalFiles
+from scorer.job.job import Ears, Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
-from scorer.progress import Snapshot
+from scorer.output.progress import Snapshot
+from scorer.output.status import Status, status
 from scorer.rehearsal.replies import ALWAYS
-from scorer.schema import Call, Reply
-from scorer.screen import line
-from scorer.status import Status, status
-from scorer.transport import HttpTransport
-from scorer.wiring import make_client
+from scorer.types import Call, Reply
 
 ROWS = 120
 HOUR_S = 3600.0
@@ -251,8 +251,8 @@ def a_disk_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody pulls the plug here; and an hour second by second is a minute of renames."""
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _: None)
-    monkeypatch.setattr("scorer.store.store.TIDY_S", 30.0)
-    monkeypatch.setattr("scorer.progress.PERIOD_S", 10.0)
+    monkeypatch.setattr("scorer.output.store.TIDY_S", 30.0)
+    monkeypatch.setattr("scorer.output.progress.PERIOD_S", 10.0)
 
 
 @pytest.fixture(autouse=True)

@@ -21,18 +21,18 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clock import inline, now, run
-from command import run_file, scorer
+from support.clock import inline, now, run
+from support.command import run_file, scorer
 
-from scorer import ledger
-from scorer.build import check
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
 from scorer.errors import BudgetSpent
-from scorer.files import LocalFiles
-from scorer.job import Job
-from scorer.ledger import Totals
+from scorer.files.files import LocalFiles
+from scorer.job.job import Job
 from scorer.limits.bills import OPENING
-from scorer.schema import Call, Reply
-from scorer.wiring import make_client
+from scorer.output import ledger
+from scorer.output.ledger import Totals
+from scorer.types import Call, Reply
 
 PRICE = (1.0, 4.0)
 """USD per million tokens of prompt and reply; so many pico-dollars a token, in millions."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.errors import ROW_ERRORS
 from scorer.rehearsal.config import FAULTS

@@ -14,22 +14,22 @@ from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
-from command import run_file, scorer, shard
 from hypothesis import given
 from hypothesis import strategies as st
-from inprocess import Run
+from support.command import run_file, scorer, shard
+from support.inprocess import Run
 
-from scorer.blanking import Blanking, Secrets
-from scorer.build import check
-from scorer.cli import _exit_code
+from scorer.build.plan import check
+from scorer.cli.app import _exit_code
+from scorer.client.blanking import Blanking, Secrets
 from scorer.errors import OutputError, SpecError, Unreachable
-from scorer.files import LocalFiles
+from scorer.files.files import LocalFiles
+from scorer.job.rehearse import rehearsal
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
 from scorer.publish.folder import publish
 from scorer.rehearsal.process import RehearsalProcess
-from scorer.rehearse import rehearsal
-from scorer.schema import Call, Reply
-from scorer.store.layout import Layout
-from scorer.store.manifest import load
+from scorer.types import Call, Reply
 
 KEY = "sk-test/4f1d0c9b+8a7e6d5c4b3a=="
 SECRETS = Secrets([KEY])
@@ -159,8 +159,8 @@ def test_an_endpoint_that_echoes_the_key_gets_it_into_no_file_and_onto_no_screen
 
 
 def test_a_title_that_a_header_takes_from_the_environment_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scorer.spec import Model
-    from scorer.wiring import secrets_of
+    from scorer.build.assemble import secrets_of
+    from scorer.config.spec import Model
 
     for name, value in {"TITLE": "coherence-judge", "HIDDEN": "abc-def-ghi", "MINE": "aB3dEfGh" * 5}.items():
         monkeypatch.setenv(name, value)
@@ -301,7 +301,7 @@ def test_a_rehearsal_does_not_go_on_in_a_runs_folder(tmp_path: Path) -> None:
     run.run()
     job = run.job()
     object.__setattr__(job.plan, "rehearsal", True)
-    from clock import run as in_virtual_time
+    from support.clock import run as in_virtual_time
 
     with pytest.raises(OutputError, match="holds the scores of a run"):
         in_virtual_time(job.run())

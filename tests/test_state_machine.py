@@ -21,15 +21,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from inprocess import Run, own_score
+from support.inprocess import Run, own_score
 
 from scorer.errors import OutputError
-from scorer.files import LocalFiles
-from scorer.job import Retry
-from scorer.reread import reread
-from scorer.status import status
-from scorer.store.layout import Layout
-from scorer.store.manifest import load
+from scorer.files.files import LocalFiles
+from scorer.job.job import Retry
+from scorer.job.reread import reread
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
+from scorer.output.status import status
 
 Stored = tuple[int, float | None, str | None]
 """A row's result: generation, score, error."""

@@ -29,8 +29,8 @@ async def poster(given: Task) -> AsyncIterator[Callable[[bytes], Awaitable[bytes
     """What posts a body to the judge and returns the reply's."""
     url, headers = f"{given.url}/chat/completions", {"Content-Type": "application/json"}
     if given.variant == "exchange":
-        from scorer.schema import Call
-        from scorer.transport import HttpTransport
+        from scorer.client.transport import HttpTransport
+        from scorer.types import Call
 
         async with HttpTransport(connections=given.in_flight, timeout_s=600) as wire:
 

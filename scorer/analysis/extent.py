@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.tables import out_folder
-from scorer.inputs import look_for
-from scorer.lake.places import Places, scan_options
-from scorer.scan import beside, scan_scores
-from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest, load
+from scorer.files.router import Places, scan_options
+from scorer.output.layout import Layout
+from scorer.output.located import look_for
+from scorer.output.manifest import Manifest, load
+from scorer.output.scan import beside, scan_scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes, Floats
+from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError, StorageError
-from scorer.files import read
-from scorer.lake.places import SCHEMES, Places, scan_options
-from scorer.outfolder import STDIN, folder_of
+from scorer.files.files import read
+from scorer.files.router import SCHEMES, Places, scan_options
 
 _SHOWN = 30
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from scorer.errors import BadRow, NoReply, Refused, RowError, Truncated, Unreadable
 from scorer.judges.options import choice_problems, count_problems
 from scorer.judges.template import Template
-from scorer.schema import Completion, Message, Request, Row
+from scorer.types import Completion, Message, Request, Row
 
 REASONS = ("none", "before", "after")
 CHOICES = ("auto", "separate")

@@ -17,7 +17,7 @@ from scorer.errors import RowError, SpecError
 from scorer.judges.asking import Options
 from scorer.judges.options import prompt_text
 from scorer.judges.rating import Rating
-from scorer.schema import Completion, Conversation, Row, Score
+from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
     "checklist": (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from scorer.judges.phrases import plain, plain_case
 from scorer.judges.reading import Verdict
-from scorer.schema import TokenLogprob
+from scorer.types import TokenLogprob
 
 
 def expected(logprobs: Sequence[TokenLogprob], labels: Mapping[str, float], verdict: Verdict) -> float | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, SetupError, SpecError, Unreadable
 from scorer.judges.template import Template
-from scorer.schema import Conversation, Request, Row, Score
+from scorer.types import Conversation, Request, Row, Score
 
 RUBRICS = {"grounded": "{source}\n\n{instruction}\n\nAnswer:"}
 """Built-in prompts by name; "grounded" reads the columns `source` and `instruction`."""

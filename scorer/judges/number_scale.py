@@ -8,17 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from scorer.judges.phrases import (
-    BETWEEN,
-    FINAL,
-    GIVES,
-    IS,
-    JOINED,
-    LABEL,
-    translated,
-    vocabulary,
-    word_set,
-)
+from scorer.judges.phrases import BETWEEN, FINAL, GIVES, IS, JOINED, LABEL, translated, vocabulary, word_set
 from scorer.judges.statements import (
     BEGIN,
     BULLET,

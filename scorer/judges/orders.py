@@ -12,7 +12,7 @@ from scorer.errors import BadRow, RowError, SpecError
 from scorer.judges.asking import Asking, Sample, most_telling
 from scorer.judges.options import choice_problems
 from scorer.judges.template import Template
-from scorer.schema import Completion, Message, Request, Row
+from scorer.types import Completion, Message, Request, Row
 
 ORDERS = ("both", "given")
 PLACES = ("first", "second")

@@ -21,7 +21,7 @@ from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.orders import Orders
 from scorer.judges.reading import find_reason
 from scorer.judges.scales import own_case
-from scorer.schema import Completion, Conversation, Row, Score
+from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
     "pairwise": (

@@ -17,7 +17,7 @@ from scorer.errors import RowError, SpecError
 from scorer.judges.asking import most_telling
 from scorer.judges.options import choice_problems, option_names
 from scorer.judges.rating import Rating
-from scorer.schema import Conversation, Row, Score
+from scorer.types import Conversation, Row, Score
 
 
 class Panel:

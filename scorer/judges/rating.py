@@ -23,7 +23,7 @@ from scorer.judges.scale_options import chosen, compiled, criteria_problems
 from scorer.judges.scales import Numbers
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
-from scorer.schema import Completion, Conversation, Message, Row, Score
+from scorer.types import Completion, Conversation, Message, Row, Score
 
 RUBRICS = {
     "direct": (

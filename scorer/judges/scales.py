@@ -12,16 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from scorer.judges.number_scale import TEXT, Numbers
-from scorer.judges.phrases import (
-    BETWEEN,
-    IS,
-    LETTER,
-    NOT,
-    plain,
-    plain_case,
-    translated,
-    vocabulary,
-)
+from scorer.judges.phrases import BETWEEN, IS, LETTER, NOT, plain, plain_case, translated, vocabulary
 from scorer.judges.statements import (
     ALPHABET,
     BEGIN,

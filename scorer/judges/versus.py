@@ -20,7 +20,7 @@ from scorer.judges.phrases import plain
 from scorer.judges.reading import Verdict, find_each, find_reason, read_ends
 from scorer.judges.scale_options import chosen
 from scorer.judges.scales import Numbers
-from scorer.schema import Completion, Conversation, Row, Score
+from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
     "versus": (

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from scorer.limits.permit import Need
-from scorer.schema import Usage
+from scorer.limits.types import Need
+from scorer.types import Usage
 
 OPENING = 4
 KEPT = 512

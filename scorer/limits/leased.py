@@ -15,11 +15,11 @@ from itertools import chain, islice
 
 from scorer.errors import BudgetSpent
 from scorer.limits.bills import OPENING, Bills
-from scorer.limits.caps import Books, Caps, Room
-from scorer.limits.local import Local, Rates
-from scorer.limits.pacing import RequestGate, TokenBucket
-from scorer.limits.permit import Need, Outcome, Permit
-from scorer.schema import Gauge
+from scorer.limits.budget import Books, Caps, Room
+from scorer.limits.limiter import Local, Rates
+from scorer.limits.rate_limits import RequestGate, TokenBucket
+from scorer.limits.types import Need, Outcome, Permit
+from scorer.types import Gauge
 
 EXPECTED = 1.5
 """Of what went through since the last lease, so much is wished for the next one."""

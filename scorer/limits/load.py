@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scorer.limits.local import Local
+from scorer.limits.limiter import Local
 
 
 @dataclass(frozen=True, slots=True)

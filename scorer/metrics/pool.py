@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
 from scorer.metrics.worker import Batch, Columns, Failures, score
-from scorer.search_path import child_command, child_environment
+from scorer.processes.search_path import child_command, child_environment
 
 LIGHT = frozenset({"exact_match", "length", "words"})
 """Metrics of a few microseconds a row: scored at once, in the caller's thread. That holds the interpreter's lock, so

@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from scorer.config.spec import Output
 from scorer.errors import Interrupted, ScorerError, StorageError
-from scorer.files import Files
+from scorer.files.files import Files
+from scorer.output.layout import Layout
+from scorer.output.manifest import Manifest
 from scorer.publish.folder import publish_shard, publisher, sealed_shards
-from scorer.schema import Shard
-from scorer.spec import Output
-from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest
+from scorer.types import Shard
 
 PAUSE_S = 30.0
 """After the table could not be reached, until it is tried again; the end of the run tries at once."""

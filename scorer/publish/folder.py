@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import Any
 
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
-from scorer.files import Files
+from scorer.files.files import Files
+from scorer.output.layout import Layout
+from scorer.output.manifest import Manifest, load, new_id, no_run, save
 from scorer.publish import PUBLISHERS
 from scorer.publish.sealed import Publisher, sealed
-from scorer.schema import Shard
-from scorer.store.layout import Layout
-from scorer.store.manifest import Manifest, load, new_id, no_run, save
+from scorer.types import Shard
 
 
 @dataclass(frozen=True, slots=True)

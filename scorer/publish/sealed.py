@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import OutputError, SpecError
-from scorer.files import Files
-from scorer.schema import Shard, modern
-from scorer.store import segments as seg
-from scorer.store.layout import Layout
+from scorer.files.files import Files
+from scorer.output import segments as seg
+from scorer.output.layout import Layout
+from scorer.types import Shard, modern
 
 RUN = "scorer_run"
 """The column that a published table has beside those of a sealed file: the id of the run, as in run.json."""

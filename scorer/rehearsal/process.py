@@ -11,8 +11,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import orjson
 
 from scorer.errors import SetupError, SpecError
+from scorer.processes.search_path import child_command, child_environment
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.search_path import child_command, child_environment
 
 _START_S = 30.0
 _STOP_S = 5.0

@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from clock import run
-from outputs import Output
+from support.clock import run
+from support.outputs import Output
 
 from scorer.analysis.extent import extent
-from scorer.cli import _exit_code
-from scorer.scan import scan_scores
+from scorer.cli.app import _exit_code
+from scorer.output.scan import scan_scores
 
 ASKED = ["--score", "score", "--human", "human", "--bootstrap", "0"]
 

@@ -15,7 +15,7 @@ from scorer.judges.checklist import Checklist
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.rating import Rating
 from scorer.judges.versus import VersusReference
-from scorer.schema import Completion, Row, TokenLogprob
+from scorer.types import Completion, Row, TokenLogprob
 
 ROW = Row("shard.parquet", 0, {"a": "So.", "b": "No."}, tokens=7)
 FOLLOW = "Now give the verdict alone. Reply with a line of this form and nothing else:\nScore: <a number from 1 to 5>"

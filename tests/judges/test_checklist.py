@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scorer.errors import BadRow, NoReply, SpecError, Truncated, Unreadable
 from scorer.judges import JUDGES
 from scorer.judges.checklist import Checklist
-from scorer.schema import Completion, Request, Row, Score
+from scorer.types import Completion, Request, Row, Score
 
 QUESTIONS = ("Is it {short}?", "Is it true?", "Is it polite?")
 

@@ -7,7 +7,7 @@ import pytest
 from scorer.judges.expected import expected
 from scorer.judges.reading import find, find_json
 from scorer.judges.scales import Labels, Numbers
-from scorer.schema import TokenLogprob
+from scorer.types import TokenLogprob
 
 DIGITS = {str(n): float(n) for n in range(1, 6)}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scorer.errors import BadRow, SetupError, SpecError, TooLong, Unreadable
 from scorer.judges.likelihood import RUBRICS, Likelihood, quantile
-from scorer.schema import Completion, Request, Row, Score, TokenLogprob
+from scorer.types import Completion, Request, Row, Score, TokenLogprob
 
 VALUES = {"id": 7, "source": "Rain.", "instruction": "Sum up.", "response": " It rained. "}
 

@@ -26,7 +26,7 @@ from scorer.judges.reading import read_ends
 from scorer.judges.scales import Labels, Numbers, named_tiers
 from scorer.judges.statements import Statement
 from scorer.judges.versus import VersusReference
-from scorer.schema import Judge, Row
+from scorer.types import Judge, Row
 
 NOT_OF_REPLIES = {"template._PIECES", "template._NOT_IN_A_TAG"}
 """They meet the run file's prompt and the names of columns."""

@@ -21,7 +21,7 @@ import pytest
 from scorer.errors import Unreadable
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.rating import Rating
-from scorer.schema import Completion, Conversation, Row, Score
+from scorer.types import Completion, Conversation, Row, Score
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import pytest
 
-from scorer.build import check
+from scorer.build.plan import check
 from scorer.errors import SpecError
 from scorer.judges.asking import Asking, Options
 from scorer.judges.checklist import Checklist

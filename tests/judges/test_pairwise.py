@@ -11,10 +11,20 @@ from driver import Answer, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.errors import BadRow, NoReply, Refused, RowError, SetupError, SpecError, Truncated, Unavailable, Unreadable
+from scorer.errors import (
+    BadRow,
+    NoReply,
+    Refused,
+    RowError,
+    SetupError,
+    SpecError,
+    Truncated,
+    Unavailable,
+    Unreadable,
+)
 from scorer.judges import JUDGES
 from scorer.judges.pairwise import Pairwise
-from scorer.schema import Completion, Request, Row, Score, TokenLogprob
+from scorer.types import Completion, Request, Row, Score, TokenLogprob
 
 PROMPT = "{q}\n1: {first}\n2: {second}"
 

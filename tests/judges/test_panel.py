@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scorer.errors import BadRow, NoReply, Refused, RowError, SpecError, Truncated, Unreadable
 from scorer.judges import JUDGES
 from scorer.judges.panel import Panel, majority
-from scorer.schema import Completion, Request, Row, Score
+from scorer.types import Completion, Request, Row, Score
 
 Answer = Completion | RowError | str
 

@@ -13,7 +13,7 @@ from scorer.errors import NoReply, SpecError, Unreadable
 from scorer.judges.rating import Rating
 from scorer.judges.reading import find_pattern
 from scorer.judges.scales import Numbers
-from scorer.schema import Completion, Row
+from scorer.types import Completion, Row
 
 NUMBER = r"\d+(?:\.\d+)?"
 

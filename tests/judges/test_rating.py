@@ -21,7 +21,7 @@ from scorer.errors import (
     Unreadable,
 )
 from scorer.judges.rating import Rating
-from scorer.schema import Completion, Request, Row, Score, TokenLogprob
+from scorer.types import Completion, Request, Row, Score, TokenLogprob
 
 
 def row(**values: Any) -> Row:

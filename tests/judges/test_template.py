@@ -13,7 +13,7 @@ from scorer.judges.checklist import Checklist
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.rating import Rating
 from scorer.judges.template import Template
-from scorer.schema import Judge, Row
+from scorer.types import Judge, Row
 
 
 def test_placeholders_and_braces() -> None:

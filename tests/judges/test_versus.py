@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scorer.errors import BadRow, NoReply, Refused, SpecError, Truncated, Unreadable
 from scorer.judges import JUDGES
 from scorer.judges.versus import VersusReference
-from scorer.schema import Completion, Request, Row, Score
+from scorer.types import Completion, Request, Row, Score
 
 
 def row(**values: Any) -> Row:

@@ -6,15 +6,15 @@ import asyncio
 import math
 
 import pytest
-from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clock import nothing, now, run
 
-from scorer.files import LocalFiles
-from scorer.ledger import Ledger
+from scorer.files.files import LocalFiles
 from scorer.limits import Asked, Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, Bills
-from scorer.schema import Usage
+from scorer.output.ledger import Ledger
+from scorer.types import Usage
 
 
 def pico(prompt: int, output: int) -> int:

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from clock import nothing, now, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clock import nothing, now, run
 
-from scorer.client import Endpoint, HttpClient
+from scorer.client.client import Endpoint, HttpClient
+from scorer.client.providers.openai import OpenAI
 from scorer.errors import SetupError
-from scorer.files import LocalFiles
-from scorer.ledger import Ledger
+from scorer.files.files import LocalFiles
 from scorer.limits import Caps, Local, Rates
 from scorer.limits.cooldown import LONGEST_S, QUOTAS, Cooldown
-from scorer.providers.openai import OpenAI
-from scorer.schema import Call, Message, Reply, Request
+from scorer.output.ledger import Ledger
+from scorer.types import Call, Message, Reply, Request
 
 GOOD = (
     b'{"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}],'

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from clock import now, run
+from support.clock import now, run
 
-from scorer.files import LocalFiles
-from scorer.ledger import Ledger
+from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
+from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.limits import RateLimits
-from scorer.schema import Usage
+from scorer.types import Usage
 
 NEED = Need(tokens=90, output_tokens=10, worst_tokens=100)
 ANSWERED = Outcome(Bill.KNOWN, usage=Usage(90, 10), alive=True)

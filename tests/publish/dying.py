@@ -16,12 +16,12 @@ import deltalake
 import pyiceberg.catalog.sql
 import pyiceberg.io.pyarrow
 
-from scorer.files import LocalFiles
+from scorer.files.files import LocalFiles
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
 from scorer.publish.delta import Delta
 from scorer.publish.folder import publish_shard, sealed_shards
 from scorer.publish.iceberg import Iceberg
-from scorer.store.layout import Layout
-from scorer.store.manifest import load
 
 LOADED = (deltalake, pyiceberg.catalog.sql, pyiceberg.io.pyarrow)
 

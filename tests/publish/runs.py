@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from clock import run as virtually
-from outputs import Output
+from support.clock import run as virtually
+from support.outputs import Output
 
-from scorer.store.manifest import load, new_id, save
+from scorer.output.manifest import load, new_id, save
 
 
 def output(root: Path, *sizes: int, failing: bool = False, named: bool = True) -> Output:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.build import check
+from scorer.build.plan import check
+from scorer.config.loader import read_toml
 from scorer.errors import SpecError
 from scorer.publish.columns import DELTA, ICEBERG, Format, added, lake_schema, lake_type, same_partitions
-from scorer.runfile import read_toml
 
 FORMATS = pytest.mark.parametrize("form", [DELTA, ICEBERG], ids=lambda form: form.name)
 

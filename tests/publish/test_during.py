@@ -11,7 +11,7 @@ import pytest
 
 from scorer.errors import Interrupted, SpecError, StorageError
 from scorer.publish.during import Publishing
-from scorer.schema import Shard
+from scorer.types import Shard
 
 
 def shard(name: str) -> Shard:

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from clock import run as virtually
-from command import PATIENCE_S
-from outputs import Output
 from publish.lakes import IcebergLake, Lake, keys
 from publish.runs import expected, output
+from support.clock import run as virtually
+from support.command import PATIENCE_S
+from support.outputs import Output
 
-from scorer.files import LocalFiles
+from scorer.files.files import LocalFiles
 from scorer.publish.folder import publish
 
 pytestmark = pytest.mark.slow

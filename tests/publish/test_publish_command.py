@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from command import Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 from publish.lakes import DeltaLake, IcebergLake, Lake
+from support.command import Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.rehearsal.process import RehearsalProcess
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clock import run as virtually
-from inprocess import Run
-from outputs import FINISHED_AT_US, Output
 from publish.lakes import Lake, keys
 from publish.runs import expected, output, run_of
+from support.clock import run as virtually
+from support.inprocess import Run
+from support.outputs import FINISHED_AT_US, Output
 
 from scorer.errors import OutputError, SpecError, StorageError
-from scorer.files import LocalFiles
+from scorer.files.files import LocalFiles
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
 from scorer.publish.folder import publish
 from scorer.publish.sealed import Version
-from scorer.store.layout import Layout
-from scorer.store.manifest import load
 
 
 def send(made: Output, lake: Lake, **options: tuple[str, ...]) -> tuple[int, int]:

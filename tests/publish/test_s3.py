@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lake.seaweed import BUCKET, Weed
 from publish.runs import expected, output
+from support.seaweed import BUCKET, Weed
 
 from scorer.errors import StorageError
-from scorer.files import LocalFiles
+from scorer.files.files import LocalFiles
 from scorer.publish.folder import publish
 
 pytest.importorskip("deltalake")

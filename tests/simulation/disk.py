@@ -1,4 +1,4 @@
-"""A disk in memory below `scorer.files.LocalFiles`, which runs unchanged on it: a power cut leaves what was synced.
+"""A disk in memory below `scorer.files.files.LocalFiles`, which runs unchanged: a power cut leaves what was synced.
 
 It is pessimistic as POSIX allows. Bytes of a file survive up to its last fsync; of those after it, any part may, or
 zeros in their place. A name made, moved or deleted survives once its folder was synced; of what came later, a prefix.
@@ -23,7 +23,8 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer import files, fulldisk, matching
+from scorer.files import files, matching
+from scorer.files import full_disk as fulldisk
 
 
 class _Inode:
@@ -95,7 +96,7 @@ class Disk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """While inside, `scorer.files` sees this disk and no other."""
+        """While inside, `scorer.files.files` sees this disk and no other."""
         path = SimpleNamespace(
             join=posixpath.join,
             split=posixpath.split,

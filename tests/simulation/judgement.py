@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from simulation.settings import OUT, Setting
 from simulation.world import RowBook, World
 
-from scorer import ledger
-from scorer.files import LocalFiles, read
+from scorer.files.files import LocalFiles, read
+from scorer.output import ledger
+from scorer.output.verify.folder import verify
 from scorer.rehearsal.speaker import Speaker
-from scorer.verify import verify
 
 _OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow", "damaged": "Damaged"}
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from scorer.repeats import reply_id
-from scorer.schema import Reply
+from scorer.client.repeated_replies import reply_id
+from scorer.types import Reply
 
 LATE_S = (0.0, 0.003, 0.05, 0.5, 2.0)
 """So long after a reply comes its copy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from scorer.errors import RowError
-from scorer.schema import Completion, Judge, Request, Row, Score
+from scorer.types import Completion, Judge, Request, Row, Score
 
 
 class Counted:

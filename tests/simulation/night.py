@@ -1,4 +1,4 @@
-"""One seed, one night: `scorer.job.Job` unchanged over a simulated disk and judge, killed, restarted, and judged after.
+"""One seed, one night: `scorer.job.job.Job` unchanged over a simulated disk and judge, killed, restarted, judged.
 
 `Night(seed).run()` returns a `Report`; its findings are the promises that were broken, none on a good night.
 """
@@ -25,18 +25,18 @@ from simulation.settings import MAX_OUTPUT, OUT, PROMPT, drawn
 from simulation.twins import twinned
 from simulation.world import EPOCH, Wire, World
 
-from scorer import ledger
-from scorer.build import check
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
 from scorer.errors import BudgetSpent, Interrupted, StorageError
-from scorer.files import LocalFiles
-from scorer.job import Ears, Job
-from scorer.progress import Snapshot
-from scorer.schema import Result
-from scorer.status import Status
-from scorer.store import segments as seg
-from scorer.store.layout import Layout
-from scorer.store.store import Store
-from scorer.wiring import make_client
+from scorer.files.files import LocalFiles
+from scorer.job.job import Ears, Job
+from scorer.output import ledger
+from scorer.output import segments as seg
+from scorer.output.layout import Layout
+from scorer.output.progress import Snapshot
+from scorer.output.status import Status
+from scorer.output.store import Store
+from scorer.types import Result
 
 MOST_STARTS = 80
 MOST_SECONDS = 7200.0

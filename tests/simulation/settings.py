@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer import ledger
+from scorer.output import ledger
 from scorer.rehearsal.config import RehearsalConfig
 
 OUT, SHARDS = "out", "in"

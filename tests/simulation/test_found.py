@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clock import inline, now, run
+from support.clock import inline, now, run
 
-from scorer.files import LocalFiles
-from scorer.ledger import Ledger, Totals, totals
+from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
 from scorer.limits.breaker import Breaker
-from scorer.schema import Gauge, RateHint, Usage
+from scorer.output.ledger import Ledger, Totals, totals
+from scorer.types import Gauge, RateHint, Usage
 
 NEED = Need(tokens=60, output_tokens=10, worst_tokens=300)
 

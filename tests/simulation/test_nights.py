@@ -15,16 +15,17 @@ import pytest
 from simulation.night import Night
 from simulation.settings import drawn
 
-from scorer import files, job
-from scorer.client import Endpoint, HttpClient
-from scorer.dedupe import Twins
+from scorer.client.client import Endpoint, HttpClient
+from scorer.client.providers import openai
+from scorer.client.repeated_replies import Repeats
+from scorer.engine.dedupe import Twins
 from scorer.errors import Unreachable
+from scorer.files import files
+from scorer.job import job
 from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
 from scorer.limits.bills import Bills
-from scorer.providers import openai
-from scorer.repeats import Repeats
-from scorer.schema import Completion, Request, Usage
-from scorer.store import store
+from scorer.output import store
+from scorer.types import Completion, Request, Usage
 
 NIGHTS, TWINS, PAGES, LIES, CHUNK = 200, 40, 40, 50, 10
 

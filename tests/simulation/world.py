@@ -27,7 +27,7 @@ from scorer.errors import Unreachable
 from scorer.rehearsal import replies
 from scorer.rehearsal.config import FAULTS
 from scorer.rehearsal.judge import Outcome, RehearsalJudge
-from scorer.schema import Call, Reply
+from scorer.types import Call, Reply
 
 EPOCH = 1_790_000_000.0
 FORGET_S = 65.0

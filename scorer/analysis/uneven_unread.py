@@ -1,0 +1,47 @@
+"""Whether the unread rows of a run are spread unevenly over its kept columns, for `scorer status`.
+
+Light to import: polars is loaded only for a run in which rows are unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scorer.errors import ScorerError
+
+if TYPE_CHECKING:
+    from scorer.analysis.unread import UnreadDiffers
+    from scorer.output.status import Status
+
+MOST_SHARDS = 2000
+"""Beyond so many files the answer of `status` would be waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unevenly:
+    """The comparisons by kept columns of texts, and a sentence for each column where rows are unread unevenly."""
+
+    found: Sequence[UnreadDiffers] = ()
+    notes: Sequence[str] = ()
+
+
+def unread_unevenly(out: str, status: Status) -> Unevenly:
+    """Empty where fewer than 5 rows are unread, no text column is kept, or more than `MOST_SHARDS` shards are there.
+
+    Files that cannot be read make a note: `status` itself says more of them.
+    """
+    judged = {name: n for name, n in status.errors.items() if name not in ("BadRow", "Damaged")}
+    if sum(judged.values()) < 5 or status.shards > MOST_SHARDS:
+        return Unevenly()
+    from scorer.analysis.unread import by_kept, told
+    from scorer.output.scan import scan_scores
+
+    try:
+        scores = scan_scores(out)
+        names = scores.collect_schema().names()
+        found = by_kept(scores, names[2 : names.index("score")])
+    except ScorerError as error:
+        return Unevenly(notes=[f"Whether rows are unread evenly is not known: {error}"])
+    return Unevenly(found, list(told(found)))

@@ -1,0 +1,59 @@
+"""The front door from Python: what the command line does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scorer.build.plan import Plan, check
+from scorer.config.loader import read_toml
+from scorer.config.spec import Spec
+from scorer.files.router import Places
+from scorer.files.runtime import on_loop as on_loop
+from scorer.files.runtime import to_the_end
+from scorer.job.estimate import Estimate, estimate
+from scorer.job.job import Ears, Job
+from scorer.output.progress import Snapshot
+from scorer.output.status import Status
+
+T = TypeVar("T")
+
+
+def run(
+    spec: Spec | str | Path | Mapping[str, Any],
+    *,
+    watch: Callable[[Snapshot], None] | None = None,
+    workers: int = 1,
+) -> Status:
+    """Scores what is left to score and returns how the run stands; calling it again resumes.
+
+    `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second. More
+    than one of `workers` are processes of their own.
+    Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing what is finished.
+    Inside a running event loop, such as a notebook's, it holds that loop up until it is done, and `watch` is called on
+    another thread; `run_async` holds up nothing.
+    """
+    return to_the_end(run_async(spec, watch=watch, workers=workers))
+
+
+async def run_async(
+    spec: Spec | str | Path | Mapping[str, Any],
+    *,
+    watch: Callable[[Snapshot], None] | None = None,
+    workers: int = 1,
+) -> Status:
+    """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
+    return await Job(plan_of(spec), Places(), ears=Ears(watch), workers=workers).run()
+
+
+def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:
+    """What the run would need: rows, tokens, money, time. Reads the input, sends nothing."""
+    return estimate(plan_of(spec), Places(), exact=exact)
+
+
+def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> Plan:
+    """The checked plan of a run file, a Spec, or a tree. Raises SpecError with every mistake."""
+    if isinstance(spec, Spec):
+        return check(spec.model_dump(exclude_unset=True))
+    return check(spec if isinstance(spec, Mapping) else read_toml(str(spec)))

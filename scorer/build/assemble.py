@@ -1,0 +1,327 @@
+"""What a spec's models, limits and metrics become: clients, transports, servers, pools. It chooses; build.py checks."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from scorer.client.blanking import Blanking, Secrets
+from scorer.client.client import Endpoint, HttpClient, Panel
+from scorer.client.providers import PROVIDERS
+from scorer.client.tokens import Counter, encoding_for
+from scorer.client.transport import HttpTransport
+from scorer.config.loader import references, resolve_references
+from scorer.config.messages import SECRET_NAME, looks_random
+from scorer.config.spec import Limits, Model, Rates, Spec
+from scorer.config.tariffs import price, window
+from scorer.errors import SetupError, SpecError
+from scorer.limits import Caps, Local
+from scorer.limits import Rates as Paces
+from scorer.metrics import REFERENCE_FREE
+from scorer.metrics.pool import Pool
+from scorer.output.tables import Measure
+from scorer.types import Client, Completion, Result, Transport
+
+ROOM_FOR_TEXT = 64 * 1024 * 1024
+"""Bytes of row text under way at once."""
+
+MakeTransport = Callable[..., AbstractAsyncContextManager[Transport]]
+"""Called as `HttpTransport` is; the simulation has another."""
+
+
+def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
+    """The class behind a name of `known`, or behind an import path "package.module:Name"."""
+    module, colon, name = target.partition(":")
+    if not colon:
+        raise SpecError(
+            [f'{key} = "{target}" is unknown. Allowed: {", ".join(known)}, or an import path "package.module:Name".']
+        )
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        inspect.signature(found)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise SpecError([f'{key} = "{target}" cannot be imported: {error}. Is its package installed here?']) from error
+    return found
+
+
+def counter(spec: Spec) -> Counter:
+    """Counts tokens as the first model does, where a pace needs it; else estimates from bytes, which bound caps too."""
+    model = spec.all_models[0]
+    paced = any(pace.tokens_per_minute or pace.input_tokens_per_minute for pace in endpoint_paces(spec))
+    exact = paced and model.provider not in ("embedded", "recorded")
+    return Counter(encoding_for(model.name or "") if exact else None)
+
+
+def concurrency(rates: Rates, provider: str) -> int:
+    """The most requests in flight: as given, else what the requests a minute keep busy at 10 s each.
+
+    Between 8 and 1,024; "auto" finds its own number up to 1,024.
+    """
+    if isinstance(rates.concurrency, int):
+        return rates.concurrency
+    if rates.concurrency == "auto":
+        return 1024
+    if provider == "embedded":
+        return 2  # one slot works, one request waits at its door
+    if rates.requests_per_minute is not None:
+        return int(min(1024, max(8, rates.requests_per_minute / 60 * 10)))
+    return 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker's part of a run: place `number` of `of`, an even part of what may be in flight.
+
+    `limit` makes the limits of an endpoint; `served` has the addresses of embedded judges that somebody else started,
+    by alias.
+    """
+
+    number: int = 0
+    of: int = 1
+    limit: Callable[[Paces, Caps], Local] = Local
+    served: Mapping[str, str] = field(default_factory=dict)
+
+    def places(self, total: int) -> int:
+        """This seat's part of `total` requests in flight; all parts together are `total`."""
+        return total // self.of + (self.number < total % self.of)
+
+
+ALONE = Seat()
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """A client, the limits of its endpoints, how many requests may be in flight in all, and what may die beside it.
+
+    Each of `checks` raises SetupError once a server that the run itself started has ended.
+    """
+
+    client: Client
+    limits: list[Local]
+    in_flight: int
+    checks: list[Callable[[], None]]
+
+
+async def make_client(
+    spec: Spec,
+    caps: Caps,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+    transport: MakeTransport = HttpTransport,
+    seat: Seat = ALONE,
+) -> Wires:
+    """A client for the spec's models and what belongs to it; `transport` makes what posts, `seat` is a worker's.
+
+    What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
+    """
+    clients: dict[str, Client] = {}
+    limits: list[Local] = []
+    checks: list[Callable[[], None]] = []
+    in_flight = 0
+    for model in spec.all_models:
+        if model.provider == "recorded":
+            from scorer.client.recorded import Recorded
+
+            clients[model.alias] = Recorded(
+                path=model.path or "", keys=model.keys, replies=model.replies or "", where=model.where
+            )
+            in_flight += 64
+            continue
+        addresses = _addresses(model, spec.limits, stack, checks, seat.served)
+        places = [seat.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
+        loopback = all(on_this_machine(url) for url, _, _ in addresses)
+        wire = await stack.enter_async_context(
+            transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
+        )
+        if secrets := Secrets(secrets_of(model)):
+            wire = Blanking(wire, secrets)
+        endpoints = []
+        for (url, headers, rates), most in zip(addresses, places, strict=True):
+            local = seat.limit(_paces(rates, spec.limits.burst_s, most), caps)
+            limits.append(local)
+            endpoints.append(Endpoint(make_provider(model, url, headers), local, weight=most))
+        clients[model.alias] = HttpClient(
+            endpoints,
+            wire,
+            price(model),
+            max_output_tokens=model.max_output_tokens,
+            retries=model.retries,
+            clock=clock,
+            timeout_s=model.timeout_s,
+            hedge=spec.limits.hedge,
+            window=window(model),
+        )
+        in_flight += sum(places)
+    client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)
+    return Wires(client, limits, in_flight, checks)
+
+
+def on_this_machine(url: str) -> bool:
+    """True for an address of loopback, which no proxy is asked for: localhost, 127.0.0.0/8, ::1."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def temperature(model: Model) -> float | None:
+    """As given, else 0; None for families that refuse to be told one, and sample as they please."""
+    if model.temperature is not None or model.provider not in PROVIDERS:
+        return model.temperature or 0.0
+    make = load(PROVIDERS[model.provider], "model.provider", PROVIDERS)
+    default: float | None = getattr(make, "default_temperature", lambda _: 0.0)(model.name or "")
+    return default
+
+
+def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
+    """Who speaks the model's dialect at one address."""
+    name = "openai" if model.provider == "embedded" else model.provider
+    make = load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
+    return make(
+        name=model.name or "embedded",
+        base_url=base_url,
+        headers=headers,
+        query=_resolved(model.query, "model.query"),
+        extra=model.extra,
+        temperature=temperature(model),
+        max_output_tokens=model.max_output_tokens,
+        dialect="llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
+    )
+
+
+def endpoint_paces(spec: Spec) -> list[Paces]:
+    """The declared limits of every endpoint, in the order in which `make_client` makes theirs."""
+    return [
+        _paces(rates, spec.limits.burst_s, concurrency(rates, model.provider))
+        for model in spec.all_models
+        if model.provider != "recorded"
+        for rates in [e.limits for e in model.endpoints if model.provider != "embedded"] or [spec.limits]
+    ]
+
+
+def serve_embedded(spec: Spec, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> dict[str, str]:
+    """Starts the embedded judge of each model that asks for one; their addresses by alias. They end with `stack`."""
+    return {model.alias: _serve(model, stack, checks) for model in spec.all_models if model.provider == "embedded"}
+
+
+def _serve(model: Model, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> str:
+    from scorer.client.llamacpp_server import EmbeddedServer
+
+    server = stack.enter_context(EmbeddedServer(model.path, name=model.name))
+    checks.append(server.check)
+    return server.url
+
+
+def _addresses(
+    model: Model,
+    limits: Limits,
+    stack: AsyncExitStack,
+    checks: list[Callable[[], None]],
+    served: Mapping[str, str],
+) -> list[tuple[str, dict[str, str], Rates]]:
+    """Each endpoint's base URL, its headers with the key in them, and its limits."""
+    if model.provider == "embedded":
+        return [(served.get(model.alias) or _serve(model, stack, checks), {}, limits)]
+    headers = _resolved(model.headers, "model.headers")
+    listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]
+    if not listed:
+        default = "https://api.anthropic.com/v1" if model.provider == "anthropic" else "https://api.openai.com/v1"
+        listed = [(model.base_url or default, model.api_key_env, limits)]
+    return [(url, {**_key_header(model.provider, url, name), **headers}, rates) for url, name, rates in listed]
+
+
+def _key_header(provider: str, url: str, variable: str | None) -> dict[str, str]:
+    if variable is None:
+        return {}
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise SetupError(
+            f'model.api_key_env = "{variable}": that environment variable is not set. Put the key of {url} in it, or '
+            "name another one."
+        )
+    if provider == "anthropic":
+        return {"x-api-key": key}
+    host = urlsplit(url).hostname or ""
+    return {"api-key": key} if host.endswith(".azure.com") else {"Authorization": f"Bearer {key}"}
+
+
+def secrets_of(model: Model) -> set[str]:
+    """The values of environment variables that a model's requests carry and that no reply may bring to disk.
+
+    A variable that a header or the query refers to counts where its name or its value looks like a secret's: the title
+    of a project is none.
+    """
+    names = {model.api_key_env, *(endpoint.api_key_env for endpoint in model.endpoints)}
+    found = {os.environ.get(name, "").strip() for name in names if name is not None}
+    for values in (model.headers, model.query):
+        for header, value in values.items():
+            for name in references(value):
+                secret = os.environ.get(name, "").strip()
+                if SECRET_NAME.search(header) or SECRET_NAME.search(name) or looks_random(secret):
+                    found.add(secret)
+    return found
+
+
+def _resolved(values: Mapping[str, str], where: str) -> dict[str, str]:
+    resolved, missing = resolve_references(values)
+    if missing:
+        raise SetupError(f"{where} refers to environment variables that are not set: {', '.join(missing)}. Set them.")
+    return resolved
+
+
+def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
+    return Paces(
+        requests_per_minute=rates.requests_per_minute,
+        tokens_per_minute=rates.tokens_per_minute,
+        input_tokens_per_minute=rates.input_tokens_per_minute,
+        output_tokens_per_minute=rates.output_tokens_per_minute,
+        burst_s=burst_s,
+        concurrency=None if rates.concurrency == "auto" else most,
+        most=most,
+    )
+
+
+def measured(spec: Spec) -> tuple[str, ...]:
+    """The columns that the automatic metrics read: the reference only where one of them needs it."""
+    names = spec.metrics.names
+    needed = (spec.metrics.response, spec.metrics.reference)
+    return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
+
+
+def make_measure(
+    spec: Spec, stack: AsyncExitStack, seats: int = 1, *, say: Callable[[str], None] = lambda _: None
+) -> Measure | None:
+    """The automatic metrics of a run, or of one of `seats` workers; their processes end with `stack`.
+
+    A metric that fails on a row is None there, and `say` is told, on any thread. Raises SpecError for names that are
+    unknown or not installed.
+    """
+    if not spec.metrics.names:
+        return None
+    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None, tell=say))
+
+    def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
+        texts = [[_text(r.row.values.get(column)) for r in results] for column in measured(spec)]
+        columns = pool.columns(texts[0], texts[-1])
+        return {f"metric_{name}": column for name, column in columns.items()}
+
+    return measure
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:
+    """What to keep of a reply, as `output.keep_raw` says."""
+    if keep == "full":
+        return lambda completion: completion.body.decode("utf-8", "replace") or completion.text
+    return (lambda completion: completion.text) if keep else None

@@ -1,0 +1,266 @@
+"""The run file's tree to a plan: a checked spec, its judge, what its scores depend on; and a plan to what runs it.
+
+wiring.py makes the clients, limits and metrics.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.build.assemble import Wires, counter, load, measured, raw_of, temperature
+from scorer.client.providers import PROVIDERS
+from scorer.config.loader import parse
+from scorer.config.messages import shown
+from scorer.config.spec import Spec, covered, fingerprint
+from scorer.config.tariffs import price
+from scorer.engine import engine
+from scorer.engine.dedupe import Twins
+from scorer.errors import SpecError, StorageError
+from scorer.files.files import Files, read
+from scorer.files.router import Places
+from scorer.inputs.source import Columns, Reader
+from scorer.judges import JUDGES
+from scorer.judges.options import option_names
+from scorer.metrics import unknown
+from scorer.publish.folder import publisher
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.types import RESULT_COLUMNS, Client, Judge, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A spec that was checked: its judge, what its scores depend on, what to read of a row."""
+
+    spec: Spec
+    judge: Judge
+    covers: Mapping[str, Any]
+    fingerprint: str
+    columns: Columns
+    rehearsal: bool = False
+    """Its judge is the rehearsal judge, whose scores mean nothing."""
+
+
+def check(tree: Mapping[str, Any]) -> Plan:
+    """The run file's tree as a plan. Raises SpecError with every mistake in it."""
+    spec, problems = parse(tree)
+    judge: Judge | None = None
+    prompt: str | None = None
+    if spec is not None:
+        try:
+            prompt = _prompt_text(spec)
+            judge = make_judge(spec, prompt)
+        except SpecError as error:
+            problems += error.problems
+        problems += _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
+        problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
+        problems += dedupe_problems(spec)
+        if judge is not None:
+            problems += _column_problems(spec, judge) + _field_problems(spec, judge)
+    if problems or spec is None or judge is None:
+        raise SpecError(list(dict.fromkeys(problems)))
+    covers = covered(spec, prompt)
+    kept = (*([spec.input.id] if spec.input.id else []), *spec.input.keep)
+    keys = tuple(key for model in spec.all_models for key in model.keys)
+    metrics = measured(spec)
+    judged = tuple(name for name in judge.columns if name not in keys)
+    columns = Columns(read=tuple(dict.fromkeys((*judge.columns, *keys, *metrics))), judged=judged, kept=kept)
+    try:
+        return Plan(spec, judge, covers, fingerprint(covers), columns)
+    except TypeError as error:
+        raise SpecError([f"The run file holds a value that JSON has no place for: {error}. Take it out."]) from error
+
+
+# --- the judge --------------------------------------------------------------------------------------------------------
+
+
+def make_judge(spec: Spec, prompt: str | None) -> Judge:
+    """The judge that `[judge]` asks for. Raises SpecError."""
+    kind = spec.judge.kind
+    make = load(JUDGES.get(kind, kind), "judge.kind", JUDGES)
+    options = dict(spec.judge.options)
+    if prompt is not None:
+        options["prompt"] = prompt
+    taken = inspect.signature(make).parameters
+    if keys := tuple(key for model in spec.all_models for key in model.keys):
+        options["keys"] = keys
+    names = option_names(make)
+    if "temperature" in (names or taken) and spec.all_models:
+        options["temperature"] = temperature(spec.all_models[0])
+    if "temperatures" in taken:
+        options["temperatures"] = {model.alias: temperature(model) for model in spec.all_models}
+    if names is not None:
+        unknown = [name for name in options if name not in names]
+        if unknown:
+            known = ", ".join(name for name in names if name not in ("keys", "temperature"))
+            raise SpecError(
+                [
+                    f"judge.{name} = {shown(name, options[name])} is no option of kind = {kind!r}. Known: {known}."
+                    for name in unknown
+                ]
+            )
+    try:
+        judge: Judge = make(**options)
+    except TypeError as error:
+        raise SpecError([f"[judge] kind = {kind!r} cannot be made so: {error}."]) from error
+    return judge
+
+
+def _prompt_text(spec: Spec) -> str | None:
+    if spec.judge.prompt_file is None:
+        return None
+    if "prompt" in spec.judge.options:
+        raise SpecError(["judge.prompt and judge.prompt_file are both given: keep one of them."])
+    try:
+        return read(Places(), spec.judge.prompt_file).decode("utf-8")
+    except (OSError, UnicodeDecodeError, StorageError) as error:
+        raise SpecError(
+            [f'judge.prompt_file = "{spec.judge.prompt_file}" cannot be read ({error}). Give a UTF-8 text file.']
+        ) from error
+
+
+def _provider_problems(spec: Spec) -> list[str]:
+    known = (*PROVIDERS, "embedded", "recorded")
+    return [
+        f'model.provider = "{model.provider}" is unknown. Allowed: {", ".join(known)}, or an import path '
+        '"package.module:Name".'
+        for model in spec.all_models
+        if model.provider not in known and ":" not in model.provider
+    ]
+
+
+def _price_problems(spec: Spec) -> list[str]:
+    problems: list[str] = []
+    for model in spec.all_models:
+        try:
+            known = price(model) is not None
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if spec.limits.max_usd is not None and not known:
+            problems.append(
+                f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
+                "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
+            )
+    return problems
+
+
+def _panel_problems(spec: Spec) -> list[str]:
+    """A panel asks models by their aliases; any other judge asks one model."""
+    aliases = [model.alias for model in spec.models]
+    asked = spec.judge.options.get("models")
+    if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
+        return [
+            f'judge.models: "{name}" is the alias of no [[models]]. Known: {", ".join(aliases) or "none"}.'
+            for name in asked
+            if name not in aliases
+        ]
+    if len(aliases) > 1 and spec.judge.kind in JUDGES:
+        return [f'judge.kind = "{spec.judge.kind}" asks one model, and [[models]] lists {len(aliases)}: keep one.']
+    return []
+
+
+def dedupe_problems(spec: Spec) -> list[str]:
+    """A copied answer must be the one that would have come; `[model] extra` has the last word on the temperature."""
+    if not spec.judge.dedupe:
+        return []
+    problems = []
+    for model in spec.all_models:
+        where = f"models.{model.alias}" if model.alias else "model"
+        key = f"{where}.extra.temperature" if "temperature" in model.extra else f"{where}.temperature"
+        found = model.extra.get("temperature", temperature(model))
+        if found is None or found != 0:
+            said = f'"{model.name}" takes no temperature' if found is None else f"{key} = {shown(key, found)}"
+            problems.append(
+                "judge.dedupe = true copies answers, which temperature 0 alone makes the same each time; "
+                f"{said}. Set {key} = 0, or leave judge.dedupe out."
+            )
+    return problems
+
+
+def _rehearsal_problems(spec: Spec) -> list[str]:
+    try:
+        RehearsalConfig().changed(spec.rehearsal)
+    except SpecError as error:
+        return [f"[rehearsal] {problem}" for problem in error.problems]
+    return []
+
+
+def _publish_problems(spec: Spec) -> list[str]:
+    """What is wrong with the address alone; a table that is not to be had stops no run."""
+    if spec.output.publish is None:
+        return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
+    try:
+        publisher(spec.output.publish, spec.output.partition_by)
+    except SpecError as error:
+        return [f"output.publish: {problem}" for problem in error.problems]
+    return []
+
+
+def _column_problems(spec: Spec, judge: Judge) -> list[str]:
+    taken = {*RESULT_COLUMNS, "id", *(field.name for field in judge.fields)}
+    return [
+        f"input.keep: {name!r} is the name of a result column. Rename it in the input; it cannot be kept so."
+        for name in spec.input.keep
+        if name in taken
+    ]
+
+
+def _field_problems(spec: Spec, judge: Judge) -> list[str]:
+    """What is wrong with the columns of a judge of somebody's own: found out here, before anything is paid."""
+    names = [field.name for field in judge.fields]
+    where = f"judge.kind = {spec.judge.kind!r}"
+    problems = [
+        f"{where} adds a column {name!r}, which is the name of another result column. Give it a name of its own."
+        for name in dict.fromkeys(names)
+        if name in {*RESULT_COLUMNS, "id"} or names.count(name) > 1
+    ]
+    for field in judge.fields:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            problems.append(
+                f"{where} adds a column {field.name!r} of type {field.type}, which Parquet cannot hold ({error}). Give "
+                "it another type, string for instance."
+            )
+    return problems
+
+
+def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:
+    """The input's fields behind `input.id` and `input.keep`."""
+    given = plan.spec.input
+    return (
+        shard_schema.field(given.id) if given.id else None,
+        [shard_schema.field(name) for name in given.keep],
+    )
+
+
+# --- what it takes to run a plan --------------------------------------------------------------------------------------
+
+
+def make_reader(plan: Plan, files: Files) -> Reader:
+    """What reads the rows of a plan, and counts their tokens."""
+    tokens = counter(plan.spec)
+    return Reader(files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0])
+
+
+def make_parts(
+    plan: Plan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
+) -> engine.Parts:
+    """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
+    twins = stack.enter_context(Twins(plan.judge)) if plan.spec.judge.dedupe else None
+    keep = raw_of(plan.spec.output.keep_raw)
+    paid = any(model.provider != "recorded" for model in plan.spec.all_models)
+    return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
+
+
+def rows_under_way(wires: Wires) -> int:
+    """So many rows may be begun at once: two for each request in flight, so that no place is empty, and a few more."""
+    return 2 * wires.in_flight + 64

@@ -1,0 +1,247 @@
+"""The questions that the command line asks of finished tables.
+
+Light to import, as the command line is: each command loads what it needs. The answers are those of `scorer.analysis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from scorer.cli.bias_command import bias
+from scorer.cli.options import (
+    Bootstrap,
+    Columns,
+    Human,
+    Item,
+    Json,
+    Labels,
+    On,
+    Scores,
+    Systems,
+    Table,
+    Task,
+    answer,
+    extent_of,
+    open_labelled,
+)
+from scorer.errors import SpecError
+
+if TYPE_CHECKING:
+    from scorer.analysis.extent import Extent
+
+app = App()
+app.command(bias)
+
+
+@app.command
+def agree(
+    table: Table,
+    /,
+    *,
+    score: Scores,
+    human: Annotated[Columns, Parameter(help="A column of human values; of several, their mean.", negative="")],
+    item: Item = None,
+    system: Systems = None,
+    task: Task = None,
+    labels: Labels = None,
+    on: On = (),
+    bootstrap: Bootstrap = 1000,
+    permutations: Annotated[int, Parameter(help="Permutations to test which of two scores agrees better.")] = 0,
+    json: Json = False,
+) -> int:
+    """Say how far scores agree with people: over all rows, within items, over systems, by task.
+
+    Example: scorer agree out --score score --human human --item item
+    """
+    from scorer.analysis.agree import agree as ask
+    from scorer.cli.tables import agreement_text
+
+    found = ask(
+        open_labelled(table, labels, on, human),
+        score,
+        human,
+        item=item,
+        system=system,
+        task=task,
+        replicates=bootstrap,
+        permutations=permutations,
+    )
+    extent = extent_of(table, system, score, human, item, task)
+    return answer(json, found.json(), lambda: agreement_text(found), extent)
+
+
+@app.command
+def scale(
+    table: Table,
+    /,
+    *,
+    score: Scores,
+    human: Human,
+    task: Annotated[str, Parameter(help="The column that names the task.")],
+    system: Systems = None,
+    calibrate: Annotated[
+        Literal["shift", "linear", "isotonic"] | None,
+        Parameter(help="Also learn a map to the human scale for each task, and say what it gains on unseen items."),
+    ] = None,
+    item: Item = None,
+    output: Annotated[
+        str | None, Parameter(("--output", "-o"), help="Where to write TABLE with the calibrated columns.")
+    ] = None,
+    labels: Labels = None,
+    on: On = (),
+    json: Json = False,
+) -> int:
+    """Say whether a judge keeps one scale across tasks, and put it right where it does not.
+
+    Example: scorer scale out --score score --human human --task task --calibrate linear -o calibrated.parquet
+    """
+    from scorer.analysis.scale import calibrate as learn
+    from scorer.analysis.scale import scale as ask
+    from scorer.cli.tables import scale_text
+    from scorer.files.router import Places
+
+    if output is not None and calibrate is None:
+        raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
+    if output is not None and Path(output).resolve() in {Path(stat.path).resolve() for stat in Places().find([table])}:
+        raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
+    frame = open_labelled(table, labels, on, [human])
+    found = {name: ask(frame, name, human, task, system=system) for name in score}
+    gains = {}
+    if calibrate is not None:
+        for name in found:
+            calibrated, gains[name] = learn(frame, name, human, task, method=calibrate, item=item)
+            frame = calibrated.lazy()
+    if output is not None:
+        with Places().create(output) as file:
+            frame.collect().write_parquet(file)
+    told = {
+        name: {**one.json(), "calibration": asdict(gains[name]) if name in gains else None}
+        for name, one in found.items()
+    }
+    return answer(
+        json,
+        {"scores": told},
+        lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
+        extent_of(table, system, score, human, task, item),
+    )
+
+
+@app.command
+def estimate(
+    table: Table,
+    /,
+    *,
+    score: Scores,
+    human: Human,
+    system: Systems = None,
+    item: Item = None,
+    labels: Labels = None,
+    on: On = (),
+    json: Json = False,
+) -> int:
+    """Say what people would think of all rows, from all scores and a few human values drawn at random.
+
+    Example: scorer estimate out --score score --human human --system model --labels labels.parquet --on id
+    """
+    from scorer.analysis.estimate import estimate as ask
+    from scorer.cli.tables import estimate_text
+
+    frame = open_labelled(table, labels, on, [human])
+    found = {name: ask(frame, name, human, system=system, item=item) for name in score}
+    return _by_score(json, found, estimate_text, extent_of(table, system, score, human, item))
+
+
+@app.command
+def leaderboard(
+    table: Table,
+    /,
+    *,
+    score: Scores,
+    system: Annotated[str, Parameter(help="The column that names who answered.")],
+    against: Annotated[
+        str | None,
+        Parameter(help="The column that names the other system, where the scores are preferences in [0, 1]."),
+    ] = None,
+    task: Task = None,
+    item: Item = None,
+    average: Annotated[
+        Columns, Parameter(help="A column of numbers to average: cost, tokens, seconds.", negative="")
+    ] = (),
+    fact: Annotated[
+        Columns, Parameter(help="A column that says one thing of a system: its licence, its host.", negative="")
+    ] = (),
+    labels: Annotated[
+        str | None, Parameter(help="A table with the --fact columns, where they are not in TABLE; see --on.")
+    ] = None,
+    on: Annotated[Columns, Parameter(help="The columns that find a row's facts: the system's.", negative="")] = (),
+    bootstrap: Bootstrap = 1000,
+    json: Json = False,
+) -> int:
+    """Rank systems; those that cannot be told apart share ranks. With --against, by the Bradley-Terry model.
+
+    Example: scorer leaderboard out --score score --system model --task task --average cost_microusd
+
+    Example: scorer leaderboard out --score score --system model --fact licence --labels models.parquet --on model
+    """
+    from scorer.analysis.leaderboard import Leaderboard, bradley_terry
+    from scorer.analysis.leaderboard import leaderboard as ask
+    from scorer.cli.tables import leaderboard_text
+
+    if labels is not None and not fact:
+        raise SpecError(["--labels is a table of facts here: say with --fact which of its columns to show."])
+    frame = open_labelled(table, labels, on, fact)
+    if against is None:
+        found = {
+            name: ask(frame, name, system, task=task, item=item, averages=average, facts=fact, replicates=bootstrap)
+            for name in score
+        }
+    elif task is not None or average or fact:
+        raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
+    else:
+        found = {
+            name: Leaderboard(bradley_terry(frame, system, against, name, item=item, replicates=bootstrap), None)
+            for name in score
+        }
+    return _by_score(json, found, leaderboard_text, extent_of(table, system, score, against, task, item, average, fact))
+
+
+@app.command
+def compare(
+    table: Table,
+    /,
+    *,
+    score: Scores,
+    variant: Annotated[str, Parameter(help="The column that names the variants; of numbers, a learning curve.")],
+    item: Item = None,
+    task: Task = None,
+    well_formed: Annotated[
+        str | None, Parameter(help="The column that says whether an answer has the right format.")
+    ] = None,
+    bootstrap: Bootstrap = 1000,
+    json: Json = False,
+) -> int:
+    """Compare training mixes, or the steps of a learning curve, paired over items; format apart from substance.
+
+    Example: scorer compare out --score score --variant mix --item item --task task
+    """
+    from scorer.analysis.compare import compare as ask
+    from scorer.cli.tables import compared_text
+
+    frame = open_labelled(table, None, (), ())
+    found = {
+        name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap)
+        for name in score
+    }
+    return _by_score(json, found, compared_text, extent_of(table, variant, score, item, task, well_formed))
+
+
+def _by_score(
+    json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str], extent: Extent | None = None
+) -> int:
+    told = {"scores": {name: one.json() for name, one in found.items()}}
+    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()), extent)

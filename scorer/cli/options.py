@@ -1,0 +1,130 @@
+"""Arguments that several commands share, and how a command answers: a text for people, or one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from scorer.cli.streams import json_text, to_stdout
+from scorer.errors import SpecError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from scorer.analysis.extent import Extent
+    from scorer.workers.coordinator import Owner
+    from scorer.workers.supervisor import Employer
+
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(
+        "--set", help="Another value for a key of the run file; may be repeated.", negative="", allow_repeating=True
+    ),
+]
+Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
+RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
+
+Out = Annotated[str, Parameter(help="The output folder of a run (its output.path), or its run file.")]
+
+
+_SHARDS = Parameter(negative="", allow_repeating=True, consume_multiple=True)
+Forget = Annotated[
+    tuple[str, ...], _SHARDS, Parameter(help="A shard that leaves the run: its path. What it cost stays booked.")
+]
+Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard that comes back, with its rows.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who does the work: options of commands that score."""
+
+    workers: Annotated[
+        int, Parameter("--workers", help="Processes that share the work and the limits.", validator=Number(gte=1))
+    ] = 1
+    engine: Annotated[Literal["local", "ray"], Parameter(help="Where they are: here, or on a Ray cluster.")] = "local"
+    address: Annotated[
+        str | None, Parameter(help="Of the cluster, HOST:PORT or auto; without it Ray is started here.")
+    ] = None
+
+    def here(self, why: str) -> Hands:
+        """The same, on this machine alone. Raises SpecError where a cluster is asked for."""
+        if self.address not in (None, "local"):
+            raise SpecError([f"--address {self.address} is of no use here: {why}. Leave it out."])
+        return replace(self, address="local" if self.engine == "ray" else None)
+
+    @contextmanager
+    def hired(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Owner], Employer] | None]:
+        """What employs the workers of a run into `out`; None where the job knows it by itself. Raises SpecError."""
+        if self.engine == "local":
+            if self.address is not None:
+                raise SpecError([f"--address {self.address} is of no use without --engine ray."])
+            yield None
+            return
+        from scorer.workers.ray import hirer, joined
+
+        with joined(self.address, workers=self.workers, say=say):
+            yield hirer(out, say)
+
+
+ALONE = Hands()
+"""One worker: the process itself."""
+
+# --- of the questions asked of a table --------------------------------------------------------------------------------
+
+Columns = tuple[str, ...]
+Table = Annotated[
+    str, Parameter(help="A Parquet file, a folder or a glob of them, the output folder of a run, or its run file.")
+]
+Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may be repeated.", negative="")]
+Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
+Task = Annotated[str | None, Parameter(help="The column that names the task.")]
+Systems = Annotated[str | None, Parameter("--system", help="The column that names who answered.")]
+Labels = Annotated[
+    str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
+]
+On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
+Bootstrap = Annotated[int, Parameter(help="Resamples for the 95 % intervals, always the same ones; 0 for none.")]
+Human = Annotated[str, Parameter(help="The column of human values.")]
+
+
+def answer(json: bool, value: Any, text: Callable[[], str], extent: Extent | None = None) -> int:
+    """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
+
+    `extent` says of how much of a run the answer is: first, above the text.
+    """
+    if extent is not None:
+        value = {**extent.json(), **value}
+    if json:
+        to_stdout(json_text(value, indent=True))
+    else:
+        above = extent.text() if extent is not None else ""
+        to_stdout((f"{above}\n\n" if above else "") + text())
+    return 0
+
+
+def extent_of(table: str, system: str | None, *named: str | Sequence[str] | None) -> Extent | None:
+    """How much of a run is in `table`, and which of the columns asked for have a namesake in its input."""
+    from scorer.analysis.extent import extent
+
+    flat = [name for names in named for name in ([names] if isinstance(names, str) else names or ())]
+    return extent(table, system, flat)
+
+
+def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
+    """The table, with the human columns that it lacks joined on from the labels file."""
+    from scorer.analysis.tables import join_labels, open_labels, open_table
+
+    if (labels is None) == bool(on):
+        raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
+    frame = open_table(table)
+    if labels is None:
+        return frame
+    known = frame.collect_schema().names()
+    wanted = [name for name in human if name not in known] or human
+    return join_labels(frame, open_labels(labels, frame, on), on, wanted)

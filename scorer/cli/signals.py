@@ -1,0 +1,75 @@
+"""Ctrl-C in two stages: the first finishes what is under way, the second stores what is finished and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from scorer.build.plan import Plan
+from scorer.cli.terminal import Screen
+from scorer.cli.views import View
+from scorer.errors import Interrupted
+from scorer.files.router import HURRY_S, Places
+from scorer.job.forget import ALL, Choice
+from scorer.job.job import Ears, Job, Retry
+from scorer.job.scoring import Hire
+from scorer.output.status import Status
+
+
+class Stages:
+    """Called at each signal: the first stops, the second leaves, and no further one cuts what is being stored."""
+
+    def __init__(self, stop: Callable[[], object], leave: Callable[[], object], say: Callable[[str], None]) -> None:
+        self._stop = stop
+        self._leave = leave
+        self._say = say
+        self._signals = 0
+
+    def __call__(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._say("Stopping: finishing the rows under way. Press Ctrl-C again to leave them.")
+            self._stop()
+        elif self._signals == 2:
+            self._say("Leaving now: storing what is finished.")
+            self._leave()
+        elif self._signals == 3:
+            self._say("Still storing what is finished. Only kill -9 ends this at once, and what is not stored is lost.")
+
+
+async def run_interruptibly(
+    planned: Plan,
+    view: View | Screen,
+    retry: Retry | None,
+    workers: int = 1,
+    answered: Callable[[float], None] | None = None,
+    hire: Hire | None = None,
+    choice: Choice = ALL,
+) -> Status:
+    """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
+    ears = Ears(view.show, view.say, view.tell, answered)
+    places = Places()
+    job = Job(planned, places, ears=ears, workers=workers, hire=hire)
+    loop = asyncio.get_running_loop()
+    task: asyncio.Task[Any] | None = asyncio.current_task()
+    assert task is not None
+
+    def leave() -> None:
+        places.hurry(HURRY_S)
+        job.hurry()
+        task.cancel()
+
+    stop = Stages(job.stop, leave, view.say)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, or not to be had here
+            loop.add_signal_handler(number, stop)
+    try:
+        return await job.run(retry, choice)
+    except asyncio.CancelledError:
+        raise Interrupted(
+            "Interrupted. What is finished is stored; rows that were in flight may be billed and are asked again next "
+            "time. The same command goes on from there."
+        ) from None

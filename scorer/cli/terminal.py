@@ -1,0 +1,225 @@
+"""What a person sees: the progress of a run on stderr, its summary, and the answers of other commands as text."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from scorer.cli.live import Block, duration, largest, size, three_lines
+from scorer.cli.streams import plain, to_stderr
+
+if TYPE_CHECKING:
+    from scorer.job.estimate import Estimate
+    from scorer.output.progress import Snapshot
+    from scorer.output.status import Status
+    from scorer.output.verify.folder import Verdict
+    from scorer.publish.folder import Published
+
+EVERY_S = 10.0
+MOST_WHY = 240
+"""So many characters of a failure stand on the progress line; `scorer status` has all."""
+
+
+class Screen:
+    """Shows snapshots: three lines drawn in place on a terminal, one plain line every 10 s elsewhere.
+
+    Showing fails no run: a stderr that is closed, full or no longer read loses what is written to it.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._block: Block | None = None
+        self._last = float("-inf")
+        self._problem = ""
+
+    def __enter__(self) -> Screen:
+        if not self._quiet and _is_terminal():
+            self._block = Block()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._block = None  # its last state stays
+
+    def show(self, snapshot: Snapshot) -> None:
+        if self._quiet:
+            return
+        if self._block is not None:
+            self._block.draw(three_lines(snapshot, size()[0] - 1))
+        elif time.monotonic() - self._last >= EVERY_S or snapshot.state != "running":
+            self._last = time.monotonic()
+            to_stderr(line(snapshot))
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self._block is not None:
+            self._block.above(plain(text))
+        elif not self._quiet:
+            to_stderr(text)
+
+    def tell(self, name: str, fields: Mapping[str, Any]) -> None:
+        """What happened to a shard; people are told what went wrong, once."""
+        if name == "publish_failed" and fields["message"] != self._problem:
+            self._problem = fields["message"]
+            self.say(self._problem)
+
+
+def _is_terminal() -> bool:
+    """Whether lines can be drawn in place on stderr."""
+    try:
+        return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def line(s: Snapshot) -> str:
+    """One second of a run in one line."""
+    parts = [
+        f"{s.finished:,} of {s.rows_total:,} rows",
+        f"{s.rows_per_s:,.1f} rows/s",
+        f"{s.tokens_per_minute:,.0f}{f' of {s.tokens_limit:,.0f}' if s.tokens_limit else ''} tokens/min",
+        f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} unconfirmed)" if s.maybe_billed_usd else ""),
+    ]
+    if s.errors:
+        parts.append("failed: " + ", ".join(f"{name} {count}" for name, count in sorted(s.errors.items())))
+    if s.copied:
+        parts.append(f"{s.copied:,} copied")
+    if s.publish_problem is not None:
+        parts.append(f"{s.to_publish} shards not published")
+    if s.eta_s is not None and s.state == "running":
+        parts.append(f"{duration(s.eta_s)} to go")
+    if s.outage_s is not None:
+        parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
+        if s.why is not None:
+            parts.append(f"it fails so: {_cut(s.why)}")
+    elif s.why is not None:
+        parts.append(f"the judge does not answer: {_cut(s.why)}")
+    elif s.held_back_by:
+        parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)))
+    return " | ".join(parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_WHY else text[: MOST_WHY - 1] + "…"
+
+
+def summary_text(out: str, s: Status) -> str:
+    """How a run stands, for a person."""
+    lines = [
+        f"{out}: {s.state}" + (" (a rehearsal: its scores mean nothing)" if s.rehearsal else ""),
+        f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
+        f" ({s.sealed} of {s.shards} shards sealed)",
+    ]
+    if s.copied:
+        lines.append(f"  copied     {s.copied:,} rows whose question another row had asked")
+    if s.errors:
+        lines.append("  errors     " + ", ".join(f"{name} {count:,}" for name, count in s.errors.items()))
+    if s.unmeasured:
+        nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
+        lines.append(f"  metrics    null (no text to measure, or the metric failed): {nulls} rows")
+    lines.append(
+        f"  tokens     {s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out, in "
+        f"{s.requests:,} requests"
+    )
+    lines.append(
+        f"  cost       {s.cost_usd:.6f} USD"
+        + (f", and up to {s.maybe_billed_usd:.6f} USD that nobody confirmed" if s.maybe_billed_usd else "")
+    )
+    if s.state != "running":
+        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s in the last minute of work")
+    else:
+        held = ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)) or "nothing"
+        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
+    if s.why:
+        lines.append(f"  judge      {'does' if s.state == 'running' else 'did'} not answer: {s.why}")
+    lines += [f"  unreadable {path}" for path in s.unreadable]
+    lines.append(f"  scores     {out}/scores/*.parquet")
+    return "\n".join(lines)
+
+
+def findings_text(out: str, verdict: Verdict) -> str:
+    """What `scorer verify` found, for a person."""
+    lines = [*verdict.findings]
+    if verdict.damaged:
+        lines.append(
+            f"{len(verdict.damaged)} damaged: restore what you have a copy of; the rest, the next `scorer run` keeps "
+            f"in {out}/damaged, and scores its rows again."
+        )
+    lines += [f"Not checked: {sentence}" for sentence in verdict.unchecked]
+    return "\n".join(lines)
+
+
+def plan_text(e: Estimate) -> str:
+    """What a run would need, for a person."""
+    spread = "" if e.prompt_tokens_low == e.prompt_tokens_high else (
+        f" (95 %: {e.prompt_tokens_low:,} to {e.prompt_tokens_high:,})"
+    )  # fmt: skip
+    cost = (
+        "unknown: no price is known for this model; add model.price" if e.cost_usd is None else f"{e.cost_usd:.4f} USD"
+    )
+    lines = [
+        f"rows        {e.rows:,} in {e.shards} shards, {e.requests:,} requests",
+        f"tokens in   {e.prompt_tokens:,}{spread}, counted by {e.tokeniser}",
+        f"tokens out  {e.completion_tokens_estimate:,} ({_learned(e)})",
+        f"cost        {cost}{_range(e)}",
+        *([f"price       {_price(e)}"] if e.price is not None else []),
+        f"time        {duration(e.seconds)}; {e.binding_limit} binds",
+    ]
+    if e.prompt_tokens:
+        share = e.shared_prefix_tokens / e.prompt_tokens
+        lines.append(f"prefix      {share:.0%} of the tokens in begin a request as the row before began its own")
+    if e.repeated_rows:
+        lines.append(f"repeated    {e.repeated_rows:,} rows ask what a row before them asks")
+    if e.max_usd is not None and e.cost_usd is not None and e.cost_usd > e.max_usd:
+        lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
+    lines += [f"bad rows    {count:,}: {reason}" for reason, count in e.rows_bad.items()]
+    lines += [f"advice      {advice}" for advice in e.advice]
+    return "\n".join(lines)
+
+
+def _learned(e: Estimate) -> str:
+    if e.learned_rows:
+        return f"as the {e.learned_rows:,} rows took that are finished"
+    return "estimated: between the shortest reply and model.max_output_tokens; some finished rows will tell better"
+
+
+def _range(e: Estimate) -> str:
+    if e.cost_low is None or e.cost_worst is None or e.cost_low == e.cost_worst:
+        return ""
+    return f" ({e.cost_low:.4f} with the shortest replies, {e.cost_worst:.4f} with the longest)"
+
+
+def _price(e: Estimate) -> str:
+    assert e.price is not None
+    told = f"{e.price['input']:g} in, {e.price['output']:g} out, USD per million tokens: {e.price_source}"
+    if e.price_date is None:
+        return told
+    days = (datetime.now(UTC).date() - date.fromisoformat(e.price_date)).days
+    age = "today" if days <= 0 else f"{days} day{'s' * (days > 1)} ago"
+    return f"{told}, {e.price_date} ({age})"
+
+
+def published_text(done: Published) -> str:
+    """What `scorer publish` did, for a person."""
+    there = done.sealed - done.committed
+    lines = [
+        f"{done.target}: {done.committed} of {done.sealed} sealed shards published now, {done.rows:,} rows"
+        + (f"; {there} were there already" if there else "")
+    ]
+    if done.unsealed:
+        lines.append(f"  {done.unsealed} shards are not finished; they are published when they are")
+    return "\n".join(lines)
+
+
+def rehearsal_text(books: dict[str, Any]) -> str:
+    """What the rehearsal judge's own books say of the night."""
+    return (
+        f"  the judge  {books['requests']:,} requests, {books['ok']:,} answered, {books['r429']:,} times 429, at most "
+        f"{books['max_in_flight']} at once"
+    )

@@ -1,0 +1,103 @@
+"""Who sees a run: a person at a terminal or a log collector, and, where asked for, whoever scrapes metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from scorer.cli.jsonlog import JsonLog
+from scorer.cli.streams import to_stderr
+from scorer.cli.terminal import Screen, line, summary_text
+from scorer.errors import ScorerError, StorageError, TooManyFailed
+
+if TYPE_CHECKING:
+    from scorer.cli.prometheus import Endpoint
+    from scorer.output.progress import Snapshot
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """The options of commands that score."""
+
+    quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
+    log_format: Annotated[
+        Literal["text", "json"], Parameter(help="What stderr gets: lines for people, or a JSON object a line.")
+    ] = "text"
+    metrics_port: Annotated[
+        int | None, Parameter(help="Serve Prometheus metrics there while it runs; 0 takes a free port.")
+    ] = None
+    metrics_host: Annotated[str, Parameter(help="The address they are served at.")] = "127.0.0.1"
+
+
+SHOWN = Showing()
+"""What is shown where nothing else is asked for."""
+
+
+class View:
+    """All who see one run, as a job knows them."""
+
+    def __init__(self, screen: Screen | JsonLog, endpoint: Endpoint | None, out: str) -> None:
+        self._screen = screen
+        self._endpoint = endpoint
+        self._out = out
+        self._last: Snapshot | None = None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """One second of the run."""
+        self._last = snapshot
+        if self._endpoint is not None:
+            self._endpoint.show(snapshot)
+        self._screen.show(snapshot)
+
+    def say(self, text: str) -> None:
+        """A sentence for people."""
+        self._screen.say(text)
+
+    def tell(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Something happened: started, sealed, published, publish_failed, finished."""
+        self._screen.tell(name, fields)
+
+    def ended(self, error: Exception) -> None:
+        """Shows how the run stands where it ended with an error; nothing where it had not begun."""
+        from scorer.files.router import Places
+        from scorer.output.status import status
+
+        if isinstance(self._screen, JsonLog) or (self._last is None and not isinstance(error, TooManyFailed)):
+            return
+        try:
+            if isinstance(error, StorageError):  # it would be asked for minutes again, or for a lock that is left
+                raise error
+            to_stderr(summary_text(self._out, status(Places(), self._out)))
+        except (ScorerError, OSError):  # the error itself says what is wrong with the output
+            if self._last is not None:
+                to_stderr(line(self._last))
+
+    @property
+    def answered(self) -> Callable[[float], None] | None:
+        """Wants to be told how long each request took; None where nobody does."""
+        return None if self._endpoint is None else self._endpoint.answered
+
+
+@contextmanager
+def view(showing: Showing, *, out: str, fingerprint: str) -> Iterator[View]:
+    """The view of a run for as long as the block lasts. Raises SpecError where the metrics' port cannot be had."""
+    with ExitStack() as stack:
+        endpoint = None
+        if showing.metrics_port is not None:
+            from scorer.cli.prometheus import Endpoint
+
+            port = showing.metrics_port
+            endpoint = stack.enter_context(Endpoint(showing.metrics_host, port, out=out, fingerprint=fingerprint))
+        if showing.log_format == "json":
+            log = stack.enter_context(JsonLog(out, quiet=showing.quiet))
+            seen = View(log, endpoint, out)
+        else:
+            seen = View(stack.enter_context(Screen(quiet=showing.quiet)), endpoint, out)
+        if endpoint is not None:
+            seen.say(f"Metrics: {endpoint.url}")
+        yield seen

@@ -1,0 +1,1 @@
+"""One request: admission, calls, retry, settlement. Imports limits; never the engine."""

@@ -1,0 +1,64 @@
+"""What one request takes until it is answered: attempts, seconds waited and answered, the bill. Knows no wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scorer.client.repeated_replies import Repeats
+from scorer.types import Spent, Usage
+
+
+class Meter:
+    """What one request takes, added up over its attempts."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = self.sent_at = clock()
+        self.attempts = 0
+        self.cut = False
+        """A reply was waited for no longer than the learned deadline."""
+        self.fresh = False
+        """It is asked on a new connection."""
+        self.doubted: tuple[Repeats, str] | None = None
+        """Of which endpoint, the id of a reply that may have been another's."""
+        self._out = 0
+        self._waited_s = self._answered_s = 0.0
+        self._usage: Usage | None = None
+        self._cost_pico: int | None = None
+
+    def sent(self) -> None:
+        """An attempt goes out; of several at once, hedged ones, only the first begins another time."""
+        self.sent_at = self._clock()
+        self.attempts += 1
+        self._out += 1
+        if self._out == 1:
+            self._waited_s += self.sent_at - self._since
+            self._since = self.sent_at
+
+    def over(self) -> None:
+        """An attempt ended."""
+        self._out -= 1
+        if self._out == 0:
+            now = self._clock()
+            self._answered_s += now - self._since
+            self._since = now
+
+    def bill(self, usage: Usage | None, cost_pico: int | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is None else add(self._usage, usage)
+        if cost_pico is not None:
+            self._cost_pico = (self._cost_pico or 0) + cost_pico
+
+    def read(self) -> Spent:
+        return Spent(self.attempts, self._waited_s, self._answered_s, self._usage, self._cost_pico)
+
+
+def add(a: Usage, b: Usage) -> Usage:
+    """The sum of two usages."""
+    return Usage(
+        a.prompt_tokens + b.prompt_tokens,
+        a.completion_tokens + b.completion_tokens,
+        a.cached_tokens + b.cached_tokens,
+        a.written_tokens + b.written_tokens,
+        a.written_1h_tokens + b.written_1h_tokens,
+    )

@@ -1,0 +1,318 @@
+"""The log-probability of a given text: one measurement, asked in three ways.
+
+    llamacpp   /tokenize the continuation, then let a token-level grammar allow nothing else (two calls)
+    vllm       send prompt and continuation as one prompt and read `prompt_logprobs`
+    openai     the same with `echo`, as the legacy completions do
+
+The continuation follows the prompt after one space, which counts as its own. Where the server tokenises both as one
+text, a token that holds any of the continuation's text belongs to the continuation, so one that straddles the border
+does too. Nothing is ever cut: what does not fit is TooLong, and a text whose tokens cannot all be measured is Rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from scorer.client.providers.completions import billed, finite, read_logprobs, read_model, read_usage
+from scorer.client.providers.errors import parse
+from scorer.errors import Faltered, Rejected, SetupError, TooLong
+from scorer.types import Call, Completion, Reply, Request, TokenLogprob
+
+Dialect = Literal["auto", "openai", "vllm", "llamacpp"]
+Way = Generator[Call, Reply, Completion]
+
+_COMPLETIONS = "/completions"
+_NEEDED = (
+    'likelihood needs a server that gives the log-probabilities of a given text: llama.cpp (dialect = "llamacpp"), '
+    'vLLM\'s prompt_logprobs ("vllm"), or completions with echo and logprobs, as SGLang has ("openai")'
+)
+_UNREADABLE = "\ufffd"  # how servers show a token that is a part of a character
+
+
+class Asker(Protocol):
+    """What a provider lends: its calls, its reading of replies, and the memory of which way works."""
+
+    base_url: str
+    forcing: Forcing
+
+    def call(self, path: str, body: Mapping[str, Any]) -> Call: ...
+    def completion_body(self, fields: Mapping[str, Any]) -> dict[str, Any]: ...
+    def choice(self, reply: Reply, path: str) -> tuple[dict[str, Any], dict[str, Any]]: ...
+    def fault(self, reply: Reply, path: str) -> Exception: ...
+
+
+class Forcing:
+    """Which way a server is asked; `proven` once it has answered so."""
+
+    __slots__ = ("dialect", "proven")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect: Dialect = dialect
+        self.proven = False
+
+
+class _Unable(Exception):
+    """The server lacks what this way needs."""
+
+
+def converse(asker: Asker, request: Request) -> Way:
+    """The completion whose log-probabilities are those of the continuation's tokens, one each.
+
+    Raises: SetupError where the server can do it in no way; else as `Provider.converse`.
+    """
+    forcing = asker.forcing
+    lacks = []
+    for dialect in _WAYS if forcing.dialect == "auto" else (forcing.dialect,):
+        try:
+            completion = yield from _WAYS[dialect](asker, request)
+        except _Unable as lack:
+            lacks.append(str(lack))
+            continue
+        forcing.dialect, forcing.proven = dialect, True
+        return completion
+    told = "; ".join(lacks)
+    if forcing.proven:  # it could before: the moment's fault, or a neighbour's behind the same address
+        raise Faltered(f"{asker.base_url}: {told}", billed=True)
+    raise SetupError(f"{asker.base_url}: {told}. {_NEEDED}.")
+
+
+def _llamacpp(asker: Asker, request: Request) -> Way:
+    continuation = request.continuation or ""
+    # parse_special: a "<|im_end|>" inside the response is text, no end of turn. with_pieces: see below.
+    asked = {"content": f" {continuation}", "add_special": False, "parse_special": False, "with_pieces": True}
+    ids = _token_ids(asker, (yield asker.call("/tokenize", asked)))
+    fields = {
+        "prompt": request.prompt,
+        "grammar": "root ::= " + " ".join(f"<[{token}]>" for token in ids),
+        "max_tokens": len(ids),
+        "temperature": 0,
+        "logprobs": 1,
+        "seed": 0,
+        "cache_prompt": True,
+    }
+    reply = yield asker.call(_COMPLETIONS, asker.completion_body(fields))
+    if reply.status == 500 and b"grammar" in reply.body:
+        raise Rejected("llama.cpp's token grammar cannot force this response (a control character, perhaps).")
+    choice, value = _choice(asker, reply)
+    with billed(value):
+        return _forced(asker, continuation, ids, choice, value, reply)
+
+
+def _forced(
+    asker: Asker, continuation: str, ids: list[int], choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply that a token-level grammar forced."""
+    shape = choice.get("logprobs")
+    read = read_logprobs(shape)
+    if not read or not isinstance(shape, dict):
+        raise _Unable("/completions gave no log-probabilities")
+    given = [entry.get("id") for entry in shape.get("content") or [{}] * len(read)]
+    if len(given) == len(ids) + 1:  # the end-of-text token after the last one
+        given, read = given[:-1], read[:-1]
+    if len(given) < len(ids) and given == ids[: len(given)] and choice.get("finish_reason") == "length":
+        raise TooLong(f"The context was full after {len(given)} of the response's {len(ids)} tokens.")
+    if given != ids:
+        if not asker.forcing.proven and given[:1] != ids[:1]:
+            raise _Unable("/completions did not follow a token-level grammar")
+        raise Faltered(f"{asker.base_url}: the reply's tokens are not those that were forced", billed=True)
+    return _completion(continuation, read, value, reply)
+
+
+def _token_ids(asker: Asker, reply: Reply) -> list[int]:
+    value = parse(reply.body)
+    tokens = value.get("tokens") if isinstance(value, dict) else None
+    if reply.status != 200 or not isinstance(tokens, list):
+        # vLLM, SGLang and TGI have a /tokenize of their own, which calls this question wrong.
+        momentary = reply.status in (200, 408, 409, 425, 429) or reply.status >= 500
+        raise asker.fault(reply, "/tokenize") if momentary else _Unable(f"no llama.cpp /tokenize ({reply.status})")
+    if tokens and all(isinstance(token, dict) for token in tokens):
+        # A piece that is no text is a part of a character. llama.cpp leaves such tokens out of its log-probabilities,
+        # and a mean over the others would flatter every emoji.
+        parts = sum(not isinstance(token.get("piece"), str) for token in tokens)
+        if parts:
+            raise Rejected(
+                f"{parts} of the response's {len(tokens)} tokens are parts of a character (an emoji, a script rare to "
+                "this model), for which llama.cpp reports no log-probability."
+            )
+        tokens = [token.get("id") for token in tokens]
+    if not tokens or not all(type(token) is int for token in tokens):
+        raise Faltered(f"{asker.base_url}: /tokenize answered without token ids")
+    return tokens
+
+
+def _vllm(asker: Asker, request: Request) -> Way:
+    continuation = request.continuation or ""
+    text = f"{request.prompt} {continuation}"
+    fields = {"prompt": text, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    reply = yield asker.call(_COMPLETIONS, asker.completion_body(fields))
+    choice, value = _choice(asker, reply)
+    with billed(value):
+        return _prompted(request.prompt, continuation, choice, value, reply)
+
+
+def _prompted(
+    prompt: str, continuation: str, choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply with `prompt_logprobs`."""
+    entries = choice.get("prompt_logprobs")
+    if not isinstance(entries, list) or not entries:
+        raise _Unable("/completions gave no prompt_logprobs")
+    tokens, logprobs = [], []
+    for entry in entries:
+        # {token id: {"logprob", "rank", "decoded_token"}}, the prompt's own token first; null for the very first.
+        own = next(iter(entry.values()), None) if isinstance(entry, dict) else None
+        own = own if isinstance(own, dict) else {}
+        decoded = own.get("decoded_token")
+        tokens.append(decoded if isinstance(decoded, str) else "" if entry is None else _UNREADABLE)
+        logprobs.append(finite(own.get("logprob")))
+    start = boundary(tokens, prompt, continuation)
+    if start is None:
+        raise Rejected("The texts of the server's tokens do not tell where the response begins.")
+    return _completion(continuation, _measured(tokens[start:], logprobs[start:]), value, reply)
+
+
+def _openai(asker: Asker, request: Request) -> Way:
+    continuation = request.continuation or ""
+    text = f"{request.prompt} {continuation}"
+    # One token is generated and dropped, and one alternative asked: 0 is refused here and read as "none" there.
+    fields = {"prompt": text, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
+    reply = yield asker.call(_COMPLETIONS, asker.completion_body(fields))
+    choice, value = _choice(asker, reply)
+    with billed(value):
+        return _echoed(asker, request, text, choice, value, reply)
+
+
+def _echoed(
+    asker: Asker, request: Request, text: str, choice: Mapping[str, Any], value: Mapping[str, Any], reply: Reply
+) -> Completion:
+    """The completion of a reply with echoed log-probabilities."""
+    continuation = request.continuation or ""
+    shape = choice.get("logprobs")
+    names = ("tokens", "token_logprobs", "text_offset")
+    tokens, values, offsets = (shape.get(name) if isinstance(shape, dict) else None for name in names)
+    if not (isinstance(tokens, list) and isinstance(values, list) and isinstance(offsets, list)) or offsets[:1] != [0]:
+        raise _Unable("/completions gave no echoed log-probabilities")
+    if not len(tokens) == len(values) == len(offsets) or not all(type(offset) is int for offset in offsets):
+        raise Faltered(f"{asker.base_url}: the lists of echoed log-probabilities do not match", billed=True)
+    texts = [str(token) for token in tokens]
+    if any(token.startswith("bytes:") for token in texts):  # "bytes:\\xf0": how OpenAI writes a part of a character
+        ends = [*offsets[1:], len(text) + 1]
+        border = len(request.prompt)
+        held = [i for i, at in enumerate(offsets) if at < len(text) and (at >= border or ends[i] > border)]
+    else:
+        # vLLM counts "<s>" among the characters and leaves out what its tokens' texts lack, so its offsets drift.
+        usage = read_usage(value.get("usage"))
+        made = (1, 0) if usage is None else (usage.completion_tokens,)
+        ends = [len(texts) - count for count in made]
+        starts = [boundary(texts[:end], request.prompt, continuation) for end in ends]
+        held = next((list(range(s, end)) for s, end in zip(starts, ends, strict=True) if s is not None), [])
+    if not held:
+        raise Rejected("The texts of the server's tokens do not tell where the response begins.")
+    return _completion(
+        continuation, _measured([texts[i] for i in held], [finite(values[i]) for i in held]), value, reply
+    )
+
+
+_WAYS: dict[Dialect, Callable[[Asker, Request], Way]] = {"llamacpp": _llamacpp, "vllm": _vllm, "openai": _openai}
+
+
+def boundary(tokens: Sequence[str], prompt: str, continuation: str) -> int | None:
+    """The index of the first token that holds any of the continuation's text; None where the texts do not tell.
+
+    Counted from the end, because a prompt may begin with tokens that have no text of it, and over characters other than
+    whitespace, because tokenisers differ in whether a token's text keeps its space. A part of a character is shown as
+    U+FFFD, or as no text at all: by some servers in every token of the character, by others in all but the last of
+    them, which then has it whole. So where the texts lack something, such tokens cover whatever lies between their
+    legible neighbours, and where they lack nothing they belong to the character that ends after them. A token of
+    whitespace alone between the two texts belongs to the prompt as far as the prompt's own trailing whitespace reaches.
+    """
+    if tokens and not tokens[0] and not _squeeze(prompt):
+        return 0  # what the first token holds is not told, and no text of the prompt tells it
+    rest = _squeeze(continuation)
+    text, said = _squeeze(prompt) + rest, _squeeze("".join(tokens))
+    untold = text[: len(text) - len(said)] if tokens and not tokens[0] and text.endswith(said) else ""
+    if not untold.isascii() and not next((token for token in tokens[1:] if not token.isspace()), ""):
+        return None  # held by the first token, or by parts of characters?
+    whole = said.endswith(text) or bool(untold)
+    index = len(tokens)
+    least: int | None = None  # the fewest characters of the gap right behind the token; None where there is none
+    while rest:
+        if index == 0:
+            return None
+        index -= 1
+        text = _squeeze(tokens[index])
+        if _UNREADABLE in text:
+            least = 1
+        elif not tokens[index] and not whole:
+            least = least or 0
+        elif least is not None and text:
+            at = rest.rfind(text, 0, len(rest) - least)
+            if at < 0:  # the gap reaches back to the border: so this must be the prompt's last token
+                if not _squeeze(prompt).endswith(text):
+                    return None
+                index += 1
+                while tokens[index].isspace():
+                    index += 1
+                break
+            rest, least = rest[:at], None
+        elif rest.endswith(text):
+            rest = rest[: len(rest) - len(text)]
+        elif text.endswith(rest):
+            rest = ""
+        else:
+            return None
+    while whole and index > 1 and not tokens[index - 1]:
+        index -= 1
+    first = index
+    while first > 0 and tokens[first - 1].isspace():
+        first -= 1
+    if first == 1 and not tokens[0] and _trailing(prompt):
+        return 0  # how much of the whitespace the first token holds is not told
+    trailing = _trailing(prompt) - (_trailing(tokens[first - 1]) if first else 0)
+    if trailing < 0:  # the space after the prompt ends a token of its own: one that straddles the border
+        return first - 1
+    while first < index and len(tokens[first]) <= trailing:
+        trailing -= len(tokens[first])
+        first += 1
+    if first == 1 and not tokens[0] and not "".join(tokens[1:])[:1].isspace():
+        return 0  # the space is nowhere to be seen: the response begins in the token whose text is not told
+    return first
+
+
+def _choice(asker: Asker, reply: Reply) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        return asker.choice(reply, _COMPLETIONS)
+    except Rejected as error:
+        if asker.forcing.proven or asker.forcing.dialect != "auto":
+            raise
+        raise _Unable(f"/completions refused it ({error.detail})") from None
+    except (SetupError, Faltered) as error:
+        if reply.status in (400, 404, 405, 422, 501):
+            raise _Unable(str(error)) from None
+        raise
+
+
+def _measured(tokens: Sequence[str], logprobs: Sequence[float | None]) -> tuple[TokenLogprob, ...]:
+    read = [TokenLogprob(token, value) for token, value in zip(tokens, logprobs, strict=True) if value is not None]
+    if not read or len(read) < len(tokens):
+        raise Rejected("The server gave no log-probability for one of the response's tokens; is the prompt empty?")
+    return tuple(read)
+
+
+def _completion(text: str, read: Sequence[TokenLogprob], value: Mapping[str, Any], reply: Reply) -> Completion:
+    return Completion(
+        text=text,
+        model=read_model(value),
+        usage=read_usage(value.get("usage")),
+        logprobs=tuple(TokenLogprob(one.token, one.logprob) for one in read),
+        body=reply.body,
+    )
+
+
+def _trailing(text: str) -> int:
+    return len(text) - len(text.rstrip())
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())

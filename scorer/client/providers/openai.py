@@ -1,0 +1,232 @@
+"""OpenAI's chat completions as spoken by OpenAI, Azure, vLLM, SGLang, TGI, Ollama, llama.cpp and OpenRouter.
+
+The log-probability of a given text is asked in `forced`; what replies complain of is read in `faults`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import orjson
+
+from scorer.client.providers import logprobs as forced
+from scorer.client.providers.completions import billed, read_logprobs, read_model, read_plain, read_text, read_usage
+from scorer.client.providers.errors import Place, complaint, fault, parse
+from scorer.client.providers.headers import rate_hint
+from scorer.errors import Faltered, Refused, Rejected, RowError, SetupError
+from scorer.types import Call, Completion, RateHint, Reply, Request
+
+Dialect = Literal["auto", "openai", "vllm", "llamacpp"]
+
+_OLD_LIMIT = "max_tokens"
+_NEW_LIMIT = "max_completion_tokens"
+_LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
+# A family name, perhaps behind a vendor's ("openai/o3-mini"); gpt-5-chat is no reasoning model but takes the new name.
+_REASONING = re.compile(r"(?:^|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
+_NOT_TAKEN = re.compile(
+    r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)",
+    re.IGNORECASE,
+)
+_EITHER_LIMIT = re.compile(r"max_(?:completion_)?tokens")
+_SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
+
+
+class OpenAI:
+    """A `Provider` for any server that answers POST {base_url}/chat/completions.
+
+    `headers` already hold the key and, like `query`, are never shown. `extra` is merged into the body last, so the
+    user's word wins. `temperature` None leaves it to the server. `dialect` says how the log-probability of a given text
+    is asked; "auto" finds out at the first such request. What a server is found to want is remembered on the instance.
+    """
+
+    __slots__ = (
+        "_extra",
+        "_headers",
+        "_limit",
+        "_place",
+        "_query",
+        "base_url",
+        "forcing",
+        "max_output_tokens",
+        "name",
+        "temperature",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str = "https://api.openai.com/v1",
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+        max_output_tokens: int = 64,
+        dialect: Dialect = "auto",
+    ) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self.temperature = temperature
+        self.max_output_tokens = max_output_tokens
+        self.forcing = forced.Forcing(dialect)
+        self._headers = {"content-type": "application/json", **(headers or {})}
+        self._query = f"?{urlencode(query)}" if query else ""
+        self._extra = dict(extra or {})
+        self._limit = _NEW_LIMIT if _REASONING.search(name) else _OLD_LIMIT
+        self._place = Place(self.base_url, secrets=_secrets(headers or {}, query or {}))
+
+    @staticmethod
+    def default_temperature(name: str) -> float | None:
+        """What serves where the run file names none: 0, and nothing for families that refuse to be told."""
+        return None if _REASONING.search(name) else 0.0
+
+    def __repr__(self) -> str:
+        return f"<OpenAI {self.name!r} at {self.base_url}, {self._limit}, dialect {self.forcing.dialect}>"
+
+    def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
+        """One call; a second where the server wants its output limit under the other name.
+
+        Where several choices are wanted, whatever is called wrong is Rejected: `n` may be what is wrong.
+
+        Raises: RowError, MomentError, SetupError; never anything else, whatever bytes come back.
+        """
+        if request.continuation is not None:
+            return (yield from forced.converse(self, request))
+        limit = self._limit
+        reply = yield self.call("/chat/completions", self._body(request, limit))
+        if (other := _other_limit(reply, limit)) is not None:
+            self._limit = other
+            reply = yield self.call("/chat/completions", self._body(request, other))
+        return self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
+
+    def rate(self, headers: Mapping[str, str]) -> RateHint:
+        return rate_hint(headers)
+
+    def call(self, path: str, body: Mapping[str, Any]) -> Call:
+        """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
+        base = self.base_url.removesuffix("/v1") if path == "/tokenize" else self.base_url
+        return Call(url=f"{base}{path}{self._query}", body=orjson.dumps(body), headers=self._headers)
+
+    def completion_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A body for /completions; here `fields` win over `extra`, because the measurement depends on them."""
+        kept = {name: value for name, value in self._extra.items() if name not in _LIMITS}
+        return {"model": self.name, **kept, **fields}
+
+    def read(self, reply: Reply, path: str = "/chat/completions") -> Completion:
+        """The completion in a reply. Raises: RowError, MomentError, SetupError."""
+        if reply.status == 200 and (plain := read_plain(reply.body)) is not None:
+            return plain
+        choice, value = self.choice(reply, path)
+        return self._completion(choice, value, reply.body, path)
+
+    def _read_several(self, reply: Reply, wanted: int) -> Completion:
+        """As `read`, with all the choices; one that was refused is an error, one that cannot be read is missing."""
+        path = "/chat/completions"
+        try:
+            _, value = self.choice(reply, path)
+        except SetupError as error:
+            if reply.status in (400, 422):
+                raise Rejected(str(error)) from None
+            raise
+        read: list[Completion | RowError] = []
+        rest = {name: part for name, part in value.items() if name != "usage"}  # the bill is of all of them
+        for choice in value["choices"][:wanted]:
+            if not isinstance(choice, dict) or (choice.get("error") and not read_text(choice)[0]):
+                continue
+            alone = (rest if read else value) | {"choices": [choice]}
+            try:
+                read.append(replace(self._completion(choice, alone, orjson.dumps(alone), path), usage=None))
+            except Refused as error:
+                read.append(Refused(error.detail))
+            except Faltered:
+                continue
+        if not read:
+            with billed(value):
+                raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", garbled=True)
+        refused = Completion("", "content_filter", read_model(value))
+        first = next((one for one in read if isinstance(one, Completion)), refused)
+        said = any(isinstance(one, Completion) and one.text for one in read)
+        return replace(first, usage=read_usage(value.get("usage"), said=said), body=reply.body, choices=tuple(read))
+
+    def _completion(self, choice: dict[str, Any], value: dict[str, Any], body: bytes, path: str) -> Completion:
+        text, refusal = read_text(choice)
+        finish_reason = choice.get("finish_reason")
+        usage = read_usage(value.get("usage"), said=bool(text))
+        if refusal:
+            raise Refused(self._place.quote(refusal), usage=usage, billed=True)
+        if text is None:
+            with billed(value):
+                raise Faltered(
+                    f"{self.base_url}{path} answered with a choice that has no readable content", garbled=True
+                )
+        if finish_reason == "content_filter" and not text:
+            raise Refused("The provider's content filter stopped the reply.", usage=usage, billed=True)
+        return Completion(
+            text=text,
+            finish_reason=finish_reason if isinstance(finish_reason, str) else "",
+            model=read_model(value),
+            usage=usage,
+            logprobs=read_logprobs(choice.get("logprobs")),
+            body=body,
+        )
+
+    def choice(self, reply: Reply, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The first choice of a reply and the whole value around it. Raises: RowError, MomentError, SetupError."""
+        value = parse(reply.body)
+        choices = value.get("choices") if isinstance(value, dict) else None
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if reply.status != 200 or not isinstance(choice, dict) or complaint(value) is not None:
+            raise self.fault(reply, path)
+        if choice.get("error") and not read_text(choice)[0]:  # OpenRouter: the upstream model failed half-way
+            error = self.fault(Reply(reply.status, reply.headers, orjson.dumps({"error": choice["error"]})), path)
+            if read_usage(value.get("usage")) is None:
+                raise error
+            with billed(value):
+                raise error
+        return choice, value
+
+    def fault(self, reply: Reply, path: str) -> Exception:
+        return fault(reply, self._place, f"{self.base_url}{path}")
+
+    def _body(self, request: Request, limit: str) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.name,
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        }
+        temperature = self.temperature if request.temperature is None else request.temperature
+        if temperature is not None:
+            body["temperature"] = temperature
+        if not self._extra.keys() & set(_LIMITS):
+            asked = request.max_output_tokens
+            body[limit] = self.max_output_tokens if asked is None else asked
+        if request.choices > 1:
+            body["n"] = request.choices
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.top_logprobs > 0:
+            body["logprobs"] = True
+            body["top_logprobs"] = request.top_logprobs
+        return body | self._extra
+
+
+def _other_limit(reply: Reply, limit: str) -> str | None:
+    """The other name of the output limit, where the reply says that this one is not taken."""
+    if reply.status not in (400, 422):
+        return None
+    said = complaint(parse(reply.body))
+    if said is None or not _NOT_TAKEN.search(said.message):
+        return None
+    named = _EITHER_LIMIT.search(said.param) or _EITHER_LIMIT.search(said.message)
+    if named is None or named[0] != limit:  # the first one named is the one complained of
+        return None
+    return _OLD_LIMIT if limit == _NEW_LIMIT else _NEW_LIMIT
+
+
+def _secrets(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, ...]:
+    values = [*headers.values(), *(value for name, value in query.items() if _SECRET_NAME.search(name))]
+    words = {word for value in values for word in (value, value.rpartition(" ")[2])}  # with and without "Bearer"
+    return tuple(sorted((word for word in words if len(word) >= 8), key=len, reverse=True))

@@ -1,0 +1,93 @@
+"""Secrets that stand in a run file themselves, each as a sentence that does not repeat it.
+
+run.json keeps the run file, logs and messages quote it: a key belongs into an environment variable. Found are keys by
+the name beside them, by the shape that providers give theirs, and in addresses by how random they look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from scorer.config.messages import SECRET_NAME, SECRET_SHAPE, looks_random
+from scorer.config.spec import Model, Spec
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_IN_BODY = re.compile(
+    r"(?:api|access|secret|private|auth|account|service|subscription)[-_]?key|secret|passw|authori[sz]ation|cookie|credential"
+    r"|(?:access|auth|bearer|api|session|refresh|id)[-_]?token|^(?:key|token|auth|bearer)$",
+    re.IGNORECASE,
+)
+"""Names of secrets in a request's body; `prompt_cache_key` and `stop_token_ids` are none."""
+_USER = re.compile(r"://[^/@]*:[^/@]*@")
+_IN_QUERY = re.compile(r"[?&;][^/=]*(?:key|secret|token|sig|passw)[^/=]*=", re.IGNORECASE)
+"""A question mark alone is a part of a glob."""
+_KEY_BEFORE = re.compile(r"(?:^|[-_])(?:key|keys|apikey|token|tokens|secret|auth)$", re.IGNORECASE)
+
+
+def leaks(spec: Spec) -> list[str]:
+    """A sentence for each secret in the run file; empty where there is none."""
+    problems = [problem for model in spec.all_models for problem in _of_model(model)]
+    paths = [("output.path", spec.output.path), ("output.publish", spec.output.publish or "")]
+    paths += [("input.shards", path) for path in spec.input.shards]
+    for key, path in paths:
+        if "://" in path and (_USER.search(path) or SECRET_SHAPE.search(path) or _IN_QUERY.search(path)):
+            problems.append(
+                f"{key} seems to hold a user, a key or a query. Give the plain address: credentials come from the "
+                "environment, as those of the cloud's own tools."
+            )
+    return problems
+
+
+def _of_model(model: Model) -> Iterator[str]:
+    where = f"models.{model.alias}" if model.alias else "model"
+    urls = [("base_url", model.base_url)]
+    urls += [(f"endpoints[{i}].base_url", endpoint.base_url) for i, endpoint in enumerate(model.endpoints)]
+    for key, url in urls:
+        if url is not None and _in_path(url):
+            yield (
+                f"{where}.{key} seems to hold a key in its path. Messages and run.json show addresses: give the key by "
+                f'{where}.api_key_env, or in a header or the query as "${{NAME}}".'
+            )
+    for table in ("headers", "query"):
+        for name, value in getattr(model, table).items():
+            literal = REFERENCE.sub("", value)
+            named = SECRET_NAME.search(name) and literal == value
+            if named or SECRET_SHAPE.search(literal) or looks_random(literal):
+                yield (
+                    f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '
+                    "value in the environment variable NAME."
+                )
+    for path in _in_body(model.extra, f"{where}.extra"):
+        yield (
+            f"{path} seems to hold a secret. It would be in run.json and in the body of every request: give the key by "
+            f'{where}.api_key_env, or write a header, {where}.headers = {{api-key = "${{NAME}}"}}, with the value in '
+            "the environment variable NAME."
+        )
+    if model.name is not None and SECRET_SHAPE.search(model.name):
+        yield f"{where}.name seems to hold a key. It is the name of the model; the key goes by {where}.api_key_env."
+
+
+def _in_path(url: str) -> bool:
+    try:
+        segments = unquote(urlsplit(url).path).split("/")
+    except ValueError:  # no address at all, which is told elsewhere
+        return False
+    if SECRET_SHAPE.search(unquote(url)) or any(map(looks_random, segments)):
+        return True
+    pairs = [*pairwise(segments), *(part.split("=", 1) for part in segments if "=" in part)]
+    return any(_KEY_BEFORE.search(before) and len(after) >= 8 for before, after in pairs)
+
+
+def _in_body(value: Any, path: str, named: bool = False) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _in_body(inner, f"{path}.{name}", named or bool(_IN_BODY.search(str(name))))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _in_body(inner, f"{path}[{index}]", named)
+    elif isinstance(value, str) and value and (named or SECRET_SHAPE.search(value)):
+        yield path

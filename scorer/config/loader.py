@@ -1,0 +1,222 @@
+"""The run file: TOML to a `Spec`, checked once, every mistake at once, each as a sentence that says what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from scorer.config.leaks import REFERENCE, leaks
+from scorer.config.messages import mended, sentences
+from scorer.config.spec import Model, Spec
+from scorer.errors import SpecError
+
+
+def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
+    """The run file as a plain tree. Raises SpecError naming the file, or the line that is no TOML."""
+    try:
+        data = Path(path).read_bytes().decode("utf-8") if text is None else text
+        return tomllib.loads(data)
+    except FileNotFoundError:
+        raise SpecError(
+            [f"{path} is not there. Give the path of a run file, or write one: scorer init {path}"]
+        ) from None
+    except OSError as error:
+        raise SpecError([f"{path} cannot be read: {error.strerror}. Give a readable run file."]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([f"{path} is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError([f"{path} is not TOML: {error}. Strings need quotes, tables [brackets]."]) from error
+
+
+def read_stdin() -> dict[str, Any]:
+    """The run file on stdin as a plain tree; stdin is read once, however often it is asked for. Raises SpecError."""
+    try:
+        text = _all_of(sys.stdin)
+    except UnicodeDecodeError as error:
+        raise SpecError([f"stdin is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
+    return read_toml("stdin", text)
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: TextIO) -> str:
+    return stream.read()
+
+
+def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """The tree with each `key.path=value` put in; values parse as TOML, else as a string. Raises SpecError."""
+    problems = []
+    for item in sets:
+        path, equals, text = item.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            problems.append(f"--set {item!r} is not key.path=value, for example --set limits.max_usd=20")
+            continue
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        node: Any = tree
+        for key in keys[:-1]:
+            if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+                node = node[int(key)]
+            elif isinstance(node, dict):
+                node = node.setdefault(key, {})
+            else:
+                node = None
+                break
+        if isinstance(node, dict):
+            node[keys[-1]] = value
+        elif isinstance(node, list) and keys[-1].isdigit() and int(keys[-1]) < len(node):
+            node[int(keys[-1])] = value
+        else:
+            problems.append(f"--set {item!r}: {'.'.join(keys[:-1])} is not a table")
+    if problems:
+        raise SpecError(problems)
+    return tree
+
+
+def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:
+    """The spec and every mistake in it.
+
+    Where keys are malformed, the spec is that of all others, so that their mistakes can be told at once; it is None
+    where not even that can be made.
+    """
+    try:
+        spec: Spec | None = Spec.model_validate(tree)
+        problems = []
+    except ValidationError as error:
+        problems = sentences(error, tree)
+        spec = mended(tree)
+    told = {_subject(problem) for problem in problems}
+    more = [problem for problem in _conflicts(spec) if _subject(problem) not in told] if spec is not None else []
+    return spec, list(dict.fromkeys([*problems, *more]))
+
+
+def _subject(problem: str) -> str:
+    """The key that a sentence is about: its first word."""
+    return problem.partition(" ")[0].strip("[]:")
+
+
+def _conflicts(spec: Spec) -> list[str]:
+    problems: list[str] = []
+    if spec.model is not None and spec.models:
+        problems.append("[model] and [[models]] are both given: keep one of them.")
+    if not spec.all_models:
+        problems.append('[model] is missing: say who judges, for example provider = "openai", name = "gpt-4o-mini".')
+    aliases = [model.alias for model in spec.models]
+    if len(set(aliases)) < len(aliases) or ("" in aliases and len(aliases) > 1):
+        problems.append(f"models.alias: every one of [[models]] needs an alias of its own; found {aliases}.")
+    for model in spec.all_models:
+        problems += _model_conflicts(model)
+    problems += leaks(spec)
+    if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
+        problems.append(
+            f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
+            "either it or input_tokens_per_minute and output_tokens_per_minute."
+        )
+    for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
+        if "://" in path and not _URI.fullmatch(path):
+            problems.append(
+                f'{key} = "{path}" must be a path of this machine, or s3://, gs:// or az:// with a bucket and a path: '
+                "s3://bucket/folder."
+            )
+    kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
+    for name in sorted({name for name in kept if kept.count(name) > 1}):
+        problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is kept already): take one out.")
+    return problems
+
+
+_URI = re.compile(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
+_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def _model_conflicts(model: Model) -> list[str]:
+    where = f"models.{model.alias}" if model.alias else "model"
+    problems: list[str] = []
+    urls = [
+        ("base_url", model.base_url),
+        *((f"endpoints[{i}].base_url", e.base_url) for i, e in enumerate(model.endpoints)),
+    ]
+    for key, url in urls:
+        if url is not None and not (re.fullmatch(r"https?://[^\s@?#]+", url) and _has_host(url)):
+            shown = "" if re.search("[@?]", url) else f' = "{url}"'
+            problems.append(
+                f'{where}.{key}{shown} is no plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
+                "user or password in it, and the query goes to model.query."
+            )
+    keys = [
+        ("api_key_env", model.api_key_env),
+        *((f"endpoints[{i}].api_key_env", e.api_key_env) for i, e in enumerate(model.endpoints)),
+    ]
+    for key, name in keys:
+        if name is not None and _looks_like_key(name):
+            problems.append(
+                f"{where}.{key} seems to hold a key itself. It takes the NAME of an environment variable, for example "
+                '"OPENAI_API_KEY"; put the key in that variable, so that it is never written down.'
+            )
+    if model.provider == "recorded":
+        problems += [
+            f'{where}.{key} is missing: provider = "recorded" needs a Parquet table of replies.'
+            for key in ("path", "replies")
+            if getattr(model, key) is None
+        ]
+        if not model.keys:
+            problems.append(f'{where}.keys is missing: provider = "recorded" needs the columns that tell a row.')
+    else:
+        problems += [
+            f'{where}.{key} belongs to provider = "recorded", and this one is "{model.provider}": take it out.'
+            for key in ("keys", "replies", "where")
+            if getattr(model, key)
+        ]
+    if model.provider not in ("recorded", "embedded"):
+        if not model.name:
+            problems.append(f'{where}.name is missing: say which model judges, for example "gpt-4o-mini".')
+        if model.path:
+            problems.append(
+                f'{where}.path = "{model.path}" belongs to provider = "embedded" or "recorded", and this one is '
+                f'"{model.provider}": take it out.'
+            )
+    if model.base_url and model.endpoints:
+        problems.append(f"{where}: base_url and endpoints are both given: keep one of them.")
+    return problems
+
+
+def _has_host(url: str) -> bool:
+    """False where the host is missing or an IPv6 address without its brackets' end, or the port is none."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _looks_like_key(name: str) -> bool:
+    if name in os.environ:
+        return False
+    return not _NAME_OF_VARIABLE.fullmatch(name) or (len(name) >= 20 and "_" not in name)
+
+
+def references(value: str) -> list[str]:
+    """The environment variables that a header or query value refers to."""
+    return REFERENCE.findall(value)
+
+
+def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """`${NAME}` in header and query values replaced from the environment, and the names that are not set."""
+    missing: list[str] = []
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            missing.append(match[1])
+        return os.environ.get(match[1], "")
+
+    return {name: REFERENCE.sub(value_of, value) for name, value in values.items()}, missing

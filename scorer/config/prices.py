@@ -1,0 +1,79 @@
+"""What a request costs, in whole pico-dollars (10^-12 USD).
+
+USD per million tokens x 10^6 = pico-dollars a token, so a bill is a sum of integers and never drifts. Which model costs
+what is pricelist.py's to know.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+
+from scorer.types import Usage
+
+CACHE_WRITE = 1.25
+"""What Anthropic charges for prompt tokens that it writes to its cache for five minutes, as a share of the input price.
+
+Source: Anthropic, Prompt caching, Pricing: 1.25 of the base input price for 5 minutes, 2 for an hour."""
+HOUR = 1.6
+"""The price of a cache entry that is kept for an hour, as a share of that for minutes: 2 / 1.25."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens; `cached_input` is None where cached prompt tokens cost what others do.
+
+    `cache_write` is for prompt tokens that are written to a cache for minutes, None where they cost what others do; to
+    keep them for an hour costs `HOUR` of it. A request whose prompt has more than `long_from` tokens costs `long`. A
+    price finer than one pico-dollar a token is rounded up.
+
+    Raises: ValueError for a price that is negative or not finite.
+    """
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+    long_from: int | None = None
+    long: Price | None = None
+    _pico: tuple[int, int, int, int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh, output = _pico(self.input), _pico(self.output)
+        write = fresh if self.cache_write is None else _pico(self.cache_write)
+        hour = fresh if self.cache_write is None else _pico(self.cache_write, HOUR)
+        object.__setattr__(self, "_pico", (fresh, output, _pico(cached), write, hour))
+
+    def cost_pico(self, usage: Usage) -> int:
+        """The bill for `usage`; no more tokens count as cached or written than the prompt has."""
+        if self.long is not None and self.long_from is not None and usage.prompt_tokens > self.long_from:
+            return self.long.cost_pico(usage)
+        fresh, output, cached, write, hour = self._pico
+        from_cache = min(usage.cached_tokens, usage.prompt_tokens)
+        cost = (usage.prompt_tokens - from_cache) * fresh + from_cache * cached + usage.completion_tokens * output
+        if usage.written_tokens:
+            written = min(usage.written_tokens, usage.prompt_tokens - from_cache)
+            lasting = min(usage.written_1h_tokens, written)
+            cost += (written - lasting) * (write - fresh) + lasting * (hour - fresh)
+        return cost
+
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+        """The most that a request of at most this size can cost, whatever the server finds in its cache.
+
+        And whatever it writes to it, unless the request asks for no `caching`.
+        """
+        fresh, output, cached, write, hour = self._pico
+        dearest = max(fresh, cached, write, hour) if caching else max(fresh, cached)
+        worst = prompt_tokens * dearest + completion_tokens * output
+        if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
+            return worst
+        return max(worst, self.long.worst_pico(prompt_tokens, completion_tokens, caching=caching))
+
+
+def _pico(usd_per_million: float, times: float = 1.0) -> int:
+    if not (math.isfinite(usd_per_million) and usd_per_million >= 0):
+        raise ValueError(f"a price must be a number of USD per million tokens, 0 or more, not {usd_per_million!r}")
+    # Through the shortest decimal: 0.075 means 0.075, not the binary fraction beside it.
+    return int((Decimal(str(usd_per_million)) * Decimal(str(times))).scaleb(6).to_integral_value(ROUND_CEILING))

@@ -1,0 +1,83 @@
+"""Room for the rows under way, and for large requests: how many there may be at once, and how much text they may hold.
+
+Knows nothing of what becomes of a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from scorer.types import Client, Completion, Request
+
+MOST_WAITING = 16_384
+"""Rows that may wait for the answer to a twin: some 20 MB beside their text."""
+
+
+class Places:
+    """Room for rows under way, and for those that stepped aside for a twin and hold no more than their text."""
+
+    def __init__(self, rows: int, size: int) -> None:
+        self._rows, self._most, self._size = rows, rows, size
+        self._aside = 0
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """A row larger than all the room goes alone. Only the reader waits here."""
+        while self._rows == 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
+            self._freed.clear()
+            await self._freed.wait()
+        self._rows -= 1
+        self._size -= size
+
+    def free(self, size: int) -> None:
+        self._rows += 1
+        self._size += size
+        self._freed.set()
+
+    def step_aside(self) -> None:
+        self._rows += 1
+        self._aside += 1
+        self._freed.set()
+
+    def leave(self, size: int) -> None:
+        """A row that stepped aside is finished."""
+        self._aside -= 1
+        self._size += size
+        self._freed.set()
+
+    async def come_back(self) -> None:
+        """A row that stepped aside has a place again."""
+        while self._rows == 0:
+            self._freed.clear()
+            await self._freed.wait()
+        self._rows -= 1
+        self._aside -= 1
+
+
+LARGE = 1024 * 1024
+"""Bytes of text of a row from which on its requests are weighed: many of them may hold the same text at once."""
+
+
+class Weighed:
+    """A client whose requests under way hold at most `most` bytes of text; one larger than that goes alone.
+
+    The others wait before they are encoded. Cancelling one that waits takes nothing.
+    """
+
+    def __init__(self, client: Client, most: int) -> None:
+        self._client = client
+        self._left = self._most = most
+        self._freed = asyncio.Event()
+
+    async def complete(self, request: Request) -> Completion:
+        size = len(request.prompt) + len(request.continuation or "")
+        size += sum(len(message.content) for message in request.messages)
+        while self._left < size and self._left < self._most:
+            self._freed.clear()
+            await self._freed.wait()
+        self._left -= size
+        try:
+            return await self._client.complete(request)
+        finally:
+            self._left += size
+            self._freed.set()

@@ -1,0 +1,209 @@
+"""Identical questions asked once: who asks, who waits for the answer, and who takes over one that is known already.
+
+Knows the words of schema.py; no wire, no limit, no file. A row that waits sends nothing and stands before no limit.
+What is known is forgotten when the process ends (docs/decisions/0013).
+"""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from hashlib import blake2b
+from operator import attrgetter
+
+from scorer.errors import ROW_ERRORS, Refused, Rejected, TooLong
+from scorer.types import Judge, Request, Result, Row, Score, Usage
+
+QUESTIONS = 1_000_000
+"""So many answers are remembered."""
+ANSWER_BYTES = 96 * 1024 * 1024
+"""And so many bytes of them; the oldest are forgotten first."""
+ALIKE_FOR_ALL = (Refused, TooLong, Rejected)
+"""Errors that the question brings about, whoever asks it. The others may be the moment's, or a sample's."""
+
+_asked = attrgetter(*(field.name for field in fields(Request) if field.name != "tokens"))
+
+
+def question_of(judge: Judge, row: Row) -> bytes | None:
+    """16 bytes that are equal for two rows exactly where the judge asks the same of both, up to chance (2^-128).
+
+    They stand for the first requests of the row and for the values of all columns that the judge reads: it is pure, so
+    whatever it asks later follows from these and from the answers. None where it asks nothing.
+    """
+    conversation = judge(row)
+    try:
+        requests = next(conversation)
+    except Exception:  # noqa: BLE001 - whatever it is, the row asks for itself and ends in it
+        return None
+    finally:
+        conversation.close()
+    if not requests:
+        return None
+    read = [row.values.get(name) for name in judge.columns]
+    return blake2b(repr((read, [_asked(one) for one in requests])).encode(), digest_size=16).digest()
+
+
+class Twins:
+    """The rows under way by what they ask, and the answers of a `Window`.
+
+    Not copied is what may come out otherwise for the next: a row that ended in any other error than `ALIKE_FOR_ALL`.
+    """
+
+    def __init__(self, judge: Judge, window: Window | None = None) -> None:
+        self._judge = judge
+        self._window = window or Window()
+        self._waiting: dict[bytes, list[Row]] = {}
+
+    def question(self, row: Row) -> bytes | None:
+        return question_of(self._judge, row)
+
+    def known(self, question: bytes, row: Row, now_us: int) -> Result | None:
+        """The answer that a row before got to this question, as this row's."""
+        found = self._window.find(question)
+        return None if found is None else _copy(found, row, now_us)
+
+    def waits(self, question: bytes, row: Row) -> bool:
+        """True where another row is asking this already: `finished` will give the row back. Else this one asks."""
+        waiting = self._waiting.get(question)
+        if waiting is None:
+            self._waiting[question] = []
+            return False
+        waiting.append(row)
+        return True
+
+    def finished(self, question: bytes, result: Result, now_us: int) -> tuple[list[Result], list[Row]]:
+        """What became of the rows that waited: copies of the result, or rows that have to ask for themselves."""
+        rows = self._waiting.pop(question, [])
+        if result.error is not None and not isinstance(result.error, ALIKE_FOR_ALL):
+            return [], rows
+        self._window.keep(question, result)
+        return [_copy(result, row, now_us) for row in rows], []
+
+    def turned_away(self, question: bytes) -> list[Row]:
+        """The rows that waited for one that asks nothing after all."""
+        return self._waiting.pop(question, [])
+
+    def __enter__(self) -> Twins:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._window.close()
+
+
+class Window:
+    """The answers to the last `most` questions, as far as they fit into `most_bytes`; the oldest are forgotten first.
+
+    A table of SQLite's in memory: a dict takes twice as much. To be used by one thread.
+    """
+
+    def __init__(self, most: int = QUESTIONS, most_bytes: int = ANSWER_BYTES) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._shards: list[str] = []
+        self._places: dict[str, int] = {}
+        self._held = self._bytes = 0
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute(
+            "CREATE TABLE answers (age INTEGER PRIMARY KEY, question BLOB NOT NULL UNIQUE, shard INTEGER NOT NULL, "
+            "row INTEGER NOT NULL, answer BLOB NOT NULL)"
+        )
+
+    def __len__(self) -> int:
+        return self._held
+
+    def find(self, question: bytes) -> Result | None:
+        """The result of the row that asked it, without what it took."""
+        found = self._db.execute("SELECT shard, row, answer FROM answers WHERE question = ?", (question,)).fetchone()
+        if found is None:
+            return None
+        shard, number, answer = found
+        return _unpacked(Row(self._shards[shard], number, {}), answer)
+
+    def keep(self, question: bytes, result: Result) -> None:
+        """Remembers it, unless the question is known, or a judge of somebody's own put into it what nobody can copy."""
+        try:
+            answer = _packed(result)
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError):
+            return
+        self._keep(question, result.row.shard, result.row.number, answer)
+
+    def met(self, question: bytes) -> bool:
+        """Whether the question is known; remembered without an answer where it is not. For counting."""
+        return not self._keep(question, "", 0, b"")
+
+    def _keep(self, question: bytes, shard: str, number: int, answer: bytes) -> bool:
+        """True where the question was not known."""
+        if shard not in self._places:
+            self._places[shard] = len(self._shards)
+            self._shards.append(shard)
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO answers (question, shard, row, answer) VALUES (?, ?, ?, ?)",
+            (question, self._places[shard], number, answer),
+        )
+        self._held += done.rowcount
+        self._bytes += done.rowcount * len(answer)
+        while self._held > self._most or self._bytes > self._most_bytes:
+            age, size = self._db.execute("SELECT age, length(answer) FROM answers ORDER BY age LIMIT 1").fetchone()
+            self._db.execute("DELETE FROM answers WHERE age = ?", (age,))
+            self._held -= 1
+            self._bytes -= size
+        return bool(done.rowcount)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _copy(result: Result, row: Row, now_us: int) -> Result:
+    """The result as another row's, for which nothing was sent and nothing is paid."""
+    error = result.error
+    return replace(
+        result,
+        row=row,
+        error=None if error is None else type(error)(error.detail),
+        usage=Usage(0, 0, 0),
+        cost_pico=0,
+        attempts=0,
+        waited_s=0.0,
+        answered_s=0.0,
+        finished_at=now_us,
+        copied_from=f"{result.row.shard}#{result.row.number}",
+    )
+
+
+def _packed(result: Result) -> bytes:
+    score, error = result.score, result.error
+    told = (
+        None if score is None else (score.value, score.reason, score.method, score.samples, score.fields or None),
+        None if error is None else (error.name, error.detail),
+        result.raw,
+        result.model,
+        result.finish_reason,
+    )
+    return pickle.dumps(told, protocol=5)  # never leaves the process
+
+
+def _unpacked(row: Row, answer: bytes) -> Result:
+    told = pickle.loads(answer)
+    score: Sequence[object] | None
+    error: tuple[str, str] | None
+    score, error, raw, model, finish_reason = told
+    return Result(
+        row=row,
+        score=None if score is None else _score(*score),
+        error=None if error is None else ROW_ERRORS[error[0]](error[1]),
+        raw=raw,
+        model=model,
+        finish_reason=finish_reason,
+        usage=None,
+        cost_pico=None,
+        attempts=0,
+        waited_s=0.0,
+        answered_s=0.0,
+        finished_at=0,
+    )
+
+
+def _score(value: float, reason: str | None, method: str, samples: int, more: dict[str, object] | None) -> Score:
+    return Score(value, reason, method, samples, more or {})

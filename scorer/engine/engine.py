@@ -1,0 +1,304 @@
+"""Rows in, results out, bounded: drives each row's judge, and knows no judge, wire, limit or file by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from scorer.engine.admission import LARGE, Places, Weighed
+from scorer.engine.choices import Sharing, answer
+from scorer.engine.dedupe import Twins
+from scorer.engine.judging import asked, sound
+from scorer.errors import (
+    Damaged,
+    InputError,
+    Interrupted,
+    RowError,
+    ScorerError,
+    StorageError,
+    TooManyFailed,
+    mended_by,
+)
+from scorer.types import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
+
+ALIKE = 200
+"""A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is joined from.
+
+    `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
+    With `twins`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is stopped,
+    which is no use where rows cost nothing.
+    """
+
+    judge: Judge
+    client: Client
+    store: Store
+    now_us: Callable[[], int]
+    raw: Callable[[Completion], str] | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    twins: Twins | None = None
+    stop_alike: bool = True
+
+
+class Drain:
+    """A wish to stop: no further row is begun, those under way are finished."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+async def run(
+    parts: Parts, batches: AsyncIterator[list[Row]], *, in_flight: int, in_flight_bytes: int, drain: Drain
+) -> None:
+    """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
+
+    The requests of large rows hold `in_flight_bytes` of text at once, too, however many each of them asks for.
+    Of rows that wait for the answer to a twin only the text counts, and there are at most `room.MOST_WAITING`.
+
+    Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
+    flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
+    InputError, the rows under way are finished before that is raised.
+    """
+    places = Places(in_flight, in_flight_bytes)
+    weighed = replace(parts, client=Weighed(parts.client, in_flight_bytes))
+    alike = _Alike(ALIKE if parts.stop_alike else None)
+    twins = parts.twins
+
+    async def score(row: Row, question: bytes | None = None) -> None:
+        try:
+            result = await score_row(row, parts if row.size < LARGE else weighed)
+        except Interrupted:  # draining turned it away before its first request
+            for other in twins.turned_away(question) if twins is not None and question is not None else ():
+                places.leave(other.size)
+            return
+        finally:
+            places.free(row.size)
+        parts.store.add(result)
+        alike.look(result)
+        if twins is not None and question is not None:
+            copies, others = twins.finished(question, result, parts.now_us())
+            for copy in copies:  # nothing was asked: they say nothing of what `alike` looks for
+                places.leave(copy.row.size)
+                parts.store.add(copy)
+            for other in others:
+                group.create_task(after_all(other, question))
+
+    async def after_all(row: Row, question: bytes) -> None:
+        await places.come_back()
+        await score(row, question)
+
+    def begin(row: Row) -> None:
+        if row.problem is not None:
+            places.free(row.size)
+            result = _Tally(parts.raw).result(row, None, row.problem, parts.now_us())
+            parts.store.add(result)
+            if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
+                alike.look(result)
+            return
+        question = None if twins is None else twins.question(row)
+        if twins is not None and question is not None:
+            if (known := twins.known(question, row, parts.now_us())) is not None:
+                places.free(row.size)
+                parts.store.add(known)
+                return
+            if twins.waits(question, row):
+                places.step_aside()
+                return
+        group.create_task(score(row, question))
+
+    unread: StorageError | InputError | None = None
+    try:
+        async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
+            while True:
+                try:
+                    batch = await anext(batches, None)
+                except (StorageError, InputError) as error:  # the rows under way are finished, so that none is lost
+                    unread = error
+                    break
+                if batch is None or drain.asked:
+                    break
+                for row in batch:
+                    await parts.store.room()
+                    await places.take(row.size)
+                    if drain.asked:
+                        return
+                    begin(row)
+    except BaseExceptionGroup as failures:
+        raise first_cause(failures) from None
+    if unread is not None:
+        raise unread
+
+
+async def score_row(row: Row, parts: Parts) -> Result:
+    """What became of one row. Raises only what stops the whole run."""
+    tally = _Tally(parts.raw)
+    score: Score | None = None
+    error: RowError | None = None
+    conversation: Conversation | None = None
+    try:
+        conversation = parts.judge(row)
+        requests = asked(next, conversation)
+        begun = False  # a row that was asked anything is finished, also while the run drains
+        while True:
+            answers = await _ask(parts, requests, begun=begun)
+            begun = begun or bool(answers)
+            for one in answers:
+                tally.add(one)
+            requests = asked(conversation.send, answers)
+    except StopIteration as done:
+        score, error = sound(done.value)
+    except RowError as problem:
+        error = problem
+    finally:
+        if conversation is not None:
+            conversation.close()  # what ends the run is kept, and would keep the row in memory
+    return tally.result(row, score, error, parts.now_us())
+
+
+async def _ask(parts: Parts, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
+    """An answer for each request, in their order."""
+    if len(requests) == 1:
+        return [await answer(parts.client, replace(requests[0], begun=True) if begun else requests[0])]
+    try:
+        return await parts.sharing.answers(_AllOrNone(parts.client, begun=begun), requests)
+    except BaseExceptionGroup as failures:
+        raise first_cause(failures) from None  # a drain is then told from a failure
+
+
+class _AllOrNone:
+    """The client of several requests of one row: a drain turns away all of them, or none once one was answered."""
+
+    def __init__(self, client: Client, *, begun: bool) -> None:
+        self._client = client
+        self._begun = begun
+        self._open = 0
+        self._known = asyncio.Event()  # that the row is begun, or that all were turned away
+
+    async def complete(self, request: Request) -> Completion:
+        if self._begun:
+            return await self._client.complete(replace(request, begun=True))
+        self._open += 1
+        try:
+            try:
+                completion = await self._client.complete(request)
+            finally:
+                self._open -= 1
+        except Interrupted:
+            if self._open:
+                await self._known.wait()
+            self._known.set()
+            if not self._begun:
+                raise
+            return await self._client.complete(replace(request, begun=True))
+        except RowError:
+            self._answered()
+            raise
+        self._answered()
+        return completion
+
+    def _answered(self) -> None:
+        self._begun = True
+        self._known.set()
+
+
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception to tell: a bug before anything said on purpose, a real stop before an interruption."""
+    leaves: list[BaseException] = []
+
+    def walk(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                walk(inner)
+        else:
+            leaves.append(error)
+
+    walk(group)
+    return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
+
+
+class _Alike:
+    """Stops a run whose first `most` rows all fail in the same way; None never."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._name: str | None = "" if most is not None else None
+        self._rows = 0
+
+    def look(self, result: Result) -> None:
+        if self._name is None:
+            return
+        name = result.error.name if result.error is not None else None
+        if name is None or self._name not in ("", name):
+            self._name = None
+            return
+        self._name = name
+        self._rows += 1
+        if self._most is not None and self._rows >= self._most:
+            assert result.error is not None
+            raise TooManyFailed(
+                f"The first {self._rows} rows all ended in {name}; the last one says: "
+                f"{result.error.detail.rstrip('.')}. What is finished is kept. {mended_by([name])}"
+            )
+
+
+class _Tally:
+    """What the requests of one row brought and took."""
+
+    def __init__(self, raw: Callable[[Completion], str] | None) -> None:
+        self._keep = raw
+        self._raw: list[str | None] = []
+        self._model: str | None = None
+        self._finish_reason: str | None = None
+        self._spent: list[Spent] = []
+
+    def add(self, answer: Completion | RowError) -> None:
+        if isinstance(answer, Completion):
+            self._model = answer.model
+            self._finish_reason = answer.finish_reason
+            self._raw.append(self._keep(answer) if self._keep is not None else None)
+            self._spent.append(answer.spent)
+        else:
+            self._raw.append(None)
+            if answer.spent is not None:
+                self._spent.append(answer.spent)
+
+    def result(self, row: Row, score: Score | None, error: RowError | None, now_us: int) -> Result:
+        spent = self._spent[0] if len(self._spent) == 1 else _sum(self._spent)
+        return Result(
+            row=row,
+            score=score,
+            error=error,
+            raw=tuple(self._raw) if self._keep is not None and self._raw else None,
+            model=self._model,
+            finish_reason=self._finish_reason,
+            usage=spent.usage,
+            cost_pico=spent.cost_pico,
+            attempts=spent.attempts,
+            waited_s=spent.waited_s,
+            answered_s=spent.answered_s,
+            finished_at=now_us,
+        )
+
+
+def _sum(several: Sequence[Spent]) -> Spent:
+    """What none or several requests took together."""
+    usages = [spent.usage for spent in several if spent.usage is not None]
+    costs = [spent.cost_pico for spent in several if spent.cost_pico is not None]
+    usage = Usage(
+        sum(u.prompt_tokens for u in usages),
+        sum(u.completion_tokens for u in usages),
+        sum(u.cached_tokens for u in usages),
+    )
+    return Spent(
+        attempts=sum(spent.attempts for spent in several),
+        waited_s=sum((spent.waited_s for spent in several), 0.0),
+        answered_s=sum((spent.answered_s for spent in several), 0.0),
+        usage=usage if usages else None,
+        cost_pico=sum(costs) if costs else None,
+    )

@@ -1,0 +1,53 @@
+"""A judge's steps: what fails in its code, or is no score, is an error of its row and not the run's end.
+
+Knows the words of schema.py; asks nobody anything.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from scorer.errors import RowError, ScorerError, Unreadable, whole
+from scorer.types import Request, Score
+
+SHOWN = 80
+"""Characters of a value that an error quotes."""
+
+
+def asked(step: Callable[[Any], list[Request]], told: Any) -> list[Request]:
+    """The judge's next requests: `step` is `next` or the conversation's `send`.
+
+    Raises StopIteration with the score, what the judge says on purpose, and Unreadable for anything else: the row's
+    replies are kept, and a judge that is mended can read them again.
+    """
+    try:
+        return step(told)
+    except (StopIteration, ScorerError, MemoryError):
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise Unreadable(
+            f"the judge failed on this row: {type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        ) from error
+
+
+def sound(made: Any) -> tuple[Score | None, RowError | None]:
+    """The score that a judge returned, or why it is none: nothing is invented where the judge is careless."""
+    try:
+        if math.isfinite(made.value):
+            return _written(made), None
+        said = f"the judge made the score {made.value}, which is no finite number"
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        said = f"the judge made {repr(getattr(made, 'value', made))[:SHOWN]}, which is no score"
+    return None, Unreadable(said)
+
+
+def _written(score: Score) -> Score:
+    """The score with texts that a file can hold: a verdict in JSON may escape half of a surrogate pair."""
+    reason = None if score.reason is None else whole(score.reason)
+    fields = {name: whole(value) if isinstance(value, str) else value for name, value in score.fields.items()}
+    return score if reason == score.reason and fields == score.fields else replace(score, reason=reason, fields=fields)

@@ -1,0 +1,46 @@
+"""The object of a lock: read, and written where it is still of the version that was read. Knows nothing of leases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import ObjectStore
+
+from scorer.files.lease import Conflict, Version
+from scorer.files.retry import ask
+
+PATIENCE_S = 1.0
+"""Its requests are not repeated for long: the lease itself is what repeats them."""
+
+
+class ObjectCell:
+    """A lock's object."""
+
+    def __init__(self, store: ObjectStore, path: str, key: str) -> None:
+        self._store = store
+        self._path = path
+        self._key = key
+
+    def read(self) -> tuple[bytes, Version] | None:
+        def get() -> tuple[bytes, Version]:
+            found = obstore.get(self._store, self._key)
+            return bytes(found.bytes()), _version(found.meta)
+
+        try:
+            return ask("read", self._path, get, patience_s=PATIENCE_S)
+        except FileNotFoundError:
+            return None
+
+    def swap(self, data: bytes, version: Version | None) -> Version:
+        mode: Any = "create" if version is None else dict(version)
+        try:
+            put = lambda: obstore.put(self._store, self._key, data, mode=mode)  # noqa: E731
+            return _version(ask("write", self._path, put, patience_s=PATIENCE_S))
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            raise Conflict from None
+
+
+def _version(meta: Any) -> Version:
+    return {name: meta[name] for name in ("e_tag", "version") if meta.get(name) is not None}

@@ -1,0 +1,222 @@
+"""Every path's Files: the local disk's, or its bucket's, by the scheme. `Places()` is what every command is handed.
+
+    Places().find(["data/*.parquet", "s3://bucket/more/*.parquet"])
+
+Where a bucket is and who asks is told by the environment alone, as the cloud's own tools take it; nothing of it stands
+in a run file, in run.json or in a message. Amazon's profiles, SSO and roles are boto3's to find; keys in the
+environment, web identities and containers are obstore's own. `scan_options(uri)` is the same for polars.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from scorer.errors import SpecError, StorageError
+from scorer.files.files import Files, LocalFiles, Lock, Stat
+from scorer.files.lease import LEASE_S
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+    from scorer.files.object_store import ObjectFiles
+
+SCHEMES = ("s3", "gs", "az")
+PATIENCE_S = 180.0
+"""Seconds that a write or a read is repeated while the store is down. asking.py has the same default."""
+HURRY_S = 2.0
+"""After the second signal, a storage that refuses is asked for so long; what it does not take then is lost."""
+REQUEST_S, CONNECT_S, LOCK_REQUEST_S = 30.0, 5.0, 4.0
+"""A lease cannot wait for a server that hangs as long as a PUT of some megabytes can."""
+_INNER: dict[str, Any] = {
+    "max_retries": 1,
+    "retry_timeout": timedelta(seconds=3),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(milliseconds=200), "base": 2},
+}
+"""Once more at once, for a connection that was closed while it was idle; asking.py does the rest, where a lost lease
+is noticed between two attempts."""
+_OWN_CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+              "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+
+
+class Places:
+    """Files of every place. A bucket is opened at its first use, and the lock of its folder held by this object."""
+
+    def __init__(self, *, patience_s: float = PATIENCE_S, lease_s: float = LEASE_S) -> None:
+        self._patience_s = patience_s
+        self._lease_s = lease_s
+        self._local = LocalFiles()
+        self._buckets: dict[str, ObjectFiles] = {}
+
+    def of(self, path: str) -> Files:
+        """The Files of that path's place. Raises SpecError for a scheme that is not known, or without the extra."""
+        scheme, separator, rest = path.partition("://")
+        if not separator:
+            return self._local
+        root = f"{scheme}://{rest.partition('/')[0]}"
+        if root not in self._buckets:
+            self._buckets[root] = self._open(root)
+        return self._buckets[root]
+
+    def _open(self, root: str) -> ObjectFiles:
+        try:
+            from scorer.files.object_store import ObjectFiles
+        except ImportError as error:
+            raise SpecError(
+                [f"{root}: object storage needs the extra lake. Install it: pip install 'batch-scorer[lake]' ({error})"]
+            ) from error
+        locks = open_store(root, request_s=min(LOCK_REQUEST_S, self._lease_s))
+        return ObjectFiles(root, open_store(root), locks, patience_s=self._patience_s, lease_s=self._lease_s)
+
+    def hurry(self, seconds: float) -> None:
+        """Buckets that refuse, or are not there, are asked no longer than so many seconds more."""
+        for bucket in list(self._buckets.values()):
+            bucket.hurry(seconds)
+
+    def find(self, patterns: Sequence[str]) -> list[Stat]:
+        asked: dict[Files, list[str]] = {}  # each place is asked once, for it knows two spellings of one file
+        for pattern in patterns:
+            asked.setdefault(self.of(pattern), []).append(pattern)
+        found = {stat.path: stat for place, its in asked.items() for stat in place.find(its)}
+        return [found[path] for path in sorted(found)]
+
+    def listing(self, folder: str) -> list[Stat]:
+        return self.of(folder).listing(folder)
+
+    def folders(self, folder: str) -> list[str]:
+        return self.of(folder).folders(folder)
+
+    def open(self, path: str) -> BinaryIO:
+        return self.of(path).open(path)
+
+    def create(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self.of(path).create(path)
+
+    def append(self, path: str, data: bytes) -> None:
+        self.of(path).append(path, data)
+
+    def delete(self, path: str) -> None:
+        self.of(path).delete(path)
+
+    def sweep(self, folder: str) -> None:
+        self.of(folder).sweep(folder)
+
+    def lock(self, path: str, owner: str) -> Lock:
+        return self.of(path).lock(path, owner)
+
+    def locked(self, path: str) -> bool:
+        return self.of(path).locked(path)
+
+
+def is_remote(path: str) -> bool:
+    """True for a URI: s3://, gs://, az://."""
+    return "://" in path
+
+
+def table_options(uri: str) -> dict[str, str] | None:
+    """What `storage_options` of polars or Delta need beside the environment for `uri`; no secrets. None: nothing."""
+    if not is_remote(uri):
+        return None
+    if not uri.startswith("s3://"):
+        return None
+    return {f"aws_{name}": value for name, value in _s3_address().items()}
+
+
+def scan_options(uri: str) -> dict[str, Any]:
+    """Keyword arguments of polars' `scan_parquet` for `uri`: none for a local path."""
+    options = table_options(uri)
+    if options is None:
+        return {}
+    if _own_chain():
+        return {"storage_options": options}
+    import polars as pl  # its own search for credentials ends where it is given a region
+
+    return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS()}
+
+
+def open_store(root: str, *, request_s: float = REQUEST_S) -> ObjectStore:
+    """The store of a bucket, from the environment. Asks nothing yet, except where Amazon's chain must find keys.
+
+    Raises SpecError for another scheme or where the environment's settings contradict one another, StorageError where
+    no credentials are found.
+    """
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    scheme, _, bucket = root.partition("://")
+    if scheme not in SCHEMES or not bucket:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise SpecError([f"{root}/ is no place that scorer knows. It takes {known} with a bucket, and local paths."])
+    options: Any = {"timeout": timedelta(seconds=request_s), "connect_timeout": timedelta(seconds=CONNECT_S)}
+    retry: Any = _INNER
+    try:
+        if scheme == "gs":
+            return GCSStore(bucket, client_options=options, retry_config=retry)
+        if scheme == "az":
+            account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME") or os.environ.get("AZURE_STORAGE_ACCOUNT")
+            if account is None:
+                raise SpecError([f"{root} cannot be opened: set AZURE_STORAGE_ACCOUNT_NAME to its storage account."])
+            return AzureStore(bucket, account_name=account, client_options=options, retry_config=retry)
+        address = _s3_address()
+        if address.pop("allow_http", None):
+            options["allow_http"] = True
+        more: Any = address
+        return S3Store(
+            bucket, client_options=options, retry_config=retry, credential_provider=_s3_credentials(root), **more
+        )
+    except (BaseError, ValueError) as error:
+        said = str(error).partition("\n")[0][:300]
+        raise SpecError(
+            [f"{root} cannot be opened: {said}. docs/object-storage.md says what the environment needs."]
+        ) from error
+
+
+def _s3_address() -> dict[str, str]:
+    """Region and endpoint, where the environment or the profile names them."""
+    address: dict[str, str] = {}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        address["endpoint_url"] = endpoint
+        if endpoint.startswith("http://"):
+            address["allow_http"] = "true"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and not _own_chain():
+        region = _session("s3://").region_name
+    return {**address, "region": region} if region else address
+
+
+def _own_chain() -> bool:
+    """True where the environment itself holds keys, or says where they are, or wants none."""
+    anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1", "yes", "on")
+    return anonymous or ("AWS_PROFILE" not in os.environ and any(name in os.environ for name in _OWN_CHAIN))
+
+
+def _session(root: str) -> Any:
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return boto3.Session()
+    except BotoCoreError as error:
+        raise StorageError(f"Cannot open {root}: {error}. Look at AWS_PROFILE and the files it names.") from error
+
+
+def _s3_credentials(root: str) -> Any:
+    if _own_chain():
+        return None
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    session = _session(root)
+    try:
+        found = session.get_credentials()
+    except BotoCoreError as error:
+        raise StorageError(f"Cannot open {root}: {error}. Look at AWS_PROFILE and the files it names.") from error
+    if found is None:
+        raise StorageError(
+            f"Cannot open {root}: no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE, or run where the instance has a role; AWS_SKIP_SIGNATURE=true reads a public bucket."
+        )
+    return Boto3CredentialProvider(session)

@@ -1,0 +1,184 @@
+"""The process and its loop: blocking work off it, work that a cancellation must not cut in two, memory kept flat."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # it loads pyarrow, which `keep_memory_flat` must come before
+    from scorer.types import Offload
+
+T = TypeVar("T")
+
+START_S = 10.0
+"""What a thread may take to begin."""
+
+LARGE_BYTES = 1 << 18
+"""While rows stream, a piece of memory of this size or more goes back to the system as soon as it is free."""
+
+# malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+
+def keep_memory_flat() -> None:
+    """Makes a process that runs for hours give memory back: Arrow allocates by malloc, malloc in one arena.
+
+    Call it before pyarrow is first imported, which reads the variable then. Measured (docs/log.md): Arrow's own pool
+    holds 50 MB more, an arena for each thread 15 MB, two arenas 4 MB. The second half does nothing where the C library
+    is not glibc.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    _mallopt(_M_ARENA_MAX, 1)
+
+
+def stream_from_here() -> None:
+    """Tunes a process in which everything is loaded and from now on rows come and go.
+
+    The cycle collector is kept off what is loaded, which lives as long as the process. And malloc keeps to one size
+    from which pieces have pages of their own: by itself it raises that to the largest piece that was ever freed, and
+    windows of rows then leave holes in the heap: 6 MB (docs/log.md). Not for analyses: those use large pieces again.
+    """
+    gc.freeze()
+    _mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+    _mallopt(_M_TRIM_THRESHOLD, LARGE_BYTES)
+
+
+def _mallopt(option: int, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(option, value)
+
+
+def give_memory_back() -> None:
+    """Hands back to the system what is free in between: call it before a large piece of work. glibc's; else nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def calm_collector() -> None:
+    """Makes the cycle collector look more rarely. Call it before anything large is imported.
+
+    Rows make no cycles, and modules hardly any: looking for them took 68 us of each row and 40 ms of a start
+    (docs/log.md).
+    """
+    gc.set_threshold(50_000, 20, 50)
+
+
+def threads(stack: contextlib.ExitStack) -> Offload:
+    """Runs blocking work on four threads, which are waited for when `stack` ends. Call it inside the running loop."""
+    pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
+    loop = asyncio.get_running_loop()
+    return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T], *, failure_first: bool = False) -> T:
+    """The result of `work`, which is finished however often the caller is cancelled; CancelledError is raised after it.
+
+    For steps that write and then remember what they wrote: a thread cannot be cancelled, so nobody may forget it. Where
+    `work` fails and the caller was cancelled, CancelledError is raised, or with `failure_first` the failure.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None or task.cancelled():
+        return task.result()
+    # Looked at, also where it is not raised: asyncio need not complain of it.
+    if (failure := task.exception()) is not None and failure_first:
+        raise failure
+    raise cancelled
+
+
+def to_the_end(main: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, also where a loop runs in this thread already, as in a notebook.
+
+    It then has a thread and a loop of its own, which are waited for. KeyboardInterrupt cancels it, and is raised once
+    it has ended; further ones do nothing more.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return on_loop(main)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    ended: Future[None] = Future()
+
+    async def there() -> None:
+        task: asyncio.Task[T] = asyncio.ensure_future(main)
+        begun.set_result((asyncio.get_running_loop(), task))
+        await asyncio.wait([task])
+
+    def work() -> None:
+        try:
+            on_loop(there())
+        finally:
+            ended.set_result(None)
+
+    try:
+        Thread(target=work, name="scorer-run").start()
+        ended.result()
+    except KeyboardInterrupt:
+        if wait([begun], START_S).done:
+            loop, task = begun.result()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+            while not ended.done():  # not the thread's join, which takes an interrupted wait for the thread's end
+                with contextlib.suppress(KeyboardInterrupt):
+                    ended.result()
+        raise
+    return begun.result(0)[1].result()
+
+
+def on_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had.
+
+    Ctrl-C cancels it, and KeyboardInterrupt is raised once it has ended; asyncio's own runner raises it amid whatever
+    the coroutine is writing, at the second one. What handles SIGINT in another way goes on to do so.
+    """
+    interrupted = False
+
+    async def shielded() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            if not interrupted:
+                interrupted = True
+                task.cancel()
+
+        if ours:
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        return await main
+
+    here = threading.current_thread() is threading.main_thread()
+    ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(shielded())
+    except asyncio.CancelledError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if ours:  # uvloop's close leaves a handler that does nothing
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

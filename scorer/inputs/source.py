@@ -1,0 +1,375 @@
+"""Shards to numbered rows: a batch ahead, only the needed columns, only the rows to do, bounded in rows and bytes.
+
+Knows Parquet and nothing of judges, limits or what becomes of a row. Shards are only ever opened for reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import time
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.errors import BadRow, Damaged, InputError, ShardChanged
+from scorer.files.arrow import owned, take
+from scorer.files.filenames import not_utf8
+from scorer.files.files import Files, Stat
+from scorer.inputs.shard_reader import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    DAMAGE,
+    Batch,
+    Lost,
+    Piece,
+    Stalled,
+    is_systems,
+    patiently,
+    short,
+    stretches,
+)
+from scorer.types import Mask, Offload, Row, Shard, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What to read of each row. `judged` are the columns whose text is sent, for counting tokens."""
+
+    read: tuple[str, ...]
+    judged: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def all(self) -> list[str]:
+        return list(dict.fromkeys((*self.read, *self.judged, *self.kept)))
+
+
+def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
+    """Rows, footer hash and schema of one shard.
+
+    Raises InputError where it is no readable Parquet file, StorageError where the system fails to read it.
+    """
+
+    def read() -> tuple[int, str, pa.Schema]:
+        with files.open(stat.path) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+            return parquet.metadata.num_rows, _footer_hash(file, stat.size), parquet.schema_arrow
+
+    try:
+        return patiently(stat.path, read)
+    except DAMAGE as error:
+        raise InputError(
+            f"{stat.path} is not a readable Parquet file ({short(error)}). input.shards takes Parquet files: take "
+            "this one out, write it again, or leave it out of the run with --forget."
+        ) from error
+
+
+def schema_now(files: Files, shard: Shard) -> pa.Schema:
+    """The schema of a shard of the run. Raises ShardChanged where it is gone or damaged, else OSError."""
+    try:
+        with files.open(shard.place) as file:
+            return pq.read_schema(file)
+    except DAMAGE as error:
+        if is_systems(error) and not isinstance(error, FileNotFoundError):
+            raise
+        raise ShardChanged(shard.path) from error
+
+
+def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
+    """True where a shard still holds the rows it held: its size and footer are what they were; it was only touched."""
+    if (stat.size, stat.version) == (shard.size, shard.version):
+        return True
+    try:
+        return stat.size == shard.size and look(files, stat)[1] == shard.footer
+    except InputError:
+        return False
+
+
+def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
+    """The shards that `input.shards` matches. Raises InputError where it is none, or where a name is not UTF-8."""
+    if found := files.find(patterns):
+        if odd := [shown for stat in found if (shown := not_utf8(stat.path)) is not None]:
+            raise InputError(
+                f"{odd[0]} has a name that is not UTF-8{f', and so have {len(odd) - 1} others' if odd[1:] else ''}. "
+                "Results name their shard as text: rename the file or its folder. Nothing was sent."
+            )
+        return found
+    raise InputError(
+        f"input.shards = {', '.join(patterns)} matches no file. Give Parquet files, folders of them, or globs."
+    )
+
+
+def linked(found: Sequence[Stat]) -> str | None:
+    """A sentence where several paths lead to one file, which is read once."""
+    twice = [
+        (stat.path, path) for stat in found for path in stat.also if os.path.abspath(path) != os.path.abspath(stat.path)
+    ]
+    if not twice:
+        return None
+    path, link = twice[0]
+    return (
+        f"{len(twice)} paths lead to files that are matched already, such as {link} to {path}. Each file is read once."
+    )
+
+
+def first_look(
+    files: Files, stats: Sequence[Stat], names: Mapping[str, str], wanted: Sequence[str], kept: Sequence[str] = ()
+) -> list[Shard]:
+    """Shards with their rows and footers; `names` are their stems by path, `wanted` the columns they must have.
+
+    `kept` are those of them that the results keep.
+
+    Raises InputError with every mistake in all of them.
+    """
+    shards, problems = [], []
+    for stat in stats:
+        try:
+            rows, footer, schema = look(files, stat)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if missing := missing_columns(schema, wanted):
+            problems.append(
+                f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
+                f"{', '.join(schema.names[:20])}."
+            )
+        if several := [name for name in dict.fromkeys(wanted) if schema.names.count(name) > 1]:
+            problems.append(
+                f"{stat.path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
+                "which is meant. Write it again with a name for each."
+            )
+        types = "" if missing or several else _types(schema, kept)
+        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer, types))
+    if problems:
+        raise InputError("\n".join(problems))
+    return shards
+
+
+def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
+    """Those of `wanted` that a shard does not have."""
+    return [name for name in dict.fromkeys(wanted) if name not in schema.names]
+
+
+def _types(schema: pa.Schema, kept: Sequence[str]) -> str:
+    return f"{zlib.crc32(str([schema.field(name).type for name in kept]).encode()):08x}"
+
+
+def _footer_hash(file: Any, size: int) -> str:
+    file.seek(size - 8)
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(max(0, size - 8 - length))
+    return hashlib.sha256(file.read(length)).hexdigest()[:16]
+
+
+@contextmanager
+def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
+    """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
+    try:
+        file = files.open(shard.place)
+    except FileNotFoundError:
+        raise ShardChanged(shard.path) from None
+    with file:
+        if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
+            raise ShardChanged(shard.path)
+        file.seek(0)
+        yield file
+
+
+class Reader:
+    """Batches of rows of a run. `count` tells the tokens of texts; `constant_tokens` are added to each row.
+
+    `unread` has, by the path of its shard, why rows were left out by `batches`: the shard is gone, or another one.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        columns: Columns,
+        *,
+        count: Callable[[Sequence[str]], Sequence[int]],
+        constant_tokens: int,
+    ) -> None:
+        self.columns = columns
+        self.unread: dict[str, str] = {}
+        self._files = files
+        self._count = count
+        self._constant = constant_tokens
+
+    def batches(self, work: Iterable[Work], offload: Offload) -> AsyncIterator[list[Row]]:
+        """The rows of each piece of work in order, at most 256 rows or 4 MiB at a time, the next batch read ahead.
+
+        A row that cannot be read, or holds a text that is no UTF-8, comes with its `problem`. A batch is empty while
+        the system fails to read. A shard that is gone or changed is noted in `unread`, and the next one read. Raises
+        StorageError where the system goes on failing.
+        """
+        return ahead(self._rows(work), offload)
+
+    def _rows(self, work: Iterable[Work]) -> Iterator[list[Row] | Stalled]:
+        for piece in work:
+            try:
+                yield from self.pieces(piece)
+            except ShardChanged as error:
+                self.unread[piece.shard.path] = str(error)
+
+    def read(self, work: Work) -> Iterator[list[Row]]:
+        """Blocking: the batches of one piece of work. Raises ShardChanged where the shard is not what it was."""
+        for piece in self.pieces(work):
+            if isinstance(piece, Stalled):
+                time.sleep(piece.pause_s)
+            else:
+                yield piece
+
+    def pieces(self, work: Work) -> Iterator[list[Row] | Stalled]:
+        """Blocking: the same; a Stalled says that the system fails now, and how long to wait before going on."""
+        shard = work.shard
+        if work.pause_s:
+            yield Stalled(work.pause_s)
+        if shard.rows == 0 or (work.todo is not None and not work.todo.any()):
+            return
+        for piece in self.stretches(shard, work.todo):
+            if isinstance(piece, Stalled):
+                yield piece
+                continue
+            numbers = np.arange(piece.first, piece.stop)
+            yield from self.chosen(work, piece, numbers if work.todo is None else numbers[work.todo[numbers]])
+
+    def stretches(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
+        """What a shard's rows are, or why not. Raises ShardChanged, StorageError."""
+        return stretches(partial(opened, self._files, shard), shard.place, self.columns.all, todo)
+
+    def chosen(self, work: Work, piece: Batch | Lost, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
+        """Those rows of a piece, at most 256 or 4 MiB at a time."""
+        if isinstance(piece, Lost):
+            yield from self._lost(work, numbers, piece.why)
+        elif len(numbers):
+            rows = piece.rows
+            if len(numbers) < rows.num_rows:
+                rows = take(rows, pa.array(numbers - piece.first))
+            step = max(1, min(rows.num_rows, BATCH_BYTES * rows.num_rows // max(1, rows.nbytes)))
+            for offset in range(0, rows.num_rows, step):
+                yield self._make(work, numbers[offset : offset + step].tolist(), rows.slice(offset, step))
+
+    def _lost(self, work: Work, numbers: npt.NDArray[np.int64], why: str) -> Iterator[list[Row]]:
+        """Rows of damaged bytes: nothing is known of them but their numbers."""
+        detail = f"this part of {work.shard.path} cannot be read ({why}). Restore the file, then `scorer retry`."
+        values = dict.fromkeys((*self.columns.read, *self.columns.judged))
+        kept = (None,) * len(self.columns.kept)
+        for first in range(0, len(numbers), BATCH_ROWS):
+            yield [
+                Row(work.shard.path, number, values, kept, generation=work.generation, problem=Damaged(detail))
+                for number in numbers[first : first + BATCH_ROWS].tolist()
+            ]
+
+    def _make(self, work: Work, numbers: list[int], batch: pa.RecordBatch) -> list[Row]:
+        columns = self.columns
+        bad: dict[int, str] = {}  # by its place in the batch, a column of the row whose text is no UTF-8
+        lists = {
+            name: _plain(batch.column(name), name, bad) for name in dict.fromkeys((*columns.read, *columns.judged))
+        }
+        kept = [_exact(batch.column(name), name, bad) for name in columns.kept]
+        texts = [
+            "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
+            for values in zip(*(lists[name] for name in columns.judged), strict=True)
+        ] or [""] * len(numbers)
+        tokens = self._count(texts)
+        mean = batch.nbytes // len(numbers)  # what is kept or measured and not sent is held all the same
+        names = tuple(lists)
+        values_of = zip(*lists.values(), strict=True) if lists else iter([()] * len(numbers))
+        kept_of = zip(*kept, strict=True) if kept else iter([()] * len(numbers))
+        rows = [
+            Row(
+                shard=work.shard.path,
+                number=number,
+                values=dict(zip(names, values, strict=True)),
+                kept=tuple(keep),
+                tokens=count + self._constant,
+                size=max(len(text), mean),
+                generation=work.generation,
+            )
+            for number, values, keep, count, text in zip(numbers, values_of, kept_of, tokens, texts, strict=True)
+        ]
+        for place, name in bad.items():
+            problem = BadRow(f"column {name!r} holds a text that is not UTF-8.")
+            rows[place] = replace(rows[place], problem=problem)
+        return rows
+
+
+async def ahead(pieces: Iterator[list[Row] | Stalled], offload: Offload) -> AsyncGenerator[list[Row]]:
+    """Batches, the next one read while one is used; an empty one at least every second while the system fails."""
+    coming = offload(next, pieces, None)
+    while (piece := await coming) is not None:
+        if isinstance(piece, Stalled):
+            for _ in range(ceil(piece.pause_s)):
+                await asyncio.sleep(piece.pause_s / ceil(piece.pause_s))
+                yield []
+        coming = offload(next, pieces, None)
+        if not isinstance(piece, Stalled):
+            yield piece
+
+
+def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Values that go back into the column's own type unchanged: scalars where Python has no exact object.
+
+    `bad` gets the places of texts that are no UTF-8; they are None.
+    """
+    kind = owned(column.type)
+    if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
+        column = column.cast(kind)
+    if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
+        return _plain(column, name, bad)
+    values = [scalar if scalar.is_valid else None for scalar in column]
+    if not pa.types.is_temporal(kind) and not _is_utf8(column):
+        for place, scalar in enumerate(column):
+            if _python(scalar) is _NO_TEXT:
+                bad[place], values[place] = name, None
+    return values
+
+
+def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Python objects; scalars of Arrow where there is none, as for nanoseconds. `bad` as for `_exact`."""
+    try:
+        values: list[Any] = column.to_pylist()
+        return values
+    except ValueError:
+        values = [_python(scalar) for scalar in column]
+    for place, value in enumerate(values):
+        if value is _NO_TEXT:
+            bad[place], values[place] = name, None
+    return values
+
+
+_NO_TEXT = object()
+"""Stands for a value in which some text is no UTF-8."""
+
+
+def _python(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _NO_TEXT
+    except ValueError:
+        return scalar
+
+
+def _is_utf8(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    """As in a prompt, which shows no scalar of Arrow; some cannot even be written as text."""
+    return "" if isinstance(value, pa.Scalar) else str(value)

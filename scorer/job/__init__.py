@@ -1,0 +1,1 @@
+"""The order of a job: start, recovery, scoring, estimates, rereading, rehearsals. Imports workers and build."""

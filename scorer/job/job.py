@@ -1,0 +1,320 @@
+"""One run from its lock to its last sealed shard: opens the output, starts the services, lets the rows be scored.
+
+The only module that knows the order of things. What to score is asked of the store, how of scoring.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+
+from scorer.build.assemble import make_client, make_measure
+from scorer.build.plan import Plan
+from scorer.engine import engine
+from scorer.engine.background import Watch, served
+from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
+from scorer.files.files import Files, Lock, lock_again_s
+from scorer.files.router import is_remote
+from scorer.files.runtime import threads, uninterrupted
+from scorer.job.first_answer import FirstAnswer
+from scorer.job.forget import ALL, Choice
+from scorer.job.recovery import mend
+from scorer.job.scoring import Alone, Connect, Hire, Opened, Scoring, Together
+from scorer.job.start import open_manifest, schema_of
+from scorer.output import ledger
+from scorer.output.layout import Layout
+from scorer.output.lost_ledger import mended
+from scorer.output.manifest import Manifest, Revision, save
+from scorer.output.progress import Gauges, Progress, Snapshot
+from scorer.output.status import Status, last_progress, status, within_share
+from scorer.output.store import Store
+from scorer.publish.during import Publishing, Tell, publishing
+from scorer.types import Offload, Shard, Work
+from scorer.workers.coordinator import most_workers
+from scorer.workers.subprocesses import Processes
+
+ROUNDS = 3
+"""So often in all a start scores rows whose stored results turn out damaged while they are sealed."""
+REMOTE_GATHER_S = 1.0
+"""Seconds that the ledger's lines gather for where nobody waits for them and each write is a paid request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Scores again the rows that ended in one of `errors` (None: in any error)."""
+
+    errors: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Who is told what of a run.
+
+    `watch` gets a snapshot a second, `say` a sentence about what had to be mended, on any thread; `tell` what happens
+    (a shard is sealed, or published) as a name and its fields; `answered` the seconds of each request of this process.
+    """
+
+    watch: Callable[[Snapshot], None] | None = None
+    say: Callable[[str], None] = lambda _: None
+    tell: Tell = lambda _name, _fields: None
+    answered: Callable[[float], None] | None = None
+
+
+DEAF = Ears()
+"""Nobody is told anything."""
+
+
+class Job:
+    """A plan applied to its input, into its output folder.
+
+    `drain` is the wish to stop early. More than one of `workers` are processes of their own; `hire` has them elsewhere,
+    a single one too. `offload`, `wall_s` and `connect` are the world's unless a simulation brings its own. A job may be
+    started once.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        files: Files,
+        *,
+        ears: Ears = DEAF,
+        workers: int = 1,
+        hire: Hire | None = None,
+        offload: Offload | None = None,
+        wall_s: Callable[[], float] = time.time,
+        connect: Connect = make_client,
+    ) -> None:
+        self.drain = engine.Drain()
+        self.plan = plan
+        self.layout = Layout(plan.spec.output.path)
+        self._files = files
+        self._ears = ears
+        self._workers = most_workers(plan, workers)
+        self._hire = hire or (Processes if self._workers > 1 else None)
+        self._offload = offload
+        self._wall_s = wall_s
+        self._connect = connect
+        self._publishing: Publishing | None = None
+        self._scoring: Scoring | None = None
+        self._first: FirstAnswer | None = None
+        self._why: str | None = None
+
+    def stop(self) -> None:
+        """Begins no further row; those under way are finished."""
+        self.drain.asked = True
+        if self._publishing is not None:
+            self._publishing.leave()
+        if self._scoring is not None:
+            self._scoring.drain()
+
+    def hurry(self) -> None:
+        """Before it is cancelled on request: workers, too, ask a storage that refuses for a moment only."""
+        if self._scoring is not None:
+            self._scoring.hurry()
+
+    async def run(self, retry: Retry | None = None, choice: Choice = ALL) -> Status:
+        """Scores what is left to score and tells how it stands; shards of `choice` leave the run or come back.
+
+        Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after a
+        `stop`; what is finished is stored then. Cancelling it stores what is finished too, however often it is done.
+        """
+        with ExitStack() as stack:
+            offload = self._offload or threads(stack)
+            lock = await self._lock()
+            stack.callback(lock.release)
+            opened = None if retry is None else Revision(0, "retry", retry.errors)
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._ears.say, choice)
+            mend(self._files, self.layout, manifest, self._ears.say)
+            async with publishing(
+                self._files, self.layout, manifest, self.plan.spec.output, self._ears.tell
+            ) as self._publishing:
+                await self._rounds(manifest, retry, offload, lock.sure)
+        found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
+        if self._publishing is not None:
+            self._publishing.check()
+        return found
+
+    async def _rounds(
+        self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
+    ) -> None:
+        for _ in range(ROUNDS):
+            if not await self._score(manifest, retry, offload, owned):
+                return
+        raise OutputError(
+            f"{self.layout.out}: {ROUNDS} times in a row, files that were just written could not be read back. Look at "
+            f"the disk; what could not be read is in {self.layout.damaged}. The same command goes on."
+        )
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    async def _lock(self) -> Lock:
+        owner = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._files.lock(self.layout.lock, owner)
+            except OutputError as refused:
+                if (pause_s := lock_again_s(refused, tries)) is None:
+                    raise
+                if isinstance(refused, InUse) and tries == 1:
+                    self._ears.say(f"{refused} Waiting a moment, in case that process is dead.")
+            await asyncio.sleep(pause_s)
+
+    # --- scoring ------------------------------------------------------------------------------------------------------
+
+    async def _score(
+        self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
+    ) -> bool:
+        """Scores what is left; True where rows that were thought finished turned out to be lost."""
+        plan, spec = self.plan, self.plan.spec
+        async with AsyncExitStack() as ended_last:
+            store = Store(
+                self._files,
+                self.layout,
+                run=manifest.id,
+                fingerprint=plan.fingerprint,
+                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                offload=offload,
+                flush_rows=spec.output.flush_rows,
+                flush_s=spec.output.flush_s,
+                measure=make_measure(spec, ended_last, say=self._ears.say) if self._hire is None else None,
+                say=self._ears.say,
+            )
+            store.on_sealed = self._sealed
+            revision = manifest.open_revision
+            store.open(revision.generation if revision is not None else None)
+            if revision is None and all(store.sealed(shard) for shard in manifest.shards):
+                return False
+            books = self._books(manifest, offload)
+            opened = Opened(
+                plan, manifest, self._files, self.layout, store, books, offload,
+                wall_s=self._wall_s, owned=owned, say=self._ears.say,
+            )  # fmt: skip
+            scoring = self._scoring = self._by_whom(opened)
+            first = self._first = self._first_answer(opened, scoring)
+            progress = Progress(
+                self._files,
+                self.layout.progress,
+                rows_total=manifest.rows,
+                gauges=self._gauges(opened, scoring),
+                wall_s=self._wall_s,
+                offload=offload,
+                watch=self._ears.watch,
+                limits=spec.declared_limits,
+                say=self._ears.say,
+            )
+            state = "stopped"
+            try:
+                async with AsyncExitStack() as stack:
+                    scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
+                    if self.drain.asked:
+                        scoring.drain()
+                    await served(scored, [store, books, progress, Watch([*checks, owned, first.check])])
+                unread = {**store.unread, **scoring.unread}
+                state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
+            except (asyncio.CancelledError, Interrupted):
+                state = "interrupted"
+                raise
+            except SetupError as error:
+                self._why = str(error)
+                raise
+            finally:
+                await uninterrupted(_closed(store, books, progress, state), failure_first=True)
+        if self.drain.asked:
+            raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
+        if unread:
+            raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " Every other shard is scored.")
+        if revision is not None and not store.lost:
+            save(self._files, self.layout, manifest.finished(revision.generation))
+        return store.lost
+
+    def _by_whom(self, opened: Opened) -> Scoring:
+        if self._hire is None:
+            return Alone(opened, self.drain, connect=self._connect, answered=self._ears.answered)
+        return Together(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
+
+    @property
+    def _gather_s(self) -> float:
+        return REMOTE_GATHER_S if is_remote(self.layout.out) else ledger.GATHER_S
+
+    def _books(self, manifest: Manifest, offload: Offload) -> ledger.Ledger:
+        limits = self.plan.spec.limits
+        owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
+        capped = limits.max_tokens is not None or limits.max_usd is not None
+        books = ledger.Ledger(
+            self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
+        )
+        books.open(mended(self._files, self.layout, manifest, self._ears.say))
+        return books
+
+    def _sealed(self, shard: Shard) -> None:
+        self._ears.tell("sealed", {"shard": shard.path, "rows": shard.rows})
+        if self._publishing is not None:
+            self._publishing.sealed(shard)
+
+    def _first_answer(self, opened: Opened, scoring: Scoring) -> FirstAnswer:
+        """Earlier starts were answered where their last progress says so; before 0.2.0 it did not, and rows tell."""
+        last = last_progress(self._files, self.layout)
+        found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
+        return FirstAnswer(
+            self.plan.spec.limits.first_answer_s,
+            lambda: scoring.load,
+            lambda: scoring.totals.requests > 0,
+            asyncio.get_running_loop().time,
+            answered=bool(last.get("answered", found)),
+        )
+
+    def _gauges(self, opened: Opened, scoring: Scoring) -> Callable[[], Gauges]:
+        store = opened.store
+        before = sum(shard.rows for shard in opened.manifest.shards if store.sealed(shard))
+
+        def gauges() -> Gauges:
+            counts, totals, load, publishing = store.counts, scoring.totals, scoring.load, self._publishing
+            return Gauges(
+                rows=counts.rows,
+                found=before + store.found,
+                scored=counts.scored,
+                errors=dict(counts.errors),
+                tokens=totals.prompt_tokens + totals.completion_tokens,
+                tokens_limit=load.tokens_per_minute,
+                pico=totals.pico,
+                maybe_pico=totals.maybe_pico,
+                in_flight=load.in_flight,
+                held_back_by=load.held_back_by,
+                outage_s=load.outage_s,
+                totals=totals,
+                places=load.places,
+                to_publish=publishing.pending if publishing is not None else 0,
+                publish_problem=publishing.problem if publishing is not None else None,
+                copied=counts.copied,
+                answered=self._first is not None and self._first.answered,
+                why=self._why or load.why,
+                notes=load.notes,
+            )
+
+        return gauges
+
+    def _work(self, store: Store, manifest: Manifest, retry: Retry | None) -> Iterator[Work]:
+        revision = manifest.open_revision
+        again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
+        return again if retry is not None else chain(again, store.work(manifest.shards))
+
+
+async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:
+    """Stores what is finished, whatever ended the run. Raises StorageError where that, or the books, fails."""
+    try:
+        await store.close()
+    finally:
+        try:
+            await books.close()
+        finally:
+            with suppress(StorageError):  # a view, made anew by the next start
+                await progress.tell(state)

@@ -1,0 +1,151 @@
+"""`scorer metrics`: Parquet in, the same rows with a column for each metric out, in one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.errors import InputError, SpecError
+from scorer.files.files import Files
+from scorer.files.router import Places
+from scorer.inputs.shard_reader import DAMAGE, arrow_batches, short
+from scorer.inputs.source import look, missing_columns
+from scorer.metrics.pool import Pool
+
+GROUP_ROWS = 8192
+GROUP_BYTES = 32 * 1024 * 1024
+"""Rows go out in row groups of either size: as much is held at once, and sent to the workers at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was written. `scored` counts a metric's scores that are not null; `mean` is theirs, None without any."""
+
+    rows: int
+    scored: dict[str, int]
+    mean: dict[str, float | None]
+
+
+def score_files(
+    inputs: Sequence[str],
+    out: str,
+    names: Sequence[str],
+    response: str,
+    reference: str | None = None,
+    *,
+    workers: int | None = None,
+    files: Files | None = None,
+) -> Summary:
+    """Every row of the input shards, sorted by path, all columns kept, with `metric_<name>` (float64) behind them.
+
+    `inputs` are paths, folders and globs; `out` appears whole or not at all. `workers` is one for each core by default.
+
+    Raises SpecError for arguments, InputError for shards that cannot be read so, StorageError for the output.
+    """
+    files = files or Places()
+    if not names:
+        raise SpecError(["--names is empty: give at least one metric, such as --names rouge1,exact_match."])
+    paths = _find(files, inputs)
+    schema = _schema(files, paths, [response] if reference is None else [response, reference], names)
+    if os.path.realpath(out) in map(os.path.realpath, paths):
+        raise SpecError([f"-o {out} is one of the inputs, which are never written to: name another file."])
+    if os.path.isdir(out):
+        raise SpecError(
+            [f"-o {out} is a folder: name the file to write, for example {os.path.join(out, 'metrics.parquet')}."]
+        )
+    with Pool(names, workers=workers, spare_cores=0) as pool:
+        if reference is None and pool.needs_reference:
+            wanting = ", ".join(name for name in pool.names if name in pool.needs_reference)
+            raise SpecError([f"Compared with a reference: {wanting}. Name its column with --reference."])
+        written = pa.schema(
+            [*schema, *(pa.field(f"metric_{name}", pa.float64()) for name in pool.names)], metadata=schema.metadata
+        )
+        rows, scored, total = 0, dict.fromkeys(pool.names, 0), dict.fromkeys(pool.names, 0.0)
+        with files.create(out) as file, pq.ParquetWriter(file, written, compression="zstd") as writer:
+            for table in _tables(files, paths, schema):
+                responses = table.column(response).to_pylist()
+                references = table.column(reference).to_pylist() if reference else [None] * len(responses)
+                columns = pool.columns(responses, references)
+                arrays = [*table.columns, *(pa.array(columns[name], pa.float64()) for name in pool.names)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=written))
+                rows += table.num_rows
+                for name, values in columns.items():
+                    known = [value for value in values if value is not None]
+                    scored[name] += len(known)
+                    total[name] += sum(known)
+    mean = {name: total[name] / scored[name] if scored[name] else None for name in pool.names}
+    return Summary(rows, scored, mean)
+
+
+def _find(files: Files, inputs: Sequence[str]) -> list[str]:
+    empty = [pattern for pattern in inputs if not files.find([pattern])]
+    if empty or not inputs:
+        raise InputError(
+            f"No Parquet file at {', '.join(empty) or 'all'}: give files, folders or globs that match some."
+        )
+    return [stat.path for stat in files.find(inputs)]
+
+
+def _schema(files: Files, paths: Sequence[str], texts: Sequence[str], names: Sequence[str]) -> pa.Schema:
+    """The one schema of all shards, in which `texts` are columns of text and no metric has its place taken."""
+    stats = files.find(paths)
+    schema = look(files, stats[0])[2]
+    for stat in stats:
+        found = look(files, stat)[2]
+        if missing := missing_columns(found, texts):
+            raise InputError(
+                f"{stat.path} has no column {', '.join(missing)}. It has: {', '.join(found.names)}. Name the columns "
+                "with --response and --reference."
+            )
+        if not found.equals(schema):
+            raise InputError(
+                f"{stat.path} has other columns or types than {stats[0].path}, and one file can hold only one kind: "
+                "give them to `scorer metrics` one by one."
+            )
+    for name in texts:
+        if not _is_text(schema.field(name).type):
+            raise InputError(
+                f"Column {name} of {stats[0].path} is {schema.field(name).type}; metrics read text: write it as string."
+            )
+    taken = [name for name in names if f"metric_{name}" in schema.names]
+    if taken:
+        raise SpecError(
+            [f"{stats[0].path} has a column metric_{name} already: leave {name} out of --names." for name in taken]
+        )
+    return schema
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _tables(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
+    """All rows in order, in pieces that are as large as a row group of the output."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in _batches(files, paths, schema):
+        held.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield pa.Table.from_batches(held, schema)
+            held, rows, size = [], 0, 0
+    if held:
+        yield pa.Table.from_batches(held, schema)
+
+
+def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for path in paths:
+        try:
+            with files.open(path) as file:
+                for _, batch in arrow_batches(file, schema.names):
+                    yield batch.cast(schema)
+        except DAMAGE as error:
+            raise InputError(
+                f"{path} cannot be read to its end ({short(error)}). Nothing was written: write it again."
+            ) from error

@@ -1,0 +1,188 @@
+"""What a start mends before it scores: a run.json that is lost or cut, and files that are known to be damaged.
+
+Both from what the folder and the input still say, and never more than they say: where that is not enough, a sentence
+tells what to do. Asks nothing of any judge; the rows that are lost are scored as rows that never were.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.build.plan import Plan
+from scorer.errors import OutputError
+from scorer.files.files import Files
+from scorer.job.forget import put_away_before
+from scorer.output import segments as seg
+from scorer.output.damage import note, noted, set_aside
+from scorer.output.layout import Layout, Segment
+from scorer.output.located import look_for
+from scorer.output.manifest import Manifest, ManifestDamaged, Revision, load
+from scorer.output.verify.shard import Fault, Inspector
+from scorer.types import Shard
+
+Say = Callable[[str], None]
+
+
+# --- damaged files ----------------------------------------------------------------------------------------------------
+
+
+def mend(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
+    """Sets aside what was noted as damaged and still is; rows of it that are provably intact are kept as a segment.
+
+    Call it while holding the folder's lock, before the store is opened: segments that a damaged sealed file hides are
+    there again then, and their rows need not be scored twice.
+    """
+    known = noted(files, layout)
+    if not known:
+        return
+    inspector = Inspector(files, layout, manifest)
+    sealed = {stat.path for stat in files.listing(layout.scores)}
+    for shard in manifest.shards:
+        path, folder = layout.sealed(shard.stem), f"{layout.segments}/{shard.stem}/"
+        if path not in known and not any(one.startswith(folder) for one in known):
+            continue
+        here = look_for(files, shard, manifest, layout.out)
+        shard, same = here.shard, here.same
+        if path in sealed:
+            faults = inspector.shard(shard, sealed=True, same_input=same).faults
+            _set_aside(files, layout, manifest, shard, faults, say)
+            if not any(fault.damaged for fault in faults):
+                continue
+        faults = inspector.shard(shard, sealed=False, same_input=same).faults  # also those that it was made of
+        _set_aside(files, layout, manifest, shard, faults, say)
+    note(files, layout, ())
+
+
+def _set_aside(
+    files: Files, layout: Layout, manifest: Manifest, shard: Shard, faults: Iterable[Fault], say: Say
+) -> None:
+    done: set[str] = set()
+    for fault in faults:
+        if fault.damaged and fault.path not in done:  # several faults of one file are one damage
+            done.add(fault.path)
+            kept = _kept(files, layout, manifest, shard, fault)
+            set_aside(files, layout, fault.path)
+            whole = f"; {kept} rows of it are intact and stay" if kept else ""
+            say(f"{fault}. It is kept in {layout.damaged}, and its rows are scored again{whole}.")
+
+
+def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault: Fault) -> int:
+    """Writes the intact rows of a damaged file as a segment of their own; returns how many they are."""
+    if not any(part.stop > part.first for part in fault.whole):
+        return 0
+    about, _ = seg.read_about(files, fault.path)
+    generation = about["generation"]
+    with files.open(fault.path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        tables = list(_intact(parquet, fault, ["row"]))
+        rows: int = sum(table.num_rows for table in tables)
+        first, last = tables[0].column("row")[0].as_py(), tables[-1].column("row")[-1].as_py()
+        number = 1 + max(
+            (s.high for s in layout.segments_of(files, shard.stem) if (s.generation, s.worker) == (generation, 0)),
+            default=-1,
+        )
+        segment = Segment(shard.stem, generation, 0, first, last, number, number)
+        schema = parquet.schema_arrow.remove_metadata()
+        told = seg.about(shard, manifest.fingerprint, generation, manifest.id)
+        with files.create(layout.segment(segment)) as new:
+            seg.write(new, _intact(parquet, fault, schema.names), schema, told)
+    return rows
+
+
+def _intact(parquet: pq.ParquetFile, fault: Fault, columns: list[str]) -> Iterator[pa.Table]:
+    """The row groups of a file that lie in its intact parts."""
+    start = 0
+    for group in range(parquet.metadata.num_row_groups):
+        stop = start + parquet.metadata.row_group(group).num_rows
+        if any(part.first <= start and stop <= part.stop for part in fault.whole):
+            for batch in seg.batches(parquet, columns=columns, groups=[group]):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata()
+        start = stop
+
+
+# --- run.json ---------------------------------------------------------------------------------------------------------
+
+
+def load_or_rebuild(plan: Plan, files: Files, layout: Layout, say: Say) -> Manifest | None:
+    """run.json; made anew where it is lost or cut and the scores that are there tell enough; None for a new folder.
+
+    The run file brings the fingerprint, each result file the shard, the generation and the id of the run that it is of.
+    Raises OutputError where a file is of another run.
+    """
+    manifest, broken = None, False
+    try:
+        manifest = load(files, layout)
+    except ManifestDamaged:
+        broken = True
+    if manifest is not None:
+        return manifest
+    told, unread = _told(files, layout)
+    if not broken and not told and not unread:
+        return None
+    newest = {stem: about["generation"] for stem, sealed, about in told if sealed}
+    # What a sealed file hides may be of before a reread, and counts no more.
+    told = [one for one in told if one[1] or one[2]["generation"] > newest.get(one[0], -1)]
+    others = sorted({about["fingerprint"] for _, _, about in told} - {plan.fingerprint})
+    if others:
+        raise OutputError(
+            f"{layout.manifest} is {'damaged' if broken else 'gone'}, and {layout.out} holds scores of another run: "
+            f"their fingerprint is {', '.join(others)}, that of this run file {plan.fingerprint}. Restore run.json "
+            "from a copy, run with the run file that they were made with, or give this run another output.path."
+        )
+    shards = {stem: Shard(**about["shard"]) for stem, _, about in told}
+    ahead = max((about["generation"] for stem, sealed, about in told if stem in newest and not sealed), default=0)
+    generations = max((about["generation"] for _, _, about in told), default=0)
+    revisions: tuple[Revision, ...] = ()
+    if generations:
+        # A retry that was not finished: what it scored is sealed in; which errors it was asked for nobody knows.
+        revisions = (Revision(generations, "retry", (), open=ahead == generations),)
+    note(files, layout, [*noted(files, layout), *unread])  # `mend` looks at them before they count as anything
+    if broken:
+        set_aside(files, layout, layout.manifest)
+    kept = f" What was there is kept in {layout.damaged}." if broken else ""
+    say(
+        f"{layout.manifest} was {'damaged' if broken else 'gone'}: made anew from this run file and the "
+        f"{len(told)} result files of {len(shards)} shards.{kept}"
+    )
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    in_order = sorted(shards.values(), key=lambda shard: shard.path)
+    # One id, unless files were put in from a copy of another run: then that of most. None in an earlier version's.
+    ids = Counter(sorted(about["run"] for _, _, about in told if about.get("run")))
+    run = ids.most_common(1)[0][0] if ids else ""
+    return Manifest(
+        plan.fingerprint,
+        plan.covers,
+        {},
+        created,
+        tuple(in_order),
+        revisions,
+        run,
+        forgotten=put_away_before(files, layout),
+    )
+
+
+def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str, Any]]], list[str]]:
+    """Of each result file its shard's stem, whether it is sealed, what it says of itself; and who says nothing."""
+    told: list[tuple[str, bool, dict[str, Any]]] = []
+    unread: list[str] = []
+    stats = [(stat.path, True) for stat in files.listing(layout.scores)]
+    for stem in files.folders(layout.segments):
+        stats += [(layout.segment(segment), False) for segment in layout.segments_of(files, stem)]
+    for path, sealed in stats:
+        try:
+            with seg.broken(path):
+                about, _ = seg.read_about(files, path, checked=True)
+                stem = about["shard"]["stem"]
+        except seg.Broken:
+            unread.append(path)
+            continue
+        if path.startswith((layout.sealed(stem), f"{layout.segments}/{stem}/")):
+            told.append((stem, sealed, about))
+        else:
+            unread.append(path)
+    return told, unread

@@ -1,0 +1,77 @@
+"""A rehearsal: the same run against the built-in judge, into another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from scorer.build.plan import Plan, check
+from scorer.config.spec import Model
+from scorer.config.tariffs import price
+from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.process import RehearsalProcess
+
+KEPT = ("alias", "name", "temperature", "max_output_tokens")
+"""Keys of [model] that hold in a rehearsal too; its price does as well."""
+
+
+@contextmanager
+def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]]:
+    """The plan of the same run against a rehearsal judge, and that judge, while the context is open.
+
+    The judge enforces `[limits]` as its own; `[rehearsal]` sets its latency, capacity and faults. Raises SpecError.
+    """
+    real = check(tree)
+    spec = real.spec
+    options = spec.judge.options
+    config = RehearsalConfig().changed(
+        {
+            "requests_per_minute": spec.limits.requests_per_minute,
+            "tokens_per_minute": spec.limits.tokens_per_minute,
+            "scale": options.get("scale", (1, 5)),
+            "names": options.get("criteria", ()),
+            "answer": "json" if options.get("read") == "json" else "number",
+            "replies": _specimens(real),
+            **spec.rehearsal,
+        }
+    )
+    with RehearsalProcess(config) as judge:
+        yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
+
+
+def _specimens(plan: Plan) -> tuple[str, ...]:
+    """Replies that the judge reads, where the rehearsal judge does not know its form of verdict."""
+    specimen = getattr(plan.judge, "specimen", None)
+    known = plan.spec.judge.kind in ("rating", "likelihood") or plan.spec.judge.options.get("read") == "expected"
+    return () if known or specimen is None else tuple(specimen(n) for n in range(16))
+
+
+def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
+    """The tree with every model answered by the rehearsal judge."""
+
+    def model(given: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {k: v for k, v in given.items() if k in KEPT}
+        if (known := price(Model.model_validate(given))) is not None:  # by its own address, not by the rehearsal's
+            told = {name: getattr(known, name) for name in ("input", "output", "cached_input", "cache_write")}
+            kept["price"] = {name: value for name, value in told.items() if value is not None}
+        embedded = given.get("provider", "openai") != "openai"
+        timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
+        return {
+            "name": "rehearsal-judge",
+            **kept,
+            **timeouts,
+            "provider": "openai",
+            "dialect": "llamacpp" if embedded else given.get("dialect", "auto"),
+            "base_url": url,
+        }
+
+    changed: dict[str, Any] = {key: value for key, value in tree.items() if key not in ("model", "models")}
+    if "models" in tree:
+        changed["models"] = [model(given) for given in tree["models"]]
+    else:
+        changed["model"] = model(tree["model"])
+    kept = {key: value for key, value in tree["output"].items() if key not in ("publish", "partition_by")}
+    changed["output"] = {**kept, "path": f"{out.rstrip('/')}-rehearsal"}
+    return changed

@@ -1,0 +1,299 @@
+"""The judge once more over the replies that a run stored, with another reading rule. Asks nothing, costs nothing.
+
+Every row that has a result gets one of the next generation: what was read is new, what it took stays as it was. A shard
+is replaced by one rename and tells its generation, so the same command ends what a crash cut short.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from itertools import chain, count, islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from scorer.build.assemble import make_provider
+from scorer.build.plan import Plan, check
+from scorer.config.loader import set_values
+from scorer.engine.replay import Answers, replay
+from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
+from scorer.files.files import Files, Lock, lock_again_s
+from scorer.inputs.source import Columns, Reader
+from scorer.job.recovery import mend
+from scorer.job.start import schema_of
+from scorer.output import segments as seg
+from scorer.output.layout import Layout, Segment, shown
+from scorer.output.located import look_for
+from scorer.output.manifest import FORMAT, Manifest, Revision, load, no_run, save
+from scorer.output.status import Status, status, within_share
+from scorer.output.tables import to_table
+from scorer.types import Mask, Provider, Result, Row, Shard, Work
+
+ASKED = frozenset(
+    {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
+    | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe"}
+)
+"""Keys of [judge] that say what was asked. The stored replies answer that and nothing else."""
+
+READ = frozenset(
+    {"shard", "row", "score", "reason", "error", "error_detail", "judge", "method", "samples", "finished_at"}
+    | {"generation"}
+)
+"""Result columns that come from reading replies, beside the judge's own."""
+
+TOLD = ("raw", "error", "error_detail", "finish_reason")
+"""Result columns that say what came."""
+
+_ORDER = ("row", "generation")
+"""Result columns by which files are merged."""
+
+
+def reread(
+    files: Files,
+    out: str,
+    sets: Sequence[str] = (),
+    *,
+    wall_s: Callable[[], float] = time.time,
+    say: Callable[[str], None] = lambda _: None,
+) -> Status:
+    """Reads every stored reply of an output folder again and tells how it stands.
+
+    `sets` are `judge.key=value` that change how replies are read; the run is from then on the one with these options,
+    and its fingerprint theirs. Rows without a result stay without one. Interrupted, it is ended by the same call.
+    `say` is told what was damaged and had to be set aside.
+
+    Raises SpecError for other keys and where replies were not kept, or not as whole as the reading needs them,
+    OutputError for a folder that is in use, changed or amid a retry, TooManyFailed as a run does.
+    """
+    layout = Layout(out)
+    _manifest(files, layout)
+    held = _lock(files, layout)
+    try:
+        manifest = _manifest(files, layout)
+        plan = _planned(manifest, out, sets)
+        places = _places(files, manifest, out)
+        mend(files, layout, manifest, say)
+        _Reread(files, layout, plan, wall_s, places).run(manifest)
+    finally:
+        held.release()
+    return within_share(status(files, layout.out), plan.spec.limits.max_failed_share)
+
+
+def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
+    """By its recorded path, each shard at the place where it is now. Raises OutputError for those gone or changed."""
+    found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
+    if lost := [str(ShardChanged(one.shard.path)) for one in found if not one.same]:
+        raise OutputError("\n".join(lost))
+    return {one.shard.path: one.shard for one in found}
+
+
+def _lock(files: Files, layout: Layout) -> Lock:
+    owner = f"process {os.getpid()} on {platform.node()}, which reads it again"
+    for tries in count(1):
+        try:
+            return files.lock(layout.lock, owner)
+        except OutputError as refused:
+            if (pause_s := lock_again_s(refused, tries)) is None:
+                raise
+        time.sleep(pause_s)
+    raise AssertionError("counted to the end")
+
+
+def _manifest(files: Files, layout: Layout) -> Manifest:
+    manifest = load(files, layout)
+    if manifest is None:
+        raise no_run(files, layout)
+    return manifest
+
+
+def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> Plan:
+    """The run with another reading. Raises SpecError where that is no matter of reading."""
+    problems = []
+    for item in sets:
+        table, _, key = item.partition("=")[0].strip().partition(".")
+        if table != "judge":
+            problems.append(f"--set {item}: reread changes how replies are read, so it takes keys of [judge] alone.")
+        elif key.partition(".")[0] in ASKED:
+            problems.append(
+                f"--set {item}: this says what is asked, and the stored replies answer what was asked then. Score anew "
+                "into another output.path."
+            )
+    if problems:
+        raise SpecError(problems)
+    tree = {**deepcopy(dict(manifest.spec)), "output": {**manifest.spec.get("output", {}), "path": out}}
+    return check(set_values(tree, sets))
+
+
+class _Reread:
+    def __init__(
+        self, files: Files, layout: Layout, plan: Plan, wall_s: Callable[[], float], places: dict[str, Shard]
+    ) -> None:
+        self._places = places
+        self._files = files
+        self._layout = layout
+        self._plan = plan
+        self._wall_s = wall_s
+        self._providers: dict[str, Provider] = {}
+        columns = Columns(read=plan.columns.read, judged=(), kept=())
+        self._reader = Reader(files, columns, count=lambda texts: [0] * len(texts), constant_tokens=0)
+
+    def run(self, manifest: Manifest) -> None:
+        manifest = replace(manifest, format=FORMAT)
+        for folder in (self._layout.out, self._layout.scores):
+            self._files.sweep(folder)
+        revision = manifest.open_revision
+        if revision is not None and revision.kind != "reread":
+            raise OutputError(
+                f"{self._layout.out}: generation {revision.generation} is not finished. End it first: `scorer retry "
+                f"{self._layout.out}`."
+            )
+        begun = None if revision is None else revision.generation
+        stocks = [stock for shard in self._places.values() if (stock := self._stock(shard, begun)).paths]
+        self._check_kept(stocks)
+        if revision is None or manifest.fingerprint != self._plan.fingerprint:
+            revision = Revision(1 + max((r.generation for r in manifest.revisions), default=0), "reread", None)
+            self._try(stocks, revision.generation)
+            manifest = replace(
+                manifest,
+                fingerprint=self._plan.fingerprint,
+                covered=self._plan.covers,
+                spec={**manifest.spec, "judge": dict(self._plan.covers["judge"])},
+                revisions=(*(replace(r, open=False) for r in manifest.revisions), revision),
+            )
+            save(self._files, self._layout, manifest)
+        for stock in stocks:
+            if stock.generation < revision.generation:
+                self._write(stock, revision.generation, manifest.id)
+        save(self._files, self._layout, manifest.finished(revision.generation))
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    def _stock(self, shard: Shard, begun: int | None) -> _Stock:
+        """What the shard holds; of a reread that was `begun` and cut short, what it replaced is cleared away."""
+        segments = shown(self._layout.segments_of(self._files, shard.stem))[0]
+        sealed = self._layout.sealed(shard.stem)
+        try:
+            about, _ = seg.read_about(self._files, sealed)
+        except FileNotFoundError:
+            if any(segment.generation == begun for segment in segments):
+                self._delete(segment for segment in segments if segment.generation != begun)
+                segments = [segment for segment in segments if segment.generation == begun]
+            newest = max((segment.generation for segment in segments), default=0)
+            paths = [(self._layout.segment(s), s.first, s.last) for s in segments]
+            return _Stock(shard, False, paths, newest, segments)
+        except seg.DAMAGE as error:
+            raise self._damaged(sealed) from error
+        return _Stock(shard, True, [(sealed, 0, shard.rows - 1)], about["generation"])
+
+    def _check_kept(self, stocks: Sequence[_Stock]) -> None:
+        """Raises SpecError where a row was answered and its reply is not there."""
+        lost = 0
+        for path in (path for stock in stocks for path, _, _ in stock.paths):
+            try:
+                with self._files.open(path) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+                    for batch in parquet.iter_batches(seg.WINDOW, columns=["raw", "attempts"], use_threads=False):
+                        unkept = pc.and_(pc.is_null(batch.column("raw")), pc.greater(batch.column("attempts"), 0))
+                        lost += pc.sum(unkept).as_py() or 0
+            except seg.DAMAGE as error:
+                raise self._damaged(path) from error
+        if lost:
+            raise SpecError(
+                [
+                    f"{self._layout.out} lacks the replies of {lost} rows: they were scored with output.keep_raw = "
+                    "false, and there is nothing to read again. Score anew into another output.path with keep_raw = "
+                    "true."
+                ]
+            )
+
+    def _damaged(self, path: str) -> OutputError:
+        return OutputError(f"{path} is damaged. `scorer verify {self._layout.out}` tells what else is.")
+
+    # --- a shard ------------------------------------------------------------------------------------------------------
+
+    def _try(self, stocks: Sequence[_Stock], generation: int) -> None:
+        """Replays some rows and keeps nothing: what cannot work is told before anything is changed."""
+        for stock in stocks:
+            with closing(self._tables(stock, generation)) as tables:
+                if next(tables, None) is not None:
+                    return
+
+    def _write(self, stock: _Stock, generation: int, run: str) -> None:
+        shard = stock.shard
+        path = self._layout.sealed(shard.stem)
+        if not stock.sealed:
+            rows = np.flatnonzero(self._done(stock))
+            path = self._layout.segment(Segment(shard.stem, generation, 0, int(rows[0]), int(rows[-1]), 0, 0))
+        about = seg.about(shard, self._plan.fingerprint, generation, run)
+        with self._files.create(path) as file:
+            seg.write(file, self._tables(stock, generation), schema_of(self._plan, self._files, shard), about)
+        self._delete(stock.segments)
+
+    def _delete(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
+            self._files.delete(self._layout.segment(segment))
+
+    def _done(self, stock: _Stock) -> Mask:
+        done: Mask = np.full(stock.shard.rows, stock.sealed)
+        for path, _, _ in () if stock.sealed else stock.paths:
+            done[seg.read_columns(self._files, path, ["row"]).column("row").to_numpy()] = True
+        return done
+
+    def _tables(self, stock: _Stock, generation: int) -> Generator[pa.Table]:
+        """The rows of a shard read anew, window by window."""
+        schema = schema_of(self._plan, self._files, stock.shard)
+        anew = {*READ, *(f.name for f in self._plan.judge.fields)}
+        reading = pa.schema([f for f in schema if f.name in anew])
+        try:
+            stays = pa.schema([f for f in schema if f.name in TOLD or f.name not in anew or f.name in _ORDER])
+            rows = chain.from_iterable(self._reader.read(Work(stock.shard, self._done(stock), generation)))
+            for _, _, stored in seg.merge(self._files, stock.paths, stays, some=True):
+                told = zip(*(stored.column(name).to_pylist() for name in TOLD), strict=True)
+                these = zip(islice(rows, stored.num_rows), told, strict=True)
+                results = [self._result(row, columns) for row, columns in these]
+                fresh = to_table(results, reading, self._plan.fingerprint)
+                columns = [(fresh if name in anew else stored).column(name) for name in schema.names]
+                yield pa.Table.from_arrays(columns, schema=schema)
+        except seg.Broken as error:
+            raise self._damaged(error.path) from error
+
+    # --- a row --------------------------------------------------------------------------------------------------------
+
+    def _result(self, row: Row, told: Sequence[Any]) -> Result:
+        if isinstance(row.problem, Damaged) and told[TOLD.index("error")] != Damaged.__name__:
+            raise InputError(f"Row {row.number} has a reply: {row.problem.detail} Nothing was changed.")
+        found = row.problem or replay(self._plan.judge, row, Answers(*told, provider=self._provider))
+        score, error = (None, found) if isinstance(found, RowError) else (found, None)
+        # The rest is not read from here: what the row took stays in the columns that hold it.
+        return Result(row, score, error, None, None, None, None, None, 0, 0.0, 0.0, int(self._wall_s() * 1e6))
+
+    def _provider(self, alias: str) -> Provider:
+        """Who reads the whole replies of a model."""
+        if alias not in self._providers:
+            models = self._plan.spec.all_models
+            model = next((m for m in models if m.alias == alias), models[0])
+            # Nothing is sent: neither the address nor the secrets that the query may refer to are needed. Whole replies
+            # of `recorded` are of OpenAI's dialect.
+            dialect = "openai" if model.provider == "recorded" else model.provider
+            unsent = model.model_copy(update={"query": {}, "provider": dialect})
+            self._providers[alias] = make_provider(unsent, "http://stored.invalid", {})
+        return self._providers[alias]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """The results of a shard: its files with the rows each may hold, and the generation of the newest."""
+
+    shard: Shard
+    sealed: bool
+    paths: list[tuple[str, int, int]]
+    generation: int
+    segments: list[Segment] = field(default_factory=list)

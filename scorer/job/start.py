@@ -1,0 +1,122 @@
+"""What a run is when it starts: `run.json` checked against the plan and the input, new shards taken up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from scorer.build.plan import Plan, kept_fields
+from scorer.errors import OutputError
+from scorer.files.files import Files
+from scorer.files.router import is_remote
+from scorer.inputs.source import find, first_look, linked, schema_now
+from scorer.job.forget import ALL, Choice, forget, put_away, remember
+from scorer.job.recovery import Say, load_or_rebuild
+from scorer.output.layout import Layout, stems
+from scorer.output.located import kept, matched, without
+from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id, save
+from scorer.types import Shard, result_schema
+
+
+def open_manifest(
+    plan: Plan,
+    files: Files,
+    layout: Layout,
+    revision: Revision | None = None,
+    say: Say = lambda _: None,
+    choice: Choice = ALL,
+) -> Manifest:
+    """`run.json` as it is from now on, written where it changed, made anew where it was lost; `say` is told then.
+
+    `revision` is opened unless another one still is; its generation is set here. Shards of `choice` leave the run, or
+    come back; what else was forgotten stays so, whatever it is by now. Raises InputError for shards that
+    cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
+    """
+    manifest = load_or_rebuild(plan, files, layout, say)
+    if manifest is not None and _nothing_stored(files, layout, manifest):
+        manifest = replace(manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=())
+    if manifest is not None:
+        if manifest.rehearsal != plan.rehearsal:
+            there, here = ("a rehearsal", "a run") if manifest.rehearsal else ("a run", "a rehearsal")
+            raise OutputError(
+                f"{layout.out} holds the scores of {there}, which do not mix with those of {here}. Give another "
+                "output.path, or delete the folder where nothing in it is needed."
+            )
+        check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
+    found = find(files, plan.spec.input.shards)
+    known = manifest.shards if manifest is not None else ()
+    gone = manifest.forgotten if manifest is not None else ()
+    known, gone = remember(files, layout, choice.remember, known, gone, plan.fingerprint)
+    known, gone = forget(choice.forget, known, gone, found)
+    began = (manifest.began if manifest is not None else "") or os.getcwd()
+    found = without(files, gone, began, found)
+    if word := linked(found):
+        say(word)
+    known, new = matched(files, known, began, found)
+    names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
+    shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
+    created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    revisions = manifest.revisions if manifest is not None else ()
+    if revision is not None and not any(earlier.open for earlier in revisions):
+        generation = 1 + max((earlier.generation for earlier in revisions), default=0)
+        revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
+    run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
+    home = "" if is_remote(layout.out) else os.path.abspath(layout.out)
+    opened = Manifest(
+        plan.fingerprint,
+        plan.covers,
+        _kept_spec(plan),
+        created,
+        shards,
+        revisions,
+        run,
+        forgotten=gone,
+        began=began,
+        home=home,
+    )
+    written = replace(opened, shards=kept(shards, began))
+    if written != manifest:
+        save(files, layout, written)
+    put_away(files, layout, gone)
+    return opened
+
+
+def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
+    """True where no row of the run has a result: nothing can mix yet, so every key may change, and the input too.
+
+    Sealed files of shards without rows are deleted then: they are made again.
+    """
+    sealed = {stat.path for stat in files.listing(layout.scores)}
+    empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
+    if sealed - empty or any(files.listing(f"{layout.segments}/{stem}") for stem in files.folders(layout.segments)):
+        return False
+    for path in sealed:
+        files.delete(path)
+    return True
+
+
+def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
+    """The result schema of a shard: its id and kept columns have the types that they have in the input.
+
+    Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.
+    """
+    id_field, kept = kept_fields(plan, schema_now(files, shard))
+    return result_schema(
+        id_field=id_field,
+        kept=kept,
+        judge_fields=plan.judge.fields,
+        metrics=plan.spec.metrics.names,
+        copies=plan.spec.judge.dedupe,
+    )
+
+
+def _kept_spec(plan: Plan) -> dict[str, object]:
+    """The spec as `scorer retry` will need it: whole without the run file and without `judge.prompt_file`."""
+    spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
+    if "prompt" in plan.covers["judge"]:
+        spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
+        spec["judge"].pop("prompt_file", None)
+    return spec

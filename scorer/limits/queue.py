@@ -1,0 +1,133 @@
+"""The line before the limits: first come, first served, a row under way before a new one, and only the head looks.
+
+Whoever finds the line empty and every limit willing passes at once, without a turn of the loop. Else the head is looked
+at again when something settles or its time has come, and is handed its permit in one synchronous step: a waiter that is
+cancelled leaves nothing behind. How long the head waits, and for what, is what holds the run back. The further requests
+of a row, its retries and its hedges stand behind one another and before all new rows, which came later: so a straggler
+waits for no other row, and few rows are half paid when a run is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from scorer.limits.types import Need, TurnedAway
+
+LONGEST_LOOK_S = 60.0
+AWAY = ("outage", "quota")
+"""Who waits for these may ask at another endpoint instead."""
+
+T = TypeVar("T")
+
+Hold = Callable[[Need], tuple[str, float | None] | None]
+"""The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
+
+
+@dataclass(slots=True)
+class _Place(Generic[T]):
+    need: Need
+    leave: Callable[[], bool] | None
+    granted: asyncio.Future[T]
+
+
+class Line(Generic[T]):
+    """Stands between `Local.admit` and its limits. `hold` may raise for the head; `take` grants.
+
+    `bear` is told what the head is to wait for, and how long, and raises where it shall not.
+    """
+
+    def __init__(
+        self,
+        hold: Hold,
+        take: Callable[[Need], T],
+        held: Callable[[str, float, float], None],
+        bear: Callable[[str, float | None], None] = lambda _name, _seconds: None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hold = hold
+        self._take = take
+        self._held = held
+        self._bear = bear
+        self._places: deque[_Place[T]] = deque()
+        self._begun = 0  # so many of them, at the front, are of rows under way
+        self._timer: asyncio.TimerHandle | None = None
+        self._blocked: tuple[str, float] | None = None  # what the head waits for, and since when
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def needs(self) -> Iterator[Need]:
+        """What those who stand here need, the head first."""
+        return (place.need for place in self._places if not place.granted.done())
+
+    async def stand(self, need: Need, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
+        """What `take` grants, in turn. Raises what `hold` raises, TurnedAway where `leave` says so during an outage."""
+        if not self._places:
+            hold = self._ask(need, leave)
+            if hold is None:
+                return self._take(need)
+            self._wait(*hold)
+        place: _Place[T] = _Place(need, leave, self._loop.create_future())
+        if need.first:
+            self._places.append(place)
+        else:
+            self._places.insert(self._begun, place)
+            self._begun += 1
+            if self._begun == 1 and len(self._places) > 1:  # another head, with another need
+                self.look()
+        try:
+            return await place.granted
+        except asyncio.CancelledError:
+            if place.granted.cancelled():
+                self.look()
+            elif place.granted.exception() is None:  # granted in the very turn in which the waiter was cancelled
+                give_back(place.granted.result())
+            raise
+
+    def turn_away(self, why: Callable[[], Exception]) -> None:
+        """Raises that for all who stand here for a row that is not begun."""
+        for place in self._places:
+            if place.need.first and not place.granted.done():
+                place.granted.set_exception(why())
+        self.look()
+
+    def look(self) -> None:
+        """Lets everyone pass whom the limits let pass now, and sets the time to look again."""
+        if self._blocked is not None:
+            self._held(*self._blocked, self._loop.time())
+            self._blocked = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._places:
+            place = self._places[0]
+            if not place.granted.done():
+                try:
+                    hold = self._ask(place.need, place.leave)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is the waiter's to raise
+                    place.granted.set_exception(error)
+                else:
+                    if hold is not None:
+                        self._wait(*hold)
+                        return
+                    place.granted.set_result(self._take(place.need))
+            self._places.popleft()
+            self._begun -= not place.need.first
+
+    def _ask(self, need: Need, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
+        """What holds the head back; TurnedAway where the endpoint is away and it may leave."""
+        hold = self._hold(need)
+        if hold is not None:
+            if hold[0] in AWAY and leave is not None and leave():
+                raise TurnedAway
+            self._bear(*hold)
+        return hold
+
+    def _wait(self, name: str, seconds: float | None) -> None:
+        self._blocked = (name, self._loop.time())
+        if seconds is not None:
+            self._timer = self._loop.call_later(min(seconds, LONGEST_LOOK_S), self.look)

@@ -1,0 +1,137 @@
+"""Checksums of a whole result file, carried in the file itself: every byte of it is covered, and copies keep them.
+
+Parquet's own page checksums cover values, neither page headers nor the footer. So `Summed` sums up what is written,
+part by part (a part is one or several row groups), into the key-value metadata `scorer.sums`; and `scorer.sum` is the
+sum of the footer as it is with zeros in that sum's place, as in an IP header. Files of earlier versions have neither.
+Knows nothing of rows' meaning.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import BinaryIO
+
+import orjson
+import pyarrow.parquet as pq
+
+from scorer.files.files import Files
+
+FOOTER_SUM, PART_SUMS = "scorer.sum", "scorer.sums"
+OURS = (FOOTER_SUM.encode(), PART_SUMS.encode())
+"""The keys of the metadata that hold them."""
+BLANK = "0" * 16
+# The key, then a thrift compact string of 16 bytes (type 8, length 0x10).
+_PLACE = re.compile(re.escape(FOOTER_SUM.encode()) + rb"\x18\x10([0-9a-f]{16})")
+_TAIL = 8  # the footer's length and the magic word
+_CHUNK = 1 << 20
+
+
+class Summed(io.RawIOBase):
+    """Passes bytes on to `file` and sums them up; from `parts` on it holds them back until `finish`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._sum = _new()
+        self._parts: list[tuple[int, int, str]] = []
+        self._footer: bytearray | None = None
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: object) -> int:
+        view = memoryview(data)  # type: ignore[arg-type]  # pyarrow hands over bytes or a buffer
+        self._at += view.nbytes
+        if self._footer is None:
+            self._sum.update(view)
+            self._file.write(view)
+        else:
+            self._footer += view
+        return view.nbytes
+
+    def part(self, rows: int) -> None:
+        """What was written since the last part is one; it ends with the file's row `rows`."""
+        self._parts.append((rows, self._at, self._sum.hexdigest()))
+        self._sum = _new()
+
+    def metadata(self) -> dict[str, str]:
+        """The metadata to write now, before the file is closed; nothing but the footer may follow."""
+        if not self._parts:
+            self.part(0)
+        self._footer = bytearray()
+        return {PART_SUMS: orjson.dumps(self._parts).decode(), FOOTER_SUM: BLANK}
+
+    def finish(self) -> None:
+        """Puts the footer's sum in its place and passes the footer on."""
+        assert self._footer is not None
+        (place,) = _PLACE.finditer(self._footer)
+        self._footer[place.start(1) : place.end(1)] = _new(self._footer).hexdigest().encode()
+        self._file.write(self._footer)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows `first` to `stop` - 1 of a file, counted as they stand in it, and whether their bytes are what they were."""
+
+    first: int
+    stop: int
+    whole: bool
+
+
+def check(files: Files, path: str) -> list[Part] | None:
+    """The parts of a file, None where it carries no sums. Reads every byte.
+
+    Raises ValueError where the footer is not what was written, or what pyarrow raises where it cannot be read.
+    """
+    with files.open(path) as file:
+        metadata = pq.read_metadata(file).metadata or {}
+        start = check_footer(file, metadata)
+        return None if start is None else list(_parts(file, orjson.loads(metadata[OURS[1]]), start))
+
+
+def check_footer(file: BinaryIO, metadata: Mapping[bytes, bytes]) -> int | None:
+    """Where the footer begins; None where the file carries no sums. Raises ValueError where it is damaged."""
+    told = [name.decode() for name in OURS if name in metadata]
+    if not told:
+        return None
+    if len(told) == 1:
+        raise ValueError(f"its footer lacks one of its checksums ({told[0]} is there)")
+    size = file.seek(0, io.SEEK_END)
+    file.seek(size - _TAIL)
+    start = size - _TAIL - int.from_bytes(file.read(4), "little")
+    file.seek(start)
+    footer = bytearray(file.read())
+    places = list(_PLACE.finditer(footer))
+    if len(places) != 1:
+        raise ValueError("its footer has no legible checksum")
+    found = places[0][1].decode()
+    footer[places[0].start(1) : places[0].end(1)] = BLANK.encode()
+    if _new(footer).hexdigest() != found:
+        raise ValueError("its footer is not what was written")
+    return start
+
+
+def _parts(file: BinaryIO, sums: list[tuple[int, int, str]], footer: int) -> Iterator[Part]:
+    first = at = 0
+    for rows, end, told in sums:
+        file.seek(at)
+        found = _new()
+        while at < end and (data := file.read(min(_CHUNK, end - at))):
+            found.update(data)
+            at += len(data)
+        yield Part(first, rows, found.hexdigest() == told)
+        first, at = rows, end
+    if at != footer:
+        raise ValueError("there are bytes before its footer that nobody wrote")
+
+
+def _new(data: bytes | bytearray = b"") -> blake2b:
+    return blake2b(data, digest_size=8)

@@ -1,0 +1,47 @@
+"""How many rows of a shard are scored and failed, from its files: by their metadata alone where that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from scorer.files.files import Files
+from scorer.output import segments as seg
+from scorer.output.layout import Layout, Segment
+from scorer.types import Shard
+
+
+def tally(files: Files, layout: Layout, shard: Shard, segments: Sequence[Segment], *, sealed: bool) -> seg.Counts:
+    """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files."""
+    paths = [layout.segment(segment) for segment in segments]
+    generations = {segment.generation for segment in segments}
+    if sealed:
+        path = layout.sealed(shard.stem)
+        with seg.broken(path):
+            about, counts = seg.read_about(files, path)
+        newer = [p for p, s in zip(paths, segments, strict=True) if s.generation > about["generation"]]
+        if not newer:
+            return counts
+        paths = [path, *newer]
+    elif len(generations) <= 1:
+        total = seg.Counts()
+        for path in paths:
+            with seg.broken(path):
+                total.add(seg.read_about(files, path)[1])
+        return total
+    return _newest(files, paths)
+
+
+def _newest(files: Files, paths: list[str]) -> seg.Counts:
+    tables = []
+    for path in paths:
+        with seg.broken(path):
+            counted = ["row", "generation", "score", "error", *seg.SUMS]
+            tables.append(seg.read_columns(files, path, counted, counted=True))
+    table = pa.concat_tables(tables)
+    order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
+    rows = table.column("row").to_numpy()[order]
+    last = np.append(rows[1:] != rows[:-1], True) if len(rows) else np.zeros(0, dtype=bool)
+    return seg.Counts.of(table.take(pa.array(order[last])))

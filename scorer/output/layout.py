@@ -1,0 +1,140 @@
+"""Names in an output folder, and which segments a name hides.
+
+    run.json  progress.json  lock  ledger/<owner>
+    segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet
+    scores/<stem>.parquet
+    forgotten/...                    the files of shards that left the run
+    damaged/...                      what could not be read, set aside
+    damaged.json                     what is known to be damaged and not yet set aside
+
+<n> counts the segments of one shard, generation and worker. A merged segment is named <n of the first>_<n of the last>
+and hides every segment whose n lies in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scorer.files.filenames import cut
+from scorer.files.files import Files, Stat
+
+MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
+_NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment by its name: rows `first` to `last` at most, numbers `low` to `high` of its writer."""
+
+    stem: str
+    generation: int
+    worker: int
+    first: int
+    last: int
+    low: int
+    high: int
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        numbers = f"{self.low}" if self.low == self.high else f"{self.low}_{self.high}"
+        return f"g{self.generation}-w{self.worker}-{self.first:09d}-{self.last:09d}-{numbers}.parquet"
+
+    @property
+    def merged(self) -> bool:
+        return self.high > self.low
+
+    def holds(self, other: Segment) -> bool:
+        """True where it is the other, or was merged from it and its neighbours."""
+        same_writer = (self.stem, self.generation, self.worker) == (other.stem, other.generation, other.worker)
+        return same_writer and self.low <= other.low and other.high <= self.high
+
+    def hides(self, other: Segment) -> bool:
+        return self.merged and self.holds(other) and (self.low, self.high) != (other.low, other.high)
+
+
+class Layout:
+    """The paths of one output folder."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out.rstrip("/") or "/"
+        self.manifest = f"{self.out}/{MANIFEST}"
+        self.progress = f"{self.out}/{PROGRESS}"
+        self.lock = f"{self.out}/{LOCK}"
+        self.ledger = f"{self.out}/ledger"
+        self.scores = f"{self.out}/scores"
+        self.segments = f"{self.out}/segments"
+        self.damaged = f"{self.out}/damaged"
+        self.forgotten = f"{self.out}/forgotten"
+        self.noted = f"{self.out}/damaged.json"
+
+    def sealed(self, stem: str) -> str:
+        return f"{self.scores}/{stem}.parquet"
+
+    def segment(self, segment: Segment) -> str:
+        return f"{self.segments}/{segment.stem}/{segment.name}"
+
+    def segments_of(self, files: Files, stem: str) -> list[Segment]:
+        """Every segment of a shard, the hidden ones too, in the order of their numbers."""
+        found = [parse(stem, stat) for stat in files.listing(f"{self.segments}/{stem}")]
+        return sorted((s for s in found if s is not None), key=lambda s: (s.generation, s.worker, s.low, s.high))
+
+    def segments_to_read(self, files: Files) -> dict[str, list[Segment]]:
+        """By the stem of their shard; one listing where no shard is under way, however many are sealed."""
+        return {stem: shown(self.segments_of(files, stem))[0] for stem in files.folders(self.segments)}
+
+    def foreign(self, files: Files, stem: str) -> list[str]:
+        """Files among a shard's segments that are none."""
+        return [stat.path for stat in files.listing(f"{self.segments}/{stem}") if parse(stem, stat) is None]
+
+
+def parse(stem: str, stat: Stat) -> Segment | None:
+    """The segment that a file's name tells of; None where it is no segment's name."""
+    match = _NAME.fullmatch(stat.path.rpartition("/")[2])
+    if match is None:
+        return None
+    generation, worker, first, last, low = (int(match[i]) for i in range(1, 6))
+    return Segment(stem, generation, worker, first, last, low, int(match[6] or low), stat.size)
+
+
+def shown(segments: Iterable[Segment]) -> tuple[list[Segment], list[Segment]]:
+    """Segments to read and segments that a merged one hides."""
+    everything = list(segments)
+    merged = [s for s in everything if s.merged]
+    hidden = [s for s in everything if any(m.hides(s) for m in merged)]
+    out_of_sight = set(hidden)
+    return [s for s in everything if s not in out_of_sight], hidden
+
+
+LONGEST_STEM = 200
+"""Bytes; with what is put before and behind it, a name stays below the 255 that file systems allow."""
+
+
+def stems(paths: Sequence[str], taken: dict[str, str]) -> dict[str, str]:
+    """A name in the output for each new path: its stem, or `<stem>-<8 hex of the path>` where that is taken.
+
+    A stem of more than 200 bytes is cut to 200 and has the 8 hex too. Dots that a name begins with are left out: they
+    would make a file that no glob finds, or the name of a folder. `taken` maps stems already given to their paths.
+    """
+    plain = [_stem(path) for path in paths]
+    counts = Counter(plain)
+    single = {stem for stem in plain if counts[stem] == 1}
+    used = {*taken, *single}
+    names: dict[str, str] = {}
+    for path, stem in zip(paths, plain, strict=True):
+        short = cut(stem, LONGEST_STEM)
+        if stem in taken or counts[stem] > 1 or short != stem:
+            digest = hashlib.sha256(path.encode()).hexdigest()
+            several = (f"{short}-{digest[:digits]}" for digits in (8, 16, 32))
+            stem = next(name for name in several if name not in used)
+            used.add(stem)
+        names[path] = stem
+    return names
+
+
+def _stem(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".parquet").lstrip(".") or "shard"

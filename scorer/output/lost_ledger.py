@@ -1,0 +1,94 @@
+"""What a run must have cost at least, where its ledger is gone or says less than what was told of it before.
+
+A lost ledger would be a fresh cap. The rows tell what each of them cost, progress.json what the run had cost a second
+before its end; the higher of the two is entered. Costs of rows that were scored again, and bills that nobody confirmed,
+are in neither. Result files are opened only where something is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+
+from scorer.files.files import Files, read
+from scorer.output import segments as seg
+from scorer.output.counts import tally
+from scorer.output.layout import Layout
+from scorer.output.ledger import Totals
+from scorer.output.manifest import Manifest
+
+
+def mended(
+    files: Files, layout: Layout, manifest: Manifest, say: Callable[[str], None]
+) -> Callable[[Totals, bool], Totals]:
+    """For `Ledger.open`: the books' totals with what is missing; `say` is told how much that is."""
+
+    def mend(held: Totals, found: bool) -> Totals:
+        told = _told(files, layout)
+        below = held.tokens < told.tokens or held.money_pico < told.money_pico - 10**6
+        if found and not below:
+            return held
+        rows = _of_rows(files, layout, manifest)
+        least = Totals(*(max(getattr(rows, name), getattr(told, name)) for name in Totals.__slots__))
+        tokens = max(0, least.tokens - held.tokens)
+        pico = max(0, least.money_pico - held.money_pico)
+        if not tokens and not pico:
+            return held
+        completion = min(tokens, max(0, least.completion_tokens - held.completion_tokens))
+        why = "says less than was told of it before" if found else "is gone or empty"
+        say(
+            f"{layout.ledger} {why}: {tokens} tokens and {pico / 10**12:.6f} USD are missing in it, by the stored rows "
+            "and by progress.json. They are entered as the least that is known, and count against the caps."
+        )
+        return replace(
+            held,
+            requests=max(held.requests, least.requests - held.maybe_requests),
+            prompt_tokens=held.prompt_tokens + tokens - completion,
+            completion_tokens=held.completion_tokens + completion,
+            cached_tokens=max(held.cached_tokens, least.cached_tokens),
+            pico=held.pico + pico,
+        )
+
+    return mend
+
+
+def _told(files: Files, layout: Layout) -> Totals:
+    """What progress.json said last; nothing where it cannot be read."""
+    try:
+        told = orjson.loads(read(files, layout.progress))
+        return Totals(
+            requests=int(told.get("requests", 0)),
+            prompt_tokens=int(told.get("prompt_tokens", 0)),
+            completion_tokens=int(told.get("completion_tokens", 0)),
+            pico=round(told.get("cost_usd", 0) * 10**12),
+            maybe_pico=round(told.get("maybe_billed_usd", 0) * 10**12),
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
+        return Totals()
+
+
+def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
+    """What the newest results of a run add up to, by their metadata; files that cannot be read are left out."""
+    sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    segments = layout.segments_to_read(files)
+    total = seg.Counts()
+    for shard in manifest.shards:
+        try:
+            total.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+        except seg.Broken:
+            continue
+    return total
+
+
+def _of_rows(files: Files, layout: Layout, manifest: Manifest) -> Totals:
+    """What the newest results cost by their own account."""
+    total = stored(files, layout, manifest)
+    return Totals(
+        requests=total.attempts,
+        prompt_tokens=total.prompt_tokens,
+        completion_tokens=total.completion_tokens,
+        cached_tokens=total.cached_tokens,
+        pico=total.cost_microusd * 10**6,
+    )

@@ -1,0 +1,202 @@
+"""`run.json`: what a run is. Its spec and fingerprint, its shards as first seen, and what retry and reread opened.
+
+Written whole and renamed; read at every start. A resume is refused where the fingerprint or a shard changed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+from scorer.errors import OutputError, ShardChanged, SpecError
+from scorer.files.files import Files, Stat, read
+from scorer.files.files import replace as replace_file
+from scorer.output.layout import Layout
+from scorer.types import Shard
+
+FORMAT = 2
+"""What a start writes. In format 1 the judge's model was the column `model` where no kept column had that name."""
+READ = (1, FORMAT)
+REHEARSAL = "rehearsal-"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A further generation of rows; `errors` are the names it scores again (None: every name)."""
+
+    generation: int
+    kind: str
+    errors: tuple[str, ...] | None
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed.
+
+    `id` names the run for good, in tables that hold the rows of several: the fingerprint changes with a reread, the
+    folder can move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the
+    file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
+    `forgotten` shards are no part of the run (scorer/job/forget.py).
+    Relative paths are relative to `began`, the folder where the run began; `home` is where its output was at the last
+    start. Both are empty in a run.json of an earlier version.
+    """
+
+    fingerprint: str
+    covered: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    created: str
+    shards: tuple[Shard, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    id: str = ""
+    format: int = FORMAT
+    forgotten: tuple[Shard, ...] = ()
+    began: str = ""
+    home: str = ""
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def rehearsal(self) -> bool:
+        """True where the scores are the rehearsal judge's: the id says so, in run.json and in every result file."""
+        return self.id.startswith(REHEARSAL)
+
+    @property
+    def open_revision(self) -> Revision | None:
+        return next((revision for revision in self.revisions if revision.open), None)
+
+    def finished(self, generation: int) -> Manifest:
+        """The same with that revision closed."""
+        closed = tuple(replace(r, open=False) if r.generation == generation else r for r in self.revisions)
+        return replace(self, revisions=closed)
+
+
+class ManifestDamaged(OutputError):
+    """run.json is there and cannot be read; `scorer run` may make it anew."""
+
+
+def load(files: Files, layout: Layout) -> Manifest | None:
+    """The manifest of an output folder, None where there is none. Raises OutputError where it cannot be read."""
+    try:
+        data = read(files, layout.manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        found = orjson.loads(data)
+        if found["format"] not in READ:
+            raise OutputError(
+                f"{layout.manifest} has format {found['format']}, and this version of scorer reads "
+                f"{' and '.join(map(str, READ))}. Use the version that made it, or a newer one."
+            )
+        return Manifest(
+            fingerprint=found["fingerprint"],
+            covered=found["covered"],
+            spec=found["spec"],
+            created=found["created"],
+            shards=tuple(Shard(**shard) for shard in found["shards"]),
+            revisions=tuple(
+                Revision(r["generation"], r["kind"], None if r["errors"] is None else tuple(r["errors"]), r["open"])
+                for r in found["revisions"]
+            ),
+            id=found.get("id", ""),
+            format=found["format"],
+            forgotten=tuple(Shard(**shard) for shard in found.get("forgotten", ())),
+            began=found.get("began", ""),
+            home=found.get("home", ""),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ManifestDamaged(
+            f"{layout.manifest} is damaged ({type(error).__name__}): it says what the scores in this folder are of. "
+            "`scorer run` with the same run file makes it anew from the scores that are there, and goes on; or restore "
+            "it from a copy."
+        ) from error
+
+
+def no_run(files: Files, layout: Layout) -> SpecError:
+    """The error for a folder without run.json, which may have lost it."""
+    if files.listing(layout.scores) or files.folders(layout.segments):
+        return SpecError(
+            [
+                f"{layout.manifest} is gone, and {layout.out} holds scores. `scorer run` with the run file that they "
+                "were made with makes it anew; or restore it from a copy."
+            ]
+        )
+    return SpecError([f"{layout.out} holds no run: there is no run.json in it. Give the output.path of a run."])
+
+
+def new_id(*, rehearsal: bool = False) -> str:
+    """16 hex digits for a run that has no id yet; those of a rehearsal stand behind `REHEARSAL`."""
+    return (REHEARSAL if rehearsal else "") + secrets.token_hex(8)
+
+
+def save(files: Files, layout: Layout, manifest: Manifest) -> None:
+    """Writes `run.json` anew."""
+    data = {"format": manifest.format, **asdict(manifest)}
+    replace_file(files, layout.manifest, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str, Any], out: str) -> None:
+    """Raises OutputError, naming each key that changed, where the folder holds the scores of another run.
+
+    Also where a reread is not finished: scores of two readings would not mix either.
+    """
+    revision = manifest.open_revision
+    if revision is not None and revision.kind == "reread":
+        raise OutputError(
+            f"{out} was being read again, and generation {revision.generation} is not finished. End it first: `scorer "
+            f"reread {out}`, with --set judge.key=value where that reading failed."
+        )
+    if manifest.fingerprint == fingerprint:
+        return
+    before, now = _flat(manifest.covered), _flat(covered)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    changes = "; ".join(f"{key} was {_show(before.get(key))} and is now {_show(now.get(key))}" for key in keys)
+    raise OutputError(
+        f"{out} holds the scores of another run: {changes or 'the fingerprint differs'}. Scores made differently do "
+        "not mix in one table: put the old value back, or give this run another output.path."
+    )
+
+
+def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[Shard, Stat], bool]) -> list[Stat]:
+    """The files that are new. Raises OutputError for known ones that are gone or changed.
+
+    `same` tells, by its footer, whether a shard whose size or version differs still holds the same rows.
+    """
+    by_path = {path: stat for stat in found for path in (stat.path, *stat.also)}
+    new = {stat.path: stat for stat in found}
+    problems: list[str] = []
+    for shard in known:
+        stat = by_path.get(shard.path)
+        if stat is not None:
+            new.pop(stat.path, None)
+        if stat is None:
+            problems.append(
+                f"{shard.path} belongs to this run and is gone, or input.shards no longer matches it. Put it back; or "
+                "leave it out of the run: `scorer run RUN.toml --forget SHARD`; or give the run another output.path."
+            )
+        elif (stat.size, stat.version) != (shard.size, shard.version) and not same(shard, stat):
+            problems.append(str(ShardChanged(shard.path)))
+    if problems:
+        raise OutputError("\n".join(problems))
+    return list(new.values())
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _show(value: Any) -> str:
+    text = "not set" if value is None else orjson.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,137 @@
+"""Scores as polars tables, whether the run is over or goes on. The only part of the spine that knows polars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from scorer.config.out_folder import folder_of
+from scorer.files.files import Files
+from scorer.files.router import Places, scan_options
+from scorer.output.layout import Layout
+from scorer.output.located import look_for
+from scorer.output.manifest import Manifest, load, no_run
+
+_ROW, _SHARD = "\0row", "\0shard"
+
+
+def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
+    """Everything scored so far in an output folder: each row once, with its newest result.
+
+    Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
+    kept, it has the smallest type that holds all of them (an integer and a text: text). In files of an earlier version
+    the judge's `model` is `judge_model`, and a column that they lack is null. With `join_input` the input's other
+    columns stand beside the scores; one whose name a result column has is `input_<name>`. They are null for rows whose
+    shard cannot be found, and there are none where no shard can. `out` may be the run file.
+    Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
+    """
+    files = files or Places()
+    layout = Layout(folder_of(str(out)))
+    manifest = load(files, layout)
+    if manifest is None:
+        raise no_run(files, layout)
+    # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
+    segments = layout.segments_to_read(files)
+    sealed = {stat.path for stat in files.listing(layout.scores)}
+    whole: dict[str, list[str]] = {}  # by the types of what is kept, since polars reads only equal ones as one table
+    parts: dict[str, list[str]] = {}  # files of which some may hold the same row
+    for shard in manifest.shards:
+        path, found = layout.sealed(shard.stem), segments.get(shard.stem, [])
+        if path not in sealed:
+            parts.setdefault(shard.types, []).extend(layout.segment(segment) for segment in found)
+        elif again := [layout.segment(segment) for segment in found if segment.generation]:
+            parts.setdefault(shard.types, []).extend([path, *again])
+        else:
+            whole.setdefault(shard.types, []).append(path)
+    frames = [_scan(paths) for paths in whole.values()]
+    frames += [
+        _scan(paths)
+        .sort("shard", "row", "generation")
+        .unique(subset=["shard", "row"], keep="last", maintain_order=True)
+        for paths in parts.values()
+        if paths
+    ]
+    scores = pl.concat(frames or [_empty()], how="diagonal_relaxed")
+    return _joined(scores, manifest, layout.out, files) if join_input else scores
+
+
+def _scan(paths: list[str]) -> pl.LazyFrame:
+    """The rows of files that may be of several versions: today's columns, null where a file is too old for them."""
+    options = scan_options(paths[0])
+    first = pl.scan_parquet(paths[0], glob=False, **options).collect_schema()
+    columns = {**first, **{name: kind for name, kind in _empty().collect_schema().items() if name not in first}}
+    kept = "model" in first and "judge_model" in first  # a column of the input, in files of every version
+    if not kept:
+        columns["model"] = pl.String()
+    frame = pl.scan_parquet(
+        paths, glob=False, schema=columns, missing_columns="insert", extra_columns="ignore", **options
+    )
+    if kept:
+        return frame
+    # Before format 2 this was the judge's model, which no newer file calls so.
+    names = dict.fromkeys("judge_model" if name == "model" else name for name in columns)
+    return frame.with_columns(pl.coalesce("judge_model", "model").alias("judge_model")).select(list(names))
+
+
+def _empty() -> pl.LazyFrame:
+    from scorer.types import result_schema
+
+    empty = pl.from_arrow(result_schema().empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return empty.lazy()
+
+
+def _joined(scores: pl.LazyFrame, manifest: Manifest, out: str, files: Files) -> pl.LazyFrame:
+    found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
+    reachable = [one.shard for one in found if one.alike]
+    inputs = [
+        pl.scan_parquet(shard.place, glob=False, **scan_options(shard.place))
+        .with_row_index(_ROW)
+        .with_columns(pl.col(_ROW).cast(pl.Int64), pl.lit(shard.path).alias(_SHARD))
+        for shard in reachable
+        if shard.rows
+    ]
+    if not inputs:
+        return scores
+    joined = pl.concat(inputs, how="diagonal_relaxed")
+    given = [name for name in joined.collect_schema().names() if name not in (_ROW, _SHARD)]
+    names = joined_names(scores.collect_schema().names(), given, manifest)
+    others = joined.select(_ROW, _SHARD, *(pl.col(name).alias(shown) for name, shown in names.items()))
+    return scores.join(
+        others, left_on=["shard", "row"], right_on=[_SHARD, _ROW], how="left", maintain_order="left", coalesce=True
+    ).drop(_ROW, _SHARD, strict=False)
+
+
+def beside(out: str, manifest: Manifest) -> dict[str, str]:
+    """The names under which the input's columns stand beside the scores of `out`; {} where no shard can be read."""
+    for shard in manifest.shards:
+        try:
+            place = look_for(Places(), shard, manifest, out).shard.place
+            scan = pl.scan_parquet(place, glob=False, **scan_options(place))
+            return joined_names(scan_scores(out).collect_schema().names(), scan.collect_schema().names(), manifest)
+        except (pl.exceptions.PolarsError, OSError):
+            continue
+    return {}
+
+
+def joined_names(results: Sequence[str], given: Sequence[str], manifest: Manifest) -> dict[str, str]:
+    """Under which name each of the input's columns `given` stands beside the result columns.
+
+    Its own, or `input_<name>` where a result column or another column of the input has that. What the results hold a
+    copy of, by `input.id` and `input.keep`, is left out.
+    """
+    copies = set(results[2 : results.index("score")])  # where result_schema puts them
+    if manifest.spec.get("input", {}).get("id") not in ("id", None):
+        copies.discard("id")  # it is the copy of another column
+    others = [name for name in given if name not in copies]
+    taken = {*results, *others}
+    names = {}
+    for name in others:
+        shown = name
+        if name in results:
+            while shown in taken:
+                shown = f"input_{shown}"
+            taken.add(shown)
+        names[name] = shown
+    return names

@@ -1,0 +1,110 @@
+"""Blocking work of the sealer: merge neighbours into one segment, merge a shard's segments into its sealed file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from scorer.errors import OutputError
+from scorer.files.files import Files
+from scorer.files.runtime import give_memory_back
+from scorer.output import segments as seg
+from scorer.output.damage import unreadable
+from scorer.output.layout import Layout, Segment, shown
+from scorer.types import Shard
+
+MERGE_AT = 64
+"""So many segments of one shard are merged into one."""
+
+
+def neighbours(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments to merge next: the longest run that follow one another and were merged equally often.
+
+    Empty while no run has MERGE_AT of them. Equal tiers mean that a row is rewritten once for each factor of 64.
+    """
+    best: list[Segment] = []
+    run: list[Segment] = []
+    for segment in sorted(segments, key=lambda s: (s.generation, s.worker, s.low)):
+        follows = run and (
+            (segment.generation, segment.worker, segment.low, _tier(segment))
+            == (run[-1].generation, run[-1].worker, run[-1].high + 1, _tier(run[-1]))
+        )
+        run = [*run, segment] if follows else [segment]
+        if len(run) > len(best):
+            best = run
+    return best if len(best) >= MERGE_AT else []
+
+
+def _tier(segment: Segment) -> int:
+    numbers, tier = segment.high - segment.low + 1, 0
+    while numbers >= MERGE_AT:
+        numbers, tier = numbers // MERGE_AT, tier + 1
+    return tier
+
+
+def merge_segments(
+    files: Files, layout: Layout, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema, fingerprint: str, run: str
+) -> Segment:
+    """One segment with all rows of `chosen`, whose name hides them.
+
+    Raises OutputError where one is damaged; it is set aside.
+    """
+    merged = Segment(
+        shard.stem,
+        chosen[0].generation,
+        chosen[0].worker,
+        min(s.first for s in chosen),
+        max(s.last for s in chosen),
+        chosen[0].low,
+        chosen[-1].high,
+    )
+    inputs = [(layout.segment(s), s.first, s.last) for s in chosen]
+    about = seg.about(shard, fingerprint, merged.generation, run)
+    give_memory_back()
+    try:
+        with files.create(layout.segment(merged)) as file:
+            seg.write(file, (table for _, _, table in seg.merge(files, inputs, schema)), schema, about)
+    except seg.Broken as error:
+        raise unreadable(files, layout, error) from error
+    return merged
+
+
+def seal(
+    files: Files, layout: Layout, shard: Shard, schema: pa.Schema, fingerprint: str, run: str, *, sealed_before: bool
+) -> list[Segment]:
+    """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
+
+    Returns the segments that it hides. Raises OutputError where a segment is damaged (it is set aside) or a row is
+    missing after all.
+    """
+    segments = shown(layout.segments_of(files, shard.stem))[0]
+    inputs = [(layout.segment(s), s.first, s.last) for s in segments]
+    if sealed_before:
+        inputs.append((layout.sealed(shard.stem), 0, shard.rows - 1))
+    generation = max((s.generation for s in segments), default=0)
+    give_memory_back()
+    try:
+        with files.create(layout.sealed(shard.stem)) as file:
+            tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard))
+            about = seg.about(shard, fingerprint, generation, run)
+            seg.write(file, tables, schema, about, group_rows=shard.rows or 1)
+    except seg.Broken as error:
+        raise unreadable(files, layout, error) from error
+    return segments
+
+
+def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard) -> Iterator[pa.Table]:
+    """The windows' tables, each checked to hold exactly its rows."""
+    upto = 0
+    for start, stop, table in windows:
+        if start != upto or not np.array_equal(table.column("row").to_numpy(), np.arange(start, stop)):
+            raise OutputError(
+                f"{shard.path} cannot be sealed: of rows {start} to {stop - 1} only {table.num_rows} have a result. "
+                "The same command scores the missing ones."
+            )
+        upto = stop
+        yield table
+    if upto != shard.rows:
+        raise OutputError(f"{shard.path} cannot be sealed: it has {shard.rows} rows and {upto} results.")

@@ -1,0 +1,130 @@
+"""How a run stands, from the files alone: while it goes on, after it ended, from any machine that sees the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from scorer.errors import TooManyFailed, mended_by
+from scorer.files.files import Files, read
+from scorer.output import ledger
+from scorer.output import segments as seg
+from scorer.output.counts import tally
+from scorer.output.layout import Layout
+from scorer.output.manifest import Manifest, load, no_run
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `scorer status` tells. Money and tokens are the ledger's; `maybe_billed_usd` nobody confirmed.
+
+    `rows_per_s` is that of
+    the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
+    runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
+    `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
+    that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
+    stopped; null while it answers, and once all is finished.
+    `forgotten` are shards that left the run. The scores of a `rehearsal` mean nothing.
+    """
+
+    state: str
+    rows: int
+    scored: int
+    failed: int
+    pending: int
+    errors: dict[str, int]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    requests: int
+    cost_usd: float
+    maybe_billed_usd: float
+    rows_per_s: float
+    held_back_by: dict[str, float]
+    shards: int
+    sealed: int
+    unreadable: list[str] = field(default_factory=list)
+    copied: int = 0
+    unmeasured: dict[str, int] = field(default_factory=dict)
+    why: str | None = None
+    forgotten: int = 0
+    rehearsal: bool = False
+
+
+def status(files: Files, out: str) -> Status:
+    """The status of an output folder. Raises SpecError where it holds no run, OutputError where run.json is damaged."""
+    layout = Layout(out)
+    manifest = load(files, layout)
+    if manifest is None:
+        raise no_run(files, layout)
+    return _of(files, layout, manifest)
+
+
+def within_share(found: Status, most: float) -> Status:
+    """The same status. Raises TooManyFailed where more than `most` of all rows failed."""
+    if found.rows and found.failed / found.rows > most:
+        names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
+        raise TooManyFailed(
+            f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
+            "allows. Every row is stored; see the columns error and error_detail of the scores. "
+            f"{mended_by(found.errors)} Or raise the share."
+        )
+    return found
+
+
+def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
+    sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    segments = layout.segments_to_read(files)
+    counts, unreadable = seg.Counts(), []
+    for shard in manifest.shards:
+        try:
+            counts.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+        except seg.Broken as error:
+            unreadable.append(error.path)
+    running = files.locked(layout.lock)
+    last = last_progress(files, layout)
+    live = last if running else {}
+    books = ledger.totals(files, layout.ledger)
+    pending = manifest.rows - counts.rows
+    return Status(
+        state="running" if running else _state(last, pending, manifest),
+        rows=manifest.rows,
+        scored=counts.scored,
+        failed=counts.failed,
+        pending=pending,
+        errors=dict(sorted(counts.errors.items())),
+        prompt_tokens=books.prompt_tokens,
+        completion_tokens=books.completion_tokens,
+        cached_tokens=books.cached_tokens,
+        requests=books.requests + books.maybe_requests,
+        cost_usd=books.pico / 10**12,
+        maybe_billed_usd=live.get("maybe_billed_usd", books.maybe_pico / 10**12),
+        rows_per_s=last.get("rows_per_s", 0.0),
+        held_back_by=live.get("held_back_by", {}),
+        shards=len(manifest.shards),
+        sealed=sum(shard.stem in sealed for shard in manifest.shards),
+        unreadable=unreadable,
+        copied=counts.copied,
+        unmeasured=dict(sorted(counts.unmeasured.items())),
+        why=last.get("why") if running or pending else None,
+        forgotten=len(manifest.forgotten),
+        rehearsal=manifest.rehearsal,
+    )
+
+
+def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
+    """complete, stopped (by a budget, a set-up or a storage error) or interrupted (asked to, or killed)."""
+    if not pending and manifest.open_revision is None:
+        return "complete"
+    return "stopped" if last.get("state") == "stopped" else "interrupted"
+
+
+def last_progress(files: Files, layout: Layout) -> dict[str, Any]:
+    """What the latest start wrote to progress.json; empty where that is gone or damaged."""
+    try:
+        found = orjson.loads(read(files, layout.progress))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,1 @@
+"""Child processes of scorer: how they start and where they look for modules. Imports nothing of scorer."""

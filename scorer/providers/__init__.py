@@ -1,6 +1,0 @@
-"""Wire dialects by the name that `model.provider` gives them: one file and one line here for each."""
-
-PROVIDERS = {
-    "openai": "scorer.providers.openai:OpenAI",
-    "anthropic": "scorer.providers.anthropic:Anthropic",
-}

@@ -1,0 +1,231 @@
+"""The broker: which rows, how much of each rate, and how much of the caps each worker has. One synchronous object.
+
+It is told and answers; it opens no file and no socket, and starts nothing. A pipe carries `exchange` for processes of
+one machine (scorer/workers/subprocesses.py), an actor's method call for a cluster. Whoever owns the output folder has
+it beside its store (scorer/workers/coordinator.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from scorer.errors import BudgetSpent
+from scorer.limits import Need, Rates
+from scorer.limits.budget import Ceiling
+from scorer.limits.load import Load, largest, why_of
+from scorer.output.ledger import Totals
+from scorer.types import Work
+from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
+from scorer.workers.rate_leases import LEASE_S, Endpoint, lease_s
+from scorer.workers.row_leases import Rows
+
+CHUNK = 8
+"""A worker that asks for budget gets at most this part of what is left for everybody, so that few must give back."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """What the broker knows of one worker: its books as it told them last, and what it may commit in all."""
+
+    spendings: Spendings = field(default_factory=lambda: Spendings({}))
+    totals: Totals = field(default_factory=Totals)
+    tokens: int = 0
+    pico: int = 0
+    hungry: bool = False
+    paces: Sequence[Pace] = ()
+
+
+class _Books:
+    """Everybody's books as one: what is allowed and not spent counts as in flight. An `Account`."""
+
+    def __init__(self, before: Totals) -> None:
+        self.before = before
+        self.workers: dict[int, _Worker] = {}
+
+    @property
+    def totals(self) -> Totals:
+        total = self.before + Totals()
+        for worker in self.workers.values():
+            total += worker.totals
+        return total
+
+    @property
+    def open_tokens(self) -> int:
+        return sum(max(0, worker.tokens - worker.totals.tokens) for worker in self.workers.values())
+
+    @property
+    def open_pico(self) -> int:
+        return sum(max(0, worker.pico - worker.totals.money_pico) for worker in self.workers.values())
+
+
+class Broker:
+    """Shares out one run among workers, which are known by numbers that are never used twice.
+
+    `rates` are the endpoints' declared limits in the order of the run file; `before` is what the ledger held when the
+    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within `desk.BEAT_S`, and
+    at once where its last answer left it short. What it was leased comes back with its next call, or never: who is
+    declared `lost` has spent it. Every method returns at once, and none may be called while another runs.
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[Rates],
+        *,
+        workers: int,
+        before: Totals,
+        max_tokens: int | None,
+        max_usd: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.rows = Rows(workers)
+        self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if rate.declared)])
+        self.order = Order.SCORE
+        self.failure: Failure | None = None
+        """What the first worker that failed said."""
+        self.published: list[tuple[int, Published]] = []
+        """Segments that workers told of, with the worker's number, until the owner has taken them up."""
+        self._fenced: set[int] = set()
+        """Workers that were declared dead: what one of them still says is not heard."""
+        self.unread: dict[str, str] = {}
+        """By its path, why a shard cannot be read further; its rows are nobody's then."""
+        self._endpoints = [Endpoint(rate, clock) for rate in rates]
+        self._books = _Books(before)
+        self._notes: dict[str, None] = {}
+        self._why: str | None = None
+        self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
+
+    # --- what a worker calls ------------------------------------------------------------------------------------------
+
+    def exchange(self, worker: int, report: Report) -> Answer:
+        """Takes in what a worker tells, and answers with what it may do until its next call.
+
+        One that was declared `lost` is told to leave, and nothing that it says counts: others have its rows.
+        """
+        if worker in self._fenced:
+            return Answer(order=Order.LEAVE)
+        known = self._books.workers.setdefault(worker, _Worker())
+        known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
+        known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
+        known.hungry = report.spendings.hungry
+        known.paces = report.paces
+        if report.paces:
+            self._why = why_of([(p.why, p.in_flight) for one in self._books.workers.values() for p in one.paces])
+        self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
+        for segment in report.published:
+            self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
+            self.published.append((worker, segment))
+        for path, why in report.unread.items():
+            self.unread[path] = why
+            self.rows.give_up(path)
+        if report.failure is not None:
+            self.failure = self.failure or report.failure
+            self.order = max(self.order, Order.LEAVE)
+        if report.ended:
+            self._gone(worker)
+            return Answer(order=self.order)
+        tokens, pico, refused = self._allow(known)
+        return Answer(
+            order=self.order,
+            slices=self._slices(worker, report.wants),
+            done=self.rows.done,
+            grants=self._grants(worker, report.paces),
+            tokens=tokens,
+            pico=pico,
+            recall=any(other.hungry for other in self._books.workers.values()),
+            refused=refused,
+        )
+
+    def _slices(self, worker: int, wants: int) -> list[Slice]:
+        if self.order is not Order.SCORE:
+            return []
+        leased: list[Slice] = []
+        while len(leased) < wants and (rows := self.rows.lease(worker)) is not None:
+            leased.append(rows)
+        return leased
+
+    def _grants(self, worker: int, paces: Sequence[Pace]) -> list[Grant]:
+        return [endpoint.exchange(worker, pace) for endpoint, pace in zip(self._endpoints, paces, strict=False)]
+
+    def _allow(self, known: _Worker) -> tuple[int, int, str | None]:
+        """How much more this worker may commit; the text of BudgetSpent where it never may."""
+        told, books, caps = known.spendings, self._books, self._caps
+        if not known.hungry:
+            return 0, 0, None
+        # What it keeps and has not committed serves the next request too.
+        slack_tokens = max(0, known.tokens - known.totals.tokens - told.open_tokens)
+        slack_pico = max(0, known.pico - known.totals.money_pico - told.open_pico)
+        need = Need(
+            0,
+            0,
+            worst_tokens=max(0, told.next_tokens - slack_tokens),
+            worst_pico=max(0, told.next_pico - slack_pico),
+        )
+        try:
+            if not caps.fits(need):
+                return 0, 0, None
+        except BudgetSpent as error:
+            return 0, 0, str(error)
+        totals = books.totals
+        tokens, pico = need.worst_tokens, need.worst_pico
+        if caps.max_tokens is not None:
+            left = caps.max_tokens - totals.tokens - books.open_tokens
+            tokens = max(tokens, min(told.wish_tokens, left // CHUNK))
+        if caps.max_pico is not None:
+            left = caps.max_pico - totals.money_pico - books.open_pico
+            pico = max(pico, min(told.wish_pico, left // CHUNK))
+        known.tokens += tokens
+        known.pico += pico
+        known.hungry = False
+        return tokens, pico, None
+
+    # --- what the owner calls -----------------------------------------------------------------------------------------
+
+    def offer(self, work: Work, number: int) -> None:
+        """Rows to score; segments of their shard are numbered from `number` on."""
+        self.rows.offer(work, number)
+
+    def lost(self, worker: int, totals: Totals) -> None:
+        """A worker is dead. `totals` are its ledger's, what was in flight counted as possibly billed.
+
+        Tell before, by `rows.published`, what it had published and not told. Its rows are anybody's, its leases spent.
+        """
+        known = self._books.workers.setdefault(worker, _Worker())
+        known.totals = totals
+        self._fenced.add(worker)
+        self._gone(worker)
+        self.rows.lost([worker])
+
+    def _gone(self, worker: int) -> None:
+        known = self._books.workers[worker]
+        known.hungry, known.paces = False, ()
+        known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
+        known.spendings = Spendings(asdict(known.totals))
+        for endpoint in self._endpoints:
+            endpoint.gone(worker)
+
+    # --- how it stands ------------------------------------------------------------------------------------------------
+
+    @property
+    def totals(self) -> Totals:
+        """The whole run's books, as workers told them last."""
+        return self._books.totals
+
+    @property
+    def load(self) -> Load:
+        """How busy all workers' limits are, as they told it last."""
+        paces = [pace for known in self._books.workers.values() for pace in known.paces]
+        down = [pace.down_s for pace in paces if pace.down_s is not None]
+        return Load(
+            tokens_per_minute=sum(endpoint.tokens_per_minute or 0.0 for endpoint in self._endpoints) or None,
+            in_flight=sum(pace.in_flight for pace in paces),
+            places=sum(pace.places for pace in paces),
+            held_back_by=largest([pace.held for pace in paces]),
+            outage_s=max(down) if down and len(down) == len(paces) else None,
+            met=any(pace.met for pace in paces),
+            oldest_s=max((pace.oldest_s for pace in paces if pace.oldest_s is not None), default=None),
+            why=self._why,
+            notes=tuple(self._notes),
+        )

@@ -1,0 +1,266 @@
+"""A worker's side of the talk with its broker: gathers what to tell, hands on what is answered. Knows no wire.
+
+It calls every `BEAT_S`, and at once where something waits for an answer: rows, a rate, a budget, a 429 to tell of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+
+import numpy as np
+
+from scorer.limits import Caps, Rates
+from scorer.limits.bills import OPENING
+from scorer.limits.leased import Allowance, Leased
+from scorer.limits.limiter import UNSURE_S
+from scorer.output.layout import Segment
+from scorer.output.ledger import Ledger
+from scorer.output.segments import Counts
+from scorer.types import Result, Shard
+from scorer.workers.messages import (
+    Answer,
+    Failure,
+    Order,
+    Pace,
+    Published,
+    Report,
+    Sight,
+    Slice,
+    Spendings,
+    Throttle,
+    published,
+)
+
+BEAT_S = 0.1
+AHEAD = 2
+"""Slices of rows in stock, so that reading never waits for an answer."""
+FRESH_S = 5.0
+"""So long after an answer nobody else can have the folder: on object storage it is taken 6 s after a lease ended."""
+WISHED = 8
+"""A worker wishes for the budget of so many requests like the next one, at least."""
+
+Exchange = Callable[[Report], Awaitable[Answer]]
+"""The wire: carries a report to `Broker.exchange` and brings its answer."""
+
+
+class Desk:
+    """Talks with the broker while `serve` runs.
+
+    `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
+    suspended, by default the loop's. With so many `seats`, each worker opens a capped run with its part of `OPENING`
+    requests, at least one.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        lease_s: float,
+        on_order: Callable[[Order], None],
+        lived_s: Callable[[], float] | None = None,
+        seats: int = 1,
+    ) -> None:
+        self.limits: list[Leased] = []
+        self.allowance: Allowance | None = None
+        self.books: Ledger | None = None
+        self.order = Order.SCORE
+        self._exchange = exchange
+        self._lease_s = lease_s
+        self._on_order = on_order
+        self._opening = max(1, OPENING // seats)
+        self._clock = asyncio.get_running_loop().time
+        self._lived_s = lived_s or self._clock
+        self._heard_at = self._lived_s()
+        self._now = asyncio.Event()
+        self._talking = asyncio.Lock()
+        self._stopping = False
+        self._published: list[Published] = []
+        self._said: deque[str] = deque()
+        self._unread: dict[str, str] = {}
+        self._slices: deque[Slice] = deque()
+        self._told = asyncio.Event()
+        self._dry = False
+        self._done = False
+        self._wants = False
+        self._recalled = False
+        self._not_before: list[float] = []
+
+    # --- what the parts of a worker call ------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Something waits for an answer."""
+        self._now.set()
+
+    def fresh(self) -> bool:
+        """True while the owner, who answers only while the folder is surely his, answered a moment ago."""
+        return self._lived_s() - self._heard_at < FRESH_S
+
+    async def sure(self) -> None:
+        """Returns while `fresh`."""
+        while not self.fresh():  # noqa: ASYNC110 - the answer that ends it comes once in an outage, if ever
+            await asyncio.sleep(UNSURE_S)
+
+    def leased(self, rates: Rates, caps: Caps) -> Leased:
+        """The limits of the next endpoint. What its line asks before the time that the broker named is not heard."""
+        place = len(self.limits)
+        self._not_before.append(float("-inf"))
+
+        def ask() -> None:
+            if self._clock() >= self._not_before[place]:
+                self._now.set()
+
+        self.limits.append(Leased(rates, caps, ask, self._opening))
+        return self.limits[place]
+
+    def say(self, text: str) -> None:
+        """A sentence for whoever watches the run; from any thread."""
+        self._said.append(text)
+
+    def publish(self, shard: Shard, segment: Segment, results: Sequence[Result]) -> None:
+        """Tells of a segment that is on disk."""
+        rows = np.array([result.row.number for result in results], dtype=np.int64)
+        counts = Counts()
+        for result in results:
+            counts.note(result)
+        self._published.append(published(shard.path, segment, rows, counts))
+
+    def unread(self, shard: Shard, why: str) -> None:
+        """Tells that a shard cannot be read further."""
+        self._unread[shard.path] = why
+        self._now.set()
+
+    async def next_slice(self, *, wait: bool) -> Slice | None:
+        """The next rows to score; None where there are none now (`wait`: where there will be none for anybody)."""
+        self._wants = True
+        self._now.set()
+        while not self._slices and self.order is Order.SCORE:
+            self._told.clear()
+            await self._told.wait()
+            if not self._slices and (self._done or (self._dry and not wait)):
+                return None
+        return self._slices.popleft() if self.order is Order.SCORE else None
+
+    # --- the talk -----------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Talks, until `stop`."""
+        while not self._stopping:
+            wait_s = await self.talk()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._now.wait()
+
+    def stop(self) -> None:
+        """Lets `serve` return after its last talk."""
+        self._stopping = True
+        self._now.set()
+
+    async def talk(self, *, ended: bool = False, failure: Failure | None = None) -> float:
+        """One exchange. Returns the seconds until the next, where nothing asks before."""
+        async with self._talking:
+            sent_at, lived_s = self._clock(), self._lived_s()
+            report = self._report(ended=ended, failure=failure)
+            self._now.clear()
+            answer = await self._exchange(report)
+            self._heard_at = lived_s
+            return self._take_in(answer, sent_at, asked=bool(report.wants))
+
+    def _report(self, *, ended: bool, failure: Failure | None) -> Report:
+        published, self._published = self._published, []
+        unread, self._unread = self._unread, {}
+        wants = AHEAD - len(self._slices) if self._wants and not ended else 0
+        return Report(
+            spendings=self._spendings(ended=ended),
+            paces=[self._pace(limits) for limits in self.limits],
+            published=published,
+            wants=max(0, wants),
+            ended=ended,
+            failure=failure,
+            said=[self._said.popleft() for _ in range(len(self._said))],
+            unread=unread,
+        )
+
+    def _spendings(self, *, ended: bool) -> Spendings:
+        if self.books is None or self.allowance is None:
+            return Spendings({})
+        books, allowance = self.books, self.allowance
+        if allowance.lacking is not None:  # who lacked may have gone, or been served by what others gave back
+            allowance.lacking = None
+            for limits in self.limits:
+                limits.look()
+        lacking = allowance.lacking if not ended else None
+        tokens, pico = allowance.keep(recalled=self._recalled or ended)
+        many = WISHED + sum(limits.in_flight for limits in self.limits) // 4
+        return Spendings(
+            totals=asdict(books.totals),
+            open_tokens=books.open_tokens,
+            open_pico=books.open_pico,
+            keep_tokens=tokens,
+            keep_pico=pico,
+            hungry=lacking is not None,
+            next_tokens=lacking.worst_tokens if lacking is not None else 0,
+            next_pico=lacking.worst_pico if lacking is not None else 0,
+            wish_tokens=lacking.worst_tokens * many if lacking is not None else 0,
+            wish_pico=lacking.worst_pico * many if lacking is not None else 0,
+        )
+
+    def _pace(self, limits: Leased) -> Pace:
+        now = self._clock()
+        sights, throttles = [], []
+        for seen in limits.seen:
+            ago_s = now - seen.sent_at
+            if seen.throttled:
+                throttles.append(Throttle(ago_s, seen.retry_after_s, seen.quota))
+            sights += [Sight(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
+        down = limits.breaker.open_since
+        hidden, output = limits.bills.learned
+        answered, least, wish = limits.answered, limits.least(), limits.wish(self._lease_s)
+        return Pace(
+            unused=limits.hand_back(),
+            least=least,
+            wish=wish,
+            sights=sights,
+            throttles=throttles,
+            answered=answered,
+            in_flight=limits.in_flight,
+            places=limits.concurrency,
+            down_s=None if down is None else now - down,
+            held=limits.held.shares(),
+            met=limits.met,
+            oldest_s=limits.oldest_s,
+            why=limits.why,
+            notes=limits.notes,
+            hidden=hidden,
+            output=output,
+        )
+
+    def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:
+        now = self._clock()
+        self._slices.extend(answer.slices)
+        self._done = answer.done
+        self._recalled = answer.recall
+        if asked:
+            self._dry = not answer.slices
+            self._told.set()
+        if answer.order > self.order:
+            self.order = answer.order
+            self._told.set()
+            self._on_order(answer.order)
+        # Leased since it was sent; where the wire is slow, some time must be left to use it.
+        until = max(sent_at + self._lease_s, now + self._lease_s / 2)
+        next_s = BEAT_S
+        for place, (limits, grant) in enumerate(zip(self.limits, answer.grants, strict=False)):
+            if grant.pause_s:
+                limits.pause(grant.pause_s)
+            if wait_s := max(grant.wait_s, grant.pause_s):
+                next_s = min(next_s, wait_s)
+            self._not_before[place] = now + wait_s
+            limits.bills.hear(grant.hidden, grant.output)
+            limits.lease(grant.amounts, until)
+        if self.allowance is not None:
+            self.allowance.allow(answer.tokens, answer.pico, answer.refused)
+        return next_s

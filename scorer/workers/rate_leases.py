@@ -1,0 +1,193 @@
+"""The rates of one endpoint, leased in slices: what `Local` paces within a process, for workers that share it.
+
+Everything leased was taken from a bucket first, so that no mix of workers sends more in any window than one process
+may: the bucket holds less than `Local`'s by what a lease can be late. What is unused comes back with the next message,
+capped by the bucket; what a dead worker had does not, and so counts as spent. First come, first served: whoever found
+too little is told when to come again, and keeps its place. Requests too are a bucket here: a sliding log cannot take
+back, and loses what is asked for late. Knows no worker but by its number.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from msgspec import structs
+
+from scorer.limits import Rates
+from scorer.limits.cooldown import Cooldown
+from scorer.limits.rate_limits import TokenBucket
+from scorer.workers.messages import Amounts, Grant, Pace, Sight
+
+LEASE_S = 0.1
+REQUEST_BURST_S = 0.25
+"""The window of `Local`'s request gate."""
+LATE_S = 0.25
+"""Who does not come by then after its time has lost its place."""
+SOONEST_S = 0.002
+REMEMBERED_S = 120.0
+
+
+def lease_s(rates: Rates) -> float:
+    """How long a slice of these rates may be used: 100 ms, or half of a shorter burst."""
+    return min(LEASE_S, rates.burst_s / 2)
+
+
+class _Rate:
+    """One bucket, and how much of it was out at any time of the last minutes."""
+
+    def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
+        self.bucket = TokenBucket(per_minute, burst_s, clock)
+        self._clock = clock
+        self._net = 0.0
+        self._times: deque[float] = deque([clock()])
+        self._nets: deque[float] = deque([0.0])
+
+    @property
+    def per_second(self) -> float:
+        return self.bucket.per_minute / 60
+
+    def take(self, amount: float) -> None:
+        self.bucket.take(amount)
+        self._note(amount)
+
+    def give(self, amount: float) -> None:
+        self.bucket.give(amount)
+        self._note(-amount)
+
+    def _note(self, amount: float) -> None:
+        now = self._clock()
+        self._net += amount
+        self._times.append(now)
+        self._nets.append(self._net)
+        while self._times[1] < now - REMEMBERED_S:
+            self._times.popleft()
+            self._nets.popleft()
+
+    def taken_since(self, when: float) -> float:
+        """What was taken and not given back since then."""
+        return self._net - self._nets[max(0, bisect_right(self._times, when) - 1)]
+
+    def see(self, sight: Sight, lease_s: float) -> None:
+        """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
+        bucket = self.bucket
+        bucket.retune(sight.limit, self._clock() - sight.ago_s)
+        if sight.remaining is not None:
+            # What was leased shortly before that request may have been sent after it.
+            since = self.taken_since(self._clock() - sight.ago_s - lease_s)
+            bucket.correct(sight.remaining, sight.ago_s, since)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    worker: int
+    wanted: Amounts
+    due: float
+
+
+class Endpoint:
+    """One endpoint's rates and its pause, for everybody."""
+
+    def __init__(self, rates: Rates, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lease_s = lease_s(rates)
+        self._rates: dict[str, _Rate] = {}
+        for name, per_minute in rates.declared.items():
+            burst_s = REQUEST_BURST_S if name == "requests" else rates.burst_s
+            self._rates[name] = _Rate(per_minute, burst_s - self._lease_s, clock)
+        self._line: deque[_Waiting] = deque()
+        self._cooldown = Cooldown()
+        self._taught: dict[int, tuple[int, int]] = {}
+
+    @property
+    def tokens_per_minute(self) -> float | None:
+        """What may be taken a minute now, prompt and output together; None where no limit counts them so."""
+        return self._rates["tokens"].bucket.per_minute if "tokens" in self._rates else None
+
+    def exchange(self, worker: int, pace: Pace) -> Grant:
+        """Takes back what is unused, learns what the worker saw, and leases anew."""
+        self._taught[worker] = (pace.hidden, pace.output)
+        grant = self._exchange(worker, pace)
+        hidden, output = (max(values) for values in zip(*self._taught.values(), strict=True))
+        return structs.replace(grant, hidden=hidden, output=output) if hidden or output else grant
+
+    def _exchange(self, worker: int, pace: Pace) -> Grant:
+        for name, rate in self._rates.items():
+            if unused := pace.unused.get(name, 0.0):
+                rate.give(unused)
+        for sight in pace.sights:
+            if sight.name in self._rates:
+                self._rates[sight.name].see(sight, self._lease_s)
+        for throttle in pace.throttles:
+            sent_at = self._clock() - throttle.ago_s
+            self._cooldown.throttled(sent_at, self._clock(), throttle.retry_after_s, quota=throttle.quota)
+        if pace.answered:
+            self._cooldown.answered(self._clock())
+            for name in self._rates.keys() - {sight.name for sight in pace.sights}:
+                self._rates[name].bucket.untold()
+        now = self._clock()
+        if (pause := self._cooldown.until - now) > 0:
+            return Grant(pause_s=pause)
+        if not self._rates or not (pace.wish or pace.least):
+            self.forget(worker)
+            return Grant()
+        return self._lease(worker, pace.least, pace.wish)
+
+    def forget(self, worker: int) -> None:
+        """It waits no longer."""
+        self._line = deque(place for place in self._line if place.worker != worker)
+
+    def gone(self, worker: int) -> None:
+        """It is dead, or ended: what it was billed is no longer heard of."""
+        self.forget(worker)
+        self._taught.pop(worker, None)
+
+    def _lease(self, worker: int, least: Mapping[str, float], wish: Mapping[str, float]) -> Grant:
+        now = self._clock()
+        while self._line and self._line[0].due + LATE_S < now:
+            self._line.popleft()
+        wanted = {
+            name: max(least.get(name, 0.0), min(wish.get(name, 0.0), rate.per_second * self._lease_s / 2))
+            for name, rate in self._rates.items()
+        }
+        if "requests" in wanted:
+            wanted["requests"] = max(1.0, float(int(wanted["requests"])))
+        ahead = []
+        for place in self._line:
+            if place.worker == worker:
+                break
+            ahead.append(place)
+        # What those ahead wait for stays in the bucket; who finds more than that need not wait until they have come.
+        before = {name: sum(place.wanted.get(name, 0.0) for place in ahead) for name in self._rates}
+        wait = 0.0
+        for name, rate in self._rates.items():
+            wait = max(wait, rate.bucket.wait_behind_s(wanted[name], before[name]))
+        if wait > 0:
+            if not least:  # nobody stands there yet: it need not hold up those who do
+                return Grant(wait_s=wait)
+            self._stand(worker, wanted, now + wait)
+            return Grant(wait_s=max(wait, SOONEST_S))
+        self.forget(worker)
+        share = min(
+            (
+                max(0.0, self._rates[name].bucket.level - before[name]) / amount
+                for name, amount in wish.items()
+                if amount > 0
+            ),
+            default=0.0,
+        )
+        given = {name: max(wanted[name], wish.get(name, 0.0) * min(1.0, share)) for name in self._rates}
+        if "requests" in given:
+            given["requests"] = float(int(given["requests"]))
+        for name, amount in given.items():
+            self._rates[name].take(amount)
+        return Grant(amounts=given)
+
+    def _stand(self, worker: int, wanted: Amounts, due: float) -> None:
+        for place in self._line:
+            if place.worker == worker:
+                place.wanted, place.due = wanted, due
+                return
+        self._line.append(_Waiting(worker, wanted, due))

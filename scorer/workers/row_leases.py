@@ -1,0 +1,160 @@
+"""Which rows are whose: each row is leased to one worker at a time until it is published, and none is forgotten.
+
+A worker has a stretch of a shard to itself and is given slices of it in order, so that it reads forwards; who has none
+takes a new shard, else the back half of the longest stretch of another. Near the end slices get short, so that all
+workers end together. What a dead worker had leased and not published is anybody's again. Knows no files.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from scorer.types import Work
+from scorer.workers.messages import File, Slice
+
+SLICE_ROWS, SHORTEST_SLICE = 512, 8
+LONGEST_LOOK = 65_536
+"""Rows that one slice may span where most of them are done."""
+_FREE, _DONE = 0, -1
+
+
+@dataclass(slots=True, eq=False)
+class _Field:
+    """The rows of one piece of work: free, done, or the number of the worker that has them."""
+
+    work: Work
+    holder: npt.NDArray[np.int32]
+    left: int
+    number: int
+
+
+@dataclass(slots=True, eq=False)
+class _Stretch:
+    """Rows `at` to `end` - 1 of a field, as far as they are free."""
+
+    field: _Field
+    at: int
+    end: int
+
+
+class Rows:
+    """The rows of a run that are not finished yet. `offer` brings shards, `close` says that there are no more."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._fields: dict[tuple[str, int], _Field] = {}
+        self._new: deque[_Stretch] = deque()
+        self._of: dict[int, _Stretch] = {}
+        self._closed = False
+        self.left = 0
+        """Rows offered and not published."""
+
+    @property
+    def done(self) -> bool:
+        """True once no row is left, and none will come."""
+        return self._closed and not self.left
+
+    @property
+    def hungry(self) -> bool:
+        """True where the next shard should be offered, so that nobody waits for it."""
+        return not self._closed and len(self._new) < self._workers
+
+    def offer(self, work: Work, number: int) -> None:
+        """Takes a piece of work; segments of its shard are numbered from `number` on."""
+        rows = work.shard.rows
+        holder = np.full(rows, _FREE, dtype=np.int32)
+        if work.todo is not None:
+            holder[~work.todo] = _DONE
+        left = rows if work.todo is None else int(work.todo.sum())
+        if left:
+            field = _Field(work, holder, left, number)
+            self._fields[work.shard.path, work.generation] = field
+            self._new.append(_Stretch(field, 0, rows))
+            self.left += left
+
+    def close(self) -> None:
+        """No further shard comes."""
+        self._closed = True
+
+    def lease(self, worker: int) -> Slice | None:
+        """The next rows for this worker; None where every row left is another's."""
+        while (stretch := self._of.get(worker) or self._stretch(worker)) is not None:
+            if (leased := self._cut(stretch, worker)) is not None:
+                return leased
+            del self._of[worker]
+        return None
+
+    def _stretch(self, worker: int) -> _Stretch | None:
+        if self._new:
+            self._of[worker] = self._new.popleft()
+            return self._of[worker]
+        longest = max(self._of.values(), key=lambda stretch: stretch.end - stretch.at, default=None)
+        if longest is None or longest.end == longest.at:
+            return None
+        middle = (longest.at + longest.end) // 2
+        self._of[worker] = _Stretch(longest.field, middle, longest.end)
+        longest.end = middle
+        return self._of[worker]
+
+    def _cut(self, stretch: _Stretch, worker: int) -> Slice | None:
+        """The first free rows of a stretch, which it then no longer has."""
+        field, wanted = stretch.field, SLICE_ROWS
+        if self._closed or not self._new:
+            wanted = min(SLICE_ROWS, max(SHORTEST_SLICE, self.left // (4 * self._workers)))
+        while stretch.at < stretch.end:
+            first = stretch.at
+            free = field.holder[first : min(stretch.end, first + LONGEST_LOOK)] == _FREE
+            numbers = np.flatnonzero(free)[:wanted]
+            if not len(numbers):
+                stretch.at = first + len(free)
+                continue
+            stop = first + int(numbers[-1]) + 1
+            first += int(numbers[0])
+            stretch.at = stop
+            part = field.holder[first:stop]
+            chosen = part == _FREE
+            part[chosen] = worker
+            mask = None if chosen.all() else np.packbits(chosen).tobytes()
+            shard = File(**asdict(field.work.shard))
+            return Slice(shard, field.work.generation, first, stop, mask, field.number)
+        return None
+
+    def published(self, path: str, generation: int, rows: npt.NDArray[np.int64]) -> None:
+        """These rows are on disk, whoever wrote them."""
+        field = self._fields.get((path, generation))
+        if field is None:
+            return
+        newly = int((field.holder[rows] != _DONE).sum())
+        field.holder[rows] = _DONE
+        field.left -= newly
+        self.left -= newly
+        if not field.left:
+            del self._fields[path, generation]
+
+    def give_up(self, path: str) -> None:
+        """No row of this shard can be read any more: those that are not published are left out."""
+        for key in [key for key in self._fields if key[0] == path]:
+            field = self._fields.pop(key)
+            self.left -= field.left
+            field.holder[:] = _DONE
+            field.left = 0
+
+    def holds(self, worker: int) -> list[Work]:
+        """The pieces of work of which this worker has rows."""
+        return [field.work for field in self._fields.values() if (field.holder == worker).any()]
+
+    def lost(self, workers: Iterable[int]) -> None:
+        """What these workers have is anybody's again; what they published was told before."""
+        for worker in workers:
+            if (stretch := self._of.pop(worker, None)) is not None:
+                self._new.appendleft(stretch)
+            for field in self._fields.values():
+                held = np.flatnonzero(field.holder == worker)
+                if len(held):
+                    field.holder[held] = _FREE
+                    self._new.appendleft(_Stretch(field, int(held[0]), int(held[-1]) + 1))

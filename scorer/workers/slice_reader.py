@@ -1,0 +1,69 @@
+"""A worker's rows: slices of shards, each further down than the last, read without beginning the shard again.
+
+A slice from the middle of a row group costs decoding what stands before it, so the file stays open where it was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+
+from scorer.inputs.shard_reader import Batch, Lost, Piece, Stalled
+from scorer.inputs.source import Reader
+from scorer.types import Row, Shard, Work
+from scorer.workers.messages import Slice
+
+Pieces = Generator[Piece, None, None]
+
+
+class Forward:
+    """Reads slices; one that lies behind the last, or in another shard, opens its shard anew. One at a time."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._shard: Shard | None = None
+        self._pieces: Pieces | None = None
+        self._piece: Batch | Lost | None = None
+        self._at = 0
+
+    def read(self, shard: Shard, leased: Slice) -> Iterator[list[Row] | Stalled]:
+        """Blocking: the slice's rows, as `Reader.pieces` gives them. Raises ShardChanged, StorageError."""
+        work = Work(shard, None, leased.generation)
+        chosen = _chosen(leased)
+        if self._pieces is None or self._shard != shard or leased.first < self._at:
+            self.close()
+            self._shard, self._at, self._pieces = shard, leased.first, self._open(shard, leased.first)
+        while self._at < leased.stop:
+            if self._piece is None:
+                found = next(self._pieces)
+                if isinstance(found, Stalled):
+                    yield found
+                    continue
+                self._piece = found
+            piece = self._piece
+            low, high = max(self._at, leased.first, piece.first), min(leased.stop, piece.stop)
+            if low < high:
+                numbers = low + np.flatnonzero(chosen[low - leased.first : high - leased.first])
+                yield from self._reader.chosen(work, piece, numbers)
+            self._at = max(self._at, high)
+            if high == piece.stop:
+                self._piece = None
+
+    def close(self) -> None:
+        """Closes the shard that is open."""
+        if self._pieces is not None:
+            self._pieces.close()
+        self._pieces = self._piece = self._shard = None
+
+    def _open(self, shard: Shard, first: int) -> Pieces:
+        todo = np.zeros(shard.rows, dtype=bool)
+        todo[first:] = True
+        yield from self._reader.stretches(shard, todo)
+
+
+def _chosen(leased: Slice) -> np.ndarray:
+    rows = leased.stop - leased.first
+    if leased.mask is None:
+        return np.ones(rows, dtype=bool)
+    return np.unpackbits(np.frombuffer(leased.mask, dtype=np.uint8), count=rows).astype(bool)

@@ -1,0 +1,106 @@
+"""The workers of one run, seat by seat: hired, replaced when they die, told to end. What a worker runs in is another's.
+
+`Processes` employs them on this machine; a cluster brings an `Employer` of its own and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from scorer.engine.engine import first_cause
+from scorer.errors import WorkersLost
+from scorer.files.runtime import uninterrupted
+from scorer.types import Work
+from scorer.workers.coordinator import Owner, leave
+from scorer.workers.messages import Hello, Order
+
+LOOK_S = 1.0
+"""So often the folder's lock is looked at while workers store what is finished."""
+STRIKES = 3
+"""So many workers may die one after another before any of them finished a row."""
+
+
+class Employer(Protocol):
+    """Runs workers somewhere."""
+
+    async def employ(self, hello: Hello) -> str | None:
+        """Runs one `Worker` to its end, its reports answered by `Owner.answer`.
+
+        None where it said that it ended; else how it died, in words, once it surely writes nothing more.
+        """
+        ...
+
+    def dismiss(self) -> None:
+        """Kills every worker at once; what they had not written is lost."""
+        ...
+
+
+class Crew:
+    """A run's workers; `say` is told of each that ended before its work did."""
+
+    def __init__(self, owner: Owner, employer: Employer, say: Callable[[str], None] = lambda _: None) -> None:
+        self._owner = owner
+        self._employer = employer
+        self._say = say
+        self._strikes = 0
+
+    async def run(self, work: Iterator[Work]) -> None:
+        """Scores the work. Raises what a worker raised, WorkersLost, and what reading the work raises.
+
+        Cancelling it, however often, lets the workers store what is finished, however long that takes: one that is
+        silent meanwhile is killed by its employer. All are killed at once where the folder may be another owner's.
+        """
+        crew = asyncio.ensure_future(self._work(work))
+        try:
+            await asyncio.shield(crew)
+        except asyncio.CancelledError:
+            await uninterrupted(self._leave(crew))
+            raise
+
+    async def _leave(self, crew: asyncio.Future[None]) -> None:
+        leave(self._owner.broker, Order.LEAVE)
+        while not crew.done():
+            if not self._owner.owned():
+                self._employer.dismiss()
+            await asyncio.wait([crew], timeout=LOOK_S)
+        if not crew.cancelled():
+            crew.exception()  # looked at: what ended the caller is told
+
+    async def _work(self, work: Iterator[Work]) -> None:
+        """Whatever fails here lets the workers store what is finished, and is raised then."""
+        broker = self._owner.broker
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                leave(broker, Order.LEAVE)
+
+        feeding = asyncio.ensure_future(self._owner.feed(work))
+        seats = [asyncio.ensure_future(self._keep(seat)) for seat in range(self._owner.workers)]
+        for task in (feeding, *seats):
+            task.add_done_callback(over)
+        await asyncio.wait(seats)
+        feeding.cancel()
+        await asyncio.wait([feeding])
+        self._owner.check()
+        ended = [task for task in (feeding, *seats) if not task.cancelled()]
+        if failures := [error for task in ended if (error := task.exception()) is not None]:
+            raise first_cause(BaseExceptionGroup("a crew failed", failures))
+
+    async def _keep(self, seat: int) -> None:
+        """A worker in this seat, and another one where it dies, until the work is done."""
+        owner = self._owner
+        while owner.broker.order is Order.SCORE and not owner.broker.rows.done:
+            hello, left = owner.hello(seat), owner.broker.rows.left
+            died = await self._employer.employ(hello)
+            if died is None:
+                return
+            await owner.lost(hello.worker)
+            self._say(f"A worker ended early ({died}). Others score its rows, and another one takes its place.")
+            self._strikes = self._strikes + 1 if owner.broker.rows.left == left else 0
+            if self._strikes >= STRIKES:
+                raise WorkersLost(
+                    f"{STRIKES} workers ended one after another before any of them finished a row (the last one "
+                    f"{died}). Is there memory for so many? Give fewer --workers. What is scored is kept."
+                )

@@ -1,0 +1,210 @@
+"""One worker of a run: leased rows in, segments out, within leased limits. The same on a pipe and on a cluster.
+
+It opens shards and writes segments and its own ledger file; the lock, run.json, progress.json, merging, sealing and
+the order of the run are the owner's. It is given a wire (`Exchange`) and never asks what is behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, ExitStack, aclosing
+from typing import Any
+
+import msgspec
+
+from scorer.build.assemble import ROOM_FOR_TEXT, Seat, make_client, make_measure
+from scorer.build.plan import Plan, check, make_parts, make_reader, rows_under_way
+from scorer.engine import engine
+from scorer.engine.background import served
+from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
+from scorer.files.files import Files
+from scorer.files.lease import boot_s
+from scorer.files.runtime import threads, uninterrupted
+from scorer.inputs.source import Reader, ahead
+from scorer.job.start import schema_of
+from scorer.limits.leased import Allowance
+from scorer.output.layout import Layout
+from scorer.output.ledger import Ledger
+from scorer.output.worker_store import Outpost
+from scorer.types import Offload, Row, Shard
+from scorer.workers.broker_client import Desk, Exchange
+from scorer.workers.messages import Failure, Hello, Order, Slice
+from scorer.workers.slice_reader import Forward
+
+
+def books_of(owner: str, worker: int) -> str:
+    """The name of a worker's ledger file; its rotations begin with it and a dot."""
+    return f"{owner}-w{worker:05d}"
+
+
+class Worker:
+    """Scores what the broker leases until nothing is left for anybody, or it is told to end.
+
+    `hello` comes from the owner. `exchange` carries a report to the broker; where the owner is gone it must not return,
+    and end the process: nothing may be written into a folder that another owner may have taken. `run` ends every way
+    with a last report, after what is finished was published: where it fails, the failure is in there, and it returns.
+    A worker may be run once.
+    """
+
+    def __init__(
+        self,
+        hello: Hello,
+        files: Files,
+        exchange: Exchange,
+        *,
+        offload: Offload | None = None,
+        wall_s: Callable[[], float] = time.time,
+        lived_s: Callable[[], float] = boot_s,
+        loaded: Callable[[], None] = lambda: None,
+        hurry: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._hello = hello
+        self._files = files
+        self._exchange = exchange
+        self._offload = offload
+        self._wall_s = wall_s
+        self._lived_s = lived_s
+        self._loaded = loaded
+        self._hurry = hurry
+        self._drain = engine.Drain()
+        self._scoring: asyncio.Task[None] | None = None
+        self._left = False
+
+    async def run(self) -> None:
+        """Works to the end. Cancelling it stores what is finished and tells so."""
+        desk = Desk(
+            self._exchange,
+            lease_s=self._hello.lease_s,
+            on_order=self._obey,
+            lived_s=self._lived_s,
+            seats=self._hello.seats,
+        )
+        self._desk = desk
+        failure: Failure | None = None
+        try:
+            with ExitStack() as stack:
+                self._offload = self._offload or threads(stack)
+                self._scoring = asyncio.ensure_future(self._score(self._plan()))
+                await self._scoring
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+        except Interrupted:
+            pass
+        except ScorerError as error:
+            failure = Failure(type(error).__name__, str(error))
+        except Exception:  # noqa: BLE001 - a bug: the owner shows it whole
+            failure = Failure("", traceback.format_exc())
+        finally:
+            await desk.talk(ended=True, failure=failure)
+
+    def _plan(self) -> Plan:
+        plan = check(self._hello.spec)
+        if plan.fingerprint != self._hello.fingerprint:
+            raise OutputError(
+                f"worker {self._hello.worker} makes another fingerprint of the same run ({plan.fingerprint} instead of "
+                f"{self._hello.fingerprint}). All workers need the same version of scorer and of the judge's package."
+            )
+        return plan
+
+    def _obey(self, order: Order) -> None:
+        self._drain.asked = True
+        if order is Order.HURRY:
+            self._hurry()
+        if order is Order.DRAIN:
+            for limits in self._desk.limits:
+                limits.drain()
+        elif self._scoring is not None:
+            self._left = True
+            self._scoring.cancel()
+
+    async def _score(self, plan: Plan) -> None:
+        hello, spec, desk, offload = self._hello, plan.spec, self._desk, self._offload
+        assert offload is not None
+        layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            store = Outpost(
+                self._files,
+                layout,
+                run=hello.run,
+                fingerprint=plan.fingerprint,
+                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                offload=offload,
+                flush_rows=spec.output.flush_rows,
+                flush_s=spec.output.flush_s,
+                measure=make_measure(spec, stack, seats=hello.seats, say=desk.say),
+                worker=hello.worker,
+                say=desk.say,
+                told=desk.publish,
+                sure=desk.sure,
+            )
+            books = Ledger(
+                self._files,
+                layout.ledger,
+                books_of(hello.owner, hello.worker),
+                offload=offload,
+                strict=hello.strict,
+                gather_s=hello.gather_s,
+            )
+            desk.books = books
+            desk.allowance = Allowance(
+                books,
+                tokens_capped=spec.limits.max_tokens is not None,
+                money_capped=spec.limits.max_usd is not None,
+                ask=desk.ask,
+                room=store,
+                owned=desk.fresh,
+            )
+            seat = Seat(hello.seat, hello.seats, desk.leased, hello.served)
+            wires = await make_client(spec, desk.allowance, stack, loop.time, seat=seat)
+            reader = make_reader(plan, self._files)
+            parts = make_parts(plan, wires.client, store, self._wall_s, stack)
+            self._loaded()
+            scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, books)
+            await served(scoring, [desk])
+
+    async def _stored(self, scoring: Coroutine[Any, Any, None], store: Outpost, books: Ledger) -> None:
+        """Scores, and stores what is finished whatever ends it; the desk talks on meanwhile."""
+        try:
+            await served(scoring, [store, books])
+        finally:
+            await uninterrupted(_closed(store, books), failure_first=True)
+
+    async def _rounds(self, parts: engine.Parts, store: Outpost, reader: Reader, in_flight: int) -> None:
+        """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
+        forward = Forward(reader)
+        while (first := await self._desk.next_slice(wait=True)) is not None:
+            await engine.run(
+                parts,
+                self._batches(first, store, forward),
+                in_flight=in_flight,
+                in_flight_bytes=ROOM_FOR_TEXT // self._hello.seats,
+                drain=self._drain,
+            )
+            await store.close()
+            await self._desk.talk()
+
+    async def _batches(self, first: Slice, store: Outpost, forward: Forward) -> AsyncIterator[list[Row]]:
+        assert self._offload is not None
+        leased: Slice | None = first
+        while leased is not None:
+            shard = Shard(**msgspec.structs.asdict(leased.shard))
+            try:
+                await self._offload(store.begin, shard, leased.generation, leased.number)
+                async with aclosing(ahead(forward.read(shard, leased), self._offload)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except ShardChanged as error:
+                forward.close()
+                self._desk.unread(shard, str(error))
+            leased = await self._desk.next_slice(wait=False)
+
+
+async def _closed(store: Outpost, books: Ledger) -> None:
+    try:
+        await store.close()
+    finally:
+        await books.close()

@@ -1,0 +1,362 @@
+"""What the command promises to scripts: exit codes, JSON, signals, resuming. Every test starts the real command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+
+from scorer.cli.app import _exit_code, app
+from scorer.rehearsal.process import RehearsalProcess
+
+COMMANDS = sorted(name for name in app if not name.startswith("-"))
+STATUS_KEYS = {
+    "state", "rows", "scored", "failed", "pending", "errors", "prompt_tokens", "completion_tokens", "cost_usd",
+    "maybe_billed_usd", "rows_per_s", "held_back_by",
+}  # fmt: skip
+PLAN_KEYS = {
+    "rows", "shards", "prompt_tokens", "completion_tokens_estimate", "cost_usd", "seconds", "binding_limit", "exact",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code([command, "--help"]) == 0
+    told = capsys.readouterr()
+    assert f"Example: scorer {command}" in told.out
+    assert not told.err
+
+
+@pytest.mark.slow
+def test_help_and_a_run_load_only_what_they_use(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two starts of the real command, to see what each imports."""
+    helped = scorer("--help", python=("-X", "importtime"))
+    assert helped.code == 0
+    assert not _imported(helped.err) & {"pyarrow", "polars", "aiohttp", "numpy", "pydantic", "tiktoken"}
+    shard(tmp_path / "in/a.parquet", 3)
+    ran = scorer("run", run_file(tmp_path, judge.url), python=("-X", "importtime"))
+    assert ran.code == 0
+    assert "pyarrow" in _imported(ran.err)
+    assert not _imported(ran.err) & {"polars", "xllamacpp", "ray", "duckdb"}
+
+
+def _imported(importtime: str) -> set[str]:
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in importtime.splitlines()}
+
+
+@pytest.mark.slow
+def test_a_night_from_plan_to_proof(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: six starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 30)
+    shard(tmp_path / "in/b.parquet", 12, first=30)
+    shard(tmp_path / "in/empty.parquet", 0)
+    run = run_file(tmp_path, judge.url)
+
+    planned = scorer("plan", run, "--exact", "--json").json()
+    assert planned.keys() >= PLAN_KEYS
+    assert (planned["rows"], planned["shards"], planned["requests"]) == (42, 3, 42)
+    assert judge.stats()["requests"] == 0
+
+    first = scorer("run", "-", "--set", "output.flush_rows=5", "--json", stdin=run.read_text())
+    assert first.code == 0
+    told = first.json()
+    assert told.keys() >= STATUS_KEYS
+    assert (told["state"], told["rows"], told["scored"], told["failed"], told["pending"]) == ("complete", 42, 42, 0, 0)
+    books = judge.stats()
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (books["prompt_tokens"], books["completion_tokens"])
+    assert told["cost_usd"] == pytest.approx((books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6)
+    assert re.search(r"42 of 42 rows \| .* rows/s \| .* tokens/min \| .* USD", first.err)
+    rows = scores(tmp_path)
+    assert [row["id"] for row in rows] == [f"r{number}" for number in range(42)]
+    assert all(row["score"] == own_score(row["id"]) and row["error"] is None for row in rows)
+
+    again = scorer("run", run, "--quiet")
+    assert (again.code, again.err) == (0, "")
+    assert "42 scored, 0 failed, 0 pending (3 of 3 shards sealed)" in again.out
+    assert judge.stats()["requests"] == 42
+
+    assert scorer("status", tmp_path / "out", "--json").json() == told
+    proof = scorer("verify", tmp_path / "out", "--json")
+    assert (proof.code, proof.json()["complete"], proof.json()["rows"]) == (0, True, 42)
+
+
+@pytest.mark.slow
+def test_verify_finds_what_is_wrong_and_exits_1(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 20)
+    assert scorer("run", run_file(tmp_path, judge.url)).code == 0
+    sealed = tmp_path / "out/scores/a.parquet"
+    data = bytearray(sealed.read_bytes())
+    data[_last_byte(sealed, "score")] ^= 1
+    sealed.write_bytes(data)
+    found = scorer("verify", tmp_path / "out")
+    assert found.code == 1
+    assert "a.parquet: is damaged" in found.out
+    sealed.unlink()
+    shutil.rmtree(tmp_path / "out/segments")
+    lost = scorer("verify", tmp_path / "out", "--json")
+    assert lost.code == 1
+    assert lost.json()["findings"] == [f"{tmp_path}/in/a.parquet: 20 of 20 rows have no result yet"]
+
+
+def _last_byte(path: Path, column: str) -> int:
+    """Where the last value of a column is written."""
+    group = pq.read_metadata(path).row_group(0)
+    chunk = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == column)
+    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+    return int(start) + int(chunk.total_compressed_size) - 1
+
+
+@pytest.mark.slow
+def test_a_bug_exits_1_with_its_traceback_and_keeps_what_is_finished(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: one start of the real command."""
+    (tmp_path / "mine.py").write_text(
+        "from scorer.judges.rating import Rating\n"
+        "class Careless(Rating):\n"
+        "    def __call__(self, row):\n"
+        "        score = yield from super().__call__(row)\n"
+        "        return {}['r9'] if row.values['id'] == 'r9' else score\n"
+    )
+    shard(tmp_path / "in/a.parquet", 10)
+    run = run_file(tmp_path, judge.url, judge={"kind": "mine:Careless"}, limits={"concurrency": 1})
+    broke = scorer("run", run, PYTHONPATH=str(tmp_path))
+    assert broke.code == 1
+    assert "KeyError: 'r9'" in broke.err
+    assert "This is a bug" in broke.err
+    left = standing(tmp_path)
+    assert left is not None
+    assert (left.scored, left.pending, left.state) == (9, 1, "stopped")
+
+
+@pytest.mark.slow
+def test_mistakes_exit_2_before_anything_is_written(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 3)
+    wrong = scorer("run", run_file(tmp_path, judge.url, judge={"scael": [1, 5]}))
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "judge.scael" in wrong.err
+    missing = scorer("run", run_file(tmp_path, judge.url, input={"id": "nowhere"}))
+    assert missing.code == 2
+    assert "a.parquet has no column 'nowhere'" in missing.err
+    assert "It has: id, response" in missing.err
+    assert not (tmp_path / "out/run.json").exists()
+    assert scorer("run", "a.toml", "b.toml").code == 2
+
+
+@pytest.mark.slow
+def test_a_spent_budget_exits_3_and_a_higher_one_goes_on(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 60)
+    run = run_file(tmp_path, judge.url, limits={"max_tokens": 1500, "concurrency": 4})
+    spent = scorer("run", run)
+    assert spent.code == 3
+    assert "limits.max_tokens = 1500 is used up" in spent.err
+    left, books = standing(tmp_path), judge.stats()
+    assert left is not None
+    assert left.state == "stopped"
+    assert left.scored > 0
+    assert left.pending > 0
+    assert books["prompt_tokens"] + books["completion_tokens"] <= 1500
+    raised = scorer("run", run, "--set", "limits.max_tokens=100000", "--json").json()
+    assert (raised["scored"], judge.stats()["paid_again"]) == (60, 0)
+
+
+@pytest.mark.slow
+def test_a_wrong_set_up_exits_4_and_costs_no_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 40)
+    judge.configure(always="401")
+    refused = scorer("run", run_file(tmp_path, judge.url))
+    assert refused.code == 4
+    assert "does not accept the key" in refused.err
+    assert "Traceback" not in refused.err
+    unset = scorer("run", run_file(tmp_path, judge.url, model={"api_key_env": "KEY_THAT_IS_NOT_SET"}))
+    assert unset.code == 4
+    assert 'api_key_env = "KEY_THAT_IS_NOT_SET": that environment variable is not set' in unset.err
+    judge.configure(always="")
+    mended = scorer("run", run_file(tmp_path, judge.url), "--json").json()
+    assert (mended["scored"], mended["failed"]) == (40, 0)
+
+
+@pytest.mark.slow
+def test_other_scores_and_changed_shards_exit_5_and_new_shards_extend(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: five starts of the real command."""
+    old = shard(tmp_path / "in/a.parquet", 10)
+    run = run_file(tmp_path, judge.url)
+    assert scorer("run", run).code == 0
+
+    other = scorer("run", run, "--set", "model.temperature=0.7")
+    assert other.code == 5
+    assert "temperature" in other.err
+    assert "0.7" in other.err
+
+    shard(tmp_path / "in/b.parquet", 5, first=10)
+    allowed = ("--set", "limits.concurrency=3", "--set", "output.flush_rows=7", "--set", "model.timeout_s=30")
+    extended = scorer("run", run, *allowed, "--json").json()
+    assert (extended["rows"], extended["scored"], judge.stats()["requests"]) == (15, 15, 15)
+
+    before = old.read_bytes()
+    shard(old, 10, first=100)
+    changed = scorer("run", run)
+    assert changed.code == 5
+    assert f"{old} changed since this output was begun" in changed.err
+    old.write_bytes(before)  # another mtime, the same footer: the same rows
+    assert scorer("run", run).code == 0
+
+
+@pytest.mark.slow
+def test_too_many_failures_exit_6_and_retry_mends_them(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: four starts of the real command."""
+    shard(tmp_path / "in/a.parquet", 20)
+    judge.configure(poison=r"\[row:r1?7\]")
+    failed = scorer("run", run_file(tmp_path, judge.url))
+    assert failed.code == 6
+    assert "2 of 20 rows failed (TooLong 2)" in failed.err
+    assert "limits.max_failed_share = 0.05" in failed.err
+    rows = {row["id"]: row for row in scores(tmp_path)}
+    assert [row["error"] for row in rows.values() if row["score"] is None] == ["TooLong", "TooLong"]
+
+    still = scorer("retry", tmp_path / "out", "--error", "TooLong", "--set", "limits.max_failed_share=1", "--json")
+    assert (still.code, still.json()["errors"]) == (0, {"TooLong": 2})
+    judge.configure(poison="")
+    unknown = scorer("retry", tmp_path / "out", "--error", "Tired")
+    assert unknown.code == 2
+    assert "--error Tired is no error of a row. Allowed: Refused" in unknown.err
+    mended = scorer("retry", tmp_path / "out", "--json").json()
+    assert (mended["scored"], mended["failed"], mended["errors"]) == (20, 0, {})
+    rows = {row["id"]: row for row in scores(tmp_path)}
+    assert {name: row["generation"] for name, row in rows.items() if row["generation"]} == {"r7": 2, "r17": 2}
+    assert all(row["score"] == own_score(name) for name, row in rows.items())
+    assert len(rows) == 20
+
+
+@pytest.mark.slow
+def test_two_hundred_rows_that_fail_alike_stop_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: one start of the real command."""
+    shard(tmp_path / "in/a.parquet", 600)
+    judge.configure(fault_prose=1.0)
+    alike = scorer("run", run_file(tmp_path, judge.url, judge={"attempts": 1}))
+    assert alike.code == 6
+    assert "The first 200 rows all ended in Unreadable" in alike.err
+    assert judge.stats()["requests"] < 400
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_written_exits_7(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: one start of the real command."""
+    shard(tmp_path / "in/a.parquet", 3)
+    (tmp_path / "file").write_text("no folder")
+    full = scorer("run", run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/file/out"}))
+    assert full.code == 7
+    assert f"Cannot write {tmp_path}/file/out" in full.err
+    assert "Traceback" not in full.err
+
+
+@pytest.mark.slow
+def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: five starts of the real command, some of which are left to work for a while."""
+    shard(tmp_path / "in/a.parquet", 400)
+    judge.configure(latency_median_s=0.1)
+    run = run_file(tmp_path, judge.url, output={"flush_rows": 10})
+
+    with started("run", run) as process:
+        _scored(tmp_path, 20)
+        # So that it still runs when the two commands have looked at it.
+        judge.configure(latency_median_s=1.5, latency_sigma=0.0)
+        under_way = scorer("status", tmp_path / "out", "--json").json()
+        assert under_way["state"] == "running"
+        assert under_way.keys() >= STATUS_KEYS
+        second = scorer("run", run)
+        assert second.code == 5
+        assert f"in use by process {process.pid}" in second.err
+        drained = ended(process, signal.SIGINT)
+    assert drained.code == 130
+    assert "Press Ctrl-C again to leave them" in drained.err
+    assert "the same command goes on from there" in drained.err
+    left = standing(tmp_path)
+    assert left is not None
+    assert left.state == "interrupted"
+    assert left.scored == judge.stats()["ok"]  # every answer that was paid is in the table
+
+    judge.configure(latency_median_s=0.1)
+    with started("run", run) as process:
+        _scored(tmp_path, left.scored + 20)
+        cancelled = ended(process, signal.SIGTERM, signal.SIGINT)
+    assert cancelled.code == 130
+    assert "Leaving now" in cancelled.err
+    left = standing(tmp_path)
+    assert left is not None
+
+    with started("run", run) as process:
+        _scored(tmp_path, left.scored + 20)
+        assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
+    wait_until(lambda: judge.stats()["in_flight"] == 0)
+
+    judge.configure(latency_median_s=0.0)
+    last = scorer("run", run, "--json").json()
+    assert (last["state"], last["scored"], last["failed"]) == ("complete", 400, 0)
+    rows = scores(tmp_path)
+    assert [row["id"] for row in rows] == [f"r{number}" for number in range(400)]
+    assert all(row["score"] == own_score(row["id"]) for row in rows)
+    assert scorer("verify", tmp_path / "out").code == 0
+
+
+def _scored(folder: Path, rows: int) -> None:
+    def enough() -> bool:
+        left = standing(folder)
+        return left is not None and left.scored >= rows
+
+    wait_until(enough)
+
+
+@pytest.mark.slow
+def test_a_rehearsal_asks_no_real_judge_and_leaves_the_real_output_alone(tmp_path: Path) -> None:
+    """Slow: two starts of the real command, with a judge of its own."""
+    shard(tmp_path / "in/a.parquet", 50)
+    rehearsal = {"latency_median_s": 0.01, "fault_500": 0.05}
+    run = run_file(tmp_path, "http://127.0.0.1:9/v1", rehearsal=rehearsal)
+    night = scorer("rehearse", run, "--json")
+    assert night.code == 0
+    told = night.json()
+    assert told.keys() >= STATUS_KEYS
+    assert (told["state"], told["scored"]) == ("complete", 50)
+    assert told["judge"]["ok"] == 50
+    assert told["judge"]["failed"] == told["judge"]["requests"] - 50
+    assert len(scores(tmp_path, "out-rehearsal")) == 50
+    assert not (tmp_path / "out").exists()
+    wrong = scorer("rehearse", run, "--set", "rehearsal.fault_500=2")
+    assert wrong.code == 2
+    assert "fault_500 must be at least 0 and at most 1, not 2" in wrong.err
+
+
+@pytest.mark.slow
+def test_no_rows_and_no_matches(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three starts of the real command."""
+    run = run_file(tmp_path, judge.url)
+    nothing = scorer("run", run)
+    assert nothing.code == 2
+    assert "matches no file" in nothing.err
+    shard(tmp_path / "in/none.parquet", 0)
+    empty = scorer("run", run, "--json")
+    assert empty.code == 0
+    assert (empty.json()["rows"], empty.json()["state"], empty.json()["sealed"]) == (0, "complete", 1)
+    assert scorer("verify", tmp_path / "out").code == 0
+
+
+def test_init_writes_a_run_file_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _exit_code(["init", "mine.toml"]) == 0
+    assert "Next: scorer plan mine.toml" in capsys.readouterr().out
+    written = Path("mine.toml").read_bytes()
+    assert _exit_code(["init", "mine.toml"]) == 2
+    assert "mine.toml is there already" in capsys.readouterr().err
+    assert Path("mine.toml").read_bytes() == written
+    assert _exit_code(["plan", "mine.toml"]) == 0
+    assert "60 in 1 shards" in capsys.readouterr().out

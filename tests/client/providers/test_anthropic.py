@@ -1,0 +1,368 @@
+"""The Messages API byte by byte: what is sent, what is read of a reply, and who is at fault where it is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.client.providers import PROVIDERS
+from scorer.client.providers.anthropic import VERSION, Anthropic
+from scorer.errors import (
+    Faltered,
+    MomentError,
+    Refused,
+    Rejected,
+    RowError,
+    ScorerError,
+    SetupError,
+    SpecError,
+    Throttled,
+    TooLong,
+)
+from scorer.types import Completion, Gauge, Message, RateHint, Reply, Request, Usage
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("anthropic_*.json"))
+ASK = Request(messages=(Message("user", "Grade it."),))
+
+
+def provider(**keywords: Any) -> Anthropic:
+    return Anthropic(**{"name": "m", "base_url": "http://h/v1"} | keywords)
+
+
+def outcome(reply: Reply, judge: Anthropic | None = None, request: Request = ASK) -> Completion | ScorerError:
+    conversation = (judge or provider()).converse(request)
+    next(conversation)
+    try:
+        conversation.send(reply)
+    except StopIteration as end:
+        completion = end.value
+        assert isinstance(completion, Completion)
+        return completion
+    except ScorerError as error:
+        return error
+    raise AssertionError("a second call")
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+    return Reply(status, headers, body if isinstance(body, bytes) else orjson.dumps(body))
+
+
+def answer(*content: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "message", "model": "m", "content": list(content), "stop_reason": "end_turn", **more}
+
+
+def text(words: Any) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def error(kind: str, message: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+# --- golden bytes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_bytes(path: Path) -> None:
+    golden = orjson.loads(path.read_bytes())
+    asked = golden["request"]
+    request = Request(**asked | {"messages": tuple(Message(**one) for one in asked["messages"])})
+    (exchange,) = golden["exchange"]
+    told = exchange["reply"]
+    judge = Anthropic(**golden["provider"])
+
+    call = next(judge.converse(request))
+    result = outcome(Reply(told["status"], told["headers"], told["body"].encode()), judge, request)
+
+    assert (call.url, call.body.decode()) == (exchange["url"], exchange["body"])
+    assert call.headers == {
+        "content-type": "application/json",
+        "anthropic-version": "2023-06-01",
+        "x-api-key": "sk-ant-golden-0123456789",
+    }
+    if isinstance(result, Completion):
+        usage = result.usage
+        assert golden["completion"] == {
+            "text": result.text,
+            "finish_reason": result.finish_reason,
+            "model": result.model,
+            "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
+        }
+        assert result.body == told["body"].encode()
+    else:
+        said: dict[str, Any] = {"name": type(result).__name__, "text": str(result)}
+        if isinstance(result, MomentError):
+            said |= {"billed": result.billed, "retry_after_s": result.retry_after_s}
+        assert golden["error"] == said
+
+
+def test_there_are_golden_bytes_and_the_register_names_the_class() -> None:
+    assert len(GOLDEN) >= 18
+    assert PROVIDERS["anthropic"] == f"{Anthropic.__module__}:{Anthropic.__qualname__}"
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_user_gives_wins() -> None:
+    judge = provider(
+        headers={"anthropic-version": "2027-01-01", "anthropic-beta": "x"},
+        query={"beta": "true"},
+        extra={"max_tokens": 99, "temperature": 1, "top_k": 5},
+        temperature=0.0,
+    )
+    call = next(judge.converse(ASK))
+    body = orjson.loads(call.body)
+    assert call.url == "http://h/v1/messages?beta=true"
+    assert (call.headers["anthropic-version"], call.headers["anthropic-beta"]) == ("2027-01-01", "x")
+    assert (body["max_tokens"], body["temperature"], body["top_k"]) == (99, 1, 5)
+    assert next(provider().converse(ASK)).headers["anthropic-version"] == VERSION
+
+
+def test_without_a_temperature_none_is_sent() -> None:
+    body = orjson.loads(next(provider().converse(ASK)).body)
+    assert body == {"model": "m", "messages": [{"role": "user", "content": "Grade it."}], "max_tokens": 64}
+
+
+def test_a_temperature_above_one_is_told_before_anything_is_sent() -> None:
+    with pytest.raises(SpecError, match=r"model.temperature: 1.5 is not allowed; Anthropic takes 0 to 1"):
+        provider(temperature=1.5)
+
+
+@pytest.mark.parametrize(
+    "request_", [Request(prompt="Paris is in", continuation="France."), Request(ASK.messages, top_logprobs=5)]
+)
+def test_log_probabilities_are_the_set_ups_fault(request_: Request) -> None:
+    with pytest.raises(SetupError, match="Anthropic gives no log-probabilities"):
+        next(provider().converse(request_))
+
+
+def test_no_secret_is_shown() -> None:
+    key = "sk-ant-secret-0123"
+    judge = provider(headers={"x-api-key": key, "authorization": "Bearer other-secret"})
+    call = next(judge.converse(ASK))
+    told = outcome(reply(error("authentication_error", f"bad {key} and other-secret"), 401), judge)
+    for shown in (repr(judge), repr(call), str(told)):
+        assert key not in shown
+        assert "other-secret" not in shown
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stopped", "reason"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "pause_turn"),
+        (None, ""),
+    ],
+)
+def test_why_a_reply_ended(stopped: str | None, reason: str) -> None:
+    result = outcome(reply(answer(text("4"), stop_reason=stopped)))
+    assert isinstance(result, Completion)
+    assert (result.text, result.finish_reason) == ("4", reason)
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        (None, None),
+        ({"input_tokens": 3}, None),
+        ({"input_tokens": -1, "output_tokens": 2}, None),
+        ({"input_tokens": True, "output_tokens": 2}, None),
+        ({"input_tokens": 3, "output_tokens": 2}, Usage(3, 2, 0)),
+        ({"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": None}, Usage(3, 2, 0)),
+        ({"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": "x"}, None),
+        (
+            {
+                "input_tokens": 3,
+                "output_tokens": 2,
+                "cache_creation_input_tokens": 10,
+                "cache_read_input_tokens": 100,
+            },
+            Usage(113, 2, 100, 10),
+        ),
+        (
+            {
+                "input_tokens": 0,
+                "output_tokens": 2,
+                "cache_creation_input_tokens": 10,
+                "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 7},
+            },
+            Usage(10, 2, 0, 10, 7),
+        ),
+        ({"input_tokens": 0, "output_tokens": 0}, None),
+        ({"input_tokens": 0, "output_tokens": 2}, None),
+        ({"input_tokens": 3, "output_tokens": 0}, None),
+    ],
+)
+def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
+    result = outcome(reply(answer(text("4"), usage=usage)))
+    assert isinstance(result, Completion)
+    assert result.usage == read
+
+
+def test_an_empty_turn_is_an_empty_reply() -> None:
+    result = outcome(reply(answer()))
+    assert isinstance(result, Completion)
+    assert result.text == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"<html>gateway</html>", Faltered),
+        (200, b"", Faltered),
+        (200, b'{"type": "message", "content": [{"ty', Faltered),
+        (200, {"type": "message"}, Faltered),
+        (200, answer(text(7)), Faltered),
+        (200, answer("4"), Faltered),
+        (200, answer(stop_reason="refusal"), Refused),
+        (200, error("rate_limit_error", "slow"), Throttled),
+        (200, error("authentication_error", "key"), SetupError),
+        (200, error("new_error", "what"), Faltered),
+        (400, error("invalid_request_error", "max_tokens: 99999 > 8192"), SetupError),
+        (400, error("invalid_request_error", "This organization has been disabled."), SetupError),
+        (400, error("invalid_request_error", "Output blocked by content filtering policy"), Refused),
+        (400, error("invalid_request_error", "messages.0: Input should be a valid dictionary"), Rejected),
+        (402, error("billing_error", "pay"), SetupError),
+        (413, error("request_too_large", "Request exceeds the maximum size"), TooLong),
+        (429, b"", Throttled),
+        (500, error("api_error", "Internal server error"), Faltered),
+        (504, error("timeout_error", "slow"), Faltered),
+    ],
+)
+def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
+    result = outcome(reply(body, status))
+    assert type(result) is kind
+    assert "<html>" not in str(result)
+
+
+def test_a_refusal_is_billed_like_any_reply() -> None:
+    usage = {"input_tokens": 30, "output_tokens": 1}
+    for told, read in ((usage, Usage(30, 1)), ({}, None)):
+        refused = outcome(reply(answer(stop_reason="refusal", usage=told)))
+        assert isinstance(refused, Refused)
+        assert (refused.usage, refused.billed) == (read, True)
+
+
+def test_set_up_errors_say_what_to_change() -> None:
+    told = str(outcome(reply(error("invalid_request_error", "`max_tokens`: 99999 > 8192"), 400)))
+    assert told.endswith("Lower model.max_output_tokens.")
+
+
+# --- rates ------------------------------------------------------------------------------------------------------------
+
+NOW = "Tue, 24 Nov 2026 10:00:00 GMT"
+
+
+def test_rate_headers() -> None:
+    hint = provider().rate(
+        {
+            "date": NOW,
+            "anthropic-ratelimit-requests-limit": "1000",
+            "anthropic-ratelimit-requests-remaining": "999",
+            "anthropic-ratelimit-requests-reset": "2026-11-24T10:00:06Z",
+            "anthropic-ratelimit-tokens-limit": "96000",
+            "anthropic-ratelimit-input-tokens-remaining": "79000",
+            "anthropic-ratelimit-output-tokens-reset": "2026-11-24T11:30:00+01:30",
+            "retry-after": "12",
+        }
+    )
+    assert hint == RateHint(
+        gauges={
+            "requests": Gauge(1000, 999, 6.0),
+            "tokens": Gauge(96_000, None, None),
+            "input_tokens": Gauge(None, 79_000, None),
+            "output_tokens": Gauge(None, None, 0.0),
+        },
+        retry_after_s=12.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reset", "date", "seconds"),
+    [
+        ("2026-11-24T09:59:59Z", NOW, 0.0),
+        ("2026-11-24T10:00:00.250Z", NOW, 0.25),
+        ("2026-11-24T10:00:06Z", None, None),
+        ("2026-11-24T10:00:06", NOW, None),
+        ("2027-11-24T10:00:06Z", NOW, None),
+        ("soon", NOW, None),
+    ],
+)
+def test_a_reset_is_measured_from_the_replys_own_date(reset: str, date: str | None, seconds: float | None) -> None:
+    headers = {"anthropic-ratelimit-tokens-reset": reset} | ({"date": date} if date else {})
+    gauges = provider().rate(headers).gauges
+    assert gauges == ({} if seconds is None else {"tokens": Gauge(reset_s=seconds)})
+
+
+# --- any bytes --------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = [one["reply"]["body"].encode() for path in GOLDEN for one in orjson.loads(path.read_bytes())["exchange"]]
+
+
+@st.composite
+def broken_values(draw: st.DrawFn) -> bytes:
+    """A reply with one value, at any depth, replaced by any other."""
+    value = orjson.loads(draw(st.sampled_from(BODIES)))
+    inner = value
+    while isinstance(inner, dict | list) and inner:
+        key = draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
+        if not isinstance(inner[key], dict | list) or not inner[key] or draw(st.booleans()):
+            inner[key] = draw(JSON)
+            break
+        inner = inner[key]
+    return json.dumps(value).encode()
+
+
+@st.composite
+def broken_bytes(draw: st.DrawFn) -> bytes:
+    body = draw(st.sampled_from(BODIES))
+    at = draw(st.integers(0, len(body)))
+    return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    status=st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 429, 500, 529]),
+    body=st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | broken_bytes(),
+)
+def test_any_bytes_are_a_completion_or_a_typed_error(status: int, body: bytes) -> None:
+    result = outcome(Reply(status, {}, body))
+    if isinstance(result, Completion):
+        assert isinstance(result.text, str)
+    else:
+        assert isinstance(result, RowError | MomentError | SetupError)
+
+
+NAMES = [
+    f"anthropic-ratelimit-{what}-{part}"
+    for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    for part in ("limit", "remaining", "reset")
+]
+VALUES = st.text(max_size=20) | st.floats().map(str) | st.datetimes().map(lambda when: when.isoformat() + "Z")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(st.sampled_from([*NAMES, "date", "retry-after"]), VALUES | st.just(NOW)))
+def test_no_header_is_too_odd(headers: dict[str, str]) -> None:
+    for gauge in provider().rate(headers).gauges.values():
+        assert gauge != Gauge()
+        assert all(one is None or 0 <= one < float("inf") for one in (gauge.limit, gauge.remaining, gauge.reset_s))

@@ -1,0 +1,650 @@
+"""What goes over the wire and what comes of it: golden bytes per dialect; every reply is an answer or a typed error.
+
+Over 300 lines because chat and forced texts share the conversation below, and most lines are tables of replies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.client.providers import PROVIDERS
+from scorer.client.providers.logprobs import boundary
+from scorer.client.providers.openai import OpenAI
+from scorer.errors import (
+    Faltered,
+    MomentError,
+    Refused,
+    Rejected,
+    RowError,
+    ScorerError,
+    SetupError,
+    Throttled,
+    TooLong,
+)
+from scorer.types import Call, Completion, Message, Reply, Request, Usage
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+DIALECTS = ("openai", "azure", "vllm", "sglang", "tgi", "ollama", "openrouter")
+OURS = [path for path in GOLDEN if path.name.startswith(DIALECTS)]
+ASK = Request(messages=(Message("user", "Grade it."),))
+FORCE = Request(prompt="Paris is in", continuation="France.")
+
+
+def provider(**keywords: Any) -> OpenAI:
+    return OpenAI(**{"name": "m", "base_url": "http://h/v1"} | keywords)
+
+
+def talk(judge: OpenAI, request: Request, replies: Iterable[Reply]) -> tuple[list[Call], Completion | ScorerError]:
+    """The calls made and what came of them; one reply for each call."""
+    conversation = judge.converse(request)
+    calls, waiting = [next(conversation)], list(reversed(list(replies)))
+    try:
+        while True:
+            calls.append(conversation.send(waiting.pop()))
+    except StopIteration as end:
+        return calls, end.value
+    except ScorerError as error:
+        return calls, error
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def error(message: str, code: Any = None, **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "code": code, **more}}
+
+
+def answer(content: Any = "4", **choice: Any) -> dict[str, Any]:
+    return {"model": "m", "choices": [{"message": {"content": content}, "finish_reason": "stop", **choice}]}
+
+
+def outcome(body: Any, status: int = 200, **headers: str) -> Completion | ScorerError:
+    return talk(provider(), ASK, [reply(body, status, **headers)])[1]
+
+
+# --- golden bytes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_golden_bytes(path: Path) -> None:
+    golden = orjson.loads(path.read_bytes())
+    asked = golden["request"]
+    request = Request(**asked | {"messages": tuple(Message(**one) for one in asked.get("messages", ()))})
+    answers = [one["reply"] for one in golden["exchange"]]
+    replies = [Reply(one["status"], one["headers"], one["body"].encode()) for one in answers]
+
+    calls, result = talk(OpenAI(**golden["provider"]), request, replies)
+
+    assert [(call.url, call.body.decode()) for call in calls] == [
+        (one["url"], one["body"]) for one in golden["exchange"]
+    ]
+    headers = golden["provider"].get("headers", {})
+    assert all(call.headers == {"content-type": "application/json"} | headers for call in calls)
+    if isinstance(result, Completion):
+        usage = result.usage
+        assert golden["completion"] == {
+            "text": result.text,
+            "finish_reason": result.finish_reason,
+            "model": result.model,
+            "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
+            "logprobs": result.logprobs
+            and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
+        }
+        assert result.body == replies[-1].body
+        told = [one.text if isinstance(one, Completion) else {"error": one.name} for one in result.choices]
+        assert told == golden.get("choices", [])
+    else:
+        fault = {"name": type(result).__name__, "text": str(result)}
+        if isinstance(result, MomentError):
+            fault |= {"billed": result.billed, "retry_after_s": result.retry_after_s}  # type: ignore[dict-item]
+        assert golden["error"] == fault
+
+
+def test_every_dialect_has_golden_bytes() -> None:
+    assert {path.name.split("_")[0] for path in OURS} == set(DIALECTS)
+
+
+def test_the_register_names_the_class() -> None:
+    assert PROVIDERS["openai"] == f"{OpenAI.__module__}:{OpenAI.__qualname__}"
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def sent(judge: OpenAI, request: Request = ASK) -> dict[str, Any]:
+    return dict(orjson.loads(next(judge.converse(request)).body))
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("gpt-4o-mini", "max_tokens"),
+        ("o1", "max_completion_tokens"),
+        ("o3-mini", "max_completion_tokens"),
+        ("openai/o4-mini-2025-04-16", "max_completion_tokens"),
+        ("gpt-5-nano", "max_completion_tokens"),
+        ("gpt-5.1", "max_completion_tokens"),
+        ("o100-llama", "max_tokens"),
+        ("foo3-mini", "max_tokens"),
+    ],
+)
+def test_the_output_limit_has_the_name_that_the_family_takes(name: str, limit: str) -> None:
+    body = sent(provider(name=name, max_output_tokens=9))
+    assert body == {"model": name, "messages": [{"role": "user", "content": "Grade it."}], limit: 9}
+
+
+def test_extra_wins_over_everything_and_replaces_the_limit_under_either_name() -> None:
+    judge = provider(temperature=0.0, extra={"temperature": 1, "max_completion_tokens": 99, "top_p": 0.5})
+    body = sent(judge)
+    assert (body["temperature"], body["max_completion_tokens"], body["top_p"]) == (1, 99, 0.5)
+    assert "max_tokens" not in body
+
+
+def test_a_request_wins_over_the_models_own_setting_even_with_zero() -> None:
+    body = sent(
+        provider(temperature=0.7, max_output_tokens=9), Request(ASK.messages, temperature=0.0, max_output_tokens=1)
+    )
+    assert (body["temperature"], body["max_tokens"]) == (0.0, 1)
+
+
+def test_a_renamed_limit_is_remembered_and_asked_again_at_most_once() -> None:
+    refusal = reply(error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."), 400)
+    judge = provider()
+    calls, result = talk(judge, ASK, [refusal, refusal])
+    assert [b"max_completion_tokens" in call.body for call in calls] == [False, True]
+    assert isinstance(result, Rejected)
+    assert "max_completion_tokens" in sent(judge)
+
+
+def test_an_older_server_gets_the_old_name_back() -> None:
+    forbidden = {
+        "type": "extra_forbidden",
+        "loc": ["body", "max_completion_tokens"],
+        "msg": "Extra inputs are not permitted",
+    }
+    judge = provider(name="o1-lookalike")
+    calls, result = talk(judge, ASK, [reply({"detail": [forbidden]}, 422), reply(answer())])
+    assert isinstance(result, Completion)
+    assert "max_tokens" in orjson.loads(calls[1].body)
+
+
+def test_a_limit_that_is_only_too_large_is_not_renamed() -> None:
+    message = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 9. This model's maximum context length is 8 tokens."
+    )
+    calls, result = talk(provider(), ASK, [reply(error(message), 400)])
+    assert len(calls) == 1
+    assert isinstance(result, TooLong)
+
+
+def test_no_secret_is_shown() -> None:
+    key = "sk-very-secret-0123"
+    judge = provider(headers={"authorization": f"Bearer {key}"}, query={"api-key": "query-secret"})
+    call = next(judge.converse(ASK))
+    _, told = talk(judge, ASK, [reply(error(f"Bad key {key} or query-secret."), 401)])
+    assert call.headers["authorization"].endswith(key)
+    for shown in (repr(judge), repr(call).replace(call.url, ""), str(told)):
+        assert key not in shown
+        assert "query-secret" not in shown
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Score: 4", "Score: 4"),
+        (None, ""),
+        ([{"type": "text", "text": "Sco"}, {"type": "image_url"}, {"type": "text", "text": "re: 4"}], "Score: 4"),
+        ([{"type": "thinking", "text": "2?"}, {"type": "text", "text": "4"}], "4"),
+    ],
+)
+def test_content_in_every_shape(content: Any, text: str) -> None:
+    result = outcome(answer(content))
+    assert isinstance(result, Completion)
+    assert result.text == text
+
+
+@pytest.mark.parametrize(
+    ("status", "billed", "if_late"),
+    [
+        (408, True, False),
+        *((status, False, False) for status in (409, 425, 500, 501, 503, 529)),
+        *((status, True, True) for status in (502, 504, *range(520, 528))),
+    ],
+)
+def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
+    status: int, billed: bool, if_late: bool
+) -> None:
+    error = outcome({"error": {"message": "no"}}, status)
+    assert isinstance(error, MomentError)
+    assert (error.billed, error.if_late) == (billed, if_late)
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"message": {"content": 7}}, Faltered),
+        ({"message": {"content": ""}, "error": {"code": 502, "message": "upstream"}}, Faltered),
+        ({"message": {"content": ""}, "error": {"code": 429, "message": "slow"}}, Throttled),
+        ({"message": {"content": None, "refusal": "no"}}, Refused),
+    ],
+)
+@pytest.mark.parametrize("choices", [1, 3])
+def test_a_reply_that_is_no_answer_costs_what_it_tells(choice: Any, kind: type[ScorerError], choices: int) -> None:
+    told = {"choices": [choice] * choices, "usage": {"prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 50}}
+    error = talk(provider(), Request(messages=ASK.messages, choices=choices), [reply(told)])[1]
+    if isinstance(error, Completion):  # of several choices some may be refused
+        assert error.usage == Usage(30, 20)
+        return
+    assert type(error) is kind
+    assert (error.usage, error.billed) == (Usage(30, 20), True)  # type: ignore[attr-defined]
+
+
+THREE_AND_TWO = {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        (None, None),
+        ({}, None),
+        ({"prompt_tokens": 3}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 2}, None),
+        ({"prompt_tokens": True, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 3.0, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 2**60, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 2}, Usage(3, 2, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 2, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(3, 2, 3)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": "x"}}, Usage(3, 2, 0)),
+        # Less than is billed: no prompt for a prompt, no reply for a text.
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 2}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 0}, None),
+        ({"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}, None),
+        # Thoughts that stand in the total alone (Gemini through a gateway), or beside what was generated (xAI).
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 90}, Usage(3, 87)),
+        ({"prompt_tokens": 3, "total_tokens": 90}, Usage(3, 87)),
+        ({"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 90}, Usage(3, 87)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 85}}, Usage(3, 87)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(3, 2)),
+        # A total that says less, or nothing that can be read, takes nothing away.
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 1}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": "x"}, Usage(3, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": -7}, Usage(3, 2)),
+        # A part that is missing follows from the total; one that makes no sense does not.
+        ({"completion_tokens": 2, "total_tokens": 5}, Usage(3, 2)),
+        ({"completion_tokens": 5, "total_tokens": 5}, None),
+        ({"total_tokens": 5}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 2, "total_tokens": 5}, None),
+        ({"prompt_tokens": 3, "completion_tokens": "2", "total_tokens": 5}, None),
+        ("3", None),
+        # Tokens written to a cache, as OpenRouter and LiteLLM tell them.
+        ({**THREE_AND_TWO, "prompt_tokens_details": {"cache_write_tokens": 2}}, Usage(3, 2, 0, 2)),
+        ({**THREE_AND_TWO, "cache_creation_input_tokens": 2}, Usage(3, 2, 0, 2)),
+    ],
+)
+def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
+    result = outcome(answer() | {"usage": usage})
+    assert isinstance(result, Completion)
+    assert result.usage == read
+
+
+ODD = st.none() | st.booleans() | st.integers(-3, 2**60) | st.floats(allow_nan=False) | st.text(max_size=3)
+COUNT = st.integers(0, 500) | ODD
+
+
+@given(
+    usage=st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt_tokens": COUNT,
+            "completion_tokens": COUNT,
+            "total_tokens": COUNT,
+            "prompt_tokens_details": ODD | st.fixed_dictionaries({}, optional={"cached_tokens": COUNT}),
+            "completion_tokens_details": ODD | st.fixed_dictionaries({}, optional={"reasoning_tokens": COUNT}),
+        },
+    )
+)
+@settings(max_examples=100)
+def test_no_usage_says_less_than_any_part_of_it(usage: dict[str, Any]) -> None:
+    result = outcome(answer() | {"usage": usage})
+    assert isinstance(result, Completion)
+    if (read := result.usage) is not None:
+        assert read.prompt_tokens > 0
+        assert read.completion_tokens > 0
+        assert 0 <= read.cached_tokens <= read.prompt_tokens
+        for name, least in (("prompt_tokens", read.prompt_tokens), ("completion_tokens", read.completion_tokens)):
+            told = usage.get(name)
+            assert type(told) is not int or told <= least
+        total = usage.get("total_tokens")
+        assert type(total) is not int or total > 2**53 or total <= read.prompt_tokens + read.completion_tokens
+
+
+def test_a_bill_of_choices_whose_texts_it_does_not_count_is_none() -> None:
+    body = answer() | {"usage": {"prompt_tokens": 3, "completion_tokens": 0}}
+    result = talk(provider(), Request(messages=ASK.messages, choices=2), [reply(body)])[1]
+    assert isinstance(result, Completion)
+    assert (result.usage, len(result.choices)) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tokens"),
+    [
+        (None, None),
+        ({"content": None}, None),
+        ({"content": [{"token": "4", "logprob": -1}]}, [("4", -1.0, ())]),
+        (
+            [{"text": "4", "logprob": -1.5, "top_logprobs": [{"text": "5", "logprob": -1}]}],
+            [("4", -1.5, (("5", -1.0),))],
+        ),
+        ({"content": [{"token": "4", "logprob": -1}, {"token": "5", "logprob": None}]}, None),
+        (
+            {"tokens": ["4", "."], "token_logprobs": [-1.5, -2], "top_logprobs": [{"5": -3, "4": -1.5}, None]},
+            [("4", -1.5, (("4", -1.5), ("5", -3.0))), (".", -2.0, ())],
+        ),
+        ({"tokens": ["4", "."], "token_logprobs": [-1.5]}, None),
+        ({"tokens": ["4"], "token_logprobs": [None]}, None),
+    ],
+)
+def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
+    result = outcome(answer(logprobs=shape))
+    assert isinstance(result, Completion)
+    assert (result.logprobs and [(t.token, t.logprob, t.top) for t in result.logprobs]) == tokens
+
+
+# --- who is at fault --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"<html>gateway</html>", Faltered),
+        (200, b"", Faltered),
+        (200, b'{"choices": [{"message": {"content": "Sco', Faltered),
+        (200, {"choices": []}, Faltered),
+        (200, answer(content=7), Faltered),
+        (200, error("try later"), Faltered),
+        (200, error("no money", "insufficient_quota"), SetupError),
+        (200, error("no such model", "model_not_found"), SetupError),
+        (200, error("long", "context_length_exceeded"), TooLong),
+        (200, answer("", finish_reason="content_filter"), Refused),
+        (301, b"", SetupError),
+        (400, error("Invalid value for 'seed'."), Rejected),
+        (400, error("The model `x` does not exist"), SetupError),
+        (400, error("x is not a valid model ID"), SetupError),
+        (400, error("Your credit balance is too low"), SetupError),
+        (400, error("prompt is too long: 9 tokens > 8 maximum"), TooLong),
+        (400, error("x", 400, type="exceed_context_size_error"), TooLong),
+        (401, b"", SetupError),
+        (402, b"", SetupError),
+        (403, b"<html>Forbidden</html>", SetupError),
+        (404, b"", SetupError),
+        (405, b"", SetupError),
+        (408, b"", Faltered),
+        (409, b"", Faltered),
+        (413, b"", TooLong),
+        (418, b"", Rejected),
+        (422, error("the request exceeds the available context size"), TooLong),
+        (425, b"", Faltered),
+        (429, b"", Throttled),
+        (
+            429,
+            error("Add a payment method at https://h/account/billing to go faster", "rate_limit_exceeded"),
+            Throttled,
+        ),
+        (429, error("Request too large for m on tokens per min (TPM): Limit 9, Requested 10."), TooLong),
+        (500, b"<html>oops</html>", Faltered),
+        (503, error("Loading model"), Faltered),
+        (529, b"", Faltered),
+    ],
+)
+def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
+    result = outcome(body, status)
+    assert type(result) is kind
+    assert "<html>" not in str(result)
+
+
+@pytest.mark.parametrize(("status", "billed"), [(200, True), (408, True), (429, False), (500, False), (529, False)])
+def test_what_may_have_been_charged(status: int, billed: bool) -> None:
+    result = outcome(b"", status)
+    assert isinstance(result, MomentError)
+    assert result.billed is billed
+
+
+def test_a_long_complaint_is_cut_at_500_characters() -> None:
+    result = outcome(error("no " * 1_000_000), 400)
+    assert isinstance(result, Rejected)
+    assert len(result.detail) == 500
+
+
+def test_set_up_errors_say_where_to_mend_it() -> None:
+    assert "http://h/v1 does not accept the key: check the key in api_key_env" in str(outcome(b"", 401))
+    assert "Check model.base_url (http://h/v1) and model.name" in str(outcome(b"", 404))
+    assert "redirects (307) to https://h/v1; write" in str(outcome(b"", 307, location="https://h/v1"))
+
+
+# --- any bytes --------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = [one["reply"]["body"].encode() for path in OURS for one in orjson.loads(path.read_bytes())["exchange"]]
+STATUSES = st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 422, 429, 500, 599])
+
+
+@st.composite
+def broken_values(draw: st.DrawFn) -> bytes:
+    """A real reply with one value, at any depth, replaced by any other."""
+    value = orjson.loads(draw(st.sampled_from([body for body in BODIES if body.startswith(b"{")])))
+    inner = value
+    while isinstance(inner, dict | list) and inner:
+        key = draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
+        if not isinstance(inner[key], dict | list) or not inner[key] or draw(st.booleans()):
+            inner[key] = draw(JSON)
+            break
+        inner = inner[key]
+    return json.dumps(value).encode()
+
+
+@st.composite
+def broken_bytes(draw: st.DrawFn) -> bytes:
+    body = draw(st.sampled_from(BODIES))
+    at = draw(st.integers(0, len(body)))
+    return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
+
+
+ANY_BODY = st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | broken_bytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    replies=st.lists(st.builds(Reply, STATUSES, st.just({}), ANY_BODY), min_size=6, max_size=6),
+    dialect=st.sampled_from(["auto", "openai", "vllm", "llamacpp"]),
+)
+def test_any_bytes_are_a_completion_or_a_typed_error(replies: list[Reply], dialect: Any) -> None:
+    for request in (ASK, FORCE):
+        _, result = talk(provider(dialect=dialect), request, replies)
+        if isinstance(result, Completion):
+            assert isinstance(result.text, str)
+            assert all(isinstance(one.logprob, float) for one in result.logprobs or ())
+        else:
+            assert isinstance(result, RowError | MomentError | SetupError)
+
+
+# --- the log-probability of a given text ------------------------------------------------------------------------------
+
+
+def pieces(*named: tuple[int, Any]) -> Reply:
+    return reply({"tokens": [{"id": number, "piece": piece} for number, piece in named]})
+
+
+def forced(*named: tuple[int, str, float], finish_reason: str = "length", status: int = 200) -> Reply:
+    content = [{"id": number, "token": token, "logprob": logprob} for number, token, logprob in named]
+    return reply({"choices": [{"text": "", "finish_reason": finish_reason, "logprobs": {"content": content}}]}, status)
+
+
+TOKENS = pieces((7, " France"), (9, "."))
+FORCED = forced((7, " France", -0.5), (9, ".", -0.75))
+
+
+def test_llamacpp_forces_the_tokens_of_the_continuation() -> None:
+    judge = provider(extra={"top_k": 1, "max_tokens": 3})
+    calls, result = talk(judge, FORCE, [TOKENS, FORCED])
+    assert [call.url for call in calls] == ["http://h/tokenize", "http://h/v1/completions"]
+    assert orjson.loads(calls[0].body) == {
+        "content": " France.",
+        "add_special": False,
+        "parse_special": False,
+        "with_pieces": True,
+    }
+    assert orjson.loads(calls[1].body) == {
+        "model": "m",
+        "top_k": 1,
+        "prompt": "Paris is in",
+        "grammar": "root ::= <[7]> <[9]>",
+        "max_tokens": 2,
+        "temperature": 0,
+        "logprobs": 1,
+        "seed": 0,
+        "cache_prompt": True,
+    }
+    assert isinstance(result, Completion)
+    assert result.text == "France."
+    assert [(one.token, one.logprob) for one in result.logprobs or ()] == [(" France", -0.5), (".", -0.75)]
+    assert judge.forcing.dialect == "llamacpp"
+
+
+def test_llamacpp_with_bare_ids_and_a_last_end_of_text() -> None:
+    ended = forced((7, " France", -0.5), (9, ".", -0.75), (0, "", -1.0), finish_reason="stop")
+    _, result = talk(provider(), FORCE, [reply({"tokens": [7, 9]}), ended])
+    assert isinstance(result, Completion)
+    assert len(result.logprobs or ()) == 2
+
+
+@pytest.mark.parametrize(
+    ("replies", "kind", "says"),
+    [
+        ([TOKENS, forced((7, " France", -0.5))], TooLong, "full after 1 of the response's 2 tokens"),
+        ([TOKENS, reply(error("too big", 400, type="exceed_context_size_error"), 400)], TooLong, "too big"),
+        ([pieces((7, " "), (8, [240, 159]), (9, [166]))], Rejected, "2 of the response's 3 tokens are parts"),
+        ([TOKENS, reply(error("Unexpected empty grammar stack"), 500)], Rejected, "cannot force"),
+        ([TOKENS, forced((7, " France", -0.5), (8, "!", -1.0))], Faltered, "not those that were forced"),
+        ([TOKENS, forced((5, " Rome", -0.5), (8, "!", -1.0))], SetupError, "did not follow a token-level grammar"),
+        ([TOKENS, reply(answer())], SetupError, "gave no log-probabilities"),
+        ([reply(b"", 404)], SetupError, "no llama.cpp /tokenize"),
+        ([reply(b"<html>", 200)], Faltered, "200"),
+        ([reply(b"", 503)], Faltered, "503"),
+        ([reply({"tokens": ["a"]})], Faltered, "without token ids"),
+    ],
+)
+def test_what_llamacpp_cannot_measure(replies: list[Reply], kind: type[ScorerError], says: str) -> None:
+    _, result = talk(provider(dialect="llamacpp"), FORCE, replies)
+    assert type(result) is kind
+    assert says in str(result)
+
+
+def test_what_worked_once_is_asked_again_the_same_way_and_its_failure_is_the_moments() -> None:
+    judge = provider()
+    talk(judge, FORCE, [TOKENS, FORCED])
+    calls, result = talk(judge, FORCE, [TOKENS, reply(answer())])
+    assert len(calls) == 2
+    assert isinstance(result, Faltered)
+
+
+def test_a_failure_of_the_moment_decides_nothing() -> None:
+    judge = provider()
+    for broken in (reply(b"", 503), reply(b"<html>"), reply(b"", 429)):
+        assert isinstance(talk(judge, FORCE, [broken])[1], MomentError)
+    assert judge.forcing.dialect == "auto"
+
+
+def echoed(tokens: list[str], offsets: list[int], logprobs: list[float | None]) -> Reply:
+    lists = {"tokens": tokens, "text_offset": offsets, "token_logprobs": logprobs}
+    return reply({"choices": [{"text": "", "logprobs": lists}]})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "offsets", "own"),
+    [
+        (["Paris is", " in", " France", ".", "<end>"], [0, 8, 11, 18, 19], [" France", "."]),
+        (["Paris is", " in Fra", "nce", "."], [0, 8, 15, 18], [" in Fra", "nce", "."]),
+        (["Paris is in", " ", "France."], [0, 11, 12], [" ", "France."]),
+    ],
+)
+def test_echo_takes_every_token_that_holds_some_of_the_continuation(
+    tokens: list[str], offsets: list[int], own: list[str]
+) -> None:
+    logprobs = [None, *(-float(number) for number in range(1, len(tokens)))]
+    _, result = talk(provider(dialect="openai"), FORCE, [echoed(tokens, offsets, logprobs)])
+    assert isinstance(result, Completion)
+    assert [one.token for one in result.logprobs or ()] == own
+
+
+@pytest.mark.parametrize(
+    ("echo", "kind"),
+    [
+        (echoed(["Paris is in", " Rome."], [0, 11], [None, -1.0]), Rejected),
+        (echoed(["Paris is in", " France."], [0, 11], [None, None]), Rejected),
+        (echoed(["Paris is in", " France."], [0], [None, -1.0]), Faltered),
+        (reply(answer()), SetupError),
+    ],
+)
+def test_what_echo_cannot_measure(echo: Reply, kind: type[ScorerError]) -> None:
+    assert type(talk(provider(dialect="openai"), FORCE, [echo])[1]) is kind
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prompt", "continuation", "start"),
+    [
+        (["<s>", "Paris", " is", " in", " France", "."], "Paris is in", "France.", 4),
+        (["Paris", "is", "in", "France", "."], "Paris is in", "France.", 3),
+        (["A", ":", "\n", " yes"], "A:\n", "yes", 3),
+        (["A", ":", "\n\n", " ", "5"], "A:\n\n", "5", 3),
+        (["A", ":\n", " ", " ", "5"], "A:\n ", "5", 3),
+        (["A", ":\n\n", "5"], "A:\n\n", "5", 2),
+        (["a", " a", " a", " a"], "a a", "a a", 2),
+        (["ab", "cd", "ef"], "abc", "def", 1),
+        (["so", " \ufffd", "\ufffd", "\ufffd", " ok"], "so", "🦙 ok", 1),
+        (["so", " x", "\ufffd", "\ufffd"], "so", "x🦙", 1),
+        (["\ufffd", "\ufffd", " \ufffd", "\ufffd"], "🦙", "🦙", None),
+        (["so", " no"], "so", "yes", None),
+        ([], "so", "yes", None),
+    ],
+)
+def test_where_the_continuation_begins(tokens: list[str], prompt: str, continuation: str, start: int | None) -> None:
+    assert boundary(tokens, prompt, continuation) == start
+
+
+TEXTS = st.text(st.sampled_from("ab.é🦙 \n\u00a0"), max_size=20) | st.text(max_size=20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(prompt=TEXTS, continuation=TEXTS.filter(str.strip), cuts=st.sets(st.integers(0, 60)), begun=st.booleans())
+def test_the_boundary_splits_any_tokens_of_any_text(
+    prompt: str, continuation: str, cuts: set[int], begun: bool
+) -> None:
+    text = f"{prompt} {continuation}"
+    if "\ufffd" in text:
+        return
+    # A cut at the border itself, as tokenisers make that keep the space with the word.
+    places = sorted({0, len(text), len(prompt), *(cut for cut in cuts if cut < len(text))})
+    tokens = ["<s>"] * begun + [text[a:b] for a, b in pairwise(places)]
+    start = boundary(tokens, prompt, continuation)
+    assert start is not None
+    assert "".join(tokens[start:]) == f" {continuation}"

@@ -1,0 +1,244 @@
+"""Promise: a reply that is sent twice on a kept connection is never another row's; ids that say nothing cost nothing.
+
+Raw sockets on loopback, the real transport, the real OpenAI dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clock import inline
+
+from scorer.client.client import Endpoint, HttpClient
+from scorer.client.providers.openai import OpenAI
+from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, Repeats, reply_id
+from scorer.client.transport import HttpTransport
+from scorer.config.prices import Price
+from scorer.files.files import LocalFiles
+from scorer.limits import Caps, Local, Rates
+from scorer.output.ledger import Ledger
+from scorer.types import Message, Reply, Request
+
+Name = Callable[[int, str], str | None]
+"""The id of a reply, from its number and the question."""
+
+
+@dataclass
+class Server:
+    """Answers each question with its own text, under the id that `name` gives, and sends some replies twice."""
+
+    name: Name = lambda number, _: f"chatcmpl-{number}"
+    twice: Callable[[int], bool] = lambda _: False
+    late_s: float = 0.003
+    """So long after a reply comes its copy; with replies that take less, after a later one's."""
+    status: int = 200
+    first_s: float = 0.0
+    asked: list[str] = field(default_factory=list)
+    opened: int = 0
+    numbers: count[int] = field(default_factory=count)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        copies = set()
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                question = json.loads(await reader.readexactly(length))["messages"][0]["content"]
+                self.asked.append(question)
+                number = next(self.numbers)
+                named = self.name(number, question)
+                reply = _reply(self.status, {"id": named} if named is not None else {}, question)
+                await asyncio.sleep(self.first_s)
+                writer.write(reply)
+                if self.twice(number):
+                    copies.add(asyncio.create_task(self._again(writer, reply)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            for copy in copies:
+                copy.cancel()
+            writer.close()
+
+    async def _again(self, writer: asyncio.StreamWriter, reply: bytes) -> None:
+        await asyncio.sleep(self.late_s)
+        if not writer.is_closing():
+            writer.write(reply)
+
+
+def _reply(status: int, named: dict[str, str], question: str) -> bytes:
+    message = {"role": "assistant", "content": question}
+    value = {
+        **named,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 1},
+    }
+    body = json.dumps(value).encode()
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+@dataclass
+class Night:
+    """What came of it: the questions whose answer was another's, and how the books and people were told."""
+
+    wrong: list[str]
+    limits: Local
+    books: Ledger
+
+
+async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> Night:
+    """Every question put to the server, so many at once."""
+    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    limits = Local(Rates(concurrency=at_once), Caps(books))
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    wrong: list[str] = []
+    left = iter(questions)
+    async with listening, HttpTransport(connections=at_once, timeout_s=20) as wire:
+        judge = HttpClient(
+            [Endpoint(OpenAI(name="m", base_url=f"http://127.0.0.1:{port}/v1"), limits)],
+            wire,
+            Price(1.0, 1.0),
+            max_output_tokens=8,
+            retries=3,
+            clock=asyncio.get_running_loop().time,
+        )
+
+        async def one_after_another() -> None:
+            for question in left:
+                found = await judge.complete(Request(messages=(Message("user", question),)))
+                wrong.extend([question] if found.text != question else [])
+                await asyncio.sleep(pause_s)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(one_after_another())
+    return Night(wrong, limits, books)
+
+
+def texts(many: int) -> list[str]:
+    return [f"row {number}" for number in range(many)]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("late_s", [0.0, 0.0005, 0.003], ids=["at once", "half a millisecond late", "3 ms late"])
+async def test_a_reply_sent_twice_is_no_other_rows(at_once: int, late_s: float) -> None:
+    server = Server(twice=lambda number: number > 4 and number % 7 == 0, late_s=late_s, first_s=0.004)
+    night = await asked(server, texts(24), at_once=at_once)
+    assert night.wrong == []
+    totals = night.books.totals
+    assert totals.requests == 24, "each row is billed once by its own reply"
+    assert totals.maybe_requests == len(server.asked) - 24, "what was thrown away counts as possibly billed"
+    assert set(server.asked) == set(texts(24))
+
+
+async def test_a_copy_that_comes_after_a_later_reply_is_known_too() -> None:
+    """The copy comes while the next but one request waits."""
+    server = Server(twice=lambda number: number in (6, 13), late_s=0.015, first_s=0.01)
+    night = await asked(server, texts(20))
+    assert night.wrong == []
+    assert 20 <= len(server.asked) <= 22
+
+
+async def test_where_every_reply_is_sent_twice_no_row_is_wrong_and_few_are_asked_twice() -> None:
+    server = Server(twice=lambda number: number > 1, first_s=0.004)
+    night = await asked(server, texts(16))
+    assert night.wrong == []
+    assert len(server.asked) == 16 + CONFIRMED
+    assert any("sends replies twice" in note for note in night.limits.notes)
+
+
+@pytest.mark.parametrize("named", ["chatcmpl-0", None], ids=["constant ids", "no ids"])
+async def test_ids_that_never_differ_cost_nothing(named: str | None) -> None:
+    server = Server(name=lambda *_: named)
+    night = await asked(server, texts(50), at_once=2)
+    assert (night.wrong, len(server.asked), server.opened) == ([], 50, 2)
+    assert night.books.totals.maybe_requests == 0
+    assert night.limits.notes == []
+
+
+async def test_a_cache_that_gives_old_ids_again_is_asked_one_time_more_and_said_so() -> None:
+    server = Server(name=lambda _, question: f"cached-{question}")
+    night = await asked(server, [*texts(5), *["the same"] * 20])
+    assert night.wrong == []
+    assert (len(server.asked), night.books.totals.maybe_requests) == (26, 1)
+    assert server.opened == 2
+    assert [note for note in night.limits.notes if "gives different replies the same id" in note]
+
+
+async def test_bytes_that_come_while_a_connection_idles_are_no_reply_whatever_their_ids() -> None:
+    server = Server(name=lambda *_: None, twice=lambda _: True)
+    night = await asked(server, texts(5), pause_s=0.01)
+    assert (night.wrong, len(server.asked), server.opened) == ([], 5, 5)
+
+
+async def test_an_error_sent_twice_shifts_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error has no id: its connection brings no further reply."""
+    monkeypatch.setattr("scorer.client.client.FIRST_BACKOFF_S", 0.001)
+
+    class Failing(Server):
+        status = property(lambda self: 503 if len(self.asked) in (3, 7) else 200, lambda self, _: None)  # type: ignore[assignment]
+
+    server = Failing(twice=lambda number: number in (2, 6), first_s=0.004)
+    night = await asked(server, texts(12))
+    assert (night.wrong, len(server.asked)) == ([], 14)
+
+
+class Wire:
+    """A connection."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, None] = {}
+
+    def drop(self) -> None: ...
+
+
+def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
+    repeats, wire, other = Repeats(), Wire(), Wire()
+
+    def reply(named: str, line: Wire) -> Reply:
+        return Reply(200, {}, json.dumps({"id": named}).encode(), line)
+
+    assert repeats.doubts(reply("a", wire), None) is None
+    assert repeats.doubts(reply("a", wire), None) is None
+    assert repeats.doubts(reply("b", other), None) is None
+    assert repeats.doubts(reply("a", wire), None) == "a"
+    assert repeats.doubts(reply("b", other), None) == "b"
+    assert repeats.doubts(reply("a", Wire()), "a") is None
+    assert repeats.off
+
+
+def test_so_many_ids_are_remembered_and_no_more() -> None:
+    repeats, wire = Repeats(), Wire()
+    for number in range(REMEMBERED + 1):
+        assert repeats.doubts(Reply(200, {}, b'{"id": "%d"}' % number, wire), None) is None
+    assert len(wire.ids) == REMEMBERED
+    assert repeats.doubts(Reply(200, {}, b'{"id": "1"}', wire), None) == "1"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"choices": [{"id": "inner"}], "id": "chatcmpl-1"}', "chatcmpl-1"),
+        (b'{"id": 17}', "17"),
+        (b'{"responseId": "g"}', "g"),
+        (b'{"id": null}', None),
+        (b'{"choices": [{"message": {"content": "\\"id\\": \\"x\\""}}]}', None),
+        (b"[1]", None),
+        (b"<html>", None),
+        (b"", None),
+    ],
+)
+def test_the_id_is_the_one_at_the_top(body: bytes, named: str | None) -> None:
+    assert reply_id(body) == named
+
+
+@given(st.binary())
+def test_no_bytes_raise(body: bytes) -> None:
+    reply_id(body)

@@ -1,0 +1,211 @@
+"""Large replies: their sum is bounded, each of them is read to its end, and our own wait is nobody's timeout."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from aiohttp.streams import StreamReader
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.test_transport import request, server
+
+from scorer.client import http_post as exchange
+from scorer.client.reply_bytes import FREE, Inflow
+from scorer.client.transport import HttpTransport, _Deadlines
+from scorer.errors import Faltered
+from scorer.types import Call
+from tests import clock
+
+MIB = 1024 * 1024
+BODY = b"x" * (3 * MIB)
+BUFFERS = 5 * MIB // 4
+"""What one connection may hold without room: `FREE`, a part, aiohttp's buffer (1.03 MiB measured)."""
+HEAD = b"HTTP/1.1 200 OK\r\n"
+PACKED = gzip.compress(BODY, 1)
+REPLIES = {
+    "known": HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY,
+    "chunked": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(BODY), BODY) + b"0\r\n\r\n",
+    "packed": HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(PACKED) + PACKED,
+}
+
+
+class Memory:
+    """Bytes of bodies, unpacked, that came and whose posts are not finished: counted where aiohttp hands them over."""
+
+    def __init__(self) -> None:
+        self.held = self.peak = 0
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    memory, feed = Memory(), StreamReader.feed_data
+
+    def noted(self: StreamReader, data: bytes, size: int = 0) -> bool:
+        memory.held += len(data)
+        memory.peak = max(memory.peak, memory.held)
+        return feed(self, data, size)
+
+    monkeypatch.setattr(StreamReader, "feed_data", noted)
+    return memory
+
+
+@pytest.mark.parametrize("kind", REPLIES)
+async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(kind: str, memory: Memory) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(REPLIES[kind])
+        await writer.drain()
+
+    many = 12
+    async with server(answer) as url, HttpTransport(connections=many, timeout_s=30) as wire:
+        wire._inflow = Inflow(wire._deadlines.paused, 2 * MIB)
+
+        async def posted() -> None:
+            reply = await wire.post(Call(url, b"{}", {}))
+            assert reply.body == BODY
+            memory.held -= len(BODY)
+
+        await asyncio.gather(*(posted() for _ in range(many)))
+        assert wire._inflow.held == 0
+    assert memory.held == 0
+    assert memory.peak <= 2 * MIB + len(BODY) + many * BUFFERS < many * len(BODY) * 0.6
+
+
+async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "LARGEST", MIB)
+    bomb = gzip.compress(b"x" * (8 * MIB), 1)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
+        await writer.drain()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=30) as wire:
+        wire._inflow = Inflow(wire._deadlines.paused, MIB // 2)
+        ends = await asyncio.gather(*(wire.post(Call(url, b"{}", {})) for _ in range(4)), return_exceptions=True)
+        assert [type(end) for end in ends] == 4 * [Faltered]
+        assert wire._inflow.held == 0
+
+
+@pytest.mark.parametrize("kind", ["known", "chunked"])
+async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room(kind: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(REPLIES[kind])
+        await writer.drain()
+
+    async with server(answer) as url, HttpTransport(connections=4, timeout_s=0.1) as wire:
+        room = wire._inflow = Inflow(wire._deadlines.paused, MIB)
+        await room.take("another", 2 * MIB)  # exceeds
+        waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
+        await asyncio.sleep(0.15)  # longer than the timeout
+        assert len(room._waiting) == 2
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert list(room._waiting) != []
+        room.leave("another")
+        assert (await waits).body == BODY
+        assert (room.held, room._left) == (0, MIB)
+
+
+def test_time_goes_on_after_the_wait_for_room() -> None:
+    async def main() -> float:
+        deadlines = _Deadlines(10.0)
+
+        async def called() -> None:
+            task, cancels = deadlines.enter(10.0)
+            try:
+                await asyncio.sleep(4)
+                with deadlines.paused():
+                    await asyncio.sleep(1000)
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                assert deadlines.passed(task, cancels)
+            finally:
+                deadlines.leave(task)
+
+        await called()
+        return clock.now()
+
+    assert 1010 <= clock.run(main()) <= 1010.5
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(0, 3), st.integers(0, 12)),
+        max_size=12,
+    )
+)
+def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tuple[list[int], int, int]]) -> None:
+    """Each reader takes its portions with pauses between; a third number up to 4 cancels it then."""
+
+    async def main() -> None:
+        room, ended = Inflow(nullcontext, 50), 0
+        largest = max((sum(sizes) for sizes, _, _ in readers), default=0)
+
+        async def read(sizes: list[int], pause_s: int) -> None:
+            nonlocal ended
+            reader = object()
+            try:
+                for size in sizes:
+                    await room.take(reader, size)
+                    assert room.held <= 50 + largest
+                    await asyncio.sleep(pause_s)
+                ended += 1
+            finally:
+                room.leave(reader)
+
+        tasks = [asyncio.create_task(read(sizes, pause_s)) for sizes, pause_s, _ in readers]
+        for task, (_, _, cancel_s) in zip(tasks, readers, strict=True):
+            if cancel_s <= 4:
+                asyncio.get_running_loop().call_later(cancel_s, task.cancel)
+        if tasks:
+            await asyncio.wait(tasks)
+        assert ended == sum(not task.cancelled() for task in tasks)
+        assert (room.held, room._left, room._waiting, room._exceeds) == (0, 50, {}, None)
+
+    clock.run(main())
+
+
+async def test_who_comes_first_is_served_first() -> None:
+    room, order = Inflow(nullcontext, 10), []
+
+    async def read(name: str, size: int) -> None:
+        await room.take(name, size)
+        order.append(name)
+
+    await room.take("exceeds", 20)
+    tasks = [asyncio.create_task(read(name, size)) for name, size in (("a", 9), ("b", 9), ("c", 1))]
+    await asyncio.sleep(0)
+    assert order == []
+    for name in ("exceeds", "a", "b", "c"):
+        room.leave(name)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert order == ["a", "b", "c"]
+
+
+async def test_a_small_reply_asks_for_no_room() -> None:
+    @contextmanager
+    def never() -> Iterator[None]:
+        raise AssertionError("it waited")
+        yield
+
+    body = b"y" * FREE
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    async with server(answer) as url, HttpTransport(connections=1, timeout_s=10) as wire:
+        wire._inflow = Inflow(never, 0)
+        await wire._inflow.take("exceeds", 1)
+        assert (await wire.post(Call(url, b"{}", {}))).body == body

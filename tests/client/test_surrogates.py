@@ -1,0 +1,97 @@
+"""Promise: a reply with half a surrogate pair, which JSON can escape and UTF-8 cannot hold, is read and stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.inprocess import Run
+
+from scorer.client.providers.errors import parse
+from scorer.errors import Rejected, whole
+from scorer.types import Call, Reply
+
+HALF = "\\ud83d"  # as the six characters of an escape
+VERDICT = '{\\"reason\\": \\"good \\\\ud83d!\\", \\"score\\": 7}'
+
+
+class Judge:
+    """A transport whose every reply has half a pair in the places given: in its text, id and model, or in its error."""
+
+    def __init__(self, content: str, status: int = 200) -> None:
+        self.asked = 0
+        self._content = content
+        self._status = status
+
+    def __call__(self, **_: object) -> Judge:
+        return self
+
+    async def __aenter__(self) -> Judge:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def post(self, call: Call) -> Reply:
+        self.asked += 1
+        if self._status != 200:
+            return Reply(self._status, {}, b'{"error": {"message": "no %b please"}}' % HALF.encode())
+        body = (
+            f'{{"id": "id-{self.asked}-{HALF}", "model": "m{HALF}", "choices": [{{"message": {{"content": '
+            f'"{self._content}"}}, "finish_reason": "stop"}}], '
+            '"usage": {"prompt_tokens": 9, "completion_tokens": 9}}'
+        )
+        return Reply(200, {}, body.encode())
+
+
+@pytest.mark.parametrize("keep_raw", [True, "full"])
+@pytest.mark.parametrize(
+    ("content", "judge"),
+    [
+        (f"Score: 7 {HALF}", {}),
+        (VERDICT, {"read": "json", "reason": "before"}),
+        (VERDICT.replace("ud83d", "ud83d\\\\ude00"), {"read": "json", "reason": "before"}),
+    ],
+    ids=["in its text", "in a verdict of JSON", "a whole pair"],
+)
+def test_it_is_read_at_once_and_stored_as_text(
+    content: str, judge: dict[str, Any], keep_raw: bool | str, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, 4, keep_raw=keep_raw)
+    run.wire = wire = Judge(content)  # type: ignore[assignment]
+    status = run.run(**judge)
+    assert (status.scored, status.failed, wire.asked) == (4, 0, 4)
+    found = pq.read_table(run.sealed())
+    found.validate(full=True)
+    rows = found.to_pylist()
+    assert [row["score"] for row in rows] == [7.0] * 4
+    assert {row["judge_model"] for row in rows} == {"m\ufffd"}
+    if judge:
+        said = "good \U0001f600!" if "ude00" in content else "good \ufffd!"
+        assert {row["reason"] for row in rows} == {said}
+    assert run.verify().findings == ()
+
+
+def test_a_complaint_with_half_a_pair_is_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path, 4)
+    run.wire = Judge("", status=418)  # type: ignore[assignment]
+    status = run.run()
+    assert status.errors == {"Rejected": 4}
+    assert {row["error_detail"] for row in pq.read_table(run.sealed()).to_pylist()} == {"no \ufffd please"}
+    assert Rejected("\ud83d").detail == "\ufffd"
+
+
+@given(st.text(alphabet=st.characters()))
+def test_no_text_changes_but_in_its_halves(text: str) -> None:
+    found = whole(text)
+    found.encode()
+    if not any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+        assert found == text
+
+
+@given(st.binary())
+def test_no_bytes_raise(body: bytes) -> None:
+    parse(body)

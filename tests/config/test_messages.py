@@ -1,0 +1,229 @@
+"""What a wrong run file is told: the key, its value, what is allowed, what to do; all of it at once, and no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import run_file, shard, toml
+
+from scorer.cli.app import _exit_code
+from scorer.config.loader import parse, set_values
+from scorer.errors import SpecError
+
+URL = "http://127.0.0.1:9/v1"
+SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+
+Told = Callable[..., str]
+
+
+@pytest.fixture
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Told:
+    """What `scorer plan` says of a run file that is wrong in these tables, after exit code 2."""
+    shard(tmp_path / "in/a.parquet", 3)
+
+    def of(*sets: str, **tables: Mapping[str, Any]) -> str:
+        arguments = [word for text in sets for word in ("--set", text)]
+        assert _exit_code(["plan", str(run_file(tmp_path, URL, **tables)), *arguments]) == 2
+        said = capsys.readouterr()
+        assert not said.out
+        assert "Traceback" not in said.err
+        return said.err.strip()
+
+    return of
+
+
+# section, its wrong keys, and the words of the one sentence about them: key and value, what is allowed, what to do
+MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("input", {"shards": "a.parquet"}, ('input.shards = "a.parquet"', "must be a list [...]")),
+    ("input", {"shards": []}, ("input.shards = []", "needs at least 1")),
+    (
+        "input",
+        {"shards": ["ftp://b/*.parquet"]},
+        ('input.shards = "ftp://b/*.parquet"', "s3://, gs:// or az:// with a"),
+    ),
+    ("input", {"idd": "x"}, ('input.idd = "x"', "is no key", "Did you mean id?", "Known here: id, keep, shards")),
+    ("input", {"keep": ["score"]}, ("input.keep", "'score'", "result column", "Rename it")),
+    ("judge", {"kind": "ratting"}, ('judge.kind = "ratting"', "Allowed: rating, likelihood", "package.module:Name")),
+    ("judge", {"kind": "no.where:Mine"}, ('judge.kind = "no.where:Mine"', "cannot be imported", "installed here?")),
+    ("judge", {"scael": [1, 5]}, ("judge.scael = [1,5]", "no option of kind = 'rating'", "Known: prompt, ")),
+    ("judge", {"scale": [5, 1]}, ("judge.scale: [5, 1]", "the lower one first, such as [1, 5]")),
+    ("judge", {"read": "numbr"}, ("judge.read: 'numbr'", "allowed are number, label, json, expected")),
+    ("judge", {"samples": 0}, ("judge.samples: 0", "a whole number from 1 up is")),
+    ("judge", {"prompt": "Rate {response} {"}, ("judge.prompt: a single '{'", "write '{{'")),
+    ("judge", {"prompt": "Rate it."}, ("judge.prompt", "holds no {column}")),
+    ("judge", {"rubric": "direct"}, ("judge.prompt and judge.rubric", "one of them is allowed")),
+    ("judge", {"criteria": ["a", "A"]}, ("judge.criteria", "'A' is there twice", "Remove one")),
+    ("judge", {"dedupe": "often"}, ('judge.dedupe = "often"', "must be true or false")),
+    ("model", {"provider": "openia"}, ('model.provider = "openia"', "Allowed: openai, anthropic, embedded, recorded")),
+    ("model", {"base_url": "api.x.com/v1"}, ('model.base_url = "api.x.com/v1"', 'such as "https://')),
+    ("model", {"base_url": "http://[::1"}, ('model.base_url = "http://[::1"', 'such as "https://')),
+    ("model", {"base_url": "http://:80/v1"}, ('model.base_url = "http://:80/v1"', 'such as "https://')),
+    ("model", {"base_url": "http://judge:99999"}, ('model.base_url = "http://judge:99999"', 'such as "https://')),
+    ("limits", {"first_answer_s": -1}, ("limits.first_answer_s = -1", "at least 0")),
+    ("model", {"temperature": 3}, ("model.temperature = 3", "must be at most 2")),
+    ("model", {"temperature": "warm"}, ('model.temperature = "warm"', "must be a number")),
+    ("model", {"dialect": "vlm"}, ('model.dialect = "vlm"', "must be 'auto', 'openai', 'vllm' or 'llamacpp'")),
+    ("model", {"timeout_s": 0}, ("model.timeout_s = 0", "must be greater than 0")),
+    ("model", {"retries": 2.5}, ("model.retries = 2.5", "must be a whole number")),
+    ("model", {"price": {"input": -1, "output": 1}}, ("model.price.input = -1", "must be at least 0")),
+    ("model", {"price": {"input": 1}}, ("model.price.output is missing", "Add it, for example: output = ...")),
+    ("model", {"path": "x.gguf"}, ('model.path = "x.gguf"', 'belongs to provider = "embedded"', "take it out")),
+    ("model", {"keys": ["id"]}, ("model.keys", 'belongs to provider = "recorded"', "take it out")),
+    ("limits", {"requests_per_minut": 9}, ("limits.requests_per_minut = 9", "Did you mean requests_per_minute?")),
+    ("limits", {"requests_per_minute": 0}, ("limits.requests_per_minute = 0", "must be greater than 0")),
+    ("limits", {"tokens_per_minute": 9, "input_tokens_per_minute": 9}, ("limits.tokens_per_minute = 9", "give either")),
+    ("limits", {"concurrency": "lots"}, ('limits.concurrency = "lots"', "must be a whole number or 'auto'")),
+    ("limits", {"max_usd": -5}, ("limits.max_usd = -5", "must be greater than 0")),
+    ("limits", {"max_failed_share": 5}, ("limits.max_failed_share = 5", "must be at most 1")),
+    ("metrics", {"names": ["rogue1"]}, ('metrics.names: "rogue1"', "Allowed: rouge1, rouge2")),
+    ("output", {"path": ""}, ('output.path = ""', "must not be empty")),
+    ("output", {"path": "s3:///out"}, ('output.path = "s3:///out"', "with a bucket and a path")),
+    ("output", {"keep_raw": "all"}, ('output.keep_raw = "all"', "must be true or false or 'full'")),
+    ("rehearsal", {"fault_50": 0.1}, ("[rehearsal] fault_50", "is no key")),
+    ("limit", {"max_usd": 5}, ('limit = {"max_usd":5}', "is no key of a run file", "Did you mean limits?")),
+]
+
+
+@pytest.mark.parametrize(("section", "keys", "words"), MISTAKES, ids=[f"{s}.{next(iter(k))}" for s, k, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_with_all_one_needs(
+    section: str, keys: dict[str, Any], words: tuple[str, ...], told: Told
+) -> None:
+    said = told(**{section: keys})
+    assert len(said.splitlines()) == 1
+    for word in words:
+        assert word in said
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(told: Told) -> None:
+    """The malformed, the contradictory, and what only the judge can see; what is malformed hides nothing else."""
+    by_section: dict[str, dict[str, Any]] = {}
+    for section, keys, _ in MISTAKES:
+        if section != "rehearsal" and not by_section.get(section, {}).keys() & keys:
+            by_section.setdefault(section, {}).update(keys)
+    by_section["judge"] = {"read": "numbr", "samples": 0, "dedupe": "often"}
+    said = told(**by_section).splitlines()
+    malformed = [problem for problem in said if "must be" in problem or "is no key" in problem]
+    assert len(said) == len(set(said)) >= 20
+    assert len(malformed) >= 10
+    for key in ("judge.read", "judge.samples", "judge.dedupe", "model.provider", "model.keys", "limits.concurrency"):
+        assert sum(problem.startswith(key) for problem in said) == 1, key
+
+
+def test_what_is_malformed_is_not_also_called_missing(told: Told) -> None:
+    assert told("model=5", "limits=5").splitlines() == ["model = 5 must be a table.", "limits = 5 must be a table."]
+    assert told("model.price=3", "limits.max_usd=1") == "model.price = 3 must be a table."
+    assert told("input=3") == "input = 3 must be a table."
+
+
+def test_an_empty_file_says_what_a_run_needs() -> None:
+    spec, problems = parse({})
+    assert spec is not None
+    assert [problem.partition(" ")[0] for problem in problems] == ["input", "output", "[model]"]
+
+
+def test_a_price_is_asked_for_where_money_is_capped(told: Told) -> None:
+    said = told('model={name="mine", base_url="http://127.0.0.1:9/v1"}', "limits.max_usd=5")
+    assert 'limits.max_usd = 5 needs a price and none is known for "mine"' in said
+    assert "model.price = {input = ..., output = ...} in USD per million tokens" in said
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"api_key": SECRET}, "Did you mean api_key_env?"),
+        ({"api_key_env": SECRET}, "takes the NAME of an environment variable"),
+        ({"headers": {"Authorization": f"Bearer {SECRET}"}}, 'Authorization = "${NAME}"'),
+        ({"headers": {"X-Mine": SECRET}}, 'X-Mine = "${NAME}"'),
+        ({"headers": {"Authorization": [SECRET]}}, "model.headers.Authorization = ... must be text"),
+        ({"query": {"key": SECRET}}, 'key = "${NAME}"'),
+        ({"base_url": f"https://me:{SECRET}@host/v1"}, "no user or password in it"),
+        ({"base_url": f"https://host/v1?key={SECRET}"}, "the query goes to model.query"),
+        ({"endpoints": [{"base_url": URL, "api_key_env": SECRET}]}, "endpoints[0].api_key_env seems to hold a key"),
+        ({"endpoints": [{"base_url": URL, "api_key": SECRET}]}, "endpoints[0].api_key = ... is no key"),
+        ({"temperature": SECRET}, "model.temperature = ... must be a number"),
+    ],
+)
+def test_no_mistake_echoes_a_secret(keys: dict[str, Any], words: str, told: Told) -> None:
+    said = told(model=keys)
+    assert words in said
+    assert SECRET[8:] not in said
+
+
+def test_a_secret_in_a_misspelt_table_is_not_echoed(told: Told) -> None:
+    said = told(modle={"api_key": SECRET}, judge={"reed": f"Bearer {SECRET}"})
+    assert "modle = ... is no key of a run file. Did you mean model?" in said
+    assert SECRET[8:] not in said
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.toml"
+    assert _exit_code(["plan", str(path)]) == 2
+    assert f"{path} is not there" in capsys.readouterr().err
+    assert _exit_code(["plan", str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be read: Is a directory" in capsys.readouterr().err
+    path.write_text("[judge]\nscale = 1 to 5\n")
+    assert _exit_code(["plan", str(path)]) == 2
+    assert f"{path} is not TOML: Expected newline or end of document after a statement (at line 2" in (
+        capsys.readouterr().err
+    )
+    path.write_bytes(b"\xff\xfe")
+    assert _exit_code(["plan", str(path)]) == 2
+    assert f"{path} is not UTF-8 text (byte 0)" in capsys.readouterr().err
+
+
+def test_arguments_that_cannot_be_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str], told: Told) -> None:
+    assert "--set 'limits.max_usd' is not key.path=value" in told("limits.max_usd")
+    assert told("model.headers=5", "model.headers.a=b") == ("--set 'model.headers.a=b': model.headers is not a table")
+    for arguments in (["plan"], ["plan", "a", "b"], ["plan", "--fast", "a"], ["score"], ["retry", str(tmp_path)]):
+        assert _exit_code(arguments) == 2
+        said = capsys.readouterr()
+        assert not said.out
+        assert len(said.err.splitlines()) == 1
+
+
+def test_a_shard_without_the_columns_is_named_with_those_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    (tmp_path / "in/b.parquet").write_text("no Parquet")
+    run = run_file(tmp_path, URL, judge={"prompt": "{question} {answer}"})
+    assert _exit_code(["plan", str(run)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "a.parquet has no column 'question', 'answer'" in said[0]
+    assert "b.parquet is not a readable Parquet file" in said[1]
+    assert "take this one out, write it again, or leave it out of the run with --forget" in said[1]
+
+
+def test_set_parses_toml_and_takes_the_rest_as_text() -> None:
+    tree: dict[str, Any] = {"models": [{"alias": "a"}], "limits": {"max_usd": 1}}
+    sets = ["limits.max_usd=2.5", "judge.scale=[1, 10]", "model.name=gpt-4o-mini", "models.0.name=x", "output.path="]
+    assert set_values(tree, sets) == {
+        "models": [{"alias": "a", "name": "x"}],
+        "limits": {"max_usd": 2.5},
+        "judge": {"scale": [1, 10]},
+        "model": {"name": "gpt-4o-mini"},
+        "output": {"path": ""},
+    }
+    with pytest.raises(SpecError, match="is not key"):
+        set_values(tree, ["=3"])
+
+
+def test_a_run_file_that_tests_write_is_what_they_mean() -> None:
+    assert toml({"a": {"b": [1, {"c": "d"}], "e": True}}) == '[a]\nb = [1, {"c" = "d"}]\ne = true'
+
+
+@pytest.mark.parametrize("path", ["out", "out/deeper/still"])
+def test_an_output_path_that_is_a_file_is_a_mistake_of_the_run_file(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    (tmp_path / "out").write_text("mine")
+    run = run_file(tmp_path, URL, output={"path": f"{tmp_path}/{path}"})
+    assert _exit_code(["run", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert f'output.path = "{tmp_path}/{path}" cannot be a folder: {tmp_path}/out is a file.' in said
+    assert (tmp_path / "out").read_text() == "mine"

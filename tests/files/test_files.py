@@ -1,0 +1,409 @@
+"""Promise: a file that was published is whole and survives a crash; every failure of the disk is one sentence.
+
+Over 300 lines: the contract of every storage, and beside it what a local disk alone can do wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import scorer.files.files
+from scorer.errors import OutputError, StorageError
+from scorer.files import full_disk as fulldisk
+from scorer.files.filenames import NAME_BYTES, cut, not_utf8, short_name
+from scorer.files.files import PARTIAL, Files, LocalFiles, read, replace
+from scorer.files.router import Places
+
+_STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
+
+
+def give_up(files: Files, path: str, data: bytes, error: type[BaseException]) -> None:
+    with files.create(path) as file:
+        file.write(data)
+        raise error
+
+
+class FilesContract:
+    """What every storage promises. A subclass gives the fixtures `files` and `root`, an empty place in it."""
+
+    def test_a_file_is_not_there_until_it_is_whole(self, files: Files, root: str) -> None:
+        with files.create(f"{root}/new/file") as file:
+            file.write(b"one ")
+            assert files.listing(f"{root}/new") == []
+            with pytest.raises(FileNotFoundError):
+                files.open(f"{root}/new/file")
+            file.write(b"two")
+        assert read(files, f"{root}/new/file") == b"one two"
+
+    @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
+    def test_a_file_given_up_leaves_the_one_before(self, files: Files, root: str, stop: type[BaseException]) -> None:
+        replace(files, f"{root}/old", b"old")
+        for name in ("old", "new"):
+            with pytest.raises(stop):
+                give_up(files, f"{root}/{name}", b"half", stop)
+        assert [stat.path for stat in files.listing(root)] == [f"{root}/old"]
+        assert read(files, f"{root}/old") == b"old"
+
+    def test_readers_of_the_old_file_keep_it(self, files: Files, root: str) -> None:
+        replace(files, f"{root}/file", b"old bytes")
+        with files.open(f"{root}/file") as reader:
+            assert reader.read(3) == b"old"
+            replace(files, f"{root}/file", b"new")
+            assert reader.read() == b" bytes"
+
+    def test_two_writers_of_one_name_each_write_it_whole(self, files: Files, root: str) -> None:
+        with files.create(f"{root}/file") as first:
+            first.write(b"first")
+            with files.create(f"{root}/file") as second:
+                second.write(b"second, longer")
+            assert read(files, f"{root}/file") == b"second, longer"
+        assert read(files, f"{root}/file") == b"first"
+
+    def test_a_version_tells_that_a_file_was_written_again(self, files: Files, root: str) -> None:
+        replace(files, f"{root}/file", b"1")
+        (before,) = files.listing(root)
+        replace(files, f"{root}/file", b"2")
+        (after,) = files.listing(root)
+        assert (before.size, after.size) == (1, 1)
+        assert before.version != after.version
+
+    @settings(
+        max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+    )
+    @given(steps=st.lists(_STEP, max_size=6))
+    def test_any_steps_leave_what_a_dict_would_hold(
+        self, files: Files, root: str, steps: list[tuple[str, str, bytes]]
+    ) -> None:
+        folder = f"{root}/{len(files.folders(root))}"
+        model: dict[str, bytes] = {}
+        for step, name, data in steps:
+            path = f"{folder}/{name}"
+            if step == "create":
+                replace(files, path, data)
+                model[name] = data
+            elif step == "append":
+                files.append(path, data)
+                model[name] = model.get(name, b"") + data
+            elif step == "delete":
+                files.delete(path)
+                model.pop(name, None)
+            else:
+                with pytest.raises(ZeroDivisionError):
+                    give_up(files, path, data, ZeroDivisionError)
+        listed = files.listing(folder)
+        assert [(stat.path, stat.size) for stat in listed] == [
+            (f"{folder}/{name}", len(data)) for name, data in sorted(model.items())
+        ]
+        assert {stat.path.rpartition("/")[2]: read(files, stat.path) for stat in listed} == model
+
+    def test_a_listing_holds_the_files_of_that_folder_alone(self, files: Files, root: str) -> None:
+        assert files.listing(f"{root}/nowhere") == []
+        assert files.folders(f"{root}/nowhere") == []
+        for name in ("b", "a", "deep/c", "deeper/d"):
+            replace(files, f"{root}/{name}", b"x")
+        assert [stat.path for stat in files.listing(root)] == [f"{root}/a", f"{root}/b"]
+        assert files.folders(root) == ["deep", "deeper"]
+        assert files.listing(f"{root}/a/below") == []
+        assert files.folders(f"{root}/a/below") == []
+
+    def test_find_takes_paths_folders_and_globs_and_finds_each_file_once(self, files: Files, root: str) -> None:
+        for name in ("b.parquet", "a.parquet", "notes.txt", "sub/deep/c.parquet"):
+            replace(files, f"{root}/{name}", b"x")
+        everything = [f"{root}/a.parquet", f"{root}/b.parquet", f"{root}/sub/deep/c.parquet"]
+
+        def found(*patterns: str) -> list[str]:
+            return [stat.path for stat in files.find([f"{root}{pattern}" for pattern in patterns])]
+
+        assert found("") == everything
+        assert found("/*.parquet") == everything[:2]
+        assert found("/**/*.parquet", "/a.parquet", "/sub") == everything
+        assert found("/notes.txt") == [f"{root}/notes.txt"]
+        assert found("/*.nothing", "/nothing.parquet") == []
+
+    def test_sweep_takes_what_a_crash_left_half_written(self, files: Files, root: str) -> None:
+        replace(files, f"{root}/whole", b"x")
+        crashed = files.create(f"{root}/half")
+        crashed.__enter__().write(b"never published")
+        files.sweep(root)
+        assert [stat.path for stat in files.listing(root)] == [f"{root}/whole"]
+        files.sweep(f"{root}/nowhere")
+
+    def test_deleting_what_is_gone_is_nothing(self, files: Files, root: str) -> None:
+        replace(files, f"{root}/file", b"x")
+        files.delete(f"{root}/file")
+        files.delete(f"{root}/file")
+        assert files.listing(root) == []
+
+    def test_a_lock_has_one_holder_who_is_named_to_others(self, files: Files, root: str) -> None:
+        path = f"{root}/out/lock"
+        assert not files.locked(path)
+        lock = files.lock(path, "process 7 on here")
+        assert files.locked(path)
+        with pytest.raises(OutputError, match=r"out is in use by process 7 on here\."):
+            files.lock(path, "process 8")
+        lock.release()
+        assert not files.locked(path)
+        files.lock(path, "process 8").release()
+
+
+class TestLocalFiles(FilesContract):
+    @pytest.fixture
+    def files(self) -> Files:
+        return LocalFiles()
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> str:
+        return str(tmp_path)
+
+    def test_sweep_deletes_the_bytes_themselves(self, files: Files, tmp_path: Path) -> None:
+        (tmp_path / f"{PARTIAL}x-1-0").write_bytes(b"left behind")
+        (tmp_path / "whole").write_bytes(b"x")
+        files.sweep(str(tmp_path))
+        assert os.listdir(tmp_path) == ["whole"]
+
+
+# --- durable: what is on the disk before what -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The calls that make things durable, as `name path`; a file's also tells how many bytes it held by then."""
+    seen: list[str] = []
+
+    def named(fd: int) -> str:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        name = os.path.relpath(path, tmp_path).split(f"-{os.getpid()}-")[0]
+        return name if os.path.isdir(path) else f"{name} {os.fstat(fd).st_size}"
+
+    def record(call: str, name_of: Callable[..., str]) -> None:
+        real: Callable[..., Any] = getattr(os, call)
+
+        def wrapper(*args: Any) -> Any:
+            seen.append(f"{call} {name_of(*args)}")
+            return real(*args)
+
+        monkeypatch.setattr(os, call, wrapper)
+
+    record("fsync", named)
+    record("fdatasync", named)
+    record("mkdir", lambda path, _: os.path.relpath(path, tmp_path))
+    record("replace", lambda _, path: os.path.relpath(path, tmp_path))
+    return seen
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="only Linux tells the path behind a descriptor")
+class TestDurable:
+    def test_bytes_before_the_name_and_the_name_before_the_return(self, calls: list[str], tmp_path: Path) -> None:
+        with LocalFiles().create(f"{tmp_path}/file") as file:
+            file.write(b"12345")
+        assert calls == [f"fsync {PARTIAL}file 5", "replace file", "fsync ."]
+
+    def test_a_new_folder_is_durable_before_what_is_in_it(self, calls: list[str], tmp_path: Path) -> None:
+        replace(LocalFiles(), f"{tmp_path}/a/b/file", b"")
+        assert calls[:4] == ["mkdir a", "fsync .", "mkdir a/b", "fsync a"]
+        assert calls[4:] == [f"fsync a/b/{PARTIAL}file 0", "replace a/b/file", "fsync a/b"]
+
+    def test_an_append_is_durable_and_so_is_the_name_of_a_new_file(self, calls: list[str], tmp_path: Path) -> None:
+        files = LocalFiles()
+        files.append(f"{tmp_path}/log", b"one")
+        files.append(f"{tmp_path}/log", b"two")
+        assert calls == ["fdatasync log 3", "fsync .", "fdatasync log 6"]
+
+
+# --- locks ------------------------------------------------------------------------------------------------------------
+
+_HOLDER = """
+import sys
+from scorer.files.files import LocalFiles
+lock = LocalFiles().lock(sys.argv[1], "a process about to be killed")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_kill_9_frees_the_lock(tmp_path: Path) -> None:
+    files, path = LocalFiles(), f"{tmp_path}/lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        assert files.locked(path)
+        with pytest.raises(OutputError, match="a process about to be killed"):
+            files.lock(path, "me")
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert not files.locked(path)
+    files.lock(path, "me").release()
+
+
+# --- the disk's errors ------------------------------------------------------------------------------------------------
+
+_SAID = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only: give another output.path",
+    errno.EACCES: "permission denied: give another output.path",
+    errno.EPERM: "the operation is not permitted",
+    errno.EMFILE: "too many open files: raise `ulimit -n`",
+    errno.EIO: "the system says: Input/output error",
+}
+
+
+def _create(files: Files, path: str) -> None:
+    replace(files, path, b"x")
+
+
+def _append(files: Files, path: str) -> None:
+    files.append(path, b"x")
+
+
+def _delete(files: Files, path: str) -> None:
+    files.delete(path)
+
+
+def _lock(files: Files, path: str) -> None:
+    files.lock(path, "me")
+
+
+@pytest.mark.parametrize(("number", "says"), _SAID.items(), ids=[errno.errorcode[number] for number in _SAID])
+@pytest.mark.parametrize(
+    ("act", "call"),
+    [
+        (_create, "mkdir"),
+        (_create, "open"),
+        (_create, "fsync"),
+        (_create, "replace"),
+        (_append, "open"),
+        (_append, "fdatasync"),
+        (_delete, "unlink"),
+        (_lock, "open"),
+    ],
+)
+def test_what_the_disk_refuses_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    act: Callable[[Files, str], None],
+    call: str,
+    number: int,
+    says: str,
+) -> None:
+    path = f"{tmp_path}/out/file"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer.files if call == "open" else os, call, refuse, raising=False)
+        patch.setattr(fulldisk, "FULL_DISK_S", 0.0)
+        with pytest.raises(StorageError) as caught:
+            act(LocalFiles(), path)
+    assert f"Cannot write {path}: {says}" in str(caught.value)
+    assert "the same command goes on from there" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if act is not _append:
+        assert LocalFiles().listing(f"{tmp_path}/out") == []
+
+
+def test_a_full_disk_cuts_an_append_short_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fulldisk, "FULL_DISK_S", 0.0)
+    if not os.path.exists("/dev/full"):
+        pytest.skip("left out: this system has no /dev/full to write to")
+    with pytest.raises(StorageError, match="the disk is full"):
+        LocalFiles().append("/dev/full", b"x")
+
+
+def test_a_short_write_is_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = open
+
+    class Dribbling:
+        """A file that takes three bytes at a time, as a pipe or a disk near its quota may."""
+
+        def __init__(self, path: str, mode: str, buffering: int) -> None:
+            self._file = real(path, mode, buffering=buffering)
+            self.fileno = self._file.fileno
+
+        def write(self, data: memoryview) -> int:
+            return self._file.write(data[:3])
+
+        def __enter__(self) -> Dribbling:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+    monkeypatch.setattr(scorer.files, "open", Dribbling, raising=False)
+    LocalFiles().append(f"{tmp_path}/log", b"0123456789")
+    assert (tmp_path / "log").read_bytes() == b"0123456789"
+
+
+def test_a_file_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(StorageError, match="a part of the path is a file, not a folder"):
+        replace(LocalFiles(), f"{tmp_path}/out/run.json", b"x")
+
+
+def test_names_that_look_like_globs_are_found_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "data [v1]"
+    folder.mkdir()
+    (folder / "a*.parquet").write_bytes(b"x")
+    files = LocalFiles()
+    assert [stat.path for stat in files.find([str(folder)])] == [f"{folder}/a*.parquet"]
+    assert [stat.path for stat in files.find([f"{folder}/a*.parquet"])] == [f"{folder}/a*.parquet"]
+
+
+def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.parquet").write_bytes(b"x")
+    (tmp_path / "in/b.parquet").symlink_to("a.parquet")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "elsewhere").symlink_to("deep/er")
+    (tmp_path / "deep/a.parquet").write_bytes(b"y")
+    spelled = ["in/a.parquet", "./in", f"{tmp_path}/in/*.parquet", "deep/../in/*.parquet"]
+    # A link is another path to its file; and what is above a link is what the system says it is.
+    for files in (LocalFiles(), Places()):
+        assert [stat.path for stat in files.find(spelled)] == ["in/a.parquet"]
+    assert [stat.path for stat in LocalFiles().find(["elsewhere/../a.parquet", "in/a.parquet"])] == [
+        "elsewhere/../a.parquet",
+        "in/a.parquet",
+    ]
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\x00"), min_size=1), st.integers(20, 255))
+def test_a_short_name_fits_and_tells_names_apart(name: str, most: int) -> None:
+    assert len(short_name(name, most).encode()) <= most
+    assert short_name(name, most) == name or len(name.encode()) > most
+    assert len({short_name(f"{name * 300}{n}", most) for n in range(3)}) == 3
+    assert name.startswith(cut(name, most))
+
+
+@pytest.mark.parametrize("stem", ["x" * 247, "漢" * 82, "🦜" * 61])
+def test_a_file_with_the_longest_name_there_may_be_can_be_written(tmp_path: Path, stem: str) -> None:
+    """A folder of an earlier version holds stems as long as that."""
+    path = f"{tmp_path}/{stem}.parquet"
+    assert NAME_BYTES - 4 < len(f"{stem}.parquet".encode()) <= NAME_BYTES
+    with LocalFiles().create(path) as file:
+        file.write(b"whole")
+    assert Path(path).read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_is_not_utf8_can_be_shown() -> None:
+    assert not_utf8("in/grüße.parquet") is None
+    assert not_utf8(os.fsdecode(b"in/\xff\xc3\xbc.parquet")) == "in/\\xffü.parquet"

@@ -1,0 +1,100 @@
+"""Promise: each real file once, in every way to name it, and no loop of links without an end."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scorer.files.files import LocalFiles
+from scorer.files.matching import match
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.parquet", "in/deep/b.parquet", "in/deep/er/c.parquet", "in/.hidden/d.parquet", "in/notes.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    return tmp_path
+
+
+WHOLE = ["in/a.parquet", "in/deep/b.parquet", "in/deep/er/c.parquet"]
+PATTERNS = ["in", "in/", "./in", "in/**/*.parquet", "in/**", "**/*.parquet", "**/in/**/*.parquet", "i?/**/*.parquet"]
+
+
+def names(pattern: str) -> list[str]:
+    return [os.path.normpath(path) for path, _ in match([pattern]) if path.endswith(".parquet")]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_links_to_folders_above_are_no_loop_and_no_file_is_there_twice(folder: Path, pattern: str) -> None:
+    for link, target in [
+        ("in/self", "."),
+        ("in/deep/up", ".."),
+        ("in/deep/er/top", str(folder / "in")),
+        ("in/0", "deep"),
+    ]:
+        Path(link).symlink_to(target)
+    Path("in/broken").symlink_to("nowhere.parquet")
+    Path("in/0.parquet").symlink_to("a.parquet")
+    Path("in/ring").symlink_to("ring")
+    assert names(pattern) == WHOLE
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_without_links_it_is_what_glob_finds(folder: Path, pattern: str) -> None:
+    given = f"{pattern}/**/*.parquet" if os.path.isdir(pattern) else pattern
+    expected = {os.path.normpath(path) for path in glob.glob(given, recursive=True) if path.endswith(".parquet")}
+    assert set(names(pattern)) == expected == set(WHOLE)
+
+
+def test_a_file_is_named_by_the_path_without_links_and_knows_the_others(folder: Path) -> None:
+    Path("in/0.parquet").symlink_to("a.parquet")
+    os.link("in/a.parquet", "in/hard.parquet")
+    ((path, also),) = match(["in/*.parquet"])
+    assert path == "in/a.parquet"
+    assert set(also) == {"in/0.parquet", "in/hard.parquet"}
+    (stat,) = LocalFiles().find(["in/0.parquet"])
+    assert (stat.path, stat.also) == ("in/0.parquet", ()), "a link that is the only path names it"
+
+
+def test_a_folder_that_is_reached_by_a_link_alone_is_read(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "e.parquet").write_text("e")
+    Path("in/link").symlink_to(folder / "elsewhere")
+    assert names("in") == sorted([*WHOLE, "in/link/e.parquet"])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    links=st.lists(
+        st.tuples(st.sampled_from(["", "x", "x/y", "z"]), st.sampled_from(["", "x", "x/y", "z"])), max_size=6
+    )
+)
+def test_whatever_the_links_every_file_is_found_once(
+    tmp_path_factory: pytest.TempPathFactory, links: list[tuple[str, str]]
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    for place in ("x/y", "z"):
+        (root / place).mkdir(parents=True)
+    for number, place in enumerate(["", "x", "x/y", "z"]):
+        (root / place / f"{number}.parquet").write_text(place)
+    for number, (place, target) in enumerate(links):
+        (root / place / f"l{number}").symlink_to(root / target)
+    for pattern in (str(root), f"{root}/**/*.parquet"):
+        found = [os.path.realpath(path) for path, _ in match([pattern])]
+        assert sorted(found) == sorted(
+            str(path)
+            for path in map(
+                Path,
+                map(
+                    os.path.realpath,
+                    [root / place / f"{number}.parquet" for number, place in enumerate(["", "x", "x/y", "z"])],
+                ),
+            )
+        )

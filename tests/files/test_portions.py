@@ -1,0 +1,43 @@
+"""Promise: however long its values are, a file is read in portions that memory can hold, and every row comes once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scorer.files.portions import portions
+
+SIZE = 20_000
+
+
+def read(path: Path, **options: object) -> list[pa.RecordBatch]:
+    with pq.ParquetFile(path) as parquet:
+        return list(portions(parquet, **{"rows": 100, "size": SIZE, **options}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [1, 100, 1_000, 50_000])
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("group", [7, 300])
+def test_a_portion_has_few_bytes_or_one_row(tmp_path: Path, length: int, alike: bool, group: int) -> None:
+    texts = ["x" * length if alike else f"{n:05d}" * (length // 5 + 1) for n in range(300)]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"n": range(300), "meta.text": texts}), path, row_group_size=group)
+    found = read(path)
+    assert [n for batch in found for n in batch.column("n").to_pylist()] == list(range(300))
+    for batch in found:
+        assert batch.num_rows <= 100
+        # A long text that repeats stands once in the file, which then does not tell how long its rows are.
+        assert batch.nbytes <= (100 * 64 * 1024 if alike else 2 * SIZE) or batch.num_rows <= (32 if alike else 1)
+    assert sum(batch.num_rows for batch in read(path, columns=["meta.text"])) == 300
+    assert max(batch.nbytes for batch in read(path, columns=["n"])) <= 100 * 9
+
+
+def test_groups_without_rows_and_chosen_groups(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"n": pa.array([], pa.int64())}), path)
+    assert read(path) == []
+    pq.write_table(pa.table({"n": range(10)}), path, row_group_size=4)
+    assert [batch.column("n").to_pylist() for batch in read(path, groups=[0, 2])] == [[0, 1, 2, 3], [8, 9]]

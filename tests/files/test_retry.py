@@ -1,0 +1,56 @@
+"""Promise: a store that refuses is asked again for a while, and after a second signal for a moment only."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from obstore.exceptions import GenericError
+
+from scorer.errors import StorageError
+from scorer.files.lease import Hold, Lease, Version
+from scorer.files.retry import Patience, ask
+
+
+def refuses() -> None:
+    raise GenericError("Server returned non-2xx status code: 503: <Code>SlowDown</Code>")
+
+
+def test_a_hurry_ends_a_pause_that_is_under_way_and_what_is_asked_later() -> None:
+    patience, failed = Patience(), threading.Event()
+
+    def write() -> None:
+        with pytest.raises(StorageError, match="the store answered 503 SlowDown"):
+            ask("write", "s3://b/x", refuses, patience_s=180.0, patience=patience)
+        failed.set()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    assert not failed.wait(0.05)
+    patience.hurry(0.02)
+    assert failed.wait(5.0)
+    writing.join()
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="once"):
+        ask("write", "s3://b/y", refuses, patience_s=180.0, patience=patience)
+    assert time.monotonic() - began < 0.05
+    assert ask("write", "s3://b/z", lambda: "well", patience=patience) == "well", "what works is never cut"
+
+
+class Refusing:
+    """A lock's object that can be neither read nor written."""
+
+    def read(self) -> tuple[bytes, Version] | None:
+        raise StorageError("down")
+
+    def swap(self, data: bytes, version: Version | None) -> Version:
+        raise StorageError("down")
+
+
+def test_a_lease_that_nobody_can_ask_for_is_waited_for_no_longer_than_that() -> None:
+    clock = [100.0]
+    lease = Lease(Refusing(), Hold("me"), {}, 0.0, "s3://b/out", patience_s=180.0, clock=lambda: clock[0], start=False)
+    looks = iter([False, False, True])
+    with pytest.raises(StorageError, match="could not be asked"):
+        lease.wait(lambda: next(looks))

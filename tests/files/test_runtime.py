@@ -1,0 +1,91 @@
+"""Promise: a coroutine is run to its end wherever it is asked for, and Ctrl-C lets it put its things in order."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from scorer.files.runtime import to_the_end
+
+
+async def where() -> int:
+    return threading.get_ident()
+
+
+def test_without_a_loop_it_runs_here() -> None:
+    assert to_the_end(where()) == threading.get_ident()
+
+
+def test_inside_a_running_loop_it_has_a_thread_of_its_own() -> None:
+    async def cell() -> int:
+        return to_the_end(where())
+
+    assert asyncio.run(cell()) != threading.get_ident()
+
+
+def test_an_error_reaches_who_asked() -> None:
+    async def fails() -> None:
+        raise LookupError("nothing there")
+
+    async def cell() -> None:
+        to_the_end(fails())
+
+    with pytest.raises(LookupError, match="nothing there"):
+        asyncio.run(cell())
+
+
+def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_ended() -> None:
+    put_away: list[str] = []
+
+    async def scores() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            put_away.append("what was finished")
+            raise
+
+    async def cell() -> None:
+        to_the_end(scores())
+
+    loop = asyncio.new_event_loop()  # as in a notebook, whose loop leaves Ctrl-C to Python
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell())
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    assert put_away == ["what was finished"]
+
+
+HOLES = """
+import ctypes
+from scorer.files.runtime import stream_from_here
+
+class Heap(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.mallinfo2.restype = Heap
+stream_from_here()
+before = libc.mallinfo2().hblks
+libc.free(libc.malloc(16 << 20))  # after this, glibc by itself makes holes in the heap for pieces of up to 16 MB
+piece = libc.malloc(1 << 20)
+print(libc.mallinfo2().hblks - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes the malloc of glibc")
+def test_a_large_piece_of_memory_has_pages_of_its_own_whatever_was_freed_before() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "1"

@@ -1,0 +1,142 @@
+"""Promise: a shard can leave a run, and come back, and nothing that was paid for it is deleted or forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from support.clock import run as in_virtual_time
+from support.inprocess import Run
+from support.outputs import Crash, Crashing
+
+from scorer.errors import InputError, OutputError, SpecError
+from scorer.files.files import LocalFiles
+from scorer.job.forget import Choice
+from scorer.job.reread import reread
+from scorer.output.scan import scan_scores
+from scorer.output.status import Status
+
+
+def start(run: Run, choice: Choice, files: LocalFiles | None = None) -> Status:
+    return in_virtual_time(run.job(files).run(choice=choice))
+
+
+def forgotten(run: Run) -> list[str]:
+    folder = Path(run.out, "forgotten")
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def shard(run: Run, name: str) -> Path:
+    return run.root / "in" / f"{name}.parquet"
+
+
+def test_a_forgotten_shard_is_out_of_everything_and_its_cost_stays_booked(tmp_path: Path) -> None:
+    run = Run(tmp_path, 10, 10, 10)
+    before = run.run()
+    after = start(run, Choice(forget=(str(shard(run, "b")),)))
+    assert (after.rows, after.scored, after.shards, after.forgotten, after.state) == (20, 20, 2, 1, "complete")
+    assert after.cost_usd == before.cost_usd
+    assert {"b.json", "b.parquet"} <= set(forgotten(run))
+    assert pq.read_metadata(Path(run.out, "forgotten", "b.parquet")).num_rows == 10
+    assert run.verify().findings == ()
+    assert set(scan_scores(run.out).collect()["shard"]) == {str(shard(run, "a")), str(shard(run, "c"))}
+    assert run.run() == after, "it matches input.shards still, and stays forgotten"
+    assert start(run, Choice(forget=("b", "b.parquet"))) == after, "twice is once"
+    assert run.wire.asked.total() == 30
+
+
+def test_a_shard_that_is_gone_or_changed_or_never_was_one_no_longer_holds_the_others_up(tmp_path: Path) -> None:
+    run = Run(tmp_path, 10, 10)
+    run.stop_after(1)
+    shard(run, "a").write_bytes(b"no Parquet")
+    with pytest.raises(OutputError, match="--forget"):
+        run.run()
+    (tmp_path / "in" / "z.parquet").write_bytes(b"nor this")
+    with pytest.raises(InputError, match="--forget"):
+        start(run, Choice(forget=("a.parquet",)))
+    found = start(run, Choice(forget=("a.parquet", "z.parquet")))
+    assert (found.scored, found.pending, found.forgotten) == (10, 0, 2)
+    assert run.verify().findings == ()
+    assert start(run, Choice(forget=("b",))).rows == 0
+
+
+def test_what_comes_back_is_not_asked_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, 10, 90)
+    run.stop_after(60)
+    parts, asked = run.segments("b"), run.wire.asked.copy()
+    assert parts
+    assert start(run, Choice(forget=("a", "b"))).forgotten == 2
+    assert not run.segments("b")
+    assert not run.sealed("a").exists()
+    (tmp_path / "in" / "c.parquet").write_bytes(b"no Parquet")
+    start(run, Choice(forget=("c",)))
+    (tmp_path / "in" / "c.parquet").unlink()
+    start(run, Choice(remember=("a", "b", "c")))
+    assert forgotten(run) == []
+    run.exact()
+    assert run.twice() == set()
+    assert asked <= run.wire.asked
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("back", [False, True])
+def test_a_crash_at_any_step_of_leaving_or_coming_back_loses_nothing(
+    tmp_path: Path, step: int, after: bool, back: bool
+) -> None:
+    run = Run(tmp_path, 10, 90)
+    run.stop_after(60)
+    stored = {int(name[1:]) for name in scan_scores(run.out).collect()["id"]}
+    assert len(run.segments("b")) > 2
+    if back:
+        start(run, Choice(forget=("b",)))
+    choice = Choice(remember=("b",)) if back else Choice(forget=("b",))
+    with pytest.raises(Crash):
+        start(run, choice, Crashing(step, after=after))
+    start(run, choice)
+    start(run, Choice(remember=("b",)))
+    run.exact()
+    assert not run.twice() & stored
+
+
+def test_a_name_of_no_shard_or_of_several_is_a_sentence_and_nothing_changes(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5)
+    run.run()
+    before = Path(run.out, "run.json").read_bytes()
+    with pytest.raises(SpecError, match=r"--forget nobody is no shard of this run. Its shards: .*a\.parquet"):
+        start(run, Choice(forget=("nobody",)))
+    with pytest.raises(SpecError, match="--remember nobody is no shard"):
+        start(run, Choice(remember=("nobody",)))
+    assert Path(run.out, "run.json").read_bytes() == before
+
+
+def test_a_lost_run_json_is_made_anew_with_what_was_forgotten(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5, 5)
+    run.run()
+    found = start(run, Choice(forget=("b",)))
+    Path(run.out, "run.json").unlink()
+    assert run.run() == found
+    assert [one["stem"] for one in orjson.loads(Path(run.out, "run.json").read_bytes())["forgotten"]] == ["b"]
+
+
+def test_rows_of_another_reading_do_not_come_back(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5, 5)
+    run.run()
+    start(run, Choice(forget=("b",)))
+    path = Path(run.out, "forgotten", "b.parquet")
+    reread(LocalFiles(), run.out, ["judge.scale=[1, 20]"])
+    with pytest.raises(OutputError, match=r"b\.parquet was scored before .* and cannot come back"):
+        in_virtual_time(run.job(scale=[1, 20]).run(choice=Choice(remember=("b",))))
+    assert path.exists()
+
+
+def test_a_damaged_file_does_not_come_back(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5, 5)
+    run.run()
+    start(run, Choice(forget=("b",)))
+    path = Path(run.out, "forgotten", "b.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(OutputError, match=r"b\.parquet is damaged"):
+        start(run, Choice(remember=("b",)))

@@ -1,0 +1,139 @@
+"""`scorer metrics`: every row and column comes out again, scores beside them, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer.errors import InputError, SpecError
+from scorer.job import metrics_only as command
+from scorer.job.metrics_only import Summary, score_files
+from scorer.metrics import load
+
+TABLE = pa.table(
+    {
+        "id": pa.array([7, 8, 9, 10], pa.int32()),
+        "answer": ["Paris", None, "", "the Rome"],
+        "gold": pa.array(["Paris", "x", "y", "rome"]).dictionary_encode(),
+        "extra": [[1, 2], [], None, [3]],
+    }
+)
+
+
+def write(path: Path, table: pa.Table = TABLE, **options: Any) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, **options)
+    return str(path)
+
+
+def test_rows_columns_and_scores(tmp_path: Path) -> None:
+    shard = write(tmp_path / "in.parquet")
+    out = tmp_path / "deep" / "scores.parquet"
+    names = ["exact_match", "token_f1", "length"]
+    summary = score_files([shard], str(out), names, "answer", "gold")
+    written = pq.read_table(out)
+    assert written.select(TABLE.column_names).equals(TABLE)
+    assert written.column_names[4:] == ["metric_exact_match", "metric_token_f1", "metric_length"]
+    assert [written.column(f"metric_{name}").to_pylist() for name in names] == [
+        [1.0, None, 0.0, 0.0],
+        [1.0, None, 0.0, 1.0],
+        [5.0, None, 0.0, 8.0],
+    ]
+    assert summary == Summary(
+        4,
+        {"exact_match": 3, "token_f1": 3, "length": 3},
+        {"exact_match": 1 / 3, "token_f1": 2 / 3, "length": 13 / 3},
+    )
+    assert [path.name for path in out.parent.iterdir()] == ["scores.parquet"]
+
+
+def test_shards_follow_one_another_by_path_in_row_groups_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "GROUP_ROWS", 300)
+    for name, first in (("b", 1000), ("a", 0)):
+        numbers = pa.array(range(first, first + 1000))
+        write(tmp_path / "in" / f"{name}.parquet", pa.table({"n": numbers, "r": numbers.cast("string")}))
+    out = tmp_path / "out.parquet"
+    score_files([str(tmp_path / "in")], str(out), ["length"], "r")
+    file = pq.ParquetFile(out)
+    assert file.read().column("n").to_pylist() == list(range(2000))
+    assert max(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)) < 300 + 256
+
+
+rows = st.lists(st.tuples(st.none() | st.text(max_size=8), st.none() | st.text(max_size=8)), max_size=12)
+
+
+@settings(max_examples=15)
+@given(rows=rows)
+def test_any_texts_score_as_the_metric_says(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    responses, references = [a for a, _ in rows], [b for _, b in rows]
+    shard = write(
+        folder / "in.parquet", pa.table({"r": pa.array(responses, "large_string"), "g": pa.array(references, "string")})
+    )
+    score_files([shard], f"{folder}/out.parquet", ["token_f1"], "r", "g")
+    written = pq.read_table(f"{folder}/out.parquet").column("metric_token_f1").to_pylist()
+    assert written == load("token_f1")(responses, references)
+
+
+def test_a_table_without_rows_comes_out_with_its_columns(tmp_path: Path) -> None:
+    shard = write(tmp_path / "in.parquet", TABLE.slice(0, 0))
+    summary = score_files([shard], f"{tmp_path}/out.parquet", ["words"], "answer")
+    assert summary == Summary(0, {"words": 0}, {"words": None})
+    assert pq.read_schema(f"{tmp_path}/out.parquet").names == [*TABLE.column_names, "metric_words"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "why"),
+    [
+        ({"names": []}, SpecError, "--names is empty"),
+        ({"names": ["rougeX"]}, SpecError, '"rougeX" is unknown'),
+        ({"inputs": ["nowhere/*.parquet"]}, InputError, r"No Parquet file at nowhere/\*.parquet"),
+        ({"inputs": []}, InputError, "No Parquet file"),
+        ({"response": "reply"}, InputError, "has no column reply. It has: id, answer, gold, extra"),
+        ({"response": "id"}, InputError, "Column id of .* is int32; metrics read text"),
+        ({"reference": None}, SpecError, "Compared with a reference: exact_match. Name its column"),
+        ({"out": "in.parquet"}, SpecError, "is one of the inputs"),
+        ({"out": "."}, SpecError, "is a folder: name the file to write"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], kind: type[Exception], why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in.parquet")
+    arguments = {
+        "inputs": ["in.parquet"],
+        "out": "out.parquet",
+        "names": ["exact_match", "length"],
+        "response": "answer",
+        "reference": "gold",
+    }
+    with pytest.raises(kind, match=why):
+        score_files(**{**arguments, **change})
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_shards_of_two_kinds_and_a_taken_column_are_told(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.parquet")
+    two = write(tmp_path / "2.parquet", TABLE.rename_columns(["id", "answer", "gold", "metric_words"]))
+    with pytest.raises(InputError, match=r"2.parquet has other columns or types than .*1.parquet"):
+        score_files([one, two], f"{tmp_path}/out.parquet", ["words"], "answer")
+    with pytest.raises(SpecError, match="has a column metric_words already: leave words out"):
+        score_files([two], f"{tmp_path}/out.parquet", ["words"], "answer")
+
+
+def test_a_shard_damaged_in_the_middle_leaves_no_output(tmp_path: Path) -> None:
+    shard = Path(write(tmp_path / "in.parquet", pa.table({"r": ["text " * n for n in range(400)]}), compression="zstd"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    with pytest.raises(InputError, match=r"in.parquet cannot be read to its end"):
+        score_files([str(shard)], f"{tmp_path}/out.parquet", ["words"], "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]

@@ -1,0 +1,194 @@
+"""Promise: a plan counts all that a row asks, and says where a prompt lets a generation pass for a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.clock import run as in_virtual_time
+from support.inprocess import Run
+
+from scorer.build.plan import check
+from scorer.cli.terminal import plan_text
+from scorer.files.files import LocalFiles
+from scorer.job import estimate as planning
+from scorer.job.estimate import Estimate, estimate
+from scorer.job.forget import Choice
+
+
+def planned(folder: Path, judge: Mapping[str, Any], said: Sequence[str] = "1234", **model: Any) -> Estimate:
+    pq.write_table(
+        pa.table({"a": [f"So it is: {one}" for one in said], "b": ["No."] * len(said)}), folder / "in.parquet"
+    )
+    tree = {
+        "input": {"shards": [f"{folder}/in.parquet"]},
+        "judge": dict(judge),
+        "model": {"name": "house", "base_url": "http://127.0.0.1:9/v1", "max_output_tokens": 40, **model},
+        "output": {"path": f"{folder}/out"},
+    }
+    return estimate(check(tree), LocalFiles())
+
+
+def test_the_second_turn_is_counted_with_the_first_in_it(tmp_path: Path) -> None:
+    one = planned(tmp_path, {"prompt": "{a:fenced}"})
+    two = planned(tmp_path, {"prompt": "{a:fenced}", "turns": 2})
+    assert (one.requests, two.requests) == (4, 8)
+    # The prompt twice, and between the two the explanation.
+    assert two.prompt_tokens > 2 * one.prompt_tokens + 4 * 20
+    assert two.completion_tokens_estimate >= one.completion_tokens_estimate + 4 * 20
+
+
+def test_samples_are_counted_as_requests_of_their_own(tmp_path: Path) -> None:
+    one, three = (planned(tmp_path, {"prompt": "{a:fenced}", "samples": samples}) for samples in (1, 3))
+    assert (three.requests, three.prompt_tokens) == (3 * one.requests, 3 * one.prompt_tokens)
+
+
+@pytest.mark.parametrize(
+    ("judge", "named"),
+    [
+        ({"prompt": "{a} {b:fenced}"}, ("a",)),
+        ({"prompt": "{b} {a}"}, ("b", "a")),
+        ({"kind": "pairwise", "prompt": "{first} {second:fenced}", "a": "a", "b": "b"}, ("first",)),
+        (
+            {"prompt": "{first} {second}", "versus_reference": True, "response": "a", "reference": "b"},
+            ("first", "second"),
+        ),
+        ({"kind": "checklist", "prompt": "{a}", "questions": ["Is it?"]}, ("a",)),
+    ],
+)
+def test_a_column_without_a_fence_gets_a_line_of_advice(
+    tmp_path: Path, judge: Mapping[str, Any], named: tuple[str, ...]
+) -> None:
+    found = planned(tmp_path, judge)
+    (advice,) = found.advice
+    assert advice.startswith(f"judge.prompt shows {' and '.join(f'{{{name}}}' for name in named)} as it stands")
+    assert all(f"{{{name}:fenced}}" in advice for name in named)
+    assert plan_text(found).endswith(f"advice      {advice}")
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        {"prompt": "{a:fenced}"},
+        {"kind": "likelihood", "prompt": "{a}", "response": "b"},  # raw text has no fences
+        {"kind": "pairwise", "prompt": "{first:fenced} {second:fenced}", "a": "a", "b": "b"},
+    ],
+)
+def test_where_all_is_fenced_there_is_none(tmp_path: Path, judge: Mapping[str, Any]) -> None:
+    assert planned(tmp_path, judge).advice == ()
+
+
+# --- what could be saved ----------------------------------------------------------------------------------------------
+
+
+def test_rows_that_ask_the_same_are_counted_with_their_tokens(tmp_path: Path) -> None:
+    once = planned(tmp_path, {"prompt": "{a:fenced}"}, "12")
+    thrice = planned(tmp_path, {"prompt": "{a:fenced}"}, "121212")
+    assert (once.repeated_rows, once.repeated_tokens, once.advice) == (0, 0, ())
+    assert (thrice.repeated_rows, thrice.repeated_tokens) == (4, 2 * once.prompt_tokens)
+    assert (thrice.requests, thrice.prompt_tokens) == (6, 3 * once.prompt_tokens)
+    (advice,) = thrice.advice
+    assert advice.startswith("4 of 6 rows ask what a row before them asks: judge.dedupe = true")
+
+
+def test_with_dedupe_they_are_not_asked_and_where_it_is_refused_it_is_not_advised(tmp_path: Path) -> None:
+    once = planned(tmp_path, {"prompt": "{a:fenced}"}, "12")
+    deduped = planned(tmp_path, {"prompt": "{a:fenced}", "dedupe": True}, "121212")
+    assert (deduped.rows, deduped.requests, deduped.prompt_tokens) == (6, 2, once.prompt_tokens)
+    assert deduped.completion_tokens_estimate == once.completion_tokens_estimate
+    assert (deduped.repeated_rows, deduped.advice) == (4, ())
+    assert planned(tmp_path, {"prompt": "{a:fenced}"}, "11", temperature=1.0).advice == ()
+
+
+def test_a_sample_says_nothing_of_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "EXACT_ROWS", 1)
+    monkeypatch.setattr(planning, "SAMPLE_ROWS", 4)
+    found = planned(tmp_path, {"prompt": "{a:fenced}"}, "11111111")
+    assert (found.repeated_rows, found.repeated_tokens, found.advice) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "share"),
+    [
+        ("x" * 980 + "\n{a}", ["0" * 9, "1" * 9], 0.5),  # of two rows, the second begins as the first
+        ("{a}\n" + "x" * 980, ["0" * 9, "1" * 9], 0.0),
+        ("{a}", ["0" * 980] * 4, 0.75),
+        ("{a}", [""] * 4, 0.75),
+    ],
+)
+def test_the_prefix_that_a_row_shares_with_the_one_before(
+    tmp_path: Path, prompt: str, said: Sequence[str], share: float
+) -> None:
+    found = planned(tmp_path, {"prompt": prompt}, said)
+    assert found.shared_prefix_tokens == pytest.approx(share * found.prompt_tokens, abs=0.02 * found.prompt_tokens + 1)
+
+
+# --- what cannot be judged, and what replies take ---------------------------------------------------------------------
+
+
+def plan_of(path: Path, prompt: str, **options: Any) -> Estimate:
+    tree = {
+        "input": {"shards": [str(path)]},
+        "judge": {"prompt": prompt},
+        "model": {"name": "house", "base_url": "http://127.0.0.1:9/v1"},
+        "output": {"path": f"{path.parent}/out"},
+    }
+    return estimate(check(tree), LocalFiles(), **options)
+
+
+def test_rows_that_will_fail_are_counted_by_reason(tmp_path: Path) -> None:
+    bad = pa.array([b"fine", b"\xff", b"fine", b"fine"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"a": ["x", "y", None, None], "b": bad}), tmp_path / "in.parquet")
+    found = plan_of(tmp_path / "in.parquet", "{a:fenced} {b:fenced}")
+    assert (found.rows, found.requests) == (4, 1)
+    assert sorted(found.rows_bad.values()) == [1, 2]
+    assert {reason.partition(":")[0] for reason in found.rows_bad} == {"BadRow"}
+    assert "bad rows    2: BadRow: Column 'a' is null" in plan_text(found)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_damaged_rows_are_counted_too_and_do_not_end_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    path = tmp_path / "in.parquet"
+    options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True, "write_statistics": False}
+    table = pa.table({"a": [f"So it is: {number:02}" for number in range(40)]})
+    pq.write_table(table, path, row_group_size=20, **options)  # type: ignore[arg-type]
+    data = bytearray(path.read_bytes())
+    data[data.index(b"So it is: 23")] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setattr(planning, "EXACT_ROWS", 0)
+    monkeypatch.setattr(planning, "SAMPLE_ROWS", 30)
+    found = plan_of(path, "{a:fenced}", exact=exact)
+    assert sum(found.rows_bad.values()) == 20 if exact else sum(found.rows_bad.values()) > 5
+    assert all(reason.startswith("Damaged: ") for reason in found.rows_bad)
+
+
+def test_the_cost_has_a_lower_an_expected_and_an_upper_figure(tmp_path: Path) -> None:
+    found = planned(tmp_path, {"prompt": "{a:fenced}"}, price={"input": 0.0, "output": 1.0})
+    assert found.cost_worst == pytest.approx(4 * 40 / 1e6)
+    assert found.cost_low is not None
+    assert found.cost_usd is not None
+    assert found.cost_low < found.cost_usd < found.cost_worst
+    assert found.cost_expected == found.cost_usd
+    assert found.completion_tokens_estimate == 4 * round((3 * 40) ** 0.5)
+
+
+def test_finished_rows_tell_what_replies_take(tmp_path: Path) -> None:
+    run = Run(tmp_path, 30)
+    assert estimate(run.job().plan, LocalFiles()).learned_rows == 0
+    run.run()
+    run.add(30)
+    found = estimate(run.job().plan, LocalFiles())
+    assert (found.rows, found.learned_rows, found.completion_tokens_estimate) == (60, 30, 120)
+    assert "as the 30 rows took that are finished" in plan_text(found)
+
+
+def test_a_forgotten_shard_is_no_part_of_the_plan(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5, 7)
+    in_virtual_time(run.job().run(choice=Choice(forget=("a",))))
+    assert estimate(run.job().plan, LocalFiles()).rows == 7

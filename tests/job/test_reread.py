@@ -1,0 +1,455 @@
+"""Promise: stored replies are read again by another rule, nothing is asked, and nothing paid for is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scorer import scan_scores
+from scorer.api import on_loop
+from scorer.build.assemble import Wires
+from scorer.build.plan import check
+from scorer.cli.app import _exit_code
+from scorer.client.providers.openai import OpenAI
+from scorer.engine.replay import Answers, replay
+from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
+from scorer.files.files import LocalFiles
+from scorer.job.job import Job, Retry
+from scorer.job.reread import reread
+from scorer.judges.rating import Rating
+from scorer.output.verify.folder import verify
+from scorer.types import Completion, Reply, Request, Row, Score, Spent
+
+Said = str | RowError | BudgetSpent | bytes
+NOW_S = 1_700_000_000.0
+PAID = ["raw", "judge_model", "finish_reason", "prompt_tokens", "completion_tokens", "cost_microusd", "attempts"]
+
+
+class Client:
+    """Says what the table has for a row's id: a text, a whole reply, or an error."""
+
+    def __init__(self, says: Mapping[str, Said]) -> None:
+        self.says = says
+        self.asked = 0
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked += 1
+        said = self.says[request.messages[-1].content.split()[0]]
+        if isinstance(said, Exception):
+            raise said
+        spent = Spent(1, 0.0, 0.1, None, 5_000_000)  # no usage: these books hold none
+        body = said if isinstance(said, bytes) else b""
+        text = said if isinstance(said, str) else ""
+        return Completion(text, "length" if text.endswith("...") else "stop", "gpt", None, None, body, spent)
+
+
+def score(
+    folder: Path,
+    says: Mapping[str, Said],
+    *,
+    judge: Mapping[str, Any] | None = None,
+    retry: Retry | None = None,
+    **output: Any,
+) -> Client:
+    """Scores two shards, each with a half of `says`, into folder/out."""
+    client = Client(says)
+    ids = list(says)
+    for name, some in (("a", ids[: len(ids) // 2]), ("b", ids[len(ids) // 2 :])):
+        path = folder / f"in/{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            pq.write_table(pa.table({"id": some, "text": some}), path)
+
+    async def connect(*_: object) -> Wires:
+        return Wires(client, [], 1, [])
+
+    plan = check(tree(folder, judge or {}, **output))
+    on_loop(Job(plan, LocalFiles(), connect=connect).run(retry))
+    return client
+
+
+def tree(folder: Path, judge: Mapping[str, Any], **output: Any) -> dict[str, Any]:
+    return {
+        "input": {"shards": [f"{folder}/in/*.parquet"], "id": "id"},
+        "judge": {"prompt": "{id}", "attempts": 1, **judge},
+        "model": {"name": "gpt-4o-mini"},
+        "limits": {"max_failed_share": 1.0},
+        "output": {"path": f"{folder}/out", **output},
+    }
+
+
+def again(folder: Path, *sets: str, files: LocalFiles | None = None) -> None:
+    reread(files or LocalFiles(), f"{folder}/out", sets, wall_s=lambda: NOW_S)
+
+
+def found(folder: Path) -> pl.DataFrame:
+    return scan_scores(f"{folder}/out").sort("shard", "row").collect()
+
+
+def whole(folder: Path) -> bool:
+    return verify(LocalFiles(), f"{folder}/out").complete
+
+
+BOTH = {"r0": 'Score: 2\n{"score": 3}', "r1": "Score: 4", "r2": 'Score: 5\n{"score": 5}', "r3": "none"}
+
+
+def test_another_rule_reads_what_was_paid_for(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    before = found(tmp_path)
+    assert before["score"].to_list() == [None, 4, 5, None]
+    again(tmp_path, "judge.read=json")
+    after = found(tmp_path)
+    assert after["score"].to_list() == [3, None, 5, None]
+    assert after["error"].to_list() == [None, "Unreadable", None, "Unreadable"]
+    assert after["method"].to_list() == ["json", None, "json", None]
+    assert after["generation"].unique().to_list() == [1]
+    assert after["finished_at"].dt.epoch("s").unique().to_list() == [NOW_S]
+    assert after.select(*PAID, "waited_s", "answered_s").equals(before.select(*PAID, "waited_s", "answered_s"))
+    assert after["judge"].n_unique() == 1
+    assert after["judge"][0] != before["judge"][0]
+    assert whole(tmp_path)
+
+
+def test_the_way_back_is_the_same_command(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    before = found(tmp_path)
+    again(tmp_path, "judge.read=json")
+    again(tmp_path, "judge.read=number")
+    columns = ["score", "error", "error_detail", "reason", "samples", *PAID]
+    assert found(tmp_path).select(columns).equals(before.select(columns))
+
+
+def test_the_run_is_from_then_on_the_one_with_the_new_rule(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    again(tmp_path, "judge.read=json")
+    with pytest.raises(OutputError, match=r'judge\.read was "json" and is now not set'):
+        score(tmp_path, BOTH)
+    assert score(tmp_path, BOTH, judge={"read": "json"}).asked == 0
+
+
+def test_new_criteria_are_new_columns(tmp_path: Path) -> None:
+    score(tmp_path, {"r0": "wit: 3\nstyle: 5", "r1": "wit: 1\nstyle: 1"}, judge={"scale": [1, 9]})
+    again(tmp_path, 'judge.criteria=["wit", "style"]')
+    assert found(tmp_path).select("score_wit", "score_style", "score").rows() == [(3, 5, 4), (1, 1, 1)]
+    assert whole(tmp_path)
+
+
+def test_rows_that_got_no_reply_keep_saying_why(tmp_path: Path) -> None:
+    says = {"r0": RowError.__subclasses__()[0]("the filter"), "r1": "4 of", "r2": "Score: 3"}
+    score(tmp_path, says)
+    assert found(tmp_path)["error"].to_list() == ["Refused", "Unreadable", None]
+    again(tmp_path, "judge.scale=[1, 3]")
+    assert found(tmp_path).select("error", "error_detail").row(0) == ("Refused", "the filter")
+
+
+def test_a_reply_that_was_cut_is_still_one(tmp_path: Path) -> None:
+    score(tmp_path, {"r0": "Well, the ...", "r1": "Score: 3"})
+    again(tmp_path, "judge.read=json")
+    assert found(tmp_path)["error"].to_list() == ["Truncated", "Unreadable"]
+
+
+def test_of_an_unfinished_run_what_is_there_is_read_and_the_rest_is_scored_later(tmp_path: Path) -> None:
+    says: dict[str, Said] = {f"r{n}": f"wit: {n % 5 + 1}" for n in range(12)}
+    broke = {**says, "r9": BudgetSpent("enough")}
+    with pytest.raises(BudgetSpent):
+        score(tmp_path, broke)
+    done = len(found(tmp_path))
+    assert 6 <= done < 12
+    again(tmp_path, 'judge.criteria=["wit"]')
+    assert found(tmp_path)["score_wit"].null_count() == 0
+    assert len(found(tmp_path)) == done
+    assert score(tmp_path, says, judge={"criteria": ["wit"]}).asked == 12 - done
+    assert found(tmp_path)["score_wit"].to_list() == [n % 5 + 1 for n in range(12)]
+    assert whole(tmp_path)
+
+
+class Failing(LocalFiles):
+    """A disk that is full from the n-th new file on, and that then deletes nothing."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def delete(self, path: str) -> None:
+        if self.left == 0:
+            raise StorageError("read-only")
+        super().delete(path)
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        if self.left == 0:
+            raise StorageError("full")
+        self.left -= 1
+        with super().create(path) as file:
+            yield file
+
+
+AGAIN = {"judge.read=json": [3, None, 5, None], "judge.scale=[1, 4]": [3, None, None, None]}
+"""The second rule comes on top of the first, which stands once it was begun."""
+
+
+@pytest.mark.parametrize("rule", AGAIN)
+@pytest.mark.parametrize("written", [1, 2, 3], ids=["run.json", "one shard", "both shards"])
+def test_what_was_cut_short_is_ended_by_the_same_rule_or_another(tmp_path: Path, written: int, rule: str) -> None:
+    score(tmp_path, BOTH)
+    before = found(tmp_path)
+    with pytest.raises(StorageError):
+        again(tmp_path, "judge.read=json", files=Failing(written))
+    assert found(tmp_path).select("id", *PAID).equals(before.select("id", *PAID))
+    with pytest.raises(OutputError, match=r"is not finished\. End it first: `scorer reread"):
+        score(tmp_path, BOTH, judge={"read": "json"})
+    assert not whole(tmp_path)
+    again(tmp_path, rule)
+    assert found(tmp_path)["score"].to_list() == AGAIN[rule]
+    assert whole(tmp_path)
+
+
+def test_what_was_not_begun_changed_nothing(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    before = found(tmp_path)
+    with pytest.raises(StorageError):
+        again(tmp_path, "judge.read=json", files=Failing(0))
+    assert found(tmp_path).equals(before)
+    assert whole(tmp_path)
+
+
+def test_a_crash_before_old_segments_are_gone_leaves_each_row_once(tmp_path: Path) -> None:
+    says: dict[str, Said] = {f"r{n}": f"wit: {n % 5 + 1}" for n in range(8)}
+    with pytest.raises(BudgetSpent):
+        score(tmp_path, {**says, "r1": BudgetSpent("enough")})
+    assert len(list(tmp_path.glob("out/scores/*"))) == 0
+    with pytest.raises(StorageError, match="read-only"):
+        again(tmp_path, 'judge.criteria=["wit"]', files=Failing(2))
+    again(tmp_path, 'judge.criteria=["wit", "wit2"]')
+    assert set(found(tmp_path)["error"]) == {"Unreadable"}
+    assert len(list(tmp_path.glob("out/segments/*/*"))) == 1
+
+
+BODY = {
+    "model": "gpt",
+    "choices": [
+        {
+            "message": {"content": "4"},
+            "finish_reason": "stop",
+            "logprobs": {
+                "content": [
+                    {"token": "4", "logprob": -0.7, "top_logprobs": [
+                        {"token": "4", "logprob": -0.6931471805599453}, {"token": "2", "logprob": -0.6931471805599453},
+                    ]}
+                ]
+            },
+        }
+    ],
+}  # fmt: skip
+
+
+def test_whole_replies_bring_their_probabilities(tmp_path: Path) -> None:
+    score(tmp_path, {"r0": json.dumps(BODY).encode(), "r1": json.dumps(BODY).encode()}, keep_raw="full")
+    again(tmp_path, "judge.read=expected")
+    assert found(tmp_path)["score"].to_list() == pytest.approx([3, 3])
+    again(tmp_path, "judge.read=number")
+    assert found(tmp_path)["score"].to_list() == [4, 4]
+
+
+def test_texts_alone_bring_none(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    before = found(tmp_path)
+    with pytest.raises(SpecError, match=r'do not suffice for this reading.*keep_raw = "full"'):
+        again(tmp_path, "judge.read=expected")
+    assert found(tmp_path).equals(before)
+    assert whole(tmp_path)
+
+
+def test_without_replies_there_is_nothing_to_read(tmp_path: Path) -> None:
+    score(tmp_path, BOTH, keep_raw=False)
+    with pytest.raises(SpecError, match="lacks the replies of 4 rows"):
+        again(tmp_path, "judge.read=json")
+
+
+def test_a_measured_response_has_no_verdict_to_read(tmp_path: Path) -> None:
+    says = {"r0": "x", "r1": "y"}
+    score(tmp_path, says)
+    path = tmp_path / "out/run.json"
+    manifest = json.loads(path.read_text())
+    for table in (manifest["spec"], manifest["covered"]):
+        table["judge"] = {"kind": "likelihood", "prompt": "{id}", "response": "text"}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(SpecError, match="reads no reply"):
+        again(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["model.name=x"], "--set model.name=x: reread changes how replies are read"),
+        (["judge.prompt=Other {id}"], "--set judge.prompt=Other {id}: this says what is asked"),
+        (["judge.kind=likelihood"], "--set judge.kind=likelihood: this says what is asked"),
+        (["judge.read=tea"], "'tea' is unknown"),
+        (["judge.read"], "is not key.path=value"),
+    ],
+)
+def test_only_the_reading_may_change(
+    tmp_path: Path, sets: Sequence[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(tmp_path, BOTH)
+    options = [word for item in sets for word in ("--set", item)]
+    assert _exit_code(["reread", f"{tmp_path}/out", *options]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_command_tells_how_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score(tmp_path, BOTH)
+    assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["scored"], told["errors"]) == ("complete", 2, {"Unreadable": 2})
+    assert _exit_code(["reread", f"{tmp_path}/none"]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_reading_that_fails_too_many_rows_says_so(tmp_path: Path) -> None:
+    score(tmp_path, {"r0": "Score: 4", "r1": "Score: 4"})
+    path = tmp_path / "out/run.json"
+    path.write_text(path.read_text().replace('"max_failed_share": 1.0', '"max_failed_share": 0.1'))
+    assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json"]) == 6
+
+
+def test_a_retry_goes_first(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    with pytest.raises(BudgetSpent):
+        score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry())
+    with pytest.raises(OutputError, match="generation 1 is not finished"):
+        again(tmp_path, "judge.read=json")
+
+
+def test_what_the_new_rule_cannot_read_a_retry_asks_anew(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    again(tmp_path, "judge.read=json")
+    client = score(tmp_path, dict.fromkeys(BOTH, '{"score": 1}'), judge={"read": "json"}, retry=Retry())
+    assert client.asked == 2
+    assert found(tmp_path).select("score", "generation").rows() == [(3, 1), (1, 2), (5, 1), (1, 2)]
+    assert whole(tmp_path)
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    score(tmp_path, BOTH)
+    held = LocalFiles().lock(f"{tmp_path}/out/lock", "somebody")
+    try:
+        with pytest.raises(OutputError, match="in use by somebody"):
+            again(tmp_path, "judge.read=json")
+    finally:
+        held.release()
+
+
+REPLIES = st.sampled_from(["4", "Score: 2", "none", "3/5", '{"score": 1}', "", "4 or 5"])
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(REPLIES | st.none(), min_size=1, max_size=9),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from(["number", "json"]),
+)
+def test_the_same_rule_reads_the_same(said: list[str | None], samples: int, attempts: int, read: str) -> None:
+    """What a judge made of its answers, it makes of the answers that were kept."""
+    judge = Rating(prompt="{id}", samples=samples, attempts=attempts, read=read)
+    row = Row("s", 0, {"id": "x"})
+    live = Answers(said, None, None, "stop", provider=lambda _: None)
+    raw: list[str | None] = []
+
+    def talk() -> Score | RowError:
+        conversation = judge(row)
+        requests = next(conversation)
+        try:
+            while True:
+                answers = [live.next(request) for request in requests]
+                raw.extend(a.text if isinstance(a, Completion) else None for a in answers)
+                requests = conversation.send(answers)
+        except StopIteration as done:
+            made: Score = done.value
+            return made
+        except RowError as error:
+            return error
+
+    once = talk()
+    twice = replay(judge, row, Answers(raw, None, None, "stop", provider=lambda _: None))
+    if isinstance(once, RowError):
+        assert isinstance(twice, RowError)
+        assert twice.name == once.name
+    else:
+        assert twice == once
+
+
+class OneRequest:
+    """A client for samples: OpenAI's own dialect before a server that gives every choice, the row's texts in turn."""
+
+    def __init__(self, says: Mapping[str, Sequence[str]]) -> None:
+        self.says = says
+        self.asked: list[int] = []
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request.choices)
+        conversation = OpenAI(name="gpt").converse(request)
+        assert json.loads(next(conversation).body).get("n", 1) == request.choices
+        texts = self.says[request.messages[-1].content.split()[0]]
+        body = {"model": "gpt", "choices": [{"message": {"content": text}} for text in texts[: request.choices]]}
+        with pytest.raises(StopIteration) as done:
+            conversation.send(Reply(200, {}, json.dumps(body).encode()))
+        return replace(done.value.value, spent=Spent(1))
+
+
+@pytest.mark.parametrize("keep", [True, "full"])
+def test_choices_of_one_request_are_read_again_as_samples(tmp_path: Path, keep: bool | str) -> None:
+    client = OneRequest({"r0": ["wit: 5\ntact: 2", "wit: 3\ntact: 2"], "r1": ["wit: 1\ntact: 1", "?"]})
+
+    async def connect(*_: object) -> Wires:
+        return Wires(client, [], 1, [])
+
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": list(client.says)}), tmp_path / "in/a.parquet")
+    judge = {"criteria": ["wit", "tact"], "samples": 2}
+    on_loop(Job(check(tree(tmp_path, judge, keep_raw=keep)), LocalFiles(), connect=connect).run(None))
+    before = found(tmp_path)
+    assert client.asked == [2, 2]
+    assert (before["score"].to_list(), before["samples"].to_list()) == ([3.0, 1.0], [2, 1])
+    assert (before["attempts"].to_list(), before["raw"].list.len().to_list()) == ([1, 1], [2, 2])
+    again(tmp_path, "judge.weights={wit=2, tact=1}")
+    after = found(tmp_path)
+    # By hand: (2 x 4 + 1 x 2) / 3, and what is equal stays.
+    assert after["score"].to_list() == [pytest.approx(10 / 3), 1.0]
+    columns = ["score_wit", "score_tact", "samples", *PAID]
+    assert after.select(columns).equals(before.select(columns))
+    assert client.asked == [2, 2]
+
+
+def test_two_turns_are_read_again_in_their_order(tmp_path: Path) -> None:
+    class Twice(Client):
+        async def complete(self, request: Request) -> Completion:
+            self.asked += 1
+            return Completion("Dull, a 4.", spent=Spent(1)) if self.asked % 2 else Completion("2", spent=Spent(1))
+
+    async def connect(*_: object) -> Wires:
+        return Wires(client, [], 1, [])
+
+    client = Twice({})
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": ["r0"]}), tmp_path / "in/a.parquet")
+    on_loop(Job(check(tree(tmp_path, {"turns": 2})), LocalFiles(), connect=connect).run(None))
+    assert found(tmp_path)["raw"].to_list() == [["Dull, a 4.", "2"]]
+    assert found(tmp_path).select("score", "reason").row(0) == (2.0, "Dull, a 4.")
+    again(tmp_path, "judge.scale=[1, 3]")
+    assert found(tmp_path).select("score", "reason").row(0) == (2.0, "Dull, a 4.")
+    for key in ("turns=1", "choices=separate"):
+        with pytest.raises(SpecError, match="this says what is asked"):
+            again(tmp_path, f"judge.{key}")

@@ -1,0 +1,117 @@
+"""Promise: known plus possible spend never passes a cap, and nothing is refused that could not push it over."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import nothing
+
+from scorer.errors import BudgetSpent
+from scorer.files.files import LocalFiles
+from scorer.limits import Bill, Caps, Need, Outcome
+from scorer.limits.budget import PICO
+from scorer.output.ledger import Ledger
+from scorer.types import Usage
+
+
+def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Caps:
+    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
+    return Caps(books, max_tokens=max_tokens, max_usd=max_usd)
+
+
+def need(tokens: int = 0, pico: int = 0) -> Need:
+    return Need(tokens, 0, worst_tokens=tokens, worst_pico=pico)
+
+
+def known(tokens: int, pico: int = 0) -> Outcome:
+    return Outcome(Bill.KNOWN, usage=Usage(tokens, 0), cost_pico=pico)
+
+
+def test_without_caps_everything_fits() -> None:
+    assert caps().fits(need(10**15, 10**18))
+
+
+def test_a_cap_is_filled_to_its_last_token() -> None:
+    some = caps(max_tokens=100)
+    some.settle(some.reserve(need(60)), known(60))
+    assert some.fits(need(40))
+    with pytest.raises(BudgetSpent):
+        some.fits(need(41))
+
+
+def test_what_does_not_fit_waits_while_others_may_still_come_out_cheaper() -> None:
+    some, woken = caps(max_tokens=100), []
+    some.on_settle(lambda: woken.append(True))
+    entry = some.reserve(need(60))
+    assert not some.fits(need(41))
+    some.settle(entry, known(59))
+    assert woken == [True]
+    assert some.fits(need(41))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left"),
+    [
+        (known(7), 93),
+        (Outcome(Bill.NOTHING), 100),
+        (Outcome(Bill.UNKNOWN), 40),
+        (Outcome(Bill.KNOWN, usage=None), 40),  # nobody said what it took
+    ],
+)
+def test_every_outcome_counts_for_what_it_may_have_cost(outcome: Outcome, left: int) -> None:
+    some = caps(max_tokens=100)
+    some.settle(some.reserve(need(60)), outcome)
+    assert some.fits(need(left))
+    with pytest.raises(BudgetSpent):
+        some.fits(need(left + 1))
+
+
+def test_the_paragraph_names_the_key_what_is_spent_and_what_to_do() -> None:
+    some = caps(max_tokens=100, max_usd=0.01)
+    some.settle(some.reserve(need(90, PICO // 200)), known(90, PICO // 200))
+    with pytest.raises(BudgetSpent, match=r"^limits\.max_tokens = 100 is used up: 90 tokens .* may take 11\..*--set"):
+        some.fits(need(11))
+    with pytest.raises(BudgetSpent, match=r"^limits\.max_usd = 0\.01 is used up: 0\.005000 USD .* cost 0\.006000\."):
+        some.fits(need(1, PICO * 6 // 1000))
+
+
+@settings(max_examples=40)
+@given(
+    usd=st.floats(1e-6, 1000.0),
+    requests=st.lists(
+        st.tuples(st.integers(0, 50), st.sampled_from(["known", "nothing", "unknown", "open"]), st.integers(0, 100)),
+        max_size=40,
+    ),
+)
+def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[tuple[int, str, int]]) -> None:
+    limit = round(usd * PICO)
+    some, spent = caps(max_usd=usd), 0
+    open_: list[tuple[int, int]] = []
+    for percent, ending, share in requests:
+        worst = limit * percent // 100
+        fitting = spent + sum(worst for _, worst in open_) + worst <= limit
+        if not open_ and not fitting:
+            with pytest.raises(BudgetSpent):
+                some.fits(need(1, worst))
+            continue
+        assert some.fits(need(1, worst)) is fitting
+        if not fitting:
+            entry, oldest = open_.pop(0)
+            some.settle(entry, Outcome(Bill.UNKNOWN))
+            spent += oldest
+            continue
+        entry = some.reserve(need(1, worst))
+        if ending == "open":
+            open_.append((entry, worst))
+        elif ending == "known":
+            some.settle(entry, known(1, worst * share // 100))
+            spent += worst * share // 100
+        elif ending == "unknown":
+            some.settle(entry, Outcome(Bill.UNKNOWN))
+            spent += worst
+        else:
+            some.settle(entry, Outcome(Bill.NOTHING))
+        books = some.books
+        assert books.totals.money_pico == spent
+        assert books.totals.money_pico + books.open_pico <= limit

@@ -1,0 +1,66 @@
+"""Promise: who is turned down at the head of the line cost one look at the limits, and is looked at when told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.clock import now, run
+
+from scorer.limits.queue import Line
+from scorer.limits.types import Need
+
+NEED = Need(tokens=1, output_tokens=1, worst_tokens=2)
+NEW = Need(tokens=1, output_tokens=1, worst_tokens=2, first=True)
+
+
+def test_an_unwilling_head_costs_one_look_and_who_stands_behind_it_none() -> None:
+    looks: list[float] = []
+
+    def hold(_: Need) -> tuple[str, float | None] | None:
+        looks.append(now())
+        return None if now() >= 2.0 else ("pause", 2.0 - now())
+
+    async def night() -> None:
+        line: Line[float] = Line(hold, lambda _: now(), lambda *_: None)
+        waiters = [asyncio.create_task(line.stand(NEED, None, lambda _: None)) for _ in range(3)]
+        await asyncio.sleep(1.0)
+        assert (looks, len(line)) == ([0.0], 3)
+        assert await asyncio.gather(*waiters) == [2.0, 2.0, 2.0]
+        assert looks == [0.0, 2.0, 2.0, 2.0]
+
+    run(night())
+
+
+def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> None:
+    order: list[str] = []
+    free = 0
+
+    def hold(_: Need) -> tuple[str, float | None] | None:
+        return None if free else ("concurrency", None)
+
+    def take(_: Need) -> None:
+        nonlocal free
+        free -= 1
+
+    async def night() -> None:
+        nonlocal free
+        line: Line[None] = Line(hold, take, lambda *_: None)
+
+        async def stand(name: str, need: Need) -> None:
+            await line.stand(need, None, lambda _: None)
+            order.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {}
+            for name, need in (("a", NEW), ("b", NEW), ("A", NEED), ("B", NEED), ("c", NEW), ("C", NEED), ("D", NEED)):
+                tasks[name] = group.create_task(stand(name, need))
+                await asyncio.sleep(0)
+            tasks["B"].cancel()
+            for _ in range(6):
+                free += 1
+                line.look()
+                await asyncio.sleep(0)
+            assert len(line) == 0
+
+    run(night())
+    assert order == ["A", "C", "D", "a", "b", "c"]

@@ -1,0 +1,293 @@
+"""Promise: no window of any length ever admits more than the limit allows, and the whole limit can be used."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import accumulate
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.clock import now, run
+
+from scorer.limits.rate_limits import MARGIN, ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
+
+_GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.1, 0.25, 1.0, 59.0]), min_size=1, max_size=80)
+_SHARES = st.sampled_from([0.0, 0.001, 0.004, 0.01]) | st.floats(0.0, 1.0)
+_PER_MINUTE = st.one_of(st.sampled_from([0.5, 1.0, 59.0, 60.0, 600.0, 10_000.0]), st.floats(0.1, 100_000.0))
+
+
+def gate_times(per_minute: float, gaps: list[float]) -> tuple[RequestGate, list[float]]:
+    """When the gate lets requests through that come `gaps` after one another."""
+
+    async def night() -> tuple[RequestGate, list[float]]:
+        gate, times = RequestGate(per_minute), []
+        for gap in gaps:
+            await asyncio.sleep(gap)
+            await gate.acquire()
+            times.append(now())
+        return gate, times
+
+    return run(night())
+
+
+def bucket_times(per_minute: float, burst_s: float, takes: list[tuple[float, float]]) -> list[float]:
+    """When the bucket gives `amount`, for each (gap, amount)."""
+
+    async def night() -> list[float]:
+        bucket, times = TokenBucket(per_minute, burst_s, asyncio.get_running_loop().time), []
+        for gap, amount in takes:
+            await asyncio.sleep(gap)
+            while (wait := bucket.wait_s(amount)) > 0:  # noqa: ASYNC110 - no event tells of time
+                await asyncio.sleep(wait)
+            bucket.take(amount)
+            times.append(now())
+        return times
+
+    return run(night())
+
+
+def most_above(times: list[float], amounts: list[float], rate: float) -> float:
+    """The most by which any window's sum exceeds `rate` x its length."""
+    sums = [0.0, *accumulate(amounts)]
+    # Over all i <= j: (sums[j + 1] - rate * times[j]) - (sums[i] - rate * times[i]).
+    lowest, most = float("inf"), 0.0
+    for j, time in enumerate(times):
+        lowest = min(lowest, sums[j] - rate * time)
+        most = max(most, sums[j + 1] - rate * time - lowest)
+    return most
+
+
+# --- requests a minute ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30)
+@given(per_minute=_PER_MINUTE, gaps=_GAPS)
+def test_n_requests_in_any_n_times_60_over_rpm_seconds(per_minute: float, gaps: list[float]) -> None:
+    gate, times = gate_times(per_minute, gaps)
+    n = gate.rate_limit
+    assert n == 1 or 0.24 < n * 60 / per_minute < 0.5
+    for earlier, later in zip(times, times[n:], strict=False):
+        assert later - earlier >= n * 60 / per_minute
+    assert most_above(times, [1.0] * len(times), per_minute / 60) <= n + 1e-6
+
+
+@settings(max_examples=20)
+@given(per_minute=st.integers(1, 1500))
+@example(per_minute=1)
+@example(per_minute=241)
+def test_a_sliding_minute_never_holds_more_than_the_limit(per_minute: int) -> None:
+    _, times = gate_times(per_minute, [0.0] * int(1.5 * per_minute + 2))
+    for first, beyond in zip(times, times[per_minute:], strict=False):
+        assert beyond - first >= 60
+
+
+@pytest.mark.parametrize("per_minute", [60.0, 600.0, 10_000.0])
+def test_the_whole_limit_but_for_half_a_percent_can_be_used(per_minute: float) -> None:
+    _, times = gate_times(per_minute, [0.0] * 500)
+    assert len(times) / (times[-1] - times[0]) * 60 >= per_minute * MARGIN
+
+
+def test_another_limit_counts_what_was_let_through() -> None:
+    async def night() -> None:
+        gate = RequestGate(6000)
+        while gate.wait_s() == 0:
+            await gate.acquire()
+        gate.retune(60, 0.0)
+        assert gate.wait_s() == pytest.approx(1 / MARGIN)
+        await gate.acquire()
+        assert now() == pytest.approx(1 / MARGIN)
+        gate.retune(6000, 1.0)
+        assert gate.wait_s() == 0
+
+    run(night())
+
+
+# --- tokens a minute --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50)
+@given(
+    per_minute=_PER_MINUTE,
+    burst_s=st.floats(0.01, 2.0),
+    takes=st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.01, 0.3, 30.0]), _SHARES), max_size=60),
+)
+@example(per_minute=60.0, burst_s=0.3, takes=[(0.0, 1.0)] * 3)
+@example(per_minute=60.0, burst_s=0.3, takes=[(59.0, 0.001)] * 2 + [(0.0, 0.001)] * 50)
+def test_no_window_gives_more_than_its_time_is_worth_and_one_burst(
+    per_minute: float, burst_s: float, takes: list[tuple[float, float]]
+) -> None:
+    amounts = [share * per_minute for _, share in takes]
+    times = bucket_times(per_minute, burst_s, [(gap, share * per_minute) for gap, share in takes])
+    rate = per_minute * MARGIN / 60
+    # What is larger than the bucket waits for a full one, so beyond the rate it is the largest alone.
+    burst = max(rate * burst_s, *amounts, 0.0)
+    assert most_above(times, amounts, rate) <= burst * (1 + 1e-6) + 1e-3
+
+
+@settings(max_examples=30)
+@given(per_minute=st.floats(1000.0, 1e6), sizes=st.lists(st.floats(0.0, 0.004), min_size=10, max_size=200))
+def test_requests_that_fit_the_bucket_never_exceed_a_sliding_minute(per_minute: float, sizes: list[float]) -> None:
+    amounts = [size * per_minute for size in sizes]
+    times = bucket_times(per_minute, 0.3, [(0.0, amount) for amount in amounts])
+    for index, start in enumerate(times):
+        inside = [a for t, a in zip(times[index:], amounts[index:], strict=True) if t < start + 60]
+        assert sum(inside) <= per_minute * (1 + 1e-6)
+
+
+def test_a_request_larger_than_the_bucket_goes_when_it_is_full_and_leaves_a_debt() -> None:
+    rate = 6000 * MARGIN / 60
+    times = bucket_times(6000, 0.3, [(0.0, 5000.0), (0.0, 1.0)])
+    assert times[0] == 0.0
+    # The debt is paid, and the bucket is full for the first token above it.
+    assert times[1] == pytest.approx((5000 - 0.3 * rate + 1) / rate)
+
+
+def test_what_is_given_back_is_there_at_once_and_never_overflows() -> None:
+    async def night() -> None:
+        bucket = TokenBucket(6000, 1.0, asyncio.get_running_loop().time)
+        full = 6000 * MARGIN / 60
+        bucket.take(full)
+        assert bucket.wait_s(full / 2) > 0
+        bucket.give(full / 2)
+        assert bucket.wait_s(full / 2) == 0
+        bucket.give(10 * full)
+        bucket.take(full)
+        assert bucket.wait_s(1) > 0
+        bucket.give(-full)  # it took more than was reserved
+        assert bucket.wait_s(1) == pytest.approx((full + 1) / full)
+
+    run(night())
+
+
+def test_never_more_is_believed_than_the_server_says() -> None:
+    async def night() -> None:
+        bucket = TokenBucket(60_000, 1.0, asyncio.get_running_loop().time)
+        rate = 60_000 * MARGIN / 60
+        bucket.correct(remaining=100.0, elapsed_s=0.2, since=50.0)
+        assert bucket.wait_s(100 + 0.2 * rate - 50) == 0
+        assert bucket.wait_s(100 + 0.2 * rate - 49) > 0
+        bucket.correct(remaining=1e9, elapsed_s=0.0, since=0.0)  # optimism is not believed
+        assert bucket.wait_s(100 + 0.2 * rate - 49) > 0
+        bucket.correct(remaining=0.0, elapsed_s=0.0, since=1e12)  # nor is despair beyond ten seconds' worth
+        assert bucket.wait_s(0.0) == pytest.approx(10.0)
+
+    run(night())
+
+
+# --- what is learned --------------------------------------------------------------------------------------------------
+
+
+def test_a_quantile_says_nothing_before_16_values_and_then_follows_the_last_512() -> None:
+    quantile = Quantile(0.9)
+    for value in range(15):
+        quantile.add(value)
+        assert quantile.value is None
+    quantile.add(15)
+    assert quantile.value == 14
+    for _ in range(512):
+        quantile.add(1000)
+    assert quantile.value == 1000
+
+
+@settings(max_examples=30)
+@given(factor=st.floats(0.2, 5.0), before=st.floats(0.2, 5.0))
+def test_the_ratio_of_told_to_guessed_tokens_follows_a_change(factor: float, before: float) -> None:
+    ratio = Ratio()
+    assert ratio.value == 1.0
+    for _ in range(500):
+        ratio.add(100 * before, 100)
+    assert ratio.value == pytest.approx(before)
+    for _ in range(2500):
+        ratio.add(100 * factor, 100)
+    assert ratio.value == pytest.approx(factor, rel=0.01)
+    ratio.add(0, 100)
+    ratio.add(100, 0)
+    assert ratio.value == pytest.approx(factor, rel=0.01)
+
+
+def sights(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> list[Sight]:
+    """What 240 replies tell: bursts of three against a bucket of 10,000 that refills at 1,000 a second.
+
+    Each `foreign`-th request is followed by somebody else's of 300 tokens.
+    """
+    remaining, mark, at, seen = 10_000.0, 0.0, 0.0, []
+    for index in range(240):
+        gap = 0.0 if index % 3 else 0.9
+        at += gap
+        remaining = min(10_000.0, remaining + 1000 * gap)
+        mark += 400.0
+        remaining -= {"reserve": 400.0, "usage": 210.0}[charged]
+        seen.append(Sight(mark, 400.0, remaining, reserve=400.0, usage=210.0, sent_at=at))
+        if foreign and index % foreign == 0:
+            remaining -= 300
+    if out_of_order:
+        for start in range(0, 240, 4):
+            seen[start : start + 4] = reversed(seen[start : start + 4])
+    return seen
+
+
+@pytest.mark.parametrize("charged", ["reserve", "usage"])
+@pytest.mark.parametrize("foreign", [0, 5])
+@pytest.mark.parametrize("out_of_order", [False, True])
+def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign: int, *, out_of_order: bool) -> None:
+    rule = ChargeRule()
+    assert not rule.refunds
+    for sight in sights(charged, foreign=foreign, out_of_order=out_of_order):
+        rule.watch(sight, 1000.0)
+    assert rule.refunds == (charged == "usage")
+
+
+def test_a_provider_that_changes_its_rule_is_followed() -> None:
+    rule = ChargeRule()
+    for sight in sights("usage") * 2:
+        rule.watch(sight, 1000.0)
+    assert rule.refunds
+    for sight in sights("reserve") * 6:
+        rule.watch(sight, 1000.0)
+    assert not rule.refunds
+
+
+@pytest.mark.parametrize(("by_usage", "refunds"), [(8, False), (11, False), (24, True)])
+def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, refunds: bool) -> None:
+    """Seed 115000: six votes of chance, from a limit that had doubled, and the run asked for twice the declared."""
+    rule = ChargeRule()
+    for at in range(48):
+        charged = 210.0 if at < by_usage else 310.0  # which is near to neither
+        rule.watch(Sight(400.0 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at * 1e3, limit=60_000), 0)
+    assert rule.refunds is refunds
+
+
+def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
+    for charged, refunds in ((400.0, False), (210.0, True)):
+        rule = ChargeRule()
+        for index in range(24):
+            at = float(index)
+            rule.watch(Sight(400 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at, limit=60_000), 1000)
+        assert rule.refunds is refunds
+
+
+@pytest.mark.parametrize("charged", ["reserve", "usage"])
+@pytest.mark.parametrize("prompts", [(100,), (80, 100, 130)])
+def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_differ_in(
+    charged: str, prompts: tuple[int, ...]
+) -> None:
+    """Half a second apart, 1,000 tokens a second, at most 400 of output: the bucket is full again each time."""
+    rule, draw, mark = ChargeRule(), random.Random(3), 0.0
+    for index in range(96):
+        prompt, output = draw.choice(prompts), draw.randint(4, 14)
+        taken = prompt + (400 if charged == "reserve" else output)
+        mark += prompt + 400
+        remaining = float(int(1000 - taken + draw.random() * 0.9))
+        sight = Sight(mark, prompt + 400, remaining, prompt + 400, prompt + output, sent_at=index / 1.9, limit=60_000)
+        rule.watch(sight, 1000.0)
+    assert rule.refunds == (charged == "usage")
+
+
+def test_a_bucket_full_to_the_brim_and_replies_without_a_gap_teach_nothing() -> None:
+    rule = ChargeRule()
+    for index in range(240):
+        rule.watch(Sight(400.0 * index, 400.0, 9790.0, reserve=400.0, usage=210.0, sent_at=float(index)), 1000.0)
+        rule.watch(Sight(400.0 * index, 400.0, 5000.0, reserve=210.0, usage=210.0, sent_at=float(index)), 1000.0)
+    assert not rule.refunds

@@ -1,0 +1,679 @@
+"""Promise: whatever becomes of the files, `verify` finds it, `run` mends it, and only what was lost is paid again.
+
+Over 300 lines: one table of attacks on files, one on disks, clocks and shards; each attack with its sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+from unittest import mock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.clock import run as in_virtual_time
+from support.command import COMMAND, run_file, scorer, scores, shard
+from support.inprocess import Run
+
+from scorer.errors import InputError, OutputError, SpecError, StorageError
+from scorer.files import files as files_module
+from scorer.files import full_disk as fulldisk
+from scorer.files.files import LocalFiles
+from scorer.job.job import Retry
+from scorer.output import segments as seg
+from scorer.output.damage import noted
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
+from scorer.output.status import status
+from scorer.output.verify.folder import verify
+from scorer.rehearsal.process import RehearsalProcess
+
+Attack = Callable[[Path], None]
+
+# --- what is done to a file -------------------------------------------------------------------------------------------
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def not_parquet(path: Path) -> None:
+    path.write_text("<html>Not Parquet</html>")
+
+
+def foreign(path: Path) -> None:
+    pq.write_table(pa.table({"row": [0, 1], "mine": ["x", "y"]}), path)
+
+
+def _flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+
+
+def _chunk(path: Path, column: str) -> Any:
+    group = pq.read_metadata(path).row_group(0)
+    return next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == column)
+
+
+def flipped_row_number(path: Path) -> None:
+    chunk = _chunk(path, "row")
+    _flip(path, (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 3)
+
+
+def flipped_value(path: Path) -> None:
+    chunk = _chunk(path, "score")
+    _flip(path, (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 3)
+
+
+def flipped_page_header(path: Path) -> None:
+    """Where Parquet's own checksums do not look."""
+    _flip(path, _chunk(path, "method").data_page_offset + 3)
+
+
+def flipped_footer(path: Path) -> None:
+    """A letter of a column's name, or of a type: what is read changes, and Parquet does not notice."""
+    data = path.read_bytes()
+    _flip(path, data.rindex(b"finish_reason") + 3)
+
+
+def of_another_run(path: Path) -> None:
+    table = pq.read_table(path)
+    about, _ = seg.read_about(LocalFiles(), str(path))
+    with path.open("wb") as file:
+        seg.write(file, iter([table]), table.schema.remove_metadata(), {**about, "fingerprint": "e" * 16})
+
+
+def of_other_ids(path: Path) -> None:
+    """Every sum is right, and the ids stand one row further down."""
+    table = pq.read_table(path)
+    about, _ = seg.read_about(LocalFiles(), str(path))
+    ids = table.column("id").to_pylist()
+    place = table.schema.get_field_index("id")
+    table = table.set_column(place, table.field("id"), pa.array([*ids[1:], ids[0]], pa.string()))
+    with path.open("wb") as file:
+        seg.write(file, iter([table]), table.schema.remove_metadata(), about)
+
+
+ATTACKS = [
+    cut, emptied, zeroed, not_parquet, foreign, flipped_row_number, flipped_value, flipped_page_header, flipped_footer,
+    of_another_run, of_other_ids,
+]  # fmt: skip
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Run:
+    """Two sealed shards of 12 and 9 rows, as the next start leaves them."""
+    made = Run(tmp_path, 12, 9)
+    made.run()
+    made.run()
+    assert made.segments() == made.segments("b") == []
+    made.exact()
+    return made
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Run:
+    """A sealed shard, and one of 20 rows of which at least 4 are stored in segments and some are not scored yet."""
+    made = Run(tmp_path, 8, 20)
+    made.stop_after(16)
+    assert made.sealed().exists()
+    assert len(made.segments("b")) >= 2
+    assert not made.sealed("b").exists()
+    return made
+
+
+def rows_in(path: Path) -> set[int]:
+    """The numbers in the ids of a file."""
+    return {int(name[1:]) for name in pq.read_table(path, columns=["id"]).column("id").to_pylist()}
+
+
+# --- sealed files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attacked_sealed_file_is_found_and_mended_and_nothing_else_is_paid_again(whole: Run, attack: Attack) -> None:
+    path = whole.sealed()
+    attack(path)
+    bytes_then = path.read_bytes()
+    verdict = whole.verify()
+    assert verdict.damaged == (str(path),)
+    assert any(finding.startswith(f"{path}: ") for finding in verdict.findings)
+    assert not whole.twice(), "verify asks nothing"
+    whole.said.clear()
+    assert whole.run().state == "complete"
+    assert whole.twice() == set(range(12))
+    assert whole.said[0].startswith(f"{path}: ")
+    assert "its rows are scored again" in whole.said[0]
+    assert Path(whole.out, "damaged", "scores--a.parquet").read_bytes() == bytes_then
+    whole.exact()
+    assert noted(LocalFiles(), Layout(whole.out)) == []
+
+
+def test_a_start_does_not_open_sealed_files_to_find_out(whole: Run) -> None:
+    class Watching(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            assert "/scores/" not in path, "a start opened a sealed file"
+            return super().open(path)
+
+    cut(whole.sealed())
+    whole.add(3)
+    with pytest.raises(AssertionError, match="a start opened"):
+        whole.run(Watching())  # its last look, `status`, counts the rows of every shard by their metadata
+    assert whole.wire.asked.total() == 12 + 9 + 3
+    assert whole.sealed("c").exists()
+    found = status(LocalFiles(), whole.out)
+    assert (found.unreadable, found.pending) == ([str(whole.sealed())], 12)
+
+
+def test_what_was_restored_meanwhile_is_kept(whole: Run) -> None:
+    path = whole.sealed()
+    data = path.read_bytes()
+    cut(path)
+    assert whole.verify().damaged == (str(path),)
+    path.write_bytes(data)
+    whole.run()
+    assert not whole.twice()
+    assert whole.damaged() == []
+    whole.exact()
+
+
+def test_of_a_sealed_file_only_the_rows_around_the_damage_are_scored_again(tmp_path: Path) -> None:
+    with mock.patch.object(seg, "WINDOW", 4), mock.patch.object(seg, "GROUP_BYTES", 1):  # four rows are a part
+        made = Run(tmp_path, 12)
+        made.run()
+        made.run()
+        group = pq.read_metadata(made.sealed()).row_group(1).column(0)
+        _flip(made.sealed(), group.data_page_offset + 2)
+        (finding,) = made.verify().findings
+        assert finding == f"{made.sealed()}: is damaged: the bytes of 4 of its rows are not what was written"
+        made.said.clear()
+        made.run()
+        assert made.twice() == {4, 5, 6, 7}
+        assert made.said[0].endswith("and its rows are scored again; 8 rows of it are intact and stay.")
+        made.exact()
+
+
+def test_a_sealed_file_whose_segments_are_still_there_costs_nothing(tmp_path: Path) -> None:
+    made = Run(tmp_path, 12)
+    made.run()
+    assert made.segments()
+    cut(made.sealed())
+    assert made.verify().damaged
+    made.run()
+    assert not made.twice()
+    made.exact()
+
+
+def test_a_missing_sealed_file_is_open_again(whole: Run) -> None:
+    whole.sealed("b").unlink()
+    assert whole.verify().findings == (f"{whole.root}/in/b.parquet: 9 of 9 rows have no result yet",)
+    assert status(LocalFiles(), whole.out).pending == 9
+    whole.run()
+    assert whole.twice() == set(range(12, 21))
+    whole.exact()
+
+
+def test_a_sealed_file_that_is_there_twice_is_said_and_counts_once(whole: Run) -> None:
+    twin = whole.sealed("z")
+    shutil.copy(whole.sealed(), twin)
+    assert whole.verify().findings == (f"{twin}: belongs to no shard of this run",)
+    assert whole.run().rows == 21
+    assert not whole.twice()
+    twin.unlink()
+    whole.exact()
+
+
+def test_the_sealed_file_of_another_shard_is_found_and_mended(tmp_path: Path) -> None:
+    made = Run(tmp_path, 9, 9)
+    made.run()
+    made.run()
+    shutil.copy(made.sealed("b"), made.sealed("a"))
+    assert made.verify().findings == (f"{made.sealed()}: holds rows of another shard",)
+    made.run()
+    assert made.twice() == set(range(9))
+    made.exact()
+
+
+def test_a_retry_that_meets_a_damaged_sealed_file_says_so_and_run_mends_it(tmp_path: Path) -> None:
+    made = Run(tmp_path, 8)
+    made.wire.refuses = {2, 5}
+    made.run()
+    made.run()
+    cut(made.sealed())
+    with pytest.raises(OutputError, match=r"a\.parquet is damaged\. Restore it from a copy; or `scorer run`"):
+        made.run(retry=Retry())
+    made.wire.refuses = set()
+    made.run()
+    assert made.twice() == set(range(8))
+    made.exact()
+
+
+# --- segments ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checked", [False, True], ids=["unnoticed", "verified"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attacked_segment_is_found_and_mended_in_one_start(half: Run, attack: Attack, *, checked: bool) -> None:
+    path = half.segments("b")[0]
+    lost, before = rows_in(path), dict(half.wire.asked)
+    attack(path)
+    if checked:
+        assert half.verify().damaged == (str(path),)
+    half.said.clear()
+    half.run()
+    if attack is of_other_ids and not checked:  # a forgery with right sums: only the input's own ids tell
+        assert half.verify().damaged == (str(half.sealed("b")),)
+        half.run()
+    assert half.twice() == lost
+    assert {n for n in before if half.wire.asked[n] > 1} <= lost
+    assert any(str(path) in text or half.sealed("b").name in text for text in half.said)
+    half.exact()
+
+
+def test_a_missing_segment_is_rows_to_score(half: Run) -> None:
+    path = half.segments("b")[0]
+    lost = rows_in(path)
+    path.unlink()
+    (finding, *_) = half.verify().findings
+    assert re.search(r"in/b\.parquet: \d+ of 20 rows have no result yet", finding)
+    half.run()
+    assert half.twice() == lost
+    half.exact()
+
+
+def test_a_segment_that_is_there_twice_is_said_and_its_rows_count_once(half: Run) -> None:
+    path = half.segments("b")[0]
+    shutil.copy(path, path.with_name(re.sub(r"-(\d+)\.parquet", "-77.parquet", path.name)))
+    assert any("rows are in more than one segment" in finding for finding in half.verify().findings)
+    half.run()
+    assert not half.twice()
+    half.exact()
+
+
+def test_the_segment_of_another_shard_is_never_taken_for_this_ones(tmp_path: Path) -> None:
+    made = Run(tmp_path, 8, 8, 8)
+    made.wire.refuses = {5, 13}  # so that the shards end in several flushes
+    made.stop_after(14)
+    mine, others = made.segments("b")[0], made.segments("a")[0]
+    lost = rows_in(mine)
+    shutil.copy(others, mine)
+    assert made.verify().damaged == (str(mine),)
+    made.run()
+    assert made.twice() == lost
+    made.exact()
+
+
+# --- run.json ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", [cut, emptied, zeroed, not_parquet, Path.unlink])
+@pytest.mark.parametrize("state", ["whole", "half"])
+def test_a_run_json_that_is_cut_or_gone_is_made_anew(
+    attack: Attack, state: str, request: pytest.FixtureRequest
+) -> None:
+    made: Run = request.getfixturevalue(state)
+    layout, before = Layout(made.out), load(LocalFiles(), Layout(made.out))
+    assert before is not None
+    attack(Path(layout.manifest))
+    with pytest.raises((OutputError, SpecError), match=r"run\.json") as caught:
+        made.verify()
+    with pytest.raises((OutputError, SpecError), match=r"run\.json"):
+        status(LocalFiles(), made.out)
+    assert "`scorer run` with the" in str(caught.value)
+    assert "makes it anew" in str(caught.value)
+    made.said.clear()
+    made.run()
+    assert made.said[0].startswith(f"{layout.manifest} was {'gone' if attack is Path.unlink else 'damaged'}: made anew")
+    after = load(LocalFiles(), layout)
+    assert after is not None
+    assert (after.shards, after.spec, after.fingerprint) == (before.shards, before.spec, before.fingerprint)
+    assert after.id == before.id, "the files tell it, so that a published table takes no row again"
+    assert not made.twice()
+    made.exact()
+
+
+def test_files_of_an_earlier_version_do_not_tell_the_run_and_it_gets_a_new_id(whole: Run) -> None:
+    layout = Layout(whole.out)
+    for path in map(Path, (layout.sealed("a"), layout.sealed("b"))):
+        table = pq.read_table(path)
+        about, _ = seg.read_about(LocalFiles(), str(path))
+        with path.open("wb") as file:
+            seg.write(file, iter([table]), table.schema.remove_metadata(), {k: about[k] for k in about if k != "run"})
+    Path(layout.manifest).unlink()
+    whole.run()
+    after = load(LocalFiles(), layout)
+    assert after is not None
+    assert len(after.id) == 16
+    assert not whole.twice()
+    whole.exact()
+
+
+def test_a_run_json_is_not_made_anew_from_a_footer_that_is_damaged(whole: Run) -> None:
+    """A bit of a name or a value in there: Parquet reads it, and it says something else, or nothing."""
+    layout, before = Layout(whole.out), load(LocalFiles(), Layout(whole.out))
+    assert before is not None
+    path = Path(layout.sealed("a"))
+    intact = path.read_bytes()
+    for word in (b"scorer.fingerprint", b"scorer.run", before.fingerprint.encode(), before.id.encode()):
+        path.write_bytes(intact)
+        _flip(path, intact.rindex(word) + len(word) - 1)
+        Path(layout.manifest).unlink()
+        whole.run()
+        after = load(LocalFiles(), layout)
+        assert after is not None
+        assert (after.fingerprint, after.id) == (before.fingerprint, before.id), word
+        whole.exact()
+
+
+def test_a_lost_run_json_is_not_made_anew_for_another_judge(whole: Run) -> None:
+    cut(Path(whole.out, "run.json"))
+    with pytest.raises(OutputError, match="holds scores of another run: their fingerprint is"):
+        whole.run(scale=[1, 9])
+    whole.run()
+    assert not whole.twice()
+    whole.exact()
+
+
+def test_the_run_json_of_a_later_version_is_no_damage(whole: Run) -> None:
+    path = Path(whole.out, "run.json")
+    later = path.read_bytes().replace(b'"format": 2', b'"format": 3')
+    path.write_bytes(later)
+    with pytest.raises(OutputError, match="has format 3, and this version of scorer reads 1 and 2"):
+        whole.run()
+    assert path.read_bytes() == later
+
+
+def test_a_lost_run_json_and_a_changed_shard_are_not_mixed(whole: Run) -> None:
+    Path(whole.out, "run.json").unlink()
+    path = whole.root / "in" / "a.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(OutputError, match=r"in/a\.parquet changed since this output was begun"):
+        whole.run()
+
+
+def test_a_retry_under_way_survives_the_loss_of_run_json(tmp_path: Path) -> None:
+    made = Run(tmp_path, 12)
+    made.wire.refuses = {1, 4, 7, 10, 11}
+    made.run()
+    made.run()
+    made.wire.refuses = set()
+    job, before = made.job(), made.wire.asked.total()
+    made.wire.then = lambda: job.stop() if made.wire.asked.total() > before else None
+    with pytest.raises(Exception, match="Stopped on request"):
+        in_virtual_time(job.run(Retry()))
+    made.wire.then = lambda: None
+    again = made.twice()
+    assert again
+    cut(Path(made.out, "run.json"))
+    made.run()  # seals in what the retry had scored, asks nothing that it was not asked to
+    found = {int(row["id"][1:]): row for row in pq.read_table(made.sealed()).to_pylist()}
+    assert {number for number in found if found[number]["generation"] == 1} == again
+    assert made.twice() == again
+    made.run(retry=Retry())
+    made.exact()
+
+
+def test_a_damaged_sealed_file_and_a_lost_run_json_together(whole: Run) -> None:
+    cut(whole.sealed())
+    cut(Path(whole.out, "run.json"))
+    whole.run()
+    assert whole.twice() == set(range(12))
+    whole.exact()
+
+
+# --- the books --------------------------------------------------------------------------------------------------------
+
+
+def test_a_torn_tail_of_the_books_loses_nothing_that_was_acted_upon(half: Run) -> None:
+    (books,) = Path(half.out, "ledger").iterdir()
+    told = status(LocalFiles(), half.out)
+    with books.open("ab") as file:
+        file.write(b'deadbeef {"settle": [[3, 10, 2')
+    after = status(LocalFiles(), half.out)
+    assert (after.cost_usd, after.requests) == (told.cost_usd, told.requests)
+    half.run()
+    assert status(LocalFiles(), half.out).requests == half.wire.asked.total()
+    half.exact()
+
+
+# --- disks ------------------------------------------------------------------------------------------------------------
+
+
+class Failing:
+    """`os` as `scorer.files.files` sees it, whose `number`-th change fails with `code`, as all after it do."""
+
+    def __init__(self, number: int, code: int) -> None:
+        self._left, self._code = number, code
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def _may_fail(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self.failed = True
+            raise OSError(self._code, os.strerror(self._code))
+
+    def fsync(self, handle: int) -> None:
+        self._may_fail()
+        os.fsync(handle)
+
+    def fdatasync(self, handle: int) -> None:
+        self._may_fail()
+        os.fdatasync(handle)
+
+    def replace(self, old: str, new: str) -> None:
+        self._may_fail()
+        os.replace(old, new)
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:
+        self._may_fail()
+        os.mkdir(path, mode)
+
+    def open_to_write(self, path: str, mode: str = "r", **options: Any) -> Any:
+        if "r" not in mode:
+            self._may_fail()
+        return open(path, mode, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "why", "step"),
+    [(errno.ENOSPC, "the disk is full: free some space", 1), (errno.EROFS, "the disk is read-only", 5)],
+)
+def test_a_disk_that_fails_at_any_write_stops_the_run_with_a_sentence_and_costs_what_was_not_stored(
+    tmp_path: Path, code: int, why: str, step: int
+) -> None:
+    """Slow: a run for each write of a run, and its resume."""
+    for number in range(0, 200, step):
+        root = tmp_path / str(number)
+        root.mkdir()
+        made, failing = Run(root, 6, 5), Failing(number, code)
+        refusing = mock.patch.multiple(files_module, create=True, os=failing, open=failing.open_to_write)
+        with refusing, mock.patch.object(fulldisk, "FULL_DISK_S", 0.0):
+            said = stopped(made)
+        if not failing.failed:
+            assert said is None
+            assert number > 20
+            break
+        assert said is None or (why in said and "Everything stored before is intact" in said)
+        stored = _stored(made)
+        made.run()
+        assert not made.twice() & stored, "a row that was stored was asked again"
+        made.exact()
+    else:
+        pytest.fail("it never came to an end")
+
+
+def stopped(made: Run) -> str | None:
+    """What a start said of the disk; None where it came to its end: the last lines of the books may be missing."""
+    try:
+        made.run()
+    except StorageError as error:
+        return str(error)
+    return None
+
+
+def _stored(made: Run) -> set[int]:
+    paths = [*Path(made.out).glob("scores/*.parquet"), *Path(made.out).glob("segments/*/*.parquet")]
+    return set().union(*(rows_in(path) for path in paths)) if paths else set()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_stops_the_command_and_it_goes_on_when_there_is_room(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: two starts of the real command; the first may write no file over 20 kB, by the kernel's own limit."""
+    shard(tmp_path / "in" / "a.parquet", 1000)
+    path = run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/out", "flush_rows": 1000})
+
+    def small() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    command = [*COMMAND, "run", str(path)]
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small)
+    assert stopped.returncode == 7, stopped.stderr
+    assert re.search(r"Cannot write .*: .*Everything stored before is intact", stopped.stderr)
+    assert "Traceback" not in stopped.stderr
+    assert scorer("run", path).code == 0
+    assert [row["row"] for row in scores(tmp_path)] == list(range(1000))
+    assert scorer("verify", f"{tmp_path}/out").code == 0
+
+
+def test_a_folder_that_cannot_be_written_can_be_looked_at(whole: Run) -> None:
+    class ReadOnly(LocalFiles):
+        def create(self, path: str) -> Any:
+            raise StorageError(f"Cannot write {path}: the disk is read-only")
+
+        def delete(self, path: str) -> None:
+            raise StorageError(f"Cannot delete {path}: the disk is read-only")
+
+    assert verify(ReadOnly(), whole.out).findings == ()
+    assert status(ReadOnly(), whole.out).state == "complete"
+    cut(whole.sealed())
+    (_, unnoted) = verify(ReadOnly(), whole.out).findings
+    assert "what is damaged cannot be noted for `scorer run`" in unnoted
+    assert "Move those files away yourself" in unnoted
+
+
+# --- shards -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_shard_is_refused_and_nothing_is_asked(half: Run) -> None:
+    path = half.root / "in" / "b.parquet"
+    data, asked = path.read_bytes(), half.wire.asked.total()
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(OutputError, match=r"b\.parquet changed since this output was begun.*Put the old file back"):
+        half.run()
+    assert f"{path}: the input shard changed since it was scored" in half.verify().findings
+    assert half.wire.asked.total() == asked
+    path.write_bytes(data)
+    half.run()
+    assert not half.twice()
+    half.exact()
+
+
+def test_a_shard_of_the_same_size_that_is_damaged_is_refused_as_changed(half: Run) -> None:
+    path = half.root / "in" / "a.parquet"
+    zeroed(path)
+    with pytest.raises(OutputError, match=r"a\.parquet changed since"):
+        half.run()
+
+
+def test_a_removed_shard_is_refused_and_an_added_one_extends_the_run(half: Run) -> None:
+    path = half.root / "in" / "b.parquet"
+    data = path.read_bytes()
+    path.unlink()
+    with pytest.raises(OutputError, match=r"b\.parquet belongs to this run and is gone"):
+        half.run()
+    assert [text for text in half.verify().unchecked if text.startswith(f"{path}: the input is not where it was")]
+    path.write_bytes(data)
+    half.add(7)
+    half.run()
+    assert not half.twice()
+    assert half.sealed("c").exists()
+    half.exact()
+
+
+def test_an_added_shard_that_is_no_parquet_is_said_before_anything_is_asked(half: Run) -> None:
+    asked = half.wire.asked.total()
+    (half.root / "in" / "c.parquet").write_text("mine")
+    with pytest.raises(InputError, match=r"c\.parquet is not a readable Parquet file"):
+        half.run()
+    assert half.wire.asked.total() == asked
+
+
+# --- two at once, and clocks ------------------------------------------------------------------------------------------
+
+
+def test_of_two_at_once_the_second_is_refused_by_name_and_the_first_is_not_disturbed(tmp_path: Path) -> None:
+    made = Run(tmp_path, 12)
+    refused: list[str] = []
+
+    def second() -> None:
+        if made.wire.asked.total() == 6:
+            with pytest.raises(OutputError) as caught:
+                LocalFiles().lock(Layout(made.out).lock, "the second")
+            refused.append(str(caught.value))
+
+    made.wire.then = second
+    made.run()
+    assert len(refused) == 1
+    assert f"is in use by process {os.getpid()} on " in refused[0]
+    assert not made.twice()
+    made.exact()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_clock_that_jumps_by_hours_and_years_breaks_nothing(tmp_path: Path, seed: int) -> None:
+    draw = Random(seed)
+    jumps = [-3600.0, -1.0, 0.0, 0.0, 0.5, 3600.0, 365 * 86400.0, -365 * 86400.0]
+    clock = [1_790_000_000.0]
+
+    def wall_s() -> float:
+        clock[0] = max(1.0, clock[0] + draw.choice(jumps))
+        return clock[0]
+
+    made = Run(tmp_path, 10, 10)
+    made.wall_s = wall_s
+    for _ in range(3):
+        made.stop_after(4)
+    found = made.run()
+    assert (found.state, found.rows, found.requests) == ("complete", 20, made.wire.asked.total())
+    assert found.rows_per_s >= 0.0
+    assert not made.twice()
+    made.exact()
+
+
+def test_a_clock_that_stands_still_or_goes_back_gives_no_two_books_one_name(tmp_path: Path) -> None:
+    made = Run(tmp_path, 10)
+    made.stop_after(3)
+    told = status(LocalFiles(), made.out)
+    made.wall_s = lambda: 1_700_000_000.0
+    made.stop_after(3)
+    assert status(LocalFiles(), made.out).requests == made.wire.asked.total() > told.requests
+    made.wall_s = lambda: 1_790_000_000.0
+    made.run()
+    assert status(LocalFiles(), made.out).requests == 10
+    made.exact()

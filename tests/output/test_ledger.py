@@ -1,0 +1,537 @@
+"""Promise: what was or may have been spent is never forgotten and never counted twice, wherever a crash falls.
+
+Over 300 lines: each way in which a crash may cut the books has its test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clock import inline, now, run
+from support.outputs import Crash, Crashing
+
+import scorer.output.ledger
+from scorer.errors import StorageError
+from scorer.files.files import LocalFiles, read
+from scorer.output.ledger import Ledger, Totals, damaged, totals
+from scorer.types import Usage
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return f"{tmp_path}/ledger"
+
+
+def opened(
+    folder: str,
+    owner: str = "1",
+    *,
+    strict: bool = True,
+    files: LocalFiles | None = None,
+    offload: Callable[..., Awaitable[Any]] = inline,
+) -> Ledger:
+    books = Ledger(files or LocalFiles(), folder, owner, offload=offload, strict=strict)
+    books.open()
+    return books
+
+
+def entries(folder: str, owner: str = "1") -> list[dict[str, Any]]:
+    """The lines of one file, each checked against its checksum by hand."""
+    found = []
+    for line in Path(folder, owner).read_bytes().splitlines():
+        assert int(line[:8], 16) == zlib.crc32(line[9:])
+        assert line[8:9] == b" "
+        found.append(orjson.loads(line[9:]))
+    return found
+
+
+async def _one_of_each(folder: str) -> Ledger:
+    """One request known, one cancelled, one unknown, one still in flight, all written."""
+    books = opened(folder)
+    known, cancelled, unknown, _ = (books.reserve(100 * n, 1000 * n) for n in (1, 2, 3, 4))
+    books.settle(known, Usage(60, 5, 20), 650)
+    books.cancel(cancelled)
+    books.unknown(unknown)
+    await books.close()
+    return books
+
+
+AFTER = Totals(
+    requests=1,
+    prompt_tokens=60,
+    completion_tokens=5,
+    cached_tokens=20,
+    pico=650,
+    maybe_requests=1,
+    maybe_tokens=300,
+    maybe_pico=3000,
+)
+IN_FLIGHT = Totals(maybe_requests=1, maybe_tokens=400, maybe_pico=4000)
+
+
+def test_each_append_is_one_checked_line(folder: str) -> None:
+    run(_one_of_each(folder))
+    assert entries(folder) == [
+        {"total": entries(folder)[0]["total"], "covers": []},
+        {
+            "intend": [[0, 100, 1000], [1, 200, 2000], [2, 300, 3000], [3, 400, 4000]],
+            "settle": [[0, 60, 5, 20, 650], [1, 0, 0, 0, 0]],
+            "unknown": [2],
+        },
+    ]
+
+
+def test_the_owner_knows_what_the_files_say_and_a_reader_counts_what_is_in_flight(folder: str) -> None:
+    books = run(_one_of_each(folder))
+    assert books.totals == AFTER
+    assert (books.open_tokens, books.open_pico) == (400, 4000)
+    assert totals(LocalFiles(), folder) == AFTER + IN_FLIGHT
+    assert (AFTER.tokens, AFTER.money_pico) == (365, 3650)
+
+
+def test_the_next_owner_counts_what_a_crash_left_open_for_good(folder: str) -> None:
+    async def night() -> None:
+        await _one_of_each(folder)
+        books = opened(folder, "2")
+        assert books.totals == AFTER + IN_FLIGHT
+        assert (books.open_tokens, books.open_pico) == (0, 0)
+        number = books.reserve(1, 1)
+        books.settle(number, Usage(1, 0), 1)
+        await books.close()
+        assert opened(folder, "3").totals == AFTER + IN_FLIGHT + Totals(requests=1, prompt_tokens=1, pico=1)
+
+    run(night())
+    assert [path.name for path in Path(folder).iterdir()] == ["3"]
+    assert entries(folder, "3")[0]["covers"] == ["2"]
+
+
+def test_no_books_are_books_of_nothing(folder: str) -> None:
+    assert totals(LocalFiles(), folder) == Totals()
+    assert damaged(LocalFiles(), folder) is None
+
+
+# --- a crash cuts anywhere --------------------------------------------------------------------------------------------
+
+
+def test_a_torn_tail_forgets_that_append_alone(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder)
+        first = books.reserve(10, 0)
+        await books.written()
+        books.settle(first, Usage(7, 1), 0)
+        books.reserve(20, 0)
+        await books.close()
+
+    run(night())
+    path = Path(folder, "1")
+    data = path.read_bytes()
+    torn = data.rindex(b"\n", 0, -1) + 1
+    whole = totals(LocalFiles(), folder)
+    before = Totals(maybe_requests=1, maybe_tokens=10)
+    for cut in range(torn, len(data)):
+        path.write_bytes(data[:cut])
+        # The line is whole once its last byte is there; the newline adds nothing.
+        assert totals(LocalFiles(), folder) == (whole if cut == len(data) - 1 else before)
+        assert damaged(LocalFiles(), folder) is None
+        assert run(_reopened(folder)) == (whole if cut == len(data) - 1 else before)
+        Path(folder, "2").unlink()
+
+
+async def _reopened(folder: str) -> Totals:
+    return opened(folder, "2").totals
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
+    folder = str(tmp_path_factory.getbasetemp() / "flipped")
+    if not Path(folder, "1").exists():
+        run(_one_of_each(folder))
+    path = Path(folder, "1")
+    data = bytearray(whole := path.read_bytes())
+    place %= len(data)
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+    # The last byte ends the last line: without it, the line is a torn tail that is whole all the same.
+    unnoticed = place == len(data) - 1 or _same_line(whole, bytes(data))
+    assert damaged(LocalFiles(), folder) == (None if unnoticed else str(path))
+    path.write_bytes(whole)
+
+
+def _same_line(before: bytes, after: bytes) -> bool:
+    """A checksum may change from `a` to `A`: it says the same."""
+    return before.lower() == after.lower() and all(
+        b[8:] == a[8:] for b, a in zip(before.splitlines(), after.splitlines(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(4))
+def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
+    async def night() -> None:
+        for owner in ("1", "2", "3"):  # three that nobody summed up, as if each had crashed in `open`
+            books = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
+            books.settle(books.reserve(9, 9), Usage(5, 2, 1), 8)
+            books.reserve(4, 4)
+            await books.close()
+        before = totals(LocalFiles(), folder)
+        assert before == Totals(3, 15, 6, 3, 24, 3, 12, 12)
+        with pytest.raises(Crash):
+            opened(folder, "4", files=Crashing(step, after=after))
+        assert totals(LocalFiles(), folder) == before
+        assert opened(folder, "5").totals == before
+        assert totals(LocalFiles(), folder) == before
+
+    run(night())
+    assert [path.name for path in Path(folder).iterdir()] == ["5"]
+
+
+# --- a file that grows is left for a new one --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 500)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_the_books_stay_small_and_say_the_same_however_long_the_run(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder)
+        left_open = books.reserve(7, 70)
+        for n in range(200):
+            number = books.reserve(10, 100)
+            await books.written()
+            (books.cancel, books.unknown, lambda i: books.settle(i, Usage(3, 1), 40))[n % 3](number)
+            assert (found := totals(LocalFiles(), folder)).tokens >= books.totals.tokens
+            assert found.money_pico >= books.totals.money_pico
+        await books.close()
+        assert totals(LocalFiles(), folder) == books.totals + Totals(maybe_requests=1, maybe_tokens=7, maybe_pico=70)
+        books.settle(left_open, Usage(5, 0), 50)
+        await books.close()
+        assert totals(LocalFiles(), folder) == books.totals
+        assert books.totals == Totals(67, 203, 66, 0, 2690, 67, 670, 6700)
+
+    run(night())
+    (path,) = Path(folder).iterdir()
+    assert path.stat().st_size < 1000
+    assert path.name.startswith("1.")
+    assert damaged(LocalFiles(), folder) is None
+
+
+@pytest.mark.usefixtures("small_files")
+class Undeleting(LocalFiles):
+    """A disk on which some files cannot be deleted, as on one whose folder somebody made read-only for a while."""
+
+    def __init__(self, *kept: str) -> None:
+        super().__init__()
+        self.kept = set(kept)
+
+    def delete(self, path: str) -> None:
+        if path.rpartition("/")[2] in self.kept:
+            raise StorageError(f"Cannot write {path}: permission denied.")
+        super().delete(path)
+
+
+def test_a_file_that_could_not_be_deleted_is_never_counted_twice(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the rotations that follow nor by the next owner's: all of them cover it, until it is gone."""
+    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 60)
+
+    def there() -> list[str]:
+        return sorted(path.name for path in Path(folder).iterdir())
+
+    async def night() -> None:
+        files = Undeleting("1", "1.2")
+        books = opened(folder, files=files)
+        for _ in range(9):
+            books.settle(books.reserve(10, 10), Usage(5, 1), 7)
+            await books.written()
+            await books._flush()
+        await books.close()
+        assert books._rotations >= 3
+        assert {"1", "1.2"} < set(there())
+        spent = (books.totals.requests, books.totals.pico)
+        assert spent == (9, 63)
+        told = totals(LocalFiles(), folder)
+        assert (told.requests, told.pico) == spent
+
+        later = opened(folder, "2", files=files)
+        for _ in range(4):
+            later.settle(later.reserve(10, 10), Usage(5, 1), 7)
+            await later._flush()
+        assert later._rotations >= 2
+        assert totals(LocalFiles(), folder).requests == later.totals.requests == 13
+        files.kept.clear()
+        for _ in range(4):
+            later.settle(later.reserve(10, 10), Usage(5, 1), 7)
+            await later._flush()
+        await later.close()
+        assert [name.partition(".")[0] for name in there()] == ["2"]
+        assert totals(LocalFiles(), folder).requests == 17
+
+    run(night())
+
+
+def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> None:
+    """A judge next door answers faster than a disk writes."""
+    books: Ledger | None = None
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        assert books is not None
+        before = books.reserve(1, 1)  # it is answered while the disk is busy
+        books.settle(books.reserve(1, 1), Usage(1, 0), 1)
+        books.unknown(books.reserve(1, 1))
+        result = fn(*args)
+        books.settle(before, Usage(1, 0), 1)
+        return result
+
+    async def night() -> None:
+        nonlocal books
+        books = opened(folder, offload=slow, strict=False)
+        for _ in range(40):
+            books.settle(books.reserve(1, 1), Usage(1, 0), 1)
+            await books.close()
+        for _ in range(3):  # until nothing new is entered while it writes
+            books._offload = inline
+            await books.close()
+        assert totals(LocalFiles(), folder) == books.totals
+
+    run(night())
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(3))
+def test_a_crash_while_a_file_is_left_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
+    async def night() -> None:
+        books = opened(folder, files=Crashing(step + 1, after=after))
+
+        async def score() -> None:
+            for _ in range(100):
+                number = books.reserve(10, 100)
+                await books.written()
+                books.settle(number, Usage(3, 1), 40)
+
+        with pytest.raises(Crash):
+            await score()
+        last = Totals(maybe_requests=1, maybe_tokens=10, maybe_pico=100)  # asked, and not heard of
+        assert totals(LocalFiles(), folder) == books.totals + last
+        assert opened(folder, "2").totals == books.totals + last
+
+    run(night())
+
+
+# --- when it is written -----------------------------------------------------------------------------------------------
+
+
+def test_strict_waits_until_the_intent_is_on_the_disk_and_writes_once_for_all_who_wait(folder: str) -> None:
+    appends = []
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        appends.append(now())
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+
+        async def admit() -> float:
+            number = books.reserve(1, 1)
+            await books.written()
+            assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
+            return now()
+
+        first = asyncio.create_task(admit())
+        await asyncio.sleep(0.1)
+        rest = [asyncio.create_task(admit()) for _ in range(50)]
+        assert await first == 1.0
+        assert {await task for task in rest} == {2.0}  # they came while the first was written: one more write
+        await books.written()
+        assert now() == 2.0
+
+    run(night())
+    assert appends == [1.0, 2.0]
+
+
+def test_who_waits_while_the_books_close_goes_on(folder: str) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+        books.reserve(1, 1)
+        closing = asyncio.create_task(books.close())
+        await asyncio.sleep(0.1)
+        number = books.reserve(1, 1)
+        async with asyncio.timeout(10):
+            await books.written()
+        await closing
+        assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
+
+    run(night())
+
+
+def test_without_a_cap_nobody_waits_and_lines_gather(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder, strict=False)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(books.serve())
+            for _ in range(100):
+                number = books.reserve(1, 1)
+                await books.written()
+                await asyncio.sleep(0.001)
+                books.settle(number, Usage(1, 0), 1)
+            books.stop()
+
+    run(night())
+    lines = entries(folder)
+    assert 2 <= len(lines) - 1 <= 4
+    assert totals(LocalFiles(), folder).requests == 100
+
+
+def test_a_cancelled_waiter_leaves_no_intent_unwritten(folder: str) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+        books.reserve(5, 5)
+        waiter = asyncio.create_task(books.written())
+        await asyncio.sleep(0.5)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        assert now() == 1.0
+        await books.written()
+        assert now() == 1.0
+
+    run(night())
+    assert totals(LocalFiles(), folder).maybe_tokens == 5
+
+
+class Full(LocalFiles):
+    """A disk without room to append; with `whole`, for a new file neither."""
+
+    whole = False
+
+    def append(self, path: str, data: bytes) -> None:
+        raise StorageError("the disk is full") from OSError(errno.ENOSPC, "full")
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        if self.whole:
+            raise StorageError("the disk is full") from OSError(errno.ENOSPC, "full")
+        with super().create(path) as file:
+            yield file
+
+
+def test_a_ledger_that_could_not_be_written_admits_nothing_more(folder: str) -> None:
+    async def night() -> None:
+        files = Full()
+        books = opened(folder, files=files)
+        files.whole = True
+        books.reserve(1, 1)
+        for _ in range(2):  # nor does it forget: what was to be written is gone from memory
+            with pytest.raises(StorageError, match="full"):
+                await books.written()
+        books.reserve(1, 1)
+        with pytest.raises(StorageError, match="full"):
+            await books.close()
+
+    run(night())
+    assert totals(LocalFiles(), folder) == Totals()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_could_not_be_appended_is_in_a_new_file_when_it_closes(folder: str, *, strict: bool) -> None:
+    """Rows may be stored that it belongs to: `verify` would miss a part of the books for ever."""
+
+    async def night() -> None:
+        files = Full()
+        books = opened(folder, files=files, strict=strict)
+        known, gone = books.reserve(100, 1000), books.reserve(20, 200)
+        serving = asyncio.ensure_future(books.serve())
+        with pytest.raises(StorageError, match="full"):
+            await serving
+        books.settle(known, Usage(60, 5, 20), 650)
+        books.unknown(gone)
+        books.reserve(3, 30)
+        files.whole = True
+        with pytest.raises(StorageError, match="full"):
+            await books.close()
+        files.whole = False
+        for _ in range(2):
+            await books.close()
+
+    run(night())
+    found = totals(LocalFiles(), folder)
+    assert (found.prompt_tokens, found.completion_tokens, found.pico) == (60, 5, 650)
+    assert (found.maybe_tokens, found.maybe_pico) == (23, 230)
+    assert damaged(LocalFiles(), folder) is None
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_who_waits_behind_a_write_is_woken_however_it_ends(folder: str, how: str) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        if how == "failed":
+            raise StorageError("the disk is full")
+        return fn(*args)
+
+    async def night() -> None:
+        books = opened(folder, offload=slow)
+
+        async def admit(tokens: int) -> float:
+            books.reserve(tokens, 1)
+            await books.written()
+            return now()
+
+        writer, behind, gone = (asyncio.create_task(admit(tokens)) for tokens in (1, 10, 100))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(admit(1000))
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        if how == "cancelled":
+            writer.cancel()
+        ended = await asyncio.gather(writer, behind, gone, late, return_exceptions=True)
+        told = [one if isinstance(one, float) else type(one) for one in ended]
+        cancelled, failed = asyncio.CancelledError, StorageError
+        expected = [cancelled, 1.0, cancelled, 2.0] if how == "cancelled" else [failed, failed, cancelled, failed]
+        assert told == expected
+        assert now() == max(one for one in (1.0, *told) if isinstance(one, float))
+
+    run(night())
+    assert totals(LocalFiles(), folder).maybe_tokens == (1111 if how == "cancelled" else 0)
+
+
+def test_nothing_is_written_where_nothing_happened(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder)
+        await books.written()
+        await books.close()
+
+    run(night())
+    assert len(read(LocalFiles(), f"{folder}/1").splitlines()) == 1
+
+
+def test_a_request_is_settled_once(folder: str) -> None:
+    async def night() -> None:
+        books = opened(folder)
+        number = books.reserve(1, 1)
+        books.cancel(number)
+        for again in (books.cancel, books.unknown, lambda n: books.settle(n, Usage(1, 1), 1)):
+            with pytest.raises(KeyError):
+                again(number)
+
+    run(night())

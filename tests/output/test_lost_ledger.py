@@ -1,0 +1,118 @@
+"""Promise: a lost ledger is no fresh cap; where the books are whole, no result file is opened for them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from support.clock import inline
+from support.clock import run as in_virtual_time
+from support.inprocess import Run
+
+from scorer.errors import BudgetSpent
+from scorer.files.files import LocalFiles
+from scorer.output import ledger
+from scorer.output.ledger import UNWRITTEN, Ledger
+from scorer.output.status import status
+
+
+def truncated(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+
+
+def older(folder: Path) -> None:
+    """A copy from when the run had just begun."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    books = Ledger(LocalFiles(), str(folder), "0", offload=inline, strict=True)
+    books.open()
+
+
+LOSSES: dict[str, Callable[[Path], None]] = {
+    "deleted": shutil.rmtree,
+    "emptied": lambda folder: [path.unlink() for path in folder.iterdir()] and None,
+    "truncated": truncated,
+    "older": older,
+}
+
+
+@pytest.mark.parametrize("progress", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_the_rows_cost_is_entered_where_the_ledger_is_lost(tmp_path: Path, loss: str, progress: bool) -> None:
+    run = Run(tmp_path, 100, 10)
+    run.stop_after(50)
+    before = status(LocalFiles(), run.out)
+    assert before.scored
+    LOSSES[loss](Path(run.out, "ledger"))
+    if not progress:
+        Path(run.out, "progress.json").unlink()
+    run.run()
+    after = status(LocalFiles(), run.out)
+    if loss == "older" and not progress:
+        assert after.prompt_tokens < 1100, "nothing tells that these books are not whole"
+        return
+    assert (after.prompt_tokens, after.completion_tokens, after.requests) == (1100, 220, 110)
+    assert after.cost_usd == pytest.approx(run.wire.billed * 14e-6)
+    (said,) = [text for text in run.said if "ledger" in text]
+    assert f"{before.scored * 12} tokens" in said
+    run.said.clear()
+    run.add(3)
+    run.run()
+    assert run.said == [], "it is entered once"
+
+
+def test_the_cap_counts_what_was_lost(tmp_path: Path) -> None:
+    run = Run(tmp_path, 100)
+    run.stop_after(50)
+    shutil.rmtree(Path(run.out, "ledger"))
+    billed, job = run.wire.billed, run.job()
+    object.__setattr__(job.plan.spec.limits, "max_usd", billed * 14e-6)
+    with pytest.raises(BudgetSpent):
+        in_virtual_time(job.run())
+    assert run.wire.billed == billed
+
+
+def test_no_result_file_is_opened_where_the_books_are_whole(tmp_path: Path) -> None:
+    run = Run(tmp_path, 10, 90)
+    run.stop_after(60)
+    assert run.sealed("a").exists()
+    opened: list[str] = []
+
+    class Watched(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            opened.append(path)
+            return super().open(path)
+
+    at_first: list[str] = []
+    run.wire.then = lambda: at_first.extend(opened) if not at_first else None
+    run.run(Watched())
+    opened = at_first
+    assert opened
+    assert not [path for path in opened if path.startswith(f"{run.out}/scores/a")]
+    assert run.said == []
+
+
+def test_without_a_cap_a_storage_that_refuses_hides_a_bounded_number_of_requests(tmp_path: Path) -> None:
+    async def night() -> int:
+        waits = []
+
+        async def never(*_: object) -> None:
+            waits.append(1)
+            raise ledger.StorageError("refused")
+
+        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=never, strict=False)
+        sent = 0
+        try:
+            for _ in range(10 * UNWRITTEN):
+                books.reserve(10, 10)
+                await books.written()
+                sent += 1
+        except ledger.StorageError:
+            assert waits
+        return sent
+
+    assert in_virtual_time(night()) == UNWRITTEN

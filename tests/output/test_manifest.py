@@ -1,0 +1,110 @@
+"""Promise: a folder never mixes the scores of two runs, and a refusal says what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scorer.errors import OutputError
+from scorer.files.files import LocalFiles, Stat, read
+from scorer.output.layout import Layout
+from scorer.output.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
+from scorer.types import Shard
+
+SHARDS = (Shard("in/a.parquet", "a", 100, "v1", 10, "f1"), Shard("in/b.parquet", "b", 200, "v1", 5, "f2"))
+MANIFEST = Manifest(
+    "f" * 16,
+    {"judge": {"kind": "rating", "scale": [1, 5]}, "input": {"keep": ["task"]}},
+    {"output": {"path": "out"}},
+    "2026-11-24T00:00:00+00:00",
+    SHARDS,
+    (Revision(1, "retry", ("Unavailable",), open=False), Revision(2, "retry", None)),
+)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(str(tmp_path))
+
+
+def test_it_comes_back_as_it_was_saved(layout: Layout) -> None:
+    files = LocalFiles()
+    assert load(files, layout) is None
+    save(files, layout, MANIFEST)
+    assert load(files, layout) == MANIFEST
+
+
+def test_a_run_knows_its_rows_and_the_generation_that_is_open() -> None:
+    assert MANIFEST.rows == 15
+    assert MANIFEST.open_revision == Revision(2, "retry", None)
+    closed = MANIFEST.finished(2)
+    assert closed.open_revision is None
+    assert [r.open for r in closed.revisions] == [False, False]
+
+
+def test_whatever_is_cut_off_is_said_and_never_taken_for_another_run(layout: Layout) -> None:
+    files = LocalFiles()
+    save(files, layout, MANIFEST)
+    whole = read(files, layout.manifest)
+    for cut in range(0, len(whole) - 1, 7):
+        Path(layout.manifest).write_bytes(whole[:cut])
+        with pytest.raises(OutputError, match=r"run\.json is damaged"):
+            load(files, layout)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"{}", b"null", b'{"format": 1, "shards": 3}', b'"format"'])
+def test_json_that_is_no_manifest_is_said(layout: Layout, data: bytes) -> None:
+    Path(layout.manifest).write_bytes(data)
+    with pytest.raises(OutputError, match=r"run\.json is damaged"):
+        load(LocalFiles(), layout)
+
+
+def test_the_format_of_another_version_is_said(layout: Layout) -> None:
+    Path(layout.manifest).write_bytes(b'{"format": 3}')
+    with pytest.raises(OutputError, match="has format 3, and this version of scorer reads 1 and 2"):
+        load(LocalFiles(), layout)
+
+
+def test_a_changed_fingerprint_is_refused_with_each_key_that_changed() -> None:
+    check_fingerprint(MANIFEST, MANIFEST.fingerprint, {}, "out")
+    now = {"judge": {"kind": "rating", "scale": [1, 10], "prompt": "p" * 200}, "input": {"keep": ["task"]}}
+    with pytest.raises(OutputError) as caught:
+        check_fingerprint(MANIFEST, "e" * 16, now, "out")
+    said = str(caught.value)
+    assert "out holds the scores of another run" in said
+    assert "judge.scale was [1,5] and is now [1,10]" in said
+    assert "judge.prompt was not set and is now " in said
+    assert "keep" not in said
+    assert "kind" not in said
+    assert len(said) < 500
+    assert "another output.path" in said
+
+
+def stat(shard: Shard, **changed: object) -> Stat:
+    return Stat(shard.path, **{"size": shard.size, "version": shard.version, **changed})  # type: ignore[arg-type]
+
+
+def test_known_shards_are_told_by_size_and_version_and_new_ones_extend_the_run() -> None:
+    new = Stat("in/c.parquet", 1, "v")
+    found = check_shards(SHARDS, [stat(SHARDS[1]), new, stat(SHARDS[0])], same=lambda *_: pytest.fail("it was opened"))
+    assert found == [new]
+
+
+def test_a_shard_that_was_only_touched_is_the_same() -> None:
+    asked = []
+
+    def same(shard: Shard, _: Stat) -> bool:
+        asked.append(shard.path)
+        return True
+
+    assert check_shards(SHARDS, [stat(SHARDS[0], version="v2"), stat(SHARDS[1])], same) == []
+    assert asked == ["in/a.parquet"]
+
+
+def test_shards_that_changed_or_are_gone_are_refused_all_at_once() -> None:
+    with pytest.raises(OutputError) as caught:
+        check_shards(SHARDS, [stat(SHARDS[0], size=101)], same=lambda *_: False)
+    changed, gone = str(caught.value).splitlines()
+    assert changed.startswith("in/a.parquet changed since this output was begun")
+    assert gone.startswith("in/b.parquet belongs to this run and is gone")

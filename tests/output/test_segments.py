@@ -1,0 +1,262 @@
+"""Promise: what a result says is what the table says, and a merge keeps each row's newest result, once, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.outputs import SCHEMA, result
+
+from scorer.errors import Unreadable
+from scorer.files.files import LocalFiles
+from scorer.output import segments as seg
+from scorer.output.tables import to_table
+from scorer.types import Result, Row, Score, Shard, Usage, result_schema
+
+SHARD = Shard("in/s.parquet", "s", 1, "v", 1000, "f")
+_FILES = count()
+
+
+def table(*results: Result, schema: pa.Schema = SCHEMA) -> pa.Table:
+    return to_table(results, schema, "fingerprint")
+
+
+def segment(folder: Path, results: list[Result]) -> tuple[str, int, int]:
+    path = folder / f"{next(_FILES)}.parquet"
+    with path.open("wb") as file:
+        seg.write(file, iter([table(*results)]), SCHEMA, seg.about(SHARD, "fingerprint", 0, "run"))
+    numbers = [one.row.number for one in results]
+    return str(path), min(numbers, default=0), max(numbers, default=-1)
+
+
+# --- one row ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_score_and_an_error_each_fill_their_own_columns() -> None:
+    scored, failed = table(result(SHARD, 1), result(SHARD, 0, error="Refused")).to_pylist()[::-1]
+    assert (scored["row"], scored["score"], scored["error"], scored["error_detail"]) == (1, 1.0, None, None)
+    assert (scored["method"], scored["samples"], scored["id"], scored["task"]) == ("number", 1, "s1", "t")
+    assert (failed["row"], failed["score"], failed["error"], failed["error_detail"]) == (0, None, "Refused", "row 0")
+    assert (failed["method"], failed["samples"], failed["reason"]) == (None, 0, None)
+    for row in (scored, failed):
+        assert (row["shard"], row["judge"], row["raw"]) == (SHARD.path, "fingerprint", ["4"])
+        assert row["judge_model"] == "judge"
+        assert (row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"]) == (10, 2, 1)
+
+
+def test_what_nobody_knows_is_null_and_never_zero() -> None:
+    unknown = dataclasses.replace(result(SHARD, 0), usage=None, cost_pico=None, raw=None, model=None)
+    row = table(unknown).to_pylist()[0]
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "raw", "judge_model"):
+        assert row[name] is None
+
+
+@pytest.mark.parametrize(
+    ("pico", "micro"), [(0, 0), (1, 1), (499_999, 1), (10**6, 1), (1_499_999, 2), (10**18, 10**12)]
+)
+def test_money_is_rounded_up_to_a_millionth(pico: int, micro: int) -> None:
+    assert table(dataclasses.replace(result(SHARD, 0), cost_pico=pico)).column("cost_microusd").to_pylist() == [micro]
+
+
+def test_a_judges_own_columns_and_a_kept_model_stand_in_their_places() -> None:
+    schema = result_schema(kept=[pa.field("model", pa.string())], judge_fields=[pa.field("score_style", pa.float64())])
+    one = dataclasses.replace(
+        result(SHARD, 0),
+        row=Row(SHARD.path, 0, {}, kept=("alder",)),
+        score=Score(4.5, reason="good", fields={"score_style": 4.0}),
+        model="judge-7b",
+    )
+    row = table(one, schema=schema).to_pylist()[0]
+    assert (row["model"], row["judge_model"], row["score_style"], row["reason"]) == ("alder", "judge-7b", 4.0, "good")
+
+
+def test_half_a_character_in_a_reply_is_stored_as_a_sign_that_stands_for_it() -> None:
+    half = dataclasses.replace(result(SHARD, 0), raw=("\ud83d", None), error=Unreadable("saw \ud83d"), score=None)
+    row = table(half).to_pylist()[0]
+    assert (row["raw"], row["error_detail"]) == (["?", None], "saw \ufffd")
+
+
+# --- a file -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_says_of_itself_what_is_in_it(tmp_path: Path) -> None:
+    results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(9)]
+    path, _, _ = segment(tmp_path, results)
+    about, counts = seg.read_about(LocalFiles(), path)
+    shard = {name: value for name, value in dataclasses.asdict(SHARD).items() if name != "at"}  # where it is by now
+    assert about == {"shard": shard, "fingerprint": "fingerprint", "generation": 0, "run": "run"}
+    assert counts == seg.Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
+    assert (counts.failed, counts) == (3, seg.Counts.of(pq.read_table(path)))
+    assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))
+
+
+def test_counts_add_up() -> None:
+    total = seg.Counts()
+    for part in ([result(SHARD, 0), result(SHARD, 1, error="Refused")], [result(SHARD, 2, error="Unreadable")]):
+        total.add(seg.Counts.of(table(*part)))
+    assert (total.rows, total.scored, total.errors) == (3, 1, {"Refused": 1, "Unreadable": 1})
+
+
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path) -> None:
+    path, _, _ = segment(tmp_path, [result(SHARD, n) for n in range(200)])
+    whole = Path(path).read_bytes()
+    before, found = seg.read_columns(LocalFiles(), path, ["row", "score"]), set()
+    group = pq.read_metadata(path).row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema in ("row", "score")]
+    for column in columns:
+        start = column.dictionary_page_offset or column.data_page_offset
+        for place in range(start, start + column.total_compressed_size, 37):
+            data = bytearray(whole)
+            data[place] ^= 0x10
+            Path(path).write_bytes(data)
+            try:
+                with seg.broken(path):
+                    same = seg.read_columns(LocalFiles(), path, ["row", "score"])
+            except seg.Broken as error:
+                found.add(error.path)
+            else:  # it fell on a statistic in a page's header
+                assert same.equals(before)
+    assert found == {path}
+
+
+@pytest.mark.parametrize(("group_bytes", "rows"), [(1, [5, 5, 5]), (1 << 20, [15])])
+def test_neighbours_are_put_together_while_they_are_small(
+    monkeypatch: pytest.MonkeyPatch, group_bytes: int, rows: list[int]
+) -> None:
+    monkeypatch.setattr(seg, "GROUP_BYTES", group_bytes)
+    tables = [table(*(result(SHARD, n) for n in range(at, at + 5))) for at in (0, 5, 10)]
+    groups = list(seg.grouped(iter(tables)))
+    assert [group.num_rows for group in groups] == rows
+    assert pa.concat_tables(groups).column("row").to_pylist() == list(range(15))
+    assert list(seg.grouped(iter([]))) == []
+
+
+def test_a_row_group_is_a_window_or_as_large_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seg, "WINDOW", 4)
+    tables = [table(*(result(SHARD, n) for n in range(at, at + 10))) for at in (0, 10)]
+    for group_rows, groups in ((None, 6), (20, 2)):
+        with (tmp_path / "s").open("wb") as file:
+            counts = seg.write(file, iter(tables), SCHEMA, seg.about(SHARD, "f", 0, ""), group_rows=group_rows)
+        assert (counts.rows, pq.read_metadata(tmp_path / "s").num_row_groups) == (20, groups)
+
+
+# --- merging ----------------------------------------------------------------------------------------------------------
+
+_PART = st.tuples(st.integers(0, 3), st.sets(st.integers(0, 60), max_size=20))
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(_PART, max_size=5), window=st.sampled_from([7, 64]))
+def test_a_merge_is_what_a_dict_would_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], window: int
+) -> None:
+    monkeypatch.setattr(seg, "WINDOW", window)
+    model: dict[int, tuple[int, float]] = {}
+    inputs = []
+    for generation, numbers in parts:
+        results = [result(SHARD, n, generation=generation, value=n + generation / 10) for n in sorted(numbers)]
+        inputs.append(segment(tmp_path, results))
+        for number in numbers:
+            model[number] = max(model.get(number, (-1, 0.0)), (generation, number + generation / 10))
+    upto, rows = None, []
+    for start, stop, merged in seg.merge(LocalFiles(), inputs, SCHEMA):
+        assert upto in (None, start)
+        assert stop - start <= window
+        upto = stop
+        found = merged.select(["row", "generation", "score"]).to_pylist()
+        assert all(start <= row["row"] < stop for row in found)
+        rows += [(row["row"], (row["generation"], row["score"])) for row in found]
+    assert rows == sorted(model.items())
+
+
+def test_a_merge_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
+    good = segment(tmp_path, [result(SHARD, n) for n in range(5)])
+    bad = segment(tmp_path, [result(SHARD, n) for n in range(5, 10)])
+    Path(bad[0]).write_bytes(b"PAR1 no more")
+    with pytest.raises(seg.Broken) as caught:
+        list(seg.merge(LocalFiles(), [good, bad], SCHEMA))
+    assert caught.value.path == bad[0]
+
+
+def test_a_merge_that_is_given_up_closes_its_files(tmp_path: Path) -> None:
+    """An unclosed file is a ResourceWarning, and a warning is an error here."""
+    inputs = [segment(tmp_path, [result(SHARD, n) for n in range(5)])]
+    windows = seg.merge(LocalFiles(), inputs, SCHEMA)
+    assert next(windows)[:2] == (0, 5)
+    windows.close()  # type: ignore[attr-defined]
+
+
+def test_usage_of_a_row_is_the_sum_that_the_books_were_told() -> None:
+    one = dataclasses.replace(result(SHARD, 0), usage=Usage(2**40, 3, 0))
+    assert seg.Counts.of(table(one)).prompt_tokens == 2**40
+
+
+# --- long rows --------------------------------------------------------------------------------------------------------
+
+
+def long_results(rows: range, size: int) -> list[Result]:
+    """Each keeps the same long text, which Parquet stores once."""
+    plain = [result(SHARD, n) for n in rows]
+    return [dataclasses.replace(one, row=dataclasses.replace(one.row, kept=("id", "x" * size))) for one in plain]
+
+
+@pytest.mark.parametrize("size", [10, 3_000, 20_000])
+def test_a_merge_holds_few_bytes_however_long_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Files of an earlier version have row groups of up to 4,096 rows, whatever they hold."""
+    monkeypatch.setattr(seg, "WINDOW_BYTES", 10_000)
+    monkeypatch.setattr(seg, "MERGE_BYTES", 40_000)
+    monkeypatch.setattr(seg, "LEAST_BYTES", 5_000)
+    # Interleaved: every window takes rows of each of the four files.
+    inputs = [segment(tmp_path, long_results(range(first, 160, 4), size)) for first in range(4)]
+    loaded: list[int] = []
+    upto = 0
+    for start, stop, merged in seg.merge(LocalFiles(), inputs, SCHEMA):
+        assert start == upto
+        assert merged.column("row").to_pylist() == list(range(start, stop))
+        loaded.append(merged.nbytes)
+        upto = stop
+    assert upto == 160
+    assert max(loaded) <= max(10_000, size + 500)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.lists(_PART, min_size=1, max_size=5),
+    sizes=st.lists(st.sampled_from([0, 10, 2_000, 30_000]), min_size=4, max_size=4),
+)
+def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], sizes: list[int]
+) -> None:
+    monkeypatch.setattr(seg, "WINDOW_BYTES", 4_000)
+    monkeypatch.setattr(seg, "LEAST_BYTES", 3_000)
+    monkeypatch.setattr(seg, "MERGE_BYTES", 3_000)
+    model: dict[int, int] = {}
+    inputs = []
+    for generation, numbers in parts:
+        results = []
+        for n in sorted(numbers):
+            one = result(SHARD, n, generation=generation)
+            results.append(dataclasses.replace(one, raw=("r" * sizes[n % 4],)))
+            model[n] = max(model.get(n, -1), generation)
+        inputs.append(segment(tmp_path, results))
+    rows = [
+        (row["row"], row["generation"], len(row["raw"][0]))
+        for _, _, merged in seg.merge(LocalFiles(), inputs, SCHEMA)
+        for row in merged.to_pylist()
+    ]
+    assert rows == [(n, generation, sizes[n % 4]) for n, generation in sorted(model.items())]
+
+
+def test_too_little_memory_is_no_damage() -> None:
+    with pytest.raises(pa.ArrowMemoryError), seg.broken("s.parquet"):
+        raise pa.ArrowMemoryError("malloc of size 4096 failed")
+    with pytest.raises(seg.Broken), seg.broken("s.parquet"):
+        raise pa.ArrowInvalid("no Parquet")

@@ -1,0 +1,184 @@
+"""Promise: from its files alone anybody sees how a run stands, and what is not known is not said to be zero."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+from support.clock import inline, now, run
+from support.outputs import Output, publish, result
+
+from scorer.errors import OutputError, SpecError, TooManyFailed
+from scorer.files.files import LocalFiles, replace
+from scorer.output.progress import Gauges, Progress, Snapshot
+from scorer.output.status import Status, status, within_share
+
+
+def stands(output: Output) -> Status:
+    return status(LocalFiles(), output.layout.out)
+
+
+def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
+    found = stands(Output(tmp_path, 3, 0))
+    assert (found.state, found.rows, found.scored, found.failed, found.pending) == ("interrupted", 3, 0, 0, 3)
+    assert (found.shards, found.sealed, found.requests, found.cost_usd, found.maybe_billed_usd) == (2, 0, 0, 0, 0)
+
+
+def test_rows_are_counted_in_segments_and_sealed_files_and_money_in_the_books(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6, 4)
+        await output.pay(7, lost=2)
+        await output.score({0: [0, 1]}, error="Refused")
+        await output.score({0: [2], 1: [0, 1, 2, 3]})
+        await output.score({0: [5]}, error="TooLong")
+        found = stands(output)
+        assert (found.rows, found.scored, found.failed, found.pending) == (10, 5, 3, 2)
+        assert found.errors == {"Refused": 2, "TooLong": 1}
+        assert (found.shards, found.sealed) == (2, 1)
+        assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.requests) == (70, 14, 7, 9)
+        assert (found.cost_usd, found.maybe_billed_usd) == (35e-6, 14e-6)
+
+    run(night())
+
+
+def test_a_row_that_was_scored_again_counts_once_as_it_is_now(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 4, 3)
+        await output.score({0: range(4), 1: [0, 1]}, error="Unavailable")
+        await output.retry(only=1)
+        found = stands(output)
+        assert (found.scored, found.failed, found.pending, found.errors) == (2, 4, 1, {"Unavailable": 4})
+        assert found.state == "interrupted"
+        await output.retry()
+        found = stands(output)
+        assert (found.scored, found.failed, found.pending, found.errors) == (6, 0, 1, {})
+
+    run(night())
+
+
+def test_every_row_finished_is_complete_and_an_open_retry_is_not(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 3)
+        await output.score({0: range(3)}, error="Unavailable")
+        assert stands(output).state == "complete"
+        await output.retry(only=0)
+        assert stands(output).state == "interrupted"
+
+    run(night())
+
+
+def test_it_runs_while_its_lock_is_held_and_then_is_what_it_said_last(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5)
+        progress = watched(output, Gauges(rows=2, held_back_by={"budget": 0.5}, maybe_pico=3_000_000))
+        lock = output.files.lock(output.layout.lock, "me")
+        await progress.tell("running")
+        found = stands(output)
+        assert (found.state, found.held_back_by, found.maybe_billed_usd) == ("running", {"budget": 0.5}, 3e-6)
+        await progress.tell("stopped")
+        lock.release()
+        found = stands(output)
+        assert (found.state, found.held_back_by, found.maybe_billed_usd) == ("stopped", {}, 0.0)
+        await progress.tell("running")  # and killed there
+        assert stands(output).state == "interrupted"
+
+    run(night())
+
+
+def test_a_damaged_file_is_named_and_its_rows_are_pending(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5, 2)
+        await output.score({0: [0, 1], 1: [0, 1]})
+        output.segments()[0].write_bytes(b"PAR1 no more")
+        found = stands(output)
+        assert (found.scored, found.pending, found.unreadable) == (2, 5, [str(output.segments()[0])])
+        replace(output.files, output.layout.progress, b"{cut")
+        assert stands(output).state == "interrupted"
+
+    run(night())
+
+
+def test_a_folder_without_a_run_and_a_damaged_run_json_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"holds no run: there is no run\.json in it"):
+        status(LocalFiles(), str(tmp_path))
+    output = Output(tmp_path, 1)
+    Path(output.layout.manifest).write_bytes(b"{")
+    with pytest.raises(OutputError, match=r"run\.json is damaged"):
+        stands(output)
+
+
+def test_more_failed_rows_than_allowed_are_said(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 4)
+        await output.score({0: [0]}, error="Refused")
+        await output.score({0: [1, 2, 3]})
+        found = stands(output)
+        assert within_share(found, 0.25) is found
+        with pytest.raises(
+            TooManyFailed, match=r"1 of 4 rows failed \(Refused 1\), more than limits\.max_failed_share"
+        ):
+            within_share(found, 0.2)
+        bad = dataclasses.replace(found, errors={"BadRow": found.failed})
+        with pytest.raises(TooManyFailed, match="`scorer retry` does not help: it reads the same rows"):
+            within_share(bad, 0.2)
+
+    run(night())
+
+
+# --- second by second -------------------------------------------------------------------------------------------------
+
+
+def watched(output: Output, gauges: Gauges, seen: list[Snapshot] | None = None) -> Progress:
+    return Progress(
+        output.files,
+        output.layout.progress,
+        rows_total=5,
+        gauges=lambda: gauges,
+        wall_s=lambda: 1e9 + now(),
+        offload=inline,
+        watch=None if seen is None else seen.append,
+    )
+
+
+def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5)
+        seen: list[Snapshot] = []
+        rows = tokens = 0
+        progress = Progress(
+            output.files,
+            output.layout.progress,
+            rows_total=10_000,
+            gauges=lambda: Gauges(rows=rows, found=100, tokens=tokens),
+            wall_s=now,
+            offload=lambda *_: inline(lambda: None),
+            watch=seen.append,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(progress.serve())
+            for second in range(200):
+                await asyncio.sleep(1)
+                if second < 100:  # then it stands still
+                    rows, tokens = rows + 10, tokens + 1000
+            progress.stop()
+        assert [snapshot.updated_at for snapshot in seen[:5]] == [0, 1, 2, 3, 4]
+        assert seen[90].rows_per_s == pytest.approx(10, rel=0.05)
+        assert seen[90].tokens_per_minute == pytest.approx(60_000, rel=0.05)
+        assert (seen[90].finished, seen[90].eta_s) == (1000, pytest.approx(900, rel=0.05))
+        assert seen[130].rows_per_s == pytest.approx(5, rel=0.1)
+        assert (seen[-1].rows_per_s, seen[-1].eta_s) == (0, None)
+
+    run(night())
+
+
+def test_results_are_counted_as_they_come(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5)
+        store = output.store()
+        list(store.work(output.shards))
+        await publish(store, [result(output.shards[0], 0), result(output.shards[0], 1, error="Refused")])
+        assert (store.counts.rows, store.counts.scored, store.counts.errors) == (2, 1, {"Refused": 1})
+
+    run(night())

@@ -1,0 +1,576 @@
+"""Promise: a row whose result was stored is never asked again, and every shard ends with each row once, in order.
+
+Over 300 lines: resuming, flushing, sealing, retrying and damage are one store and one promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow.parquet as pq
+import pytest
+from support.clock import now, run
+from support.outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publish, result
+
+from scorer.errors import OutputError, StorageError
+from scorer.files.files import LocalFiles
+from scorer.output import segments as seg
+from scorer.output import store as stores
+from scorer.output.damage import noted
+from scorer.output.layout import shown
+from scorer.output.seal import MERGE_AT, seal
+from scorer.output.store import KEEP_HIDDEN_S, Store
+
+
+def left(output: Output, store: Store | None = None) -> dict[str, list[int]]:
+    """The rows that a start would score, by the stem of their shard."""
+    works = (store or output.store()).work(output.shards)
+    return {work.shard.stem: work.todo.nonzero()[0].tolist() for work in works if work.todo is not None}
+
+
+def complete(output: Output, shard: int = 0) -> bool:
+    """Each row of the shard is there once, in order."""
+    rows = output.rows(shard)
+    assert [row["shard"] for row in rows] == [output.shards[shard].path] * len(rows)
+    return [row["row"] for row in rows] == list(range(output.shards[shard].rows))
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_finds_by_names_and_rows_what_is_left(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6, 3, 0)
+        assert left(output) == {"a": [0, 1, 2, 3, 4, 5], "b": [0, 1, 2], "c": []}
+        await output.score({0: [4, 1]})
+        await output.score({0: [5], 1: [0]})
+        store = output.store()
+        assert left(output, store) == {"a": [0, 2, 3], "b": [1, 2]}  # c, without rows, is sealed
+        assert store.found == 4
+        assert store.counts.rows == 0
+
+    run(night())
+
+
+def test_what_was_not_flushed_is_scored_again_and_nothing_else(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 10)
+        killed = output.store()
+        list(killed.work(output.shards))
+        await publish(killed, [result(output.shards[0], n) for n in (3, 7)])
+        killed.add(result(output.shards[0], 5))
+        assert left(output) == {"a": [0, 1, 2, 4, 5, 6, 8, 9]}
+
+    run(night())
+
+
+def test_a_sealed_shard_is_never_opened_again(tmp_path: Path) -> None:
+    class Sealed(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            assert "/scores/" not in path
+            assert "/in/a" not in path
+            return super().open(path)
+
+    async def night() -> None:
+        output = Output(tmp_path, 4, 4)
+        await output.score({0: range(4)})
+        assert left(output, output.store(files=Sealed())) == {"b": [0, 1, 2, 3]}
+
+    run(night())
+
+
+def test_segments_of_a_resume_never_take_a_name_that_was_given(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 100)
+        for n in range(8):
+            await output.score({0: [n, 99 - n]})
+        assert len(output.segments()) == 8
+        assert len(left(output)["a"]) == 84
+
+    run(night())
+
+
+# --- flushing ---------------------------------------------------------------------------------------------------------
+
+
+def test_results_are_published_when_there_are_enough_or_a_second_has_passed(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 1000)
+        store = output.store(flush_rows=10, flush_s=1.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(10):
+                store.add(result(output.shards[0], n))
+            await asyncio.sleep(0.01)
+            assert len(output.segments()) == 1
+            store.add(result(output.shards[0], 10))
+            await asyncio.sleep(0.9)
+            assert len(output.segments()) == 1
+            await asyncio.sleep(0.2)
+            assert len(output.segments()) == 2
+            await asyncio.sleep(60)
+            assert len(output.segments()) == 2  # nothing came: nothing is written
+            store.stop()
+        assert now() < 62
+
+    run(night())
+
+
+def test_there_is_room_for_two_flushes_and_no_more(tmp_path: Path) -> None:
+    disk = 0.0
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(disk)
+        return fn(*args)
+
+    async def night() -> None:
+        nonlocal disk
+        output = Output(tmp_path, 1000)
+        store = output.store(flush_rows=10, flush_s=100, offload=slow)
+        list(store.work(output.shards))
+        disk = 5.0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(60):
+                await store.room()
+                store.add(result(output.shards[0], n))
+                assert store._held <= 20
+            assert now() == pytest.approx(10.0)  # it waited for the disk twice
+            store.stop()
+
+    run(night())
+
+
+def test_a_failed_write_keeps_the_results_for_when_the_disk_is_back(tmp_path: Path) -> None:
+    class Full(LocalFiles):
+        full = True
+
+        def create(self, path: str) -> Any:
+            if self.full and "segments" in path:
+                raise StorageError("the disk is full")
+            return super().create(path)
+
+    async def night() -> None:
+        output, files = Output(tmp_path, 4), Full()
+        store = output.store(files=files)
+        list(store.work(output.shards))
+        with pytest.raises(StorageError):
+            await publish(store, [result(output.shards[0], n) for n in (0, 1)])
+        store.add(result(output.shards[0], 2))
+        files.full = False
+        await store.close()
+        assert left(output) == {"a": [3]}
+
+    run(night())
+
+
+def test_a_cancelled_flush_is_finished_and_remembered(tmp_path: Path) -> None:
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def night() -> None:
+        output = Output(tmp_path, 4)
+        store = output.store(offload=slow)
+        list(store.work(output.shards))
+        store.add(result(output.shards[0], 0))
+        flush = asyncio.create_task(store.close())
+        await asyncio.sleep(0.5)
+        flush.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flush
+        await publish(store, [result(output.shards[0], n) for n in (1, 2, 3)])
+        assert len(output.segments()) == 2
+        assert complete(output)
+
+    run(night())
+
+
+# --- sealing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_shard_is_sealed_in_input_order_when_its_last_row_is_in(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5, 2)
+        await output.score({0: [4, 0, 2]})
+        assert not output.sealed().exists()
+        store = await output.score({0: [3, 1], 1: [1]})
+        assert complete(output)
+        assert not output.sealed(1).exists()
+        assert store.sealed(output.shards[0])
+        table = pq.read_table(output.sealed())
+        assert table.schema.remove_metadata() == SCHEMA
+        assert table.column("score").to_pylist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+        about, counts = seg.read_about(LocalFiles(), str(output.sealed()))
+        assert (about["fingerprint"], about["generation"]) == ("0123456789abcdef", 0)
+        assert counts == seg.Counts.of(table)
+
+    run(night())
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 4], [1, 2, 3, 4], [0, 1, 2, 3]])
+def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int]) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 5)
+        await output.score({0: rows})
+        with pytest.raises(OutputError, match=r"in/a\.parquet cannot be sealed: .*"):
+            seal(output.files, output.layout, output.shards[0], SCHEMA, FINGERPRINT, "", sealed_before=False)
+        assert not output.sealed().exists()
+
+    run(night())
+
+
+def test_empty_shards_are_sealed_without_a_row(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 0)
+        await output.score({})
+        assert output.rows() == []
+        assert left(output) == {}
+
+    run(night())
+
+
+def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next_start(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 4)
+        store = output.store()
+        list(store.work(output.shards))
+        for n in range(4):
+            store.add(result(output.shards[0], n))
+        await store._flush()  # and killed before it tidied up
+        assert not output.sealed().exists()
+        await output.score({})
+        assert complete(output)
+
+    run(night())
+
+
+def test_segments_outlive_their_sealing_by_ten_minutes_or_until_the_next_start(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 4, 4)
+        store = await output.score({0: range(4)})
+        assert len(output.segments()) == 1
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            await asyncio.sleep(KEEP_HIDDEN_S - 1)
+            assert len(output.segments()) == 1
+            await asyncio.sleep(2)
+            assert output.segments() == []
+            store.stop()
+        await output.score({1: range(4)})
+        assert len(output.segments(1)) == 1
+        output.store()
+        assert output.segments(1) == []
+        assert complete(output, 1)
+
+    run(night())
+
+
+@pytest.mark.slow
+def test_beyond_64_segments_neighbours_become_one_that_hides_them(tmp_path: Path) -> None:
+    """Slow: it writes 67 segments."""
+
+    async def night() -> None:
+        output = Output(tmp_path, 200)
+        store = output.store()
+        list(store.work(output.shards))
+        for n in range(MERGE_AT + 1):
+            await publish(store, [result(output.shards[0], 199 - n)])
+        segments, hidden = shown(output.layout.segments_of(output.files, "a"))
+        assert (len(segments), len(hidden)) == (1, MERGE_AT + 1)
+        assert segments[0].merged
+        await publish(store, [result(output.shards[0], 0)])
+        output.store()
+        assert len(output.segments()) == 2
+        assert left(output)["a"] == list(range(1, 200 - MERGE_AT - 1))
+        await output.score({0: range(1, 200 - MERGE_AT - 1)})
+        assert complete(output)
+
+    run(night())
+
+
+# --- scoring again ----------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_asks_the_failed_rows_alone_and_its_results_win(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6, 3)
+        await output.score({0: [1, 4], 1: [2]}, error="Unavailable")
+        await output.score({0: [5]}, error="Refused")
+        await output.score({0: [0, 2, 3], 1: [0, 1]})
+        assert complete(output)
+        assert await output.retry(["Unavailable"]) == [1, 4, 2]
+        rows = output.rows()
+        assert complete(output)
+        assert [row["score"] for row in rows] == [0.0, 1.0, 2.0, 3.0, 4.0, None]
+        assert [row["generation"] for row in rows] == [0, 1, 0, 0, 1, 0]
+        assert await output.retry() == [5]
+        assert output.rows()[5]["generation"] == 2
+        assert await output.retry() == []
+
+    run(night())
+
+
+def test_a_row_that_fails_again_has_its_new_error_and_may_be_retried_once_more(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 2)
+        await output.score({0: [0, 1]}, error="Unavailable")
+        await output.retry(error="Refused")
+        assert [(row["error"], row["generation"]) for row in output.rows()] == [("Refused", 1)] * 2
+        assert await output.retry() == [0, 1]
+        assert [(row["error"], row["generation"]) for row in output.rows()] == [(None, 2)] * 2
+
+    run(night())
+
+
+def test_rows_that_are_scored_again_are_not_counted_as_found(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6, 4)
+        await output.score({0: [1, 4], 1: [2]}, error="Refused")
+        await output.score({0: [0, 2, 3, 5]})  # the first is sealed, of the second one row is done
+        store = output.store(1)
+        list(store.again(output.shards, 1, None))
+        assert store.found == -3 + 1  # whoever counts the rows of sealed shards has counted them
+        assert left(output, store)["b"] == [0, 1, 3]
+        assert store.found == -3 + 1
+
+    run(night())
+
+
+def test_a_retry_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 8)
+        await output.score({0: range(5)}, error="Unavailable")
+        await output.score({0: range(5, 8)})
+        assert await output.retry(only=2) == [0, 1, 2, 3, 4]
+        assert [row["error"] for row in output.rows()[:5]] == ["Unavailable"] * 5
+        assert await output.retry(only=1) == [2, 3, 4]
+        assert await output.retry() == [3, 4]
+        assert complete(output)
+        assert [row["generation"] for row in output.rows()] == [1] * 5 + [0] * 3
+
+    run(night())
+
+
+def test_a_retry_of_a_shard_that_is_still_under_way_seals_it_once_with_the_newest(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 6)
+        await output.score({0: range(3)}, error="Unavailable")
+        assert await output.retry() == [0, 1, 2]
+        assert not output.sealed().exists()
+        await output.score({0: range(3, 6)})
+        assert complete(output)
+        assert [row["generation"] for row in output.rows()] == [1, 1, 1, 0, 0, 0]
+
+    run(night())
+
+
+# --- damage and crashes -----------------------------------------------------------------------------------------------
+
+
+def damage(path: Path, column: str) -> bytes:
+    """Flips a bit in the values of one column; the bytes after it."""
+    group = pq.read_metadata(path).row_group(0)
+    names = [group.column(i).path_in_schema for i in range(group.num_columns)]
+    chunk = group.column(names.index(column))
+    data = bytearray(path.read_bytes())
+    data[(chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 3] ^= 1
+    path.write_bytes(data)
+    return bytes(data)
+
+
+def kept(output: Output) -> dict[str, bytes]:
+    """The files set aside."""
+    return {path.name: path.read_bytes() for path in Path(output.layout.damaged).iterdir()}
+
+
+def test_a_damaged_segment_is_set_aside_and_its_rows_are_scored_again(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 9)
+        for numbers in (range(3), range(3, 6)):
+            await output.score({0: numbers})
+        damaged = output.segments()[1]
+        data = damage(damaged, "row")
+        store = output.store()
+        assert left(output, store) == {"a": [3, 4, 5, 6, 7, 8]}
+        assert store.set_aside == [str(damaged)]
+        assert kept(output) == {f"segments--a--{damaged.name}": data}
+        await output.score({0: range(3, 9)})
+        assert complete(output)
+
+    run(night())
+
+
+def test_damage_that_only_shows_when_a_shard_is_sealed_leaves_that_shard_open(tmp_path: Path) -> None:
+    async def night() -> None:
+        output, said = Output(tmp_path, 9, 2), []
+        for numbers in (range(3), range(3, 6)):
+            await output.score({0: numbers})
+        damaged = output.segments()[1]
+        data = damage(damaged, "raw.list.element")
+        store = output.store(say=said.append)
+        list(store.work(output.shards))
+        await publish(store, [result(output.shards[0], n) for n in range(6, 9)])
+        await publish(store, [result(output.shards[1], n) for n in range(2)])
+        assert store.lost
+        assert said == [f"{damaged} is damaged. It is kept in {output.layout.damaged}, and its rows are scored again."]
+        assert complete(output, 1)
+        assert kept(output) == {f"segments--a--{damaged.name}": data}
+        assert not output.sealed().exists()
+        assert left(output) == {"a": [3, 4, 5]}
+        await output.score({0: range(3, 6)})
+        assert complete(output)
+
+    run(night())
+
+
+def test_a_damaged_sealed_file_is_said_and_left_alone(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 3)
+        await output.score({0: range(3)}, error="Unavailable")
+        data = damage(output.sealed(), "error")
+        with pytest.raises(
+            OutputError, match=r"scores/a\.parquet is damaged\. Restore it from a copy; or `scorer run`"
+        ):
+            await output.retry()
+        assert output.sealed().read_bytes() == data
+        assert noted(output.files, output.layout) == [str(output.sealed())]
+
+    run(night())
+
+
+def test_a_segment_of_another_shard_with_more_rows_is_set_aside(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 20, 5)
+        await output.score({0: [15], 1: [0]})
+        foreign = output.segments(1)[0].with_name("g0-w0-000000001-000000001-7.parquet")
+        foreign.write_bytes(output.segments(0)[0].read_bytes())
+        store = output.store()
+        assert left(output, store)["b"] == [1, 2, 3, 4]
+        assert len(store.set_aside) == 1
+
+    run(night())
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(12))
+def test_a_crash_at_any_step_costs_what_was_not_yet_stored_and_no_more(
+    tmp_path: Path, step: int, *, after: bool
+) -> None:
+    """Two shards in flushes of three, sealed, and tidied up by the next start."""
+
+    async def scored(output: Output, files: LocalFiles) -> int:
+        store, asked = output.store(files=files), 0
+        for work in store.work(output.shards):
+            assert work.todo is not None
+            numbers = work.todo.nonzero()[0].tolist()
+            asked += len(numbers)
+            for start in range(0, len(numbers), 3):
+                await publish(store, [result(work.shard, n) for n in numbers[start : start + 3]])
+        await store.close()
+        output.store(files=files)
+        return asked
+
+    async def night() -> None:
+        output = Output(tmp_path, 9, 4)
+        with pytest.raises(Crash):
+            await scored(output, Crashing(step, after=after))
+        stored = sum(seg.read_about(LocalFiles(), str(path))[1].rows for path in files_of_rows(output))
+        assert await scored(output, LocalFiles()) == 13 - stored
+        assert complete(output, 0)
+        assert complete(output, 1)
+        assert [*output.segments(0), *output.segments(1)] == []
+
+    run(night())
+    assert not any(path.name.startswith(".") for path in tmp_path.rglob("*"))
+
+
+def files_of_rows(output: Output) -> list[Path]:
+    """The sealed files, and the segments of shards without one."""
+    sealed = {n: output.sealed(n) for n in range(2) if output.sealed(n).exists()}
+    return [*sealed.values(), *(path for n in range(2) if n not in sealed for path in output.segments(n))]
+
+
+def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path) -> None:
+    class Sealing(LocalFiles):
+        def create(self, path: str) -> Any:
+            if "/scores/" in path:
+                raise StorageError("the disk is full")
+            return super().create(path)
+
+    async def night() -> None:
+        output = Output(tmp_path, 2)
+        store = output.store(files=Sealing(), flush_rows=2)
+        list(store.work(output.shards))
+        for n in range(2):
+            store.add(result(output.shards[0], n))
+        with pytest.raises(ExceptionGroup) as caught:
+            await store.serve()
+        assert caught.group_contains(StorageError, match="full")
+        assert len(output.segments()) == 1
+        assert left(output) == {"a": []}
+
+    run(night())
+
+
+# --- long results -----------------------------------------------------------------------------------------------------
+
+
+def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "FLUSH_BYTES", 10_000)
+
+    async def night() -> None:
+        output = Output(tmp_path, 100)
+        store = output.store(flush_rows=1000, flush_s=100.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(100):
+                await store.room()
+                store.add(replace(result(output.shards[0], n), raw=("x" * 3_000,)))
+                assert store._held_bytes < 2 * 10_000 + 3_000
+            await asyncio.sleep(1.0)
+            store.stop()
+        assert now() < 10  # nothing waited for flush_s
+        await store.close()
+        assert complete(output)
+        assert store._held_bytes == 0
+
+    run(night())
+
+
+@pytest.mark.slow
+def test_a_shard_with_more_than_2_gib_of_text_is_sealed(tmp_path: Path) -> None:
+    """Slow: 4,000 rows that keep 600 kB each are written, merged and read back: more than an Arrow column can hold."""
+    long = "x" * 600_000
+
+    async def night() -> None:
+        output = Output(tmp_path, 4_000)
+        store = output.store(flush_rows=1000, flush_s=100.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for n in range(4_000):
+                await store.room()
+                one = result(output.shards[0], n)
+                store.add(replace(one, row=replace(one.row, kept=(f"a{n}", long))))
+                if n % 50 == 0:
+                    await asyncio.sleep(0)
+            store.stop()
+        await store.close()
+        rows = bytes_of = 0
+        with pq.ParquetFile(output.sealed()) as parquet:
+            assert parquet.schema_arrow.names == SCHEMA.names
+            for number in range(parquet.num_row_groups):
+                group_ = parquet.read_row_group(number)
+                assert group_.nbytes <= 2 * seg.GROUP_BYTES
+                rows, bytes_of = rows + group_.num_rows, bytes_of + group_.nbytes
+        assert rows == 4_000
+        assert bytes_of > 1 << 31
+
+    run(night())

@@ -1,0 +1,155 @@
+"""Runs of the real `Job`, client and store over shards of a folder, in virtual time; the judge is in this process.
+
+`Wire` stands for the judge: it answers at once, row r7 with 7 % 10 + 1, and counts how often each row was asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from support.clock import inline
+from support.clock import run as in_virtual_time
+
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
+from scorer.errors import Interrupted
+from scorer.files.files import LocalFiles
+from scorer.job.job import Ears, Job, Retry
+from scorer.output.status import Status
+from scorer.output.verify.folder import Verdict, verify
+from scorer.types import Call, Reply
+
+PROMPT = "[row:{id}] Rate from 1 to 10.\n{response}\nScore:"
+_ROW = re.compile(rb"\[row:r(\d+)\]")
+REFUSED = b'{"error": {"message": "content policy", "code": "content_filter", "type": "invalid_request_error"}}'
+
+
+def own_score(number: int) -> float:
+    """What the wire answers for row r<number>."""
+    return number % 10 + 1.0
+
+
+class Wire:
+    """A transport that is the judge. Its content filter stops the rows `refuses`; `then` is called at each POST."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[int] = Counter()
+        self.billed = 0
+        self.refuses: set[int] = set()
+        self.then: Callable[[], None] = lambda: None
+
+    def __call__(self, **_: object) -> Wire:
+        return self
+
+    async def __aenter__(self) -> Wire:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def post(self, call: Call) -> Reply:
+        found = _ROW.search(call.body)
+        assert found is not None
+        number = int(found[1])
+        self.asked[number] += 1
+        self.then()
+        if number in self.refuses:
+            return Reply(400, {"content-type": "application/json"}, REFUSED)
+        self.billed += 1
+        choice = {"index": 0, "message": {"role": "assistant", "content": f"Score: {own_score(number):g}"}}
+        usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+        told = {"model": "wire", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
+        return Reply(200, {"content-type": "application/json"}, orjson.dumps(told))
+
+
+class Run:
+    """One output folder and what is done to it. `said` are the sentences that a user saw."""
+
+    def __init__(self, root: Path, *sizes: int, keep: Sequence[str] = (), **output: Any) -> None:
+        self.root = root
+        self.out = f"{root}/out"
+        self.wire = Wire()
+        self.said: list[str] = []
+        self.wall_s: Callable[[], float] = lambda: 1_790_000_000.0
+        self.shards: dict[str, range] = {}
+        self.patterns = [f"{root}/in/*.parquet"]
+        self._keep = list(keep)
+        self._output = {"flush_rows": 4, **output}
+        for size in sizes:
+            self.add(size)
+
+    def add(self, size: int) -> Path:
+        """One more input shard, named a, b, ...; its rows go on counting where the last one's ended."""
+        first = max((rows.stop for rows in self.shards.values()), default=0)
+        path = self.root / "in" / f"{'abcdefghijklmnopqrstuvwxyz'[len(self.shards)]}.parquet"
+        self.shards[str(path)] = range(first, first + size)
+        path.parent.mkdir(exist_ok=True)
+        ids = pa.array([f"r{number}" for number in self.shards[str(path)]], pa.string())
+        pq.write_table(pa.table({"id": ids, "response": pa.array(["said"] * size, pa.string())}), path)
+        return path
+
+    def job(self, files: LocalFiles | None = None, max_failed_share: float = 1.0, **judge: Any) -> Job:
+        tree = {
+            "input": {"shards": self.patterns, "id": "id", "keep": self._keep},
+            "judge": {"prompt": PROMPT, "scale": [1, 10], **judge},
+            "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
+            "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share},
+            "output": {"path": self.out, **self._output},
+        }
+        return Job(
+            check(tree),
+            files or LocalFiles(),
+            offload=inline,
+            wall_s=self.wall_s,
+            connect=partial(make_client, transport=self.wire),
+            ears=Ears(say=self.said.append),
+        )
+
+    def run(self, files: LocalFiles | None = None, retry: Retry | None = None, **judge: Any) -> Status:
+        """A start, to its end."""
+        return in_virtual_time(self.job(files, **judge).run(retry))
+
+    def stop_after(self, requests: int, files: LocalFiles | None = None) -> None:
+        """A start that is asked to stop once so many requests were sent."""
+        job, until = self.job(files), self.wire.asked.total() + requests
+        self.wire.then = lambda: job.stop() if self.wire.asked.total() >= until else None
+        try:
+            in_virtual_time(job.run())
+        except Interrupted:
+            pass
+        finally:
+            self.wire.then = lambda: None
+
+    def verify(self) -> Verdict:
+        return verify(LocalFiles(), self.out)
+
+    def sealed(self, name: str = "a") -> Path:
+        return Path(self.out, "scores", f"{name}.parquet")
+
+    def segments(self, name: str = "a") -> list[Path]:
+        return sorted(Path(self.out, "segments", name).glob("*.parquet"))
+
+    def damaged(self) -> list[str]:
+        return sorted(path.name for path in Path(self.out, "damaged").glob("*"))
+
+    def exact(self) -> None:
+        """Every shard is sealed and holds each row once, in order, with its own score or its own error; verified."""
+        for path, rows in self.shards.items():
+            found = pq.read_table(self.sealed(Path(path).stem)).to_pylist()
+            assert [(row["id"], row["row"]) for row in found] == [(f"r{n}", i) for i, n in enumerate(rows)]
+            for number, row in zip(rows, found, strict=True):
+                failed = number in self.wire.refuses
+                told = (None, "Refused") if failed else (own_score(number), None)
+                assert (row["score"], row["error"]) == told, row
+        assert self.verify().findings == ()
+
+    def twice(self) -> set[int]:
+        """The rows that were asked more than once."""
+        return {number for number, times in self.wire.asked.items() if times > 1}

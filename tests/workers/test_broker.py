@@ -1,0 +1,303 @@
+"""Promise: all workers together never commit more than a cap, to the digit; they stop where nothing else is left."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import run
+from together import Mate, broker_of, mate, now
+
+from scorer.errors import BudgetSpent
+from scorer.limits import Asked, Bill, Need, Outcome, Rates
+from scorer.limits.bills import KEPT
+from scorer.output.ledger import Totals
+from scorer.types import Shard, Usage, Work
+from scorer.workers.broker import Broker
+from scorer.workers.messages import Failure, Order, Pace, Published, Report, Spendings, answer, packed, report
+
+RATES = Rates(concurrency=4)
+SILENT = Report(Spendings({}))
+
+
+def need(worst: int, pico: int = 0) -> Need:
+    return Need(0, 0, worst_tokens=worst, worst_pico=pico)
+
+
+def final(one: Mate) -> Totals:
+    """What its ledger's file says once it is dead: what was in flight may be billed."""
+    books = one.books
+    return books.totals + Totals(maybe_tokens=books.open_tokens, maybe_pico=books.open_pico)
+
+
+def committed(mates: list[Mate]) -> int:
+    return sum(one.books.totals.tokens + one.books.open_tokens for one in mates)
+
+
+_ASKED = st.tuples(
+    st.integers(0, 2),  # the worker
+    st.sampled_from([0.0, 0.05, 0.5]),  # comes so long after the one before
+    st.integers(1, 300),  # the most it may take
+    st.floats(0, 1),  # the share of it that it takes
+    st.sampled_from([0.0, 0.3, 2.0]),  # is answered so long after it was sent
+    st.booleans(),  # whether the answer tells the usage
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(
+    cap=st.integers(100, 3000),
+    asked=st.lists(_ASKED, min_size=1, max_size=30),
+    dies=st.none() | st.floats(0, 3),
+    strict=st.booleans(),
+)
+def test_no_mix_of_workers_ever_exceeds_a_cap(
+    cap: int, asked: list[tuple[int, float, int, float, float, bool]], dies: float | None, strict: bool
+) -> None:
+    """Slow: twenty-five nights of three workers with a beat every tenth of a second."""
+
+    async def night() -> None:
+        broker = broker_of(RATES, workers=3, max_tokens=cap)
+        async with AsyncExitStack() as stack:
+            mates = [
+                await stack.enter_async_context(mate(broker, n + 1, RATES, tokens_capped=True, strict=strict))
+                for n in range(3)
+            ]
+            refused: list[int] = []
+
+            async def ask(one: Mate, worst: int, share: float, answer_s: float, known: bool) -> None:
+                try:
+                    permit = await one.limits[0].admit(need(worst))
+                except BudgetSpent:
+                    living = [other for other in mates if not other.cut]
+                    assert not sum(other.books.open_tokens for other in living), "something might come out cheaper"
+                    refused.append(worst)
+                    return
+                assert committed(mates) <= cap
+                await asyncio.sleep(answer_s)
+                if one.cut:
+                    return
+                usage = Usage(int(worst * share), 0)
+                outcome = Outcome(Bill.KNOWN, usage=usage, alive=True) if known else Outcome(Bill.UNKNOWN)
+                one.limits[0].settle(permit, outcome)
+
+            async def die() -> None:
+                await asyncio.sleep(dies or 0.0)
+                mates[0].cut = True
+                await asyncio.sleep(0.5)
+                broker.lost(1, final(mates[0]))
+
+            dying = None if dies is None else asyncio.create_task(die())
+            asking = []
+            for which, gap, worst, share, answer_s, known in asked:
+                await asyncio.sleep(gap)
+                asking.append((which, asyncio.create_task(ask(mates[which], worst, share, answer_s, known))))
+            await asyncio.gather(*(task for which, task in asking if which or dies is None))
+            if dying is not None:
+                await dying
+            assert committed(mates) <= cap
+            if refused:  # and it would not have fitted: nothing is held back that nobody uses
+                assert committed(mates) + max(refused) > cap
+            for _, task in asking:
+                task.cancel()
+
+    run(night())
+
+
+def test_a_cap_is_used_to_its_last_token_whoever_asks() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES, max_tokens=1000)
+        async with (
+            mate(broker, 1, RATES, tokens_capped=True) as one,
+            mate(broker, 2, RATES, tokens_capped=True) as two,
+        ):
+            for turn in range(10):
+                which = (one, two)[turn % 2]
+                permit = await which.limits[0].admit(need(100))
+                which.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(100, 0), alive=True))
+            assert committed([one, two]) == 1000
+            with pytest.raises(BudgetSpent, match=r"limits\.max_tokens = 1000 is used up: 1000 tokens .* may take 1\."):
+                await two.limits[0].admit(need(1))
+
+    run(night())
+
+
+def test_money_is_waited_for_while_another_worker_may_come_out_cheaper() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES, max_usd=1e-6)  # a million pico-dollars
+        async with mate(broker, 1, RATES, money_capped=True) as one, mate(broker, 2, RATES, money_capped=True) as two:
+            dear = await one.limits[0].admit(need(1, 900_000))
+            waiting = asyncio.create_task(two.limits[0].admit(need(1, 600_000)))
+            await asyncio.sleep(1.0)
+            assert not waiting.done()
+            one.limits[0].settle(dear, Outcome(Bill.KNOWN, usage=Usage(1, 0), cost_pico=400_000, alive=True))
+            await waiting
+            assert now() < 1.5
+            two.limits[0].settle(waiting.result(), Outcome(Bill.UNKNOWN))
+            with pytest.raises(BudgetSpent, match=r"limits\.max_usd = 1e-06 is used up"):
+                await one.limits[0].admit(need(1, 1))
+
+    run(night())
+
+
+def test_what_a_dead_worker_may_have_spent_is_spent() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES, max_tokens=1000)
+        async with (
+            mate(broker, 1, RATES, tokens_capped=True) as one,
+            mate(broker, 2, RATES, tokens_capped=True) as two,
+        ):
+            await one.limits[0].admit(need(50))  # of which it was allowed 125
+            one.cut = True
+            waiting = asyncio.create_task(two.limits[0].admit(need(951)))
+            await asyncio.sleep(3.0)
+            assert not waiting.done()  # nobody knows yet
+            broker.lost(1, final(one))
+            with pytest.raises(BudgetSpent, match="50 tokens are spent or may be"):
+                await waiting
+            two.desk.allowance.refused = None  # type: ignore[union-attr]
+            await two.limits[0].admit(need(950))
+
+    run(night())
+
+
+def test_who_was_declared_dead_is_heard_no_more() -> None:
+    """Its rows are others' by then: what it reports late neither counts nor gets anything."""
+    broker = made()
+    broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 4, "f")), 0)
+    broker.rows.close()
+    (leased,) = broker.exchange(1, Report(Spendings({}), wants=1)).slices
+    broker.lost(1, Totals())
+    late = Published("in/a.parquet", 0, 0, 3, 0, np.arange(4, dtype=np.int64).tobytes(), 4, {})
+    spent = dict.fromkeys(Totals.__slots__, 9)
+    failed = Failure("SetupError", "late")
+    answered = broker.exchange(1, Report(Spendings(spent), published=[late], wants=2, failure=failed))
+    assert (answered.order, answered.slices) == (Order.LEAVE, [])
+    assert (broker.published, broker.totals, broker.failure) == ([], Totals(), None)
+    (again,) = broker.exchange(2, Report(Spendings({}), wants=1)).slices
+    assert (again.first, again.stop) == (leased.first, leased.stop)
+    assert broker.order is Order.SCORE
+
+
+# --- what bills teach -------------------------------------------------------------------------------------------------
+
+
+def asking(prompt: int = 100, limit: int = 10) -> Need:
+    return Need(prompt // 4, limit, prompt + limit, asked=Asked(prompt, limit))
+
+
+def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES, workers=2, max_tokens=10**6)
+        async with (
+            mate(broker, 1, RATES, tokens_capped=True) as one,
+            mate(broker, 2, RATES, tokens_capped=True) as two,
+        ):
+            permit = await one.limits[0].admit(asking())
+            one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(5000, 70), alive=True))
+            await asyncio.sleep(0.25)  # two beats
+            permit = await two.limits[0].admit(asking())
+            assert permit.need.worst_tokens == 100 + 5000 + int(1.5 * 70)
+            two.limits[0].settle(permit, Outcome(Bill.NOTHING, alive=True))
+            for _ in range(KEPT):  # ordinary again
+                permit = await one.limits[0].admit(asking())
+                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+            await asyncio.sleep(0.25)
+            assert (await two.limits[0].admit(asking())).need.worst_tokens == 110
+
+    run(night())
+
+
+def test_what_a_worker_taught_goes_with_it() -> None:
+    broker = made()
+    taught = Report(Spendings({}), paces=[Pace(hidden=700, output=90)])
+    plain = Report(Spendings({}), paces=[Pace()])
+    broker.exchange(1, taught)
+    assert [(one.hidden, one.output) for one in broker.exchange(2, plain).grants] == [(700, 90)]
+    broker.lost(1, Totals())
+    assert [(one.hidden, one.output) for one in broker.exchange(2, plain).grants] == [(0, 0)]
+
+
+@pytest.mark.parametrize(("seats", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
+def test_workers_share_the_requests_that_open_a_run(seats: int, places: int) -> None:
+    async def night() -> None:
+        rates = Rates(concurrency=64)
+        broker = broker_of(rates, workers=seats, max_tokens=10**6)
+        async with mate(broker, 1, rates, tokens_capped=True, seats=seats) as one:
+            permits = [await one.limits[0].admit(asking()) for _ in range(places)]
+            waiting = asyncio.create_task(one.limits[0].admit(asking()))
+            await asyncio.sleep(1.0)
+            assert not waiting.done()
+            for permit in permits:
+                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+            await waiting
+            for _ in range(40):
+                await one.limits[0].admit(asking())
+
+    run(night())
+
+
+# --- the messages -----------------------------------------------------------------------------------------------------
+
+
+def made(**options: int) -> Broker:
+    return Broker(
+        [RATES], before=Totals(), max_tokens=None, max_usd=None, clock=lambda: 0.0, **{"workers": 2, **options}
+    )
+
+
+def test_messages_survive_the_wire() -> None:
+    broker = made()
+    broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 100, "f")), 3)
+    wanting = Report(Spendings({}), wants=1)
+    assert report(packed(wanting)) == wanting
+    answered = broker.exchange(1, wanting)
+    assert answered.slices
+    assert answer(packed(answered)) == answered
+
+
+def test_one_workers_failure_ends_all_and_the_first_is_told() -> None:
+    broker = made()
+    broker.exchange(1, Report(Spendings({}), ended=True, failure=Failure("SetupError", "first")))
+    broker.exchange(2, Report(Spendings({}), ended=True, failure=Failure("SetupError", "second")))
+    assert broker.exchange(3, SILENT).order is Order.LEAVE
+    assert broker.failure is not None
+    assert broker.failure.text == "first"
+
+
+def test_nobody_gets_rows_once_the_run_is_to_stop() -> None:
+    broker = made()
+    broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 100, "f")), 0)
+    broker.order = Order.DRAIN
+    answered = broker.exchange(1, Report(Spendings({}), wants=2))
+    assert (answered.order, answered.slices) == (Order.DRAIN, [])
+
+
+def test_the_books_of_all_are_those_of_each() -> None:
+    broker = made()
+    one = Totals(requests=2, prompt_tokens=10, pico=7)
+    told = {name: getattr(one, name) for name in Totals.__slots__}
+    broker.exchange(1, Report(Spendings(told)))
+    broker.exchange(2, Report(Spendings(told)))
+    broker.lost(2, replace(one, maybe_tokens=5))
+    assert broker.totals == replace(one + one, maybe_tokens=5)
+
+
+def test_a_shard_that_a_worker_cannot_read_further_is_left_out_and_why_is_kept() -> None:
+    async def night() -> None:
+        broker = broker_of(RATES)
+        shard = Shard("in/a.parquet", "a", 1, "1", 100, "f")
+        broker.offer(Work(shard), 0)
+        broker.rows.close()
+        assert broker.exchange(1, Report(Spendings({}), wants=1)).slices
+        told = report(packed(Report(Spendings({}), unread={"in/a.parquet": "it is gone"})))
+        assert broker.exchange(1, told).done
+        assert broker.unread == {"in/a.parquet": "it is gone"}
+
+    run(night())

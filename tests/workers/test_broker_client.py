@@ -1,0 +1,167 @@
+"""Promise: a worker talks as often as it must and no oftener, and does nothing that could harm another owner."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from support.clock import run
+from together import broker_of, mate, now
+
+from scorer.errors import BudgetSpent
+from scorer.limits import Bill, Need, Outcome, Rates
+from scorer.types import Shard, Usage, Work
+from scorer.workers.broker_client import BEAT_S, FRESH_S, Desk
+from scorer.workers.messages import Answer, Order, Report
+
+
+def need(worst: int = 0) -> Need:
+    return Need(0, 0, worst_tokens=worst)
+
+
+def test_a_worker_that_lacks_nothing_talks_ten_times_a_second() -> None:
+    async def night() -> None:
+        async with mate(broker_of(Rates()), 1, Rates()) as one:
+            await asyncio.sleep(2.0)
+            assert 19 <= len(one.talks) <= 21
+
+    run(night())
+
+
+def test_one_that_waits_for_a_budget_talks_no_oftener() -> None:
+    async def night() -> None:
+        broker = broker_of(Rates(), max_tokens=100)
+        async with (
+            mate(broker, 1, Rates(), tokens_capped=True) as one,
+            mate(broker, 2, Rates(), tokens_capped=True) as two,
+        ):
+            await one.limits[0].admit(need(80))
+            waiting = asyncio.create_task(two.limits[0].admit(need(70)))
+            await asyncio.sleep(2.0)
+            assert len(two.talks) <= 23
+            waiting.cancel()
+            with suppress(asyncio.CancelledError, BudgetSpent):
+                await waiting
+
+    run(night())
+
+
+def test_talks_grow_with_time_and_not_with_requests() -> None:
+    rates = Rates(requests_per_minute=60_000)
+
+    async def night() -> None:
+        async with mate(broker_of(rates, workers=1), 1, rates) as one:
+            for _ in range(2000):  # a thousand a second
+                one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Bill.NOTHING, alive=True))
+            assert now() < 2.2
+            assert len(one.talks) < 100
+
+    run(night())
+
+
+def test_what_settles_while_a_rate_is_waited_for_asks_nothing() -> None:
+    rates = Rates(tokens_per_minute=6000)
+
+    async def night() -> None:
+        async with mate(broker_of(rates, workers=1), 1, rates) as one:
+            permits = [await one.limits[0].admit(Need(0, 0, worst_tokens=0)) for _ in range(30)]
+            waiting = asyncio.create_task(one.limits[0].admit(Need(3000, 0, worst_tokens=3000)))
+            await asyncio.sleep(0.2)  # it takes a full bucket negative; the next one waits for half a minute
+            waiting = asyncio.create_task(one.limits[0].admit(Need(3000, 0, worst_tokens=3000)))
+            await asyncio.sleep(0.2)
+            before = len(one.talks)
+            for permit in permits:
+                one.limits[0].settle(permit, Outcome(Bill.NOTHING, alive=True))
+                await asyncio.sleep(0.01)
+            assert not waiting.done()
+            assert len(one.talks) - before <= 5
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+    run(night())
+
+
+def test_a_budget_is_leased_for_many_requests_at_once() -> None:
+    async def night() -> None:
+        broker = broker_of(Rates(), max_tokens=10**6)
+        async with mate(broker, 1, Rates(), tokens_capped=True) as one:
+            for _ in range(80):
+                usage = Outcome(Bill.KNOWN, usage=Usage(10, 0), alive=True)
+                one.limits[0].settle(await one.limits[0].admit(need(10)), usage)
+            assert len(one.talks) <= 15
+
+    run(night())
+
+
+def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> None:
+    async def night() -> None:
+        async with mate(broker_of(Rates()), 1, Rates()) as one:
+            await asyncio.sleep(1.0)
+            one.cut = True
+            assert one.desk.fresh()
+            sure = asyncio.create_task(one.desk.sure())
+            await asyncio.sleep(0)
+            assert sure.done()
+            await asyncio.sleep(FRESH_S)
+            assert not one.desk.fresh()
+            sure = asyncio.create_task(one.desk.sure())
+            await asyncio.sleep(60.0)
+            assert not sure.done()
+            sure.cancel()
+
+    run(night())
+
+
+def test_rows_are_in_stock_before_they_are_wanted() -> None:
+    async def night() -> None:
+        broker = broker_of(Rates())
+        broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 5000, "f")), 0)
+        async with mate(broker, 1, Rates()) as one:
+            assert await one.desk.next_slice(wait=True) is not None
+            await asyncio.sleep(BEAT_S * 2)
+            began = now()
+            for _ in range(2):
+                assert await one.desk.next_slice(wait=False) is not None
+            assert now() == began
+
+    run(night())
+
+
+def test_who_has_no_rows_waits_for_those_of_the_dead() -> None:
+    async def night() -> None:
+        broker = broker_of(Rates())
+        broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 2, "f")), 0)
+        broker.rows.close()
+        async with mate(broker, 1, Rates()) as one, mate(broker, 2, Rates()) as two:
+            first = await one.desk.next_slice(wait=True)
+            assert first is not None
+            assert await two.desk.next_slice(wait=False) is None
+            waiting = asyncio.create_task(two.desk.next_slice(wait=True))
+            await asyncio.sleep(3.0)
+            assert not waiting.done()
+            one.cut = True
+            broker.rows.lost([1])
+            again = await waiting
+            assert again is not None
+            assert (again.first, again.stop) == (first.first, first.stop)
+
+    run(night())
+
+
+def test_an_order_is_obeyed_once_and_ends_the_waiting_for_rows() -> None:
+    async def night() -> None:
+        orders: list[Order] = []
+
+        async def exchange(_: Report) -> Answer:
+            await asyncio.sleep(0.001)
+            return Answer(order=Order.DRAIN)
+
+        desk = Desk(exchange, lease_s=0.1, on_order=orders.append)
+        talking = asyncio.create_task(desk.serve())
+        assert await desk.next_slice(wait=True) is None
+        await asyncio.sleep(1.0)
+        desk.stop()
+        await talking
+        assert orders == [Order.DRAIN]
+
+    run(night())

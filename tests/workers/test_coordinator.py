@@ -1,0 +1,273 @@
+"""Promise: what a worker published counts, told or not; what it did not is scored by others; the owner alone seals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.clock import inline, run
+from support.outputs import FINGERPRINT, SCHEMA, Output, result
+
+from scorer.build.plan import Plan, check
+from scorer.errors import OutputError, SetupError, SpecError
+from scorer.output.layout import Segment
+from scorer.output.ledger import Ledger
+from scorer.output.manifest import Manifest
+from scorer.output.store import Store
+from scorer.output.worker_store import Outpost
+from scorer.types import Usage
+from scorer.workers.broker_client import Desk
+from scorer.workers.coordinator import Owner, _error, most_workers
+from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spendings
+from scorer.workers.worker import Worker, books_of
+
+
+def plan_of(out: Output, **limits: Any) -> Plan:
+    return check(
+        {
+            "input": {"shards": [shard.path for shard in out.shards]},
+            "judge": {"prompt": "{response}", "scale": [1, 5]},
+            "model": {"name": "judge", "base_url": "http://127.0.0.1:9/v1", "price": {"input": 1, "output": 1}},
+            "limits": {"concurrency": 4, **limits},
+            "output": {"path": out.layout.out},
+        }
+    )
+
+
+def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Owner, Ledger]:
+    books = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
+    books.open()
+    manifest = Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", out.shards)
+    owner = Owner(
+        plan_of(out, **limits),
+        manifest,
+        out.files,
+        out.layout,
+        store,
+        books,
+        workers=2,
+        served={},
+        offload=inline,
+        clock=asyncio.get_running_loop().time,
+        gather_s=0.1,
+    )
+    return owner, books
+
+
+class Hand:
+    """A worker without a judge: it scores what it is told to, and tells or does not."""
+
+    def __init__(self, out: Output, owner: Owner, schema: pa.Schema = SCHEMA) -> None:
+        self.hello: Hello = owner.hello(0)
+        self.number = self.hello.worker
+        self._out, self._owner = out, owner
+
+        async def never(_: Report) -> Answer:
+            raise AssertionError
+
+        self.desk = Desk(never, lease_s=0.1, on_order=lambda _: None)
+        self.store = Outpost(
+            out.files,
+            out.layout,
+            run=self.hello.run,
+            fingerprint=FINGERPRINT,
+            schema_of=lambda _: schema,
+            offload=inline,
+            flush_rows=10**6,
+            flush_s=10**6,
+            worker=self.number,
+            told=self.desk.publish,
+            sure=self.desk.sure,
+        )
+        self.books = Ledger(
+            out.files, out.layout.ledger, books_of(self.hello.owner, self.number), offload=inline, strict=True
+        )
+
+    def lease(self) -> list[int]:
+        """Rows of the first shard that are now this worker's."""
+        (leased,) = self.tell(wants=1).slices
+        self.store.begin(self._out.shards[0], leased.generation, leased.number)
+        return list(range(leased.first, leased.stop)) if leased.mask is None else _masked(leased)
+
+    def tell(self, *, wants: int = 0, ended: bool = False) -> Answer:
+        report = self.desk._report(ended=ended, failure=None)
+        return self._owner.exchange(
+            self.number, Report(Spendings({}), published=report.published, wants=wants, ended=ended)
+        )
+
+    async def publish(self, numbers: Iterable[int], error: str | None = None) -> None:
+        for number in numbers:
+            self.store.add(result(self._out.shards[0], number, error=error))
+        await self.store.close()
+
+
+def _masked(leased: Slice) -> list[int]:
+    bits = np.unpackbits(np.frombuffer(leased.mask or b"", dtype=np.uint8), count=leased.stop - leased.first)
+    return [leased.first + int(n) for n in np.flatnonzero(bits)]
+
+
+def test_a_shard_is_sealed_once_every_row_is_told_of(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 100)
+        store = out.store()
+        owner, _ = owner_of(out, store)
+        await owner.feed(store.work(out.shards))
+        one, two = Hand(out, owner), Hand(out, owner)
+        while not owner.broker.rows.done:
+            for hand in (one, two):
+                await hand.publish(hand.lease())
+                hand.tell()
+                await store.close()
+                assert out.sealed().exists() == owner.broker.rows.done
+                if owner.broker.rows.done:
+                    break
+        assert [row["row"] for row in out.rows()] == list(range(100))
+        assert (store.counts.rows, store.counts.scored) == (100, 100)
+        assert {path.name.split("-")[1] for path in out.segments()} == {"w1", "w2"}
+
+    run(night())
+
+
+def test_what_a_dead_worker_left_is_found_and_the_rest_is_scored_by_others(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 60)
+        store = out.store()
+        owner, _ = owner_of(out, store, max_tokens=10**6)
+        await owner.feed(store.work(out.shards))
+        dead, living = Hand(out, owner), Hand(out, owner)
+        mine = dead.lease()
+        await dead.publish(mine[:2])
+        dead.tell()
+        await dead.publish(mine[2:4], error="Refused")  # published, and it dies before it can tell
+        dead.books.settle(dead.books.reserve(20, 5), Usage(10, 2), 3)
+        dead.books.reserve(20, 5)
+        await dead.books.close()
+        await owner.lost(dead.number)
+        assert (store.counts.rows, store.counts.errors) == (4, {"Refused": 2})
+        assert (owner.broker.totals.tokens, owner.broker.totals.maybe_requests) == (32, 1)
+        found = []
+        while not owner.broker.rows.done:
+            numbers = living.lease()
+            found += numbers
+            await living.publish(numbers)
+            living.tell()
+        assert sorted(found) == sorted(set(range(60)) - set(mine[:4]))
+        await store.close()
+        assert [row["row"] for row in out.rows()] == list(range(60))
+        assert store.counts.rows == 60
+
+    run(night())
+
+
+def test_copies_that_a_dead_worker_left_count_as_copies(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 10)
+        store = out.store()
+        owner, _ = owner_of(out, store)
+        await owner.feed(store.work(out.shards))
+        dead = Hand(out, owner, SCHEMA.append(pa.field("copied_from", pa.string())))
+        first, second, *_ = dead.lease()
+        dead.store.add(result(out.shards[0], first))
+        dead.store.add(replace(result(out.shards[0], second), copied_from=f"{out.shards[0].path}#{first}"))
+        await dead.store.close()
+        await owner.lost(dead.number)
+        assert (store.counts.rows, store.counts.copied) == (2, 1)
+
+    run(night())
+
+
+def test_segments_of_a_later_start_have_new_numbers(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 60)
+        for _ in range(2):
+            store = out.store()
+            owner, _ = owner_of(out, store)
+            await owner.feed(store.work(out.shards))
+            hand = Hand(out, owner)
+            await hand.publish(hand.lease())
+            hand.tell()
+        assert [path.name for path in out.segments()] == [
+            "g0-w1-000000000-000000007-0.parquet",
+            "g0-w1-000000008-000000015-1.parquet",
+        ]
+
+    run(night())
+
+
+def test_a_segment_that_was_merged_meanwhile_is_not_counted_again(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 60)
+        store = out.store()
+        list(store.work(out.shards))
+        state = store._open[out.shards[0].path]
+        state.segments.append(Segment("a", 0, 3, 0, 19, 0, 5))
+        before = store.counts.rows
+        store.adopt(out.shards[0].path, Segment("a", 0, 3, 4, 7, 2, 2), store.counts)
+        assert (store.counts.rows, len(state.segments)) == (before, 1)
+
+    run(night())
+
+
+def test_no_more_workers_than_places(tmp_path: Path) -> None:
+    assert most_workers(plan_of(Output(tmp_path, 1)), 9) == 4
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "text"),
+    [
+        (Failure("SetupError", "no key"), SetupError, "no key"),
+        (Failure("SpecError", "one\ntwo"), SpecError, "one\ntwo"),
+        (Failure("ShardChanged", "a changed"), OutputError, "a changed"),
+        (Failure("", "Traceback: a bug"), RuntimeError, "Traceback: a bug"),
+    ],
+)
+def test_a_workers_error_is_raised_as_if_it_had_happened_here(
+    failure: Failure, kind: type[Exception], text: str
+) -> None:
+    error = _error(failure)
+    assert type(error) is kind
+    assert text in str(error)
+
+
+def test_a_worker_of_another_version_does_not_score(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 4)
+        owner, _ = owner_of(out, out.store())
+        tree = plan_of(out).spec.model_dump(mode="json", exclude_defaults=True)
+        hello = owner.hello(0)
+        fields = {name: getattr(hello, name) for name in hello.__struct_fields__}
+        told: list[Report] = []
+
+        async def exchange(report: Report) -> Answer:
+            told.append(report)
+            return owner.exchange(1, report)
+
+        await Worker(
+            Hello(**{**fields, "spec": tree, "fingerprint": "another"}), out.files, exchange, offload=inline
+        ).run()
+        assert told[-1].failure is not None
+        assert told[-1].failure.kind == "OutputError"
+        with pytest.raises(OutputError, match="All workers need the same version"):
+            owner.check()
+
+    run(night())
+
+
+def test_rows_that_were_done_before_are_not_leased(tmp_path: Path) -> None:
+    async def night() -> None:
+        out = Output(tmp_path, 40)
+        await out.score({0: range(0, 40, 2)})
+        store = out.store()
+        owner, _ = owner_of(out, store)
+        await owner.feed(store.work(out.shards))
+        hand = Hand(out, owner)
+        assert hand.lease() == [1, 3, 5, 7, 9, 11, 13, 15]
+        assert store.found == 20
+
+    run(night())

@@ -1,0 +1,178 @@
+"""Contract: what holds for the limits of one process holds for those of a worker. One class, two makers."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from support.clock import inline, run
+from together import Never, broker_of, mate, now
+
+from scorer.errors import BudgetSpent, Interrupted, TooLong
+from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates, TurnedAway
+from scorer.limits.types import Permit
+from scorer.output.ledger import Ledger
+from scorer.types import Usage
+
+DONE = Outcome(Bill.NOTHING, alive=True)
+FAILED = Outcome(Bill.NOTHING, alive=False)
+
+
+def need(tokens: int = 0, output: int = 0, *, first: bool = False) -> Need:
+    return Need(tokens, output, worst_tokens=tokens + output, first=first)
+
+
+class Contract(ABC):
+    """The promises of `Admission`. Where a lease is asked for, it takes the wire's two milliseconds."""
+
+    @abstractmethod
+    def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AbstractAsyncContextManager[Local]:
+        """Limits of one endpoint that work while the block lasts."""
+
+    def night(
+        self,
+        test: Callable[[Local], Awaitable[None]],
+        rates: Rates = Rates(),  # noqa: B008 - it is frozen
+        max_tokens: int | None = None,
+        strict: bool = False,
+    ) -> None:
+        async def whole() -> None:
+            async with self.made(rates, max_tokens, strict) as limits:
+                await test(limits)
+
+        run(whole())
+
+    def test_what_no_minute_could_hold_is_too_long_at_once(self) -> None:
+        async def test(limits: Local) -> None:
+            with pytest.raises(TooLong, match=r"limits\.tokens_per_minute = 1000 could never"):
+                await limits.admit(need(1000, 1))
+
+        self.night(test, Rates(tokens_per_minute=1000))
+
+    def test_first_come_first_served(self) -> None:
+        async def test(limits: Local) -> None:
+            order = []
+
+            async def ask(tokens: int) -> None:
+                limits.settle(await limits.admit(need(tokens)), Outcome(Bill.UNKNOWN, alive=True))
+                order.append(tokens)
+
+            async with asyncio.TaskGroup() as group:
+                for tokens in (5000, 4000, 1, 2, 3):
+                    group.create_task(ask(tokens))
+                    await asyncio.sleep(0)
+            assert order == [5000, 4000, 1, 2, 3]
+            assert now() > 39  # 5,000 and then 4,000 of 6,000 a minute, less a burst
+
+        self.night(test, Rates(tokens_per_minute=6000))
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_never_more_in_flight_than_allowed(self, strict: bool) -> None:
+        async def test(limits: Local) -> None:
+            permits = [await limits.admit(need(1)) for _ in range(2)]
+            waiter = asyncio.create_task(limits.admit(need(1)))
+            await asyncio.sleep(1.0)
+            assert (limits.in_flight, limits.waiting, waiter.done()) == (2, 1, False)
+            limits.settle(permits[0], DONE)
+            limits.settle(await waiter, DONE)
+            limits.settle(permits[1], DONE)
+            assert (limits.in_flight, limits.waiting) == (0, 0)
+
+        self.night(test, Rates(concurrency=2, requests_per_minute=6000), strict=strict)
+
+    def test_a_permit_is_settled_once(self) -> None:
+        async def test(limits: Local) -> None:
+            permit = await limits.admit(need())
+            limits.settle(permit, DONE)
+            with pytest.raises(AssertionError, match="settled twice"):
+                limits.settle(permit, DONE)
+
+        self.night(test)
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_whoever_gives_up_leaves_nothing_reserved(self, strict: bool) -> None:
+        async def test(limits: Local) -> None:
+            permit = await limits.admit(need(60))
+            waiter = asyncio.create_task(limits.admit(need(60)))
+            await asyncio.sleep(0.5)
+            waiter.cancel()
+            await asyncio.wait([waiter])
+            limits.settle(permit, DONE)
+            limits.settle(await limits.admit(need(100)), DONE)
+            assert (limits.in_flight, limits.waiting) == (0, 0)
+
+        self.night(test, max_tokens=100, strict=strict)
+
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight(self, strict: bool) -> None:
+        async def test(limits: Local) -> None:
+            permit = await limits.admit(need(80))
+            waiter = asyncio.create_task(limits.admit(need(70)))
+            await asyncio.sleep(1.0)
+            assert not waiter.done()
+            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(40, 0), alive=True))
+            with pytest.raises(BudgetSpent, match=r"limits\.max_tokens = 100 is used up: 40 tokens .* may take 70\."):
+                await waiter
+            assert now() < 2.0
+
+        self.night(test, max_tokens=100, strict=strict)
+
+    def test_draining_turns_away_rows_that_were_not_begun(self) -> None:
+        async def test(limits: Local) -> None:
+            permit = await limits.admit(need())
+            begun = asyncio.create_task(limits.admit(need()))
+            fresh = asyncio.create_task(limits.admit(need(first=True)))
+            await asyncio.sleep(0.1)
+            limits.drain()
+            with pytest.raises(Interrupted):
+                await fresh
+            limits.settle(permit, DONE)
+            limits.settle(await begun, DONE)
+
+        self.night(test, Rates(concurrency=1))
+
+    def test_an_outage_sends_one_probe_at_a_time_and_lets_others_leave(self) -> None:
+        async def test(limits: Local) -> None:
+            for permit in [await limits.admit(need()) for _ in range(8)]:
+                limits.settle(permit, FAILED)
+            began = now()
+            with pytest.raises(TurnedAway):
+                await limits.admit(need(), lambda: True)
+            probe = await limits.admit(need())
+            assert now() - began >= 0.4
+            waiter = asyncio.create_task(limits.admit(need()))
+            await asyncio.sleep(2.0)
+            assert not waiter.done()
+            limits.settle(probe, DONE)
+            limits.settle(await waiter, DONE)
+
+        self.night(test, Rates(requests_per_minute=60_000))
+
+    def test_a_429_pauses_everyone(self) -> None:
+        async def test(limits: Local) -> None:
+            permit = await limits.admit(need())
+            limits.settle(permit, Outcome(Bill.NOTHING, throttled=True, retry_after_s=3.0))
+            began = now()
+            passed: Permit = await limits.admit(need())
+            assert 3.0 <= now() - began <= 3.2
+            limits.settle(passed, DONE)
+
+        self.night(test, Rates(requests_per_minute=6000))
+
+
+class TestLocal(Contract):
+    @asynccontextmanager
+    async def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AsyncIterator[Local]:
+        books = Ledger(Never(), "never-written", "me", offload=inline, strict=strict)
+        yield Local(rates, Caps(books, max_tokens=max_tokens))
+
+
+class TestLeased(Contract):
+    @asynccontextmanager
+    async def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AsyncIterator[Local]:
+        broker = broker_of(rates, workers=1, max_tokens=max_tokens)
+        async with mate(broker, 1, rates, tokens_capped=max_tokens is not None, strict=strict) as one:
+            yield one.limits[0]

@@ -1,0 +1,343 @@
+"""Promise: `--workers N` keeps every promise of one process: real processes, kill -9, and the judge's own books."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.command import (
+    FLUSH_ROWS,
+    IN_FLIGHT,
+    SMALL_STEPS,
+    Ended,
+    children,
+    ended,
+    own_score,
+    run_file,
+    scorer,
+    scores,
+    shard,
+    standing,
+    started,
+    wait_until,
+    whole,
+)
+
+from scorer.rehearsal.process import RehearsalProcess
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="tells the workers by /proc, as Linux has it"),
+]
+
+ROWS = 400
+
+
+@pytest.fixture
+def judge(judge: RehearsalProcess) -> RehearsalProcess:
+    """Slow enough to be killed amid its work."""
+    judge.configure(latency_median_s=0.05)
+    return judge
+
+
+def workers_of(owner: int) -> list[int]:
+    """The worker processes of a run."""
+    return children(owner, lambda command: b"scorer.workers" in command)
+
+
+def segments(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "out/segments").rglob("*.parquet")]
+
+
+def test_one_large_shard_spreads_and_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two processes start."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    ran = scorer("run", run_file(tmp_path, judge.url, **SMALL_STEPS), "--workers", 2, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json()["requests"] == ROWS
+    whole(tmp_path, ROWS)
+    assert {(row["recv"], row["paid"]) for row in judge.rows().values()} == {(1, 1)}
+    assert judge.stats()["max_in_flight"] <= IN_FLIGHT
+    assert {name.split("-")[1] for name in segments(tmp_path)} == {"w1", "w2"}
+
+
+def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three processes, two of which are killed and replaced."""
+    for number in range(2):
+        shard(tmp_path / f"in/{number}.parquet", ROWS // 2, first=number * ROWS // 2)
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
+    with started("run", run, "--workers", 3, "--quiet", "--json") as process:
+        for moment in (40, 160):
+            wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
+            wait_until(lambda: len(workers_of(process.pid)) == 3)
+            os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        done = ended(process)
+    assert done.code == 0, done.err
+    whole(tmp_path, ROWS)
+    books = judge.stats()
+    assert books["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
+    told = done.json()
+    assert told["requests"] >= books["requests"] - 2  # those that were in flight are known as possibly billed
+
+
+IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 2.0; from scorer.cli.app import main; main()"
+"""The command, whose workers may be silent for two seconds."""
+
+
+def test_a_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three processes, one of which is stopped for two seconds. Woken again it does nothing any more."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, "run", run, "--workers", "2", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: judge.stats()["rows_paid"] >= 40)
+            wait_until(lambda: len(workers_of(process.pid)) == 2)
+            stopped = workers_of(process.pid)[0]
+            os.kill(stopped, signal.SIGSTOP)
+            done = ended(process)
+        finally:
+            process.kill()
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped, signal.SIGCONT)
+    assert done.code == 0, done.err
+    assert "A worker ended early (reported nothing for 2 s and was killed)." in done.err
+    whole(tmp_path, ROWS)
+    books = judge.stats()
+    assert books["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
+    assert done.json()["requests"] >= books["requests"] - 1
+
+
+def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three starts, two of which are killed."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    for workers, moment in ((2, 100), (3, 200)):
+        with started("run", run, "--workers", workers, "--quiet") as process:
+            wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
+            crew = workers_of(process.pid)
+            assert len(crew) == workers
+            assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
+        wait_until(lambda crew=crew: not any(Path(f"/proc/{pid}").exists() for pid in crew))  # type: ignore[misc]
+        wait_until(lambda: judge.stats()["in_flight"] == 0)
+        left = standing(tmp_path)
+        assert left is not None
+        assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + workers * 2 * FLUSH_ROWS
+    last = scorer("run", run)
+    assert last.code == 0, last.err
+    whole(tmp_path, ROWS)
+    assert judge.stats()["paid_again"] <= 2 * IN_FLIGHT + 5 * 2 * FLUSH_ROWS
+
+
+@pytest.mark.parametrize(("cap", "most"), [("max_tokens", 9_000), ("max_usd", 0.01)])
+def test_a_cap_holds_by_the_judges_own_books_across_kills(
+    cap: str, most: float, judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: a worker killed half-way, the budget spent, and one more start that has nothing left to spend."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": 8, cap: most}})
+    with started("run", run, "--workers", 2, "--quiet") as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 60)
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        stopped = ended(process)
+    assert stopped.code == 3, stopped.err
+    assert f"limits.{cap} = {most:g} is used up" in stopped.err
+    books = judge.stats()
+    prompt, output = books["prompt_tokens"], books["completion_tokens"]
+    spent = prompt + output if cap == "max_tokens" else (prompt + 2 * output) / 1e6
+    assert spent <= most
+    assert spent >= most * 0.75  # the rest is what the killed one may have spent, and the worst case of the next
+    assert scorer("run", run, "--workers", 2).code == 3
+    assert judge.stats()["requests"] - books["requests"] <= 1
+    assert scorer("run", run, "--set", f"limits.{cap}={most * 10:g}").code == 0
+    whole(tmp_path, ROWS)
+
+
+def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: six seconds of requests at the pace of a minute."""
+    judge.configure(requests_per_minute=3000.0)
+    shard(tmp_path / "in/a.parquet", 300)
+    limits = {"concurrency": 64, "requests_per_minute": 3000}
+    ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
+    assert ran.code == 0, ran.err
+    books = judge.stats()
+    assert books["r429"] == 0
+    arrivals = [requests for _, requests, *_ in books["timeline"]]
+    assert max(arrivals) <= 50 * 1.35  # a second's worth, and the burst
+
+
+def test_ctrl_c_finishes_what_is_under_way_and_a_second_one_leaves(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two starts that are stopped, and one that ends."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    with started("run", run, "--workers", 2) as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 50)
+        stopped = ended(process, signal.SIGINT)
+    assert stopped.code == 130, stopped.err
+    assert judge.stats()["rows_paid"] == standing(tmp_path).scored  # type: ignore[union-attr]
+    judge.configure(latency_median_s=1.5)
+    with started("run", run, "--workers", 2) as process:
+        wait_until(lambda: judge.stats()["in_flight"] >= IN_FLIGHT)
+        left = ended(process, signal.SIGINT, signal.SIGINT)
+    assert left.code == 130, left.err
+    judge.configure(latency_median_s=0.01)
+    wait_until(lambda: judge.stats()["in_flight"] == 0)
+    assert scorer("run", run).code == 0
+    whole(tmp_path, ROWS)
+    assert judge.stats()["paid_again"] <= IN_FLIGHT
+
+
+def test_a_wrong_setup_found_by_a_worker_stops_all_and_says_why(tmp_path: Path) -> None:
+    """Slow: two processes start, in vain."""
+    shard(tmp_path / "in/a.parquet", 20)
+    run = run_file(tmp_path, "http://127.0.0.1:9/v1", model={"api_key_env": "NOT_SET_ANYWHERE"})
+    ran = scorer("run", run, "--workers", 2)
+    assert ran.code == 4
+    assert "NOT_SET_ANYWHERE" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def with_my_judge(folder: Path, url: str, text: str) -> Ended:
+    """What becomes of 20 rows, two workers and a judge of somebody's own: `text` is its module, whose class is Mine."""
+    (folder / "mine.py").write_text(text)
+    shard(folder / "in/a.parquet", 20)
+    run = run_file(folder, url, judge={"kind": "mine:Mine"})
+    return scorer("run", run, "--workers", 2, PYTHONPATH=str(folder))
+
+
+def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two processes start."""
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
+        "from scorer.judges.rating import Rating\n"
+        "import sys\n"
+        "class Mine(Rating):\n"
+        "    @property\n"
+        "    def columns(self):\n"
+        "        if 'scorer.workers' in ' '.join(sys.orig_argv):\n"
+        "            raise RuntimeError('a bug')\n"
+        "        return self.__dict__['columns']\n"
+        "    @columns.setter\n"
+        "    def columns(self, given):\n"
+        "        self.__dict__['columns'] = given\n",
+    )
+    assert ran.code == 1
+    assert "RuntimeError: a bug" in ran.err
+
+
+def test_a_judge_that_fails_on_a_row_in_a_worker_fails_that_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two processes start."""
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
+        "from scorer.judges.rating import Rating\n"
+        "class Mine(Rating):\n"
+        "    def __call__(self, row):\n"
+        "        if row.number == 15:\n"
+        "            raise RuntimeError('a bug')\n"
+        "        return (yield from super().__call__(row))\n",
+    )
+    assert ran.code == 0, ran.err
+    rows = scores(tmp_path)
+    assert [row["row"] for row in rows if row["error"] is not None] == [15]
+    assert rows[15]["error"] == "Unreadable"
+    assert "RuntimeError: a bug (__call__, line 5)" in rows[15]["error_detail"]
+
+
+def test_workers_that_keep_dying_are_no_endless_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: three processes that end as soon as they start."""
+    ran = with_my_judge(
+        tmp_path,
+        judge.url,
+        "import os, sys\n"
+        "from scorer.judges.rating import Rating\n"
+        "class Mine(Rating):\n"
+        "    def __init__(self, *args, **options):\n"
+        "        super().__init__(*args, **options)\n"
+        "        if 'scorer.workers' in ' '.join(sys.orig_argv):\n"
+        "            os.kill(os.getpid(), 9)\n",
+    )
+    assert ran.code == 1
+    assert "was killed by signal 9" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_failed_rows_are_retried_by_workers(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: a run that fails some rows, and a retry that mends them."""
+    judge.configure(refuse="r[0-9]*7\\]")
+    shard(tmp_path / "in/a.parquet", 100)
+    tables = {**SMALL_STEPS, "limits": {"concurrency": 8, "max_failed_share": 0.5}}
+    assert scorer("run", run_file(tmp_path, judge.url, **tables)).code == 0
+    assert sum(row["error"] == "Refused" for row in scores(tmp_path)) == 10
+    judge.configure(refuse="")
+    again = scorer("retry", tmp_path / "out", "--workers", 2, "--json")
+    assert again.code == 0, again.err
+    whole(tmp_path, 100)
+    assert sum(row["generation"] == 1 for row in scores(tmp_path)) == 10
+
+
+def test_stored_replies_are_read_by_workers(tmp_path: Path) -> None:
+    """Slow: two processes start."""
+    shard(tmp_path / "in/a.parquet", 100)
+    ids = [f"r{number}" for number in range(100)]
+    replies = [f"Score: {own_score(row):g}" for row in ids]
+    pq.write_table(pa.table({"id": ids, "reply": replies}), tmp_path / "replies.parquet")
+    run = run_file(tmp_path, "unused")
+    text = run.read_text().replace('base_url = "unused"', f'path = "{tmp_path}/replies.parquet"')
+    recorded = text.replace('name = "rehearsal-judge"', 'provider = "recorded"\nkeys = ["id"]\nreplies = "reply"')
+    run.write_text("\n".join(line for line in recorded.splitlines() if not line.startswith("price")))
+    ran = scorer("run", run, "--workers", 2)
+    assert ran.code == 0, ran.err
+    whole(tmp_path, 100)
+
+
+def test_there_are_never_more_workers_than_requests_in_flight(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two processes start where nine were wished for."""
+    shard(tmp_path / "in/a.parquet", 60)
+    run = run_file(tmp_path, judge.url, limits={"concurrency": 2})
+    with started("run", run, "--workers", 9, "--quiet") as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 10)
+        assert len(workers_of(process.pid)) == 2
+        assert ended(process).code == 0
+    assert judge.stats()["max_in_flight"] <= 2
+
+
+def test_a_number_of_workers_that_is_none_is_told(tmp_path: Path) -> None:
+    """Slow: a process starts."""
+    ran = scorer("run", tmp_path / "run.toml", "--workers", 0)
+    assert ran.code == 2
+    assert "--workers" in ran.err
+
+
+def test_rows_that_cannot_be_read_are_damaged_and_retried_once_the_shard_is_restored(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: two processes start, and one more reads on."""
+    for number in range(2):
+        shard(tmp_path / f"in/{number}.parquet", 100, first=number * 100)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    with started("run", run, "--workers", 2, "--quiet") as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 20)
+        ended(process, signal.SIGKILL)
+    wait_until(lambda: judge.stats()["in_flight"] == 0)
+    whole_shard = (tmp_path / "in/1.parquet").read_bytes()
+    (tmp_path / "in/1.parquet").write_bytes(whole_shard[:4] + bytes(200) + whole_shard[204:])
+    ran = scorer("run", run, "--workers", 2)
+    assert ran.code == 6, ran.err
+    assert "Damaged" in ran.err
+    assert "1.parquet" not in ran.out
+    (tmp_path / "in/1.parquet").write_bytes(whole_shard)
+    assert scorer("retry", tmp_path / "out", "--error", "Damaged", "--workers", 2).code == 0
+    whole(tmp_path, 200)
+    assert judge.stats()["paid_again"] <= IN_FLIGHT + 2 * 2 * FLUSH_ROWS

@@ -1,0 +1,56 @@
+"""A worker behind an actor's methods is the worker behind a pipe, here without Ray: its methods called by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from scorer.workers.messages import Answer as Told
+from scorer.workers.messages import Failure, Hello, Order, Report, Spendings, packed, report
+from scorer.workers.ray import actor
+from scorer.workers.ray.actor import Place, Seated
+from scorer.workers.ray.launcher import _placed
+
+HELLO = Hello(
+    worker=7,
+    seat=0,
+    seats=1,
+    spec={"judge": {"prompt": 3}},
+    run="run",
+    fingerprint="of another world",
+    owner="owner",
+    served={},
+    lease_s=0.1,
+    strict=False,
+    gather_s=0.1,
+)
+
+
+async def test_the_last_answer_ends_it(tmp_path: Path) -> None:
+    seated = Seated(str(tmp_path / "not-there"), [])
+    last = report(await seated.begin(packed(HELLO)))
+    assert last.ended
+    assert last.failure is not None
+    assert last.failure.kind == "SpecError"
+    hearing = asyncio.ensure_future(seated.hear(packed(Told(order=Order.LEAVE))))
+    assert await hearing == b""
+
+
+def test_a_failure_tells_of_its_node() -> None:
+    place = Place("id", "10.0.0.7", "1", None)
+    told = Report(Spendings({}), failure=Failure("SetupError", "no key."))
+    assert _placed(told, place).failure == Failure("SetupError", "no key. (Said by a worker on node 10.0.0.7.)")
+    assert _placed(Report(Spendings({})), place) == Report(Spendings({}))
+
+
+def test_a_file_of_the_owner_is_seen_or_it_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor, "SEES_S", 0.0)
+    monkeypatch.setattr(actor, "AGAIN_S", 0.0)
+    path = tmp_path / "seen"
+    assert "No such file" in str(actor._missing(str(path), b"one"))
+    path.write_bytes(b"two")
+    assert actor._missing(str(path), b"one") == "another file has its name"
+    path.write_bytes(b"one")
+    assert actor._missing(str(path), b"one") is None

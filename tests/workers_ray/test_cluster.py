@@ -1,0 +1,84 @@
+"""What keeps a driver off a cluster is told in a paragraph, at once, and before anything is touched."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from support.command import run_file, shard
+
+from scorer.cli.app import _exit_code
+from scorer.errors import SpecError
+from scorer.workers.ray import cluster as joining
+from scorer.workers.ray.cluster import _Spoken, joined
+
+
+def refused(told: AbstractContextManager[None]) -> str:
+    with pytest.raises(SpecError) as caught, told:
+        raise AssertionError("joined")
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
+
+
+def join(address: str | None) -> AbstractContextManager[None]:
+    return joined(address, workers=1, say=lambda _: None)
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "find_spec", lambda _: None)
+    assert "pip install 'batch-scorer[cluster]'" in refused(join(None))
+
+
+@pytest.mark.parametrize("address", ["here", "127.0.0.1", "127.0.0.1:70000", "ray://127.0.0.1:10001", ":6379", "a:b"])
+def test_what_is_no_address_is_told_what_is(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "find_spec", lambda _: True)
+    said = refused(join(address))
+    assert f"--address {address} is no address" in said
+    assert "HOST:PORT" in said
+
+
+def test_an_address_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "find_spec", lambda _: True)
+    with socket.socket() as deaf:  # bound, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        assert f"Nobody answers at --address {address}" in refused(join(address))
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert "Nobody answers" in refused(join(None))
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\0\0\0\4"])
+def test_an_address_at_which_somebody_else_answers(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "find_spec", lambda _: True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            wire, _ = server.accept()
+            with wire:
+                wire.recv(1024)
+                wire.sendall(says)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        said = refused(join(f"127.0.0.1:{server.getsockname()[1]}"))
+        answering.join()
+    assert "is no head of a Ray cluster" in said
+
+
+def test_an_address_is_of_no_use_without_a_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard(tmp_path / "in/a.parquet", 1)
+    run = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
+    assert _exit_code(["run", run, "--address", "127.0.0.1:6379"]) == 2
+    assert "of no use without --engine ray" in capsys.readouterr().err
+    assert _exit_code(["rehearse", run, "--engine", "ray", "--address", "127.0.0.1:6379"]) == 2
+    assert "the rehearsal judge answers on this machine only" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_ray_prints_is_said_line_by_line() -> None:
+    said: list[str] = []
+    print("\x1b[33m(raylet)\x1b[0m A worker died", "or was killed.\n\n[state-dump] x\nTwo", file=_Spoken(said.append))
+    assert said == ["Ray says: (raylet) A worker died or was killed.", "Ray says: Two"]

@@ -1,0 +1,36 @@
+"""When a worker is taken for dead: never while it may still write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from scorer.workers.broker_client import FRESH_S
+from scorer.workers.ray.actor import Place
+from scorer.workers.ray.launcher import LEAVES_S, _buried
+
+
+@pytest.mark.slow
+async def test_it_is_buried_at_once_only_where_ray_saw_its_process_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: Ray is imported."""
+    ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    nodes = [{"NodeID": "up", "Alive": True}, {"NodeID": "down", "Alive": False}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    died = ray.exceptions.ActorDiedError()
+    away = ray.exceptions.ActorUnavailableError("no wire", None)
+    await _buried(died, None, 100.0)  # it never worked
+    await _buried(died, Place("up", "host", "1", None), 100.0)
+    assert waited == []
+    await _buried(died, Place("down", "host", "1", None), 99.0)  # perhaps only cut off
+    await _buried(away, Place("up", "host", "1", None), 100.0)
+    await _buried(died, Place("down", "host", "1", None), 10.0)
+    assert waited == [FRESH_S + LEAVES_S - 1.0, FRESH_S + LEAVES_S, 0.0]

@@ -1,0 +1,179 @@
+"""Promise: `--engine ray` keeps every promise of one process: two nodes, kill -9, and the judge's own books."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.command import (
+    COMMAND,
+    FLUSH_ROWS,
+    IN_FLIGHT,
+    PATIENCE_S,
+    SMALL_STEPS,
+    children,
+    ended,
+    run_file,
+    scorer,
+    shard,
+    standing,
+    started,
+    wait_until,
+    whole,
+)
+from support.ray_nodes import Nodes, two_nodes, variables
+
+from scorer.rehearsal.process import RehearsalProcess
+
+pytest.importorskip("ray", reason="the extra cluster is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="tells the workers by /proc, as Linux has it"),
+]
+
+ROWS = 200
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables().items():
+            patch.setenv(name, value)
+        with two_nodes() as found:
+            yield found
+
+
+@pytest.fixture
+def judge(judge: RehearsalProcess) -> RehearsalProcess:
+    """Slow enough to be killed amid its work."""
+    judge.configure(latency_median_s=0.05)
+    return judge
+
+
+def on_ray(run: Path, nodes: Nodes, workers: int) -> tuple[object, ...]:
+    return ("run", run, "--engine", "ray", "--address", nodes.address, "--workers", workers)
+
+
+LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+"""127.0.0.1, ::1 and ::ffff:127.0.0.1 as the kernel writes them."""
+
+
+def listening(owner: int) -> set[str]:
+    """The addresses other than loopback at which a process and all that it started take connections."""
+    sockets = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and local.partition(":")[0] not in LOOPBACK:
+                sockets[f"socket:[{inode}]"] = local
+    found, processes = set(), [owner]
+    for process in processes:
+        processes += children(process, lambda _: True)
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            with suppress(FileNotFoundError):
+                found.update({sockets[name]} if (name := os.readlink(descriptor)) in sockets else ())
+    assert len(processes) > 3
+    return found
+
+
+def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_others(
+    nodes: Nodes, judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: two nodes start; twelve seconds at the pace of a minute, so that both workers are there in time."""
+    judge.configure(requests_per_minute=3000.0)
+    rows = 3 * ROWS
+    shard(tmp_path / "in/a.parquet", rows)
+    limits = {"concurrency": IN_FLIGHT, "requests_per_minute": 3000, "max_usd": 1.0}
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits})
+    with started(*on_ray(run, nodes, 2), "--json") as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 60 and all(nodes.workers()))
+        working = nodes.workers()
+        assert [len(pids) for pids in working] == [1, 1]
+        os.kill(working[1][0], signal.SIGKILL)
+        done = ended(process)
+    assert done.code == 0, done.err
+    whole(tmp_path, rows)
+    books, told = judge.stats(), done.json()
+    assert books["max_in_flight"] <= IN_FLIGHT
+    assert books["r429"] == 0
+    assert max(requests for _, requests, *_ in books["timeline"]) <= 50 * 1.35  # a second's worth, and the burst
+    assert books["paid_again"] <= IN_FLIGHT // 2 + 2 * FLUSH_ROWS
+    assert told["requests"] >= books["requests"] - 1  # what was in flight is known as possibly billed
+    assert (
+        told["cost_usd"] + told["maybe_billed_usd"] >= (books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6
+    )
+    wait_until(lambda: not any(nodes.workers()))
+
+
+def test_the_driver_may_die_and_the_same_command_resumes(nodes: Nodes, judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: two starts, one of which is killed."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    with started(*on_ray(run, nodes, 3), "--quiet") as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 60)
+        assert any(nodes.workers())
+        assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
+    wait_until(lambda: not any(nodes.workers()))
+    wait_until(lambda: judge.stats()["in_flight"] == 0)
+    left = standing(tmp_path)
+    assert left is not None
+    assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + 3 * 2 * FLUSH_ROWS
+    assert scorer(*on_ray(run, nodes, 2)).code == 0
+    whole(tmp_path, ROWS)
+    assert judge.stats()["paid_again"] <= IN_FLIGHT + 3 * 2 * FLUSH_ROWS
+    names = [path.name.split("-")[1] for path in (tmp_path / "out/segments").rglob("*.parquet")]
+    assert len({name[:-4] for name in names}) == 2  # whoever outlives an owner has a number that the next never gives
+
+
+def test_what_nodes_do_not_share_is_a_paragraph(nodes: Nodes, judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: a worker waits five seconds for a file that is only here."""
+    shard(tmp_path / "in/a.parquet", 20)
+    here = os.open(tmp_path, os.O_RDONLY)
+    # A path that leads here in this process alone, as that of a local disk does on a machine alone.
+    run = run_file(tmp_path, judge.url, output={"path": f"/proc/self/fd/{here}/out"})
+    command = [*COMMAND, *map(str, on_ray(run, nodes, 1)), "--quiet"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, pass_fds=(here,))
+    os.close(here)
+    assert told.returncode == 2, told.stderr
+    assert f'output.path = "/proc/self/fd/{here}/out" is not shared with node 127.0.0.1' in told.stderr
+    assert "Traceback" not in told.stderr
+    assert judge.stats()["requests"] == 0
+    assert not list((tmp_path / "out").glob(".partial-*"))
+
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text("import scorer\nscorer.__version__ = '0.0.9'\n")
+    run = run_file(tmp_path, judge.url)
+    mixed = scorer(*on_ray(run, nodes, 1), "--quiet", PYTHONPATH=str(other))
+    assert mixed.code == 2, mixed.err
+    assert "and this machine 0.0.9. All nodes need the same one" in mixed.err
+
+    (other / "sitecustomize.py").write_text("import ray\nray.__version__ = '1.0.0'\n")
+    mixed = scorer(*on_ray(run, nodes, 1), "--quiet", PYTHONPATH=str(other))
+    assert mixed.code == 2, mixed.err
+    assert "same versions of Ray and of Python" in mixed.err
+    assert "Ray: 1.0.0" in mixed.err
+    assert "Traceback" not in mixed.err
+    assert judge.stats()["requests"] == 0
+
+
+def test_a_ray_of_its_own_ends_with_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: Ray starts, listens on loopback alone, and ends at a Ctrl-C; a process of its own does the rest."""
+    shard(tmp_path / "in/a.parquet", ROWS)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    with started("run", run, "--engine", "ray", "--workers", 2) as process:
+        wait_until(lambda: judge.stats()["rows_paid"] >= 50)
+        assert listening(process.pid) == set()
+        stopped = ended(process, signal.SIGINT)
+    assert stopped.code == 130, stopped.err
+    assert judge.stats()["rows_paid"] == standing(tmp_path).scored  # type: ignore[union-attr]
+    last = scorer("run", run, "--json")
+    assert last.code == 0, last.err
+    assert last.json()["scored"] == ROWS
+    whole(tmp_path, ROWS)
+    assert judge.stats()["paid_again"] == 0
