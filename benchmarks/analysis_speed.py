@@ -31,7 +31,12 @@ from scorer.analysis.bootstrap import correlations, resample
 from scorer.files.files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, save
-from scorer.types import Shard, result_schema
+from scorer.output.schema import (
+    result_schema,
+)
+from scorer.types import (
+    Shard,
+)
 
 REPLICATES = 1000
 

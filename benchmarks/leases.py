@@ -30,7 +30,9 @@ import scorer.workers.broker
 import scorer.workers.rate_leases
 from scorer.limits import Bill, Need, Outcome, Rates
 from scorer.output.ledger import Totals
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "crew")]

@@ -30,9 +30,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build.plan import Plan, check
+from scorer.build.plan import (
+    Plan,
+    check,
+    schema_of,
+)
 from scorer.files.files import LocalFiles
-from scorer.job.start import open_manifest, schema_of
+from scorer.job.start import (
+    open_manifest,
+)
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment
 from scorer.output.scan import scan_scores

@@ -22,8 +22,10 @@ from scorer.build.plan import Plan
 from scorer.errors import InputError, ScorerError, SpecError, StorageError, TooManyFailed
 from scorer.files.files import OWNER_ONLY
 from scorer.output.scan import scan_scores
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.status import Status
-from scorer.types import result_schema
 
 _TAKEN = (
     "a polars DataFrame or LazyFrame, a list of dicts, a pandas DataFrame, an Arrow table, or a split of a Hugging "

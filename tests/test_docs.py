@@ -30,8 +30,10 @@ from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metric
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.types import result_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,13 @@ import pytest
 
 from scorer import frozen
 from scorer import types as schema
-from scorer.types import Message, Request, Usage
+from scorer.types import (
+    Message,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 
 def test_equal_ones_are_one_key() -> None:

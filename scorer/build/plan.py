@@ -26,13 +26,22 @@ from scorer.engine.dedupe import Twins
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import Places
-from scorer.inputs.source import Columns, Reader
+from scorer.inputs.source import Columns, Reader, schema_now
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
 from scorer.metrics import unknown
+from scorer.output.schema import (
+    RESULT_COLUMNS,
+    result_schema,
+)
 from scorer.publish.folder import publisher
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.types import RESULT_COLUMNS, Client, Judge, Store
+from scorer.types import (
+    Client,
+    Judge,
+    Shard,
+    Store,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +273,18 @@ def make_parts(
 def rows_under_way(wires: Wires) -> int:
     """So many rows may be begun at once: two for each request in flight, so that no place is empty, and a few more."""
     return 2 * wires.in_flight + 64
+
+
+def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
+    """The result schema of a shard: its id and kept columns have the types that they have in the input.
+
+    Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.
+    """
+    id_field, kept = kept_fields(plan, schema_now(files, shard))
+    return result_schema(
+        id_field=id_field,
+        kept=kept,
+        judge_fields=plan.judge.fields,
+        metrics=plan.spec.metrics.names,
+        copies=plan.spec.judge.dedupe,
+    )

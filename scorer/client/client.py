@@ -37,7 +37,20 @@ from scorer.limits.bills import Bills
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import QUOTAS
 from scorer.limits.rate_limits import Quantile
-from scorer.types import Call, Client, Completion, Message, Provider, RateHint, Reply, Request, Transport, Usage
+from scorer.types import (
+    Call,
+    Client,
+    Completion,
+    Message,
+    Provider,
+    RateHint,
+    Reply,
+    Request,
+    Transport,
+)
+from scorer.usage import (
+    Usage,
+)
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scorer.client.repeated_replies import Repeats
-from scorer.types import Spent, Usage
+from scorer.usage import (
+    Spent,
+    Usage,
+    add,
+)
 
 
 class Meter:
@@ -51,14 +55,3 @@ class Meter:
 
     def read(self) -> Spent:
         return Spent(self.attempts, self._waited_s, self._answered_s, self._usage, self._cost_pico)
-
-
-def add(a: Usage, b: Usage) -> Usage:
-    """The sum of two usages."""
-    return Usage(
-        a.prompt_tokens + b.prompt_tokens,
-        a.completion_tokens + b.completion_tokens,
-        a.cached_tokens + b.cached_tokens,
-        a.written_tokens + b.written_tokens,
-        a.written_1h_tokens + b.written_1h_tokens,
-    )

@@ -16,7 +16,13 @@ import pyarrow.dataset as ds
 from scorer.client.providers.completions import read_logprobs, read_model, read_text
 from scorer.client.providers.errors import parse
 from scorer.errors import NoReply, Refused, SetupError, SpecError
-from scorer.types import Completion, Request, Spent
+from scorer.types import (
+    Completion,
+    Request,
+)
+from scorer.usage import (
+    Spent,
+)
 
 _SHOWN_DUPLICATES = 3
 

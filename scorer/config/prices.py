@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 CACHE_WRITE = 1.25
 """What Anthropic charges for prompt tokens that it writes to its cache for five minutes, as a share of the input price.

@@ -10,9 +10,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scorer.client.meter import add
 from scorer.errors import NoReply, Rejected, RowError, TooLong
-from scorer.types import Client, Completion, Request, Spent
+from scorer.types import (
+    Client,
+    Completion,
+    Request,
+)
+from scorer.usage import (
+    Spent,
+    add,
+)
 
 Answer = Completion | RowError
 

@@ -14,7 +14,16 @@ from hashlib import blake2b
 from operator import attrgetter
 
 from scorer.errors import ROW_ERRORS, Refused, Rejected, TooLong
-from scorer.types import Judge, Request, Result, Row, Score, Usage
+from scorer.types import (
+    Judge,
+    Request,
+    Result,
+    Row,
+    Score,
+)
+from scorer.usage import (
+    Usage,
+)
 
 QUESTIONS = 1_000_000
 """So many answers are remembered."""

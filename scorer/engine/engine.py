@@ -21,7 +21,21 @@ from scorer.errors import (
     TooManyFailed,
     mended_by,
 )
-from scorer.types import Client, Completion, Conversation, Judge, Request, Result, Row, Score, Spent, Store, Usage
+from scorer.types import (
+    Client,
+    Completion,
+    Conversation,
+    Judge,
+    Request,
+    Result,
+    Row,
+    Score,
+    Store,
+)
+from scorer.usage import (
+    Spent,
+    Usage,
+)
 
 ALIKE = 200
 """A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""

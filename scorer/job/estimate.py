@@ -26,7 +26,17 @@ from scorer.inputs.source import Columns, Reader, find, first_look, linked
 from scorer.output.layout import Layout
 from scorer.output.lost_ledger import stored
 from scorer.output.manifest import load
-from scorer.types import Completion, Judge, Request, Row, Shard, Usage, Work
+from scorer.types import (
+    Completion,
+    Judge,
+    Request,
+    Row,
+    Shard,
+    Work,
+)
+from scorer.usage import (
+    Usage,
+)
 
 EXACT_ROWS = 100_000
 SAMPLE_ROWS = 20_000

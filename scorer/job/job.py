@@ -16,7 +16,10 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from scorer.build.assemble import make_client, make_measure
-from scorer.build.plan import Plan
+from scorer.build.plan import (
+    Plan,
+    schema_of,
+)
 from scorer.engine import engine
 from scorer.engine.background import Watch, served
 from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
@@ -27,7 +30,9 @@ from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.recovery import mend
 from scorer.job.scoring import Alone, Connect, Hire, Opened, Scoring, Together
-from scorer.job.start import open_manifest, schema_of
+from scorer.job.start import (
+    open_manifest,
+)
 from scorer.output import ledger
 from scorer.output.layout import Layout
 from scorer.output.lost_ledger import mended

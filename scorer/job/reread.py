@@ -22,14 +22,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.build.assemble import make_provider
-from scorer.build.plan import Plan, check
+from scorer.build.plan import (
+    Plan,
+    check,
+    schema_of,
+)
 from scorer.config.loader import set_values
 from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files.files import Files, Lock, lock_again_s
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import mend
-from scorer.job.start import schema_of
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.located import look_for

@@ -6,19 +6,16 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
-from scorer.build.plan import Plan, kept_fields
+from scorer.build.plan import Plan
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
-from scorer.inputs.source import find, first_look, linked, schema_now
+from scorer.inputs.source import find, first_look, linked
 from scorer.job.forget import ALL, Choice, forget, put_away, remember
 from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.layout import Layout, stems
 from scorer.output.located import kept, matched, without
 from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id, save
-from scorer.types import Shard, result_schema
 
 
 def open_manifest(
@@ -96,21 +93,6 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     for path in sealed:
         files.delete(path)
     return True
-
-
-def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
-    """The result schema of a shard: its id and kept columns have the types that they have in the input.
-
-    Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.
-    """
-    id_field, kept = kept_fields(plan, schema_now(files, shard))
-    return result_schema(
-        id_field=id_field,
-        kept=kept,
-        judge_fields=plan.judge.fields,
-        metrics=plan.spec.metrics.names,
-        copies=plan.spec.judge.dedupe,
-    )
 
 
 def _kept_spec(plan: Plan) -> dict[str, object]:

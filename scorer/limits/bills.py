@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scorer.limits.types import Need
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 OPENING = 4
 KEPT = 512

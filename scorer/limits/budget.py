@@ -10,7 +10,9 @@ from typing import Protocol
 
 from scorer.errors import BudgetSpent
 from scorer.limits.types import Bill, Need, Outcome
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 PICO = 10**12
 

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import Cooldown
-from scorer.types import RateHint, Usage
+from scorer.types import (
+    RateHint,
+)
+from scorer.usage import (
+    Usage,
+)
 
 if TYPE_CHECKING:
     from scorer.limits.bills import Bills

@@ -27,7 +27,12 @@ import orjson
 from scorer.errors import StorageError
 from scorer.files.files import Files, replace
 from scorer.files.runtime import uninterrupted
-from scorer.types import Offload, Usage
+from scorer.types import (
+    Offload,
+)
+from scorer.usage import (
+    Usage,
+)
 
 ROTATE_BYTES = 4 * 1024 * 1024
 GATHER_S = 0.05

@@ -75,7 +75,9 @@ def _scan(paths: list[str]) -> pl.LazyFrame:
 
 
 def _empty() -> pl.LazyFrame:
-    from scorer.types import result_schema
+    from scorer.output.schema import (
+        result_schema,
+    )
 
     empty = pl.from_arrow(result_schema().empty_table())
     assert isinstance(empty, pl.DataFrame)

@@ -18,8 +18,15 @@ from scorer.files.arrow import take
 from scorer.files.files import Files
 from scorer.files.portions import portions
 from scorer.output.checksums import OURS, Summed, check_footer
+from scorer.output.schema import (
+    fitted,
+    modern,
+)
 from scorer.output.tables import COPIED
-from scorer.types import Result, Shard, fitted, modern
+from scorer.types import (
+    Result,
+    Shard,
+)
 
 WINDOW, WINDOW_BYTES = 4096, 4 * 1024 * 1024
 """A window's rows and bytes: what a merge yields at once, of however many files. A longer row is one by itself."""

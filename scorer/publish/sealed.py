@@ -18,7 +18,12 @@ from scorer.errors import OutputError, SpecError
 from scorer.files.files import Files
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
-from scorer.types import Shard, modern
+from scorer.output.schema import (
+    modern,
+)
+from scorer.types import (
+    Shard,
+)
 
 RUN = "scorer_run"
 """The column that a published table has beside those of a sealed file: the id of the run, as in run.json."""

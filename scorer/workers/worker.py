@@ -16,7 +16,14 @@ from typing import Any
 import msgspec
 
 from scorer.build.assemble import ROOM_FOR_TEXT, Seat, make_client, make_measure
-from scorer.build.plan import Plan, check, make_parts, make_reader, rows_under_way
+from scorer.build.plan import (
+    Plan,
+    check,
+    make_parts,
+    make_reader,
+    rows_under_way,
+    schema_of,
+)
 from scorer.engine import engine
 from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
@@ -24,7 +31,6 @@ from scorer.files.files import Files
 from scorer.files.lease import boot_s
 from scorer.files.runtime import threads, uninterrupted
 from scorer.inputs.source import Reader, ahead
-from scorer.job.start import schema_of
 from scorer.limits.leased import Allowance
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger

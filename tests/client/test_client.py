@@ -35,7 +35,18 @@ from scorer.errors import (
 from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.output.ledger import Ledger, Totals
-from scorer.types import Call, Completion, Message, RateHint, Reply, Request, Spent, Usage
+from scorer.types import (
+    Call,
+    Completion,
+    Message,
+    RateHint,
+    Reply,
+    Request,
+)
+from scorer.usage import (
+    Spent,
+    Usage,
+)
 
 # A script says what becomes of one call: a status and the seconds it takes, or an error that the transport raises.
 Act = int | Exception

@@ -18,7 +18,13 @@ from scorer.errors import NoReply, Refused, SetupError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.reread import reread
 from scorer.output.scan import scan_scores
-from scorer.types import Completion, Request, Spent
+from scorer.types import (
+    Completion,
+    Request,
+)
+from scorer.usage import (
+    Spent,
+)
 
 TABLE = {
     "id": ["a", "a", "b", "c", "d"],

@@ -32,7 +32,9 @@ from scorer.output import ledger
 from scorer.output.layout import Layout
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.server import RehearsalServer
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 tokens = st.integers(0, 10**12)
 cents = st.integers(0, 10**9).map(lambda n: n / 10**6)  # every price down to one pico-dollar a token

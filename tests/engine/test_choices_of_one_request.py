@@ -22,7 +22,17 @@ from scorer.errors import NoReply, Refused, Rejected, RowError, SetupError, TooL
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.panel import Panel
 from scorer.judges.rating import Rating
-from scorer.types import Completion, Judge, Request, Result, Row, Spent, Usage
+from scorer.types import (
+    Completion,
+    Judge,
+    Request,
+    Result,
+    Row,
+)
+from scorer.usage import (
+    Spent,
+    Usage,
+)
 
 ROW = Row("s.parquet", 0, {"a": "So.", "b": "No."})
 Said = str | type[RowError]

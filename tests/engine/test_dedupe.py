@@ -49,7 +49,19 @@ from scorer.output import ledger
 from scorer.output.layout import Layout
 from scorer.output.segments import Counts
 from scorer.output.status import status
-from scorer.types import Completion, Conversation, Message, Request, Result, Row, Score, Spent, Usage
+from scorer.types import (
+    Completion,
+    Conversation,
+    Message,
+    Request,
+    Result,
+    Row,
+    Score,
+)
+from scorer.usage import (
+    Spent,
+    Usage,
+)
 
 
 class Letters:

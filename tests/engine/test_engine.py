@@ -33,7 +33,18 @@ from scorer.errors import (
     Unreadable,
     mended_by,
 )
-from scorer.types import Completion, Conversation, Request, Result, Row, Score, Spent, Usage
+from scorer.types import (
+    Completion,
+    Conversation,
+    Request,
+    Result,
+    Row,
+    Score,
+)
+from scorer.usage import (
+    Spent,
+    Usage,
+)
 
 Answering = Callable[[Request], Coroutine[Any, Any, Completion]]
 

@@ -11,8 +11,15 @@ import pytest
 from scorer.files.arrow import owned, take
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.tables import to_table
-from scorer.types import Result, Row, Score, result_schema
+from scorer.types import (
+    Result,
+    Row,
+    Score,
+)
 
 COLUMNS: dict[pa.DataType, list[Any]] = {
     pa.string_view(): ["a", None, "a text that is too long to stand in the view itself", ""],

@@ -26,7 +26,12 @@ from scorer.files.router import Places
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger, damaged, totals
-from scorer.types import Shard, Usage
+from scorer.types import (
+    Shard,
+)
+from scorer.usage import (
+    Usage,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -27,8 +27,18 @@ from scorer.files.files import LocalFiles
 from scorer.inputs.shard_reader import BATCH_BYTES, BATCH_ROWS
 from scorer.inputs.source import Columns, Reader, first_look, look, missing_columns
 from scorer.output import segments as seg
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.tables import to_table
-from scorer.types import Mask, Result, Row, Score, Shard, Work, result_schema
+from scorer.types import (
+    Mask,
+    Result,
+    Row,
+    Score,
+    Shard,
+    Work,
+)
 
 
 def write(path: Path, table: pa.Table, **options: Any) -> Shard:

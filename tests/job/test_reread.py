@@ -29,7 +29,16 @@ from scorer.job.job import Job, Retry
 from scorer.job.reread import reread
 from scorer.judges.rating import Rating
 from scorer.output.verify.folder import verify
-from scorer.types import Completion, Reply, Request, Row, Score, Spent
+from scorer.types import (
+    Completion,
+    Reply,
+    Request,
+    Row,
+    Score,
+)
+from scorer.usage import (
+    Spent,
+)
 
 Said = str | RowError | BudgetSpent | bytes
 NOW_S = 1_700_000_000.0

@@ -14,7 +14,9 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Asked, Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, Bills
 from scorer.output.ledger import Ledger
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 
 def pico(prompt: int, output: int) -> int:

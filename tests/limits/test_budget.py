@@ -12,7 +12,9 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Need, Outcome
 from scorer.limits.budget import PICO
 from scorer.output.ledger import Ledger
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 
 def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Caps:

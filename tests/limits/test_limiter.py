@@ -23,7 +23,13 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
 from scorer.limits.rate_limits import MARGIN
 from scorer.output.ledger import Ledger
-from scorer.types import Gauge, RateHint, Usage
+from scorer.types import (
+    Gauge,
+    RateHint,
+)
+from scorer.usage import (
+    Usage,
+)
 
 DONE = Outcome(Bill.NOTHING, alive=True)
 ANSWERED = Outcome(Bill.KNOWN, usage=Usage(0, 0), alive=True)

@@ -15,7 +15,9 @@ from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.limits import RateLimits
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 NEED = Need(tokens=90, output_tokens=10, worst_tokens=100)
 ANSWERED = Outcome(Bill.KNOWN, usage=Usage(90, 10), alive=True)

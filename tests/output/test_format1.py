@@ -31,10 +31,14 @@ from scorer.output import tables
 from scorer.output.layout import Layout
 from scorer.output.manifest import FORMAT, load
 from scorer.output.scan import scan_scores
+from scorer.output.schema import (
+    YOUNGER,
+    fitted,
+    result_schema,
+)
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.publish.folder import publish
-from scorer.types import YOUNGER, fitted, result_schema
 
 FOLDER = Path(__file__).parent / "folders" / "format1"
 ROWS = {"in/a.parquet": range(5), "in/b.parquet": range(5, 11), "in/c.parquet": range(11, 14)}

@@ -24,7 +24,9 @@ import scorer.output.ledger
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles, read
 from scorer.output.ledger import Ledger, Totals, damaged, totals
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 
 @pytest.fixture

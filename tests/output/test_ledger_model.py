@@ -18,7 +18,9 @@ from simulation.loop import Fuse, MortalLoop, PowerCut
 from scorer.files.files import LocalFiles
 from scorer.output import ledger
 from scorer.output.ledger import Ledger, Totals, damaged, totals
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 FOLDER = "out/ledger"
 STEPS = st.lists(

@@ -16,8 +16,19 @@ from support.outputs import SCHEMA, result
 from scorer.errors import Unreadable
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.tables import to_table
-from scorer.types import Result, Row, Score, Shard, Usage, result_schema
+from scorer.types import (
+    Result,
+    Row,
+    Score,
+    Shard,
+)
+from scorer.usage import (
+    Usage,
+)
 
 SHARD = Shard("in/s.parquet", "s", 1, "v", 1000, "f")
 _FILES = count()

@@ -25,6 +25,9 @@ from scorer.job.job import Job
 from scorer.output import store as stores
 from scorer.output import tables
 from scorer.output.layout import Segment
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.status import Status
 from scorer.output.tables import PIECE_BYTES, made, pieces, size_of, to_table
 from scorer.output.worker_store import Outpost
@@ -37,8 +40,9 @@ from scorer.types import (
     Row,
     Score,
     Shard,
+)
+from scorer.usage import (
     Usage,
-    result_schema,
 )
 
 SHARD = Shard("in/s.parquet", "s", 1, "v", 1000, "f")

@@ -10,7 +10,13 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
 from scorer.limits.breaker import Breaker
 from scorer.output.ledger import Ledger, Totals, totals
-from scorer.types import Gauge, RateHint, Usage
+from scorer.types import (
+    Gauge,
+    RateHint,
+)
+from scorer.usage import (
+    Usage,
+)
 
 NEED = Need(tokens=60, output_tokens=10, worst_tokens=300)
 

@@ -25,7 +25,13 @@ from scorer.job import job
 from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
 from scorer.limits.bills import Bills
 from scorer.output import store
-from scorer.types import Completion, Request, Usage
+from scorer.types import (
+    Completion,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 NIGHTS, TWINS, PAGES, LIES, CHUNK = 200, 40, 40, 50, 10
 

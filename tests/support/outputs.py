@@ -18,8 +18,19 @@ from scorer.inputs.source import look
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest, Revision, load, save
+from scorer.output.schema import (
+    result_schema,
+)
 from scorer.output.store import Store
-from scorer.types import Result, Row, Score, Shard, Usage, result_schema
+from scorer.types import (
+    Result,
+    Row,
+    Score,
+    Shard,
+)
+from scorer.usage import (
+    Usage,
+)
 
 FINGERPRINT = "0123456789abcdef"
 SCHEMA = result_schema(id_field=pa.field("id", pa.string()), kept=[pa.field("task", pa.string())])

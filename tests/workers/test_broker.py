@@ -17,7 +17,13 @@ from scorer.errors import BudgetSpent
 from scorer.limits import Asked, Bill, Need, Outcome, Rates
 from scorer.limits.bills import KEPT
 from scorer.output.ledger import Totals
-from scorer.types import Shard, Usage, Work
+from scorer.types import (
+    Shard,
+    Work,
+)
+from scorer.usage import (
+    Usage,
+)
 from scorer.workers.broker import Broker
 from scorer.workers.messages import Failure, Order, Pace, Published, Report, Spendings, answer, packed, report
 

@@ -10,7 +10,13 @@ from together import broker_of, mate, now
 
 from scorer.errors import BudgetSpent
 from scorer.limits import Bill, Need, Outcome, Rates
-from scorer.types import Shard, Usage, Work
+from scorer.types import (
+    Shard,
+    Work,
+)
+from scorer.usage import (
+    Usage,
+)
 from scorer.workers.broker_client import BEAT_S, FRESH_S, Desk
 from scorer.workers.messages import Answer, Order, Report
 

@@ -21,7 +21,9 @@ from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest
 from scorer.output.store import Store
 from scorer.output.worker_store import Outpost
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 from scorer.workers.broker_client import Desk
 from scorer.workers.coordinator import Owner, _error, most_workers
 from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spendings

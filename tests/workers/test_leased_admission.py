@@ -15,7 +15,9 @@ from scorer.errors import BudgetSpent, Interrupted, TooLong
 from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates, TurnedAway
 from scorer.limits.types import Permit
 from scorer.output.ledger import Ledger
-from scorer.types import Usage
+from scorer.usage import (
+    Usage,
+)
 
 DONE = Outcome(Bill.NOTHING, alive=True)
 FAILED = Outcome(Bill.NOTHING, alive=False)

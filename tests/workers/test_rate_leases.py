@@ -15,7 +15,13 @@ from scorer.limits import Bill, Caps, Need, Outcome, Rates
 from scorer.limits.leased import Leased
 from scorer.limits.types import Permit
 from scorer.output.ledger import Ledger
-from scorer.types import Gauge, RateHint, Usage
+from scorer.types import (
+    Gauge,
+    RateHint,
+)
+from scorer.usage import (
+    Usage,
+)
 from scorer.workers.broker import Broker
 from scorer.workers.messages import Pace, Sight, Throttle
 from scorer.workers.rate_leases import Endpoint, lease_s

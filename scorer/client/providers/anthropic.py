@@ -16,7 +16,17 @@ from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import Place, complaint, fault, parse
 from scorer.client.providers.headers import retry_after_s
 from scorer.errors import Faltered, MomentError, Refused, RowError, SetupError, SpecError, TooLong
-from scorer.types import Call, Completion, Gauge, RateHint, Reply, Request, Usage
+from scorer.types import (
+    Call,
+    Completion,
+    Gauge,
+    RateHint,
+    Reply,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 VERSION = "2023-06-01"
 """The `anthropic-version` that the bodies here follow; `headers` may name another."""

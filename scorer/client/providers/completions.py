@@ -14,7 +14,13 @@ from typing import Annotated, Any
 import msgspec
 
 from scorer.errors import MomentError, RowError
-from scorer.types import Completion, TokenLogprob, Usage
+from scorer.types import (
+    Completion,
+    TokenLogprob,
+)
+from scorer.usage import (
+    Usage,
+)
 
 _LARGEST_COUNT = 2**53
 

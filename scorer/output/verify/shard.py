@@ -21,8 +21,15 @@ from scorer.output import checksums as sums
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
+from scorer.output.schema import (
+    YOUNGER,
+    modern,
+    result_schema,
+)
 from scorer.output.verify.kept_columns import Copied
-from scorer.types import YOUNGER, Shard, modern, result_schema
+from scorer.types import (
+    Shard,
+)
 
 
 @dataclass(frozen=True, slots=True)

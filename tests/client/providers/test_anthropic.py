@@ -25,7 +25,17 @@ from scorer.errors import (
     Throttled,
     TooLong,
 )
-from scorer.types import Completion, Gauge, Message, RateHint, Reply, Request, Usage
+from scorer.types import (
+    Completion,
+    Gauge,
+    Message,
+    RateHint,
+    Reply,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("anthropic_*.json"))
 ASK = Request(messages=(Message("user", "Grade it."),))

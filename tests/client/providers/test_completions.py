@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import Faltered, Refused, Rejected, ScorerError, SetupError, TooLong
-from scorer.types import Completion, Message, Reply, Request, Usage
+from scorer.types import (
+    Completion,
+    Message,
+    Reply,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 MESSAGES = (Message("user", "Grade it."),)
 THREE = Request(messages=MESSAGES, choices=3, seed=4)

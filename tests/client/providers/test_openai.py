@@ -30,7 +30,16 @@ from scorer.errors import (
     Throttled,
     TooLong,
 )
-from scorer.types import Call, Completion, Message, Reply, Request, Usage
+from scorer.types import (
+    Call,
+    Completion,
+    Message,
+    Reply,
+    Request,
+)
+from scorer.usage import (
+    Usage,
+)
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 DIALECTS = ("openai", "azure", "vllm", "sglang", "tgi", "ollama", "openrouter")

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from scorer.client.providers.completions import read_plain
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import ScorerError
-from scorer.types import Completion, Reply, Usage
+from scorer.types import (
+    Completion,
+    Reply,
+)
+from scorer.usage import (
+    Usage,
+)
 
 ODD: st.SearchStrategy[Any] = st.one_of(
     st.none(),
