@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import scorer
+import scorer.api
 import scorer.frames
 from scorer.errors import BudgetSpent, InputError, SetupError, SpecError, StorageError
 from scorer.frames import as_frame
@@ -184,7 +185,7 @@ def test_a_set_up_error_brings_the_frame_too(scratch: Path, monkeypatch: pytest.
 
 def test_an_interruption_brings_the_frame_too(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = replies(tmp_path, ONE_TO_FIVE)
-    real = scorer.front.run
+    real = scorer.api.run
 
     def interrupted(tree: Any) -> Any:
         real(tree)
@@ -276,7 +277,6 @@ def test_what_is_wrong_is_a_sentence_before_anything_is_sent(
         ({"df": []}, "The frame has no column 'x', 'text', which the judge or the model asks for. It has: none"),
         ({"df": FRAME.with_columns(n=pl.lit(1).cast(pl.Int128))}, "cannot be written as Parquet"),
     ],
-    ids=repr,
 )
 def test_what_is_wrong_leaves_nothing_behind(
     changed: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer import frozen
-from scorer import types as schema
+from scorer import frozen, usage
 from scorer.types import (
     Message,
     Request,
@@ -40,12 +39,12 @@ def test_no_further_field_and_a_pickle_brings_back_the_same() -> None:
 
 @pytest.mark.slow
 def test_the_type_checker_refuses_an_assignment(tmp_path: Path) -> None:
-    """Slow: mypy reads scorer.types from its sources, and nothing that it imports (10 s of CPU)."""
+    """Slow: mypy reads scorer.usage from its sources, and nothing that it imports (10 s of CPU)."""
     program = tmp_path / "program.py"
-    program.write_text("from scorer.types import Usage\nUsage(1, 2).prompt_tokens = 3\n")
+    program.write_text("from scorer.usage import Usage\nUsage(1, 2).prompt_tokens = 3\n")
     options = ["--config-file=", "--strict", "--follow-imports=skip", "--cache-dir", str(tmp_path)]
     ran = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, schema.__file__, frozen.__file__, str(program)],
+        [sys.executable, "-m", "mypy", *options, usage.__file__, frozen.__file__, str(program)],
         capture_output=True,
         text=True,
     )

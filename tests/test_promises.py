@@ -195,11 +195,11 @@ def test_the_key_is_in_no_file_no_output_and_no_traceback(tmp_path: Path) -> Non
     assert [one.code for one in said] == [4, 1, 0]
     assert "RuntimeError: a bug" in said[1].err
     assert {f"Bearer {key}"} == _Gossip.keys
-    assert "Incorrect API key provided: ***" in said[0].err
+    assert "Incorrect API key provided: Bearer ***" in said[0].err
     refused = [
         row for path in (tmp_path / "out/segments").rglob("*.parquet") for row in pq.read_table(path).to_pylist()
     ]
-    assert [row["error_detail"] for row in refused] == ["What is ***?"]
+    assert [row["error_detail"] for row in refused] == ["What is Bearer ***?"]
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(files) >= 6
     for text in [one.out + one.err for one in said]:

@@ -21,6 +21,7 @@ class Cooldown:
         self.until = 0.0
         self.quotas = 0
         self._cut_at = float("-inf")
+        self._cut_before = float("-inf")
         self._own_s = FIRST_S
         self._row = 0
 
@@ -28,7 +29,7 @@ class Cooldown:
         """A 429 came for a request sent at `sent_at`. False where that was sent before the last 429: it is no news."""
         if sent_at <= self._cut_at:
             return False
-        self._cut_at = now
+        self._cut_before, self._cut_at = self._cut_at, now
         self._row += 1
         wait_s = self._own_s if wish_s is None else wish_s if quota else min(wish_s, LONGEST_S)
         if self._row > 1:
@@ -39,10 +40,17 @@ class Cooldown:
         return True
 
     def answered(self, sent_at: float) -> None:
-        """A request sent at `sent_at` was answered; one from before the last 429 proves nothing."""
+        """A request sent at `sent_at` was answered.
+
+        Where it was sent after the last 429, that one is over. Where it was sent with the request that met it, the
+        endpoint refuses some and answers others: the pauses grow no longer, and none is shorter than a second.
+        """
         if sent_at > self._cut_at:
             self._own_s = FIRST_S
             self._row = self.quotas = 0
+        elif sent_at > self._cut_before:
+            self._own_s = FIRST_S
+            self._row = min(self._row, 1)
 
     def pause(self, until: float) -> None:
         """Somebody else met a 429."""

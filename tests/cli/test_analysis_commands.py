@@ -83,7 +83,7 @@ def test_agree_shows_a_line_for_each_level(table: str, capsys: pytest.CaptureFix
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "24 rows, 0 of them without a human value"
     assert [line.split("  ")[1] for line in lines[3:6]] == ["all rows", "within items", "over systems"]
-    assert lines[4].endswith("8 items, 0 skipped")
+    assert any("8 items, 0 skipped" in line for line in lines)
 
 
 def test_several_people_are_the_ceiling(table: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,7 +283,7 @@ def test_one_system_and_equal_scores_are_said_and_shown_as_nothing(
     found = told(*asked, capsys=capsys)["scores"]["score"]
     assert found["dataset"]["pearson"] is None
     assert _exit_code(asked) == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "The score is 3 in all 8 rows; no correlation is defined." in shown
     assert "All 8 items have one row; agreement within items needs two or more." in shown
     assert "There is one system only; agreement over systems needs two or more." in shown

@@ -113,8 +113,8 @@ def _last_byte(path: Path, column: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_bug_exits_1_with_its_traceback_and_keeps_what_is_finished(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: one start of the real command."""
+def test_a_judge_that_fails_on_a_row_costs_that_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: one start of the real command. The reply is stored, so a mended judge reads it again for nothing."""
     (tmp_path / "mine.py").write_text(
         "from scorer.judges.rating import Rating\n"
         "class Careless(Rating):\n"
@@ -125,12 +125,13 @@ def test_a_bug_exits_1_with_its_traceback_and_keeps_what_is_finished(judge: Rehe
     shard(tmp_path / "in/a.parquet", 10)
     run = run_file(tmp_path, judge.url, judge={"kind": "mine:Careless"}, limits={"concurrency": 1})
     broke = scorer("run", run, PYTHONPATH=str(tmp_path))
-    assert broke.code == 1
-    assert "KeyError: 'r9'" in broke.err
-    assert "This is a bug" in broke.err
+    assert broke.code == 6
     left = standing(tmp_path)
     assert left is not None
-    assert (left.scored, left.pending, left.state) == (9, 1, "stopped")
+    assert (left.scored, left.errors, left.pending) == (9, {"Unreadable": 1}, 0)
+    (failed,) = [row for row in scores(tmp_path) if row["error"]]
+    assert "KeyError: 'r9'" in failed["error_detail"]
+    assert failed["raw"]
 
 
 @pytest.mark.slow
@@ -247,13 +248,13 @@ def test_two_hundred_rows_that_fail_alike_stop_the_run(judge: RehearsalProcess, 
 
 
 @pytest.mark.slow
-def test_an_output_that_cannot_be_written_exits_7(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_exits_2(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: one start of the real command."""
     shard(tmp_path / "in/a.parquet", 3)
     (tmp_path / "file").write_text("no folder")
     full = scorer("run", run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/file/out"}))
-    assert full.code == 7
-    assert f"Cannot write {tmp_path}/file/out" in full.err
+    assert full.code == 2
+    assert f"{tmp_path}/file is a file" in full.err
     assert "Traceback" not in full.err
 
 

@@ -11,14 +11,14 @@ import pytest
 from aiohttp.streams import StreamReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.test_transport import request, server
+from support import clock
+from test_transport import request, server
 
 from scorer.client import http_post as exchange
 from scorer.client.reply_bytes import FREE, Inflow
 from scorer.client.transport import HttpTransport, _Deadlines
 from scorer.errors import Faltered
 from scorer.types import Call
-from tests import clock
 
 MIB = 1024 * 1024
 BODY = b"x" * (3 * MIB)

@@ -306,7 +306,7 @@ def test_what_the_disk_refuses_is_said(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(scorer.files if call == "open" else os, call, refuse, raising=False)
+        patch.setattr(scorer.files.files if call == "open" else os, call, refuse, raising=False)
         patch.setattr(fulldisk, "FULL_DISK_S", 0.0)
         with pytest.raises(StorageError) as caught:
             act(LocalFiles(), path)
@@ -344,7 +344,7 @@ def test_a_short_write_is_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         def __exit__(self, *_: object) -> None:
             self._file.close()
 
-    monkeypatch.setattr(scorer.files, "open", Dribbling, raising=False)
+    monkeypatch.setattr(scorer.files.files, "open", Dribbling, raising=False)
     LocalFiles().append(f"{tmp_path}/log", b"0123456789")
     assert (tmp_path / "log").read_bytes() == b"0123456789"
 

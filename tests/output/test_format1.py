@@ -196,7 +196,7 @@ def test_a_column_that_is_added_later_is_null_in_old_files_and_no_damage(monkeyp
     def with_more(**given: object) -> pa.Schema:
         return result_schema(**given).append(pa.field("later", pa.string()))  # type: ignore[arg-type]
 
-    for module in ("scorer.output.verify.shard", "scorer.job.start", "scorer.types"):
+    for module in ("scorer.output.verify.shard", "scorer.build.plan", "scorer.output.schema"):
         monkeypatch.setattr(f"{module}.result_schema", with_more)
     monkeypatch.setattr("scorer.output.verify.shard.YOUNGER", YOUNGER | {"later"})
     write = tables._table

@@ -202,7 +202,7 @@ def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int
 
 @pytest.fixture
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 500)
+    monkeypatch.setattr(scorer.output.ledger, "ROTATE_BYTES", 500)
 
 
 @pytest.mark.usefixtures("small_files")
@@ -246,7 +246,7 @@ class Undeleting(LocalFiles):
 
 def test_a_file_that_could_not_be_deleted_is_never_counted_twice(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by the rotations that follow nor by the next owner's: all of them cover it, until it is gone."""
-    monkeypatch.setattr(scorer.ledger, "ROTATE_BYTES", 60)
+    monkeypatch.setattr(scorer.output.ledger, "ROTATE_BYTES", 60)
 
     def there() -> list[str]:
         return sorted(path.name for path in Path(folder).iterdir())

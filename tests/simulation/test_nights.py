@@ -24,6 +24,7 @@ from scorer.files import files
 from scorer.job import job
 from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
 from scorer.limits.bills import Bills
+from scorer.limits.cooldown import Cooldown
 from scorer.output import store
 from scorer.types import (
     Completion,
@@ -186,13 +187,13 @@ def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
 
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
     """Each 429 pauses everybody, also those of requests that were sent before the first one arrived."""
-    cut = Local._cut
+    throttled = Cooldown.throttled
 
-    def again(self: Local, permit: Permit, retry_after_s: float | None) -> None:
+    def again(self: Cooldown, sent_at: float, now: float, wish_s: float | None, *, quota: bool = False) -> bool:
         self._cut_at = float("-inf")
-        cut(self, permit, retry_after_s)
+        return throttled(self, sent_at, now, wish_s, quota=quota)
 
-    patch.setattr(Local, "_cut", again)
+    patch.setattr(Cooldown, "throttled", again)
 
 
 def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
