@@ -18,9 +18,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from scorer import __version__
 from scorer.cli.analysis_commands import app as questions
-from scorer.cli.options import ALONE, Forget, Hands, Json, Out, Remember, RunFile, Sets, answer
+from scorer.cli.options import ONE_PROCESS, Forget, Json, Out, Remember, RunFile, Sets, WorkerOptions, answer
 from scorer.cli.streams import end_streams, hold_streams, to_stderr, to_stdout
-from scorer.cli.views import SHOWN, Showing, view
+from scorer.cli.views import DEFAULT_VIEW, ViewOptions, view
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import InputError, Interrupted, ScorerError, SpecError, StorageError
 from scorer.files.runtime import calm_collector, keep_memory_flat, stream_from_here
@@ -82,9 +82,9 @@ def run(
     sets: Sets = (),
     forget: Forget = (),
     remember: Remember = (),
-    hands: Hands = ALONE,
+    hands: WorkerOptions = ONE_PROCESS,
     json: Json = False,
-    showing: Showing = SHOWN,
+    showing: ViewOptions = DEFAULT_VIEW,
 ) -> int:
     """Score. The same command resumes what was stopped, killed or only half done.
 
@@ -103,7 +103,13 @@ def run(
 
 @app.command
 def rehearse(
-    run_file: RunFile, /, *, sets: Sets = (), hands: Hands = ALONE, json: Json = False, showing: Showing = SHOWN
+    run_file: RunFile,
+    /,
+    *,
+    sets: Sets = (),
+    hands: WorkerOptions = ONE_PROCESS,
+    json: Json = False,
+    showing: ViewOptions = DEFAULT_VIEW,
 ) -> int:
     """Run the whole night against the built-in rehearsal judge, into <output.path>-rehearsal.
 
@@ -170,9 +176,9 @@ def retry(
     *,
     error: Annotated[tuple[str, ...], Parameter(negative="", allow_repeating=True)] = (),
     sets: Sets = (),
-    hands: Hands = ALONE,
+    hands: WorkerOptions = ONE_PROCESS,
     json: Json = False,
-    showing: Showing = SHOWN,
+    showing: ViewOptions = DEFAULT_VIEW,
 ) -> int:
     """Score again only the rows that ended in an error.
 
@@ -282,7 +288,7 @@ def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _score(
-    planned: Plan, showing: Showing, hands: Hands, retry: Retry | None = None, choice: Choice | None = None
+    planned: Plan, showing: ViewOptions, hands: WorkerOptions, retry: Retry | None = None, choice: Choice | None = None
 ) -> Status:
     from scorer.cli.signals import run_interruptibly
     from scorer.files.runtime import on_loop

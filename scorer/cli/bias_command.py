@@ -165,14 +165,14 @@ def _by_format(
     from scorer.analysis.tables import out_folder
     from scorer.api import on_loop
     from scorer.cli.signals import run_interruptibly
-    from scorer.cli.terminal import Screen
+    from scorer.cli.terminal import TerminalView
     from scorer.files.router import Places
     from scorer.job.format_probe import prepare, stored_scores
     from scorer.output.scan import scan_scores
 
     files, out = Places(), out_folder(table) or table
     asked = prepare(files, out, text, share=share, sets=sets)
-    with Screen() as screen:
+    with TerminalView() as screen:
         on_loop(run_interruptibly(asked.plan, screen, None))
     scored = scan_scores(asked.plan.spec.output.path, join_input=True, files=files)
     metrics = [name for name in scored.collect_schema().names() if name.startswith(_METRIC)]

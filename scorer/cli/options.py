@@ -41,7 +41,7 @@ Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Hands:
+class WorkerOptions:
     """Who does the work: options of commands that score."""
 
     workers: Annotated[
@@ -52,7 +52,7 @@ class Hands:
         str | None, Parameter(help="Of the cluster, HOST:PORT or auto; without it Ray is started here.")
     ] = None
 
-    def here(self, why: str) -> Hands:
+    def here(self, why: str) -> WorkerOptions:
         """The same, on this machine alone. Raises SpecError where a cluster is asked for."""
         if self.address not in (None, "local"):
             raise SpecError([f"--address {self.address} is of no use here: {why}. Leave it out."])
@@ -72,7 +72,7 @@ class Hands:
             yield hirer(out, say)
 
 
-ALONE = Hands()
+ONE_PROCESS = WorkerOptions()
 """One worker: the process itself."""
 
 # --- of the questions asked of a table --------------------------------------------------------------------------------

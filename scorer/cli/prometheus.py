@@ -21,7 +21,7 @@ from scorer.output.progress import Snapshot
 BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0)
 
 
-class Endpoint:
+class PrometheusExporter:
     """`http://HOST:PORT/metrics`; port 0 takes a free one, `url` says which. It ends with the block."""
 
     def __init__(self, host: str, port: int, *, out: str, fingerprint: str) -> None:
@@ -45,7 +45,7 @@ class Endpoint:
             ) from error
         self.url = f"http://{host}:{self._server.server_port}/metrics"
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> PrometheusExporter:
         return self
 
     def __exit__(

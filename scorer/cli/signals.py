@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scorer.build.plan import Plan
-from scorer.cli.terminal import Screen
+from scorer.cli.terminal import TerminalView
 from scorer.cli.views import View
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, Places
@@ -42,7 +42,7 @@ class Stages:
 
 async def run_interruptibly(
     planned: Plan,
-    view: View | Screen,
+    view: View | TerminalView,
     retry: Retry | None,
     workers: int = 1,
     answered: Callable[[float], None] | None = None,

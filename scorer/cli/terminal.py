@@ -25,7 +25,7 @@ MOST_WHY = 240
 """So many characters of a failure stand on the progress line; `scorer status` has all."""
 
 
-class Screen:
+class TerminalView:
     """Shows snapshots: three lines drawn in place on a terminal, one plain line every 10 s elsewhere.
 
     Showing fails no run: a stderr that is closed, full or no longer read loses what is written to it.
@@ -37,7 +37,7 @@ class Screen:
         self._last = float("-inf")
         self._problem = ""
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> TerminalView:
         if not self._quiet and _is_terminal():
             self._block = Block()
         return self

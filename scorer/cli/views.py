@@ -11,17 +11,17 @@ from cyclopts import Parameter
 
 from scorer.cli.jsonlog import JsonLog
 from scorer.cli.streams import to_stderr
-from scorer.cli.terminal import Screen, line, summary_text
+from scorer.cli.terminal import TerminalView, line, summary_text
 from scorer.errors import ScorerError, StorageError, TooManyFailed
 
 if TYPE_CHECKING:
-    from scorer.cli.prometheus import Endpoint
+    from scorer.cli.prometheus import PrometheusExporter
     from scorer.output.progress import Snapshot
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Showing:
+class ViewOptions:
     """The options of commands that score."""
 
     quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
@@ -34,14 +34,14 @@ class Showing:
     metrics_host: Annotated[str, Parameter(help="The address they are served at.")] = "127.0.0.1"
 
 
-SHOWN = Showing()
+DEFAULT_VIEW = ViewOptions()
 """What is shown where nothing else is asked for."""
 
 
 class View:
     """All who see one run, as a job knows them."""
 
-    def __init__(self, screen: Screen | JsonLog, endpoint: Endpoint | None, out: str) -> None:
+    def __init__(self, screen: TerminalView | JsonLog, endpoint: PrometheusExporter | None, out: str) -> None:
         self._screen = screen
         self._endpoint = endpoint
         self._out = out
@@ -84,20 +84,22 @@ class View:
 
 
 @contextmanager
-def view(showing: Showing, *, out: str, fingerprint: str) -> Iterator[View]:
+def view(showing: ViewOptions, *, out: str, fingerprint: str) -> Iterator[View]:
     """The view of a run for as long as the block lasts. Raises SpecError where the metrics' port cannot be had."""
     with ExitStack() as stack:
         endpoint = None
         if showing.metrics_port is not None:
-            from scorer.cli.prometheus import Endpoint
+            from scorer.cli.prometheus import PrometheusExporter
 
             port = showing.metrics_port
-            endpoint = stack.enter_context(Endpoint(showing.metrics_host, port, out=out, fingerprint=fingerprint))
+            endpoint = stack.enter_context(
+                PrometheusExporter(showing.metrics_host, port, out=out, fingerprint=fingerprint)
+            )
         if showing.log_format == "json":
             log = stack.enter_context(JsonLog(out, quiet=showing.quiet))
             seen = View(log, endpoint, out)
         else:
-            seen = View(stack.enter_context(Screen(quiet=showing.quiet)), endpoint, out)
+            seen = View(stack.enter_context(TerminalView(quiet=showing.quiet)), endpoint, out)
         if endpoint is not None:
             seen.say(f"Metrics: {endpoint.url}")
         yield seen

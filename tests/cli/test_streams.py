@@ -26,7 +26,7 @@ from scorer.cli.jsonlog import log
 from scorer.cli.live import three_lines
 from scorer.cli.streams import cells, cropped, json_text, plain, plain_line, to_stderr, to_stdout
 from scorer.cli.tables import aligned
-from scorer.cli.terminal import Screen
+from scorer.cli.terminal import TerminalView
 from scorer.cli.views import View
 from scorer.errors import StorageError, TooManyFailed
 from scorer.output.progress import Snapshot
@@ -127,12 +127,12 @@ class Failing:
 def test_stderr_may_fail_in_any_way(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Failing(error))
     to_stderr("x")
-    with Screen() as screen:
+    with TerminalView() as screen:
         screen.show(SNAPSHOT)
         screen.say("x")
     monkeypatch.setattr(sys, "stderr", None)
     to_stderr("x")
-    with Screen() as screen:
+    with TerminalView() as screen:
         screen.show(SNAPSHOT)
 
 
@@ -325,7 +325,7 @@ def test_every_end_of_a_run_has_its_summary_before_the_reason(judge: RehearsalPr
 def test_where_the_output_cannot_be_read_the_last_state_is_the_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    view = View(Screen(quiet=True), None, f"{tmp_path}/none")
+    view = View(TerminalView(quiet=True), None, f"{tmp_path}/none")
     view.ended(StorageError("gone"))
     assert capsys.readouterr().err == ""
     view.show(SNAPSHOT)
