@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.build.plan import (
-    Plan,
+    RunPlan,
     check,
     schema_of,
 )
@@ -117,7 +117,7 @@ def _input(path: Path, rows: int) -> None:
             writer.write_table(pa.Table.from_arrays([ids, texts], schema=schema))
 
 
-def _under_way(plan: Plan, files: LocalFiles, layout: Layout, shard: Shard) -> None:
+def _under_way(plan: RunPlan, files: LocalFiles, layout: Layout, shard: Shard) -> None:
     """The flushes of a run that merges at each factor of MERGE_AT; rows come a little out of order."""
     done, low = shard.rows - max(1, shard.rows // 1000), 0
     flushes = done // FLUSH_ROWS
@@ -133,7 +133,7 @@ def _under_way(plan: Plan, files: LocalFiles, layout: Layout, shard: Shard) -> N
             low, flushes = low + size, flushes - size
 
 
-def _write(plan: Plan, files: LocalFiles, path: str, shard: Shard, first: int, stop: int) -> None:
+def _write(plan: RunPlan, files: LocalFiles, path: str, shard: Shard, first: int, stop: int) -> None:
     schema = schema_of(plan, files, shard)
     with files.create(path) as file:
         tables = (_results(plan, schema, shard, at, min(stop, at + BLOCK)) for at in range(first, stop, BLOCK))
@@ -141,7 +141,7 @@ def _write(plan: Plan, files: LocalFiles, path: str, shard: Shard, first: int, s
         seg.write(file, windows, schema, seg.about(shard, plan.fingerprint, 0, run=""))
 
 
-def _results(plan: Plan, schema: pa.Schema, shard: Shard, first: int, stop: int) -> pa.Table:
+def _results(plan: RunPlan, schema: pa.Schema, shard: Shard, first: int, stop: int) -> pa.Table:
     """As `to_table` makes them, all at once."""
     rows = np.arange(first, stop)
     count = len(rows)

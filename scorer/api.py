@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scorer.build.plan import Plan, check
+from scorer.build.plan import RunPlan, check
 from scorer.config.loader import read_toml
 from scorer.config.spec import Spec
 from scorer.files.router import Places
@@ -52,7 +52,7 @@ def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) ->
     return estimate(plan_of(spec), Places(), exact=exact)
 
 
-def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> Plan:
+def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> RunPlan:
     """The checked plan of a run file, a Spec, or a tree. Raises SpecError with every mistake."""
     if isinstance(spec, Spec):
         return check(spec.model_dump(exclude_unset=True))

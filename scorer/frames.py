@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.api import plan_of, run
-from scorer.build.plan import Plan
+from scorer.build.plan import RunPlan
 from scorer.errors import InputError, ScorerError, SpecError, StorageError, TooManyFailed
 from scorer.files.files import OWNER_ONLY
 from scorer.output.scan import scan_scores
@@ -96,7 +96,7 @@ def _plan(
     limits: Mapping[str, Any] | None,
     shards: Sequence[str],
     folder: Path,
-) -> Plan:
+) -> RunPlan:
     """The checked plan. Raises SpecError, also where a result column would find no name or a column is missing."""
     for name, table in (("judge", judge), ("model", model), ("limits", limits or {})):
         if not isinstance(table, Mapping):
@@ -130,7 +130,7 @@ def _plan(
     return planned
 
 
-def _results(planned: Plan) -> pl.Schema:
+def _results(planned: RunPlan) -> pl.Schema:
     """The result columns of a plan."""
     spec = planned.spec
     schema = result_schema(judge_fields=planned.judge.fields, metrics=spec.metrics.names, copies=spec.judge.dedupe)
@@ -237,7 +237,7 @@ def _another(folder: Path, what: str) -> SpecError:
     )
 
 
-def _beside(frame: pl.DataFrame, folder: Path, planned: Plan) -> pl.DataFrame:
+def _beside(frame: pl.DataFrame, folder: Path, planned: RunPlan) -> pl.DataFrame:
     """The frame with what is scored so far."""
     results = _results(planned)
     numbers: dict[str, int] = {}
@@ -289,7 +289,7 @@ def _no_further_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _carry(error: BaseException, frame: pl.DataFrame, folder: Path, planned: Plan) -> None:
+def _carry(error: BaseException, frame: pl.DataFrame, folder: Path, planned: RunPlan) -> None:
     """Gives the error `frame` and `folder`, and tells of them in its text."""
     found: pl.DataFrame | None
     try:

@@ -76,7 +76,7 @@ def concurrency(rates: Rates, provider: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class WorkerShare:
     """A worker's part of a run: place `number` of `of`, an even part of what may be in flight.
 
     `limit` makes the limits of an endpoint; `served` has the addresses of embedded judges that somebody else started,
@@ -93,11 +93,11 @@ class Seat:
         return total // self.of + (self.number < total % self.of)
 
 
-ALONE = Seat()
+WHOLE_RUN = WorkerShare()
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class Assembled:
     """A client, the limits of its endpoints, how many requests may be in flight in all, and what may die beside it.
 
     Each of `checks` raises SetupError once a server that the run itself started has ended.
@@ -115,8 +115,8 @@ async def make_client(
     stack: AsyncExitStack,
     clock: Callable[[], float],
     transport: MakeTransport = HttpTransport,
-    seat: Seat = ALONE,
-) -> Wires:
+    seat: WorkerShare = WHOLE_RUN,
+) -> Assembled:
     """A client for the spec's models and what belongs to it; `transport` makes what posts, `seat` is a worker's.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
@@ -160,7 +160,7 @@ async def make_client(
         )
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)
-    return Wires(client, limits, in_flight, checks)
+    return Assembled(client, limits, in_flight, checks)
 
 
 def on_this_machine(url: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.build.assemble import Wires, counter, load, measured, raw_of, temperature
+from scorer.build.assemble import Assembled, counter, load, measured, raw_of, temperature
 from scorer.client.providers import PROVIDERS
 from scorer.config.loader import parse
 from scorer.config.messages import shown
@@ -45,7 +45,7 @@ from scorer.types import (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """A spec that was checked: its judge, what its scores depend on, what to read of a row."""
 
     spec: Spec
@@ -57,7 +57,7 @@ class Plan:
     """Its judge is the rehearsal judge, whose scores mean nothing."""
 
 
-def check(tree: Mapping[str, Any]) -> Plan:
+def check(tree: Mapping[str, Any]) -> RunPlan:
     """The run file's tree as a plan. Raises SpecError with every mistake in it."""
     spec, problems = parse(tree)
     judge: Judge | None = None
@@ -82,7 +82,7 @@ def check(tree: Mapping[str, Any]) -> Plan:
     judged = tuple(name for name in judge.columns if name not in keys)
     columns = Columns(read=tuple(dict.fromkeys((*judge.columns, *keys, *metrics))), judged=judged, kept=kept)
     try:
-        return Plan(spec, judge, covers, fingerprint(covers), columns)
+        return RunPlan(spec, judge, covers, fingerprint(covers), columns)
     except TypeError as error:
         raise SpecError([f"The run file holds a value that JSON has no place for: {error}. Take it out."]) from error
 
@@ -242,7 +242,7 @@ def _field_problems(spec: Spec, judge: Judge) -> list[str]:
     return problems
 
 
-def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:
+def kept_fields(plan: RunPlan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:
     """The input's fields behind `input.id` and `input.keep`."""
     given = plan.spec.input
     return (
@@ -254,14 +254,14 @@ def kept_fields(plan: Plan, shard_schema: pa.Schema) -> tuple[pa.Field | None, l
 # --- what it takes to run a plan --------------------------------------------------------------------------------------
 
 
-def make_reader(plan: Plan, files: Files) -> Reader:
+def make_reader(plan: RunPlan, files: Files) -> Reader:
     """What reads the rows of a plan, and counts their tokens."""
     tokens = counter(plan.spec)
     return Reader(files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0])
 
 
 def make_parts(
-    plan: Plan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
+    plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
 ) -> engine.Parts:
     """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
     twins = stack.enter_context(Twins(plan.judge)) if plan.spec.judge.dedupe else None
@@ -270,12 +270,12 @@ def make_parts(
     return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
 
 
-def rows_under_way(wires: Wires) -> int:
+def rows_under_way(wires: Assembled) -> int:
     """So many rows may be begun at once: two for each request in flight, so that no place is empty, and a few more."""
     return 2 * wires.in_flight + 64
 
 
-def schema_of(plan: Plan, files: Files, shard: Shard) -> pa.Schema:
+def schema_of(plan: RunPlan, files: Files, shard: Shard) -> pa.Schema:
     """The result schema of a shard: its id and kept columns have the types that they have in the input.
 
     Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.

@@ -26,7 +26,7 @@ from scorer.errors import InputError, Interrupted, ScorerError, SpecError, Stora
 from scorer.files.runtime import calm_collector, keep_memory_flat, stream_from_here
 
 if TYPE_CHECKING:
-    from scorer.build.plan import Plan
+    from scorer.build.plan import RunPlan
     from scorer.job.forget import Choice
     from scorer.job.job import Retry
     from scorer.output.status import Status
@@ -288,7 +288,11 @@ def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _score(
-    planned: Plan, showing: ViewOptions, hands: WorkerOptions, retry: Retry | None = None, choice: Choice | None = None
+    planned: RunPlan,
+    showing: ViewOptions,
+    hands: WorkerOptions,
+    retry: Retry | None = None,
+    choice: Choice | None = None,
 ) -> Status:
     from scorer.cli.signals import run_interruptibly
     from scorer.files.runtime import on_loop

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from scorer.build.plan import Plan
+from scorer.build.plan import RunPlan
 from scorer.cli.terminal import TerminalView
 from scorer.cli.views import View
 from scorer.errors import Interrupted
@@ -41,7 +41,7 @@ class Stages:
 
 
 async def run_interruptibly(
-    planned: Plan,
+    planned: RunPlan,
     view: View | TerminalView,
     retry: Retry | None,
     workers: int = 1,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.build.assemble import concurrency
-from scorer.build.plan import Plan, dedupe_problems
+from scorer.build.plan import RunPlan, dedupe_problems
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.prices import Price
 from scorer.config.tariffs import tariff
@@ -103,7 +103,7 @@ class Estimate:
     learned_rows: int = 0
 
 
-def estimate(plan: Plan, files: Files, *, exact: bool = False) -> Estimate:
+def estimate(plan: RunPlan, files: Files, *, exact: bool = False) -> Estimate:
     """Reads the input and sends nothing. Raises InputError.
 
     Up to 100,000 rows (or with `exact`, all of them) every request is made and its tokens are counted. Beyond that,
@@ -176,7 +176,7 @@ class _Before:
     completion_tokens: int = 0
 
 
-def _before(plan: Plan, files: Files) -> _Before:
+def _before(plan: RunPlan, files: Files) -> _Before:
     """Nothing where there is no run yet, or none that can be read: a plan needs none."""
     layout = Layout(plan.spec.output.path)
     try:
@@ -208,7 +208,7 @@ def _shown(price: Price) -> dict[str, float | None]:
     return {**told, "long_from": price.long_from, **more, "long_cached_input": price.long.cached_input}
 
 
-def _dedupe(plan: Plan, seen: _Seen) -> tuple[str, ...]:
+def _dedupe(plan: RunPlan, seen: _Seen) -> tuple[str, ...]:
     wanted = plan.spec.model_copy(update={"judge": plan.spec.judge.model_copy(update={"dedupe": True})})
     if plan.spec.judge.dedupe or not seen.repeated or dedupe_problems(wanted):
         return ()
@@ -346,7 +346,7 @@ class _Seen:
 
 
 def _look_at(
-    plan: Plan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, window: Window
+    plan: RunPlan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, window: Window
 ) -> _Seen:
     specimen = getattr(plan.judge, "specimen", None)
     most = plan.spec.all_models[0].max_output_tokens
@@ -395,7 +395,7 @@ def _characters(reader: Reader, shard: Shard) -> int:
     return total
 
 
-def _time(plan: Plan, requests: int, prompt: float, output: int) -> tuple[float, str]:
+def _time(plan: RunPlan, requests: int, prompt: float, output: int) -> tuple[float, str]:
     """Seconds that each limit alone would take; the slowest binds. Token limits charge prompt + max output."""
     limits, model = plan.spec.limits, plan.spec.all_models[0]
     reserved = requests * model.max_output_tokens

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.formats import ANSWER, FORM, FORMATS, reformatted
-from scorer.build.plan import Plan, check
+from scorer.build.plan import RunPlan, check
 from scorer.config.loader import set_values
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.files import Files
@@ -31,7 +31,7 @@ PICO = 10**12
 class Reformat:
     """What to ask: the plan of the further run, and each answer's place in the first (`bias_answer`, shard, row)."""
 
-    plan: Plan
+    plan: RunPlan
     places: pl.DataFrame
 
 

@@ -17,7 +17,7 @@ from itertools import chain
 
 from scorer.build.assemble import make_client, make_measure
 from scorer.build.plan import (
-    Plan,
+    RunPlan,
     schema_of,
 )
 from scorer.engine import engine
@@ -86,7 +86,7 @@ class Job:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         files: Files,
         *,
         ears: Ears = DEAF,

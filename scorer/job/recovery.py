@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.build.plan import Plan
+from scorer.build.plan import RunPlan
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.job.forget import put_away_before
@@ -108,7 +108,7 @@ def _intact(parquet: pq.ParquetFile, fault: Fault, columns: list[str]) -> Iterat
 # --- run.json ---------------------------------------------------------------------------------------------------------
 
 
-def load_or_rebuild(plan: Plan, files: Files, layout: Layout, say: Say) -> Manifest | None:
+def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Manifest | None:
     """run.json; made anew where it is lost or cut and the scores that are there tell enough; None for a new folder.
 
     The run file brings the fingerprint, each result file the shard, the generation and the id of the run that it is of.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from scorer.build.plan import Plan, check
+from scorer.build.plan import RunPlan, check
 from scorer.config.spec import Model
 from scorer.config.tariffs import price
 from scorer.rehearsal.config import RehearsalConfig
@@ -18,7 +18,7 @@ KEPT = ("alias", "name", "temperature", "max_output_tokens")
 
 
 @contextmanager
-def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]]:
+def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProcess]]:
     """The plan of the same run against a rehearsal judge, and that judge, while the context is open.
 
     The judge enforces `[limits]` as its own; `[rehearsal]` sets its latency, capacity and faults. Raises SpecError.
@@ -41,7 +41,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[Plan, RehearsalProcess]
         yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
 
 
-def _specimens(plan: Plan) -> tuple[str, ...]:
+def _specimens(plan: RunPlan) -> tuple[str, ...]:
     """Replies that the judge reads, where the rehearsal judge does not know its form of verdict."""
     specimen = getattr(plan.judge, "specimen", None)
     known = plan.spec.judge.kind in ("rating", "likelihood") or plan.spec.judge.options.get("read") == "expected"

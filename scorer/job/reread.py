@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from scorer.build.assemble import make_provider
 from scorer.build.plan import (
-    Plan,
+    RunPlan,
     check,
     schema_of,
 )
@@ -118,7 +118,7 @@ def _manifest(files: Files, layout: Layout) -> Manifest:
     return manifest
 
 
-def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> Plan:
+def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> RunPlan:
     """The run with another reading. Raises SpecError where that is no matter of reading."""
     problems = []
     for item in sets:
@@ -138,7 +138,7 @@ def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> Plan:
 
 class _Reread:
     def __init__(
-        self, files: Files, layout: Layout, plan: Plan, wall_s: Callable[[], float], places: dict[str, Shard]
+        self, files: Files, layout: Layout, plan: RunPlan, wall_s: Callable[[], float], places: dict[str, Shard]
     ) -> None:
         self._places = places
         self._files = files

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scorer.build.assemble import ROOM_FOR_TEXT, Wires, make_client, serve_embedded
-from scorer.build.plan import Plan, make_parts, make_reader, rows_under_way
+from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client, serve_embedded
+from scorer.build.plan import RunPlan, make_parts, make_reader, rows_under_way
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.files.files import Files
@@ -29,7 +29,7 @@ from scorer.workers.coordinator import Owner, leave
 from scorer.workers.messages import Order
 from scorer.workers.supervisor import Crew, Employer
 
-Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Wires]]
+Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """What `wiring.make_client` does; a simulation connects to another world."""
 Hire = Callable[[Owner], Employer]
 """Who runs the workers of an owner, and where."""
@@ -44,7 +44,7 @@ class Opened:
     `say` is told what a user should know.
     """
 
-    plan: Plan
+    plan: RunPlan
     manifest: Manifest
     files: Files
     layout: Layout

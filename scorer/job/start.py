@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scorer.build.plan import Plan
+from scorer.build.plan import RunPlan
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
@@ -19,7 +19,7 @@ from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id
 
 
 def open_manifest(
-    plan: Plan,
+    plan: RunPlan,
     files: Files,
     layout: Layout,
     revision: Revision | None = None,
@@ -95,7 +95,7 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     return True
 
 
-def _kept_spec(plan: Plan) -> dict[str, object]:
+def _kept_spec(plan: RunPlan) -> dict[str, object]:
     """The spec as `scorer retry` will need it: whole without the run file and without `judge.prompt_file`."""
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
     if "prompt" in plan.covers["judge"]:

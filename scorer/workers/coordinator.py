@@ -13,7 +13,7 @@ import numpy as np
 
 from scorer import errors
 from scorer.build.assemble import endpoint_paces
-from scorer.build.plan import Plan
+from scorer.build.plan import RunPlan
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.files.files import Files
 from scorer.limits.limiter import UNSURE_S
@@ -29,7 +29,7 @@ from scorer.workers.messages import Answer, Failure, Hello, Order, Published, Re
 from scorer.workers.worker import books_of
 
 
-def most_workers(plan: Plan, wished: int) -> int:
+def most_workers(plan: RunPlan, wished: int) -> int:
     """As many workers as wished, but none without a place for a request in flight."""
     return max(1, min([wished, *(paces.most for paces in endpoint_paces(plan.spec))]))
 
@@ -44,7 +44,7 @@ class Owner:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         manifest: Manifest,
         files: Files,
         layout: Layout,

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from scorer.build.assemble import ROOM_FOR_TEXT, Seat, make_client, make_measure
+from scorer.build.assemble import ROOM_FOR_TEXT, WorkerShare, make_client, make_measure
 from scorer.build.plan import (
-    Plan,
+    RunPlan,
     check,
     make_parts,
     make_reader,
@@ -107,7 +107,7 @@ class Worker:
         finally:
             await desk.talk(ended=True, failure=failure)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> RunPlan:
         plan = check(self._hello.spec)
         if plan.fingerprint != self._hello.fingerprint:
             raise OutputError(
@@ -127,7 +127,7 @@ class Worker:
             self._left = True
             self._scoring.cancel()
 
-    async def _score(self, plan: Plan) -> None:
+    async def _score(self, plan: RunPlan) -> None:
         hello, spec, desk, offload = self._hello, plan.spec, self._desk, self._offload
         assert offload is not None
         layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
@@ -164,7 +164,7 @@ class Worker:
                 room=store,
                 owned=desk.fresh,
             )
-            seat = Seat(hello.seat, hello.seats, desk.leased, hello.served)
+            seat = WorkerShare(hello.seat, hello.seats, desk.leased, hello.served)
             wires = await make_client(spec, desk.allowance, stack, loop.time, seat=seat)
             reader = make_reader(plan, self._files)
             parts = make_parts(plan, wires.client, store, self._wall_s, stack)

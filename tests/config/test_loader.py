@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from scorer.build.plan import Plan, check
+from scorer.build.plan import RunPlan, check
 from scorer.config.loader import parse, read_toml, resolve_references, set_values
 from scorer.config.spec import Input, JudgeOptions, Limits, Metrics, Model, Output, Spec
 from scorer.errors import SpecError
@@ -29,7 +29,7 @@ GOOD: dict[str, Any] = {
 def told(tree: dict[str, Any]) -> list[str]:
     """The sentences about a tree; none where it is a plan."""
     try:
-        assert isinstance(check(tree), Plan)
+        assert isinstance(check(tree), RunPlan)
     except SpecError as error:
         problems = list(error.problems)
     else:

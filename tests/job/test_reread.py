@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from scorer import scan_scores
 from scorer.api import on_loop
-from scorer.build.assemble import Wires
+from scorer.build.assemble import Assembled
 from scorer.build.plan import check
 from scorer.cli.app import _exit_code
 from scorer.client.providers.openai import OpenAI
@@ -80,8 +80,8 @@ def score(
         if not path.exists():
             pq.write_table(pa.table({"id": some, "text": some}), path)
 
-    async def connect(*_: object) -> Wires:
-        return Wires(client, [], 1, [])
+    async def connect(*_: object) -> Assembled:
+        return Assembled(client, [], 1, [])
 
     plan = check(tree(folder, judge or {}, **output))
     on_loop(Job(plan, LocalFiles(), connect=connect).run(retry))
@@ -422,8 +422,8 @@ class OneRequest:
 def test_choices_of_one_request_are_read_again_as_samples(tmp_path: Path, keep: bool | str) -> None:
     client = OneRequest({"r0": ["wit: 5\ntact: 2", "wit: 3\ntact: 2"], "r1": ["wit: 1\ntact: 1", "?"]})
 
-    async def connect(*_: object) -> Wires:
-        return Wires(client, [], 1, [])
+    async def connect(*_: object) -> Assembled:
+        return Assembled(client, [], 1, [])
 
     (tmp_path / "in").mkdir()
     pq.write_table(pa.table({"id": list(client.says)}), tmp_path / "in/a.parquet")
@@ -448,8 +448,8 @@ def test_two_turns_are_read_again_in_their_order(tmp_path: Path) -> None:
             self.asked += 1
             return Completion("Dull, a 4.", spent=Spent(1)) if self.asked % 2 else Completion("2", spent=Spent(1))
 
-    async def connect(*_: object) -> Wires:
-        return Wires(client, [], 1, [])
+    async def connect(*_: object) -> Assembled:
+        return Assembled(client, [], 1, [])
 
     client = Twice({})
     (tmp_path / "in").mkdir()

@@ -14,7 +14,7 @@ import pytest
 from support.clock import inline, run
 from support.outputs import FINGERPRINT, SCHEMA, Output, result
 
-from scorer.build.plan import Plan, check
+from scorer.build.plan import RunPlan, check
 from scorer.errors import OutputError, SetupError, SpecError
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
@@ -30,7 +30,7 @@ from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spend
 from scorer.workers.worker import Worker, books_of
 
 
-def plan_of(out: Output, **limits: Any) -> Plan:
+def plan_of(out: Output, **limits: Any) -> RunPlan:
     return check(
         {
             "input": {"shards": [shard.path for shard in out.shards]},
