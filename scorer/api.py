@@ -13,7 +13,7 @@ from scorer.files.router import Places
 from scorer.files.runtime import on_loop as on_loop
 from scorer.files.runtime import to_the_end
 from scorer.job.estimate import Estimate, estimate
-from scorer.job.job import Ears, Job
+from scorer.job.job import Callbacks, Job
 from scorer.output.progress import Snapshot
 from scorer.output.status import Status
 
@@ -44,7 +44,7 @@ async def run_async(
     workers: int = 1,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
-    return await Job(plan_of(spec), Places(), ears=Ears(watch), workers=workers).run()
+    return await Job(plan_of(spec), Places(), ears=Callbacks(watch), workers=workers).run()
 
 
 def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:

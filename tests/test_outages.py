@@ -30,7 +30,7 @@ from scorer.cli.terminal import line
 from scorer.client.transport import HttpTransport
 from scorer.errors import Interrupted, SetupError, TooManyFailed
 from scorer.files.files import LocalFiles
-from scorer.job.job import Ears, Job
+from scorer.job.job import Callbacks, Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from scorer.output.progress import Snapshot
 from scorer.output.status import Status, status
@@ -227,7 +227,7 @@ def scored(
             LocalFiles(),
             offload=inline,
             wall_s=lambda: 1.8e9 + now(),
-            ears=Ears(lambda snapshot: night.shown.append((now(), snapshot))),
+            ears=Callbacks(lambda snapshot: night.shown.append((now(), snapshot))),
             connect=partial(make_client, transport=Watched),
         )
         if stop_s is not None:

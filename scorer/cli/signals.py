@@ -14,7 +14,7 @@ from scorer.cli.views import View
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, Places
 from scorer.job.forget import ALL, Choice
-from scorer.job.job import Ears, Job, Retry
+from scorer.job.job import Callbacks, Job, Retry
 from scorer.job.scoring import Hire
 from scorer.output.status import Status
 
@@ -50,7 +50,7 @@ async def run_interruptibly(
     choice: Choice = ALL,
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
-    ears = Ears(view.show, view.say, view.tell, answered)
+    ears = Callbacks(view.show, view.say, view.tell, answered)
     places = Places()
     job = Job(planned, places, ears=ears, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()

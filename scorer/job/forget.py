@@ -77,7 +77,7 @@ def remember(
     return (*known, *(shard for shard in back if shard.footer)), tuple(shard for shard in gone if shard not in back)
 
 
-def put_away(files: Files, layout: Layout, gone: Iterable[Shard]) -> None:
+def set_aside_shard(files: Files, layout: Layout, gone: Iterable[Shard]) -> None:
     """Moves what there is of forgotten shards to OUT/forgotten/. Call it after run.json says that they are."""
     noted = {stat.path for stat in files.listing(layout.forgotten)}
     for shard in gone:

@@ -29,7 +29,7 @@ from scorer.files.runtime import threads, uninterrupted
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.recovery import mend
-from scorer.job.scoring import Alone, Connect, Hire, Opened, Scoring, Together
+from scorer.job.scoring import Connect, DistributedScoring, Hire, LocalScoring, OpenRun, Scoring
 from scorer.job.start import (
     open_manifest,
 )
@@ -59,7 +59,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
+class Callbacks:
     """Who is told what of a run.
 
     `watch` gets a snapshot a second, `say` a sentence about what had to be mended, on any thread; `tell` what happens
@@ -72,7 +72,7 @@ class Ears:
     answered: Callable[[float], None] | None = None
 
 
-DEAF = Ears()
+NO_CALLBACKS = Callbacks()
 """Nobody is told anything."""
 
 
@@ -89,7 +89,7 @@ class Job:
         plan: RunPlan,
         files: Files,
         *,
-        ears: Ears = DEAF,
+        ears: Callbacks = NO_CALLBACKS,
         workers: int = 1,
         hire: Hire | None = None,
         offload: Offload | None = None,
@@ -199,7 +199,7 @@ class Job:
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):
                 return False
             books = self._books(manifest, offload)
-            opened = Opened(
+            opened = OpenRun(
                 plan, manifest, self._files, self.layout, store, books, offload,
                 wall_s=self._wall_s, owned=owned, say=self._ears.say,
             )  # fmt: skip
@@ -241,10 +241,10 @@ class Job:
             save(self._files, self.layout, manifest.finished(revision.generation))
         return store.lost
 
-    def _by_whom(self, opened: Opened) -> Scoring:
+    def _by_whom(self, opened: OpenRun) -> Scoring:
         if self._hire is None:
-            return Alone(opened, self.drain, connect=self._connect, answered=self._ears.answered)
-        return Together(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
+            return LocalScoring(opened, self.drain, connect=self._connect, answered=self._ears.answered)
+        return DistributedScoring(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
 
     @property
     def _gather_s(self) -> float:
@@ -265,7 +265,7 @@ class Job:
         if self._publishing is not None:
             self._publishing.sealed(shard)
 
-    def _first_answer(self, opened: Opened, scoring: Scoring) -> FirstAnswer:
+    def _first_answer(self, opened: OpenRun, scoring: Scoring) -> FirstAnswer:
         """Earlier starts were answered where their last progress says so; before 0.2.0 it did not, and rows tell."""
         last = last_progress(self._files, self.layout)
         found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
@@ -277,7 +277,7 @@ class Job:
             answered=bool(last.get("answered", found)),
         )
 
-    def _gauges(self, opened: Opened, scoring: Scoring) -> Callable[[], Gauges]:
+    def _gauges(self, opened: OpenRun, scoring: Scoring) -> Callable[[], Gauges]:
         store = opened.store
         before = sum(shard.rows for shard in opened.manifest.shards if store.sealed(shard))
 

@@ -33,12 +33,12 @@ Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[
 """What `wiring.make_client` does; a simulation connects to another world."""
 Hire = Callable[[Owner], Employer]
 """Who runs the workers of an owner, and where."""
-Begun = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
+StartedWork = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
 """The work to await, and what raises where a server that was started for it is gone: look at that meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenRun:
     """An output folder that is open, and what is scored into it. `owned` raises, or is False, where it is lost.
 
     `say` is told what a user should know.
@@ -59,7 +59,7 @@ class Opened:
 class Scoring(Protocol):
     """Scores rows, once."""
 
-    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> Begun:
+    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         """The scoring of `work`, not yet awaited. Servers and connections that it needs are on the stack."""
         ...
 
@@ -82,12 +82,12 @@ class Scoring(Protocol):
     def load(self) -> Load: ...
 
 
-class Alone:
+class LocalScoring:
     """Scores in this process. `drain` is the wish to stop early; `answered` is told the seconds of each request."""
 
     def __init__(
         self,
-        opened: Opened,
+        opened: OpenRun,
         drain: engine.Drain,
         *,
         connect: Connect = make_client,
@@ -101,7 +101,7 @@ class Alone:
         self._reader = make_reader(opened.plan, opened.files)
         self._clock = asyncio.get_running_loop().time
 
-    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> Begun:
+    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
         spec, store = plan.spec, opened.store
         caps = Caps(
@@ -143,17 +143,17 @@ class Alone:
         return load_of(self._limits, self._clock())
 
 
-class Together:
+class DistributedScoring:
     """Scores by so many workers, wherever `hire` runs them; their ledgers' lines gather for `gather_s`."""
 
-    def __init__(self, opened: Opened, hire: Hire, *, workers: int, gather_s: float) -> None:
+    def __init__(self, opened: OpenRun, hire: Hire, *, workers: int, gather_s: float) -> None:
         self._opened = opened
         self._hire = hire
         self._workers = workers
         self._gather_s = gather_s
         self._owner: Owner | None = None
 
-    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> Begun:
+    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened = self._opened
         checks: list[Callable[[], None]] = []
         owner = self._owner = Owner(

@@ -11,7 +11,7 @@ from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
 from scorer.inputs.source import find, first_look, linked
-from scorer.job.forget import ALL, Choice, forget, put_away, remember
+from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.layout import Layout, stems
 from scorer.output.located import kept, matched, without
@@ -77,7 +77,7 @@ def open_manifest(
     written = replace(opened, shards=kept(shards, began))
     if written != manifest:
         save(files, layout, written)
-    put_away(files, layout, gone)
+    set_aside_shard(files, layout, gone)
     return opened
 
 

@@ -29,7 +29,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent, Interrupted, StorageError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Ears, Job
+from scorer.job.job import Callbacks, Job
 from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
@@ -206,7 +206,7 @@ class Night:
             LocalFiles(),
             offload=loop.offload(self._delays),
             wall_s=lambda: EPOCH + loop.time() - self._skew,
-            ears=Ears(self._seen),
+            ears=Callbacks(self._seen),
             connect=partial(make_client, transport=partial(Wire, self._world)),
         )
 

@@ -22,7 +22,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
-from scorer.job.job import Ears, Job, Retry
+from scorer.job.job import Callbacks, Job, Retry
 from scorer.output.status import Status
 from scorer.output.verify.folder import Verdict, verify
 from scorer.types import Call, Reply
@@ -109,7 +109,7 @@ class Run:
             offload=inline,
             wall_s=self.wall_s,
             connect=partial(make_client, transport=self.wire),
-            ears=Ears(say=self.said.append),
+            ears=Callbacks(say=self.said.append),
         )
 
     def run(self, files: LocalFiles | None = None, retry: Retry | None = None, **judge: Any) -> Status:
