@@ -22,7 +22,7 @@ from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint
 from scorer.config.tariffs import price
 from scorer.engine import engine
-from scorer.engine.dedupe import Twins
+from scorer.engine.dedupe import Deduplicator
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import Places
@@ -262,12 +262,12 @@ def make_reader(plan: RunPlan, files: Files) -> Reader:
 
 def make_parts(
     plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
-) -> engine.Parts:
+) -> engine.RunContext:
     """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
-    twins = stack.enter_context(Twins(plan.judge)) if plan.spec.judge.dedupe else None
+    twins = stack.enter_context(Deduplicator(plan.judge)) if plan.spec.judge.dedupe else None
     keep = raw_of(plan.spec.output.keep_raw)
     paid = any(model.provider != "recorded" for model in plan.spec.all_models)
-    return engine.Parts(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
+    return engine.RunContext(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
 
 
 def rows_under_way(wires: Assembled) -> int:

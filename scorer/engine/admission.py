@@ -13,7 +13,7 @@ MOST_WAITING = 16_384
 """Rows that may wait for the answer to a twin: some 20 MB beside their text."""
 
 
-class Places:
+class RowSlots:
     """Room for rows under way, and for those that stepped aside for a twin and hold no more than their text."""
 
     def __init__(self, rows: int, size: int) -> None:
@@ -58,7 +58,7 @@ LARGE = 1024 * 1024
 """Bytes of text of a row from which on its requests are weighed: many of them may hold the same text at once."""
 
 
-class Weighed:
+class ByteBudget:
     """A client whose requests under way hold at most `most` bytes of text; one larger than that goes alone.
 
     The others wait before they are encoded. Cancelling one that waits takes nothing.

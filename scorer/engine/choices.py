@@ -24,7 +24,7 @@ from scorer.usage import (
 Answer = Completion | RowError
 
 
-class Sharing:
+class ChoiceBatching:
     """Answers requests, and remembers by their aliases which models give several choices and which do not."""
 
     def __init__(self) -> None:

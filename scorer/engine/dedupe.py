@@ -54,15 +54,15 @@ def question_of(judge: Judge, row: Row) -> bytes | None:
     return blake2b(repr((read, [_asked(one) for one in requests])).encode(), digest_size=16).digest()
 
 
-class Twins:
-    """The rows under way by what they ask, and the answers of a `Window`.
+class Deduplicator:
+    """The rows under way by what they ask, and the answers of a `AnswerCache`.
 
     Not copied is what may come out otherwise for the next: a row that ended in any other error than `ALIKE_FOR_ALL`.
     """
 
-    def __init__(self, judge: Judge, window: Window | None = None) -> None:
+    def __init__(self, judge: Judge, window: AnswerCache | None = None) -> None:
         self._judge = judge
-        self._window = window or Window()
+        self._window = window or AnswerCache()
         self._waiting: dict[bytes, list[Row]] = {}
 
     def question(self, row: Row) -> bytes | None:
@@ -94,14 +94,14 @@ class Twins:
         """The rows that waited for one that asks nothing after all."""
         return self._waiting.pop(question, [])
 
-    def __enter__(self) -> Twins:
+    def __enter__(self) -> Deduplicator:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._window.close()
 
 
-class Window:
+class AnswerCache:
     """The answers to the last `most` questions, as far as they fit into `most_bytes`; the oldest are forgotten first.
 
     A table of SQLite's in memory: a dict takes twice as much. To be used by one thread.

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from scorer.engine.admission import LARGE, Places, Weighed
-from scorer.engine.choices import Sharing, answer
-from scorer.engine.dedupe import Twins
-from scorer.engine.judging import asked, sound
+from scorer.engine.admission import LARGE, ByteBudget, RowSlots
+from scorer.engine.choices import ChoiceBatching, answer
+from scorer.engine.dedupe import Deduplicator
+from scorer.engine.judging import checked_score, next_requests
 from scorer.errors import (
     Damaged,
     InputError,
@@ -42,7 +42,7 @@ ALIKE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RunContext:
     """What a run is joined from.
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
@@ -55,12 +55,12 @@ class Parts:
     store: Store
     now_us: Callable[[], int]
     raw: Callable[[Completion], str] | None = None
-    sharing: Sharing = field(default_factory=Sharing)
-    twins: Twins | None = None
+    sharing: ChoiceBatching = field(default_factory=ChoiceBatching)
+    twins: Deduplicator | None = None
     stop_alike: bool = True
 
 
-class Drain:
+class StopFlag:
     """A wish to stop: no further row is begun, those under way are finished."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Drain:
 
 
 async def run(
-    parts: Parts, batches: AsyncIterator[list[Row]], *, in_flight: int, in_flight_bytes: int, drain: Drain
+    parts: RunContext, batches: AsyncIterator[list[Row]], *, in_flight: int, in_flight_bytes: int, drain: StopFlag
 ) -> None:
     """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
 
@@ -79,9 +79,9 @@ async def run(
     flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
     InputError, the rows under way are finished before that is raised.
     """
-    places = Places(in_flight, in_flight_bytes)
-    weighed = replace(parts, client=Weighed(parts.client, in_flight_bytes))
-    alike = _Alike(ALIKE if parts.stop_alike else None)
+    places = RowSlots(in_flight, in_flight_bytes)
+    weighed = replace(parts, client=ByteBudget(parts.client, in_flight_bytes))
+    alike = UniformFailureGuard(ALIKE if parts.stop_alike else None)
     twins = parts.twins
 
     async def score(row: Row, question: bytes | None = None) -> None:
@@ -110,7 +110,7 @@ async def run(
     def begin(row: Row) -> None:
         if row.problem is not None:
             places.free(row.size)
-            result = _Tally(parts.raw).result(row, None, row.problem, parts.now_us())
+            result = RowUsage(parts.raw).result(row, None, row.problem, parts.now_us())
             parts.store.add(result)
             if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
                 alike.look(result)
@@ -149,24 +149,24 @@ async def run(
         raise unread
 
 
-async def score_row(row: Row, parts: Parts) -> Result:
+async def score_row(row: Row, parts: RunContext) -> Result:
     """What became of one row. Raises only what stops the whole run."""
-    tally = _Tally(parts.raw)
+    tally = RowUsage(parts.raw)
     score: Score | None = None
     error: RowError | None = None
     conversation: Conversation | None = None
     try:
         conversation = parts.judge(row)
-        requests = asked(next, conversation)
+        requests = next_requests(next, conversation)
         begun = False  # a row that was asked anything is finished, also while the run drains
         while True:
             answers = await _ask(parts, requests, begun=begun)
             begun = begun or bool(answers)
             for one in answers:
                 tally.add(one)
-            requests = asked(conversation.send, answers)
+            requests = next_requests(conversation.send, answers)
     except StopIteration as done:
-        score, error = sound(done.value)
+        score, error = checked_score(done.value)
     except RowError as problem:
         error = problem
     finally:
@@ -175,7 +175,7 @@ async def score_row(row: Row, parts: Parts) -> Result:
     return tally.result(row, score, error, parts.now_us())
 
 
-async def _ask(parts: Parts, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
+async def _ask(parts: RunContext, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
     """An answer for each request, in their order."""
     if len(requests) == 1:
         return [await answer(parts.client, replace(requests[0], begun=True) if begun else requests[0])]
@@ -236,7 +236,7 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
 
 
-class _Alike:
+class UniformFailureGuard:
     """Stops a run whose first `most` rows all fail in the same way; None never."""
 
     def __init__(self, most: int | None) -> None:
@@ -261,7 +261,7 @@ class _Alike:
             )
 
 
-class _Tally:
+class RowUsage:
     """What the requests of one row brought and took."""
 
     def __init__(self, raw: Callable[[Completion], str] | None) -> None:

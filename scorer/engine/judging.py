@@ -18,7 +18,7 @@ SHOWN = 80
 """Characters of a value that an error quotes."""
 
 
-def asked(step: Callable[[Any], list[Request]], told: Any) -> list[Request]:
+def next_requests(step: Callable[[Any], list[Request]], told: Any) -> list[Request]:
     """The judge's next requests: `step` is `next` or the conversation's `send`.
 
     Raises StopIteration with the score, what the judge says on purpose, and Unreadable for anything else: the row's
@@ -35,7 +35,7 @@ def asked(step: Callable[[Any], list[Request]], told: Any) -> list[Request]:
         ) from error
 
 
-def sound(made: Any) -> tuple[Score | None, RowError | None]:
+def checked_score(made: Any) -> tuple[Score | None, RowError | None]:
     """The score that a judge returned, or why it is none: nothing is invented where the judge is careless."""
     try:
         if math.isfinite(made.value):

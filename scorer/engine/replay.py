@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-from scorer.engine.judging import asked, sound
+from scorer.engine.judging import checked_score, next_requests
 from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError
 from scorer.types import Completion, Judge, Provider, Reply, Request, Row, Score
 
@@ -14,11 +14,11 @@ def replay(judge: Judge, row: Row, answers: Answers) -> Score | RowError:
     """What the judge makes of the answers, as the engine would have it. Raises SpecError where they do not suffice."""
     try:
         conversation = judge(row)
-        requests = asked(next, conversation)
+        requests = next_requests(next, conversation)
         while True:
-            requests = asked(conversation.send, [answers.next(request) for request in requests])
+            requests = next_requests(conversation.send, [answers.next(request) for request in requests])
     except StopIteration as done:
-        score, problem = sound(done.value)
+        score, problem = checked_score(done.value)
         if score is not None:
             return score
         assert problem is not None

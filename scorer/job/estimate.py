@@ -18,7 +18,7 @@ from scorer.build.plan import RunPlan, dedupe_problems
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.prices import Price
 from scorer.config.tariffs import tariff
-from scorer.engine.dedupe import Window, question_of
+from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError, ScorerError
 from scorer.files.files import Files
 from scorer.inputs.shard_reader import Batch
@@ -120,7 +120,7 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False) -> Estimate:
     counter = Counter(name)
     everything = exact or rows <= EXACT_ROWS
     share = 1.0 if everything else SAMPLE_ROWS / rows
-    with closing(Window()) as window:
+    with closing(AnswerCache()) as window:
         seen = _look_at(plan, files, shards, counter, share, window)
     prompt, half_width = seen.prompt_tokens(rows)
     requests = round(seen.requests / max(1, seen.rows) * rows)
@@ -236,7 +236,7 @@ class _Seen:
 
     judge: Judge
     counter: Counter
-    window: Window
+    window: AnswerCache
     dedupe: bool
     output_tokens: int
     most: int
@@ -346,7 +346,7 @@ class _Seen:
 
 
 def _look_at(
-    plan: RunPlan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, window: Window
+    plan: RunPlan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, window: AnswerCache
 ) -> _Seen:
     specimen = getattr(plan.judge, "specimen", None)
     most = plan.spec.all_models[0].max_output_tokens

@@ -96,7 +96,7 @@ class Job:
         wall_s: Callable[[], float] = time.time,
         connect: Connect = make_client,
     ) -> None:
-        self.drain = engine.Drain()
+        self.drain = engine.StopFlag()
         self.plan = plan
         self.layout = Layout(plan.spec.output.path)
         self._files = files

@@ -88,7 +88,7 @@ class LocalScoring:
     def __init__(
         self,
         opened: OpenRun,
-        drain: engine.Drain,
+        drain: engine.StopFlag,
         *,
         connect: Connect = make_client,
         answered: Callable[[float], None] | None = None,

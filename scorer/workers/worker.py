@@ -75,7 +75,7 @@ class Worker:
         self._lived_s = lived_s
         self._loaded = loaded
         self._hurry = hurry
-        self._drain = engine.Drain()
+        self._drain = engine.StopFlag()
         self._scoring: asyncio.Task[None] | None = None
         self._left = False
 
@@ -179,7 +179,7 @@ class Worker:
         finally:
             await uninterrupted(_closed(store, books), failure_first=True)
 
-    async def _rounds(self, parts: engine.Parts, store: Outpost, reader: Reader, in_flight: int) -> None:
+    async def _rounds(self, parts: engine.RunContext, store: Outpost, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
         forward = Forward(reader)
         while (first := await self._desk.next_slice(wait=True)) is not None:

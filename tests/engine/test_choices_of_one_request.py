@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.clock import run
 
 from scorer.client.recorded import Recorded
-from scorer.engine.choices import Sharing
-from scorer.engine.engine import Parts, score_row
+from scorer.engine.choices import ChoiceBatching
+from scorer.engine.engine import RunContext, score_row
 from scorer.errors import NoReply, Refused, Rejected, RowError, SetupError, TooLong, Unreadable
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.panel import Panel
@@ -78,8 +78,10 @@ class Replies:
         return Completion(said) if isinstance(said, str) else said("no")
 
 
-def score(judge: Judge, client: Any, sharing: Sharing | None = None) -> Result:
-    keep = Parts(judge, client, Shelf(), lambda: 0, lambda completion: completion.text, sharing or Sharing())
+def score(judge: Judge, client: Any, sharing: ChoiceBatching | None = None) -> Result:
+    keep = RunContext(
+        judge, client, Shelf(), lambda: 0, lambda completion: completion.text, sharing or ChoiceBatching()
+    )
     return run(score_row(ROW, keep))
 
 
@@ -105,7 +107,7 @@ def test_only_the_unreadable_samples_are_asked_again_and_together() -> None:
 
 
 def test_a_server_that_gives_one_choice_is_asked_for_the_others_and_from_then_on_one_by_one() -> None:
-    client, sharing = Replies(["4", "2", "3"] * 2, most=1), Sharing()
+    client, sharing = Replies(["4", "2", "3"] * 2, most=1), ChoiceBatching()
     judge = Rating(prompt="{a}", samples=3)
     results = [score(judge, client, sharing) for _ in range(2)]
     assert [request.choices for request in client.asked] == [3, 1, 1, 1, 1, 1]
@@ -115,7 +117,7 @@ def test_a_server_that_gives_one_choice_is_asked_for_the_others_and_from_then_on
 
 
 def test_a_server_that_gives_some_of_them_is_asked_for_the_rest() -> None:
-    client, sharing = Replies(["4", "2", "3", "1"] * 2, most=3), Sharing()
+    client, sharing = Replies(["4", "2", "3", "1"] * 2, most=3), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=4), client, sharing) for _ in range(2)]
     assert [request.choices for request in client.asked] == [4, 1, 4, 1]
     assert {result.raw for result in results} == {("4", "2", "3", "1")}
@@ -195,7 +197,7 @@ class Choosy(Failing):
 
 
 def test_a_refusal_of_several_is_remembered_once_one_was_answered_alone() -> None:
-    client, sharing = Choosy(), Sharing()
+    client, sharing = Choosy(), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=3), client, sharing) for _ in range(2)]
     assert client.asked == [3, 1, 1, 1, 1, 1, 1]
     # What the refusal took is the first row's.
@@ -207,14 +209,14 @@ def test_a_refusal_of_several_is_remembered_once_one_was_answered_alone() -> Non
 
 
 def test_a_question_that_is_wrong_alone_too_says_nothing_of_choices() -> None:
-    client, sharing = Choosy(Rejected), Sharing()
+    client, sharing = Choosy(Rejected), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=3), client, sharing) for _ in range(2)]
     assert client.asked == [3, 1, 3, 1]
     assert [(type(result.error), result.attempts) for result in results] == [(Rejected, 2)] * 2
 
 
 def test_a_model_that_gave_several_is_believed_when_it_calls_a_question_wrong() -> None:
-    sharing = Sharing()
+    sharing = ChoiceBatching()
     score(Rating(prompt="{a}", samples=3), Replies(["4", "2", "3"]), sharing)
     client = Choosy()
     assert isinstance(score(Rating(prompt="{a}", samples=3), client, sharing).error, Rejected)
@@ -251,7 +253,7 @@ def test_cancelling_cancels_every_request() -> None:
 
     async def night() -> None:
         judge = Pairwise(prompt="{first} {second}", a="a", b="b", samples=2)
-        task = asyncio.create_task(score_row(ROW, Parts(judge, Slow(), Shelf(), lambda: 0)))
+        task = asyncio.create_task(score_row(ROW, RunContext(judge, Slow(), Shelf(), lambda: 0)))
         await asyncio.sleep(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -27,8 +27,8 @@ from scorer import scan_scores
 from scorer.build.plan import check
 from scorer.engine import admission as room
 from scorer.engine import dedupe
-from scorer.engine.dedupe import Twins, Window, question_of
-from scorer.engine.engine import Drain, Parts
+from scorer.engine.dedupe import AnswerCache, Deduplicator, question_of
+from scorer.engine.engine import RunContext, StopFlag
 from scorer.engine.engine import run as score_rows
 from scorer.errors import (
     ROW_ERRORS,
@@ -119,16 +119,18 @@ def rows(letters: str, shard: str = "s") -> list[Row]:
     return [Row(shard, number, {"letter": letter, "id": number}, size=1) for number, letter in enumerate(letters)]
 
 
-async def scored(given_rows: list[Row], client: Any, in_flight: int = 1000, drain: Drain | None = None) -> list[Result]:
+async def scored(
+    given_rows: list[Row], client: Any, in_flight: int = 1000, drain: StopFlag | None = None
+) -> list[Result]:
     async def batches() -> AsyncIterator[list[Row]]:
         for start in range(0, len(given_rows), 5):
             yield given_rows[start : start + 5]
             await asyncio.sleep(0)
 
     shelf = Shelf()
-    with Twins(Letters()) as twins:
-        parts = Parts(Letters(), client, shelf, lambda: int(now() * 1e6), lambda c: c.text, twins=twins)
-        await score_rows(parts, batches(), in_flight=in_flight, in_flight_bytes=10**9, drain=drain or Drain())
+    with Deduplicator(Letters()) as twins:
+        parts = RunContext(Letters(), client, shelf, lambda: int(now() * 1e6), lambda c: c.text, twins=twins)
+        await score_rows(parts, batches(), in_flight=in_flight, in_flight_bytes=10**9, drain=drain or StopFlag())
     return shelf.results
 
 
@@ -321,7 +323,7 @@ def test_a_drain_gives_back_the_places_of_those_that_wait_for_a_row_turned_away(
             drain.asked = True
             raise Interrupted("draining")
 
-    drain = Drain()
+    drain = StopFlag()
     results = run(scored(rows("aaaabb"), Draining(), in_flight=3, drain=drain))
     assert results == []
 
@@ -342,8 +344,8 @@ def key(number: int) -> bytes:
 
 
 @contextmanager
-def window(**bounds: int) -> Iterator[Window]:
-    held = Window(**bounds)
+def window(**bounds: int) -> Iterator[AnswerCache]:
+    held = AnswerCache(**bounds)
     try:
         yield held
     finally:
@@ -393,7 +395,7 @@ def test_what_comes_out_of_the_window_is_what_went_in(kept: Result) -> None:
 
 
 def test_what_the_window_forgot_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dedupe.Window.__init__, "__defaults__", (2, 10**6))
+    monkeypatch.setattr(dedupe.AnswerCache.__init__, "__defaults__", (2, 10**6))
 
     async def night() -> None:
         client = Oracle(lambda _: 0.0)

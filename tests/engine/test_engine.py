@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.clock import now, run
 
 from scorer.engine import engine
-from scorer.engine.engine import ALIKE, Drain, Parts, first_cause
+from scorer.engine.engine import ALIKE, RunContext, StopFlag, first_cause
 from scorer.errors import (
     BadRow,
     BudgetSpent,
@@ -140,14 +140,19 @@ class Batches:
             self.closed = True
 
 
-def parts(shelf: Shelf, client: Answers, judge: Any = None, **more: Any) -> Parts:
-    return Parts(judge or Turns(), client, shelf, now_us=lambda: int(now() * 1e6), **more)
+def parts(shelf: Shelf, client: Answers, judge: Any = None, **more: Any) -> RunContext:
+    return RunContext(judge or Turns(), client, shelf, now_us=lambda: int(now() * 1e6), **more)
 
 
 async def score_all(
-    some: Parts, batches: Batches, *, in_flight: int = 100, in_flight_bytes: int = 10**9, drain: Drain | None = None
+    some: RunContext,
+    batches: Batches,
+    *,
+    in_flight: int = 100,
+    in_flight_bytes: int = 10**9,
+    drain: StopFlag | None = None,
 ) -> None:
-    await engine.run(some, batches(), in_flight=in_flight, in_flight_bytes=in_flight_bytes, drain=drain or Drain())
+    await engine.run(some, batches(), in_flight=in_flight, in_flight_bytes=in_flight_bytes, drain=drain or StopFlag())
 
 
 # --- one result for each row ------------------------------------------------------------------------------------------
@@ -416,7 +421,7 @@ def test_what_helps_is_said_of_the_errors_that_came(names: list[str], says: str,
 
 def test_draining_finishes_the_rows_under_way_and_begins_no_other() -> None:
     async def night() -> None:
-        shelf, client, drain, batches = Shelf(), Answers(after_a_second), Drain(), Batches(rows(1000, turns=[1, 2]))
+        shelf, client, drain, batches = Shelf(), Answers(after_a_second), StopFlag(), Batches(rows(1000, turns=[1, 2]))
         task = asyncio.create_task(score_all(parts(shelf, client), batches, in_flight=10, drain=drain))
         await asyncio.sleep(4.5)
         drain.asked = True

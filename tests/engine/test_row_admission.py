@@ -11,7 +11,7 @@ from support.clock import now, run
 from support.inprocess import Run
 
 from scorer.engine import engine
-from scorer.engine.admission import Weighed
+from scorer.engine.admission import ByteBudget
 from scorer.types import Completion, Message, Request
 
 
@@ -44,7 +44,7 @@ def test_requests_under_way_hold_few_bytes_and_none_is_left(seed: int) -> None:
 
     async def night() -> None:
         client = Counting()
-        weighed = Weighed(client, 100)
+        weighed = ByteBudget(client, 100)
         tasks = [asyncio.ensure_future(weighed.complete(request(size))) for size in sizes]
         await asyncio.sleep(0.5)
         cut = [task for task in draw.sample(tasks, 10) if task.cancel()]
@@ -60,7 +60,7 @@ def test_requests_under_way_hold_few_bytes_and_none_is_left(seed: int) -> None:
 def test_one_that_is_larger_than_all_the_room_goes_alone() -> None:
     async def night() -> None:
         client = Counting()
-        weighed = Weighed(client, 100)
+        weighed = ByteBudget(client, 100)
         await asyncio.gather(*(weighed.complete(Request(prompt="x" * 250)) for _ in range(3)))
         assert (client.most, now()) == (250, 3.0)
 
@@ -71,13 +71,13 @@ def test_the_requests_of_a_large_row_are_weighed_and_those_of_others_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    complete = Weighed.complete
+    complete = ByteBudget.complete
 
-    async def noted(self: Weighed, asked: Request) -> Completion:
+    async def noted(self: ByteBudget, asked: Request) -> Completion:
         seen.append(True)
         return await complete(self, asked)
 
-    monkeypatch.setattr(Weighed, "complete", noted)
+    monkeypatch.setattr(ByteBudget, "complete", noted)
     (tmp_path / "small").mkdir()
     Run(tmp_path / "small", 3).run()
     assert not seen

@@ -18,7 +18,7 @@ from simulation.settings import drawn
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers import openai
 from scorer.client.repeated_replies import Repeats
-from scorer.engine.dedupe import Twins
+from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
 from scorer.files import files
 from scorer.job import job
@@ -126,7 +126,7 @@ def test_a_bug_in_what_is_made_of_bills_is_found(
 @pytest.mark.slow
 def test_a_night_in_which_nobody_waits_for_his_twin_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: nights until the first bad one."""
-    monkeypatch.setattr(Twins, "waits", lambda *_: False)
+    monkeypatch.setattr(Deduplicator, "waits", lambda *_: False)
     assert any("asked the same again" in found for n in range(TWINS) for found in Night(n, twins=True).run().findings)
 
 
