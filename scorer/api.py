@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from scorer.build.plan import RunPlan, check
 from scorer.config.loader import read_toml
 from scorer.config.spec import Spec
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.files.runtime import on_loop as on_loop
-from scorer.files.runtime import to_the_end
+from scorer.files.runtime import run_blocking
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Callbacks, Job
 from scorer.output.progress import Snapshot
@@ -34,7 +34,7 @@ def run(
     Inside a running event loop, such as a notebook's, it holds that loop up until it is done, and `watch` is called on
     another thread; `run_async` holds up nothing.
     """
-    return to_the_end(run_async(spec, watch=watch, workers=workers))
+    return run_blocking(run_async(spec, watch=watch, workers=workers))
 
 
 async def run_async(
@@ -44,12 +44,12 @@ async def run_async(
     workers: int = 1,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
-    return await Job(plan_of(spec), Places(), ears=Callbacks(watch), workers=workers).run()
+    return await Job(plan_of(spec), AnyFiles(), ears=Callbacks(watch), workers=workers).run()
 
 
 def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:
     """What the run would need: rows, tokens, money, time. Reads the input, sends nothing."""
-    return estimate(plan_of(spec), Places(), exact=exact)
+    return estimate(plan_of(spec), AnyFiles(), exact=exact)
 
 
 def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> RunPlan:

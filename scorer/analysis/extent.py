@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.tables import out_folder
-from scorer.files.router import Places, scan_options
+from scorer.files.router import AnyFiles, scan_options
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load
@@ -57,7 +57,7 @@ def extent(table: str, system: str | None = None, named: Iterable[str | None] = 
     `system` is the column of systems, `named` are all columns that the command was given.
     """
     out = out_folder(table)
-    manifest = load(Places(), Layout(out)) if out is not None else None
+    manifest = load(AnyFiles(), Layout(out)) if out is not None else None
     if out is None or manifest is None:
         return None
     notes = tuple(_notes(beside(out, manifest), {name for name in (system, *named) if name is not None}))
@@ -89,7 +89,7 @@ def _systems(out: str, manifest: Manifest, system: str) -> tuple[int | None, int
     if column is None:
         return None, None
     try:
-        places = [look_for(Places(), shard, manifest, out).shard.place for shard in manifest.shards]
+        places = [look_for(AnyFiles(), shard, manifest, out).shard.place for shard in manifest.shards]
         scans = [pl.scan_parquet(place, glob=False, **scan_options(place)) for place in places]
         total = pl.concat([scan.select(pl.col(column).cast(pl.String)) for scan in scans]).unique().collect()
         seen = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()

@@ -20,7 +20,7 @@ from scorer.analysis.correlation import Codes, Floats
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import read
-from scorer.files.router import SCHEMES, Places, scan_options
+from scorer.files.router import SCHEMES, AnyFiles, scan_options
 
 _SHOWN = 30
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
@@ -38,7 +38,7 @@ def open_table(table: str | Path) -> pl.LazyFrame:
     """
     name = str(table)
     path = Path(name)
-    places = Places()
+    places = AnyFiles()
     remote = name.partition("://")[0] in SCHEMES
     if (out := out_folder(name)) is not None:
         import scorer  # the front door imports the engine, which only an OUT folder needs
@@ -64,7 +64,7 @@ def out_folder(table: str) -> str | None:
         return table if Path(table, "run.json").is_file() else None
     remote = table.partition("://")[0] in SCHEMES
     plain = not any(mark in table for mark in "*?[") and not table.endswith(".parquet")
-    return table if remote and plain and Places().find([f"{table.rstrip('/')}/run.json"]) else None
+    return table if remote and plain and AnyFiles().find([f"{table.rstrip('/')}/run.json"]) else None
 
 
 def _scanned(name: str, paths: Sequence[str], *, glob: bool) -> pl.LazyFrame:
@@ -103,7 +103,7 @@ def open_labels(labels: str | Path, like: pl.LazyFrame, on: Sequence[str]) -> pl
     if not name.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         return open_table(labels)
     try:
-        data = read(Places(), name)
+        data = read(AnyFiles(), name)
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         head = data.partition(b"\n")[0]

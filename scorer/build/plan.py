@@ -25,7 +25,7 @@ from scorer.engine import engine
 from scorer.engine.dedupe import Deduplicator
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.inputs.source import Columns, Reader, schema_now
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
@@ -128,7 +128,7 @@ def _prompt_text(spec: Spec) -> str | None:
     if "prompt" in spec.judge.options:
         raise SpecError(["judge.prompt and judge.prompt_file are both given: keep one of them."])
     try:
-        return read(Places(), spec.judge.prompt_file).decode("utf-8")
+        return read(AnyFiles(), spec.judge.prompt_file).decode("utf-8")
     except (OSError, UnicodeDecodeError, StorageError) as error:
         raise SpecError(
             [f'judge.prompt_file = "{spec.judge.prompt_file}" cannot be read ({error}). Give a UTF-8 text file.']

@@ -103,11 +103,13 @@ def scale(
     from scorer.analysis.scale import calibrate as learn
     from scorer.analysis.scale import scale as ask
     from scorer.cli.tables import scale_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
 
     if output is not None and calibrate is None:
         raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
-    if output is not None and Path(output).resolve() in {Path(stat.path).resolve() for stat in Places().find([table])}:
+    if output is not None and Path(output).resolve() in {
+        Path(stat.path).resolve() for stat in AnyFiles().find([table])
+    }:
         raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
     frame = open_labelled(table, labels, on, [human])
     found = {name: ask(frame, name, human, task, system=system) for name in score}
@@ -117,7 +119,7 @@ def scale(
             calibrated, gains[name] = learn(frame, name, human, task, method=calibrate, item=item)
             frame = calibrated.lazy()
     if output is not None:
-        with Places().create(output) as file:
+        with AnyFiles().create(output) as file:
             frame.collect().write_parquet(file)
     told = {
         name: {**one.json(), "calibration": asdict(gains[name]) if name in gains else None}

@@ -23,7 +23,7 @@ from scorer.cli.streams import end_streams, hold_streams, to_stderr, to_stdout
 from scorer.cli.views import DEFAULT_VIEW, ViewOptions, view
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import InputError, Interrupted, ScorerError, SpecError, StorageError
-from scorer.files.runtime import calm_collector, keep_memory_flat, stream_from_here
+from scorer.files.runtime import keep_memory_flat, stream_from_here, tune_gc
 
 if TYPE_CHECKING:
     from scorer.build.plan import RunPlan
@@ -62,10 +62,10 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     """
     from scorer.build.plan import check
     from scorer.cli.terminal import plan_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.job.estimate import estimate
 
-    found = estimate(check(_tree(run_file, sets)), Places(), exact=exact)
+    found = estimate(check(_tree(run_file, sets)), AnyFiles(), exact=exact)
     answer(json, asdict(found), lambda: plan_text(found))
     if found.rows and sum(found.rows_bad.values()) >= found.rows:
         raise InputError(
@@ -136,11 +136,11 @@ def status(out: Out, /, *, json: Json = False) -> int:
     """
     from scorer.analysis.uneven_unread import unread_unevenly
     from scorer.cli.terminal import summary_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.output.status import status as status_of
 
     out = folder_of(out)
-    found = status_of(Places(), out)
+    found = status_of(AnyFiles(), out)
     unread = unread_unevenly(out, found)
     differs = {"unread_differs": [one.json() for one in unread.found]} if unread.found else {}
     value = {**asdict(found), **differs}
@@ -156,11 +156,11 @@ def verify(out: Out, /, *, json: Json = False) -> int:
     Example: scorer verify out
     """
     from scorer.cli.terminal import findings_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.output.verify.folder import verify as look_through
 
     out = folder_of(out)
-    verdict = look_through(Places(), out)
+    verdict = look_through(AnyFiles(), out)
     whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
     told = {**asdict(verdict), "complete": verdict.complete}
     answer(
@@ -193,7 +193,7 @@ def retry(
     from scorer.cli.terminal import summary_text
     from scorer.config.loader import set_values
     from scorer.errors import ROW_ERRORS
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.job.job import Retry
     from scorer.output.layout import Layout
     from scorer.output.located import rebased
@@ -203,9 +203,9 @@ def retry(
     if unknown:
         raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
     out = folder_of(out)
-    manifest = load(Places(), Layout(out))
+    manifest = load(AnyFiles(), Layout(out))
     if manifest is None:
-        raise no_run(Places(), Layout(out))
+        raise no_run(AnyFiles(), Layout(out))
     given = manifest.spec.get("input", {})
     tree = {
         **manifest.spec,
@@ -226,11 +226,11 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     Example: scorer reread out --set judge.read=json
     """
     from scorer.cli.terminal import summary_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.job.reread import reread as read_again
 
     out = folder_of(out)
-    found = read_again(Places(), out, sets, say=to_stderr)
+    found = read_again(AnyFiles(), out, sets, say=to_stderr)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -252,10 +252,10 @@ def publish(
     Example: scorer publish out --to iceberg://catalog/namespace.table
     """
     from scorer.cli.terminal import published_text
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.publish.folder import publish as publish_folder
 
-    found = publish_folder(Places(), folder_of(out), to, partition_by)
+    found = publish_folder(AnyFiles(), folder_of(out), to, partition_by)
     return answer(json, asdict(found), lambda: published_text(found))
 
 
@@ -321,7 +321,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     keep_memory_flat()
-    calm_collector()
+    tune_gc()
     # cyclopts takes a lone "-" for an option that it does not know.
     tokens = [STDIN if argument == "-" else argument for argument in arguments]
     for token in tokens:

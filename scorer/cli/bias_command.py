@@ -166,11 +166,11 @@ def _by_format(
     from scorer.api import on_loop
     from scorer.cli.signals import run_interruptibly
     from scorer.cli.terminal import TerminalView
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
     from scorer.job.format_probe import prepare, stored_scores
     from scorer.output.scan import scan_scores
 
-    files, out = Places(), out_folder(table) or table
+    files, out = AnyFiles(), out_folder(table) or table
     asked = prepare(files, out, text, share=share, sets=sets)
     with TerminalView() as screen:
         on_loop(run_interruptibly(asked.plan, screen, None))

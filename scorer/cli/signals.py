@@ -12,7 +12,7 @@ from scorer.build.plan import RunPlan
 from scorer.cli.terminal import TerminalView
 from scorer.cli.views import View
 from scorer.errors import Interrupted
-from scorer.files.router import HURRY_S, Places
+from scorer.files.router import HURRY_S, AnyFiles
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job, Retry
 from scorer.job.scoring import Hire
@@ -51,7 +51,7 @@ async def run_interruptibly(
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
     ears = Callbacks(view.show, view.say, view.tell, answered)
-    places = Places()
+    places = AnyFiles()
     job = Job(planned, places, ears=ears, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()

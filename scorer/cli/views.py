@@ -64,7 +64,7 @@ class View:
 
     def ended(self, error: Exception) -> None:
         """Shows how the run stands where it ended with an error; nothing where it had not begun."""
-        from scorer.files.router import Places
+        from scorer.files.router import AnyFiles
         from scorer.output.status import status
 
         if isinstance(self._screen, JsonLog) or (self._last is None and not isinstance(error, TooManyFailed)):
@@ -72,7 +72,7 @@ class View:
         try:
             if isinstance(error, StorageError):  # it would be asked for minutes again, or for a lock that is left
                 raise error
-            to_stderr(summary_text(self._out, status(Places(), self._out)))
+            to_stderr(summary_text(self._out, status(AnyFiles(), self._out)))
         except (ScorerError, OSError):  # the error itself says what is wrong with the output
             if self._last is not None:
                 to_stderr(line(self._last))

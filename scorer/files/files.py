@@ -21,7 +21,7 @@ from typing import BinaryIO, Protocol
 
 from scorer.errors import InUse, OutputError, SpecError, StorageError
 from scorer.files.filenames import NAME_BYTES, short_name
-from scorer.files.full_disk import Patient, Space
+from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.matching import match
 
 PARTIAL = ".partial-"
@@ -165,7 +165,7 @@ class LocalFiles:
         try:
             with _said(path):
                 raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
-            with _said(path), io.BufferedWriter(Patient(raw, self._space)) as file:
+            with _said(path), io.BufferedWriter(FullDiskRetry(raw, self._space)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -42,7 +42,7 @@ class Space:
             time.sleep(AGAIN_S)
 
 
-class Patient(io.RawIOBase):
+class FullDiskRetry(io.RawIOBase):
     """A file whose writes wait for space. An fsync that fails is not tried again: what it lost stays lost."""
 
     def __init__(self, file: BinaryIO, space: Space) -> None:

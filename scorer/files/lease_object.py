@@ -9,7 +9,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import ObjectStore
 
 from scorer.files.lease import Conflict, Version
-from scorer.files.retry import ask
+from scorer.files.retry import with_retries
 
 PATIENCE_S = 1.0
 """Its requests are not repeated for long: the lease itself is what repeats them."""
@@ -29,7 +29,7 @@ class ObjectCell:
             return bytes(found.bytes()), _version(found.meta)
 
         try:
-            return ask("read", self._path, get, patience_s=PATIENCE_S)
+            return with_retries("read", self._path, get, patience_s=PATIENCE_S)
         except FileNotFoundError:
             return None
 
@@ -37,7 +37,7 @@ class ObjectCell:
         mode: Any = "create" if version is None else dict(version)
         try:
             put = lambda: obstore.put(self._store, self._key, data, mode=mode)  # noqa: E731
-            return _version(ask("write", self._path, put, patience_s=PATIENCE_S))
+            return _version(with_retries("write", self._path, put, patience_s=PATIENCE_S))
         except (AlreadyExistsError, PreconditionError, FileNotFoundError):
             raise Conflict from None
 

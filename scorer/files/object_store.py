@@ -29,7 +29,7 @@ from scorer.files.globs import Glob
 from scorer.files.lease import LEASE_S, Lease, Taker, alive
 from scorer.files.lease_object import ObjectCell
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
-from scorer.files.retry import PATIENCE_S, Patience, ask, is_beyond_the_end
+from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
 
 SPOOL_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -266,10 +266,10 @@ class ObjectFiles:
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _ask(self, verb: str, path: str, act: Callable[[], T], before: Callable[[], None] | None = None) -> T:
-        """`ask`, with little patience after it was spent once: what ends a run then ends it soon."""
+        """`with_retries`, with little patience after it was spent once: what ends a run then ends it soon."""
         patience_s = min(self._patience_s, TRIED_PATIENCE_S) if self._down else self._patience_s
         try:
-            answer = ask(verb, path, act, patience_s=patience_s, before=before, patience=self._patience)
+            answer = with_retries(verb, path, act, patience_s=patience_s, before=before, patience=self._patience)
             self._down = False
             return answer
         except StorageError:

@@ -86,7 +86,7 @@ _PASSES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "Request
 _KEPT = "Everything stored before is intact; the same command goes on from there."
 
 
-def ask(
+def with_retries(
     verb: str,
     path: str,
     act: Callable[[], T],

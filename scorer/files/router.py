@@ -42,7 +42,7 @@ _OWN_CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER
               "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 
 
-class Places:
+class AnyFiles:
     """Files of every place. A bucket is opened at its first use, and the lock of its folder held by this object."""
 
     def __init__(self, *, patience_s: float = PATIENCE_S, lease_s: float = LEASE_S) -> None:

@@ -63,7 +63,7 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def calm_collector() -> None:
+def tune_gc() -> None:
     """Makes the cycle collector look more rarely. Call it before anything large is imported.
 
     Rows make no cycles, and modules hardly any: looking for them took 68 us of each row and 40 ms of a start
@@ -79,7 +79,7 @@ def threads(stack: contextlib.ExitStack) -> Offload:
     return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T], *, failure_first: bool = False) -> T:
+async def shielded(work: Coroutine[Any, Any, T], *, failure_first: bool = False) -> T:
     """The result of `work`, which is finished however often the caller is cancelled; CancelledError is raised after it.
 
     For steps that write and then remember what they wrote: a thread cannot be cancelled, so nobody may forget it. Where
@@ -100,7 +100,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T], *, failure_first: bool = F
     raise cancelled
 
 
-def to_the_end(main: Coroutine[Any, Any, T]) -> T:
+def run_blocking(main: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, also where a loop runs in this thread already, as in a notebook.
 
     It then has a thread and a loop of its own, which are waited for. KeyboardInterrupt cancels it, and is raised once

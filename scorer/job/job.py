@@ -25,7 +25,7 @@ from scorer.engine.background import Watch, served
 from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
 from scorer.files.files import Files, Lock, lock_again_s
 from scorer.files.router import is_remote
-from scorer.files.runtime import threads, uninterrupted
+from scorer.files.runtime import shielded, threads
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.recovery import mend
@@ -232,7 +232,7 @@ class Job:
                 self._why = str(error)
                 raise
             finally:
-                await uninterrupted(_closed(store, books, progress, state), failure_first=True)
+                await shielded(_closed(store, books, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
         if unread:

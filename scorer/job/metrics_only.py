@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Files
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.inputs.shard_reader import DAMAGE, arrow_batches, short
 from scorer.inputs.source import look, missing_columns
 from scorer.metrics.pool import Pool
@@ -46,7 +46,7 @@ def score_files(
 
     Raises SpecError for arguments, InputError for shards that cannot be read so, StorageError for the output.
     """
-    files = files or Places()
+    files = files or AnyFiles()
     if not names:
         raise SpecError(["--names is empty: give at least one metric, such as --names rouge1,exact_match."])
     paths = _find(files, inputs)

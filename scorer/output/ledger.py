@@ -26,7 +26,7 @@ import orjson
 
 from scorer.errors import StorageError
 from scorer.files.files import Files, replace
-from scorer.files.runtime import uninterrupted
+from scorer.files.runtime import shielded
 from scorer.types import (
     Offload,
 )
@@ -205,12 +205,12 @@ class Ledger:
             await self._flush()
         if self._failed is not None:
             async with self._writing:
-                await uninterrupted(self._rotate())
+                await shielded(self._rotate())
 
     async def _flush(self) -> None:
         async with self._writing:
             try:
-                await uninterrupted(self._write())
+                await shielded(self._write())
             finally:
                 self._wrote.set()
                 self._wrote = asyncio.Event()

@@ -8,7 +8,7 @@ import polars as pl
 
 from scorer.config.out_folder import folder_of
 from scorer.files.files import Files
-from scorer.files.router import Places, scan_options
+from scorer.files.router import AnyFiles, scan_options
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
@@ -26,7 +26,7 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     shard cannot be found, and there are none where no shard can. `out` may be the run file.
     Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
     """
-    files = files or Places()
+    files = files or AnyFiles()
     layout = Layout(folder_of(str(out)))
     manifest = load(files, layout)
     if manifest is None:
@@ -109,7 +109,7 @@ def beside(out: str, manifest: Manifest) -> dict[str, str]:
     """The names under which the input's columns stand beside the scores of `out`; {} where no shard can be read."""
     for shard in manifest.shards:
         try:
-            place = look_for(Places(), shard, manifest, out).shard.place
+            place = look_for(AnyFiles(), shard, manifest, out).shard.place
             scan = pl.scan_parquet(place, glob=False, **scan_options(place))
             return joined_names(scan_scores(out).collect_schema().names(), scan.collect_schema().names(), manifest)
         except (pl.exceptions.PolarsError, OSError):

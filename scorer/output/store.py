@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from scorer.errors import ShardChanged, TooManyFailed
 from scorer.files.files import Files
-from scorer.files.runtime import uninterrupted
+from scorer.files.runtime import shielded
 from scorer.inputs.shard_reader import Patience, is_systems
 from scorer.output import segments as seg
 from scorer.output.damage import SetAside, set_aside, unreadable
@@ -303,7 +303,7 @@ class Store:
             failures: list[Exception] = []
             for key in list(self._gathered):
                 try:
-                    await uninterrupted(self._flush_one(*key))
+                    await shielded(self._flush_one(*key))
                 except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
                     failures.append(error)
             if failures:
@@ -425,7 +425,7 @@ class Store:
                 if self._open.get(state.shard.path) is not state:
                     continue  # sealed meanwhile
                 try:
-                    await uninterrupted(self._seal(state) if state.finished else self._merge(state))
+                    await shielded(self._seal(state) if state.finished else self._merge(state))
                 except SetAside as error:  # the other rows go on; this shard is left open
                     state.segments = [s for s in state.segments if self._layout.segment(s) != error.path]
                     state.lost = self.lost = True

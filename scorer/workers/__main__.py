@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import cast
 
-from scorer.files.runtime import calm_collector, keep_memory_flat, on_loop, stream_from_here
+from scorer.files.runtime import keep_memory_flat, on_loop, stream_from_here, tune_gc
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -35,12 +35,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keep_memory_flat()
-    calm_collector()
+    tune_gc()
     on_loop(_work(socket.socket(fileno=descriptor)))
 
 
 async def _work(ours: socket.socket) -> None:
-    from scorer.files.router import HURRY_S, Places
+    from scorer.files.router import HURRY_S, AnyFiles
     from scorer.workers.messages import Answer, Report, answer, hello, packed
     from scorer.workers.worker import Worker
 
@@ -50,7 +50,7 @@ async def _work(ours: socket.socket) -> None:
         pipe.write(packed(report))
         return answer(await pipe.read())
 
-    places = Places()
+    places = AnyFiles()
     worker = Worker(
         hello(await pipe.read()),
         places,

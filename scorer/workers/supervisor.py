@@ -11,7 +11,7 @@ from typing import Protocol
 
 from scorer.engine.engine import first_cause
 from scorer.errors import WorkersLost
-from scorer.files.runtime import uninterrupted
+from scorer.files.runtime import shielded
 from scorer.types import Work
 from scorer.workers.coordinator import Owner, leave
 from scorer.workers.messages import Hello, Order
@@ -56,7 +56,7 @@ class Crew:
         try:
             await asyncio.shield(crew)
         except asyncio.CancelledError:
-            await uninterrupted(self._leave(crew))
+            await shielded(self._leave(crew))
             raise
 
     async def _leave(self, crew: asyncio.Future[None]) -> None:

@@ -29,7 +29,7 @@ from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files.files import Files
 from scorer.files.lease import boot_s
-from scorer.files.runtime import threads, uninterrupted
+from scorer.files.runtime import shielded, threads
 from scorer.inputs.source import Reader, ahead
 from scorer.limits.leased import Allowance
 from scorer.output.layout import Layout
@@ -177,7 +177,7 @@ class Worker:
         try:
             await served(scoring, [store, books])
         finally:
-            await uninterrupted(_closed(store, books), failure_first=True)
+            await shielded(_closed(store, books), failure_first=True)
 
     async def _rounds(self, parts: engine.RunContext, store: Outpost, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""

@@ -24,7 +24,7 @@ from scorer.build.assemble import make_client
 from scorer.cli.signals import Stages
 from scorer.errors import Interrupted, StorageError
 from scorer.files.files import LocalFiles
-from scorer.files.runtime import to_the_end, uninterrupted
+from scorer.files.runtime import run_blocking, shielded
 from scorer.job.job import Job
 from scorer.output import store as stores
 from scorer.rehearsal.process import RehearsalProcess
@@ -43,7 +43,7 @@ def test_work_is_finished_however_often_its_caller_is_cancelled(times: int) -> N
                 done.append(now())
             return "written"
 
-        task = asyncio.ensure_future(uninterrupted(write()))
+        task = asyncio.ensure_future(shielded(write()))
         for _ in range(times):
             await asyncio.sleep(1.3)
             task.cancel()
@@ -64,13 +64,13 @@ def test_a_failure_of_work_whose_caller_was_cancelled_is_told_where_that_is_aske
         raise StorageError("full")
 
     async def night() -> None:
-        task = asyncio.ensure_future(uninterrupted(fails(), failure_first=failure_first))
+        task = asyncio.ensure_future(shielded(fails(), failure_first=failure_first))
         await asyncio.sleep(0.5)
         task.cancel()
         with pytest.raises(StorageError if failure_first else asyncio.CancelledError):
             await task
         with pytest.raises(StorageError):
-            await uninterrupted(fails(), failure_first=failure_first)
+            await shielded(fails(), failure_first=failure_first)
 
     in_virtual_time(night())
 
@@ -189,7 +189,7 @@ def test_further_interrupts_inside_a_running_loop_wait_for_the_end_too() -> None
             done.append("stored")
 
     async def cell() -> None:
-        to_the_end(scores())
+        run_blocking(scores())
 
     loop = asyncio.new_event_loop()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

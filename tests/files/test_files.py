@@ -24,7 +24,7 @@ from scorer.errors import OutputError, StorageError
 from scorer.files import full_disk as fulldisk
 from scorer.files.filenames import NAME_BYTES, cut, not_utf8, short_name
 from scorer.files.files import PARTIAL, Files, LocalFiles, read, replace
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 
 _STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
 
@@ -374,7 +374,7 @@ def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monke
     (tmp_path / "deep/a.parquet").write_bytes(b"y")
     spelled = ["in/a.parquet", "./in", f"{tmp_path}/in/*.parquet", "deep/../in/*.parquet"]
     # A link is another path to its file; and what is above a link is what the system says it is.
-    for files in (LocalFiles(), Places()):
+    for files in (LocalFiles(), AnyFiles()):
         assert [stat.path for stat in files.find(spelled)] == ["in/a.parquet"]
     assert [stat.path for stat in LocalFiles().find(["elsewhere/../a.parquet", "in/a.parquet"])] == [
         "elsewhere/../a.parquet",

@@ -22,7 +22,7 @@ from test_files import FilesContract
 from scorer.errors import StorageError
 from scorer.files.append_parts import MOST_PARTS
 from scorer.files.files import Files, read, replace
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger, damaged, totals
@@ -41,7 +41,7 @@ class TestObjectFiles(FilesContract):
 
     @pytest.fixture
     def files(self) -> Files:
-        return Places(lease_s=0.3)
+        return AnyFiles(lease_s=0.3)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def wide(root: str, day: BadDay) -> str:
     rng = np.random.default_rng(1)
     table = pa.table({"n": list(range(20_000)), "text": [rng.bytes(150).hex() for _ in range(20_000)]})
     path = f"{root}/wide.parquet"
-    with Places().create(path) as file:
+    with AnyFiles().create(path) as file:
         pq.write_table(table, file, row_group_size=5_000, compression="none")
     day.bytes_sent = 0
     day.seen.clear()
@@ -67,11 +67,11 @@ def wide(root: str, day: BadDay) -> str:
 
 def test_only_the_columns_asked_for_are_read(day: BadDay, wide: str) -> None:
     """Slow: a real server."""
-    with Places().open(wide) as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
+    with AnyFiles().open(wide) as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
         numbers = [n for batch in parquet.iter_batches(256, columns=["n"]) for n in batch.column("n").to_pylist()]
     assert numbers == list(range(20_000))
     assert day.bytes_sent < 800_000
-    with Places().open(wide) as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
+    with AnyFiles().open(wide) as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
         day.bytes_sent = 0
         next(parquet.iter_batches(256, columns=["text"]))
         assert day.bytes_sent < 3_000_000
@@ -79,7 +79,7 @@ def test_only_the_columns_asked_for_are_read(day: BadDay, wide: str) -> None:
 
 def test_an_outage_in_the_middle_of_a_file_is_no_damage(day: BadDay, wide: str) -> None:
     """Slow: a real server. Damage would set a segment aside and score its rows again."""
-    places = Places(patience_s=0.3)
+    places = AnyFiles(patience_s=0.3)
     with places.open(wide) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
         day.errors = {503: 1.0}
         with pytest.raises(StorageError, match="the store answered 503"), seg.broken(wide):
@@ -89,7 +89,7 @@ def test_an_outage_in_the_middle_of_a_file_is_no_damage(day: BadDay, wide: str) 
 
 def test_bytes_of_two_versions_never_mix(day: BadDay, wide: str) -> None:
     """Slow: a real server."""
-    places = Places()
+    places = AnyFiles()
     with places.open(wide) as file:
         assert file.read(4) == b"PAR1"
         replace(places, wide, os.urandom(7_000_000))
@@ -101,12 +101,12 @@ def test_a_large_file_arrives_in_parts_and_is_whole(day: BadDay, root: str) -> N
     """Slow: 20 MB to a real server, with a fault in one of its parts."""
     data = os.urandom(20_000_000)
     day.errors = {500: 0.3}
-    with Places().create(f"{root}/large.parquet") as file:
+    with AnyFiles().create(f"{root}/large.parquet") as file:
         file.write(data)
     assert any("partNumber=3" in line for line in day.seen)
     assert day.faults
     day.errors = {}
-    assert read(Places(), f"{root}/large.parquet") == data
+    assert read(AnyFiles(), f"{root}/large.parquet") == data
 
 
 _DIES = """
@@ -122,35 +122,35 @@ with Places().create(sys.argv[1]) as file:
 def test_a_process_that_dies_while_it_writes_leaves_nothing(root: str) -> None:
     """Slow: a process of its own."""
     subprocess.run([sys.executable, "-c", _DIES, f"{root}/half.parquet"])
-    assert Places().listing(root) == []
+    assert AnyFiles().listing(root) == []
 
 
 def test_a_file_appended_to_ever_so_often_stays_a_few_objects(root: str, day: BadDay) -> None:
     """Slow: 300 appends to a real server."""
-    places, path, whole = Places(), f"{root}/ledger/1-2", b""
+    places, path, whole = AnyFiles(), f"{root}/ledger/1-2", b""
     for number in range(2 * MOST_PARTS + 44):
         line = b"line %d\n" % number
         places.append(path, line)
         whole += line
         if number % 50 == 0:
-            assert read(Places(), path) == whole
+            assert read(AnyFiles(), path) == whole
     day.seen.clear()
-    assert read(Places(), path) == whole
+    assert read(AnyFiles(), path) == whole
     assert len(day.seen) < MOST_PARTS
-    (stat,) = Places().listing(f"{root}/ledger")
+    (stat,) = AnyFiles().listing(f"{root}/ledger")
     assert (stat.path, stat.size) == (path, len(whole))
-    another = Places()
+    another = AnyFiles()
     another.append(path, b"from another process")
     assert read(places, path) == whole + b"from another process"
     another.delete(path)
-    assert Places().listing(f"{root}/ledger") == []
+    assert AnyFiles().listing(f"{root}/ledger") == []
 
 
 def test_the_books_in_a_bucket_add_up_across_owners_who_were_killed(root: str) -> None:
     """Slow: many appends to a real server."""
 
     async def owner(name: str, settled: int, lost: int) -> None:
-        books = Ledger(Places(), f"{root}/ledger", name, offload=inline, strict=True)
+        books = Ledger(AnyFiles(), f"{root}/ledger", name, offload=inline, strict=True)
         books.open()
         for _ in range(settled):
             number = books.reserve(20, 100)
@@ -162,22 +162,22 @@ def test_the_books_in_a_bucket_add_up_across_owners_who_were_killed(root: str) -
 
     for name in ("1", "2", "3"):
         asyncio.run(owner(name, settled=40, lost=2))
-    found = totals(Places(), f"{root}/ledger")
+    found = totals(AnyFiles(), f"{root}/ledger")
     assert (found.requests, found.maybe_requests) == (3 * 40, 3 * 2)
     assert (found.tokens, found.money_pico) == (3 * (40 * 12 + 2 * 20), 3 * (40 * 50 + 2 * 100))
-    assert damaged(Places(), f"{root}/ledger") is None
+    assert damaged(AnyFiles(), f"{root}/ledger") is None
 
 
 def test_a_resume_lists_three_folders_however_many_shards_are_sealed(root: str, day: BadDay, tmp_path: Path) -> None:
     """Slow: a real server."""
     from scorer.output.store import Store
 
-    layout, places = Layout(f"{root}/out"), Places()
+    layout, places = Layout(f"{root}/out"), AnyFiles()
     shards = [Shard(f"in/{n}.parquet", f"{n}", 1, "v", 3, "f") for n in range(30)]
     for shard in shards[:-1]:
         replace(places, layout.sealed(shard.stem), b"sealed, and not opened")
     store = Store(
-        Places(),
+        AnyFiles(),
         layout,
         run="r",
         fingerprint="f",

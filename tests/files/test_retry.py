@@ -10,7 +10,7 @@ from obstore.exceptions import GenericError
 
 from scorer.errors import StorageError
 from scorer.files.lease import Hold, Lease, Version
-from scorer.files.retry import Patience, ask
+from scorer.files.retry import Patience, with_retries
 
 
 def refuses() -> None:
@@ -22,7 +22,7 @@ def test_a_hurry_ends_a_pause_that_is_under_way_and_what_is_asked_later() -> Non
 
     def write() -> None:
         with pytest.raises(StorageError, match="the store answered 503 SlowDown"):
-            ask("write", "s3://b/x", refuses, patience_s=180.0, patience=patience)
+            with_retries("write", "s3://b/x", refuses, patience_s=180.0, patience=patience)
         failed.set()
 
     writing = threading.Thread(target=write)
@@ -33,9 +33,9 @@ def test_a_hurry_ends_a_pause_that_is_under_way_and_what_is_asked_later() -> Non
     writing.join()
     began = time.monotonic()
     with pytest.raises(StorageError, match="once"):
-        ask("write", "s3://b/y", refuses, patience_s=180.0, patience=patience)
+        with_retries("write", "s3://b/y", refuses, patience_s=180.0, patience=patience)
     assert time.monotonic() - began < 0.05
-    assert ask("write", "s3://b/z", lambda: "well", patience=patience) == "well", "what works is never cut"
+    assert with_retries("write", "s3://b/z", lambda: "well", patience=patience) == "well", "what works is never cut"
 
 
 class Refusing:

@@ -24,7 +24,7 @@ from scorer.analysis.tables import open_table
 from scorer.errors import ScorerError, SpecError, StorageError
 from scorer.files.files import replace
 from scorer.files.object_reader import TAIL_BYTES, head_and_tail
-from scorer.files.router import Places, open_store, table_options
+from scorer.files.router import AnyFiles, open_store, table_options
 
 AWS = [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]
 
@@ -49,7 +49,7 @@ def said(act: Callable[[], object], kind: type[ScorerError] = StorageError) -> s
 
 
 def test_a_local_path_stays_on_this_machine(tmp_path: Path) -> None:
-    places = Places()
+    places = AnyFiles()
     replace(places, f"{tmp_path}/a.parquet", b"x")
     assert (tmp_path / "a.parquet").read_bytes() == b"x"
     assert table_options(f"{tmp_path}/a.parquet") is None
@@ -57,14 +57,14 @@ def test_a_local_path_stays_on_this_machine(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["ftp://b/x", "s3:///x", "http://b/x"])
 def test_other_schemes_are_refused(path: str) -> None:
-    text = said(lambda: Places().find([path]), SpecError)
+    text = said(lambda: AnyFiles().find([path]), SpecError)
     assert "It takes s3://, gs://, az:// with a bucket" in text
 
 
 @pytest.mark.slow
 def test_without_credentials() -> None:
     """Slow: boto3 is imported, to look everywhere."""
-    text = said(lambda: Places().find(["s3://b/x"]))
+    text = said(lambda: AnyFiles().find(["s3://b/x"]))
     assert "s3://b: no credentials were found. Set AWS_ACCESS_KEY_ID" in text
 
 
@@ -72,7 +72,7 @@ def test_without_credentials() -> None:
 def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: boto3 is imported, to look for it."""
     monkeypatch.setenv("AWS_PROFILE", "night")
-    assert "night) could not be found. Look at AWS_PROFILE" in said(lambda: Places().find(["s3://b/x"]))
+    assert "night) could not be found. Look at AWS_PROFILE" in said(lambda: AnyFiles().find(["s3://b/x"]))
 
 
 @pytest.mark.slow
@@ -93,38 +93,38 @@ class TestAgainstAServer:
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AWS_PROFILE", "night")
-        with Places().create(f"{root}/x.parquet") as file:
+        with AnyFiles().create(f"{root}/x.parquet") as file:
             pl.DataFrame({"n": [1, 2]}).write_parquet(file)
-        assert [stat.path for stat in Places().find([f"{root}/*.parquet"])] == [f"{root}/x.parquet"]
+        assert [stat.path for stat in AnyFiles().find([f"{root}/*.parquet"])] == [f"{root}/x.parquet"]
         assert open_table(f"{root}/*.parquet").collect()["n"].to_list() == [1, 2]
         assert table_options(root) == {
             "aws_endpoint_url": weed.url, "aws_allow_http": "true", "aws_region": "eu-central-1",
         }  # fmt: skip
 
     def test_a_public_bucket_needs_no_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with Places().create("s3://public/x.parquet") as file:
+        with AnyFiles().create("s3://public/x.parquet") as file:
             pl.DataFrame({"n": [1, 2]}).write_parquet(file)
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
         assert open_table("s3://public/*.parquet").collect()["n"].to_list() == [1, 2]
-        assert "permission denied" in said(lambda: replace(Places(), "s3://public/y.json", b"x"))
+        assert "permission denied" in said(lambda: replace(AnyFiles(), "s3://public/y.json", b"x"))
 
     def test_a_key_that_the_store_does_not_know(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-        text = said(lambda: replace(Places(), f"{root}/x.json", b"x"))
+        text = said(lambda: replace(AnyFiles(), f"{root}/x.json", b"x"))
         assert f"Cannot write {root}/x.json: the store does not know this access key" in text
 
     def test_a_wrong_secret(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
-        assert "the secret key does not belong to the access key" in said(lambda: Places().listing(root))
-        assert "the secret key does not belong to the access key" in said(lambda: Places().open(f"{root}/x.json"))
+        assert "the secret key does not belong to the access key" in said(lambda: AnyFiles().listing(root))
+        assert "the secret key does not belong to the access key" in said(lambda: AnyFiles().open(f"{root}/x.json"))
 
     def test_a_user_who_may_only_read(self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
-        replace(Places(), f"{root}/x.json", b"x")
+        replace(AnyFiles(), f"{root}/x.json", b"x")
         for name, value in weed.variables("reader").items():
             monkeypatch.setenv(name, value)
-        places = Places()
+        places = AnyFiles()
         with places.open(f"{root}/x.json") as file:
             assert file.read() == b"x"
         text = said(lambda: replace(places, f"{root}/y.json", b"x"))
@@ -132,23 +132,23 @@ class TestAgainstAServer:
         assert "permission denied" in said(lambda: places.lock(f"{root}/lock", "me"))
 
     def test_a_bucket_that_is_not_there(self, weed: Weed) -> None:
-        text = said(lambda: Places().find(["s3://lakes/in/*.parquet"]))
+        text = said(lambda: AnyFiles().find(["s3://lakes/in/*.parquet"]))
         assert "s3://lakes/in" in text
         assert "there is no such bucket: look at its name and at AWS_ENDPOINT_URL" in text
 
     def test_an_address_where_nobody_answers(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        text = said(lambda: replace(Places(patience_s=0.3), f"{root}/x.json", b"x"))
+        text = said(lambda: replace(AnyFiles(patience_s=0.3), f"{root}/x.json", b"x"))
         assert "the store could not be reached" in text
         assert "within 0.3 s" in text
 
     def test_an_outage_is_no_missing_file_and_no_damage(
         self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        replace(Places(), f"{root}/x.parquet", b"x")
+        replace(AnyFiles(), f"{root}/x.parquet", b"x")
         with BadDay(weed.port, errors={500: 1.0}) as day:
             monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
-            places = Places(patience_s=0.3)
+            places = AnyFiles(patience_s=0.3)
             assert "the store answered 500" in said(lambda: places.open(f"{root}/x.parquet"))
             assert "the store answered 500" in said(lambda: places.listing(root))
             assert "the store answered 500" in said(lambda: places.find([root]))
@@ -156,7 +156,7 @@ class TestAgainstAServer:
     def test_another_region(self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
         with BadDay(weed.port, errors={301: 1.0}) as day:
             monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
-            text = said(lambda: replace(Places(), f"{root}/x.json", b"x"))
+            text = said(lambda: replace(AnyFiles(), f"{root}/x.json", b"x"))
         assert "the bucket is in another region" in text
         assert "AWS_REGION" in text
 
@@ -176,7 +176,7 @@ def test_google_and_azure_stores_are_built_from_the_environment(monkeypatch: pyt
 
 
 def test_azure_without_an_account_is_said() -> None:
-    text = said(lambda: Places().find(["az://box/x"]), SpecError)
+    text = said(lambda: AnyFiles().find(["az://box/x"]), SpecError)
     assert "az://box cannot be opened: set AZURE_STORAGE_ACCOUNT_NAME" in text
 
 

@@ -23,7 +23,7 @@ from support.seaweed import Weed, binary
 from scorer.analysis.tables import open_table
 from scorer.api import run
 from scorer.files.files import Files, replace
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.output.layout import Layout
 from scorer.output.scan import scan_scores
 from scorer.output.status import status
@@ -37,7 +37,7 @@ ROWS = 300
 
 @pytest.fixture
 def files() -> Files:
-    return Places()
+    return AnyFiles()
 
 
 def shards(files: Files, root: str, scratch: Path) -> None:
@@ -328,7 +328,7 @@ def test_a_server_that_hangs_is_killed_and_started_again_costs_time_and_no_row(
         for name, value in weed.variables().items():
             monkeypatch.setenv(name, value)
         judge.configure(latency_median_s=0.1)
-        files, root = Places(), "s3://lake/here"
+        files, root = AnyFiles(), "s3://lake/here"
         shards(files, root, tmp_path / "scratch")
         path = run_file(tmp_path, root, root, judge.url)
         with Machine(path, tmp_path / "one").start() as one:

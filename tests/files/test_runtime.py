@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from scorer.files.runtime import to_the_end
+from scorer.files.runtime import run_blocking
 
 
 async def where() -> int:
@@ -19,12 +19,12 @@ async def where() -> int:
 
 
 def test_without_a_loop_it_runs_here() -> None:
-    assert to_the_end(where()) == threading.get_ident()
+    assert run_blocking(where()) == threading.get_ident()
 
 
 def test_inside_a_running_loop_it_has_a_thread_of_its_own() -> None:
     async def cell() -> int:
-        return to_the_end(where())
+        return run_blocking(where())
 
     assert asyncio.run(cell()) != threading.get_ident()
 
@@ -34,7 +34,7 @@ def test_an_error_reaches_who_asked() -> None:
         raise LookupError("nothing there")
 
     async def cell() -> None:
-        to_the_end(fails())
+        run_blocking(fails())
 
     with pytest.raises(LookupError, match="nothing there"):
         asyncio.run(cell())
@@ -53,7 +53,7 @@ def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_en
             raise
 
     async def cell() -> None:
-        to_the_end(scores())
+        run_blocking(scores())
 
     loop = asyncio.new_event_loop()  # as in a notebook, whose loop leaves Ctrl-C to Python
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -38,10 +38,10 @@ class Seated:
         sys.path.extend(path for path in paths if path not in sys.path)
         search_last(folder)  # Ray puts the driver's folder first: a json.py there is not ours to import
 
-        from scorer.files.runtime import calm_collector, keep_memory_flat
+        from scorer.files.runtime import keep_memory_flat, tune_gc
 
         keep_memory_flat()
-        calm_collector()
+        tune_gc()
         with suppress(OSError):  # another machine: only relative paths would need it, and `look` finds that out
             os.chdir(folder)
         self._reports: asyncio.Queue[bytes] = asyncio.Queue()
@@ -61,7 +61,7 @@ class Seated:
 
     async def begin(self, hello: bytes) -> bytes:
         """Begins to work, and returns the first report."""
-        from scorer.files.router import HURRY_S, Places
+        from scorer.files.router import HURRY_S, AnyFiles
         from scorer.files.runtime import stream_from_here
         from scorer.workers import messages
         from scorer.workers.worker import Worker
@@ -71,7 +71,7 @@ class Seated:
             self._reports.put_nowait(messages.packed(report))
             return messages.answer(await self._answer)
 
-        places = Places()
+        places = AnyFiles()
         worker = Worker(
             messages.hello(hello),
             places,
@@ -102,12 +102,12 @@ class Seated:
 def _missing(path: str, content: bytes) -> str | None:
     from scorer.errors import ScorerError
     from scorer.files.files import read
-    from scorer.files.router import Places
+    from scorer.files.router import AnyFiles
 
     deadline = time.monotonic() + SEES_S
     while True:
         try:
-            found = read(Places(), path)
+            found = read(AnyFiles(), path)
         except (OSError, ScorerError) as error:
             why = str(error)
         else:

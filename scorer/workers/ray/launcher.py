@@ -19,7 +19,7 @@ import msgspec
 from scorer import __version__
 from scorer.errors import SpecError
 from scorer.files.files import PARTIAL, Files, replace
-from scorer.files.router import Places
+from scorer.files.router import AnyFiles
 from scorer.workers import messages
 from scorer.workers.broker_client import FRESH_S
 from scorer.workers.coordinator import Owner
@@ -41,7 +41,7 @@ PATIENCE_S = 15.0
 
 def hirer(out: str, say: Callable[[str], None]) -> Callable[[Owner], Employer]:
     """What makes the employer of a run into `out`; `say` is told what a user should know. Call it inside `joined`."""
-    return lambda owner: OnRay(owner, out, Places(), say)
+    return lambda owner: OnRay(owner, out, AnyFiles(), say)
 
 
 class OnRay:
