@@ -21,7 +21,7 @@ from support.inprocess import Run
 
 from scorer.build.plan import check
 from scorer.cli.app import _exit_code
-from scorer.client.blanking import Blanking, Secrets
+from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.errors import OutputError, SpecError, Unreachable
 from scorer.files.files import LocalFiles
 from scorer.job.rehearse import rehearsal
@@ -100,7 +100,7 @@ async def test_what_breaks_off_tells_no_key() -> None:
             raise Unreachable(f"bad line: {KEY}", billed=True, mend="x")
 
     with pytest.raises(Unreachable) as told:
-        await Blanking(Breaks(), SECRETS).post(Call("http://127.0.0.1", b"", {}))
+        await SecretBlankingTransport(Breaks(), SECRETS).post(Call("http://127.0.0.1", b"", {}))
     assert (told.value.detail, str(told.value), told.value.billed) == ("bad line: ***", "bad line: ***", True)
 
 

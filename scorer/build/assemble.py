@@ -12,8 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from scorer.client.blanking import Blanking, Secrets
-from scorer.client.client import Endpoint, HttpClient, Panel
+from scorer.client.blanking import SecretBlankingTransport, Secrets
+from scorer.client.client import Endpoint, HttpClient, ModelRouter
 from scorer.client.providers import PROVIDERS
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
@@ -141,7 +141,7 @@ async def make_client(
             transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
         )
         if secrets := Secrets(secrets_of(model)):
-            wire = Blanking(wire, secrets)
+            wire = SecretBlankingTransport(wire, secrets)
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
             local = seat.limit(_paces(rates, spec.limits.burst_s, most), caps)
@@ -159,7 +159,7 @@ async def make_client(
             window=window(model),
         )
         in_flight += sum(places)
-    client = next(iter(clients.values())) if len(clients) == 1 else Panel(clients)
+    client = next(iter(clients.values())) if len(clients) == 1 else ModelRouter(clients)
     return Assembled(client, limits, in_flight, checks)
 
 

@@ -18,7 +18,7 @@ LOOK = 32
 """So many replies pass before a slow one that left the window is forgotten."""
 
 
-class Deadline:
+class AdaptiveTimeout:
     """The deadline now is `seconds`; None for none but `most_s`, which it would not undercut."""
 
     def __init__(self, most_s: float = math.inf) -> None:

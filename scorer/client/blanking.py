@@ -131,7 +131,7 @@ def _forms(secret: str) -> Iterable[bytes]:
             yield core.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-class Blanking:
+class SecretBlankingTransport:
     """A `Transport` whose replies and errors hold none of the secrets."""
 
     def __init__(self, transport: Transport, secrets: Secrets) -> None:

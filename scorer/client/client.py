@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from scorer.client.adaptive_timeout import Deadline
+from scorer.client.adaptive_timeout import AdaptiveTimeout
 from scorer.client.hedging import first_answer
 from scorer.client.meter import Meter
-from scorer.client.repeated_replies import Repeats
+from scorer.client.repeated_replies import DuplicateReplies
 from scorer.client.request_body import asked_output
 from scorer.client.unsent import Unsent
 from scorer.errors import (
@@ -84,7 +84,7 @@ class Endpoint:
     provider: Provider
     limits: Admission
     weight: float = 1.0
-    repeats: Repeats = field(default_factory=Repeats)
+    repeats: DuplicateReplies = field(default_factory=DuplicateReplies)
 
     @property
     def load(self) -> float:
@@ -133,7 +133,7 @@ class HttpClient:
         self._clock = clock
         self._random = random.Random(seed)
         self._late = Quantile(LATE) if hedge else None
-        self._deadline = Deadline(timeout_s)
+        self._deadline = AdaptiveTimeout(timeout_s)
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
         self._window = window
@@ -474,7 +474,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-class Panel:
+class ModelRouter:
     """`Client` for several models: each request goes to the one whose alias it names."""
 
     def __init__(self, clients: Mapping[str, Client]) -> None:

@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from scorer.client.reply_bytes import FREE, Inflow
+from scorer.client.reply_bytes import FREE, ReplyByteBudget
 from scorer.errors import Faltered, SetupError, Unreachable
 from scorer.types import Reply
 
@@ -119,7 +119,7 @@ def _without_password(proxy: str | None) -> str:
     return f"{scheme}{colon}{rest.rpartition('@')[2]}"
 
 
-class Exchange:
+class PostConnection:
     """POSTs to one URL with the same `headers`, through `proxy` where one is given.
 
     Raises SetupError where the URL is none to post to, or a header cannot be sent. Make it inside a running loop.
@@ -131,7 +131,7 @@ class Exchange:
         url: str,
         headers: Mapping[str, str],
         proxy: str | None,
-        inflow: Inflow,
+        inflow: ReplyByteBudget,
     ) -> None:
         self.headers = headers  # alive as long as this is: the transport knows it by them
         self._inflow = inflow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scorer.client.repeated_replies import Repeats
+from scorer.client.repeated_replies import DuplicateReplies
 from scorer.usage import (
     Spent,
     Usage,
@@ -23,7 +23,7 @@ class Meter:
         """A reply was waited for no longer than the learned deadline."""
         self.fresh = False
         """It is asked on a new connection."""
-        self.doubted: tuple[Repeats, str] | None = None
+        self.doubted: tuple[DuplicateReplies, str] | None = None
         """Of which endpoint, the id of a reply that may have been another's."""
         self._out = 0
         self._waited_s = self._answered_s = 0.0

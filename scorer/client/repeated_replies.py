@@ -34,7 +34,7 @@ def reply_id(body: bytes) -> str | None:
     return None if found is None else str(found)
 
 
-class Repeats:
+class DuplicateReplies:
     """Which replies of one endpoint may be copies of an earlier one.
 
     An id says something only where two replies had different ones. Then a reply with the id of one of the last on its

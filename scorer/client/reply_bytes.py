@@ -14,7 +14,7 @@ FREE = 256 * 1024
 MOST = 64 * 1024 * 1024
 
 
-class Inflow:
+class ReplyByteBudget:
     """Readers hold at most `most` bytes together; one of them may exceed it, so that one always comes to its end.
 
     A reader is any object that can be a key. It must `leave`, also where `take` was cancelled. `paused` is entered

@@ -18,8 +18,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
-from scorer.client.http_post import Exchange, Line, connector, shown
-from scorer.client.reply_bytes import Inflow
+from scorer.client.http_post import Line, PostConnection, connector, shown
+from scorer.client.reply_bytes import ReplyByteBudget
 from scorer.client.unsent import Unsent
 from scorer.errors import SetupError, Unreachable, plain
 from scorer.types import Call, Reply
@@ -41,10 +41,10 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._connections = connections
         self._proxies = proxies
-        self._exchanges: dict[tuple[str, int], Exchange] = {}  # by address and headers, which they keep alive
+        self._exchanges: dict[tuple[str, int], PostConnection] = {}  # by address and headers, which they keep alive
         self._connector: aiohttp.TCPConnector | None = None
         self._deadlines = _Deadlines(timeout_s)
-        self._inflow = Inflow(self._deadlines.paused)
+        self._inflow = ReplyByteBudget(self._deadlines.paused)
 
     async def __aenter__(self) -> HttpTransport:
         self._connector = connector(self._connections)
@@ -91,7 +91,7 @@ class HttpTransport:
         finally:
             deadlines.leave(task)
 
-    def _exchange(self, call: Call) -> Exchange:
+    def _exchange(self, call: Call) -> PostConnection:
         assert self._connector is not None, "use it as a context manager"
         if len(self._exchanges) >= REMEMBERED:
             self._exchanges.clear()
@@ -99,7 +99,7 @@ class HttpTransport:
             proxy = proxy_for(call.url) if self._proxies else None
         except ValueError:  # urlsplit's, for a bracket that is not closed
             raise SetupError(f"{shown(call.url)!r} is no address to post to. Check model.base_url.") from None
-        made = Exchange(self._connector, call.url, call.headers, proxy, self._inflow)
+        made = PostConnection(self._connector, call.url, call.headers, proxy, self._inflow)
         self._exchanges[call.url, id(call.headers)] = made
         return made
 
@@ -113,7 +113,7 @@ def proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _proxy_refused(exchange: Exchange, error: aiohttp.ClientHttpProxyError, url: str) -> SetupError | Unreachable:
+def _proxy_refused(exchange: PostConnection, error: aiohttp.ClientHttpProxyError, url: str) -> SetupError | Unreachable:
     """A proxy's answer to CONNECT that is no tunnel: the set-up's fault, or the moment's where it cannot get there."""
     said = f"the proxy {exchange.proxy} answered {error.status} {plain(error.message)} when asked for {url}".rstrip()
     if error.status in (408, 425, 429) or error.status >= 500:

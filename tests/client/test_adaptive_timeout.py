@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
-from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, Deadline
+from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, AdaptiveTimeout
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers.openai import OpenAI
 from scorer.config.prices import Price
@@ -29,7 +29,7 @@ ASKED = Request(messages=(Message("user", "?"),), tokens=9)
 
 
 def test_nothing_is_cut_before_enough_replies_are_known() -> None:
-    deadline = Deadline(TIMEOUT_S)
+    deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(KNOWN - 1):
         deadline.answered(1.0)
     assert deadline.seconds is None
@@ -46,7 +46,7 @@ def test_nothing_is_cut_before_enough_replies_are_known() -> None:
 def test_it_is_never_near_what_a_reply_took_nor_beyond_the_timeout(
     latencies: list[float], times: int, most_s: float
 ) -> None:
-    deadline, seen = Deadline(most_s), list[float]()
+    deadline, seen = AdaptiveTimeout(most_s), list[float]()
     for latency in latencies * times:
         deadline.answered(latency)
         seen.append(latency)
@@ -57,7 +57,7 @@ def test_it_is_never_near_what_a_reply_took_nor_beyond_the_timeout(
 
 
 def test_a_slow_reply_counts_at_once_and_is_forgotten_in_time() -> None:
-    deadline = Deadline(TIMEOUT_S)
+    deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(2 * KNOWN):
         deadline.answered(1.0)
     deadline.answered(30.0)
@@ -68,7 +68,7 @@ def test_a_slow_reply_counts_at_once_and_is_forgotten_in_time() -> None:
 
 
 def test_where_many_are_cut_nobody_is_until_replies_come_in_time_again() -> None:
-    deadline = Deadline(TIMEOUT_S)
+    deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(100):
         deadline.answered(1.0)
     for cut in range(6):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
-from scorer.client.client import Endpoint, HttpClient, Panel
+from scorer.client.client import Endpoint, HttpClient, ModelRouter
 from scorer.client.providers.openai import OpenAI
 from scorer.client.unsent import Unsent
 from scorer.config.prices import Price
@@ -946,7 +946,7 @@ def test_a_panel_asks_the_model_that_the_request_names() -> None:
             judge[alias] = HttpClient(
                 [endpoint], wire, None, max_output_tokens=1, retries=1, clock=asyncio.get_running_loop().time
             )
-        panel = Panel(judge)
+        panel = ModelRouter(judge)
         for alias in ("y", "x", "y"):
             await panel.complete(asks(model=alias))
         assert [url for _, url in wire.calls] == ["y", "x", "y"]

@@ -18,7 +18,7 @@ from support.clock import inline
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers.openai import OpenAI
-from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, Repeats, reply_id
+from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, DuplicateReplies, reply_id
 from scorer.client.transport import HttpTransport
 from scorer.config.prices import Price
 from scorer.files.files import LocalFiles
@@ -200,7 +200,7 @@ class Wire:
 
 
 def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
-    repeats, wire, other = Repeats(), Wire(), Wire()
+    repeats, wire, other = DuplicateReplies(), Wire(), Wire()
 
     def reply(named: str, line: Wire) -> Reply:
         return Reply(200, {}, json.dumps({"id": named}).encode(), line)
@@ -215,7 +215,7 @@ def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
 
 
 def test_so_many_ids_are_remembered_and_no_more() -> None:
-    repeats, wire = Repeats(), Wire()
+    repeats, wire = DuplicateReplies(), Wire()
     for number in range(REMEMBERED + 1):
         assert repeats.doubts(Reply(200, {}, b'{"id": "%d"}' % number, wire), None) is None
     assert len(wire.ids) == REMEMBERED

@@ -15,7 +15,7 @@ from support import clock
 from test_transport import request, server
 
 from scorer.client import http_post as exchange
-from scorer.client.reply_bytes import FREE, Inflow
+from scorer.client.reply_bytes import FREE, ReplyByteBudget
 from scorer.client.transport import HttpTransport, _Deadlines
 from scorer.errors import Faltered
 from scorer.types import Call
@@ -62,7 +62,7 @@ async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(kind: str, mem
 
     many = 12
     async with server(answer) as url, HttpTransport(connections=many, timeout_s=30) as wire:
-        wire._inflow = Inflow(wire._deadlines.paused, 2 * MIB)
+        wire._inflow = ReplyByteBudget(wire._deadlines.paused, 2 * MIB)
 
         async def posted() -> None:
             reply = await wire.post(Call(url, b"{}", {}))
@@ -85,7 +85,7 @@ async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(monkeypa
         await writer.drain()
 
     async with server(answer) as url, HttpTransport(connections=4, timeout_s=30) as wire:
-        wire._inflow = Inflow(wire._deadlines.paused, MIB // 2)
+        wire._inflow = ReplyByteBudget(wire._deadlines.paused, MIB // 2)
         ends = await asyncio.gather(*(wire.post(Call(url, b"{}", {})) for _ in range(4)), return_exceptions=True)
         assert [type(end) for end in ends] == 4 * [Faltered]
         assert wire._inflow.held == 0
@@ -99,7 +99,7 @@ async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room
         await writer.drain()
 
     async with server(answer) as url, HttpTransport(connections=4, timeout_s=0.1) as wire:
-        room = wire._inflow = Inflow(wire._deadlines.paused, MIB)
+        room = wire._inflow = ReplyByteBudget(wire._deadlines.paused, MIB)
         await room.take("another", 2 * MIB)  # exceeds
         waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
         await asyncio.sleep(0.15)  # longer than the timeout
@@ -146,7 +146,7 @@ def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tupl
     """Each reader takes its portions with pauses between; a third number up to 4 cancels it then."""
 
     async def main() -> None:
-        room, ended = Inflow(nullcontext, 50), 0
+        room, ended = ReplyByteBudget(nullcontext, 50), 0
         largest = max((sum(sizes) for sizes, _, _ in readers), default=0)
 
         async def read(sizes: list[int], pause_s: int) -> None:
@@ -174,7 +174,7 @@ def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tupl
 
 
 async def test_who_comes_first_is_served_first() -> None:
-    room, order = Inflow(nullcontext, 10), []
+    room, order = ReplyByteBudget(nullcontext, 10), []
 
     async def read(name: str, size: int) -> None:
         await room.take(name, size)
@@ -206,6 +206,6 @@ async def test_a_small_reply_asks_for_no_room() -> None:
         await writer.drain()
 
     async with server(answer) as url, HttpTransport(connections=1, timeout_s=10) as wire:
-        wire._inflow = Inflow(never, 0)
+        wire._inflow = ReplyByteBudget(never, 0)
         await wire._inflow.take("exceeds", 1)
         assert (await wire.post(Call(url, b"{}", {}))).body == body

@@ -324,7 +324,7 @@ async def test_time_that_is_up_before_a_connection_is_made_is_not_billed(monkeyp
 async def test_a_deadline_that_something_else_is_raised_for_leaves_no_cancellation_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def swallows(self: exchange.Exchange, *, fresh: bool = False) -> Connection:
+    async def swallows(self: exchange.PostConnection, *, fresh: bool = False) -> Connection:
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
@@ -332,7 +332,7 @@ async def test_a_deadline_that_something_else_is_raised_for_leaves_no_cancellati
         raise AssertionError
 
     monkeypatch.setattr(transport, "LOOK", 1 / 5000)
-    monkeypatch.setattr(exchange.Exchange, "open", swallows)
+    monkeypatch.setattr(exchange.PostConnection, "open", swallows)
     with pytest.raises(Unreachable, match="lost in here"):
         await posted("http://127.0.0.1:1/v1", timeout_s=0.02)
     task = asyncio.current_task()

@@ -17,7 +17,7 @@ from simulation.settings import drawn
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers import openai
-from scorer.client.repeated_replies import Repeats
+from scorer.client.repeated_replies import DuplicateReplies
 from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
 from scorer.files import files
@@ -245,5 +245,5 @@ def test_a_copy_of_a_reply_that_is_believed_is_found(monkeypatch: pytest.MonkeyP
     """Slow: two whole nights. Replies are sent twice in it: where nobody looks at ids, rows have others' scores."""
     assert drawn(2).twice
     assert Night(2).run().findings == ()
-    monkeypatch.setattr(Repeats, "doubts", lambda *_: None)
+    monkeypatch.setattr(DuplicateReplies, "doubts", lambda *_: None)
     assert any("the judge's verdict on a plain row was" in finding for finding in Night(2).run().findings)
