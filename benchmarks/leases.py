@@ -28,7 +28,7 @@ from pathlib import Path
 
 import scorer.workers.broker
 import scorer.workers.rate_leases
-from scorer.limits import Bill, Need, Outcome, Rates
+from scorer.limits import Billing, Demand, Outcome, RateLimits
 from scorer.output.ledger import Totals
 from scorer.usage import (
     Usage,
@@ -93,18 +93,20 @@ async def ask(of: Mate, sent: Sent, chance: random.Random) -> None:
     while not of.cut:
         prompt = max(20, int(chance.gauss(PROMPT_TOKENS, PROMPT_TOKENS / 4)))
         worst = prompt + OUTPUT_TOKENS
-        permit = await limits.admit(Need(prompt, OUTPUT_TOKENS, worst_tokens=worst))
+        permit = await limits.admit(Demand(prompt, OUTPUT_TOKENS, worst_tokens=worst))
         if of.cut:
             return
         sent.add(of.number, worst)
         await asyncio.sleep(0.8 * chance.lognormvariate(0.0, 0.3))
-        limits.settle(permit, Outcome(Bill.KNOWN, alive=True, usage=Usage(prompt, OUTPUT_TOKENS)))
+        limits.settle(permit, Outcome(Billing.KNOWN, alive=True, usage=Usage(prompt, OUTPUT_TOKENS)))
 
 
 async def case(workers: int, seconds: float, lease_s: float, wire_s: float, deaths: int) -> Found:
     scorer.workers.broker.LEASE_S = scorer.workers.rate_leases.LEASE_S = lease_s
     scorer.workers.rate_leases.REQUEST_BURST_S = max(0.25, 3 * lease_s)
-    rates = Rates(requests_per_minute=REQUESTS, tokens_per_minute=TOKENS, burst_s=max(0.3, 3 * lease_s), concurrency=16)
+    rates = RateLimits(
+        requests_per_minute=REQUESTS, tokens_per_minute=TOKENS, burst_s=max(0.3, 3 * lease_s), concurrency=16
+    )
     broker = broker_of(rates, workers=workers)
     assert broker.lease_s == lease_s
     sent, chance, spent_s = Sent(), random.Random(7), 0.0

@@ -22,8 +22,8 @@ from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.config.tariffs import price, window
 from scorer.errors import SetupError, SpecError
-from scorer.limits import Caps, Local
-from scorer.limits import Rates as Paces
+from scorer.limits import Budget, LocalLimiter
+from scorer.limits import RateLimits as Paces
 from scorer.metrics import REFERENCE_FREE
 from scorer.metrics.pool import Pool
 from scorer.output.tables import Measure
@@ -85,7 +85,7 @@ class WorkerShare:
 
     number: int = 0
     of: int = 1
-    limit: Callable[[Paces, Caps], Local] = Local
+    limit: Callable[[Paces, Budget], LocalLimiter] = LocalLimiter
     served: Mapping[str, str] = field(default_factory=dict)
 
     def places(self, total: int) -> int:
@@ -104,14 +104,14 @@ class Assembled:
     """
 
     client: Client
-    limits: list[Local]
+    limits: list[LocalLimiter]
     in_flight: int
     checks: list[Callable[[], None]]
 
 
 async def make_client(
     spec: Spec,
-    caps: Caps,
+    caps: Budget,
     stack: AsyncExitStack,
     clock: Callable[[], float],
     transport: MakeTransport = HttpTransport,
@@ -122,7 +122,7 @@ async def make_client(
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
     """
     clients: dict[str, Client] = {}
-    limits: list[Local] = []
+    limits: list[LocalLimiter] = []
     checks: list[Callable[[], None]] = []
     in_flight = 0
     for model in spec.all_models:

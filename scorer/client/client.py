@@ -32,11 +32,11 @@ from scorer.errors import (
     Unreachable,
     Unreadable,
 )
-from scorer.limits import Admission, Asked, Bill, Need, Outcome, TurnedAway
-from scorer.limits.bills import Bills
+from scorer.limits import Admission, Asked, Billing, Demand, EndpointDown, Outcome
+from scorer.limits.bills import LearnedBilling
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import QUOTAS
-from scorer.limits.rate_limits import Quantile
+from scorer.limits.rate_limits import RunningQuantile
 from scorer.types import (
     Call,
     Client,
@@ -132,7 +132,7 @@ class HttpClient:
         self._retries = retries
         self._clock = clock
         self._random = random.Random(seed)
-        self._late = Quantile(LATE) if hedge else None
+        self._late = RunningQuantile(LATE) if hedge else None
         self._deadline = AdaptiveTimeout(timeout_s)
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
@@ -178,7 +178,7 @@ class HttpClient:
             again = None
             try:
                 return await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
-            except TurnedAway:
+            except EndpointDown:
                 continue
             except SetupError:
                 await self._stragglers()
@@ -274,7 +274,7 @@ class HttpClient:
             return await self._once(chosen, request, spent, sent)
 
         try:
-            return await first_answer(ask, lambda: late.value, (MomentError, RowError, TurnedAway))
+            return await first_answer(ask, lambda: late.value, (MomentError, RowError, EndpointDown))
         except BaseExceptionGroup as failures:  # of those that stop a run, one is told
             raise failures.exceptions[0] from None
 
@@ -292,7 +292,7 @@ class HttpClient:
         cancels = task.cancelling()
         if sent is not None:
             sent.set()
-        outcome = Outcome(Bill.UNKNOWN)
+        outcome = Outcome(Billing.UNKNOWN)
         hint: RateHint | None = None
         reply: Reply | None = None
         fresh = spent.fresh or not endpoint.repeats.kept
@@ -323,12 +323,12 @@ class HttpClient:
             return completion if outcome.usage is completion.usage else replace(completion, usage=None)
         except _Another:
             _drop(reply)
-            outcome = Outcome(Bill.UNKNOWN, hint=hint, alive=True)
+            outcome = Outcome(Billing.UNKNOWN, hint=hint, alive=True)
             raise
         except MomentError as error:
             _drop(reply)
             if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
-                outcome = Outcome(Bill.NOTHING)
+                outcome = Outcome(Billing.NOTHING)
                 raise _Another(error.detail, billed=False) from None
             hung = deadline_s is not None and self._clock() - asked_at >= deadline_s
             if hung and isinstance(error, Unreachable):
@@ -346,7 +346,7 @@ class HttpClient:
             cost = self._tariff.cost_pico(usage) if self._tariff and usage else 0
             spent.bill(usage, cost if self._tariff and usage else None)
             outcome = Outcome(
-                Bill.KNOWN if usage is not None else Bill.UNKNOWN if billed else Bill.NOTHING,
+                Billing.KNOWN if usage is not None else Billing.UNKNOWN if billed else Billing.NOTHING,
                 usage=usage,
                 cost_pico=cost,
                 hint=hint,
@@ -362,11 +362,11 @@ class HttpClient:
                 one.limits.close()
             _drop(reply)
             if reply is None or reply.status >= 300:  # an answer without the work, or nothing was sent
-                outcome = Outcome(Bill.NOTHING, hint=hint)
+                outcome = Outcome(Billing.NOTHING, hint=hint)
             raise
         except asyncio.CancelledError as cancelled:
             if isinstance(cancelled, Unsent):
-                outcome = Outcome(Bill.NOTHING)
+                outcome = Outcome(Billing.NOTHING)
             if permit.left and task.uncancel() <= cancels:
                 raise Interrupted("draining: the reply to this row's request did not come") from None
             if isinstance(cancelled, Unsent):  # asyncio.timeout knows its own cancellation by the class
@@ -381,20 +381,20 @@ class HttpClient:
             spent.over()
             endpoint.limits.settle(permit, outcome)
 
-    def _answered(self, usage: Usage | None, hint: RateHint | None, need: Need, *, billed: bool) -> Outcome:
+    def _answered(self, usage: Usage | None, hint: RateHint | None, need: Demand, *, billed: bool) -> Outcome:
         if usage is not None and not self._believed(usage, need):
             usage = None
         if usage is None:
-            return Outcome(Bill.UNKNOWN if billed else Bill.NOTHING, hint=hint, alive=True)
+            return Outcome(Billing.UNKNOWN if billed else Billing.NOTHING, hint=hint, alive=True)
         cost = self._tariff.cost_pico(usage) if self._tariff else 0
-        return Outcome(Bill.KNOWN, usage=usage, cost_pico=cost, hint=hint, alive=True)
+        return Outcome(Billing.KNOWN, usage=usage, cost_pico=cost, hint=hint, alive=True)
 
-    def _believed(self, usage: Usage, need: Need) -> bool:
+    def _believed(self, usage: Usage, need: Demand) -> bool:
         """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""
         most = self._window * (need.asked.choices if need.asked is not None else 1)
         return usage.prompt_tokens <= most and usage.completion_tokens <= most
 
-    def _need(self, request: Request, body: bytes, bills: Bills, *, begun: bool = False) -> Need:
+    def _need(self, request: Request, body: bytes, bills: LearnedBilling, *, begun: bool = False) -> Demand:
         """What it may take, by the first body that goes out.
 
         No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
@@ -422,7 +422,7 @@ class HttpClient:
             worst_pico=worst_pico,
         )
         return bills.worst(
-            Need(
+            Demand(
                 tokens=request.tokens or prompt // 4,
                 output_tokens=output,
                 worst_tokens=asked.prompt + limit * choices,
@@ -457,7 +457,7 @@ class HttpClient:
         except _Another:
             spent.fresh = True  # once: it does not happen on a new connection
             return await self._answers(endpoint, spent)
-        except (MomentError, TurnedAway):
+        except (MomentError, EndpointDown):
             return False
         except RowError:
             pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scorer.errors import SetupError
-from scorer.limits.load import Load
+from scorer.limits.load import LimiterStats
 
 
 class FirstAnswer:
@@ -21,7 +21,7 @@ class FirstAnswer:
     def __init__(
         self,
         most_s: float,
-        load: Callable[[], Load],
+        load: Callable[[], LimiterStats],
         billed: Callable[[], bool],
         clock: Callable[[], float],
         *,

@@ -17,8 +17,8 @@ from scorer.build.plan import RunPlan, make_parts, make_reader, rows_under_way
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.files.files import Files
-from scorer.limits import Caps, Local
-from scorer.limits.load import Load, load_of
+from scorer.limits import Budget, LocalLimiter
+from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger, Totals
 from scorer.output.manifest import Manifest
@@ -29,7 +29,7 @@ from scorer.workers.coordinator import Owner, leave
 from scorer.workers.messages import Order
 from scorer.workers.supervisor import Crew, Employer
 
-Connect = Callable[[Spec, Caps, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
+Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """What `wiring.make_client` does; a simulation connects to another world."""
 Hire = Callable[[Owner], Employer]
 """Who runs the workers of an owner, and where."""
@@ -79,7 +79,7 @@ class Scoring(Protocol):
     @property
     def totals(self) -> Totals: ...
     @property
-    def load(self) -> Load: ...
+    def load(self) -> LimiterStats: ...
 
 
 class LocalScoring:
@@ -97,14 +97,14 @@ class LocalScoring:
         self._drain = drain
         self._connect = connect
         self._answered = answered
-        self._limits: list[Local] = []
+        self._limits: list[LocalLimiter] = []
         self._reader = make_reader(opened.plan, opened.files)
         self._clock = asyncio.get_running_loop().time
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
         spec, store = plan.spec, opened.store
-        caps = Caps(
+        caps = Budget(
             opened.books,
             max_tokens=spec.limits.max_tokens,
             max_usd=spec.limits.max_usd,
@@ -139,8 +139,8 @@ class LocalScoring:
         return self._opened.books.totals
 
     @property
-    def load(self) -> Load:
-        return load_of(self._limits, self._clock())
+    def load(self) -> LimiterStats:
+        return limiter_stats(self._limits, self._clock())
 
 
 class DistributedScoring:
@@ -190,5 +190,5 @@ class DistributedScoring:
         return self._opened.books.totals if self._owner is None else self._owner.broker.totals
 
     @property
-    def load(self) -> Load:
-        return Load() if self._owner is None else self._owner.broker.load
+    def load(self) -> LimiterStats:
+        return LimiterStats() if self._owner is None else self._owner.broker.load

@@ -46,7 +46,7 @@ class _Stage(Enum):
     HOLD = 100
 
 
-class Auto:
+class AdaptiveConcurrency:
     """The size now is `limit`. `most` bounds it: places of memory, or connections."""
 
     def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:

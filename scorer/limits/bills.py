@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from scorer.limits.types import Need
+from scorer.limits.types import Demand
 from scorer.usage import (
     Usage,
 )
@@ -49,7 +49,7 @@ class _Highest:
         return self._falling[0][1] if self._falling else 0
 
 
-class Bills:
+class LearnedBilling:
     """The bills of one endpoint in one process; `opening` is how many requests open a capped run there.
 
     `hidden` tokens are reserved for a prompt beyond its bytes, and `output` for one choice where that is more than its
@@ -85,7 +85,7 @@ class Bills:
         """What this endpoint's own bills taught, to tell other workers: `hidden` and `output`."""
         return self._prompts.value, int(MARGIN * self._outputs.value)
 
-    def worst(self, need: Need) -> Need:
+    def worst(self, need: Demand) -> Demand:
         """The same need, with its worst case as far as is known now; itself where that is no higher than it was."""
         asked = need.asked
         if asked is None or not (self.hidden or self.output):
@@ -97,7 +97,7 @@ class Bills:
         tokens = max(prompt + output, need.worst_tokens)
         return replace(need, worst_tokens=tokens, worst_pico=max(pico, need.worst_pico))
 
-    def answered(self, need: Need, usage: Usage | None, latency_s: float) -> None:
+    def answered(self, need: Demand, usage: Usage | None, latency_s: float) -> None:
         """A reply came that may be billed; `usage` is None where it does not tell its bill."""
         self._latencies.append(latency_s)
         asked = need.asked

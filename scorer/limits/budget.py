@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from scorer.errors import BudgetSpent
-from scorer.limits.types import Bill, Need, Outcome
+from scorer.limits.types import Billing, Demand, Outcome
 from scorer.usage import (
     Usage,
 )
@@ -58,7 +58,7 @@ class Room(Protocol):
         ...
 
 
-class Ceiling:
+class BudgetCap:
     """`max_tokens` and `max_usd` over one account; None for no cap."""
 
     def __init__(self, account: Account, *, max_tokens: int | None, max_usd: float | None) -> None:
@@ -75,7 +75,7 @@ class Ceiling:
         totals = account.totals
         return totals.tokens + account.open_tokens, totals.money_pico + account.open_pico
 
-    def over(self, need: Need) -> tuple[bool, bool]:
+    def over(self, need: Demand) -> tuple[bool, bool]:
         """Whether the worst case would be over the cap on tokens, and over that on money."""
         tokens, pico = self.committed
         return (
@@ -83,7 +83,7 @@ class Ceiling:
             self.max_pico is not None and pico + need.worst_pico > self.max_pico,
         )
 
-    def fits(self, need: Need) -> bool:
+    def fits(self, need: Demand) -> bool:
         """True where the worst case fits; False where it may fit once others have settled.
 
         Raises BudgetSpent where nothing is in flight that could still come out cheaper.
@@ -110,7 +110,7 @@ class Ceiling:
         )
 
 
-class Caps(Ceiling):
+class Budget(BudgetCap):
     """The ceiling of a run over its ledger, and its room. Without `room` there always is some.
 
     `owned` is False while the run's folder may be another process's, and raises once it is.
@@ -138,15 +138,15 @@ class Caps(Ceiling):
         """As many results as may be lost wait to be written: one more request could be one too many paid twice."""
         return self._room is not None and self._room.full
 
-    def reserve(self, need: Need) -> int:
+    def reserve(self, need: Demand) -> int:
         """Enters the worst case; `fits` said yes just before."""
         return self.books.reserve(need.worst_tokens, need.worst_pico)
 
     def settle(self, entry: int, outcome: Outcome) -> None:
         """Enters what became of it and wakes who waits for room."""
-        if outcome.bill is Bill.KNOWN and outcome.usage is not None:
+        if outcome.bill is Billing.KNOWN and outcome.usage is not None:
             self.books.settle(entry, outcome.usage, outcome.cost_pico)
-        elif outcome.bill is Bill.NOTHING:
+        elif outcome.bill is Billing.NOTHING:
             self.books.cancel(entry)
         else:
             self.books.unknown(entry)

@@ -1,4 +1,4 @@
-"""The limits of one endpoint in one of several workers: `Local`, whose rates are filled by leases and not by the clock.
+"""The limits of one endpoint in one of several workers: `LocalLimiter`, whose rates are filled by leases and not by the clock.
 
 Knows nothing of the broker that leases, nor of the wire to it: it tells what it has left and what it wishes, is given
 amounts, and calls `ask` when the head of its line finds too little. All else is Local's: line, breaker, concurrency.
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from scorer.errors import BudgetSpent
-from scorer.limits.bills import OPENING, Bills
-from scorer.limits.budget import Books, Caps, Room
-from scorer.limits.limiter import Local, Rates
+from scorer.limits.bills import OPENING, LearnedBilling
+from scorer.limits.budget import Books, Budget, Room
+from scorer.limits.limiter import LocalLimiter, RateLimits
 from scorer.limits.rate_limits import RequestGate, TokenBucket
-from scorer.limits.types import Need, Outcome, Permit
+from scorer.limits.types import Demand, Outcome, Permit
 from scorer.types import Gauge
 
 EXPECTED = 1.5
@@ -26,7 +26,7 @@ EXPECTED = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LimitObservation:
     """What a reply told of the limits: its gauges, and whether it was a 429. `sent_at` is on the loop's clock."""
 
     sent_at: float
@@ -102,20 +102,20 @@ class _LeasedGate(RequestGate):
         self.given += 1
 
 
-class Leased(Local):
+class LeasedLimiter(LocalLimiter):
     """`Admission` for a worker. `ask` is called where the head of its line finds too small a lease, and on a surprise.
 
     `opening` is how many of its requests open a capped run.
     """
 
-    def __init__(self, rates: Rates, caps: Caps, ask: Callable[[], None], opening: int = OPENING) -> None:
+    def __init__(self, rates: RateLimits, caps: Budget, ask: Callable[[], None], opening: int = OPENING) -> None:
         clock = asyncio.get_running_loop().time
         self._slices = {name: _Slice(clock, ask) for name in rates.declared}
-        super().__init__(rates, caps, Bills(opening, on_surprise=ask))
+        super().__init__(rates, caps, LearnedBilling(opening, on_surprise=ask))
         self._admitted = 0
         self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # the leases of the last 100 ms
         self._ask = ask
-        self.seen: list[Seen] = []
+        self.seen: list[LimitObservation] = []
         """What replies told since `hand_back`; of gauges, the latest alone."""
         self.answered = False
 
@@ -127,10 +127,10 @@ class Leased(Local):
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
         if outcome.throttled:
-            self.seen.append(Seen(permit.admitted_at, {}, True, outcome.retry_after_s, outcome.quota))
+            self.seen.append(LimitObservation(permit.admitted_at, {}, True, outcome.retry_after_s, outcome.quota))
         if outcome.hint is not None and outcome.hint.gauges:
             self.seen = [seen for seen in self.seen if seen.throttled]
-            self.seen.append(Seen(permit.admitted_at, dict(outcome.hint.gauges)))
+            self.seen.append(LimitObservation(permit.admitted_at, dict(outcome.hint.gauges)))
         self.answered = self.answered or bool(outcome.alive)
         self._admitted += 1
         super().settle(permit, outcome)
@@ -184,11 +184,11 @@ class Leased(Local):
         """Nobody is let through for so long: another worker met a 429."""
         self.cooldown.pause(self._clock() + seconds)
 
-    def _amount(self, name: str, need: Need) -> float:
+    def _amount(self, name: str, need: Demand) -> float:
         return 1.0 if name == "requests" else self._charge(name, need)
 
 
-class Allowance(Caps):
+class LeasedBudget(Budget):
     """The caps of one worker: it may commit what the broker allowed, and asks for more before it is refused.
 
     `refused` is the broker's word that nothing is in flight anywhere and the next request does not fit.
@@ -207,11 +207,11 @@ class Allowance(Caps):
         max_tokens, max_usd = 0 if tokens_capped else None, 0.0 if money_capped else None
         super().__init__(books, max_tokens=max_tokens, max_usd=max_usd, room=room, owned=owned)
         self._ask = ask
-        self.lacking: Need | None = None
+        self.lacking: Demand | None = None
         """The request that did not fit, of those that looked since it was last None."""
         self.refused: str | None = None
 
-    def fits(self, need: Need) -> bool:
+    def fits(self, need: Demand) -> bool:
         if self.refused is not None:
             raise BudgetSpent(self.refused)
         if not any(self.over(need)):

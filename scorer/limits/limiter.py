@@ -17,16 +17,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from scorer.errors import Interrupted, TooLong
-from scorer.limits.adaptive_concurrency import Auto
-from scorer.limits.bills import Bills
+from scorer.limits.adaptive_concurrency import AdaptiveConcurrency
+from scorer.limits.bills import LearnedBilling
 from scorer.limits.breaker import Breaker
-from scorer.limits.budget import Caps
+from scorer.limits.budget import Budget
 from scorer.limits.cooldown import LONGEST_S as LONGEST_CUT_S
 from scorer.limits.cooldown import Cooldown
-from scorer.limits.queue import Line
-from scorer.limits.rate_limits import ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
-from scorer.limits.types import Bill, Need, Outcome, Permit
-from scorer.limits.wait_stats import Held
+from scorer.limits.queue import AdmissionQueue
+from scorer.limits.rate_limits import (
+    RequestGate,
+    RunningQuantile,
+    Sight,
+    TokenBucket,
+    TokenChargeModel,
+    TokenEstimateCorrection,
+)
+from scorer.limits.types import Billing, Demand, Outcome, Permit
+from scorer.limits.wait_stats import WaitStats
 from scorer.types import RateHint
 
 PATIENCE_S = 3.0
@@ -40,7 +47,7 @@ LEAST_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RateLimits:
     """The declared limits of one endpoint; None for none.
 
     `concurrency` is requests in flight; None finds it out, up to `most`.
@@ -66,22 +73,22 @@ class Rates:
         return {name: limit for name, limit in limits.items() if limit}
 
 
-class Local:
+class LocalLimiter:
     """`Admission` within one process. Make it inside the running loop."""
 
-    def __init__(self, rates: Rates, caps: Caps, bills: Bills | None = None) -> None:
+    def __init__(self, rates: RateLimits, caps: Budget, bills: LearnedBilling | None = None) -> None:
         self._clock = asyncio.get_running_loop().time
         self._rates = rates
         self._caps = caps
         self._gate = self._request_gate(rates.requests_per_minute) if rates.requests_per_minute else None
         self._buckets = {name: self._bucket(name, rate) for name, rate in rates.declared.items() if name != "requests"}
-        self._ratio = Ratio()
-        self._output = Quantile(0.9)
-        self._rule = ChargeRule()
-        self._auto = Auto(self._clock, rates.most) if rates.concurrency is None else None
-        self.bills = bills or Bills()
+        self._ratio = TokenEstimateCorrection()
+        self._output = RunningQuantile(0.9)
+        self._rule = TokenChargeModel()
+        self._auto = AdaptiveConcurrency(self._clock, rates.most) if rates.concurrency is None else None
+        self.bills = bills or LearnedBilling()
         self.breaker = Breaker(self._clock)
-        self.held = Held(self._clock)
+        self.held = WaitStats(self._clock)
         self.cooldown = Cooldown()
         self.in_flight = 0
         self.draining = False
@@ -98,9 +105,11 @@ class Local:
         self._closed = False
         self._empty: asyncio.Event | None = None
         strict = caps.books.strict
-        self._desk: Line[_Entry] = Line(self._hold_desk, self._enter, self._held_at_desk, self._bear)
+        self._desk: AdmissionQueue[_Entry] = AdmissionQueue(
+            self._hold_desk, self._enter, self._held_at_desk, self._bear
+        )
         hold, take = (self._hold_entered, self._go) if strict else (self._hold, self._take)
-        self._line: Line[Permit] = Line(hold, take, self.held.add, self._bear)
+        self._line: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.held.add, self._bear)
         self._ahead = 0  # entered, and not yet on their way
         self._most_ahead = LEAST_AHEAD
         caps.on_settle(self._line.look)
@@ -115,15 +124,15 @@ class Local:
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
-    async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
+    async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         self._check_size(need)
         books = self._caps.books
         if not books.strict:
-            permit = await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Bill.NOTHING)))
+            permit = await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Billing.NOTHING)))
             try:
                 await books.written()  # at once, unless storage is behind
             except BaseException:
-                self.settle(permit, Outcome(Bill.NOTHING))
+                self.settle(permit, Outcome(Billing.NOTHING))
                 raise
             return permit
         while True:
@@ -146,7 +155,7 @@ class Local:
         self._desk.look()
         return permit
 
-    def _enter(self, need: Need) -> _Entry:
+    def _enter(self, need: Demand) -> _Entry:
         self._ahead += 1
         need = self.bills.worst(need)
         return _Entry(self._caps.reserve(need), need)
@@ -154,7 +163,7 @@ class Local:
     def _strike(self, entry: _Entry) -> None:
         """What was entered does not go: nothing was billed."""
         self._ahead -= 1
-        self._caps.settle(entry.number, Outcome(Bill.NOTHING))
+        self._caps.settle(entry.number, Outcome(Billing.NOTHING))
 
     def _stay(self, permit: Permit) -> None:
         """It could go, and does not: its entry is struck elsewhere."""
@@ -269,7 +278,7 @@ class Local:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
-    def _check_size(self, need: Need) -> None:
+    def _check_size(self, need: Demand) -> None:
         for name, bucket in self._buckets.items():
             charge = self._charge(name, need, most_ratio=1.0)
             if charge > bucket.declared:  # what a header or a strange bill says is the moment's, and no row's fault
@@ -278,7 +287,7 @@ class Local:
                     "could never admit it"
                 )
 
-    def _hold(self, need: Need) -> tuple[str, float | None] | None:
+    def _hold(self, need: Demand) -> tuple[str, float | None] | None:
         """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
         if (hold := self._hold_all(need)) is not None:
             return hold
@@ -286,14 +295,14 @@ class Local:
             return "budget", None
         return self._hold_pace(need)
 
-    def _hold_desk(self, need: Need) -> tuple[str, float | None] | None:
+    def _hold_desk(self, need: Demand) -> tuple[str, float | None] | None:
         if (hold := self._hold_all(need)) is not None:
             return hold
         if self._ahead >= (self._most_ahead if self.breaker.open_since is None else 1):
             return "ledger", None
         return None if self._caps.fits(self.bills.worst(need)) else ("budget", None)
 
-    def _hold_entered(self, need: Need) -> tuple[str, float | None] | None:
+    def _hold_entered(self, need: Demand) -> tuple[str, float | None] | None:
         if self.bills.worst(need) is not need:
             raise _Raised
         return self._hold_all(need) or self._hold_pace(need)
@@ -303,7 +312,7 @@ class Local:
         if name == "budget" or not len(self._line):
             self.held.add(name, since, until)
 
-    def _hold_all(self, need: Need) -> tuple[str, float | None] | None:
+    def _hold_all(self, need: Demand) -> tuple[str, float | None] | None:
         if self.draining and need.first:
             raise _not_begun()
         if self._closed:
@@ -311,7 +320,7 @@ class Local:
         wait = self._outage_s()
         return None if wait == 0.0 else ("outage", wait)
 
-    def _hold_pace(self, need: Need) -> tuple[str, float | None] | None:
+    def _hold_pace(self, need: Demand) -> tuple[str, float | None] | None:
         if not self._caps.owned():  # the last look before a request goes out
             return "lock", UNSURE_S
         if self._caps.full:
@@ -331,12 +340,12 @@ class Local:
             return ("quota" if self.cooldown.quotas else "retry_after"), wait
         return None
 
-    def _take(self, need: Need) -> Permit:
+    def _take(self, need: Demand) -> Permit:
         permit = self._go(self.bills.worst(need))
         permit.entry = self._caps.reserve(permit.need)
         return permit
 
-    def _go(self, need: Need) -> Permit:
+    def _go(self, need: Demand) -> Permit:
         charges = tuple(self._charge(name, need) for name in self._buckets)
         for bucket, charge in zip(self._buckets.values(), charges, strict=True):
             bucket.take(charge)
@@ -361,7 +370,7 @@ class Local:
         if self._empty is not None and not self.in_flight:
             self._empty.set()
 
-    def _charge(self, name: str, need: Need, most_ratio: float = math.inf) -> float:
+    def _charge(self, name: str, need: Demand, most_ratio: float = math.inf) -> float:
         """What the provider takes from this limit for such a request, as far as is known before it is sent."""
         prompt = need.tokens * min(self._ratio.value, most_ratio)
         output: float = need.output_tokens
@@ -380,9 +389,9 @@ class Local:
             self._true_up(permit, outcome)
         if outcome.hint is not None:
             self._observe(permit, outcome)
-        if outcome.usage is not None or (outcome.alive and outcome.bill is not Bill.NOTHING):
+        if outcome.usage is not None or (outcome.alive and outcome.bill is not Billing.NOTHING):
             self.bills.answered(permit.need, outcome.usage, self._clock() - permit.admitted_at)
-        if outcome.alive and outcome.bill is not Bill.NOTHING:  # an answer, not a refusal
+        if outcome.alive and outcome.bill is not Billing.NOTHING:  # an answer, not a refusal
             self._forget(outcome.hint)
         if outcome.throttled:
             self._cut(permit, outcome)
@@ -431,7 +440,7 @@ class Local:
             gauge = gauges.get(name)
             if gauge is None:
                 continue
-            bucket.retune(gauge.limit, permit.admitted_at)
+            bucket.lower_to(gauge.limit, permit.admitted_at)
             if gauge.remaining is None:
                 continue
             bucket.correct(gauge.remaining, elapsed, bucket.given - permit.marks[index])
@@ -448,7 +457,7 @@ class Local:
                 )
                 self._rule.watch(sight, (gauge.limit or bucket.per_minute) / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:
-            self._gate.retune(gauge.limit, permit.admitted_at)
+            self._gate.lower_to(gauge.limit, permit.admitted_at)
             if gauge.remaining is not None:
                 per_second = self._gate.per_minute / 60
                 left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
@@ -477,7 +486,7 @@ class _Entry:
     """An intent in the books: its number, and the need that it reserves."""
 
     number: int
-    need: Need
+    need: Demand
 
 
 class _Raised(Exception):

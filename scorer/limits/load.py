@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scorer.limits.limiter import Local
+from scorer.limits.limiter import LocalLimiter
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LimiterStats:
     """All endpoints as one. `places` is how many requests may be in flight, 0 where nobody knows.
 
     `held_back_by` gives each limit's share of the last minute, the largest of any line; `outage_s` is None while any
@@ -28,11 +28,11 @@ class Load:
     notes: tuple[str, ...] = ()
 
 
-def load_of(limits: Sequence[Local], now: float) -> Load:
+def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
     """The load of the endpoints in this process; `now` is on the loop's clock."""
     opened = [one.breaker.open_since for one in limits]
     down = [since for since in opened if since is not None]
-    return Load(
+    return LimiterStats(
         tokens_per_minute=sum(one.tokens_per_minute or 0 for one in limits) or None,
         in_flight=sum(one.in_flight for one in limits),
         places=sum(one.concurrency for one in limits),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from scorer.limits.types import Need, TurnedAway
+from scorer.limits.types import Demand, EndpointDown
 
 LONGEST_LOOK_S = 60.0
 AWAY = ("outage", "quota")
@@ -23,18 +23,18 @@ AWAY = ("outage", "quota")
 
 T = TypeVar("T")
 
-Hold = Callable[[Need], tuple[str, float | None] | None]
+Hold = Callable[[Demand], tuple[str, float | None] | None]
 """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
 
 
 @dataclass(slots=True)
 class _Place(Generic[T]):
-    need: Need
+    need: Demand
     leave: Callable[[], bool] | None
     granted: asyncio.Future[T]
 
 
-class Line(Generic[T]):
+class AdmissionQueue(Generic[T]):
     """Stands between `Local.admit` and its limits. `hold` may raise for the head; `take` grants.
 
     `bear` is told what the head is to wait for, and how long, and raises where it shall not.
@@ -43,7 +43,7 @@ class Line(Generic[T]):
     def __init__(
         self,
         hold: Hold,
-        take: Callable[[Need], T],
+        take: Callable[[Demand], T],
         held: Callable[[str, float, float], None],
         bear: Callable[[str, float | None], None] = lambda _name, _seconds: None,
     ) -> None:
@@ -60,11 +60,11 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def needs(self) -> Iterator[Need]:
+    def needs(self) -> Iterator[Demand]:
         """What those who stand here need, the head first."""
         return (place.need for place in self._places if not place.granted.done())
 
-    async def stand(self, need: Need, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
+    async def stand(self, need: Demand, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
         """What `take` grants, in turn. Raises what `hold` raises, TurnedAway where `leave` says so during an outage."""
         if not self._places:
             hold = self._ask(need, leave)
@@ -118,12 +118,12 @@ class Line(Generic[T]):
             self._places.popleft()
             self._begun -= not place.need.first
 
-    def _ask(self, need: Need, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
+    def _ask(self, need: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
         """What holds the head back; TurnedAway where the endpoint is away and it may leave."""
         hold = self._hold(need)
         if hold is not None:
             if hold[0] in AWAY and leave is not None and leave():
-                raise TurnedAway
+                raise EndpointDown
             self._bear(*hold)
         return hold
 

@@ -20,7 +20,7 @@ BELIEVED_S = 60.0
 """A lower limit that no header has told for so long is given up at the next answer that does not tell it."""
 
 
-class Told(ABC):
+class AdjustableLimit(ABC):
     """A limit a minute that replies tell of: `declared` is the run file's, `per_minute` what holds now."""
 
     _clock: Callable[[], float]
@@ -31,7 +31,7 @@ class Told(ABC):
     @abstractmethod
     def _tune(self, per_minute: float) -> None: ...
 
-    def retune(self, limit: float | None, as_of: float) -> None:
+    def lower_to(self, limit: float | None, as_of: float) -> None:
         """Another limit from now on, none above the declared one; None, or less than one a minute, says nothing.
 
         `as_of` is when the request was sent whose reply tells it: one that was sent before says nothing new. What went
@@ -49,7 +49,7 @@ class Told(ABC):
             self._tune(self.declared)
 
 
-class RequestGate(Told, Throttler):
+class RequestGate(AdjustableLimit, Throttler):
     """Requests a minute: n whole requests in any n x 60 / rpm seconds, in windows of 0.25 to 0.5 s (of one below 240).
 
     As short as leaves room for a timer that is late: a server's bucket of a second then holds two windows' worth.
@@ -105,7 +105,7 @@ class RequestGate(Told, Throttler):
         self.given += 1
 
 
-class TokenBucket(Told):
+class TokenBucket(AdjustableLimit):
     """Tokens a minute: holds `burst_s` worth; who needs more waits for a full bucket and takes it negative."""
 
     def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
@@ -167,7 +167,7 @@ class TokenBucket(Told):
         self._level = min(self._level, max(believed, -10 * self._rate))
 
 
-class Quantile:
+class RunningQuantile:
     """A high quantile of the last 512 values; None before the first 16."""
 
     def __init__(self, share: float) -> None:
@@ -187,7 +187,7 @@ class Quantile:
 ODD = 32.0
 
 
-class Ratio:
+class TokenEstimateCorrection:
     """The server's prompt tokens over our estimate: a ratio of running sums with a horizon of 256 replies.
 
     A reply that tells `ODD` times as many as expected counts for so many, unless the one before it was odd too: one
@@ -216,7 +216,7 @@ SAME = 2.0
 """Tokens by which a sum varies that is always the same: servers round what remains."""
 
 
-class ChargeRule:
+class TokenChargeModel:
     """Whether a provider charges prompt + max output without refund, or the usage: learned from how `remaining` falls.
 
     Two requests sent right after one another, while the server's bucket is not full to the brim, differ in `remaining`

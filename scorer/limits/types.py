@@ -20,7 +20,7 @@ from scorer.usage import (
 )
 
 if TYPE_CHECKING:
-    from scorer.limits.bills import Bills
+    from scorer.limits.bills import LearnedBilling
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Demand:
     """What one request may take.
 
     `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
@@ -62,7 +62,7 @@ class Permit:
     `task` is who waits for the reply, where a drain may take it from that wait; `left` is then True.
     """
 
-    need: Need
+    need: Demand
     admitted_at: float
     entry: int = -1
     """The ledger's id of the reservation."""
@@ -84,7 +84,7 @@ class Permit:
             self.task.cancel()
 
 
-class Bill(enum.Enum):
+class Billing(enum.Enum):
     """What a request cost, as far as anybody knows."""
 
     NOTHING = "nothing"  # the server answered that it did not do the work, or was never reached
@@ -101,7 +101,7 @@ class Outcome:
     a day's quota or a longer one. `why` is what a failure or a 429 says, for people.
     """
 
-    bill: Bill
+    bill: Billing
     usage: Usage | None = None
     cost_pico: int = 0
     hint: RateHint | None = None
@@ -112,7 +112,7 @@ class Outcome:
     why: str | None = None
 
 
-class TurnedAway(Exception):
+class EndpointDown(Exception):
     """This endpoint is down and another is not: its client asks there instead."""
 
 
@@ -121,7 +121,7 @@ class Admission(Protocol):
 
     breaker: Breaker
     cooldown: Cooldown
-    bills: Bills
+    bills: LearnedBilling
     in_flight: int
 
     @property
@@ -154,7 +154,7 @@ class Admission(Protocol):
         """Has people told, once."""
         ...
 
-    async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
+    async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         """Waits, first come first served and rows under way before new ones, until the request may be sent.
 
         `leave` tells, while the endpoint is down, whether another is not: it raises TurnedAway then. Raises TooLong for

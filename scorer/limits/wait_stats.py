@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Held:
+class WaitStats:
     """Seconds that the head of the line waited, by limit, over the last minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

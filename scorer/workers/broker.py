@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from scorer.errors import BudgetSpent
-from scorer.limits import Need, Rates
-from scorer.limits.budget import Ceiling
-from scorer.limits.load import Load, largest, why_of
+from scorer.limits import Demand, RateLimits
+from scorer.limits.budget import BudgetCap
+from scorer.limits.load import LimiterStats, largest, why_of
 from scorer.output.ledger import Totals
 from scorer.types import Work
 from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
@@ -72,7 +72,7 @@ class Broker:
 
     def __init__(
         self,
-        rates: Sequence[Rates],
+        rates: Sequence[RateLimits],
         *,
         workers: int,
         before: Totals,
@@ -95,7 +95,7 @@ class Broker:
         self._books = _Books(before)
         self._notes: dict[str, None] = {}
         self._why: str | None = None
-        self._caps = Ceiling(self._books, max_tokens=max_tokens, max_usd=max_usd)
+        self._caps = BudgetCap(self._books, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Broker:
         # What it keeps and has not committed serves the next request too.
         slack_tokens = max(0, known.tokens - known.totals.tokens - told.open_tokens)
         slack_pico = max(0, known.pico - known.totals.money_pico - told.open_pico)
-        need = Need(
+        need = Demand(
             0,
             0,
             worst_tokens=max(0, told.next_tokens - slack_tokens),
@@ -214,11 +214,11 @@ class Broker:
         return self._books.totals
 
     @property
-    def load(self) -> Load:
+    def load(self) -> LimiterStats:
         """How busy all workers' limits are, as they told it last."""
         paces = [pace for known in self._books.workers.values() for pace in known.paces]
         down = [pace.down_s for pace in paces if pace.down_s is not None]
-        return Load(
+        return LimiterStats(
             tokens_per_minute=sum(endpoint.tokens_per_minute or 0.0 for endpoint in self._endpoints) or None,
             in_flight=sum(pace.in_flight for pace in paces),
             places=sum(pace.places for pace in paces),

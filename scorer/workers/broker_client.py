@@ -13,9 +13,9 @@ from dataclasses import asdict
 
 import numpy as np
 
-from scorer.limits import Caps, Rates
+from scorer.limits import Budget, RateLimits
 from scorer.limits.bills import OPENING
-from scorer.limits.leased import Allowance, Leased
+from scorer.limits.leased import LeasedBudget, LeasedLimiter
 from scorer.limits.limiter import UNSURE_S
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
@@ -64,8 +64,8 @@ class Desk:
         lived_s: Callable[[], float] | None = None,
         seats: int = 1,
     ) -> None:
-        self.limits: list[Leased] = []
-        self.allowance: Allowance | None = None
+        self.limits: list[LeasedLimiter] = []
+        self.allowance: LeasedBudget | None = None
         self.books: Ledger | None = None
         self.order = Order.SCORE
         self._exchange = exchange
@@ -104,7 +104,7 @@ class Desk:
         while not self.fresh():  # noqa: ASYNC110 - the answer that ends it comes once in an outage, if ever
             await asyncio.sleep(UNSURE_S)
 
-    def leased(self, rates: Rates, caps: Caps) -> Leased:
+    def leased(self, rates: RateLimits, caps: Budget) -> LeasedLimiter:
         """The limits of the next endpoint. What its line asks before the time that the broker named is not heard."""
         place = len(self.limits)
         self._not_before.append(float("-inf"))
@@ -113,7 +113,7 @@ class Desk:
             if self._clock() >= self._not_before[place]:
                 self._now.set()
 
-        self.limits.append(Leased(rates, caps, ask, self._opening))
+        self.limits.append(LeasedLimiter(rates, caps, ask, self._opening))
         return self.limits[place]
 
     def say(self, text: str) -> None:
@@ -208,7 +208,7 @@ class Desk:
             wish_pico=lacking.worst_pico * many if lacking is not None else 0,
         )
 
-    def _pace(self, limits: Leased) -> Pace:
+    def _pace(self, limits: LeasedLimiter) -> Pace:
         now = self._clock()
         sights, throttles = [], []
         for seen in limits.seen:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from scorer.limits import Rates
+from scorer.limits import RateLimits
 from scorer.limits.cooldown import Cooldown
 from scorer.limits.rate_limits import TokenBucket
 from scorer.workers.messages import Amounts, Grant, Pace, Sight
@@ -30,7 +30,7 @@ SOONEST_S = 0.002
 REMEMBERED_S = 120.0
 
 
-def lease_s(rates: Rates) -> float:
+def lease_s(rates: RateLimits) -> float:
     """How long a slice of these rates may be used: 100 ms, or half of a shorter burst."""
     return min(LEASE_S, rates.burst_s / 2)
 
@@ -73,7 +73,7 @@ class _Rate:
     def see(self, sight: Sight, lease_s: float) -> None:
         """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
         bucket = self.bucket
-        bucket.retune(sight.limit, self._clock() - sight.ago_s)
+        bucket.lower_to(sight.limit, self._clock() - sight.ago_s)
         if sight.remaining is not None:
             # What was leased shortly before that request may have been sent after it.
             since = self.taken_since(self._clock() - sight.ago_s - lease_s)
@@ -90,7 +90,7 @@ class _Waiting:
 class Endpoint:
     """One endpoint's rates and its pause, for everybody."""
 
-    def __init__(self, rates: Rates, clock: Callable[[], float]) -> None:
+    def __init__(self, rates: RateLimits, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lease_s = lease_s(rates)
         self._rates: dict[str, _Rate] = {}

@@ -31,7 +31,7 @@ from scorer.files.files import Files
 from scorer.files.lease import boot_s
 from scorer.files.runtime import shielded, threads
 from scorer.inputs.source import Reader, ahead
-from scorer.limits.leased import Allowance
+from scorer.limits.leased import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.worker_store import Outpost
@@ -156,7 +156,7 @@ class Worker:
                 gather_s=hello.gather_s,
             )
             desk.books = books
-            desk.allowance = Allowance(
+            desk.allowance = LeasedBudget(
                 books,
                 tokens_capped=spec.limits.max_tokens is not None,
                 money_capped=spec.limits.max_usd is not None,

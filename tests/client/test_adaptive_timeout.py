@@ -16,7 +16,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.config.prices import Price
 from scorer.errors import Unreachable
 from scorer.files.files import LocalFiles
-from scorer.limits import Caps, Local, Rates
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.types import Call, Message, Reply, Request
 
@@ -104,7 +104,9 @@ class Wire:
 
 def made(wire: Wire, places: int = 16) -> tuple[HttpClient, Ledger]:
     books = Ledger(LocalFiles(), "never-written", "1", offload=nothing, strict=False)
-    endpoint = Endpoint(OpenAI(name="m", base_url="http://judge/v1"), Local(Rates(concurrency=places), Caps(books)))
+    endpoint = Endpoint(
+        OpenAI(name="m", base_url="http://judge/v1"), LocalLimiter(RateLimits(concurrency=places), Budget(books))
+    )
     clock = asyncio.get_running_loop().time
     client = HttpClient(
         [endpoint], wire, Price(1.0, 1.0), max_output_tokens=4, retries=6, clock=clock, timeout_s=TIMEOUT_S

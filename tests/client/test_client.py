@@ -33,7 +33,7 @@ from scorer.errors import (
     Unreadable,
 )
 from scorer.files.files import LocalFiles
-from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
+from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.output.ledger import Ledger, Totals
 from scorer.types import (
     Call,
@@ -115,18 +115,18 @@ class Dialect:
 
 
 @dataclass
-class Strict(Local):
+class Strict(LocalLimiter):
     """Limits that remember what each permit was settled with, and refuse a second settlement."""
 
     settled: list[Outcome] = field(default_factory=list)
     given: int = 0
 
-    def __init__(self, rates: Rates = Rates(concurrency=1000), **caps: Any) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, rates: RateLimits = RateLimits(concurrency=1000), **caps: Any) -> None:  # noqa: B008 - it is frozen
         self.settled, self.given = [], 0
         books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-        super().__init__(rates, Caps(books, **caps))
+        super().__init__(rates, Budget(books, **caps))
 
-    async def admit(self, need: Need, leave: Callable[[], bool] | None = None) -> Permit:
+    async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         permit = await super().admit(need, leave)
         self.given += 1
         return permit
@@ -160,7 +160,7 @@ def asks(text: str = "?", **given: Any) -> Request:
     return Request(messages=(Message("user", text),), tokens=10, **given)
 
 
-def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Need:
+def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Demand:
     """What a request is reserved at; its body as the dialect makes it, unless one is given."""
     endpoint = judge._endpoints[0]
     texts = [message.content for message in request.messages]
@@ -177,7 +177,7 @@ def test_an_answer_is_settled_at_its_usage_and_says_what_it_took() -> None:
         assert completion.text == "4"
         cost = PRICE.cost_pico(USAGE)
         assert completion.spent == Spent(attempts=1, waited_s=0.0, answered_s=2.5, usage=USAGE, cost_pico=cost)
-        assert [(o.bill, o.usage, o.alive) for o in limits.settled] == [(Bill.KNOWN, USAGE, True)]
+        assert [(o.bill, o.usage, o.alive) for o in limits.settled] == [(Billing.KNOWN, USAGE, True)]
         assert limits.totals == Totals(1, 10, 3, 2, cost)
 
     run(night())
@@ -199,7 +199,7 @@ def test_an_answer_without_usage_may_have_been_billed() -> None:
         completion = await client(Wire([200]), limits, usage=None).complete(asks())
         assert completion.spent.usage is None
         assert completion.spent.cost_pico in (None, 0)
-        assert [(o.bill, o.alive) for o in limits.settled] == [(Bill.UNKNOWN, True)]
+        assert [(o.bill, o.alive) for o in limits.settled] == [(Billing.UNKNOWN, True)]
         assert limits.totals.maybe_requests == 1
 
     run(night())
@@ -214,17 +214,17 @@ def test_an_unknown_price_is_no_cost_and_not_zero() -> None:
     run(night())
 
 
-@pytest.mark.parametrize(("status", "bill"), [(400, Bill.KNOWN), (422, Bill.NOTHING)])
-def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: Bill) -> None:
+@pytest.mark.parametrize(("status", "bill"), [(400, Billing.KNOWN), (422, Billing.NOTHING)])
+def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: Billing) -> None:
     async def night() -> None:
         limits = Strict()
         with pytest.raises(Refused) as caught:
             await client(Wire([status]), limits).complete(asks())
         assert caught.value.spent is not None
         assert caught.value.spent.attempts == 1
-        assert caught.value.spent.usage == (USAGE if bill is Bill.KNOWN else None)
+        assert caught.value.spent.usage == (USAGE if bill is Billing.KNOWN else None)
         assert [(o.bill, o.alive) for o in limits.settled] == [(bill, True)]
-        assert limits.totals.requests == (bill is Bill.KNOWN)
+        assert limits.totals.requests == (bill is Billing.KNOWN)
 
     run(night())
 
@@ -232,14 +232,14 @@ def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: B
 @pytest.mark.parametrize(
     ("act", "error", "bill"),
     [
-        (401, SetupError, Bill.NOTHING),
-        (SetupError("the proxy refuses"), SetupError, Bill.NOTHING),
-        (418, ZeroDivisionError, Bill.UNKNOWN),
-        (KeyError("a bug"), KeyError, Bill.UNKNOWN),
+        (401, SetupError, Billing.NOTHING),
+        (SetupError("the proxy refuses"), SetupError, Billing.NOTHING),
+        (418, ZeroDivisionError, Billing.UNKNOWN),
+        (KeyError("a bug"), KeyError, Billing.UNKNOWN),
     ],
 )
 def test_the_set_ups_fault_is_free_a_bug_possibly_billed_and_both_end_at_once(
-    act: Act, error: type[Exception], bill: Bill
+    act: Act, error: type[Exception], bill: Billing
 ) -> None:
     async def night() -> None:
         limits, wire = Strict(), Wire([act])
@@ -247,7 +247,7 @@ def test_the_set_ups_fault_is_free_a_bug_possibly_billed_and_both_end_at_once(
             await client(wire, limits).complete(asks())
         assert len(wire.calls) == 1
         assert [o.bill for o in limits.settled] == [bill]
-        assert limits.totals.maybe_requests == (bill is Bill.UNKNOWN)
+        assert limits.totals.maybe_requests == (bill is Billing.UNKNOWN)
 
     run(night())
 
@@ -256,7 +256,7 @@ def test_a_refused_key_is_free_for_all_in_flight() -> None:
     """The first 401 ends the run; what is in flight then is waited for, and turns out to be free too."""
 
     async def night() -> None:
-        limits, wire = Strict(Rates(concurrency=4)), Wire([401])
+        limits, wire = Strict(RateLimits(concurrency=4)), Wire([401])
         wire.quick.add(b"first")
         judge = client(wire, limits)
 
@@ -268,7 +268,7 @@ def test_a_refused_key_is_free_for_all_in_flight() -> None:
         with pytest.raises(ExceptionGroup):
             await score()
         assert len(wire.calls) == 4
-        assert [o.bill for o in limits.settled] == [Bill.NOTHING] * 4
+        assert [o.bill for o in limits.settled] == [Billing.NOTHING] * 4
         assert now() == pytest.approx(1.0)
 
     run(night())
@@ -282,7 +282,7 @@ def test_cancelling_settles_what_is_in_flight_as_possibly_billed() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [(o.bill, o.alive) for o in limits.settled] == [(Bill.UNKNOWN, None)]
+        assert [(o.bill, o.alive) for o in limits.settled] == [(Billing.UNKNOWN, None)]
         assert limits.totals.maybe_requests == 1
         assert wire.open == 0
 
@@ -312,7 +312,7 @@ _ACT = st.sampled_from(
 @given(script=st.lists(_ACT, min_size=1, max_size=12), others=st.integers(0, 3), cancel_at=st.none() | st.floats(0, 40))
 def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: int, cancel_at: float | None) -> None:
     async def night() -> None:
-        limits, wire = Strict(Rates(concurrency=2)), Wire([*script, 200])
+        limits, wire = Strict(RateLimits(concurrency=2)), Wire([*script, 200])
         judge, told = client(wire, limits), []
 
         async def ask() -> None:
@@ -328,8 +328,8 @@ def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: 
         await asyncio.gather(*tasks, return_exceptions=True)
         assert None not in told
         books = limits.totals
-        billed = sum(o.bill is Bill.KNOWN for o in limits.settled)
-        unknown = sum(o.bill is Bill.UNKNOWN for o in limits.settled)
+        billed = sum(o.bill is Billing.KNOWN for o in limits.settled)
+        unknown = sum(o.bill is Billing.UNKNOWN for o in limits.settled)
         assert (books.requests, books.maybe_requests) == (billed, unknown)
         assert limits.given == len(wire.calls)
 
@@ -346,16 +346,16 @@ SILENCE = Unreachable("broke off", billed=True, silent=True)
 @pytest.mark.parametrize(
     ("replies_s", "failed_s", "bill"),
     [
-        ([], 0.9, Bill.NOTHING),  # nobody knows how long work takes: a second
-        ([], 1.1, Bill.UNKNOWN),
-        ([0.2] * 3, 0.1, Bill.NOTHING),
-        ([0.2] * 3, 0.3, Bill.UNKNOWN),
-        ([float(n) for n in range(1, 21)], 1.9, Bill.NOTHING),  # the quickest tenth is 2 s
-        ([float(n) for n in range(1, 21)], 2.1, Bill.UNKNOWN),
+        ([], 0.9, Billing.NOTHING),  # nobody knows how long work takes: a second
+        ([], 1.1, Billing.UNKNOWN),
+        ([0.2] * 3, 0.1, Billing.NOTHING),
+        ([0.2] * 3, 0.3, Billing.UNKNOWN),
+        ([float(n) for n in range(1, 21)], 1.9, Billing.NOTHING),  # the quickest tenth is 2 s
+        ([float(n) for n in range(1, 21)], 2.1, Billing.UNKNOWN),
     ],
 )
 def test_what_fails_sooner_than_replies_come_has_done_no_work(
-    replies_s: list[float], failed_s: float, bill: Bill, failure: Exception
+    replies_s: list[float], failed_s: float, bill: Billing, failure: Exception
 ) -> None:
     async def night() -> None:
         limits, wire = Strict(), Wire(lambda *_: 200)
@@ -364,7 +364,7 @@ def test_what_fails_sooner_than_replies_come_has_done_no_work(
             await judge.complete(asks())
         wire.seconds, wire._script = failed_s, [*[200] * len(replies_s), failure, 200]
         await judge.complete(asks())
-        assert [o.bill for o in limits.settled[len(replies_s) :]] == [bill, Bill.KNOWN]
+        assert [o.bill for o in limits.settled[len(replies_s) :]] == [bill, Billing.KNOWN]
 
     run(night())
 
@@ -373,7 +373,7 @@ def test_a_reply_that_was_cut_or_not_waited_for_may_be_billed_however_soon() -> 
     async def night() -> None:
         limits = Strict()
         await client(Wire([Unreachable("cut", billed=True), 200], seconds=0.01), limits).complete(asks())
-        assert [o.bill for o in limits.settled] == [Bill.UNKNOWN, Bill.KNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.UNKNOWN, Billing.KNOWN]
 
     run(night())
 
@@ -384,7 +384,7 @@ def test_a_reply_that_was_cut_or_not_waited_for_may_be_billed_however_soon() -> 
 )
 def test_an_hour_of_quick_failures_books_nothing(failure: Exception, seconds: float) -> None:
     async def night() -> None:
-        limits, wire = Strict(Rates(concurrency=64)), Wire(lambda *_: 200)
+        limits, wire = Strict(RateLimits(concurrency=64)), Wire(lambda *_: 200)
         judge = client(wire, limits)
         for _ in range(3):
             await judge.complete(asks())
@@ -401,7 +401,7 @@ def test_an_hour_of_quick_failures_books_nothing(failure: Exception, seconds: fl
 
 def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_billed() -> None:
     async def night() -> None:
-        limits = Strict(Rates(concurrency=8))
+        limits = Strict(RateLimits(concurrency=8))
         wire = Wire(lambda *_: GATEWAY if now() < 3600 else 200, seconds=20.0)
         judge = client(wire, limits)
         async with asyncio.TaskGroup() as group:
@@ -421,7 +421,7 @@ def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(us
         limits = Strict()
         judge = client(Wire([garbled, 200]), limits)
         done = await judge.complete(asks())
-        assert [o.bill for o in limits.settled] == [Bill.KNOWN if known else Bill.UNKNOWN, Bill.KNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.KNOWN if known else Billing.UNKNOWN, Billing.KNOWN]
         assert done.spent.usage == (Usage(4010, 73, 2) if known else USAGE)
         assert limits.totals.prompt_tokens == (4010 if known else 10)
         # What it taught is reserved.
@@ -460,7 +460,7 @@ def test_no_count_beyond_the_context_window_is_believed(
             told, spent = None, error.spent  # type: ignore[assignment]
         assert spent.usage == (usage if believed else None)
         assert status == 400 or told == spent.usage
-        assert [o.bill for o in limits.settled] == [Bill.KNOWN if believed else Bill.UNKNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.KNOWN if believed else Billing.UNKNOWN]
         if not believed:
             assert spent.cost_pico is None
             assert 0 < limits.totals.maybe_tokens < 1000
@@ -574,9 +574,9 @@ def test_a_drain_waits_for_no_reply_longer_than_replies_take(known: bool) -> Non
     run(night())
 
 
-@pytest.mark.parametrize(("cancelled", "bill"), [(Unsent, Bill.NOTHING), (asyncio.CancelledError, Bill.UNKNOWN)])
+@pytest.mark.parametrize(("cancelled", "bill"), [(Unsent, Billing.NOTHING), (asyncio.CancelledError, Billing.UNKNOWN)])
 @pytest.mark.parametrize("by", ["a drain", "a timeout"])
-def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException], bill: Bill, by: str) -> None:
+def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException], bill: Billing, by: str) -> None:
     class Connecting(Wire):
         async def post(self, call: Call) -> Reply:
             try:
@@ -630,7 +630,7 @@ def test_a_kept_connection_that_ends_as_it_is_used_costs_nothing_and_counts_for_
         completion = await judge.complete(asks())
         assert completion.spent.attempts == 2
         assert now() == pytest.approx(1.2), "asked again at once"
-        assert [o.bill for o in limits.settled] == [Bill.KNOWN, Bill.NOTHING, Bill.KNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.KNOWN, Billing.NOTHING, Billing.KNOWN]
         assert [o.alive for o in limits.settled] == [True, None, True]
         assert wire.fresh == [False, False, True]
 
@@ -644,7 +644,7 @@ def test_a_kept_connection_that_ends_after_a_replys_time_may_be_billed() -> None
         await judge.complete(asks())
         wire.seconds = 2.0
         await judge.complete(asks())
-        assert [o.bill for o in limits.settled] == [Bill.KNOWN, Bill.UNKNOWN, Bill.KNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.KNOWN, Billing.UNKNOWN, Billing.KNOWN]
 
     run(night())
 
@@ -673,7 +673,7 @@ def test_the_moments_fault_is_retried_through_admission_with_no_connection_held(
         assert completion.spent.attempts == limits.given == 4
         assert completion.spent.answered_s == 4.0
         assert completion.spent.waited_s == pytest.approx(now() - 4)
-        assert [o.bill for o in limits.settled] == [Bill.NOTHING, Bill.UNKNOWN, Bill.UNKNOWN, Bill.KNOWN]
+        assert [o.bill for o in limits.settled] == [Billing.NOTHING, Billing.UNKNOWN, Billing.UNKNOWN, Billing.KNOWN]
         assert limits.totals.maybe_requests == 2
 
     run(night())
@@ -728,7 +728,7 @@ def test_an_attempt_counts_only_where_others_were_answered_meanwhile(retries: in
 def test_an_hours_outage_costs_an_hour_and_no_row(status: int) -> None:
     async def night() -> None:
         wire = Wire(lambda *_: status if now() < 3600 else 200)
-        limits = Strict(Rates(concurrency=16))
+        limits = Strict(RateLimits(concurrency=16))
         judge = client(wire, limits)
         async with asyncio.TaskGroup() as group:
             rows = [group.create_task(judge.complete(asks())) for _ in range(50)]
@@ -908,7 +908,7 @@ def test_requests_go_where_there_is_most_room_for_their_weight() -> None:
 def test_an_endpoint_that_is_down_holds_nobody_up_and_is_found_again() -> None:
     async def night() -> None:
         wire = Wire(lambda _, call: 500 if call.url == "http://judge-0" and now() < 100 else 200)
-        judge = client(wire, Strict(Rates(concurrency=4)), Strict(Rates(concurrency=4)))
+        judge = client(wire, Strict(RateLimits(concurrency=4)), Strict(RateLimits(concurrency=4)))
         async with asyncio.TaskGroup() as group:
             for _ in range(200):  # half of them stand in the line of the one that is down
                 group.create_task(judge.complete(asks()))

@@ -17,7 +17,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.config.prices import Price
 from scorer.errors import Unreachable
 from scorer.files.files import LocalFiles
-from scorer.limits import Caps, Local, Rates
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.judge import RehearsalJudge
@@ -170,8 +170,8 @@ def test_the_last_hundredth_takes_at_most_twice_the_p99_of_the_others(capped: bo
     async def night() -> tuple[list[float], RehearsalJudge, Wire, Ledger]:
         judge = RehearsalJudge(config)
         books = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=capped)
-        caps = Caps(books, max_tokens=10**7 if capped else None)
-        limits = Local(Rates(requests_per_minute=6000, tokens_per_minute=600_000, concurrency=64), caps)
+        caps = Budget(books, max_tokens=10**7 if capped else None)
+        limits = LocalLimiter(RateLimits(requests_per_minute=6000, tokens_per_minute=600_000, concurrency=64), caps)
         wire = Wire(judge)
         client = HttpClient(
             [Endpoint(OpenAI(name="m", base_url="http://judge/v1"), limits)],

@@ -22,7 +22,7 @@ from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, DuplicateRepli
 from scorer.client.transport import HttpTransport
 from scorer.config.prices import Price
 from scorer.files.files import LocalFiles
-from scorer.limits import Caps, Local, Rates
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.types import Message, Reply, Request
 
@@ -88,14 +88,14 @@ class Night:
     """What came of it: the questions whose answer was another's, and how the books and people were told."""
 
     wrong: list[str]
-    limits: Local
+    limits: LocalLimiter
     books: Ledger
 
 
 async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> Night:
     """Every question put to the server, so many at once."""
     books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
-    limits = Local(Rates(concurrency=at_once), Caps(books))
+    limits = LocalLimiter(RateLimits(concurrency=at_once), Budget(books))
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     wrong: list[str] = []

@@ -10,12 +10,12 @@ from support.clock import inline
 
 from scorer.errors import OutputError
 from scorer.files.files import LocalFiles
-from scorer.limits import Caps, Local
-from scorer.limits.limiter import Rates
-from scorer.limits.types import Bill, Need, Outcome
+from scorer.limits import Budget, LocalLimiter
+from scorer.limits.limiter import RateLimits
+from scorer.limits.types import Billing, Demand, Outcome
 from scorer.output.ledger import Ledger
 
-NEED = Need(tokens=10, output_tokens=10, worst_tokens=20, worst_pico=0, first=True)
+NEED = Demand(tokens=10, output_tokens=10, worst_tokens=20, worst_pico=0, first=True)
 
 
 class Lock:
@@ -35,13 +35,15 @@ def test_who_is_not_sure_admits_nothing_whatever_place_falls_free(capped: bool, 
     async def night() -> None:
         lock = Lock()
         books = Ledger(LocalFiles(), f"{tmp_path}/ledger", "me", offload=inline, strict=capped)
-        limits = Local(Rates(concurrency=2), Caps(books, max_tokens=10**6 if capped else None, owned=lock.sure))
+        limits = LocalLimiter(
+            RateLimits(concurrency=2), Budget(books, max_tokens=10**6 if capped else None, owned=lock.sure)
+        )
         sent = [await limits.admit(NEED) for _ in range(2)]
         waiting = [asyncio.ensure_future(limits.admit(NEED)) for _ in range(3)]
         await asyncio.sleep(1)  # capped, those wait behind the ledger already
         lock.holds = False
         for permit in sent:
-            limits.settle(permit, Outcome(Bill.NOTHING))
+            limits.settle(permit, Outcome(Billing.NOTHING))
         await asyncio.sleep(60)
         assert not any(one.done() for one in waiting)
         assert limits.held.shares()["lock"] == pytest.approx(1.0, abs=0.05)
@@ -49,7 +51,7 @@ def test_who_is_not_sure_admits_nothing_whatever_place_falls_free(capped: bool, 
         await asyncio.sleep(1)
         assert [one.done() for one in waiting] == [True, True, False]
         lock.holds = None
-        limits.settle(waiting[0].result(), Outcome(Bill.NOTHING))
+        limits.settle(waiting[0].result(), Outcome(Billing.NOTHING))
         with pytest.raises(OutputError, match="taken over"):
             await waiting[2]
         with pytest.raises(OutputError, match="taken over"):

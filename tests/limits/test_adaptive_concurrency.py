@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from scorer.limits.adaptive_concurrency import START, Auto
+from scorer.limits.adaptive_concurrency import START, AdaptiveConcurrency
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ class Judge:
         """Replies a second of the best fixed size."""
         return self.capacity / (self.median_s * math.exp(self.sigma**2 / 2))
 
-    def serve(self, auto: Auto, until: float) -> float:
+    def serve(self, auto: AdaptiveConcurrency, until: float) -> float:
         """As many requests as the size allows, always more waiting; replies a second over the span."""
         before, began = self.answered, self.now
         while self.now < until:
@@ -74,7 +74,7 @@ class Judge:
         heapq.heappush(self._busy, ends)
         heapq.heappush(self._in_flight, (ends, self.now))
 
-    def _refuse(self, auto: Auto) -> None:
+    def _refuse(self, auto: AdaptiveConcurrency) -> None:
         self.refused += 1
         if self.now > self._cut_at:  # a later 429 of the same episode does not cut again
             self._cut_at, self._paused = self.now, self.now + 0.2
@@ -84,7 +84,7 @@ class Judge:
 @pytest.mark.parametrize("capacity", [3, 20, 100, 400])
 def test_it_reaches_nine_tenths_of_the_best_where_more_only_adds_latency(capacity: int) -> None:
     judge = Judge(capacity)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
     assert judge.serve(auto, until=90) >= 0.9 * judge.best
     assert auto.limit <= 4 * capacity + 8
@@ -93,7 +93,7 @@ def test_it_reaches_nine_tenths_of_the_best_where_more_only_adds_latency(capacit
 @pytest.mark.parametrize("capacity", [20, 100, 400])
 def test_it_stays_just_below_the_edge_of_a_judge_that_refuses(capacity: int) -> None:
     judge = Judge(capacity, refuses=True)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
     assert judge.serve(auto, until=120) >= 0.9 * judge.best
     assert judge.refused <= 0.005 * judge.answered
@@ -102,7 +102,7 @@ def test_it_stays_just_below_the_edge_of_a_judge_that_refuses(capacity: int) -> 
 @pytest.mark.parametrize("refuses", [False, True])
 def test_it_follows_a_capacity_that_halves_and_doubles(refuses: bool) -> None:
     judge = Judge(100, refuses=refuses)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
     judge.capacity = 50
     judge.serve(auto, until=100)
@@ -118,7 +118,7 @@ def test_it_follows_a_capacity_that_halves_and_doubles(refuses: bool) -> None:
 def test_it_is_not_misled_by_a_judge_that_is_slow_and_irregular(capacity: int, refuses: bool, seed: int) -> None:
     """Replies take .5 to 20 s: a window of few says next to nothing."""
     judge = Judge(capacity, refuses=refuses, median_s=3.0, sigma=0.8, seed=seed)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=90)
     assert judge.serve(auto, until=150) >= 0.8 * judge.best
     assert judge.refused <= 0.005 * judge.answered
@@ -127,7 +127,7 @@ def test_it_is_not_misled_by_a_judge_that_is_slow_and_irregular(capacity: int, r
 @pytest.mark.parametrize("seed", range(6))
 def test_a_large_judge_that_is_very_slow_is_filled_within_a_minute(seed: int) -> None:
     judge = Judge(400, median_s=6.0, sigma=0.8, seed=seed)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
     assert judge.serve(auto, until=90) >= 0.9 * judge.best
 
@@ -135,7 +135,7 @@ def test_a_large_judge_that_is_very_slow_is_filled_within_a_minute(seed: int) ->
 def test_a_small_judge_is_not_tried_so_often_that_its_refusals_count() -> None:
     """Two hours."""
     judge = Judge(4, refuses=True, median_s=3.0)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     assert judge.serve(auto, until=7200) >= 0.9 * judge.best
     assert judge.refused <= 0.005 * judge.answered
 
@@ -144,7 +144,7 @@ def test_a_small_judge_is_not_tried_so_often_that_its_refusals_count() -> None:
 def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) -> None:
     """Two hours."""
     judge = Judge(20, median_s=median_s, sigma=0.8)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=120)
     judge.held.clear()
     assert judge.serve(auto, until=7200) >= 0.95 * judge.best
@@ -154,7 +154,7 @@ def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) 
 def test_an_edge_that_a_429_marked_does_not_undo_what_was_learned_since() -> None:
     """A judge loses nine tenths of its places, and lets requests wait where it refused them before."""
     judge = Judge(200, refuses=True)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=30)
     assert judge.refused
     judge.capacity, judge.queue = 20, 180
@@ -167,7 +167,7 @@ def test_an_edge_that_a_429_marked_does_not_undo_what_was_learned_since() -> Non
 def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
     """As after a 429 that another worker met: all are paused, and what is under way comes back."""
     judge = Judge(100)
-    auto = Auto(lambda: judge.now)
+    auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=20)
     before = auto.limit
     while auto.limit <= before + 2:
@@ -181,7 +181,7 @@ def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
 
 def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
     now = 0.0
-    auto = Auto(lambda: now)
+    auto = AdaptiveConcurrency(lambda: now)
     for _ in range(2000):  # replies come, but no request ever found every place taken
         now += 0.05
         auto.answered(0.5)
@@ -190,7 +190,7 @@ def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
 
 def test_a_judge_that_answers_within_a_tick_of_the_clock_is_no_division_by_zero() -> None:
     ticks = 0
-    auto = Auto(lambda: ticks // 10 / 1000, most=64)
+    auto = AdaptiveConcurrency(lambda: ticks // 10 / 1000, most=64)
     for ticks in range(100_000):  # noqa: B007 - the clock reads it
         auto.waited()
         auto.answered(0.0)
@@ -199,7 +199,7 @@ def test_a_judge_that_answers_within_a_tick_of_the_clock_is_no_division_by_zero(
 
 def test_it_never_exceeds_its_most_nor_falls_below_one() -> None:
     judge = Judge(1000)
-    auto = Auto(lambda: judge.now, most=50)
+    auto = AdaptiveConcurrency(lambda: judge.now, most=50)
     judge.serve(auto, until=60)
     assert auto.limit <= 50
     for _ in range(100):

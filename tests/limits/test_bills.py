@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
 from scorer.files.files import LocalFiles
-from scorer.limits import Asked, Bill, Caps, Local, Need, Outcome, Permit, Rates
-from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, Bills
+from scorer.limits import Asked, Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
+from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, LearnedBilling
 from scorer.output.ledger import Ledger
 from scorer.usage import (
     Usage,
@@ -23,25 +23,25 @@ def pico(prompt: int, output: int) -> int:
     return prompt + 10 * output
 
 
-def need(prompt: int = 100, limit: int = 10, choices: int = 1) -> Need:
+def need(prompt: int = 100, limit: int = 10, choices: int = 1) -> Demand:
     """At a price of 1 pico-dollar a token of prompt and 10 of reply."""
     asked = Asked(prompt, limit, choices, pico)
-    return Need(prompt // 4, limit * choices, prompt + limit * choices, prompt + 10 * limit * choices, asked=asked)
+    return Demand(prompt // 4, limit * choices, prompt + limit * choices, prompt + 10 * limit * choices, asked=asked)
 
 
-def billed(bills: Bills, usage: Usage | None, of: Need | None = None) -> None:
+def billed(bills: LearnedBilling, usage: Usage | None, of: Demand | None = None) -> None:
     bills.answered(of or need(), usage, 1.0)
 
 
 def test_an_ordinary_bill_teaches_nothing() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     billed(bills, Usage(33, 10))
     assert bills.learned == (0, 0)
     assert bills.worst(need()) == need()
 
 
 def test_a_hidden_prompt_is_reserved_for_the_longest_text_too() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     billed(bills, Usage(50_020, 3), need(100_000))  # its text had room for it
     assert bills.places == OPENING
     for prompt in (100, 20_000):
@@ -51,14 +51,14 @@ def test_a_hidden_prompt_is_reserved_for_the_longest_text_too() -> None:
 
 
 def test_a_reply_beyond_its_limit_is_reserved_for_each_choice() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     billed(bills, Usage(20, 3 * 400), need(choices=3))
     assert bills.worst(need(choices=2)).worst_tokens == 100 + 2 * int(MARGIN * 400)
     assert bills.worst(need(limit=5000)).worst_tokens == 5100
 
 
 def test_what_was_billed_once_is_forgotten_after_so_many_ordinary_bills() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     billed(bills, Usage(1_900_000, 900))
     for left in range(KEPT, 0, -1):
         assert bills.learned == (1_900_000, int(MARGIN * 900)), left
@@ -68,7 +68,7 @@ def test_what_was_billed_once_is_forgotten_after_so_many_ordinary_bills() -> Non
 
 def test_a_run_is_open_after_a_few_answers_and_closed_again_by_a_surprise() -> None:
     surprises: list[bool] = []
-    bills = Bills(on_surprise=lambda: surprises.append(True))
+    bills = LearnedBilling(on_surprise=lambda: surprises.append(True))
     for _ in range(OPENING):
         assert bills.places == OPENING
         billed(bills, None)
@@ -90,7 +90,7 @@ def test_a_run_is_open_after_a_few_answers_and_closed_again_by_a_surprise() -> N
 )
 def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, float]], thoughts: int) -> None:
     """The same hidden prompt and so many thoughts beside the limit: from the first bill on, no worst case is passed."""
-    bills = Bills()
+    bills = LearnedBilling()
     for number, (size, share) in enumerate(texts):
         worst = bills.worst(need(size))
         usage = Usage(added + math.ceil(size * share), thoughts + 10)
@@ -103,7 +103,7 @@ def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, floa
 
 
 def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     bills.hear(700, 90)
     assert bills.worst(need()).worst_tokens == 100 + 700 + 90
     assert bills.learned == (0, 0)
@@ -112,7 +112,7 @@ def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
 
 
 def test_the_quickest_tenth_is_a_second_until_a_reply_tells() -> None:
-    bills = Bills()
+    bills = LearnedBilling()
     assert bills.quick_s == QUICK_S
     for latency in range(20, 0, -1):
         bills.answered(need(), Usage(20, 3), float(latency))
@@ -122,13 +122,13 @@ def test_the_quickest_tenth_is_a_second_until_a_reply_tells() -> None:
 # --- in the line ------------------------------------------------------------------------------------------------------
 
 
-def made(max_tokens: int | None = None) -> Local:
+def made(max_tokens: int | None = None) -> LocalLimiter:
     books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return Local(Rates(), Caps(books, max_tokens=max_tokens))
+    return LocalLimiter(RateLimits(), Budget(books, max_tokens=max_tokens))
 
 
-def answer(limits: Local, permit: Permit, usage: Usage) -> None:
-    limits.settle(permit, Outcome(Bill.KNOWN, usage=usage, cost_pico=0, alive=True))
+def answer(limits: LocalLimiter, permit: Permit, usage: Usage) -> None:
+    limits.settle(permit, Outcome(Billing.KNOWN, usage=usage, cost_pico=0, alive=True))
 
 
 def test_who_stood_in_line_while_a_bill_was_learned_is_reserved_at_it() -> None:
@@ -159,7 +159,7 @@ def test_what_was_not_billed_opens_nothing(alive: bool | None) -> None:
     async def night() -> None:
         limits = made(max_tokens=10**6)
         for _ in range(2 * OPENING):
-            limits.settle(await limits.admit(need()), Outcome(Bill.NOTHING, alive=alive))
+            limits.settle(await limits.admit(need()), Outcome(Billing.NOTHING, alive=alive))
             if alive is False:
                 limits.breaker.answered(success=True)
         assert limits.bills.places == OPENING

@@ -9,7 +9,7 @@ from support.clock import nothing
 
 from scorer.errors import BudgetSpent
 from scorer.files.files import LocalFiles
-from scorer.limits import Bill, Caps, Need, Outcome
+from scorer.limits import Billing, Budget, Demand, Outcome
 from scorer.limits.budget import PICO
 from scorer.output.ledger import Ledger
 from scorer.usage import (
@@ -17,17 +17,17 @@ from scorer.usage import (
 )
 
 
-def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Caps:
+def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Budget:
     books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return Caps(books, max_tokens=max_tokens, max_usd=max_usd)
+    return Budget(books, max_tokens=max_tokens, max_usd=max_usd)
 
 
-def need(tokens: int = 0, pico: int = 0) -> Need:
-    return Need(tokens, 0, worst_tokens=tokens, worst_pico=pico)
+def need(tokens: int = 0, pico: int = 0) -> Demand:
+    return Demand(tokens, 0, worst_tokens=tokens, worst_pico=pico)
 
 
 def known(tokens: int, pico: int = 0) -> Outcome:
-    return Outcome(Bill.KNOWN, usage=Usage(tokens, 0), cost_pico=pico)
+    return Outcome(Billing.KNOWN, usage=Usage(tokens, 0), cost_pico=pico)
 
 
 def test_without_caps_everything_fits() -> None:
@@ -56,9 +56,9 @@ def test_what_does_not_fit_waits_while_others_may_still_come_out_cheaper() -> No
     ("outcome", "left"),
     [
         (known(7), 93),
-        (Outcome(Bill.NOTHING), 100),
-        (Outcome(Bill.UNKNOWN), 40),
-        (Outcome(Bill.KNOWN, usage=None), 40),  # nobody said what it took
+        (Outcome(Billing.NOTHING), 100),
+        (Outcome(Billing.UNKNOWN), 40),
+        (Outcome(Billing.KNOWN, usage=None), 40),  # nobody said what it took
     ],
 )
 def test_every_outcome_counts_for_what_it_may_have_cost(outcome: Outcome, left: int) -> None:
@@ -100,7 +100,7 @@ def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[
         assert some.fits(need(1, worst)) is fitting
         if not fitting:
             entry, oldest = open_.pop(0)
-            some.settle(entry, Outcome(Bill.UNKNOWN))
+            some.settle(entry, Outcome(Billing.UNKNOWN))
             spent += oldest
             continue
         entry = some.reserve(need(1, worst))
@@ -110,10 +110,10 @@ def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[
             some.settle(entry, known(1, worst * share // 100))
             spent += worst * share // 100
         elif ending == "unknown":
-            some.settle(entry, Outcome(Bill.UNKNOWN))
+            some.settle(entry, Outcome(Billing.UNKNOWN))
             spent += worst
         else:
-            some.settle(entry, Outcome(Bill.NOTHING))
+            some.settle(entry, Outcome(Billing.NOTHING))
         books = some.books
         assert books.totals.money_pico == spent
         assert books.totals.money_pico + books.open_pico <= limit

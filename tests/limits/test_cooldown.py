@@ -14,7 +14,7 @@ from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import SetupError
 from scorer.files.files import LocalFiles
-from scorer.limits import Caps, Local, Rates
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.limits.cooldown import LONGEST_S, QUOTAS, Cooldown
 from scorer.output.ledger import Ledger
 from scorer.types import Call, Message, Reply, Request
@@ -40,7 +40,7 @@ class Judge:
         return self._reply if now() < self._ends_s else Reply(200, {}, GOOD)
 
 
-def client(judge: Judge, limits: Local) -> HttpClient:
+def client(judge: Judge, limits: LocalLimiter) -> HttpClient:
     return HttpClient(
         [Endpoint(OpenAI(name="m", base_url="http://judge/v1"), limits)],
         judge,
@@ -51,9 +51,9 @@ def client(judge: Judge, limits: Local) -> HttpClient:
     )
 
 
-def local() -> Local:
+def local() -> LocalLimiter:
     books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return Local(Rates(concurrency=16), Caps(books))
+    return LocalLimiter(RateLimits(concurrency=16), Budget(books))
 
 
 async def asked(judge: Judge, rows: int = 40) -> None:

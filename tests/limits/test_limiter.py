@@ -20,7 +20,7 @@ from support.clock import nothing, now, run
 
 from scorer.errors import BudgetSpent, Interrupted, TooLong
 from scorer.files.files import LocalFiles
-from scorer.limits import Bill, Caps, Local, Need, Outcome, Permit, Rates
+from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.limits.rate_limits import MARGIN
 from scorer.output.ledger import Ledger
 from scorer.types import (
@@ -31,34 +31,36 @@ from scorer.usage import (
     Usage,
 )
 
-DONE = Outcome(Bill.NOTHING, alive=True)
-ANSWERED = Outcome(Bill.KNOWN, usage=Usage(0, 0), alive=True)
-FAILED = Outcome(Bill.NOTHING, alive=False)
+DONE = Outcome(Billing.NOTHING, alive=True)
+ANSWERED = Outcome(Billing.KNOWN, usage=Usage(0, 0), alive=True)
+FAILED = Outcome(Billing.NOTHING, alive=False)
 
 
-def made(rates: Rates = Rates(), **caps: Any) -> Local:  # noqa: B008 - it is frozen
-    return Local(rates, Caps(Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False), **caps))
+def made(rates: RateLimits = RateLimits(), **caps: Any) -> LocalLimiter:  # noqa: B008 - it is frozen
+    return LocalLimiter(
+        rates, Budget(Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False), **caps)
+    )
 
 
-def need(tokens: int = 0, output: int = 0, *, worst: int | None = None, first: bool = False) -> Need:
-    return Need(tokens, output, worst_tokens=tokens + output if worst is None else worst, first=first)
+def need(tokens: int = 0, output: int = 0, *, worst: int | None = None, first: bool = False) -> Demand:
+    return Demand(tokens, output, worst_tokens=tokens + output if worst is None else worst, first=first)
 
 
 def throttled(retry_after_s: float | None = None) -> Outcome:
-    return Outcome(Bill.NOTHING, throttled=True, retry_after_s=retry_after_s)
+    return Outcome(Billing.NOTHING, throttled=True, retry_after_s=retry_after_s)
 
 
 def told(**gauges: Gauge) -> Outcome:
-    return Outcome(Bill.NOTHING, hint=RateHint(gauges), alive=True)
+    return Outcome(Billing.NOTHING, hint=RateHint(gauges), alive=True)
 
 
-def idle(limits: Local) -> bool:
+def idle(limits: LocalLimiter) -> bool:
     """Nothing is reserved, in flight or waiting any more."""
     books = limits._caps.books
     return (limits.in_flight, limits.waiting, books.open_tokens, books.open_pico) == (0, 0, 0, 0)
 
 
-async def next_admitted(limits: Local, wanted: Need | None = None, outcome: Outcome = DONE) -> float:
+async def next_admitted(limits: LocalLimiter, wanted: Demand | None = None, outcome: Outcome = DONE) -> float:
     """When the next request goes; it is settled at once."""
     limits.settle(await limits.admit(wanted or need()), outcome)
     return now()
@@ -67,7 +69,7 @@ async def next_admitted(limits: Local, wanted: Need | None = None, outcome: Outc
 # --- the line ---------------------------------------------------------------------------------------------------------
 
 _RATES = st.builds(
-    Rates,
+    RateLimits,
     requests_per_minute=st.none() | st.sampled_from([30.0, 600.0, 6000.0]),
     tokens_per_minute=st.none() | st.sampled_from([3000.0, 60_000.0]),
     input_tokens_per_minute=st.none() | st.just(20_000.0),
@@ -87,7 +89,7 @@ _ASKED = st.tuples(
 @settings(max_examples=45)
 @given(rates=_RATES, asked=st.lists(_ASKED, min_size=1, max_size=30))
 def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
-    rates: Rates, asked: list[tuple[float, int, int, float, float | None]]
+    rates: RateLimits, asked: list[tuple[float, int, int, float, float | None]]
 ) -> None:
     sent: list[tuple[float, int, int, int]] = []  # when, whose turn, prompt, output
 
@@ -100,9 +102,9 @@ def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
             try:
                 assert limits.in_flight <= limits.concurrency
                 await asyncio.sleep(answer_s)
-                limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(prompt, 1), alive=True))
+                limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(prompt, 1), alive=True))
             except asyncio.CancelledError:
-                limits.settle(permit, Outcome(Bill.UNKNOWN))
+                limits.settle(permit, Outcome(Billing.UNKNOWN))
                 raise
 
         async with asyncio.TaskGroup() as group:
@@ -140,7 +142,7 @@ def _holds(times: Sequence[float], amounts: Sequence[float], rate: float, burst:
 
 def test_what_no_minute_could_hold_is_too_long_at_once() -> None:
     async def night() -> None:
-        limits = made(Rates(tokens_per_minute=1000))
+        limits = made(RateLimits(tokens_per_minute=1000))
         with pytest.raises(TooLong, match=r"takes about 1001 tokens; limits\.tokens_per_minute = 1000 could never"):
             await limits.admit(need(1000, 1))
         assert idle(limits)
@@ -168,7 +170,7 @@ def test_giving_up_while_the_intent_is_written_leaves_nothing_reserved(tmp_path:
 
     async def night() -> None:
         books = Ledger(LocalFiles(), str(tmp_path), "me", offload=slow, strict=True)
-        limits = Local(Rates(concurrency=1), Caps(books, max_tokens=100))
+        limits = LocalLimiter(RateLimits(concurrency=1), Budget(books, max_tokens=100))
         waiter = asyncio.create_task(limits.admit(need(100)))
         await asyncio.sleep(0.5)
         assert (limits.waiting, books.open_tokens) == (1, 100)
@@ -193,8 +195,8 @@ def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight() -> 
         third = asyncio.create_task(limits.admit(need(worst=60)))
         await asyncio.sleep(5)
         assert not second.done()
-        limits.settle(first, Outcome(Bill.KNOWN, usage=Usage(10, 0), alive=True))
-        limits.settle(await second, Outcome(Bill.UNKNOWN, alive=None))
+        limits.settle(first, Outcome(Billing.KNOWN, usage=Usage(10, 0), alive=True))
+        limits.settle(await second, Outcome(Billing.UNKNOWN, alive=None))
         with pytest.raises(BudgetSpent, match=r"70 tokens are spent or may be"):
             await third
         assert idle(limits)
@@ -241,7 +243,7 @@ def test_429s_that_name_no_time_wait_ever_longer_until_one_is_answered() -> None
 
 def test_a_lower_limit_in_the_headers_is_taken_over_and_a_higher_one_is_not() -> None:
     async def seconds_for(limit: float) -> float:
-        limits, since = made(Rates(requests_per_minute=600, concurrency=1)), now()
+        limits, since = made(RateLimits(requests_per_minute=600, concurrency=1)), now()
         for _ in range(101):
             limits.settle(await limits.admit(need()), told(requests=Gauge(limit=limit)))
         return now() - since
@@ -255,7 +257,7 @@ def test_a_lower_limit_in_the_headers_is_taken_over_and_a_higher_one_is_not() ->
 
 def test_a_late_reply_to_what_was_sent_before_a_limit_fell_does_not_raise_it_again() -> None:
     async def night() -> None:
-        limits = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=2))
+        limits = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=2))
         early, (before, after) = await limits.admit(need()), ((600.0, 60_000.0), (60.0, 6000.0))
         await asyncio.sleep(0.5)
         for permit, (requests, tokens) in ((await limits.admit(need()), after), (early, before)):
@@ -271,7 +273,7 @@ def test_a_late_reply_to_what_was_sent_before_a_limit_fell_does_not_raise_it_aga
 
 def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> None:
     async def night() -> None:
-        limits, since = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
+        limits, since = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
         hint = told(requests=Gauge(limit=1), tokens=Gauge(limit=1))
         limits.settle(await limits.admit(need()), hint)
         assert await next_admitted(limits, outcome=ANSWERED) == pytest.approx(since + 60, abs=0.5)
@@ -287,7 +289,7 @@ def test_only_an_answer_without_the_header_ends_the_belief_in_a_lower_limit(outc
     """Seed 113549: after an outage of more than a minute the run asked as fast as its run file says."""
 
     async def night() -> None:
-        limits = made(Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1))
+        limits = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1))
         limits.settle(await limits.admit(need()), told(requests=Gauge(limit=60), tokens=Gauge(limit=6000)))
         await asyncio.sleep(300)
         since = await next_admitted(limits, outcome=outcome)
@@ -301,7 +303,7 @@ def test_only_an_answer_without_the_header_ends_the_belief_in_a_lower_limit(outc
 
 def test_what_the_server_has_left_holds_however_much_we_believe_in() -> None:
     async def night() -> None:
-        limits = made(Rates(tokens_per_minute=60_000, burst_s=10))
+        limits = made(RateLimits(tokens_per_minute=60_000, burst_s=10))
         permit = await limits.admit(need(100))
         await asyncio.sleep(0.5)
         limits.settle(permit, told(tokens=Gauge(remaining=0)))  # somebody else uses the same key
@@ -313,7 +315,7 @@ def test_what_the_server_has_left_holds_however_much_we_believe_in() -> None:
 
 def test_no_requests_left_pauses_until_there_is_one() -> None:
     async def night() -> None:
-        limits = made(Rates(requests_per_minute=60))
+        limits = made(RateLimits(requests_per_minute=60))
         limits.settle(await limits.admit(need()), told(requests=Gauge(remaining=0)))
         assert await next_admitted(limits) == pytest.approx(1.0, rel=0.01)
         limits.settle(await limits.admit(need()), told(requests=Gauge(remaining=-1e6)))
@@ -337,7 +339,7 @@ def test_what_the_provider_charges_is_learned_and_used(
     full, refused, draw = 1000.0 * bucket_s, 0, random.Random(2)
 
     async def night() -> int:
-        limits = made(Rates(tokens_per_minute=60_000, concurrency=32))
+        limits = made(RateLimits(tokens_per_minute=60_000, concurrency=32))
         left, at, admitted = full, 0.0, 0  # what the server's own bucket holds
 
         async def ask() -> None:
@@ -351,7 +353,7 @@ def test_what_the_provider_charges_is_learned_and_used(
             left -= charges
             hint = RateHint({"tokens": Gauge(limit=60_000, remaining=max(0.0, left))})
             await asyncio.sleep(0.8)
-            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(100, output), hint=hint, alive=True))
+            limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(100, output), hint=hint, alive=True))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask()) for _ in range(1200)]
@@ -367,9 +369,9 @@ def test_what_the_provider_charges_is_learned_and_used(
 @pytest.mark.parametrize(("counted", "waits_s"), [(1000, 1.0), (10, 0.0)])
 def test_the_difference_to_what_a_request_took_is_made_good_at_once(counted: int, waits_s: float) -> None:
     async def night() -> None:
-        limits = made(Rates(tokens_per_minute=60_000 / MARGIN, burst_s=0.2))
+        limits = made(RateLimits(tokens_per_minute=60_000 / MARGIN, burst_s=0.2))
         permit = await limits.admit(need(200))
-        limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(counted, 0), alive=True))
+        limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(counted, 0), alive=True))
         # 200 tokens are the whole bucket: a debt of 800, or all but 10 of them back.
         assert await next_admitted(limits, need(40)) == pytest.approx(waits_s, abs=0.001)
 
@@ -378,10 +380,10 @@ def test_the_difference_to_what_a_request_took_is_made_good_at_once(counted: int
 
 def test_a_server_that_counts_more_tokens_than_we_is_believed() -> None:
     async def night() -> float:
-        limits = made(Rates(tokens_per_minute=60_000, concurrency=1, burst_s=0.1))
+        limits = made(RateLimits(tokens_per_minute=60_000, concurrency=1, burst_s=0.1))
         for _ in range(300):
             permit = await limits.admit(need(100))
-            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(150, 0), alive=True))
+            limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(150, 0), alive=True))
         return now()
 
     assert run(night()) == pytest.approx(300 * 150 / (1000 * MARGIN), rel=0.01)
@@ -394,7 +396,7 @@ def test_while_the_endpoint_is_down_one_probe_at_a_time_goes_out() -> None:
     sent: list[float] = []
 
     async def night() -> None:
-        limits = made(Rates(concurrency=32))
+        limits = made(RateLimits(concurrency=32))
 
         async def ask() -> None:
             while True:
@@ -420,7 +422,7 @@ def test_while_the_endpoint_is_down_one_probe_at_a_time_goes_out() -> None:
 
 def test_draining_turns_new_rows_away_and_finishes_those_under_way() -> None:
     async def night() -> None:
-        limits = made(Rates(concurrency=1))
+        limits = made(RateLimits(concurrency=1))
         permit = await limits.admit(need(first=True))
         new, later = (asyncio.create_task(limits.admit(need(first=first))) for first in (True, False))
         await asyncio.sleep(1)
@@ -440,21 +442,21 @@ def test_draining_turns_new_rows_away_and_finishes_those_under_way() -> None:
 @pytest.mark.parametrize(
     ("rates", "name"),
     [
-        (Rates(requests_per_minute=60), "requests_per_minute"),
-        (Rates(tokens_per_minute=600), "tokens_per_minute"),
-        (Rates(input_tokens_per_minute=600), "input_tokens_per_minute"),
-        (Rates(output_tokens_per_minute=600), "output_tokens_per_minute"),
-        (Rates(concurrency=1), "concurrency"),
+        (RateLimits(requests_per_minute=60), "requests_per_minute"),
+        (RateLimits(tokens_per_minute=600), "tokens_per_minute"),
+        (RateLimits(input_tokens_per_minute=600), "input_tokens_per_minute"),
+        (RateLimits(output_tokens_per_minute=600), "output_tokens_per_minute"),
+        (RateLimits(concurrency=1), "concurrency"),
     ],
 )
-def test_it_says_what_holds_the_line_back(rates: Rates, name: str) -> None:
+def test_it_says_what_holds_the_line_back(rates: RateLimits, name: str) -> None:
     async def night() -> dict[str, float]:
         limits = made(rates)
 
         async def ask() -> None:
             permit: Permit = await limits.admit(need(10, 10))
             await asyncio.sleep(1)
-            limits.settle(permit, Outcome(Bill.UNKNOWN, alive=True))
+            limits.settle(permit, Outcome(Billing.UNKNOWN, alive=True))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(30):

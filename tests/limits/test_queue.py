@@ -6,22 +6,22 @@ import asyncio
 
 from support.clock import now, run
 
-from scorer.limits.queue import Line
-from scorer.limits.types import Need
+from scorer.limits.queue import AdmissionQueue
+from scorer.limits.types import Demand
 
-NEED = Need(tokens=1, output_tokens=1, worst_tokens=2)
-NEW = Need(tokens=1, output_tokens=1, worst_tokens=2, first=True)
+NEED = Demand(tokens=1, output_tokens=1, worst_tokens=2)
+NEW = Demand(tokens=1, output_tokens=1, worst_tokens=2, first=True)
 
 
 def test_an_unwilling_head_costs_one_look_and_who_stands_behind_it_none() -> None:
     looks: list[float] = []
 
-    def hold(_: Need) -> tuple[str, float | None] | None:
+    def hold(_: Demand) -> tuple[str, float | None] | None:
         looks.append(now())
         return None if now() >= 2.0 else ("pause", 2.0 - now())
 
     async def night() -> None:
-        line: Line[float] = Line(hold, lambda _: now(), lambda *_: None)
+        line: AdmissionQueue[float] = AdmissionQueue(hold, lambda _: now(), lambda *_: None)
         waiters = [asyncio.create_task(line.stand(NEED, None, lambda _: None)) for _ in range(3)]
         await asyncio.sleep(1.0)
         assert (looks, len(line)) == ([0.0], 3)
@@ -35,18 +35,18 @@ def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> No
     order: list[str] = []
     free = 0
 
-    def hold(_: Need) -> tuple[str, float | None] | None:
+    def hold(_: Demand) -> tuple[str, float | None] | None:
         return None if free else ("concurrency", None)
 
-    def take(_: Need) -> None:
+    def take(_: Demand) -> None:
         nonlocal free
         free -= 1
 
     async def night() -> None:
         nonlocal free
-        line: Line[None] = Line(hold, take, lambda *_: None)
+        line: AdmissionQueue[None] = AdmissionQueue(hold, take, lambda *_: None)
 
-        async def stand(name: str, need: Need) -> None:
+        async def stand(name: str, need: Demand) -> None:
             await line.stand(need, None, lambda _: None)
             order.append(name)
 

@@ -11,7 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.clock import now, run
 
-from scorer.limits.rate_limits import MARGIN, ChargeRule, Quantile, Ratio, RequestGate, Sight, TokenBucket
+from scorer.limits.rate_limits import (
+    MARGIN,
+    RequestGate,
+    RunningQuantile,
+    Sight,
+    TokenBucket,
+    TokenChargeModel,
+    TokenEstimateCorrection,
+)
 
 _GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.1, 0.25, 1.0, 59.0]), min_size=1, max_size=80)
 _SHARES = st.sampled_from([0.0, 0.001, 0.004, 0.01]) | st.floats(0.0, 1.0)
@@ -94,11 +102,11 @@ def test_another_limit_counts_what_was_let_through() -> None:
         gate = RequestGate(6000)
         while gate.wait_s() == 0:
             await gate.acquire()
-        gate.retune(60, 0.0)
+        gate.lower_to(60, 0.0)
         assert gate.wait_s() == pytest.approx(1 / MARGIN)
         await gate.acquire()
         assert now() == pytest.approx(1 / MARGIN)
-        gate.retune(6000, 1.0)
+        gate.lower_to(6000, 1.0)
         assert gate.wait_s() == 0
 
     run(night())
@@ -180,7 +188,7 @@ def test_never_more_is_believed_than_the_server_says() -> None:
 
 
 def test_a_quantile_says_nothing_before_16_values_and_then_follows_the_last_512() -> None:
-    quantile = Quantile(0.9)
+    quantile = RunningQuantile(0.9)
     for value in range(15):
         quantile.add(value)
         assert quantile.value is None
@@ -194,7 +202,7 @@ def test_a_quantile_says_nothing_before_16_values_and_then_follows_the_last_512(
 @settings(max_examples=30)
 @given(factor=st.floats(0.2, 5.0), before=st.floats(0.2, 5.0))
 def test_the_ratio_of_told_to_guessed_tokens_follows_a_change(factor: float, before: float) -> None:
-    ratio = Ratio()
+    ratio = TokenEstimateCorrection()
     assert ratio.value == 1.0
     for _ in range(500):
         ratio.add(100 * before, 100)
@@ -232,7 +240,7 @@ def sights(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> lis
 @pytest.mark.parametrize("foreign", [0, 5])
 @pytest.mark.parametrize("out_of_order", [False, True])
 def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign: int, *, out_of_order: bool) -> None:
-    rule = ChargeRule()
+    rule = TokenChargeModel()
     assert not rule.refunds
     for sight in sights(charged, foreign=foreign, out_of_order=out_of_order):
         rule.watch(sight, 1000.0)
@@ -240,7 +248,7 @@ def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign
 
 
 def test_a_provider_that_changes_its_rule_is_followed() -> None:
-    rule = ChargeRule()
+    rule = TokenChargeModel()
     for sight in sights("usage") * 2:
         rule.watch(sight, 1000.0)
     assert rule.refunds
@@ -252,7 +260,7 @@ def test_a_provider_that_changes_its_rule_is_followed() -> None:
 @pytest.mark.parametrize(("by_usage", "refunds"), [(8, False), (11, False), (24, True)])
 def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, refunds: bool) -> None:
     """Seed 115000: six votes of chance, from a limit that had doubled, and the run asked for twice the declared."""
-    rule = ChargeRule()
+    rule = TokenChargeModel()
     for at in range(48):
         charged = 210.0 if at < by_usage else 310.0  # which is near to neither
         rule.watch(Sight(400.0 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at * 1e3, limit=60_000), 0)
@@ -261,7 +269,7 @@ def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, 
 
 def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
     for charged, refunds in ((400.0, False), (210.0, True)):
-        rule = ChargeRule()
+        rule = TokenChargeModel()
         for index in range(24):
             at = float(index)
             rule.watch(Sight(400 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at, limit=60_000), 1000)
@@ -274,7 +282,7 @@ def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_di
     charged: str, prompts: tuple[int, ...]
 ) -> None:
     """Half a second apart, 1,000 tokens a second, at most 400 of output: the bucket is full again each time."""
-    rule, draw, mark = ChargeRule(), random.Random(3), 0.0
+    rule, draw, mark = TokenChargeModel(), random.Random(3), 0.0
     for index in range(96):
         prompt, output = draw.choice(prompts), draw.randint(4, 14)
         taken = prompt + (400 if charged == "reserve" else output)
@@ -286,7 +294,7 @@ def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_di
 
 
 def test_a_bucket_full_to_the_brim_and_replies_without_a_gap_teach_nothing() -> None:
-    rule = ChargeRule()
+    rule = TokenChargeModel()
     for index in range(240):
         rule.watch(Sight(400.0 * index, 400.0, 9790.0, reserve=400.0, usage=210.0, sent_at=float(index)), 1000.0)
         rule.watch(Sight(400.0 * index, 400.0, 5000.0, reserve=210.0, usage=210.0, sent_at=float(index)), 1000.0)

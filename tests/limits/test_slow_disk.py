@@ -11,7 +11,7 @@ import pytest
 from support.clock import now, run
 
 from scorer.files.files import LocalFiles
-from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
+from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.limits import RateLimits
@@ -19,8 +19,8 @@ from scorer.usage import (
     Usage,
 )
 
-NEED = Need(tokens=90, output_tokens=10, worst_tokens=100)
-ANSWERED = Outcome(Bill.KNOWN, usage=Usage(90, 10), alive=True)
+NEED = Demand(tokens=90, output_tokens=10, worst_tokens=100)
+ANSWERED = Outcome(Billing.KNOWN, usage=Usage(90, 10), alive=True)
 
 
 class Disk:
@@ -46,8 +46,9 @@ def test_what_waited_for_the_disk_leaves_at_the_pace_of_the_limits(window: Any, 
 
     async def night() -> None:
         ledger = books(lambda: draw.choice([0.001, 0.001, draw.uniform(0.1, 3.0)]))
-        limits = Local(
-            Rates(requests_per_minute=600, tokens_per_minute=60_000, concurrency=64), Caps(ledger, max_tokens=10**9)
+        limits = LocalLimiter(
+            RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=64),
+            Budget(ledger, max_tokens=10**9),
         )
         judge = RateLimits(RehearsalConfig(requests_per_minute=600, tokens_per_minute=60_000, window=window), 0.0)
 
@@ -74,7 +75,9 @@ def test_a_slow_disk_delays_and_hardly_slows() -> None:
     """A second a write, ten requests a second: what is entered ahead grows until the disk is not what they wait for."""
 
     async def night() -> tuple[float, dict[str, float]]:
-        limits = Local(Rates(requests_per_minute=600, concurrency=64), Caps(books(lambda: 1.0), max_tokens=10**9))
+        limits = LocalLimiter(
+            RateLimits(requests_per_minute=600, concurrency=64), Budget(books(lambda: 1.0), max_tokens=10**9)
+        )
 
         async def ask() -> None:
             permit = await limits.admit(NEED)
@@ -96,7 +99,7 @@ def test_little_is_entered_before_it_can_leave() -> None:
 
     async def night() -> None:
         ledger = books(lambda: 0.001)
-        limits = Local(Rates(requests_per_minute=60, concurrency=64), Caps(ledger, max_tokens=10**9))
+        limits = LocalLimiter(RateLimits(requests_per_minute=60, concurrency=64), Budget(ledger, max_tokens=10**9))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(limits.admit(NEED)) for _ in range(50)]
             for _ in range(10):
@@ -136,7 +139,9 @@ def test_results_unwritten_and_requests_in_flight_never_exceed_both_bounds(stric
     async def night() -> dict[str, float]:
         shelf, draw = Shelf(20), random.Random(1)
         ledger = books(lambda: 0.01, strict=strict)
-        limits = Local(Rates(concurrency=8), Caps(ledger, max_tokens=10**9 if strict else None, room=shelf))
+        limits = LocalLimiter(
+            RateLimits(concurrency=8), Budget(ledger, max_tokens=10**9 if strict else None, room=shelf)
+        )
         most = 0
 
         async def ask() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from support.clock import inline, now, run
 
 from scorer.files.files import LocalFiles
-from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates
+from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.limits.breaker import Breaker
 from scorer.output.ledger import Ledger, Totals, totals
 from scorer.types import (
@@ -18,19 +18,19 @@ from scorer.usage import (
     Usage,
 )
 
-NEED = Need(tokens=60, output_tokens=10, worst_tokens=300)
+NEED = Demand(tokens=60, output_tokens=10, worst_tokens=300)
 
 
-def limits(folder: Path) -> Local:
+def limits(folder: Path) -> LocalLimiter:
     """Limits of 6,000 tokens a minute, over books that are never written."""
     books = Ledger(LocalFiles(), str(folder), "1", offload=inline, strict=False)
-    return Local(Rates(tokens_per_minute=6000, concurrency=4), Caps(books))
+    return LocalLimiter(RateLimits(tokens_per_minute=6000, concurrency=4), Budget(books))
 
 
 def lie() -> Outcome:
     """An answer whose headers say that one token a minute is allowed."""
     hint = RateHint({"tokens": Gauge(limit=1.0)})
-    return Outcome(Bill.KNOWN, usage=Usage(60, 10), hint=hint, alive=True)
+    return Outcome(Billing.KNOWN, usage=Usage(60, 10), hint=hint, alive=True)
 
 
 def test_a_header_that_lowers_a_limit_below_a_request_fails_no_row(tmp_path: Path) -> None:

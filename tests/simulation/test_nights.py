@@ -22,8 +22,8 @@ from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
 from scorer.files import files
 from scorer.job import job
-from scorer.limits import Admission, Bill, Local, Need, Outcome, Permit
-from scorer.limits.bills import Bills
+from scorer.limits import Admission, Billing, Demand, LocalLimiter, Outcome, Permit
+from scorer.limits.bills import LearnedBilling
 from scorer.limits.cooldown import Cooldown
 from scorer.output import store
 from scorer.types import (
@@ -83,12 +83,12 @@ def test_every_night_of_a_judge_that_lies_about_its_bills_keeps_them(first: int)
 
 def nothing_learned(patch: pytest.MonkeyPatch) -> None:
     """What a bill teaches is not reserved."""
-    patch.setattr(Bills, "worst", lambda _, need: need)
+    patch.setattr(LearnedBilling, "worst", lambda _, need: need)
 
 
 def no_opening(patch: pytest.MonkeyPatch) -> None:
     """All may go at once before any bill is known."""
-    patch.setattr(Bills, "places", property(lambda _: math.inf, lambda *_: None), raising=False)
+    patch.setattr(LearnedBilling, "places", property(lambda _: math.inf, lambda *_: None), raising=False)
 
 
 def zeros_believed(patch: pytest.MonkeyPatch) -> None:
@@ -145,14 +145,14 @@ def test_the_same_seed_is_the_same_night() -> None:
 
 def no_settle_on_timeout(patch: pytest.MonkeyPatch) -> None:
     """A reply that never came leaves its place and its intent taken."""
-    settle = Local.settle
+    settle = LocalLimiter.settle
 
-    def forgetful(self: Local, permit: Permit, outcome: Outcome) -> None:
-        if outcome.alive is False and outcome.bill is Bill.UNKNOWN:
+    def forgetful(self: LocalLimiter, permit: Permit, outcome: Outcome) -> None:
+        if outcome.alive is False and outcome.bill is Billing.UNKNOWN:
             return
         settle(self, permit, outcome)
 
-    patch.setattr(Local, "settle", forgetful)
+    patch.setattr(LocalLimiter, "settle", forgetful)
 
 
 def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
@@ -209,8 +209,8 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._limits, name)
 
-        async def admit(self, need: Need, _: object = None) -> Permit:
-            assert isinstance(self._limits, Local)
+        async def admit(self, need: Demand, _: object = None) -> Permit:
+            assert isinstance(self._limits, LocalLimiter)
             return self._limits._take(need)
 
     async def eager(self: HttpClient, endpoint: Endpoint, request: Request, *more: Any) -> Completion:

@@ -14,7 +14,7 @@ from support.clock import run
 from together import Mate, broker_of, mate, now
 
 from scorer.errors import BudgetSpent
-from scorer.limits import Asked, Bill, Need, Outcome, Rates
+from scorer.limits import Asked, Billing, Demand, Outcome, RateLimits
 from scorer.limits.bills import KEPT
 from scorer.output.ledger import Totals
 from scorer.types import (
@@ -27,12 +27,12 @@ from scorer.usage import (
 from scorer.workers.broker import Broker
 from scorer.workers.messages import Failure, Order, Pace, Published, Report, Spendings, answer, packed, report
 
-RATES = Rates(concurrency=4)
+RATES = RateLimits(concurrency=4)
 SILENT = Report(Spendings({}))
 
 
-def need(worst: int, pico: int = 0) -> Need:
-    return Need(0, 0, worst_tokens=worst, worst_pico=pico)
+def need(worst: int, pico: int = 0) -> Demand:
+    return Demand(0, 0, worst_tokens=worst, worst_pico=pico)
 
 
 def final(one: Mate) -> Totals:
@@ -90,7 +90,7 @@ def test_no_mix_of_workers_ever_exceeds_a_cap(
                 if one.cut:
                     return
                 usage = Usage(int(worst * share), 0)
-                outcome = Outcome(Bill.KNOWN, usage=usage, alive=True) if known else Outcome(Bill.UNKNOWN)
+                outcome = Outcome(Billing.KNOWN, usage=usage, alive=True) if known else Outcome(Billing.UNKNOWN)
                 one.limits[0].settle(permit, outcome)
 
             async def die() -> None:
@@ -126,7 +126,7 @@ def test_a_cap_is_used_to_its_last_token_whoever_asks() -> None:
             for turn in range(10):
                 which = (one, two)[turn % 2]
                 permit = await which.limits[0].admit(need(100))
-                which.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(100, 0), alive=True))
+                which.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(100, 0), alive=True))
             assert committed([one, two]) == 1000
             with pytest.raises(BudgetSpent, match=r"limits\.max_tokens = 1000 is used up: 1000 tokens .* may take 1\."):
                 await two.limits[0].admit(need(1))
@@ -142,10 +142,10 @@ def test_money_is_waited_for_while_another_worker_may_come_out_cheaper() -> None
             waiting = asyncio.create_task(two.limits[0].admit(need(1, 600_000)))
             await asyncio.sleep(1.0)
             assert not waiting.done()
-            one.limits[0].settle(dear, Outcome(Bill.KNOWN, usage=Usage(1, 0), cost_pico=400_000, alive=True))
+            one.limits[0].settle(dear, Outcome(Billing.KNOWN, usage=Usage(1, 0), cost_pico=400_000, alive=True))
             await waiting
             assert now() < 1.5
-            two.limits[0].settle(waiting.result(), Outcome(Bill.UNKNOWN))
+            two.limits[0].settle(waiting.result(), Outcome(Billing.UNKNOWN))
             with pytest.raises(BudgetSpent, match=r"limits\.max_usd = 1e-06 is used up"):
                 await one.limits[0].admit(need(1, 1))
 
@@ -194,8 +194,8 @@ def test_who_was_declared_dead_is_heard_no_more() -> None:
 # --- what bills teach -------------------------------------------------------------------------------------------------
 
 
-def asking(prompt: int = 100, limit: int = 10) -> Need:
-    return Need(prompt // 4, limit, prompt + limit, asked=Asked(prompt, limit))
+def asking(prompt: int = 100, limit: int = 10) -> Demand:
+    return Demand(prompt // 4, limit, prompt + limit, asked=Asked(prompt, limit))
 
 
 def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
@@ -206,14 +206,14 @@ def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
             mate(broker, 2, RATES, tokens_capped=True) as two,
         ):
             permit = await one.limits[0].admit(asking())
-            one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(5000, 70), alive=True))
+            one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(5000, 70), alive=True))
             await asyncio.sleep(0.25)  # two beats
             permit = await two.limits[0].admit(asking())
             assert permit.need.worst_tokens == 100 + 5000 + int(1.5 * 70)
-            two.limits[0].settle(permit, Outcome(Bill.NOTHING, alive=True))
+            two.limits[0].settle(permit, Outcome(Billing.NOTHING, alive=True))
             for _ in range(KEPT):  # ordinary again
                 permit = await one.limits[0].admit(asking())
-                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+                one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(25, 3), alive=True))
             await asyncio.sleep(0.25)
             assert (await two.limits[0].admit(asking())).need.worst_tokens == 110
 
@@ -233,7 +233,7 @@ def test_what_a_worker_taught_goes_with_it() -> None:
 @pytest.mark.parametrize(("seats", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
 def test_workers_share_the_requests_that_open_a_run(seats: int, places: int) -> None:
     async def night() -> None:
-        rates = Rates(concurrency=64)
+        rates = RateLimits(concurrency=64)
         broker = broker_of(rates, workers=seats, max_tokens=10**6)
         async with mate(broker, 1, rates, tokens_capped=True, seats=seats) as one:
             permits = [await one.limits[0].admit(asking()) for _ in range(places)]
@@ -241,7 +241,7 @@ def test_workers_share_the_requests_that_open_a_run(seats: int, places: int) -> 
             await asyncio.sleep(1.0)
             assert not waiting.done()
             for permit in permits:
-                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(25, 3), alive=True))
+                one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(25, 3), alive=True))
             await waiting
             for _ in range(40):
                 await one.limits[0].admit(asking())

@@ -9,7 +9,7 @@ from support.clock import run
 from together import broker_of, mate, now
 
 from scorer.errors import BudgetSpent
-from scorer.limits import Bill, Need, Outcome, Rates
+from scorer.limits import Billing, Demand, Outcome, RateLimits
 from scorer.types import (
     Shard,
     Work,
@@ -21,13 +21,13 @@ from scorer.workers.broker_client import BEAT_S, FRESH_S, Desk
 from scorer.workers.messages import Answer, Order, Report
 
 
-def need(worst: int = 0) -> Need:
-    return Need(0, 0, worst_tokens=worst)
+def need(worst: int = 0) -> Demand:
+    return Demand(0, 0, worst_tokens=worst)
 
 
 def test_a_worker_that_lacks_nothing_talks_ten_times_a_second() -> None:
     async def night() -> None:
-        async with mate(broker_of(Rates()), 1, Rates()) as one:
+        async with mate(broker_of(RateLimits()), 1, RateLimits()) as one:
             await asyncio.sleep(2.0)
             assert 19 <= len(one.talks) <= 21
 
@@ -36,10 +36,10 @@ def test_a_worker_that_lacks_nothing_talks_ten_times_a_second() -> None:
 
 def test_one_that_waits_for_a_budget_talks_no_oftener() -> None:
     async def night() -> None:
-        broker = broker_of(Rates(), max_tokens=100)
+        broker = broker_of(RateLimits(), max_tokens=100)
         async with (
-            mate(broker, 1, Rates(), tokens_capped=True) as one,
-            mate(broker, 2, Rates(), tokens_capped=True) as two,
+            mate(broker, 1, RateLimits(), tokens_capped=True) as one,
+            mate(broker, 2, RateLimits(), tokens_capped=True) as two,
         ):
             await one.limits[0].admit(need(80))
             waiting = asyncio.create_task(two.limits[0].admit(need(70)))
@@ -53,12 +53,12 @@ def test_one_that_waits_for_a_budget_talks_no_oftener() -> None:
 
 
 def test_talks_grow_with_time_and_not_with_requests() -> None:
-    rates = Rates(requests_per_minute=60_000)
+    rates = RateLimits(requests_per_minute=60_000)
 
     async def night() -> None:
         async with mate(broker_of(rates, workers=1), 1, rates) as one:
             for _ in range(2000):  # a thousand a second
-                one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Bill.NOTHING, alive=True))
+                one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Billing.NOTHING, alive=True))
             assert now() < 2.2
             assert len(one.talks) < 100
 
@@ -66,18 +66,18 @@ def test_talks_grow_with_time_and_not_with_requests() -> None:
 
 
 def test_what_settles_while_a_rate_is_waited_for_asks_nothing() -> None:
-    rates = Rates(tokens_per_minute=6000)
+    rates = RateLimits(tokens_per_minute=6000)
 
     async def night() -> None:
         async with mate(broker_of(rates, workers=1), 1, rates) as one:
-            permits = [await one.limits[0].admit(Need(0, 0, worst_tokens=0)) for _ in range(30)]
-            waiting = asyncio.create_task(one.limits[0].admit(Need(3000, 0, worst_tokens=3000)))
+            permits = [await one.limits[0].admit(Demand(0, 0, worst_tokens=0)) for _ in range(30)]
+            waiting = asyncio.create_task(one.limits[0].admit(Demand(3000, 0, worst_tokens=3000)))
             await asyncio.sleep(0.2)  # it takes a full bucket negative; the next one waits for half a minute
-            waiting = asyncio.create_task(one.limits[0].admit(Need(3000, 0, worst_tokens=3000)))
+            waiting = asyncio.create_task(one.limits[0].admit(Demand(3000, 0, worst_tokens=3000)))
             await asyncio.sleep(0.2)
             before = len(one.talks)
             for permit in permits:
-                one.limits[0].settle(permit, Outcome(Bill.NOTHING, alive=True))
+                one.limits[0].settle(permit, Outcome(Billing.NOTHING, alive=True))
                 await asyncio.sleep(0.01)
             assert not waiting.done()
             assert len(one.talks) - before <= 5
@@ -89,10 +89,10 @@ def test_what_settles_while_a_rate_is_waited_for_asks_nothing() -> None:
 
 def test_a_budget_is_leased_for_many_requests_at_once() -> None:
     async def night() -> None:
-        broker = broker_of(Rates(), max_tokens=10**6)
-        async with mate(broker, 1, Rates(), tokens_capped=True) as one:
+        broker = broker_of(RateLimits(), max_tokens=10**6)
+        async with mate(broker, 1, RateLimits(), tokens_capped=True) as one:
             for _ in range(80):
-                usage = Outcome(Bill.KNOWN, usage=Usage(10, 0), alive=True)
+                usage = Outcome(Billing.KNOWN, usage=Usage(10, 0), alive=True)
                 one.limits[0].settle(await one.limits[0].admit(need(10)), usage)
             assert len(one.talks) <= 15
 
@@ -101,7 +101,7 @@ def test_a_budget_is_leased_for_many_requests_at_once() -> None:
 
 def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> None:
     async def night() -> None:
-        async with mate(broker_of(Rates()), 1, Rates()) as one:
+        async with mate(broker_of(RateLimits()), 1, RateLimits()) as one:
             await asyncio.sleep(1.0)
             one.cut = True
             assert one.desk.fresh()
@@ -120,9 +120,9 @@ def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> No
 
 def test_rows_are_in_stock_before_they_are_wanted() -> None:
     async def night() -> None:
-        broker = broker_of(Rates())
+        broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 5000, "f")), 0)
-        async with mate(broker, 1, Rates()) as one:
+        async with mate(broker, 1, RateLimits()) as one:
             assert await one.desk.next_slice(wait=True) is not None
             await asyncio.sleep(BEAT_S * 2)
             began = now()
@@ -135,10 +135,10 @@ def test_rows_are_in_stock_before_they_are_wanted() -> None:
 
 def test_who_has_no_rows_waits_for_those_of_the_dead() -> None:
     async def night() -> None:
-        broker = broker_of(Rates())
+        broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 2, "f")), 0)
         broker.rows.close()
-        async with mate(broker, 1, Rates()) as one, mate(broker, 2, Rates()) as two:
+        async with mate(broker, 1, RateLimits()) as one, mate(broker, 2, RateLimits()) as two:
             first = await one.desk.next_slice(wait=True)
             assert first is not None
             assert await two.desk.next_slice(wait=False) is None

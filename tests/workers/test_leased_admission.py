@@ -12,32 +12,34 @@ from support.clock import inline, run
 from together import Never, broker_of, mate, now
 
 from scorer.errors import BudgetSpent, Interrupted, TooLong
-from scorer.limits import Bill, Caps, Local, Need, Outcome, Rates, TurnedAway
+from scorer.limits import Billing, Budget, Demand, EndpointDown, LocalLimiter, Outcome, RateLimits
 from scorer.limits.types import Permit
 from scorer.output.ledger import Ledger
 from scorer.usage import (
     Usage,
 )
 
-DONE = Outcome(Bill.NOTHING, alive=True)
-FAILED = Outcome(Bill.NOTHING, alive=False)
+DONE = Outcome(Billing.NOTHING, alive=True)
+FAILED = Outcome(Billing.NOTHING, alive=False)
 
 
-def need(tokens: int = 0, output: int = 0, *, first: bool = False) -> Need:
-    return Need(tokens, output, worst_tokens=tokens + output, first=first)
+def need(tokens: int = 0, output: int = 0, *, first: bool = False) -> Demand:
+    return Demand(tokens, output, worst_tokens=tokens + output, first=first)
 
 
 class Contract(ABC):
     """The promises of `Admission`. Where a lease is asked for, it takes the wire's two milliseconds."""
 
     @abstractmethod
-    def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AbstractAsyncContextManager[Local]:
+    def made(
+        self, rates: RateLimits, max_tokens: int | None, strict: bool
+    ) -> AbstractAsyncContextManager[LocalLimiter]:
         """Limits of one endpoint that work while the block lasts."""
 
     def night(
         self,
-        test: Callable[[Local], Awaitable[None]],
-        rates: Rates = Rates(),  # noqa: B008 - it is frozen
+        test: Callable[[LocalLimiter], Awaitable[None]],
+        rates: RateLimits = RateLimits(),  # noqa: B008 - it is frozen
         max_tokens: int | None = None,
         strict: bool = False,
     ) -> None:
@@ -48,18 +50,18 @@ class Contract(ABC):
         run(whole())
 
     def test_what_no_minute_could_hold_is_too_long_at_once(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             with pytest.raises(TooLong, match=r"limits\.tokens_per_minute = 1000 could never"):
                 await limits.admit(need(1000, 1))
 
-        self.night(test, Rates(tokens_per_minute=1000))
+        self.night(test, RateLimits(tokens_per_minute=1000))
 
     def test_first_come_first_served(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             order = []
 
             async def ask(tokens: int) -> None:
-                limits.settle(await limits.admit(need(tokens)), Outcome(Bill.UNKNOWN, alive=True))
+                limits.settle(await limits.admit(need(tokens)), Outcome(Billing.UNKNOWN, alive=True))
                 order.append(tokens)
 
             async with asyncio.TaskGroup() as group:
@@ -69,11 +71,11 @@ class Contract(ABC):
             assert order == [5000, 4000, 1, 2, 3]
             assert now() > 39  # 5,000 and then 4,000 of 6,000 a minute, less a burst
 
-        self.night(test, Rates(tokens_per_minute=6000))
+        self.night(test, RateLimits(tokens_per_minute=6000))
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_never_more_in_flight_than_allowed(self, strict: bool) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permits = [await limits.admit(need(1)) for _ in range(2)]
             waiter = asyncio.create_task(limits.admit(need(1)))
             await asyncio.sleep(1.0)
@@ -83,10 +85,10 @@ class Contract(ABC):
             limits.settle(permits[1], DONE)
             assert (limits.in_flight, limits.waiting) == (0, 0)
 
-        self.night(test, Rates(concurrency=2, requests_per_minute=6000), strict=strict)
+        self.night(test, RateLimits(concurrency=2, requests_per_minute=6000), strict=strict)
 
     def test_a_permit_is_settled_once(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
             limits.settle(permit, DONE)
             with pytest.raises(AssertionError, match="settled twice"):
@@ -96,7 +98,7 @@ class Contract(ABC):
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_whoever_gives_up_leaves_nothing_reserved(self, strict: bool) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need(60))
             waiter = asyncio.create_task(limits.admit(need(60)))
             await asyncio.sleep(0.5)
@@ -110,12 +112,12 @@ class Contract(ABC):
 
     @pytest.mark.parametrize("strict", [False, True])
     def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight(self, strict: bool) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need(80))
             waiter = asyncio.create_task(limits.admit(need(70)))
             await asyncio.sleep(1.0)
             assert not waiter.done()
-            limits.settle(permit, Outcome(Bill.KNOWN, usage=Usage(40, 0), alive=True))
+            limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(40, 0), alive=True))
             with pytest.raises(BudgetSpent, match=r"limits\.max_tokens = 100 is used up: 40 tokens .* may take 70\."):
                 await waiter
             assert now() < 2.0
@@ -123,7 +125,7 @@ class Contract(ABC):
         self.night(test, max_tokens=100, strict=strict)
 
     def test_draining_turns_away_rows_that_were_not_begun(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
             begun = asyncio.create_task(limits.admit(need()))
             fresh = asyncio.create_task(limits.admit(need(first=True)))
@@ -134,14 +136,14 @@ class Contract(ABC):
             limits.settle(permit, DONE)
             limits.settle(await begun, DONE)
 
-        self.night(test, Rates(concurrency=1))
+        self.night(test, RateLimits(concurrency=1))
 
     def test_an_outage_sends_one_probe_at_a_time_and_lets_others_leave(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             for permit in [await limits.admit(need()) for _ in range(8)]:
                 limits.settle(permit, FAILED)
             began = now()
-            with pytest.raises(TurnedAway):
+            with pytest.raises(EndpointDown):
                 await limits.admit(need(), lambda: True)
             probe = await limits.admit(need())
             assert now() - began >= 0.4
@@ -151,30 +153,30 @@ class Contract(ABC):
             limits.settle(probe, DONE)
             limits.settle(await waiter, DONE)
 
-        self.night(test, Rates(requests_per_minute=60_000))
+        self.night(test, RateLimits(requests_per_minute=60_000))
 
     def test_a_429_pauses_everyone(self) -> None:
-        async def test(limits: Local) -> None:
+        async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
-            limits.settle(permit, Outcome(Bill.NOTHING, throttled=True, retry_after_s=3.0))
+            limits.settle(permit, Outcome(Billing.NOTHING, throttled=True, retry_after_s=3.0))
             began = now()
             passed: Permit = await limits.admit(need())
             assert 3.0 <= now() - began <= 3.2
             limits.settle(passed, DONE)
 
-        self.night(test, Rates(requests_per_minute=6000))
+        self.night(test, RateLimits(requests_per_minute=6000))
 
 
 class TestLocal(Contract):
     @asynccontextmanager
-    async def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AsyncIterator[Local]:
+    async def made(self, rates: RateLimits, max_tokens: int | None, strict: bool) -> AsyncIterator[LocalLimiter]:
         books = Ledger(Never(), "never-written", "me", offload=inline, strict=strict)
-        yield Local(rates, Caps(books, max_tokens=max_tokens))
+        yield LocalLimiter(rates, Budget(books, max_tokens=max_tokens))
 
 
 class TestLeased(Contract):
     @asynccontextmanager
-    async def made(self, rates: Rates, max_tokens: int | None, strict: bool) -> AsyncIterator[Local]:
+    async def made(self, rates: RateLimits, max_tokens: int | None, strict: bool) -> AsyncIterator[LocalLimiter]:
         broker = broker_of(rates, workers=1, max_tokens=max_tokens)
         async with mate(broker, 1, rates, tokens_capped=max_tokens is not None, strict=strict) as one:
             yield one.limits[0]

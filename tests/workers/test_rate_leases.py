@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.clock import inline, run
 from together import Mate, Never, broker_of, holds, mate, now
 
-from scorer.limits import Bill, Caps, Need, Outcome, Rates
-from scorer.limits.leased import Leased
+from scorer.limits import Billing, Budget, Demand, Outcome, RateLimits
+from scorer.limits.leased import LeasedLimiter
 from scorer.limits.types import Permit
 from scorer.output.ledger import Ledger
 from scorer.types import (
@@ -26,13 +26,13 @@ from scorer.workers.broker import Broker
 from scorer.workers.messages import Pace, Sight, Throttle
 from scorer.workers.rate_leases import Endpoint, lease_s
 
-DONE = Outcome(Bill.NOTHING, alive=True)
+DONE = Outcome(Billing.NOTHING, alive=True)
 Sent = list[tuple[float, int, int]]
 """When, prompt tokens, output tokens."""
 
 
-def need(tokens: int = 0, output: int = 0) -> Need:
-    return Need(tokens, output, worst_tokens=tokens + output)
+def need(tokens: int = 0, output: int = 0) -> Demand:
+    return Demand(tokens, output, worst_tokens=tokens + output)
 
 
 async def keep_asking(one: Mate, sent: Sent, until: float, tokens: int = 0, answer_s: float = 0.0) -> None:
@@ -42,10 +42,12 @@ async def keep_asking(one: Mate, sent: Sent, until: float, tokens: int = 0, answ
         if now() < until:
             sent.append((now(), tokens, 1))
         await asyncio.sleep(answer_s)
-        one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(tokens, 1), alive=True))
+        one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(tokens, 1), alive=True))
 
 
-async def together(broker: Broker, rates: Rates, workers: int, lines: int, until: float, **asked: float) -> list[Sent]:
+async def together(
+    broker: Broker, rates: RateLimits, workers: int, lines: int, until: float, **asked: float
+) -> list[Sent]:
     """What each worker sent, with `lines` requests of each waiting at any time."""
     sents: list[Sent] = [[] for _ in range(workers)]
     async with AsyncExitStack() as stack:
@@ -63,7 +65,7 @@ async def together(broker: Broker, rates: Rates, workers: int, lines: int, until
 
 
 _RATES = st.builds(
-    Rates,
+    RateLimits,
     requests_per_minute=st.none() | st.sampled_from([30.0, 600.0, 6000.0]),
     tokens_per_minute=st.none() | st.sampled_from([3000.0, 60_000.0]),
     input_tokens_per_minute=st.none() | st.just(20_000.0),
@@ -83,7 +85,7 @@ _ASKED = st.tuples(
 @settings(max_examples=12)
 @given(rates=_RATES, asked=st.lists(_ASKED, min_size=1, max_size=30), dies=st.none() | st.floats(0, 3))
 def test_no_mix_of_workers_ever_breaks_a_limit(
-    rates: Rates, asked: list[tuple[int, float, int, int, float]], dies: float | None
+    rates: RateLimits, asked: list[tuple[int, float, int, int, float]], dies: float | None
 ) -> None:
     """Slow: twelve nights of three workers, each of up to a minute and a beat every tenth of a second."""
     sent: Sent = []
@@ -97,7 +99,7 @@ def test_no_mix_of_workers_ever_breaks_a_limit(
                 permit = await one.limits[0].admit(need(prompt, output))
                 sent.append((now(), prompt, output))
                 await asyncio.sleep(answer_s)
-                one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(prompt, 1), alive=True))
+                one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(prompt, 1), alive=True))
 
             def die() -> None:
                 mates[0].cut = True
@@ -130,7 +132,7 @@ def test_no_mix_of_workers_ever_breaks_a_limit(
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_nearly_all_of_a_minute_is_used_and_never_more(workers: int) -> None:
     """Slow: a minute of 1,200 requests, several workers, every one of them hungry."""
-    rates = Rates(requests_per_minute=1200, concurrency=16)
+    rates = RateLimits(requests_per_minute=1200, concurrency=16)
 
     async def night() -> None:
         sents = await together(broker_of(rates, workers=workers), rates, workers, 8, 61.0)
@@ -144,7 +146,7 @@ def test_nearly_all_of_a_minute_is_used_and_never_more(workers: int) -> None:
 @pytest.mark.slow
 def test_tokens_are_shared_by_those_who_want_them() -> None:
     """Slow: half a minute of 100,000 tokens; one worker asks for large requests, two for small ones."""
-    rates = Rates(tokens_per_minute=100_000, concurrency=16)
+    rates = RateLimits(tokens_per_minute=100_000, concurrency=16)
 
     async def night() -> None:
         broker = broker_of(rates, workers=2)
@@ -166,7 +168,7 @@ def test_tokens_are_shared_by_those_who_want_them() -> None:
 
 
 def test_what_is_not_used_comes_back() -> None:
-    rates = Rates(requests_per_minute=600)
+    rates = RateLimits(requests_per_minute=600)
 
     async def night() -> None:
         broker = broker_of(rates)
@@ -183,7 +185,7 @@ def test_what_is_not_used_comes_back() -> None:
 
 
 def test_a_lease_that_comes_back_is_anothers_to_the_last_request() -> None:
-    endpoint = Endpoint(Rates(requests_per_minute=6000), lambda: 0.0)
+    endpoint = Endpoint(RateLimits(requests_per_minute=6000), lambda: 0.0)
     first = endpoint.exchange(1, Pace(wish={"requests": 100.0})).amounts["requests"]
     assert first == 14  # 0.15 s worth, in whole requests
     assert endpoint.exchange(2, Pace(least={"requests": 1.0}, wish={"requests": 100.0})).amounts == {}
@@ -194,7 +196,7 @@ def test_a_lease_that_comes_back_is_anothers_to_the_last_request() -> None:
 
 def test_who_is_late_holds_up_nobody_but_finds_what_it_waits_for() -> None:
     now = 0.0
-    endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)
+    endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     assert endpoint.exchange(1, Pace(wish={"tokens": 199.0})).amounts == {
         "tokens": pytest.approx(199.0)
     }  # all it holds
@@ -208,7 +210,7 @@ def test_who_is_late_holds_up_nobody_but_finds_what_it_waits_for() -> None:
 
 
 def test_one_after_another_waits_a_request_longer_where_a_bucket_holds_less_than_one() -> None:
-    endpoint = Endpoint(Rates(requests_per_minute=60), lambda: 0.0)
+    endpoint = Endpoint(RateLimits(requests_per_minute=60), lambda: 0.0)
     one = Pace(least={"requests": 1.0}, wish={"requests": 1.0})
     assert endpoint.exchange(1, one).amounts == {"requests": 1.0}
     second, third = endpoint.exchange(2, one).wait_s, endpoint.exchange(3, one).wait_s
@@ -217,7 +219,7 @@ def test_one_after_another_waits_a_request_longer_where_a_bucket_holds_less_than
 
 def test_what_was_taken_too_much_is_missing_for_all() -> None:
     now = 0.0
-    endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)
+    endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     endpoint.exchange(1, Pace(unused={"tokens": -1000.0}))
     wait = endpoint.exchange(2, Pace(least={"tokens": 50.0}, wish={"tokens": 50.0})).wait_s
     assert 0.8 < wait < 0.9  # 800 below nothing, and 50 more, at 995 a second
@@ -225,7 +227,7 @@ def test_what_was_taken_too_much_is_missing_for_all() -> None:
 
 def test_a_lower_limit_is_as_old_as_what_was_sent_and_ends_with_an_answer_that_does_not_tell_it() -> None:
     now = 100.0
-    endpoint = Endpoint(Rates(tokens_per_minute=60_000), lambda: now)
+    endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     for limit, ago_s in ((6000.0, 0.1), (60_000.0, 1.0)):  # the second is a late reply to what was sent before the fall
         endpoint.exchange(1, Pace(sights=[Sight("tokens", limit, None, ago_s)], answered=True))
         assert endpoint.tokens_per_minute == 6000
@@ -239,7 +241,7 @@ def test_a_lease_that_is_over_lets_nobody_through() -> None:
     async def night() -> None:
         asked: list[float] = []
         books = Ledger(Never(), "never-written", "me", offload=inline, strict=False)
-        limits = Leased(Rates(requests_per_minute=6000), Caps(books), lambda: asked.append(now()))
+        limits = LeasedLimiter(RateLimits(requests_per_minute=6000), Budget(books), lambda: asked.append(now()))
         limits.lease({"requests": 5.0}, until=now() + 0.1)
         limits.settle(await limits.admit(need()), DONE)
         await asyncio.sleep(0.2)  # a stalled loop, or a wire that is slow
@@ -255,7 +257,7 @@ def test_a_lease_that_is_over_lets_nobody_through() -> None:
 
 
 def test_a_dead_workers_lease_is_spent() -> None:
-    rates = Rates(requests_per_minute=60)
+    rates = RateLimits(requests_per_minute=60)
 
     async def night() -> None:
         broker = broker_of(rates)
@@ -270,13 +272,13 @@ def test_a_dead_workers_lease_is_spent() -> None:
 
 
 def test_a_429_of_one_pauses_all_once() -> None:
-    rates = Rates(requests_per_minute=6000)
+    rates = RateLimits(requests_per_minute=6000)
 
     async def night() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             first, second = await one.limits[0].admit(need()), await one.limits[0].admit(need())
-            refused = Outcome(Bill.NOTHING, throttled=True, retry_after_s=5.0)
+            refused = Outcome(Billing.NOTHING, throttled=True, retry_after_s=5.0)
             one.limits[0].settle(first, refused)
             await asyncio.sleep(0.15)  # by then everybody has heard of it
             waiting = asyncio.create_task(two.limits[0].admit(need()))
@@ -289,13 +291,13 @@ def test_a_429_of_one_pauses_all_once() -> None:
 
 
 def test_a_lower_limit_in_a_header_is_everybodys() -> None:
-    rates = Rates(requests_per_minute=6000)
+    rates = RateLimits(requests_per_minute=6000)
 
     async def night() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             hint = RateHint({"requests": Gauge(limit=60.0, remaining=60.0)})
-            one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Bill.NOTHING, hint=hint, alive=True))
+            one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Billing.NOTHING, hint=hint, alive=True))
             await asyncio.sleep(2.0)
             began, passed = now(), 0
             while now() < began + 10:
@@ -307,14 +309,14 @@ def test_a_lower_limit_in_a_header_is_everybodys() -> None:
 
 
 def test_what_others_took_from_the_server_is_seen_by_all() -> None:
-    rates = Rates(tokens_per_minute=60_000)
+    rates = RateLimits(tokens_per_minute=60_000)
 
     async def night() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             hint = RateHint({"tokens": Gauge(limit=60_000.0, remaining=-3000.0)})
             permit = await one.limits[0].admit(need(10))
-            one.limits[0].settle(permit, Outcome(Bill.KNOWN, usage=Usage(10, 0), hint=hint, alive=True))
+            one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(10, 0), hint=hint, alive=True))
             await asyncio.sleep(0.15)
             began = now()
             await two.limits[0].admit(need(10))
@@ -325,7 +327,7 @@ def test_what_others_took_from_the_server_is_seen_by_all() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
-    rates = Rates(requests_per_minute=60, concurrency=1)
+    rates = RateLimits(requests_per_minute=60, concurrency=1)
 
     async def night() -> None:
         async with mate(broker_of(rates), 1, rates, strict=strict) as one:
@@ -343,7 +345,7 @@ def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
 def test_429s_in_a_row_pause_everybody_for_longer_and_longer_whatever_they_wish() -> None:
     """A server that wishes for no pause would else be asked by every worker again and again."""
     time = [100.0]
-    endpoint = Endpoint(Rates(requests_per_minute=600), lambda: time[0])
+    endpoint = Endpoint(RateLimits(requests_per_minute=600), lambda: time[0])
     pauses = []
     for number in range(8):
         pace = Pace(throttles=[Throttle(0.0, 0.0)], least={"requests": 1.0})

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from support.clock import inline, now
 
 from scorer.files.files import LocalFiles
-from scorer.limits import Rates
-from scorer.limits.leased import Allowance, Leased
+from scorer.limits import RateLimits
+from scorer.limits.leased import LeasedBudget, LeasedLimiter
 from scorer.output.ledger import Ledger, Totals
 from scorer.workers.broker import Broker
 from scorer.workers.broker_client import Desk
@@ -25,7 +25,7 @@ class Mate:
     number: int
     desk: Desk
     books: Ledger
-    limits: list[Leased]
+    limits: list[LeasedLimiter]
     cut: bool = False
     talks: list[Report] = field(default_factory=list)
 
@@ -37,7 +37,9 @@ class Never(LocalFiles):
         pass
 
 
-def broker_of(*rates: Rates, workers: int = 2, max_tokens: int | None = None, max_usd: float | None = None) -> Broker:
+def broker_of(
+    *rates: RateLimits, workers: int = 2, max_tokens: int | None = None, max_usd: float | None = None
+) -> Broker:
     clock = asyncio.get_running_loop().time
     return Broker(rates, workers=workers, before=Totals(), max_tokens=max_tokens, max_usd=max_usd, clock=clock)
 
@@ -46,7 +48,7 @@ def broker_of(*rates: Rates, workers: int = 2, max_tokens: int | None = None, ma
 async def mate(
     broker: Broker,
     number: int,
-    *rates: Rates,
+    *rates: RateLimits,
     wire_s: float = 0.001,
     tokens_capped: bool = False,
     money_capped: bool = False,
@@ -67,7 +69,7 @@ async def mate(
     desk = Desk(exchange, lease_s=broker.lease_s, on_order=lambda _: None, seats=seats)
     books = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
     desk.books = books
-    desk.allowance = Allowance(books, tokens_capped=tokens_capped, money_capped=money_capped, ask=desk.ask)
+    desk.allowance = LeasedBudget(books, tokens_capped=tokens_capped, money_capped=money_capped, ask=desk.ask)
     found = Mate(number, desk, books, [desk.leased(rate, desk.allowance) for rate in rates])
     talking = asyncio.create_task(desk.serve())
     try:
