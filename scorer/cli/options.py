@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from scorer.analysis.extent import Extent
-    from scorer.workers.coordinator import Owner
-    from scorer.workers.supervisor import Employer
+    from scorer.workers.coordinator import Coordinator
+    from scorer.workers.supervisor import Launcher
 
 Sets = Annotated[
     tuple[str, ...],
@@ -59,17 +59,17 @@ class WorkerOptions:
         return replace(self, address="local" if self.engine == "ray" else None)
 
     @contextmanager
-    def hired(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Owner], Employer] | None]:
+    def hired(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Coordinator], Launcher] | None]:
         """What employs the workers of a run into `out`; None where the job knows it by itself. Raises SpecError."""
         if self.engine == "local":
             if self.address is not None:
                 raise SpecError([f"--address {self.address} is of no use without --engine ray."])
             yield None
             return
-        from scorer.workers.ray import hirer, joined
+        from scorer.workers.ray import joined, ray_launcher
 
         with joined(self.address, workers=self.workers, say=say):
-            yield hirer(out, say)
+            yield ray_launcher(out, say)
 
 
 ONE_PROCESS = WorkerOptions()

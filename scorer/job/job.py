@@ -43,7 +43,7 @@ from scorer.output.store import Store
 from scorer.publish.during import Publishing, Tell, publishing
 from scorer.types import Offload, Shard, Work
 from scorer.workers.coordinator import most_workers
-from scorer.workers.subprocesses import Processes
+from scorer.workers.subprocesses import SubprocessLauncher
 
 ROUNDS = 3
 """So often in all a start scores rows whose stored results turn out damaged while they are sealed."""
@@ -102,7 +102,7 @@ class Job:
         self._files = files
         self._ears = ears
         self._workers = most_workers(plan, workers)
-        self._hire = hire or (Processes if self._workers > 1 else None)
+        self._hire = hire or (SubprocessLauncher if self._workers > 1 else None)
         self._offload = offload
         self._wall_s = wall_s
         self._connect = connect

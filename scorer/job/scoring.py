@@ -25,13 +25,13 @@ from scorer.output.manifest import Manifest
 from scorer.output.progress import Timed
 from scorer.output.store import Store
 from scorer.types import Offload, Work
-from scorer.workers.coordinator import Owner, leave
+from scorer.workers.coordinator import Coordinator, leave
 from scorer.workers.messages import Order
-from scorer.workers.supervisor import Crew, Employer
+from scorer.workers.supervisor import Launcher, Supervisor
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """What `wiring.make_client` does; a simulation connects to another world."""
-Hire = Callable[[Owner], Employer]
+Hire = Callable[[Coordinator], Launcher]
 """Who runs the workers of an owner, and where."""
 StartedWork = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
 """The work to await, and what raises where a server that was started for it is gone: look at that meanwhile."""
@@ -151,12 +151,12 @@ class DistributedScoring:
         self._hire = hire
         self._workers = workers
         self._gather_s = gather_s
-        self._owner: Owner | None = None
+        self._owner: Coordinator | None = None
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened = self._opened
         checks: list[Callable[[], None]] = []
-        owner = self._owner = Owner(
+        owner = self._owner = Coordinator(
             opened.plan,
             opened.manifest,
             opened.files,
@@ -171,7 +171,7 @@ class DistributedScoring:
             owned=opened.owned,
             say=opened.say,
         )
-        return Crew(owner, self._hire(owner), opened.say).run(work), checks
+        return Supervisor(owner, self._hire(owner), opened.say).run(work), checks
 
     def drain(self) -> None:
         if self._owner is not None:

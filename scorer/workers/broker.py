@@ -20,7 +20,7 @@ from scorer.output.ledger import Totals
 from scorer.types import Work
 from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
 from scorer.workers.rate_leases import LEASE_S, Endpoint, lease_s
-from scorer.workers.row_leases import Rows
+from scorer.workers.row_leases import RowLeases
 
 CHUNK = 8
 """A worker that asks for budget gets at most this part of what is left for everybody, so that few must give back."""
@@ -80,7 +80,7 @@ class Broker:
         max_usd: float | None,
         clock: Callable[[], float],
     ) -> None:
-        self.rows = Rows(workers)
+        self.rows = RowLeases(workers)
         self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if rate.declared)])
         self.order = Order.SCORE
         self.failure: Failure | None = None

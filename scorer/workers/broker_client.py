@@ -47,7 +47,7 @@ Exchange = Callable[[Report], Awaitable[Answer]]
 """The wire: carries a report to `Broker.exchange` and brings its answer."""
 
 
-class Desk:
+class BrokerClient:
     """Talks with the broker while `serve` runs.
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is

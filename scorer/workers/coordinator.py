@@ -34,7 +34,7 @@ def most_workers(plan: RunPlan, wished: int) -> int:
     return max(1, min([wished, *(paces.most for paces in endpoint_paces(plan.spec))]))
 
 
-class Owner:
+class Coordinator:
     """One run's broker beside its store and books. The caller holds the lock and serves the store.
 
     `served` has the addresses of embedded judges by alias, `gather_s` is how long the workers' ledgers wait, `owned`

@@ -42,7 +42,7 @@ class _Stretch:
     end: int
 
 
-class Rows:
+class RowLeases:
     """The rows of a run that are not finished yet. `offer` brings shards, `close` says that there are no more."""
 
     def __init__(self, workers: int) -> None:

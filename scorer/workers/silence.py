@@ -11,7 +11,7 @@ STARTS_S = 300.0
 LOOK_S = 1.0
 
 
-class Silence:
+class SilenceTimeout:
     """Watches one worker. Tell it `awaited` whenever its next report is due from now on, `heard` with each report."""
 
     def __init__(self) -> None:

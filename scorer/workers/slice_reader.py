@@ -17,7 +17,7 @@ from scorer.workers.messages import Slice
 Pieces = Generator[Piece, None, None]
 
 
-class Forward:
+class SliceReader:
     """Reads slices; one that lies behind the last, or in another shard, opens its shard anew. One at a time."""
 
     def __init__(self, reader: Reader) -> None:

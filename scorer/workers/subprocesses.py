@@ -14,22 +14,22 @@ from contextlib import suppress
 
 from scorer.processes.search_path import child_command, child_environment
 from scorer.workers import messages
-from scorer.workers.coordinator import Owner
-from scorer.workers.silence import Silence
+from scorer.workers.coordinator import Coordinator
+from scorer.workers.silence import SilenceTimeout
 
 END_S = 20.0
 """A worker whose socket is closed has so long to be gone."""
 _STDERR = 2
 
 
-class Processes:
+class SubprocessLauncher:
     """An `Employer` of processes."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Coordinator) -> None:
         self._owner = owner
         self._running: set[asyncio.subprocess.Process] = set()
 
-    async def employ(self, hello: messages.Hello) -> str | None:
+    async def run_worker(self, hello: messages.Hello) -> str | None:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -42,7 +42,7 @@ class Processes:
             )
         self._running.add(process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        silence, killed = Silence(), None
+        silence, killed = SilenceTimeout(), None
         talking = asyncio.ensure_future(self._talk(hello, reader, writer, silence))
         watching = asyncio.ensure_future(silence.too_long())
         try:
@@ -76,7 +76,7 @@ class Processes:
         hello: messages.Hello,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        silence: Silence,
+        silence: SilenceTimeout,
     ) -> bool:
         """Answers a worker until its end of the pair is closed. True where it said that it ended."""
         ended = False

@@ -1,6 +1,6 @@
 """The workers of one run, seat by seat: hired, replaced when they die, told to end. What a worker runs in is another's.
 
-`Processes` employs them on this machine; a cluster brings an `Employer` of its own and nothing else.
+`Processes` employs them on this machine; a cluster brings an `Launcher` of its own and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scorer.engine.engine import first_cause
 from scorer.errors import WorkersLost
 from scorer.files.runtime import shielded
 from scorer.types import Work
-from scorer.workers.coordinator import Owner, leave
+from scorer.workers.coordinator import Coordinator, leave
 from scorer.workers.messages import Hello, Order
 
 LOOK_S = 1.0
@@ -22,11 +22,11 @@ STRIKES = 3
 """So many workers may die one after another before any of them finished a row."""
 
 
-class Employer(Protocol):
+class Launcher(Protocol):
     """Runs workers somewhere."""
 
-    async def employ(self, hello: Hello) -> str | None:
-        """Runs one `Worker` to its end, its reports answered by `Owner.answer`.
+    async def run_worker(self, hello: Hello) -> str | None:
+        """Runs one `Worker` to its end, its reports answered by `Coordinator.answer`.
 
         None where it said that it ended; else how it died, in words, once it surely writes nothing more.
         """
@@ -37,10 +37,10 @@ class Employer(Protocol):
         ...
 
 
-class Crew:
+class Supervisor:
     """A run's workers; `say` is told of each that ended before its work did."""
 
-    def __init__(self, owner: Owner, employer: Employer, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, owner: Coordinator, employer: Launcher, say: Callable[[str], None] = lambda _: None) -> None:
         self._owner = owner
         self._employer = employer
         self._say = say
@@ -93,7 +93,7 @@ class Crew:
         owner = self._owner
         while owner.broker.order is Order.SCORE and not owner.broker.rows.done:
             hello, left = owner.hello(seat), owner.broker.rows.left
-            died = await self._employer.employ(hello)
+            died = await self._employer.run_worker(hello)
             if died is None:
                 return
             await owner.lost(hello.worker)

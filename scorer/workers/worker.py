@@ -36,9 +36,9 @@ from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.worker_store import Outpost
 from scorer.types import Offload, Row, Shard
-from scorer.workers.broker_client import Desk, Exchange
+from scorer.workers.broker_client import BrokerClient, Exchange
 from scorer.workers.messages import Failure, Hello, Order, Slice
-from scorer.workers.slice_reader import Forward
+from scorer.workers.slice_reader import SliceReader
 
 
 def books_of(owner: str, worker: int) -> str:
@@ -81,7 +81,7 @@ class Worker:
 
     async def run(self) -> None:
         """Works to the end. Cancelling it stores what is finished and tells so."""
-        desk = Desk(
+        desk = BrokerClient(
             self._exchange,
             lease_s=self._hello.lease_s,
             on_order=self._obey,
@@ -181,7 +181,7 @@ class Worker:
 
     async def _rounds(self, parts: engine.RunContext, store: Outpost, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
-        forward = Forward(reader)
+        forward = SliceReader(reader)
         while (first := await self._desk.next_slice(wait=True)) is not None:
             await engine.run(
                 parts,
@@ -193,7 +193,7 @@ class Worker:
             await store.close()
             await self._desk.talk()
 
-    async def _batches(self, first: Slice, store: Outpost, forward: Forward) -> AsyncIterator[list[Row]]:
+    async def _batches(self, first: Slice, store: Outpost, forward: SliceReader) -> AsyncIterator[list[Row]]:
         assert self._offload is not None
         leased: Slice | None = first
         while leased is not None:

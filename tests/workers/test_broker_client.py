@@ -17,7 +17,7 @@ from scorer.types import (
 from scorer.usage import (
     Usage,
 )
-from scorer.workers.broker_client import BEAT_S, FRESH_S, Desk
+from scorer.workers.broker_client import BEAT_S, FRESH_S, BrokerClient
 from scorer.workers.messages import Answer, Order, Report
 
 
@@ -162,7 +162,7 @@ def test_an_order_is_obeyed_once_and_ends_the_waiting_for_rows() -> None:
             await asyncio.sleep(0.001)
             return Answer(order=Order.DRAIN)
 
-        desk = Desk(exchange, lease_s=0.1, on_order=orders.append)
+        desk = BrokerClient(exchange, lease_s=0.1, on_order=orders.append)
         talking = asyncio.create_task(desk.serve())
         assert await desk.next_slice(wait=True) is None
         await asyncio.sleep(1.0)

@@ -24,8 +24,8 @@ from scorer.output.worker_store import Outpost
 from scorer.usage import (
     Usage,
 )
-from scorer.workers.broker_client import Desk
-from scorer.workers.coordinator import Owner, _error, most_workers
+from scorer.workers.broker_client import BrokerClient
+from scorer.workers.coordinator import Coordinator, _error, most_workers
 from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spendings
 from scorer.workers.worker import Worker, books_of
 
@@ -42,11 +42,11 @@ def plan_of(out: Output, **limits: Any) -> RunPlan:
     )
 
 
-def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Owner, Ledger]:
+def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Coordinator, Ledger]:
     books = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
     books.open()
     manifest = Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", out.shards)
-    owner = Owner(
+    owner = Coordinator(
         plan_of(out, **limits),
         manifest,
         out.files,
@@ -65,7 +65,7 @@ def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Owner, Ledger]:
 class Hand:
     """A worker without a judge: it scores what it is told to, and tells or does not."""
 
-    def __init__(self, out: Output, owner: Owner, schema: pa.Schema = SCHEMA) -> None:
+    def __init__(self, out: Output, owner: Coordinator, schema: pa.Schema = SCHEMA) -> None:
         self.hello: Hello = owner.hello(0)
         self.number = self.hello.worker
         self._out, self._owner = out, owner
@@ -73,7 +73,7 @@ class Hand:
         async def never(_: Report) -> Answer:
             raise AssertionError
 
-        self.desk = Desk(never, lease_s=0.1, on_order=lambda _: None)
+        self.desk = BrokerClient(never, lease_s=0.1, on_order=lambda _: None)
         self.store = Outpost(
             out.files,
             out.layout,

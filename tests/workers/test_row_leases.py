@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scorer.types import Shard, Work
 from scorer.workers.messages import Slice
-from scorer.workers.row_leases import SLICE_ROWS, Rows
+from scorer.workers.row_leases import SLICE_ROWS, RowLeases
 
 WORKERS = 3
 
@@ -28,7 +28,7 @@ def numbers(leased: Slice) -> list[int]:
     return (leased.first + np.flatnonzero(bits)).tolist()
 
 
-def published(rows: Rows, leased: Slice, some: list[int]) -> None:
+def published(rows: RowLeases, leased: Slice, some: list[int]) -> None:
     rows.published(leased.shard.path, leased.generation, np.array(some, dtype=np.int64))
 
 
@@ -44,7 +44,7 @@ class Racing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = Rows(WORKERS)
+        self.rows = RowLeases(WORKERS)
         self.free: set[tuple[str, int, int]] = set()
         self.held: dict[tuple[str, int, int], int] = {}
         self.lives = {worker: Life() for worker in range(1, WORKERS + 1)}
@@ -120,7 +120,7 @@ TestRacing = Racing.TestCase
 
 
 def test_one_large_shard_is_everybodys() -> None:
-    rows = Rows(2)
+    rows = RowLeases(2)
     rows.offer(Work(shard("a", 100_000)), 0)
     one, two = rows.lease(1), rows.lease(2)
     assert one is not None
@@ -129,7 +129,7 @@ def test_one_large_shard_is_everybodys() -> None:
 
 
 def test_a_worker_reads_forwards() -> None:
-    rows = Rows(2)
+    rows = RowLeases(2)
     rows.offer(Work(shard("a", 10_000)), 0)
     slices = [rows.lease(worker) for worker in (1, 2, 1, 2, 1)]
     for worker in (0, 1):
@@ -138,7 +138,7 @@ def test_a_worker_reads_forwards() -> None:
 
 
 def test_slices_get_short_near_the_end() -> None:
-    rows = Rows(2)
+    rows = RowLeases(2)
     rows.offer(Work(shard("a", 1000)), 0)
     rows.close()
     sizes = []
@@ -153,7 +153,7 @@ def test_slices_get_short_near_the_end() -> None:
 @settings(max_examples=20)
 @given(todo=st.lists(st.booleans(), max_size=200))
 def test_only_what_is_to_do_is_leased(todo: list[bool]) -> None:
-    rows = Rows(1)
+    rows = RowLeases(1)
     rows.offer(Work(shard("a", len(todo)), np.array(todo, dtype=bool), 3), 7)
     found = []
     while (leased := rows.lease(1)) is not None:
@@ -163,7 +163,7 @@ def test_only_what_is_to_do_is_leased(todo: list[bool]) -> None:
 
 
 def test_what_a_worker_has_is_known_until_it_is_published() -> None:
-    rows = Rows(2)
+    rows = RowLeases(2)
     rows.offer(Work(shard("a", 2000)), 5)
     leased = rows.lease(1)
     assert leased is not None
@@ -173,7 +173,7 @@ def test_what_a_worker_has_is_known_until_it_is_published() -> None:
 
 
 def test_rows_of_a_shard_that_cannot_be_read_further_hold_nobody_up() -> None:
-    rows = Rows(2)
+    rows = RowLeases(2)
     rows.offer(Work(shard("a", 100)), 0)
     rows.offer(Work(shard("b", 10)), 0)
     rows.close()

@@ -7,12 +7,12 @@ import asyncio
 from support.clock import now, run
 
 from scorer.workers.broker_client import BEAT_S
-from scorer.workers.silence import SILENT_S, STARTS_S, Silence
+from scorer.workers.silence import SILENT_S, STARTS_S, SilenceTimeout
 
 
 def test_a_worker_that_reports_is_never_found_silent() -> None:
     async def night() -> None:
-        silence = Silence()
+        silence = SilenceTimeout()
         silence.awaited()
         watching = asyncio.ensure_future(silence.too_long())
         for _ in range(2000):
@@ -27,11 +27,11 @@ def test_a_worker_that_reports_is_never_found_silent() -> None:
 
 def test_one_that_stops_is_found_after_the_limit_and_later_before_its_first_report() -> None:
     async def night() -> None:
-        silence = Silence()
+        silence = SilenceTimeout()
         silence.awaited()
         assert "300 s" in await silence.too_long()
         assert STARTS_S <= now() <= STARTS_S + 1
-        silence = Silence()
+        silence = SilenceTimeout()
         silence.heard()
         silence.awaited()
         began = now()
@@ -43,7 +43,7 @@ def test_one_that_stops_is_found_after_the_limit_and_later_before_its_first_repo
 
 def test_time_in_which_it_waits_for_its_owner_does_not_count() -> None:
     async def night() -> None:
-        silence = Silence()
+        silence = SilenceTimeout()
         silence.awaited()
         watching = asyncio.ensure_future(silence.too_long())
         silence.heard()
@@ -61,7 +61,7 @@ def test_time_in_which_it_waits_for_its_owner_does_not_count() -> None:
 def test_an_owner_that_was_itself_stopped_blames_no_worker() -> None:
     async def night() -> None:
         loop = asyncio.get_running_loop()
-        silence = Silence()
+        silence = SilenceTimeout()
         silence.heard()
         silence.awaited()
         watching = asyncio.ensure_future(silence.too_long())

@@ -18,7 +18,7 @@ from scorer.inputs.shard_reader import Stalled
 from scorer.inputs.source import Columns, Reader, look
 from scorer.types import Shard
 from scorer.workers.messages import File, Slice
-from scorer.workers.slice_reader import Forward
+from scorer.workers.slice_reader import SliceReader
 
 ROWS = 700
 
@@ -44,9 +44,9 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Shard:
     return Shard(str(path), "a", stat.size, stat.version, rows, footer)
 
 
-def forward(files: LocalFiles) -> Forward:
+def forward(files: LocalFiles) -> SliceReader:
     columns = Columns(read=("text",), judged=("text",), kept=())
-    return Forward(Reader(files, columns, count=lambda texts: [1] * len(texts), constant_tokens=0))
+    return SliceReader(Reader(files, columns, count=lambda texts: [1] * len(texts), constant_tokens=0))
 
 
 def cut(shard: Shard, first: int, stop: int, mask: list[bool] | None = None) -> Slice:
@@ -54,7 +54,7 @@ def cut(shard: Shard, first: int, stop: int, mask: list[bool] | None = None) -> 
     return Slice(file, 2, first, stop, None if mask is None else np.packbits(mask).tobytes(), 0)
 
 
-def rows(reading: Forward, shard: Shard, leased: Slice) -> list[int]:
+def rows(reading: SliceReader, shard: Shard, leased: Slice) -> list[int]:
     found = [row for batch in reading.read(shard, leased) if not isinstance(batch, Stalled) for row in batch]
     assert all(row.values == {"text": f"t{row.number}"} and row.generation == 2 for row in found)
     return [row.number for row in found]

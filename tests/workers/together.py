@@ -14,7 +14,7 @@ from scorer.limits import RateLimits
 from scorer.limits.leased import LeasedBudget, LeasedLimiter
 from scorer.output.ledger import Ledger, Totals
 from scorer.workers.broker import Broker
-from scorer.workers.broker_client import Desk
+from scorer.workers.broker_client import BrokerClient
 from scorer.workers.messages import Answer, Report
 
 
@@ -23,7 +23,7 @@ class Mate:
     """One worker, as far as limits go. `cut` severs its wire: it dies without a word."""
 
     number: int
-    desk: Desk
+    desk: BrokerClient
     books: Ledger
     limits: list[LeasedLimiter]
     cut: bool = False
@@ -66,7 +66,7 @@ async def mate(
         await asyncio.sleep(wire_s)
         return answer
 
-    desk = Desk(exchange, lease_s=broker.lease_s, on_order=lambda _: None, seats=seats)
+    desk = BrokerClient(exchange, lease_s=broker.lease_s, on_order=lambda _: None, seats=seats)
     books = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
     desk.books = books
     desk.allowance = LeasedBudget(books, tokens_capped=tokens_capped, money_capped=money_capped, ask=desk.ask)

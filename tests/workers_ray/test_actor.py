@@ -10,7 +10,7 @@ import pytest
 from scorer.workers.messages import Answer as Told
 from scorer.workers.messages import Failure, Hello, Order, Report, Spendings, packed, report
 from scorer.workers.ray import actor
-from scorer.workers.ray.actor import Place, Seated
+from scorer.workers.ray.actor import Place, RayWorker
 from scorer.workers.ray.launcher import _placed
 
 HELLO = Hello(
@@ -29,7 +29,7 @@ HELLO = Hello(
 
 
 async def test_the_last_answer_ends_it(tmp_path: Path) -> None:
-    seated = Seated(str(tmp_path / "not-there"), [])
+    seated = RayWorker(str(tmp_path / "not-there"), [])
     last = report(await seated.begin(packed(HELLO)))
     assert last.ended
     assert last.failure is not None

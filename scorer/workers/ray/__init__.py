@@ -1,10 +1,10 @@
-"""A run's workers as Ray actors: `joined` is on a cluster, `hirer` employs there what `Processes` employs here."""
+"""A run's workers as Ray actors: `joined` is on a cluster, `ray_launcher` employs there what `Processes` employs here."""
 
 from scorer.processes.search_path import settle_worker_of_ray
 
 settle_worker_of_ray()  # before anything else is imported: Ray puts the driver's folder first
 
 from scorer.workers.ray.cluster import joined  # noqa: E402
-from scorer.workers.ray.launcher import hirer  # noqa: E402
+from scorer.workers.ray.launcher import ray_launcher  # noqa: E402
 
-__all__ = ["hirer", "joined"]
+__all__ = ["joined", "ray_launcher"]

@@ -29,7 +29,7 @@ class Place:
     missing: str | None
 
 
-class Seated:
+class RayWorker:
     """One worker. `folder` and `paths` are the owner's current folder and import path, taken over where they exist."""
 
     def __init__(self, folder: str, paths: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""An `Employer` whose workers are Ray actors, one CPU each, spread over the nodes; the owner stays where the lock is.
+"""An `Launcher` whose workers are Ray actors, one CPU each, spread over the nodes; the owner stays where the lock is.
 
 A worker is looked at before it gets work: the same scorer, and the owner's output folder. Ray restarts nothing by
 itself: a dead worker's rows, books and seat are the crew's business, as on one machine.
@@ -22,12 +22,12 @@ from scorer.files.files import PARTIAL, Files, replace
 from scorer.files.router import AnyFiles
 from scorer.workers import messages
 from scorer.workers.broker_client import FRESH_S
-from scorer.workers.coordinator import Owner
+from scorer.workers.coordinator import Coordinator
 from scorer.workers.messages import Hello, Order, Report
-from scorer.workers.ray.actor import Place, Seated
+from scorer.workers.ray.actor import Place, RayWorker
 from scorer.workers.ray.cluster import COLOUR
-from scorer.workers.silence import Silence
-from scorer.workers.supervisor import Employer
+from scorer.workers.silence import SilenceTimeout
+from scorer.workers.supervisor import Launcher
 
 LEAVES_S = 2.0
 """What a worker began to write while it was answered is written so long after it no longer is."""
@@ -39,36 +39,36 @@ PATIENCE_S = 15.0
 """A worker that has no place on the cluster after so long is told of."""
 
 
-def hirer(out: str, say: Callable[[str], None]) -> Callable[[Owner], Employer]:
+def ray_launcher(out: str, say: Callable[[str], None]) -> Callable[[Coordinator], Launcher]:
     """What makes the employer of a run into `out`; `say` is told what a user should know. Call it inside `joined`."""
-    return lambda owner: OnRay(owner, out, AnyFiles(), say)
+    return lambda owner: RayLauncher(owner, out, AnyFiles(), say)
 
 
-class OnRay:
-    """An `Employer` of actors."""
+class RayLauncher:
+    """An `Launcher` of actors."""
 
-    def __init__(self, owner: Owner, out: str, files: Files, say: Callable[[str], None]) -> None:
+    def __init__(self, owner: Coordinator, out: str, files: Files, say: Callable[[str], None]) -> None:
         import ray
 
         self._owner = owner
         self._out = out
         self._files = files
         self._say = say
-        self._actor = ray.remote(Seated)
+        self._actor = ray.remote(RayWorker)
         self._here = ray.get_runtime_context().get_node_id()
         self._working: set[Any] = set()
         self._told_waiting = False
         # Another node may go on for seconds after its owner: its files must never have the names of ours.
         owner.number_from(secrets.randbelow(10**5) * 10**4)
 
-    async def employ(self, hello: Hello) -> str | None:
+    async def run_worker(self, hello: Hello) -> str | None:
         import ray
 
         actor: Any = self._actor.options(num_cpus=1, scheduling_strategy=self._strategy(hello)).remote(
             os.getcwd(), [path for path in sys.path if path]
         )
         self._working.add(actor)
-        silence = Silence()
+        silence = SilenceTimeout()
         talking = asyncio.ensure_future(self._talk(actor, hello, silence))
         watching = asyncio.ensure_future(silence.too_long())
         try:
@@ -98,7 +98,7 @@ class OnRay:
 
         return NodeAffinitySchedulingStrategy(self._here, soft=False)
 
-    async def _talk(self, actor: Any, hello: Hello, silence: Silence) -> str | None:
+    async def _talk(self, actor: Any, hello: Hello, silence: SilenceTimeout) -> str | None:
         import ray
 
         ended, place, answered_at = False, None, time.monotonic()
