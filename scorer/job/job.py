@@ -35,7 +35,7 @@ from scorer.job.start import (
 )
 from scorer.output import ledger
 from scorer.output.layout import Layout
-from scorer.output.lost_ledger import mended
+from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Manifest, Revision, save
 from scorer.output.progress import Gauges, Progress, Snapshot
 from scorer.output.status import Status, last_progress, status, within_share
@@ -257,7 +257,7 @@ class Job:
         books = ledger.Ledger(
             self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
         )
-        books.open(mended(self._files, self.layout, manifest, self._ears.say))
+        books.open(with_recovered_costs(self._files, self.layout, manifest, self._ears.say))
         return books
 
     def _sealed(self, shard: Shard) -> None:

@@ -13,7 +13,9 @@ from scorer.output.layout import Layout, Segment
 from scorer.types import Shard
 
 
-def tally(files: Files, layout: Layout, shard: Shard, segments: Sequence[Segment], *, sealed: bool) -> seg.Counts:
+def count_results(
+    files: Files, layout: Layout, shard: Shard, segments: Sequence[Segment], *, sealed: bool
+) -> seg.Counts:
     """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files."""
     paths = [layout.segment(segment) for segment in segments]
     generations = {segment.generation for segment in segments}

@@ -14,13 +14,13 @@ import orjson
 
 from scorer.files.files import Files, read
 from scorer.output import segments as seg
-from scorer.output.counts import tally
+from scorer.output.counts import count_results
 from scorer.output.layout import Layout
 from scorer.output.ledger import Totals
 from scorer.output.manifest import Manifest
 
 
-def mended(
+def with_recovered_costs(
     files: Files, layout: Layout, manifest: Manifest, say: Callable[[str], None]
 ) -> Callable[[Totals, bool], Totals]:
     """For `Ledger.open`: the books' totals with what is missing; `say` is told how much that is."""
@@ -76,7 +76,7 @@ def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
     total = seg.Counts()
     for shard in manifest.shards:
         try:
-            total.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+            total.add(count_results(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
         except seg.Broken:
             continue
     return total

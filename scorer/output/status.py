@@ -11,7 +11,7 @@ from scorer.errors import TooManyFailed, mended_by
 from scorer.files.files import Files, read
 from scorer.output import ledger
 from scorer.output import segments as seg
-from scorer.output.counts import tally
+from scorer.output.counts import count_results
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load, no_run
 
@@ -80,7 +80,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     counts, unreadable = seg.Counts(), []
     for shard in manifest.shards:
         try:
-            counts.add(tally(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+            counts.add(count_results(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)

@@ -24,7 +24,7 @@ from scorer.output import segments as seg
 from scorer.output.damage import SetAside, set_aside, unreadable
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
-from scorer.output.tables import Made, Measure, Unfit, made, pieces, size_of
+from scorer.output.tables import Made, Measure, UnfitValue, made, pieces, size_of
 from scorer.types import Mask, Offload, Result, Shard, Work
 
 FLUSH_BYTES = 32 * 1024 * 1024
@@ -371,7 +371,7 @@ class Store:
                 )
             return {}
 
-    def _note_unfit(self, given: Sequence[Result], stored: Sequence[Result], unfit: Sequence[Unfit]) -> None:
+    def _note_unfit(self, given: Sequence[Result], stored: Sequence[Result], unfit: Sequence[UnfitValue]) -> None:
         """Counts and tells what no column could hold. Raises TooManyFailed where nothing else came so far."""
         if not unfit:
             self._fitted = True

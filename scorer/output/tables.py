@@ -41,7 +41,7 @@ _TOLD: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class UnfitValue:
     """A value that its column cannot hold. `error` is what its row ends in, None where the row's score stays."""
 
     result: Result
@@ -56,7 +56,7 @@ class Made:
 
     table: pa.Table
     results: Sequence[Result]
-    unfit: Sequence[Unfit] = ()
+    unfit: Sequence[UnfitValue] = ()
 
 
 def size_of(result: Result) -> int:
@@ -110,7 +110,7 @@ def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - a judge of somebody's own can hand over anything: whose it is, is found out below
-        unfit: list[Unfit] = []
+        unfit: list[UnfitValue] = []
         results = [_fitted(result, schema, fingerprint, unfit) for result in results]
         return Made(_table(results, schema, fingerprint, metrics), results, unfit)
 
@@ -171,7 +171,7 @@ def _judged(schema: pa.Schema) -> list[str]:
 # --- whose fault a row's failure is -----------------------------------------------------------------------------------
 
 
-def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unfit]) -> Result:
+def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[UnfitValue]) -> Result:
     """The result without what its columns cannot hold; each such value is added to `unfit`."""
     score = result.score
     if score is not None and not (isinstance(score, Score) and isinstance(score.fields, Mapping)):
@@ -193,21 +193,21 @@ def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unf
                 said = f"column {name} holds a value that cannot be written again as {kind.type}"
                 gone = tuple(None if one == name else v for one, v in zip(kept, result.row.kept, strict=True))
                 bad = BadRow(said)
-                unfit.append(Unfit(result, name, said, bad))
+                unfit.append(UnfitValue(result, name, said, bad))
                 result = replace(result, score=None, error=bad, row=replace(result.row, kept=gone))
             elif name in _TOLD:
                 said = f"the server's {name} is {_shown(result, name)}, which column {name} ({kind.type}) cannot hold"
-                unfit.append(Unfit(result, name, said, None))
+                unfit.append(UnfitValue(result, name, said, None))
                 result = replace(result, **_TOLD[name])
             else:
                 raise RuntimeError(f"row {result.row.number} of {result.row.shard}: column {name}: {error}") from error
     return result
 
 
-def _failed(result: Result, column: str, said: str, unfit: list[Unfit]) -> Result:
+def _failed(result: Result, column: str, said: str, unfit: list[UnfitValue]) -> Result:
     kept = "" if result.raw is None else ". Its reply is kept, so that `scorer reread` can read it with a mended judge"
     error = Unreadable(f"{said}{kept}")
-    unfit.append(Unfit(result, column, said, error))
+    unfit.append(UnfitValue(result, column, said, error))
     return replace(result, score=None, error=error)
 
 

@@ -16,7 +16,7 @@ from scorer.types import Result, Shard
 Told = Callable[[Shard, Segment, Sequence[Result]], None]
 
 
-class Outpost(Store):
+class WorkerStore(Store):
     """`Store` for the results of rows that were leased.
 
     `told` is called with each segment once it is on disk; `sure` returns when the folder is surely still the owner's,

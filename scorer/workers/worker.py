@@ -34,7 +34,7 @@ from scorer.inputs.source import Reader, ahead
 from scorer.limits.leased import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
-from scorer.output.worker_store import Outpost
+from scorer.output.worker_store import WorkerStore
 from scorer.types import Offload, Row, Shard
 from scorer.workers.broker_client import BrokerClient, Exchange
 from scorer.workers.messages import Failure, Hello, Order, Slice
@@ -132,7 +132,7 @@ class Worker:
         assert offload is not None
         layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            store = Outpost(
+            store = WorkerStore(
                 self._files,
                 layout,
                 run=hello.run,
@@ -172,14 +172,14 @@ class Worker:
             scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, books)
             await served(scoring, [desk])
 
-    async def _stored(self, scoring: Coroutine[Any, Any, None], store: Outpost, books: Ledger) -> None:
+    async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, books: Ledger) -> None:
         """Scores, and stores what is finished whatever ends it; the desk talks on meanwhile."""
         try:
             await served(scoring, [store, books])
         finally:
             await shielded(_closed(store, books), failure_first=True)
 
-    async def _rounds(self, parts: engine.RunContext, store: Outpost, reader: Reader, in_flight: int) -> None:
+    async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
         forward = SliceReader(reader)
         while (first := await self._desk.next_slice(wait=True)) is not None:
@@ -193,7 +193,7 @@ class Worker:
             await store.close()
             await self._desk.talk()
 
-    async def _batches(self, first: Slice, store: Outpost, forward: SliceReader) -> AsyncIterator[list[Row]]:
+    async def _batches(self, first: Slice, store: WorkerStore, forward: SliceReader) -> AsyncIterator[list[Row]]:
         assert self._offload is not None
         leased: Slice | None = first
         while leased is not None:
@@ -209,7 +209,7 @@ class Worker:
             leased = await self._desk.next_slice(wait=False)
 
 
-async def _closed(store: Outpost, books: Ledger) -> None:
+async def _closed(store: WorkerStore, books: Ledger) -> None:
     try:
         await store.close()
     finally:

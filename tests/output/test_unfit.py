@@ -30,7 +30,7 @@ from scorer.output.schema import (
 )
 from scorer.output.status import Status
 from scorer.output.tables import PIECE_BYTES, made, pieces, size_of, to_table
-from scorer.output.worker_store import Outpost
+from scorer.output.worker_store import WorkerStore
 from scorer.types import (
     Completion,
     Conversation,
@@ -254,7 +254,7 @@ def test_a_worker_tells_its_owner_what_its_rows_became(tmp_path: Path) -> None:
 
     async def night() -> None:
         output = Output(tmp_path, 3)
-        outpost = Outpost(
+        outpost = WorkerStore(
             output.files, output.layout, run="", fingerprint=FINGERPRINT, schema_of=lambda _: SCHEMA, offload=inline,
             flush_rows=10, flush_s=1.0, worker=1, told=tell, sure=sure,
         )  # fmt: skip

@@ -20,7 +20,7 @@ from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest
 from scorer.output.store import Store
-from scorer.output.worker_store import Outpost
+from scorer.output.worker_store import WorkerStore
 from scorer.usage import (
     Usage,
 )
@@ -74,7 +74,7 @@ class Hand:
             raise AssertionError
 
         self.desk = BrokerClient(never, lease_s=0.1, on_order=lambda _: None)
-        self.store = Outpost(
+        self.store = WorkerStore(
             out.files,
             out.layout,
             run=self.hello.run,
