@@ -140,7 +140,7 @@ class Interrupted(ScorerError):
     exit_code = 130
 
 
-class MomentError(ScorerError):
+class TransientError(ScorerError):
     """The moment's fault. `billed` is True where the provider may have charged for it all the same.
 
     `if_late`: only where it came so late that the work may have been done. `usage` is what a reply that is no answer
@@ -159,7 +159,7 @@ class MomentError(ScorerError):
         super().__init__(detail)
 
 
-class Unreachable(MomentError):
+class Unreachable(TransientError):
     """No whole reply came back. `billed` is False only where the request surely never arrived.
 
     `mend` says what to mend where the address was never reached at all; None where that, too, is likely an outage.
@@ -177,7 +177,7 @@ class Unreachable(MomentError):
         super().__init__(detail, billed=billed, if_late=silent)
 
 
-class Throttled(MomentError):
+class Throttled(TransientError):
     """The server asks to slow down; `retry_after_s` is its wish, None where it names none.
 
     `quota`: one for a day or longer is used up, and `retry_after_s` says when it renews.
@@ -188,7 +188,7 @@ class Throttled(MomentError):
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
-class Faltered(MomentError):
+class ServerFault(TransientError):
     """A reply came back and it is not an answer; another try may bring one.
 
     `garbled`: it says that all is well, and holds nothing that can be read.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from scorer.errors import MomentError, SetupError
+from scorer.errors import SetupError, TransientError
 from scorer.types import Call, Reply, Transport
 
 SHORTEST = 8
@@ -141,9 +141,9 @@ class SecretBlankingTransport:
     async def post(self, call: Call) -> Reply:
         try:
             reply = await self._transport.post(call)
-        except (MomentError, SetupError) as error:
+        except (TransientError, SetupError) as error:
             error.args = tuple(self._text(one) for one in error.args)
-            if isinstance(error, MomentError):
+            if isinstance(error, TransientError):
                 error.detail = self._secrets.blanked_text(error.detail)
             raise
         body = self._secrets.blanked(reply.body)

@@ -22,12 +22,12 @@ from scorer.client.repeated_replies import DuplicateReplies
 from scorer.client.request_body import asked_output
 from scorer.client.unsent import Unsent
 from scorer.errors import (
-    Faltered,
     Interrupted,
-    MomentError,
     RowError,
+    ServerFault,
     SetupError,
     Throttled,
+    TransientError,
     Unavailable,
     Unreachable,
     Unreadable,
@@ -91,7 +91,7 @@ class Endpoint:
         return (self.limits.waiting + self.limits.in_flight + 1) / self.weight
 
 
-class _Another(MomentError):
+class _Another(TransientError):
     """The request is to be asked again at once on a new connection, and the row has no part in it.
 
     `doubted` is the id of a reply that may be another's; None where a kept connection ended as it was used.
@@ -188,7 +188,7 @@ class HttpClient:
                 if error.doubted is not None:
                     spent.doubted = (endpoint.repeats, error.doubted)
                 continue
-            except MomentError as error:
+            except TransientError as error:
                 last, failed = error, endpoint
             if isinstance(last, Unreachable) and last.mend is not None and not self._met:
                 self._doubt(f"{last.detail}. {last.mend}")
@@ -200,7 +200,7 @@ class HttpClient:
             breaker, sent_at = endpoint.limits.breaker, spent.sent_at
             # Sent after it and answered before it failed: a late answer to what was sent earlier says nothing.
             answered_others = breaker.was_up(sent_at)
-            if isinstance(last, Faltered) and last.garbled:
+            if isinstance(last, ServerFault) and last.garbled:
                 if garbled is not None and garbled[0].was_up(garbled[1]):
                     raise Unreadable(f"{last.detail} (twice, while other requests were answered)")
                 garbled = garbled or (breaker, sent_at)
@@ -274,7 +274,7 @@ class HttpClient:
             return await self._once(chosen, request, spent, sent)
 
         try:
-            return await first_answer(ask, lambda: late.value, (MomentError, RowError, EndpointDown))
+            return await first_answer(ask, lambda: late.value, (TransientError, RowError, EndpointDown))
         except BaseExceptionGroup as failures:  # of those that stop a run, one is told
             raise failures.exceptions[0] from None
 
@@ -325,7 +325,7 @@ class HttpClient:
             _drop(reply)
             outcome = Outcome(Billing.UNKNOWN, hint=hint, alive=True)
             raise
-        except MomentError as error:
+        except TransientError as error:
             _drop(reply)
             if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
                 outcome = Outcome(Billing.NOTHING)
@@ -457,7 +457,7 @@ class HttpClient:
         except _Another:
             spent.fresh = True  # once: it does not happen on a new connection
             return await self._answers(endpoint, spent)
-        except (MomentError, EndpointDown):
+        except (TransientError, EndpointDown):
             return False
         except RowError:
             pass

@@ -21,7 +21,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from scorer.client.reply_bytes import FREE, ReplyByteBudget
-from scorer.errors import Faltered, SetupError, Unreachable
+from scorer.errors import ServerFault, SetupError, Unreachable
 from scorer.types import Reply
 
 LARGEST = 32 * 1024 * 1024
@@ -216,7 +216,7 @@ class PostConnection:
         if length is None or "Content-Encoding" in headers:
             return Reply(message.code, headers, await self._limited(content), line)
         if (size := int(length)) > LARGEST:
-            raise Faltered(f"{self._shown} answered {size} bytes", billed=True)
+            raise ServerFault(f"{self._shown} answered {size} bytes", billed=True)
         if size > FREE:
             return Reply(message.code, headers, await self._whole(content, size), line)
         return Reply(message.code, headers, content.read_nowait() if content.is_eof() else await content.read(), line)
@@ -237,7 +237,7 @@ class PostConnection:
                 parts.append(part)
                 size += len(part)
                 if size > LARGEST:
-                    raise Faltered(f"{self._shown} answered more than {LARGEST} bytes", billed=True)
+                    raise ServerFault(f"{self._shown} answered more than {LARGEST} bytes", billed=True)
                 if size > FREE:
                     more, taken = size - taken, size
                     await self._inflow.take(content, more)

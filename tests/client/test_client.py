@@ -22,10 +22,10 @@ from scorer.client.unsent import Unsent
 from scorer.config.prices import Price
 from scorer.errors import (
     BudgetSpent,
-    Faltered,
     Interrupted,
     Refused,
     RowError,
+    ServerFault,
     SetupError,
     Throttled,
     Unavailable,
@@ -95,11 +95,11 @@ class Dialect:
         for _ in range(2 if text == "two turns" else 1):
             reply = yield Call(self.url, text.encode())
             if reply.status == 299:
-                raise Faltered("200, and nothing in it", billed=True, garbled=True)
+                raise ServerFault("200, and nothing in it", billed=True, garbled=True)
             if reply.status == 429:
                 raise Throttled("slow down", retry_after_s=7.0)
             if reply.status >= 500:
-                raise Faltered("it broke", billed=reply.status == 502)
+                raise ServerFault("it broke", billed=reply.status == 502)
             if reply.status == 401:
                 raise SetupError("a wrong key")
             if reply.status == 400:
@@ -338,7 +338,7 @@ def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: 
 
 # --- what fails may have been billed, or surely was not ---------------------------------------------------------------
 
-GATEWAY = Faltered("answered 504", billed=True, if_late=True)
+GATEWAY = ServerFault("answered 504", billed=True, if_late=True)
 SILENCE = Unreachable("broke off", billed=True, silent=True)
 
 
@@ -416,7 +416,7 @@ def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_bill
 @pytest.mark.parametrize(("usage", "known"), [(Usage(4000, 70), True), (Usage(10**12, 70), False), (None, False)])
 def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(usage: Usage | None, known: bool) -> None:
     async def night() -> None:
-        garbled = Faltered("no content that can be read", billed=True)
+        garbled = ServerFault("no content that can be read", billed=True)
         garbled.usage = usage
         limits = Strict()
         judge = client(Wire([garbled, 200]), limits)

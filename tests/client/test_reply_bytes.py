@@ -17,7 +17,7 @@ from test_transport import request, server
 from scorer.client import http_post as exchange
 from scorer.client.reply_bytes import FREE, ReplyByteBudget
 from scorer.client.transport import HttpTransport, _Deadlines
-from scorer.errors import Faltered
+from scorer.errors import ServerFault
 from scorer.types import Call
 
 MIB = 1024 * 1024
@@ -87,7 +87,7 @@ async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(monkeypa
     async with server(answer) as url, HttpTransport(connections=4, timeout_s=30) as wire:
         wire._inflow = ReplyByteBudget(wire._deadlines.paused, MIB // 2)
         ends = await asyncio.gather(*(wire.post(Call(url, b"{}", {})) for _ in range(4)), return_exceptions=True)
-        assert [type(end) for end in ends] == 4 * [Faltered]
+        assert [type(end) for end in ends] == 4 * [ServerFault]
         assert wire._inflow.held == 0
 
 

@@ -24,7 +24,7 @@ from scorer.client import transport
 from scorer.client.http_post import TRIES, Line
 from scorer.client.transport import HttpTransport, proxy_for
 from scorer.client.unsent import Unsent
-from scorer.errors import Faltered, MomentError, SetupError, Unreachable
+from scorer.errors import ServerFault, SetupError, TransientError, Unreachable
 from scorer.types import Call, Reply
 
 SECRET = "key=not-for-anyone"
@@ -99,9 +99,9 @@ async def posted(url: str, *, timeout_s: float = 10.0, call_s: float | None = No
         return await wire.post(Call(url, b"{}", {"Authorization": "Bearer sk-1"}, call_s))
 
 
-async def failure(answer: Answer, *, timeout_s: float = 10.0, call_s: float | None = None) -> MomentError:
+async def failure(answer: Answer, *, timeout_s: float = 10.0, call_s: float | None = None) -> TransientError:
     async with server(answer) as url:
-        with pytest.raises(MomentError) as caught:
+        with pytest.raises(TransientError) as caught:
             await posted(url, timeout_s=timeout_s, call_s=call_s)
     assert SECRET not in str(caught.value)
     assert "sk-1" not in str(caught.value)
@@ -560,7 +560,7 @@ async def test_a_body_beyond_the_largest_is_not_read(head: bytes, monkeypatch: p
     monkeypatch.setattr(exchange, "LARGEST", 1000)
     chunks = b"" if b"Length" in head else b"FF\r\n" + b"x" * 255 + b"\r\n"
     error = await failure(says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + chunks, *(5 * [chunks])))
-    assert isinstance(error, Faltered)
+    assert isinstance(error, ServerFault)
     assert error.billed
 
 
@@ -568,7 +568,7 @@ async def test_a_small_body_that_unpacks_beyond_the_largest_is_not_read(monkeypa
     monkeypatch.setattr(exchange, "LARGEST", 1000)
     packed = gzip.compress(b"x" * 100_000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
-    assert isinstance(await failure(says(head + packed)), Faltered)
+    assert isinstance(await failure(says(head + packed)), ServerFault)
 
 
 @pytest.mark.parametrize("url", ["ftp://judge/v1?" + SECRET, "http://?" + SECRET, "nonsense?" + SECRET])

@@ -15,7 +15,7 @@ import orjson
 from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import Place, complaint, fault, parse
 from scorer.client.providers.headers import retry_after_s
-from scorer.errors import Faltered, MomentError, Refused, RowError, SetupError, SpecError, TooLong
+from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
 from scorer.types import (
     Call,
     Completion,
@@ -149,7 +149,7 @@ class Anthropic:
             raise self._fault(reply)
         text = _text(content)
         if text is None:
-            garbled = Faltered(
+            garbled = ServerFault(
                 f"{self.base_url}/messages answered with content that cannot be read", billed=True, garbled=True
             )
             garbled.usage = _usage(value.get("usage"), said=False)
@@ -167,7 +167,7 @@ class Anthropic:
             body=reply.body,
         )
 
-    def _fault(self, reply: Reply) -> MomentError | RowError | SetupError:
+    def _fault(self, reply: Reply) -> TransientError | RowError | SetupError:
         said = complaint(parse(reply.body))
         url = f"{self.base_url}/messages"
         status = reply.status

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from scorer.errors import MomentError, RowError
+from scorer.errors import RowError, TransientError
 from scorer.types import (
     Completion,
     TokenLogprob,
@@ -131,7 +131,7 @@ def billed(value: Mapping[str, Any]) -> Iterator[None]:
     """Whatever error is raised in the block is of a reply with this value: it is billed, at the usage that it tells."""
     try:
         yield
-    except (RowError, MomentError) as error:
+    except (RowError, TransientError) as error:
         if error.usage is None:
             error.usage = read_usage(value.get("usage"))
         error.billed = True

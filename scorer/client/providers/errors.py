@@ -16,14 +16,14 @@ import orjson
 
 from scorer.client.providers.headers import renews_s, retry_after_s
 from scorer.errors import (
-    Faltered,
-    MomentError,
     Refused,
     Rejected,
     RowError,
+    ServerFault,
     SetupError,
     Throttled,
     TooLong,
+    TransientError,
     plain,
     whole,
 )
@@ -157,7 +157,7 @@ def complaint(value: Any) -> Complaint | None:
     return None
 
 
-def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | SetupError:
+def fault(reply: Reply, place: Place, url: str) -> TransientError | RowError | SetupError:
     """The typed error of a reply that holds no completion."""
     value = parse(reply.body)
     said = complaint(value)
@@ -206,10 +206,10 @@ def fault(reply: Reply, place: Place, url: str) -> MomentError | RowError | Setu
         # 5xx is not charged.
         late = status in _GATEWAYS
         wish = retry_after_s(reply.headers, said.message)
-        return Faltered(heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
+        return ServerFault(heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
     if 400 <= status < 500:
         return Rejected(words)
-    return Faltered(f"{url} answered {status} without a completion: {words}", billed=True, garbled=True)
+    return ServerFault(f"{url} answered {status} without a completion: {words}", billed=True, garbled=True)
 
 
 def _throttled(reply: Reply, said: Complaint, heard: str) -> Throttled | SetupError:

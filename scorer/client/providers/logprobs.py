@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from scorer.client.providers.completions import billed, finite, read_logprobs, read_model, read_usage
 from scorer.client.providers.errors import parse
-from scorer.errors import Faltered, Rejected, SetupError, TooLong
+from scorer.errors import Rejected, ServerFault, SetupError, TooLong
 from scorer.types import Call, Completion, Reply, Request, TokenLogprob
 
 Dialect = Literal["auto", "openai", "vllm", "llamacpp"]
@@ -73,7 +73,7 @@ def converse(asker: Asker, request: Request) -> Way:
         return completion
     told = "; ".join(lacks)
     if forcing.proven:  # it could before: the moment's fault, or a neighbour's behind the same address
-        raise Faltered(f"{asker.base_url}: {told}", billed=True)
+        raise ServerFault(f"{asker.base_url}: {told}", billed=True)
     raise SetupError(f"{asker.base_url}: {told}. {_NEEDED}.")
 
 
@@ -115,7 +115,7 @@ def _forced(
     if given != ids:
         if not asker.forcing.proven and given[:1] != ids[:1]:
             raise _Unable("/completions did not follow a token-level grammar")
-        raise Faltered(f"{asker.base_url}: the reply's tokens are not those that were forced", billed=True)
+        raise ServerFault(f"{asker.base_url}: the reply's tokens are not those that were forced", billed=True)
     return _completion(continuation, read, value, reply)
 
 
@@ -137,7 +137,7 @@ def _token_ids(asker: Asker, reply: Reply) -> list[int]:
             )
         tokens = [token.get("id") for token in tokens]
     if not tokens or not all(type(token) is int for token in tokens):
-        raise Faltered(f"{asker.base_url}: /tokenize answered without token ids")
+        raise ServerFault(f"{asker.base_url}: /tokenize answered without token ids")
     return tokens
 
 
@@ -194,7 +194,7 @@ def _echoed(
     if not (isinstance(tokens, list) and isinstance(values, list) and isinstance(offsets, list)) or offsets[:1] != [0]:
         raise _Unable("/completions gave no echoed log-probabilities")
     if not len(tokens) == len(values) == len(offsets) or not all(type(offset) is int for offset in offsets):
-        raise Faltered(f"{asker.base_url}: the lists of echoed log-probabilities do not match", billed=True)
+        raise ServerFault(f"{asker.base_url}: the lists of echoed log-probabilities do not match", billed=True)
     texts = [str(token) for token in tokens]
     if any(token.startswith("bytes:") for token in texts):  # "bytes:\\xf0": how OpenAI writes a part of a character
         ends = [*offsets[1:], len(text) + 1]
@@ -287,7 +287,7 @@ def _choice(asker: Asker, reply: Reply) -> tuple[dict[str, Any], dict[str, Any]]
         if asker.forcing.proven or asker.forcing.dialect != "auto":
             raise
         raise _Unable(f"/completions refused it ({error.detail})") from None
-    except (SetupError, Faltered) as error:
+    except (SetupError, ServerFault) as error:
         if reply.status in (400, 404, 405, 422, 501):
             raise _Unable(str(error)) from None
         raise

@@ -17,7 +17,7 @@ from scorer.client.providers import logprobs as forced
 from scorer.client.providers.completions import billed, read_logprobs, read_model, read_plain, read_text, read_usage
 from scorer.client.providers.errors import Place, complaint, fault, parse
 from scorer.client.providers.headers import rate_hint
-from scorer.errors import Faltered, Refused, Rejected, RowError, SetupError
+from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError
 from scorer.types import Call, Completion, RateHint, Reply, Request
 
 Dialect = Literal["auto", "openai", "vllm", "llamacpp"]
@@ -142,11 +142,11 @@ class OpenAI:
                 read.append(replace(self._completion(choice, alone, orjson.dumps(alone), path), usage=None))
             except Refused as error:
                 read.append(Refused(error.detail))
-            except Faltered:
+            except ServerFault:
                 continue
         if not read:
             with billed(value):
-                raise Faltered(f"{self.base_url}{path} answered with no choice that can be read", garbled=True)
+                raise ServerFault(f"{self.base_url}{path} answered with no choice that can be read", garbled=True)
         refused = Completion("", "content_filter", read_model(value))
         first = next((one for one in read if isinstance(one, Completion)), refused)
         said = any(isinstance(one, Completion) and one.text for one in read)
@@ -160,7 +160,7 @@ class OpenAI:
             raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:
             with billed(value):
-                raise Faltered(
+                raise ServerFault(
                     f"{self.base_url}{path} answered with a choice that has no readable content", garbled=True
                 )
         if finish_reason == "content_filter" and not text:

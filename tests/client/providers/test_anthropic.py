@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.anthropic import VERSION, Anthropic
 from scorer.errors import (
-    Faltered,
-    MomentError,
     Refused,
     Rejected,
     RowError,
     ScorerError,
+    ServerFault,
     SetupError,
     SpecError,
     Throttled,
     TooLong,
+    TransientError,
 )
 from scorer.types import (
     Completion,
@@ -107,7 +107,7 @@ def test_golden_bytes(path: Path) -> None:
         assert result.body == told["body"].encode()
     else:
         said: dict[str, Any] = {"name": type(result).__name__, "text": str(result)}
-        if isinstance(result, MomentError):
+        if isinstance(result, TransientError):
             said |= {"billed": result.billed, "retry_after_s": result.retry_after_s}
         assert golden["error"] == said
 
@@ -232,16 +232,16 @@ def test_an_empty_turn_is_an_empty_reply() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (200, b"<html>gateway</html>", Faltered),
-        (200, b"", Faltered),
-        (200, b'{"type": "message", "content": [{"ty', Faltered),
-        (200, {"type": "message"}, Faltered),
-        (200, answer(text(7)), Faltered),
-        (200, answer("4"), Faltered),
+        (200, b"<html>gateway</html>", ServerFault),
+        (200, b"", ServerFault),
+        (200, b'{"type": "message", "content": [{"ty', ServerFault),
+        (200, {"type": "message"}, ServerFault),
+        (200, answer(text(7)), ServerFault),
+        (200, answer("4"), ServerFault),
         (200, answer(stop_reason="refusal"), Refused),
         (200, error("rate_limit_error", "slow"), Throttled),
         (200, error("authentication_error", "key"), SetupError),
-        (200, error("new_error", "what"), Faltered),
+        (200, error("new_error", "what"), ServerFault),
         (400, error("invalid_request_error", "max_tokens: 99999 > 8192"), SetupError),
         (400, error("invalid_request_error", "This organization has been disabled."), SetupError),
         (400, error("invalid_request_error", "Output blocked by content filtering policy"), Refused),
@@ -249,8 +249,8 @@ def test_an_empty_turn_is_an_empty_reply() -> None:
         (402, error("billing_error", "pay"), SetupError),
         (413, error("request_too_large", "Request exceeds the maximum size"), TooLong),
         (429, b"", Throttled),
-        (500, error("api_error", "Internal server error"), Faltered),
-        (504, error("timeout_error", "slow"), Faltered),
+        (500, error("api_error", "Internal server error"), ServerFault),
+        (504, error("timeout_error", "slow"), ServerFault),
     ],
 )
 def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
@@ -359,7 +359,7 @@ def test_any_bytes_are_a_completion_or_a_typed_error(status: int, body: bytes) -
     if isinstance(result, Completion):
         assert isinstance(result.text, str)
     else:
-        assert isinstance(result, RowError | MomentError | SetupError)
+        assert isinstance(result, RowError | TransientError | SetupError)
 
 
 NAMES = [

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.client.providers.openai import OpenAI
-from scorer.errors import Faltered, Refused, Rejected, ScorerError, SetupError, TooLong
+from scorer.errors import Refused, Rejected, ScorerError, ServerFault, SetupError, TooLong
 from scorer.types import (
     Completion,
     Message,
@@ -125,8 +125,8 @@ def test_where_n_may_be_what_is_wrong_the_request_is_rejected_and_the_run_goes_o
         ({"error": {"message": "maximum context length is 9", "code": "context_length_exceeded"}}, 400, TooLong),
         ({"error": {"message": "filtered", "code": "content_filter"}}, 400, Refused),
         ({"error": {"message": "no such key"}}, 401, SetupError),
-        ({"error": {"message": "later"}}, 503, Faltered),
-        ({"choices": [{"message": {"content": 7}}]}, 200, Faltered),
+        ({"error": {"message": "later"}}, 503, ServerFault),
+        ({"choices": [{"message": {"content": 7}}]}, 200, ServerFault),
     ],
 )
 def test_what_has_nothing_to_do_with_n_is_what_it_is(body: Any, status: int, kind: type[ScorerError]) -> None:
@@ -147,10 +147,10 @@ CONTENTS = st.none() | st.text(max_size=9) | st.integers() | st.lists(st.text(ma
 @given(st.lists(CONTENTS, min_size=1, max_size=5), st.integers(2, 6))
 def test_each_choice_is_what_it_would_be_alone(contents: list[Any], wanted: int) -> None:
     alone = [talk(provider(), Request(messages=MESSAGES), answer(content))[1] for content in contents[:wanted]]
-    readable = [one for one in alone if not isinstance(one, Faltered)]
+    readable = [one for one in alone if not isinstance(one, ServerFault)]
     _, whole = talk(provider(), Request(messages=MESSAGES, choices=wanted), answer(*contents))
     if not readable:
-        assert isinstance(whole, Faltered)
+        assert isinstance(whole, ServerFault)
         return
     assert isinstance(whole, Completion)
     assert texts(whole.choices) == texts(readable)

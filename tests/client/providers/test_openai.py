@@ -20,15 +20,15 @@ from scorer.client.providers import PROVIDERS
 from scorer.client.providers.logprobs import boundary
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import (
-    Faltered,
-    MomentError,
     Refused,
     Rejected,
     RowError,
     ScorerError,
+    ServerFault,
     SetupError,
     Throttled,
     TooLong,
+    TransientError,
 )
 from scorer.types import (
     Call,
@@ -115,7 +115,7 @@ def test_golden_bytes(path: Path) -> None:
         assert told == golden.get("choices", [])
     else:
         fault = {"name": type(result).__name__, "text": str(result)}
-        if isinstance(result, MomentError):
+        if isinstance(result, TransientError):
             fault |= {"billed": result.billed, "retry_after_s": result.retry_after_s}  # type: ignore[dict-item]
         assert golden["error"] == fault
 
@@ -238,15 +238,15 @@ def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
     status: int, billed: bool, if_late: bool
 ) -> None:
     error = outcome({"error": {"message": "no"}}, status)
-    assert isinstance(error, MomentError)
+    assert isinstance(error, TransientError)
     assert (error.billed, error.if_late) == (billed, if_late)
 
 
 @pytest.mark.parametrize(
     ("choice", "kind"),
     [
-        ({"message": {"content": 7}}, Faltered),
-        ({"message": {"content": ""}, "error": {"code": 502, "message": "upstream"}}, Faltered),
+        ({"message": {"content": 7}}, ServerFault),
+        ({"message": {"content": ""}, "error": {"code": 502, "message": "upstream"}}, ServerFault),
         ({"message": {"content": ""}, "error": {"code": 429, "message": "slow"}}, Throttled),
         ({"message": {"content": None, "refusal": "no"}}, Refused),
     ],
@@ -381,12 +381,12 @@ def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (200, b"<html>gateway</html>", Faltered),
-        (200, b"", Faltered),
-        (200, b'{"choices": [{"message": {"content": "Sco', Faltered),
-        (200, {"choices": []}, Faltered),
-        (200, answer(content=7), Faltered),
-        (200, error("try later"), Faltered),
+        (200, b"<html>gateway</html>", ServerFault),
+        (200, b"", ServerFault),
+        (200, b'{"choices": [{"message": {"content": "Sco', ServerFault),
+        (200, {"choices": []}, ServerFault),
+        (200, answer(content=7), ServerFault),
+        (200, error("try later"), ServerFault),
         (200, error("no money", "insufficient_quota"), SetupError),
         (200, error("no such model", "model_not_found"), SetupError),
         (200, error("long", "context_length_exceeded"), TooLong),
@@ -403,12 +403,12 @@ def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
         (403, b"<html>Forbidden</html>", SetupError),
         (404, b"", SetupError),
         (405, b"", SetupError),
-        (408, b"", Faltered),
-        (409, b"", Faltered),
+        (408, b"", ServerFault),
+        (409, b"", ServerFault),
         (413, b"", TooLong),
         (418, b"", Rejected),
         (422, error("the request exceeds the available context size"), TooLong),
-        (425, b"", Faltered),
+        (425, b"", ServerFault),
         (429, b"", Throttled),
         (
             429,
@@ -416,9 +416,9 @@ def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
             Throttled,
         ),
         (429, error("Request too large for m on tokens per min (TPM): Limit 9, Requested 10."), TooLong),
-        (500, b"<html>oops</html>", Faltered),
-        (503, error("Loading model"), Faltered),
-        (529, b"", Faltered),
+        (500, b"<html>oops</html>", ServerFault),
+        (503, error("Loading model"), ServerFault),
+        (529, b"", ServerFault),
     ],
 )
 def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
@@ -430,7 +430,7 @@ def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> Non
 @pytest.mark.parametrize(("status", "billed"), [(200, True), (408, True), (429, False), (500, False), (529, False)])
 def test_what_may_have_been_charged(status: int, billed: bool) -> None:
     result = outcome(b"", status)
-    assert isinstance(result, MomentError)
+    assert isinstance(result, TransientError)
     assert result.billed is billed
 
 
@@ -493,7 +493,7 @@ def test_any_bytes_are_a_completion_or_a_typed_error(replies: list[Reply], diale
             assert isinstance(result.text, str)
             assert all(isinstance(one.logprob, float) for one in result.logprobs or ())
         else:
-            assert isinstance(result, RowError | MomentError | SetupError)
+            assert isinstance(result, RowError | TransientError | SetupError)
 
 
 # --- the log-probability of a given text ------------------------------------------------------------------------------
@@ -553,13 +553,13 @@ def test_llamacpp_with_bare_ids_and_a_last_end_of_text() -> None:
         ([TOKENS, reply(error("too big", 400, type="exceed_context_size_error"), 400)], TooLong, "too big"),
         ([pieces((7, " "), (8, [240, 159]), (9, [166]))], Rejected, "2 of the response's 3 tokens are parts"),
         ([TOKENS, reply(error("Unexpected empty grammar stack"), 500)], Rejected, "cannot force"),
-        ([TOKENS, forced((7, " France", -0.5), (8, "!", -1.0))], Faltered, "not those that were forced"),
+        ([TOKENS, forced((7, " France", -0.5), (8, "!", -1.0))], ServerFault, "not those that were forced"),
         ([TOKENS, forced((5, " Rome", -0.5), (8, "!", -1.0))], SetupError, "did not follow a token-level grammar"),
         ([TOKENS, reply(answer())], SetupError, "gave no log-probabilities"),
         ([reply(b"", 404)], SetupError, "no llama.cpp /tokenize"),
-        ([reply(b"<html>", 200)], Faltered, "200"),
-        ([reply(b"", 503)], Faltered, "503"),
-        ([reply({"tokens": ["a"]})], Faltered, "without token ids"),
+        ([reply(b"<html>", 200)], ServerFault, "200"),
+        ([reply(b"", 503)], ServerFault, "503"),
+        ([reply({"tokens": ["a"]})], ServerFault, "without token ids"),
     ],
 )
 def test_what_llamacpp_cannot_measure(replies: list[Reply], kind: type[ScorerError], says: str) -> None:
@@ -573,13 +573,13 @@ def test_what_worked_once_is_asked_again_the_same_way_and_its_failure_is_the_mom
     talk(judge, FORCE, [TOKENS, FORCED])
     calls, result = talk(judge, FORCE, [TOKENS, reply(answer())])
     assert len(calls) == 2
-    assert isinstance(result, Faltered)
+    assert isinstance(result, ServerFault)
 
 
 def test_a_failure_of_the_moment_decides_nothing() -> None:
     judge = provider()
     for broken in (reply(b"", 503), reply(b"<html>"), reply(b"", 429)):
-        assert isinstance(talk(judge, FORCE, [broken])[1], MomentError)
+        assert isinstance(talk(judge, FORCE, [broken])[1], TransientError)
     assert judge.forcing.dialect == "auto"
 
 
@@ -610,7 +610,7 @@ def test_echo_takes_every_token_that_holds_some_of_the_continuation(
     [
         (echoed(["Paris is in", " Rome."], [0, 11], [None, -1.0]), Rejected),
         (echoed(["Paris is in", " France."], [0, 11], [None, None]), Rejected),
-        (echoed(["Paris is in", " France."], [0], [None, -1.0]), Faltered),
+        (echoed(["Paris is in", " France."], [0], [None, -1.0]), ServerFault),
         (reply(answer()), SetupError),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.client.providers.errors import Place, fault
-from scorer.errors import ROW_ERRORS, Faltered, MomentError, Rejected, SetupError, Throttled
+from scorer.errors import ROW_ERRORS, Rejected, ServerFault, SetupError, Throttled, TransientError
 from scorer.types import Reply
 
 PLACE = Place("http://judge/v1")
@@ -252,7 +252,7 @@ def test_capacity_and_proxies_are_no_fault_of_the_row() -> None:
     assert isinstance(proxy, SetupError)
     assert "HTTPS_PROXY" in str(proxy)
     assert isinstance(told(said("no such thing"), 418), Rejected)
-    assert isinstance(told(b"<html>nothing</html>", 200), Faltered)
+    assert isinstance(told(b"<html>nothing</html>", 200), ServerFault)
 
 
 def test_what_a_server_says_moves_no_cursor() -> None:
@@ -278,6 +278,6 @@ def test_what_a_server_says_moves_no_cursor() -> None:
 def test_whatever_a_429_says_is_one_of_ours(message: str, headers: dict[str, str], details: Any) -> None:
     body = json.dumps({"error": {"message": message, "details": details, "metadata": {"headers": details}}}).encode()
     error = fault(Reply(429, headers, body), PLACE, "http://judge")
-    assert isinstance(error, (MomentError, SetupError, *ROW_ERRORS.values()))
+    assert isinstance(error, (TransientError, SetupError, *ROW_ERRORS.values()))
     if isinstance(error, Throttled) and error.retry_after_s is not None:
         assert 0 <= error.retry_after_s <= 48 * 3600
