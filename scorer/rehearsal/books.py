@@ -36,7 +36,7 @@ class Bill:
 NOTHING = Bill()
 
 
-class Books:
+class RequestLog:
     """Counters since `started`; requests under way then are carried over, so that the books go on balancing."""
 
     def __init__(self, started: float, in_flight: int = 0) -> None:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from scorer.rehearsal import replies
-from scorer.rehearsal.books import NOTHING, Bill, Books, Fate
+from scorer.rehearsal.books import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import RateLimits, Refusal, duration
-from scorer.rehearsal.question import Endpoint, Question, Unasked, read
-from scorer.rehearsal.speaker import Speaker, Spoken
+from scorer.rehearsal.question import Endpoint, InvalidRequest, Question, read
+from scorer.rehearsal.speaker import ReplyWriter, Spoken
 from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class RehearsalJudge:
 
     def __init__(self, config: RehearsalConfig, now: float = 0.0, epoch: float = 0.0) -> None:
         self.epoch = epoch
-        self.books = Books(now)
+        self.books = RequestLog(now)
         self.vocabulary = Vocabulary()
         self._busy_until: list[float] = []  # a heap: when each place of `capacity` is free again
         self._limits = RateLimits(config, now)
@@ -74,7 +74,7 @@ class RehearsalJudge:
         """Takes another config from now on; requests under way end as they were decided, buckets keep their level."""
         self.config = config
         self._limits = RateLimits(config, now, self._limits)
-        self._speaker = Speaker(config)
+        self._speaker = ReplyWriter(config)
         self._row = re.compile(config.row_regex)
         self._poison = re.compile(config.poison) if config.poison else None
         self._refuse = re.compile(config.refuse) if config.refuse else None
@@ -84,7 +84,7 @@ class RehearsalJudge:
 
     def reset(self, now: float) -> None:
         """Empty books, full buckets. Requests under way are carried over."""
-        self.books = Books(now, self.books.in_flight)
+        self.books = RequestLog(now, self.books.in_flight)
         self._limits = RateLimits(self.config, now)
 
     def ask(self, endpoint: Endpoint, body: Any, now: float, rng: Random) -> Outcome:
@@ -95,7 +95,7 @@ class RehearsalJudge:
             return Outcome(status, text, "failed", fault=f"always_{self.config.always}")
         try:
             question = read(endpoint, body, self._row)
-        except Unasked as fault:
+        except InvalidRequest as fault:
             return _rejected(str(fault), fault.param)
         self.books.asked(question.row)
         prompt_tokens = max(1, math.ceil(len(question.text) / self.config.chars_per_token))

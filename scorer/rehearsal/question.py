@@ -13,7 +13,7 @@ from scorer.rehearsal.vocabulary import forced_ids
 Endpoint = Literal["chat", "text"]
 
 
-class Unasked(ValueError):
+class InvalidRequest(ValueError):
     """The body is no request that this server could answer; `param` names the key at fault."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
@@ -43,9 +43,9 @@ class Question:
 def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Question:
     """Raises: Unasked."""
     if not isinstance(body, dict):
-        raise Unasked("We could not parse the JSON body of your request.")
+        raise InvalidRequest("We could not parse the JSON body of your request.")
     if body.get("stream"):
-        raise Unasked("This server does not stream.", "stream")
+        raise InvalidRequest("This server does not stream.", "stream")
     text = _prompt(body) if endpoint == "text" else _contents(body)
     found = row_pattern.search(text)
     limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
@@ -65,7 +65,7 @@ def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Questio
 def _contents(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise Unasked("Missing required parameter: 'messages'.", "messages")
+        raise InvalidRequest("Missing required parameter: 'messages'.", "messages")
     texts = []
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
@@ -74,14 +74,14 @@ def _contents(body: Mapping[str, Any]) -> str:
         elif isinstance(content, list):
             texts += [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
         else:
-            raise Unasked("Invalid type for 'messages': expected objects with a content.", "messages")
+            raise InvalidRequest("Invalid type for 'messages': expected objects with a content.", "messages")
     return "\n".join(texts)
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
-        raise Unasked("Missing required parameter: 'prompt' (one string).", "prompt")
+        raise InvalidRequest("Missing required parameter: 'prompt' (one string).", "prompt")
     return prompt
 
 
@@ -90,7 +90,7 @@ def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | Non
     if value is None:
         return None
     if type(value) is not int or not low <= value <= high:
-        raise Unasked(f"Invalid value for '{name}': expected an integer from {low} to {high}.", name)
+        raise InvalidRequest(f"Invalid value for '{name}': expected an integer from {low} to {high}.", name)
     return value
 
 
@@ -112,12 +112,12 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
     described = response_format.get("json_schema")
     schema = described.get("schema") if isinstance(described, dict) else None
     if not isinstance(schema, dict):
-        raise Unasked("Missing required parameter: 'response_format.json_schema.schema'.", "response_format")
+        raise InvalidRequest("Missing required parameter: 'response_format.json_schema.schema'.", "response_format")
     return schema
 
 
 def _forced(grammar: Any) -> tuple[int, ...]:
     ids = forced_ids(grammar) if isinstance(grammar, str) else None
     if ids is None:
-        raise Unasked("failed to parse grammar: this server knows only `root ::= <[id]> <[id]> ...`", "grammar")
+        raise InvalidRequest("failed to parse grammar: this server knows only `root ::= <[id]> <[id]> ...`", "grammar")
     return ids

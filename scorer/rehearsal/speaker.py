@@ -79,7 +79,7 @@ class Spoken:
         return entries
 
 
-class Speaker:
+class ReplyWriter:
     """Says what a config lets it say; the same row always gets the same verdicts."""
 
     def __init__(self, config: RehearsalConfig) -> None:

@@ -22,7 +22,7 @@ from scorer.job.format_probe import prepare
 from scorer.output.scan import scan_scores
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
-from scorer.rehearsal.speaker import Speaker
+from scorer.rehearsal.speaker import ReplyWriter
 
 ROWS = 400
 JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), row_regex=r"Answer: (.{12})")
@@ -30,7 +30,7 @@ JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), row_regex=r"Answer:
 
 def verdict(answer: str) -> float:
     """What the judge thinks of an answer."""
-    return float(Speaker(JUDGE).verdict(answer[:12]).label)
+    return float(ReplyWriter(JUDGE).verdict(answer[:12]).label)
 
 
 @pytest.fixture(scope="module")

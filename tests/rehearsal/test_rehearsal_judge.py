@@ -17,7 +17,7 @@ from scorer.rehearsal.books import Fate
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.judge import Outcome, RehearsalJudge
 from scorer.rehearsal.limits import Bucket, RateLimits, Window, duration
-from scorer.rehearsal.speaker import Speaker
+from scorer.rehearsal.speaker import ReplyWriter
 from scorer.rehearsal.vocabulary import forced_ids, forced_logprobs, pieces
 
 AT_ONCE = RehearsalConfig(latency_median_s=0)
@@ -290,7 +290,7 @@ def test_log_probabilities_agree_with_the_text_and_the_verdict(
     row: str, scale: tuple[float, float], labels: tuple[str, ...], names: tuple[str, ...], answer: str, top: int
 ) -> None:
     changes = {"scale": scale, "labels": labels, "names": names, "answer": answer}
-    speaker = Speaker(AT_ONCE.changed(changes))
+    speaker = ReplyWriter(AT_ONCE.changed(changes))
     spoken = speaker.say(row)
     entries = spoken.logprobs(top)
     assert "".join(entry["token"] for entry in entries) == spoken.text
@@ -313,7 +313,7 @@ def test_log_probabilities_agree_with_the_text_and_the_verdict(
 
 
 def test_labels_that_share_a_first_token_do_not_outweigh_the_verdict() -> None:
-    speaker = Speaker(AT_ONCE.changed({"labels": ["bad form", "good", "bad facts"], "answer": "bare"}))
+    speaker = ReplyWriter(AT_ONCE.changed({"labels": ["bad form", "good", "bad facts"], "answer": "bare"}))
     for number in range(50):
         first = speaker.say(str(number)).logprobs(1)[0]
         assert first["top_logprobs"][0]["token"] == first["token"]
@@ -332,7 +332,7 @@ def test_the_verdict_is_that_of_the_row_on_every_way() -> None:
 
 
 def test_a_schema_with_several_verdicts_gets_one_for_each_name() -> None:
-    speaker = Speaker(AT_ONCE)
+    speaker = ReplyWriter(AT_ONCE)
     inner = {"properties": {"score": {"enum": [1, 2, 3, 4, 5]}, "reason": {"type": "string"}}}
     schema = {
         "properties": {"coherence": inner, "fluency": inner, "ok": {"type": "boolean"}, "tags": {"type": "array"}}

@@ -15,7 +15,7 @@ from simulation.world import RowBook, World
 from scorer.files.files import LocalFiles, read
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
-from scorer.rehearsal.speaker import Speaker
+from scorer.rehearsal.speaker import ReplyWriter
 
 _OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow", "damaged": "Damaged"}
 
@@ -39,7 +39,7 @@ def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
 
 def _rows(setting: Setting, world: World) -> Iterator[str]:
     """Every row of the input once, in order, with the verdict that the judge gave or the error that it had."""
-    speaker, seen = Speaker(setting.config), 0
+    speaker, seen = ReplyWriter(setting.config), 0
     for number in range(len(setting.shards)):
         table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), use_threads=False)
         columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))

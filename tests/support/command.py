@@ -24,7 +24,7 @@ from scorer.files.files import LocalFiles
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.speaker import Speaker
+from scorer.rehearsal.speaker import ReplyWriter
 
 COMMAND = (sys.executable, "-m", "scorer")
 PATIENCE_S = 60.0
@@ -203,4 +203,4 @@ def whole(folder: Path, rows: int) -> None:
 
 def own_score(row: str) -> float:
     """What the rehearsal judge thinks of this row, and of no other."""
-    return float(Speaker(JUDGE).verdict(row).label)
+    return float(ReplyWriter(JUDGE).verdict(row).label)
