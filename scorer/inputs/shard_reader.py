@@ -49,7 +49,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class UnreadableRows:
     """Rows `first` to `stop` - 1: read twice, and not to be read."""
 
     first: int
@@ -58,16 +58,16 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Stalled:
+class ReadStalled:
     """The system fails: the next piece is to be asked for in `pause_s` seconds."""
 
     pause_s: float
 
 
-Piece = Batch | Lost | Stalled
+Piece = Batch | UnreadableRows | ReadStalled
 
 
-def stretches(
+def read_shard(
     opened: Callable[[], AbstractContextManager[BinaryIO]], path: str, columns: list[str], todo: Mask | None = None
 ) -> Iterator[Piece]:
     """The rows of a shard in order, each in a Batch or in a Lost; row groups without a row to do are in neither.
@@ -94,10 +94,10 @@ def stretches(
             changes += 1
             if changes > 1:
                 raise
-            yield Stalled(FIRST_PAUSE_S)
+            yield ReadStalled(FIRST_PAUSE_S)
         except DAMAGE as error:
             if is_systems(error):
-                yield Stalled(patience.pause_s(error))
+                yield ReadStalled(patience.pause_s(error))
             elif tries > 1:
                 raise InputError(f"{path} cannot be read ({short(error)}), though it is what it was.") from error
             else:
@@ -143,7 +143,9 @@ def _batches(parquet: pq.ParquetFile, group: _Group, columns: list[str], at: int
             yield Batch(first + behind, batch.slice(behind) if behind else batch)
 
 
-def _one_by_one(parquet: pq.ParquetFile, group: _Group, columns: list[str], at: int) -> Iterator[Batch | Lost]:
+def _one_by_one(
+    parquet: pq.ParquetFile, group: _Group, columns: list[str], at: int
+) -> Iterator[Batch | UnreadableRows]:
     """The same of a damaged row group, up to the last row before the damage; the rest is lost."""
     most = _batch_rows(parquet.metadata.row_group(group.number), columns)
     rows = (batch for first, batch in _read(parquet, group, columns, 1) if first >= at)
@@ -162,7 +164,7 @@ def _one_by_one(parquet: pq.ParquetFile, group: _Group, columns: list[str], at: 
             yield Batch(at, whole)
             at += len(held)
         if why:
-            yield Lost(at, group.stop, why)
+            yield UnreadableRows(at, group.stop, why)
             return
 
 
@@ -215,7 +217,7 @@ class Patience:
         self._waited_s, self._pause_s = 0.0, FIRST_PAUSE_S
 
 
-def patiently(path: str, act: Callable[[], T]) -> T:
+def with_retries(path: str, act: Callable[[], T]) -> T:
     """What `act` returns, asked again while the system fails. Blocking. Raises StorageError where it goes on failing.
 
     What will not pass (no such file, no permission) is raised at once.

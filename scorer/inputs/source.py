@@ -32,13 +32,13 @@ from scorer.inputs.shard_reader import (
     BATCH_ROWS,
     DAMAGE,
     Batch,
-    Lost,
     Piece,
-    Stalled,
+    ReadStalled,
+    UnreadableRows,
     is_systems,
-    patiently,
+    read_shard,
     short,
-    stretches,
+    with_retries,
 )
 from scorer.types import Mask, Offload, Row, Shard, Work
 
@@ -67,7 +67,7 @@ def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
             return parquet.metadata.num_rows, _footer_hash(file, stat.size), parquet.schema_arrow
 
     try:
-        return patiently(stat.path, read)
+        return with_retries(stat.path, read)
     except DAMAGE as error:
         raise InputError(
             f"{stat.path} is not a readable Parquet file ({short(error)}). input.shards takes Parquet files: take "
@@ -215,7 +215,7 @@ class Reader:
         """
         return ahead(self._rows(work), offload)
 
-    def _rows(self, work: Iterable[Work]) -> Iterator[list[Row] | Stalled]:
+    def _rows(self, work: Iterable[Work]) -> Iterator[list[Row] | ReadStalled]:
         for piece in work:
             try:
                 yield from self.pieces(piece)
@@ -225,32 +225,32 @@ class Reader:
     def read(self, work: Work) -> Iterator[list[Row]]:
         """Blocking: the batches of one piece of work. Raises ShardChanged where the shard is not what it was."""
         for piece in self.pieces(work):
-            if isinstance(piece, Stalled):
+            if isinstance(piece, ReadStalled):
                 time.sleep(piece.pause_s)
             else:
                 yield piece
 
-    def pieces(self, work: Work) -> Iterator[list[Row] | Stalled]:
+    def pieces(self, work: Work) -> Iterator[list[Row] | ReadStalled]:
         """Blocking: the same; a Stalled says that the system fails now, and how long to wait before going on."""
         shard = work.shard
         if work.pause_s:
-            yield Stalled(work.pause_s)
+            yield ReadStalled(work.pause_s)
         if shard.rows == 0 or (work.todo is not None and not work.todo.any()):
             return
         for piece in self.stretches(shard, work.todo):
-            if isinstance(piece, Stalled):
+            if isinstance(piece, ReadStalled):
                 yield piece
                 continue
             numbers = np.arange(piece.first, piece.stop)
             yield from self.chosen(work, piece, numbers if work.todo is None else numbers[work.todo[numbers]])
 
-    def stretches(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
+    def read_shard(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
         """What a shard's rows are, or why not. Raises ShardChanged, StorageError."""
-        return stretches(partial(opened, self._files, shard), shard.place, self.columns.all, todo)
+        return read_shard(partial(opened, self._files, shard), shard.place, self.columns.all, todo)
 
-    def chosen(self, work: Work, piece: Batch | Lost, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
+    def chosen(self, work: Work, piece: Batch | UnreadableRows, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
         """Those rows of a piece, at most 256 or 4 MiB at a time."""
-        if isinstance(piece, Lost):
+        if isinstance(piece, UnreadableRows):
             yield from self._lost(work, numbers, piece.why)
         elif len(numbers):
             rows = piece.rows
@@ -305,16 +305,16 @@ class Reader:
         return rows
 
 
-async def ahead(pieces: Iterator[list[Row] | Stalled], offload: Offload) -> AsyncGenerator[list[Row]]:
+async def ahead(pieces: Iterator[list[Row] | ReadStalled], offload: Offload) -> AsyncGenerator[list[Row]]:
     """Batches, the next one read while one is used; an empty one at least every second while the system fails."""
     coming = offload(next, pieces, None)
     while (piece := await coming) is not None:
-        if isinstance(piece, Stalled):
+        if isinstance(piece, ReadStalled):
             for _ in range(ceil(piece.pause_s)):
                 await asyncio.sleep(piece.pause_s / ceil(piece.pause_s))
                 yield []
         coming = offload(next, pieces, None)
-        if not isinstance(piece, Stalled):
+        if not isinstance(piece, ReadStalled):
             yield piece
 
 

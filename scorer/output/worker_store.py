@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from scorer.inputs.shard_reader import patiently
+from scorer.inputs.shard_reader import with_retries
 from scorer.output.layout import Segment
 from scorer.output.store import Store, Unfinished
 from scorer.types import Result, Shard
@@ -35,7 +35,7 @@ class WorkerStore(Store):
         """
         state = self._open.get(shard.path)
         if state is None:
-            schema = patiently(shard.path, lambda: self._schema_of(shard))
+            schema = with_retries(shard.path, lambda: self._schema_of(shard))
             state = self._open[shard.path] = Unfinished(shard, schema, [], unscored=shard.rows)
         state.numbers.setdefault(generation, number)
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from scorer.inputs.shard_reader import Batch, Lost, Piece, Stalled
+from scorer.inputs.shard_reader import Batch, Piece, ReadStalled, UnreadableRows
 from scorer.inputs.source import Reader
 from scorer.types import Row, Shard, Work
 from scorer.workers.messages import Slice
@@ -24,10 +24,10 @@ class SliceReader:
         self._reader = reader
         self._shard: Shard | None = None
         self._pieces: Pieces | None = None
-        self._piece: Batch | Lost | None = None
+        self._piece: Batch | UnreadableRows | None = None
         self._at = 0
 
-    def read(self, shard: Shard, leased: Slice) -> Iterator[list[Row] | Stalled]:
+    def read(self, shard: Shard, leased: Slice) -> Iterator[list[Row] | ReadStalled]:
         """Blocking: the slice's rows, as `Reader.pieces` gives them. Raises ShardChanged, StorageError."""
         work = Work(shard, None, leased.generation)
         chosen = _chosen(leased)
@@ -37,7 +37,7 @@ class SliceReader:
         while self._at < leased.stop:
             if self._piece is None:
                 found = next(self._pieces)
-                if isinstance(found, Stalled):
+                if isinstance(found, ReadStalled):
                     yield found
                     continue
                 self._piece = found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from scorer.errors import ShardChanged
 from scorer.files.files import LocalFiles
-from scorer.inputs.shard_reader import Stalled
+from scorer.inputs.shard_reader import ReadStalled
 from scorer.inputs.source import Columns, Reader, look
 from scorer.types import Shard
 from scorer.workers.messages import File, Slice
@@ -55,7 +55,7 @@ def cut(shard: Shard, first: int, stop: int, mask: list[bool] | None = None) -> 
 
 
 def rows(reading: SliceReader, shard: Shard, leased: Slice) -> list[int]:
-    found = [row for batch in reading.read(shard, leased) if not isinstance(batch, Stalled) for row in batch]
+    found = [row for batch in reading.read(shard, leased) if not isinstance(batch, ReadStalled) for row in batch]
     assert all(row.values == {"text": f"t{row.number}"} and row.generation == 2 for row in found)
     return [row.number for row in found]
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scorer.errors import Damaged, InputError, ShardChanged, StorageError
 from scorer.files.arrow import take
 from scorer.files.files import Files
-from scorer.inputs.shard_reader import Batch, Stalled, patiently, stretches
+from scorer.inputs.shard_reader import Batch, ReadStalled, read_shard, with_retries
 from scorer.inputs.source import opened, schema_now
 from scorer.types import Shard
 
@@ -82,10 +82,10 @@ class Copied:
         columns, at = list(dict.fromkeys(self._given.values())), 0
         schema = pa.schema([])
         try:
-            found = patiently(shard.path, partial(schema_now, files, shard))
+            found = with_retries(shard.path, partial(schema_now, files, shard))
             schema = pa.schema([found.field(name) for name in columns])
-            for piece in stretches(partial(opened, files, shard), shard.path, columns):
-                if isinstance(piece, Stalled):
+            for piece in read_shard(partial(opened, files, shard), shard.path, columns):
+                if isinstance(piece, ReadStalled):
                     time.sleep(piece.pause_s)
                     continue
                 at = piece.stop
