@@ -11,10 +11,10 @@ ScorerError
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
 ├── Interrupted      130  asked to stop; resumable
-├── MomentError           the moment's fault: retried by the client, never seen by a row
+├── TransientError        the moment's fault: retried by the client, never seen by a row
 │   ├── Unreachable       no whole reply: refused, reset, cut, timed out
 │   ├── Throttled         429: slow down
-│   └── Faltered          5xx, HTML, an error body under 200, a body that is no completion
+│   └── ServerFault       5xx, HTML, an error body under 200, a body that is no completion
 └── RowError              the row's fault: becomes the row's typed error
     ├── Refused           the provider's content filter
     ├── TooLong           context window, or larger than a minute's limit

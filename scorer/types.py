@@ -273,7 +273,7 @@ class Provider(Protocol):
     """One wire dialect. Pure: a request to calls, replies to a completion."""
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
-        """Yields each call to post and is sent its reply. Raises RowError, MomentError or SetupError."""
+        """Yields each call to post and is sent its reply. Raises RowError, TransientError or SetupError."""
         ...
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:

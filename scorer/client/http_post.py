@@ -189,8 +189,8 @@ class PostConnection:
     async def ask(self, connection: Connection, body: bytes) -> Reply:
         """The reply to `body`, on a connection that `open` gave.
 
-        Raises Faltered where it is too large, else aiohttp's ClientError, HttpProcessingError or OSError. Cancelling it
-        closes the connection.
+        Raises ServerFault where it is too large, else aiohttp's ClientError, HttpProcessingError or OSError. Cancelling
+        it closes the connection.
         """
         try:
             line, wire = connection.protocol, connection.transport

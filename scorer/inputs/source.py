@@ -237,7 +237,7 @@ class Reader:
             yield ReadStalled(work.pause_s)
         if shard.rows == 0 or (work.todo is not None and not work.todo.any()):
             return
-        for piece in self.stretches(shard, work.todo):
+        for piece in self.read_shard(shard, work.todo):
             if isinstance(piece, ReadStalled):
                 yield piece
                 continue

@@ -382,7 +382,7 @@ def _sizes(texts: Sequence[str]) -> list[int]:
 def _characters(reader: Reader, shard: Shard) -> int:
     """What the sizes of all readable rows add up to, without making a Python string of any."""
     total = 0
-    for piece in reader.stretches(shard, None):
+    for piece in reader.read_shard(shard, None):
         if isinstance(piece, Batch):
             for name in reader.columns.judged:
                 column = piece.rows.column(name).cast(pa.large_string())

@@ -1,4 +1,4 @@
-"""The limits of one endpoint in one of several workers: `LocalLimiter`, whose rates are filled by leases and not by the clock.
+"""The limits of one endpoint in one of several workers: rates are filled by leases, not by the clock.
 
 Knows nothing of the broker that leases, nor of the wire to it: it tells what it has left and what it wishes, is given
 amounts, and calls `ask` when the head of its line finds too little. All else is Local's: line, breaker, concurrency.

@@ -65,7 +65,7 @@ class AdmissionQueue(Generic[T]):
         return (place.need for place in self._places if not place.granted.done())
 
     async def stand(self, need: Demand, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
-        """What `take` grants, in turn. Raises what `hold` raises, TurnedAway where `leave` says so during an outage."""
+        """What `take` grants, in turn. Raises what `hold` raises; EndpointDown where `leave` says so in an outage."""
         if not self._places:
             hold = self._ask(need, leave)
             if hold is None:
@@ -119,7 +119,7 @@ class AdmissionQueue(Generic[T]):
             self._begun -= not place.need.first
 
     def _ask(self, need: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
-        """What holds the head back; TurnedAway where the endpoint is away and it may leave."""
+        """What holds the head back; EndpointDown where the endpoint is away and it may leave."""
         hold = self._hold(need)
         if hold is not None:
             if hold[0] in AWAY and leave is not None and leave():

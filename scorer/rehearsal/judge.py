@@ -19,7 +19,7 @@ import orjson
 from scorer.rehearsal import replies
 from scorer.rehearsal.books import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
-from scorer.rehearsal.limits import RateLimits, Refusal, duration
+from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
 from scorer.rehearsal.question import Endpoint, InvalidRequest, Question, read
 from scorer.rehearsal.speaker import ReplyWriter, Spoken
 from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
@@ -61,7 +61,7 @@ class RehearsalJudge:
         self.books = RequestLog(now)
         self.vocabulary = Vocabulary()
         self._busy_until: list[float] = []  # a heap: when each place of `capacity` is free again
-        self._limits = RateLimits(config, now)
+        self._limits = SimulatedLimits(config, now)
         self.configure(config, now)
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class RehearsalJudge:
     def configure(self, config: RehearsalConfig, now: float) -> None:
         """Takes another config from now on; requests under way end as they were decided, buckets keep their level."""
         self.config = config
-        self._limits = RateLimits(config, now, self._limits)
+        self._limits = SimulatedLimits(config, now, self._limits)
         self._speaker = ReplyWriter(config)
         self._row = re.compile(config.row_regex)
         self._poison = re.compile(config.poison) if config.poison else None
@@ -85,7 +85,7 @@ class RehearsalJudge:
     def reset(self, now: float) -> None:
         """Empty books, full buckets. Requests under way are carried over."""
         self.books = RequestLog(now, self.books.in_flight)
-        self._limits = RateLimits(self.config, now)
+        self._limits = SimulatedLimits(self.config, now)
 
     def ask(self, endpoint: Endpoint, body: Any, now: float, rng: Random) -> Outcome:
         """What becomes of a request whose JSON body this is (None where it was no JSON)."""

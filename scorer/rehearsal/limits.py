@@ -110,13 +110,13 @@ class Refusal:
     wait_s: float
 
 
-class RateLimits:
+class SimulatedLimits:
     """Requests and tokens a minute; a request passes both or takes from neither.
 
     `before` hands on what was taken under the limits that these replace.
     """
 
-    def __init__(self, config: RehearsalConfig, now: float, before: RateLimits | None = None) -> None:
+    def __init__(self, config: RehearsalConfig, now: float, before: SimulatedLimits | None = None) -> None:
         requests, tokens = (before.requests, before.tokens) if before else (None, None)
         self.requests: Meter | None = _meter(config, config.requests_per_minute, now, requests)
         self.tokens: Meter | None = _meter(config, config.tokens_per_minute, now, tokens)

@@ -59,7 +59,7 @@ class SliceReader:
     def _open(self, shard: Shard, first: int) -> Pieces:
         todo = np.zeros(shard.rows, dtype=bool)
         todo[first:] = True
-        yield from self._reader.stretches(shard, todo)
+        yield from self._reader.read_shard(shard, todo)
 
 
 def _chosen(leased: Slice) -> np.ndarray:

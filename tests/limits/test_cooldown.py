@@ -173,7 +173,7 @@ def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
     run(night())
 
 
-@given(st.lists(st.floats(0, 0.5), min_size=2, max_size=40), st.sampled_from([None, 0.0, 1.0]))
+@given(st.lists(st.floats(0.001, 0.5), min_size=2, max_size=40), st.sampled_from([None, 0.0, 1.0]))
 def test_where_some_of_a_burst_are_answered_the_pauses_do_not_grow(at: list[float], wish_s: float | None) -> None:
     """A few 429s among many answers are no row of 429s: at a share of 2 % a burst of 128 would always hold one."""
     cooldown, clock = Cooldown(), 0.0

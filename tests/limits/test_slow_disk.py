@@ -14,7 +14,7 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.limits import RateLimits
+from scorer.rehearsal.limits import SimulatedLimits
 from scorer.usage import (
     Usage,
 )
@@ -50,7 +50,7 @@ def test_what_waited_for_the_disk_leaves_at_the_pace_of_the_limits(window: Any, 
             RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=64),
             Budget(ledger, max_tokens=10**9),
         )
-        judge = RateLimits(RehearsalConfig(requests_per_minute=600, tokens_per_minute=60_000, window=window), 0.0)
+        judge = SimulatedLimits(RehearsalConfig(requests_per_minute=600, tokens_per_minute=60_000, window=window), 0.0)
 
         async def ask(number: int) -> None:
             permit = await limits.admit(NEED)

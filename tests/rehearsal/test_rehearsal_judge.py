@@ -16,7 +16,7 @@ from scorer.errors import SpecError
 from scorer.rehearsal.books import Fate
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.judge import Outcome, RehearsalJudge
-from scorer.rehearsal.limits import Bucket, RateLimits, Window, duration
+from scorer.rehearsal.limits import Bucket, SimulatedLimits, Window, duration
 from scorer.rehearsal.speaker import ReplyWriter
 from scorer.rehearsal.vocabulary import forced_ids, forced_logprobs, pieces
 
@@ -84,7 +84,7 @@ def _night(config: RehearsalConfig, steps: list[tuple[float, int]]) -> list[tupl
 
 @given(arrivals, st.sampled_from(["bucket", "sliding"]), st.integers(1, 90))
 def test_who_waits_as_long_as_told_gets_in(steps: list[tuple[float, int]], window: str, tokens: int) -> None:
-    limits = RateLimits(
+    limits = SimulatedLimits(
         RehearsalConfig().changed({"requests_per_minute": 5, "tokens_per_minute": 90, "window": window}), 0
     )
     now = 0.0

@@ -100,7 +100,7 @@ class Anthropic:
         return f"<Anthropic {self.name!r} at {self.base_url}>"
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
-        """One call. Raises: RowError, MomentError, SetupError; never anything else, whatever bytes come back."""
+        """One call. Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back."""
         if request.continuation is not None or request.top_logprobs > 0:
             raise SetupError(
                 "Anthropic gives no log-probabilities. Ask a provider that does, or judge by kind = "

@@ -92,7 +92,7 @@ class OpenAI:
 
         Where several choices are wanted, whatever is called wrong is Rejected: `n` may be what is wrong.
 
-        Raises: RowError, MomentError, SetupError; never anything else, whatever bytes come back.
+        Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back.
         """
         if request.continuation is not None:
             return (yield from forced.converse(self, request))
@@ -117,7 +117,7 @@ class OpenAI:
         return {"model": self.name, **kept, **fields}
 
     def read(self, reply: Reply, path: str = "/chat/completions") -> Completion:
-        """The completion in a reply. Raises: RowError, MomentError, SetupError."""
+        """The completion in a reply. Raises: RowError, TransientError, SetupError."""
         if reply.status == 200 and (plain := read_plain(reply.body)) is not None:
             return plain
         choice, value = self.choice(reply, path)
@@ -175,7 +175,7 @@ class OpenAI:
         )
 
     def choice(self, reply: Reply, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The first choice of a reply and the whole value around it. Raises: RowError, MomentError, SetupError."""
+        """The first choice of a reply and the whole value around it. Raises: RowError, TransientError, SetupError."""
         value = parse(reply.body)
         choices = value.get("choices") if isinstance(value, dict) else None
         choice = choices[0] if isinstance(choices, list) and choices else None

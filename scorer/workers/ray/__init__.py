@@ -1,4 +1,4 @@
-"""A run's workers as Ray actors: `joined` is on a cluster, `ray_launcher` employs there what `Processes` employs here."""
+"""A run's workers as Ray actors: `joined` joins a cluster, `ray_launcher` starts a worker on each node."""
 
 from scorer.processes.search_path import settle_worker_of_ray
 
