@@ -35,6 +35,8 @@ def damaged(setting: Setting) -> Setting:
         for group in range(metadata.num_row_groups):
             if draw.random() < 0.1:
                 chunk = metadata.row_group(group).column(0)  # the last bytes are those of an id, and no header
+                if not chunk.total_compressed_size:
+                    continue  # an empty shard has no page: byte -1 would be the last of the file's footer
                 whole[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
                 kinds.update(dict.fromkeys(ids[group * GROUP : (group + 1) * GROUP], "damaged"))
         shards[path] = bytes(whole)

@@ -5,13 +5,16 @@ Slow: each of the 200 nights is minutes of virtual time and a third of a second 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+import pyarrow.parquet as pq
 import pytest
+from simulation.bad_pages import damaged
 from simulation.night import Night
 from simulation.settings import drawn
 
@@ -69,6 +72,11 @@ def test_every_night_of_damaged_input_keeps_them_and_every_other_row_is_scored(f
         report = Night(seed, pages=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --pages"
         assert report.requests
+
+
+def test_planted_damage_is_in_pages_and_leaves_the_footer_of_an_empty_shard() -> None:
+    shards = damaged(drawn(32)).shards.values()
+    assert 0 in [pq.read_metadata(io.BytesIO(shard)).num_rows for shard in shards]
 
 
 @pytest.mark.slow
