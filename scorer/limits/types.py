@@ -157,8 +157,8 @@ class Admission(Protocol):
     async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         """Waits, first come first served and rows under way before new ones, until the request may be sent.
 
-        `leave` tells, while the endpoint is down, whether another is not: EndpointDown is raised then. Raises TooLong for
-        what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves nothing reserved.
+        `leave` tells, while the endpoint is down, whether another is not: EndpointDown is raised then. Raises TooLong
+        for what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves nothing reserved.
         """
         ...
 

@@ -143,7 +143,7 @@ def test_what_was_answered_is_stored_at_any_number_of_signals_at_any_moment(
 
 TWICE = """
 import asyncio, os, signal, sys
-from scorer.files.runtime import on_loop, uninterrupted
+from scorer.files.runtime import on_loop, shielded
 
 async def write():
     for _ in range(4):
@@ -156,7 +156,7 @@ async def main():
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(60)
     finally:
-        await uninterrupted(write())
+        await shielded(write())
 
 try:
     on_loop(main())

@@ -189,8 +189,8 @@ def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
     async def interrupted(work: Any, **_: object) -> Any:
         return await work
 
-    patch.setattr(store, "uninterrupted", interrupted)
-    patch.setattr(job, "uninterrupted", interrupted)
+    patch.setattr(store, "shielded", interrupted)
+    patch.setattr(job, "shielded", interrupted)
 
 
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
