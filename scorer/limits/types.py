@@ -158,7 +158,9 @@ class Admission(Protocol):
         """Waits, first come first served and rows under way before new ones, until the request may be sent.
 
         `leave` tells, while the endpoint is down, whether another is not: EndpointDown is raised then. Raises TooLong
-        for what no minute could hold, BudgetSpent, and Interrupted while draining. Cancelling it leaves nothing reserved.
+        for what no minute could hold, BudgetSpent, and Interrupted while draining.
+
+        Cancelling it leaves nothing reserved.
         """
         ...
 
