@@ -1,6 +1,6 @@
 """One POST and its reply over aiohttp's connections and parser, without its session, request and response objects.
 
-Those make two thirds of what a request costs (docs/decisions/0016-aiohttp-connections-without-its-session.md). Connecting, TLS, proxies, names,
+Those make two thirds of what a request costs (docs/decisions/0016). Connecting, TLS, proxies, names,
 keeping connections and reading HTTP stay aiohttp's; the head is encoded once an address, and a body larger than
 `LARGEST` is not read: no judge's verdict is that long. What is longer than `FREE` is read as there is room for it.
 """
