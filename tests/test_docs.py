@@ -294,6 +294,20 @@ def test_the_json_keys_of_status_and_plan_are_described() -> None:
             assert f"`{field.name}`" in told(command), (command, field.name)
 
 
+# --- the log and the changelog ----------------------------------------------------------------------------------------
+
+
+def test_every_entry_of_the_log_has_a_date_question_setup_result_and_what_was_kept_newest_first() -> None:
+    entries = re.split(r"^## ", (ROOT / "docs/log.md").read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) >= 49
+    for entry in entries:
+        assert re.match(r"\d{4}-\d\d-\d\d: \S", entry), entry[:80]
+        parts = re.findall(r"^\*\*(\w+)\.\*\*\s+\S", entry, re.MULTILINE)
+        assert parts == ["Question", "Setup", "Result", "Kept"], (entry[:80], parts)
+    dates = [entry[:10] for entry in entries]
+    assert dates == sorted(dates, reverse=True)
+
+
 if __name__ == "__main__":
     (ROOT / "docs/commands.md").write_text(with_help(COMMANDS))
     (ROOT / "docs/architecture.md").write_text(with_trees(ARCHITECTURE))
