@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from scorer.limits import RateLimits as Paces
 from scorer.metrics import REFERENCE_FREE
 from scorer.metrics.pool import Pool
 from scorer.output.tables import Measure
+from scorer.plugins import found, made
 from scorer.types import Client, Completion, Result, Transport
 
 ROOM_FOR_TEXT = 64 * 1024 * 1024
@@ -38,17 +38,16 @@ MakeTransport = Callable[..., AbstractAsyncContextManager[Transport]]
 
 def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
     """The class behind a name of `known`, or behind an import path "package.module:Name"."""
-    module, colon, name = target.partition(":")
-    if not colon:
+    if ":" not in target:
         raise SpecError(
             [f'{key} = "{target}" is unknown. Allowed: {", ".join(known)}, or an import path "package.module:Name".']
         )
+    make = found(target, key)
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        inspect.signature(found)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise SpecError([f'{key} = "{target}" cannot be imported: {error}. Is its package installed here?']) from error
-    return found
+        inspect.signature(make)
+    except (TypeError, ValueError) as error:
+        raise SpecError([f'{key} = "{target}" does not say which arguments it takes: {error}.']) from error
+    return make
 
 
 def counter(spec: Spec) -> Counter:
@@ -181,20 +180,31 @@ def temperature(model: Model) -> float | None:
     return default
 
 
-def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
-    """Who speaks the model's dialect at one address."""
+def provider_of(model: Model) -> Callable[..., Any]:
+    """The class that speaks the model's dialect. Raises SpecError where there is none, or it has no address."""
     name = "openai" if model.provider == "embedded" else model.provider
     make = load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
-    return make(
-        name=model.name or "embedded",
-        base_url=base_url,
-        headers=headers,
-        query=_resolved(model.query, "model.query"),
-        extra=model.extra,
-        temperature=temperature(model),
-        max_output_tokens=model.max_output_tokens,
-        dialect="llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
-    )
+    if name not in PROVIDERS and not (model.base_url or model.endpoints or getattr(make, "default_base_url", None)):
+        raise SpecError([f'model.base_url is missing: model.provider = "{name}" has no address of its own.'])
+    return make
+
+
+def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
+    """Who speaks the model's dialect at one address."""
+    make = provider_of(model)
+    options = {
+        "name": model.name or "embedded",
+        "base_url": base_url,
+        "headers": headers,
+        "query": _resolved(model.query, "model.query"),
+        "extra": model.extra,
+        "temperature": temperature(model),
+        "max_output_tokens": model.max_output_tokens,
+        "dialect": "llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
+    }
+    if ":" not in model.provider:
+        return make(**options)
+    return made(lambda: make(**options), model.provider, "model.provider", ("converse", "rate"))
 
 
 def endpoint_paces(spec: Spec) -> list[Paces]:
@@ -233,7 +243,7 @@ def _addresses(
     headers = _resolved(model.headers, "model.headers")
     listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]
     if not listed:
-        default = "https://api.anthropic.com/v1" if model.provider == "anthropic" else "https://api.openai.com/v1"
+        default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
         listed = [(model.base_url or default, model.api_key_env, limits)]
     return [(url, {**_key_header(model.provider, url, name), **headers}, rates) for url, name, rates in listed]
 

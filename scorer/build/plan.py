@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.build.assemble import Assembled, counter, load, measured, raw_of, temperature
+from scorer.build.assemble import Assembled, counter, load, measured, provider_of, raw_of, temperature
 from scorer.client.providers import PROVIDERS
 from scorer.config.loader import parse
 from scorer.config.messages import shown
@@ -34,6 +34,7 @@ from scorer.output.schema import (
     RESULT_COLUMNS,
     result_schema,
 )
+from scorer.plugins import made
 from scorer.publish.folder import publisher
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.types import (
@@ -115,6 +116,9 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
                     for name in unknown
                 ]
             )
+    if kind not in JUDGES:
+        outside: Judge = made(lambda: make(**options), kind, "judge.kind", ("columns", "fields", "constant"))
+        return outside
     try:
         judge: Judge = make(**options)
     except TypeError as error:
@@ -137,12 +141,19 @@ def _prompt_text(spec: Spec) -> str | None:
 
 def _provider_problems(spec: Spec) -> list[str]:
     known = (*PROVIDERS, "embedded", "recorded")
-    return [
+    problems = [
         f'model.provider = "{model.provider}" is unknown. Allowed: {", ".join(known)}, or an import path '
         '"package.module:Name".'
         for model in spec.all_models
         if model.provider not in known and ":" not in model.provider
     ]
+    for model in spec.all_models:
+        if ":" in model.provider:
+            try:
+                provider_of(model)
+            except SpecError as error:
+                problems += error.problems
+    return problems
 
 
 def _price_problems(spec: Spec) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scorer.errors import SpecError
 from scorer.metrics.protocol import Metric
+from scorer.plugins import found, made
 
 METRICS = {
     "rouge1": "scorer.metrics.rouge:rouge1",
@@ -44,18 +45,17 @@ def load(name: str) -> Metric:
     """
     if problems := unknown([name]):
         raise SpecError(problems)
-    module, _, make = METRICS.get(name, name).partition(":")
+    if name not in METRICS:
+        outside: Metric = made(found(name, "metrics.names"), name, "metrics.names", ("needs_reference", "__call__"))
+        return outside
+    module, _, make = METRICS[name].partition(":")
     try:
         metric: Metric = getattr(importlib.import_module(module), make)()
     except ModuleNotFoundError as error:
-        if name not in METRICS:
-            raise SpecError([f'metrics.names: "{name}" needs {error.name}, which is not installed here.']) from error
         raise SpecError(
             [
                 f"metrics.names: {name} needs {error.name}, which is not installed here: pip install "
                 "'batch-scorer[metrics]'."
             ]
         ) from error
-    except (ImportError, AttributeError) as error:
-        raise SpecError([f'metrics.names: "{name}" cannot be imported: {error}.']) from error
     return metric

@@ -6,13 +6,12 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any
 
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.files.files import Files
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load, new_id, no_run, save
+from scorer.plugins import found, made
 from scorer.publish import PUBLISHERS
 from scorer.publish.sealed import Publisher, sealed
 from scorer.types import Shard
@@ -41,13 +40,9 @@ def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:
         raise SpecError(
             [f'"{to}" is no address of a table. It begins with one of {known}, or with package.module:Name://.']
         )
-    module, _, name = path.partition(":")
-    try:
-        make: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SpecError([f'"{to}": {path} cannot be imported ({error}).']) from error
-    made: Publisher = make(place, tuple(partition_by))
-    return made
+    make = found(path, "publisher")
+    built: Publisher = made(lambda: make(place, tuple(partition_by)), path, "publisher", ("publish",))
+    return built
 
 
 def publish(files: Files, out: str, to: str | None = None, partition_by: Sequence[str] = ()) -> Published:

@@ -71,13 +71,16 @@ class Anthropic:
     Raises: SpecError for a temperature above 1.
     """
 
+    default_base_url = "https://api.anthropic.com/v1"
+    """Where model.base_url gives no other."""
+
     __slots__ = ("_extra", "_headers", "_place", "_url", "base_url", "max_output_tokens", "name", "temperature")
 
     def __init__(
         self,
         *,
         name: str,
-        base_url: str = "https://api.anthropic.com/v1",
+        base_url: str = default_base_url,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,

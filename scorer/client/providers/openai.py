@@ -43,6 +43,9 @@ class OpenAI:
     is asked; "auto" finds out at the first such request. What a server is found to want is remembered on the instance.
     """
 
+    default_base_url = "https://api.openai.com/v1"
+    """Where model.base_url gives no other."""
+
     __slots__ = (
         "_extra",
         "_headers",
@@ -60,7 +63,7 @@ class OpenAI:
         self,
         *,
         name: str,
-        base_url: str = "https://api.openai.com/v1",
+        base_url: str = default_base_url,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,

@@ -1,0 +1,120 @@
+"""Plug-ins by import path: a bad one is one paragraph before anything is sent, whatever its code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scorer.build.assemble import make_provider
+from scorer.build.plan import check
+from scorer.errors import SpecError
+from scorer.metrics import load
+from scorer.publish.folder import publisher
+
+BAD = """
+class Raises:
+    default_base_url = "http://127.0.0.1:1"
+
+    def __init__(self, *args, **keys):
+        raise ValueError("no weights")
+
+
+class Picky:
+    default_base_url = "http://127.0.0.1:1"
+
+    def __init__(self, *, one, two):
+        pass
+
+
+class Empty:
+    default_base_url = "http://127.0.0.1:1"
+
+    def __init__(self, *args, **keys):
+        pass
+
+
+class Nowhere(Empty):
+    default_base_url = None
+
+
+class Refuses(Empty):
+    def __init__(self, *args, **keys):
+        from scorer.errors import SpecError
+
+        raise SpecError(["Its own words."])
+
+
+value = 3
+"""
+
+
+@pytest.fixture
+def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad_plugins.py").write_text(BAD)
+    (tmp_path / "broken_plugin.py").write_text("def (:\n")
+    (tmp_path / "raising_plugin.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def tree(**tables: Any) -> dict[str, Any]:
+    base = {
+        "input": {"shards": ["x"]},
+        "judge": {"prompt": "Rate: {response}"},
+        "model": {"name": "m"},
+        "output": {"path": "o"},
+    }
+    return {**base, **tables}
+
+
+def judge(path: str) -> object:
+    return check(tree(judge={"kind": path}))
+
+
+def provider(path: str) -> object:
+    model = check(tree(model={"name": "m", "provider": path})).spec.all_models[0]
+    return make_provider(model, "http://127.0.0.1:1", {})
+
+
+def publishing(path: str) -> object:
+    return publisher(f"{path}://place")
+
+
+KINDS = {"judge": judge, "provider": provider, "metric": load, "publisher": publishing}
+
+
+@pytest.mark.usefixtures("bad")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("no_such_module_here:Name", "cannot be imported: it needs no_such_module_here"),
+        ("bad_plugins:Nope", "cannot be imported: .*Nope"),
+        (":Name", "cannot be imported"),
+        ("broken_plugin:Name", "cannot be imported: SyntaxError.*broken_plugin"),
+        ("raising_plugin:Name", r"cannot be imported: ZeroDivisionError.*raising_plugin.py, line 1\)"),
+        ("bad_plugins:value", "is of type int"),
+        ("bad_plugins:Raises", r"cannot be made: ValueError: no weights \(.*bad_plugins.py, line 6\)"),
+        ("bad_plugins:Picky", "cannot be made: TypeError|is missing"),
+        ("bad_plugins:Empty", "lacks "),
+        ("bad_plugins:Refuses", "^Its own words.$"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_made_is_a_spec_error_that_says_why(kind: str, path: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        KINDS[kind](path)
+    assert len(caught.value.problems) == 1
+    assert path in str(caught.value) or "own words" in said
+
+
+@pytest.mark.usefixtures("bad")
+def test_plan_refuses_a_provider_that_cannot_be_imported() -> None:
+    with pytest.raises(SpecError, match=r'model.provider = "bad_plugins:Nope" cannot be imported'):
+        check(tree(model={"name": "m", "provider": "bad_plugins:Nope"}))
+
+
+@pytest.mark.usefixtures("bad")
+def test_a_provider_from_outside_without_an_address_is_never_sent_to_openai() -> None:
+    with pytest.raises(SpecError, match=r"model.base_url is missing"):
+        check(tree(model={"name": "m", "provider": "bad_plugins:Nowhere"}))
