@@ -137,7 +137,7 @@ async def make_client(
         places = [seat.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
-            transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback)
+            transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback, room=caps)
         )
         if secrets := Secrets(secrets_of(model)):
             wire = SecretBlankingTransport(wire, secrets)

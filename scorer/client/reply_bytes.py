@@ -1,6 +1,6 @@
-"""Room for what large replies hold while they are read: a sum over all connections, waited for in order.
+"""Bounds the bytes of large replies while they are read: one sum over all connections, granted in order.
 
-Knows nothing of HTTP. A reader that waits reads no more from its connection, so that the server waits too.
+Knows nothing of HTTP. A reader that waits reads no more from its connection, so the server waits too.
 """
 
 from __future__ import annotations
@@ -8,21 +8,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 FREE = 256 * 1024
 """Bytes of a reply that need no room; aiohttp buffers as much for each connection."""
 MOST = 64 * 1024 * 1024
 
 
+class Room(Protocol):
+    """Where replies go once they are read; `scorer.limits.Budget` is one."""
+
+    @property
+    def full(self) -> bool:
+        """As much waits to be written as may."""
+        ...
+
+    def on_settle(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called when it may no longer be full."""
+        ...
+
+
 class ReplyByteBudget:
     """Readers hold at most `most` bytes together; one of them may exceed it, so that one always comes to its end.
+
+    While `room` is full no large reply is read on: with whole replies kept, what is read would wait in memory.
 
     A reader is any object that can be a key. It must `leave`, also where `take` was cancelled. `paused` is entered
     while one waits: the wait is ours, not the server's.
     """
 
-    def __init__(self, paused: Callable[[], AbstractContextManager[None]], most: int = MOST) -> None:
+    def __init__(
+        self, paused: Callable[[], AbstractContextManager[None]], most: int = MOST, room: Room | None = None
+    ) -> None:
         self._paused = paused
+        self._room = room
+        if room is not None:
+            room.on_settle(self._grant_waiting)
         self._left = most
         self._held: dict[object, int] = {}
         self._waiting: dict[object, tuple[asyncio.Future[None], int]] = {}  # in order; only while one exceeds
@@ -38,7 +59,7 @@ class ReplyByteBudget:
         if not self._waiting and self._fits(reader, size):
             self._grant(reader, size)
             return
-        if reader is self._exceeds:
+        if reader is self._exceeds and not self._full:
             self._grant(reader, size)
             return
         granted = asyncio.get_running_loop().create_future()
@@ -52,6 +73,13 @@ class ReplyByteBudget:
         self._left += self._held.pop(reader, 0)
         if self._exceeds is reader:
             self._exceeds = None
+        self._grant_waiting()
+
+    @property
+    def _full(self) -> bool:
+        return self._room is not None and self._room.full
+
+    def _grant_waiting(self) -> None:
         while self._waiting:
             first, (granted, size) = next(iter(self._waiting.items()))
             if not self._fits(first, size):
@@ -62,7 +90,9 @@ class ReplyByteBudget:
                 granted.set_result(None)
 
     def _fits(self, reader: object, size: int) -> bool:
-        """True also where it does not, and nobody else exceeds."""
+        """True also where it does not, and nobody else exceeds; False while what was read cannot be written."""
+        if self._full:
+            return False
         if size > self._left and self._exceeds is None:
             self._exceeds = reader
         return size <= self._left or reader is self._exceeds

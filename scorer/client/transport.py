@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from scorer.client.http_post import Line, PostConnection, connector, shown
-from scorer.client.reply_bytes import ReplyByteBudget
+from scorer.client.reply_bytes import ReplyByteBudget, Room
 from scorer.client.unsent import Unsent
 from scorer.errors import SetupError, Unreachable, plain
 from scorer.types import Call, Reply
@@ -33,18 +33,18 @@ class HttpTransport:
     """`Transport` over aiohttp; an async context manager.
 
     `timeout_s` bounds a whole call, first byte to last, where the call names no other. `proxies` heeds HTTPS_PROXY and
-    its like, as they are when an address is first posted to. All large replies together are bounded (inflow.py); the
-    wait for room is no part of `timeout_s`.
+    its like, as they are when an address is first posted to. Large replies are bounded together (reply_bytes.py) and
+    wait while `room` is full; that wait is no part of `timeout_s`.
     """
 
-    def __init__(self, *, connections: int, timeout_s: float, proxies: bool = False) -> None:
+    def __init__(self, *, connections: int, timeout_s: float, proxies: bool = False, room: Room | None = None) -> None:
         self._timeout_s = timeout_s
         self._connections = connections
         self._proxies = proxies
         self._exchanges: dict[tuple[str, int], PostConnection] = {}  # by address and headers, which they keep alive
         self._connector: aiohttp.TCPConnector | None = None
         self._deadlines = _Deadlines(timeout_s)
-        self._inflow = ReplyByteBudget(self._deadlines.paused)
+        self._inflow = ReplyByteBudget(self._deadlines.paused, room=room)
 
     async def __aenter__(self) -> HttpTransport:
         self._connector = connector(self._connections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -209,3 +209,37 @@ async def test_a_small_reply_asks_for_no_room() -> None:
         wire._inflow = ReplyByteBudget(never, 0)
         await wire._inflow.take("exceeds", 1)
         assert (await wire.post(Call(url, b"{}", {}))).body == body
+
+
+class Shelf:
+    """A place for what was read, which a test fills and empties."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self._wake = lambda: None
+
+    def on_settle(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def emptied(self) -> None:
+        self.full = False
+        self._wake()
+
+
+async def test_no_large_reply_is_read_on_while_what_was_read_is_unwritten() -> None:
+    shelf = Shelf()
+    budget = ReplyByteBudget(nullcontext, most=10, room=shelf)
+    await budget.take("first", 8)
+    await budget.take("larger than all", 20)
+    shelf.full = True
+    budget.leave("first")
+    waiting = [asyncio.create_task(budget.take(name, 2)) for name in ("larger than all", "second", "third")]
+    await asyncio.sleep(0)
+    assert budget.held == 20
+    budget.leave("larger than all")
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [False, False, False]
+    shelf.emptied()
+    await asyncio.gather(*waiting[1:])
+    assert budget.held == 4
+    waiting[0].cancel()
