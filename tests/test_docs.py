@@ -30,9 +30,7 @@ from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metric
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
-from scorer.output.schema import (
-    result_schema,
-)
+from scorer.output.schema import COLUMNS
 from scorer.rehearsal.config import RehearsalConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,12 +267,15 @@ def test_what_a_resume_holds_fixed_is_what_the_fingerprint_covers() -> None:
 
 def test_every_column_and_error_is_in_the_output_documentation() -> None:
     columns = OUTPUT.partition("\n## Columns\n")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", columns, re.MULTILINE))
-    types = {name: kind for cell, kind in rows.items() for name in re.findall(r"`([^`]+)`", cell)}
+    rows = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \| [^|]* \| ([^|]*) \|$", columns, re.MULTILINE)
+    types = {name: kind for cell, kind, _ in rows for name in re.findall(r"`([^`]+)`", cell)}
+    never = {name for cell, _, null in rows if null == "never" for name in re.findall(r"`([^`]+)`", cell)}
     arrow = {"list<element: string>": "list of string", "list<item: string>": "list of string", "double": "float64"}
     arrow["timestamp[us, tz=UTC]"] = "timestamp[us, UTC]"
-    for field in result_schema(copies=True):
-        assert types[field.name] == arrow.get(str(field.type), str(field.type)), field.name
+    assert [name for name in types if name in {c.name for c in COLUMNS}] == [c.name for c in COLUMNS]
+    for column in COLUMNS:
+        assert types[column.name] == arrow.get(str(column.type), str(column.type)), column.name
+        assert column.nullable or column.name in never, column.name
     for name in ("id", "score_q10", "preference", "verdict", "disagreement", "metric_<name>", "score_<criterion>"):
         assert name in types
     assert set(re.findall(r"^\| `([A-Z]\w+)` \|", OUTPUT, re.MULTILINE)) == set(ROW_ERRORS)

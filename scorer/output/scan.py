@@ -123,7 +123,9 @@ def joined_names(results: Sequence[str], given: Sequence[str], manifest: Manifes
     Its own, or `input_<name>` where a result column or another column of the input has that. What the results hold a
     copy of, by `input.id` and `input.keep`, is left out.
     """
-    copies = set(results[2 : results.index("score")])  # where result_schema puts them
+    from scorer.output.schema import kept_names
+
+    copies = set(kept_names(results))
     if manifest.spec.get("input", {}).get("id") not in ("id", None):
         copies.discard("id")  # it is the copy of another column
     others = [name for name in given if name not in copies]

@@ -1,10 +1,112 @@
-"""The columns of a result table, as an Arrow schema."""
+"""The columns of a result table: name, Arrow type, and how each is filled from a Result.
+
+A new column is one entry of COLUMNS: the schema, the tables, verify and the test of docs/output.md read it there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from operator import attrgetter
+from typing import Any
 
 import pyarrow as pa
+
+from scorer.types import Result
+
+COPIED = "copied_from"
+"""A column of runs with `judge.dedupe` alone."""
+METRIC = "metric_"
+"""How the columns of automatic metrics begin; they stand behind the others."""
+
+
+Values = Callable[[Sequence[Result]], list[Any]]
+"""The values of a column, one for each result."""
+
+
+class Origin(Enum):
+    """Who made the value of a column, which decides what happens where the column cannot hold it."""
+
+    SCORER = "scorer"
+    """A bug: the run ends."""
+    JUDGE = "judge"
+    """The row ends as Unreadable."""
+    SERVER = "server"
+    """The value becomes what `Column.without` says, and the row keeps its score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of every result table.
+
+    `values` gives the values of some results; None where all rows hold the fingerprint of the run. `given` is what an
+    error quotes, where that is not `values`. `without` are the fields of a Result that has no value in this column.
+    `dedupe`: only runs with `judge.dedupe` have the column. `added`: files of format 1 lack the column; it is null for
+    their rows, and no damage.
+    """
+
+    name: str
+    type: pa.DataType
+    values: Values | None
+    origin: Origin = Origin.SCORER
+    nullable: bool = True
+    given: Values | None = None
+    without: Mapping[str, Any] = field(default_factory=dict)
+    dedupe: bool = False
+    added: bool = False
+
+
+def _each(path: str) -> Values:
+    """An attribute of each result."""
+    read = attrgetter(path)
+    return lambda results: list(map(read, results))
+
+
+def _of(part: str, name: str, otherwise: Any = None) -> Values:
+    """An attribute of each result's `part`; `otherwise` where the result has none."""
+    parts, read = attrgetter(part), attrgetter(name)
+    return lambda results: [otherwise if one is None else read(one) for one in map(parts, results)]
+
+
+def _cost_microusd(results: Sequence[Result]) -> list[Any]:
+    costs = [result.cost_pico for result in results]
+    return [None if pico is None else -(-pico // 10**6) for pico in costs]
+
+
+_JUDGE, _SERVER = Origin.JUDGE, Origin.SERVER
+_NO_USAGE = {"usage": None}
+
+COLUMNS = (
+    Column("shard", pa.string(), _each("row.shard"), nullable=False),
+    Column("row", pa.int64(), _each("row.number"), nullable=False),
+    # the id and the kept columns of the input stand here
+    Column("score", pa.float64(), _of("score", "value"), _JUDGE),
+    # the judge's own columns stand here; a row with an error has none of them
+    Column("reason", pa.string(), _of("score", "reason"), _JUDGE),
+    Column("error", pa.string(), _of("error", "name")),
+    Column("error_detail", pa.string(), _of("error", "detail")),
+    Column("finish_reason", pa.string(), _each("finish_reason"), _SERVER, without={"finish_reason": None}),
+    Column("raw", pa.list_(pa.string()), _each("raw"), _SERVER, without={"raw": None}),
+    Column("judge_model", pa.string(), _each("model"), _SERVER, without={"model": None}),
+    Column("judge", pa.string(), None, nullable=False),
+    Column("method", pa.string(), _of("score", "method"), _JUDGE),
+    Column("samples", pa.int32(), _of("score", "samples", 0), _JUDGE),
+    Column("prompt_tokens", pa.int64(), _of("usage", "prompt_tokens"), _SERVER, without=_NO_USAGE),
+    Column("completion_tokens", pa.int64(), _of("usage", "completion_tokens"), _SERVER, without=_NO_USAGE),
+    Column("cached_tokens", pa.int64(), _of("usage", "cached_tokens"), _SERVER, without=_NO_USAGE),
+    Column("cost_microusd", pa.int64(), _cost_microusd, _SERVER, given=_each("cost_pico"), without={"cost_pico": None}),
+    Column("attempts", pa.int32(), _each("attempts")),
+    Column("waited_s", pa.float64(), _each("waited_s"), _SERVER, without={"waited_s": 0.0}),
+    Column("answered_s", pa.float64(), _each("answered_s"), _SERVER, without={"answered_s": 0.0}),
+    Column("finished_at", pa.timestamp("us", tz="UTC"), _each("finished_at"), nullable=False),
+    Column("generation", pa.int32(), _each("row.generation"), nullable=False),
+    Column(COPIED, pa.string(), _each("copied_from"), dedupe=True),
+)
+"""The columns of every result table, in order."""
+
+RESULT_COLUMNS = frozenset(column.name for column in COLUMNS)
+"""Names that `input.keep` may not take."""
 
 
 def result_schema(
@@ -19,43 +121,37 @@ def result_schema(
 
     `copies`: rows may be copies of others, and `copied_from` tells of which.
     """
-    fields = [pa.field("shard", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
-    if id_field is not None:
-        fields.append(pa.field("id", id_field.type))
-    fields.extend(pa.field(f.name, f.type) for f in kept)
-    fields.append(pa.field("score", pa.float64()))
-    fields.extend(pa.field(f.name, f.type) for f in judge_fields)  # a failed row has none of them
-    fields += [
-        pa.field("reason", pa.string()),
-        pa.field("error", pa.string()),
-        pa.field("error_detail", pa.string()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("raw", pa.list_(pa.string())),
-        pa.field("judge_model", pa.string()),
-        pa.field("judge", pa.string(), nullable=False),
-        pa.field("method", pa.string()),
-        pa.field("samples", pa.int32()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("cached_tokens", pa.int64()),
-        pa.field("cost_microusd", pa.int64()),
-        pa.field("attempts", pa.int32()),
-        pa.field("waited_s", pa.float64()),
-        pa.field("answered_s", pa.float64()),
-        pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("generation", pa.int32(), nullable=False),
-        *([pa.field("copied_from", pa.string())] if copies else []),
-    ]
-    fields.extend(pa.field(f"metric_{name}", pa.float64()) for name in metrics)
+    inserted = {
+        "row": [*([pa.field("id", id_field.type)] if id_field is not None else []), *kept],
+        "score": judge_fields,
+    }
+    fields: list[pa.Field] = []
+    for column in COLUMNS:
+        if copies or not column.dedupe:
+            fields.append(pa.field(column.name, column.type, nullable=column.nullable))
+        fields.extend(pa.field(one.name, one.type) for one in inserted.get(column.name, ()))
+    fields.extend(pa.field(f"{METRIC}{name}", pa.float64()) for name in metrics)
     return pa.schema(fields)
 
 
-RESULT_COLUMNS = frozenset(result_schema(copies=True).names)
-"""Names that `input.keep` may not take."""
+def kept_names(results: Sequence[str]) -> list[str]:
+    """The id and kept columns among the names of a result table, in order."""
+    return list(results[results.index("row") + 1 : results.index("score")])
 
 
-YOUNGER: frozenset[str] = frozenset()
-"""Columns of `result_schema` that files of format 1 lack: null there, never damage. Each column added since is one."""
+def judge_names(results: Sequence[str]) -> list[str]:
+    """The judge's own columns among the names of a result table, in order."""
+    return list(results[results.index("score") + 1 : results.index("reason")])
+
+
+def lacking(stored: pa.Schema, *, copies: bool) -> list[str]:
+    """The columns that a result file of any format must have and `stored` lacks."""
+    has = modern(stored).names
+    return [
+        column.name
+        for column in COLUMNS
+        if column.name not in has and not column.added and (copies or not column.dedupe)
+    ]
 
 
 def modern(stored: pa.Schema) -> pa.Schema:

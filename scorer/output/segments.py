@@ -18,11 +18,7 @@ from scorer.files.arrow import take
 from scorer.files.files import Files
 from scorer.files.portions import portions
 from scorer.output.checksums import OURS, Summed, check_footer
-from scorer.output.schema import (
-    fitted,
-    modern,
-)
-from scorer.output.tables import COPIED
+from scorer.output.schema import COPIED, METRIC, fitted, modern
 from scorer.types import (
     Result,
     Shard,
@@ -95,8 +91,6 @@ class Counts:
         )
 
 
-METRIC = "metric_"
-"""How the columns of automatic metrics begin; they stand behind the others."""
 YOUNGER = ("copied", "unmeasured")
 """Counts that files of earlier versions do not tell."""
 SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")

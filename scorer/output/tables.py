@@ -8,36 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, Unreadable
 from scorer.files.arrow import owned
+from scorer.output.schema import COLUMNS, METRIC, Origin, Values, judge_names, kept_names
 from scorer.types import Result, Score
 
 PIECE_BYTES = 4 * 1024 * 1024
 """About so much text of results becomes one table: a row group of a segment."""
 SHOWN = 80
 """Characters of a value that an error quotes."""
-COPIED = "copied_from"
-"""A column of runs with `judge.dedupe` alone."""
-
 Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
 """Automatic metrics of some rows: a column for each `metric_<name>`."""
-
-_TOLD: Mapping[str, Mapping[str, Any]] = {
-    "raw": {"raw": None},
-    "judge_model": {"model": None},
-    "finish_reason": {"finish_reason": None},
-    "prompt_tokens": {"usage": None},
-    "completion_tokens": {"usage": None},
-    "cached_tokens": {"usage": None},
-    "cost_microusd": {"cost_pico": None},
-    "waited_s": {"waited_s": 0.0},
-    "answered_s": {"answered_s": 0.0},
-}
-"""What a server told beside its verdict: where a column cannot hold it, the result goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,54 +104,29 @@ def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure
 def _table(
     results: Sequence[Result], schema: pa.Schema, fingerprint: str, metrics: Mapping[str, list[float | None]]
 ) -> pa.Table:
-    columns = {**_columns(results, schema, fingerprint), **metrics}
-    arrays = [_array(columns[f.name], f.type) for f in schema]
+    values = _values(schema, fingerprint)
+    arrays = [_array(metrics.get(f.name) or values[f.name](results), f.type) for f in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _columns(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [None] * len(results) for name in schema.names if name.startswith("metric_")}
-    scores = [result.score for result in results]
-    errors = [result.error for result in results]
-    usages = [result.usage for result in results]
-    for name in _judged(schema):
-        columns[name] = [None if s is None else s.fields.get(name) for s in scores]
-    columns["shard"] = [r.row.shard for r in results]
-    columns["row"] = [r.row.number for r in results]
-    columns["score"] = [None if s is None else s.value for s in scores]
-    columns["reason"] = [None if s is None else s.reason for s in scores]
-    columns["error"] = [None if e is None else e.name for e in errors]
-    columns["error_detail"] = [None if e is None else e.detail for e in errors]
-    columns["finish_reason"] = [r.finish_reason for r in results]
-    columns["raw"] = [r.raw for r in results]
-    columns["judge_model"] = [r.model for r in results]
-    columns["judge"] = [fingerprint] * len(results)
-    columns["method"] = [None if s is None else s.method for s in scores]
-    columns["samples"] = [0 if s is None else s.samples for s in scores]
-    columns["prompt_tokens"] = [None if u is None else u.prompt_tokens for u in usages]
-    columns["completion_tokens"] = [None if u is None else u.completion_tokens for u in usages]
-    columns["cached_tokens"] = [None if u is None else u.cached_tokens for u in usages]
-    columns["cost_microusd"] = [None if r.cost_pico is None else -(-r.cost_pico // 10**6) for r in results]
-    columns["attempts"] = [r.attempts for r in results]
-    columns["waited_s"] = [r.waited_s for r in results]
-    columns["answered_s"] = [r.answered_s for r in results]
-    columns["finished_at"] = [r.finished_at for r in results]
-    columns["generation"] = [r.row.generation for r in results]
-    columns[COPIED] = [r.copied_from for r in results]
-    for index, name in enumerate(_kept(schema)):
-        columns[name] = [r.row.kept[index] for r in results]
-    return columns
+def _values(schema: pa.Schema, fingerprint: str) -> dict[str, Values]:
+    """How each column of `schema` is filled. Metrics that nobody measured are null."""
+    values: dict[str, Values] = {name: partial(_same, None) for name in schema.names if name.startswith(METRIC)}
+    values |= {name: partial(_judge_field, name) for name in judge_names(schema.names)}
+    values |= {column.name: column.values or partial(_same, fingerprint) for column in COLUMNS}
+    return values | {name: partial(_kept, index) for index, name in enumerate(kept_names(schema.names))}
 
 
-def _kept(schema: pa.Schema) -> list[str]:
-    names: list[str] = schema.names[2 : schema.get_field_index("score")]
-    return names
+def _same(value: Any, results: Sequence[Result]) -> list[Any]:
+    return [value] * len(results)
 
 
-def _judged(schema: pa.Schema) -> list[str]:
-    """The judge's own columns."""
-    names: list[str] = schema.names[schema.get_field_index("score") + 1 : schema.get_field_index("reason")]
-    return names
+def _judge_field(name: str, results: Sequence[Result]) -> list[Any]:
+    return [None if score is None else score.fields.get(name) for score in [result.score for result in results]]
+
+
+def _kept(index: int, results: Sequence[Result]) -> list[Any]:
+    return [result.row.kept[index] for result in results]
 
 
 # --- whose fault a row's failure is -----------------------------------------------------------------------------------
@@ -178,27 +139,30 @@ def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unf
         result = _failed(result, "score", "the judge made no scorer.Score with fields by name", unfit)
     if result.error is not None and not isinstance(result.error.detail, str):
         result = replace(result, error=type(result.error)(str(result.error.detail)))
-    judged = {"score", "reason", "method", "samples", *_judged(schema)}
-    kept = _kept(schema)
+    columns = {column.name: column for column in COLUMNS}
+    judged, kept = judge_names(schema.names), kept_names(schema.names)
+    values = _values(schema, fingerprint)
     for kind in schema:
         name = kind.name
         try:
-            value = _columns([result], schema, fingerprint)[name]
-            _array(value, kind.type)
+            _array(values[name]([result]), kind.type)
         except Exception as error:
-            if name in judged:
-                said = f"the judge's {name} is {_shown(result, name)}, which column {name} ({kind.type}) cannot hold"
-                result = _failed(result, name, said, unfit)
-            elif name in kept:
+            column = columns.get(name)
+            if name in kept:
                 said = f"column {name} holds a value that cannot be written again as {kind.type}"
                 gone = tuple(None if one == name else v for one, v in zip(kept, result.row.kept, strict=True))
                 bad = BadRow(said)
                 unfit.append(UnfitValue(result, name, said, bad))
                 result = replace(result, score=None, error=bad, row=replace(result.row, kept=gone))
-            elif name in _TOLD:
-                said = f"the server's {name} is {_shown(result, name)}, which column {name} ({kind.type}) cannot hold"
+            elif name in judged or (column is not None and column.origin is Origin.JUDGE):
+                value = _shown(values[name], result)
+                said = f"the judge's {name} is {value}, which column {name} ({kind.type}) cannot hold"
+                result = _failed(result, name, said, unfit)
+            elif column is not None and column.origin is Origin.SERVER:
+                value = _shown(column.given or values[name], result)
+                said = f"the server's {name} is {value}, which column {name} ({kind.type}) cannot hold"
                 unfit.append(UnfitValue(result, name, said, None))
-                result = replace(result, **_TOLD[name])
+                result = replace(result, **column.without)
             else:
                 raise RuntimeError(f"row {result.row.number} of {result.row.shard}: column {name}: {error}") from error
     return result
@@ -211,22 +175,13 @@ def _failed(result: Result, column: str, said: str, unfit: list[UnfitValue]) -> 
     return replace(result, score=None, error=error)
 
 
-def _shown(result: Result, name: str) -> str:
-    score = result.score
-    of: Any = result
-    if score is not None:
-        of = {"score": score.value, "reason": score.reason, "method": score.method, "samples": score.samples}
-        of = of[name] if name in of else score.fields.get(name, getattr(result, name, None))
-    else:
-        of = getattr(result, name, None)
-    if name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-        of = getattr(result.usage, name, None)
-    elif name == "cost_microusd":
-        of = result.cost_pico
+def _shown(values: Values, result: Result) -> str:
+    given: Any = None
     try:
-        text = repr(of)
+        (given,) = values([result])
+        text = repr(given)
     except Exception:  # noqa: BLE001 - somebody's own object
-        text = f"a {type(of).__name__}"
+        text = f"a {type(given).__name__}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

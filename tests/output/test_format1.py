@@ -27,12 +27,12 @@ from scorer.files.files import LocalFiles
 from scorer.job.job import Job, Retry
 from scorer.job.reread import reread
 from scorer.output import segments as seg
-from scorer.output import tables
 from scorer.output.layout import Layout
 from scorer.output.manifest import FORMAT, load
 from scorer.output.scan import scan_scores
 from scorer.output.schema import (
-    YOUNGER,
+    COLUMNS,
+    Column,
     fitted,
     result_schema,
 )
@@ -193,22 +193,9 @@ def test_a_nullable_column_that_a_file_lacks_is_null_and_one_that_is_never_null_
 
 
 def test_a_column_that_is_added_later_is_null_in_old_files_and_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_more(**given: object) -> pa.Schema:
-        return result_schema(**given).append(pa.field("later", pa.string()))  # type: ignore[arg-type]
-
-    for module in ("scorer.output.verify.shard", "scorer.build.plan", "scorer.output.schema"):
-        monkeypatch.setattr(f"{module}.result_schema", with_more)
-    monkeypatch.setattr("scorer.output.verify.shard.YOUNGER", YOUNGER | {"later"})
-    write = tables._table
-
-    def told_more(*given: object) -> pa.Table:
-        schema = given[1]
-        assert isinstance(schema, pa.Schema)
-        plain = pa.schema([field for field in schema if field.name != "later"])
-        table = write(given[0], plain, *given[2:])  # type: ignore[arg-type]
-        return table.append_column(schema.field("later"), pa.array(["now"] * table.num_rows))
-
-    monkeypatch.setattr(tables, "_table", told_more)
+    later = Column("later", pa.string(), lambda results: ["now"] * len(results), added=True)
+    monkeypatch.setattr("scorer.output.schema.COLUMNS", (*COLUMNS, later))
+    monkeypatch.setattr("scorer.output.tables.COLUMNS", (*COLUMNS, later))
     go_on(Wire())
     assert findings() == []
     assert scores()["later"].to_list() == [None] * 9 + ["now"] * 5

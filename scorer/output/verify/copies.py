@@ -16,7 +16,7 @@ from scorer.files.files import Files
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, shown
 from scorer.output.manifest import Manifest
-from scorer.output.tables import COPIED
+from scorer.output.schema import COPIED
 from scorer.output.verify.shard import Fault
 from scorer.types import Shard
 

@@ -21,15 +21,9 @@ from scorer.output import checksums as sums
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
-from scorer.output.schema import (
-    YOUNGER,
-    modern,
-    result_schema,
-)
+from scorer.output.schema import lacking, modern, result_schema
 from scorer.output.verify.kept_columns import Copied
-from scorer.types import (
-    Shard,
-)
+from scorer.types import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,8 @@ class Inspector:
         """Files of an earlier generation than this still await a reread: they have the fingerprint of before it."""
         given = manifest.spec.get("input", {})
         self._kept = {*given.get("keep", ())}
-        self._right = result_schema(copies=bool(manifest.spec.get("judge", {}).get("dedupe")))
+        self._copies = bool(manifest.spec.get("judge", {}).get("dedupe"))
+        self._right = result_schema(copies=self._copies)
         self._given = {**({"id": given["id"]} if given.get("id") else {}), **{name: name for name in self._kept}}
         """The input's column behind each column that was copied."""
 
@@ -209,9 +204,8 @@ class Inspector:
     def _rows(self, shard: Shard, path: str, batch: pa.RecordBatch) -> Iterator[Fault]:
         """What must hold in each row of a result."""
         stored = modern(batch.schema)
-        expected = [name for name in self._right.names if name not in stored.names and name not in YOUNGER]
-        if expected:
-            yield Fault(path, f"lacks the columns {', '.join(expected)}", damaged=True)
+        if missing := lacking(batch.schema, copies=self._copies):
+            yield Fault(path, f"lacks the columns {', '.join(missing)}", damaged=True)
             return
         named = [field for field in self._right if field.name not in self._kept and field.name in stored.names]
         types = [(field.name, field.type, stored.field(field.name).type) for field in named]
