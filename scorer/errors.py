@@ -1,4 +1,4 @@
-"""Every error of scorer, on one screen. Who is at fault decides what happens.
+"""Every error of scorer. Who is at fault (row, moment, set-up) decides what happens.
 
 ScorerError
 ├── SpecError        2    the run file, an argument, or what they name
@@ -44,7 +44,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 def plain(text: str) -> str:
-    """Somebody else's words on one line: what would move a terminal's cursor, or turn its text, is escaped."""
+    """A foreign text on one line; control and bidirectional characters are escaped."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -60,7 +60,7 @@ def whole(text: str) -> str:
 
 
 class ScorerError(Exception):
-    """Anything scorer says on purpose; its text is one paragraph that a user can act on."""
+    """Base of scorer's errors; the text is one paragraph that a user can act on."""
 
     exit_code: ClassVar[int] = 1
 
@@ -82,13 +82,13 @@ class InputError(ScorerError):
 
 
 class BudgetSpent(ScorerError):
-    """What is known plus what is possible would exceed a cap; nothing more is sent."""
+    """The next request could exceed the budget, so nothing more is sent."""
 
     exit_code = 3
 
 
 class SetupError(ScorerError):
-    """Every request would fail the same way until somebody mends the judge's set-up."""
+    """Every request would fail the same way until the set-up of the judge is corrected."""
 
     exit_code = 4
 
@@ -141,7 +141,7 @@ class Interrupted(ScorerError):
 
 
 class TransientError(ScorerError):
-    """The moment's fault. `billed` is True where the provider may have charged for it all the same.
+    """A temporary fault; the request is retried. `billed` is True where the provider may have charged for it.
 
     `if_late`: only where it came so late that the work may have been done. `usage` is what a reply that is no answer
     told of its bill.
@@ -208,7 +208,7 @@ class ServerFault(TransientError):
 
 
 class RowError(ScorerError):
-    """The row's fault; `name` goes to the column `error`, `detail` to `error_detail`.
+    """The fault of one row; `name` goes to the column `error`, `detail` to `error_detail`.
 
     `usage` is what the refusing reply said it took; `billed` is True where a reply came that may have been charged.
     `spent` is what all attempts cost; the client fills it in, None where nothing was sent.

@@ -1,4 +1,4 @@
-"""The words of scorer as types: what a row, a request, a completion, a score and a result are, and every protocol.
+"""The types that scorer's parts exchange: Row, Request, Completion, Score, Result, and the protocols.
 
 Knows nothing of files, HTTP, clocks or the event loop. Longer than other files: it is the one place to learn the words.
 """
@@ -94,7 +94,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to one model: a reply to `messages`, or the log-probabilities of `continuation` after `prompt`.
+    """One request to one model: a reply to `messages`, or the log-probabilities of `continuation` after `prompt`.
 
     Exactly one of `messages` and `continuation` is given. `temperature`, `max_output_tokens` and `seed` are None where
     the model's own setting serves. `top_logprobs` > 0 asks for that many alternatives at each reply token. `key` holds
@@ -169,7 +169,7 @@ class Call:
 
 
 class Line(Protocol):
-    """The connection that a reply came on. `ids` are those of its last replies, as whoever reads ids notes them."""
+    """The connection on which a reply came. `ids` are those of its last replies, as whoever reads ids notes them."""
 
     ids: dict[str, None]
 
@@ -180,7 +180,7 @@ class Line(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: status, headers that answer to lower-case names, the whole body.
+    """An HTTP reply: status, headers that answer to lower-case names, the whole body.
 
     `line` is the connection it came on; None where the transport does not tell.
     """
@@ -213,7 +213,7 @@ class RateHint:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A value on the judge's own scale.
+    """A score on the judge's own scale.
 
     `method` says how it was read (number, label, json, expected, likelihood); `samples` how many replies were read;
     `fields` holds the judge's further columns by name, as `Judge.fields` declares them.
@@ -228,7 +228,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one row: exactly one of `score` and `error` is given.
+    """The result of one row: exactly one of `score` and `error` is given.
 
     `raw` has one entry for each request, in the order yielded, None where no reply came. Token counts are None where no
     reply told them, `cost_pico` where the price is unknown. `finished_at` is microseconds since 1970, UTC.
@@ -257,7 +257,7 @@ Conversation = Generator[list[Request], list[Completion | RowError], Score]
 
 
 class Judge(Protocol):
-    """How a row is turned into questions and the answers into a score. Pure: no I/O, no clock, no randomness."""
+    """Turns a row into requests and their answers into a score. Pure: no I/O, no clock, no randomness."""
 
     columns: tuple[str, ...]
     """The input columns it reads."""
@@ -270,7 +270,7 @@ class Judge(Protocol):
 
 
 class Provider(Protocol):
-    """One wire dialect. Pure: a request to calls, replies to a completion."""
+    """One wire dialect: turns a request into HTTP calls and replies into a completion. Pure."""
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
         """Yields each call to post and is sent its reply. Raises RowError, TransientError or SetupError."""
@@ -298,7 +298,7 @@ class Transport(Protocol):
 
 
 class Store(Protocol):
-    """Where results go."""
+    """Stores results."""
 
     def add(self, result: Result) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The tokens and the money of a request. Imports nothing of scorer but `frozen`."""
+"""Usage (tokens) and Spent (attempts, seconds, tokens, cost) of requests. Imports only `frozen`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one request took: requests sent, seconds waited and answered, the bill.
+    """What requests took: attempts, seconds waited and answered, tokens, cost.
 
     `usage` is None where no reply told it; `cost_pico` (10^-12 USD) is None where the price is unknown.
     """

@@ -275,10 +275,12 @@ def make_parts(
     plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
 ) -> engine.RunContext:
     """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
-    twins = stack.enter_context(Deduplicator(plan.judge)) if plan.spec.judge.dedupe else None
+    deduplicator = stack.enter_context(Deduplicator(plan.judge)) if plan.spec.judge.dedupe else None
     keep = raw_of(plan.spec.output.keep_raw)
     paid = any(model.provider != "recorded" for model in plan.spec.all_models)
-    return engine.RunContext(plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, twins=twins, stop_alike=paid)
+    return engine.RunContext(
+        plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, deduplicator=deduplicator, stop_alike=paid
+    )
 
 
 def rows_under_way(wires: Assembled) -> int:

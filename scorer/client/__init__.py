@@ -1,1 +1,1 @@
-"""One request: admission, calls, retry, settlement. Imports limits; never the engine."""
+"""Sends one request: reservation, HTTP, retry, hedging, settlement. Imports limits; never the engine."""

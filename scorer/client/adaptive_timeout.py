@@ -1,4 +1,4 @@
-"""How long one reply is waited for, learned from the replies so far: one that hangs need not cost all of `timeout_s`.
+"""The read timeout, learned from the latencies so far: a reply that hangs costs less than `timeout_s`.
 
 A reply that is cut short may have been billed, so the rule would rather wait: three times the slowest of the last 512
 replies, and never less than 20 s. Nobody is cut before 64 replies are known, nor while more than one in twenty was cut:
@@ -19,7 +19,7 @@ LOOK = 32
 
 
 class AdaptiveTimeout:
-    """The deadline now is `seconds`; None for none but `most_s`, which it would not undercut."""
+    """The timeout now is `seconds`; None means `most_s` holds, as the learned one would be no shorter."""
 
     def __init__(self, most_s: float = math.inf) -> None:
         self._most_s = most_s

@@ -1,4 +1,4 @@
-"""Secrets out of replies: a server that echoes the key must not get it into results, logs or onto the terminal.
+"""Removes secrets from replies: a key that a server echoes reaches no result, log or terminal.
 
 Every reply and every transport error passes here before anything else reads it, so nothing is cut before it is blanked.
 Found are the secret itself, its form in JSON, URLs, base64 (also inside a longer base64 text), and each half of
@@ -27,7 +27,7 @@ _NEEDLESS = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
 
 
 class Secrets:
-    """Finds these secrets in bytes and texts."""
+    """Replaces these secrets in bytes and texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._needles: list[tuple[bytes, bytes, bool]] = []  # what is searched, the whole form, from its beginning?
@@ -45,7 +45,7 @@ class Secrets:
         return bool(self._needles)
 
     def blanked(self, data: bytes) -> bytes:
-        """The very same bytes where they hold no secret, else with *** in its place; JSON stays JSON."""
+        """The same bytes where they hold no secret, else with *** in its place. JSON stays valid."""
         plain = self._without(data)
         if plain is data:
             if b"\\u00" not in data and b"\\/" not in data:

@@ -1,4 +1,4 @@
-"""One question to several takers: another request goes out when the last is late, and the first answer wins.
+"""Hedged requests: another request goes out when the last one is late, and the first answer wins.
 
 Source: Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013, "hedged requests". Knows nothing of what is asked.
 """

@@ -1,4 +1,4 @@
-"""One POST and its reply over aiohttp's connections and parser, without its session, request and response objects.
+"""Sends one POST over aiohttp's connections and parser, without its session, request and response objects.
 
 Those make two thirds of what a request costs (docs/decisions/0016). Connecting, TLS, proxies, names,
 keeping connections and reading HTTP stay aiohttp's; the head is encoded once an address, and a body larger than
@@ -37,7 +37,7 @@ def shown(url: str) -> str:
 
 
 class Line(ResponseHandler):
-    """aiohttp's side of one connection, which also knows what was asked and answered on it.
+    """One connection: aiohttp's protocol object, which also counts requests and replies on it.
 
     What comes while nothing is asked is no reply to anything: it is not read, and the connection is used no more.
     """
@@ -108,7 +108,7 @@ class Line(ResponseHandler):
 
 
 def connector(connections: int) -> aiohttp.TCPConnector:
-    """At most so many connections, each of which is a `Line`. Make it inside a running loop."""
+    """A connector of at most so many connections, each of them a `Line`. Make it inside a running loop."""
     made = aiohttp.TCPConnector(limit=connections, ttl_dns_cache=60, keepalive_timeout=30)
     made._factory = partial(Line, loop=asyncio.get_running_loop())  # type: ignore[assignment]
     return made

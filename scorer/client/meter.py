@@ -1,4 +1,4 @@
-"""What one request takes until it is answered: attempts, seconds waited and answered, the bill. Knows no wire."""
+"""Counts what one request takes until it is answered: attempts, seconds, tokens, cost. Knows no wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scorer.usage import (
 
 
 class Meter:
-    """What one request takes, added up over its attempts."""
+    """Attempts, seconds, tokens and cost of one request, added up over its attempts."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

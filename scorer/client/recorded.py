@@ -1,4 +1,4 @@
-"""A `Client` that answers from a Parquet table of stored replies: an old run, or published judge data, read again.
+"""A `Client` that answers from a Parquet table of stored replies: an earlier run, or published judge data.
 
 Asks nothing and costs nothing. The texts stay in Arrow; Python holds one key for each row.
 """

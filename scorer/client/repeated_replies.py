@@ -1,4 +1,4 @@
-"""A reply that was sent twice on a kept connection, told from its own by its id. One object for each endpoint.
+"""Detects by its id a reply that a server sent twice on a keep-alive connection. One object for each endpoint.
 
 The second copy would be read as the reply to the next request, and each later reply as that to the one after its own.
 Knows nothing of HTTP, of dialects or of requests.
@@ -35,7 +35,7 @@ def reply_id(body: bytes) -> str | None:
 
 
 class DuplicateReplies:
-    """Which replies of one endpoint may be copies of an earlier one.
+    """Finds replies of one endpoint that may be copies of an earlier one.
 
     An id says something only where two replies had different ones. Then a reply with the id of one of the last on its
     connection is doubted, and its request is asked once more on a new connection. The same id there: this endpoint

@@ -1,4 +1,4 @@
-"""What the body of a request asks for at most: its output limit, and how many choices. Knows no dialect in particular.
+"""Reads the output limit and the number of choices from a request body, in any dialect.
 
 `model.extra` and a provider of one's own may write what they like into a body; what goes out is what is reserved. The
 largest limit under any of the names that servers know counts, also one level down, where some keep their options.

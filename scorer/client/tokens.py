@@ -1,4 +1,4 @@
-"""How many tokens a text has, counted as the model will, or estimated where its tokeniser is not known.
+"""Counts the tokens of texts with the model's tokeniser, or estimates them where it is not known.
 
 tiktoken downloads its rank files at first use. A run must start on a bare machine without a network, so the two files
 that today's models need come out of the wheel of bpe-openai into scorer's own cache folder, checked against the hash

@@ -1,4 +1,4 @@
-"""HTTP by aiohttp, as a `Transport`: posts bytes, returns bytes, and says what failed. Only it and exchange.py know it.
+"""The HTTP `Transport` over aiohttp: posts bytes, returns bytes, types failures. Only it and http_post import aiohttp.
 
 Keep-alive, no cookies, no redirects, no header of its own beside the user agent. How many connections there are is the
 limits' business: there is one for each request in flight.
@@ -139,7 +139,7 @@ def _mend(error: Exception) -> str | None:
 
 
 class _Deadlines:
-    """What `asyncio.timeout` does, for many tasks: one timer that looks at all of them, instead of one for each.
+    """Timeouts of many tasks with one timer, instead of one `asyncio.timeout` for each.
 
     A task may be late by `LOOK` of the transport's timeout. Saves a tenth of what a request costs (docs/log.md).
     """

@@ -1,4 +1,4 @@
-"""How a transport tells that a request was cancelled before it was written whole, so that it costs nothing."""
+"""Marks a cancellation that came before the request was written whole: it cost nothing."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import asyncio
 
 
 class Unsent(asyncio.CancelledError):
-    """Cancelled before the request was in the system's hands: the judge never had it whole."""
+    """Cancelled before all of the request was written to the socket: the server never had it whole."""

@@ -1,1 +1,1 @@
-"""Rows in flight: the engine, duplicates, admission of rows, replay. Knows no wire, no limit and no file by name."""
+"""Scores rows concurrently: engine, deduplication, row slots, replay. Knows no wire, no limit, no file by name."""

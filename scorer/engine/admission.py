@@ -1,4 +1,4 @@
-"""Room for the rows under way, and for large requests: how many there may be at once, and how much text they may hold.
+"""Bounds the rows in flight and their memory: row slots, bytes of text, bytes of large requests.
 
 Knows nothing of what becomes of a row.
 """
@@ -10,11 +10,11 @@ import asyncio
 from scorer.types import Client, Completion, Request
 
 MOST_WAITING = 16_384
-"""Rows that may wait for the answer to a twin: some 20 MB beside their text."""
+"""The most rows that may wait for the answer to a duplicate: some 20 MB beside their text."""
 
 
 class RowSlots:
-    """Room for rows under way, and for those that stepped aside for a twin and hold no more than their text."""
+    """Slots for rows in flight. A row that waits for the answer to a duplicate frees its slot and keeps its text."""
 
     def __init__(self, rows: int, size: int) -> None:
         self._rows, self._most, self._size = rows, rows, size
@@ -22,7 +22,7 @@ class RowSlots:
         self._freed = asyncio.Event()
 
     async def take(self, size: int) -> None:
-        """A row larger than all the room goes alone. Only the reader waits here."""
+        """Waits for a slot and `size` bytes. A row larger than the whole budget goes alone. One caller at a time."""
         while self._rows == 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
             self._freed.clear()
             await self._freed.wait()

@@ -1,4 +1,4 @@
-"""Work that goes on beside the main work: it runs while that runs, and whoever fails first ends all."""
+"""Background services of a run: they run as long as the main task, and the first failure ends all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Service(Protocol):
 
 
 async def served(main: Coroutine[Any, Any, None], services: Sequence[Service]) -> None:
-    """Runs `main` while the services run; whoever fails first ends all. A service finishes what it is writing."""
+    """Runs `main` and the services together; the first failure ends all. A service finishes what it is writing."""
     try:
         async with asyncio.TaskGroup() as group:
             for service in services:
@@ -33,7 +33,7 @@ async def served(main: Coroutine[Any, Any, None], services: Sequence[Service]) -
 
 
 class Watch:
-    """Looks once a second whether the servers that the run started still live, and the folder is still its own."""
+    """Runs `checks` once a second: whether the servers that the run started live, and the lock is held."""
 
     def __init__(self, checks: Sequence[Callable[[], object]]) -> None:
         self._checks = checks

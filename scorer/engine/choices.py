@@ -1,4 +1,4 @@
-"""The answers to what a judge yields at once; its samples as the choices of one request, whose prompt is paid once.
+"""Answers the requests of one judge step. Samples become the choices of one request, whose prompt is paid once.
 
 Knows no wire: whether a server has choices shows in what its client brings. Whatever is missing is asked one by one,
 each by a request of its own that waits for its own admission.
@@ -25,7 +25,7 @@ Answer = Completion | RowError
 
 
 class ChoiceBatching:
-    """Answers requests, and remembers by their aliases which models give several choices and which do not."""
+    """Answers requests, and remembers for each model whether its server returns several choices."""
 
     def __init__(self) -> None:
         self._gives: set[str] = set()

@@ -1,6 +1,6 @@
-"""Identical questions asked once: who asks, who waits for the answer, and who takes over one that is known already.
+"""Deduplicates identical requests within one process: one row asks, its duplicates copy the result.
 
-Knows the words of schema.py; no wire, no limit, no file. A row that waits sends nothing and stands before no limit.
+Knows no wire, no limit, no file. A row that waits sends nothing and waits for no limit.
 What is known is forgotten when the process ends (docs/decisions/0013).
 """
 
@@ -36,7 +36,7 @@ _asked = attrgetter(*(field.name for field in fields(Request) if field.name != "
 
 
 def question_of(judge: Judge, row: Row) -> bytes | None:
-    """16 bytes that are equal for two rows exactly where the judge asks the same of both, up to chance (2^-128).
+    """A 16-byte hash, equal for two rows exactly where the judge asks the same of both (collisions: 2^-128).
 
     They stand for the first requests of the row and for the values of all columns that the judge reads: it is pure, so
     whatever it asks later follows from these and from the answers. None where it asks nothing.
@@ -55,7 +55,7 @@ def question_of(judge: Judge, row: Row) -> bytes | None:
 
 
 class Deduplicator:
-    """The rows under way by what they ask, and the answers of a `AnswerCache`.
+    """Finds rows that ask what a row before them asks: in flight, or answered and in `AnswerCache`.
 
     Not copied is what may come out otherwise for the next: a row that ended in any other error than `ALIKE_FOR_ALL`.
     """
@@ -69,7 +69,7 @@ class Deduplicator:
         return question_of(self._judge, row)
 
     def known(self, question: bytes, row: Row, now_us: int) -> Result | None:
-        """The answer that a row before got to this question, as this row's."""
+        """The cached result of an earlier row with this hash, as this row's."""
         found = self._window.find(question)
         return None if found is None else _copy(found, row, now_us)
 
@@ -83,7 +83,7 @@ class Deduplicator:
         return True
 
     def finished(self, question: bytes, result: Result, now_us: int) -> tuple[list[Result], list[Row]]:
-        """What became of the rows that waited: copies of the result, or rows that have to ask for themselves."""
+        """The duplicates that waited: copies of the result, or rows that have to ask for themselves."""
         rows = self._waiting.pop(question, [])
         if result.error is not None and not isinstance(result.error, ALIKE_FOR_ALL):
             return [], rows

@@ -1,4 +1,4 @@
-"""Rows in, results out, bounded: drives each row's judge, and knows no judge, wire, limit or file by name."""
+"""Scores rows with bounded concurrency: drives each row's judge. Knows no judge, wire, limit or file by name."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ ALIKE = 200
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run is joined from.
+    """The parts that score a run's rows.
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
-    With `twins`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is stopped,
-    which is no use where rows cost nothing.
+    With `deduplicator`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is
+    stopped, which is no use where rows cost nothing.
     """
 
     judge: Judge
@@ -56,12 +56,12 @@ class RunContext:
     now_us: Callable[[], int]
     raw: Callable[[Completion], str] | None = None
     sharing: ChoiceBatching = field(default_factory=ChoiceBatching)
-    twins: Deduplicator | None = None
+    deduplicator: Deduplicator | None = None
     stop_alike: bool = True
 
 
 class StopFlag:
-    """A wish to stop: no further row is begun, those under way are finished."""
+    """Asks a run to drain: no further row is begun, those in flight are finished."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -73,7 +73,8 @@ async def run(
     """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
 
     The requests of large rows hold `in_flight_bytes` of text at once, too, however many each of them asks for.
-    Of rows that wait for the answer to a twin only the text counts, and there are at most `room.MOST_WAITING`.
+    Of rows that wait for the answer to a duplicate only the text counts, and there are at most
+    `admission.MOST_WAITING`.
 
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
     flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
@@ -82,21 +83,23 @@ async def run(
     places = RowSlots(in_flight, in_flight_bytes)
     weighed = replace(parts, client=ByteBudget(parts.client, in_flight_bytes))
     alike = UniformFailureGuard(ALIKE if parts.stop_alike else None)
-    twins = parts.twins
+    deduplicator = parts.deduplicator
 
     async def score(row: Row, question: bytes | None = None) -> None:
         try:
             result = await score_row(row, parts if row.size < LARGE else weighed)
         except Interrupted:  # draining turned it away before its first request
-            for other in twins.turned_away(question) if twins is not None and question is not None else ():
+            for other in (
+                deduplicator.turned_away(question) if deduplicator is not None and question is not None else ()
+            ):
                 places.leave(other.size)
             return
         finally:
             places.free(row.size)
         parts.store.add(result)
         alike.look(result)
-        if twins is not None and question is not None:
-            copies, others = twins.finished(question, result, parts.now_us())
+        if deduplicator is not None and question is not None:
+            copies, others = deduplicator.finished(question, result, parts.now_us())
             for copy in copies:  # nothing was asked: they say nothing of what `alike` looks for
                 places.leave(copy.row.size)
                 parts.store.add(copy)
@@ -115,13 +118,13 @@ async def run(
             if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
                 alike.look(result)
             return
-        question = None if twins is None else twins.question(row)
-        if twins is not None and question is not None:
-            if (known := twins.known(question, row, parts.now_us())) is not None:
+        question = None if deduplicator is None else deduplicator.question(row)
+        if deduplicator is not None and question is not None:
+            if (known := deduplicator.known(question, row, parts.now_us())) is not None:
                 places.free(row.size)
                 parts.store.add(known)
                 return
-            if twins.waits(question, row):
+            if deduplicator.waits(question, row):
                 places.step_aside()
                 return
         group.create_task(score(row, question))
@@ -150,7 +153,7 @@ async def run(
 
 
 async def score_row(row: Row, parts: RunContext) -> Result:
-    """What became of one row. Raises only what stops the whole run."""
+    """The result of one row. Raises only what stops the whole run."""
     tally = RowUsage(parts.raw)
     score: Score | None = None
     error: RowError | None = None
@@ -182,7 +185,7 @@ async def _ask(parts: RunContext, requests: Sequence[Request], *, begun: bool) -
     try:
         return await parts.sharing.answers(_AllOrNone(parts.client, begun=begun), requests)
     except BaseExceptionGroup as failures:
-        raise first_cause(failures) from None  # a drain is then told from a failure
+        raise first_cause(failures) from None  # so that a drain is not taken for a failure
 
 
 class _AllOrNone:
@@ -222,7 +225,7 @@ class _AllOrNone:
 
 
 def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception to tell: a bug before anything said on purpose, a real stop before an interruption."""
+    """The exception of the group to re-raise: unexpected errors first, then ScorerError, then Interrupted."""
     leaves: list[BaseException] = []
 
     def walk(error: BaseException) -> None:
@@ -237,7 +240,7 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class UniformFailureGuard:
-    """Stops a run whose first `most` rows all fail in the same way; None never."""
+    """Stops a run whose first `most` rows all fail with the same error. None: never."""
 
     def __init__(self, most: int | None) -> None:
         self._most = most
@@ -262,7 +265,7 @@ class UniformFailureGuard:
 
 
 class RowUsage:
-    """What the requests of one row brought and took."""
+    """Adds up replies, tokens, cost and seconds over the requests of one row."""
 
     def __init__(self, raw: Callable[[Completion], str] | None) -> None:
         self._keep = raw

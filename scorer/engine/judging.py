@@ -1,4 +1,4 @@
-"""A judge's steps: what fails in its code, or is no score, is an error of its row and not the run's end.
+"""Runs one step of a judge. An exception in its code, or an invalid score, becomes the row's error.
 
 Knows the words of schema.py; asks nobody anything.
 """
@@ -36,7 +36,7 @@ def next_requests(step: Callable[[Any], list[Request]], told: Any) -> list[Reque
 
 
 def checked_score(made: Any) -> tuple[Score | None, RowError | None]:
-    """The score that a judge returned, or why it is none: nothing is invented where the judge is careless."""
+    """The score that a judge returned, or the row error where it is not valid on the scale."""
     try:
         if math.isfinite(made.value):
             return _written(made), None

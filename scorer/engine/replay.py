@@ -1,4 +1,4 @@
-"""A judge's conversation over the replies that a row stored: no model, no clock, no file."""
+"""Runs a judge again on the stored replies of a row. Knows no model, clock or file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scorer.types import Completion, Judge, Provider, Reply, Request, Row, Score
 
 
 def replay(judge: Judge, row: Row, answers: Answers) -> Score | RowError:
-    """What the judge makes of the answers, as the engine would have it. Raises SpecError where they do not suffice."""
+    """The score or error that the judge gives for these answers. Raises SpecError where answers are missing."""
     try:
         conversation = judge(row)
         requests = next_requests(next, conversation)

@@ -1,4 +1,4 @@
-"""May this request go now? Requests, tokens, money, concurrency: reserve, then settle."""
+"""Decides when a request may be sent: rate limits, budget, concurrency, breaker. Reserves, then settles."""
 
 from scorer.limits.budget import Budget
 from scorer.limits.limiter import LocalLimiter, RateLimits

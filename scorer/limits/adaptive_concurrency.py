@@ -1,4 +1,4 @@
-"""How many requests to keep in flight where nobody said: found by trying, from replies a second and their latency.
+"""`concurrency = "auto"`: finds how many requests to keep in flight from throughput and latency.
 
 It starts slowly: one place more a reply while more is waiting, so that the size doubles in a round trip and the first
 429 is met by a request or two, not by a burst. Once replies a second no longer rise and replies take longer than they
@@ -38,7 +38,7 @@ TICK_S = 0.001
 
 
 class _Stage(Enum):
-    """What the window decides; the value is how many replies it takes for that at least, and no two may be the same."""
+    """The decision that a window ends in; the value is the least number of replies for it, and values differ."""
 
     START = 16
     UP = 32
@@ -47,7 +47,7 @@ class _Stage(Enum):
 
 
 class AdaptiveConcurrency:
-    """The size now is `limit`. `most` bounds it: places of memory, or connections."""
+    """The number of requests to keep in flight is `limit`, at most `most`."""
 
     def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:
         self._clock = clock
@@ -74,7 +74,7 @@ class AdaptiveConcurrency:
         self._replies, self._took_s, self._waits = 0, 0.0, 0
 
     def waited(self) -> None:
-        """The head of the line found every place taken: only then does the size matter."""
+        """The head of the queue found `limit` requests in flight: only then does the limit matter."""
         self._waited = True
 
     def answered(self, latency_s: float) -> None:

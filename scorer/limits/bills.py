@@ -1,4 +1,4 @@
-"""What one endpoint bills, learned from its replies: how far beyond what a request says of itself, and after how long.
+"""Learns from replies how far an endpoint bills beyond what a request asks for, and its latencies.
 
 A request's own bytes bound its prompt, and its output limit the reply, at a server that adds nothing and keeps the
 limit. A gateway may add a prompt of its own; a server may ignore the limit, or think beside it. Such bills are learned,
@@ -50,7 +50,7 @@ class _Highest:
 
 
 class LearnedBilling:
-    """The bills of one endpoint in one process; `opening` is how many requests open a capped run there.
+    """Learned billing of one endpoint; under a cap only `opening` requests are in flight until as many bills are known.
 
     `hidden` tokens are reserved for a prompt beyond its bytes, and `output` for one choice where that is more than its
     limit. `on_surprise` is called where a bill raised them.
@@ -86,7 +86,7 @@ class LearnedBilling:
         return self._prompts.value, int(MARGIN * self._outputs.value)
 
     def worst(self, need: Demand) -> Demand:
-        """The same need, with its worst case as far as is known now; itself where that is no higher than it was."""
+        """The demand with its worst case by what is known now; the same object where that is no higher."""
         asked = need.asked
         if asked is None or not (self.hidden or self.output):
             return need

@@ -1,4 +1,4 @@
-"""The breaker of one endpoint: open while it fails for everyone, so that an outage costs time and no rows.
+"""The circuit breaker of one endpoint: open while all requests fail, so that an outage costs time and no rows.
 
 Knows nothing of requests; the caller asks `wait_s` before it sends and tells `answered` or `failed` afterwards.
 """

@@ -1,6 +1,7 @@
-"""What all endpoints of a run share: caps on its tokens and money, and the room that its output has for results.
+"""The budget of a run, shared by its endpoints: caps on tokens and money, and space for unwritten results.
 
-The worst case is reserved, then settled to what it was. Knows the ledger only as `Books`, the store only as `Room`.
+The worst case is reserved, then settled to what it was. Knows the ledger only as `SpendLedger`, the store only as
+`Room`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Sums(Protocol):
 
 
 class Account(Protocol):
-    """What is spent or may be, and what is in flight at its reservation."""
+    """Tokens and money spent, possibly spent, and reserved for requests in flight."""
 
     @property
     def totals(self) -> Sums: ...
@@ -35,8 +36,8 @@ class Account(Protocol):
     def open_pico(self) -> int: ...
 
 
-class Books(Account, Protocol):
-    """What `scorer.output.ledger.Ledger` offers."""
+class SpendLedger(Account, Protocol):
+    """What the budget needs of `scorer.output.ledger.Ledger`: reserve, then settle, cancel or mark unknown."""
 
     strict: bool
     """An intent must be durable before anybody acts on it."""
@@ -49,7 +50,7 @@ class Books(Account, Protocol):
 
 
 class Room(Protocol):
-    """What `scorer.output.store.Store` offers: results wait in memory, unwritten, and a kill costs them."""
+    """What the budget needs of `scorer.output.store.Store`: whether too many results wait unwritten."""
 
     @property
     def full(self) -> bool: ...
@@ -59,7 +60,7 @@ class Room(Protocol):
 
 
 class BudgetCap:
-    """`max_tokens` and `max_usd` over one account; None for no cap."""
+    """Caps on the tokens and the money of one account: `max_tokens` and `max_usd`, None for no cap."""
 
     def __init__(self, account: Account, *, max_tokens: int | None, max_usd: float | None) -> None:
         self._account = account
@@ -111,22 +112,22 @@ class BudgetCap:
 
 
 class Budget(BudgetCap):
-    """The ceiling of a run over its ledger, and its room. Without `room` there always is some.
+    """The caps of a run over its ledger, and the space for unwritten results (`room` None: unbounded).
 
     `owned` is False while the run's folder may be another process's, and raises once it is.
     """
 
     def __init__(
         self,
-        books: Books,
+        ledger: SpendLedger,
         *,
         max_tokens: int | None = None,
         max_usd: float | None = None,
         room: Room | None = None,
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(books, max_tokens=max_tokens, max_usd=max_usd)
-        self.books = books
+        super().__init__(ledger, max_tokens=max_tokens, max_usd=max_usd)
+        self.ledger = ledger
         self.owned = owned
         self._room = room
         self._waiting: list[Callable[[], None]] = []
@@ -140,16 +141,16 @@ class Budget(BudgetCap):
 
     def reserve(self, need: Demand) -> int:
         """Enters the worst case; `fits` said yes just before."""
-        return self.books.reserve(need.worst_tokens, need.worst_pico)
+        return self.ledger.reserve(need.worst_tokens, need.worst_pico)
 
     def settle(self, entry: int, outcome: Outcome) -> None:
-        """Enters what became of it and wakes who waits for room."""
+        """Writes the outcome to the ledger and wakes the queues that wait for budget."""
         if outcome.bill is Billing.KNOWN and outcome.usage is not None:
-            self.books.settle(entry, outcome.usage, outcome.cost_pico)
+            self.ledger.settle(entry, outcome.usage, outcome.cost_pico)
         elif outcome.bill is Billing.NOTHING:
-            self.books.cancel(entry)
+            self.ledger.cancel(entry)
         else:
-            self.books.unknown(entry)
+            self.ledger.unknown(entry)
         self._wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:

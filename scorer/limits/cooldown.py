@@ -1,4 +1,4 @@
-"""The pause of one endpoint after a 429: for everybody, once, and never shorter than the server has proved to need.
+"""The pause of one endpoint after a 429: one for all requests, never shorter than the server has proved to need.
 
 What the server asks for is believed once. From the second 429 in a row on, the pause is at least our own, which
 doubles from 1 to 60 s: a server that asks for no wait, or for one that is over, would be asked thousands of times a

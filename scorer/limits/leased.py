@@ -1,7 +1,7 @@
-"""The limits of one endpoint in one of several workers: rates are filled by leases, not by the clock.
+"""The limits of one endpoint in one of several workers: the broker leases rates, the clock does not refill them.
 
 Knows nothing of the broker that leases, nor of the wire to it: it tells what it has left and what it wishes, is given
-amounts, and calls `ask` when the head of its line finds too little. All else is Local's: line, breaker, concurrency.
+amounts, and calls `ask` when the head of its queue finds too little. All else is LocalLimiter's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import chain, islice
 
 from scorer.errors import BudgetSpent
 from scorer.limits.bills import OPENING, LearnedBilling
-from scorer.limits.budget import Books, Budget, Room
+from scorer.limits.budget import Budget, Room, SpendLedger
 from scorer.limits.limiter import LocalLimiter, RateLimits
 from scorer.limits.rate_limits import RequestGate, TokenBucket
 from scorer.limits.types import Demand, Outcome, Permit
@@ -27,7 +27,7 @@ EXPECTED = 1.5
 
 @dataclass(frozen=True, slots=True)
 class LimitObservation:
-    """What a reply told of the limits: its gauges, and whether it was a 429. `sent_at` is on the loop's clock."""
+    """What one reply says of the limits: its gauges, and whether it was a 429. `sent_at` is on the loop's clock."""
 
     sent_at: float
     gauges: dict[str, Gauge]
@@ -37,7 +37,7 @@ class LimitObservation:
 
 
 class _Slice:
-    """What is left of a lease. Beyond `until` nothing of it may be used; it still is given back."""
+    """The rest of a lease of one rate. After `until` it may not be used, only handed back."""
 
     def __init__(self, clock: Callable[[], float], ask: Callable[[], None]) -> None:
         self._clock = clock
@@ -86,7 +86,7 @@ class _LeasedBucket(TokenBucket):
         self._slice.give(amount)
 
     def correct(self, remaining: float, elapsed_s: float, since: float) -> None:
-        """Only the broker knows what all workers took since: it is told."""
+        """Nothing: the observation goes to the broker, which knows what all workers took since."""
 
 
 class _LeasedGate(RequestGate):
@@ -103,7 +103,7 @@ class _LeasedGate(RequestGate):
 
 
 class LeasedLimiter(LocalLimiter):
-    """`Admission` for a worker. `ask` is called where the head of its line finds too small a lease, and on a surprise.
+    """`Admission` for a worker. Calls `ask` where the head of its queue lacks a lease, and on an unexpected bill.
 
     `opening` is how many of its requests open a capped run.
     """
@@ -115,8 +115,8 @@ class LeasedLimiter(LocalLimiter):
         self._admitted = 0
         self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # the leases of the last 100 ms
         self._ask = ask
-        self.seen: list[LimitObservation] = []
-        """What replies told since `hand_back`; of gauges, the latest alone."""
+        self.observations: list[LimitObservation] = []
+        """Observations since `hand_back`; of gauges, the latest alone."""
         self.answered = False
 
     def _bucket(self, name: str, per_minute: float) -> TokenBucket:
@@ -127,10 +127,12 @@ class LeasedLimiter(LocalLimiter):
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
         if outcome.throttled:
-            self.seen.append(LimitObservation(permit.admitted_at, {}, True, outcome.retry_after_s, outcome.quota))
+            self.observations.append(
+                LimitObservation(permit.admitted_at, {}, True, outcome.retry_after_s, outcome.quota)
+            )
         if outcome.hint is not None and outcome.hint.gauges:
-            self.seen = [seen for seen in self.seen if seen.throttled]
-            self.seen.append(LimitObservation(permit.admitted_at, dict(outcome.hint.gauges)))
+            self.observations = [seen for seen in self.observations if seen.throttled]
+            self.observations.append(LimitObservation(permit.admitted_at, dict(outcome.hint.gauges)))
         self.answered = self.answered or bool(outcome.alive)
         self._admitted += 1
         super().settle(permit, outcome)
@@ -138,8 +140,8 @@ class LeasedLimiter(LocalLimiter):
             self._ask()
 
     def least(self) -> dict[str, float]:
-        """What the head of the line needs, empty where nobody waits or no place is free."""
-        need = next(self._line.needs(), None)
+        """What the head of the queue needs; empty where none waits or no request more may be in flight."""
+        need = next(self._queue.needs(), None)
         if need is None or self.in_flight >= self.places:
             return {}
         return {name: self._amount(name, need) for name in self._slices}
@@ -151,7 +153,7 @@ class LeasedLimiter(LocalLimiter):
             self._lately.popleft()
         admitted = self._admitted + sum(count for _, count, _ in self._lately)
         places = max(0, self.places - self.in_flight) + admitted
-        needs = list(islice(chain(self._line.needs(), self._desk.needs()), int(places)))
+        needs = list(islice(chain(self._queue.needs(), self._ledger_queue.needs()), int(places)))
         wished = {}
         for name, slice_ in self._slices.items():
             used = slice_.used + sum(amounts[name] for _, _, amounts in self._lately)
@@ -164,7 +166,7 @@ class LeasedLimiter(LocalLimiter):
         self._lately.append((self._clock(), self._admitted, {name: s.used for name, s in self._slices.items()}))
         for slice_ in self._slices.values():
             slice_.used = 0.0
-        self.seen, self.answered, self._admitted = [], False, 0
+        self.observations, self.answered, self._admitted = [], False, 0
         return unused
 
     def lease(self, amounts: dict[str, float], until: float) -> None:
@@ -173,12 +175,12 @@ class LeasedLimiter(LocalLimiter):
             self._slices[name].level += amount
             self._slices[name].until = until
         if amounts:
-            self._line.look()
+            self._queue.look()
 
     def look(self) -> None:
-        """Lets the lines look now: whoever stands at the head says what it lacks."""
-        self._desk.look()
-        self._line.look()
+        """Makes the queues check their heads now: a head that lacks budget says so."""
+        self._ledger_queue.look()
+        self._queue.look()
 
     def pause(self, seconds: float) -> None:
         """Nobody is let through for so long: another worker met a 429."""
@@ -189,14 +191,14 @@ class LeasedLimiter(LocalLimiter):
 
 
 class LeasedBudget(Budget):
-    """The caps of one worker: it may commit what the broker allowed, and asks for more before it is refused.
+    """The budget of one worker: it may commit what the broker allowed, and asks for more before it refuses.
 
     `refused` is the broker's word that nothing is in flight anywhere and the next request does not fit.
     """
 
     def __init__(
         self,
-        books: Books,
+        ledger: SpendLedger,
         *,
         tokens_capped: bool,
         money_capped: bool,
@@ -205,7 +207,7 @@ class LeasedBudget(Budget):
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
         max_tokens, max_usd = 0 if tokens_capped else None, 0.0 if money_capped else None
-        super().__init__(books, max_tokens=max_tokens, max_usd=max_usd, room=room, owned=owned)
+        super().__init__(ledger, max_tokens=max_tokens, max_usd=max_usd, room=room, owned=owned)
         self._ask = ask
         self.lacking: Demand | None = None
         """The request that did not fit, of those that looked since it was last None."""

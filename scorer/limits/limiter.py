@@ -2,10 +2,10 @@
 
 Over 300 lines: what a request takes and what is given back when it ends are read together.
 
-The head of the line looks at them in the order breaker, cap, room, concurrency, tokens, requests, pause; when all say
-yes, everything is taken in one synchronous step. Where an intent must be durable first, there are two lines: one to the
-desk, where the worst case is entered, and, once that is written, one to the limits. So requests are paced as they
-leave, however long a disk takes; and few are entered ahead, for a kill counts them as possibly billed.
+The head of the queue checks breaker, cap, storage, concurrency, tokens, requests and pause, in this order; when all
+allow it, everything is taken in one synchronous step. With a budget, a request first waits until its ledger entry is
+durable, then for the rate limits: two queues. So requests are paced as they leave, however long the disk takes. Few
+entries are written ahead, because a kill counts them as possibly billed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from scorer.limits.adaptive_concurrency import AdaptiveConcurrency
 from scorer.limits.bills import LearnedBilling
 from scorer.limits.breaker import Breaker
 from scorer.limits.budget import Budget
-from scorer.limits.cooldown import LONGEST_S as LONGEST_CUT_S
+from scorer.limits.cooldown import LONGEST_S as LONGEST_PAUSE_S
 from scorer.limits.cooldown import Cooldown
 from scorer.limits.queue import AdmissionQueue
 from scorer.limits.rate_limits import (
+    ChargeObservation,
     RequestGate,
     RunningQuantile,
-    Sight,
     TokenBucket,
     TokenChargeModel,
     TokenEstimateCorrection,
@@ -74,7 +74,7 @@ class RateLimits:
 
 
 class LocalLimiter:
-    """`Admission` within one process. Make it inside the running loop."""
+    """`Admission` within one process. Make it inside a running event loop."""
 
     def __init__(self, rates: RateLimits, caps: Budget, bills: LearnedBilling | None = None) -> None:
         self._clock = asyncio.get_running_loop().time
@@ -88,7 +88,7 @@ class LocalLimiter:
         self._auto = AdaptiveConcurrency(self._clock, rates.most) if rates.concurrency is None else None
         self.bills = bills or LearnedBilling()
         self.breaker = Breaker(self._clock)
-        self.held = WaitStats(self._clock)
+        self.waits = WaitStats(self._clock)
         self.cooldown = Cooldown()
         self.in_flight = 0
         self.draining = False
@@ -104,17 +104,17 @@ class LocalLimiter:
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
         self._empty: asyncio.Event | None = None
-        strict = caps.books.strict
-        self._desk: AdmissionQueue[_Entry] = AdmissionQueue(
-            self._hold_desk, self._enter, self._held_at_desk, self._bear
+        strict = caps.ledger.strict
+        self._ledger_queue: AdmissionQueue[_Entry] = AdmissionQueue(
+            self._hold_for_ledger, self._enter, self._waited_for_ledger, self._check_wait
         )
         hold, take = (self._hold_entered, self._go) if strict else (self._hold, self._take)
-        self._line: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.held.add, self._bear)
+        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._check_wait)
         self._ahead = 0  # entered, and not yet on their way
         self._most_ahead = LEAST_AHEAD
-        caps.on_settle(self._line.look)
+        caps.on_settle(self._queue.look)
         if strict:
-            caps.on_settle(self._desk.look)
+            caps.on_settle(self._ledger_queue.look)
 
     def _bucket(self, name: str, per_minute: float) -> TokenBucket:
         return TokenBucket(per_minute, self._rates.burst_s, self._clock)
@@ -126,33 +126,33 @@ class LocalLimiter:
 
     async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         self._check_size(need)
-        books = self._caps.books
-        if not books.strict:
-            permit = await self._line.stand(need, leave, lambda permit: self.settle(permit, Outcome(Billing.NOTHING)))
+        ledger = self._caps.ledger
+        if not ledger.strict:
+            permit = await self._queue.stand(need, leave, lambda permit: self.settle(permit, Outcome(Billing.NOTHING)))
             try:
-                await books.written()  # at once, unless storage is behind
+                await ledger.written()  # at once, unless storage is behind
             except BaseException:
                 self.settle(permit, Outcome(Billing.NOTHING))
                 raise
             return permit
         while True:
-            entry = await self._desk.stand(need, leave, self._strike)
+            entry = await self._ledger_queue.stand(need, leave, self._cancel_entry)
             try:
-                await books.written()
-                if 2 * len(self._line) > self._ahead:  # more of them wait for a limit than for the disk
+                await ledger.written()
+                if 2 * len(self._queue) > self._ahead:  # more of them wait for a limit than for the disk
                     self._most_ahead = max(LEAST_AHEAD, self._most_ahead - 1)
-                permit = await self._line.stand(entry.need, leave, self._stay)
+                permit = await self._queue.stand(entry.need, leave, self._return_permit)
                 break
-            except _Raised:
-                self._strike(entry)
+            except _WorstCaseGrew:
+                self._cancel_entry(entry)
             except BaseException:
-                self._strike(entry)
+                self._cancel_entry(entry)
                 raise
         permit.entry = entry.number
         self._ahead -= 1
-        if self._ahead and not len(self._line):  # all of them wait for the disk: let more be written at once
+        if self._ahead and not len(self._queue):  # all of them wait for the disk: let more be written at once
             self._most_ahead = min(self.concurrency, self._most_ahead + 1)
-        self._desk.look()
+        self._ledger_queue.look()
         return permit
 
     def _enter(self, need: Demand) -> _Entry:
@@ -160,13 +160,13 @@ class LocalLimiter:
         need = self.bills.worst(need)
         return _Entry(self._caps.reserve(need), need)
 
-    def _strike(self, entry: _Entry) -> None:
-        """What was entered does not go: nothing was billed."""
+    def _cancel_entry(self, entry: _Entry) -> None:
+        """Cancels a ledger entry whose request is not sent: nothing was billed."""
         self._ahead -= 1
         self._caps.settle(entry.number, Outcome(Billing.NOTHING))
 
-    def _stay(self, permit: Permit) -> None:
-        """It could go, and does not: its entry is struck elsewhere."""
+    def _return_permit(self, permit: Permit) -> None:
+        """Returns the permit of a request that is not sent; the caller cancels its ledger entry."""
         permit.settled = True
         self._back(permit)
         self.breaker.abandoned(probe=permit.probe)
@@ -187,8 +187,8 @@ class LocalLimiter:
 
     @property
     def waiting(self) -> int:
-        """Requests that stand in line."""
-        return len(self._desk) + max(self._ahead, len(self._line))
+        """Requests in the queues."""
+        return len(self._ledger_queue) + max(self._ahead, len(self._queue))
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -216,14 +216,14 @@ class LocalLimiter:
             return
         self.draining = True
         self._drained_at = self._clock()
-        for line in (self._desk, self._line):
+        for line in (self._ledger_queue, self._queue):
             line.turn_away(_not_begun)
         self._let_go()
 
     def _patient_until(self) -> float:
         return max(self._drained_at, self.breaker.last_success) + PATIENCE_S
 
-    def _bear(self, name: str, seconds: float | None) -> None:
+    def _check_wait(self, name: str, seconds: float | None) -> None:
         """Raises Interrupted where a drain does not wait so long for that; None is until something settles."""
         if not self.draining:
             return
@@ -266,7 +266,7 @@ class LocalLimiter:
         while (left_s := until - self._clock()) > 0:
             if self.draining:
                 away = self.breaker.open_since is not None and not (leave is not None and leave())
-                self._bear("outage" if away else "retry", left_s)
+                self._check_wait("outage" if away else "retry", left_s)
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._resting.add(woken)
             try:
@@ -295,7 +295,7 @@ class LocalLimiter:
             return "budget", None
         return self._hold_pace(need)
 
-    def _hold_desk(self, need: Demand) -> tuple[str, float | None] | None:
+    def _hold_for_ledger(self, need: Demand) -> tuple[str, float | None] | None:
         if (hold := self._hold_all(need)) is not None:
             return hold
         if self._ahead >= (self._most_ahead if self.breaker.open_since is None else 1):
@@ -304,13 +304,13 @@ class LocalLimiter:
 
     def _hold_entered(self, need: Demand) -> tuple[str, float | None] | None:
         if self.bills.worst(need) is not need:
-            raise _Raised
+            raise _WorstCaseGrew
         return self._hold_all(need) or self._hold_pace(need)
 
-    def _held_at_desk(self, name: str, since: float, until: float) -> None:
-        """Who waits at the desk while others wait for the limits is held back by those."""
-        if name == "budget" or not len(self._line):
-            self.held.add(name, since, until)
+    def _waited_for_ledger(self, name: str, since: float, until: float) -> None:
+        """Counts a wait for the ledger only where no request waits for the limits."""
+        if name == "budget" or not len(self._queue):
+            self.waits.add(name, since, until)
 
     def _hold_all(self, need: Demand) -> tuple[str, float | None] | None:
         if self.draining and need.first:
@@ -392,9 +392,9 @@ class LocalLimiter:
         if outcome.usage is not None or (outcome.alive and outcome.bill is not Billing.NOTHING):
             self.bills.answered(permit.need, outcome.usage, self._clock() - permit.admitted_at)
         if outcome.alive and outcome.bill is not Billing.NOTHING:  # an answer, not a refusal
-            self._forget(outcome.hint)
+            self._expire_lowered(outcome.hint)
         if outcome.throttled:
-            self._cut(permit, outcome)
+            self._throttled(permit, outcome)
         elif outcome.alive:
             self.met = True
             self.cooldown.answered(permit.admitted_at)
@@ -414,7 +414,7 @@ class LocalLimiter:
             self.why = None
         if self.draining and not outcome.alive:
             self._let_go()
-        self._caps.settle(permit.entry, outcome)  # which lets the line look
+        self._caps.settle(permit.entry, outcome)  # which wakes the queues
 
     def _true_up(self, permit: Permit, outcome: Outcome) -> None:
         """The usage is known: the buckets get the difference, the estimates learn."""
@@ -432,7 +432,7 @@ class LocalLimiter:
             bucket.give(charge - true[name])
 
     def _observe(self, permit: Permit, outcome: Outcome) -> None:
-        """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
+        """Takes over a lower limit from the headers, and never assumes more left than they say."""
         assert outcome.hint is not None
         elapsed = self._clock() - permit.admitted_at
         gauges = outcome.hint.gauges
@@ -446,7 +446,7 @@ class LocalLimiter:
             bucket.correct(gauge.remaining, elapsed, bucket.given - permit.marks[index])
             if name == "tokens" and outcome.usage is not None:
                 usage = outcome.usage
-                sight = Sight(
+                seen = ChargeObservation(
                     mark=permit.marks[index],
                     taken=permit.charges[index],
                     remaining=gauge.remaining,
@@ -455,27 +455,27 @@ class LocalLimiter:
                     sent_at=permit.admitted_at,
                     limit=gauge.limit,
                 )
-                self._rule.watch(sight, (gauge.limit or bucket.per_minute) / 60)
+                self._rule.watch(seen, (gauge.limit or bucket.per_minute) / 60)
         if self._gate is not None and (gauge := gauges.get("requests")) is not None:
             self._gate.lower_to(gauge.limit, permit.admitted_at)
             if gauge.remaining is not None:
                 per_second = self._gate.per_minute / 60
                 left = gauge.remaining + per_second * elapsed - (self._gate.given - permit.gate_mark)
                 if left < 1:
-                    pause = min((1 - left) / per_second, LONGEST_CUT_S)
+                    pause = min((1 - left) / per_second, LONGEST_PAUSE_S)
                     self.cooldown.pause(self._clock() + pause)
 
-    def _forget(self, hint: RateHint | None) -> None:
-        """An answer does not tell a limit: what was heard of it may be over."""
+    def _expire_lowered(self, hint: RateHint | None) -> None:
+        """The answer's headers do not state some limits: lower values of these may expire."""
         gauges = hint.gauges if hint is not None else {}
         for name, bucket in self._buckets.items():
             if name not in gauges:
-                bucket.untold()
+                bucket.expire_lowered()
         if self._gate is not None and "requests" not in gauges:
-            self._gate.untold()
+            self._gate.expire_lowered()
 
-    def _cut(self, permit: Permit, outcome: Outcome) -> None:
-        """One 429 pauses everyone, once: those admitted before the last cut had not heard of it."""
+    def _throttled(self, permit: Permit, outcome: Outcome) -> None:
+        """One 429 pauses all requests, once: a 429 to a request sent before the last pause is no news."""
         cut = self.cooldown.throttled(permit.admitted_at, self._clock(), outcome.retry_after_s, quota=outcome.quota)
         if cut and self._auto is not None:
             self._auto.throttled()
@@ -483,14 +483,14 @@ class LocalLimiter:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An intent in the books: its number, and the need that it reserves."""
+    """A ledger entry of a request that is not sent yet: its number, and the demand that it reserves."""
 
     number: int
     need: Demand
 
 
-class _Raised(Exception):
-    """What was entered is less than the worst case by what is known now: it is entered anew."""
+class _WorstCaseGrew(Exception):
+    """The ledger entry is below the worst case as known now: a higher one must be written."""
 
 
 def _not_begun() -> Interrupted:

@@ -1,4 +1,4 @@
-"""How busy the limits of a run are at one moment, for whoever shows it."""
+"""A snapshot of a run's limiters for progress displays: in flight, waiting time by limit, outage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scorer.limits.limiter import LocalLimiter
 
 @dataclass(frozen=True, slots=True)
 class LimiterStats:
-    """All endpoints as one. `places` is how many requests may be in flight, 0 where nobody knows.
+    """Limiter statistics over all endpoints. `places` is how many requests may be in flight, 0 where nobody knows.
 
-    `held_back_by` gives each limit's share of the last minute, the largest of any line; `outage_s` is None while any
+    `held_back_by` gives each limit's share of the last minute, the largest of any queue; `outage_s` is None while any
     endpoint answers. `met`: a request was ever answered; `oldest_s` is how long the oldest in flight is out; `why` is
     what the last failure said, None while any endpoint answers; `notes` are sentences for people, each once.
     """
@@ -36,7 +36,7 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
         tokens_per_minute=sum(one.tokens_per_minute or 0 for one in limits) or None,
         in_flight=sum(one.in_flight for one in limits),
         places=sum(one.concurrency for one in limits),
-        held_back_by=largest([one.held.shares() for one in limits]),
+        held_back_by=largest([one.waits.shares() for one in limits]),
         outage_s=now - min(down) if down and len(down) == len(opened) else None,
         met=any(one.met for one in limits),
         oldest_s=max((age for one in limits if (age := one.oldest_s) is not None), default=None),

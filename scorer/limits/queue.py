@@ -1,10 +1,10 @@
-"""The line before the limits: first come, first served, a row under way before a new one, and only the head looks.
+"""The admission queue: first come first served, rows in flight before new rows, only the head is checked.
 
-Whoever finds the line empty and every limit willing passes at once, without a turn of the loop. Else the head is looked
-at again when something settles or its time has come, and is handed its permit in one synchronous step: a waiter that is
-cancelled leaves nothing behind. How long the head waits, and for what, is what holds the run back. The further requests
-of a row, its retries and its hedges stand behind one another and before all new rows, which came later: so a straggler
-waits for no other row, and few rows are half paid when a run is killed.
+Where the queue is empty and every limit allows it, a request passes at once, without a turn of the loop. Else the head
+is checked again when something settles or its time has come, and is handed its permit in one synchronous step: a waiter
+that is cancelled leaves nothing behind. How long the head waits, and for what, is what holds the run back. The further
+requests of a row, its retries and its hedges stand behind one another and before all new rows, which came later: so a
+straggler waits for no other row, and few rows are half paid when a run is killed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class _Place(Generic[T]):
 
 
 class AdmissionQueue(Generic[T]):
-    """Stands between `Local.admit` and its limits. `hold` may raise for the head; `take` grants.
+    """The queue of `LocalLimiter.admit`. `hold` checks the head, and may raise for it; `take` grants.
 
-    `bear` is told what the head is to wait for, and how long, and raises where it shall not.
+    `bear` gets the limit that the head would wait for, and the seconds, and raises where it must not wait.
     """
 
     def __init__(

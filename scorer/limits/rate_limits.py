@@ -1,4 +1,4 @@
-"""Pacing by the minute: the request gate and the token bucket, both on the loop's clock, both without polling.
+"""Rate limits a minute: the request gate and the token bucket, on the loop's clock, without polling.
 
 A server's own window is unknown (a bucket of a second or a minute, a sliding minute), so a pace must hold in any of
 them. `MARGIN` and 0.3 s worth of burst together never exceed a sliding minute: 0.995 x 60 s + 0.3 s = 60 s worth.
@@ -17,16 +17,16 @@ from asyncio_throttle import Throttler  # type: ignore[attr-defined]
 
 MARGIN = 0.995
 BELIEVED_S = 60.0
-"""A lower limit that no header has told for so long is given up at the next answer that does not tell it."""
+"""A lower limit that no header has confirmed for so long ends at the next answer that does not state it."""
 
 
 class AdjustableLimit(ABC):
-    """A limit a minute that replies tell of: `declared` is the run file's, `per_minute` what holds now."""
+    """A limit a minute that headers may lower: `declared` is the run file's, `per_minute` what holds now."""
 
     _clock: Callable[[], float]
     declared: float
     per_minute: float
-    _told_at = -math.inf
+    _confirmed_at = -math.inf
 
     @abstractmethod
     def _tune(self, per_minute: float) -> None: ...
@@ -37,15 +37,15 @@ class AdjustableLimit(ABC):
         `as_of` is when the request was sent whose reply tells it: one that was sent before says nothing new. What went
         through counts on.
         """
-        if limit is None or limit < 1 or as_of < self._told_at:
+        if limit is None or limit < 1 or as_of < self._confirmed_at:
             return
-        self._told_at = as_of
+        self._confirmed_at = as_of
         if (per_minute := min(limit, self.declared)) != self.per_minute:
             self._tune(per_minute)
 
-    def untold(self) -> None:
-        """An answer came that tells no limit: a lower one that nobody has told for a minute was a lie, or is over."""
-        if self.per_minute < self.declared and self._clock() - self._told_at > BELIEVED_S:
+    def expire_lowered(self) -> None:
+        """Restores the declared limit when no header has confirmed the lower one for 60 s."""
+        if self.per_minute < self.declared and self._clock() - self._confirmed_at > BELIEVED_S:
             self._tune(self.declared)
 
 
@@ -106,7 +106,7 @@ class RequestGate(AdjustableLimit, Throttler):
 
 
 class TokenBucket(AdjustableLimit):
-    """Tokens a minute: holds `burst_s` worth; who needs more waits for a full bucket and takes it negative."""
+    """A token bucket that holds `burst_s` worth; a larger request waits for a full one and takes it negative."""
 
     def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -116,9 +116,9 @@ class TokenBucket(AdjustableLimit):
         self._tune(per_minute)
         self._level, self._at = self._capacity, clock()
 
-    def untold(self) -> None:
+    def expire_lowered(self) -> None:
         self._refill()
-        super().untold()
+        super().expire_lowered()
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
@@ -233,20 +233,20 @@ class TokenChargeModel:
     def __init__(self) -> None:
         self.refunds = False
         self._votes = [0, 0]
-        self._seen: list[Sight] = []
+        self._seen: list[ChargeObservation] = []
         self._brim = 0.0
 
-    def watch(self, sight: Sight, rate: float) -> None:
+    def watch(self, seen: ChargeObservation, rate: float) -> None:
         """One reply; `rate` is the limit in tokens a second, as the server has it."""
-        self._brim = max(self._brim, sight.remaining)
-        gap = sight.reserve - sight.usage
-        if sight.limit is not None and gap >= 2 and abs(sight.limit - sight.remaining - sight.usage) < gap / 2:
+        self._brim = max(self._brim, seen.remaining)
+        gap = seen.reserve - seen.usage
+        if seen.limit is not None and gap >= 2 and abs(seen.limit - seen.remaining - seen.usage) < gap / 2:
             self._votes[True] += 1
-        self._seen.append(sight)
+        self._seen.append(seen)
         if len(self._seen) < 24:
             return
         self._seen.sort(key=lambda s: s.mark)
-        met_full: list[Sight] = []
+        met_full: list[ChargeObservation] = []
         for before, after in zip(self._seen, self._seen[1:], strict=False):
             if abs(after.mark - after.taken - before.mark) < 1e-6:  # nothing of ours lies between
                 refill = rate * (after.sent_at - before.sent_at)
@@ -264,7 +264,7 @@ class TokenChargeModel:
         if sum(self._votes) > 200:  # a provider may change its rule
             self._votes = [votes // 2 for votes in self._votes]
 
-    def _vote(self, before: Sight, after: Sight, refill: float) -> None:
+    def _vote(self, before: ChargeObservation, after: ChargeObservation, refill: float) -> None:
         gap = after.reserve - after.usage
         if gap < 2:
             return
@@ -273,7 +273,7 @@ class TokenChargeModel:
         if min(off_reserve, off_usage) < gap / 2:  # else somebody else's request lies between
             self._votes[off_usage < off_reserve] += 1
 
-    def _vote_by_sums(self, met_full: list[Sight]) -> None:
+    def _vote_by_sums(self, met_full: list[ChargeObservation]) -> None:
         if len(met_full) < FEWEST_SUMS:
             return
         by_reserve, by_usage = (
@@ -285,8 +285,8 @@ class TokenChargeModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one reply tells of the token limit.
+class ChargeObservation:
+    """What one reply shows of how its request was charged.
 
     `mark` is all that was taken here up to and with its request, `taken` by it alone; `reserve` and `usage` are what
     either rule would charge. `limit` is the server's, None where it does not say.

@@ -1,4 +1,4 @@
-"""What is asked of the limits, what they grant, and what is told them afterwards."""
+"""Types of the limits: Demand (what a request may take), Permit, Outcome, and the protocol Admission."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says of itself: no more prompt tokens than `prompt`, no more than `limit` in each of its choices.
+    """The bounds that follow from a request: at most `prompt` prompt tokens, and `limit` tokens in each choice.
 
     Servers bill more (bills.py), so a worst case is made of it anew when more is known; `worst_pico` prices it, None
     where the price is unknown.
@@ -39,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one request may take.
+    """The tokens and the money that one request may take: estimates for rates, worst cases for caps.
 
     `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
     request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks a
@@ -57,7 +57,7 @@ class Demand:
 
 @plain_dataclass(slots=True, eq=False)
 class Permit:
-    """Leave to send one request, once. Every permit is settled exactly once.
+    """Permission to send one request once. Each permit is settled exactly once.
 
     `task` is who waits for the reply, where a drain may take it from that wait; `left` is then True.
     """
@@ -85,7 +85,7 @@ class Permit:
 
 
 class Billing(enum.Enum):
-    """What a request cost, as far as anybody knows."""
+    """Whether a request was billed: no, as its usage says, or unknown."""
 
     NOTHING = "nothing"  # the server answered that it did not do the work, or was never reached
     KNOWN = "known"  # the usage says
@@ -94,7 +94,7 @@ class Billing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one request ended, as far as limits care.
+    """How one request ended: its bill, its rate headers, and whether the endpoint answered.
 
     `alive` is True where the endpoint answered sensibly (also with a row's fault), False where it failed, None where
     that says nothing (cancelled, throttled). `throttled` is a 429; `retry_after_s` its wish, `quota` that it is about
@@ -113,11 +113,11 @@ class Outcome:
 
 
 class EndpointDown(Exception):
-    """This endpoint is down and another is not: its client asks there instead."""
+    """This endpoint is down and another one is up: the client sends the request there."""
 
 
 class Admission(Protocol):
-    """The limits of one endpoint (DESIGN's `Limits`): in one process `Local`, for workers `Leased`."""
+    """The limits of one endpoint: `LocalLimiter` in one process, `LeasedLimiter` in a worker."""
 
     breaker: Breaker
     cooldown: Cooldown
@@ -131,7 +131,7 @@ class Admission(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Requests that stand in line."""
+        """Requests in the queues."""
         ...
 
     def drain(self) -> None:
@@ -151,7 +151,7 @@ class Admission(Protocol):
         ...
 
     def note(self, sentence: str) -> None:
-        """Has people told, once."""
+        """Adds a sentence for the user, once."""
         ...
 
     async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:

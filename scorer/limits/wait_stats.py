@@ -1,4 +1,4 @@
-"""What held the run back, and for how long: the limits that the head of a line waited for. Knows no limit."""
+"""Counts which limits the head of a queue waited for, and for how long. Knows no limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class WaitStats:
-    """Seconds that the head of the line waited, by limit, over the last minute."""
+    """Seconds that the head of the queue waited, by limit, over the last minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

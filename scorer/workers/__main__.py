@@ -1,4 +1,4 @@
-"""The process of one worker: `python -m scorer.workers FD OWNER`, started by processes.py and by nobody else.
+"""The process of one worker: `python -m scorer.workers FD OWNER`. Only subprocesses.py starts it.
 
 It ends at once, whatever it is doing, when its socket closes: the owner is gone, and another one may have the folder.
 """

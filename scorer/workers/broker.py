@@ -1,8 +1,8 @@
-"""The broker: which rows, how much of each rate, and how much of the caps each worker has. One synchronous object.
+"""The broker: leases rows, rates and budget to workers. One synchronous object.
 
-It is told and answers; it opens no file and no socket, and starts nothing. A pipe carries `exchange` for processes of
-one machine (scorer/workers/subprocesses.py), an actor's method call for a cluster. Whoever owns the output folder has
-it beside its store (scorer/workers/coordinator.py).
+It takes reports and answers them; it opens no file and no socket, and starts nothing. A pipe carries `exchange` for
+processes of one machine (scorer/workers/subprocesses.py), an actor's method call for a cluster. Whoever owns the output
+folder has it beside its store (scorer/workers/coordinator.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHUNK = 8
 
 @dataclass(slots=True)
 class _Worker:
-    """What the broker knows of one worker: its books as it told them last, and what it may commit in all."""
+    """What the broker knows of one worker: its last reported spending, and what it may commit in all."""
 
     spendings: Spendings = field(default_factory=lambda: Spendings({}))
     totals: Totals = field(default_factory=Totals)
@@ -38,8 +38,8 @@ class _Worker:
     paces: Sequence[Pace] = ()
 
 
-class _Books:
-    """Everybody's books as one: what is allowed and not spent counts as in flight. An `Account`."""
+class _AllLedgers:
+    """The sum of all workers' spending; what is allowed and not spent counts as in flight. An `Account`."""
 
     def __init__(self, before: Totals) -> None:
         self.before = before
@@ -62,12 +62,13 @@ class _Books:
 
 
 class Broker:
-    """Shares out one run among workers, which are known by numbers that are never used twice.
+    """Divides one run among workers. A worker has a number that is never used again.
 
     `rates` are the endpoints' declared limits in the order of the run file; `before` is what the ledger held when the
-    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within `desk.BEAT_S`, and
-    at once where its last answer left it short. What it was leased comes back with its next call, or never: who is
-    declared `lost` has spent it. Every method returns at once, and none may be called while another runs.
+    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within
+    `broker_client.BEAT_S`, and at once where its last answer left it short. What it was leased comes back with its next
+    call, or never: who is declared `lost` has spent it. Every method returns at once, and none may be called while
+    another runs.
     """
 
     def __init__(
@@ -92,10 +93,10 @@ class Broker:
         self.unread: dict[str, str] = {}
         """By its path, why a shard cannot be read further; its rows are nobody's then."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
-        self._books = _Books(before)
+        self._ledgers = _AllLedgers(before)
         self._notes: dict[str, None] = {}
         self._why: str | None = None
-        self._caps = BudgetCap(self._books, max_tokens=max_tokens, max_usd=max_usd)
+        self._caps = BudgetCap(self._ledgers, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
 
@@ -106,13 +107,13 @@ class Broker:
         """
         if worker in self._fenced:
             return Answer(order=Order.LEAVE)
-        known = self._books.workers.setdefault(worker, _Worker())
+        known = self._ledgers.workers.setdefault(worker, _Worker())
         known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
         known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
         known.hungry = report.spendings.hungry
         known.paces = report.paces
         if report.paces:
-            self._why = why_of([(p.why, p.in_flight) for one in self._books.workers.values() for p in one.paces])
+            self._why = why_of([(p.why, p.in_flight) for one in self._ledgers.workers.values() for p in one.paces])
         self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
         for segment in report.published:
             self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
@@ -134,7 +135,7 @@ class Broker:
             grants=self._grants(worker, report.paces),
             tokens=tokens,
             pico=pico,
-            recall=any(other.hungry for other in self._books.workers.values()),
+            recall=any(other.hungry for other in self._ledgers.workers.values()),
             refused=refused,
         )
 
@@ -151,7 +152,7 @@ class Broker:
 
     def _allow(self, known: _Worker) -> tuple[int, int, str | None]:
         """How much more this worker may commit; the text of BudgetSpent where it never may."""
-        told, books, caps = known.spendings, self._books, self._caps
+        told, ledgers, caps = known.spendings, self._ledgers, self._caps
         if not known.hungry:
             return 0, 0, None
         # What it keeps and has not committed serves the next request too.
@@ -168,13 +169,13 @@ class Broker:
                 return 0, 0, None
         except BudgetSpent as error:
             return 0, 0, str(error)
-        totals = books.totals
+        totals = ledgers.totals
         tokens, pico = need.worst_tokens, need.worst_pico
         if caps.max_tokens is not None:
-            left = caps.max_tokens - totals.tokens - books.open_tokens
+            left = caps.max_tokens - totals.tokens - ledgers.open_tokens
             tokens = max(tokens, min(told.wish_tokens, left // CHUNK))
         if caps.max_pico is not None:
-            left = caps.max_pico - totals.money_pico - books.open_pico
+            left = caps.max_pico - totals.money_pico - ledgers.open_pico
             pico = max(pico, min(told.wish_pico, left // CHUNK))
         known.tokens += tokens
         known.pico += pico
@@ -192,14 +193,14 @@ class Broker:
 
         Tell before, by `rows.published`, what it had published and not told. Its rows are anybody's, its leases spent.
         """
-        known = self._books.workers.setdefault(worker, _Worker())
+        known = self._ledgers.workers.setdefault(worker, _Worker())
         known.totals = totals
         self._fenced.add(worker)
         self._gone(worker)
         self.rows.lost([worker])
 
     def _gone(self, worker: int) -> None:
-        known = self._books.workers[worker]
+        known = self._ledgers.workers[worker]
         known.hungry, known.paces = False, ()
         known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
@@ -210,19 +211,19 @@ class Broker:
 
     @property
     def totals(self) -> Totals:
-        """The whole run's books, as workers told them last."""
-        return self._books.totals
+        """The whole run's spending, as workers reported it last."""
+        return self._ledgers.totals
 
     @property
     def load(self) -> LimiterStats:
-        """How busy all workers' limits are, as they told it last."""
-        paces = [pace for known in self._books.workers.values() for pace in known.paces]
+        """The limiter statistics of all workers, as last reported."""
+        paces = [pace for known in self._ledgers.workers.values() for pace in known.paces]
         down = [pace.down_s for pace in paces if pace.down_s is not None]
         return LimiterStats(
             tokens_per_minute=sum(endpoint.tokens_per_minute or 0.0 for endpoint in self._endpoints) or None,
             in_flight=sum(pace.in_flight for pace in paces),
             places=sum(pace.places for pace in paces),
-            held_back_by=largest([pace.held for pace in paces]),
+            held_back_by=largest([pace.waits for pace in paces]),
             outage_s=max(down) if down and len(down) == len(paces) else None,
             met=any(pace.met for pace in paces),
             oldest_s=max((pace.oldest_s for pace in paces if pace.oldest_s is not None), default=None),

@@ -1,6 +1,6 @@
-"""A worker's side of the talk with its broker: gathers what to tell, hands on what is answered. Knows no wire.
+"""The worker's side of the broker protocol: sends reports, applies answers. Knows no wire.
 
-It calls every `BEAT_S`, and at once where something waits for an answer: rows, a rate, a budget, a 429 to tell of.
+It reports every `BEAT_S`, and at once where rows, a rate or a budget is needed, or a 429 came.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from scorer.types import Result, Shard
 from scorer.workers.messages import (
     Answer,
     Failure,
+    GaugeObservation,
     Order,
     Pace,
     Published,
     Report,
-    Sight,
     Slice,
     Spendings,
     Throttle,
@@ -48,10 +48,10 @@ Exchange = Callable[[Report], Awaitable[Answer]]
 
 
 class BrokerClient:
-    """Talks with the broker while `serve` runs.
+    """Exchanges reports and answers with the broker while `serve` runs.
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
-    suspended, by default the loop's. With so many `seats`, each worker opens a capped run with its part of `OPENING`
+    suspended, by default the loop's. With so many `workers`, each opens a capped run with its part of `OPENING`
     requests, at least one.
     """
 
@@ -62,16 +62,16 @@ class BrokerClient:
         lease_s: float,
         on_order: Callable[[Order], None],
         lived_s: Callable[[], float] | None = None,
-        seats: int = 1,
+        workers: int = 1,
     ) -> None:
         self.limits: list[LeasedLimiter] = []
         self.allowance: LeasedBudget | None = None
-        self.books: Ledger | None = None
+        self.ledger: Ledger | None = None
         self.order = Order.SCORE
         self._exchange = exchange
         self._lease_s = lease_s
         self._on_order = on_order
-        self._opening = max(1, OPENING // seats)
+        self._opening = max(1, OPENING // workers)
         self._clock = asyncio.get_running_loop().time
         self._lived_s = lived_s or self._clock
         self._heard_at = self._lived_s()
@@ -82,7 +82,7 @@ class BrokerClient:
         self._said: deque[str] = deque()
         self._unread: dict[str, str] = {}
         self._slices: deque[Slice] = deque()
-        self._told = asyncio.Event()
+        self._answered = asyncio.Event()
         self._dry = False
         self._done = False
         self._wants = False
@@ -96,7 +96,7 @@ class BrokerClient:
         self._now.set()
 
     def fresh(self) -> bool:
-        """True while the owner, who answers only while the folder is surely his, answered a moment ago."""
+        """True while the coordinator, which answers only while it holds the lock, answered within `FRESH_S`."""
         return self._lived_s() - self._heard_at < FRESH_S
 
     async def sure(self) -> None:
@@ -105,7 +105,7 @@ class BrokerClient:
             await asyncio.sleep(UNSURE_S)
 
     def leased(self, rates: RateLimits, caps: Budget) -> LeasedLimiter:
-        """The limits of the next endpoint. What its line asks before the time that the broker named is not heard."""
+        """The limiter of the next endpoint. It cannot ask again before the time that the broker named."""
         place = len(self.limits)
         self._not_before.append(float("-inf"))
 
@@ -117,11 +117,11 @@ class BrokerClient:
         return self.limits[place]
 
     def say(self, text: str) -> None:
-        """A sentence for whoever watches the run; from any thread."""
+        """Reports a sentence for the user; from any thread."""
         self._said.append(text)
 
     def publish(self, shard: Shard, segment: Segment, results: Sequence[Result]) -> None:
-        """Tells of a segment that is on disk."""
+        """Reports a segment that is on disk."""
         rows = np.array([result.row.number for result in results], dtype=np.int64)
         counts = Counts()
         for result in results:
@@ -129,7 +129,7 @@ class BrokerClient:
         self._published.append(published(shard.path, segment, rows, counts))
 
     def unread(self, shard: Shard, why: str) -> None:
-        """Tells that a shard cannot be read further."""
+        """Reports that a shard cannot be read further."""
         self._unread[shard.path] = why
         self._now.set()
 
@@ -138,8 +138,8 @@ class BrokerClient:
         self._wants = True
         self._now.set()
         while not self._slices and self.order is Order.SCORE:
-            self._told.clear()
-            await self._told.wait()
+            self._answered.clear()
+            await self._answered.wait()
             if not self._slices and (self._done or (self._dry and not wait)):
                 return None
         return self._slices.popleft() if self.order is Order.SCORE else None
@@ -147,7 +147,7 @@ class BrokerClient:
     # --- the talk -----------------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Talks, until `stop`."""
+        """Exchanges reports until `stop`."""
         while not self._stopping:
             wait_s = await self.talk()
             with suppress(TimeoutError):
@@ -185,9 +185,9 @@ class BrokerClient:
         )
 
     def _spendings(self, *, ended: bool) -> Spendings:
-        if self.books is None or self.allowance is None:
+        if self.ledger is None or self.allowance is None:
             return Spendings({})
-        books, allowance = self.books, self.allowance
+        ledger, allowance = self.ledger, self.allowance
         if allowance.lacking is not None:  # who lacked may have gone, or been served by what others gave back
             allowance.lacking = None
             for limits in self.limits:
@@ -196,9 +196,9 @@ class BrokerClient:
         tokens, pico = allowance.keep(recalled=self._recalled or ended)
         many = WISHED + sum(limits.in_flight for limits in self.limits) // 4
         return Spendings(
-            totals=asdict(books.totals),
-            open_tokens=books.open_tokens,
-            open_pico=books.open_pico,
+            totals=asdict(ledger.totals),
+            open_tokens=ledger.open_tokens,
+            open_pico=ledger.open_pico,
             keep_tokens=tokens,
             keep_pico=pico,
             hungry=lacking is not None,
@@ -210,12 +210,12 @@ class BrokerClient:
 
     def _pace(self, limits: LeasedLimiter) -> Pace:
         now = self._clock()
-        sights, throttles = [], []
-        for seen in limits.seen:
+        observations, throttles = [], []
+        for seen in limits.observations:
             ago_s = now - seen.sent_at
             if seen.throttled:
                 throttles.append(Throttle(ago_s, seen.retry_after_s, seen.quota))
-            sights += [Sight(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
+            observations += [GaugeObservation(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
         down = limits.breaker.open_since
         hidden, output = limits.bills.learned
         answered, least, wish = limits.answered, limits.least(), limits.wish(self._lease_s)
@@ -223,13 +223,13 @@ class BrokerClient:
             unused=limits.hand_back(),
             least=least,
             wish=wish,
-            sights=sights,
+            observations=observations,
             throttles=throttles,
             answered=answered,
             in_flight=limits.in_flight,
             places=limits.concurrency,
             down_s=None if down is None else now - down,
-            held=limits.held.shares(),
+            waits=limits.waits.shares(),
             met=limits.met,
             oldest_s=limits.oldest_s,
             why=limits.why,
@@ -245,10 +245,10 @@ class BrokerClient:
         self._recalled = answer.recall
         if asked:
             self._dry = not answer.slices
-            self._told.set()
+            self._answered.set()
         if answer.order > self.order:
             self.order = answer.order
-            self._told.set()
+            self._answered.set()
             self._on_order(answer.order)
         # Leased since it was sent; where the wire is slow, some time must be left to use it.
         until = max(sent_at + self._lease_s, now + self._lease_s / 2)

@@ -1,4 +1,4 @@
-"""The owner's side of a run with workers, on whatever wire: it feeds the broker, takes up segments, buries the dead.
+"""The owner's side of a run with workers: supplies shards, adopts segments, recovers rows of dead workers.
 
 It has the store, which seals, and the ledger, into whose folder the workers write theirs. It starts no worker.
 """
@@ -26,7 +26,7 @@ from scorer.output.store import Store
 from scorer.types import Offload, Shard, Work
 from scorer.workers.broker import Broker
 from scorer.workers.messages import Answer, Failure, Hello, Order, Published, Report, published
-from scorer.workers.worker import books_of
+from scorer.workers.worker import ledger_name
 
 
 def most_workers(plan: RunPlan, wished: int) -> int:
@@ -35,11 +35,11 @@ def most_workers(plan: RunPlan, wished: int) -> int:
 
 
 class Coordinator:
-    """One run's broker beside its store and books. The caller holds the lock and serves the store.
+    """Connects the broker of a run with its store and its ledger. The caller holds the lock and serves the store.
 
     `served` has the addresses of embedded judges by alias, `gather_s` is how long the workers' ledgers wait, `owned`
-    the lock's `sure`; `say` is told what workers have to tell. Broker and owner are one process: who has one has the
-    other.
+    the lock's `sure`; `say` gets the sentences that workers report. Broker and owner are one process: who has one has
+    the other.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Coordinator:
         files: Files,
         layout: Layout,
         store: Store,
-        books: ledger.Ledger,
+        own_ledger: ledger.Ledger,
         *,
         workers: int,
         served: dict[str, str],
@@ -63,7 +63,7 @@ class Coordinator:
         self.broker = Broker(
             endpoint_paces(plan.spec),
             workers=workers,
-            before=books.totals,
+            before=own_ledger.totals,
             max_tokens=limits.max_tokens,
             max_usd=limits.max_usd,
             clock=clock,
@@ -75,34 +75,34 @@ class Coordinator:
         self._files = files
         self._layout = layout
         self._store = store
-        self._books = books
+        self._ledger = own_ledger
         self._served = served
         self._gather_s = gather_s
         self._owned = owned
         self._say = say
         self._offload = offload
         self._shards = {shard.path: shard for shard in manifest.shards}
-        self._hired = 0
+        self._last_number = 0
         self._heard = asyncio.Event()
 
     def number_from(self, first: int) -> None:
         """Numbers workers from here on: where one may outlive its owner, the next owner's must not write its files."""
-        self._hired = first
+        self._last_number = first
 
-    def hello(self, seat: int) -> Hello:
-        """The first word to a new worker in this seat; its number is new."""
-        self._hired += 1
+    def hello(self, index: int) -> Hello:
+        """The first message to a new worker at this index; its number is new."""
+        self._last_number += 1
         return Hello(
-            worker=self._hired,
-            seat=seat,
-            seats=self.workers,
+            worker=self._last_number,
+            index=index,
+            workers=self.workers,
             spec=self._spec,
             run=self._run,
             fingerprint=self._plan.fingerprint,
-            owner=self._books.owner,
+            owner=self._ledger.owner,
             served=self._served,
             lease_s=self.broker.lease_s,
-            strict=self._books.strict,
+            strict=self._ledger.strict,
             gather_s=self._gather_s,
         )
 
@@ -144,7 +144,7 @@ class Coordinator:
             return False
 
     def take_up(self) -> None:
-        """Counts the segments that workers told the broker of; finished shards are then sealed."""
+        """Adopts the segments that workers reported; finished shards are then sealed."""
         told, self.broker.published = self.broker.published, []
         for worker, segment in told:
             self._adopt(worker, segment)
@@ -157,19 +157,19 @@ class Coordinator:
         self._store.adopt(told.path, segment, counts)
 
     async def lost(self, worker: int) -> None:
-        """A worker is dead, and surely writes no more: what it published counts, all else is somebody else's."""
+        """Recovers from a worker's death: its segments count, its other rows are leased anew. It must write no more."""
         self.take_up()
         for work in self.broker.rows.holds(worker):
             for told in await self._offload(self._left_behind, worker, work):
                 self.broker.rows.published(told.path, told.generation, np.frombuffer(told.rows, dtype=np.int64))
                 self._adopt(worker, told)
-        name = books_of(self._books.owner, worker)
+        name = ledger_name(self._ledger.owner, worker)
         totals = await self._offload(ledger.totals, self._files, self._layout.ledger, name)
         self.broker.lost(worker, totals)
         self._heard.set()
 
     def _left_behind(self, worker: int, work: Work) -> list[Published]:
-        """What a dead worker published of a piece of work, told or not."""
+        """The segments that a dead worker wrote of a piece of work, reported or not."""
         shard: Shard = work.shard
         found = []
         for segment in self._layout.segments_of(self._files, shard.stem):
@@ -205,5 +205,5 @@ def _error(failure: Failure) -> Exception:
 
 
 def leave(broker: Broker, order: Order) -> None:
-    """Tells every worker, with its next answer, to do less from now on."""
+    """Gives every worker this order with its next answer, where it is stricter than the last."""
     broker.order = max(broker.order, order)

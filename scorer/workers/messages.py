@@ -1,7 +1,7 @@
-"""What a worker and its broker tell one another: plain data, one message each way, whatever the wire.
+"""The messages between a worker and its broker: plain data, one each way, for any wire.
 
-Times are durations, never clock readings: the two may be on different machines. An endpoint is told by its place
-in the run file.
+Times are durations, never clock readings: the two may be on different machines. An endpoint is identified by its
+place in the run file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Amounts = dict[str, float]
 
 
 class Order(enum.IntEnum):
-    """What a worker is to do from now on."""
+    """The order of the broker to a worker."""
 
     SCORE = 0
     DRAIN = 1  # begin no further row, finish those under way, store them, end
@@ -30,17 +30,17 @@ class Order(enum.IntEnum):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """All that a worker has to know. Secrets are no part of it: they are in its environment.
+    """Everything that a worker needs to start. Secrets are no part of it: they are in its environment.
 
-    `worker` is a number that nobody else ever had in this run, `seat` its place among `seats` that share what is in
+    `worker` is a number that nobody else ever had in this run, `index` its place among `workers` that share what is in
     flight. `spec` is the run file as run.json keeps it, `run` the id in there, `owner` names the run's ledger. `served`
     has the address of each embedded judge by its model's alias. `lease_s` is how long a slice of a rate may be used;
     `strict` says that intents must be durable before a request goes out, else the ledger's lines gather for `gather_s`.
     """
 
     worker: int
-    seat: int
-    seats: int
+    index: int
+    workers: int
     spec: dict[str, Any]
     run: str
     fingerprint: str
@@ -94,7 +94,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: Counts) -> Published:
-    """The word on a segment that holds these rows of a shard."""
+    """The message about a segment that holds these rows of a shard."""
     return Published(
         path=path,
         generation=segment.generation,
@@ -109,7 +109,7 @@ def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: 
 
 
 class Spendings(msgspec.Struct, frozen=True):
-    """A worker's books: its ledger's totals since it began, and what is in flight at its reservation.
+    """A worker's spending: its ledger's totals since it began, and what is reserved for requests in flight.
 
     `keep_tokens` and `keep_pico` are the allowance that it keeps, spent and in flight included: what it had beyond is
     given back. `next_tokens` and `next_pico` are what the next request takes at most, where that is more than is left;
@@ -128,8 +128,8 @@ class Spendings(msgspec.Struct, frozen=True):
     wish_pico: int = 0
 
 
-class Sight(msgspec.Struct, frozen=True):
-    """What a reply's headers said of one rate, of the request that was sent `ago_s` before this message."""
+class GaugeObservation(msgspec.Struct, frozen=True):
+    """One rate limit in the headers of a reply to a request that was sent `ago_s` before this message."""
 
     name: str
     limit: float | None
@@ -149,26 +149,26 @@ class Throttle(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How one endpoint goes, in this worker.
+    """The state of one endpoint's limiter in a worker.
 
-    `unused` is all that is left of its lease, which ends with this message; `least` is what the head of its line needs
+    `unused` is all that is left of its lease, which ends with this message; `least` is what the head of its queue needs
     (empty: nobody waits), `wish` what it could use in the time of a lease. `places` is
-    how many requests it may have in flight, `down_s` since when the endpoint fails for it, `held` each limit's share of
-    the last minute. `met`: a request was ever answered; `oldest_s` is how
-    long the oldest in flight is out, `why` what the last failure said, while nothing was answered since, `notes` what
-    people are to be told. `hidden` and `output` are what its bills taught (limits/bills.py).
+    how many requests it may have in flight, `down_s` since when the endpoint fails for it, `waits` each limit's share
+    of the last minute. `met`: a request was ever answered; `oldest_s` is how long the oldest in flight is out, `why`
+    what the last failure said, while nothing was answered since, `notes` what people are to be told. `hidden` and
+    `output` are what its bills taught (limits/bills.py).
     """
 
     unused: Amounts = {}
     least: Amounts = {}
     wish: Amounts = {}
-    sights: list[Sight] = []
+    observations: list[GaugeObservation] = []
     throttles: list[Throttle] = []
     answered: bool = False
     in_flight: int = 0
     places: int = 0
     down_s: float | None = None
-    held: dict[str, float] = {}
+    waits: dict[str, float] = {}
     met: bool = False
     oldest_s: float | None = None
     why: str | None = None
@@ -185,7 +185,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker tells. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it.
+    """A worker's report. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it.
 
     `said` are sentences for whoever watches the run.
     `unread` has, by its path, why a shard cannot be read further: it is gone, or another one.
@@ -215,7 +215,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the broker answers.
+    """The broker's answer to a report.
 
     `done` says that no row is left for anybody. `tokens` and `pico` are added to the allowance; `recall` asks to give
     back what of it is not in flight; `refused` is the text of BudgetSpent.

@@ -1,4 +1,4 @@
-"""The rates of one endpoint, leased in slices: what `Local` paces within a process, for workers that share it.
+"""Leases the rate limits of one endpoint to workers in slices of about 100 ms.
 
 Everything leased was taken from a bucket first, so that no mix of workers sends more in any window than one process
 may: the bucket holds less than `Local`'s by what a lease can be late. What is unused comes back with the next message,
@@ -19,7 +19,7 @@ from msgspec import structs
 from scorer.limits import RateLimits
 from scorer.limits.cooldown import Cooldown
 from scorer.limits.rate_limits import TokenBucket
-from scorer.workers.messages import Amounts, Grant, Pace, Sight
+from scorer.workers.messages import Amounts, GaugeObservation, Grant, Pace
 
 LEASE_S = 0.1
 REQUEST_BURST_S = 0.25
@@ -70,14 +70,14 @@ class _Rate:
         """What was taken and not given back since then."""
         return self._net - self._nets[max(0, bisect_right(self._times, when) - 1)]
 
-    def see(self, sight: Sight, lease_s: float) -> None:
-        """The server's own books: a lower limit is taken over, and never more is believed to be left than it says."""
+    def see(self, seen: GaugeObservation, lease_s: float) -> None:
+        """Takes over a lower limit from the headers, and never assumes more left than they say."""
         bucket = self.bucket
-        bucket.lower_to(sight.limit, self._clock() - sight.ago_s)
-        if sight.remaining is not None:
+        bucket.lower_to(seen.limit, self._clock() - seen.ago_s)
+        if seen.remaining is not None:
             # What was leased shortly before that request may have been sent after it.
-            since = self.taken_since(self._clock() - sight.ago_s - lease_s)
-            bucket.correct(sight.remaining, sight.ago_s, since)
+            since = self.taken_since(self._clock() - seen.ago_s - lease_s)
+            bucket.correct(seen.remaining, seen.ago_s, since)
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Waiting:
 
 
 class Endpoint:
-    """One endpoint's rates and its pause, for everybody."""
+    """The rate limits and the 429 pause of one endpoint, shared by all workers."""
 
     def __init__(self, rates: RateLimits, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -117,16 +117,16 @@ class Endpoint:
         for name, rate in self._rates.items():
             if unused := pace.unused.get(name, 0.0):
                 rate.give(unused)
-        for sight in pace.sights:
-            if sight.name in self._rates:
-                self._rates[sight.name].see(sight, self._lease_s)
+        for seen in pace.observations:
+            if seen.name in self._rates:
+                self._rates[seen.name].see(seen, self._lease_s)
         for throttle in pace.throttles:
             sent_at = self._clock() - throttle.ago_s
             self._cooldown.throttled(sent_at, self._clock(), throttle.retry_after_s, quota=throttle.quota)
         if pace.answered:
             self._cooldown.answered(self._clock())
-            for name in self._rates.keys() - {sight.name for sight in pace.sights}:
-                self._rates[name].bucket.untold()
+            for name in self._rates.keys() - {seen.name for seen in pace.observations}:
+                self._rates[name].bucket.expire_lowered()
         now = self._clock()
         if (pause := self._cooldown.until - now) > 0:
             return Grant(pause_s=pause)
@@ -136,11 +136,11 @@ class Endpoint:
         return self._lease(worker, pace.least, pace.wish)
 
     def forget(self, worker: int) -> None:
-        """It waits no longer."""
+        """Removes a worker from the queue."""
         self._line = deque(place for place in self._line if place.worker != worker)
 
     def gone(self, worker: int) -> None:
-        """It is dead, or ended: what it was billed is no longer heard of."""
+        """Removes a worker that is dead or ended: its bills no longer count for what is learned."""
         self.forget(worker)
         self._taught.pop(worker, None)
 

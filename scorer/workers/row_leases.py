@@ -1,4 +1,4 @@
-"""Which rows are whose: each row is leased to one worker at a time until it is published, and none is forgotten.
+"""Leases rows to workers: each row has at most one holder until it is published, and none is lost.
 
 A worker has a stretch of a shard to itself and is given slices of it in order, so that it reads forwards; who has none
 takes a new shard, else the back half of the longest stretch of another. Near the end slices get short, so that all
@@ -149,7 +149,7 @@ class RowLeases:
         return [field.work for field in self._fields.values() if (field.holder == worker).any()]
 
     def lost(self, workers: Iterable[int]) -> None:
-        """What these workers have is anybody's again; what they published was told before."""
+        """Frees the rows of these workers; what they published was reported before."""
         for worker in workers:
             if (stretch := self._of.pop(worker, None)) is not None:
                 self._new.appendleft(stretch)

@@ -1,18 +1,18 @@
-"""How long a worker may be silent: a stopped one would keep its rows for ever. Knows no wire and no worker."""
+"""The heartbeat timeout of a worker: one that reports nothing would keep its rows for ever."""
 
 from __future__ import annotations
 
 import asyncio
 
 SILENT_S = 30.0
-"""A worker that reports nothing for so long is killed; a living one reports every `desk.BEAT_S`."""
+"""A worker that reports nothing for so long is killed; a living one reports every `broker_client.BEAT_S`."""
 STARTS_S = 300.0
 """The same for its first report: before that it loads the judge's package and models of metrics, and has no rows."""
 LOOK_S = 1.0
 
 
 class SilenceTimeout:
-    """Watches one worker. Tell it `awaited` whenever its next report is due from now on, `heard` with each report."""
+    """The heartbeat timeout of one worker: call `awaited` when a report is due, `heard` when it came."""
 
     def __init__(self) -> None:
         self._looks = 0
@@ -28,7 +28,7 @@ class SilenceTimeout:
         self._waiting = True
 
     async def too_long(self) -> str:
-        """Returns, once the worker was silent for too long, how that is told.
+        """Returns a description once the worker was silent for too long.
 
         Counts looks and not seconds: a process that was itself stopped or suspended blames no worker for it.
         """

@@ -1,4 +1,4 @@
-"""A worker's rows: slices of shards, each further down than the last, read without beginning the shard again.
+"""Reads the slices that a worker leased, in order, without opening a shard again for each.
 
 A slice from the middle of a row group costs decoding what stands before it, so the file stays open where it was left.
 """

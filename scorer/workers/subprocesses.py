@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: each on one end of a socket pair, ended with its owner.
+"""Runs workers as processes of this machine: each at one end of a socket pair, ended with its owner.
 
 A worker's first message is its Hello; then it asks and is answered. Each message is its length in four bytes and
 msgpack. An owner that dies takes its workers with it: the kernel kills them where it can (Linux), and everywhere they
@@ -23,7 +23,7 @@ _STDERR = 2
 
 
 class SubprocessLauncher:
-    """An `Employer` of processes."""
+    """A `Launcher` that runs each worker as a process of this machine."""
 
     def __init__(self, owner: Coordinator) -> None:
         self._owner = owner

@@ -1,6 +1,6 @@
-"""The workers of one run, seat by seat: hired, replaced when they die, told to end. What a worker runs in is another's.
+"""Starts the workers of a run, replaces those that die, and stops them. A Launcher decides where they run.
 
-`Processes` employs them on this machine; a cluster brings an `Launcher` of its own and nothing else.
+`SubprocessLauncher` runs them on this machine; a cluster brings a `Launcher` of its own and nothing else.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Launcher(Protocol):
 
 
 class Supervisor:
-    """A run's workers; `say` is told of each that ended before its work did."""
+    """Keeps a run's workers running; `say` gets a sentence for each that ended before its work did."""
 
-    def __init__(self, owner: Coordinator, employer: Launcher, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, owner: Coordinator, launcher: Launcher, say: Callable[[str], None] = lambda _: None) -> None:
         self._owner = owner
-        self._employer = employer
+        self._launcher = launcher
         self._say = say
         self._strikes = 0
 
@@ -50,23 +50,23 @@ class Supervisor:
         """Scores the work. Raises what a worker raised, WorkersLost, and what reading the work raises.
 
         Cancelling it, however often, lets the workers store what is finished, however long that takes: one that is
-        silent meanwhile is killed by its employer. All are killed at once where the folder may be another owner's.
+        silent meanwhile is killed by its launcher. All are killed at once where the folder may be another owner's.
         """
-        crew = asyncio.ensure_future(self._work(work))
+        scoring = asyncio.ensure_future(self._work(work))
         try:
-            await asyncio.shield(crew)
+            await asyncio.shield(scoring)
         except asyncio.CancelledError:
-            await shielded(self._leave(crew))
+            await shielded(self._leave(scoring))
             raise
 
-    async def _leave(self, crew: asyncio.Future[None]) -> None:
+    async def _leave(self, scoring: asyncio.Future[None]) -> None:
         leave(self._owner.broker, Order.LEAVE)
-        while not crew.done():
+        while not scoring.done():
             if not self._owner.owned():
-                self._employer.dismiss()
-            await asyncio.wait([crew], timeout=LOOK_S)
-        if not crew.cancelled():
-            crew.exception()  # looked at: what ended the caller is told
+                self._launcher.dismiss()
+            await asyncio.wait([scoring], timeout=LOOK_S)
+        if not scoring.cancelled():
+            scoring.exception()  # retrieved, so that asyncio logs nothing: the caller raises its own
 
     async def _work(self, work: Iterator[Work]) -> None:
         """Whatever fails here lets the workers store what is finished, and is raised then."""
@@ -77,23 +77,23 @@ class Supervisor:
                 leave(broker, Order.LEAVE)
 
         feeding = asyncio.ensure_future(self._owner.feed(work))
-        seats = [asyncio.ensure_future(self._keep(seat)) for seat in range(self._owner.workers)]
-        for task in (feeding, *seats):
+        keepers = [asyncio.ensure_future(self._keep(index)) for index in range(self._owner.workers)]
+        for task in (feeding, *keepers):
             task.add_done_callback(over)
-        await asyncio.wait(seats)
+        await asyncio.wait(keepers)
         feeding.cancel()
         await asyncio.wait([feeding])
         self._owner.check()
-        ended = [task for task in (feeding, *seats) if not task.cancelled()]
+        ended = [task for task in (feeding, *keepers) if not task.cancelled()]
         if failures := [error for task in ended if (error := task.exception()) is not None]:
-            raise first_cause(BaseExceptionGroup("a crew failed", failures))
+            raise first_cause(BaseExceptionGroup("workers failed", failures))
 
-    async def _keep(self, seat: int) -> None:
-        """A worker in this seat, and another one where it dies, until the work is done."""
+    async def _keep(self, index: int) -> None:
+        """Runs a worker at this index, and another one where it dies, until the work is done."""
         owner = self._owner
         while owner.broker.order is Order.SCORE and not owner.broker.rows.done:
-            hello, left = owner.hello(seat), owner.broker.rows.left
-            died = await self._employer.run_worker(hello)
+            hello, left = owner.hello(index), owner.broker.rows.left
+            died = await self._launcher.run_worker(hello)
             if died is None:
                 return
             await owner.lost(hello.worker)

@@ -1,4 +1,4 @@
-"""One worker of a run: leased rows in, segments out, within leased limits. The same on a pipe and on a cluster.
+"""One worker of a run: scores leased rows within leased limits and writes segments, on any wire.
 
 It opens shards and writes segments and its own ledger file; the lock, run.json, progress.json, merging, sealing and
 the order of the run are the owner's. It is given a wire (`Exchange`) and never asks what is behind it.
@@ -41,13 +41,13 @@ from scorer.workers.messages import Failure, Hello, Order, Slice
 from scorer.workers.slice_reader import SliceReader
 
 
-def books_of(owner: str, worker: int) -> str:
+def ledger_name(owner: str, worker: int) -> str:
     """The name of a worker's ledger file; its rotations begin with it and a dot."""
     return f"{owner}-w{worker:05d}"
 
 
 class Worker:
-    """Scores what the broker leases until nothing is left for anybody, or it is told to end.
+    """Scores what the broker leases until no row is left, or an order ends it.
 
     `hello` comes from the owner. `exchange` carries a report to the broker; where the owner is gone it must not return,
     and end the process: nothing may be written into a folder that another owner may have taken. `run` ends every way
@@ -80,15 +80,15 @@ class Worker:
         self._left = False
 
     async def run(self) -> None:
-        """Works to the end. Cancelling it stores what is finished and tells so."""
-        desk = BrokerClient(
+        """Scores to the end. Cancelling it stores what is finished and reports it."""
+        broker = BrokerClient(
             self._exchange,
             lease_s=self._hello.lease_s,
             on_order=self._obey,
             lived_s=self._lived_s,
-            seats=self._hello.seats,
+            workers=self._hello.workers,
         )
-        self._desk = desk
+        self._broker = broker
         failure: Failure | None = None
         try:
             with ExitStack() as stack:
@@ -105,7 +105,7 @@ class Worker:
         except Exception:  # noqa: BLE001 - a bug: the owner shows it whole
             failure = Failure("", traceback.format_exc())
         finally:
-            await desk.talk(ended=True, failure=failure)
+            await broker.talk(ended=True, failure=failure)
 
     def _plan(self) -> RunPlan:
         plan = check(self._hello.spec)
@@ -121,14 +121,14 @@ class Worker:
         if order is Order.HURRY:
             self._hurry()
         if order is Order.DRAIN:
-            for limits in self._desk.limits:
+            for limits in self._broker.limits:
                 limits.drain()
         elif self._scoring is not None:
             self._left = True
             self._scoring.cancel()
 
     async def _score(self, plan: RunPlan) -> None:
-        hello, spec, desk, offload = self._hello, plan.spec, self._desk, self._offload
+        hello, spec, broker, offload = self._hello, plan.spec, self._broker, self._offload
         assert offload is not None
         layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
@@ -141,57 +141,57 @@ class Worker:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, stack, seats=hello.seats, say=desk.say),
+                measure=make_measure(spec, stack, seats=hello.workers, say=broker.say),
                 worker=hello.worker,
-                say=desk.say,
-                told=desk.publish,
-                sure=desk.sure,
+                say=broker.say,
+                told=broker.publish,
+                sure=broker.sure,
             )
-            books = Ledger(
+            ledger = Ledger(
                 self._files,
                 layout.ledger,
-                books_of(hello.owner, hello.worker),
+                ledger_name(hello.owner, hello.worker),
                 offload=offload,
                 strict=hello.strict,
                 gather_s=hello.gather_s,
             )
-            desk.books = books
-            desk.allowance = LeasedBudget(
-                books,
+            broker.ledger = ledger
+            broker.allowance = LeasedBudget(
+                ledger,
                 tokens_capped=spec.limits.max_tokens is not None,
                 money_capped=spec.limits.max_usd is not None,
-                ask=desk.ask,
+                ask=broker.ask,
                 room=store,
-                owned=desk.fresh,
+                owned=broker.fresh,
             )
-            seat = WorkerShare(hello.seat, hello.seats, desk.leased, hello.served)
-            wires = await make_client(spec, desk.allowance, stack, loop.time, seat=seat)
+            share = WorkerShare(hello.index, hello.workers, broker.leased, hello.served)
+            wires = await make_client(spec, broker.allowance, stack, loop.time, seat=share)
             reader = make_reader(plan, self._files)
             parts = make_parts(plan, wires.client, store, self._wall_s, stack)
             self._loaded()
-            scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, books)
-            await served(scoring, [desk])
+            scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, ledger)
+            await served(scoring, [broker])
 
-    async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, books: Ledger) -> None:
-        """Scores, and stores what is finished whatever ends it; the desk talks on meanwhile."""
+    async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger) -> None:
+        """Scores, and stores what is finished whatever ends it; the reports to the broker go on meanwhile."""
         try:
-            await served(scoring, [store, books])
+            await served(scoring, [store, ledger])
         finally:
-            await shielded(_closed(store, books), failure_first=True)
+            await shielded(_closed(store, ledger), failure_first=True)
 
     async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader, in_flight: int) -> None:
         """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
         forward = SliceReader(reader)
-        while (first := await self._desk.next_slice(wait=True)) is not None:
+        while (first := await self._broker.next_slice(wait=True)) is not None:
             await engine.run(
                 parts,
                 self._batches(first, store, forward),
                 in_flight=in_flight,
-                in_flight_bytes=ROOM_FOR_TEXT // self._hello.seats,
+                in_flight_bytes=ROOM_FOR_TEXT // self._hello.workers,
                 drain=self._drain,
             )
             await store.close()
-            await self._desk.talk()
+            await self._broker.talk()
 
     async def _batches(self, first: Slice, store: WorkerStore, forward: SliceReader) -> AsyncIterator[list[Row]]:
         assert self._offload is not None
@@ -205,12 +205,12 @@ class Worker:
                         yield batch
             except ShardChanged as error:
                 forward.close()
-                self._desk.unread(shard, str(error))
-            leased = await self._desk.next_slice(wait=False)
+                self._broker.unread(shard, str(error))
+            leased = await self._broker.next_slice(wait=False)
 
 
-async def _closed(store: WorkerStore, books: Ledger) -> None:
+async def _closed(store: WorkerStore, ledger: Ledger) -> None:
     try:
         await store.close()
     finally:
-        await books.close()
+        await ledger.close()

@@ -137,7 +137,7 @@ class Strict(LocalLimiter):
 
     @property
     def totals(self) -> Totals:
-        books = self._caps.books
+        books = self._caps.ledger
         assert isinstance(books, Ledger)
         assert (books.open_tokens, books.open_pico, self.in_flight) == (0, 0, 0)
         assert len(self.settled) == self.given

@@ -128,8 +128,10 @@ async def scored(
             await asyncio.sleep(0)
 
     shelf = Shelf()
-    with Deduplicator(Letters()) as twins:
-        parts = RunContext(Letters(), client, shelf, lambda: int(now() * 1e6), lambda c: c.text, twins=twins)
+    with Deduplicator(Letters()) as deduplicator:
+        parts = RunContext(
+            Letters(), client, shelf, lambda: int(now() * 1e6), lambda c: c.text, deduplicator=deduplicator
+        )
         await score_rows(parts, batches(), in_flight=in_flight, in_flight_bytes=10**9, drain=drain or StopFlag())
     return shelf.results
 
@@ -262,7 +264,7 @@ def test_only_what_the_question_itself_brings_about_is_copied(kind: type[RowErro
     assert details == {(kind, "no a")}
 
 
-def test_a_hundred_twins_under_way_are_one_request_and_end_with_it() -> None:
+def test_a_hundred_duplicates_under_way_are_one_request_and_end_with_it() -> None:
     async def night() -> None:
         client = Oracle()
         results = await scored(rows("a" * 100), client)
@@ -272,7 +274,7 @@ def test_a_hundred_twins_under_way_are_one_request_and_end_with_it() -> None:
     run(night())
 
 
-def test_rows_that_wait_hold_no_place_so_that_runs_of_twins_fill_the_limits() -> None:
+def test_rows_that_wait_hold_no_place_so_that_runs_of_duplicates_fill_the_limits() -> None:
     async def night() -> None:
         client = Oracle()
         await scored(rows("a" * 50 + "b" * 50 + "c" * 50 + "d" * 50), client, in_flight=4)
@@ -517,7 +519,7 @@ def test_wherever_it_dies_no_copy_stands_without_its_source(tmp_path: Path, flus
     assert lives > 5
 
 
-def test_a_retry_asks_the_failed_ones_once_again_and_their_twins_not(tmp_path: Path) -> None:
+def test_a_retry_asks_the_failed_ones_once_again_and_their_duplicates_not(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.wire.refuses = {0}
     night.start()

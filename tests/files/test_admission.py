@@ -46,7 +46,7 @@ def test_who_is_not_sure_admits_nothing_whatever_place_falls_free(capped: bool, 
             limits.settle(permit, Outcome(Billing.NOTHING))
         await asyncio.sleep(60)
         assert not any(one.done() for one in waiting)
-        assert limits.held.shares()["lock"] == pytest.approx(1.0, abs=0.05)
+        assert limits.waits.shares()["lock"] == pytest.approx(1.0, abs=0.05)
         lock.holds = True
         await asyncio.sleep(1)
         assert [one.done() for one in waiting] == [True, True, False]

@@ -114,6 +114,6 @@ def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[
             spent += worst
         else:
             some.settle(entry, Outcome(Billing.NOTHING))
-        books = some.books
+        books = some.ledger
         assert books.totals.money_pico == spent
         assert books.totals.money_pico + books.open_pico <= limit

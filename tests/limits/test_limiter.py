@@ -56,7 +56,7 @@ def told(**gauges: Gauge) -> Outcome:
 
 def idle(limits: LocalLimiter) -> bool:
     """Nothing is reserved, in flight or waiting any more."""
-    books = limits._caps.books
+    books = limits._caps.ledger
     return (limits.in_flight, limits.waiting, books.open_tokens, books.open_pico) == (0, 0, 0, 0)
 
 
@@ -461,7 +461,7 @@ def test_it_says_what_holds_the_line_back(rates: RateLimits, name: str) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(30):
                 group.create_task(ask())
-        return limits.held.shares()
+        return limits.waits.shares()
 
     shares = run(night())
     assert max(shares, key=lambda other: shares[other]) == name

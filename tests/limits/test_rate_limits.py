@@ -13,9 +13,9 @@ from support.clock import now, run
 
 from scorer.limits.rate_limits import (
     MARGIN,
+    ChargeObservation,
     RequestGate,
     RunningQuantile,
-    Sight,
     TokenBucket,
     TokenChargeModel,
     TokenEstimateCorrection,
@@ -215,7 +215,7 @@ def test_the_ratio_of_told_to_guessed_tokens_follows_a_change(factor: float, bef
     assert ratio.value == pytest.approx(factor, rel=0.01)
 
 
-def sights(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> list[Sight]:
+def observations(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> list[ChargeObservation]:
     """What 240 replies tell: bursts of three against a bucket of 10,000 that refills at 1,000 a second.
 
     Each `foreign`-th request is followed by somebody else's of 300 tokens.
@@ -227,7 +227,7 @@ def sights(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> lis
         remaining = min(10_000.0, remaining + 1000 * gap)
         mark += 400.0
         remaining -= {"reserve": 400.0, "usage": 210.0}[charged]
-        seen.append(Sight(mark, 400.0, remaining, reserve=400.0, usage=210.0, sent_at=at))
+        seen.append(ChargeObservation(mark, 400.0, remaining, reserve=400.0, usage=210.0, sent_at=at))
         if foreign and index % foreign == 0:
             remaining -= 300
     if out_of_order:
@@ -242,18 +242,18 @@ def sights(charged: str, *, foreign: int = 0, out_of_order: bool = False) -> lis
 def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign: int, *, out_of_order: bool) -> None:
     rule = TokenChargeModel()
     assert not rule.refunds
-    for sight in sights(charged, foreign=foreign, out_of_order=out_of_order):
-        rule.watch(sight, 1000.0)
+    for seen in observations(charged, foreign=foreign, out_of_order=out_of_order):
+        rule.watch(seen, 1000.0)
     assert rule.refunds == (charged == "usage")
 
 
 def test_a_provider_that_changes_its_rule_is_followed() -> None:
     rule = TokenChargeModel()
-    for sight in sights("usage") * 2:
-        rule.watch(sight, 1000.0)
+    for seen in observations("usage") * 2:
+        rule.watch(seen, 1000.0)
     assert rule.refunds
-    for sight in sights("reserve") * 6:
-        rule.watch(sight, 1000.0)
+    for seen in observations("reserve") * 6:
+        rule.watch(seen, 1000.0)
     assert not rule.refunds
 
 
@@ -263,7 +263,12 @@ def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, 
     rule = TokenChargeModel()
     for at in range(48):
         charged = 210.0 if at < by_usage else 310.0  # which is near to neither
-        rule.watch(Sight(400.0 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at * 1e3, limit=60_000), 0)
+        rule.watch(
+            ChargeObservation(
+                400.0 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at * 1e3, limit=60_000
+            ),
+            0,
+        )
     assert rule.refunds is refunds
 
 
@@ -272,7 +277,10 @@ def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
         rule = TokenChargeModel()
         for index in range(24):
             at = float(index)
-            rule.watch(Sight(400 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at, limit=60_000), 1000)
+            rule.watch(
+                ChargeObservation(400 * at, 400, 60_000 - charged, reserve=400, usage=210, sent_at=at, limit=60_000),
+                1000,
+            )
         assert rule.refunds is refunds
 
 
@@ -288,14 +296,20 @@ def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_di
         taken = prompt + (400 if charged == "reserve" else output)
         mark += prompt + 400
         remaining = float(int(1000 - taken + draw.random() * 0.9))
-        sight = Sight(mark, prompt + 400, remaining, prompt + 400, prompt + output, sent_at=index / 1.9, limit=60_000)
-        rule.watch(sight, 1000.0)
+        seen = ChargeObservation(
+            mark, prompt + 400, remaining, prompt + 400, prompt + output, sent_at=index / 1.9, limit=60_000
+        )
+        rule.watch(seen, 1000.0)
     assert rule.refunds == (charged == "usage")
 
 
 def test_a_bucket_full_to_the_brim_and_replies_without_a_gap_teach_nothing() -> None:
     rule = TokenChargeModel()
     for index in range(240):
-        rule.watch(Sight(400.0 * index, 400.0, 9790.0, reserve=400.0, usage=210.0, sent_at=float(index)), 1000.0)
-        rule.watch(Sight(400.0 * index, 400.0, 5000.0, reserve=210.0, usage=210.0, sent_at=float(index)), 1000.0)
+        rule.watch(
+            ChargeObservation(400.0 * index, 400.0, 9790.0, reserve=400.0, usage=210.0, sent_at=float(index)), 1000.0
+        )
+        rule.watch(
+            ChargeObservation(400.0 * index, 400.0, 5000.0, reserve=210.0, usage=210.0, sent_at=float(index)), 1000.0
+        )
     assert not rule.refunds

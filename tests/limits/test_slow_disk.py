@@ -87,7 +87,7 @@ def test_a_slow_disk_delays_and_hardly_slows() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(600):
                 group.create_task(ask())
-        return now(), limits.held.shares()
+        return now(), limits.waits.shares()
 
     took, held = run(night())
     assert took < 75  # 60 s at the declared pace
@@ -163,6 +163,6 @@ def test_results_unwritten_and_requests_in_flight_never_exceed_both_bounds(stric
                 group.create_task(ask())
         writer.cancel()
         assert most == 8 + 20
-        return limits.held.shares()
+        return limits.waits.shares()
 
     assert run(night())["storage"] > 0.2

@@ -37,12 +37,12 @@ def need(worst: int, pico: int = 0) -> Demand:
 
 def final(one: Mate) -> Totals:
     """What its ledger's file says once it is dead: what was in flight may be billed."""
-    books = one.books
+    books = one.ledger
     return books.totals + Totals(maybe_tokens=books.open_tokens, maybe_pico=books.open_pico)
 
 
 def committed(mates: list[Mate]) -> int:
-    return sum(one.books.totals.tokens + one.books.open_tokens for one in mates)
+    return sum(one.ledger.totals.tokens + one.ledger.open_tokens for one in mates)
 
 
 _ASKED = st.tuples(
@@ -82,7 +82,7 @@ def test_no_mix_of_workers_ever_exceeds_a_cap(
                     permit = await one.limits[0].admit(need(worst))
                 except BudgetSpent:
                     living = [other for other in mates if not other.cut]
-                    assert not sum(other.books.open_tokens for other in living), "something might come out cheaper"
+                    assert not sum(other.ledger.open_tokens for other in living), "something might come out cheaper"
                     refused.append(worst)
                     return
                 assert committed(mates) <= cap
@@ -167,7 +167,7 @@ def test_what_a_dead_worker_may_have_spent_is_spent() -> None:
             broker.lost(1, final(one))
             with pytest.raises(BudgetSpent, match="50 tokens are spent or may be"):
                 await waiting
-            two.desk.allowance.refused = None  # type: ignore[union-attr]
+            two.client.allowance.refused = None  # type: ignore[union-attr]
             await two.limits[0].admit(need(950))
 
     run(night())
@@ -230,12 +230,12 @@ def test_what_a_worker_taught_goes_with_it() -> None:
     assert [(one.hidden, one.output) for one in broker.exchange(2, plain).grants] == [(0, 0)]
 
 
-@pytest.mark.parametrize(("seats", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
-def test_workers_share_the_requests_that_open_a_run(seats: int, places: int) -> None:
+@pytest.mark.parametrize(("workers_in_all", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
+def test_workers_share_the_requests_that_open_a_run(workers_in_all: int, places: int) -> None:
     async def night() -> None:
         rates = RateLimits(concurrency=64)
-        broker = broker_of(rates, workers=seats, max_tokens=10**6)
-        async with mate(broker, 1, rates, tokens_capped=True, seats=seats) as one:
+        broker = broker_of(rates, workers=workers_in_all, max_tokens=10**6)
+        async with mate(broker, 1, rates, tokens_capped=True, workers=workers_in_all) as one:
             permits = [await one.limits[0].admit(asking()) for _ in range(places)]
             waiting = asyncio.create_task(one.limits[0].admit(asking()))
             await asyncio.sleep(1.0)

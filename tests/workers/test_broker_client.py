@@ -104,13 +104,13 @@ def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> No
         async with mate(broker_of(RateLimits()), 1, RateLimits()) as one:
             await asyncio.sleep(1.0)
             one.cut = True
-            assert one.desk.fresh()
-            sure = asyncio.create_task(one.desk.sure())
+            assert one.client.fresh()
+            sure = asyncio.create_task(one.client.sure())
             await asyncio.sleep(0)
             assert sure.done()
             await asyncio.sleep(FRESH_S)
-            assert not one.desk.fresh()
-            sure = asyncio.create_task(one.desk.sure())
+            assert not one.client.fresh()
+            sure = asyncio.create_task(one.client.sure())
             await asyncio.sleep(60.0)
             assert not sure.done()
             sure.cancel()
@@ -123,11 +123,11 @@ def test_rows_are_in_stock_before_they_are_wanted() -> None:
         broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 5000, "f")), 0)
         async with mate(broker, 1, RateLimits()) as one:
-            assert await one.desk.next_slice(wait=True) is not None
+            assert await one.client.next_slice(wait=True) is not None
             await asyncio.sleep(BEAT_S * 2)
             began = now()
             for _ in range(2):
-                assert await one.desk.next_slice(wait=False) is not None
+                assert await one.client.next_slice(wait=False) is not None
             assert now() == began
 
     run(night())
@@ -139,10 +139,10 @@ def test_who_has_no_rows_waits_for_those_of_the_dead() -> None:
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 2, "f")), 0)
         broker.rows.close()
         async with mate(broker, 1, RateLimits()) as one, mate(broker, 2, RateLimits()) as two:
-            first = await one.desk.next_slice(wait=True)
+            first = await one.client.next_slice(wait=True)
             assert first is not None
-            assert await two.desk.next_slice(wait=False) is None
-            waiting = asyncio.create_task(two.desk.next_slice(wait=True))
+            assert await two.client.next_slice(wait=False) is None
+            waiting = asyncio.create_task(two.client.next_slice(wait=True))
             await asyncio.sleep(3.0)
             assert not waiting.done()
             one.cut = True
@@ -162,11 +162,11 @@ def test_an_order_is_obeyed_once_and_ends_the_waiting_for_rows() -> None:
             await asyncio.sleep(0.001)
             return Answer(order=Order.DRAIN)
 
-        desk = BrokerClient(exchange, lease_s=0.1, on_order=orders.append)
-        talking = asyncio.create_task(desk.serve())
-        assert await desk.next_slice(wait=True) is None
+        client = BrokerClient(exchange, lease_s=0.1, on_order=orders.append)
+        talking = asyncio.create_task(client.serve())
+        assert await client.next_slice(wait=True) is None
         await asyncio.sleep(1.0)
-        desk.stop()
+        client.stop()
         await talking
         assert orders == [Order.DRAIN]
 

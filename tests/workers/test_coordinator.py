@@ -27,7 +27,7 @@ from scorer.usage import (
 from scorer.workers.broker_client import BrokerClient
 from scorer.workers.coordinator import Coordinator, _error, most_workers
 from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spendings
-from scorer.workers.worker import Worker, books_of
+from scorer.workers.worker import Worker, ledger_name
 
 
 def plan_of(out: Output, **limits: Any) -> RunPlan:
@@ -73,7 +73,7 @@ class Hand:
         async def never(_: Report) -> Answer:
             raise AssertionError
 
-        self.desk = BrokerClient(never, lease_s=0.1, on_order=lambda _: None)
+        self.client = BrokerClient(never, lease_s=0.1, on_order=lambda _: None)
         self.store = WorkerStore(
             out.files,
             out.layout,
@@ -84,11 +84,11 @@ class Hand:
             flush_rows=10**6,
             flush_s=10**6,
             worker=self.number,
-            told=self.desk.publish,
-            sure=self.desk.sure,
+            told=self.client.publish,
+            sure=self.client.sure,
         )
-        self.books = Ledger(
-            out.files, out.layout.ledger, books_of(self.hello.owner, self.number), offload=inline, strict=True
+        self.ledger = Ledger(
+            out.files, out.layout.ledger, ledger_name(self.hello.owner, self.number), offload=inline, strict=True
         )
 
     def lease(self) -> list[int]:
@@ -98,7 +98,7 @@ class Hand:
         return list(range(leased.first, leased.stop)) if leased.mask is None else _masked(leased)
 
     def tell(self, *, wants: int = 0, ended: bool = False) -> Answer:
-        report = self.desk._report(ended=ended, failure=None)
+        report = self.client._report(ended=ended, failure=None)
         return self._owner.exchange(
             self.number, Report(Spendings({}), published=report.published, wants=wants, ended=ended)
         )
@@ -147,9 +147,9 @@ def test_what_a_dead_worker_left_is_found_and_the_rest_is_scored_by_others(tmp_p
         await dead.publish(mine[:2])
         dead.tell()
         await dead.publish(mine[2:4], error="Refused")  # published, and it dies before it can tell
-        dead.books.settle(dead.books.reserve(20, 5), Usage(10, 2), 3)
-        dead.books.reserve(20, 5)
-        await dead.books.close()
+        dead.ledger.settle(dead.ledger.reserve(20, 5), Usage(10, 2), 3)
+        dead.ledger.reserve(20, 5)
+        await dead.ledger.close()
         await owner.lost(dead.number)
         assert (store.counts.rows, store.counts.errors) == (4, {"Refused": 2})
         assert (owner.broker.totals.tokens, owner.broker.totals.maybe_requests) == (32, 1)

@@ -23,7 +23,7 @@ from scorer.usage import (
     Usage,
 )
 from scorer.workers.broker import Broker
-from scorer.workers.messages import Pace, Sight, Throttle
+from scorer.workers.messages import GaugeObservation, Pace, Throttle
 from scorer.workers.rate_leases import Endpoint, lease_s
 
 DONE = Outcome(Billing.NOTHING, alive=True)
@@ -229,7 +229,7 @@ def test_a_lower_limit_is_as_old_as_what_was_sent_and_ends_with_an_answer_that_d
     now = 100.0
     endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     for limit, ago_s in ((6000.0, 0.1), (60_000.0, 1.0)):  # the second is a late reply to what was sent before the fall
-        endpoint.exchange(1, Pace(sights=[Sight("tokens", limit, None, ago_s)], answered=True))
+        endpoint.exchange(1, Pace(observations=[GaugeObservation("tokens", limit, None, ago_s)], answered=True))
         assert endpoint.tokens_per_minute == 6000
     for at, answered, left in ((130.0, True, 6000), (161.0, False, 6000), (161.0, True, 60_000)):
         now = at
@@ -337,7 +337,7 @@ def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
             waiter.cancel()
             await asyncio.wait([waiter])
             one.limits[0].settle(permit, DONE)
-            assert (one.limits[0].in_flight, one.limits[0].waiting, one.books.open_tokens) == (0, 0, 0)
+            assert (one.limits[0].in_flight, one.limits[0].waiting, one.ledger.open_tokens) == (0, 0, 0)
 
     run(night())
 

@@ -23,15 +23,15 @@ class Mate:
     """One worker, as far as limits go. `cut` severs its wire: it dies without a word."""
 
     number: int
-    desk: BrokerClient
-    books: Ledger
+    client: BrokerClient
+    ledger: Ledger
     limits: list[LeasedLimiter]
     cut: bool = False
     talks: list[Report] = field(default_factory=list)
 
 
 class Never(LocalFiles):
-    """A disk on which nothing is written: the books are those in memory."""
+    """A disk on which nothing is written: the ledger are those in memory."""
 
     def append(self, path: str, data: bytes) -> None:
         pass
@@ -53,9 +53,9 @@ async def mate(
     tokens_capped: bool = False,
     money_capped: bool = False,
     strict: bool = False,
-    seats: int = 1,
+    workers: int = 1,
 ) -> AsyncIterator[Mate]:
-    """A worker's desk that talks while the block lasts."""
+    """A worker's client that talks while the block lasts."""
 
     async def exchange(report: Report) -> Answer:
         await asyncio.sleep(wire_s)
@@ -66,12 +66,12 @@ async def mate(
         await asyncio.sleep(wire_s)
         return answer
 
-    desk = BrokerClient(exchange, lease_s=broker.lease_s, on_order=lambda _: None, seats=seats)
-    books = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
-    desk.books = books
-    desk.allowance = LeasedBudget(books, tokens_capped=tokens_capped, money_capped=money_capped, ask=desk.ask)
-    found = Mate(number, desk, books, [desk.leased(rate, desk.allowance) for rate in rates])
-    talking = asyncio.create_task(desk.serve())
+    client = BrokerClient(exchange, lease_s=broker.lease_s, on_order=lambda _: None, workers=workers)
+    ledger = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
+    client.ledger = ledger
+    client.allowance = LeasedBudget(ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.ask)
+    found = Mate(number, client, ledger, [client.leased(rate, client.allowance) for rate in rates])
+    talking = asyncio.create_task(client.serve())
     try:
         yield found
     finally:

@@ -15,8 +15,8 @@ from scorer.workers.ray.launcher import _placed
 
 HELLO = Hello(
     worker=7,
-    seat=0,
-    seats=1,
+    index=0,
+    workers=1,
     spec={"judge": {"prompt": 3}},
     run="run",
     fingerprint="of another world",

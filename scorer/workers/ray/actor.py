@@ -21,7 +21,7 @@ AGAIN_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker woke up. `missing` says why it cannot see what the owner wrote; None where it can."""
+    """Where an actor runs. `missing` says why it cannot see what the owner wrote; None where it can."""
 
     node: str
     host: str

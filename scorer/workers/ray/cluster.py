@@ -1,6 +1,7 @@
-"""Being on a Ray cluster: found, or started on this machine for one run, and left again. Knows nothing of runs.
+"""Joins a Ray cluster, or starts one on this machine for one run. Knows nothing of runs.
 
-What keeps a driver off a cluster is told in a paragraph: no Ray, nobody at the address, another version, a wrong token.
+What keeps a driver off a cluster is an error of one paragraph: no Ray, nobody at the address, another version, a wrong
+token.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
     """On the cluster at `address` while the block lasts: HOST:PORT, or "auto", the one that this machine belongs to.
 
     None takes RAY_ADDRESS, as Ray itself does, else "local": a Ray of this machine alone, on loopback, with a place for
-    each of `workers`; it ends with the block, or with this process. `say` is told what Ray would print on stdout, which
+    each of `workers`; it ends with the block, or with this process. `say` gets what Ray would print on stdout, which
     is the user's. Call it in the main thread, before an event loop takes the signals: Ray takes SIGTERM. Raises
     SpecError.
     """
@@ -59,7 +60,7 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
 
 
 class _Spoken(io.TextIOBase):
-    """A stdout whose lines are said, but for those of a node's log, which Ray adds by the page."""
+    """A stdout whose lines go to `say`, but for those of a node's log, which Ray adds by the page."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -1,7 +1,7 @@
-"""An `Launcher` whose workers are Ray actors, one CPU each, spread over the nodes; the owner stays where the lock is.
+"""A `Launcher` whose workers are Ray actors, one CPU each, spread over the nodes; the owner stays where the lock is.
 
 A worker is looked at before it gets work: the same scorer, and the owner's output folder. Ray restarts nothing by
-itself: a dead worker's rows, books and seat are the crew's business, as on one machine.
+itself: the supervisor recovers a dead worker's rows and spending, as on one machine.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from scorer.workers.supervisor import Launcher
 LEAVES_S = 2.0
 """What a worker began to write while it was answered is written so long after it no longer is."""
 KILLS_S = 10.0
-"""A node kills an actor's process so long after it was told to: it asks first, and Ray gives that 5 s."""
+"""A node kills an actor's process so long after the order: it asks first, and Ray gives that 5 s."""
 LOOKS_S = 1.0
 """So often somebody who waits for a worker looks whether it is still needed."""
 PATIENCE_S = 15.0
-"""A worker that has no place on the cluster after so long is told of."""
+"""A worker that has no place on the cluster after so long is reported."""
 
 
 def ray_launcher(out: str, say: Callable[[str], None]) -> Callable[[Coordinator], Launcher]:
-    """What makes the employer of a run into `out`; `say` is told what a user should know. Call it inside `joined`."""
+    """Makes the launcher of a run into `out`; `say` gets sentences for the user. Call it inside `joined`."""
     return lambda owner: RayLauncher(owner, out, AnyFiles(), say)
 
 
 class RayLauncher:
-    """An `Launcher` of actors."""
+    """A `Launcher` that runs each worker as a Ray actor."""
 
     def __init__(self, owner: Coordinator, out: str, files: Files, say: Callable[[str], None]) -> None:
         import ray
@@ -125,7 +125,7 @@ class RayLauncher:
 
     async def _look(self, actor: Any, hello: Hello) -> Place | None:
         """Where the worker is, once it has a place; None where it is needed no longer. Raises SpecError."""
-        path, content = f"{self._out.rstrip('/')}/{PARTIAL}hired-{hello.worker}", secrets.token_bytes(16)
+        path, content = f"{self._out.rstrip('/')}/{PARTIAL}started-{hello.worker}", secrets.token_bytes(16)
         offload = asyncio.to_thread
         await offload(replace, self._files, path, content)
         try:
