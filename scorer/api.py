@@ -1,4 +1,4 @@
-"""The front door from Python: what the command line does, as functions."""
+"""The Python API: the commands as functions."""
 
 from __future__ import annotations
 

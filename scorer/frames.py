@@ -1,4 +1,4 @@
-"""A table in memory scored: the same rows with the result columns beside them."""
+"""Scores a table in memory: the same rows with the result columns added."""
 
 from __future__ import annotations
 

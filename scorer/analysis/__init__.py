@@ -1,1 +1,1 @@
-"""Questions asked of finished tables: polars in, dataclasses and polars out. Knows nothing of judges or the engine."""
+"""Statistics of finished tables: polars in, dataclasses and polars out. Knows no judge and no engine."""

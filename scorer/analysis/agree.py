@@ -1,4 +1,4 @@
-"""How far scores agree with people: over all rows, within items, over systems, by task; with intervals and ceiling."""
+"""Agreement of scores with human values: over all rows, within items, over systems, by task; intervals and ceiling."""
 
 from __future__ import annotations
 

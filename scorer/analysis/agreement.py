@@ -1,4 +1,4 @@
-"""The answer of `agree`: its parts, its JSON and its table. `scorer.analysis.agree` computes it."""
+"""The result type of `agree`: its parts, its JSON and its table. `scorer.analysis.agree` computes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a judge likes beside quality: the first place, length, its own kind. Asked of finished tables."""
+"""Bias of a judge: position, length, self-preference. Measured on finished tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How scores and people go with the length of a text, over the same rows.
+    """Correlations of scores and human values with the length of a text, over the same rows.
 
     Spearman's correlations with length; `people` None without a human column, `partial` that of score and length with
     the human value held fixed: what is left of it is the judge's own liking. None where a side is constant.
@@ -57,7 +57,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class SelfPreference:
-    """By how much a judge rates its own kind above what people do, beside other systems.
+    """Self-preference: how much more a judge rates its own systems above human values than other systems.
 
     `excess` is mean (score - human) of its own systems less that of the others, both sides standardised: in standard
     deviations, 0 without bias. None where a side is constant.
@@ -82,7 +82,7 @@ def position(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Position:
-    """The judge's liking for the first place.
+    """Position bias, from two rows of each pair, one for each order.
 
     One row for each pair and order: `preference` in [0, 1] is that for the same side whatever the order, `swapped` says
     that this side stood second, `pair` are the columns that name a pair.
@@ -111,7 +111,7 @@ def position_of_orders(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Position:
-    """The judge's liking for the first place, where a row holds a pair's preferences in both orders.
+    """Position bias, where a row holds a pair's preferences in both orders.
 
     `given` and `swapped` are the preferences in [0, 1] for one side of the pair, which stood first and second. Rows of
     an `item` count as one in the intervals.
@@ -154,7 +154,7 @@ def length(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Length:
-    """The judge's liking for length, in characters of the column `text`.
+    """Length bias: Spearman's correlation of the score with the characters of the column `text`.
 
     Raises SpecError for columns that cannot serve and fewer than three rows with all numbers.
     """

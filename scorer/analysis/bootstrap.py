@@ -1,4 +1,4 @@
-"""The cluster bootstrap: how far a statistic would move had other items been drawn.
+"""Cluster bootstrap over items: resamples and confidence intervals of statistics.
 
 Items are drawn with replacement and keep all their rows. Nothing is copied: a resample is a weight for each item, how
 often it was drawn, and every statistic is written as sums over items, so that a thousand resamples are one product of

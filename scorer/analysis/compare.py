@@ -1,4 +1,4 @@
-"""Two training mixes, or a learning curve: what changed, by task, over the items both have; format and substance apart.
+"""Differences of variants, or steps of a learning curve, paired over items and by task; format apart from quality.
 
 A model first learns the format and then the task, and a mean mixes the two up. With a column that says whether an
 output is well-formed, the share of those and the mean score among them are compared beside the mean of all.
@@ -175,7 +175,7 @@ def _notes(
     apart = {f"{a} and {b}" for (_, a, _, b), pair in zip(keys, found, strict=True) if not pair.rows}
     if apart:
         notes.append(
-            f"{listed(sorted(apart))} have no item somewhere that both have read: there no difference is taken."
+            f"{listed(sorted(apart))} have no item with a verdict for both, overall or by task: no difference there."
         )
     turned = {
         f"{a} and {b}"
@@ -184,7 +184,7 @@ def _notes(
     }
     if turned:
         notes.append(
-            f"Which of {listed(sorted(turned))} leads depends on what the unread rows would be: no winner is named."
+            f"Which of {listed(sorted(turned))} leads depends on the rows with no verdict: no winner is named."
         )
     return notes
 

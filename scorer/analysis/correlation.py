@@ -1,4 +1,4 @@
-"""How far two columns agree: Pearson, Spearman, Kendall's tau-b and pairwise accuracy, for many groups at once.
+"""Correlation of two columns: Pearson, Spearman, Kendall's tau-b and pairwise accuracy, for many groups at once.
 
 Every function takes finite numbers of equal length and costs O(n log n) for all groups together. Inside, an undefined
 statistic is NaN so that arrays stay arrays; `defined` makes it None at the border, and no NaN leaves the analysis.

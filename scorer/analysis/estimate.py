@@ -357,12 +357,12 @@ def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
         notes.append(f"{overall.pending:,} rows are not judged yet: this is the mean of the rows judged so far.")
     if overall.unread and not overall.labels_unread:
         notes.append(
-            f"{overall.unread:,} rows are unread and none of them is labelled: their weight is 0, and what people "
-            "would say of them is not known. Label some of them."
+            f"{overall.unread:,} rows have no verdict and none of them has a label: their weight is 0, and their human "
+            "values are not known. Label some of them."
         )
     elif dark := [name for name, one in systems.items() if one.unread and not one.labels_unread and one.labels > 1]:
         notes.append(
-            f"Of {listed(dark)} no unread row is labelled: their weight is 0, and what people would say of them is not "
+            f"{listed(dark)}: no row with no verdict has a label. Their weight is 0, and their human values are not "
             "known. Label some of them."
         )
     labelled = [name for name, one in systems.items() if one.labels + one.labels_unread]

@@ -1,4 +1,4 @@
-"""How much of a run a question is asked of: its finished rows and systems, and names that two of its columns have."""
+"""Coverage of an unfinished run: finished rows and systems, and column names that the input has too."""
 
 from __future__ import annotations
 

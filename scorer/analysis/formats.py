@@ -1,4 +1,4 @@
-"""The same answer in other clothes, and how far a judge or a metric moves with them.
+"""Format bias: the same answer as JSON, markdown, bullets and capitals, and the change of its score.
 
 What is said stays, word for word; how it is set changes. Whoever scores the content alone gives every form one score.
 Knows no judge: it makes the forms, and it compares scores that somebody gave them.

@@ -1,4 +1,4 @@
-"""How far raters agree on labels, beyond chance: Cohen's weighted kappa, Krippendorff's alpha."""
+"""Chance-corrected agreement on labels: Cohen's weighted kappa, Krippendorff's alpha."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which system is best, as far as it can be told: means by system and task, strengths from pairs, ranks as intervals.
+"""Leaderboards: means by system and task, Bradley-Terry strengths from pairs, ranks as intervals.
 
 A rank is an interval: from 1 plus the number of systems that are surely better to the number of systems less those that
 are surely worse. All these judgements hold together in 95 % of tables (`scorer.analysis.ranks`).

@@ -1,4 +1,4 @@
-"""The difference of two variants over the items that both have, and what unread rows could make of it."""
+"""Paired difference of two variants over shared items, and its bounds where rows have no verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does judge A agree with people better than judge B, or by luck? The permutation test PERM-BOTH."""
+"""Permutation test PERM-BOTH: whether judge A agrees with human values better than judge B."""
 
 from __future__ import annotations
 

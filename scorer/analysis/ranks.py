@@ -1,4 +1,4 @@
-"""Ranks as intervals: the places that a system may have, as far as it can be told, for all systems at once."""
+"""Rank intervals: the ranks that each system may have, simultaneously for all systems."""
 
 from __future__ import annotations
 

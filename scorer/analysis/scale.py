@@ -1,4 +1,4 @@
-"""Does a judge keep one scale whatever the task? Shift and spread per task, systems ranked across tasks, calibration.
+"""Scale of a judge across tasks: shift and spread per task, ranks of systems across tasks, calibration.
 
 A judge that ranks well within each task and badly over all of them moves its scale from task to task; a map per task,
 learned from a few human labels, puts that right. The calibrated score is a further column, the raw one stays.

@@ -1,4 +1,4 @@
-"""Tables to ask questions of: opened by name, labels joined on, columns taken out as numbers and codes.
+"""Input tables of the analysis: opened by name, labels joined, columns as numbers and codes.
 
 Everything a user can get wrong about a table is found here and told as a SpecError; no statistic checks its input.
 """

@@ -1,4 +1,4 @@
-"""Whether the unread rows of a run are spread unevenly over its kept columns, for `scorer status`.
+"""Whether the share of rows with no verdict differs by the kept columns of a run, for `scorer status`.
 
 Light to import: polars is loaded only for a run in which rows are unread.
 """
@@ -43,5 +43,5 @@ def unread_unevenly(out: str, status: Status) -> Unevenly:
         names = scores.collect_schema().names()
         found = by_kept(scores, names[2 : names.index("score")])
     except ScorerError as error:
-        return Unevenly(notes=[f"Whether rows are unread evenly is not known: {error}"])
+        return Unevenly(notes=[f"Whether the share of rows with no verdict differs by column is not known: {error}"])
     return Unevenly(found, list(told(found)))

@@ -1,4 +1,4 @@
-"""Do unread rows differ from read ones? By what people gave them where that is known, by system and task otherwise.
+"""Whether rows with no verdict differ from the others: by human values where they are known, else by system and task.
 
 Unread replies are not random: a judge that refuses to grade bad answers has a high mean over those it grades.
 """
@@ -157,10 +157,10 @@ def told(found: Sequence[UnreadDiffers], human: bool = False) -> Iterator[str]:
         if human and one.interval is not None:
             where = "" if one.group is None else f" of {one.group}"
             yield (
-                f"The {one.unread:,} unread rows{where} are not like the read ones: {one.by} is {one.here:.3f} for "
-                f"them and {one.there:.3f} for those, a difference of {one.here - one.there:.3f} "
-                f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}], p {_p(one.p)}. What is said of read rows does not "
-                "hold for all."
+                f"The {one.unread:,} rows{where} with no verdict differ from the others: {one.by} is {one.here:.3f} "
+                f"for them and {one.there:.3f} elsewhere, a difference of {one.here - one.there:.3f} "
+                f"[{one.interval[0]:.3f}, {one.interval[1]:.3f}], p {_p(one.p)}. Figures over rows with a verdict do "
+                "not hold for all rows."
             )
     if human:
         return
@@ -174,7 +174,8 @@ def told(found: Sequence[UnreadDiffers], human: bool = False) -> Iterator[str]:
             f"more often in {worst}" + (f" and {len(more) - 3} more" if len(more) > 3 else "") if more else "",
             f"less often in {listed(fewer)}" if fewer else "",
         ]
-        yield f"Rows are unread unevenly by {by}: {', '.join(filter(None, rest))}. Means over read rows may mislead."
+        told = ", ".join(filter(None, rest))
+        yield f"The share of rows with no verdict differs by {by}: {told}. Means may be biased."
 
 
 def _p(p: float) -> str:

@@ -1,4 +1,4 @@
-"""The win rate over a baseline, raw and at equal length: what it would be were every text as long as its rival.
+"""Win rate over a baseline, raw and at equal length (length-adjusted).
 
 A judge that likes length gives wins for it. A logistic regression tells what length won from what the answer won. This
 is not the length-controlled win rate of AlpacaEval, though it has its formula: that one takes the difficulty of each

@@ -1,1 +1,1 @@
-"""A run file becomes running parts: `plan` checks, `assemble` makes. Imports no job and no worker."""
+"""Builds a run from its run file: `plan` checks, `assemble` constructs. Imports no job and no worker."""

@@ -1,4 +1,4 @@
-"""What a spec's models, limits and metrics become: clients, transports, servers, pools. It chooses; build.py checks."""
+"""Constructs clients, transports, servers and pools from a checked spec. `plan` checks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run file's tree to a plan: a checked spec, its judge, what its scores depend on; and a plan to what runs it.
+"""Checks a run file's tree: a `RunPlan` with spec, judge and fingerprint; and constructs the run of a plan.
 
 wiring.py makes the clients, limits and metrics.
 """

@@ -1,4 +1,4 @@
-"""The questions that the command line asks of finished tables.
+"""The analysis commands: agree, scale, estimate, leaderboard, compare and bias.
 
 Light to import, as the command line is: each command loads what it needs. The answers are those of `scorer.analysis`.
 """
@@ -54,7 +54,7 @@ def agree(
     permutations: Annotated[int, Parameter(help="Permutations to test which of two scores agrees better.")] = 0,
     json: Json = False,
 ) -> int:
-    """Say how far scores agree with people: over all rows, within items, over systems, by task.
+    """Measure the agreement of scores with human values: over all rows, within items, over systems, by task.
 
     Example: scorer agree out --score score --human human --item item
     """
@@ -96,7 +96,7 @@ def scale(
     on: On = (),
     json: Json = False,
 ) -> int:
-    """Say whether a judge keeps one scale across tasks, and put it right where it does not.
+    """Measure whether a judge uses one scale across tasks; calibrate it with --calibrate.
 
     Example: scorer scale out --score score --human human --task task --calibrate linear -o calibrated.parquet
     """
@@ -146,7 +146,7 @@ def estimate(
     on: On = (),
     json: Json = False,
 ) -> int:
-    """Say what people would think of all rows, from all scores and a few human values drawn at random.
+    """Estimate the mean human value of all rows, from all scores and a random sample of human labels.
 
     Example: scorer estimate out --score score --human human --system model --labels labels.parquet --on id
     """
@@ -184,7 +184,7 @@ def leaderboard(
     bootstrap: Bootstrap = 1000,
     json: Json = False,
 ) -> int:
-    """Rank systems; those that cannot be told apart share ranks. With --against, by the Bradley-Terry model.
+    """Rank systems with rank intervals. With --against, by the Bradley-Terry model.
 
     Example: scorer leaderboard out --score score --system model --task task --average cost_microusd
 
@@ -227,7 +227,7 @@ def compare(
     bootstrap: Bootstrap = 1000,
     json: Json = False,
 ) -> int:
-    """Compare training mixes, or the steps of a learning curve, paired over items; format apart from substance.
+    """Compare variants, or the steps of a learning curve, paired over items; format apart from quality.
 
     Example: scorer compare out --score score --variant mix --item item --task task
     """

@@ -1,4 +1,4 @@
-"""The command line: arguments, signals, exit codes. Everything it does is a function of another module.
+"""The command line: arguments, exit codes. Each command calls a function of another module.
 
 Heavy modules are imported by the command that needs them: `scorer --help` answers at once. Over 300 lines, for a
 command's help is its docstring, and users read them side by side.
@@ -38,7 +38,7 @@ app.command(questions, name="*")
 
 @app.command
 def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml") -> int:
-    """Write a commented run file that works as it stands: the embedded judge over the bundled sample.
+    """Write a commented run file that works without a change: the embedded judge over the bundled sample.
 
     Example: scorer init run.toml && scorer run run.toml
     """
@@ -51,7 +51,7 @@ def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml"
 
 @app.command
 def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Json = False) -> int:
-    """Say what a run would need: rows, tokens, money, time. Sends nothing.
+    """Estimate a run: rows, tokens, cost, time. Sends nothing.
 
     Example: scorer plan run.toml --exact
 
@@ -69,7 +69,7 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     answer(json, asdict(found), lambda: plan_text(found))
     if found.rows and sum(found.rows_bad.values()) >= found.rows:
         raise InputError(
-            "No row of the input can be judged; see rows_bad. Mend the input, or the columns of the judge."
+            "No row of the input can be judged; see rows_bad. Correct the input, or the columns of the judge."
         )
     return 0
 
@@ -86,7 +86,7 @@ def run(
     json: Json = False,
     showing: ViewOptions = DEFAULT_VIEW,
 ) -> int:
-    """Score. The same command resumes what was stopped, killed or only half done.
+    """Score every row. The same command resumes after a stop, a kill or a crash.
 
     Example: scorer run run.toml --set limits.max_usd=20
 
@@ -111,9 +111,9 @@ def rehearse(
     json: Json = False,
     showing: ViewOptions = DEFAULT_VIEW,
 ) -> int:
-    """Run the whole night against the built-in rehearsal judge, into <output.path>-rehearsal.
+    """Run the job against a local simulated judge, into <output.path>-rehearsal; faults can be injected. Free.
 
-    Its limits are those of [limits]; [rehearsal] declares latency, capacity and faults.
+    Its rate limits are those of [limits]; [rehearsal] sets latency, capacity and faults.
 
     Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
     """
@@ -130,7 +130,7 @@ def rehearse(
 
 @app.command
 def status(out: Out, /, *, json: Json = False) -> int:
-    """Say how far, how fast, at what cost, what failed and what holds it back; also while the run goes on.
+    """Show progress, pace, cost, errors and the limiting factor of a run, running or not.
 
     Example: scorer status out --json
     """
@@ -149,7 +149,7 @@ def status(out: Out, /, *, json: Json = False) -> int:
 
 @app.command
 def verify(out: Out, /, *, json: Json = False) -> int:
-    """Prove that every input row is there exactly once, intact, scored or failed, and that the books fit.
+    """Check that every input row is there exactly once, intact, scored or failed, and that the ledger agrees.
 
     Exit 0 where it is so; exit 1 and a list of findings where not.
 
@@ -219,7 +219,7 @@ def retry(
 
 @app.command
 def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
-    """Read the stored replies again, with another reading rule. Asks nothing.
+    """Parse the stored replies again with another reading rule. Sends nothing.
 
     Takes keys of [judge] that say how a reply is read; output.keep_raw must have kept the replies, "full" for expected.
 
@@ -245,7 +245,7 @@ def publish(
     ] = (),
     json: Json = False,
 ) -> int:
-    """Put sealed shards into a Delta or Iceberg table, each row once, however often.
+    """Publish sealed shards to a Delta or Iceberg table. Idempotent: each row once.
 
     Example: scorer publish out --to delta://lake/scores --partition-by scorer_run
 

@@ -1,4 +1,4 @@
-"""The command that asks what a judge likes beside quality: `scorer bias`.
+"""The command `scorer bias`: length, position, self-preference, format.
 
 Light to import, as the command line is. What it finds is computed by `scorer.analysis.bias` and, by format, with
 further questions to the judge, by `scorer.job.format_probe` and `scorer.analysis.formats`.
@@ -49,9 +49,7 @@ def bias(
     /,
     *,
     score: Scores,
-    text: Annotated[
-        str | None, Parameter(help="The column of the text that was judged: the liking for length.")
-    ] = None,
+    text: Annotated[str | None, Parameter(help="The column of the text that was judged: measures length bias.")] = None,
     baseline: Annotated[str | None, Parameter(help="The column of the text that it was compared with.")] = None,
     difficulty: Annotated[
         str | None, Parameter(help="A column of how hard each instruction is; with --baseline.")
@@ -63,7 +61,9 @@ def bias(
     pair: Annotated[
         Columns, Parameter(help="The columns that name a pair, where each order is a row; with --swapped.", negative="")
     ] = (),
-    own: Annotated[Columns, Parameter(help="A system of the judge's own kind; may be repeated.", negative="")] = (),
+    own: Annotated[
+        Columns, Parameter(help="A system of the judge's own model family; may be repeated.", negative="")
+    ] = (),
     system: Systems = None,
     human: Annotated[str | None, Parameter(help="The column of human values.")] = None,
     item: Item = None,
@@ -77,12 +77,12 @@ def bias(
     bootstrap: Bootstrap = 1000,
     json: Json = False,
 ) -> int:
-    """Say what a judge likes beside quality: length (--text), the first place (--swapped), its own kind (--own).
+    """Measure bias: length (--text), position (--swapped), self-preference (--own), format (--format).
 
     Of preferences in [0, 1], --text and --baseline also give the win rate at equal length, with --system that of each
     system. It is not AlpacaEval's length-controlled win rate.
 
-    --format measures the liking for a form: a random sample of the run's answers is scored again as it is and as JSON,
+    --format measures format bias: a random sample of the run's answers is scored again as it is and as JSON,
     markdown, bullets and capitals, by the run's own judge into <TABLE>-format, and each score and metric compared. It
     sends requests, within the run's limits; what the run has spent counts against its caps. The same command resumes.
 
@@ -110,7 +110,7 @@ def bias(
     if sets and not format:
         problems.append("--set changes the run that --format starts: give --format, or leave it out.")
     if text is None and swapped is None and not own and not problems:
-        problems.append("Nothing is asked: give --text, or --swapped and --pair, or --own with --system and --human.")
+        problems.append("No bias is named: give --text, or --swapped and --pair, or --own with --system and --human.")
     if problems:
         raise SpecError(problems)
     frame = open_labelled(table, labels, on, [human] if human else [])
@@ -145,7 +145,7 @@ def bias(
 def _position(
     frame: pl.LazyFrame, score: str, swapped: str, pair: Columns, item: str | None, bootstrap: int
 ) -> Position:
-    """The liking for the first place: each order a row, or both in one, as a pairwise run has them."""
+    """Position bias: each order a row, or both in one, as a pairwise run has them."""
     from scorer.analysis.bias import position, position_of_orders
 
     if pair:

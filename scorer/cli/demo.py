@@ -1,4 +1,4 @@
-"""`python -m scorer.cli.demo [FOLDER]`: scores the bundled sample with the embedded judge, prints what came of it."""
+"""`python -m scorer.cli.demo [FOLDER]`: scores the bundled sample with the embedded judge and prints the result."""
 
 from __future__ import annotations
 

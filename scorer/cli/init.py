@@ -1,4 +1,4 @@
-"""`scorer init`: a commented run file that works as it stands."""
+"""`scorer init`: writes a commented run file that works without a change."""
 
 from __future__ import annotations
 

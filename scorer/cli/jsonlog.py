@@ -1,4 +1,4 @@
-"""What happens to a run as JSON lines on stderr, for whoever collects logs. Their fields: docs/workflows.md."""
+"""Events of a run as JSON lines on stderr, for log collectors. Their fields: docs/workflows.md."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scorer.cli.streams import cells, cropped, plain_line, raw_to_stderr
@@ -130,17 +130,27 @@ def _what_limits(s: Snapshot) -> list[Part]:
         if s.why is not None:
             parts.append((s.why,))
     elif s.state == "running":
-        held = ", ".join(f"{name} {_percent(share)}" for name, share in largest(s.held_back_by))
-        parts.append(
-            (f"limited by {held} (share of the last minute)", f"limited by {held}") if held else ("no limit reached",)
-        )
+        held = limited_by(s.held_back_by)
+        parts.append((f"{held} (share of the last minute)", held) if held else ("no limit reached",))
     if s.publish_problem is not None:
         count = f"{s.to_publish} shards not published"
         parts.append((f"{count}: {s.publish_problem}", count))
     return parts
 
 
-def largest(shares: dict[str, float]) -> list[tuple[str, float]]:
+def limited_by(shares: Mapping[str, float]) -> str:
+    """What requests waited for in the last minute: "limited by tokens_per_minute 93%, waiting for disk 4.0%"; or ""."""
+    kept = largest(shares)
+    limits = ", ".join(f"{name} {_percent(share)}" for name, share in kept if name not in _ON_DISK)
+    disk = ", ".join(f"{_ON_DISK[name]} {_percent(share)}" for name, share in kept if name in _ON_DISK)
+    return ", ".join(filter(None, [f"limited by {limits}" if limits else "", disk]))
+
+
+_ON_DISK = {"ledger": "waiting for disk", "storage": "waiting for results to be stored"}
+"""What a wait that no limit of the run file causes is called."""
+
+
+def largest(shares: Mapping[str, float]) -> list[tuple[str, float]]:
     """The three limits that held requests back for longest, those below 1 % left out."""
     return sorted(((n, v) for n, v in shares.items() if v >= 0.01), key=lambda item: -item[1])[:3]
 

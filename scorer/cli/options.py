@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and how a command answers: a text for people, or one JSON object."""
+"""Options that several commands share, and the output of a command: text, or one JSON object."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 Sets = Annotated[
     tuple[str, ...],
-    Parameter(
-        "--set", help="Another value for a key of the run file; may be repeated.", negative="", allow_repeating=True
-    ),
+    Parameter("--set", help="Override a key of the run file; may be repeated.", negative="", allow_repeating=True),
 ]
 Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
 RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
@@ -34,9 +32,11 @@ Out = Annotated[str, Parameter(help="The output folder of a run (its output.path
 
 _SHARDS = Parameter(negative="", allow_repeating=True, consume_multiple=True)
 Forget = Annotated[
-    tuple[str, ...], _SHARDS, Parameter(help="A shard that leaves the run: its path. What it cost stays booked.")
+    tuple[str, ...],
+    _SHARDS,
+    Parameter(help="The path of a shard to leave out of the run. Its cost stays in the ledger."),
 ]
-Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard that comes back, with its rows.")]
+Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard to take back, with its rows.")]
 
 
 @Parameter(name="*")
@@ -47,9 +47,11 @@ class WorkerOptions:
     workers: Annotated[
         int, Parameter("--workers", help="Processes that share the work and the limits.", validator=Number(gte=1))
     ] = 1
-    engine: Annotated[Literal["local", "ray"], Parameter(help="Where they are: here, or on a Ray cluster.")] = "local"
+    engine: Annotated[
+        Literal["local", "ray"], Parameter(help="Where the workers run: this machine, or a Ray cluster.")
+    ] = "local"
     address: Annotated[
-        str | None, Parameter(help="Of the cluster, HOST:PORT or auto; without it Ray is started here.")
+        str | None, Parameter(help="Address of the Ray cluster, HOST:PORT or auto; without it Ray is started here.")
     ] = None
 
     def here(self, why: str) -> WorkerOptions:
@@ -89,7 +91,7 @@ Labels = Annotated[
     str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
 ]
 On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
-Bootstrap = Annotated[int, Parameter(help="Resamples for the 95 % intervals, always the same ones; 0 for none.")]
+Bootstrap = Annotated[int, Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.")]
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 

@@ -1,4 +1,4 @@
-"""How a run stands as Prometheus metrics, over HTTP for as long as it lasts. docs/workflows.md has every name.
+"""Prometheus metrics of a run, served over HTTP while it runs. docs/workflows.md has every name.
 
 Knows snapshots, no parts: what is scraped is the last second's.
 """

@@ -1,4 +1,4 @@
-"""Ctrl-C in two stages: the first finishes what is under way, the second stores what is finished and ends."""
+"""Ctrl-C in two stages: the first finishes the rows in flight, the second stores finished rows and ends."""
 
 from __future__ import annotations
 

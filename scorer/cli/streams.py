@@ -1,4 +1,4 @@
-"""What reaches the terminal: text of others made harmless, and streams that may fail without failing a run.
+"""Output to stdout and stderr: control characters escaped, and a failing stream fails no run.
 
 A judge, a shard's name or a server's error may hold escape sequences that move the cursor, restyle the screen, forge a
 link or reverse the text. `plain` shows them as they are written in Python (`\\x1b[31m`). Everything that scorer writes

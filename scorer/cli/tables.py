@@ -1,4 +1,4 @@
-"""The answers of the analysis for a person: compact aligned tables, three decimals, a dash where nothing is defined."""
+"""The results of the analysis commands as aligned text tables: three decimals, a dash for null."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHORT = {"pairwise_accuracy": "accuracy", "pairwise_accuracy_calibrated": "accur
 
 
 def aligned(rows: Rows) -> str:
-    """A table of equal mappings: their keys as the heading, text to the left, everything else to the right.
+    """Mappings with equal keys as an aligned table: text columns to the left, others to the right.
 
     Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts, and texts
     that would take more than half of the terminal are cut in their middle.
@@ -154,7 +154,7 @@ def agreement_text(found: Agreement) -> str:
         *(_task_text(name, score) for name, score in scores if score.within is not None),
         "\n".join(
             wrapped(
-                f"{c.better} less {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)}, p = {_cell(c.p)} "
+                f"{c.better} minus {c.than}: {c.statistic} {LEVELS[c.level]} {_cell(c.difference)}, p = {_cell(c.p)} "
                 f"(PERM-BOTH, {c.n:,} rows)"
             )
             for c in found.comparisons
@@ -170,7 +170,7 @@ def _agreement_rows(name: str, score: ScoreAgreement) -> Iterator[dict[str, Any]
                 **({} if score.within is None else {"task": task}),
                 "level": LEVELS[level],
                 "n": levels.n,
-                "unread": levels.unread,
+                "no verdict": levels.unread,
                 **{SHORT.get(s, s): (at.statistics.get(s), at.intervals.get(s)) for s in STATISTICS},
                 "of": _resting_on(at),
             }
@@ -217,7 +217,7 @@ def _gap(pooled: Mapping[str, float | None], within: Mapping[str, float | None])
 def scale_text(name: str, found: Scale, gain: Gain | None) -> str:
     """What `scorer scale` shows of one score."""
     return _paragraphs(
-        f"{name}: {found.n:,} rows with both numbers, {found.unread:,} unread",
+        f"{name}: {found.n:,} rows with both numbers, {found.unread:,} with no verdict",
         aligned([{"task": task, **asdict(stance)} for task, stance in found.tasks.items()]),
         _gap(found.pooled, found.within),
         "" if found.systems is None else aligned(found.systems.to_dicts()),
@@ -256,6 +256,7 @@ def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:
     drawn: dict[str, Any] = {}
     for key, value in values.items():
         owner = list(drawn)[-1] if key == "interval" else key.removesuffix("_interval")
+        owner = _ENDS.get(owner, owner)
         drawn[owner] = (drawn[owner], value) if key.endswith("interval") else value
     return drawn
 
@@ -272,14 +273,14 @@ def estimate_text(name: str, found: Estimates) -> str:
                     name: system,
                     "rows": one.rows,
                     "labels": one.labels,
-                    "unread": one.unread,
-                    **({"labels unread": one.labels_unread} if found.overall.unread else {}),
+                    "no verdict": one.unread,
+                    **({"labels, no verdict": one.labels_unread} if found.overall.unread else {}),
                     "mean": _mean(one.mean),
                     "labels only": _mean(one.labels_only),
                     "judge only": _mean(one.judge_only),
                     "weight": one.weight,
-                    **({"unread weight": one.unread_weight} if found.overall.unread else {}),
-                    "labels worth": one.labels_worth,
+                    **({"weight, no verdict": one.unread_weight} if found.overall.unread else {}),
+                    "equivalent labels": one.labels_worth,
                 }
                 for system, one in everyone
             ]
@@ -288,7 +289,7 @@ def estimate_text(name: str, found: Estimates) -> str:
             [
                 {
                     "system": d.a,
-                    "less": d.b,
+                    "minus": d.b,
                     "difference": (d.difference, d.interval),
                     "labels more": d.labels_more,
                     **({"items": d.items} if len(shared) > 1 else {}),
@@ -331,7 +332,11 @@ def _board_rows(table: pl.DataFrame) -> Rows:
     return rows
 
 
-_ENDS = {"at_lowest": "unread lowest", "at_highest": "unread highest"}
+_ENDS = {
+    "at_lowest": "no verdict = lowest",
+    "at_highest": "no verdict = highest",
+    "unread": "no verdict",
+}
 
 
 def compared_text(name: str, found: Compared) -> str:
@@ -349,10 +354,13 @@ def compared_text(name: str, found: Compared) -> str:
         row = dict(given)
         better, against = row.pop("better"), row.pop("against")
         shown: dict[str, Any] = {key: row.pop(key) for key in ("task", "variant", "measure") if key in row}
-        shown |= {"less": against, "value": row.pop("value")}
+        shown |= {"minus": against, "value": row.pop("value")}
         shown["better"] = None if better is None else "yes" if better == shown["variant"] else "no"
         rows.append({**shown, **{_ENDS.get(key, key): value for key, value in row.items()}})
-    return _paragraphs(name, aligned(_with_intervals(_without_empty(levels))), aligned(rows), noted(found.notes))
+    shown_levels = [
+        {_ENDS.get(key, key): value for key, value in row.items()} for row in _with_intervals(_without_empty(levels))
+    ]
+    return _paragraphs(name, aligned(shown_levels), aligned(rows), noted(found.notes))
 
 
 def _without_empty(table: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What a person sees: the progress of a run on stderr, its summary, and the answers of other commands as text."""
+"""The progress of a run on stderr, its summary, and the answers of other commands as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.live import Block, duration, largest, size, three_lines
+from scorer.cli.live import Block, duration, limited_by, size, three_lines
 from scorer.cli.streams import plain, to_stderr
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def _is_terminal() -> bool:
 
 
 def line(s: Snapshot) -> str:
-    """One second of a run in one line."""
+    """A snapshot of a run in one line."""
     parts = [
         f"{s.finished:,} of {s.rows_total:,} rows",
         f"{s.rows_per_s:,.1f} rows/s",
         f"{s.tokens_per_minute:,.0f}{f' of {s.tokens_limit:,.0f}' if s.tokens_limit else ''} tokens/min",
-        f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} unconfirmed)" if s.maybe_billed_usd else ""),
+        f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} possibly billed)" if s.maybe_billed_usd else ""),
     ]
     if s.errors:
         parts.append("failed: " + ", ".join(f"{name} {count}" for name, count in sorted(s.errors.items())))
@@ -97,11 +97,11 @@ def line(s: Snapshot) -> str:
     if s.outage_s is not None:
         parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
         if s.why is not None:
-            parts.append(f"it fails so: {_cut(s.why)}")
+            parts.append(f"the failure: {_cut(s.why)}")
     elif s.why is not None:
         parts.append(f"the judge does not answer: {_cut(s.why)}")
-    elif s.held_back_by:
-        parts.append("held back by " + ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)))
+    elif held := limited_by(s.held_back_by):
+        parts.append(held)
     return " | ".join(parts)
 
 
@@ -110,14 +110,14 @@ def _cut(text: str) -> str:
 
 
 def summary_text(out: str, s: Status) -> str:
-    """How a run stands, for a person."""
+    """The summary of a run: state, rows, errors, tokens, cost, pace."""
     lines = [
-        f"{out}: {s.state}" + (" (a rehearsal: its scores mean nothing)" if s.rehearsal else ""),
+        f"{out}: {s.state}" + (" (a rehearsal: its scores are simulated)" if s.rehearsal else ""),
         f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
         f" ({s.sealed} of {s.shards} shards sealed)",
     ]
     if s.copied:
-        lines.append(f"  copied     {s.copied:,} rows whose question another row had asked")
+        lines.append(f"  copied     {s.copied:,} rows took the answer of an exact duplicate")
     if s.errors:
         lines.append("  errors     " + ", ".join(f"{name} {count:,}" for name, count in s.errors.items()))
     if s.unmeasured:
@@ -129,13 +129,16 @@ def summary_text(out: str, s: Status) -> str:
     )
     lines.append(
         f"  cost       {s.cost_usd:.6f} USD"
-        + (f", and up to {s.maybe_billed_usd:.6f} USD that nobody confirmed" if s.maybe_billed_usd else "")
+        + (
+            f", and up to {s.maybe_billed_usd:.6f} USD possibly billed (timeouts, crashes)"
+            if s.maybe_billed_usd
+            else ""
+        )
     )
     if s.state != "running":
         lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s in the last minute of work")
     else:
-        held = ", ".join(f"{n} {v:.0%}" for n, v in largest(s.held_back_by)) or "nothing"
-        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, held back by {held}")
+        lines.append(f"  pace       {s.rows_per_s:,.1f} rows/s, {limited_by(s.held_back_by) or 'no limit reached'}")
     if s.why:
         lines.append(f"  judge      {'does' if s.state == 'running' else 'did'} not answer: {s.why}")
     lines += [f"  unreadable {path}" for path in s.unreadable]
@@ -156,7 +159,7 @@ def findings_text(out: str, verdict: Verdict) -> str:
 
 
 def plan_text(e: Estimate) -> str:
-    """What a run would need, for a person."""
+    """The estimate of a run: rows, tokens, cost, time."""
     spread = "" if e.prompt_tokens_low == e.prompt_tokens_high else (
         f" (95 %: {e.prompt_tokens_low:,} to {e.prompt_tokens_high:,})"
     )  # fmt: skip
@@ -169,13 +172,13 @@ def plan_text(e: Estimate) -> str:
         f"tokens out  {e.completion_tokens_estimate:,} ({_learned(e)})",
         f"cost        {cost}{_range(e)}",
         *([f"price       {_price(e)}"] if e.price is not None else []),
-        f"time        {duration(e.seconds)}; {e.binding_limit} binds",
+        f"time        {duration(e.seconds)}, limited by {e.binding_limit}",
     ]
     if e.prompt_tokens:
         share = e.shared_prefix_tokens / e.prompt_tokens
-        lines.append(f"prefix      {share:.0%} of the tokens in begin a request as the row before began its own")
+        lines.append(f"prefix      {share:.0%} of input tokens repeat the previous prompt's prefix (cacheable)")
     if e.repeated_rows:
-        lines.append(f"repeated    {e.repeated_rows:,} rows ask what a row before them asks")
+        lines.append(f"duplicates  {e.repeated_rows:,} rows are exact duplicates")
     if e.max_usd is not None and e.cost_usd is not None and e.cost_usd > e.max_usd:
         lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
     lines += [f"bad rows    {count:,}: {reason}" for reason, count in e.rows_bad.items()]
@@ -218,7 +221,7 @@ def published_text(done: Published) -> str:
 
 
 def rehearsal_text(books: dict[str, Any]) -> str:
-    """What the rehearsal judge's own books say of the night."""
+    """What the local simulated judge counted."""
     return (
         f"  the judge  {books['requests']:,} requests, {books['ok']:,} answered, {books['r429']:,} times 429, at most "
         f"{books['max_in_flight']} at once"

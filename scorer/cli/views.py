@@ -1,4 +1,4 @@
-"""Who sees a run: a person at a terminal or a log collector, and, where asked for, whoever scrapes metrics."""
+"""The views of a run: terminal or JSON log, and, where asked for, a Prometheus endpoint."""
 
 from __future__ import annotations
 

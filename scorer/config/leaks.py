@@ -1,4 +1,4 @@
-"""Secrets that stand in a run file themselves, each as a sentence that does not repeat it.
+"""Finds literal secrets in a run file; each message names the key and not the secret.
 
 run.json keeps the run file, logs and messages quote it: a key belongs into an environment variable. Found are keys by
 the name beside them, by the shape that providers give theirs, and in addresses by how random they look.

@@ -1,4 +1,4 @@
-"""What pydantic has against a run file, as sentences; and what is left of the file without it.
+"""Pydantic's validation errors of a run file as sentences; and the file without its invalid keys.
 
 A sentence names the key, its value, what is allowed and what to do. No value of a key that may hold a secret is shown.
 """

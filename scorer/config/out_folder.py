@@ -1,4 +1,4 @@
-"""Which output folder a command means: a folder by its name, or a run file by its `output.path`.
+"""Resolves a command's OUT argument: a folder, or a run file with its `output.path`.
 
 Light to import: the run file is read only where one is given.
 """

@@ -1,4 +1,4 @@
-"""What a known model costs, how long a prompt it takes, and from when and whom that is known.
+"""Built-in prices and context lengths of known models, with source and date.
 
 The table is prices.tsv, made by scripts/prices.py from two public lists; nothing in it is from memory. It is read when
 a name is looked up, never at import. A name is looked up at the provider that the address or the name tells; an open

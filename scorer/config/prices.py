@@ -1,4 +1,4 @@
-"""What a request costs, in whole pico-dollars (10^-12 USD).
+"""Cost of a request in whole pico-dollars (10^-12 USD).
 
 USD per million tokens x 10^6 = pico-dollars a token, so a bill is a sum of integers and never drifts. Which model costs
 what is pricelist.py's to know.

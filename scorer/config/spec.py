@@ -1,4 +1,4 @@
-"""What a run is, as frozen models of the run file, and the fingerprint of its scores.
+"""Frozen models of the run file, and the fingerprint of its scores.
 
 What a judge's own options mean is checked where the judge is made (build.py); reading the file is runfile.py's.
 """

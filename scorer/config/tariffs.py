@@ -1,4 +1,4 @@
-"""What the models of a run file cost: by its own word, by a price file, or by the built-in table."""
+"""Prices of a run's models: from the run file, a price file, or the built-in table."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def _dedupe(plan: RunPlan, seen: _Seen) -> tuple[str, ...]:
     if plan.spec.judge.dedupe or not seen.repeated or dedupe_problems(wanted):
         return ()
     return (
-        f"{seen.repeated:,} of {seen.rows:,} rows ask what a row before them asks: judge.dedupe = true copies its "
+        f"{seen.repeated:,} of {seen.rows:,} rows are exact duplicates: judge.dedupe = true copies its "
         f"answer, and sends {seen.repeated_tokens:,} prompt tokens less.",
     )
 

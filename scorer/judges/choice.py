@@ -1,4 +1,4 @@
-"""Which of two? A judge's choice out of its text: "Verdict: B", "[[A>B]]", "Output (a) is better.", "It's a tie."
+"""Reads a choice of A, B or a tie: "Verdict: B", "[[A>B]]", "Output (a) is better.", "It's a tie."
 
 Reads as `reading` does: what is called a verdict comes before what is merely said; two different verdicts are none.
 A label of one letter needs more care than a word: "A" is also an article, and "A: ... B: ..." opens a list.

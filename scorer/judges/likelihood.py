@@ -1,4 +1,4 @@
-"""Likelihood: how probable the judge model finds the response after the prompt. No verdict is asked or read.
+"""Likelihood: the log-probability of the response given the prompt. No verdict is asked or read.
 
 Fit for source-grounded tasks, where a small model already knows a faithful response from an invented one; on open-ended
 tasks it is at chance.

@@ -1,4 +1,4 @@
-"""The scale of numbers: which statements of one are a verdict, and what in a reply only looks like one.
+"""Numeric scales: which statements of a number are a verdict, and which numbers are none.
 
 `prepare` frees a flattened text of the scale's own mention, of lists and of rubrics, and moves no character.
 """

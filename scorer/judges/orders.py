@@ -1,4 +1,4 @@
-"""Two texts before one judge, in the order given and swapped: what `pairwise` and `versus_reference` have in common.
+"""Both orders of two texts, as given and swapped: shared by `pairwise` and `versus_reference`.
 
 A judge leans to one side, so that one order alone says less than it seems to. With both, a row needs a reading in each.
 """

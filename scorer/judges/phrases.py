@@ -1,4 +1,4 @@
-"""The words that judges use, in several languages, as one alphabet for the patterns of verdicts.
+"""Verdict words of several languages, normalised to one alphabet for the patterns.
 
 `plain` flattens a text, `translated` puts a mark for each foreign word that patterns know. Both keep every character's
 place, so that a match in the flattened text is a place in the reply.

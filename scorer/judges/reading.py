@@ -1,4 +1,4 @@
-"""Verdicts out of what judges write: numbers, labels, JSON, criteria, and the reason beside them.
+"""Reads verdicts from replies: numbers, labels, JSON, criteria, and the reason.
 
 `find` and its kin return None for "unread": no verdict, two different ones, a range, another denominator, a value off
 the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number. What a verdict

@@ -1,4 +1,4 @@
-"""How judges state a verdict: patterns from the surest kind of statement to the weakest, for a token of any scale.
+"""Patterns of stated verdicts, in tiers from the surest to the weakest, for a token of any scale.
 
 The patterns meet text that `plain` has flattened and a scale has put into its own words. Each bounds every repetition,
 so that a search takes time linear in the text.

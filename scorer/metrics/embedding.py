@@ -1,4 +1,4 @@
-"""Likeness in meaning: two metrics on the token vectors of all-MiniLM-L6-v2, clipped to [0, 1].
+"""Semantic similarity: two metrics on the token vectors of all-MiniLM-L6-v2, clipped to [0, 1].
 
 The model reads the first 254 word pieces of a text, about 190 English words; what follows has no part in the score.
 """

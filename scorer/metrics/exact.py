@@ -1,4 +1,4 @@
-"""Exact match, SQuAD's two scores, and lengths: what needs no package."""
+"""Exact match, SQuAD's exact match and token F1, and lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BLEU and chrF of single texts, as sacrebleu says them with its default settings, divided by 100."""
+"""BLEU and chrF of single texts: sacrebleu with its default settings, divided by 100."""
 
 from __future__ import annotations
 

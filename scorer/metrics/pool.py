@@ -1,4 +1,4 @@
-"""Metrics of many rows at once, the costly ones in child processes, so that they never slow the judge's loop.
+"""Metrics in batches of rows; the costly ones in child processes, off the event loop.
 
 The children are ours and not multiprocessing's: its spawn runs the user's script once more, which a script of three
 lines without `if __name__ == "__main__"` does not survive, and its workers stay behind when their parent is killed.

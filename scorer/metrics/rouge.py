@@ -1,4 +1,4 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L: F1 in [0, 1] as the package rouge-score says it, without stemming.
+"""ROUGE-1, ROUGE-2 and ROUGE-L: F1 in [0, 1] as the package rouge-score computes it, without stemming.
 
 It sees the letters a-z and digits only. A reference in which it sees none of the text has no score, rather than a 0
 that would tell of the script.

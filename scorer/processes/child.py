@@ -1,4 +1,4 @@
-"""Runs a module of this very scorer in a child process: `python -P child.py MODULE ARGUMENT...`.
+"""Runs a module of this installation of scorer in a child process: `python -P child.py MODULE ARGUMENT...`.
 
 The package is loaded from this file's folder, whatever else is called scorer on the child's path; see search_path.py.
 """

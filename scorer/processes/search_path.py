@@ -1,4 +1,4 @@
-"""Where this process and its children look for modules: a file beside the data never shadows an installed module.
+"""Module search path of this process and its children: a file beside the data never shadows an installed module.
 
 Python puts the current folder (`python -m`) or the script's folder before everything else. A `random.py` there would be
 imported in place of the standard library's and could read the API key. The order here is: the standard library, then

@@ -1,4 +1,4 @@
-"""Sealed shards into tables of a lake: one file for each table format, and one line here.
+"""Publishes sealed shards to Delta and Iceberg tables: one file for each table format, and one line here.
 
 A publisher knows its table and what a sealed shard is; neither the engine, nor the store, nor one another.
 """

@@ -1,4 +1,4 @@
-"""Which types a table format has, and how a sealed file's columns become its columns without loss.
+"""Column types of a table format, and the lossless conversion of result columns to them.
 
 Knows Arrow's types and no library of a table format.
 """

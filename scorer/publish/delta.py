@@ -1,4 +1,4 @@
-"""A Delta table as the place of published scores: one commit for each version of a shard.
+"""Publishes to a Delta table: one commit for each version of a shard.
 
 Delta's own application transactions make it idempotent: generation and finishing time of a shard are the versions of
 two transactions named after run and shard, committed with the rows. They are looked up and written through one snapshot

@@ -1,4 +1,4 @@
-"""Publishing while a run goes on: each shard as it is sealed, on a thread of its own.
+"""Publishes each shard as it is sealed during a run, on its own thread.
 
 Whatever happens to the table, the run goes on; what was not published is told, and published by the next start. The
 thread is a daemon: a commit may be cut at any moment (it is repeated), so nobody waits for one that hangs.

@@ -1,4 +1,4 @@
-"""All sealed shards of an output folder to a table; the same command again publishes what is not there yet."""
+"""Publishes all sealed shards of an output folder to a table. Idempotent."""
 
 from __future__ import annotations
 

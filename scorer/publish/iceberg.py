@@ -1,4 +1,4 @@
-"""An Iceberg table as the place of published scores: one commit for each version of a shard.
+"""Publishes to an Iceberg table: one commit for each version of a shard.
 
 Iceberg has no application transactions. What is published stands in the properties of the snapshots, which are looked
 at in the very metadata that the commit builds on: where another commit came between, the catalog refuses, and it is

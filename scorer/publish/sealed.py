@@ -1,4 +1,4 @@
-"""A sealed shard as a publisher sees it: who it is, and its rows as a stream of the types that its table has.
+"""A sealed shard for a publisher: its identity, and its rows as a stream in the table's types.
 
 Knows no table format. Rows are read a batch at a time, so that a shard of any size takes the same memory.
 """

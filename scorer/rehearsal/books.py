@@ -1,4 +1,4 @@
-"""What the rehearsal judge remembers of a night: every request ends in exactly one column of these books.
+"""Counters of the simulated judge: every request ends in exactly one of them.
 
 At every moment requests = ok + r429 + rejected + failed + lost + in_flight.
 """

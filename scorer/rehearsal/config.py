@@ -1,4 +1,4 @@
-"""What a rehearsal judge is told to be: its limits, its pace, its faults and its answers."""
+"""Configuration of the simulated judge: limits, latency, faults and replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rehearsal judge itself: it is told the time and a request, and decides what is answered, when, and in what state.
+"""The simulated judge without a network: given the time and a request, it returns status, reply and delay.
 
 Knows no event loop, no socket, no clock and no randomness of its own: the HTTP server (server.py) drives it in real
 time, a simulation may drive it in virtual time, and one seed gives one night.

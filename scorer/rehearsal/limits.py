@@ -1,4 +1,4 @@
-"""The rate limits of the rehearsal judge, enforced as strictly as they are declared; given the time, never reading it.
+"""Rate limits of the simulated judge, enforced exactly as declared. The caller passes the time.
 
 `Bucket` and `Window` are the two ways in which the field enforces "per minute". What they promise:
 

@@ -1,4 +1,4 @@
-"""A rehearsal judge in a child process, for callers whose own event loop must not share a core or a lock with it."""
+"""Starts the simulated judge in a child process, so that it shares no event loop with the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks, read out of its JSON body as an OpenAI-compatible server would, and refused in its words."""
+"""Parses the JSON body of a request as an OpenAI-compatible server does, with its error messages."""
 
 from __future__ import annotations
 

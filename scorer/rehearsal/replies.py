@@ -1,4 +1,4 @@
-"""The reply bodies of an OpenAI-compatible server: completions, and errors in its own words."""
+"""Response bodies of an OpenAI-compatible server: completions and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rehearsal judge over HTTP, on loopback.
+"""HTTP server of the simulated judge, on loopback.
 
 Serves /v1/chat/completions, /v1/completions, /v1/models and llama.cpp's /tokenize; at the root GET /stats, GET /rows,
 GET /health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are judge.py's; here are

@@ -1,4 +1,4 @@
-"""What the rehearsal judge says: the verdict of a row, the words around it, log-probabilities that agree with both."""
+"""Writes simulated replies: verdict, text around it, and log-probabilities consistent with both."""
 
 from __future__ import annotations
 

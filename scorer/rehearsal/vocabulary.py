@@ -1,4 +1,4 @@
-"""A pretend tokeniser: pieces of text with remembered ids, and log-probabilities drawn by hashing.
+"""A simulated tokeniser: pieces of text with stable ids, and log-probabilities drawn by hashing.
 
 It stands in for llama.cpp's /tokenize and its token-level grammars, so that forced decoding can be rehearsed.
 """

@@ -70,13 +70,13 @@ def test_without_a_labelled_unread_row_the_second_weight_is_0_and_a_note_says_so
     human = [1.5, 2, 3.5, 4, None, None, None, None]
     found = estimate(pl.LazyFrame({"score": score, "human": human}), "score", "human")
     assert found.overall.unread_weight == 0.0
-    assert "1 rows are unread and none of them is labelled" in found.notes[0]
+    assert "1 rows have no verdict and none of them has a label" in found.notes[0]
     read = estimate(pl.LazyFrame({"score": score[:-1], "human": human[:-1]}), "score", "human")
     assert (read.overall.unread_weight, list(read.notes)) == (None, [])
     both = pl.DataFrame({"score": score * 2, "human": [*human, *human[:-1], 1.0], "system": ["a"] * 8 + ["b"] * 8})
     of_systems = estimate(both.lazy(), "score", "human", system="system")
     assert (of_systems.systems["a"].unread_weight, of_systems.systems["b"].labels_unread) == (0.0, 1)
-    assert any(note.startswith("Of a no unread row is labelled: their weight is 0") for note in of_systems.notes)
+    assert any(note.startswith("a: no row with no verdict has a label. Their weight is 0") for note in of_systems.notes)
 
 
 def test_rows_that_had_nothing_to_judge_and_pending_ones_are_counted_and_stand_apart():

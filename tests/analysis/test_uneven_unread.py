@@ -39,7 +39,10 @@ def finished(folder: Path, *, lost: str) -> str:
 def test_status_names_the_system_that_is_unread_more_often(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = finished(tmp_path, lost="bee")
     assert _exit_code(["status", out]) == 0
-    assert "Rows are unread unevenly by system: more often in bee 40.0% against 0.0%" in capsys.readouterr().out
+    assert (
+        "The share of rows with no verdict differs by system: more often in bee 40.0% against 0.0%"
+        in capsys.readouterr().out
+    )
     assert _exit_code(["status", out, "--json"]) == 0
     found = {one["group"]: one for one in json.loads(capsys.readouterr().out)["unread_differs"]}
     assert (found["bee"]["unread"], found["bee"]["here"], found["ant"]["here"]) == (8, 0.4, 0.0)

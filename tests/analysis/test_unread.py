@@ -36,7 +36,7 @@ def test_agree_says_what_people_gave_the_unread():
     assert whole.interval[0] < 1 - read < whole.interval[1] < -1.8
     assert [one.group for one in tasks] == ["t", "u"]
     (note, *_) = told(found.scores["score"].unread, human=True)
-    assert note.startswith("The 60 unread rows are not like the read ones: human is 1.000 for them and 3.")
+    assert note.startswith("The 60 rows with no verdict differ from the others: human is 1.000 for them and 3.")
     assert found.json()["scores"]["score"]["dataset"]["unread_differs"][0]["unread"] == 60
 
 
@@ -48,7 +48,7 @@ def test_what_is_lost_at_random_is_told_in_one_table_of_twenty():
         found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", replicates=0)
         by_people += bool(list(told(found.scores["score"].unread, human=True)))
         board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", replicates=0)
-        by_groups += any("unread unevenly" in note for note in board.notes)
+        by_groups += any("share of rows with no verdict differs" in note for note in board.notes)
     # 10 of 60 has a chance of 1 in 2,000 at 5 %.
     assert by_people <= 9
     assert by_groups <= 9
@@ -59,8 +59,8 @@ def test_leaderboard_says_which_system_and_task_is_unread_more_often():
         score=pl.when((pl.col("system") == "b") & (pl.col("item") % 3 == 0)).then(None).otherwise("score")
     )
     board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", replicates=0)
-    (note,) = [note for note in board.notes if "unevenly" in note]
-    assert note.startswith("Rows are unread unevenly by system: more often in b ")
+    (note,) = [note for note in board.notes if "no verdict differs" in note]
+    assert note.startswith("The share of rows with no verdict differs by system: more often in b ")
     assert {one["by"] for one in board.json()["unread_differs"]} == {"system", "task"}
 
 
@@ -91,8 +91,8 @@ def test_kept_columns_of_a_run_by_hand():
     assert x.p == pytest.approx(2 * 0.00135, rel=0.05)
     assert x.interval == pytest.approx((0.15 - 1.96 * 0.0468, 0.15 + 1.96 * 0.0468), abs=0.001)
     assert list(told([x, y])) == [
-        "Rows are unread unevenly by model: more often in x 20.0% against 5.0% elsewhere, p = 0.003, less often in y. "
-        "Means over read rows may mislead."
+        "The share of rows with no verdict differs by model: more often in x 20.0% against 5.0% elsewhere, "
+        "p = 0.003, less often in y. Means may be biased."
     ]
 
 

@@ -228,7 +228,7 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["scale", *SCORE_AND_HUMAN, "--task", "task"], ALONE, "names one task only"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task"], pl.col("human") == 3, "human is 3 in all"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task", "-o", "x.parquet"], None, "say how with --calibrate"),
-        (["bias", "--score", "score"], None, "Nothing is asked"),
+        (["bias", "--score", "score"], None, "No bias is named"),
         (["bias", "--score", "score", "--baseline", "base"], None, "--baseline needs --text"),
         (["bias", "--score", "score", "--swapped", "swapped"], None, "--swapped and --pair belong together"),
         (["bias", "--score", "score", "--own", "ant"], None, "--own needs --system and --human"),

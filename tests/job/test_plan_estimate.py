@@ -92,7 +92,7 @@ def test_rows_that_ask_the_same_are_counted_with_their_tokens(tmp_path: Path) ->
     assert (thrice.repeated_rows, thrice.repeated_tokens) == (4, 2 * once.prompt_tokens)
     assert (thrice.requests, thrice.prompt_tokens) == (6, 3 * once.prompt_tokens)
     (advice,) = thrice.advice
-    assert advice.startswith("4 of 6 rows ask what a row before them asks: judge.dedupe = true")
+    assert advice.startswith("4 of 6 rows are exact duplicates: judge.dedupe = true")
 
 
 def test_with_dedupe_they_are_not_asked_and_where_it_is_refused_it_is_not_advised(tmp_path: Path) -> None:
