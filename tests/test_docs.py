@@ -84,6 +84,61 @@ def test_the_trees_are_the_tree_and_every_file_says_what_it_is() -> None:
             assert len(line.split(maxsplit=1)) == 2, f"no first line in {line}"
 
 
+BASE = ("errors", "frozen", "plugins", "processes", "types", "usage")
+"""What every layer may import; the drawing of the layers shows it as one box."""
+APART = ("__init__", "__main__", "schema")
+
+
+def parts_of_the_package() -> list[str]:
+    """The folders and modules at the top of `scorer/` that the drawing of the layers shows."""
+    found = (e.stem for e in (ROOT / "scorer").iterdir() if e.suffix == ".py" or (e / "__init__.py").exists())
+    return sorted(set(found) - set(BASE) - set(APART))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The parts of `scorer` that some code imports, those for the type checker alone left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            modules = [name.name for name in child.names]
+        elif isinstance(child, ast.ImportFrom) and child.module == "scorer":
+            modules = [f"scorer.{name.name}" for name in child.names]
+        else:
+            modules = [child.module or ""] if isinstance(child, ast.ImportFrom) else []
+        yield from (module.split(".")[1] for module in modules if module.startswith("scorer."))
+        yield from imported(child)
+
+
+def layers() -> Iterator[str]:
+    """An arrow of the drawing for each import between parts, those that follow from other arrows left out."""
+    direct: dict[str, set[str]] = {}
+    for part in parts_of_the_package():
+        path = ROOT / "scorer" / part
+        files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+        names = {name for file in files for name in imported(ast.parse(file.read_text()))} - {part}
+        direct[part] = names & set(parts_of_the_package()) or {"base"}
+
+    def below(part: str) -> set[str]:
+        return set().union(*({name} | below(name) for name in direct.get(part, ())))
+
+    for part, names in direct.items():
+        for name in sorted(names - set().union(*(below(other) for other in names))):
+            yield f"  {part} --> {name}"
+
+
+def with_layers(text: str) -> str:
+    """docs/architecture.md with the arrows between its layers as the imports are now."""
+    arrows = "\n".join(layers())
+    return re.sub(r"(?<=\n)  \w+ --> \w+\n(?:  \w+ --> \w+\n)*", arrows + "\n", text, count=1)
+
+
+def test_the_drawing_of_the_layers_shows_every_part_and_the_imports_between_them() -> None:
+    assert with_layers(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
+    drawn = re.findall(r'^  (\w+)\["', ARCHITECTURE.partition("## The layers")[2].partition("\n## ")[0], re.MULTILINE)
+    assert sorted(drawn) == sorted([*parts_of_the_package(), "base"])
+
+
 def test_every_file_that_the_architecture_names_is_there() -> None:
     for name in re.findall(r"`((?:scorer|docs|tests|scripts|benchmarks)/[\w./-]*\w)`", ARCHITECTURE):
         assert (ROOT / name).exists(), name
@@ -311,4 +366,4 @@ def test_every_entry_of_the_log_has_a_date_question_setup_result_and_what_was_ke
 
 if __name__ == "__main__":
     (ROOT / "docs/commands.md").write_text(with_help(COMMANDS))
-    (ROOT / "docs/architecture.md").write_text(with_trees(ARCHITECTURE))
+    (ROOT / "docs/architecture.md").write_text(with_layers(with_trees(ARCHITECTURE)))
