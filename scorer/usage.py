@@ -19,6 +19,15 @@ class Usage:
     written_tokens: int = 0
     written_1h_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.written_tokens + other.written_tokens,
+            self.written_1h_tokens + other.written_1h_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -33,13 +42,16 @@ class Spent:
     usage: Usage | None = None
     cost_pico: int | None = None
 
-
-def add(a: Usage, b: Usage) -> Usage:
-    """The sum of two usages."""
-    return Usage(
-        a.prompt_tokens + b.prompt_tokens,
-        a.completion_tokens + b.completion_tokens,
-        a.cached_tokens + b.cached_tokens,
-        a.written_tokens + b.written_tokens,
-        a.written_1h_tokens + b.written_1h_tokens,
-    )
+    def __add__(self, other: Spent) -> Spent:
+        """The sum. What only one of the two knows (`usage`, `cost_pico`) is that one's."""
+        return Spent(
+            self.attempts + other.attempts,
+            self.waited_s + other.waited_s,
+            self.answered_s + other.answered_s,
+            self.usage + other.usage
+            if self.usage is not None and other.usage is not None
+            else self.usage or other.usage,
+            (self.cost_pico or 0) + (other.cost_pico or 0)
+            if self.cost_pico is not None or other.cost_pico is not None
+            else None,
+        )

@@ -8,7 +8,6 @@ from scorer.client.repeated_replies import DuplicateReplies
 from scorer.usage import (
     Spent,
     Usage,
-    add,
 )
 
 
@@ -49,7 +48,7 @@ class Meter:
 
     def bill(self, usage: Usage | None, cost_pico: int | None) -> None:
         if usage is not None:
-            self._usage = usage if self._usage is None else add(self._usage, usage)
+            self._usage = usage if self._usage is None else self._usage + usage
         if cost_pico is not None:
             self._cost_pico = (self._cost_pico or 0) + cost_pico
 

@@ -18,7 +18,6 @@ from scorer.types import (
 )
 from scorer.usage import (
     Spent,
-    add,
 )
 
 Answer = Completion | RowError
@@ -78,10 +77,10 @@ class ChoiceBatching:
     async def _after_refusal(self, client: Client, group: Sequence[Request], refusal: Rejected) -> list[Answer]:
         """The first asked alone: its answer tells whether the number of choices or the question was called wrong."""
         first = await answer(client, group[0])
-        spent = _sum(refusal.spent, first.spent)
+        spent = (refusal.spent or Spent()) + (first.spent or Spent())
         if isinstance(first, RowError):
             first.spent = spent
-        elif spent is not None:
+        else:
             first = replace(first, spent=spent)
         if isinstance(first, Rejected):
             return [first, *_copies(first, group[1:])]
@@ -105,20 +104,6 @@ async def answer(client: Client, request: Request) -> Answer:
 def _copies(error: RowError, requests: Sequence[Request]) -> list[Answer]:
     """The same error for each of them, with nothing spent."""
     return [type(error)(error.detail) for _ in requests]
-
-
-def _sum(one: Spent | None, other: Spent | None) -> Spent | None:
-    if one is None or other is None:
-        return one or other
-    usages = [usage for usage in (one.usage, other.usage) if usage is not None]
-    costs = [cost for cost in (one.cost_pico, other.cost_pico) if cost is not None]
-    return Spent(
-        attempts=one.attempts + other.attempts,
-        waited_s=one.waited_s + other.waited_s,
-        answered_s=one.answered_s + other.answered_s,
-        usage=add(*usages) if len(usages) == 2 else next(iter(usages), None),
-        cost_pico=sum(costs) if costs else None,
-    )
 
 
 def _alike(one: Request, other: Request) -> bool:

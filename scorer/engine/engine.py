@@ -34,7 +34,6 @@ from scorer.types import (
 )
 from scorer.usage import (
     Spent,
-    Usage,
 )
 
 ALIKE = 200
@@ -286,7 +285,7 @@ class RowUsage:
                 self._spent.append(answer.spent)
 
     def result(self, row: Row, score: Score | None, error: RowError | None, now_us: int) -> Result:
-        spent = self._spent[0] if len(self._spent) == 1 else _sum(self._spent)
+        spent = self._spent[0] if len(self._spent) == 1 else sum(self._spent, Spent())
         return Result(
             row=row,
             score=score,
@@ -301,21 +300,3 @@ class RowUsage:
             answered_s=spent.answered_s,
             finished_at=now_us,
         )
-
-
-def _sum(several: Sequence[Spent]) -> Spent:
-    """What none or several requests took together."""
-    usages = [spent.usage for spent in several if spent.usage is not None]
-    costs = [spent.cost_pico for spent in several if spent.cost_pico is not None]
-    usage = Usage(
-        sum(u.prompt_tokens for u in usages),
-        sum(u.completion_tokens for u in usages),
-        sum(u.cached_tokens for u in usages),
-    )
-    return Spent(
-        attempts=sum(spent.attempts for spent in several),
-        waited_s=sum((spent.waited_s for spent in several), 0.0),
-        answered_s=sum((spent.answered_s for spent in several), 0.0),
-        usage=usage if usages else None,
-        cost_pico=sum(costs) if costs else None,
-    )
