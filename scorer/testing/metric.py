@@ -1,0 +1,91 @@
+"""The contract of a metric: what `scorer.metrics.protocol.Metric` promises."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import pytest
+
+from scorer.metrics.protocol import Metric
+from scorer.testing.pure import other_moment
+
+
+class MetricContract(ABC):
+    """Tests of a metric. Derive a class `Test...` and give `make`; change `pairs` where yours reads other texts."""
+
+    pairs: Sequence[tuple[str, str]] = (
+        ("The cat sat on the mat.", "A cat sat on a mat."),
+        ("42", "42"),
+        ("Nothing of it.", "Wholly other words"),
+        ("", "An empty response"),
+        ("An empty reference", ""),
+        ("naïve 日本語 👩‍🚀\n\ttabs", "naive 日本 👩\n"),
+    )
+    """Responses and their references; all texts."""
+    tolerance: float = 1e-6
+    """Two scores of one pair may differ by so much, for instance where a model computes in batches."""
+
+    @abstractmethod
+    def make(self) -> Metric:
+        """A new metric, made as a run makes it: without arguments."""
+
+    @pytest.fixture
+    def metric(self) -> Metric:
+        return self.make()
+
+    def test_needs_reference_is_a_boolean(self, metric: Metric) -> None:
+        assert isinstance(metric.needs_reference, bool)
+
+    def test_each_row_has_one_finite_number_or_none(self, metric: Metric) -> None:
+        scores = self._scores(metric, self.pairs)
+        assert len(scores) == len(self.pairs)
+        for score in scores:
+            assert score is None or math.isfinite(float(score)), "write None where there is no score"
+
+    def test_some_row_has_a_score(self, metric: Metric) -> None:
+        assert any(score is not None for score in self._scores(metric, self.pairs))
+
+    def test_no_rows_have_no_scores(self, metric: Metric) -> None:
+        assert list(metric([], [])) == []
+
+    def test_a_null_response_is_none_and_changes_no_other_row(self, metric: Metric) -> None:
+        whole = self._scores(metric, self.pairs)
+        for null in range(len(self.pairs)):
+            responses = [None if n == null else pair[0] for n, pair in enumerate(self.pairs)]
+            scores = list(metric(responses, [pair[1] for pair in self.pairs]))
+            assert scores[null] is None
+            self._same(scores, [None if n == null else score for n, score in enumerate(whole)])
+
+    def test_a_null_reference_is_none_only_where_it_is_needed(self, metric: Metric) -> None:
+        whole = self._scores(metric, self.pairs)
+        scores = list(metric([pair[0] for pair in self.pairs], [None] * len(self.pairs)))
+        self._same(scores, [None] * len(whole) if metric.needs_reference else whole)
+
+    def test_a_row_has_the_same_score_in_any_batch_and_order(self, metric: Metric) -> None:
+        whole = self._scores(metric, self.pairs)
+        self._same([self._scores(metric, [pair])[0] for pair in self.pairs], whole)
+        self._same(self._scores(metric, self.pairs[::-1])[::-1], whole)
+        self._same(self._scores(metric, [*self.pairs, *self.pairs]), [*whole, *whole])
+
+    def test_another_instance_at_another_time_gives_the_same_scores(self, metric: Metric) -> None:
+        whole = self._scores(metric, self.pairs)
+        with other_moment(7):
+            self._same(self._scores(self.make(), self.pairs), whole)
+
+    def test_the_given_lists_are_left_as_they_are(self, metric: Metric) -> None:
+        responses, references = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
+        metric(responses, references)
+        assert list(zip(responses, references, strict=True)) == [tuple(pair) for pair in self.pairs]
+
+    def _scores(self, metric: Metric, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        return list(metric([pair[0] for pair in pairs], [pair[1] for pair in pairs]))
+
+    def _same(self, scores: Sequence[float | None], expected: Sequence[float | None]) -> None:
+        assert len(scores) == len(expected)
+        for row, (score, other) in enumerate(zip(scores, expected, strict=True)):
+            if score is None or other is None:
+                assert score is other, f"row {row}: {score} and {other}"
+            else:
+                assert math.isclose(score, other, rel_tol=self.tolerance, abs_tol=self.tolerance), f"row {row}"

@@ -1,0 +1,186 @@
+"""The contract of a provider: what `scorer.types.Provider` promises."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from scorer.errors import RowError, ServerFault, SetupError, Throttled, TransientError
+from scorer.testing.pure import no_io, other_moment
+from scorer.types import Call, Completion, Message, Provider, RateHint, Reply, Request
+from scorer.usage import Usage
+
+SECRET = "contract-secret-0123456789"
+MOST_CALLS = 10
+STRANGE = (
+    b"",
+    b" ",
+    b"null",
+    b"[]",
+    b"{}",
+    b"3",
+    b'"text"',
+    b"NaN",
+    b"<html><body>Bad gateway</body></html>",
+    b"\xff\xfe\x00",
+    b"[" * 5000,
+    b'{"error": null}',
+    b'{"error": "it broke"}',
+    b'{"error": {"message": "it broke", "type": "x", "code": 7}}',
+    b'{"choices": [], "message": null, "content": null}',
+    b'{"choices": [null], "message": [], "content": {}}',
+)
+"""Bodies that hold no completion in any dialect."""
+Told = Completion | RowError | TransientError | SetupError
+
+
+class ProviderContract(ABC):
+    """Tests of a provider. Derive a class `Test...` and give `make`, `body`, `text` and `usage`.
+
+    `make` hands its keyword arguments on to the class, as a run does: name, base_url, headers, query, extra,
+    temperature, max_output_tokens and dialect.
+    """
+
+    body: bytes
+    """A whole reply of the server, under status 200."""
+    text: str
+    """The text that it holds."""
+    usage: Usage | None
+    """The tokens that it tells."""
+    request = Request(messages=(Message("system", "You grade."), Message("user", "Grade “naïve” 日本語.")), tokens=20)
+
+    @abstractmethod
+    def make(self, **options: Any) -> Provider:
+        """A new provider."""
+
+    def made(self, **options: Any) -> Provider:
+        """One for the tests: `options` over the usual ones."""
+        usual: dict[str, Any] = {
+            "name": "some-model",
+            "base_url": "http://judge.test/v1",
+            "headers": {"Authorization": f"Bearer {SECRET}"},
+            "query": {},
+            "extra": {},
+            "temperature": 0.0,
+            "max_output_tokens": 64,
+            "dialect": "auto",
+        }
+        return self.make(**{**usual, **options})
+
+    # --- what is sent -------------------------------------------------------------------------------------------------
+
+    def test_it_posts_below_the_base_url_with_the_headers(self) -> None:
+        for url in ("http://judge.test/v1", "http://judge.test/v1/"):
+            (call,), _ = self._talk(self.made(base_url=url), 200, self.body)
+            assert call.url.startswith("http://judge.test/")
+            assert "//" not in call.url.removeprefix("http://")
+            assert isinstance(call.body, bytes)
+            assert call.headers["Authorization"] == f"Bearer {SECRET}"
+
+    def test_the_model_the_messages_and_extra_are_in_the_body(self) -> None:
+        (call,), _ = self._talk(self.made(extra={"a_key_of_extra": "its value"}), 200, self.body)
+        sent = call.body.decode() + call.url
+        for part in ("some-model", "You grade.", "a_key_of_extra", "its value"):
+            assert part in sent, f"{part} is not sent"
+
+    def test_the_temperature_and_the_output_limit_change_the_body(self) -> None:
+        (usual,), _ = self._talk(self.made(), 200, self.body)
+        for options in ({"temperature": 0.75}, {"max_output_tokens": 7}):
+            (other,), _ = self._talk(self.made(**options), 200, self.body)
+            assert other.body != usual.body, f"{options} changes nothing"
+
+    def test_the_same_request_is_the_same_call_at_any_time(self) -> None:
+        before = self._talk(self.made(), 200, self.body)
+        with other_moment(7):
+            assert self._talk(self.made(), 200, self.body) == before
+
+    def test_it_does_no_io(self) -> None:
+        provider = self.made()
+        self._talk(provider, 200, self.body)
+        with no_io():
+            self._talk(provider, 200, self.body)
+            provider.rate({"retry-after": "3"})
+
+    def test_no_repr_shows_the_key(self) -> None:
+        provider = self.made()
+        calls, _ = self._talk(provider, 200, self.body)
+        assert SECRET not in repr(provider)
+        assert SECRET not in repr(calls)
+
+    # --- what is read -------------------------------------------------------------------------------------------------
+
+    def test_a_whole_reply_is_its_text_usage_and_body(self) -> None:
+        _, told = self._talk(self.made(), 200, self.body)
+        assert isinstance(told, Completion), told
+        assert (told.text, told.usage, told.body) == (self.text, self.usage, self.body)
+
+    def test_a_reply_that_is_cut_is_the_moments_fault(self) -> None:
+        for length in range(len(self.body)):
+            if not self.body[length:].strip():
+                continue
+            _, told = self._talk(self.made(), 200, self.body[:length])
+            assert isinstance(told, TransientError), f"the first {length} bytes are read as {told!r}"
+
+    @pytest.mark.parametrize("body", STRANGE)
+    def test_a_200_without_a_completion_is_a_typed_error(self, body: bytes) -> None:
+        _, told = self._talk(self.made(), 200, body)
+        assert not isinstance(told, Completion), f"{body[:60]!r} is read as {told!r}"
+
+    @pytest.mark.parametrize("body", STRANGE)
+    @pytest.mark.parametrize("status", [201, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529])
+    def test_any_other_status_is_a_typed_error(self, status: int, body: bytes) -> None:
+        """_talk lets no other exception through."""
+        _, told = self._talk(self.made(), status, body)
+        assert isinstance(told, RowError | TransientError | SetupError), told
+
+    def test_the_status_says_who_is_at_fault(self) -> None:
+        expected: Mapping[int, type | tuple[type, ...]] = {
+            401: SetupError,
+            403: SetupError,
+            404: SetupError,
+            429: Throttled,
+            500: ServerFault,
+            502: ServerFault,
+            503: TransientError,
+        }
+        for status, kind in expected.items():
+            for body in (b"", b"{}", b"<html>"):
+                _, told = self._talk(self.made(), status, body)
+                assert isinstance(told, kind), f"{status} is {told!r}"
+
+    @pytest.mark.parametrize(
+        "value", ["", "3", "0", "-1", "1e999", "nan", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "\x00"]
+    )
+    def test_no_header_makes_rate_raise(self, value: str) -> None:
+        names = ("retry-after", "retry-after-ms", "x-ratelimit-limit-requests", "x-ratelimit-remaining-tokens", "date")
+        hint = self.made().rate(dict.fromkeys(names, value))
+        assert isinstance(hint, RateHint)
+        gauges = [number for gauge in hint.gauges.values() for number in (gauge.limit, gauge.remaining, gauge.reset_s)]
+        for number in (hint.retry_after_s, *gauges):
+            assert number is None or (math.isfinite(number) and number >= 0), number
+
+    def test_no_headers_say_nothing(self) -> None:
+        assert self.made().rate({}) == RateHint()
+
+    # --- the conversation ---------------------------------------------------------------------------------------------
+
+    def _talk(self, provider: Provider, status: int, body: bytes) -> tuple[list[Call], Told]:
+        """The calls, each of which gets the same reply, and what comes of them."""
+        calls: list[Call] = []
+        talk = provider.converse(self.request)
+        try:
+            call = next(talk)
+            for _ in range(MOST_CALLS):
+                calls.append(call)
+                call = talk.send(Reply(status, {}, body))
+        except StopIteration as end:
+            if not isinstance(end.value, Completion):
+                raise AssertionError(f"it returned {end.value!r}") from None
+            return calls, end.value
+        except (RowError, TransientError, SetupError) as error:
+            return calls, error
+        raise AssertionError(f"it still calls after {MOST_CALLS} replies")
