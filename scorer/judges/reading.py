@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from scorer.judges.phrases import plain
@@ -57,15 +57,37 @@ def find(text: str, scale: Scale) -> Verdict | None:
 
 
 def _find(text: str, scale: Scale) -> Verdict | None:
+    if isinstance(scale, Numbers) and (bare := _BARE.fullmatch(text)):
+        return _bare(bare, scale)
     body = _Body(text, scale)
     said = [_in_json(body, thing, "", scale) for thing in body.objects]
     said = [verdict for verdict in said if verdict is not _ABSENT]
+    if body.is_one_object(scale):
+        return body.agreed(said)
+    return _find_stated(body, said, scale)
+
+
+def _find_stated(body: _Body, said: Sequence[Verdict | None], scale: Scale) -> Verdict | None:
+    """The verdict of a reply with `said` in its JSON and whatever its other text states."""
     body.blank_objects()
     # Prose beside a verdict in JSON may add a reason, but no other labelled verdict.
     tiers = () if body.silent(scale) else scale.tiers[: scale.sure] if said else scale.tiers
     return body.agreed([*said, *next(filter(None, (body.search(tier, scale) for tier in tiers)), [])], scale)
 
 
+def _bare(match: re.Match[str], scale: Numbers) -> Verdict | None:
+    """The verdict of a reply that is a number alone, or one with a label; as the tiers read it, without them."""
+    if match["of"] and float(match["of"]) != scale.high:
+        return None
+    value = scale.on_scale(float(match["n"]))
+    return None if value is None else Verdict(value, *match.span("n"), 0, match.end("said"))
+
+
+_BARE = re.compile(
+    r"(?P<said>(?:(?:\*\*)?(?:[Ss]core|[Rr]ating|SCORE|RATING):(?:\*\*)? ?|\*\*)?"
+    r"(?P<n>[0-9]{1,6}(?:\.[0-9]{1,6})?)(?:/(?P<of>[0-9]{1,3}))?)(?:\*\*)?[ \t\r\n]{0,9}"
+)
+"""A whole reply: "4", "4/5", "Score: 4", "**Score:** 4.5"; most replies are one."""
 _SHORT = 64
 _find_short = lru_cache(maxsize=4096)(_find)  # "Score: 4" and its like come again and again
 
@@ -144,6 +166,7 @@ _HALF = 8_000
 _QUOTATION = re.compile(r'"[^"\n]{1,400}"(\s?:)?')
 _REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(REASON_KEYS)})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
 _QUOTED_LINE = re.compile(r"^ {0,3}>[^\n]{0,20000}", re.MULTILINE)
+_FENCES = (("```json", "```"), ("```", "```"))
 _ABSENT = Verdict(math.nan, -1, -1, -1, -1)
 _CORRECTION = re.compile(
     r"[^\w\n]{0,20}\n?\s?[^\w\n]{0,20}(?:actually|correction|on (?:second thoughts?|reflection)|upon reflection|wait|"
@@ -160,26 +183,58 @@ class _Body:
         self._shift, self._cut = len(text) - len(body), max(0, len(body) - 2 * _HALF)
         self._raw = body[: _HALF - 1] + "\n" + body[-_HALF:] if self._cut else body
         self._starts: dict[str, list[int]] = {}
+        self._scale = scale
         self.objects = list(objects(self._raw))
+        self._blank: list[Object] = []
+
+    @cached_property
+    def _flat(self) -> str:
+        """The body in the scale's words, without what Markdown quotes of somebody else."""
         flat = plain(self._raw)
         if ">" in flat and any(line and not line.lstrip().startswith(">") for line in flat.split("\n")):
             # What somebody else said, as Markdown quotes it.
             flat = _QUOTED_LINE.sub(lambda m: " " * len(m[0]), flat)
-        if scale is not None:
-            flat = scale.prepare(flat)
-        whole = flat.strip()
-        self._plain = _QUOTATION.sub(lambda m: m[0] if m[0] == whole else _unspoken(m), flat).replace('"', " ").rstrip()
-        self._unquoted = _QUOTATION.sub(lambda m: " " * len(m[0]), flat).replace('"', " ").rstrip()
+        return flat if self._scale is None else self._scale.prepare(flat)
+
+    @cached_property
+    def _plain(self) -> str:
+        """The body without quotations that could hold a verdict of somebody else's, and without blanked objects."""
+        if '"' not in self._flat:
+            return self._without_objects(self._flat)
+        whole = self._flat.strip()
+        said = _QUOTATION.sub(lambda m: m[0] if m[0] == whole else _unspoken(m), self._flat)
+        return self._without_objects(said.replace('"', " "))
+
+    @cached_property
+    def _unquoted(self) -> str:
+        """The body without any quotation, and without blanked objects."""
+        if '"' not in self._flat:
+            return self._plain
+        return self._without_objects(_QUOTATION.sub(lambda m: " " * len(m[0]), self._flat).replace('"', " "))
+
+    def _without_objects(self, text: str) -> str:
+        text = text.rstrip()
+        for thing in self._blank:
+            blank = " " * (thing.end - thing.start)
+            text = (text[: thing.start] + blank + text[thing.end :]).rstrip()
+        return text
 
     def silent(self, scale: Scale) -> bool:
         """Whether no token of the scale is in the text at all."""
         return not scale.starts(self._plain) if isinstance(scale, Numbers) else False
 
     def blank_objects(self) -> None:
-        for thing in self.objects:
-            blank = " " * (thing.end - thing.start)
-            self._plain = (self._plain[: thing.start] + blank + self._plain[thing.end :]).rstrip()
-            self._unquoted = (self._unquoted[: thing.start] + blank + self._unquoted[thing.end :]).rstrip()
+        """Searches and corrections from now on meet spaces instead of the JSON objects."""
+        self._blank = self.objects
+        self.__dict__.pop("_plain", None)
+        self.__dict__.pop("_unquoted", None)
+
+    def is_one_object(self, scale: Scale) -> bool:
+        """Whether the body is one JSON object, bare or for numbers in a fence: no other text can state a verdict."""
+        if len(self.objects) != 1:
+            return False
+        around = self._raw[: self.objects[0].start].strip(), self._raw[self.objects[0].end :].strip()
+        return around == ("", "") or (isinstance(scale, Numbers) and around in _FENCES)
 
     def search(self, tier: Tier, scale: Scale) -> list[Verdict | None]:
         """Every verdict that a tier's patterns find, in their order, None for one that is broken."""
