@@ -136,7 +136,7 @@ def with_layers(text: str) -> str:
 def test_the_drawing_of_the_layers_shows_every_part_and_the_imports_between_them() -> None:
     assert with_layers(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
     drawn = re.findall(r'^  (\w+)\["', ARCHITECTURE.partition("## The layers")[2].partition("\n## ")[0], re.MULTILINE)
-    assert sorted(drawn) == sorted([*parts_of_the_package(), "base"])
+    assert sorted(drawn) == sorted([*parts_of_the_package(), "base"]), "add or remove its box in docs/architecture.md"
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:
