@@ -122,12 +122,13 @@ import sys, tomllib
 from scorer.build.plan import check
 from scorer.errors import ScorerError
 from scorer.api import on_loop
-from scorer.job.job import Ears, Job
-from scorer.files.router import Places
+from scorer.job.job import Callbacks, Job
+from scorer.files.router import AnyFiles
 plan = check(tomllib.loads(open("run.toml").read()))
 say = lambda text: print(text, file=sys.stderr)
 try:
-    on_loop(Job(plan, Places(lease_s=float(sys.argv[1]), patience_s=float(sys.argv[2])), ears=Ears(say=say)).run())
+    files = AnyFiles(lease_s=float(sys.argv[1]), patience_s=float(sys.argv[2]))
+    on_loop(Job(plan, files, ears=Callbacks(say=say)).run())
 except ScorerError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

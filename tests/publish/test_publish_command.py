@@ -11,6 +11,7 @@ import pytest
 from publish.lakes import DeltaLake, IcebergLake, Lake
 from support.command import Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
+from scorer.cli.app import _exit_code
 from scorer.rehearsal.process import RehearsalProcess
 
 pytestmark = pytest.mark.slow
@@ -107,8 +108,19 @@ def finished(tmp_path: Path, judge: RehearsalProcess) -> Path:
     return tmp_path / "out"
 
 
-def test_what_cannot_be_published_to_is_told_in_a_paragraph(tmp_path: Path, judge: RehearsalProcess) -> None:
-    """Slow: real processes. 2 where the address is wrong for good, 7 where the place is not to be had now."""
+def test_what_cannot_be_published_to_is_told_in_a_paragraph(
+    tmp_path: Path, judge: RehearsalProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slow: real processes. 2 where the address is wrong for good, 7 where the place is not to be had now.
+
+    A process of its own has what needs its environment; the rest is asked of the command in this one.
+    """
+
+    def here(*arguments: object) -> Ended:
+        capsys.readouterr()
+        code = _exit_code([str(argument) for argument in arguments])
+        return Ended(code, *capsys.readouterr())
+
     out = finished(tmp_path, judge)
     file = tmp_path / "file"
     file.write_text("x")
@@ -139,12 +151,13 @@ def test_what_cannot_be_published_to_is_told_in_a_paragraph(tmp_path: Path, judg
             ),
         ]  # fmt: skip
         for arguments, environment, code, words in cases:
-            said = scorer("publish", out, *arguments, **environment)
+            command = ("publish", out, *arguments)
+            said = scorer(*command, **environment) if environment else here(*command)
             assert (said.code, said.out) == (code, ""), (arguments, said.err)
             assert words in said.err, (arguments, said.err)
             assert "Traceback" not in said.err, (arguments, said.err)
             assert len(said.err.splitlines()) == 1, said.err
-    assert scorer("publish", tmp_path).code == 2
+    assert here("publish", tmp_path).code == 2
 
 
 def test_a_wrong_address_in_the_run_file_is_told_before_anything_is_sent(
