@@ -17,6 +17,7 @@ import polars as pl
 from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Codes, Floats, defined
 from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items, sample
+from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.simultaneous import critical_of
 from scorer.analysis.tables import codes_or_rows, listed, take
 from scorer.errors import SpecError
@@ -37,9 +38,9 @@ class Compared:
     a column of formats well_formed (a share) and score_well_formed. Null where a measure has no row.
     `differences`: task, variant, measure, against, value, low, high, at_lowest, at_highest, items, rows, unread,
     better. `value` is variant less against over the `items` that both have read, and their `rows`; at_lowest and
-    at_highest are the difference over all items that both have, with their `unread` rows at that end of the scale, as
-    far as the column reaches. The intervals of the whole table hold together in 95 % of tables. `better` is the variant
-    that leads beyond doubt, wherever unread rows stand; null where none does.
+    at_highest are the difference over all items that both have, with their `unread` rows at that end of the scale, or
+    of the observed scores; a note says which. The intervals of the whole table hold together in 95 % of tables.
+    `better` is the variant that leads beyond doubt, wherever unread rows stand; null where none does.
     """
 
     levels: pl.DataFrame
@@ -62,6 +63,7 @@ def compare(
     item: str | None = None,
     task: str | None = None,
     well_formed: str | None = None,
+    scale: Range | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> Compared:
@@ -70,6 +72,7 @@ def compare(
     Two variants or names: every pair. Numbers (examples trained on, steps): a learning curve, each against the one
     before. Differences are over the items that both variants have (with `task`, of that task), and null where they
     share none; without `item` the variants are independent samples.
+    `scale` bounds rows with no verdict, by default the lowest and the highest observed score.
     `well_formed` is a column of booleans, or numbers that are 0 where the format is wrong.
     Raises SpecError for columns that cannot serve, fewer than two variants, and where no row has a score.
     """
@@ -82,13 +85,14 @@ def compare(
         raise SpecError([f"No row has a value in {score}; a comparison needs scores."])
     of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [])
     everywhere = np.ones(len(values), dtype=bool)
-    measures = {"score": _measure(values, everywhere)}
+    ends = bounds(values, scale)
+    measures = {"score": Measure(values, everywhere, ends.low, ends.high)}
     if well_formed:
         formed = columns.floats(well_formed)
         formed = np.where(np.isnan(formed), np.nan, (formed != 0).astype(np.float64))
         measures |= {
             "well_formed": Measure(formed, everywhere, 0.0, 1.0),
-            "score_well_formed": _measure(np.where(formed == 1, values, np.nan), formed == 1),
+            "score_well_formed": _measure(np.where(formed == 1, values, np.nan), formed == 1, scale),
         }
     is_curve = columns.names[variant].dtype.is_numeric()
     pairs = list(pairwise(range(len(names))) if is_curve else combinations(range(len(names)), 2))
@@ -122,13 +126,13 @@ def compare(
     return Compared(
         levels=pl.DataFrame(levels, schema=LEVELS, orient="row"),
         differences=pl.DataFrame(differences, schema=DIFFERENCES, orient="row"),
-        notes=_notes(keys, found, critical),
+        notes=[*_notes(keys, found, critical), *([ends.note(score)] if unread.any() else [])],
     )
 
 
-def _measure(values: Floats, rows: Mask) -> Measure:
-    known = values[np.isfinite(values)]
-    return Measure(values, rows, float(known.min(initial=np.inf)), float(known.max(initial=-np.inf)))
+def _measure(values: Floats, rows: Mask, scale: Range | None) -> Measure:
+    ends = bounds(values, scale)
+    return Measure(values, rows, ends.low, ends.high)
 
 
 def _pairs(

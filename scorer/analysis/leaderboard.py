@@ -17,6 +17,7 @@ from scorer.analysis.adjusted import adjust, has_holes
 from scorer.analysis.bootstrap import Interval, Resamples, are_shares, means_by_group, resample, share_interval
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Ranks, Standing, ranked
+from scorer.analysis.score_range import Bounds, Range, bounds
 from scorer.analysis.tables import codes_or_rows, collected, listed, require, take
 from scorer.analysis.unread import UnreadDiffers, by_group
 from scorer.analysis.unread import told as told_of
@@ -30,9 +31,10 @@ class Leaderboard:
     `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the facts and
     the averages asked for. `rank` is the best place that a system may have, `rank_last` the worst. Where items are
     named and some system lacks a score for one, `mean` is adjusted for the items and `raw` the plain mean; elsewhere
-    both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the scale, as far as
-    scores reach. With tasks the mean is that of the task means, each task counting alike, and null for a system that
-    lacks one. `tasks`: the same by task (rank, rank_last, task, system, ...); None without a task column.
+    both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the scale, or of
+    the observed scores; a note says which. With tasks the mean is that of the task means, each task counting alike, and
+    null for a system that lacks one. `tasks`: the same by task (rank, rank_last, task, system, ...); None without a
+    task column.
     """
 
     systems: pl.DataFrame
@@ -58,6 +60,7 @@ def leaderboard(
     item: str | None = None,
     averages: Sequence[str] = (),
     facts: Sequence[str] = (),
+    scale: Range | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> Leaderboard:
@@ -65,7 +68,8 @@ def leaderboard(
 
     `averages` are columns of numbers to average by system (cost, tokens, latency), `facts` columns that say one thing
     of each system (hosting, licence). Without `item` the systems are independent samples, and nothing is adjusted.
-    A system is better than another only where it leads with unread rows at either end of the scale as well.
+    A system is better than another only where it leads with unread rows at either end of the `scale` as well; without
+    one, at the lowest and the highest observed score.
     The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
     Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
     """
@@ -79,13 +83,12 @@ def leaderboard(
         raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
     of_item = codes_or_rows(columns, item)
     drawn = resample(of_item, replicates, seed) if replicates else None
+    ends = bounds(values, scale)
     boards = []
     for t in range(len(tasks)):
         mine = of_task == t
         part = None if drawn is None else Resamples(drawn.weights, drawn.cluster[mine], drawn.items)
-        boards.append(
-            _board(values[mine], of_system[mine], len(systems), of_item[mine] if item else None, part, values[read])
-        )
+        boards.append(_board(values[mine], of_system[mine], len(systems), of_item[mine] if item else None, part, ends))
     shares = are_shares(values)
     overall = _together(boards)
     best = _table(systems, overall, drawn, is_share=shares, ranks=ranked([overall.standing()], drawn)[0])
@@ -106,7 +109,7 @@ def leaderboard(
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
     named_by = {system: (of_system, systems), **({task: (of_task, tasks)} if task else {})}
     differs = by_group(named_by, ~read, of_item)
-    notes = [*_notes(boards, overall, systems), *told_of(differs)]
+    notes = [*_notes(boards, overall, systems), *([] if read.all() else [ends.note(score)]), *told_of(differs)]
     return Leaderboard(best.sort(*order, "system"), by_task, notes, differs)
 
 
@@ -131,11 +134,11 @@ class _Board:
 
 
 def _board(
-    values: Floats, system: Codes, systems: int, item: Codes | None, drawn: Resamples | None, scale: Floats
+    values: Floats, system: Codes, systems: int, item: Codes | None, drawn: Resamples | None, scale: Bounds
 ) -> _Board:
     read = np.isfinite(values)
     raw, draws = means_by_group(values, system, systems, drawn)
-    low, high = float(scale.min()), float(scale.max())
+    low, high = scale.low, scale.high
     span = high - low or (1.0 if high in (0.0, 1.0) else 0.0)  # ones alone may be shares
     part = np.where(np.isfinite(raw), 0, -1)
     means, adjusted = raw, item is not None and has_holes(values, system, item)

@@ -192,6 +192,7 @@ def leaderboard(
     """
     from scorer.analysis.leaderboard import Leaderboard, bradley_terry
     from scorer.analysis.leaderboard import leaderboard as ask
+    from scorer.analysis.score_range import scale_of
     from scorer.cli.tables import leaderboard_text
 
     if labels is not None and not fact:
@@ -199,7 +200,17 @@ def leaderboard(
     frame = open_labelled(table, labels, on, fact)
     if against is None:
         found = {
-            name: ask(frame, name, system, task=task, item=item, averages=average, facts=fact, replicates=bootstrap)
+            name: ask(
+                frame,
+                name,
+                system,
+                task=task,
+                item=item,
+                averages=average,
+                facts=fact,
+                scale=scale_of(table, name),
+                replicates=bootstrap,
+            )
             for name in score
         }
     elif task is not None or average or fact:
@@ -232,11 +243,21 @@ def compare(
     Example: scorer compare out --score score --variant mix --item item --task task
     """
     from scorer.analysis.compare import compare as ask
+    from scorer.analysis.score_range import scale_of
     from scorer.cli.tables import compared_text
 
     frame = open_labelled(table, None, (), ())
     found = {
-        name: ask(frame, name, variant, item=item, task=task, well_formed=well_formed, replicates=bootstrap)
+        name: ask(
+            frame,
+            name,
+            variant,
+            item=item,
+            task=task,
+            well_formed=well_formed,
+            scale=scale_of(table, name),
+            replicates=bootstrap,
+        )
         for name in score
     }
     return _by_score(json, found, compared_text, extent_of(table, variant, score, item, task, well_formed))

@@ -1,0 +1,85 @@
+"""The range of a score column: the judge's scale where the table is a run's output folder, else the observed range."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scorer.analysis.correlation import Floats
+from scorer.analysis.tables import out_folder
+from scorer.files.router import AnyFiles
+from scorer.judges import JUDGES
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
+from scorer.plugins import found
+
+Range = tuple[float, float]
+
+_SHARES = {"pairwise": ("score", "preference", "preference_given", "preference_swapped"), "checklist": ("score",)}
+"""Columns in [0, 1], by the kind of judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The lowest and the highest value that a row with no verdict can have; `is_scale`: they are the judge's scale."""
+
+    low: float
+    high: float
+    is_scale: bool
+
+    def note(self, score: str) -> str:
+        """What the bounds of rows with no verdict rest on."""
+        if self.is_scale:
+            return f"Rows with no verdict are bounded by the judge's scale, {self.low:g} to {self.high:g} (run.json)."
+        return (
+            f"Rows with no verdict are bounded by the lowest and highest observed {score}, {self.low:g} to "
+            f"{self.high:g}: the judge's scale is not known."
+        )
+
+
+def bounds(values: Floats, scale: Range | None = None) -> Bounds:
+    """The scale, or the observed range where it is None or a value lies outside of it. NaN is no verdict."""
+    known = values[np.isfinite(values)]
+    low, high = float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))
+    if scale is not None and scale[0] <= low and high <= scale[1]:
+        return Bounds(*scale, is_scale=True)
+    return Bounds(low, high, is_scale=False)
+
+
+def scale_of(table: str, score: str) -> Range | None:
+    """The scale of a result column of the run in `table`, by its run.json; None where it is not known.
+
+    Known are `score` and `score_<criterion>` of judges with a scale, and the preferences and shares of the built-in
+    ones. The log-probabilities of `likelihood` have no bounds.
+    """
+    out = out_folder(table)
+    manifest = load(AnyFiles(), Layout(out)) if out is not None else None
+    return None if manifest is None else _of_judge(manifest.spec.get("judge", {}), score)
+
+
+def _of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
+    kind = str(judge.get("kind", "rating"))
+    if score in _SHARES.get(kind, ()):
+        return 0.0, 1.0
+    criteria = judge.get("criteria", ())
+    named = [f"score_{name}" for name in criteria] if isinstance(criteria, list | tuple) else []
+    if judge.get("versus_reference") or kind == "versus_reference":
+        kind, named = "versus_reference", ["score_reference"]
+    kind = "rating" if kind == "panel" else kind  # a panel's options are those of its ratings
+    if kind not in JUDGES or score not in ("score", *named):
+        return None
+    option = inspect.signature(found(JUDGES[kind], "judge.kind")).parameters.get("scale")
+    if option is None:
+        return None
+    labels = judge.get("labels")
+    ends = list(labels.values()) if isinstance(labels, Mapping) else judge.get("scale", option.default)
+    try:
+        low, high = float(min(ends)), float(max(ends))
+    except (TypeError, ValueError):
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
