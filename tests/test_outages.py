@@ -251,7 +251,7 @@ def a_disk_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody pulls the plug here; and an hour second by second is a minute of renames."""
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _: None)
-    monkeypatch.setattr("scorer.output.store.TIDY_S", 30.0)
+    monkeypatch.setattr("scorer.output.sealer.TIDY_S", 30.0)
     monkeypatch.setattr("scorer.output.progress.PERIOD_S", 10.0)
 
 

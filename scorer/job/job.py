@@ -38,6 +38,7 @@ from scorer.output.layout import Layout
 from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Manifest, Revision, save
 from scorer.output.progress import Gauges, Progress, Snapshot
+from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.store import Store
 from scorer.publish.during import Publishing, Tell, publishing
@@ -182,18 +183,20 @@ class Job:
         plan, spec = self.plan, self.plan.spec
         async with AsyncExitStack() as ended_last:
             store = Store(
-                self._files,
-                self.layout,
-                run=manifest.id,
-                fingerprint=plan.fingerprint,
-                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                RunFiles(
+                    self._files,
+                    self.layout,
+                    manifest.id,
+                    plan.fingerprint,
+                    lambda shard: schema_of(plan, self._files, shard),
+                ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
                 measure=make_measure(spec, ended_last, say=self._ears.say) if self._hire is None else None,
                 say=self._ears.say,
             )
-            store.on_sealed = self._sealed
+            store.on_sealed(self._sealed)
             revision = manifest.open_revision
             store.open(revision.generation if revision is not None else None)
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):

@@ -1,32 +1,53 @@
-"""The store of one worker: it publishes segments, and tells of each; it never merges, seals, looks around or deletes.
+"""The results of one worker: written as segments, each of which is reported to the owner.
 
-What is left to do, which numbers its segments have, and what becomes of them is the owner's (store.py).
+A worker never merges, seals, lists or deletes files. The owner knows what is left to do and numbers the segments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from scorer.inputs.shard_reader import with_retries
+from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
-from scorer.output.store import Store, Unfinished
-from scorer.types import Result, Shard
+from scorer.output.run_files import RunFiles
+from scorer.output.segment_writer import SegmentWriter
+from scorer.output.tables import Measure
+from scorer.types import Offload, Result, Shard
 
-Told = Callable[[Shard, Segment, Sequence[Result]], None]
 
+class WorkerStore:
+    """The store of one worker, for rows that were leased to it.
 
-class WorkerStore(Store):
-    """`Store` for the results of rows that were leased.
-
-    `told` is called with each segment once it is on disk; `sure` returns when the folder is surely still the owner's,
-    and nothing is published before.
+    `on_written` is called with each segment once it is on disk. `owned` returns when the folder is surely still the
+    owner's; nothing is written before. `measure` and `say` are as for Store.
     """
 
-    def __init__(self, *args: Any, told: Told, sure: Callable[[], Awaitable[None]], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._told = told
-        self._sure = sure
+    def __init__(
+        self,
+        run: RunFiles,
+        *,
+        offload: Offload,
+        flush_rows: int,
+        flush_s: float,
+        on_written: Callable[[Shard, Segment, Sequence[Result]], None],
+        owned: Callable[[], Awaitable[None]],
+        measure: Measure | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._run = run
+        self._owned = owned
+        self._open: dict[str, Unfinished] = {}
+        self._writer = SegmentWriter(
+            run,
+            self._open.__getitem__,
+            lambda state, segment, results: on_written(state.shard, segment, results),
+            offload=offload,
+            flush_rows=flush_rows,
+            flush_s=flush_s,
+            measure=measure,
+            say=say,
+        )
 
     def begin(self, shard: Shard, generation: int, number: int) -> None:
         """Rows of a shard will come; the first segment's number is `number`. Blocking: it reads the shard's footer.
@@ -35,13 +56,40 @@ class WorkerStore(Store):
         """
         state = self._open.get(shard.path)
         if state is None:
-            schema = with_retries(shard.path, lambda: self._schema_of(shard))
+            schema = with_retries(shard.path, lambda: self._run.schema_of(shard))
             state = self._open[shard.path] = Unfinished(shard, schema, [], unscored=shard.rows)
         state.numbers.setdefault(generation, number)
 
-    def _written(self, state: Unfinished, segment: Segment, results: Sequence[Result]) -> None:
-        self._told(state.shard, segment, results)
+    def add(self, result: Result) -> None:
+        """Takes a result; it is durable once a flush has written it."""
+        self._writer.add(result)
+
+    @property
+    def full(self) -> bool:
+        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
+        return self._writer.full
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called after each segment that was written."""
+        self._writer.on_room(wake)
+
+    async def room(self) -> None:
+        """Returns once less than two flushes' worth of results wait to be written."""
+        await self._writer.room()
+
+    async def serve(self) -> None:
+        """Writes every `flush_rows` results or `flush_s` seconds until `stop`."""
+        await self._writer.serve(self._flush)
+
+    def stop(self) -> None:
+        """Lets `serve` return once what it is writing is written."""
+        self._writer.stop()
+
+    async def close(self) -> None:
+        """Writes what is gathered; `serve` has returned before."""
+        while not self._writer.empty:
+            await self._flush()
 
     async def _flush(self) -> None:
-        await self._sure()
-        await super()._flush()
+        await self._owned()
+        await self._writer.flush()

@@ -34,6 +34,7 @@ from scorer.inputs.source import Reader, ahead
 from scorer.limits.leased import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
+from scorer.output.run_files import RunFiles
 from scorer.output.worker_store import WorkerStore
 from scorer.types import Offload, Row, Shard
 from scorer.workers.broker_client import BrokerClient, Exchange
@@ -133,19 +134,21 @@ class Worker:
         layout, loop = Layout(spec.output.path), asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             store = WorkerStore(
-                self._files,
-                layout,
-                run=hello.run,
-                fingerprint=plan.fingerprint,
-                schema_of=lambda shard: schema_of(plan, self._files, shard),
+                RunFiles(
+                    self._files,
+                    layout,
+                    hello.run,
+                    plan.fingerprint,
+                    lambda shard: schema_of(plan, self._files, shard),
+                    hello.worker,
+                ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
                 measure=make_measure(spec, stack, seats=hello.workers, say=broker.say),
-                worker=hello.worker,
                 say=broker.say,
-                told=broker.publish,
-                sure=broker.sure,
+                on_written=broker.publish,
+                owned=broker.sure,
             )
             ledger = Ledger(
                 self._files,

@@ -170,6 +170,7 @@ def test_the_books_in_a_bucket_add_up_across_owners_who_were_killed(root: str) -
 
 def test_a_resume_lists_three_folders_however_many_shards_are_sealed(root: str, day: BadDay, tmp_path: Path) -> None:
     """Slow: a real server."""
+    from scorer.output.run_files import RunFiles
     from scorer.output.store import Store
 
     layout, places = Layout(f"{root}/out"), AnyFiles()
@@ -177,11 +178,7 @@ def test_a_resume_lists_three_folders_however_many_shards_are_sealed(root: str, 
     for shard in shards[:-1]:
         replace(places, layout.sealed(shard.stem), b"sealed, and not opened")
     store = Store(
-        AnyFiles(),
-        layout,
-        run="r",
-        fingerprint="f",
-        schema_of=lambda _: SCHEMA,
+        RunFiles(AnyFiles(), layout, "r", "f", lambda _: SCHEMA),
         offload=inline,
         flush_rows=10,
         flush_s=10.0,

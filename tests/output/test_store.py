@@ -18,12 +18,13 @@ from support.outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publis
 
 from scorer.errors import OutputError, StorageError
 from scorer.files.files import LocalFiles
+from scorer.output import segment_writer
 from scorer.output import segments as seg
-from scorer.output import store as stores
 from scorer.output.damage import noted
 from scorer.output.layout import shown
 from scorer.output.seal import MERGE_AT, seal
-from scorer.output.store import KEEP_HIDDEN_S, Store
+from scorer.output.sealer import KEEP_HIDDEN_S
+from scorer.output.store import Store
 
 
 def left(output: Output, store: Store | None = None) -> dict[str, list[int]]:
@@ -139,7 +140,7 @@ def test_there_is_room_for_two_flushes_and_no_more(tmp_path: Path) -> None:
             for n in range(60):
                 await store.room()
                 store.add(result(output.shards[0], n))
-                assert store._held <= 20
+                assert store._writer._held <= 20
             assert now() == pytest.approx(10.0)  # it waited for the disk twice
             store.stop()
 
@@ -242,7 +243,7 @@ def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next
         list(store.work(output.shards))
         for n in range(4):
             store.add(result(output.shards[0], n))
-        await store._flush()  # and killed before it tidied up
+        await store._writer.flush()  # and killed before it tidied up
         assert not output.sealed().exists()
         await output.score({})
         assert complete(output)
@@ -522,7 +523,7 @@ def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path)
 
 
 def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "FLUSH_BYTES", 10_000)
+    monkeypatch.setattr(segment_writer, "FLUSH_BYTES", 10_000)
 
     async def night() -> None:
         output = Output(tmp_path, 100)
@@ -533,13 +534,13 @@ def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pyt
             for n in range(100):
                 await store.room()
                 store.add(replace(result(output.shards[0], n), raw=("x" * 3_000,)))
-                assert store._held_bytes < 2 * 10_000 + 3_000
+                assert store._writer._held_bytes < 2 * 10_000 + 3_000
             await asyncio.sleep(1.0)
             store.stop()
         assert now() < 10  # nothing waited for flush_s
         await store.close()
         assert complete(output)
-        assert store._held_bytes == 0
+        assert store._writer._held_bytes == 0
 
     run(night())
 

@@ -22,9 +22,9 @@ from scorer.build.plan import check
 from scorer.errors import RowError, SpecError, TooManyFailed
 from scorer.files.files import LocalFiles
 from scorer.job.job import Job
-from scorer.output import store as stores
-from scorer.output import tables
+from scorer.output import segment_writer, tables
 from scorer.output.layout import Segment
+from scorer.output.run_files import RunFiles
 from scorer.output.schema import (
     result_schema,
 )
@@ -166,7 +166,7 @@ def test_the_name_of_an_error_is_always_one_of_those_that_are_promised() -> None
 def test_a_batch_that_could_not_be_published_is_published_when_the_run_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    write, fails = stores.seg.write, [True]
+    write, fails = segment_writer.seg.write, [True]
 
     def once(*given: Any, **told: Any) -> Any:
         if fails.pop() if fails else False:
@@ -179,7 +179,7 @@ def test_a_batch_that_could_not_be_published_is_published_when_the_run_closes(
         list(store.work(output.shards))
         for n in range(20):
             store.add(result(output.shards[0], n))
-        monkeypatch.setattr(stores.seg, "write", once)
+        monkeypatch.setattr(segment_writer.seg, "write", once)
         with pytest.raises(BaseExceptionGroup):
             await store.serve()
         await store.close()
@@ -228,7 +228,7 @@ def test_what_a_batch_becomes_is_counted_and_told_once(tmp_path: Path) -> None:
 def test_a_judge_whose_every_row_is_unfit_stops_the_run_with_all_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "UNFIT", 20)
+    monkeypatch.setattr(segment_writer, "UNFIT", 20)
 
     async def night() -> None:
         output = Output(tmp_path, 100)
@@ -254,15 +254,15 @@ def test_a_worker_tells_its_owner_what_its_rows_became(tmp_path: Path) -> None:
 
     async def night() -> None:
         output = Output(tmp_path, 3)
-        outpost = WorkerStore(
-            output.files, output.layout, run="", fingerprint=FINGERPRINT, schema_of=lambda _: SCHEMA, offload=inline,
-            flush_rows=10, flush_s=1.0, worker=1, told=tell, sure=sure,
+        worker = WorkerStore(
+            RunFiles(output.files, output.layout, "", FINGERPRINT, lambda _: SCHEMA, worker=1),
+            offload=inline, flush_rows=10, flush_s=1.0, on_written=tell, owned=sure,
         )  # fmt: skip
-        outpost.begin(output.shards[0], 0, 0)
+        worker.begin(output.shards[0], 0, 0)
         for n in range(3):
             one = result(output.shards[0], n)
-            outpost.add(replace(one, score=Score(1.0, reason=7)) if n == 1 else one)  # type: ignore[arg-type]
-        await outpost.close()
+            worker.add(replace(one, score=Score(1.0, reason=7)) if n == 1 else one)  # type: ignore[arg-type]
+        await worker.close()
         assert [errors for _, errors in told] == [[None, "Unreadable", None]]
 
     run(night())
@@ -283,20 +283,19 @@ def test_metrics_that_fail_are_null_and_cost_no_reply(tmp_path: Path) -> None:
 
     async def night() -> None:
         output, said = Output(tmp_path, 9), list[str]()
-        store = output.store(say=said.append, measure=measure)
-        store._schema_of = lambda _: schema
+        store = output.store(say=said.append, measure=measure, schema=schema)
         list(store.work(output.shards))
         for first in (0, 3, 6):
             for n in range(first, first + 3):
                 store.add(result(output.shards[0], n))
-            await store._flush()
+            await store._writer.flush()
         await store.close()
         rows = output.rows()
         assert [row["score"] for row in rows] == [float(n) for n in range(9)]
         assert [row["metric_own"] for row in rows] == [None] * 3 + [1.0] * 3 + [None] * 3
         assert len(said) == 1
         assert "RuntimeError: the model is gone" in said[0]
-        assert stores.seg.read_about(output.files, output.layout.sealed("a"))[1].unmeasured == {"own": 6}
+        assert segment_writer.seg.read_about(output.files, output.layout.sealed("a"))[1].unmeasured == {"own": 6}
 
     run(night())
 

@@ -265,7 +265,7 @@ def test_a_shard_that_is_finished_and_not_sealed_is_said(half: Output) -> None:
         list(store.work(half.shards))
         for number in range(2, 30, 3):
             store.add(result(half.shards[1], number))
-        await store._flush()
+        await store._writer.flush()
 
     run(night())
     assert look(half).findings == (

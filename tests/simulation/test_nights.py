@@ -28,7 +28,7 @@ from scorer.job import job
 from scorer.limits import Admission, Billing, Demand, LocalLimiter, Outcome, Permit
 from scorer.limits.bills import LearnedBilling
 from scorer.limits.cooldown import Cooldown
-from scorer.output import store
+from scorer.output import inventory, sealer, segment_writer
 from scorer.types import (
     Completion,
     Request,
@@ -186,7 +186,7 @@ def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
 
 def sealed_before_the_last_row(patch: pytest.MonkeyPatch) -> None:
     """A shard counts as finished while its last row is still out."""
-    patch.setattr(store.Unfinished, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
+    patch.setattr(inventory.Unfinished, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
 
 
 def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,8 @@ def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
     async def interrupted(work: Any, **_: object) -> Any:
         return await work
 
-    patch.setattr(store, "shielded", interrupted)
+    patch.setattr(segment_writer, "shielded", interrupted)
+    patch.setattr(sealer, "shielded", interrupted)
     patch.setattr(job, "shielded", interrupted)
 
 

@@ -18,6 +18,7 @@ from scorer.inputs.source import look
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest, Revision, load, save
+from scorer.output.run_files import RunFiles
 from scorer.output.schema import (
     result_schema,
 )
@@ -52,12 +53,10 @@ class Output:
     def store(self, revision: int | None = None, **options: Any) -> Store:
         """The store of the next start, opened."""
         options = {"flush_rows": 10**6, "flush_s": 10**6, "files": self.files, **options}
+        manifest = load(self.files, self.layout)
+        files, schema = options.pop("files"), options.pop("schema", SCHEMA)
         store = Store(
-            options.pop("files"),
-            self.layout,
-            run=manifest.id if (manifest := load(self.files, self.layout)) else "",
-            fingerprint=FINGERPRINT,
-            schema_of=lambda _: SCHEMA,
+            RunFiles(files, self.layout, manifest.id if manifest else "", FINGERPRINT, lambda _: schema),
             offload=options.pop("offload", inline),
             **options,
         )

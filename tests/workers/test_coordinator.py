@@ -19,6 +19,7 @@ from scorer.errors import OutputError, SetupError, SpecError
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest
+from scorer.output.run_files import RunFiles
 from scorer.output.store import Store
 from scorer.output.worker_store import WorkerStore
 from scorer.usage import (
@@ -75,17 +76,12 @@ class Hand:
 
         self.client = BrokerClient(never, lease_s=0.1, on_order=lambda _: None)
         self.store = WorkerStore(
-            out.files,
-            out.layout,
-            run=self.hello.run,
-            fingerprint=FINGERPRINT,
-            schema_of=lambda _: schema,
+            RunFiles(out.files, out.layout, self.hello.run, FINGERPRINT, lambda _: schema, self.number),
             offload=inline,
             flush_rows=10**6,
             flush_s=10**6,
-            worker=self.number,
-            told=self.client.publish,
-            sure=self.client.sure,
+            on_written=self.client.publish,
+            owned=self.client.sure,
         )
         self.ledger = Ledger(
             out.files, out.layout.ledger, ledger_name(self.hello.owner, self.number), offload=inline, strict=True
@@ -207,7 +203,7 @@ def test_a_segment_that_was_merged_meanwhile_is_not_counted_again(tmp_path: Path
         out = Output(tmp_path, 60)
         store = out.store()
         list(store.work(out.shards))
-        state = store._open[out.shards[0].path]
+        state = store._unfinished(out.shards[0].path)
         state.segments.append(Segment("a", 0, 3, 0, 19, 0, 5))
         before = store.counts.rows
         store.adopt(out.shards[0].path, Segment("a", 0, 3, 4, 7, 2, 2), store.counts)

@@ -1,0 +1,188 @@
+"""Which rows of a run have a result and which are left to do, from the result files alone.
+
+Blocking where it reads files; the reader's thread calls `work` and `again`, a shard ahead of scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from scorer.errors import ShardChanged
+from scorer.inputs.shard_reader import Patience, is_systems
+from scorer.output import segments as seg
+from scorer.output.damage import SetAside, set_aside, unreadable
+from scorer.output.layout import Segment, shown
+from scorer.output.run_files import RunFiles
+from scorer.types import Mask, Shard, Work
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """A shard under way. It can be sealed when no row is without a result and no row is to be scored again."""
+
+    shard: Shard
+    schema: pa.Schema
+    segments: list[Segment]
+    unscored: int
+    redo: int = 0
+    lost: bool = False
+    """A segment turned out to be damaged: which rows it held is for the next look to say."""
+    numbers: dict[int, int] = field(default_factory=dict)
+    """The next segment's number, by generation."""
+
+    @property
+    def finished(self) -> bool:
+        return not (self.unscored or self.redo or self.lost)
+
+
+class Inventory:
+    """The shards of a run: sealed, unfinished with their segments, or not opened yet. The caller holds the lock.
+
+    `on_damaged` is called with each segment that was set aside, `on_ready` with each shard that is finished when it is
+    opened; both on whatever thread opens it.
+    """
+
+    def __init__(
+        self, run: RunFiles, *, on_damaged: Callable[[SetAside], None], on_ready: Callable[[Unfinished], None]
+    ) -> None:
+        self.found = 0
+        """Rows that had a result already, in the unsealed shards opened so far; less those that are scored again."""
+        self.unread: dict[str, str] = {}
+        """By its path, why a shard was left out by `work` or `again`: it is gone, or another one."""
+        self._run = run
+        self._on_damaged = on_damaged
+        self._on_ready = on_ready
+        self._sealed: set[str] = set()
+        self._open: dict[str, Unfinished] = {}
+        self._counted: set[str] = set()  # unsealed shards whose rows are in `found`
+
+    def open(self, revision: int | None = None) -> None:
+        """Takes stock by names alone, and clears away what a crash, a merge or a seal left.
+
+        `revision` is the generation that a retry left open: its segments are not yet in the sealed files.
+        """
+        layout, files = self._run.layout, self._run.files
+        files.sweep(layout.out)
+        files.sweep(layout.scores)
+        self._sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+        for stem in files.folders(layout.segments):
+            files.sweep(f"{layout.segments}/{stem}")
+            everything = layout.segments_of(files, stem)
+            hidden = shown(everything)[1]
+            if stem in self._sealed:
+                hidden = [segment for segment in everything if segment.generation != revision]
+            for segment in hidden:
+                files.delete(layout.segment(segment))
+
+    def sealed(self, shard: Shard) -> bool:
+        return shard.stem in self._sealed
+
+    def work(self, shards: Iterable[Shard]) -> Iterator[Work]:
+        """The rows of each shard that have no result yet."""
+        for shard in shards:
+            if not self.sealed(shard):
+                stock = yield from self._patiently(shard)
+                if stock is None:
+                    continue
+                state, done = stock
+                if shard.path not in self._open:  # else `again` began it, and counted these rows too
+                    self._begin(state)
+                yield Work(shard, ~done)
+
+    def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
+        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
+        for shard in shards:
+            stock = yield from self._patiently(shard)
+            if stock is None:
+                continue
+            state, _ = stock
+            failed, newest = self._newest(state, errors)
+            todo = failed & (newest < generation)
+            state.redo = int(todo.sum())
+            self.found -= state.redo
+            begun = bool((newest == generation).any())
+            if todo.any() or begun or (state.finished and not self.sealed(shard)):
+                self._begin(state)
+                yield Work(shard, todo, generation)
+
+    def _begin(self, state: Unfinished) -> None:
+        self._open[state.shard.path] = state
+        if state.finished:
+            self._on_ready(state)
+
+    def _patiently(self, shard: Shard) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
+        """`_take_stock`, and a Work with a pause while the system fails; None where the shard is gone or changed."""
+        patience = Patience(shard.path)
+        while True:
+            try:
+                return self._take_stock(shard)
+            except ShardChanged as error:
+                self.unread[shard.path] = str(error)
+                return None
+            except OSError as error:
+                if not is_systems(error):
+                    raise
+                pause_s = patience.pause_s(error)
+            yield Work(shard, np.zeros(shard.rows, dtype=bool), pause_s=pause_s)
+
+    def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
+        """The shard as its segments stand, and its rows with a result. Damaged segments are set aside."""
+        files, layout = self._run.files, self._run.layout
+        segments = shown(layout.segments_of(files, shard.stem))[0]
+        done: Mask = np.full(shard.rows, self.sealed(shard))
+        intact: list[Segment] = []
+        for segment in segments:
+            path = layout.segment(segment)
+            try:
+                with seg.broken(path):
+                    done[seg.read_rows(files, path, shard, self._run.fingerprint, segment.first, segment.last)] = True
+            except seg.Broken:
+                set_aside(files, layout, path)
+                self._on_damaged(SetAside(layout, path))
+            else:
+                intact.append(segment)
+        numbers: dict[int, int] = {}
+        for segment in segments:
+            if segment.worker == self._run.worker:
+                numbers[segment.generation] = max(numbers.get(segment.generation, 0), segment.high + 1)
+        unscored = int(shard.rows - done.sum())
+        if not self.sealed(shard) and shard.path not in self._counted:
+            self._counted.add(shard.path)
+            self.found += shard.rows - unscored
+        return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), done
+
+    def _newest(self, state: Unfinished, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
+        """Rows whose newest result is such an error, and the generation of each row's newest result (-1: none)."""
+        shard = state.shard
+        failed: Mask = np.zeros(shard.rows, dtype=bool)
+        newest = np.full(shard.rows, -1, dtype=np.int64)
+        paths = [self._run.layout.segment(segment) for segment in state.segments]
+        if self.sealed(shard):
+            paths.insert(0, self._run.layout.sealed(shard.stem))
+        for path in paths:
+            try:
+                with seg.broken(path):
+                    table = seg.read_columns(self._run.files, path, ["row", "error", "generation"])
+            except seg.Broken as error:
+                raise unreadable(self._run.files, self._run.layout, error) from error
+            rows, generations = table.column("row").to_numpy(), table.column("generation").to_numpy()
+            names = table.column("error").to_pylist()
+            hit = np.array([name is not None and (errors is None or name in errors) for name in names], dtype=bool)
+            later = generations > newest[rows]
+            failed[rows[later]] = hit[later]
+            newest[rows[later]] = generations[later]
+        return failed, newest
+
+    # --- what becomes of the shards -----------------------------------------------------------------------------------
+
+    def unfinished(self, path: str) -> Unfinished | None:
+        """The shard while `work` or `again` has opened it and it is not sealed; None otherwise."""
+        return self._open.get(path)
+
+    def was_sealed(self, shard: Shard) -> None:
+        self._sealed.add(shard.stem)
+        del self._open[shard.path]

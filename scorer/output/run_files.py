@@ -1,0 +1,27 @@
+"""The result files of one run: where they are, whose they are, and the schema of each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from scorer.files.files import Files
+from scorer.output.layout import Layout
+from scorer.types import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What every writer of a run's result files needs. `run` is its id, `worker` the writer's number, 0 the owner's.
+
+    `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
+    """
+
+    files: Files
+    layout: Layout
+    run: str
+    fingerprint: str
+    schema_of: Callable[[Shard], pa.Schema]
+    worker: int = 0

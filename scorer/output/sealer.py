@@ -1,0 +1,115 @@
+"""Merges the segments of unfinished shards and seals finished shards, beside the writer.
+
+It only ever adds whole files, and deletes hidden ones later: a crash between any two instructions loses no result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from scorer.files.runtime import shielded
+from scorer.output.damage import SetAside
+from scorer.output.inventory import Inventory, Unfinished
+from scorer.output.layout import Segment
+from scorer.output.run_files import RunFiles
+from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
+from scorer.types import Offload, Shard
+
+TIDY_S = 0.2
+KEEP_HIDDEN_S = 600.0
+"""Hidden files stay this long, so that no reader loses a file under its hands."""
+
+
+class Sealer:
+    """Merges and seals the shards of one run. `on_damaged` is called with each segment that was set aside."""
+
+    def __init__(
+        self, run: RunFiles, inventory: Inventory, *, offload: Offload, on_damaged: Callable[[SetAside], None]
+    ) -> None:
+        self.lost = False
+        """Segments were damaged whose rows were thought finished: another start has rows to score."""
+        self.on_sealed: Callable[[Shard], None] = lambda _: None
+        """Called with each shard as it is sealed, or sealed again."""
+        self._run = run
+        self._inventory = inventory
+        self._offload = offload
+        self._on_damaged = on_damaged
+        self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
+        self._hidden: deque[tuple[float, str]] = deque()
+        self._stopping = asyncio.Event()
+        self._tidying = asyncio.Lock()
+
+    def ready(self, state: Unfinished) -> None:
+        """The shard is finished or has many segments: the next `tidy` seals or merges it. Any thread may call it."""
+        self._ready.append(state)
+
+    def take_up(self, state: Unfinished, segment: Segment, rows: int) -> None:
+        """A segment with so many rows was written."""
+        state.segments.append(segment)
+        if segment.generation:
+            state.redo -= rows
+        else:
+            state.unscored -= rows
+        if state.finished or len(state.segments) > MERGE_AT:
+            self.ready(state)
+
+    async def serve(self) -> None:
+        """Tidies every TIDY_S seconds until `stop`."""
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_S):
+                    await self._stopping.wait()
+            await self.tidy()
+
+    def stop(self) -> None:
+        """Lets `serve` return once what it is doing is done."""
+        self._stopping.set()
+
+    async def tidy(self) -> None:
+        """Merges and seals what is ready, and deletes segments that have been hidden for KEEP_HIDDEN_S."""
+        async with self._tidying:
+            while self._ready:
+                state = self._ready.popleft()
+                if self._inventory.unfinished(state.shard.path) is not state:
+                    continue  # sealed meanwhile
+                try:
+                    await shielded(self._seal(state) if state.finished else self._merge(state))
+                except SetAside as error:  # the other rows go on; this shard is left open
+                    state.segments = [s for s in state.segments if self._run.layout.segment(s) != error.path]
+                    state.lost = self.lost = True
+                    self._on_damaged(error)
+            now = asyncio.get_running_loop().time()
+            while self._hidden and self._hidden[0][0] <= now:
+                await self._offload(self._run.files.delete, self._hidden.popleft()[1])
+
+    async def _merge(self, state: Unfinished) -> None:
+        if chosen := neighbours(state.segments):
+            merged = await self._offload(
+                merge_segments,
+                self._run.files,
+                self._run.layout,
+                chosen,
+                state.shard,
+                state.schema,
+                self._run.fingerprint,
+                self._run.run,
+            )
+            state.segments = [merged, *(s for s in state.segments if s not in chosen)]
+            self._hide(chosen)
+
+    async def _seal(self, state: Unfinished) -> None:
+        again = self._inventory.sealed(state.shard)
+        made = self._run.fingerprint, self._run.run
+        hidden = await self._offload(
+            lambda: seal(self._run.files, self._run.layout, state.shard, state.schema, *made, sealed_before=again)
+        )
+        self._inventory.was_sealed(state.shard)
+        self._hide(hidden)
+        self.on_sealed(state.shard)
+
+    def _hide(self, segments: Sequence[Segment]) -> None:
+        due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S
+        self._hidden.extend((due, self._run.layout.segment(segment)) for segment in segments)

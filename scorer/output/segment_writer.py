@@ -1,0 +1,207 @@
+"""Results gathered and written as segments, every `flush_rows` rows or `flush_s` seconds.
+
+A segment is the checkpoint: a row in one is never asked again. A crash loses what was gathered and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+from scorer.errors import TooManyFailed
+from scorer.files.runtime import shielded
+from scorer.output import segments as seg
+from scorer.output.inventory import Unfinished
+from scorer.output.layout import Segment
+from scorer.output.run_files import RunFiles
+from scorer.output.tables import Made, Measure, UnfitValue, made, pieces, size_of
+from scorer.types import Offload, Result
+
+FLUSH_BYTES = 32 * 1024 * 1024
+"""So much text of results is written before there are `flush_rows` of them."""
+UNFIT = 200
+"""A run is stopped whose first so many rows all hold what their columns cannot."""
+
+Written = Callable[[Unfinished, Segment, Sequence[Result]], None]
+"""Called with each segment once it is on disk, and the results in it."""
+
+
+class SegmentWriter:
+    """Writes the results of rows whose shards `unfinished` knows by their paths.
+
+    `measure` adds the automatic metrics, on the writer's thread. `say` is told of values that no column could hold, on
+    whatever thread finds them.
+    """
+
+    def __init__(
+        self,
+        run: RunFiles,
+        unfinished: Callable[[str], Unfinished],
+        on_written: Written,
+        *,
+        offload: Offload,
+        flush_rows: int,
+        flush_s: float,
+        measure: Measure | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.counts = seg.Counts()
+        """What was added since the start; only rows, scored, errors and copied."""
+        self._run = run
+        self._unfinished = unfinished
+        self._on_written = on_written
+        self._offload = offload
+        self._flush_rows = flush_rows
+        self._flush_s = flush_s
+        self._measure = measure
+        self._say = say
+        self._gathered: dict[tuple[str, int], list[Result]] = {}
+        self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
+        self._held = self._held_bytes = 0  # results that are not yet in a segment
+        self._full = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        self._on_room: list[Callable[[], None]] = []
+        self._heard: set[str] = set()  # what `say` was told of metrics and of columns
+        self._fitted = False  # that some row was stored as it was given
+        self._unfit = 0  # rows that ended in an error because a column could not hold what the judge made
+        self._writing = asyncio.Lock()
+
+    @property
+    def empty(self) -> bool:
+        """True where every result that was added is in a segment."""
+        return not (self._gathered or self._copies)
+
+    async def serve(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Calls `flush` every `flush_rows` results or `flush_s` seconds until `stop`."""
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_s):
+                    await self._full.wait()
+            await flush()
+
+    def stop(self) -> None:
+        """Lets `serve` return once what it is writing is written."""
+        self._stopping.set()
+        self._full.set()
+
+    def add(self, result: Result) -> None:
+        """Takes a result; it is durable once a flush has written it."""
+        if result.copied_from is None:
+            self._gather(result)
+        else:
+            self._copies.append(result)
+        self._held += 1
+        self._held_bytes += size_of(result)
+        self.counts.note(result)
+        if self._due:
+            self._full.set()
+
+    def _gather(self, result: Result) -> None:
+        self._gathered.setdefault((result.row.shard, result.row.generation), []).append(result)
+
+    @property
+    def full(self) -> bool:
+        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
+        return self._held >= 2 * self._flush_rows or self._held_bytes >= 2 * FLUSH_BYTES
+
+    @property
+    def _due(self) -> bool:
+        return self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called after each segment that was written."""
+        self._on_room.append(wake)
+
+    async def room(self) -> None:
+        while self.full:
+            self._room.clear()
+            await self._room.wait()
+
+    async def flush(self) -> None:
+        """Writes what is gathered. A shard whose write fails keeps its results; the first failure is raised at last."""
+        async with self._writing:
+            self._full.clear()
+            copies = len(self._copies)
+            failures: list[Exception] = []
+            for key in list(self._gathered):
+                try:
+                    await shielded(self._flush_one(*key))
+                except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
+                    failures.append(error)
+            if failures:
+                raise failures[0]
+            # A copy came after its source, so that is stored by now: no crash leaves one without the other.
+            for result in self._copies[:copies]:
+                self._gather(result)
+            del self._copies[:copies]
+            if copies and self._due:
+                self._full.set()
+
+    async def _flush_one(self, path: str, generation: int) -> None:
+        results = self._gathered.pop((path, generation))
+        state = self._unfinished(path)
+        try:
+            segment, parts = await self._offload(self._publish, state, generation, results)
+        except BaseException:  # whatever it is: they are paid for, and it may have passed when the run closes
+            self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
+            raise
+        self._held -= len(results)
+        self._held_bytes -= sum(map(size_of, results))
+        stored = [result for part in parts for result in part.results]
+        self._on_written(state, segment, stored)
+        self._room.set()
+        for wake in self._on_room:
+            wake()
+        self._note_unfit(results, stored, [one for part in parts for one in part.unfit])
+
+    def _publish(self, state: Unfinished, generation: int, results: list[Result]) -> tuple[Segment, list[Made]]:
+        parts = [made(piece, state.schema, self._run.fingerprint, self._measured) for piece in pieces(results)]
+        number = state.numbers.get(generation, 0)
+        state.numbers[generation] = number + 1
+        first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number
+        segment = Segment(state.shard.stem, generation, self._run.worker, first, last, number, number)
+        with self._run.files.create(self._run.layout.segment(segment)) as file:
+            about = seg.about(state.shard, self._run.fingerprint, generation, self._run.run)
+            seg.write(file, (part.table for part in parts), state.schema, about)
+        return segment, parts
+
+    def _measured(self, results: Sequence[Result]) -> Mapping[str, Sequence[float | None]]:
+        """The automatic metrics of some rows; null where they cannot be had, which costs no paid reply."""
+        if self._measure is None:
+            return {}
+        try:
+            return self._measure(results)
+        except Exception as error:  # noqa: BLE001 - a metric may be somebody's own
+            said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+            if said not in self._heard:
+                self._heard.add(said)
+                self._say(
+                    f"The automatic metrics of {len(results)} rows failed, and are null there ({said}). The run goes "
+                    "on, and others like it are not told; `scorer metrics` computes them later."
+                )
+            return {}
+
+    def _note_unfit(self, given: Sequence[Result], stored: Sequence[Result], unfit: Sequence[UnfitValue]) -> None:
+        """Counts and tells what no column could hold. Raises TooManyFailed where nothing else came so far."""
+        if not unfit:
+            self._fitted = True
+            return
+        by_row = {result.row.number: result for result in given}
+        before = self.counts.scored
+        for result in stored:
+            self.counts.became(by_row[result.row.number], result)
+        failed = before - self.counts.scored
+        self._fitted = self._fitted or failed < len(stored)
+        self._unfit += failed
+        for one in unfit:
+            if one.column not in self._heard:
+                self._heard.add(one.column)
+                row, became = one.result.row, "its score stays" if one.error is None else f"it is {one.error.name}"
+                self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Others like it are not told.")
+        if not self._fitted and self._unfit >= UNFIT and not self._stopping.is_set():
+            raise TooManyFailed(
+                f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Mend the judge, then "
+                "`scorer reread` reads the replies again that output.keep_raw kept."
+            )
