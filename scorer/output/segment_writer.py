@@ -115,6 +115,7 @@ class SegmentWriter:
         self._on_room.append(wake)
 
     async def room(self) -> None:
+        """Returns once it is not `full`."""
         while self.full:
             self._room.clear()
             await self._room.wait()
