@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.clock import inline, now, run
 from support.command import run_file, scorer
+from support.transport import FakeTransport
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
@@ -65,7 +66,7 @@ def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, name, lambda _: None)
 
 
-class Hostile:
+class Hostile(FakeTransport):
     """A transport that is the judge: prompts cost `hidden` tokens more, replies have what `completion` says."""
 
     def __init__(
@@ -76,24 +77,15 @@ class Hostile:
         completion: Callable[[dict[str, Any], int], int] = lambda _body, _number: 3,
         seconds: float = 1.0,
     ) -> None:
+        super().__init__()
         self._told, self._hidden, self._completion, self._seconds = told, hidden, completion, seconds
         self.bills: list[tuple[int, int]] = []
-        self.sent_at: list[float] = []
 
-    def __call__(self, **_: object) -> Hostile:
-        return self
-
-    async def __aenter__(self) -> Hostile:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def post(self, call: Call) -> Reply:
-        body, number = orjson.loads(call.body), len(self.bills)
+    async def reply(self, call: Call, number: int) -> Reply:
+        body = orjson.loads(call.body)
         prompt = len(call.body) // 4 + self._hidden
         completion = self._completion(body, number)
         self.bills.append((prompt, completion))
-        self.sent_at.append(now())
         await asyncio.sleep(self._seconds)
         choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
         choices = [{"index": place, **choice} for place in range(body.get("n", 1))]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
+from support.transport import FakeTransport
 
 from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, AdaptiveTimeout
 from scorer.client.client import Endpoint, HttpClient
@@ -83,17 +84,16 @@ def test_where_many_are_cut_nobody_is_until_replies_come_in_time_again() -> None
 # --- what becomes of requests -----------------------------------------------------------------------------------------
 
 
-class Wire:
+class Wire(FakeTransport):
     """A judge whose n-th reply takes as long as `takes(n)` says; it waits as a transport does, and counts cuts."""
 
     def __init__(self, takes: Callable[[int], float]) -> None:
+        super().__init__()
         self._takes = takes
-        self.calls = 0
         self.waited: list[float] = []
         """How long each reply was waited for that never came."""
 
-    async def post(self, call: Call) -> Reply:
-        number, self.calls = self.calls, self.calls + 1
+    async def reply(self, call: Call, number: int) -> Reply:
         takes, waits = self._takes(number), min(TIMEOUT_S, call.timeout_s or TIMEOUT_S)
         await asyncio.sleep(min(takes, waits))
         if takes > waits:

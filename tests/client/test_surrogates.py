@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.inprocess import Run
+from support.transport import FakeTransport
 
 from scorer.client.providers.errors import parse
 from scorer.errors import Rejected, whole
@@ -19,28 +20,19 @@ HALF = "\\ud83d"  # as the six characters of an escape
 VERDICT = '{\\"reason\\": \\"good \\\\ud83d!\\", \\"score\\": 7}'
 
 
-class Judge:
+class Judge(FakeTransport):
     """A transport whose every reply has half a pair in the places given: in its text, id and model, or in its error."""
 
     def __init__(self, content: str, status: int = 200) -> None:
-        self.asked = 0
+        super().__init__()
         self._content = content
         self._status = status
 
-    def __call__(self, **_: object) -> Judge:
-        return self
-
-    async def __aenter__(self) -> Judge:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def post(self, call: Call) -> Reply:
-        self.asked += 1
+    async def reply(self, call: Call, number: int) -> Reply:
         if self._status != 200:
             return Reply(self._status, {}, b'{"error": {"message": "no %b please"}}' % HALF.encode())
         body = (
-            f'{{"id": "id-{self.asked}-{HALF}", "model": "m{HALF}", "choices": [{{"message": {{"content": '
+            f'{{"id": "id-{number}-{HALF}", "model": "m{HALF}", "choices": [{{"message": {{"content": '
             f'"{self._content}"}}, "finish_reason": "stop"}}], '
             '"usage": {"prompt_tokens": 9, "completion_tokens": 9}}'
         )
@@ -63,7 +55,7 @@ def test_it_is_read_at_once_and_stored_as_text(
     run = Run(tmp_path, 4, keep_raw=keep_raw)
     run.wire = wire = Judge(content)  # type: ignore[assignment]
     status = run.run(**judge)
-    assert (status.scored, status.failed, wire.asked) == (4, 0, 4)
+    assert (status.scored, status.failed, len(wire.sent_at)) == (4, 0, 4)
     found = pq.read_table(run.sealed())
     found.validate(full=True)
     rows = found.to_pylist()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
+from support.transport import FakeTransport
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers.openai import OpenAI
@@ -26,16 +27,15 @@ GOOD = (
 LATER = b'{"error": {"message": "Rate limit reached on tokens per day (TPD): Limit 100000.", "type": "tokens"}}'
 
 
-class Judge:
+class Judge(FakeTransport):
     """A transport that answers 429 with these headers until `ends_s`, then well."""
 
     def __init__(self, headers: Mapping[str, str], ends_s: float, body: bytes = b"{}", status: int = 429) -> None:
+        super().__init__()
         self._reply = Reply(status, headers, body)
         self._ends_s = ends_s
-        self.times: list[float] = []
 
-    async def post(self, call: Call) -> Reply:
-        self.times.append(now())
+    async def reply(self, call: Call, number: int) -> Reply:
         await asyncio.sleep(0.01)
         return self._reply if now() < self._ends_s else Reply(200, {}, GOOD)
 
@@ -81,21 +81,21 @@ WISHES = [
 def test_a_wish_for_no_pause_is_heard_once(headers: dict[str, str], status: int) -> None:
     judge = Judge(headers, 600.0, status=status)
     run(asked(judge))
-    bursts = len([t for t in judge.times if t < 600.0]) / 16
+    bursts = len([t for t in judge.sent_at if t < 600.0]) / 16
     assert bursts <= 2 + 600 / LONGEST_S + 6, "1, 2, 4 ... 60 s apart"
-    assert max(judge.times) < 600.0 + 2 * LONGEST_S, "it goes on once it is over"
+    assert max(judge.sent_at) < 600.0 + 2 * LONGEST_S, "it goes on once it is over"
 
 
 def test_a_wish_beyond_any_sense_is_a_minute() -> None:
     judge = Judge({"retry-after": "1e308"}, 30.0)
     run(asked(judge))
-    assert 60.0 <= max(judge.times) < 62.0
+    assert 60.0 <= max(judge.sent_at) < 62.0
 
 
 def test_a_wish_longer_than_our_own_pause_is_kept_to() -> None:
     judge = Judge({"retry-after": "20"}, 50.0)
     run(asked(judge, rows=4))
-    assert sorted({round(at) for at in judge.times}) == [0, 20, 40, 60]
+    assert sorted({round(at) for at in judge.sent_at}) == [0, 20, 40, 60]
 
 
 def test_an_answer_to_what_was_sent_before_the_429_does_not_end_the_row() -> None:
@@ -128,8 +128,8 @@ def test_the_pauses_of_429s_in_a_row_are_never_shorter_than_our_own(wishes: list
 def test_a_days_quota_is_waited_for_as_long_as_the_server_says() -> None:
     judge = Judge({"retry-after": "18000"}, 17_000.0, LATER)
     run(asked(judge))
-    assert len([at for at in judge.times if at < 17_000.0]) == 16
-    assert 18_000 < min(at for at in judge.times if at > 1.0) < 18_002
+    assert len([at for at in judge.sent_at if at < 17_000.0]) == 16
+    assert 18_000 < min(at for at in judge.sent_at if at > 1.0) < 18_002
 
 
 def test_a_quota_that_does_not_renew_as_the_server_says_ends_the_run() -> None:
@@ -137,7 +137,7 @@ def test_a_quota_that_does_not_renew_as_the_server_says_ends_the_run() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         run(asked(judge))
     assert all(isinstance(error, SetupError) and "had not renewed" in str(error) for error in caught.value.exceptions)
-    assert len({round(at) for at in judge.times}) == QUOTAS
+    assert len({round(at) for at in judge.sent_at}) == QUOTAS
 
 
 def test_a_quota_without_a_word_of_when_ends_the_run_at_once() -> None:
@@ -145,15 +145,15 @@ def test_a_quota_without_a_word_of_when_ends_the_run_at_once() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         run(asked(judge))
     assert all("does not say when it renews" in str(error) for error in caught.value.exceptions)
-    assert max(judge.times) == 0.0
+    assert max(judge.sent_at) == 0.0
 
 
 def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
     async def night() -> None:
         spent, good = Judge({"retry-after": "18000"}, 1e9, LATER), Judge({}, 0.0)
 
-        class Both:
-            async def post(self, call: Call) -> Reply:
+        class Both(FakeTransport):
+            async def reply(self, call: Call, number: int) -> Reply:
                 return await (spent if "spent" in call.url else good).post(call)
 
         one = HttpClient(
@@ -168,7 +168,7 @@ def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
             for number in range(60):
                 group.create_task(one.complete(Request(messages=(Message("user", f"row {number}"),))))
         assert now() < 60.0
-        assert len(spent.times) <= 16
+        assert len(spent.sent_at) <= 16
 
     run(night())
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from support.clock import inline
 from support.clock import run as in_virtual_time
+from support.transport import FakeTransport
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
@@ -37,33 +38,26 @@ def own_score(number: int) -> float:
     return number % 10 + 1.0
 
 
-class Wire:
+class Wire(FakeTransport):
     """A transport that is the judge. Its content filter stops the rows `refuses`; `then` is called at each POST."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: Counter[int] = Counter()
         self.billed = 0
         self.refuses: set[int] = set()
         self.then: Callable[[], None] = lambda: None
 
-    def __call__(self, **_: object) -> Wire:
-        return self
-
-    async def __aenter__(self) -> Wire:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def post(self, call: Call) -> Reply:
+    async def reply(self, call: Call, number: int) -> Reply:
         found = _ROW.search(call.body)
         assert found is not None
-        number = int(found[1])
-        self.asked[number] += 1
+        row = int(found[1])
+        self.asked[row] += 1
         self.then()
-        if number in self.refuses:
+        if row in self.refuses:
             return Reply(400, {"content-type": "application/json"}, REFUSED)
         self.billed += 1
-        choice = {"index": 0, "message": {"role": "assistant", "content": f"Score: {own_score(number):g}"}}
+        choice = {"index": 0, "message": {"role": "assistant", "content": f"Score: {own_score(row):g}"}}
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         told = {"model": "wire", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
         return Reply(200, {"content-type": "application/json"}, orjson.dumps(told))
