@@ -26,7 +26,7 @@ import polars as pl
 
 from scorer import run, scan_scores
 from scorer.analysis.agree import agree
-from scorer.analysis.agreement import Level
+from scorer.analysis.agree_result import Level
 from scorer.analysis.leaderboard import leaderboard
 from scorer.job.metrics_only import score_files
 

@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis import bootstrap
-from scorer.analysis.agreement import Agreement, Ceiling, Comparison, Level, Levels, ScoreAgreement
+from scorer.analysis.agree_result import Agreement, Ceiling, Comparison, Level, Levels, ScoreAgreement
 from scorer.analysis.bootstrap import Resamples, resample
 from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, calibrate_ties, defined
-from scorer.analysis.labels import alpha, kappa
+from scorer.analysis.kappa_alpha import alpha, kappa
 from scorer.analysis.permutation import Statistic, perm_both
 from scorer.analysis.scale import mean_defined, stances
 from scorer.analysis.tables import LARGEST, compact, take

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from scorer.analysis.agreement import Agreement, Level, Levels, ScoreAgreement
+from scorer.analysis.agree_result import Agreement, Level, Levels, ScoreAgreement
 from scorer.analysis.bias import Length, Position, SelfPreference
 from scorer.analysis.compare import Compared
 from scorer.analysis.correlation import STATISTICS

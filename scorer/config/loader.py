@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from scorer.config.leaks import REFERENCE, leaks
+from scorer.config.literal_secrets import REFERENCE, leaks
 from scorer.config.messages import mended, sentences
 from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError

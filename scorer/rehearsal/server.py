@@ -20,9 +20,9 @@ from aiohttp import web
 
 from scorer.errors import SpecError
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.judge import Outcome, RehearsalJudge
-from scorer.rehearsal.question import Endpoint
 from scorer.rehearsal.replies import JSON, error
+from scorer.rehearsal.request_body import Endpoint
+from scorer.rehearsal.simulator import Outcome, RehearsalJudge
 
 _BACKLOG = 8192  # a rehearsal may open thousands of connections in one instant
 _PIECES = 8  # of a trickling body

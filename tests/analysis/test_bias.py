@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from scorer.analysis.bias import length, position, self_preference
-from scorer.analysis.labels import kappa
+from scorer.analysis.kappa_alpha import kappa
 from scorer.errors import SpecError
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"

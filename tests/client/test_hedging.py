@@ -20,7 +20,7 @@ from scorer.files.files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.judge import RehearsalJudge
+from scorer.rehearsal.simulator import RehearsalJudge
 from scorer.types import Call, Message, Reply, Request
 
 

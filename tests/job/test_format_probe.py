@@ -22,7 +22,7 @@ from scorer.job.format_probe import prepare
 from scorer.output.scan import scan_scores
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
-from scorer.rehearsal.speaker import ReplyWriter
+from scorer.rehearsal.reply_writer import ReplyWriter
 
 ROWS = 400
 JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), row_regex=r"Answer: (.{12})")

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import SpecError
-from scorer.rehearsal.books import Fate
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
-from scorer.rehearsal.judge import Outcome, RehearsalJudge
 from scorer.rehearsal.limits import Bucket, SimulatedLimits, Window, duration
-from scorer.rehearsal.speaker import ReplyWriter
+from scorer.rehearsal.reply_writer import ReplyWriter
+from scorer.rehearsal.request_log import Fate
+from scorer.rehearsal.simulator import Outcome, RehearsalJudge
 from scorer.rehearsal.vocabulary import forced_ids, forced_logprobs, pieces
 
 AT_ONCE = RehearsalConfig(latency_median_s=0)

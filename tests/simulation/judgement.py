@@ -15,7 +15,7 @@ from simulation.world import RowBook, World
 from scorer.files.files import LocalFiles, read
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
-from scorer.rehearsal.speaker import ReplyWriter
+from scorer.rehearsal.reply_writer import ReplyWriter
 
 _OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow", "damaged": "Damaged"}
 

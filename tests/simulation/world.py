@@ -26,7 +26,7 @@ from simulation.settings import Setting
 from scorer.errors import Unreachable
 from scorer.rehearsal import replies
 from scorer.rehearsal.config import FAULTS
-from scorer.rehearsal.judge import Outcome, RehearsalJudge
+from scorer.rehearsal.simulator import Outcome, RehearsalJudge
 from scorer.types import Call, Reply
 
 EPOCH = 1_790_000_000.0

@@ -24,7 +24,7 @@ from scorer.files.files import LocalFiles
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.speaker import ReplyWriter
+from scorer.rehearsal.reply_writer import ReplyWriter
 
 COMMAND = (sys.executable, "-m", "scorer")
 PATIENCE_S = 60.0

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from scorer.rehearsal import replies
-from scorer.rehearsal.books import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
-from scorer.rehearsal.question import Endpoint, InvalidRequest, Question, read
-from scorer.rehearsal.speaker import ReplyWriter, Spoken
+from scorer.rehearsal.reply_writer import ReplyWriter, Spoken
+from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
+from scorer.rehearsal.request_log import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
 
 if TYPE_CHECKING:
