@@ -164,7 +164,7 @@ def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Demand:
     """What a request is reserved at; its body as the dialect makes it, unless one is given."""
     endpoint = judge._endpoints[0]
     texts = [message.content for message in request.messages]
-    return judge._need(request, body or "".join(texts).encode("utf-8", "replace"), endpoint.limits.bills)
+    return judge._reservation.demand(request, body or "".join(texts).encode("utf-8", "replace"), endpoint.limits.bills)
 
 
 # --- one attempt, every way out ---------------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_no_count_beyond_the_context_window_is_believed(
     async def night() -> None:
         limits = Strict()
         judge = client(Wire([status]), limits, usage=usage)
-        judge._window = 1000
+        judge._settlement._window = 1000
         try:
             done = await judge.complete(asks(choices=choices))
             told, spent = done.usage, done.spent

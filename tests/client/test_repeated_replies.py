@@ -180,7 +180,7 @@ async def test_bytes_that_come_while_a_connection_idles_are_no_reply_whatever_th
 
 async def test_an_error_sent_twice_shifts_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error has no id: its connection brings no further reply."""
-    monkeypatch.setattr("scorer.client.client.FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr("scorer.client.retry.FIRST_BACKOFF_S", 0.001)
 
     class Failing(Server):
         status = property(lambda self: 503 if len(self.asked) in (3, 7) else 200, lambda self, _: None)  # type: ignore[assignment]

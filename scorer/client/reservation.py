@@ -1,0 +1,79 @@
+"""What one request may take at most: the Demand that limits and budget reserve before it is sent. Sends nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+from scorer.client.request_body import asked_output
+from scorer.limits import Asked, Demand
+from scorer.limits.bills import LearnedBilling
+from scorer.types import Request
+from scorer.usage import Usage
+
+TEMPLATE_TOKENS = 16
+"""The most that a chat template adds for one message."""
+ADDED_TOKENS = 64
+"""What a server may add to any prompt before a bill has told how much it is."""
+
+
+class Tariff(Protocol):
+    """What a usage costs, in pico-dollars (10^-12 USD)."""
+
+    def cost_pico(self, usage: Usage) -> int: ...
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+        """`caching`: the server may be asked to write to its cache."""
+        ...
+
+
+class Reservation:
+    """The demands of one model's requests. `max_output_tokens` serves requests without one; no `tariff`: no price."""
+
+    def __init__(self, tariff: Tariff | None, max_output_tokens: int) -> None:
+        self._max_output_tokens = max_output_tokens
+        self._worst_pico = tariff.worst_pico if tariff else None
+        self._plain_pico = self._worst_pico  # of a request that asks for no caching
+        if tariff is not None and tariff.worst_pico(1, 0) != tariff.worst_pico(1, 0, caching=False):
+            self._plain_pico = partial(tariff.worst_pico, caching=False)
+
+    def demand(self, request: Request, body: bytes, bills: LearnedBilling, *, begun: bool = False) -> Demand:
+        """What `request` may take, by the first body that goes out, at an endpoint that bills as `bills` learned.
+
+        No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
+        with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
+        """
+        texts = [m.content for m in request.messages] or [request.prompt, request.continuation or ""]
+        prompt = len(body)
+        if prompt < sum(map(len, texts)) or request.continuation is not None:
+            prompt = max(prompt, sum(_bytes(text) for text in texts))
+        limit, choices = asked_output(body)
+        choices = max(choices, request.choices)
+        if request.continuation is None:
+            limit = limit or request.max_output_tokens or self._max_output_tokens
+            output = limit * choices
+        else:  # forced, the continuation itself may be what is generated
+            output = limit or 1
+            limit = limit or _bytes(request.continuation) + 1
+        worst_pico = self._plain_pico
+        if worst_pico is not self._worst_pico and b"cache_control" in body:
+            worst_pico = self._worst_pico
+        asked = Asked(
+            prompt=prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS,
+            limit=limit,
+            choices=choices,
+            worst_pico=worst_pico,
+        )
+        return bills.worst(
+            Demand(
+                tokens=request.tokens or prompt // 4,
+                output_tokens=output,
+                worst_tokens=asked.prompt + limit * choices,
+                worst_pico=worst_pico(asked.prompt, limit * choices) if worst_pico else 0,
+                first=not (begun or request.begun),
+                asked=asked,
+            )
+        )
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -1,0 +1,63 @@
+"""What an attempt cost and what it says of its endpoint: an answer or an error to the Outcome that limits settle.
+
+Pure functions of the tariff and the model's context window. A usage beyond the window is not believed: the bill is
+then unknown, and counts at its reservation.
+"""
+
+from __future__ import annotations
+
+from scorer.client.reservation import Tariff
+from scorer.errors import Throttled, TransientError
+from scorer.limits import Billing, Demand, Outcome
+from scorer.types import RateHint
+from scorer.usage import Usage
+
+
+class Settlement:
+    """Outcomes of one model's attempts. `tariff` is None where the price is unknown: costs are then 0."""
+
+    def __init__(self, tariff: Tariff | None, window: int) -> None:
+        self._tariff = tariff
+        self._window = window
+
+    def outcome_of(self, error: TransientError, hint: RateHint | None, need: Demand, *, too_soon: bool) -> Outcome:
+        """The outcome of an attempt that failed by a temporary fault.
+
+        `too_soon`: it failed sooner than nearly any reply comes, or is a probe. An error that is billed only `if_late`
+        then cost nothing.
+        """
+        usage = self._believed(error.usage, need)
+        throttled = isinstance(error, Throttled)
+        billed = error.billed and not (error.if_late and too_soon)
+        return Outcome(
+            Billing.KNOWN if usage is not None else Billing.UNKNOWN if billed else Billing.NOTHING,
+            usage=usage,
+            cost_pico=self._cost_pico(usage),
+            hint=hint,
+            alive=None if throttled else False,
+            throttled=throttled,
+            retry_after_s=error.retry_after_s,
+            quota=isinstance(error, Throttled) and error.quota,
+            why=error.detail,
+        )
+
+    def answered(self, usage: Usage | None, hint: RateHint | None, need: Demand, *, billed: bool) -> Outcome:
+        """The outcome of an attempt that was answered, if only by a row error; `billed` where no usage tells it."""
+        usage = self._believed(usage, need)
+        if usage is None:
+            return Outcome(Billing.UNKNOWN if billed else Billing.NOTHING, hint=hint, alive=True)
+        return Outcome(Billing.KNOWN, usage=usage, cost_pico=self._cost_pico(usage), hint=hint, alive=True)
+
+    def known_pico(self, outcome: Outcome) -> int | None:
+        """The cost of the attempt; None where the usage or the price is unknown."""
+        return outcome.cost_pico if self._tariff is not None and outcome.usage is not None else None
+
+    def _cost_pico(self, usage: Usage | None) -> int:
+        return self._tariff.cost_pico(usage) if self._tariff is not None and usage is not None else 0
+
+    def _believed(self, usage: Usage | None, need: Demand) -> Usage | None:
+        """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""
+        most = self._window * (need.asked.choices if need.asked is not None else 1)
+        if usage is not None and usage.prompt_tokens <= most and usage.completion_tokens <= most:
+            return usage
+        return None
