@@ -137,7 +137,7 @@ class HttpClient:
         )
 
     async def _until_answered(self, request: Request, spent: Meter) -> Completion:
-        state = RetryState(self._retries)
+        state: RetryState | None = None  # few requests fail
         failed: Endpoint | None = None
         again: Endpoint | None = None
         while True:
@@ -159,6 +159,7 @@ class HttpClient:
                 last, failed = error, endpoint
             self._check_setup(last, endpoint)
             breaker, sent_at = endpoint.limits.breaker, spent.sent_at
+            state = state or RetryState(self._retries)
             state.failed(last, breaker, sent_at)
             if state.needs_probe:
                 state.probed(breaker, sent_at, answered=await self._answers(endpoint, spent))
