@@ -234,7 +234,10 @@ class HttpClient:
     async def _once(
         self, endpoint: Endpoint, request: Request, spent: Meter, sent: asyncio.Event | None = None
     ) -> Completion:
-        """One attempt: admitted, sent, read, and settled on every way out."""
+        """One attempt: admitted, sent, read, and settled on every way out.
+
+        Over a complexity of 15: each way out has a branch, and all of them share the one settlement in `finally`.
+        """
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
         need = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)

@@ -78,6 +78,8 @@ async def run(
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
     flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
     InputError, the rows under way are finished before that is raised.
+
+    Over a complexity of 15: the three inner functions share the slots and the task group of the run.
     """
     places = RowSlots(in_flight, in_flight_bytes)
     weighed = replace(parts, client=ByteBudget(parts.client, in_flight_bytes))
