@@ -1,4 +1,4 @@
-"""A file that grows, where objects cannot: a first object, and one more for each append, named by its offset.
+"""Appends to a file in a bucket: a first object, and one more for each append, named by its offset.
 
     ledger/1790000000000-7                        the first 1,300 bytes
     ledger/1790000000000-7.part-000000001300      what the next append added

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables by their numbers, also where a column is of a view type, which Arrow has no kernel to take from.
+"""Takes rows of Arrow tables by number, also where a column has a view type, for which Arrow has no kernel.
 
 Knows Arrow's types, and nothing of rows, shards or results.
 """

@@ -1,4 +1,4 @@
-"""Names of files: how long they may be, and what is no name that a table can hold. Opens nothing."""
+"""File names: their longest length, and whether they are UTF-8. Opens nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where bytes live: find, list, open, create, append, delete, lock. The local disk here, buckets in scorer/lake/.
+"""The Files protocol (find, list, open, create, append, delete, lock) and the local disk. Buckets: object_store.py.
 
-`scorer.files.router.Places()` is Files for any path, local or s3://, gs://, az://: what a command hands on. Knows
+`scorer.files.router.AnyFiles()` is Files for any path, local or s3://, gs://, az://: what a command hands on. Knows
 nothing of what the bytes mean. A file that `create` publishes is whole and durable, or is not there.
 """
 

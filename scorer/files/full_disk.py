@@ -1,4 +1,4 @@
-"""A disk without space as a slow one: writes wait a while for somebody to free some. Knows no path."""
+"""Waits a while for space when the disk is full, instead of failing the write. Knows no path."""
 
 from __future__ import annotations
 

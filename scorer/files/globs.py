@@ -1,4 +1,4 @@
-"""Patterns over keys, as the local disk's globs mean them: `*` stays within a folder, `**` goes below it."""
+"""Glob patterns over object keys, with the meaning of local globs: `*` stays within a folder, `**` goes below it."""
 
 from __future__ import annotations
 

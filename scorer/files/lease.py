@@ -1,4 +1,4 @@
-"""A lock that is a renewed lease: one small object, swapped only where nobody swapped it before.
+"""A lock in a bucket: a lease that is renewed, on one small object written by compare-and-swap.
 
 No clock of one machine is compared with another's. The owner rewrites the object six times a lease. Who finds the same
 version still there after one and a half leases of its own time takes it over by the same conditional write, with the

@@ -1,4 +1,4 @@
-"""The object of a lock: read, and written where it is still of the version that was read. Knows nothing of leases."""
+"""Reads the object of a lock, and writes it only where its version is still the one that was read."""
 
 from __future__ import annotations
 

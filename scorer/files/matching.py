@@ -1,4 +1,4 @@
-"""The local files that paths, folders and globs match: each real file once, however many links lead to it.
+"""Local files that paths, folders and globs match: each real file once, however many links lead to it.
 
 A folder is entered once, so a link to a folder above it is no loop. Knows names, and nothing of what is in a file.
 """

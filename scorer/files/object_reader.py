@@ -1,4 +1,4 @@
-"""An object as a file to read by ranges, always of the version that was opened. Knows no names and no retries."""
+"""Reads an object by ranges as a file, always of the version that was opened. Knows no names and no retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet read in portions of bounded rows and bytes, however long its values are. Knows Parquet and nothing of rows.
+"""Reads Parquet in portions of bounded rows and bytes, however long its values are. Knows no rows of scorer.
 
 A row of 1.5 MB is rare and legal; 4,096 of those are more than a column of text can hold at all (2 GiB, the 32 bits of
 Arrow's offsets), and more than a machine may have.

@@ -1,4 +1,4 @@
-"""One request to a store: asked again while the moment is at fault, and every refusal as one paragraph.
+"""Retries one request to an object store on transient errors, and words its other errors as one paragraph.
 
 A server that answers 500, 503 or 429, cuts the line, or is not there is asked again after growing pauses, within a
 patience. What will not pass by itself (no such bucket, no permission, another region) is told at once. The only module

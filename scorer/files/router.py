@@ -1,6 +1,6 @@
-"""Every path's Files: the local disk's, or its bucket's, by the scheme. `Places()` is what every command is handed.
+"""Chooses the Files of a path by its scheme: local disk or bucket. Every command uses `AnyFiles()`.
 
-    Places().find(["data/*.parquet", "s3://bucket/more/*.parquet"])
+    AnyFiles().find(["data/*.parquet", "s3://bucket/more/*.parquet"])
 
 Where a bucket is and who asks is told by the environment alone, as the cloud's own tools take it; nothing of it stands
 in a run file, in run.json or in a message. Amazon's profiles, SSO and roles are boto3's to find; keys in the

@@ -1,4 +1,4 @@
-"""The process and its loop: blocking work off it, work that a cancellation must not cut in two, memory kept flat."""
+"""Runs blocking work off the event loop, shields work from cancellation, and bounds memory."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Input files become numbered rows. Imports files; knows no judge and no output."""
+"""Reads input files as numbered rows. Imports files; knows no judge and no output."""

@@ -1,4 +1,4 @@
-"""A shard from its first row to its last, whatever its bytes are: batches, rows that cannot be read, and pauses.
+"""Reads one shard from its first row to its last: batches, damaged row ranges, and pauses while storage fails.
 
 What fails twice in the same place is damage, and costs the rows of that row group from there on. An error of the system
 (EIO, a network that is away) is the moment's, and is waited for. Knows Parquet and files, and nothing of results.

@@ -1,4 +1,4 @@
-"""Shards to numbered rows: a batch ahead, only the needed columns, only the rows to do, bounded in rows and bytes.
+"""Reads shards as numbered rows: needed columns only, rows to do only, one batch ahead, bounded in rows and bytes.
 
 Knows Parquet and nothing of judges, limits or what becomes of a row. Shards are only ever opened for reading.
 """
@@ -231,7 +231,7 @@ class Reader:
                 yield piece
 
     def pieces(self, work: Work) -> Iterator[list[Row] | ReadStalled]:
-        """Blocking: the same; a Stalled says that the system fails now, and how long to wait before going on."""
+        """Blocking: the same; a ReadStalled says that the system fails now, and how long to wait before going on."""
         shard = work.shard
         if work.pause_s:
             yield ReadStalled(work.pause_s)

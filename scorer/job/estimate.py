@@ -1,4 +1,4 @@
-"""What a run would need, before anything is sent: rows, tokens, money, time, and which limit binds."""
+"""Estimates a run before anything is sent: rows, tokens, cost, time, and the limit that determines the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards that leave a run and come back: `scorer run RUN.toml --forget SHARD`, `--remember SHARD`.
+"""Removes shards from a run and adds them again: `scorer run RUN.toml --forget SHARD`, `--remember SHARD`.
 
 The rows of a forgotten shard move to OUT/forgotten/, nothing is deleted, and what they cost stays in the ledger. The
 order of the steps makes a crash harmless: run.json is written before files are moved away, and after they are moved
@@ -87,7 +87,7 @@ def set_aside_shard(files: Files, layout: Layout, gone: Iterable[Shard]) -> None
             _move(files, old, new)
 
 
-def put_away_before(files: Files, layout: Layout) -> tuple[Shard, ...]:
+def forgotten_before(files: Files, layout: Layout) -> tuple[Shard, ...]:
     """The shards that OUT/forgotten/ says were forgotten, for a run.json that is made anew."""
     notes = [stat.path for stat in files.listing(layout.forgotten) if stat.path.endswith(".json")]
     return tuple(Shard(**orjson.loads(read(files, path))) for path in notes)

@@ -1,4 +1,4 @@
-"""A finished run's judge asked again for some of its answers, in other forms: the run that measures bias by format.
+"""Measures format bias: asks a finished run's judge again about some of its answers, in other formats.
 
 It is an ordinary run with a folder of its own, `<OUT>-format`, and the run's own judge, model and limits. Makes its
 input and its plan; who scores it is the engine, who compares is `scorer.analysis.formats`.

@@ -1,4 +1,4 @@
-"""One run from its lock to its last sealed shard: opens the output, starts the services, lets the rows be scored.
+"""Runs one job from its lock to its last sealed shard: opens the output, starts the services, scores the rows.
 
 The only module that knows the order of things. What to score is asked of the store, how of scoring.py.
 """
@@ -101,7 +101,7 @@ class Job:
         self.plan = plan
         self.layout = Layout(plan.spec.output.path)
         self._files = files
-        self._ears = ears
+        self._callbacks = ears
         self._workers = most_workers(plan, workers)
         self._hire = hire or (SubprocessLauncher if self._workers > 1 else None)
         self._offload = offload
@@ -136,10 +136,10 @@ class Job:
             lock = await self._lock()
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
-            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._ears.say, choice)
-            mend(self._files, self.layout, manifest, self._ears.say)
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
+            mend(self._files, self.layout, manifest, self._callbacks.say)
             async with publishing(
-                self._files, self.layout, manifest, self.plan.spec.output, self._ears.tell
+                self._files, self.layout, manifest, self.plan.spec.output, self._callbacks.tell
             ) as self._publishing:
                 await self._rounds(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
@@ -171,7 +171,7 @@ class Job:
                 if (pause_s := lock_again_s(refused, tries)) is None:
                     raise
                 if isinstance(refused, InUse) and tries == 1:
-                    self._ears.say(f"{refused} Waiting a moment, in case that process is dead.")
+                    self._callbacks.say(f"{refused} Waiting a moment, in case that process is dead.")
             await asyncio.sleep(pause_s)
 
     # --- scoring ------------------------------------------------------------------------------------------------------
@@ -193,8 +193,8 @@ class Job:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, ended_last, say=self._ears.say) if self._hire is None else None,
-                say=self._ears.say,
+                measure=make_measure(spec, ended_last, say=self._callbacks.say) if self._hire is None else None,
+                say=self._callbacks.say,
             )
             store.on_sealed(self._sealed)
             revision = manifest.open_revision
@@ -204,7 +204,7 @@ class Job:
             books = self._books(manifest, offload)
             opened = OpenRun(
                 plan, manifest, self._files, self.layout, store, books, offload,
-                wall_s=self._wall_s, owned=owned, say=self._ears.say,
+                wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
             scoring = self._scoring = self._by_whom(opened)
             first = self._first = self._first_answer(opened, scoring)
@@ -215,9 +215,9 @@ class Job:
                 gauges=self._gauges(opened, scoring),
                 wall_s=self._wall_s,
                 offload=offload,
-                watch=self._ears.watch,
+                watch=self._callbacks.watch,
                 limits=spec.declared_limits,
-                say=self._ears.say,
+                say=self._callbacks.say,
             )
             state = "stopped"
             try:
@@ -246,7 +246,7 @@ class Job:
 
     def _by_whom(self, opened: OpenRun) -> Scoring:
         if self._hire is None:
-            return LocalScoring(opened, self.drain, connect=self._connect, answered=self._ears.answered)
+            return LocalScoring(opened, self.drain, connect=self._connect, answered=self._callbacks.answered)
         return DistributedScoring(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
 
     @property
@@ -260,11 +260,11 @@ class Job:
         books = ledger.Ledger(
             self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
         )
-        books.open(with_recovered_costs(self._files, self.layout, manifest, self._ears.say))
+        books.open(with_recovered_costs(self._files, self.layout, manifest, self._callbacks.say))
         return books
 
     def _sealed(self, shard: Shard) -> None:
-        self._ears.tell("sealed", {"shard": shard.path, "rows": shard.rows})
+        self._callbacks.tell("sealed", {"shard": shard.path, "rows": shard.rows})
         if self._publishing is not None:
             self._publishing.sealed(shard)
 

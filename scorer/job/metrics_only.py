@@ -1,4 +1,4 @@
-"""`scorer metrics`: Parquet in, the same rows with a column for each metric out, in one file."""
+"""`scorer metrics`: writes the rows of Parquet files with a column for each metric, in one file."""
 
 from __future__ import annotations
 

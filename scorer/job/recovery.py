@@ -1,4 +1,4 @@
-"""What a start mends before it scores: a run.json that is lost or cut, and files that are known to be damaged.
+"""Repairs before scoring: a run.json that is lost or truncated, and files known to be damaged.
 
 Both from what the folder and the input still say, and never more than they say: where that is not enough, a sentence
 tells what to do. Asks nothing of any judge; the rows that are lost are scored as rows that never were.
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from scorer.build.plan import RunPlan
 from scorer.errors import OutputError
 from scorer.files.files import Files
-from scorer.job.forget import put_away_before
+from scorer.job.forget import forgotten_before
 from scorer.output import segments as seg
 from scorer.output.damage import note, noted, set_aside
 from scorer.output.layout import Layout, Segment
@@ -162,7 +162,7 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
         tuple(in_order),
         revisions,
         run,
-        forgotten=put_away_before(files, layout),
+        forgotten=forgotten_before(files, layout),
     )
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal: the same run against the built-in judge, into another folder."""
+"""Rehearses a run: the same job against the local simulated judge, into another folder. Free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge once more over the replies that a run stored, with another reading rule. Asks nothing, costs nothing.
+"""Reads stored replies again with another reading rule or scale. Sends no request, costs nothing.
 
 Every row that has a result gets one of the next generation: what was read is new, what it took stays as it was. A shard
 is replaced by one rename and tells its generation, so the same command ends what a crash cut short.

@@ -1,4 +1,4 @@
-"""The rows of an open output folder scored: in this process, or by workers that share its limits.
+"""Scores the rows of an open output folder, in this process or by workers that share its limits.
 
 To a job the two are the same `Scoring`. Neither knows the lock, run.json, progress or publishing; both are given a
 store and books that are open, and somebody else serves and closes them.

@@ -1,4 +1,4 @@
-"""What a run is when it starts: `run.json` checked against the plan and the input, new shards taken up."""
+"""Opens or resumes a run: `run.json` checked against the plan and the input, new shards added."""
 
 from __future__ import annotations
 

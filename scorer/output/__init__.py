@@ -1,1 +1,1 @@
-"""The output and the checkpoint in one: segments, sealing, resume, verify."""
+"""The output folder, which is also the checkpoint: segments, sealed files, ledger, resume, verify."""

@@ -1,4 +1,4 @@
-"""Checksums of a whole result file, carried in the file itself: every byte of it is covered, and copies keep them.
+"""Checksums of every byte of a result file, stored in the file itself, so that copies keep them.
 
 Parquet's own page checksums cover values, neither page headers nor the footer. So `Summed` sums up what is written,
 part by part (a part is one or several row groups), into the key-value metadata `scorer.sums`; and `scorer.sum` is the

@@ -1,4 +1,4 @@
-"""How many rows of a shard are scored and failed, from its files: by their metadata alone where that is enough."""
+"""Counts the scored and failed rows of a shard from its files, by their metadata alone where that is enough."""
 
 from __future__ import annotations
 

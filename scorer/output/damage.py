@@ -1,4 +1,4 @@
-"""What becomes of files that are damaged: noted by whoever finds them, set aside by the next owner, never deleted.
+"""Damaged files: recorded by the reader that finds them, moved to damaged/ by the next start, never deleted.
 
 A sealed file is not opened by a start, so that resuming does not grow; a start only reads the note. It looks at those
 files again before it believes it (scorer/job/recovery.py): somebody may have restored them.

@@ -1,4 +1,4 @@
-"""Names in an output folder, and which segments a name hides.
+"""File names in an output folder, and which segments a merged segment's name replaces.
 
     run.json  progress.json  lock  ledger/<owner>
     segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet

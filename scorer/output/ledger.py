@@ -1,4 +1,4 @@
-"""What was reserved, spent and possibly billed: the one truth about tokens and money, kept across kill -9.
+"""The ledger: tokens and money reserved, spent and possibly billed, durable across kill -9.
 
 Each append is one line: the CRC-32 of what follows in hex, a space, and a JSON object. `intend` holds what may be spent
 from now on, written before the request goes out; `settle` what became of it. An intent that nothing settled (a crash)

@@ -1,4 +1,4 @@
-"""Where the shards of a run are now: a shard is known by its size and footer, and its path may have changed.
+"""Finds shards whose path changed, by their size and footer.
 
 Its recorded path stays its name in every result. It is looked for where it was last, where that path leads from the
 folder in which the run began, and where it leads if input and output were moved together.

@@ -1,4 +1,4 @@
-"""What a run must have cost at least, where its ledger is gone or says less than what was told of it before.
+"""The least that a run must have cost, where its ledger is missing or holds less than was reported before.
 
 A lost ledger would be a fresh cap. The rows tell what each of them cost, progress.json what the run had cost a second
 before its end; the higher of the two is entered. Costs of rows that were scored again, and bills that nobody confirmed,

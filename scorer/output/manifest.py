@@ -1,4 +1,4 @@
-"""`run.json`: what a run is. Its spec and fingerprint, its shards as first seen, and what retry and reread opened.
+"""`run.json`: the spec and fingerprint of a run, its shards as first seen, and what retry and reread opened.
 
 Written whole and renamed; read at every start. A resume is refused where the fingerprint or a shard changed.
 """

@@ -1,4 +1,4 @@
-"""How a run goes on, second by second: for the terminal, and for `progress.json`, which `scorer status` reads.
+"""Snapshots of a running job every second, for the terminal and for `progress.json`, which `scorer status` reads.
 
 Knows counters, no parts: it is handed a function that tells them.
 """

@@ -1,4 +1,4 @@
-"""Scores as polars tables, whether the run is over or goes on. The only part of the spine that knows polars."""
+"""Scores as polars lazy frames, of finished and of running jobs. The only module of output that imports polars."""
 
 from __future__ import annotations
 

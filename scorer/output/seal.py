@@ -1,4 +1,4 @@
-"""Blocking work of the sealer: merge neighbours into one segment, merge a shard's segments into its sealed file."""
+"""Merges segments into one, and a shard's segments into its sealed file. Blocking."""
 
 from __future__ import annotations
 

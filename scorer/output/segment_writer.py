@@ -1,4 +1,4 @@
-"""Results gathered and written as segments, every `flush_rows` rows or `flush_s` seconds.
+"""Writes results as segments, every `flush_rows` rows or `flush_s` seconds.
 
 A segment is the checkpoint: a row in one is never asked again. A crash loses what was gathered and no more.
 """

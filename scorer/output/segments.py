@@ -1,4 +1,4 @@
-"""Finished rows as Parquet: written with page checksums, read back checked, counted, and merged in row order."""
+"""Result files as Parquet: written with page checksums, read with verification, counted, merged in row order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run stands, from the files alone: while it goes on, after it ended, from any machine that sees the folder."""
+"""The status of a run from its files alone: running or ended, from any machine that sees the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as Arrow tables, whatever a judge or a server put into them: what no column can hold costs one row at most.
+"""Converts results to Arrow tables. A value that its column cannot hold costs at most its own row.
 
 Knows Arrow and the words of schema.py; no file. A flush is cut into pieces of bounded bytes, and a piece that cannot be
 converted as a whole is converted row by row.

@@ -1,1 +1,1 @@
-"""Proof of completeness: the whole folder, one shard's files, copied answers, kept columns."""
+"""Verifies that a run is complete: the whole folder, one shard's files, copied answers, kept columns."""

@@ -1,4 +1,4 @@
-"""Copied answers against the rows that they say they come from; `verify` asks it of runs with `judge.dedupe`.
+"""Verifies copied answers against their source rows, for runs with `judge.dedupe`.
 
 Changes nothing; holds a window of rows at a time, and some 70 bytes for each copy.
 """

@@ -1,4 +1,4 @@
-"""Proof of completeness: every input row exactly once, in order, intact, with a score or an error, and books that fit.
+"""Verifies an output folder: every input row once and in order, intact, with a score or an error; a ledger that fits.
 
 Reads every byte of the scores and changes none of them. Each finding is a sentence. Files that are damaged are noted in
 the folder, so that the next start sets them aside and scores their rows again.

@@ -1,4 +1,4 @@
-"""The id and kept columns of an input shard, beside those that its results hold. Reads forward, a window at a time."""
+"""Compares the id and kept columns of an input shard with its results. Reads forward, a window at a time."""
 
 from __future__ import annotations
 

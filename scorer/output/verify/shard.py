@@ -1,4 +1,4 @@
-"""The result files of one shard against what they must hold: their bytes, their rows, and the input's own values.
+"""Verifies the result files of one shard: bytes, rows, order, and the id and kept columns of the input.
 
 `verify` asks it of every shard, a start of those of which something is known to be damaged. Reads every byte; changes
 nothing; holds a window of rows at a time.
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import ROW_ERRORS
 from scorer.files.files import Files
-from scorer.output import checksums as sums
+from scorer.output import checksums
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
@@ -36,7 +36,7 @@ class Fault:
     path: str
     what: str
     damaged: bool = False
-    whole: tuple[sums.Part, ...] = ()
+    whole: tuple[checksums.Part, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
@@ -194,7 +194,7 @@ class Inspector:
             return Fault(path, f"holds the scores of another run ({about['fingerprint']})", damaged=True)
         if not seg.is_of(about, shard):
             return Fault(path, "holds rows of another shard", damaged=True)
-        parts = sums.check(self._files, path) or []
+        parts = checksums.check(self._files, path) or []
         whole = tuple(part for part in parts if part.whole)
         if len(whole) < len(parts):
             broken = sum(part.stop - part.first for part in parts if not part.whole)
