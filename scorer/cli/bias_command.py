@@ -7,6 +7,7 @@ further questions to the judge, by `scorer.job.format_probe` and `scorer.analysi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -92,46 +93,17 @@ def bias(
 
     Example: scorer bias out --score score --text response --format --share 0.01
     """
-    from scorer.analysis import bias as ask
-    from scorer.analysis.win_rate import win_rate, win_rates
     from scorer.cli.tables import bias_text
 
-    problems = []
-    if baseline is not None and text is None:
-        problems.append("--baseline needs --text: the column of the text that was compared with it.")
-    if difficulty is not None and baseline is None:
-        problems.append("--difficulty needs --text and --baseline: it belongs to the win rate at equal length.")
-    if pair and swapped is None:
-        problems.append(_TOGETHER)
-    if own and (system is None or human is None):
-        problems.append("--own needs --system and --human: who answered, and what people thought of it.")
-    if format and text is None:
-        problems.append("--format needs --text: the column of the answer, whose form changes.")
-    if sets and not format:
-        problems.append("--set changes the run that --format starts: give --format, or leave it out.")
-    if text is None and swapped is None and not own and not problems:
-        problems.append("No bias is named: give --text, or --swapped and --pair, or --own with --system and --human.")
+    asked = _Asked(text, baseline, difficulty, swapped, pair, own, system, human, item, bootstrap)
+    problems = _mistakes(asked, format=format, sets=sets)
     if problems:
         raise SpecError(problems)
     frame = open_labelled(table, labels, on, [human] if human else [])
-    found: dict[str, dict[str, Any]] = {name: {} for name in score}
-    for name, told in found.items():
-        if text is not None:
-            told["length"] = ask.length(frame, name, text, human=human, item=item, replicates=bootstrap)
-        if text is not None and baseline is not None:
-            told["win_rate"] = win_rate(
-                frame, name, text, baseline, difficulty=difficulty, item=item, replicates=bootstrap
-            )
-            if system is not None:
-                told["win_rates"] = win_rates(
-                    frame, name, text, baseline, system, difficulty=difficulty, item=item, replicates=bootstrap
-                )
-        if swapped is not None:
-            told["position"] = _position(frame, name, swapped, pair, item, bootstrap)
-        if own and system is not None and human is not None:
-            told["self_preference"] = ask.self_preference(
-                frame, name, human, system, own, item=item, replicates=bootstrap
-            )
+    found = {
+        name: {**_by_length(frame, name, asked), **_by_position(frame, name, asked), **_by_family(frame, name, asked)}
+        for name in score
+    }
     if format and text is not None:
         for name, formats in _by_format(table, text, score, share, sets, item, bootstrap).items():
             found.setdefault(name, {})["format"] = formats
@@ -140,6 +112,81 @@ def bias(
     return answer(
         json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()), extent
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options of one call that say which bias to measure, and on which columns."""
+
+    text: str | None
+    baseline: str | None
+    difficulty: str | None
+    swapped: str | None
+    pair: Columns
+    own: Columns
+    system: str | None
+    human: str | None
+    item: str | None
+    replicates: int
+
+
+def _mistakes(asked: _Asked, *, format: bool, sets: tuple[str, ...]) -> list[str]:
+    """A sentence for each option that lacks another one."""
+    problems = []
+    if asked.baseline is not None and asked.text is None:
+        problems.append("--baseline needs --text: the column of the text that was compared with it.")
+    if asked.difficulty is not None and asked.baseline is None:
+        problems.append("--difficulty needs --text and --baseline: it belongs to the win rate at equal length.")
+    if asked.pair and asked.swapped is None:
+        problems.append(_TOGETHER)
+    if asked.own and (asked.system is None or asked.human is None):
+        problems.append("--own needs --system and --human: who answered, and what people thought of it.")
+    if format and asked.text is None:
+        problems.append("--format needs --text: the column of the answer, whose form changes.")
+    if sets and not format:
+        problems.append("--set changes the run that --format starts: give --format, or leave it out.")
+    if asked.text is None and asked.swapped is None and not asked.own and not problems:
+        problems.append("No bias is named: give --text, or --swapped and --pair, or --own with --system and --human.")
+    return problems
+
+
+def _by_length(frame: pl.LazyFrame, score: str, asked: _Asked) -> dict[str, Any]:
+    """Length bias, and with a baseline the win rates at equal length; empty without --text."""
+    from scorer.analysis.bias import length
+    from scorer.analysis.win_rate import win_rate, win_rates
+
+    text, baseline, item, replicates = asked.text, asked.baseline, asked.item, asked.replicates
+    if text is None:
+        return {}
+    told: dict[str, Any] = {"length": length(frame, score, text, human=asked.human, item=item, replicates=replicates)}
+    if baseline is None:
+        return told
+    hard = asked.difficulty
+    told["win_rate"] = win_rate(frame, score, text, baseline, difficulty=hard, item=item, replicates=replicates)
+    if asked.system is not None:
+        told["win_rates"] = win_rates(
+            frame, score, text, baseline, asked.system, difficulty=hard, item=item, replicates=replicates
+        )
+    return told
+
+
+def _by_position(frame: pl.LazyFrame, score: str, asked: _Asked) -> dict[str, Any]:
+    """Position bias; empty without --swapped."""
+    if asked.swapped is None:
+        return {}
+    return {"position": _position(frame, score, asked.swapped, asked.pair, asked.item, asked.replicates)}
+
+
+def _by_family(frame: pl.LazyFrame, score: str, asked: _Asked) -> dict[str, Any]:
+    """Self-preference; empty without --own."""
+    from scorer.analysis.bias import self_preference
+
+    if not asked.own or asked.system is None or asked.human is None:
+        return {}
+    found = self_preference(
+        frame, score, asked.human, asked.system, asked.own, item=asked.item, replicates=asked.replicates
+    )
+    return {"self_preference": found}
 
 
 def _position(
