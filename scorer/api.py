@@ -44,7 +44,7 @@ async def run_async(
     workers: int = 1,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
-    return await Job(plan_of(spec), AnyFiles(), ears=Callbacks(watch), workers=workers).run()
+    return await Job(plan_of(spec), AnyFiles(), callbacks=Callbacks(watch), workers=workers).run()
 
 
 def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:

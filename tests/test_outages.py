@@ -227,7 +227,7 @@ def scored(
             LocalFiles(),
             offload=inline,
             wall_s=lambda: 1.8e9 + now(),
-            ears=Callbacks(lambda snapshot: night.shown.append((now(), snapshot))),
+            callbacks=Callbacks(lambda snapshot: night.shown.append((now(), snapshot))),
             connect=partial(make_client, transport=Watched),
         )
         if stop_s is not None:

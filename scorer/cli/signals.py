@@ -50,9 +50,9 @@ async def run_interruptibly(
     choice: Choice = ALL,
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
-    ears = Callbacks(view.show, view.say, view.tell, answered)
+    callbacks = Callbacks(view.show, view.say, view.tell, answered)
     places = AnyFiles()
-    job = Job(planned, places, ears=ears, workers=workers, hire=hire)
+    job = Job(planned, places, callbacks=callbacks, workers=workers, hire=hire)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
     assert task is not None

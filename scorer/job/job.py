@@ -90,7 +90,7 @@ class Job:
         plan: RunPlan,
         files: Files,
         *,
-        ears: Callbacks = NO_CALLBACKS,
+        callbacks: Callbacks = NO_CALLBACKS,
         workers: int = 1,
         hire: Hire | None = None,
         offload: Offload | None = None,
@@ -101,7 +101,7 @@ class Job:
         self.plan = plan
         self.layout = Layout(plan.spec.output.path)
         self._files = files
-        self._callbacks = ears
+        self._callbacks = callbacks
         self._workers = most_workers(plan, workers)
         self._hire = hire or (SubprocessLauncher if self._workers > 1 else None)
         self._offload = offload

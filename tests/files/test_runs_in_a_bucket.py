@@ -128,7 +128,7 @@ plan = check(tomllib.loads(open("run.toml").read()))
 say = lambda text: print(text, file=sys.stderr)
 try:
     files = AnyFiles(lease_s=float(sys.argv[1]), patience_s=float(sys.argv[2]))
-    on_loop(Job(plan, files, ears=Callbacks(say=say)).run())
+    on_loop(Job(plan, files, callbacks=Callbacks(say=say)).run())
 except ScorerError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

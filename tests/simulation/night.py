@@ -206,7 +206,7 @@ class Night:
             LocalFiles(),
             offload=loop.offload(self._delays),
             wall_s=lambda: EPOCH + loop.time() - self._skew,
-            ears=Callbacks(self._seen),
+            callbacks=Callbacks(self._seen),
             connect=partial(make_client, transport=partial(Wire, self._world)),
         )
 

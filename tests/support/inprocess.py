@@ -103,7 +103,7 @@ class Run:
             offload=inline,
             wall_s=self.wall_s,
             connect=partial(make_client, transport=self.wire),
-            ears=Callbacks(say=self.said.append),
+            callbacks=Callbacks(say=self.said.append),
         )
 
     def run(self, files: LocalFiles | None = None, retry: Retry | None = None, **judge: Any) -> Status:
