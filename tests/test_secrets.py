@@ -260,7 +260,7 @@ def rehearsed(tmp_path: Path) -> Path:
     run = run_file(tmp_path, "http://127.0.0.1:9/v1")
     done = scorer("rehearse", run)
     assert done.code == 0, done.err
-    assert "complete (a rehearsal: its scores mean nothing)" in done.out
+    assert "complete (a rehearsal: its scores are simulated)" in done.out
     return tmp_path
 
 

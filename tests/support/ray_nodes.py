@@ -31,7 +31,7 @@ class Nodes:
             children,  # not at the top: as a program of its own this file has not the path of the tests
         )
 
-        return [children(raylet, lambda command: command.startswith(b"ray::Seated")) for raylet in self.raylets]
+        return [children(raylet, lambda command: command.startswith(b"ray::RayWorker")) for raylet in self.raylets]
 
 
 def variables() -> dict[str, str]:

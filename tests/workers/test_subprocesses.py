@@ -220,17 +220,15 @@ def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Pat
     ran = with_my_judge(
         tmp_path,
         judge.url,
-        "from scorer.judges.rating import Rating\n"
         "import sys\n"
+        "from scorer.engine import engine\n"
+        "from scorer.judges.rating import Rating\n"
         "class Mine(Rating):\n"
-        "    @property\n"
-        "    def columns(self):\n"
-        "        if 'scorer.workers' in ' '.join(sys.orig_argv):\n"
-        "            raise RuntimeError('a bug')\n"
-        "        return self.__dict__['columns']\n"
-        "    @columns.setter\n"
-        "    def columns(self, given):\n"
-        "        self.__dict__['columns'] = given\n",
+        "    pass\n"
+        "async def broken(*given):\n"
+        "    raise RuntimeError('a bug')\n"
+        "if 'scorer.workers' in ' '.join(sys.orig_argv):\n"
+        "    engine.score_row = broken\n",
     )
     assert ran.code == 1
     assert "RuntimeError: a bug" in ran.err
