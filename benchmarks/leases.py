@@ -35,9 +35,9 @@ from scorer.usage import (
 )
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "crew")]
+sys.path[:0] = [str(TESTS), str(TESTS / "workers")]
 
-from clock import now, run  # noqa: E402
+from support.clock import now, run  # noqa: E402
 from together import Mate, broker_of, mate  # noqa: E402
 
 FIRST_S = 5.0
