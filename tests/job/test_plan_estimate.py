@@ -15,7 +15,7 @@ from support.inprocess import Run
 from scorer.build.plan import check
 from scorer.cli.terminal import plan_text
 from scorer.files.files import LocalFiles
-from scorer.job import estimate as planning
+from scorer.job import estimate as estimate_module
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import Choice
 
@@ -65,7 +65,7 @@ def test_a_column_without_a_fence_gets_a_line_of_advice(
 ) -> None:
     found = planned(tmp_path, judge)
     (advice,) = found.advice
-    assert advice.startswith(f"judge.prompt shows {' and '.join(f'{{{name}}}' for name in named)} as it stands")
+    assert advice.startswith(f"judge.prompt inserts {' and '.join(f'{{{name}}}' for name in named)} without a fence")
     assert all(f"{{{name}:fenced}}" in advice for name in named)
     assert plan_text(found).endswith(f"advice      {advice}")
 
@@ -105,8 +105,8 @@ def test_with_dedupe_they_are_not_asked_and_where_it_is_refused_it_is_not_advise
 
 
 def test_a_sample_says_nothing_of_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "EXACT_ROWS", 1)
-    monkeypatch.setattr(planning, "SAMPLE_ROWS", 4)
+    monkeypatch.setattr(estimate_module, "EXACT_ROWS", 1)
+    monkeypatch.setattr(estimate_module, "SAMPLE_ROWS", 4)
     found = planned(tmp_path, {"prompt": "{a:fenced}"}, "11111111")
     assert (found.repeated_rows, found.repeated_tokens, found.advice) == (None, None, ())
 
@@ -161,8 +161,8 @@ def test_damaged_rows_are_counted_too_and_do_not_end_the_plan(
     data = bytearray(path.read_bytes())
     data[data.index(b"So it is: 23")] ^= 1
     path.write_bytes(data)
-    monkeypatch.setattr(planning, "EXACT_ROWS", 0)
-    monkeypatch.setattr(planning, "SAMPLE_ROWS", 30)
+    monkeypatch.setattr(estimate_module, "EXACT_ROWS", 0)
+    monkeypatch.setattr(estimate_module, "SAMPLE_ROWS", 30)
     found = plan_of(path, "{a:fenced}", exact=exact)
     assert sum(found.rows_bad.values()) == 20 if exact else sum(found.rows_bad.values()) > 5
     assert all(reason.startswith("Damaged: ") for reason in found.rows_bad)

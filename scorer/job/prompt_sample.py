@@ -1,0 +1,201 @@
+"""Counts what rows would ask, from all rows or from a sample: requests, prompt and reply tokens, duplicates."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter as Tally
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scorer.build.plan import RunPlan
+from scorer.client.tokens import Counter
+from scorer.engine.dedupe import AnswerCache, question_of
+from scorer.errors import RowError
+from scorer.files.files import Files
+from scorer.inputs.shard_reader import Batch
+from scorer.inputs.source import Columns, Reader
+from scorer.types import Completion, Judge, Request, Row, Shard, Work
+
+SHORTEST_EXPLANATION = 20
+"""Tokens assumed for the shortest first turn of a judge with two turns."""
+BAD_ROW_REASONS = 20
+"""Number of different reasons for bad rows that are listed one by one."""
+TOKENS_PER_MESSAGE = 4
+"""Tokens that a chat template adds for each message."""
+
+
+@dataclass(slots=True)
+class PromptSample:
+    """Sums over the rows that were read, and the sizes of all rows.
+
+    `reply_tokens` is the shortest readable reply, `max_reply_tokens` the longest allowed one. Duplicates are rows whose
+    request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
+    """
+
+    judge: Judge
+    counter: Counter
+    cache: AnswerCache
+    dedupe: bool
+    reply_tokens: int
+    max_reply_tokens: int
+    explanation: str = ""
+    explanation_tokens: int = 0
+    turns: int = 1
+    rows: int = 0
+    requests: int = 0
+    completion_tokens: int = 0
+    shortest: int = 0
+    longest: int = 0
+    bad: Tally[str] = field(default_factory=Tally)
+    all_size: int = 0
+    sizes: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    duplicate_rows: int = 0
+    duplicate_tokens: int = 0
+    bytes: int = 0
+    shared_bytes: int = 0
+    _previous: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Counts one row."""
+        self.rows += 1
+        self.sizes.append(row.size)
+        if row.problem is not None:
+            self._count_bad(row.problem)
+            self.tokens.append(0)
+            return
+        requests = self._requests_of(row)
+        prompt_tokens = self._prompt_tokens_of(requests)
+        question = question_of(self.judge, row)
+        if question is not None and self.cache.met(question):
+            self.duplicate_rows += 1
+            self.duplicate_tokens += prompt_tokens
+            if self.dedupe:
+                self.tokens.append(0)
+                return
+        self._count_replies(requests)
+        self.requests += len(requests)
+        self.tokens.append(prompt_tokens)
+        self._count_shared_prefix(requests)
+
+    def prompt_tokens(self, rows: int) -> tuple[float, float]:
+        """The total over `rows` rows, and half the width of its 95 % interval (0 where every row was counted).
+
+        Source: Cochran, Sampling Techniques (1977), eq. 7.1, the regression estimator, with row sizes as the covariate.
+        """
+        if not self.tokens:
+            return 0.0, 0.0
+        if self.rows == rows:
+            return float(sum(self.tokens)), 0.0
+        x, y = np.array(self.sizes, dtype=float), np.array(self.tokens, dtype=float)
+        slope = float(np.cov(x, y)[0, 1] / x.var(ddof=1)) if len(x) > 2 and x.var() > 0 else 0.0
+        total = rows * (y.mean() + slope * (self.all_size / rows - x.mean()))
+        residual = y - y.mean() - slope * (x - x.mean())
+        error = rows * math.sqrt(residual.var(ddof=2) / len(y) * (1 - len(y) / rows)) if len(y) > 2 else total
+        return float(total), 1.96 * error
+
+    def _requests_of(self, row: Row) -> list[Request]:
+        """The requests of a row where every reply can be read, those of the second turn included."""
+        requests: list[Request] = []
+        try:
+            conversation = self.judge(row)
+            requests += next(conversation)
+            if self.turns == 2:
+                requests += conversation.send([Completion(self.explanation)] * len(requests))
+        except RowError as error:
+            if not requests:
+                self._count_bad(error)
+        except StopIteration:  # the judge makes no request, or no second turn
+            pass
+        return requests
+
+    def _prompt_tokens_of(self, requests: Sequence[Request]) -> int:
+        texts = [text for request in requests for text in _texts(request)]
+        return sum(self.counter.count(texts)) + TOKENS_PER_MESSAGE * len(texts)
+
+    def _count_replies(self, requests: Sequence[Request]) -> None:
+        first_turn = len(requests) // 2 if self.turns == 2 else 0
+        for place, request in enumerate(requests):
+            if request.continuation is not None:
+                low = most = expected = self.counter.count([request.continuation])[0]
+            elif place < first_turn:
+                low, most = min(SHORTEST_EXPLANATION, self.max_reply_tokens), self.max_reply_tokens
+                expected = self.explanation_tokens
+            else:
+                most = min(request.max_output_tokens or self.max_reply_tokens, self.max_reply_tokens)
+                low = min(self.reply_tokens, most)
+                expected = round(math.sqrt(low * most))
+            self.shortest += low
+            self.longest += most
+            self.completion_tokens += expected
+
+    def _count_shared_prefix(self, requests: Sequence[Request]) -> None:
+        """Adds the length of the prefix that each request shares with the same request of the row before."""
+        texts = [np.frombuffer("\0".join(_texts(one)).encode("utf-8", "replace"), dtype=np.uint8) for one in requests]
+        for one, other in zip(texts, self._previous, strict=False):
+            length = min(len(one), len(other))
+            differs = np.flatnonzero(one[:length] != other[:length])
+            self.shared_bytes += int(differs[0]) if len(differs) else length
+        self.bytes += sum(map(len, texts))
+        self._previous = texts
+
+    def _count_bad(self, error: RowError) -> None:
+        reason = f"{error.name}: {error.detail}"
+        self.bad[reason if reason in self.bad or len(self.bad) < BAD_ROW_REASONS else "other reasons"] += 1
+
+
+def read_sample(
+    plan: RunPlan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, cache: AnswerCache
+) -> PromptSample:
+    """Reads a `share` of all rows (1.0: every row), drawn with a fixed seed, and counts what they would ask."""
+    specimen = getattr(plan.judge, "specimen", None)
+    most = plan.spec.all_models[0].max_output_tokens
+    reply = min(most, counter.count([specimen(0)])[0] + 2) if specimen is not None else max(1, most // 2)
+    turns = plan.spec.judge.options.get("turns", 1)
+    explanation = "word " * (most // 2)  # half the longest allowed one; the second turn's prompt repeats it
+    dedupe = plan.spec.judge.dedupe
+    sample = PromptSample(plan.judge, counter, cache, dedupe, reply, most, explanation, most // 2, turns)
+    rng = np.random.default_rng(0)
+    reader = Reader(files, plan.columns, count=_no_tokens, constant_tokens=0)
+    judged = plan.columns.judged
+    sizes = Reader(files, Columns(judged, judged, ()), count=_no_tokens, constant_tokens=0)
+    for shard in shards:
+        if share == 1.0:
+            todo = None
+        else:
+            todo = rng.random(shard.rows) < share
+            sample.all_size += _total_size(sizes, shard)
+        for batch in reader.read(Work(shard, todo)):
+            for row in batch:
+                sample.add(row)
+    return sample
+
+
+def _texts(request: Request) -> list[str]:
+    return [message.content for message in request.messages] or [request.prompt]
+
+
+def _no_tokens(texts: Sequence[str]) -> list[int]:
+    """A reader's token counter that counts nothing: prompts are counted whole."""
+    return [0] * len(texts)
+
+
+def _total_size(reader: Reader, shard: Shard) -> int:
+    """The sum of `Row.size` over the readable rows of a shard, computed in Arrow without a Python string for any."""
+    total = 0
+    for piece in reader.read_shard(shard, None):
+        if isinstance(piece, Batch):
+            for name in reader.columns.judged:
+                column = piece.rows.column(name).cast(pa.large_string())
+                try:
+                    lengths = pc.utf8_length(column)
+                except pa.ArrowInvalid:  # not UTF-8
+                    lengths = pc.binary_length(column)
+                total += (pc.sum(lengths).as_py() or 0) + len(column) - column.null_count
+            total -= piece.rows.num_rows
+    return total
