@@ -26,7 +26,8 @@ from scorer.engine.dedupe import Deduplicator
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
-from scorer.inputs.source import Columns, Reader, schema_now
+from scorer.inputs.shards import schema_now
+from scorer.inputs.source import Columns, Reader
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
 from scorer.metrics import unknown

@@ -6,18 +6,17 @@ What fails twice in the same place is damage, and costs the rows of that row gro
 
 from __future__ import annotations
 
-import errno
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.errors import InputError, ShardChanged, StorageError
+from scorer.errors import InputError, ShardChanged
 from scorer.files.portions import rows_at_once
+from scorer.inputs.patience import FIRST_PAUSE_S, Patience, is_systems, short
 from scorer.types import Mask
 
 BATCH_ROWS = 256
@@ -25,15 +24,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 READ_BUFFER = 1024 * 1024
 """With pre_buffer off, pyarrow reads a column chunk through a buffer of this size instead of whole (NOTES: 63 against
 403 MB for the first rows of a 339 MB row group)."""
-PATIENCE_S = 180.0
-"""Seconds that a shard is read again while the system fails; object storage is waited for as long."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, IndexError, KeyError, OverflowError)
 """What pyarrow raises over bytes that are no Parquet, or no longer. An OSError with a number is the system's."""
-_LASTING = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,56 +176,3 @@ def _read(
 
 def _batch_rows(group: Any, columns: list[str]) -> int:
     return rows_at_once(group, columns, rows=BATCH_ROWS, size=BATCH_BYTES)
-
-
-# --- the system's errors ----------------------------------------------------------------------------------------------
-
-
-def is_systems(error: BaseException) -> bool:
-    """True for an error that the operating system numbered; what pyarrow says of bytes has no number."""
-    return isinstance(error, OSError) and error.errno is not None
-
-
-class Patience:
-    """How long to wait while the system fails to read `path`."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._waited_s, self._pause_s = 0.0, FIRST_PAUSE_S
-
-    def pause_s(self, error: Exception) -> float:
-        """Seconds until the next try. Raises StorageError once they add up to more than `PATIENCE_S`."""
-        if self._waited_s >= PATIENCE_S:
-            raise StorageError(
-                f"Cannot read {self._path}: {short(error)}, for {self._waited_s:.0f} s. Look at the disk or the "
-                "network that it is on. What is scored is stored, and the same command goes on from there; "
-                "--forget SHARD leaves a shard out that stays unreadable."
-            ) from error
-        pause, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._waited_s += pause
-        return pause
-
-    def over(self) -> None:
-        """Something could be read."""
-        self._waited_s, self._pause_s = 0.0, FIRST_PAUSE_S
-
-
-def with_retries(path: str, act: Callable[[], T]) -> T:
-    """What `act` returns, asked again while the system fails. Blocking. Raises StorageError where it goes on failing.
-
-    What will not pass (no such file, no permission) is raised at once.
-    """
-    patience = Patience(path)
-    while True:
-        try:
-            return act()
-        except OSError as error:
-            if not is_systems(error) or error.errno in _LASTING:
-                raise
-            pause_s = patience.pause_s(error)
-        time.sleep(pause_s)
-
-
-def short(error: Exception) -> str:
-    """The first line of what it says."""
-    return str(error).split("\n")[0][:200] or type(error).__name__

@@ -15,7 +15,7 @@ from scorer.config.tariffs import tariff
 from scorer.engine.dedupe import AnswerCache
 from scorer.errors import ScorerError
 from scorer.files.files import Files
-from scorer.inputs.source import find, first_look, linked
+from scorer.inputs.shards import find, first_look, linked
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.output.layout import Layout
 from scorer.output.lost_ledger import stored

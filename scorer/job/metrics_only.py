@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
-from scorer.inputs.shard_reader import DAMAGE, arrow_batches, short
-from scorer.inputs.source import look, missing_columns
+from scorer.inputs.patience import short
+from scorer.inputs.shard_reader import DAMAGE, arrow_batches
+from scorer.inputs.shards import look, missing_columns
 from scorer.metrics.pool import Pool
 
 GROUP_ROWS = 8192

@@ -10,7 +10,7 @@ from scorer.build.plan import RunPlan
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
-from scorer.inputs.source import find, first_look, linked
+from scorer.inputs.shards import find, first_look, linked
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.layout import Layout, stems

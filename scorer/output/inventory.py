@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import ShardChanged
-from scorer.inputs.shard_reader import Patience, is_systems
+from scorer.inputs.patience import Patience, is_systems
 from scorer.output import segments as seg
 from scorer.output.damage import SetAside, set_aside, unreadable
 from scorer.output.layout import Segment, shown

@@ -25,7 +25,8 @@ from support.clock import inline, run
 from scorer.errors import InputError, ShardChanged
 from scorer.files.files import LocalFiles
 from scorer.inputs.shard_reader import BATCH_BYTES, BATCH_ROWS
-from scorer.inputs.source import Columns, Reader, first_look, look, missing_columns
+from scorer.inputs.shards import first_look, look, missing_columns
+from scorer.inputs.source import Columns, Reader
 from scorer.output import segments as seg
 from scorer.output.schema import (
     result_schema,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scorer.errors import ShardChanged
 from scorer.files.files import LocalFiles
 from scorer.inputs.shard_reader import ReadStalled
-from scorer.inputs.source import Columns, Reader, look
+from scorer.inputs.shards import look
+from scorer.inputs.source import Columns, Reader
 from scorer.types import Shard
 from scorer.workers.messages import File, Slice
 from scorer.workers.slice_reader import SliceReader

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from scorer.errors import Damaged, InputError, ShardChanged, StorageError
 from scorer.files.arrow import take
 from scorer.files.files import Files
-from scorer.inputs.shard_reader import Batch, ReadStalled, read_shard, with_retries
-from scorer.inputs.source import opened, schema_now
+from scorer.inputs.patience import with_retries
+from scorer.inputs.shard_reader import Batch, ReadStalled, read_shard
+from scorer.inputs.shards import opened, schema_now
 from scorer.types import Shard
 
 
