@@ -23,9 +23,10 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.agree import agree
+from scorer.analysis.bradley_terry import bradley_terry
 from scorer.analysis.compare import compare
-from scorer.analysis.estimate import estimate
-from scorer.analysis.leaderboard import bradley_terry, leaderboard
+from scorer.analysis.leaderboard import leaderboard
+from scorer.analysis.prediction_powered import estimate
 from scorer.analysis.win_rate import win_rate
 
 REPLICATES = 1000

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scorer.api import run_async as run_async
     from scorer.config.spec import Spec as Spec
     from scorer.errors import ScorerError as ScorerError
-    from scorer.frames import score_frame as score_frame
+    from scorer.frames.score_frame import score_frame as score_frame
     from scorer.job.estimate import Estimate as Estimate
     from scorer.output.scan import scan_scores as scan_scores
     from scorer.output.status import Status as Status
@@ -36,7 +36,7 @@ _HOMES = {
     "run": "scorer.api",
     "run_async": "scorer.api",
     "scan_scores": "scorer.output.scan",
-    "score_frame": "scorer.frames",
+    "score_frame": "scorer.frames.score_frame",
 }
 __all__ = sorted(_HOMES)
 

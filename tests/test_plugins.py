@@ -11,7 +11,7 @@ from scorer.build.assemble import make_provider
 from scorer.build.plan import check
 from scorer.errors import SpecError
 from scorer.metrics import load
-from scorer.publish.folder import publisher
+from scorer.publish.publish import publisher
 
 BAD = """
 class Raises:

@@ -27,7 +27,7 @@ from scorer.files.files import LocalFiles
 from scorer.job.rehearse import rehearsal
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
-from scorer.publish.folder import publish
+from scorer.publish.publish import publish
 from scorer.rehearsal.process import RehearsalProcess
 from scorer.types import Call, Reply
 

@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from scorer.analysis.bootstrap import Resamples
+from scorer.analysis.columns import compact
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.tables import compact
 
 _CHUNK = 4096
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval
-from scorer.analysis.scale import Stance
+from scorer.analysis.scale_across_tasks import Stance
 from scorer.analysis.unread import UnreadDiffers
 
 

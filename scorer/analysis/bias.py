@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample, share_interval
+from scorer.analysis.columns import codes_or_rows, compact, require, take
 from scorer.analysis.correlation import Codes, Floats, defined, spearman
-from scorer.analysis.tables import codes_or_rows, compact, require, take
 from scorer.errors import SpecError
 
 

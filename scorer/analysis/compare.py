@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group, resample, share_interval
+from scorer.analysis.columns import codes_or_rows, listed, take
 from scorer.analysis.correlation import Codes, Floats, defined
 from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items, sample
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.simultaneous import critical_of
-from scorer.analysis.tables import codes_or_rows, listed, take
 from scorer.errors import SpecError
 
 KEY = dict.fromkeys(("task", "variant", "measure"), pl.String())

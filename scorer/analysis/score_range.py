@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scorer.analysis.correlation import Floats
-from scorer.analysis.tables import out_folder
+from scorer.analysis.open_table import out_folder
 from scorer.files.router import AnyFiles
 from scorer.judges import JUDGES
 from scorer.output.layout import Layout

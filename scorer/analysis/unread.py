@@ -16,8 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Interval, student
+from scorer.analysis.columns import collected, listed
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.tables import collected, listed
 
 FEWEST = 5
 MOST_GROUPS = 100

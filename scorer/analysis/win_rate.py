@@ -16,8 +16,8 @@ import polars as pl
 
 from scorer.analysis.bias import check_preference, measured
 from scorer.analysis.bootstrap import Interval, Resamples, mean, resample, share_interval
+from scorer.analysis.columns import codes_or_rows, compact, take
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.tables import codes_or_rows, compact, take
 from scorer.errors import SpecError
 
 PRECISION = (0.01, 1.0, 1.0)

@@ -36,7 +36,7 @@ from scorer.output.schema import (
     result_schema,
 )
 from scorer.plugins import made
-from scorer.publish.folder import publisher
+from scorer.publish.publish import publisher
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.types import (
     Client,

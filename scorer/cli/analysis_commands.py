@@ -26,13 +26,13 @@ from scorer.cli.options import (
     Table,
     Task,
     answer,
-    extent_of,
+    coverage_of,
     open_labelled,
 )
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
-    from scorer.analysis.extent import Extent
+    from scorer.analysis.run_coverage import RunCoverage
 
 app = App()
 app.command(bias)
@@ -59,7 +59,7 @@ def agree(
     Example: scorer agree out --score score --human human --item item
     """
     from scorer.analysis.agree import agree as ask
-    from scorer.cli.tables import agreement_text
+    from scorer.cli.agreement_text import agreement_text
 
     found = ask(
         open_labelled(table, labels, on, human),
@@ -71,8 +71,8 @@ def agree(
         replicates=bootstrap,
         permutations=permutations,
     )
-    extent = extent_of(table, system, score, human, item, task)
-    return answer(json, found.json(), lambda: agreement_text(found), extent)
+    coverage = coverage_of(table, system, score, human, item, task)
+    return answer(json, found.json(), lambda: agreement_text(found), coverage)
 
 
 @app.command
@@ -100,9 +100,9 @@ def scale(
 
     Example: scorer scale out --score score --human human --task task --calibrate linear -o calibrated.parquet
     """
-    from scorer.analysis.scale import calibrate as learn
-    from scorer.analysis.scale import scale as ask
-    from scorer.cli.tables import scale_text
+    from scorer.analysis.calibration import calibrate as learn
+    from scorer.analysis.scale_across_tasks import scale as ask
+    from scorer.cli.analysis_text import scale_text
     from scorer.files.router import AnyFiles
 
     if output is not None and calibrate is None:
@@ -129,7 +129,7 @@ def scale(
         json,
         {"scores": told},
         lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
-        extent_of(table, system, score, human, task, item),
+        coverage_of(table, system, score, human, task, item),
     )
 
 
@@ -150,12 +150,12 @@ def estimate(
 
     Example: scorer estimate out --score score --human human --system model --labels labels.parquet --on id
     """
-    from scorer.analysis.estimate import estimate as ask
-    from scorer.cli.tables import estimate_text
+    from scorer.analysis.prediction_powered import estimate as ask
+    from scorer.cli.analysis_text import estimate_text
 
     frame = open_labelled(table, labels, on, [human])
     found = {name: ask(frame, name, human, system=system, item=item) for name in score}
-    return _by_score(json, found, estimate_text, extent_of(table, system, score, human, item))
+    return _by_score(json, found, estimate_text, coverage_of(table, system, score, human, item))
 
 
 @app.command
@@ -190,10 +190,11 @@ def leaderboard(
 
     Example: scorer leaderboard out --score score --system model --fact licence --labels models.parquet --on model
     """
-    from scorer.analysis.leaderboard import Leaderboard, bradley_terry
+    from scorer.analysis.bradley_terry import bradley_terry
+    from scorer.analysis.leaderboard import Leaderboard
     from scorer.analysis.leaderboard import leaderboard as ask
     from scorer.analysis.score_range import scale_of
-    from scorer.cli.tables import leaderboard_text
+    from scorer.cli.analysis_text import leaderboard_text
 
     if labels is not None and not fact:
         raise SpecError(["--labels is a table of facts here: say with --fact which of its columns to show."])
@@ -220,7 +221,9 @@ def leaderboard(
             name: Leaderboard(bradley_terry(frame, system, against, name, item=item, replicates=bootstrap), None)
             for name in score
         }
-    return _by_score(json, found, leaderboard_text, extent_of(table, system, score, against, task, item, average, fact))
+    return _by_score(
+        json, found, leaderboard_text, coverage_of(table, system, score, against, task, item, average, fact)
+    )
 
 
 @app.command
@@ -244,7 +247,7 @@ def compare(
     """
     from scorer.analysis.compare import compare as ask
     from scorer.analysis.score_range import scale_of
-    from scorer.cli.tables import compared_text
+    from scorer.cli.analysis_text import compared_text
 
     frame = open_labelled(table, None, (), ())
     found = {
@@ -260,11 +263,11 @@ def compare(
         )
         for name in score
     }
-    return _by_score(json, found, compared_text, extent_of(table, variant, score, item, task, well_formed))
+    return _by_score(json, found, compared_text, coverage_of(table, variant, score, item, task, well_formed))
 
 
 def _by_score(
-    json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str], extent: Extent | None = None
+    json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str], coverage: RunCoverage | None = None
 ) -> int:
     told = {"scores": {name: one.json() for name, one in found.items()}}
-    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()), extent)
+    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()), coverage)

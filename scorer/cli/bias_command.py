@@ -1,7 +1,7 @@
 """The command `scorer bias`: length, position, self-preference, format.
 
 Light to import, as the command line is. What it finds is computed by `scorer.analysis.bias` and, by format, with
-further questions to the judge, by `scorer.job.format_probe` and `scorer.analysis.formats`.
+further questions to the judge, by `scorer.job.format_probe` and `scorer.analysis.format_bias`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scorer.cli.options import (
     Systems,
     Table,
     answer,
-    extent_of,
+    coverage_of,
     open_labelled,
 )
 from scorer.errors import SpecError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from scorer.analysis.bias import Position
-    from scorer.analysis.formats import Formats
+    from scorer.analysis.format_bias import FormatBias
 
 _METRIC = "metric_"
 _GIVEN, _SWAPPED, _BOTH = "preference_given", "preference_swapped", ("score", "preference")
@@ -93,7 +93,7 @@ def bias(
 
     Example: scorer bias out --score score --text response --format --share 0.01
     """
-    from scorer.cli.tables import bias_text
+    from scorer.cli.analysis_text import bias_text
 
     asked = _Asked(text, baseline, difficulty, swapped, pair, own, system, human, item, bootstrap)
     problems = _mistakes(asked, format=format, sets=sets)
@@ -108,9 +108,9 @@ def bias(
         for name, formats in _by_format(table, text, score, share, sets, item, bootstrap).items():
             found.setdefault(name, {})["format"] = formats
     value = {name: {kind: one.json() for kind, one in told.items()} for name, told in found.items()}
-    extent = extent_of(table, system, score, text, baseline, difficulty, swapped, pair, human, item)
+    coverage = coverage_of(table, system, score, text, baseline, difficulty, swapped, pair, human, item)
     return answer(
-        json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()), extent
+        json, {"scores": value}, lambda: "\n".join(bias_text(name, told) for name, told in found.items()), coverage
     )
 
 
@@ -206,10 +206,10 @@ def _position(
 
 def _by_format(
     table: str, text: str, score: Columns, share: float, sets: tuple[str, ...], item: str | None, bootstrap: int
-) -> Mapping[str, Formats]:
+) -> Mapping[str, FormatBias]:
     """The drift of each score, and of each metric that the run computes, over a sample that is scored first."""
-    from scorer.analysis.formats import drift
-    from scorer.analysis.tables import out_folder
+    from scorer.analysis.format_bias import drift
+    from scorer.analysis.open_table import out_folder
     from scorer.api import on_loop
     from scorer.cli.signals import run_interruptibly
     from scorer.cli.terminal import TerminalView

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.streams import json_text, raw_to_stderr
+from scorer.cli.json_text import json_text
+from scorer.cli.stdio import raw_to_stderr
 from scorer.errors import ScorerError
 
 if TYPE_CHECKING:

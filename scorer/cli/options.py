@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from scorer.cli.streams import json_text, to_stdout
+from scorer.cli.json_text import json_text
+from scorer.cli.stdio import to_stdout
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from scorer.analysis.extent import Extent
+    from scorer.analysis.run_coverage import RunCoverage
     from scorer.workers.coordinator import Coordinator
     from scorer.workers.supervisor import Launcher
 
@@ -95,32 +96,33 @@ Bootstrap = Annotated[int, Parameter(help="Bootstrap resamples for the 95 % inte
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 
-def answer(json: bool, value: Any, text: Callable[[], str], extent: Extent | None = None) -> int:
+def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverage | None = None) -> int:
     """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
 
-    `extent` says of how much of a run the answer is: first, above the text.
+    `coverage` says of how much of a run the answer is: first, above the text.
     """
-    if extent is not None:
-        value = {**extent.json(), **value}
+    if coverage is not None:
+        value = {**coverage.json(), **value}
     if json:
         to_stdout(json_text(value, indent=True))
     else:
-        above = extent.text() if extent is not None else ""
+        above = coverage.text() if coverage is not None else ""
         to_stdout((f"{above}\n\n" if above else "") + text())
     return 0
 
 
-def extent_of(table: str, system: str | None, *named: str | Sequence[str] | None) -> Extent | None:
+def coverage_of(table: str, system: str | None, *named: str | Sequence[str] | None) -> RunCoverage | None:
     """How much of a run is in `table`, and which of the columns asked for have a namesake in its input."""
-    from scorer.analysis.extent import extent
+    from scorer.analysis.run_coverage import run_coverage
 
     flat = [name for names in named for name in ([names] if isinstance(names, str) else names or ())]
-    return extent(table, system, flat)
+    return run_coverage(table, system, flat)
 
 
 def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
     """The table, with the human columns that it lacks joined on from the labels file."""
-    from scorer.analysis.tables import join_labels, open_labels, open_table
+    from scorer.analysis.join_labels import join_labels, open_labels
+    from scorer.analysis.open_table import open_table
 
     if (labels is None) == bool(on):
         raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])

@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from scorer import __version__
-from scorer.cli.streams import plain_line
 from scorer.errors import SpecError
+from scorer.escapes import printable_line
 from scorer.output.progress import Snapshot
 
 BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0)
@@ -32,7 +32,7 @@ class PrometheusExporter:
             buckets=BUCKETS_S,
             registry=registry,
         )
-        self._scraped = _Scraped({"out": plain_line(out), "fingerprint": fingerprint, "version": __version__})
+        self._scraped = _Scraped({"out": printable_line(out), "fingerprint": fingerprint, "version": __version__})
         registry.register(self._scraped)
         try:
             self._server, self._thread = start_http_server(port, host, registry)

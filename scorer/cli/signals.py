@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from scorer.build.plan import RunPlan
+from scorer.cli.progress_views import View
 from scorer.cli.terminal import TerminalView
-from scorer.cli.views import View
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
 from scorer.job.forget import ALL, Choice

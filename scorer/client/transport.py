@@ -21,7 +21,8 @@ from aiohttp.http import HttpProcessingError
 from scorer.client.http_post import Line, PostConnection, connector, shown
 from scorer.client.reply_bytes import ReplyByteBudget, Room
 from scorer.client.unsent import Unsent
-from scorer.errors import SetupError, Unreachable, plain
+from scorer.errors import SetupError, Unreachable
+from scorer.escapes import printable_line
 from scorer.types import Call, Reply
 
 LOOK = 1 / 50
@@ -79,7 +80,7 @@ class HttpTransport:
         except aiohttp.ClientHttpProxyError as error:
             raise _proxy_refused(exchange, error, shown(call.url)) from error
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            why = plain(str(getattr(error, "message", None) or error) or type(error).__name__)
+            why = printable_line(str(getattr(error, "message", None) or error) or type(error).__name__)
             if line is None:
                 raise Unreachable(f"cannot reach {shown(call.url)}: {why}", mend=_mend(error)) from error
             raise Unreachable(
@@ -115,7 +116,8 @@ def proxy_for(url: str) -> str | None:
 
 def _proxy_refused(exchange: PostConnection, error: aiohttp.ClientHttpProxyError, url: str) -> SetupError | Unreachable:
     """A proxy's answer to CONNECT that is no tunnel: the set-up's fault, or the moment's where it cannot get there."""
-    said = f"the proxy {exchange.proxy} answered {error.status} {plain(error.message)} when asked for {url}".rstrip()
+    message = printable_line(error.message)
+    said = f"the proxy {exchange.proxy} answered {error.status} {message} when asked for {url}".rstrip()
     if error.status in (408, 425, 429) or error.status >= 500:
         return Unreachable(said)
     return SetupError(

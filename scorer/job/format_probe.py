@@ -1,7 +1,7 @@
 """Measures format bias: asks a finished run's judge again about some of its answers, in other formats.
 
 It is an ordinary run with a folder of its own, `<OUT>-format`, and the run's own judge, model and limits. Makes its
-input and its plan; who scores it is the engine, who compares is `scorer.analysis.formats`.
+input and its plan; who scores it is the engine, who compares is `scorer.analysis.format_bias`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.formats import ANSWER, FORM, FORMATS, reformatted
+from scorer.analysis.format_bias import ANSWER, FORM, FORMATS, reformatted
 from scorer.build.plan import RunPlan, check
 from scorer.config.loader import set_values
 from scorer.errors import BudgetSpent, SpecError

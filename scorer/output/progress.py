@@ -15,7 +15,7 @@ from dataclasses import replace as replaced
 
 import orjson
 
-from scorer.errors import plain
+from scorer.escapes import printable_line
 from scorer.files.files import Files, replace
 from scorer.output.ledger import Totals
 from scorer.types import Client, Completion, Offload, Request
@@ -186,7 +186,7 @@ class Progress:
             to_publish=gauges.to_publish,
             publish_problem=gauges.publish_problem,
             copied=gauges.copied,
-            why=None if gauges.why is None else plain(gauges.why),
+            why=None if gauges.why is None else printable_line(gauges.why),
             answered=gauges.answered,
         )
 

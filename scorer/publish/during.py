@@ -19,7 +19,7 @@ from scorer.errors import Interrupted, ScorerError, StorageError
 from scorer.files.files import Files
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest
-from scorer.publish.folder import publish_shard, publisher, sealed_shards
+from scorer.publish.publish import publish_shard, publisher, sealed_shards
 from scorer.types import Shard
 
 PAUSE_S = 30.0

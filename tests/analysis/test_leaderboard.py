@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from scorer.analysis.leaderboard import bradley_terry, leaderboard
+from scorer.analysis.bradley_terry import bradley_terry
+from scorer.analysis.leaderboard import leaderboard
 from scorer.errors import SpecError
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.analysis.bootstrap import resample
+from scorer.analysis.bradley_terry import bradley_terry
 from scorer.analysis.compare import compare
-from scorer.analysis.leaderboard import bradley_terry, leaderboard
+from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.ranks import Standing, ranked
 from scorer.analysis.simultaneous import contrast, simultaneous, tango
 

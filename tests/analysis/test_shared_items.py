@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scorer.analysis.adjusted import adjust
 from scorer.analysis.bootstrap import resample
 from scorer.analysis.compare import compare
-from scorer.analysis.estimate import estimate
 from scorer.analysis.leaderboard import leaderboard
+from scorer.analysis.prediction_powered import estimate
 
 
 def twins(*, items=400, unread=False, seed=0):

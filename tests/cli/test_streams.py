@@ -22,13 +22,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.command import COMMAND, PATIENCE_S, ended, run_file, scorer, shard, standing, started, wait_until
 
+from scorer.cli.json_text import json_text
 from scorer.cli.jsonlog import log
-from scorer.cli.live import three_lines
-from scorer.cli.streams import cells, cropped, json_text, plain, plain_line, to_stderr, to_stdout
-from scorer.cli.tables import aligned
+from scorer.cli.progress_lines import three_lines
+from scorer.cli.progress_views import View
+from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.cli.terminal import TerminalView
-from scorer.cli.views import View
+from scorer.cli.text_table import aligned
+from scorer.cli.text_width import cells, cropped
 from scorer.errors import StorageError, TooManyFailed
+from scorer.escapes import printable, printable_line
 from scorer.output.progress import Snapshot
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -46,15 +49,15 @@ def harmless(text: str, allowed: str = "\n\t") -> bool:
 
 @given(ANYTHING)
 def test_no_control_or_invisible_character_is_left(text: str) -> None:
-    assert harmless(plain(text))
-    assert harmless(plain_line(text), allowed="")
-    assert plain(plain(text)) == plain(text)
+    assert harmless(printable(text))
+    assert harmless(printable_line(text), allowed="")
+    assert printable(printable(text)) == printable(text)
 
 
 def test_what_is_harmless_stays_as_it_is() -> None:
     for text in ("Zürich 東京 עברית", "a\n\tb", "👍🏽 ½ …", "\u00a0", "[red]x[/]"):
-        assert plain(text) == text
-    assert plain("\x1b[31m\u202e") == "\\x1b[31m\\u202e"
+        assert printable(text) == text
+    assert printable("\x1b[31m\u202e") == "\\x1b[31m\\u202e"
 
 
 _JSON = st.recursive(
@@ -77,7 +80,7 @@ def test_what_json_has_no_number_for_is_null_beside_a_name_that_is_no_utf8_too()
         assert json.loads(told, parse_constant=pytest.fail) == {"shard": name, "pace": [None, 1.5], "use": {"x": None}}
 
 
-@given(ANYTHING.map(plain_line), st.integers(0, 50))
+@given(ANYTHING.map(printable_line), st.integers(0, 50))
 def test_a_text_is_cropped_to_the_columns_that_there_are(text: str, width: int) -> None:
     found = cropped(text, width)
     assert cells(found) <= width

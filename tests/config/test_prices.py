@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import scorer.config.price_list
 from scorer.build.plan import check
-from scorer.cli.terminal import plan_text
+from scorer.cli.run_text import plan_text
 from scorer.config.price_list import MAKERS, context_window, in_file, listed, litellm_price, price_of, sources
 from scorer.config.prices import Price
 from scorer.config.spec import Model

@@ -20,7 +20,7 @@ from obstore.store import AzureStore
 from support.proxy import BadDay
 from support.seaweed import Weed
 
-from scorer.analysis.tables import open_table
+from scorer.analysis.open_table import open_table
 from scorer.errors import ScorerError, SpecError, StorageError
 from scorer.files.files import replace
 from scorer.files.object_reader import TAIL_BYTES, head_and_tail

@@ -20,7 +20,7 @@ from support.command import PROMPT, own_score, scorer, shard, toml, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
 
-from scorer.analysis.tables import open_table
+from scorer.analysis.open_table import open_table
 from scorer.api import run
 from scorer.files.files import Files, replace
 from scorer.files.router import AnyFiles

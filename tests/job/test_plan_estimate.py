@@ -13,7 +13,7 @@ from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
 from scorer.build.plan import check
-from scorer.cli.terminal import plan_text
+from scorer.cli.run_text import plan_text
 from scorer.files.files import LocalFiles
 from scorer.job import estimate as estimate_module
 from scorer.job.estimate import Estimate, estimate

@@ -38,7 +38,7 @@ from scorer.output.schema import (
 )
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
-from scorer.publish.folder import publish
+from scorer.publish.publish import publish
 
 FOLDER = Path(__file__).parent / "folders" / "format1"
 ROWS = {"in/a.parquet": range(5), "in/b.parquet": range(5, 11), "in/c.parquet": range(11, 14)}

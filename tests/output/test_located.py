@@ -14,7 +14,7 @@ import pytest
 from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
-from scorer.analysis.tables import open_table
+from scorer.analysis.open_table import open_table
 from scorer.errors import OutputError
 from scorer.files.files import LocalFiles
 from scorer.job.forget import Choice

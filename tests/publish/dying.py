@@ -20,8 +20,8 @@ from scorer.files.files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.publish.delta import Delta
-from scorer.publish.folder import publish_shard, sealed_shards
 from scorer.publish.iceberg import Iceberg
+from scorer.publish.publish import publish_shard, sealed_shards
 
 LOADED = (deltalake, pyiceberg.catalog.sql, pyiceberg.io.pyarrow)
 

@@ -19,7 +19,7 @@ from support.command import PATIENCE_S
 from support.outputs import Output
 
 from scorer.files.files import LocalFiles
-from scorer.publish.folder import publish
+from scorer.publish.publish import publish
 
 pytestmark = pytest.mark.slow
 

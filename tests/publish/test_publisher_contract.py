@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from publish.lakes import Lake
 
-from scorer.publish.folder import publisher
+from scorer.publish.publish import publisher
 from scorer.publish.sealed import Publisher
 from scorer.testing import PublisherContract
 

@@ -17,7 +17,7 @@ from scorer.errors import OutputError, SpecError, StorageError
 from scorer.files.files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
-from scorer.publish.folder import publish
+from scorer.publish.publish import publish
 from scorer.publish.sealed import Version
 
 

@@ -10,7 +10,7 @@ from support.seaweed import BUCKET, Weed
 
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles
-from scorer.publish.folder import publish
+from scorer.publish.publish import publish
 
 pytest.importorskip("deltalake")
 pytestmark = pytest.mark.slow

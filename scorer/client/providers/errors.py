@@ -24,9 +24,9 @@ from scorer.errors import (
     Throttled,
     TooLong,
     TransientError,
-    plain,
     whole,
 )
+from scorer.escapes import printable_line
 from scorer.types import Reply
 
 MESSAGE_LENGTH = 500
@@ -114,7 +114,7 @@ class Place:
         """The server's words, at most MESSAGE_LENGTH of them, without the secrets."""
         for secret in self.secrets:
             message = message.replace(secret, "***")
-        message = plain(message)
+        message = printable_line(message)
         return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 

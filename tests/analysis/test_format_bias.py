@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.analysis.formats import FORMATS, as_bullets, as_json, as_markdown, as_upper_case, drift, reformatted
+from scorer.analysis.format_bias import FORMATS, as_bullets, as_json, as_markdown, as_upper_case, drift, reformatted
 from scorer.errors import SpecError
 
 TEXT = "It is 3.5 m long. Is it?  Yes!\nSo it is"

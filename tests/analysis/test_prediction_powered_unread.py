@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.analysis.estimate import _fit, _Rows, estimate
+from scorer.analysis.prediction_powered import estimate
+from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean
 from scorer.errors import SpecError
 
 
@@ -41,10 +42,10 @@ def test_what_stands_for_an_unread_score_makes_no_difference(seed, filler, label
     human = score + rng.normal(size=300)
     score[rng.choice(300, unread, replace=False)] = np.nan
     human[rng.permutation(300)[labels:]] = np.nan
-    rows = _Rows(score, human, np.arange(300) // 2, 150)
+    rows = LabelledRows(score, human, np.arange(300) // 2, 150)
     if not (np.isnan(score) & ~np.isnan(human)).any():
         return
-    by_mean, by_filler = _fit(rows), _fit(rows, filler)
+    by_mean, by_filler = fit_mean(rows), fit_mean(rows, filler)
     assert by_filler.value == pytest.approx(by_mean.value, abs=1e-7)
     assert by_filler.error.variance == pytest.approx(by_mean.error.variance, rel=1e-6)
     assert by_filler.weights == pytest.approx(by_mean.weights, abs=1e-6)

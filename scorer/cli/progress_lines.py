@@ -13,7 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scorer.cli.streams import cells, cropped, plain_line, raw_to_stderr
+from scorer.cli.stdio import raw_to_stderr
+from scorer.cli.text_width import cells, cropped
+from scorer.escapes import printable_line
 
 if TYPE_CHECKING:
     from scorer.output.progress import Snapshot
@@ -78,7 +80,9 @@ def fitted(parts: Sequence[Part], width: int, separator: str) -> str:
     """
     chosen = [0] * len(parts)
     while True:
-        text = separator.join(word for part, at in zip(parts, chosen, strict=True) if (word := plain_line(part[at])))
+        text = separator.join(
+            word for part, at in zip(parts, chosen, strict=True) if (word := printable_line(part[at]))
+        )
         if cells(text) <= width:
             return text
         longer = [i for i in reversed(range(len(parts))) if chosen[i] + 1 < len(parts[i])]

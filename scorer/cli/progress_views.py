@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from scorer.cli.jsonlog import JsonLog
-from scorer.cli.streams import to_stderr
-from scorer.cli.terminal import TerminalView, line, summary_text
+from scorer.cli.run_text import summary_text
+from scorer.cli.stdio import to_stderr
+from scorer.cli.terminal import TerminalView, line
 from scorer.errors import ScorerError, StorageError, TooManyFailed
 
 if TYPE_CHECKING:
@@ -84,22 +85,22 @@ class View:
 
 
 @contextmanager
-def view(showing: ViewOptions, *, out: str, fingerprint: str) -> Iterator[View]:
+def view(options: ViewOptions, *, out: str, fingerprint: str) -> Iterator[View]:
     """The view of a run for as long as the block lasts. Raises SpecError where the metrics' port cannot be had."""
     with ExitStack() as stack:
         endpoint = None
-        if showing.metrics_port is not None:
+        if options.metrics_port is not None:
             from scorer.cli.prometheus import PrometheusExporter
 
-            port = showing.metrics_port
+            port = options.metrics_port
             endpoint = stack.enter_context(
-                PrometheusExporter(showing.metrics_host, port, out=out, fingerprint=fingerprint)
+                PrometheusExporter(options.metrics_host, port, out=out, fingerprint=fingerprint)
             )
-        if showing.log_format == "json":
-            log = stack.enter_context(JsonLog(out, quiet=showing.quiet))
+        if options.log_format == "json":
+            log = stack.enter_context(JsonLog(out, quiet=options.quiet))
             seen = View(log, endpoint, out)
         else:
-            seen = View(stack.enter_context(TerminalView(quiet=showing.quiet)), endpoint, out)
+            seen = View(stack.enter_context(TerminalView(quiet=options.quiet)), endpoint, out)
         if endpoint is not None:
             seen.say(f"Metrics: {endpoint.url}")
         yield seen

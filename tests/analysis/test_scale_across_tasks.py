@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from scorer.analysis.scale import calibrate, isotonic, learn, scale
+from scorer.analysis.calibration import calibrate, isotonic, learn
+from scorer.analysis.scale_across_tasks import scale
 from scorer.errors import SpecError
 
 finite = st.floats(-100, 100, allow_subnormal=False)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from scorer.analysis.estimate import estimate
+from scorer.analysis.prediction_powered import estimate
 from scorer.errors import SpecError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from scorer.analysis.tables import out_folder
+from scorer.analysis.open_table import out_folder
 from scorer.files.router import AnyFiles, scan_options
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
@@ -17,7 +17,7 @@ from scorer.output.scan import beside, scan_scores
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class RunCoverage:
     """What of a run there is. `rows` have a result, of `rows_total`; `systems` have at least one such row.
 
     The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
@@ -51,8 +51,8 @@ class Extent:
         return "\n".join(lines)
 
 
-def extent(table: str, system: str | None = None, named: Iterable[str | None] = ()) -> Extent | None:
-    """The extent of the run in `table`; None where that is no output folder.
+def run_coverage(table: str, system: str | None = None, named: Iterable[str | None] = ()) -> RunCoverage | None:
+    """How much is finished of the run in `table`; None where that is no output folder.
 
     `system` is the column of systems, `named` are all columns that the command was given.
     """
@@ -64,9 +64,9 @@ def extent(table: str, system: str | None = None, named: Iterable[str | None] = 
     scores = scan_scores(out)
     rows: int = scores.select(pl.len()).collect().item()
     if system is None or rows >= manifest.rows:
-        return Extent(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
+        return RunCoverage(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
     systems = _systems(out, manifest, system)
-    return Extent(rows, manifest.rows, *systems, notes=notes, rehearsal=manifest.rehearsal)
+    return RunCoverage(rows, manifest.rows, *systems, notes=notes, rehearsal=manifest.rehearsal)
 
 
 def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:

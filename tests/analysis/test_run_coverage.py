@@ -12,7 +12,7 @@ import pytest
 from support.clock import run
 from support.outputs import Output
 
-from scorer.analysis.extent import extent
+from scorer.analysis.run_coverage import run_coverage
 from scorer.cli.app import _exit_code
 from scorer.output.scan import scan_scores
 
@@ -117,18 +117,18 @@ def test_input_names_are_free_ones(output: Output) -> None:
 
 def test_systems_are_not_counted_where_the_input_cannot_be_read(output: Output) -> None:
     Path(output.shards[3].path).unlink()
-    found = extent(output.layout.out, "system")
+    found = run_coverage(output.layout.out, "system")
     assert found is not None
     assert (found.rows, found.rows_total, found.systems_total) == (6, 12, None)
 
 
 def test_a_table_of_another_kind_has_no_extent(output: Output) -> None:
-    assert extent(output.shards[0].path, "system") is None
-    assert extent(str(Path(output.shards[0].path).parent)) is None
+    assert run_coverage(output.shards[0].path, "system") is None
+    assert run_coverage(str(Path(output.shards[0].path).parent)) is None
 
 
 def test_a_kept_column_of_systems_is_counted(output: Output) -> None:
-    found = extent(output.layout.out, "task")
+    found = run_coverage(output.layout.out, "task")
     assert found is not None
     assert (found.systems, found.systems_total) == (None, None)  # this run.json does not say what was kept
 

@@ -20,21 +20,21 @@ MOST_SHARDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Unevenly:
+class UnreadByColumn:
     """The comparisons by kept columns of texts, and a sentence for each column where rows are unread unevenly."""
 
     found: Sequence[UnreadDiffers] = ()
     notes: Sequence[str] = ()
 
 
-def unread_unevenly(out: str, status: Status) -> Unevenly:
+def unread_by_column(out: str, status: Status) -> UnreadByColumn:
     """Empty where fewer than 5 rows are unread, no text column is kept, or more than `MOST_SHARDS` shards are there.
 
     Files that cannot be read make a note: `status` itself says more of them.
     """
     judged = {name: n for name, n in status.errors.items() if name not in ("BadRow", "Damaged")}
     if sum(judged.values()) < 5 or status.shards > MOST_SHARDS:
-        return Unevenly()
+        return UnreadByColumn()
     from scorer.analysis.unread import by_kept, told
     from scorer.output.scan import scan_scores
 
@@ -43,5 +43,7 @@ def unread_unevenly(out: str, status: Status) -> Unevenly:
         names = scores.collect_schema().names()
         found = by_kept(scores, names[2 : names.index("score")])
     except ScorerError as error:
-        return Unevenly(notes=[f"Whether the share of rows with no verdict differs by column is not known: {error}"])
-    return Unevenly(found, list(told(found)))
+        return UnreadByColumn(
+            notes=[f"Whether the share of rows with no verdict differs by column is not known: {error}"]
+        )
+    return UnreadByColumn(found, list(told(found)))

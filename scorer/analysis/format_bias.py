@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval, mean, resample
+from scorer.analysis.columns import codes_or_rows, compact, take
 from scorer.analysis.correlation import Floats
-from scorer.analysis.tables import codes_or_rows, compact, take
 from scorer.errors import SpecError
 
 AS_IS = "as_is"
@@ -84,7 +84,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Formats:
+class FormatBias:
     """The drift of one column of scores by form.
 
     `again` is the noise to hold it against: the unchanged answers asked once more, against the values that the run
@@ -122,7 +122,7 @@ def drift(
     item: str | None = None,
     replicates: int = 1000,
     seed: int = 0,
-) -> Formats:
+) -> FormatBias:
     """How far a column of scores drifts with the form of the answer.
 
     `scored` holds `bias_answer`, `bias_format` and the score of each; `stored` the run's own scores by `bias_answer`.
@@ -152,7 +152,7 @@ def drift(
     if stored is not None:
         known = pl.DataFrame({ANSWER: numbers}).join(stored.select(ANSWER, "value"), on=ANSWER, how="left")
         again = against(known.sort(ANSWER)["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), plain)
-    return Formats(count, {name: against(plain, of_answers) for name, of_answers in by_form.items()}, again)
+    return FormatBias(count, {name: against(plain, of_answers) for name, of_answers in by_form.items()}, again)
 
 
 def _drift(before: Floats, after: Floats, cluster: np.ndarray[Any, Any], replicates: int, seed: int) -> Drift:

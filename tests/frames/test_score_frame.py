@@ -15,9 +15,9 @@ import pytest
 
 import scorer
 import scorer.api
-import scorer.frames
+import scorer.frames.stopping
 from scorer.errors import BudgetSpent, InputError, SetupError, SpecError, StorageError
-from scorer.frames import as_frame
+from scorer.frames.as_frame import as_frame
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -191,7 +191,7 @@ def test_an_interruption_brings_the_frame_too(tmp_path: Path, scratch: Path, mon
         real(tree)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scorer.frames.run", interrupted)
+    monkeypatch.setattr("scorer.frames.score_frame.run", interrupted)
     frame = pl.DataFrame({"x": [1, 2], "text": ["t", "t"]})
     with pytest.raises(KeyboardInterrupt) as raised:
         scorer.score_frame(frame, judge=QUIET, model=model)
@@ -212,9 +212,9 @@ def test_a_ctrl_c_more_while_the_frame_is_gathered_takes_nothing_away(
         os.kill(os.getpid(), signal.SIGINT)
         return beside(*given)
 
-    beside = scorer.frames._beside
-    monkeypatch.setattr("scorer.frames.run", stopped)
-    monkeypatch.setattr("scorer.frames._beside", gathered)
+    beside = scorer.frames.stopping.with_results
+    monkeypatch.setattr("scorer.frames.score_frame.run", stopped)
+    monkeypatch.setattr("scorer.frames.stopping.with_results", gathered)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt) as raised:
         scorer.score_frame(FRAME.drop_nulls(), judge=QUIET, model=replies(tmp_path, ONE_TO_FIVE))
@@ -226,7 +226,7 @@ def test_a_bug_brings_the_frame_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def broken(tree: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("scorer.frames.run", broken)
+    monkeypatch.setattr("scorer.frames.score_frame.run", broken)
     with pytest.raises(ZeroDivisionError, match="a bug") as raised:
         scorer.score_frame(FRAME, judge=JUDGE, model={"name": "m", "base_url": "http://127.0.0.1:1/v1"})
     assert Path(raised.value.folder).is_dir()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from scorer.analysis.uneven_unread import MOST_SHARDS, unread_unevenly
+from scorer.analysis.unread_by_column import MOST_SHARDS, unread_by_column
 from scorer.api import run
 from scorer.cli.app import _exit_code
 
@@ -56,4 +56,4 @@ def test_status_says_nothing_where_both_are_unread_alike(tmp_path: Path, capsys:
 def test_nothing_is_read_where_few_rows_failed_or_very_many_files_are_there() -> None:
     for errors, shards in (({"Unreadable": 4, "BadRow": 90, "Damaged": 9}, 1), ({"Unreadable": 90}, MOST_SHARDS + 1)):
         status: Any = SimpleNamespace(errors=errors, shards=shards)
-        assert not unread_unevenly("no/such/folder", status).notes
+        assert not unread_by_column("no/such/folder", status).notes

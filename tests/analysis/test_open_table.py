@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 
 import scorer
-from scorer.analysis.tables import join_labels, open_labels, open_table, take
+from scorer.analysis.columns import take
+from scorer.analysis.join_labels import join_labels, open_labels
+from scorer.analysis.open_table import open_table
 from scorer.errors import SpecError
 
 

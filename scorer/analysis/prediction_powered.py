@@ -1,0 +1,126 @@
+"""The mean human value of all rows, from all judge scores and a few human labels, with valid intervals.
+
+The judge's mean is precise and may be wrong; the labels' mean is right and wide. Prediction-powered inference takes
+the first and corrects it by what the labels say about the judge's errors. It is valid however bad the judge is, as long
+as the labelled rows are a random sample of the rows: nothing here can check that.
+
+A row without a score belongs to the population as well. It enters through a second regressor, 1 for an unread row and 0
+for a read one, so that the value that stands in for its score makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from scorer.analysis.columns import collected, listed, not_judged, require, take
+from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, plain_mean
+from scorer.analysis.prediction_powered_pairs import differences_of
+from scorer.analysis.prediction_powered_result import Estimate, Estimates, Mean
+from scorer.errors import SpecError
+
+
+def estimate(
+    frame: pl.LazyFrame,
+    score: str,
+    human: str,
+    *,
+    system: str | None = None,
+    item: str | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Estimates:
+    """The mean human value of all rows that were judged, read or not.
+
+    With `item` the rows of an item count as one observation in every interval, and two systems are compared over the
+    items of which both have a row. A labelled row without a score counts as the others do. Rows that ended as BadRow
+    had nothing to judge; they and rows that are pending are counted and take no part. `replicates` resamples of the
+    items make the intervals of several differences hold together; 0: each by itself.
+    Raises SpecError for columns that cannot serve and where fewer than two rows have a label.
+    Source: Angelopoulos, Bates, Fannjiang, Jordan and Zrnic (2023), "Prediction-powered inference", Science 382; the
+    weights: Angelopoulos, Duchi and Zrnic (2023), "PPI++", arXiv 2311.01453, section 6, here by least squares over
+    items, which is the same where each row is an item.
+    """
+    asked = [score, human, *(name for name in (system, item) if name)]
+    schema = frame.collect_schema()
+    require(schema, asked)
+    told_by = [name for name in ("error", "finished_at") if name in schema]
+    frame = collected(frame.select(list(dict.fromkeys([*asked, *told_by])))).lazy()
+    columns = take(frame, [score, human], [name for name in (system, item) if name])
+    f, y = columns.floats(score), columns.floats(human)
+    cluster = columns.codes(item)[0] if item else np.arange(len(f), dtype=np.int64)
+    bad, pending = not_judged(frame, score)
+    judged = ~bad & ~pending
+    rows = LabelledRows(f, y, cluster, int(cluster.max(initial=-1)) + 1)
+    if (labels := int((~np.isnan(y) & judged).sum())) < 2:
+        both = int((~np.isnan(y) & ~np.isnan(f) & judged).sum())
+        apart = f" of the {judged.sum():,} that are judged" if not judged.all() else ""
+        more = f" and {labels - both} more a {human} alone" if labels > both else ""
+        raise SpecError(
+            [f"{both} rows{apart} have both {score} and {human}{more}; an estimate needs two labels or more."]
+        )
+
+    def told(mine: NDArray[np.bool_]) -> Estimate:
+        return _told(rows.where(mine & judged), int((mine & bad).sum()), int((mine & pending).sum()))
+
+    overall = told(np.ones(len(f), dtype=bool))
+    code, names = columns.codes(system) if system else (np.zeros(len(f), dtype=np.int64), [])
+    systems = {name: told(code == s) for s, name in enumerate(names)}
+    parts = {name: rows.where(judged & (code == s)) for s, name in enumerate(names)}
+    differences, unlike = differences_of(parts, paired=item is not None, replicates=replicates, seed=seed)
+    return Estimates(overall, systems, differences, [*_notes(overall, systems), *unlike])
+
+
+def _told(rows: LabelledRows, bad: int, pending: int) -> Estimate:
+    read, labelled = ~np.isnan(rows.f), ~np.isnan(rows.y)
+    found = fit_mean(rows)
+    human, judge = plain_mean(rows.y, rows, labelled), plain_mean(rows.f, rows, read)
+    weight, unread_weight = (None, None) if found is None else found.weights
+    worth = None
+    if found is not None and found.error.variance > 0:
+        worth = round(found.labels * found.people.variance / found.error.variance)
+    return Estimate(
+        rows=int(read.sum()),
+        labels=int((labelled & read).sum()),
+        unread=int((~read).sum()),
+        mean=human if found is None else Mean(found.value, found.error.interval(found.value)),
+        labels_only=human,
+        judge_only=judge,
+        weight=weight,
+        labels_worth=worth,
+        labels_unread=int((labelled & ~read).sum()),
+        unread_weight=unread_weight,
+        bad=bad,
+        pending=pending,
+    )
+
+
+def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
+    notes = []
+    if overall.bad:
+        notes.append(f"{overall.bad:,} rows ended as BadRow: they had nothing to judge and are not in the population.")
+    if overall.pending:
+        notes.append(f"{overall.pending:,} rows are not judged yet: this is the mean of the rows judged so far.")
+    if overall.unread and not overall.labels_unread:
+        notes.append(
+            f"{overall.unread:,} rows have no verdict and none of them has a label: their weight is 0, and their human "
+            "values are not known. Label some of them."
+        )
+    elif dark := [name for name, one in systems.items() if one.unread and not one.labels_unread and one.labels > 1]:
+        notes.append(
+            f"{listed(dark)}: no row with no verdict has a label. Their weight is 0, and their human values are not "
+            "known. Label some of them."
+        )
+    labelled = [name for name, one in systems.items() if one.labels + one.labels_unread]
+    if len(systems) > 1 and len(labelled) == 1:
+        notes.append(
+            f"All {overall.labels + overall.labels_unread:,} labels are of {labelled[0]}: they say nothing of the "
+            f"other {len(systems) - 1} systems, and the mean of all rows is right only if the judge errs alike on "
+            "them. Label rows of each."
+        )
+    elif without := [name for name in systems if name not in labelled]:
+        notes.append(f"No label is of {listed(without)}: the labels are no random sample of all rows.")
+    return notes

@@ -1,0 +1,97 @@
+"""Mean scores of systems in one task or over tasks: adjusted for missing items, resampled, bounded by unread rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scorer.analysis.adjusted import adjust, has_holes
+from scorer.analysis.bootstrap import Resamples, means_by_group
+from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.ranks import Standing
+from scorer.analysis.score_range import Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMeans:
+    """The systems of one task, or of all; `draws` are the resampled means, `adjusted` says that `means` are not raw."""
+
+    means: Floats
+    raw: Floats
+    draws: Floats
+    influence: Floats
+    items: Codes
+    part: Codes
+    ends: tuple[Floats, Floats]
+    rows: Codes
+    unread: Codes
+    span: float
+    adjusted: bool
+
+    def standing(self) -> Standing:
+        return Standing(self.means, self.influence, self.items, self.part, self.span, self.ends)
+
+
+def system_means(
+    values: Floats, system: Codes, systems: int, item: Codes | None, drawn: Resamples | None, scale: Bounds
+) -> SystemMeans:
+    read = np.isfinite(values)
+    raw, draws = means_by_group(values, system, systems, drawn)
+    low, high = scale.low, scale.high
+    span = high - low or (1.0 if high in (0.0, 1.0) else 0.0)  # ones alone may be shares
+    part = np.where(np.isfinite(raw), 0, -1)
+    means, adjusted = raw, item is not None and has_holes(values, system, item)
+    influence = np.empty((0, systems))
+    if drawn is not None:
+        count = np.bincount(system[read], minlength=systems)
+        rest = np.where(read, values - raw[system], 0.0) / np.maximum(count, 1)[system]
+        clusters = drawn.weights.shape[1]
+        sums = np.bincount(drawn.cluster * systems + system, rest, minlength=clusters * systems)
+        influence = sums.reshape(clusters, systems).astype(np.float64)
+    if adjusted and item is not None and read.any():
+        fit = adjust(values, system, systems, item, drawn)
+        means, part, influence = fit.means, fit.part, fit.influence
+        if drawn is not None:
+            draws = means + drawn.weights @ influence
+    filled = [np.where(read, values, end) for end in (low, high)]
+    if item is not None and adjusted:
+        at = [adjust(full, system, systems, item, None).means for full in filled]
+    else:
+        at = [means_by_group(full, system, systems, None)[0] for full in filled]
+    ends = (np.where(np.isfinite(means), at[0], np.nan), np.where(np.isfinite(means), at[1], np.nan))
+    items = np.zeros(systems, dtype=np.int64)
+    if drawn is not None:
+        items = np.minimum(drawn.items_by_group(system, systems, read), drawn.items)
+    return SystemMeans(
+        means=means,
+        raw=raw,
+        draws=draws,
+        influence=influence,
+        items=items,
+        part=part,
+        ends=ends,
+        rows=np.bincount(system[read], minlength=systems),
+        unread=np.bincount(system[~read], minlength=systems),
+        span=span,
+        adjusted=adjusted,
+    )
+
+
+def mean_over_tasks(boards: Sequence[SystemMeans]) -> SystemMeans:
+    """The mean over tasks. Systems are of one part where they are so in every task."""
+    parts = np.stack([board.part for board in boards], axis=1)
+    return SystemMeans(
+        means=np.mean([board.means for board in boards], axis=0),
+        raw=np.mean([board.raw for board in boards], axis=0),
+        draws=np.mean([board.draws for board in boards], axis=0),
+        influence=np.mean([board.influence for board in boards], axis=0),
+        items=np.sum([board.items for board in boards], axis=0),
+        part=np.unique(parts, axis=0, return_inverse=True)[1].reshape(-1),
+        ends=(np.mean([b.ends[0] for b in boards], axis=0), np.mean([b.ends[1] for b in boards], axis=0)),
+        rows=np.sum([board.rows for board in boards], axis=0),
+        unread=np.sum([board.unread for board in boards], axis=0),
+        span=max(board.span for board in boards),
+        adjusted=any(board.adjusted for board in boards),
+    )

@@ -1,0 +1,222 @@
+"""The commands that plan or change a run: init, plan, run, rehearse, retry, reread.
+
+Light to import: each command loads what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from scorer import __version__
+from scorer.cli.options import ONE_PROCESS, Forget, Json, Out, Remember, RunFile, Sets, WorkerOptions, answer
+from scorer.cli.progress_views import DEFAULT_VIEW, ViewOptions, view
+from scorer.cli.stdio import to_stderr, to_stdout
+from scorer.config.out_folder import STDIN, folder_of
+from scorer.errors import InputError, SpecError
+from scorer.files.runtime import stream_from_here
+
+if TYPE_CHECKING:
+    from scorer.build.plan import RunPlan
+    from scorer.job.forget import Choice
+    from scorer.job.job import Retry
+    from scorer.output.status import Status
+
+
+app = App()
+
+
+@app.command
+def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml") -> int:
+    """Write a commented run file that works without a change: the embedded judge over the bundled sample.
+
+    Example: scorer init run.toml && scorer run run.toml
+    """
+    from scorer.cli.init import write_starter
+
+    write_starter(file)
+    to_stdout(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
+    return 0
+
+
+@app.command
+def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Json = False) -> int:
+    """Estimate a run: rows, tokens, cost, time. Sends nothing.
+
+    Example: scorer plan run.toml --exact
+
+    Parameters
+    ----------
+    exact
+        Count every row; else beyond 100,000 rows a sample is counted.
+    """
+    from scorer.build.plan import check
+    from scorer.cli.run_text import plan_text
+    from scorer.files.router import AnyFiles
+    from scorer.job.estimate import estimate
+
+    found = estimate(check(_tree(run_file, sets)), AnyFiles(), exact=exact)
+    answer(json, asdict(found), lambda: plan_text(found))
+    if found.rows and sum(found.rows_bad.values()) >= found.rows:
+        raise InputError(
+            "No row of the input can be judged; see rows_bad. Correct the input, or the columns of the judge."
+        )
+    return 0
+
+
+@app.command
+def run(
+    run_file: RunFile,
+    /,
+    *,
+    sets: Sets = (),
+    forget: Forget = (),
+    remember: Remember = (),
+    worker_options: WorkerOptions = ONE_PROCESS,
+    json: Json = False,
+    view_options: ViewOptions = DEFAULT_VIEW,
+) -> int:
+    """Score every row. The same command resumes after a stop, a kill or a crash.
+
+    Example: scorer run run.toml --set limits.max_usd=20
+
+    Example: scorer run run.toml --forget data/damaged.parquet
+    """
+    from scorer.build.plan import check
+    from scorer.cli.run_text import summary_text
+    from scorer.job.forget import Choice
+
+    planned = check(_tree(run_file, sets))
+    status = _score(planned, view_options, worker_options, choice=Choice(forget, remember))
+    return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
+
+
+@app.command
+def rehearse(
+    run_file: RunFile,
+    /,
+    *,
+    sets: Sets = (),
+    worker_options: WorkerOptions = ONE_PROCESS,
+    json: Json = False,
+    view_options: ViewOptions = DEFAULT_VIEW,
+) -> int:
+    """Run the job against a local simulated judge, into <output.path>-rehearsal; faults can be injected. Free.
+
+    Its rate limits are those of [limits]; [rehearsal] sets latency, capacity and faults.
+
+    Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
+    """
+    from scorer.cli.run_text import rehearsal_text, summary_text
+    from scorer.job.rehearse import rehearsal
+
+    worker_options = worker_options.here("the rehearsal judge answers on this machine only")
+    with rehearsal(_tree(run_file, sets)) as (planned, judge):
+        status = _score(planned, view_options, worker_options)
+        counters = judge.stats()
+    value = {**asdict(status), "judge": counters}
+    return answer(json, value, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(counters)}")
+
+
+@app.command
+def retry(
+    out: Out,
+    /,
+    *,
+    error: Annotated[tuple[str, ...], Parameter(negative="", allow_repeating=True)] = (),
+    sets: Sets = (),
+    worker_options: WorkerOptions = ONE_PROCESS,
+    json: Json = False,
+    view_options: ViewOptions = DEFAULT_VIEW,
+) -> int:
+    """Score again only the rows that ended in an error.
+
+    Example: scorer retry out --error Unavailable --error Truncated
+
+    Parameters
+    ----------
+    error
+        Only rows with this error; may be repeated. Without it every failed row.
+    """
+    from scorer.build.plan import check
+    from scorer.cli.run_text import summary_text
+    from scorer.config.loader import set_values
+    from scorer.errors import ROW_ERRORS
+    from scorer.files.router import AnyFiles
+    from scorer.job.job import Retry
+    from scorer.output.layout import Layout
+    from scorer.output.located import rebased
+    from scorer.output.manifest import load, no_run
+
+    unknown = [name for name in error if name not in ROW_ERRORS]
+    if unknown:
+        raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
+    out = folder_of(out)
+    manifest = load(AnyFiles(), Layout(out))
+    if manifest is None:
+        raise no_run(AnyFiles(), Layout(out))
+    given = manifest.spec.get("input", {})
+    tree = {
+        **manifest.spec,
+        "input": {**given, "shards": rebased(given.get("shards", ()), manifest.began)},
+        "output": {**manifest.spec.get("output", {}), "path": out},
+    }
+    planned = check(set_values(tree, sets))
+    found = _score(planned, view_options, worker_options, Retry(error or None))
+    return answer(json, asdict(found), lambda: summary_text(out, found))
+
+
+@app.command
+def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
+    """Parse the stored replies again with another reading rule. Sends nothing.
+
+    Takes keys of [judge] that say how a reply is read; output.keep_raw must have kept the replies, "full" for expected.
+
+    Example: scorer reread out --set judge.read=json
+    """
+    from scorer.cli.run_text import summary_text
+    from scorer.files.router import AnyFiles
+    from scorer.job.reread import reread as read_again
+
+    out = folder_of(out)
+    found = read_again(AnyFiles(), out, sets, say=to_stderr)
+    return answer(json, asdict(found), lambda: summary_text(out, found))
+
+
+def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
+    from scorer.config.loader import read_stdin, read_toml, set_values
+
+    tree = read_stdin() if run_file == STDIN else read_toml(run_file)
+    return set_values(tree, sets)
+
+
+def _score(
+    planned: RunPlan,
+    view_options: ViewOptions,
+    worker_options: WorkerOptions,
+    retry: Retry | None = None,
+    choice: Choice | None = None,
+) -> Status:
+    from scorer.cli.signals import run_interruptibly
+    from scorer.files.runtime import on_loop
+    from scorer.job.forget import ALL
+
+    stream_from_here()
+    out = planned.spec.output.path
+    with (
+        view(view_options, out=out, fingerprint=planned.fingerprint) as seen,
+        worker_options.hired(out, seen.say) as hire,
+    ):
+        seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
+        try:
+            found = on_loop(
+                run_interruptibly(planned, seen, retry, worker_options.workers, seen.answered, hire, choice or ALL)
+            )
+        except Exception as error:
+            seen.ended(error)
+            raise
+        seen.tell("finished", asdict(found))
+        return found

@@ -1,0 +1,81 @@
+"""Writes to stdout and stderr: control characters escaped, and a failing stream fails no run.
+
+Everything that scorer writes to stdout or stderr passes here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+from scorer.errors import StorageError
+from scorer.escapes import printable
+
+
+def hold_streams() -> None:
+    """Keeps the numbers 0, 1 and 2 from being given to a file or a connection where the caller closed them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
+def to_stderr(text: str) -> None:
+    """Writes a whole text and shows it at once. A stderr that is closed, full or unread loses it, and nothing else."""
+    raw_to_stderr(printable(text) + "\n")
+
+
+def raw_to_stderr(text: str) -> None:
+    """The same for a text that is safe already."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # full, hung up, its reader is gone; closed
+            _write(sys.stderr, text)
+
+
+def to_stdout(text: str) -> None:
+    """Writes an answer, which is made safe. One whose reader has gone (`| head`) is not missed.
+
+    Raises StorageError where it could not be written: what asked for it must not take it for an empty one.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        _write(sys.stdout, printable(text) + "\n")
+    except BrokenPipeError:
+        _to_nowhere(sys.stdout)
+    except (OSError, ValueError) as error:
+        _to_nowhere(sys.stdout)
+        raise StorageError(
+            f"The answer could not be written to standard output ({getattr(error, 'strerror', None) or error}). What "
+            "the command did is done; free some space, or write the answer elsewhere."
+        ) from error
+
+
+def end_streams() -> None:
+    """Flushes both streams before the interpreter does, which would exit with 120 where one of them fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                _to_nowhere(stream)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))  # a terminal that is not UTF-8
+    stream.flush()
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Lets what the stream still holds, and all that follows, vanish."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # closed, or no file
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

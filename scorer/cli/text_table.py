@@ -1,0 +1,121 @@
+"""Rows as aligned text tables that fit the terminal: three decimals, a dash for null."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from scorer.escapes import printable_line
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def aligned(rows: Rows) -> str:
+    """Mappings with equal keys as an aligned table: text columns to the left, others to the right.
+
+    Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts, and texts
+    that would take more than half of the terminal are cut in their middle.
+    """
+    if not rows:
+        return "(nothing)"
+    names = list(rows[0])
+    cells = [[cell(row[name]) for name in names] for row in rows]
+    left = [all(row[name] is None or isinstance(row[name], str) for row in rows) for name in names]
+    keys = next((place for place, text in enumerate(left) if not text), len(names))
+    widths = _widths(names, cells)
+    if (most := width()) and sum(widths) + 2 * (len(widths) - 1) > most:
+        texts = max(_FEWEST_LETTERS, most // 2 // max(keys, 1) - 2)
+        cells = [[_cut(cell, texts) if text else cell for cell, text in zip(line, left, strict=True)] for line in cells]
+        widths = _widths(names, cells)
+    return "\n\n".join(
+        "\n".join(
+            "  ".join(
+                line[i].ljust(widths[i]) if left[i] else line[i].rjust(widths[i]) for i in (*range(keys), *part)
+            ).rstrip()
+            for line in (names, *cells)
+        )
+        for part in _parts_of_width(widths, keys)
+    )
+
+
+_FEWEST_LETTERS = 12
+
+
+def _widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+
+
+def _cut(text: str, most: int) -> str:
+    """The text in so many letters: its start and its end, which tell names of one family apart."""
+    if len(text) <= most:
+        return text
+    end = (most - 3) // 2
+    return f"{text[: most - 3 - end]}...{text[len(text) - end :]}"
+
+
+def _parts_of_width(widths: Sequence[int], keys: int) -> list[list[int]]:
+    """The columns after the first `keys` ones, in parts that fit beside these into the terminal."""
+    most = width()
+    before = sum(widths[:keys]) + 2 * keys
+    parts: list[list[int]] = [[]]
+    for i in range(keys, len(widths)):
+        taken = before + sum(widths[j] + 2 for j in parts[-1]) + widths[i]
+        if most and parts[-1] and taken > most:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
+
+
+def width() -> int:
+    """The columns of the terminal that reads stdout, or of COLUMNS; 0 where neither says how many there are."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (AttributeError, OSError, ValueError):  # stdout is closed, or no terminal
+        return 0
+
+
+def wrapped(text: str) -> str:
+    """A sentence in lines that the terminal holds, those after the first indented."""
+    most = width()
+    if not most:
+        return text
+    return textwrap.fill(text, max(most, 40), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        shown, interval = value
+        return cell(shown) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable_line(str(value))
+
+
+def with_intervals(frame: pl.DataFrame) -> Rows:
+    """The rows of a table with `low` and `high` drawn into the column before them."""
+    rows = []
+    for row in frame.to_dicts():
+        low, high = row.pop("low"), row.pop("high")
+        before = frame.columns[frame.columns.index("low") - 1]
+        row[before] = (row[before], None if low is None else (low, high))
+        rows.append(row)
+    return rows
+
+
+def paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def noted(notes: Sequence[str]) -> str:
+    """What to know beside a table, a sentence a line."""
+    return "\n".join(map(wrapped, notes))
