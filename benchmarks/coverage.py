@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.agree import agree
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.bradley_terry import bradley_terry
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
@@ -82,7 +83,7 @@ class Agree:
 
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
         system = "system" if self.systems > 1 else None
-        found = agree(frame, ["score"], ["human"], item="item", system=system, replicates=replicates, seed=seed)
+        found = agree(frame, ["score"], ["human"], item="item", system=system, bootstrap=Bootstrap(replicates, seed))
         for row in found.table().iter_rows(named=True):
             interval = _ends(row)
             yield f"{row['level']} {row['statistic']}", row["value"], interval
@@ -162,7 +163,7 @@ class Board:
         return _frame(shape, task=task, system=np.array(["a", "b", "c"]), score=score)
 
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
-        found = leaderboard(frame, "score", "system", task="task", item="item", replicates=replicates, seed=seed)
+        found = leaderboard(frame, "score", "system", task="task", item="item", bootstrap=Bootstrap(replicates, seed))
         assert found.tasks is not None
         for row in found.systems.iter_rows(named=True):
             yield f"{row['system']} mean of tasks", row["mean"], _ends(row)
@@ -186,7 +187,7 @@ class Pairs:
         return _frame(wins.shape, left=names[a], right=names[b], preference=preference)
 
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
-        found = bradley_terry(frame, "left", "right", "preference", item="item", replicates=replicates, seed=seed)
+        found = bradley_terry(frame, "left", "right", "preference", item="item", bootstrap=Bootstrap(replicates, seed))
         for row in found.iter_rows(named=True):
             yield f"strength {row['system']}", row["strength"], _ends(row)
 
@@ -206,7 +207,7 @@ class Compare:
 
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
         found = compare(
-            frame, "score", "step", item="item", well_formed="formed", replicates=replicates, seed=seed
+            frame, "score", "step", item="item", well_formed="formed", bootstrap=Bootstrap(replicates, seed)
         )  # fmt: skip
         for row in (*found.levels.to_dicts(), *found.differences.to_dicts()):
             against = f" less {row['against']}" if "against" in row else ""
@@ -230,7 +231,7 @@ class WinRate:
         )
 
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
-        found = win_rate(frame, "preference", "text", "base", replicates=replicates, seed=seed)
+        found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(replicates, seed))
         yield "raw", found.raw, found.raw_interval
         yield "at equal length", found.equal_length, found.equal_length_interval
 
@@ -272,7 +273,9 @@ def false_boards(boards: int) -> None:
                 elif kind == "5 % lost":
                     score = np.where(rng.random(score.shape) < 0.05, np.nan, score)
                 frame = _frame(score.shape, system=np.arange(20), score=score)
-                table = leaderboard(frame, "score", "system", item="item", replicates=REPLICATES, seed=seed).systems
+                table = leaderboard(
+                    frame, "score", "system", item="item", bootstrap=Bootstrap(REPLICATES, seed)
+                ).systems
                 false += table.select("rank", "rank_last").unique().rows() != [(1, 20)]
             print(f"20 equal systems, {items} items, {kind:10}: {false} of {boards} boards false", flush=True)
     alone = 0
@@ -280,7 +283,7 @@ def false_boards(boards: int) -> None:
         score = rng.normal(size=(400, 1)) + rng.normal(size=(400, 58))
         score[:, 0] += 0.5
         frame = _frame(score.shape, system=np.arange(58), score=score)
-        table = leaderboard(frame, "score", "system", item="item", replicates=REPLICATES, seed=seed).systems
+        table = leaderboard(frame, "score", "system", item="item", bootstrap=Bootstrap(REPLICATES, seed)).systems
         alone += table.filter(rank_last=1)["system"].to_list() == ["0"] and table["rank"].to_list().count(1) == 1
     print(f"one of 58 systems half a deviation ahead, 400 items: alone on rank 1 in {alone} of {boards // 10}")
 

@@ -27,6 +27,7 @@ import polars as pl
 from scorer import run, scan_scores
 from scorer.analysis.agree import agree
 from scorer.analysis.agree_result import Level
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.leaderboard import leaderboard
 from scorer.job.metrics_only import score_files
 
@@ -122,7 +123,7 @@ def _likelihood(items: Path, scratch: Path, rows: int) -> pl.DataFrame:
 
 
 def _topical_rows(table: pl.DataFrame, columns: list[str], human: str, replicates: int) -> list[Shown]:
-    found = agree(table.lazy(), columns, [human], item="doc_id", system="system", replicates=replicates)
+    found = agree(table.lazy(), columns, [human], item="doc_id", system="system", bootstrap=Bootstrap(replicates))
     rows = []
     for name, one in found.scores.items():
         whole = one.whole
@@ -249,8 +250,8 @@ def _llmbar_rows(pairs: pl.DataFrame, preferences: list[pl.DataFrame], replicate
         right=pl.when(pl.col("label") == 1).then("preference").otherwise(1 - pl.col("preference")),
         part=pl.when(pl.col("subset").str.contains("Natural")).then(pl.lit("natural")).otherwise(pl.lit("adversarial")),
     )
-    board = leaderboard(rows.lazy(), "right", "judge", item="id", replicates=replicates).systems
-    parts = leaderboard(rows.lazy(), "right", "judge", task="part", item="id", replicates=replicates).tasks
+    board = leaderboard(rows.lazy(), "right", "judge", item="id", bootstrap=Bootstrap(replicates)).systems
+    parts = leaderboard(rows.lazy(), "right", "judge", task="part", item="id", bootstrap=Bootstrap(replicates)).tasks
     assert parts is not None
     by_part = {(row["system"], row["task"]): row for row in parts.iter_rows(named=True)}
     return [

@@ -10,6 +10,7 @@ import polars as pl
 
 from scorer.analysis.agree_levels import PairedRows, levels_of
 from scorer.analysis.agree_result import Agreement, Comparison, ScoreAgreement
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.columns import LARGEST, compact, take
 from scorer.analysis.correlation import STATISTICS, Floats
 from scorer.analysis.human_ceiling import ceiling_of
@@ -30,24 +31,23 @@ def agree(
     item: str | None = None,
     system: str | None = None,
     task: str | None = None,
-    replicates: int = 1000,
+    bootstrap: Bootstrap = BOOTSTRAP,
     permutations: int = 0,
-    seed: int = 0,
 ) -> Agreement:
     """The agreement of each score column with people.
 
     Several human columns: their mean is what a row is compared with, and agreement among them is the ceiling. Without
-    `item` each row is an item of its own for the intervals (`replicates` of the cluster bootstrap over items, 0 for
-    none). With `task` an item's rows are compared within the task only. With `permutations` each two scores are
-    compared by PERM-BOTH, within items (kendall) where items are named, else over all rows (pearson).
-    Raises SpecError for columns that cannot serve, and where people gave fewer than two values or all the same.
+    `item` each row is an item of its own for the intervals (the cluster bootstrap over items). With `task` an item's
+    rows are compared within the task only. With `permutations` each two scores are compared by PERM-BOTH, within items
+    (kendall) where items are named, else over all rows (pearson). Raises SpecError for columns that cannot serve, and
+    where people gave fewer than two values or all the same.
     """
     problems = [
         f"Give at least one {what} column." for what, names in (("score", scores), ("human", human)) if not names
     ]
     problems += [
         f"{k} = {v}; it must be 0 or more."
-        for k, v in (("bootstrap", replicates), ("permutations", permutations))
+        for k, v in (("bootstrap", bootstrap.resamples), ("permutations", permutations))
         if v < 0
     ]
     if problems:
@@ -72,13 +72,12 @@ def agree(
                 PairedRows(x, y, rows.item, rows.system, rows.task).where(labelled),
                 tasks,
                 " and ".join(dict.fromkeys(human)),
-                replicates,
-                seed,
+                bootstrap,
             )
             for name, x in read.items()
         },
         ceiling=ceiling_of(by_person, list(dict.fromkeys(human)), rows) if by_person.shape[1] > 1 else None,
-        comparisons=list(_compare(read, rows, permutations, seed)) if permutations else [],
+        comparisons=list(_compare(read, rows, permutations, bootstrap.seed)) if permutations else [],
     )
 
 
@@ -90,8 +89,8 @@ def _check_people(y: Floats, human: Sequence[str]) -> None:
         raise SpecError([f"{name} is {y[0]:g} in all {len(y)} rows; agreement needs people to tell rows apart."])
 
 
-def _one(rows: PairedRows, tasks: Sequence[str], human: str, replicates: int, seed: int) -> ScoreAgreement:
-    whole = levels_of(rows, replicates, seed)
+def _one(rows: PairedRows, tasks: Sequence[str], human: str, bootstrap: Bootstrap) -> ScoreAgreement:
+    whole = levels_of(rows, bootstrap)
     clusters = np.arange(len(rows.y)) if rows.item is None else compact(rows.item)[0]
     differs = by_people(human, rows.y, np.isnan(rows.x), clusters, rows.task, tasks)
     labels, unlike = _labels(rows)
@@ -100,9 +99,7 @@ def _one(rows: PairedRows, tasks: Sequence[str], human: str, replicates: int, se
     read = ~np.isnan(rows.x)
     group, present = compact(rows.task[read])
     stance = dict(zip(present.tolist(), stances(rows.x[read], rows.y[read], group), strict=True))
-    by_task = {
-        tasks[t]: (levels_of(rows.where(rows.task == t), replicates, seed), stance.get(t)) for t in range(len(tasks))
-    }
+    by_task = {tasks[t]: (levels_of(rows.where(rows.task == t), bootstrap), stance.get(t)) for t in range(len(tasks))}
     within = {
         name: mean_defined(
             np.array([levels.dataset.statistics[name] for levels, _ in by_task.values()], dtype=np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scorer.analysis import bootstrap
 from scorer.analysis.agree_result import Level, Levels
-from scorer.analysis.bootstrap import Resamples, resample
+from scorer.analysis.bootstrap import Bootstrap, Resamples
 from scorer.analysis.columns import compact
 from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, calibrate_ties, defined
 from scorer.analysis.scale_across_tasks import mean_defined
@@ -32,18 +32,18 @@ class PairedRows:
         )
 
 
-def levels_of(rows: PairedRows, replicates: int, seed: int) -> Levels:
+def levels_of(rows: PairedRows, bootstrap: Bootstrap) -> Levels:
     read = ~np.isnan(rows.x)
     unread = int((~read).sum())
     rows = rows.where(read)
     n = len(rows.x)
     clusters = compact(np.arange(n) if rows.item is None else rows.item)[0]
-    drawn = resample(clusters, replicates, seed) if replicates and n > 1 else None
+    drawn = bootstrap.draw(clusters) if n > 1 else None
     return Levels(
         n=n,
         unread=unread,
         dataset=_dataset(rows, drawn),
-        item=None if rows.item is None else _within_items(rows, drawn, seed),
+        item=None if rows.item is None else _within_items(rows, drawn, bootstrap.seed),
         system=None if rows.system is None else _over_systems(rows, drawn),
     )
 

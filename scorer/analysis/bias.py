@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Interval, correlations, mean, means_by_group, resample, share_interval
+from scorer.analysis.bootstrap import (
+    BOOTSTRAP,
+    Bootstrap,
+    Interval,
+    correlations,
+    mean,
+    means_by_group,
+    share_interval,
+)
 from scorer.analysis.columns import codes_or_rows, compact, require, take
 from scorer.analysis.correlation import Codes, Floats, defined, spearman
 from scorer.errors import SpecError
@@ -79,8 +87,7 @@ def position(
     swapped: str,
     pair: Sequence[str],
     *,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Position:
     """Position bias, from two rows of each pair, one for each order.
 
@@ -99,7 +106,7 @@ def position(
         raise SpecError([f"{len(odd)} pairs are not there once in each order, the first {names[odd[0]]}: {times}."])
     as_given, as_turned = (np.empty(len(names)) for _ in range(2))
     as_given[code[~second]], as_turned[code[second]] = values[~second], values[second]
-    return _position(preference, as_given, as_turned, np.arange(len(names), dtype=np.int64), replicates, seed)
+    return _position(preference, as_given, as_turned, np.arange(len(names), dtype=np.int64), bootstrap)
 
 
 def position_of_orders(
@@ -108,8 +115,7 @@ def position_of_orders(
     swapped: str,
     *,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Position:
     """Position bias, where a row holds a pair's preferences in both orders.
 
@@ -121,19 +127,17 @@ def position_of_orders(
     for name in (given, swapped):
         check_preference(name, columns.floats(name))
     cluster = codes_or_rows(columns, item)
-    return _position(given, columns.floats(given), columns.floats(swapped), cluster, replicates, seed)
+    return _position(given, columns.floats(given), columns.floats(swapped), cluster, bootstrap)
 
 
-def _position(
-    preference: str, as_given: Floats, as_turned: Floats, cluster: Codes, replicates: int, seed: int
-) -> Position:
+def _position(preference: str, as_given: Floats, as_turned: Floats, cluster: Codes, bootstrap: Bootstrap) -> Position:
     both = ~np.isnan(as_given) & ~np.isnan(as_turned)
     if not both.any():
         raise SpecError([f"No pair has a value in {preference} in both orders."])
     as_given, as_turned = as_given[both], as_turned[both]
     first = (as_given + 1 - as_turned) / 2
     same = (np.sign(as_given - 0.5) == np.sign(as_turned - 0.5)).astype(np.float64)
-    drawn = resample(compact(cluster[both])[0], replicates, seed) if replicates else None
+    drawn = bootstrap.draw(compact(cluster[both])[0])
     return Position(
         pairs=len(first),
         incomplete=int((~both).sum()),
@@ -151,8 +155,7 @@ def length(
     *,
     human: str | None = None,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Length:
     """Length bias: Spearman's correlation of the score with the characters of the column `text`.
 
@@ -167,7 +170,7 @@ def length(
         wanted = " and ".join(name for name in (score, text, human) if name)
         raise SpecError([f"{kept.sum()} rows have {wanted}; a correlation with length needs three."])
     x, size, y = x[kept], size[kept], y[kept]
-    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
+    drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
 
     def with_length(values: Floats) -> tuple[float | None, Interval | None]:
         rho = spearman(values, size)
@@ -192,8 +195,7 @@ def self_preference(
     own: Sequence[str],
     *,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> SelfPreference:
     """The judge's liking for its own kind: the values of `system` named in `own`.
 
@@ -217,7 +219,7 @@ def self_preference(
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return SelfPreference(int(count[1]), int(count[0]), unread, None, None)
     above = (x - x.mean()) / x.std() - (y - y.mean()) / y.std()
-    drawn = resample(compact(codes_or_rows(columns, item)[kept])[0], replicates, seed) if replicates else None
+    drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
     means, draws = means_by_group(above, mine, 2, drawn)
     interval = drawn.interval(draws[:, 1] - draws[:, 0]) if drawn else None
     return SelfPreference(int(count[1]), int(count[0]), unread, float(means[1] - means[0]), interval)

@@ -34,6 +34,22 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The settings of a cluster bootstrap: how many resamples are drawn, 0 for no intervals, and the seed."""
+
+    resamples: int = 1000
+    seed: int = 0
+
+    def draw(self, item: Codes) -> Resamples | None:
+        """Resamples of the items that `item` numbers from 0; None without resamples."""
+        return resample(item, self.resamples, self.seed) if self.resamples else None
+
+
+BOOTSTRAP = Bootstrap()
+"""1,000 resamples with seed 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resamples:
     """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are.
 
@@ -122,7 +138,7 @@ def wilson(share: float, variance: float, items: int) -> Interval:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
-def resample(item: Codes, replicates: int, seed: int) -> Resamples:
+def resample(item: Codes, resamples: int, seed: int) -> Resamples:
     """Resamples of the items that `item` numbers from 0, the same for the same numbers and seed."""
     rng = np.random.default_rng(seed)
     items = int(item.max(initial=-1)) + 1
@@ -130,8 +146,8 @@ def resample(item: Codes, replicates: int, seed: int) -> Resamples:
     bundle = np.arange(items, dtype=np.int64)
     if items > BUNDLES:
         bundle = rng.permutation(items) % BUNDLES
-    drawn = rng.integers(0, clusters, size=(replicates, clusters)) + clusters * np.arange(replicates)[:, None]
-    weights = np.bincount(drawn.ravel(), minlength=replicates * clusters).reshape(replicates, clusters)
+    drawn = rng.integers(0, clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
     return Resamples(weights.astype(np.float64), bundle[item], items, bundle)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Resamples, resample
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples
 from scorer.analysis.columns import codes_or_rows, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.rank_table import interval_columns, rank_columns
@@ -20,8 +20,7 @@ def bradley_terry(
     preference: str,
     *,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> pl.DataFrame:
     """Strengths from pairwise verdicts, best first.
 
@@ -58,7 +57,7 @@ def bradley_terry(
         raise SpecError(
             ["No finite strengths exist: some systems never lost to the others, or never met them; add comparisons."]
         )
-    drawn = resample(codes_or_rows(columns, item), replicates, seed) if replicates else None
+    drawn = bootstrap.draw(codes_or_rows(columns, item))
     draws, items = np.empty((0, count)), np.zeros(count, dtype=np.int64)
     met = table[0] + table[0].T
     influence = np.empty((0, count))

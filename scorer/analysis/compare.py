@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group, resample, share_interval
+from scorer.analysis.bootstrap import (
+    BOOTSTRAP,
+    Bootstrap,
+    Resamples,
+    are_shares,
+    means_by_group,
+    share_interval,
+)
 from scorer.analysis.columns import codes_or_rows, listed, take
 from scorer.analysis.correlation import Codes, Floats, defined
 from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items, sample
@@ -64,8 +71,7 @@ def compare(
     task: str | None = None,
     well_formed: str | None = None,
     scale: Range | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Compared:
     """The variants' scores and their differences, with intervals from the bootstrap over items.
 
@@ -97,7 +103,7 @@ def compare(
     is_curve = columns.names[variant].dtype.is_numeric()
     pairs = list(pairwise(range(len(names))) if is_curve else combinations(range(len(names)), 2))
     of_item = codes_or_rows(columns, item)
-    drawn = resample(of_item, replicates, seed) if replicates else None
+    drawn = bootstrap.draw(of_item)
     unread = np.isnan(values)
     levels: list[tuple[Any, ...]] = []
     keys: list[tuple[str | None, str, str, str]] = []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Interval, mean, resample
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval, mean
 from scorer.analysis.columns import codes_or_rows, compact, take
 from scorer.analysis.correlation import Floats
 from scorer.errors import SpecError
@@ -120,8 +120,7 @@ def drift(
     *,
     stored: pl.DataFrame | None = None,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> FormatBias:
     """How far a column of scores drifts with the form of the answer.
 
@@ -146,7 +145,7 @@ def drift(
         )
 
     def against(before: Floats, after: Floats) -> Drift:
-        return _drift(before, after, cluster, replicates, seed)
+        return _drift(before, after, cluster, bootstrap)
 
     again = None
     if stored is not None:
@@ -155,7 +154,7 @@ def drift(
     return FormatBias(count, {name: against(plain, of_answers) for name, of_answers in by_form.items()}, again)
 
 
-def _drift(before: Floats, after: Floats, cluster: np.ndarray[Any, Any], replicates: int, seed: int) -> Drift:
+def _drift(before: Floats, after: Floats, cluster: np.ndarray[Any, Any], bootstrap: Bootstrap) -> Drift:
     asked = np.isfinite(before)
     both = asked & np.isfinite(after)
     n, lost = int(both.sum()), int((asked & ~both).sum())
@@ -164,7 +163,7 @@ def _drift(before: Floats, after: Floats, cluster: np.ndarray[Any, Any], replica
     gap = after[both] - before[both]
     # The deviation of equal numbers that are no binary fraction is not quite 0.
     deviation = float(before[asked].std()) if np.ptp(before[asked]) > 0 else None
-    drawn = resample(compact(cluster[both])[0], replicates, seed) if replicates else None
+    drawn = bootstrap.draw(compact(cluster[both])[0])
     return Drift(
         n=n,
         lost=lost,

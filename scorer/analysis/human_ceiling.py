@@ -8,6 +8,7 @@ import numpy as np
 
 from scorer.analysis.agree_levels import PairedRows, levels_of
 from scorer.analysis.agree_result import Ceiling
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.correlation import STATISTICS, Floats
 from scorer.analysis.kappa_alpha import alpha
 from scorer.analysis.scale_across_tasks import mean_defined
@@ -20,7 +21,9 @@ def ceiling_of(by_person: Floats, people: Sequence[str], rows: PairedRows) -> Ce
         given = (~np.isnan(rest)).sum(axis=1)
         both = (given > 0) & ~np.isnan(by_person[:, p])
         mean = np.nansum(rest, axis=1) / np.maximum(given, 1)
-        levels = levels_of(PairedRows(by_person[:, p], mean, rows.item, rows.system, rows.task).where(both), 0, 0)
+        levels = levels_of(
+            PairedRows(by_person[:, p], mean, rows.item, rows.system, rows.task).where(both), Bootstrap(0)
+        )
         for name, level in levels.levels():
             for statistic in STATISTICS:
                 value = level.statistics[statistic]

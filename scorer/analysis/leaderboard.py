@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Resamples, are_shares, resample
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
 from scorer.analysis.columns import codes_or_rows, collected, listed, require, take
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns
 from scorer.analysis.ranks import Ranks, ranked
@@ -51,6 +51,21 @@ class Leaderboard:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class SystemColumns:
+    """Further columns of a leaderboard.
+
+    `averages` are columns of numbers to average by system (cost, tokens, latency); `facts` are columns that have one
+    value for each system (hosting, licence).
+    """
+
+    averages: Sequence[str] = ()
+    facts: Sequence[str] = ()
+
+
+NO_COLUMNS = SystemColumns()
+
+
 def leaderboard(
     frame: pl.LazyFrame,
     score: str,
@@ -58,23 +73,20 @@ def leaderboard(
     *,
     task: str | None = None,
     item: str | None = None,
-    averages: Sequence[str] = (),
-    facts: Sequence[str] = (),
+    beside: SystemColumns = NO_COLUMNS,
     scale: Range | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Leaderboard:
     """The systems by their mean score, with intervals from the cluster bootstrap over items.
 
-    `averages` are columns of numbers to average by system (cost, tokens, latency), `facts` columns that say one thing
-    of each system (hosting, licence). Without `item` the systems are independent samples, and nothing is adjusted.
-    A system is better than another only where it leads with unread rows at either end of the `scale` as well; without
-    one, at the lowest and the highest observed score.
+    `beside` are further columns to show of each system. Without `item` the systems are independent samples, and nothing
+    is adjusted. A system is better than another only where it leads with unread rows at either end of the `scale` as
+    well; without one, at the lowest and the highest observed score.
     The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
     Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
     """
-    columns = take(frame, [score, *averages], [name for name in (system, task, item) if name])
-    told = _facts(frame, system, facts)
+    columns = take(frame, [score, *beside.averages], [name for name in (system, task, item) if name])
+    told = _facts(frame, system, beside.facts)
     values = columns.floats(score)
     of_system, systems = columns.codes(system)
     of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [""])
@@ -82,7 +94,7 @@ def leaderboard(
     if not read.any():
         raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
     of_item = codes_or_rows(columns, item)
-    drawn = resample(of_item, replicates, seed) if replicates else None
+    drawn = bootstrap.draw(of_item)
     ends = bounds(values, scale)
     boards = []
     for t in range(len(tasks)):
@@ -95,7 +107,7 @@ def leaderboard(
     overall = mean_over_tasks(boards)
     best = _table(systems, overall, drawn, is_share=shares, ranks=ranked([overall.standing()], drawn)[0])
     extra = pl.DataFrame(
-        [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, averages)]
+        [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, beside.averages)]
     )
     for further in (told, extra.group_by("system").mean()):
         best = best.join(further, on="system", how="left", maintain_order="left")

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.columns import collected, listed, not_judged, require, take
 from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, plain_mean
 from scorer.analysis.prediction_powered_pairs import differences_of
@@ -30,15 +31,14 @@ def estimate(
     *,
     system: str | None = None,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Estimates:
     """The mean human value of all rows that were judged, read or not.
 
     With `item` the rows of an item count as one observation in every interval, and two systems are compared over the
     items of which both have a row. A labelled row without a score counts as the others do. Rows that ended as BadRow
-    had nothing to judge; they and rows that are pending are counted and take no part. `replicates` resamples of the
-    items make the intervals of several differences hold together; 0: each by itself.
+    had nothing to judge; they and rows that are pending are counted and take no part. The resamples of
+    the items make the intervals of several differences hold together; without resamples each holds by itself.
     Raises SpecError for columns that cannot serve and where fewer than two rows have a label.
     Source: Angelopoulos, Bates, Fannjiang, Jordan and Zrnic (2023), "Prediction-powered inference", Science 382; the
     weights: Angelopoulos, Duchi and Zrnic (2023), "PPI++", arXiv 2311.01453, section 6, here by least squares over
@@ -70,7 +70,7 @@ def estimate(
     code, names = columns.codes(system) if system else (np.zeros(len(f), dtype=np.int64), [])
     systems = {name: told(code == s) for s, name in enumerate(names)}
     parts = {name: rows.where(judged & (code == s)) for s, name in enumerate(names)}
-    differences, unlike = differences_of(parts, paired=item is not None, replicates=replicates, seed=seed)
+    differences, unlike = differences_of(parts, paired=item is not None, bootstrap=bootstrap)
     return Estimates(overall, systems, differences, [*_notes(overall, systems), *unlike])
 
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.analysis.bootstrap import resample
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.columns import listed
 from scorer.analysis.prediction_powered_fit import Fit, LabelledRows, MeanError, fit_mean
 from scorer.analysis.prediction_powered_result import Difference
@@ -20,7 +20,7 @@ POWER = 0.8
 
 
 def differences_of(
-    parts: Mapping[str, LabelledRows], *, paired: bool, replicates: int, seed: int
+    parts: Mapping[str, LabelledRows], *, paired: bool, bootstrap: Bootstrap
 ) -> tuple[list[Difference], list[str]]:
     """Every pair of systems that has labels enough, and a sentence where systems share no item."""
     whole = {name: fit for name, part in parts.items() if (fit := fit_mean(part)) is not None}
@@ -48,7 +48,7 @@ def differences_of(
         if of_a is not None and of_b is not None:
             pairs.append((a, b, of_a, of_b, int(shared.sum()) if paired else None))
     items = next(iter(parts.values())).items if parts else 0
-    drawn = resample(np.arange(items), replicates, seed) if replicates and len(pairs) > 1 else None
+    drawn = bootstrap.draw(np.arange(items)) if len(pairs) > 1 else None
     contrasts = [
         contrast(a.value - b.value, a.error.of_item - b.error.of_item, _labelled_items(a, b), drawn)
         for _, _, a, b, _ in pairs

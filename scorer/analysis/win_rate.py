@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bias import check_preference, measured
-from scorer.analysis.bootstrap import Interval, Resamples, mean, resample, share_interval
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval, Resamples, mean, share_interval
 from scorer.analysis.columns import codes_or_rows, compact, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
@@ -64,8 +64,7 @@ def win_rate(
     *,
     difficulty: str | None = None,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> WinRate:
     """The win rate of one system's `text` over a `baseline` text, raw and at equal length.
 
@@ -85,7 +84,7 @@ def win_rate(
     a column here; where they choose an L1 penalty by cross-validation, this has normal priors. Without difficulties the
     rates of AlpacaEval's own board are missed by 5.1 points on average and by up to 17.9.
     """
-    fits = _fitted(frame, preference, text, baseline, None, difficulty, item, replicates, seed)
+    fits = _fitted(frame, preference, text, baseline, None, difficulty, item, bootstrap)
     return next(iter(fits.values()))
 
 
@@ -98,14 +97,13 @@ def win_rates(
     *,
     difficulty: str | None = None,
     item: str | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> WinRates:
     """The win rate of every system, each with a fit of its own.
 
     Raises SpecError as `win_rate`, for the first system that has too few rows.
     """
-    return WinRates(_fitted(frame, preference, text, baseline, system, difficulty, item, replicates, seed))
+    return WinRates(_fitted(frame, preference, text, baseline, system, difficulty, item, bootstrap))
 
 
 def _fitted(
@@ -116,8 +114,7 @@ def _fitted(
     system: str | None,
     difficulty: str | None,
     item: str | None,
-    replicates: int,
-    seed: int,
+    bootstrap: Bootstrap,
 ) -> dict[str, WinRate]:
     numbers = [preference, text, baseline, *([difficulty] if difficulty else [])]
     columns = take(measured(frame, text, baseline), numbers, [name for name in (system, item) if name])
@@ -137,21 +134,19 @@ def _fitted(
             raise SpecError([f"{kept.sum()} rows{of} have {preference} and both texts; a win rate needs three."])
         unread = int((mine & ~kept).sum())
         found[name] = _one(
-            p[kept], longer[kept], None if hard is None else hard[kept], cluster[kept], replicates, seed, unread
+            p[kept], longer[kept], None if hard is None else hard[kept], cluster[kept], bootstrap, unread
         )
     return found
 
 
-def _one(
-    p: Floats, longer: Floats, hard: Floats | None, cluster: Codes, replicates: int, seed: int, unread: int
-) -> WinRate:
+def _one(p: Floats, longer: Floats, hard: Floats | None, cluster: Codes, bootstrap: Bootstrap, unread: int) -> WinRate:
     terms = [np.ones(len(p)), np.tanh(longer / (longer.std(ddof=1) or 1.0))]
     design = np.stack(terms if hard is None else [*terms, hard], axis=1)
     fit, information = _logistic(design, p)
     level = _sigmoid(fit[0] if hard is None else fit[0] + fit[2] * hard) * np.ones(len(p))
     raw_interval = equal_length_interval = None
-    if replicates:
-        drawn = resample(compact(cluster)[0], replicates, seed)
+    drawn = bootstrap.draw(compact(cluster)[0])
+    if drawn is not None:
         raw_interval = share_interval(float(p.mean()), mean(p, drawn), drawn.items)
         equal_length_interval = drawn.interval(_equal_length_draws(design, p, fit, information, level, drawn))
         if p.min() == p.max() and p[0] in (0.0, 1.0):

@@ -14,13 +14,13 @@ from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
 from scorer.cli.options import (
-    Bootstrap,
     Columns,
     Human,
     Item,
     Json,
     Labels,
     On,
+    Resamples,
     Scores,
     Systems,
     Table,
@@ -50,7 +50,7 @@ def agree(
     task: Task = None,
     labels: Labels = None,
     on: On = (),
-    bootstrap: Bootstrap = 1000,
+    bootstrap: Resamples = 1000,
     permutations: Annotated[int, Parameter(help="Permutations to test which of two scores agrees better.")] = 0,
     json: Json = False,
 ) -> int:
@@ -59,6 +59,7 @@ def agree(
     Example: scorer agree out --score score --human human --item item
     """
     from scorer.analysis.agree import agree as ask
+    from scorer.analysis.bootstrap import Bootstrap
     from scorer.cli.agreement_text import agreement_text
 
     found = ask(
@@ -68,7 +69,7 @@ def agree(
         item=item,
         system=system,
         task=task,
-        replicates=bootstrap,
+        bootstrap=Bootstrap(bootstrap),
         permutations=permutations,
     )
     coverage = coverage_of(table, system, score, human, item, task)
@@ -181,7 +182,7 @@ def leaderboard(
         str | None, Parameter(help="A table with the --fact columns, where they are not in TABLE; see --on.")
     ] = None,
     on: Annotated[Columns, Parameter(help="The columns that find a row's facts: the system's.", negative="")] = (),
-    bootstrap: Bootstrap = 1000,
+    bootstrap: Resamples = 1000,
     json: Json = False,
 ) -> int:
     """Rank systems with rank intervals. With --against, by the Bradley-Terry model.
@@ -190,8 +191,9 @@ def leaderboard(
 
     Example: scorer leaderboard out --score score --system model --fact licence --labels models.parquet --on model
     """
+    from scorer.analysis.bootstrap import Bootstrap
     from scorer.analysis.bradley_terry import bradley_terry
-    from scorer.analysis.leaderboard import Leaderboard
+    from scorer.analysis.leaderboard import Leaderboard, SystemColumns
     from scorer.analysis.leaderboard import leaderboard as ask
     from scorer.analysis.score_range import scale_of
     from scorer.cli.analysis_text import leaderboard_text
@@ -207,10 +209,9 @@ def leaderboard(
                 system,
                 task=task,
                 item=item,
-                averages=average,
-                facts=fact,
+                beside=SystemColumns(average, fact),
                 scale=scale_of(table, name),
-                replicates=bootstrap,
+                bootstrap=Bootstrap(bootstrap),
             )
             for name in score
         }
@@ -218,7 +219,9 @@ def leaderboard(
         raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
     else:
         found = {
-            name: Leaderboard(bradley_terry(frame, system, against, name, item=item, replicates=bootstrap), None)
+            name: Leaderboard(
+                bradley_terry(frame, system, against, name, item=item, bootstrap=Bootstrap(bootstrap)), None
+            )
             for name in score
         }
     return _by_score(
@@ -238,13 +241,14 @@ def compare(
     well_formed: Annotated[
         str | None, Parameter(help="The column that says whether an answer has the right format.")
     ] = None,
-    bootstrap: Bootstrap = 1000,
+    bootstrap: Resamples = 1000,
     json: Json = False,
 ) -> int:
     """Compare variants, or the steps of a learning curve, paired over items; format apart from quality.
 
     Example: scorer compare out --score score --variant mix --item item --task task
     """
+    from scorer.analysis.bootstrap import Bootstrap
     from scorer.analysis.compare import compare as ask
     from scorer.analysis.score_range import scale_of
     from scorer.cli.analysis_text import compared_text
@@ -259,7 +263,7 @@ def compare(
             task=task,
             well_formed=well_formed,
             scale=scale_of(table, name),
-            replicates=bootstrap,
+            bootstrap=Bootstrap(bootstrap),
         )
         for name in score
     }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scorer.analysis.agree import agree
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.errors import SpecError
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -38,7 +39,9 @@ def small():
 
 
 def test_a_small_table_by_hand():
-    found = agree(small(), ["score"], ["human"], item="item", system="system", replicates=0).json()["scores"]["score"]
+    found = agree(small(), ["score"], ["human"], item="item", system="system", bootstrap=Bootstrap(0)).json()["scores"][
+        "score"
+    ]
     assert (found["n"], found["unread"]) == (5, 1)
     x, y = [1, 2, 3, 3, 3], [1, 2, 2, 3, 1]
     assert found["dataset"]["pearson"] == pytest.approx(stats.pearsonr(x, y)[0])
@@ -57,7 +60,9 @@ def test_a_small_table_by_hand():
 
 def test_the_shape_of_the_json_is_the_contracts():
     frame = small().with_columns(task=pl.Series(["t", "u"] * 3))
-    found = agree(frame, ["score"], ["human"], item="item", system="system", task="task", replicates=50).json()
+    found = agree(
+        frame, ["score"], ["human"], item="item", system="system", task="task", bootstrap=Bootstrap(50)
+    ).json()
     score = found["scores"]["score"]
     assert set(found) == {"rows", "unlabelled", "scores", "human", "comparisons"}
     assert set(score) == {"n", "unread", "dataset", "item", "system", "tasks", "pooled", "labels"}
@@ -82,7 +87,7 @@ def test_any_table_gives_a_sentence_or_numbers_and_never_nan(rows):
         with pytest.raises(SpecError, match=r"agreement needs (two or more|people to tell rows apart)\.$"):
             agree(frame, ["score"], ["human", "again"], **names)
         return
-    found = agree(frame, ["score", "again"], ["human", "again"], **names, replicates=8, permutations=2).json()
+    found = agree(frame, ["score", "again"], ["human", "again"], **names, bootstrap=Bootstrap(8), permutations=2).json()
     json.dumps(found, allow_nan=False)
     score = found["scores"]["score"]
     assert score["n"] + score["unread"] + found["unlabelled"] == found["rows"] == len(rows)
@@ -111,7 +116,7 @@ def by_scipy(rows):
 def test_within_items_it_is_the_plain_loop_over_scipy(rows):
     rows = [row | {"human": float(n % 3)} for n, row in enumerate(rows)]
     schema = {k: pl.Float64 if k in ("score", "human", "again") else pl.String for k in rows[0]}
-    found = agree(pl.LazyFrame(rows, schema=schema), ["score"], ["human"], item="item", replicates=0)
+    found = agree(pl.LazyFrame(rows, schema=schema), ["score"], ["human"], item="item", bootstrap=Bootstrap(0))
     level = found.scores["score"].whole.item
     expected = by_scipy(rows)
     assert level.counts["items"] == len(expected)
@@ -129,13 +134,15 @@ def test_tables_that_cannot_be_asked():
         with pytest.raises(SpecError, match=words):
             agree(table(**columns), ["score"], ["human"])
     with pytest.raises(SpecError) as caught:
-        agree(small(), [], [], replicates=-1)
+        agree(small(), [], [], bootstrap=Bootstrap(-1))
     assert len(caught.value.problems) == 3
 
 
 def test_what_cannot_be_measured_is_none_and_says_why():
     frame = table(score=[2.0, 2, 2], human=[1.0, 2, 3], item=["a", "b", "c"], system=["x", "x", "x"])
-    found = agree(frame, ["score"], ["human"], item="item", system="system", replicates=20).json()["scores"]["score"]
+    found = agree(frame, ["score"], ["human"], item="item", system="system", bootstrap=Bootstrap(20)).json()["scores"][
+        "score"
+    ]
     assert found["dataset"]["pearson"] is None
     assert found["dataset"]["note"] == "The score is 2 in all 3 rows; no correlation is defined."
     assert (found["item"]["items"], found["item"]["skipped"]) == (0, 3)
@@ -146,8 +153,10 @@ def test_what_cannot_be_measured_is_none_and_says_why():
 def test_items_are_compared_within_their_task_only():
     """Within each task the order is turned round, over both together it is right: only the task tells."""
     frame = table(score=[1.0, 2, 11, 12], human=[2.0, 1, 12, 11], item=["i"] * 4, task=["t", "t", "u", "u"])
-    together = agree(frame, ["score"], ["human"], item="item", replicates=0).scores["score"].whole.item
-    apart = agree(frame, ["score"], ["human"], item="item", task="task", replicates=0).scores["score"].whole.item
+    together = agree(frame, ["score"], ["human"], item="item", bootstrap=Bootstrap(0)).scores["score"].whole.item
+    apart = (
+        agree(frame, ["score"], ["human"], item="item", task="task", bootstrap=Bootstrap(0)).scores["score"].whole.item
+    )
     assert together.statistics["kendall"] == pytest.approx(1 / 3)
     assert apart.statistics["kendall"] == pytest.approx(-1.0)
     assert apart.counts["items"] == 2
@@ -158,7 +167,7 @@ def test_a_scale_that_moves_between_tasks_shows_as_shift_and_as_lost_pooled_agre
     human = rng.normal(size=400)
     task = np.arange(400) % 2
     score = human + 0.2 * rng.normal(size=400) + 5 * task
-    found = agree(table(score=score, human=human, task=task), ["score"], ["human"], task="task", replicates=0)
+    found = agree(table(score=score, human=human, task=task), ["score"], ["human"], task="task", bootstrap=Bootstrap(0))
     answer = found.json()["scores"]["score"]
     assert answer["pooled"]["within"]["pearson"] > 0.95 > 0.5 > answer["pooled"]["pearson"]
     assert answer["tasks"]["0"]["shift"] < -0.5 < 0.5 < answer["tasks"]["1"]["shift"]
@@ -175,7 +184,7 @@ def many(n=240):
 
 def test_intervals_hold_the_statistic_and_depend_on_the_seed_alone():
     def ask(seed):
-        return agree(many(), ["good"], ["human"], item="item", system="system", replicates=200, seed=seed).table()
+        return agree(many(), ["good"], ["human"], item="item", system="system", bootstrap=Bootstrap(200, seed)).table()
 
     found = ask(0)
     assert found.equals(ask(0))
@@ -186,7 +195,9 @@ def test_intervals_hold_the_statistic_and_depend_on_the_seed_alone():
 
 
 def test_two_scores_are_compared():
-    rows = agree(many(), ["poor", "good"], ["human"], item="item", replicates=0, permutations=30).json()["comparisons"]
+    rows = agree(many(), ["poor", "good"], ["human"], item="item", bootstrap=Bootstrap(0), permutations=30).json()[
+        "comparisons"
+    ]
     assert [(row["better"], row["than"], row["level"], row["statistic"]) for row in rows] == [
         ("good", "poor", "item", "kendall")
     ]
@@ -196,7 +207,7 @@ def test_two_scores_are_compared():
 
 def test_several_people_are_averaged_and_are_the_ceiling():
     frame = table(score=[1.0, 2, 3, 4], a=[1.0, 2, 3, 4], b=[2.0, 1, 4, 3], c=[1.0, 2, None, None])
-    found = agree(frame, ["score"], ["a", "b", "c"], replicates=0).json()
+    found = agree(frame, ["score"], ["a", "b", "c"], bootstrap=Bootstrap(0)).json()
     people = {"a": [1, 2, 3, 4], "b": [2, 1, 4, 3]}
     mean = [4 / 3, 5 / 3, 3.5, 3.5]
     assert found["scores"]["score"]["dataset"]["pearson"] == pytest.approx(stats.pearsonr([1, 2, 3, 4], mean)[0])
@@ -212,7 +223,7 @@ def test_several_people_are_averaged_and_are_the_ceiling():
 
 def test_whole_numbers_are_compared_as_labels_too():
     frame = table(score=[1, 1, 2, 2], human=[1, 1, 2, 1], measured=[0.5, 1, 2, 2])
-    found = agree(frame, ["score", "measured"], ["human"], replicates=0).json()["scores"]
+    found = agree(frame, ["score", "measured"], ["human"], bootstrap=Bootstrap(0)).json()["scores"]
     assert found["score"]["labels"]["kappa"] == pytest.approx(0.5)
     assert found["measured"]["labels"] is None
 
@@ -240,7 +251,7 @@ def test_topical_chat_gives_the_published_agreement(dimension, scale, pearson, k
     people = pl.read_parquet(DATA / "topical_chat_items.parquet").select("id", "doc_id", human=f"human_{dimension}")
     read = [[first_number(reply, *scale) for reply in row] for row in replies["judge_raw_outputs"]]
     frame = replies.select("id", score=pl.Series(read, dtype=pl.List(pl.Float64)).list.mean()).join(people, on="id")
-    found = agree(frame.lazy(), ["score"], ["human"], item="doc_id", replicates=0).json()["scores"]["score"]
+    found = agree(frame.lazy(), ["score"], ["human"], item="doc_id", bootstrap=Bootstrap(0)).json()["scores"]["score"]
     assert round(found["dataset"]["pearson"], 3) == pearson
     assert round(found["item"]["kendall"], 3) == kendall
     assert (found["item"]["items"], found["item"]["skipped"]) == (items, 60 - items)
@@ -262,6 +273,6 @@ def test_topical_chat_gives_the_published_agreement(dimension, scale, pearson, k
 def test_kappa_and_alpha_only_where_both_sides_use_the_same_labels(score, human, same):
     pairs = [(float(s), float(h)) for s in score for h in human]
     frame = pl.LazyFrame(pairs, schema=["score", "human"], orient="row")
-    found = agree(frame, ["score"], ["human"], replicates=0).scores["score"]
+    found = agree(frame, ["score"], ["human"], bootstrap=Bootstrap(0)).scores["score"]
     assert (found.labels is not None) == same
     assert ("the same labels" in found.unlike) == (not same)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from scorer.analysis.bias import length, position, self_preference
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.kappa_alpha import kappa
 from scorer.errors import SpecError
 
@@ -56,7 +57,7 @@ def test_llmbar_gives_the_published_agreement_of_both_orders():
     assert len(groups) > 60
     for key, rows in groups.items():
         theirs = expected[key]
-        found = position(rows.lazy(), "preference", "swapped", ["id"], replicates=0)
+        found = position(rows.lazy(), "preference", "swapped", ["id"], bootstrap=Bootstrap(0))
         assert found.same == pytest.approx(float(theirs["equal"].split("= ")[1].rstrip("%")) / 100)
         given, turned = (rows.filter(swapped=s)["preference"].to_numpy() for s in (False, True))
         assert kappa(given, turned) == pytest.approx(theirs["kappa_agreement"])
@@ -71,8 +72,8 @@ def texts(n, *, rng, liking):
 
 def test_a_liking_for_length_beyond_peoples_is_the_partial_correlation():
     rng = np.random.default_rng(0)
-    fair = length(texts(400, rng=rng, liking=0), "score", "text", human="human", replicates=200)
-    fond = length(texts(400, rng=rng, liking=1), "score", "text", human="human", replicates=0)
+    fair = length(texts(400, rng=rng, liking=0), "score", "text", human="human", bootstrap=Bootstrap(200))
+    fond = length(texts(400, rng=rng, liking=1), "score", "text", human="human", bootstrap=Bootstrap(0))
     assert fair.judge_interval[0] < fair.judge < fair.judge_interval[1]
     assert fair.judge > 0.3
     assert abs(fair.partial) < 0.15
@@ -82,7 +83,7 @@ def test_a_liking_for_length_beyond_peoples_is_the_partial_correlation():
 
 def test_length_without_people_counts_unread_rows_and_refuses_what_is_no_text():
     frame = pl.LazyFrame({"text": ["a", "bb", "ccc", "dddd"], "score": [1.0, 2, 3, None], "number": [1, 2, 3, 4]})
-    found = length(frame, "score", "text", replicates=0)
+    found = length(frame, "score", "text", bootstrap=Bootstrap(0))
     assert (found.n, found.unread, found.judge, found.people, found.partial) == (3, 1, 1.0, None, None)
     with pytest.raises(SpecError, match="Column number holds Int64, not texts"):
         length(frame, "score", "number")

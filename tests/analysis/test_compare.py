@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.compare import compare
 from scorer.errors import SpecError
 
@@ -39,7 +40,7 @@ def test_a_small_gain_shows_only_where_items_are_paired():
 
 def test_levels_by_hand_with_unread_rows_counted():
     frame = pl.LazyFrame({"score": [1.0, 2, None, 5], "mix": ["a", "a", "b", "b"], "task": ["t", "u", "t", "u"]})
-    found = compare(frame, "score", "mix", task="task", replicates=0)
+    found = compare(frame, "score", "mix", task="task", bootstrap=Bootstrap(0))
     assert found.levels.select("task", "variant", "value", "rows", "unread").rows() == [
         (None, "a", 1.5, 2, 0),
         (None, "b", 5.0, 1, 1),
@@ -54,7 +55,7 @@ def test_levels_by_hand_with_unread_rows_counted():
 
 def test_numbers_are_a_learning_curve_in_their_own_order():
     frame = pl.LazyFrame({"score": [3.0, 1.0, 2.0], "examples": [1000, 10, 200]})
-    found = compare(frame, "score", "examples", replicates=0)
+    found = compare(frame, "score", "examples", bootstrap=Bootstrap(0))
     assert found.differences.select("variant", "against", "value").rows() == [("200", "10", 1.0), ("1000", "200", 1.0)]
 
 
@@ -67,7 +68,7 @@ def test_format_errors_stand_apart_from_wrong_answers():
             "mix": ["old"] * 4 + ["tuned"] * 4,
         }
     )
-    found = compare(frame, "score", "mix", well_formed="ok", replicates=0)
+    found = compare(frame, "score", "mix", well_formed="ok", bootstrap=Bootstrap(0))
     assert dict(found.differences.select("measure", "value").rows()) == {
         "score": 1.5,
         "well_formed": 0.5,
@@ -80,11 +81,11 @@ def test_answers_that_all_have_the_format_leave_a_doubt_and_a_single_item_has_no
     frame = pl.LazyFrame(
         {"score": [1.0, 2, 3] * 2, "ok": [True] * 6, "mix": ["a"] * 3 + ["b"] * 3, "item": [0, 1, 2] * 2}
     )
-    found = compare(frame, "score", "mix", item="item", well_formed="ok", replicates=200).levels
+    found = compare(frame, "score", "mix", item="item", well_formed="ok", bootstrap=Bootstrap(200)).levels
     low, high = found.filter(measure="well_formed").select("low", "high").row(0)
     assert low == pytest.approx(3 / (3 + 1.96**2), abs=0.001)
     assert high == 1.0
-    one = compare(frame.filter(item=0), "score", "mix", item="item", well_formed="ok", replicates=50)
+    one = compare(frame.filter(item=0), "score", "mix", item="item", well_formed="ok", bootstrap=Bootstrap(50))
     assert one.levels["low"].null_count() == len(one.levels)
     assert one.differences["low"].null_count() == len(one.differences)
 

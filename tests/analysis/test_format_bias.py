@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.format_bias import FORMATS, as_bullets, as_json, as_markdown, as_upper_case, drift, reformatted
 from scorer.errors import SpecError
 
@@ -71,7 +72,7 @@ def scored(**forms):
 def test_drift_by_hand():
     frame = scored(as_is=[1.0, 2, 3, None], json=[2.0, 2, None, 5], markdown=[1.0, 2, 3, 4], bullets=[], upper_case=[])
     stored = pl.DataFrame({"bias_answer": [2, 0, 1], "value": [3.0, 1.0, 4.0]})
-    found = drift(frame, "score", stored=stored, replicates=0)
+    found = drift(frame, "score", stored=stored, bootstrap=Bootstrap(0))
     assert found.answers == 4
     json_form = found.formats["json"]
     assert (json_form.n, json_form.lost, json_form.mean, json_form.drift, json_form.moved) == (2, 1, 2.0, 0.5, 0.5)
@@ -96,7 +97,7 @@ def test_a_planted_liking_is_found_and_its_absence_too():
 
 
 def test_a_constant_that_is_no_binary_fraction_has_no_deviation():
-    found = drift(scored(as_is=[4 / 9] * 20, json=[0.4] * 20), "score", replicates=0)
+    found = drift(scored(as_is=[4 / 9] * 20, json=[0.4] * 20), "score", bootstrap=Bootstrap(0))
     assert found.formats["json"].drift == pytest.approx(-2 / 45)
     assert found.formats["json"].in_sd is None
 

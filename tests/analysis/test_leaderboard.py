@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.bradley_terry import bradley_terry
-from scorer.analysis.leaderboard import leaderboard
+from scorer.analysis.leaderboard import SystemColumns, leaderboard
 from scorer.errors import SpecError
 
 
@@ -38,7 +39,7 @@ def test_tasks_count_alike_and_a_system_without_one_has_no_mean():
             "score": [1.0, 3.0, 6.0, 9.0, 5.0, None],
         }
     )
-    found = leaderboard(frame, "score", "system", task="task", replicates=0)
+    found = leaderboard(frame, "score", "system", task="task", bootstrap=Bootstrap(0))
     assert found.systems.select("rank", "system", "mean", "rows", "unread").rows() == [
         (1, "a", 4.0, 3, 0),
         (None, "b", None, 1, 0),
@@ -57,10 +58,12 @@ def test_tasks_count_alike_and_a_system_without_one_has_no_mean():
 
 def test_averages_and_facts_stand_beside_the_systems():
     frame = season(gap=1).with_columns(cost=pl.lit(2.5), licence=pl.col("system").replace({"a": "MIT", "b": None}))
-    found = leaderboard(frame.lazy(), "score", "system", averages=["cost"], facts=["licence"], replicates=0).systems
+    found = leaderboard(
+        frame.lazy(), "score", "system", beside=SystemColumns(["cost"], ["licence"]), bootstrap=Bootstrap(0)
+    ).systems
     assert found.select("system", "licence", "cost").rows() == [("a", "MIT", 2.5), ("b", None, 2.5), ("c", "c", 2.5)]
     with pytest.raises(SpecError, match="Column task says 2 things of a"):
-        leaderboard(frame.lazy(), "score", "system", facts=["task"])
+        leaderboard(frame.lazy(), "score", "system", beside=SystemColumns(facts=["task"]))
 
 
 def test_no_score_is_a_sentence():
@@ -74,7 +77,7 @@ def games(wins):
 
 
 def test_two_systems_strengths_are_the_log_odds():
-    found = bradley_terry(games({("x", "y"): 3, ("y", "x"): 1}), "a", "b", "preference", replicates=0)
+    found = bradley_terry(games({("x", "y"): 3, ("y", "x"): 1}), "a", "b", "preference", bootstrap=Bootstrap(0))
     assert found["system"].to_list() == ["x", "y"]
     assert found["strength"][0] - found["strength"][1] == pytest.approx(np.log(3))
     assert found["win_rate"].to_list() == [0.75, 0.25]
@@ -84,7 +87,7 @@ def test_two_systems_strengths_are_the_log_odds():
 def test_strengths_are_where_expected_wins_equal_wins():
     """The likelihood equations: each system's wins equal the sum of its chances in its games."""
     wins = {("x", "y"): 5, ("y", "x"): 2, ("y", "z"): 4, ("z", "y"): 3, ("z", "x"): 1, ("x", "z"): 1}
-    found = bradley_terry(games(wins), "a", "b", "preference", replicates=0)
+    found = bradley_terry(games(wins), "a", "b", "preference", bootstrap=Bootstrap(0))
     strength = dict(found.select("system", "strength").rows())
     for system in strength:
         expected = sum(
@@ -103,7 +106,7 @@ def test_strengths_come_back_with_intervals_and_earned_ranks():
     preference = [float(rng.random() < 1 / (1 + np.exp(truth[b] - truth[a]))) for a, b in pairs]
     a, b = zip(*pairs, strict=True)
     frame = pl.LazyFrame({"a": a, "b": b, "preference": preference})
-    found = bradley_terry(frame, "a", "b", "preference", replicates=100)
+    found = bradley_terry(frame, "a", "b", "preference", bootstrap=Bootstrap(100))
     for row in found.iter_rows(named=True):
         assert row["strength"] == pytest.approx(truth[row["system"]], abs=0.3)
         assert row["low"] < row["strength"] < row["high"]
@@ -145,5 +148,7 @@ def test_strengths_are_those_of_scikit_learns_logistic_regression():
     design = np.eye(5)[pairs[:, 0]] - np.eye(5)[pairs[:, 1]]
     fit = LogisticRegression(C=1e6, fit_intercept=False).fit(design, wins.astype(int)).coef_[0]
     rows = {"a": [f"s{i}" for i in pairs[:, 0]], "b": [f"s{i}" for i in pairs[:, 1]], "p": wins.astype(float)}
-    found = bradley_terry(pl.LazyFrame(rows), "a", "b", "p", replicates=0).sort("system")["strength"].to_numpy()
+    found = (
+        bradley_terry(pl.LazyFrame(rows), "a", "b", "p", bootstrap=Bootstrap(0)).sort("system")["strength"].to_numpy()
+    )
     np.testing.assert_allclose(found, fit - fit.mean(), atol=2e-3)

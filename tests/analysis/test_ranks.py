@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.analysis.bootstrap import resample
+from scorer.analysis.bootstrap import Bootstrap, resample
 from scorer.analysis.bradley_terry import bradley_terry
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
@@ -29,7 +29,9 @@ def test_equal_systems_share_every_rank(items):
     rng = np.random.default_rng(0)
     false = 0
     for seed in range(40):
-        found = leaderboard(board(rng, 20, items), "score", "system", item="item", replicates=300, seed=seed).systems
+        found = leaderboard(
+            board(rng, 20, items), "score", "system", item="item", bootstrap=Bootstrap(300, seed)
+        ).systems
         false += found.select("rank", "rank_last").unique().rows() != [(1, 20)]
     assert false <= 7
 
@@ -65,7 +67,9 @@ def test_a_rank_never_contradicts_a_mean(means, spread, seed):
 
 
 def test_the_table_is_in_the_order_of_its_means():
-    found = leaderboard(board(np.random.default_rng(2), 12, 30), "score", "system", item="item", replicates=100).systems
+    found = leaderboard(
+        board(np.random.default_rng(2), 12, 30), "score", "system", item="item", bootstrap=Bootstrap(100)
+    ).systems
     assert found["mean"].to_list() == sorted(found["mean"].to_list(), reverse=True)
     assert found["rank"].is_sorted()
     assert found["rank_last"].is_sorted()
@@ -77,7 +81,7 @@ def test_strengths_of_equal_systems_share_every_rank():
     false = 0
     for seed in range(20):
         frame = {"a": np.tile(a, 8), "b": np.tile(b, 8), "p": rng.integers(0, 2, 8 * len(a)).astype(float)}
-        found = bradley_terry(pl.LazyFrame(frame), "a", "b", "p", replicates=100, seed=seed)
+        found = bradley_terry(pl.LazyFrame(frame), "a", "b", "p", bootstrap=Bootstrap(100, seed))
         false += found.select("rank", "rank_last").unique().rows() != [(1, 12)]
     assert false <= 4
 

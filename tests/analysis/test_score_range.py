@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.score_range import _of_judge, bounds
@@ -64,8 +65,8 @@ def test_commands_take_the_scale_of_an_output_folder_and_say_so(
 
 def test_a_table_without_unread_rows_has_no_note_on_bounds() -> None:
     frame = pl.LazyFrame({"system": ["a", "b"] * 4, "score": [1.0, 2.0] * 4})
-    notes = [*leaderboard(frame, "score", "system", scale=(1, 5), replicates=0).notes]
-    assert not [n for n in (*notes, *compare(frame, "score", "system", replicates=0).notes) if "bounded" in n]
+    notes = [*leaderboard(frame, "score", "system", scale=(1, 5), bootstrap=Bootstrap(0)).notes]
+    assert not [n for n in (*notes, *compare(frame, "score", "system", bootstrap=Bootstrap(0)).notes) if "bounded" in n]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.analysis.adjusted import adjust
-from scorer.analysis.bootstrap import resample
+from scorer.analysis.bootstrap import Bootstrap, resample
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.prediction_powered import estimate
@@ -64,7 +64,7 @@ def test_the_three_numbers_by_hand():
     frame = pl.LazyFrame(
         {"v": ["a"] * 4 + ["b"] * 3, "item": [0, 1, 2, 3, 1, 2, 3], "score": [5.0, 2, 3, 1, 3, None, 4]}
     )
-    (row,) = compare(frame, "score", "v", item="item", replicates=0).differences.to_dicts()
+    (row,) = compare(frame, "score", "v", item="item", bootstrap=Bootstrap(0)).differences.to_dicts()
     assert row["value"] == pytest.approx((1 + 3) / 2)
     assert row["at_lowest"] == pytest.approx((1 - 2 + 3) / 3)
     assert row["at_highest"] == pytest.approx((1 + 2 + 3) / 3)
@@ -98,7 +98,9 @@ def test_scores_lost_at_random_widen_an_interval_as_much_as_the_items_that_are_l
             ("full", full),
             ("unread", full.with_columns(score=pl.when(~pl.Series(lost)).then("score"))),
         ):
-            row = compare(frame.lazy(), "score", "v", item="item", replicates=50).differences.row(0, named=True)
+            row = compare(frame.lazy(), "score", "v", item="item", bootstrap=Bootstrap(50)).differences.row(
+                0, named=True
+            )
             width["compare", name] = row["high"] - row["low"]
         for name, frame in (("full", full), ("unread", full.filter(~pl.Series(lost)))):
             low, high = estimate(frame.lazy(), "score", "human", system="v", item="item").differences[0].interval

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from scorer.analysis.agree import agree
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.unread import UnreadDiffers, by_kept, holm, told
 
@@ -28,7 +29,7 @@ def grades(rng, *, worst_lost, rows=600):
 
 def test_agree_says_what_people_gave_the_unread():
     frame = grades(np.random.default_rng(0), worst_lost=True)
-    found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", replicates=0)
+    found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", bootstrap=Bootstrap(0))
     whole, *tasks = found.scores["score"].unread
     read = frame.drop_nulls("score")["human"].mean()
     assert (whole.by, whole.group, whole.unread, whole.here) == ("human", None, 60, 1.0)
@@ -45,9 +46,9 @@ def test_what_is_lost_at_random_is_told_in_one_table_of_twenty():
     by_people = by_groups = 0
     for _ in range(60):
         frame = grades(rng, worst_lost=False)
-        found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", replicates=0)
+        found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", bootstrap=Bootstrap(0))
         by_people += bool(list(told(found.scores["score"].unread, human=True)))
-        board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", replicates=0)
+        board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", bootstrap=Bootstrap(0))
         by_groups += any("share of rows with no verdict differs" in note for note in board.notes)
     # 10 of 60 has a chance of 1 in 2,000 at 5 %.
     assert by_people <= 9
@@ -58,7 +59,7 @@ def test_leaderboard_says_which_system_and_task_is_unread_more_often():
     frame = grades(np.random.default_rng(2), worst_lost=False).with_columns(
         score=pl.when((pl.col("system") == "b") & (pl.col("item") % 3 == 0)).then(None).otherwise("score")
     )
-    board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", replicates=0)
+    board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", bootstrap=Bootstrap(0))
     (note,) = [note for note in board.notes if "no verdict differs" in note]
     assert note.startswith("The share of rows with no verdict differs by system: more often in b ")
     assert {one["by"] for one in board.json()["unread_differs"]} == {"system", "task"}
@@ -69,9 +70,9 @@ def test_below_five_unread_rows_nothing_is_said():
         score=pl.when(pl.int_range(pl.len()) % 150 == 0).then(None).otherwise(pl.col("score").fill_null(1.0))
     )
     assert frame["score"].null_count() == 4
-    found = agree(frame.lazy(), ["score"], ["human"], item="item", replicates=0)
+    found = agree(frame.lazy(), ["score"], ["human"], item="item", bootstrap=Bootstrap(0))
     assert list(found.scores["score"].unread) == []
-    assert list(leaderboard(frame.lazy(), "score", "system", replicates=0).unread) == []
+    assert list(leaderboard(frame.lazy(), "score", "system", bootstrap=Bootstrap(0)).unread) == []
 
 
 def test_kept_columns_of_a_run_by_hand():

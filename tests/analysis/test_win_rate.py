@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.win_rate import win_rate, win_rates
 from scorer.errors import SpecError
 
@@ -28,19 +29,21 @@ def contest(n, *, effect, longer, strength=0.0, seed=0):
 
 
 def test_length_control_takes_the_length_out_and_leaves_the_rest():
-    lengthy = win_rate(contest(1500, effect=2, longer=100), "preference", "text", "base", replicates=200)
+    lengthy = win_rate(contest(1500, effect=2, longer=100), "preference", "text", "base", bootstrap=Bootstrap(200))
     assert lengthy.raw > 0.7
     assert lengthy.equal_length == pytest.approx(0.5, abs=0.07)
     assert lengthy.equal_length_interval[0] < 0.5 < lengthy.equal_length_interval[1]
     assert lengthy.length_effect == pytest.approx(2, abs=0.5)
-    strong = win_rate(contest(1500, effect=0, longer=100, strength=1), "preference", "text", "base", replicates=200)
+    strong = win_rate(
+        contest(1500, effect=0, longer=100, strength=1), "preference", "text", "base", bootstrap=Bootstrap(200)
+    )
     assert strong.equal_length == pytest.approx(1 / (1 + np.exp(-1)), abs=0.07)
     json.dumps(strong.json(), allow_nan=False)
 
 
 def test_one_sided_verdicts_give_a_finite_rate():
     frame = contest(60, effect=0, longer=50).with_columns(preference=pl.lit(1.0))
-    found = win_rate(frame, "preference", "text", "base", replicates=50)
+    found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(50))
     assert found.raw == 1.0
     assert 0.99 < found.equal_length < 1.0
     for low, high in (found.raw_interval, found.equal_length_interval):
@@ -50,7 +53,7 @@ def test_one_sided_verdicts_give_a_finite_rate():
 
 def test_texts_of_one_length_have_nothing_to_control():
     frame = pl.LazyFrame({"preference": [1.0, 0, 1, 1] * 50, "text": ["ab"] * 200, "base": ["cd"] * 200})
-    found = win_rate(frame, "preference", "text", "base", replicates=20)
+    found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(20))
     assert found.equal_length == pytest.approx(found.raw, abs=0.01)
     assert found.length_effect == 0.0
 
@@ -62,7 +65,7 @@ def test_by_hand():
     wins = np.where(far, np.arange(n) // 4 % 4 < 3, np.arange(n) // 4 % 4 < 1)
     texts = {"text": np.where(far, "x" * 900, "x"), "base": np.where(far, "x", "x" * 900)}
     frame = pl.LazyFrame({"preference": wins.astype(float), **texts})
-    found = win_rate(frame, "preference", "text", "base", replicates=0)
+    found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(0))
     assert found.raw == pytest.approx(0.75 * 0.75 + 0.25 * 0.25)
     # tanh is not quite 1 at these lengths: the difference is 2.31 standard deviations when short, 2.31 when long.
     assert found.equal_length == pytest.approx(0.5, abs=0.003)
@@ -87,8 +90,8 @@ def test_exchanging_the_sides_turns_the_rate_over(rows):
     frame = pl.LazyFrame({"preference": p, **texts})
     turned = pl.LazyFrame({"preference": [1 - q for q in p], **texts})
     for difficulty in (None, "hard"):
-        there = win_rate(frame, "preference", "text", "base", difficulty=difficulty, replicates=0)
-        back = win_rate(turned, "preference", "base", "text", difficulty=difficulty, replicates=0)
+        there = win_rate(frame, "preference", "text", "base", difficulty=difficulty, bootstrap=Bootstrap(0))
+        back = win_rate(turned, "preference", "base", "text", difficulty=difficulty, bootstrap=Bootstrap(0))
         assert there.equal_length == pytest.approx(1 - back.equal_length, abs=1e-6)
         assert there.length_effect == pytest.approx(back.length_effect, abs=1e-6)
         assert 0 <= there.equal_length <= 1
@@ -99,7 +102,7 @@ def test_exchanging_the_sides_turns_the_rate_over(rows):
 def test_a_text_against_itself_is_one_half(sizes):
     same = ["x" * k for k in sizes]
     frame = pl.LazyFrame({"preference": [0.5] * len(same), "text": same, "base": same})
-    found = win_rate(frame, "preference", "text", "base", replicates=0)
+    found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(0))
     assert (found.raw, found.equal_length, found.length_effect) == (0.5, 0.5, 0.0)
 
 
@@ -111,7 +114,7 @@ def test_the_fit_is_that_of_scikit_learn():
     fit = LogisticRegression(C=np.inf).fit(design, frame["preference"].to_numpy().astype(int))
     expected = 1 / (1 + np.exp(-fit.intercept_[0] - fit.coef_[0][1] * hard))
     rows = frame.with_columns(hard=pl.Series(hard)).lazy()
-    found = win_rate(rows, "preference", "text", "base", difficulty="hard", replicates=200)
+    found = win_rate(rows, "preference", "text", "base", difficulty="hard", bootstrap=Bootstrap(200))
     assert found.equal_length == pytest.approx(expected.mean(), abs=0.001)
     assert found.length_effect == pytest.approx(fit.coef_[0][0], abs=0.02)
     assert found.difficulty_effect == pytest.approx(fit.coef_[0][1], abs=0.01)
@@ -122,8 +125,8 @@ def test_every_system_has_a_fit_of_its_own():
     parts = [
         contest(300, effect=1, longer=k * 40, strength=k, seed=k).with_columns(system=pl.lit(f"s{k}")) for k in range(2)
     ]
-    found = win_rates(pl.concat(parts), "preference", "text", "base", "system", replicates=0).systems
+    found = win_rates(pl.concat(parts), "preference", "text", "base", "system", bootstrap=Bootstrap(0)).systems
     for name, part in zip(found, parts, strict=True):
-        assert found[name] == win_rate(part, "preference", "text", "base", replicates=0)
+        assert found[name] == win_rate(part, "preference", "text", "base", bootstrap=Bootstrap(0))
     with pytest.raises(SpecError, match="2 rows of s1 have preference and both texts; a win rate needs three"):
         win_rates(pl.concat([parts[0], parts[1].head(2)]), "preference", "text", "base", "system")
