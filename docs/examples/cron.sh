@@ -11,7 +11,7 @@ while :; do
   scorer run "$run" --quiet --log-format json > /dev/null 2>> "$log"
   code=$?
   tries=$((tries + 1))
-  # The disk or the table was not to be had: the same command goes on, in a while.
+  # The disk or the table was not to be had: the same command resumes, in a while.
   [ "$code" = 7 ] && [ "$tries" -lt 3 ] || break
   sleep "${PAUSE_S:-300}"
 done

@@ -54,7 +54,7 @@ def _exit_code(arguments: list[str]) -> int:
     except CycloptsError as error:
         return _report(SpecError([f"{error} See: scorer --help"]), 2, tokens)
     except KeyboardInterrupt:
-        stored = "Interrupted. What is finished is stored; the same command goes on from there."
+        stored = "Interrupted. What is finished is stored; the same command resumes."
         return _report(Interrupted(stored), 130, tokens)
     except ScorerError as error:
         return _report(error, error.exit_code, tokens)

@@ -15,7 +15,7 @@ from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job, Retry
-from scorer.job.scoring import Hire
+from scorer.job.scoring import MakeLauncher
 from scorer.output.status import Status
 
 
@@ -46,13 +46,13 @@ async def run_interruptibly(
     retry: Retry | None,
     workers: int = 1,
     answered: Callable[[float], None] | None = None,
-    hire: Hire | None = None,
+    launcher: MakeLauncher | None = None,
     choice: Choice = ALL,
 ) -> Status:
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
     callbacks = Callbacks(view.show, view.say, view.tell, answered)
     places = AnyFiles()
-    job = Job(planned, places, callbacks=callbacks, workers=workers, hire=hire)
+    job = Job(planned, places, callbacks=callbacks, workers=workers, launcher=launcher)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
     assert task is not None
@@ -71,5 +71,5 @@ async def run_interruptibly(
     except asyncio.CancelledError:
         raise Interrupted(
             "Interrupted. What is finished is stored; rows that were in flight may be billed and are asked again next "
-            "time. The same command goes on from there."
+            "time. The same command resumes."
         ) from None

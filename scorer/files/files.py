@@ -299,5 +299,5 @@ def _said(path: str) -> Iterator[None]:
     except OSError as error:
         why = _WHY.get(error.errno or 0, f"the system says: {error.strerror or error}")
         raise StorageError(
-            f"Cannot write {path}: {why}. Everything stored before is intact; the same command goes on from there."
+            f"Cannot write {path}: {why}. Everything stored before is intact; the same command resumes."
         ) from error

@@ -180,7 +180,7 @@ class ObjectFiles:
                 raise StorageError(
                     f"Cannot write {path}: it is gathered in {tempfile.gettempdir()} first, and the system says: "
                     f"{error.strerror or error}. Free some space there or set TMPDIR. Everything stored before is "
-                    "intact; the same command goes on from there."
+                    "intact; the same command resumes."
                 ) from error
             self._put(path, key, cast(BinaryIO, file))
         if not key.endswith(WRITTEN_ONCE):

@@ -83,7 +83,7 @@ _WHY = {
     "IllegalLocationConstraintException": "the bucket is in another region: set AWS_REGION to it",
 }
 _PASSES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
-_KEPT = "Everything stored before is intact; the same command goes on from there."
+_KEPT = "Everything stored before is intact; the same command resumes."
 
 
 def with_retries(

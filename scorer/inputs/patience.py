@@ -34,7 +34,7 @@ class Patience:
         if self._waited_s >= PATIENCE_S:
             raise StorageError(
                 f"Cannot read {self._path}: {short(error)}, for {self._waited_s:.0f} s. Look at the disk or the "
-                "network that it is on. What is scored is stored, and the same command goes on from there; "
+                "network that it is on. What is scored is stored, and the same command resumes; "
                 "--forget SHARD leaves a shard out that stays unreadable."
             ) from error
         pause, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -1,6 +1,6 @@
-"""Ends a run that no judge ever answered, after `limits.first_answer_s`. One that was answered waits out any outage.
+"""Ends a run whose judge has never answered, after `limits.first_answer_s`. After an answer, outages are waited out.
 
-Knows a run's load, its books and a clock; no wire.
+Knows the limiters' load, the ledger's totals and a clock; no transport.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from scorer.limits.load import LimiterStats
 
 
 class FirstAnswer:
-    """Watches for the first answer of a run; `answered` says whether it came, in this start or an earlier one.
+    """Watches for the first answer of a run; `answered` is True once there was one, in this start or an earlier one.
 
-    `load` tells how the requests go, `billed` whether any has a known bill. `most_s` counts from the first request of
-    this start; 0 waits for ever. What was sent within `most_s` has all of its `timeout_s`.
+    `load` returns the load of the limiters; `billed` is True once a request has a known bill. `most_s` counts from the
+    first request of this start; 0 means no limit. A request that was sent within `most_s` keeps its whole `timeout_s`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FirstAnswer:
         return self._answered
 
     def check(self) -> None:
-        """To be called every second or so. Raises SetupError where the first answer is overdue."""
+        """Call it about every second. Raises SetupError where the first answer is overdue."""
         if self.answered or not self._most_s:
             return
         load, now = self._load(), self._clock()
@@ -54,6 +54,6 @@ class FirstAnswer:
             return
         raise SetupError(
             f"No request of this run was answered within limits.first_answer_s = {self._most_s:g} s. The last failure: "
-            f"{self._why.rstrip('. ')}. Check model.base_url and whether the judge is up; the same command goes on. "
-            "(limits.first_answer_s = 0 waits for ever.)"
+            f"{self._why.rstrip('. ')}. Check model.base_url and whether the judge runs; the same command resumes. "
+            "limits.first_answer_s = 0 waits without a limit."
         )

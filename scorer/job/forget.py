@@ -1,8 +1,8 @@
 """Removes shards from a run and adds them again: `scorer run RUN.toml --forget SHARD`, `--remember SHARD`.
 
-The rows of a forgotten shard move to OUT/forgotten/, nothing is deleted, and what they cost stays in the ledger. The
-order of the steps makes a crash harmless: run.json is written before files are moved away, and after they are moved
-back, so the next start finds either all of a shard, or what is left to move.
+The result files of a forgotten shard move to OUT/forgotten/. Nothing is deleted, and their costs stay in the ledger.
+run.json is written before files are moved away and after they are moved back. So after a crash the next start either
+finds all files of a shard, or moves the remaining ones.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from scorer.types import Shard
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Shards that a start is to `forget` and to `remember`, named as in run.json, by any path to them, or by file."""
+    """Shards to `forget` and to `remember`: each by its path in run.json, another path to it, its stem or file name."""
 
     forget: tuple[str, ...] = ()
     remember: tuple[str, ...] = ()
 
 
 ALL = Choice()
-"""Nothing changes."""
+"""Forgets and remembers nothing."""
 
 
 def forget(
     names: Sequence[str], known: Sequence[Shard], gone: Sequence[Shard], found: Sequence[Stat]
 ) -> tuple[tuple[Shard, ...], tuple[Shard, ...]]:
-    """The shards of the run and the forgotten ones, once those named have left. Nothing where they have left before.
+    """The shards of the run and the forgotten shards after those in `names` have left the run.
 
-    A file of `found` that the run never read can be named too. Raises SpecError for a name of no shard, or of several.
+    A shard that was forgotten before stays so. `names` may include a file of `found` that the run never read. Raises
+    SpecError for a name that matches no shard or several.
     """
     taken = {shard.path for shard in (*known, *gone)}
     unread = [stat for stat in found if stat.path not in taken]
@@ -53,9 +54,10 @@ def forget(
 def remember(
     files: Files, layout: Layout, names: Sequence[str], known: Sequence[Shard], gone: Sequence[Shard], fingerprint: str
 ) -> tuple[tuple[Shard, ...], tuple[Shard, ...]]:
-    """The same once those named have come back, their files moved. Nothing where they were never forgotten.
+    """The shards of the run and the forgotten shards after those in `names` have come back; moves their files.
 
-    Raises OutputError for rows of another fingerprint than the run has by now.
+    A shard that is not forgotten stays as it is. Raises OutputError for damaged files, and for results of another
+    fingerprint than the run has now.
     """
     back = [shard for shard in _named(names, (*gone, *known), "--remember") if shard in gone]
     for shard in back:
@@ -65,12 +67,12 @@ def remember(
                     about, _ = seg.read_about(files, old)
             except seg.Broken as error:
                 raise OutputError(
-                    f"{old} is damaged. Restore it from a copy; or move it away, and its rows are scored again."
+                    f"{old} is damaged. Restore it from a copy, or move it away to score its rows again."
                 ) from error
             if about.get("fingerprint", fingerprint) != fingerprint:
                 raise OutputError(
-                    f"{shard.path} was scored before the run's reading changed, and cannot come back: {old} has the "
-                    f"fingerprint {about['fingerprint']}, the run {fingerprint}. Score it in a run of its own."
+                    f"{shard.path} was scored before the run's options changed and cannot come back: {old} has the "
+                    f"fingerprint {about['fingerprint']}, the run {fingerprint}. Score it in another run."
                 )
             _move(files, old, new)
         files.delete(_note(layout, shard))
@@ -78,7 +80,7 @@ def remember(
 
 
 def set_aside_shard(files: Files, layout: Layout, gone: Iterable[Shard]) -> None:
-    """Moves what there is of forgotten shards to OUT/forgotten/. Call it after run.json says that they are."""
+    """Moves the result files of forgotten shards to OUT/forgotten/. Call it after run.json lists them as forgotten."""
     noted = {stat.path for stat in files.listing(layout.forgotten)}
     for shard in gone:
         if (note := _note(layout, shard)) not in noted:
@@ -88,7 +90,7 @@ def set_aside_shard(files: Files, layout: Layout, gone: Iterable[Shard]) -> None
 
 
 def forgotten_before(files: Files, layout: Layout) -> tuple[Shard, ...]:
-    """The shards that OUT/forgotten/ says were forgotten, for a run.json that is made anew."""
+    """The forgotten shards by the files in OUT/forgotten/, for rebuilding run.json."""
     notes = [stat.path for stat in files.listing(layout.forgotten) if stat.path.endswith(".json")]
     return tuple(Shard(**orjson.loads(read(files, path))) for path in notes)
 
@@ -102,11 +104,11 @@ def _named(names: Sequence[str], shards: Sequence[Shard], option: str) -> list[S
         if len(chosen) == 1:
             found += chosen
         elif chosen:
-            problems.append(f"{option} {name} is the name of {len(chosen)} shards: give one of their paths.")
+            problems.append(f"{option} {name} matches {len(chosen)} shards: give one of their paths.")
         else:
             known = ", ".join(shard.path for shard in shards[:10]) or "none"
             more = f" and {len(shards) - 10} more" if len(shards) > 10 else ""
-            problems.append(f"{option} {name} is no shard of this run. Its shards: {known}{more}.")
+            problems.append(f"{option} {name} matches no shard of this run. Its shards: {known}{more}.")
     if problems:
         raise SpecError(problems)
     return found
@@ -121,7 +123,7 @@ def _note(layout: Layout, shard: Shard) -> str:
 
 
 def _files_of(files: Files, layout: Layout, shard: Shard, *, back: bool) -> list[tuple[str, str]]:
-    """Each result file of a shard and where it goes."""
+    """The current path and the new path of each result file of a shard."""
     sealed, segments = layout.sealed(shard.stem), f"{layout.segments}/{shard.stem}"
     away, parts = f"{layout.forgotten}/{shard.stem}.parquet", f"{layout.forgotten}/{shard.stem}"
     pairs = [(sealed, away)] if not back else [(away, sealed)]

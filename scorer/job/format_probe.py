@@ -1,7 +1,7 @@
-"""Measures format bias: asks a finished run's judge again about some of its answers, in other formats.
+"""Measures format bias: has the judge of a finished run score a sample of its answers again, in other formats.
 
-It is an ordinary run with a folder of its own, `<OUT>-format`, and the run's own judge, model and limits. Makes its
-input and its plan; who scores it is the engine, who compares is `scorer.analysis.format_bias`.
+The probe is an ordinary run in the folder `<OUT>-format`, with the judge, model and limits of the finished run. This
+module makes its input and its plan; `job` scores it, `scorer.analysis.format_bias` compares the scores.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ PICO = 10**12
 
 @dataclass(frozen=True, slots=True)
 class Reformat:
-    """What to ask: the plan of the further run, and each answer's place in the first (`bias_answer`, shard, row)."""
+    """The plan of the probe, and the shard and row of each sampled answer (columns `bias_answer`, `shard`, `row`)."""
 
     plan: RunPlan
     places: pl.DataFrame
 
 
 def prepare(files: Files, out: str, text: str, *, share: float, sets: Sequence[str] = (), seed: int = 0) -> Reformat:
-    """The plan of a run over a random sample of the scored rows of `out`, the column `text` in every form.
+    """Plans a run over a random sample of the scored rows of `out`, with the column `text` in every format.
 
-    The sample is as large as `share` of the run's rows allows, each answer being asked once in each form. It is drawn
-    once: a second call finds it in `<out>-format` and goes on. What `out` has spent counts against its caps.
-    Raises SpecError for a share, a column or a folder that cannot serve, OutputError where run.json is damaged,
-    BudgetSpent where the caps leave nothing.
+    The number of requests is at most `share` of the run's rows; each answer is scored once in each format. The sample
+    is drawn once: a second call reads it from `<out>-format`. The costs of `out` count against the caps.
+    Raises SpecError for an unsuitable share, column or folder, OutputError where run.json is damaged, BudgetSpent where
+    the caps leave nothing.
     """
     manifest = load(files, Layout(out))
     if manifest is None:
-        raise SpecError([f"{out} holds no run: --format asks the judge of a run again. Give the output.path of a run."])
+        raise SpecError([f"{out} holds no run. --format needs the judge of a run: give the output.path of a run."])
     if not 0 < share <= 1:
-        raise SpecError([f"--share {share:g}: it is a share of the run's rows, above 0 and at most 1."])
+        raise SpecError([f"--share {share:g} must be a share of the run's rows: above 0 and at most 1."])
     folder = f"{out.rstrip('/')}-format"
     path = f"{folder}/input/answers.parquet"
     asked = {"text": text, "share": f"{share:g}", "seed": str(seed)}
@@ -55,7 +55,7 @@ def prepare(files: Files, out: str, text: str, *, share: float, sets: Sequence[s
     plan = check(tree)
     if plan.spec.all_models[0].provider == "recorded":
         raise SpecError(
-            [f'{out} was scored from stored replies (provider = "recorded"): to answers in other forms it has none.']
+            [f'{out} was scored from stored replies (provider = "recorded"), which has none for other formats.']
         )
     if files.find([path]):
         _same_sample(files, path, folder, asked)
@@ -69,7 +69,7 @@ def prepare(files: Files, out: str, text: str, *, share: float, sets: Sequence[s
 
 
 def stored_scores(files: Files, out: str, places: pl.DataFrame, score: str) -> pl.DataFrame | None:
-    """The run's own values of a column for the sampled answers: `bias_answer`, `value`; None where it has no such."""
+    """The run's values of a column for the sampled answers: `bias_answer`, `value`. None without such a column."""
     scores = scan_scores(out, files=files)
     if score not in scores.collect_schema():
         return None
@@ -78,7 +78,7 @@ def stored_scores(files: Files, out: str, places: pl.DataFrame, score: str) -> p
 
 
 def _tree(files: Files, manifest: Manifest, out: str, folder: str, path: str, sets: Sequence[str]) -> Mapping[str, Any]:
-    """The run's tree over the sample, its caps lowered by what the run has spent."""
+    """The run's tree with the sample as input and its caps reduced by what the run has spent."""
     tree = set_values({**manifest.spec, "output": {**manifest.spec.get("output", {}), "path": folder}}, sets)
     tree = {**tree, "input": {"shards": [path], "keep": [ANSWER, FORM]}}
     limits = dict(tree.get("limits", {}))
@@ -88,22 +88,22 @@ def _tree(files: Files, manifest: Manifest, out: str, folder: str, path: str, se
             limits[cap] -= used
             if limits[cap] <= 0:
                 raise BudgetSpent(
-                    f"limits.{cap} of {out} is used up, and what --format asks counts against it too: raise it for "
-                    f"both with --set limits.{cap}=..."
+                    f"limits.{cap} of {out} is used up, and the requests of --format count against it too. Raise it "
+                    f"for both with --set limits.{cap}=..."
                 )
     return {**tree, "limits": limits}
 
 
 def _draw(out: str, manifest: Manifest, text: str, share: float, seed: int) -> pl.DataFrame:
-    """The sampled rows with all their input columns, numbered by `bias_answer`."""
+    """The sampled rows with all input columns, numbered from 0 in `bias_answer`."""
     wanted = int(share * manifest.rows + 1e-9) // len(FORMATS)
     if wanted < 2:
         least = 2 * len(FORMATS) / max(manifest.rows, 1)
         advice = f"give --share {least:.2g} or more" if least <= 1 else "there are too few rows"
         raise SpecError(
             [
-                f"--share {share:g} of {manifest.rows} rows is no two answers in {len(FORMATS)} forms each, the least "
-                f"that can be compared: {advice}."
+                f"--share {share:g} of {manifest.rows} rows is too small for two answers in {len(FORMATS)} formats "
+                f"each, the least that can be compared: {advice}."
             ]
         )
     scored = scan_scores(out).filter(pl.col("score").is_not_null()).select("shard", "row").collect()
@@ -127,7 +127,7 @@ def _rows(shard: str, text: str, rows: pl.Series) -> pl.DataFrame:
     scan = pl.scan_parquet(shard, glob=False, **scan_options(shard))
     schema = scan.collect_schema()
     problems = [
-        f"Column {name} of {shard} has a name that --format needs for itself: rename it."
+        f"Column {name} of {shard} has a name that --format reserves: rename it."
         for name in (ANSWER, FORM, "bias_shard", "bias_row")
         if name in schema
     ]
@@ -144,7 +144,9 @@ def _rows(shard: str, text: str, rows: pl.Series) -> pl.DataFrame:
 
 def _same_sample(files: Files, path: str, folder: str, asked: Mapping[str, str]) -> None:
     with files.open(path) as file:
-        held = pl.read_parquet_metadata(file)
-    other = [f"--{name} {held.get(name)}" for name in asked if held.get(name) != asked[name]]
+        stored = pl.read_parquet_metadata(file)
+    other = [f"--{name} {stored.get(name)}" for name in asked if stored.get(name) != asked[name]]
     if other:
-        raise SpecError([f"{folder} holds a sample drawn with {', '.join(other)}: ask so again, or delete the folder."])
+        raise SpecError(
+            [f"{folder} holds a sample drawn with {', '.join(other)}: give the same options, or delete the folder."]
+        )

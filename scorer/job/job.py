@@ -1,6 +1,6 @@
 """Runs one job from its lock to its last sealed shard: opens the output, starts the services, scores the rows.
 
-The only module that knows the order of things. What to score is asked of the store, how of scoring.py.
+The only module that knows the order of these steps. The store says which rows to score; scoring.py scores them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from scorer.files.router import is_remote
 from scorer.files.runtime import shielded, threads
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
-from scorer.job.recovery import mend
-from scorer.job.scoring import Connect, DistributedScoring, Hire, LocalScoring, OpenRun, Scoring
+from scorer.job.recovery import repair
+from scorer.job.scoring import Connect, DistributedScoring, LocalScoring, MakeLauncher, OpenRun, Scoring
 from scorer.job.start import (
     open_manifest,
 )
-from scorer.output import ledger
 from scorer.output.layout import Layout
+from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Manifest, Revision, save
 from scorer.output.progress import Gauges, Progress, Snapshot
@@ -46,10 +46,10 @@ from scorer.types import Offload, Shard, Work
 from scorer.workers.coordinator import most_workers
 from scorer.workers.subprocesses import SubprocessLauncher
 
-ROUNDS = 3
-"""So often in all a start scores rows whose stored results turn out damaged while they are sealed."""
+MAX_ROUNDS = 3
+"""Most passes of one start: another pass scores the rows whose stored results were found damaged while sealing."""
 REMOTE_GATHER_S = 1.0
-"""Seconds that the ledger's lines gather for where nobody waits for them and each write is a paid request."""
+"""Interval of ledger writes on object storage, where each write is a paid request; only for entries with no waiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Who is told what of a run.
+    """The callbacks of a run.
 
-    `watch` gets a snapshot a second, `say` a sentence about what had to be mended, on any thread; `tell` what happens
-    (a shard is sealed, or published) as a name and its fields; `answered` the seconds of each request of this process.
+    `watch` gets a snapshot every second. `say` gets a sentence about each repair and warning, on any thread. `tell`
+    gets each event (a shard is sealed or published) as a name and its fields. `answered` gets the latency in seconds of
+    each request of this process.
     """
 
     watch: Callable[[Snapshot], None] | None = None
@@ -74,15 +75,13 @@ class Callbacks:
 
 
 NO_CALLBACKS = Callbacks()
-"""Nobody is told anything."""
 
 
 class Job:
-    """A plan applied to its input, into its output folder.
+    """A plan, its input and its output folder. `run` may be called once.
 
-    `drain` is the wish to stop early. More than one of `workers` are processes of their own; `hire` has them elsewhere,
-    a single one too. `offload`, `wall_s` and `connect` are the world's unless a simulation brings its own. A job may be
-    started once.
+    With `workers` > 1, or with `launcher`, rows are scored by worker processes; `launcher` says where these run. A
+    simulation passes its own `offload`, `wall_s` and `connect`. `drain` is set by `stop`.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Job:
         *,
         callbacks: Callbacks = NO_CALLBACKS,
         workers: int = 1,
-        hire: Hire | None = None,
+        launcher: MakeLauncher | None = None,
         offload: Offload | None = None,
         wall_s: Callable[[], float] = time.time,
         connect: Connect = make_client,
@@ -103,7 +102,7 @@ class Job:
         self._files = files
         self._callbacks = callbacks
         self._workers = most_workers(plan, workers)
-        self._hire = hire or (SubprocessLauncher if self._workers > 1 else None)
+        self._launcher = launcher or (SubprocessLauncher if self._workers > 1 else None)
         self._offload = offload
         self._wall_s = wall_s
         self._connect = connect
@@ -113,7 +112,7 @@ class Job:
         self._why: str | None = None
 
     def stop(self) -> None:
-        """Begins no further row; those under way are finished."""
+        """Starts no further row; rows in flight are finished."""
         self.drain.asked = True
         if self._publishing is not None:
             self._publishing.leave()
@@ -121,15 +120,15 @@ class Job:
             self._scoring.drain()
 
     def hurry(self) -> None:
-        """Before it is cancelled on request: workers, too, ask a storage that refuses for a moment only."""
+        """Shortens the retries of failing storage, in workers too. Called before the job is cancelled on request."""
         if self._scoring is not None:
             self._scoring.hurry()
 
     async def run(self, retry: Retry | None = None, choice: Choice = ALL) -> Status:
-        """Scores what is left to score and tells how it stands; shards of `choice` leave the run or come back.
+        """Scores the remaining rows and returns the status. `choice` removes shards from the run or adds them again.
 
-        Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after a
-        `stop`; what is finished is stored then. Cancelling it stores what is finished too, however often it is done.
+        Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after
+        `stop`. Finished rows are stored in each case, and also on cancellation, even a repeated one.
         """
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
@@ -137,7 +136,7 @@ class Job:
             stack.callback(lock.release)
             opened = None if retry is None else Revision(0, "retry", retry.errors)
             manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
-            mend(self._files, self.layout, manifest, self._callbacks.say)
+            repair(self._files, self.layout, manifest, self._callbacks.say)
             async with publishing(
                 self._files, self.layout, manifest, self.plan.spec.output, self._callbacks.tell
             ) as self._publishing:
@@ -150,12 +149,12 @@ class Job:
     async def _rounds(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
     ) -> None:
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if not await self._score(manifest, retry, offload, owned):
                 return
         raise OutputError(
-            f"{self.layout.out}: {ROUNDS} times in a row, files that were just written could not be read back. Look at "
-            f"the disk; what could not be read is in {self.layout.damaged}. The same command goes on."
+            f"{self.layout.out}: {MAX_ROUNDS} times in a row, files that were just written could not be read back. "
+            f"Check the disk. The damaged files are in {self.layout.damaged}. The same command resumes."
         )
 
     # --- opening ------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ class Job:
     async def _score(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
     ) -> bool:
-        """Scores what is left; True where rows that were thought finished turned out to be lost."""
+        """Scores the remaining rows. True where damaged results were found, whose rows are then unfinished."""
         plan, spec = self.plan, self.plan.spec
         async with AsyncExitStack() as ended_last:
             store = Store(
@@ -193,7 +192,7 @@ class Job:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, ended_last, say=self._callbacks.say) if self._hire is None else None,
+                measure=make_measure(spec, ended_last, say=self._callbacks.say) if self._launcher is None else None,
                 say=self._callbacks.say,
             )
             store.on_sealed(self._sealed)
@@ -201,12 +200,12 @@ class Job:
             store.open(revision.generation if revision is not None else None)
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):
                 return False
-            books = self._books(manifest, offload)
+            ledger = self._open_ledger(manifest, offload)
             opened = OpenRun(
-                plan, manifest, self._files, self.layout, store, books, offload,
+                plan, manifest, self._files, self.layout, store, ledger, offload,
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
-            scoring = self._scoring = self._by_whom(opened)
+            scoring = self._scoring = self._scoring_of(opened)
             first = self._first = self._first_answer(opened, scoring)
             progress = Progress(
                 self._files,
@@ -225,7 +224,7 @@ class Job:
                     scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
                     if self.drain.asked:
                         scoring.drain()
-                    await served(scored, [store, books, progress, Watch([*checks, owned, first.check])])
+                    await served(scored, [store, ledger, progress, Watch([*checks, owned, first.check])])
                 unread = {**store.unread, **scoring.unread}
                 state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):
@@ -235,33 +234,31 @@ class Job:
                 self._why = str(error)
                 raise
             finally:
-                await shielded(_closed(store, books, progress, state), failure_first=True)
+                await shielded(_close(store, ledger, progress, state), failure_first=True)
         if self.drain.asked:
-            raise Interrupted("Stopped on request. What is finished is stored; the same command goes on from there.")
+            raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
-            raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " Every other shard is scored.")
+            raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " All other shards are scored.")
         if revision is not None and not store.lost:
             save(self._files, self.layout, manifest.finished(revision.generation))
         return store.lost
 
-    def _by_whom(self, opened: OpenRun) -> Scoring:
-        if self._hire is None:
+    def _scoring_of(self, opened: OpenRun) -> Scoring:
+        if self._launcher is None:
             return LocalScoring(opened, self.drain, connect=self._connect, answered=self._callbacks.answered)
-        return DistributedScoring(opened, self._hire, workers=self._workers, gather_s=self._gather_s)
+        return DistributedScoring(opened, self._launcher, workers=self._workers, gather_s=self._gather_s)
 
     @property
     def _gather_s(self) -> float:
-        return REMOTE_GATHER_S if is_remote(self.layout.out) else ledger.GATHER_S
+        return REMOTE_GATHER_S if is_remote(self.layout.out) else GATHER_S
 
-    def _books(self, manifest: Manifest, offload: Offload) -> ledger.Ledger:
+    def _open_ledger(self, manifest: Manifest, offload: Offload) -> Ledger:
         limits = self.plan.spec.limits
         owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
         capped = limits.max_tokens is not None or limits.max_usd is not None
-        books = ledger.Ledger(
-            self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s
-        )
-        books.open(with_recovered_costs(self._files, self.layout, manifest, self._callbacks.say))
-        return books
+        ledger = Ledger(self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s)
+        ledger.open(with_recovered_costs(self._files, self.layout, manifest, self._callbacks.say))
+        return ledger
 
     def _sealed(self, shard: Shard) -> None:
         self._callbacks.tell("sealed", {"shard": shard.path, "rows": shard.rows})
@@ -269,7 +266,7 @@ class Job:
             self._publishing.sealed(shard)
 
     def _first_answer(self, opened: OpenRun, scoring: Scoring) -> FirstAnswer:
-        """Earlier starts were answered where their last progress says so; before 0.2.0 it did not, and rows tell."""
+        """`answered` is taken from progress.json; files of versions before 0.2.0 lack it, and stored rows decide."""
         last = last_progress(self._files, self.layout)
         found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
         return FirstAnswer(
@@ -316,13 +313,13 @@ class Job:
         return again if retry is not None else chain(again, store.work(manifest.shards))
 
 
-async def _closed(store: Store, books: ledger.Ledger, progress: Progress, state: str) -> None:
-    """Stores what is finished, whatever ended the run. Raises StorageError where that, or the books, fails."""
+async def _close(store: Store, ledger: Ledger, progress: Progress, state: str) -> None:
+    """Stores finished rows, whatever ended the run. Raises StorageError where the store or the ledger fails."""
     try:
         await store.close()
     finally:
         try:
-            await books.close()
+            await ledger.close()
         finally:
-            with suppress(StorageError):  # a view, made anew by the next start
+            with suppress(StorageError):  # progress.json is only displayed; the next start writes it again
                 await progress.tell(state)

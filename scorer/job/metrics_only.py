@@ -19,12 +19,12 @@ from scorer.metrics.pool import Pool
 
 GROUP_ROWS = 8192
 GROUP_BYTES = 32 * 1024 * 1024
-"""Rows go out in row groups of either size: as much is held at once, and sent to the workers at once."""
+"""Limits of one output row group, in rows and in bytes. One group at a time is in memory and at the workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was written. `scored` counts a metric's scores that are not null; `mean` is theirs, None without any."""
+    """Counts of the written file. `scored` counts the non-null values of each metric; `mean` is None without any."""
 
     rows: int
     scored: dict[str, int]
@@ -41,11 +41,13 @@ def score_files(
     workers: int | None = None,
     files: Files | None = None,
 ) -> Summary:
-    """Every row of the input shards, sorted by path, all columns kept, with `metric_<name>` (float64) behind them.
+    """Writes all rows of the input files, in order of path, with all columns and a float64 column `metric_<name>` each.
 
-    `inputs` are paths, folders and globs; `out` appears whole or not at all. `workers` is one for each core by default.
+    `inputs` are paths, folders and globs. `out` is written whole or not at all. `workers` is by default the number of
+    cores.
 
-    Raises SpecError for arguments, InputError for shards that cannot be read so, StorageError for the output.
+    Raises SpecError for wrong arguments, InputError for files that cannot be read, StorageError where `out` cannot be
+    written.
     """
     files = files or AnyFiles()
     if not names:
@@ -53,7 +55,7 @@ def score_files(
     paths = _find(files, inputs)
     schema = _schema(files, paths, [response] if reference is None else [response, reference], names)
     if os.path.realpath(out) in map(os.path.realpath, paths):
-        raise SpecError([f"-o {out} is one of the inputs, which are never written to: name another file."])
+        raise SpecError([f"-o {out} is one of the inputs: name another file."])
     if os.path.isdir(out):
         raise SpecError(
             [f"-o {out} is a folder: name the file to write, for example {os.path.join(out, 'metrics.parquet')}."]
@@ -61,7 +63,7 @@ def score_files(
     with Pool(names, workers=workers, spare_cores=0) as pool:
         if reference is None and pool.needs_reference:
             wanting = ", ".join(name for name in pool.names if name in pool.needs_reference)
-            raise SpecError([f"Compared with a reference: {wanting}. Name its column with --reference."])
+            raise SpecError([f"{wanting} needs a reference: name its column with --reference."])
         written = pa.schema(
             [*schema, *(pa.field(f"metric_{name}", pa.float64()) for name in pool.names)], metadata=schema.metadata
         )
@@ -86,13 +88,13 @@ def _find(files: Files, inputs: Sequence[str]) -> list[str]:
     empty = [pattern for pattern in inputs if not files.find([pattern])]
     if empty or not inputs:
         raise InputError(
-            f"No Parquet file at {', '.join(empty) or 'all'}: give files, folders or globs that match some."
+            f"No Parquet file matches {', '.join(empty) or 'an empty list'}: give files, folders or globs."
         )
     return [stat.path for stat in files.find(inputs)]
 
 
 def _schema(files: Files, paths: Sequence[str], texts: Sequence[str], names: Sequence[str]) -> pa.Schema:
-    """The one schema of all shards, in which `texts` are columns of text and no metric has its place taken."""
+    """The schema that all files share. Raises where `texts` are no text columns or a metric's column name is taken."""
     stats = files.find(paths)
     schema = look(files, stats[0])[2]
     for stat in stats:
@@ -104,13 +106,14 @@ def _schema(files: Files, paths: Sequence[str], texts: Sequence[str], names: Seq
             )
         if not found.equals(schema):
             raise InputError(
-                f"{stat.path} has other columns or types than {stats[0].path}, and one file can hold only one kind: "
-                "give them to `scorer metrics` one by one."
+                f"{stat.path} has other columns or types than {stats[0].path}, so one file cannot hold both: give them "
+                "to `scorer metrics` one by one."
             )
     for name in texts:
         if not _is_text(schema.field(name).type):
             raise InputError(
-                f"Column {name} of {stats[0].path} is {schema.field(name).type}; metrics read text: write it as string."
+                f"Column {name} of {stats[0].path} has type {schema.field(name).type}; metrics need text: convert it "
+                "to string."
             )
     taken = [name for name in names if f"metric_{name}" in schema.names]
     if taken:
@@ -127,17 +130,17 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _tables(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """All rows in order, in pieces that are as large as a row group of the output."""
-    held: list[pa.RecordBatch] = []
+    """All rows in order, one table for each row group of the output."""
+    batches: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in _batches(files, paths, schema):
-        held.append(batch)
+        batches.append(batch)
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield pa.Table.from_batches(held, schema)
-            held, rows, size = [], 0, 0
-    if held:
-        yield pa.Table.from_batches(held, schema)
+            yield pa.Table.from_batches(batches, schema)
+            batches, rows, size = [], 0, 0
+    if batches:
+        yield pa.Table.from_batches(batches, schema)
 
 
 def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -148,5 +151,6 @@ def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[
                     yield batch.cast(schema)
         except DAMAGE as error:
             raise InputError(
-                f"{path} cannot be read to its end ({short(error)}). Nothing was written: write it again."
+                f"{path} cannot be read to its end ({short(error)}). Nothing was written. Restore the file, then "
+                "repeat the command."
             ) from error

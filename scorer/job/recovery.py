@@ -1,7 +1,7 @@
-"""Repairs before scoring: a run.json that is lost or truncated, and files known to be damaged.
+"""Repairs a run before scoring: rebuilds a lost or truncated run.json, sets files aside that are known to be damaged.
 
-Both from what the folder and the input still say, and never more than they say: where that is not enough, a sentence
-tells what to do. Asks nothing of any judge; the rows that are lost are scored as rows that never were.
+Uses the output folder and the input only, and invents nothing: where these do not suffice, an error says what to do.
+Sends no request. Rows whose results are lost are scored again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Say = Callable[[str], None]
 # --- damaged files ----------------------------------------------------------------------------------------------------
 
 
-def mend(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
-    """Sets aside what was noted as damaged and still is; rows of it that are provably intact are kept as a segment.
+def repair(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
+    """Sets aside the files that `verify` noted as damaged and that still are; their intact rows are kept as a segment.
 
-    Call it while holding the folder's lock, before the store is opened: segments that a damaged sealed file hides are
-    there again then, and their rows need not be scored twice.
+    Call it with the folder's lock held and before the store is opened. Segments that a damaged sealed file hid count
+    again then, and their rows are not scored twice.
     """
     known = noted(files, layout)
     if not known:
@@ -54,7 +54,7 @@ def mend(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
             _set_aside(files, layout, manifest, shard, faults, say)
             if not any(fault.damaged for fault in faults):
                 continue
-        faults = inspector.shard(shard, sealed=False, same_input=same).faults  # also those that it was made of
+        faults = inspector.shard(shard, sealed=False, same_input=same).faults  # of the segments it was merged from
         _set_aside(files, layout, manifest, shard, faults, say)
     note(files, layout, ())
 
@@ -68,12 +68,12 @@ def _set_aside(
             done.add(fault.path)
             kept = _kept(files, layout, manifest, shard, fault)
             set_aside(files, layout, fault.path)
-            whole = f"; {kept} rows of it are intact and stay" if kept else ""
-            say(f"{fault}. It is kept in {layout.damaged}, and its rows are scored again{whole}.")
+            whole = f", except for {kept} intact rows" if kept else ""
+            say(f"{fault}. The file moved to {layout.damaged}, and its rows are scored again{whole}.")
 
 
 def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault: Fault) -> int:
-    """Writes the intact rows of a damaged file as a segment of their own; returns how many they are."""
+    """Writes the intact rows of a damaged file as a new segment and returns their number."""
     if not any(part.stop > part.first for part in fault.whole):
         return 0
     about, _ = seg.read_about(files, fault.path)
@@ -88,9 +88,9 @@ def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault:
         )
         segment = Segment(shard.stem, generation, 0, first, last, number, number)
         schema = parquet.schema_arrow.remove_metadata()
-        told = seg.about(shard, manifest.fingerprint, generation, manifest.id)
+        about = seg.about(shard, manifest.fingerprint, generation, manifest.id)
         with files.create(layout.segment(segment)) as new:
-            seg.write(new, _intact(parquet, fault, schema.names), schema, told)
+            seg.write(new, _intact(parquet, fault, schema.names), schema, about)
     return rows
 
 
@@ -109,10 +109,10 @@ def _intact(parquet: pq.ParquetFile, fault: Fault, columns: list[str]) -> Iterat
 
 
 def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Manifest | None:
-    """run.json; made anew where it is lost or cut and the scores that are there tell enough; None for a new folder.
+    """run.json, rebuilt where it is lost or truncated; None for a new folder.
 
-    The run file brings the fingerprint, each result file the shard, the generation and the id of the run that it is of.
-    Raises OutputError where a file is of another run.
+    The fingerprint comes from the run file; shards, generations and the run's id come from the metadata of the result
+    files. Raises OutputError where a result file belongs to another run.
     """
     manifest, broken = None, False
     try:
@@ -121,38 +121,38 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
         broken = True
     if manifest is not None:
         return manifest
-    told, unread = _told(files, layout)
-    if not broken and not told and not unread:
+    results, unreadable = _result_files(files, layout)
+    if not broken and not results and not unreadable:
         return None
-    newest = {stem: about["generation"] for stem, sealed, about in told if sealed}
-    # What a sealed file hides may be of before a reread, and counts no more.
-    told = [one for one in told if one[1] or one[2]["generation"] > newest.get(one[0], -1)]
-    others = sorted({about["fingerprint"] for _, _, about in told} - {plan.fingerprint})
+    newest = {stem: about["generation"] for stem, sealed, about in results if sealed}
+    # A segment that a sealed file hides may be older than a reread: it no longer counts.
+    results = [one for one in results if one[1] or one[2]["generation"] > newest.get(one[0], -1)]
+    others = sorted({about["fingerprint"] for _, _, about in results} - {plan.fingerprint})
     if others:
         raise OutputError(
             f"{layout.manifest} is {'damaged' if broken else 'gone'}, and {layout.out} holds scores of another run: "
-            f"their fingerprint is {', '.join(others)}, that of this run file {plan.fingerprint}. Restore run.json "
-            "from a copy, run with the run file that they were made with, or give this run another output.path."
+            f"their fingerprint is {', '.join(others)}, that of this run file is {plan.fingerprint}. Restore run.json "
+            "from a copy, use the run file of those scores, or give this run another output.path."
         )
-    shards = {stem: Shard(**about["shard"]) for stem, _, about in told}
-    ahead = max((about["generation"] for stem, sealed, about in told if stem in newest and not sealed), default=0)
-    generations = max((about["generation"] for _, _, about in told), default=0)
+    shards = {stem: Shard(**about["shard"]) for stem, _, about in results}
+    ahead = max((about["generation"] for stem, sealed, about in results if stem in newest and not sealed), default=0)
+    generations = max((about["generation"] for _, _, about in results), default=0)
     revisions: tuple[Revision, ...] = ()
     if generations:
-        # A retry that was not finished: what it scored is sealed in; which errors it was asked for nobody knows.
+        # An unfinished retry ends with the rows that it scored: its list of errors is lost with run.json.
         revisions = (Revision(generations, "retry", (), open=ahead == generations),)
-    note(files, layout, [*noted(files, layout), *unread])  # `mend` looks at them before they count as anything
+    note(files, layout, [*noted(files, layout), *unreadable])  # `repair` inspects them before they count
     if broken:
         set_aside(files, layout, layout.manifest)
-    kept = f" What was there is kept in {layout.damaged}." if broken else ""
+    kept = f" The damaged file is in {layout.damaged}." if broken else ""
     say(
-        f"{layout.manifest} was {'damaged' if broken else 'gone'}: made anew from this run file and the "
-        f"{len(told)} result files of {len(shards)} shards.{kept}"
+        f"{layout.manifest} was {'damaged' if broken else 'gone'}: rebuilt from this run file and the "
+        f"{len(results)} result files of {len(shards)} shards.{kept}"
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
     in_order = sorted(shards.values(), key=lambda shard: shard.path)
-    # One id, unless files were put in from a copy of another run: then that of most. None in an earlier version's.
-    ids = Counter(sorted(about["run"] for _, _, about in told if about.get("run")))
+    # The most frequent id: files may have been copied in from another run. Files of earlier versions have none.
+    ids = Counter(sorted(about["run"] for _, _, about in results if about.get("run")))
     run = ids.most_common(1)[0][0] if ids else ""
     return Manifest(
         plan.fingerprint,
@@ -166,10 +166,10 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
     )
 
 
-def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str, Any]]], list[str]]:
-    """Of each result file its shard's stem, whether it is sealed, what it says of itself; and who says nothing."""
-    told: list[tuple[str, bool, dict[str, Any]]] = []
-    unread: list[str] = []
+def _result_files(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str, Any]]], list[str]]:
+    """Each result file's stem, whether it is sealed, and its metadata; and the paths of those without readable ones."""
+    results: list[tuple[str, bool, dict[str, Any]]] = []
+    unreadable: list[str] = []
     stats = [(stat.path, True) for stat in files.listing(layout.scores)]
     for stem in files.folders(layout.segments):
         stats += [(layout.segment(segment), False) for segment in layout.segments_of(files, stem)]
@@ -179,10 +179,10 @@ def _told(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, dict[str,
                 about, _ = seg.read_about(files, path, checked=True)
                 stem = about["shard"]["stem"]
         except seg.Broken:
-            unread.append(path)
+            unreadable.append(path)
             continue
         if path.startswith((layout.sealed(stem), f"{layout.segments}/{stem}/")):
-            told.append((stem, sealed, about))
+            results.append((stem, sealed, about))
         else:
-            unread.append(path)
-    return told, unread
+            unreadable.append(path)
+    return results, unreadable

@@ -1,4 +1,4 @@
-"""Rehearses a run: the same job against the local simulated judge, into another folder. Free."""
+"""Rehearses a run: the same job against a local simulated judge, into another folder. Costs nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
 KEPT = ("alias", "name", "temperature", "max_output_tokens")
-"""Keys of [model] that hold in a rehearsal too; its price does as well."""
+"""Keys of [model] that a rehearsal keeps, beside the price."""
 
 
 @contextmanager
 def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProcess]]:
-    """The plan of the same run against a rehearsal judge, and that judge, while the context is open.
+    """Starts a simulated judge; yields the plan of the run against it, and the judge's process.
 
-    The judge enforces `[limits]` as its own; `[rehearsal]` sets its latency, capacity and faults. Raises SpecError.
+    The judge enforces `[limits]`; `[rehearsal]` sets its latency, capacity and faults. It ends with the context. Raises
+    SpecError.
     """
     real = check(tree)
     spec = real.spec
@@ -42,20 +43,20 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
 
 
 def _specimens(plan: RunPlan) -> tuple[str, ...]:
-    """Replies that the judge reads, where the rehearsal judge does not know its form of verdict."""
+    """Sample replies that the run's judge can read; empty where the simulated judge knows the form of its verdicts."""
     specimen = getattr(plan.judge, "specimen", None)
     known = plan.spec.judge.kind in ("rating", "likelihood") or plan.spec.judge.options.get("read") == "expected"
     return () if known or specimen is None else tuple(specimen(n) for n in range(16))
 
 
 def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
-    """The tree with every model answered by the rehearsal judge."""
+    """The tree with every model at the simulated judge's address."""
 
     def model(given: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in given.items() if k in KEPT}
-        if (known := price(Model.model_validate(given))) is not None:  # by its own address, not by the rehearsal's
-            told = {name: getattr(known, name) for name in ("input", "output", "cached_input", "cache_write")}
-            kept["price"] = {name: value for name, value in told.items() if value is not None}
+        if (known := price(Model.model_validate(given))) is not None:  # the price at the model's own address
+            prices = {name: getattr(known, name) for name in ("input", "output", "cached_input", "cache_write")}
+            kept["price"] = {name: value for name, value in prices.items() if value is not None}
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
         return {

@@ -1,7 +1,7 @@
 """Reads stored replies again with another reading rule or scale. Sends no request, costs nothing.
 
-Every row that has a result gets one of the next generation: what was read is new, what it took stays as it was. A shard
-is replaced by one rename and tells its generation, so the same command ends what a crash cut short.
+Each row that has a result gets a new one of the next generation: scores are read again, tokens and costs stay. Each
+shard's file is replaced by one rename and records its generation, so the same command resumes after a crash.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files.files import Files, Lock, lock_again_s
 from scorer.inputs.source import Columns, Reader
-from scorer.job.recovery import mend
+from scorer.job.recovery import repair
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.located import look_for
@@ -45,16 +45,16 @@ ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
     | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe"}
 )
-"""Keys of [judge] that say what was asked. The stored replies answer that and nothing else."""
+"""Keys of [judge] that change the requests. The stored replies are answers to the requests as they were sent."""
 
 READ = frozenset(
     {"shard", "row", "score", "reason", "error", "error_detail", "judge", "method", "samples", "finished_at"}
     | {"generation"}
 )
-"""Result columns that come from reading replies, beside the judge's own."""
+"""Result columns that are computed from replies, beside the judge's own columns."""
 
-TOLD = ("raw", "error", "error_detail", "finish_reason")
-"""Result columns that say what came."""
+REPLY_COLUMNS = ("raw", "error", "error_detail", "finish_reason")
+"""Result columns that a replay reads."""
 
 _ORDER = ("row", "generation")
 """Result columns by which files are merged."""
@@ -68,31 +68,31 @@ def reread(
     wall_s: Callable[[], float] = time.time,
     say: Callable[[str], None] = lambda _: None,
 ) -> Status:
-    """Reads every stored reply of an output folder again and tells how it stands.
+    """Reads every stored reply of an output folder again and returns the status.
 
-    `sets` are `judge.key=value` that change how replies are read; the run is from then on the one with these options,
-    and its fingerprint theirs. Rows without a result stay without one. Interrupted, it is ended by the same call.
-    `say` is told what was damaged and had to be set aside.
+    `sets` are `judge.key=value` that change how replies are read; from then on the run has these options and their
+    fingerprint. Rows without a result stay without one. After an interruption the same call resumes. `say` gets a
+    sentence about each damaged file that was set aside.
 
-    Raises SpecError for other keys and where replies were not kept, or not as whole as the reading needs them,
-    OutputError for a folder that is in use, changed or amid a retry, TooManyFailed as a run does.
+    Raises SpecError for other keys and where replies were not kept, or not as completely as the reading rule needs,
+    OutputError for a folder that is in use, has changed or has an unfinished retry, TooManyFailed as a run does.
     """
     layout = Layout(out)
     _manifest(files, layout)
-    held = _lock(files, layout)
+    lock = _lock(files, layout)
     try:
         manifest = _manifest(files, layout)
         plan = _planned(manifest, out, sets)
         places = _places(files, manifest, out)
-        mend(files, layout, manifest, say)
+        repair(files, layout, manifest, say)
         _Reread(files, layout, plan, wall_s, places).run(manifest)
     finally:
-        held.release()
+        lock.release()
     return within_share(status(files, layout.out), plan.spec.limits.max_failed_share)
 
 
 def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
-    """By its recorded path, each shard at the place where it is now. Raises OutputError for those gone or changed."""
+    """Each shard at its current path, by its recorded path. Raises OutputError for shards that are gone or changed."""
     found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
     if lost := [str(ShardChanged(one.shard.path)) for one in found if not one.same]:
         raise OutputError("\n".join(lost))
@@ -100,7 +100,7 @@ def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
 
 
 def _lock(files: Files, layout: Layout) -> Lock:
-    owner = f"process {os.getpid()} on {platform.node()}, which reads it again"
+    owner = f"process {os.getpid()} on {platform.node()}, which runs `scorer reread`"
     for tries in count(1):
         try:
             return files.lock(layout.lock, owner)
@@ -108,7 +108,7 @@ def _lock(files: Files, layout: Layout) -> Lock:
             if (pause_s := lock_again_s(refused, tries)) is None:
                 raise
         time.sleep(pause_s)
-    raise AssertionError("counted to the end")
+    raise AssertionError("count() does not end")
 
 
 def _manifest(files: Files, layout: Layout) -> Manifest:
@@ -119,15 +119,15 @@ def _manifest(files: Files, layout: Layout) -> Manifest:
 
 
 def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> RunPlan:
-    """The run with another reading. Raises SpecError where that is no matter of reading."""
+    """The plan of the run with `sets`. Raises SpecError for keys that do not belong to reading."""
     problems = []
     for item in sets:
         table, _, key = item.partition("=")[0].strip().partition(".")
         if table != "judge":
-            problems.append(f"--set {item}: reread changes how replies are read, so it takes keys of [judge] alone.")
+            problems.append(f"--set {item}: reread changes how replies are read, so it takes only keys of [judge].")
         elif key.partition(".")[0] in ASKED:
             problems.append(
-                f"--set {item}: this says what is asked, and the stored replies answer what was asked then. Score anew "
+                f"--set {item}: this key changes the requests, and the stored replies answer the old ones. Score again "
                 "into another output.path."
             )
     if problems:
@@ -156,7 +156,7 @@ class _Reread:
         revision = manifest.open_revision
         if revision is not None and revision.kind != "reread":
             raise OutputError(
-                f"{self._layout.out}: generation {revision.generation} is not finished. End it first: `scorer retry "
+                f"{self._layout.out}: generation {revision.generation} is not finished. Finish it first: `scorer retry "
                 f"{self._layout.out}`."
             )
         begun = None if revision is None else revision.generation
@@ -181,7 +181,7 @@ class _Reread:
     # --- what is there ------------------------------------------------------------------------------------------------
 
     def _stock(self, shard: Shard, begun: int | None) -> _Stock:
-        """What the shard holds; of a reread that was `begun` and cut short, what it replaced is cleared away."""
+        """The results of a shard. Deletes segments that an interrupted reread of generation `begun` has replaced."""
         segments = shown(self._layout.segments_of(self._files, shard.stem))[0]
         sealed = self._layout.sealed(shard.stem)
         try:
@@ -198,7 +198,7 @@ class _Reread:
         return _Stock(shard, True, [(sealed, 0, shard.rows - 1)], about["generation"])
 
     def _check_kept(self, stocks: Sequence[_Stock]) -> None:
-        """Raises SpecError where a row was answered and its reply is not there."""
+        """Raises SpecError where a row was answered and its reply was not kept."""
         lost = 0
         for path in (path for stock in stocks for path, _, _ in stock.paths):
             try:
@@ -212,18 +212,18 @@ class _Reread:
             raise SpecError(
                 [
                     f"{self._layout.out} lacks the replies of {lost} rows: they were scored with output.keep_raw = "
-                    "false, and there is nothing to read again. Score anew into another output.path with keep_raw = "
+                    "false, so there is nothing to read again. Score again into another output.path with keep_raw = "
                     "true."
                 ]
             )
 
     def _damaged(self, path: str) -> OutputError:
-        return OutputError(f"{path} is damaged. `scorer verify {self._layout.out}` tells what else is.")
+        return OutputError(f"{path} is damaged. `scorer verify {self._layout.out}` lists all damaged files.")
 
     # --- a shard ------------------------------------------------------------------------------------------------------
 
     def _try(self, stocks: Sequence[_Stock], generation: int) -> None:
-        """Replays some rows and keeps nothing: what cannot work is told before anything is changed."""
+        """Replays some rows and discards the results, so that errors are raised before anything is changed."""
         for stock in stocks:
             with closing(self._tables(stock, generation)) as tables:
                 if next(tables, None) is not None:
@@ -251,40 +251,42 @@ class _Reread:
         return done
 
     def _tables(self, stock: _Stock, generation: int) -> Generator[pa.Table]:
-        """The rows of a shard read anew, window by window."""
+        """The rows of a shard with their replies read again, one window at a time."""
         schema = schema_of(self._plan, self._files, stock.shard)
-        anew = {*READ, *(f.name for f in self._plan.judge.fields)}
-        reading = pa.schema([f for f in schema if f.name in anew])
+        computed = {*READ, *(f.name for f in self._plan.judge.fields)}
+        reading = pa.schema([f for f in schema if f.name in computed])
         try:
-            stays = pa.schema([f for f in schema if f.name in TOLD or f.name not in anew or f.name in _ORDER])
+            stays = pa.schema(
+                [f for f in schema if f.name in REPLY_COLUMNS or f.name not in computed or f.name in _ORDER]
+            )
             rows = chain.from_iterable(self._reader.read(Work(stock.shard, self._done(stock), generation)))
             for _, _, stored in seg.merge(self._files, stock.paths, stays, some=True):
-                told = zip(*(stored.column(name).to_pylist() for name in TOLD), strict=True)
-                these = zip(islice(rows, stored.num_rows), told, strict=True)
-                results = [self._result(row, columns) for row, columns in these]
+                replies = zip(*(stored.column(name).to_pylist() for name in REPLY_COLUMNS), strict=True)
+                pairs = zip(islice(rows, stored.num_rows), replies, strict=True)
+                results = [self._result(row, reply) for row, reply in pairs]
                 fresh = to_table(results, reading, self._plan.fingerprint)
-                columns = [(fresh if name in anew else stored).column(name) for name in schema.names]
+                columns = [(fresh if name in computed else stored).column(name) for name in schema.names]
                 yield pa.Table.from_arrays(columns, schema=schema)
         except seg.Broken as error:
             raise self._damaged(error.path) from error
 
     # --- a row --------------------------------------------------------------------------------------------------------
 
-    def _result(self, row: Row, told: Sequence[Any]) -> Result:
-        if isinstance(row.problem, Damaged) and told[TOLD.index("error")] != Damaged.__name__:
+    def _result(self, row: Row, reply: Sequence[Any]) -> Result:
+        if isinstance(row.problem, Damaged) and reply[REPLY_COLUMNS.index("error")] != Damaged.__name__:
             raise InputError(f"Row {row.number} has a reply: {row.problem.detail} Nothing was changed.")
-        found = row.problem or replay(self._plan.judge, row, Answers(*told, provider=self._provider))
+        found = row.problem or replay(self._plan.judge, row, Answers(*reply, provider=self._provider))
         score, error = (None, found) if isinstance(found, RowError) else (found, None)
-        # The rest is not read from here: what the row took stays in the columns that hold it.
+        # The other columns (tokens, costs) are copied from the stored result.
         return Result(row, score, error, None, None, None, None, None, 0, 0.0, 0.0, int(self._wall_s() * 1e6))
 
     def _provider(self, alias: str) -> Provider:
-        """Who reads the whole replies of a model."""
+        """The provider that parses the whole replies of a model."""
         if alias not in self._providers:
             models = self._plan.spec.all_models
             model = next((m for m in models if m.alias == alias), models[0])
-            # Nothing is sent: neither the address nor the secrets that the query may refer to are needed. Whole replies
-            # of `recorded` are of OpenAI's dialect.
+            # Nothing is sent, so neither the address nor secrets in the query are needed. Whole replies of `recorded`
+            # are of OpenAI's dialect.
             dialect = "openai" if model.provider == "recorded" else model.provider
             unsent = model.model_copy(update={"query": {}, "provider": dialect})
             self._providers[alias] = make_provider(unsent, "http://stored.invalid", {})
@@ -293,7 +295,7 @@ class _Reread:
 
 @dataclass(frozen=True, slots=True)
 class _Stock:
-    """The results of a shard: its files with the rows each may hold, and the generation of the newest."""
+    """The results of a shard: its files with the first and last row of each, and the newest generation."""
 
     shard: Shard
     sealed: bool

@@ -1,7 +1,7 @@
-"""Scores the rows of an open output folder, in this process or by workers that share its limits.
+"""Scores the rows of an open output folder, in this process or in workers that share its limits.
 
-To a job the two are the same `Scoring`. Neither knows the lock, run.json, progress or publishing; both are given a
-store and books that are open, and somebody else serves and closes them.
+Both ways implement `Scoring`. Neither knows the lock, run.json, progress or publishing. Both take an open store and an
+open ledger; the job serves and closes these.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from scorer.workers.messages import Order
 from scorer.workers.supervisor import Launcher, Supervisor
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
-"""What `wiring.make_client` does; a simulation connects to another world."""
-Hire = Callable[[Coordinator], Launcher]
-"""Who runs the workers of an owner, and where."""
+"""The signature of `build.assemble.make_client`; a simulation passes its own."""
+MakeLauncher = Callable[[Coordinator], Launcher]
+"""Makes the launcher that starts a coordinator's workers: processes of this machine, or Ray actors."""
 StartedWork = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
-"""The work to await, and what raises where a server that was started for it is gone: look at that meanwhile."""
+"""The work to await, and checks to call while it runs: each raises where a server that was started for it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """An output folder that is open, and what is scored into it. `owned` raises, or is False, where it is lost.
+    """An open output folder and the plan that is scored into it.
 
-    `say` is told what a user should know.
+    `owned` raises OutputError once the folder's lock is lost, and is False while that is unknown. `say` gets messages
+    for the user.
     """
 
     plan: RunPlan
@@ -49,7 +50,7 @@ class OpenRun:
     files: Files
     layout: Layout
     store: Store
-    books: Ledger
+    ledger: Ledger
     offload: Offload
     wall_s: Callable[[], float]
     owned: Callable[[], bool]
@@ -60,20 +61,20 @@ class Scoring(Protocol):
     """Scores rows, once."""
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
-        """The scoring of `work`, not yet awaited. Servers and connections that it needs are on the stack."""
+        """Prepares the scoring of `work`. The servers and connections that it needs end with `stack`."""
         ...
 
     def drain(self) -> None:
-        """From now on no further row is begun; those under way are finished. Before `begin` it does nothing."""
+        """Starts no further row; rows in flight are finished. Does nothing before `begin`."""
         ...
 
     @property
     def unread(self) -> dict[str, str]:
-        """By the path of its shard, why rows were left out: it is gone, or another one."""
+        """Why rows were left out, by the path of their shard: the file is gone or was replaced."""
         ...
 
     def hurry(self) -> None:
-        """Storage that refuses what is finished is asked for a moment only: whoever works elsewhere is told so."""
+        """Shortens the retries of failing storage in workers."""
         ...
 
     @property
@@ -83,7 +84,7 @@ class Scoring(Protocol):
 
 
 class LocalScoring:
-    """Scores in this process. `drain` is the wish to stop early; `answered` is told the seconds of each request."""
+    """Scores in this process. `drain` stops it early; `answered` gets the latency in seconds of each request."""
 
     def __init__(
         self,
@@ -104,31 +105,31 @@ class LocalScoring:
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
         spec, store = plan.spec, opened.store
-        caps = Budget(
-            opened.books,
+        budget = Budget(
+            opened.ledger,
             max_tokens=spec.limits.max_tokens,
             max_usd=spec.limits.max_usd,
             room=store,
             owned=opened.owned,
         )
-        wires = await self._connect(spec, caps, stack, self._clock)
-        self._limits = wires.limits
-        client = wires.client if self._answered is None else Timed(wires.client, self._answered)
+        assembled = await self._connect(spec, budget, stack, self._clock)
+        self._limits = assembled.limits
+        client = assembled.client if self._answered is None else Timed(assembled.client, self._answered)
         scoring = engine.run(
             make_parts(plan, client, store, opened.wall_s, stack),
             self._reader.batches(work, opened.offload),
-            in_flight=rows_under_way(wires),
+            in_flight=rows_under_way(assembled),
             in_flight_bytes=ROOM_FOR_TEXT,
             drain=self._drain,
         )
-        return scoring, wires.checks
+        return scoring, assembled.checks
 
     def drain(self) -> None:
         for limits in self._limits:
             limits.drain()
 
     def hurry(self) -> None:
-        pass  # the storage of this process is told by whoever opened it
+        pass  # the caller of the job hurries the storage of this process itself
 
     @property
     def unread(self) -> dict[str, str]:
@@ -136,7 +137,7 @@ class LocalScoring:
 
     @property
     def totals(self) -> Totals:
-        return self._opened.books.totals
+        return self._opened.ledger.totals
 
     @property
     def load(self) -> LimiterStats:
@@ -144,11 +145,11 @@ class LocalScoring:
 
 
 class DistributedScoring:
-    """Scores by so many workers, wherever `hire` runs them; their ledgers' lines gather for `gather_s`."""
+    """Scores in `workers` processes that `launcher` starts. Ledger entries are written every `gather_s` seconds."""
 
-    def __init__(self, opened: OpenRun, hire: Hire, *, workers: int, gather_s: float) -> None:
+    def __init__(self, opened: OpenRun, launcher: MakeLauncher, *, workers: int, gather_s: float) -> None:
         self._opened = opened
-        self._hire = hire
+        self._launcher = launcher
         self._workers = workers
         self._gather_s = gather_s
         self._owner: Coordinator | None = None
@@ -162,7 +163,7 @@ class DistributedScoring:
             opened.files,
             opened.layout,
             opened.store,
-            opened.books,
+            opened.ledger,
             workers=self._workers,
             served=serve_embedded(opened.plan.spec, stack, checks),
             offload=opened.offload,
@@ -171,7 +172,7 @@ class DistributedScoring:
             owned=opened.owned,
             say=opened.say,
         )
-        return Supervisor(owner, self._hire(owner), opened.say).run(work), checks
+        return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
 
     def drain(self) -> None:
         if self._owner is not None:
@@ -187,7 +188,7 @@ class DistributedScoring:
 
     @property
     def totals(self) -> Totals:
-        return self._opened.books.totals if self._owner is None else self._owner.broker.totals
+        return self._opened.ledger.totals if self._owner is None else self._owner.broker.totals
 
     @property
     def load(self) -> LimiterStats:

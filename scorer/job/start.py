@@ -26,11 +26,12 @@ def open_manifest(
     say: Say = lambda _: None,
     choice: Choice = ALL,
 ) -> Manifest:
-    """`run.json` as it is from now on, written where it changed, made anew where it was lost; `say` is told then.
+    """Checks `run.json` against the plan and the input, adds new shards, and writes it where it changed.
 
-    `revision` is opened unless another one still is; its generation is set here. Shards of `choice` leave the run, or
-    come back; what else was forgotten stays so, whatever it is by now. Raises InputError for shards that
-    cannot be read as the run asks, OutputError where the folder holds another run or a shard changed.
+    A lost `run.json` is rebuilt, which `say` reports. `revision` is opened, with the next generation, unless another
+    one is still open. `choice` removes shards from the run or adds them again; other forgotten shards stay forgotten,
+    also where their file changed. Raises InputError for shards that cannot be read as the run asks, OutputError where
+    the folder holds another run or a shard changed.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None and _nothing_stored(files, layout, manifest):
@@ -39,8 +40,8 @@ def open_manifest(
         if manifest.rehearsal != plan.rehearsal:
             there, here = ("a rehearsal", "a run") if manifest.rehearsal else ("a run", "a rehearsal")
             raise OutputError(
-                f"{layout.out} holds the scores of {there}, which do not mix with those of {here}. Give another "
-                "output.path, or delete the folder where nothing in it is needed."
+                f"{layout.out} holds the scores of {there}, which cannot be mixed with those of {here}. Give another "
+                "output.path, or delete the folder if nothing in it is needed."
             )
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
     found = find(files, plan.spec.input.shards)
@@ -50,8 +51,8 @@ def open_manifest(
     known, gone = forget(choice.forget, known, gone, found)
     began = (manifest.began if manifest is not None else "") or os.getcwd()
     found = without(files, gone, began, found)
-    if word := linked(found):
-        say(word)
+    if message := linked(found):
+        say(message)
     known, new = matched(files, known, began, found)
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
@@ -82,9 +83,9 @@ def open_manifest(
 
 
 def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
-    """True where no row of the run has a result: nothing can mix yet, so every key may change, and the input too.
+    """True where no row has a result yet, so that every key and the input may change.
 
-    Sealed files of shards without rows are deleted then: they are made again.
+    Deletes the sealed files of shards without rows in that case; they are written again.
     """
     sealed = {stat.path for stat in files.listing(layout.scores)}
     empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
@@ -96,7 +97,7 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
 
 
 def _kept_spec(plan: RunPlan) -> dict[str, object]:
-    """The spec as `scorer retry` will need it: whole without the run file and without `judge.prompt_file`."""
+    """The spec that run.json stores for `scorer retry`; it needs neither the run file nor `judge.prompt_file`."""
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
     if "prompt" in plan.covers["judge"]:
         spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}

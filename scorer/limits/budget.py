@@ -101,13 +101,13 @@ class BudgetCap:
             raise BudgetSpent(
                 f"limits.max_tokens = {self.max_tokens} is used up: {totals.tokens} tokens are spent or may be, and "
                 f"the next request may take {need.worst_tokens}. What is scored is kept; raise it (--set "
-                "limits.max_tokens=...) and the same command goes on."
+                "limits.max_tokens=...) and the same command resumes."
             )
         assert self.max_pico is not None
         raise BudgetSpent(
             f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
             f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it "
-            "(--set limits.max_usd=...) and the same command goes on."
+            "(--set limits.max_usd=...) and the same command resumes."
         )
 
 

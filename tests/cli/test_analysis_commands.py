@@ -243,7 +243,7 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["bias", "--score", "score", "--format"], None, "--format needs --text"),
         (["bias", "--score", "score", "--text", "text", "--set", "a=1"], None, "give --format, or leave it out"),
         (["bias", "--score", "score", "--text", "text", "--difficulty", "cost"], None, "--difficulty needs --text and"),
-        (["bias", "--score", "score", "--text", "text", "--format"], None, "holds no run: --format asks the judge"),
+        (["bias", "--score", "score", "--text", "text", "--format"], None, "holds no run. --format needs the judge"),
         (["compare", "--score", "score", "--variant", "system"], pl.col("system") == "ant", "holds 1 variant"),
     ],
 )  # fmt: skip

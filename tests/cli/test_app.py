@@ -278,7 +278,7 @@ def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProces
         drained = ended(process, signal.SIGINT)
     assert drained.code == 130
     assert "Press Ctrl-C again to leave them" in drained.err
-    assert "the same command goes on from there" in drained.err
+    assert "the same command resumes" in drained.err
     left = standing(tmp_path)
     assert left is not None
     assert left.state == "interrupted"

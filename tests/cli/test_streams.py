@@ -290,7 +290,7 @@ def test_a_terminal_sees_our_sequences_alone_and_the_last_state_stays(
     assert limit == "The same command resumes."
     assert all(cells(line) < columns for line in (far, pace, limit))
     assert "out: interrupted" in last
-    assert last.rstrip().endswith("the same command goes on from there.")
+    assert last.rstrip().endswith("the same command resumes.")
 
 
 # --- the summary ------------------------------------------------------------------------------------------------------

@@ -535,7 +535,7 @@ def test_a_reread_keeps_what_is_a_copy_and_cannot_make_any(tmp_path: Path) -> No
     night = Repeated(tmp_path)
     night.start()
     copies = night.table()["copied_from"].to_pylist()
-    with pytest.raises(SpecError, match="what is asked"):
+    with pytest.raises(SpecError, match="this key changes the requests"):
         reread(LocalFiles(), night.out, ["judge.dedupe=false"])
     found = reread(LocalFiles(), night.out, ["judge.scale=[1, 20]"])
     assert (found.state, found.copied, night.wire.asked.total()) == ("complete", 13, 8)

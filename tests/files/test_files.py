@@ -311,7 +311,7 @@ def test_what_the_disk_refuses_is_said(
         with pytest.raises(StorageError) as caught:
             act(LocalFiles(), path)
     assert f"Cannot write {path}: {says}" in str(caught.value)
-    assert "the same command goes on from there" in str(caught.value)
+    assert "the same command resumes" in str(caught.value)
     assert "\n" not in str(caught.value)
     if act is not _append:
         assert LocalFiles().listing(f"{tmp_path}/out") == []

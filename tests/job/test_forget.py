@@ -105,9 +105,9 @@ def test_a_name_of_no_shard_or_of_several_is_a_sentence_and_nothing_changes(tmp_
     run = Run(tmp_path, 5)
     run.run()
     before = Path(run.out, "run.json").read_bytes()
-    with pytest.raises(SpecError, match=r"--forget nobody is no shard of this run. Its shards: .*a\.parquet"):
+    with pytest.raises(SpecError, match=r"--forget nobody matches no shard of this run. Its shards: .*a\.parquet"):
         start(run, Choice(forget=("nobody",)))
-    with pytest.raises(SpecError, match="--remember nobody is no shard"):
+    with pytest.raises(SpecError, match="--remember nobody matches no shard"):
         start(run, Choice(remember=("nobody",)))
     assert Path(run.out, "run.json").read_bytes() == before
 

@@ -92,7 +92,7 @@ def test_a_planted_liking_is_found_at_the_share_it_may_cost(tmp_path: Path, judg
     assert "score, by the form of 20 answers" in again.out
     other = scorer(*asked[:-2], "0.5")
     assert other.code == 2
-    assert "holds a sample drawn with --share 0.25: ask so again, or delete the folder" in other.err
+    assert "holds a sample drawn with --share 0.25: give the same options, or delete the folder" in other.err
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def test_what_cannot_be_asked_gets_a_sentence(finished: str, tmp_path: Path) -> 
     for arguments, words in (
         ({"text": "respons"}, "Column respons is not in"),
         ({"text": "id"}, "Column id of .* holds Int64, not texts"),
-        ({"share": 0.01}, "is no two answers in 5 forms each.* give --share 0.025 or more"),
-        ({"share": 0.0}, "it is a share of the run's rows"),
-        ({"out": str(tmp_path)}, "holds no run: --format asks the judge of a run again"),
+        ({"share": 0.01}, "is too small for two answers in 5 formats each.* give --share 0.025 or more"),
+        ({"share": 0.0}, "must be a share of the run's rows"),
+        ({"out": str(tmp_path)}, "holds no run. --format needs the judge of a run"),
     ):
         asked = {"out": finished, "text": "response", "share": 0.1, **arguments}
         with pytest.raises(SpecError, match=words):

@@ -302,8 +302,8 @@ def test_a_measured_response_has_no_verdict_to_read(tmp_path: Path) -> None:
     ("sets", "says"),
     [
         (["model.name=x"], "--set model.name=x: reread changes how replies are read"),
-        (["judge.prompt=Other {id}"], "--set judge.prompt=Other {id}: this says what is asked"),
-        (["judge.kind=likelihood"], "--set judge.kind=likelihood: this says what is asked"),
+        (["judge.prompt=Other {id}"], "--set judge.prompt=Other {id}: this key changes the requests"),
+        (["judge.kind=likelihood"], "--set judge.kind=likelihood: this key changes the requests"),
         (["judge.read=tea"], "'tea' is unknown"),
         (["judge.read"], "is not key.path=value"),
     ],
@@ -460,5 +460,5 @@ def test_two_turns_are_read_again_in_their_order(tmp_path: Path) -> None:
     again(tmp_path, "judge.scale=[1, 3]")
     assert found(tmp_path).select("score", "reason").row(0) == (2.0, "Dull, a 4.")
     for key in ("turns=1", "choices=separate"):
-        with pytest.raises(SpecError, match="this says what is asked"):
+        with pytest.raises(SpecError, match="this key changes the requests"):
             again(tmp_path, f"judge.{key}")

@@ -208,7 +208,7 @@ def test_of_a_sealed_file_only_the_rows_around_the_damage_are_scored_again(tmp_p
         made.said.clear()
         made.run()
         assert made.twice() == {4, 5, 6, 7}
-        assert made.said[0].endswith("and its rows are scored again; 8 rows of it are intact and stay.")
+        assert made.said[0].endswith("and its rows are scored again, except for 8 intact rows.")
         made.exact()
 
 
@@ -342,7 +342,7 @@ def test_a_run_json_that_is_cut_or_gone_is_made_anew(
     assert "makes it anew" in str(caught.value)
     made.said.clear()
     made.run()
-    assert made.said[0].startswith(f"{layout.manifest} was {'gone' if attack is Path.unlink else 'damaged'}: made anew")
+    assert made.said[0].startswith(f"{layout.manifest} was {'gone' if attack is Path.unlink else 'damaged'}: rebuilt")
     after = load(LocalFiles(), layout)
     assert after is not None
     assert (after.shards, after.spec, after.fingerprint) == (before.shards, before.spec, before.fingerprint)
