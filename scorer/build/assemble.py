@@ -24,7 +24,6 @@ from scorer.errors import SetupError, SpecError
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits import RateLimits as Paces
 from scorer.metrics import REFERENCE_FREE
-from scorer.metrics.pool import Pool
 from scorer.output.tables import Measure
 from scorer.plugins import found, made
 from scorer.types import Client, Completion, Result, Transport
@@ -217,6 +216,11 @@ def endpoint_paces(spec: Spec) -> list[Paces]:
     ]
 
 
+def most_workers(spec: Spec, wished: int) -> int:
+    """As many workers as wished, but none without a place for a request in flight."""
+    return max(1, min([wished, *(paces.most for paces in endpoint_paces(spec))]))
+
+
 def serve_embedded(spec: Spec, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> dict[str, str]:
     """Starts the embedded judge of each model that asks for one; their addresses by alias. They end with `stack`."""
     return {model.alias: _serve(model, stack, checks) for model in spec.all_models if model.provider == "embedded"}
@@ -316,6 +320,8 @@ def make_measure(
     """
     if not spec.metrics.names:
         return None
+    from scorer.metrics.pool import Pool
+
     pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None, tell=say))
 
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:

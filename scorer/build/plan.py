@@ -22,7 +22,6 @@ from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint
 from scorer.config.tariffs import price
 from scorer.engine import engine
-from scorer.engine.dedupe import Deduplicator
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
@@ -36,8 +35,6 @@ from scorer.output.schema import (
     result_schema,
 )
 from scorer.plugins import made
-from scorer.publish.publish import publisher
-from scorer.rehearsal.config import RehearsalConfig
 from scorer.types import (
     Client,
     Judge,
@@ -207,6 +204,10 @@ def dedupe_problems(spec: Spec) -> list[str]:
 
 
 def _rehearsal_problems(spec: Spec) -> list[str]:
+    if not spec.rehearsal:
+        return []
+    from scorer.rehearsal.config import RehearsalConfig
+
     try:
         RehearsalConfig().changed(spec.rehearsal)
     except SpecError as error:
@@ -218,6 +219,8 @@ def _publish_problems(spec: Spec) -> list[str]:
     """What is wrong with the address alone; a table that is not to be had stops no run."""
     if spec.output.publish is None:
         return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
+    from scorer.publish.publish import publisher
+
     try:
         publisher(spec.output.publish, spec.output.partition_by)
     except SpecError as error:
@@ -276,7 +279,11 @@ def make_parts(
     plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
 ) -> engine.RunContext:
     """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
-    deduplicator = stack.enter_context(Deduplicator(plan.judge)) if plan.spec.judge.dedupe else None
+    deduplicator = None
+    if plan.spec.judge.dedupe:
+        from scorer.engine.dedupe import Deduplicator
+
+        deduplicator = stack.enter_context(Deduplicator(plan.judge))
     keep = raw_of(plan.spec.output.keep_raw)
     paid = any(model.provider != "recorded" for model in plan.spec.all_models)
     return engine.RunContext(

@@ -17,7 +17,7 @@ from scorer.cli.progress_views import DEFAULT_VIEW, ViewOptions, view
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import InputError, SpecError
-from scorer.files.runtime import stream_from_here
+from scorer.files.memory import stream_from_here
 
 if TYPE_CHECKING:
     from scorer.build.plan import RunPlan

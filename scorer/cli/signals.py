@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scorer.build.plan import RunPlan
 from scorer.cli.progress_views import View
@@ -15,8 +15,10 @@ from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job, Retry
-from scorer.job.scoring import MakeLauncher
 from scorer.output.status import Status
+
+if TYPE_CHECKING:
+    from scorer.job.distributed_scoring import MakeLauncher
 
 
 class Stages:

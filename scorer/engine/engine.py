@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
 from scorer.engine.choices import ChoiceBatching, answer
-from scorer.engine.dedupe import Deduplicator
 from scorer.engine.judging import checked_score, next_requests
 from scorer.errors import (
     Damaged,
@@ -35,6 +35,9 @@ from scorer.types import (
 from scorer.usage import (
     Spent,
 )
+
+if TYPE_CHECKING:
+    from scorer.engine.dedupe import Deduplicator
 
 ALIKE = 200
 """A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""

@@ -10,12 +10,13 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from scorer.build.assemble import make_client, make_measure
+from scorer.build.assemble import make_client, make_measure, most_workers
 from scorer.build.plan import (
     RunPlan,
     schema_of,
@@ -29,7 +30,7 @@ from scorer.files.runtime import shielded, threads
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.recovery import repair
-from scorer.job.scoring import Connect, DistributedScoring, LocalScoring, MakeLauncher, OpenRun, Scoring
+from scorer.job.scoring import Connect, LocalScoring, OpenRun, Scoring
 from scorer.job.start import (
     open_manifest,
 )
@@ -41,10 +42,11 @@ from scorer.output.progress import Gauges, Progress, Snapshot
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.store import Store
-from scorer.publish.during import Publishing, Tell, publishing
 from scorer.types import Offload, Shard, Work
-from scorer.workers.coordinator import most_workers
-from scorer.workers.subprocesses import SubprocessLauncher
+
+if TYPE_CHECKING:
+    from scorer.job.distributed_scoring import MakeLauncher
+    from scorer.publish.during import Publishing, Tell
 
 MAX_ROUNDS = 3
 """Most passes of one start: another pass scores the rows whose stored results were found damaged while sealing."""
@@ -101,8 +103,12 @@ class Job:
         self.layout = Layout(plan.spec.output.path)
         self._files = files
         self._callbacks = callbacks
-        self._workers = most_workers(plan, workers)
-        self._launcher = launcher or (SubprocessLauncher if self._workers > 1 else None)
+        self._workers = most_workers(plan.spec, workers)
+        self._launcher = launcher
+        if launcher is None and self._workers > 1:
+            from scorer.workers.subprocesses import SubprocessLauncher
+
+            self._launcher = SubprocessLauncher
         self._offload = offload
         self._wall_s = wall_s
         self._connect = connect
@@ -137,14 +143,21 @@ class Job:
             opened = None if retry is None else Revision(0, "retry", retry.errors)
             manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
             repair(self._files, self.layout, manifest, self._callbacks.say)
-            async with publishing(
-                self._files, self.layout, manifest, self.plan.spec.output, self._callbacks.tell
-            ) as self._publishing:
+            async with self._published(manifest) as self._publishing:
                 await self._rounds(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
             self._publishing.check()
         return found
+
+    def _published(self, manifest: Manifest) -> AbstractAsyncContextManager[Publishing | None]:
+        """The run's publishing; None where it has no output.publish, and in a rehearsal."""
+        output = self.plan.spec.output
+        if output.publish is None or manifest.rehearsal:
+            return nullcontext()
+        from scorer.publish.during import publishing
+
+        return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
 
     async def _rounds(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
@@ -246,6 +259,8 @@ class Job:
     def _scoring_of(self, opened: OpenRun) -> Scoring:
         if self._launcher is None:
             return LocalScoring(opened, self.drain, connect=self._connect, answered=self._callbacks.answered)
+        from scorer.job.distributed_scoring import DistributedScoring
+
         return DistributedScoring(opened, self._launcher, workers=self._workers, gather_s=self._gather_s)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +23,10 @@ from scorer.output.damage import note, noted, set_aside
 from scorer.output.layout import Layout, Segment
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, ManifestDamaged, Revision, load
-from scorer.output.verify.shard import Fault, Inspector
 from scorer.types import Shard
+
+if TYPE_CHECKING:
+    from scorer.output.verify.shard import Fault
 
 Say = Callable[[str], None]
 
@@ -41,6 +43,8 @@ def repair(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
     known = noted(files, layout)
     if not known:
         return
+    from scorer.output.verify.shard import Inspector
+
     inspector = Inspector(files, layout, manifest)
     sealed = {stat.path for stat in files.listing(layout.scores)}
     for shard in manifest.shards:

@@ -1,7 +1,7 @@
-"""Scores the rows of an open output folder, in this process or in workers that share its limits.
+"""Scores the rows of an open output folder in this process; and `Scoring`, the interface that a job calls.
 
-Both ways implement `Scoring`. Neither knows the lock, run.json, progress or publishing. Both take an open store and an
-open ledger; the job serves and closes these.
+`distributed_scoring` scores in workers. Neither way knows the lock, run.json, progress or publishing. Both take an open
+store and an open ledger; the job serves and closes these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client, serve_embedded
+from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.plan import RunPlan, make_parts, make_reader, rows_under_way
 from scorer.config.spec import Spec
 from scorer.engine import engine
@@ -25,14 +25,9 @@ from scorer.output.manifest import Manifest
 from scorer.output.progress import Timed
 from scorer.output.store import Store
 from scorer.types import Offload, Work
-from scorer.workers.coordinator import Coordinator, leave
-from scorer.workers.messages import Order
-from scorer.workers.supervisor import Launcher, Supervisor
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """The signature of `build.assemble.make_client`; a simulation passes its own."""
-MakeLauncher = Callable[[Coordinator], Launcher]
-"""Makes the launcher that starts a coordinator's workers: processes of this machine, or Ray actors."""
 StartedWork = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
 """The work to await, and checks to call while it runs: each raises where a server that was started for it has ended."""
 
@@ -142,54 +137,3 @@ class LocalScoring:
     @property
     def load(self) -> LimiterStats:
         return limiter_stats(self._limits, self._clock())
-
-
-class DistributedScoring:
-    """Scores in `workers` processes that `launcher` starts. Ledger entries are written every `gather_s` seconds."""
-
-    def __init__(self, opened: OpenRun, launcher: MakeLauncher, *, workers: int, gather_s: float) -> None:
-        self._opened = opened
-        self._launcher = launcher
-        self._workers = workers
-        self._gather_s = gather_s
-        self._owner: Coordinator | None = None
-
-    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
-        opened = self._opened
-        checks: list[Callable[[], None]] = []
-        owner = self._owner = Coordinator(
-            opened.plan,
-            opened.manifest,
-            opened.files,
-            opened.layout,
-            opened.store,
-            opened.ledger,
-            workers=self._workers,
-            served=serve_embedded(opened.plan.spec, stack, checks),
-            offload=opened.offload,
-            clock=asyncio.get_running_loop().time,
-            gather_s=self._gather_s,
-            owned=opened.owned,
-            say=opened.say,
-        )
-        return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
-
-    def drain(self) -> None:
-        if self._owner is not None:
-            leave(self._owner.broker, Order.DRAIN)
-
-    def hurry(self) -> None:
-        if self._owner is not None:
-            leave(self._owner.broker, Order.HURRY)
-
-    @property
-    def unread(self) -> dict[str, str]:
-        return {} if self._owner is None else self._owner.broker.unread
-
-    @property
-    def totals(self) -> Totals:
-        return self._opened.ledger.totals if self._owner is None else self._owner.broker.totals
-
-    @property
-    def load(self) -> LimiterStats:
-        return LimiterStats() if self._owner is None else self._owner.broker.load

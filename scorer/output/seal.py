@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from scorer.errors import OutputError
 from scorer.files.files import Files
-from scorer.files.runtime import give_memory_back
+from scorer.files.memory import give_memory_back
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Layout, Segment, shown

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.files.arrow import take
@@ -78,6 +77,8 @@ class Counts:
 
     @classmethod
     def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
+        import pyarrow.compute as pc  # a run sends its first request without it
+
         errors = {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(table.column("error").drop_null())}
         copies = table.column(COPIED) if COPIED in table.schema.names else None
         nulls = {name: table.column(name).null_count for name in _metrics(table.schema)}

@@ -10,11 +10,10 @@ import asyncio
 import threading
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from scorer.config.spec import Output
 from scorer.errors import Interrupted, ScorerError, StorageError
 from scorer.files.files import Files
 from scorer.output.layout import Layout
@@ -141,18 +140,15 @@ class Publishing:
 
 @asynccontextmanager
 async def publishing(
-    files: Files, layout: Layout, manifest: Manifest, output: Output, tell: Tell
-) -> AsyncIterator[Publishing | None]:
-    """A run's publishing for as long as the block lasts; None where it has no output.publish, and in a rehearsal.
+    files: Files, layout: Layout, manifest: Manifest, target: str, partition_by: Sequence[str], tell: Tell
+) -> AsyncIterator[Publishing]:
+    """A run's publishing to the table `target` for as long as the block lasts.
 
     At the block's end every sealed shard is tried, also where a budget or the judge stopped the run. Interrupted or
     cancelled, it is left as it is.
     """
-    if output.publish is None or manifest.rehearsal:
-        yield None
-        return
-    place = publisher(output.publish, output.partition_by)
-    going_on = Publishing(output.publish, lambda shard: publish_shard(files, layout, manifest.id, shard, place), tell)
+    place = publisher(target, partition_by)
+    going_on = Publishing(target, lambda shard: publish_shard(files, layout, manifest.id, shard, place), tell)
     going_on.start(sealed_shards(files, layout, manifest))
     try:
         try:

@@ -14,7 +14,8 @@ import sys
 from contextlib import suppress
 from typing import cast
 
-from scorer.files.runtime import keep_memory_flat, on_loop, stream_from_here, tune_gc
+from scorer.files.memory import keep_memory_flat, stream_from_here, tune_gc
+from scorer.files.runtime import on_loop
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -29,11 +29,6 @@ from scorer.workers.messages import Answer, Failure, Hello, Order, Published, Re
 from scorer.workers.worker import ledger_name
 
 
-def most_workers(plan: RunPlan, wished: int) -> int:
-    """As many workers as wished, but none without a place for a request in flight."""
-    return max(1, min([wished, *(paces.most for paces in endpoint_paces(plan.spec))]))
-
-
 class Coordinator:
     """Connects the broker of a run with its store and its ledger. The caller holds the lock and serves the store.
 

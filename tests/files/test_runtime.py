@@ -68,7 +68,7 @@ def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_en
 
 HOLES = """
 import ctypes
-from scorer.files.runtime import stream_from_here
+from scorer.files.memory import stream_from_here
 
 class Heap(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"

@@ -14,6 +14,7 @@ import pytest
 from support.clock import inline, run
 from support.outputs import FINGERPRINT, SCHEMA, Output, result
 
+from scorer.build.assemble import most_workers
 from scorer.build.plan import RunPlan, check
 from scorer.errors import OutputError, SetupError, SpecError
 from scorer.output.layout import Segment
@@ -26,7 +27,7 @@ from scorer.usage import (
     Usage,
 )
 from scorer.workers.broker_client import BrokerClient
-from scorer.workers.coordinator import Coordinator, _error, most_workers
+from scorer.workers.coordinator import Coordinator, _error
 from scorer.workers.messages import Answer, Failure, Hello, Report, Slice, Spendings
 from scorer.workers.worker import Worker, ledger_name
 
@@ -213,7 +214,7 @@ def test_a_segment_that_was_merged_meanwhile_is_not_counted_again(tmp_path: Path
 
 
 def test_no_more_workers_than_places(tmp_path: Path) -> None:
-    assert most_workers(plan_of(Output(tmp_path, 1)), 9) == 4
+    assert most_workers(plan_of(Output(tmp_path, 1)).spec, 9) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""Scores the rows of an open output folder in workers that share its limits. Loaded only where a run has workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+
+from scorer.build.assemble import serve_embedded
+from scorer.job.scoring import OpenRun, StartedWork
+from scorer.limits.load import LimiterStats
+from scorer.output.ledger import Totals
+from scorer.types import Work
+from scorer.workers.coordinator import Coordinator, leave
+from scorer.workers.messages import Order
+from scorer.workers.supervisor import Launcher, Supervisor
+
+MakeLauncher = Callable[[Coordinator], Launcher]
+"""Makes the launcher that starts a coordinator's workers: processes of this machine, or Ray actors."""
+
+
+class DistributedScoring:
+    """Scores in `workers` processes that `launcher` starts. Ledger entries are written every `gather_s` seconds."""
+
+    def __init__(self, opened: OpenRun, launcher: MakeLauncher, *, workers: int, gather_s: float) -> None:
+        self._opened = opened
+        self._launcher = launcher
+        self._workers = workers
+        self._gather_s = gather_s
+        self._owner: Coordinator | None = None
+
+    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
+        opened = self._opened
+        checks: list[Callable[[], None]] = []
+        owner = self._owner = Coordinator(
+            opened.plan,
+            opened.manifest,
+            opened.files,
+            opened.layout,
+            opened.store,
+            opened.ledger,
+            workers=self._workers,
+            served=serve_embedded(opened.plan.spec, stack, checks),
+            offload=opened.offload,
+            clock=asyncio.get_running_loop().time,
+            gather_s=self._gather_s,
+            owned=opened.owned,
+            say=opened.say,
+        )
+        return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
+
+    def drain(self) -> None:
+        if self._owner is not None:
+            leave(self._owner.broker, Order.DRAIN)
+
+    def hurry(self) -> None:
+        if self._owner is not None:
+            leave(self._owner.broker, Order.HURRY)
+
+    @property
+    def unread(self) -> dict[str, str]:
+        return {} if self._owner is None else self._owner.broker.unread
+
+    @property
+    def totals(self) -> Totals:
+        return self._opened.ledger.totals if self._owner is None else self._owner.broker.totals
+
+    @property
+    def load(self) -> LimiterStats:
+        return LimiterStats() if self._owner is None else self._owner.broker.load
