@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from scorer.errors import SetupError
 from scorer.judges.asking import Asking, Options, Sample, unread
-from scorer.judges.choice import VALUES, Choice
-from scorer.judges.expected import expected
 from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.orders import Orders
-from scorer.judges.reading import find_reason
-from scorer.judges.scales import own_case
+from scorer.judges.reading.expected import expected
+from scorer.judges.reading.labels import own_case
+from scorer.judges.reading.preferences import VALUES, PreferenceReader
+from scorer.judges.reading.verdicts import find_reason
 from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
@@ -93,7 +93,7 @@ class Pairwise:
         self._labels = tuple(labels) if not self._graded else _comparisons(first, second)
         self._patterns = _compiled(patterns, read, problems)
         self._read, self._both, self._asking = read, orders == "both", Asking(**asking)
-        self._choice = Choice(() if problems else labels, self._graded)
+        self._choice = PreferenceReader(() if problems else labels, self._graded)
         self._orders = Orders(
             text,
             self._asking,

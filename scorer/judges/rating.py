@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from scorer.errors import SetupError, SpecError
 from scorer.judges.asking import Asking, Options, Sample, most_telling, unread
-from scorer.judges.expected import expected
 from scorer.judges.options import choice_problems, prompt_text, weights_of
-from scorer.judges.reading import Verdict, find, find_each, find_json, find_pattern, find_reason
+from scorer.judges.reading.expected import expected
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.reply_body import Verdict
+from scorer.judges.reading.verdicts import find, find_each, find_json, find_pattern, find_reason
 from scorer.judges.scale_options import chosen, compiled, criteria_problems
-from scorer.judges.scales import Numbers
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
 from scorer.types import Completion, Conversation, Message, Row, Score

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scorer.judges.phrases import plain
-from scorer.judges.scales import Labels, Numbers, Scale, own_case
+from scorer.judges.reading.labels import Labels, own_case
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.phrases import plain
+from scorer.judges.reading.scales import Scale
 
 _MOST_LABELS = 101
 

@@ -16,10 +16,11 @@ import pyarrow as pa
 from scorer.judges.asking import Asking, Options, Sample, unread
 from scorer.judges.options import prompt_text
 from scorer.judges.orders import PLACES, Orders
-from scorer.judges.phrases import plain
-from scorer.judges.reading import Verdict, find_each, find_reason, read_ends
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.phrases import plain
+from scorer.judges.reading.reply_body import Verdict, read_ends
+from scorer.judges.reading.verdicts import find_each, find_reason
 from scorer.judges.scale_options import chosen
-from scorer.judges.scales import Numbers
 from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {

@@ -19,12 +19,14 @@ from driver import talk
 from scorer import judges
 from scorer.errors import Unreadable
 from scorer.judges.checklist import Checklist
-from scorer.judges.choice import Choice
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.rating import Rating
-from scorer.judges.reading import read_ends
-from scorer.judges.scales import Labels, Numbers, named_tiers
-from scorer.judges.statements import Statement
+from scorer.judges.reading.labels import Labels
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.preferences import PreferenceReader
+from scorer.judges.reading.reply_body import read_ends
+from scorer.judges.reading.scales import named_tiers
+from scorer.judges.reading.statements import Statement
 from scorer.judges.versus import VersusReference
 from scorer.types import Judge, Row
 
@@ -54,16 +56,17 @@ def patterns_in(thing: Any, seen: set[int]) -> Iterator[re.Pattern[str]]:
 def all_patterns() -> dict[str, str]:
     """The patterns that meet replies, by a name for messages."""
     found: dict[str, str] = {}
-    for module in pkgutil.iter_modules(judges.__path__):
-        held = vars(importlib.import_module(f"{judges.__name__}.{module.name}"))
-        named = {f"{module.name}.{name}": value for name, value in held.items() if isinstance(value, re.Pattern)}
+    for module in pkgutil.walk_packages(judges.__path__, f"{judges.__name__}."):
+        held = vars(importlib.import_module(module.name))
+        short = module.name.rpartition(".")[2]
+        named = {f"{short}.{name}": value for name, value in held.items() if isinstance(value, re.Pattern)}
         found |= {name: value.pattern for name, value in named.items() if name not in NOT_OF_REPLIES}
     scales = (Numbers(1, 5), Numbers(-2, 2), Labels({"yes": 1, "very good": 0}))
     made = [
         *scales,
         *(named_tiers("wit", scale) for scale in scales),
-        Choice(("A", "B", "tie")),
-        Choice(("one", "two")),
+        PreferenceReader(("A", "B", "tie")),
+        PreferenceReader(("one", "two")),
     ]
     for number, pattern in enumerate(patterns_in(made, set())):
         found[f"made {number}: {pattern.pattern[:60]}"] = pattern.pattern

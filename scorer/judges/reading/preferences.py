@@ -1,7 +1,7 @@
-"""Reads a choice of A, B or a tie: "Verdict: B", "[[A>B]]", "Output (a) is better.", "It's a tie."
+"""Reads a preference for A or B, or a tie: "Verdict: B", "[[A>B]]", "Output (a) is better.", "It's a tie."
 
-Reads as `reading` does: what is called a verdict comes before what is merely said; two different verdicts are none.
-A label of one letter needs more care than a word: "A" is also an article, and "A: ... B: ..." opens a list.
+What is called a verdict comes before what is merely said; two different verdicts are none. A label of one letter needs
+more care than a word: "A" is also an article, and "A: ... B: ..." opens a list.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import math
 import re
 from collections.abc import Sequence
 
-from scorer.judges.phrases import BETTER, IS, NOT, NOUN, PREFER, TIE, plain
-from scorer.judges.reading import Verdict, ends, find
-from scorer.judges.scales import Labels, alternatives, own_case, spelled
-from scorer.judges.statements import (
-    BEGIN,
+from scorer.judges.reading.labels import Labels, alternatives, own_case, spelled
+from scorer.judges.reading.phrases import BEGIN, BETTER, END, IS, NOT, NOUN, PREFER, TIE, plain
+from scorer.judges.reading.reply_body import Verdict, ends
+from scorer.judges.reading.statements import (
     CHOSEN,
-    END,
     IS_BETTER,
     IS_BETTER_NEEDS,
     NAMED,
     SO,
     Tier,
+    better_overall,
     clause,
     is_denied,
     labelled,
     stated,
     tier,
 )
-from scorer.judges.statements import alone as by_itself
+from scorer.judges.reading.statements import alone as by_itself
+from scorer.judges.reading.verdicts import find
 
 VALUES = (1.0, 0.0, 0.5)
 """What the first label, the second and the third (a tie) are worth: the preference for the first response."""
@@ -42,9 +42,8 @@ _NOUN = (
 )
 # After "A" these make it a name, any other word an article.
 _AFTER_A_NAME = (
-    r"(?:is|was|would|wins?|because|since|as|for|due|over|and|but|with|by|beats|outperforms|surpasses|exceeds|"
-    r"edges|comes|tie|"
-    r"does|did|has|than|or|vs|ist|est|es|è|é|gewinnt|gagne|gana|vence|vince|лучше)"
+    r"(?:is|was|would|wins?|because|since|as|for|due|over|and|but|with|by|beats|outperforms|surpasses|exceeds|edges|comes|"
+    r"tie|does|did|has|than|or|vs|ist|est|es|è|é|gewinnt|gagne|gana|vence|vince|лучше)"
 )
 # "Evaluation of Response A" is about A, not for it.
 _ABOUT = r"\b(?:evaluations?|assessments?|judge?ments?|scores?|ratings?|grades?) (?:of|for|by|from) (?:the )?"
@@ -100,7 +99,7 @@ _NOT_SO = (
 _NO_BUT = r"(?![^\n.;]{0,40}(?:\b(?:but|however|though|although|except|in (?!quality|value|every))\b|\bstyle\b))"
 
 
-class Choice:
+class PreferenceReader:
     """Reads one of two or three `labels`: for the first response shown, for the second, for a tie.
 
     A label of one character is also found behind a noun or in parentheses: "Response A", "Output (a)", "(A)". With
@@ -213,11 +212,8 @@ class _Sides(Labels):
         self.tiers: tuple[Tier, ...] = (
             *labelled(every, nouns, NAMED),
             by_itself(alone),
-            # How it opens and how it concludes; that one is better somewhere in between may be said of an aspect.
             tier(
-                stated(rf"\A\s{{0,20}}{better}{opens}", *IS_BETTER_NEEDS),
-                stated(rf"\b{SO}\b[^\n.]{{0,120}}?{better}", *IS_BETTER_NEEDS),
-                stated(rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {one}", "better "),
+                *better_overall(one, better, opens),
                 stated(rf"\A\s{{0,20}}{tied}", *_TIED_NEEDS),
                 stated(prefer, "prefer", "choose", "pick", "select", "go with", "vote ", "favo", "opt for", PREFER),
                 stated(winner, " is", " would be"),

@@ -17,14 +17,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from scorer.judges.choice import Choice
-from scorer.judges.reading import find
-from scorer.judges.scales import Labels, Numbers
+from scorer.judges.reading.labels import Labels
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.preferences import PreferenceReader
+from scorer.judges.reading.verdicts import find
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[1] / "../shared/data"
+DATA = HERE.parents[2] / "../shared/data"
 SCALES = {"naturalness": (1, 3), "coherence": (1, 3), "engagingness": (1, 3), "groundedness": (0, 1)}
-LETTERS = Choice(("A", "B", "tie"))
+LETTERS = PreferenceReader(("A", "B", "tie"))
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Entry:
     verdict: float | None
 
     def read(self) -> float | None:
-        found = self.reader.find(self.text) if isinstance(self.reader, Choice) else find(self.text, self.reader)
+        found = (
+            self.reader.find(self.text) if isinstance(self.reader, PreferenceReader) else find(self.text, self.reader)
+        )
         return None if found is None else found.value
 
     def outcome(self) -> str:
@@ -61,7 +64,7 @@ def written() -> dict[str, list[Entry]]:
         if "scale" in group:
             reader = Numbers(*group["scale"])
         else:
-            reader = Choice(group["choice"]) if "choice" in group else Labels(group["labels"])
+            reader = PreferenceReader(group["choice"]) if "choice" in group else Labels(group["labels"])
         entries = [Entry(group["form"], reader, text, float(stated)) for stated, text in group["read"]]
         forms[group["form"]] = entries + [Entry(group["form"], reader, text, None) for text in group["unread"]]
     return forms

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.judges.reading import find, find_each, find_json, find_reason, read_label, read_number
-from scorer.judges.scales import Labels, Numbers
+from scorer.judges.reading.labels import Labels
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.verdicts import find, find_each, find_json, find_reason, read_label, read_number
 
-DATA = Path(__file__).resolve().parents[3] / "shared/data"
+DATA = Path(__file__).resolve().parents[4] / "shared/data"
 
 READ = [
     ("4", 4),

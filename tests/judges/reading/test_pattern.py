@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from scorer.errors import NoReply, SpecError, Unreadable
 from scorer.judges.rating import Rating
-from scorer.judges.reading import find_pattern
-from scorer.judges.scales import Numbers
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.verdicts import find_pattern
 from scorer.types import Completion, Row
 
 NUMBER = r"\d+(?:\.\d+)?"

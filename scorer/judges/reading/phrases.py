@@ -55,6 +55,14 @@ def plain_case(text: str) -> str:
     return text.translate(_FLAT)
 
 
+def without_text_macros(text: str) -> str:
+    """The text with what LaTeX writes as \\text{4} unwrapped, every character of it in its place."""
+    return _TEXT_MACRO.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text)
+
+
+_TEXT_MACRO = re.compile(r"\\text(?:bf|rm|it)?\{([^{}\n]{0,60})\}")
+
+
 def word_set(said: str) -> frozenset[str]:
     """The words of a text."""
     return frozenset(said.split())
@@ -69,6 +77,13 @@ BETTER, PREFER, TIE, NOUN, BETWEEN = "\ue006", "\ue007", "\ue008", "\ue009", "\u
 
 LETTER = r"[^\W\u0e00-\u0e7f\u3040-\u30ff\u3100-\u312f\u3400-\u9fff\uac00-\ud7af]"
 """A character of a word, in scripts that put spaces between words."""
+BEGIN, END = f"(?<!{LETTER})", f"(?!{LETTER})"
+"""Where a word begins and where it ends."""
+ALPHABET = r"[^\W\d_\u0e00-\u0e7f\u3040-\u30ff\u3100-\u312f\u3400-\u9fff\uac00-\ud7af]"
+"""A letter of these scripts."""
+NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+"""The English words for 0 to 10, in order."""
+NUMBER_WORD = f"(?:{'|'.join(NUMBER_WORDS)})"
 
 _WORDS: dict[str, str] = {
     LABEL: "bewertung note wertung punktzahl punktestand urteil ergebnis beurteilung gewinner sieger "  # German
@@ -136,6 +151,28 @@ _TELLING = word_set(
     "de du des"
 )
 _DOUBTFUL = word_set("note nota voto sei final total general global es war non sept dos uno tre dix finale resultado")
+
+
+def words_of_numbers() -> frozenset[str]:
+    """Every word that is a number from 0 to 10 in some language."""
+    return frozenset((*NUMBER_WORDS, *(word for words in _NUMBERS for word in words.split())))
+
+
+def words_of_labels() -> frozenset[str]:
+    """Every word that may stand before a verdict, as "score" and "final" do, in some language."""
+    foreign = (word for mark in (LABEL, FINAL, FINAL + LABEL) for word in _WORDS[mark].split())
+    return frozenset((*_ENGLISH_LABELS, *foreign))
+
+
+def words_of_links() -> frozenset[str]:
+    """Every foreign word for "is"."""
+    return word_set(_WORDS[IS])
+
+
+_ENGLISH_LABELS = word_set(
+    "score scores rating ratings grade grades verdict mark marks judgement judgment evaluation assessment boxed "
+    "answer result decision final overall total revised corrected updated adjusted note nota voto"
+)
 
 
 @dataclass(frozen=True, slots=True)

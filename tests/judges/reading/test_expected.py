@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from scorer.judges.expected import expected
-from scorer.judges.reading import find, find_json
-from scorer.judges.scales import Labels, Numbers
+from scorer.judges.reading.expected import expected
+from scorer.judges.reading.labels import Labels
+from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.verdicts import find, find_json
 from scorer.types import TokenLogprob
 
 DIGITS = {str(n): float(n) for n in range(1, 6)}

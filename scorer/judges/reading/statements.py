@@ -10,37 +10,22 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from scorer.judges.phrases import BETTER, BETWEEN, FINAL, GIVES, IS, JOINED, LABEL, LETTER, NOT
+from scorer.judges.reading.phrases import (
+    BEGIN,
+    BETTER,
+    BETWEEN,
+    FINAL,
+    GIVES,
+    IS,
+    JOINED,
+    LABEL,
+    LETTER,
+    NOT,
+    NUMBER_WORD,
+)
 
 # --- the vocabulary ---------------------------------------------------------------------------------------------------
 
-_DIGITS = r"(?:\d{1,9}+(?:\.\d{1,20}+)?+|\.\d{1,20}+)"
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_WORD = f"(?:{'|'.join(WORDS)})"
-BEGIN, END = f"(?<!{LETTER})", f"(?!{LETTER})"
-ALPHABET = r"[^\W\d_\u0e00-\u0e7f\u3040-\u30ff\u3100-\u312f\u3400-\u9fff\uac00-\ud7af]"
-UNIT = (
-    r"(?: {0,9}-?(?:stars?|points?|pts|punkte?n?|sternen?|étoiles?|estrellas?|estrelas?|puntos?|pontos?|punti|stelle|"
-    rf"punten|sterren|балл(?:а|ов|ы)?|зв[её]зд[ыа]?|分|点|點|つ星|星|점|별){END})"
-)
-OF = r"(?:/|out of(?: a (?:possible|maximum|max))?(?: of)?|of|von|sur|su|de|sobre|na|из|van|av)"
-_ABOUT = r"(?:about|around|roughly|approximately|approx\.|circa|etwa|environ)"
-MERE = r"(?:solid|strong|clear|firm|perfect|weak|full|generous|respectable|decent|mere|high|low|well-deserved|easy)"
-# `bad` makes no verdict of a number: a range, a list, a version, a fraction sign, "5-point", "4+". Possessive, or a
-# pattern that goes on after the number could succeed by overlooking it.
-_AND = r"(?:[-~/,]|to|or|and|bis|oder|und|à|a|ou|et|o|y|e|до|или|и|到|至|或|和|から|か|"
-_AND += r"(?:, ?)?(?:or|maybe|perhaps|possibly))"
-NUMBER = (
-    rf"(?:(?:{_ABOUT}|an?|eine[rnm]?|une?|um|{MERE}) |\( ?|[~≈] ?){{0,3}}"
-    rf"(?<![.,/$€£#+^×÷])(?<!\d:){BEGIN}(?<!{LETTER}-)(?P<n>(?:minus |negative )?(?:[-+]?{_DIGITS}|{_WORD})){END}"
-    rf"(?P<half> and a half)?+(?P<unit>{UNIT})?+"
-    rf"(?:\)? {{0,9}}\(?{OF} {{0,9}}(?P<of>{_DIGITS}|{_WORD}){END}{UNIT}?+)?+(?P<percent> ?(?:%|percent\b))?+"
-    rf"(?P<bad>(?: {{0,3}}{_AND} {{0,3}}(?:an? )?|\.)[-+]?(?:\.?\d|{_WORD}{END})|:\d"
-    rf"| {{0,20}}\| {{0,20}}\d|[½¼¾之]| {{0,2}}[×÷^²³]|"
-    rf" {{1,2}}\+ |-{ALPHABET}|\+(?!\d)"
-    r"|-(?= {0,3}(?:\n|\Z|[.,;)/]))| (?:for|in|on) [^\n.;:\d]{1,40}?(?:,|and|but) {0,3}(?:an? )?\d{1,3} (?:for|"
-    r"in|on)\b)?+"
-)
 NOUN = r"scores?|ratings?|grades?|verdict|marks?|judge?ment|evaluation|assessment|boxed"
 NAMED = rf"(?:{NOUN}|answer|result|decision|{LABEL}|{JOINED})"
 """What a verdict calls itself. "The answer is 4" may be an answer to the question, "answer: 4" is none."""
@@ -48,7 +33,8 @@ CHOSEN = (
     r"(?:winner|winning|choice|pick|selection|selected|chosen|preferred|preference|better|best|label|conclusion|class)"
     r"(?: (?:response|answer|output|option|one|assistant|model|is now))?"
 )
-_FOR = rf"(?: (?:for|of) (?!{_WORD}\b)[a-z](?:(?! (?:{_WORD}|out)\b)[a-z ']){{0,40}})?"
+_FOR = rf"(?: (?:for|of) (?!{NUMBER_WORD}\b)[a-z](?:(?! (?:{NUMBER_WORD}|out)\b)[a-z ']){{0,40}})?"
+_FINALS = ("final", "overall", "total", "revised", "corrected", "updated", "adjusted", FINAL)
 _FINAL = (
     rf"(?:my |the |an? )?(?:(?:final|overall|total|revised|corrected|updated|adjusted|"
     rf"{FINAL})(?: [a-z]{{1,20}}){{0,2}}"
@@ -63,47 +49,6 @@ OPEN = r"[ '({]{0,20}"
 BELOW = r" {0,20}\n\s{0,20}(?:- )?"
 BULLET = r"(?:->|[ >#|{(=→]|[-+] ){0,12}(?:\d{1,2}[.)] {1,4})?[ |]{0,4}"
 REST = r" {0,12}[.!|)'}$]{0,3} {0,20}"
-# A number before a word is a count of something, unless the word goes on about the verdict.
-_GOES_ON = (
-    r"(?:because|since|as|for|due|on|based|but|with|given|overall|in|and|which|so|by|from|here|rating|score|"
-    r"weil|denn|für|"
-    r"aber|parce|car|mais|porque|pero|por|perché|ma)"
-)
-NO_COUNT = rf"(?(unit)(?! {{0,3}}(?!{_GOES_ON}{END}){ALPHABET})|(?! {{0,3}}(?!{_GOES_ON}{END})[^\W\d_]))"
-COUNTED = (
-    r"(?:numbers?|counts?|errors?|mistakes?|issues?|facts?|words?|sentences?|steps?|pages?|years?|lines?|length|"
-    r"chapters?|"
-    r"age|price|date|time|tokens?|attempts?|version|said|says|wrote|writes|asked|replie[sd]|answered|claims?|equals)"
-)
-GIVEN = (
-    r"(?:scores?|scoring|ratings?|grade|rated?|giv(?:e|ing)|(?:been|be|is|was) given|given (?:it|this|that)|"
-    r"gave|award|assign|deserves?|merits?|earns?|earning)"
-)
-GETS = (
-    r"(?:gets?|getting|receiv(?:es?|ing)|scored|go with|going with|went with|settle (?:on|for)|lands? (?:at|on)|worth|"
-    r"warrants?|making (?:it|this)|(?:i'd|i would|would) say|i say|i'd call (?:it|this)|sits at|comes in at|"
-    r"stands at|gives (?:it|"
-    r"this)|that's)"
-)
-GETS_NEEDS = (
-    *(
-        "get",
-        "receiv",
-        "scored",
-        " with ",
-        "settle",
-        "land",
-        "worth",
-        "warrant",
-        "making ",
-        " say ",
-        " call ",
-        "sits at",
-        "comes in",
-    ),
-    *("stands at", "gives ", "that's"),
-)
-SMALL = r"(?: (?:it|this|that|here|a|an|the|only|just|at|score|rating|grade|of|overall|is|about|around|me|full)){0,6}"
 SO = r"(?:therefore|thus|hence|overall|so|in conclusion|in summary|to conclude|in short|in the end|ultimately)"
 IS_BETTER_NEEDS = ("better", "best", "superior", "prefer", "stronger", "winner", BETTER)
 IS_BETTER = (
@@ -120,7 +65,7 @@ UNSURE = re.compile(
     r"above|below|under|beyond|nearly|almost|close to|short of|not(?: quite)?|never|without|minimum of|maximum of|"
     rf"mindestens|höchstens|fast|al menos|au moins|almeno)|{BETWEEN}|{NOT}|n't)(?: {{1,9}}(?:an?|the|eine[rn]?|"
     rf"une?))? {{0,9}}\(?$"
-    rf"|(?:\d|{_WORD}) {{0,3}}(?:[-~/]|to|or|bis|oder|et|ou|y|o|e|à|a|до|или|到|至|或|から|か) {{0,3}}$"
+    rf"|(?:\d|{NUMBER_WORD}) {{0,3}}(?:[-~/]|to|or|bis|oder|et|ou|y|o|e|à|a|до|или|到|至|或|から|か) {{0,3}}$"
     r"|(?:(?<![a-z\"'/=-])[<>]|[≤≥])=? {0,2}$"
 )
 _CLAUSE = re.compile(
@@ -199,7 +144,7 @@ def tier(*statements: str | Statement, unquoted: bool = False, weak: bool = Fals
     return Tier(made, unquoted, weak, at_an_end=at_an_end)
 
 
-def labelled(token: str, named: str, is_named: str, *openings: str, no_count: str = "") -> tuple[Tier, ...]:
+def labelled(token: str, named: str, is_named: str, *openings: str | Statement, no_count: str = "") -> tuple[Tier, ...]:
     """Statements that call themselves a verdict: in [[ ]], a final one, one that opens a line, one within a line.
 
     `named` are the nouns before a colon, `is_named` those before "is". `openings` are further patterns
@@ -211,8 +156,8 @@ def labelled(token: str, named: str, is_named: str, *openings: str, no_count: st
     return (
         Tier((stated(rf"\[\[ {{0,3}}{token} {{0,3}}\]\]", "[["),), bracketed=True),
         tier(
-            rf"^{BULLET}{_FINAL}{LINK}{OPEN}{token}{no_count}",
-            rf"^{BULLET}{_FINAL}{LINK}{BELOW}{token}{REST}$",
+            stated(rf"^{BULLET}{_FINAL}{LINK}{OPEN}{token}{no_count}", *_FINALS),
+            stated(rf"^{BULLET}{_FINAL}{LINK}{BELOW}{token}{REST}$", *_FINALS),
             stated(
                 rf"(?:final|overall|revised|corrected|updated) {named}{_FOR}(?:{_COLON}| (?:is|was|"
                 rf"would be) ){OPEN}{token}",
@@ -233,6 +178,18 @@ def labelled(token: str, named: str, is_named: str, *openings: str, no_count: st
             stated(rf"{BEGIN}{named}{_FOR}{_COLON}{OPEN}{token}", *_COLONS),
             stated(rf"(?:result|score|rating|verdict|answer|grade)  {{1,4}}{token}", "   ", "  "),
         ),
+    )
+
+
+def better_overall(token: str, better: str, opens: str) -> tuple[Statement, ...]:
+    """Statements that one is better at the opening or in a conclusion; in between it may be better in an aspect only.
+
+    `better` is the whole pattern of "TOKEN is better", `opens` what must follow it where it opens the text.
+    """
+    return (
+        stated(rf"\A\s{{0,20}}{better}{opens}", *IS_BETTER_NEEDS),
+        stated(rf"\b{SO}\b[^\n.]{{0,120}}?{better}", *IS_BETTER_NEEDS),
+        stated(rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {token}", "better "),
     )
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.judges.choice import Choice
+from scorer.judges.reading.preferences import PreferenceReader
 
-LETTERS = Choice(("A", "B", "tie"))
+LETTERS = PreferenceReader(("A", "B", "tie"))
 
 
-def read(text: str, choice: Choice = LETTERS) -> float | None:
+def read(text: str, choice: PreferenceReader = LETTERS) -> float | None:
     verdict = choice.find(text)
     return None if verdict is None else verdict.value
 
@@ -65,10 +65,10 @@ def test_what_is_none(text: str) -> None:
 
 
 def test_labels_of_the_users_own() -> None:
-    choice = Choice(("first one", "second one"))
+    choice = PreferenceReader(("first one", "second one"))
     assert read("Verdict: second one", choice) == 0
     assert read("Verdict: A", choice) is None
-    numbers = Choice(("1", "2", "0"))
+    numbers = PreferenceReader(("1", "2", "0"))
     assert [read(text, numbers) for text in ("2", "Verdict: 1", "Response 2 is better.", "0")] == [0, 1, 0, 0.5]
 
 
@@ -102,11 +102,11 @@ def test_a_long_reply_takes_no_longer_than_its_length(piece: str) -> None:
 
 
 def test_of_two_labels_none_is_read_out_of_an_empty_reply_or_a_tie() -> None:
-    assert [read(text, Choice(("A", "B"))) for text in ("", " ", "It's a tie.", "[[C]]")] == [None] * 4
+    assert [read(text, PreferenceReader(("A", "B"))) for text in ("", " ", "It's a tie.", "[[C]]")] == [None] * 4
 
 
 def test_a_grade_is_read_where_it_was_asked_for() -> None:
-    graded = Choice(("A", "B", "tie"), graded=True)
+    graded = PreferenceReader(("A", "B", "tie"), graded=True)
     replies = ("[[A>>B]]", "[[A>B]]", "My verdict: [[A=B]]", "B > A", "[[A<<B]]")
     assert [read(text, graded) for text in replies] == [1, 0.75, 0.5, 0.25, 0]
     assert [read(text, graded) for text in ("A", "Winner: B", "[[A]]", "A is much better.")] == [None] * 4

@@ -8,28 +8,41 @@ from __future__ import annotations
 import math
 import re
 
-from scorer.judges.phrases import BETWEEN, FINAL, GIVES, IS, JOINED, LABEL, translated, vocabulary, word_set
-from scorer.judges.statements import (
-    BEGIN,
-    BULLET,
+from scorer.judges.reading.number_patterns import (
     COUNTED,
-    END,
     GETS,
     GETS_NEEDS,
     GIVEN,
     MERE,
-    NAMED,
     NO_COUNT,
-    NOUN,
     NUMBER,
     OF,
+    SMALL,
+    UNIT,
+)
+from scorer.judges.reading.phrases import (
+    BEGIN,
+    BETWEEN,
+    END,
+    FINAL,
+    GIVES,
+    IS,
+    JOINED,
+    LABEL,
+    NUMBER_WORDS,
+    translated,
+    vocabulary,
+    without_text_macros,
+    word_set,
+)
+from scorer.judges.reading.statements import (
+    BULLET,
+    NAMED,
+    NOUN,
     OPEN,
     REST,
-    SMALL,
     SO,
-    UNIT,
     UNSURE,
-    WORDS,
     alone,
     is_denied,
     labelled,
@@ -40,7 +53,6 @@ from scorer.judges.statements import (
 _LISTED = re.compile(r"^[^\w\n]{0,8}(\d{1,3})(?:[.):]| {0,2}[-=](?=[ ]))(?= {0,4}\S)", re.MULTILINE)
 _MEANS = re.compile(r"(?<![\w.:])(\d{1,3}) {0,2}= {0,2}(?=[^\W\d_])")
 _FRACTION = re.compile(r"\\[dt]?frac\{( {0,2}\d{1,4} {0,2})\}\{( {0,2}\d{1,4} {0,2})\}")
-TEXT = re.compile(r"\\text(?:bf|rm|it)?\{([^{}\n]{0,60})\}")
 _MATH = re.compile(r"\$(?= {0,20}[-\d.]{1,9} {0,20}\$)")
 _STARS = re.compile(r"(\d {0,2})?((?:[★⭐🌟] ?){1,100})((?:[☆✩] ?){0,100})( {0,2}\d)?")
 _CHINESE = str.maketrans("零〇一二两三四五六七八九", "001223456789")
@@ -48,7 +60,7 @@ _CHINESE_NUMBER = re.compile(r"(?<![一-龥])[零〇一二两三四五六七八�
 _CENTURY = re.compile(r"(?:^|[.!?\n] {0,3})(\d{1,2})[.)] ", re.MULTILINE)
 _OTHER_FULL_MARKS = re.compile(r"满分 ?:? ?\d|\d ?(?:点|점|分) ?(?:満点|만점|中|중)")
 _COMMA = re.compile(r"\d,\d")
-_START = re.compile(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(WORDS)}|minus|negative)\b")
+_START = re.compile(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(NUMBER_WORDS)}|minus|negative)\b")
 # "a four", "it three"; but no "a clue or two"
 _SAID_BEFORE = re.compile(
     rf"(?:\b(?:an?|it|this|that|of|as|only|is|say|with|at|on|gets?|rated?|scores?|give|{MERE})|[^\w\s]|\A)\s{{0,4}}\Z"
@@ -100,7 +112,11 @@ class Numbers:
                 # "Rating: excellent - 5"
                 rf"^{BULLET}(?:my )?{NAMED}: {{0,4}}[a-z][a-z ]{{0,25}}(?:\( ?| ?[-,=] ){NUMBER}{REST}$",
                 # In French, German, Spanish, Italian; in English "note: 3" is hardly ever one of several.
-                rf"^{BULLET}(?:note|nota|voto)(?: final(?:e|es)?)? {{0,2}}[:=]{OPEN}{NUMBER}(?:(?(of)|(?!))|{REST}$)",
+                stated(
+                    rf"^{BULLET}(?:note|nota|voto)(?: final(?:e|es)?)? {{0,2}}[:=]{OPEN}{NUMBER}"
+                    rf"(?:(?(of)|(?!))|{REST}$)",
+                    *("note", "nota", "voto"),
+                ),
                 no_count=NO_COUNT,
             ),
             alone(NUMBER),
@@ -162,7 +178,7 @@ class Numbers:
             text = _STARS.sub(self._stars, text)
         if "\\" in text:
             text = _FRACTION.sub(lambda m: f"{m[1]}/ {m[2]} ".rjust(len(m[0])), text)
-            text = TEXT.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text)
+            text = without_text_macros(text)
         if "$" in text:
             text = _MATH.sub(" ", text)
         if not text.isascii():
@@ -269,4 +285,4 @@ def _without_lists(text: str, marks: re.Pattern[str]) -> str:
 def _number(said: str) -> float:
     sign = -1.0 if said.startswith(("minus ", "negative ")) else 1.0
     said = said.rpartition(" ")[2]
-    return sign * (float(WORDS.index(said)) if said in WORDS else float(said))
+    return sign * (float(NUMBER_WORDS.index(said)) if said in NUMBER_WORDS else float(said))

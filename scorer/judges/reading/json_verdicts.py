@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scorer.judges.phrases import word_set
+from scorer.judges.reading.phrases import word_set
 
 MOST_OBJECTS = 16
 REASON_KEYS = ("reason", "reasoning", "explanation", "rationale", "justification", "analysis", "feedback", "thought")

@@ -1,43 +1,39 @@
-"""Scales: what a verdict may be, and which statements of one are read on it.
-
-A scale's `tiers` run from the surest kind of statement to the weakest; the first `sure` of them call themselves a
-verdict. `prepare` frees a flattened text of what only looks like one, and moves no character.
-"""
+"""Label scales: words such as yes, "very good" or "Output (a)", each with its value, and how each is stated."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from scorer.judges.number_scale import TEXT, Numbers
-from scorer.judges.phrases import BETWEEN, IS, LETTER, NOT, plain, plain_case, translated, vocabulary
-from scorer.judges.statements import (
+from scorer.judges.reading.phrases import (
     ALPHABET,
     BEGIN,
-    BELOW,
-    BULLET,
-    CHOSEN,
+    BETWEEN,
     END,
+    IS,
+    LETTER,
+    NOT,
+    plain,
+    plain_case,
+    translated,
+    vocabulary,
+    without_text_macros,
+)
+from scorer.judges.reading.statements import (
+    CHOSEN,
     IS_BETTER,
     IS_BETTER_NEEDS,
-    LINK,
     NAMED,
-    OPEN,
-    REST,
     SO,
     Tier,
     alone,
+    better_overall,
     is_denied,
     labelled,
     stated,
     tier,
 )
-
-__all__ = ["Labels", "Numbers", "Scale", "alternatives", "named_tiers", "own_case", "spelled"]
-
-# --- labels -----------------------------------------------------------------------------------------------------------
 
 _NOT_THIS = re.compile(
     rf"(?:\b(?:not|nor|neither|never|no|hardly|cannot|without|rather than|instead of|anything but|far from|"
@@ -76,11 +72,8 @@ class Labels:
         self.tiers: tuple[Tier, ...] = (
             *labelled(self.token, rf"(?:{NAMED}|{CHOSEN})", NAMED),
             alone(self.token),
-            # How it opens and how it concludes; that one is better somewhere in between may be said of an aspect.
             tier(
-                stated(rf"\A\s{{0,20}}{self.token}{IS_BETTER}(?= {{0,3}}(?:[.,;:!\n]|\Z))", *IS_BETTER_NEEDS),
-                stated(rf"\b{SO}\b[^\n.]{{0,120}}?{self.token}{IS_BETTER}", *IS_BETTER_NEEDS),
-                stated(rf"\bbetter (?:output|answer|response|one)\b[^\n.]{{0,120}}? is:? {self.token}", "better "),
+                *better_overall(self.token, f"{self.token}{IS_BETTER}", r"(?= {0,3}(?:[.,;:!\n]|\Z))"),
                 rf"\b{SO}\b[^\n.]{{0,60}}?{BEGIN}{_PREDICATE}[ ']{{1,3}}{self.token}{_AFTER_LABEL}",
                 unquoted=True,
                 weak=True,
@@ -99,7 +92,7 @@ class Labels:
     def prepare(self, text: str) -> str:
         """The flattened text in the words that patterns know, but for those that are labels."""
         text = translated(text, self._words)
-        return TEXT.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text) if "\\" in text else text
+        return without_text_macros(text) if "\\" in text else text
 
     def starts(self, text: str) -> list[int]:
         """Where a token may begin."""
@@ -123,23 +116,10 @@ class Labels:
         return match.span("n")
 
 
-Scale = Numbers | Labels
-
-
 def alternatives(labels: Mapping[str, Any]) -> str:
     """A pattern of the labels, the longest first: "very good" is not "good"."""
     said = sorted({spelled(label) for label in labels}, key=len, reverse=True)
     return "|".join(re.sub(r"(?:\\? )+", " {1,3}", re.escape(label)) for label in said)
-
-
-@lru_cache(maxsize=256)
-def named_tiers(name: str, scale: Scale) -> tuple[Tier, ...]:
-    """Statements of one criterion's verdict: one that opens a line, one within a line."""
-    label = rf"{re.escape(spelled(name))}(?: (?:score|rating))?{LINK}"
-    return (
-        tier(rf"^{BULLET}{label}{OPEN}{scale.token}", rf"^{BULLET}{label}{BELOW}{scale.token}{REST}$"),
-        tier(rf"{BEGIN}{label}{OPEN}{scale.token}", unquoted=True),
-    )
 
 
 def spelled(label: str) -> str:

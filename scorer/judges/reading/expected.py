@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from scorer.judges.phrases import plain, plain_case
-from scorer.judges.reading import Verdict
+from scorer.judges.reading.phrases import plain, plain_case
+from scorer.judges.reading.reply_body import Verdict
 from scorer.types import TokenLogprob
 
 
