@@ -104,5 +104,5 @@ def test_a_run_file_and_a_tree_are_taken_as_well_as_a_spec(judge: RehearsalProce
         f'[limits]\nmax_failed_share = 1.0\n[output]\npath = "{tmp_path}/out"\n'
     )
     assert scorer.run(file).state == "complete"
-    with pytest.raises(SpecError, match="is not there"):
+    with pytest.raises(SpecError, match="does not exist"):
         scorer.run(tmp_path / "none.toml")

@@ -1,7 +1,7 @@
 """Finds literal secrets in a run file; each message names the key and not the secret.
 
-run.json keeps the run file, logs and messages quote it: a key belongs into an environment variable. Found are keys by
-the name beside them, by the shape that providers give theirs, and in addresses by how random they look.
+run.json, logs and messages quote the run file, so a key belongs into an environment variable. A key is recognised by
+the name of its field, by the prefixes that providers use, and in addresses by how random it looks.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _IN_BODY = re.compile(
     r"|(?:access|auth|bearer|api|session|refresh|id)[-_]?token|^(?:key|token|auth|bearer)$",
     re.IGNORECASE,
 )
-"""Names of secrets in a request's body; `prompt_cache_key` and `stop_token_ids` are none."""
+"""Names of secrets in a request body. `prompt_cache_key` and `stop_token_ids` do not match."""
 _USER = re.compile(r"://[^/@]*:[^/@]*@")
 _IN_QUERY = re.compile(r"[?&;][^/=]*(?:key|secret|token|sig|passw)[^/=]*=", re.IGNORECASE)
-"""A question mark alone is a part of a glob."""
+"""A query with a secret. A question mark alone belongs to a glob."""
 _KEY_BEFORE = re.compile(r"(?:^|[-_])(?:key|keys|apikey|token|tokens|secret|auth)$", re.IGNORECASE)
 
 
 def leaks(spec: Spec) -> list[str]:
-    """A sentence for each secret in the run file; empty where there is none."""
+    """One sentence for each secret in the run file."""
     problems = [problem for model in spec.all_models for problem in _of_model(model)]
     paths = [("output.path", spec.output.path), ("output.publish", spec.output.publish or "")]
     paths += [("input.shards", path) for path in spec.input.shards]
     for key, path in paths:
         if "://" in path and (_USER.search(path) or SECRET_SHAPE.search(path) or _IN_QUERY.search(path)):
             problems.append(
-                f"{key} seems to hold a user, a key or a query. Give the plain address: credentials come from the "
-                "environment, as those of the cloud's own tools."
+                f"{key} seems to hold a user, a key or a query. Give the plain address: credentials are read from the "
+                "environment variables that the cloud's own tools use."
             )
     return problems
 
@@ -49,8 +49,8 @@ def _of_model(model: Model) -> Iterator[str]:
     for key, url in urls:
         if url is not None and _in_path(url):
             yield (
-                f"{where}.{key} seems to hold a key in its path. Messages and run.json show addresses: give the key by "
-                f'{where}.api_key_env, or in a header or the query as "${{NAME}}".'
+                f"{where}.{key} seems to hold a key in its path. Messages and run.json show addresses: name the key's "
+                f'variable in {where}.api_key_env, or write it in a header or the query as "${{NAME}}".'
             )
     for table in ("headers", "query"):
         for name, value in getattr(model, table).items():
@@ -63,18 +63,18 @@ def _of_model(model: Model) -> Iterator[str]:
                 )
     for path in _in_body(model.extra, f"{where}.extra"):
         yield (
-            f"{path} seems to hold a secret. It would be in run.json and in the body of every request: give the key by "
-            f'{where}.api_key_env, or write a header, {where}.headers = {{api-key = "${{NAME}}"}}, with the value in '
-            "the environment variable NAME."
+            f"{path} seems to hold a secret, which run.json would store. Name the key's variable in "
+            f'{where}.api_key_env, or write {where}.headers = {{api-key = "${{NAME}}"}} and put the value in the '
+            "environment variable NAME."
         )
     if model.name is not None and SECRET_SHAPE.search(model.name):
-        yield f"{where}.name seems to hold a key. It is the name of the model; the key goes by {where}.api_key_env."
+        yield f"{where}.name seems to hold a key. Give the model's name; {where}.api_key_env names the key's variable."
 
 
 def _in_path(url: str) -> bool:
     try:
         segments = unquote(urlsplit(url).path).split("/")
-    except ValueError:  # no address at all, which is told elsewhere
+    except ValueError:  # not an address, which the loader reports
         return False
     if SECRET_SHAPE.search(unquote(url)) or any(map(looks_random, segments)):
         return True

@@ -1,4 +1,4 @@
-"""The run file: TOML to a `Spec`, checked once, every mistake at once, each as a sentence that says what to do."""
+"""Loads the run file: TOML to a `Spec`. Reports all mistakes at once, each as a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from scorer.config.literal_secrets import REFERENCE, leaks
-from scorer.config.messages import mended, sentences
+from scorer.config.messages import sentences, without_invalid_keys
 from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError
 
 
 def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
-    """The run file as a plain tree. Raises SpecError naming the file, or the line that is no TOML."""
+    """The run file as nested dicts. Raises SpecError that names the file, or the line that is not valid TOML."""
     try:
         data = Path(path).read_bytes().decode("utf-8") if text is None else text
         return tomllib.loads(data)
     except FileNotFoundError:
         raise SpecError(
-            [f"{path} is not there. Give the path of a run file, or write one: scorer init {path}"]
+            [f"{path} does not exist. Give the path of a run file, or write one: scorer init {path}"]
         ) from None
     except OSError as error:
         raise SpecError([f"{path} cannot be read: {error.strerror}. Give a readable run file."]) from error
@@ -38,7 +38,7 @@ def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
 
 
 def read_stdin() -> dict[str, Any]:
-    """The run file on stdin as a plain tree; stdin is read once, however often it is asked for. Raises SpecError."""
+    """The run file on stdin as nested dicts. stdin is read once; further calls return the same. Raises SpecError."""
     try:
         text = _all_of(sys.stdin)
     except UnicodeDecodeError as error:
@@ -52,7 +52,7 @@ def _all_of(stream: TextIO) -> str:
 
 
 def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """The tree with each `key.path=value` put in; values parse as TOML, else as a string. Raises SpecError."""
+    """Sets each `key.path=value` in the tree. Values are parsed as TOML, else taken as strings. Raises SpecError."""
     problems = []
     for item in sets:
         path, equals, text = item.partition("=")
@@ -85,24 +85,24 @@ def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
 
 
 def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:
-    """The spec and every mistake in it.
+    """The spec and one sentence for each mistake in it.
 
-    Where keys are malformed, the spec is that of all others, so that their mistakes can be told at once; it is None
-    where not even that can be made.
+    Where keys are invalid, the spec is built from the other keys, so that mistakes in these are reported too. It is
+    None where that fails.
     """
     try:
         spec: Spec | None = Spec.model_validate(tree)
         problems = []
     except ValidationError as error:
         problems = sentences(error, tree)
-        spec = mended(tree)
-    told = {_subject(problem) for problem in problems}
-    more = [problem for problem in _conflicts(spec) if _subject(problem) not in told] if spec is not None else []
+        spec = without_invalid_keys(tree)
+    reported = {_subject(problem) for problem in problems}
+    more = [problem for problem in _conflicts(spec) if _subject(problem) not in reported] if spec is not None else []
     return spec, list(dict.fromkeys([*problems, *more]))
 
 
 def _subject(problem: str) -> str:
-    """The key that a sentence is about: its first word."""
+    """The key that a problem is about: the first word of its sentence."""
     return problem.partition(" ")[0].strip("[]:")
 
 
@@ -111,27 +111,29 @@ def _conflicts(spec: Spec) -> list[str]:
     if spec.model is not None and spec.models:
         problems.append("[model] and [[models]] are both given: keep one of them.")
     if not spec.all_models:
-        problems.append('[model] is missing: say who judges, for example provider = "openai", name = "gpt-4o-mini".')
+        problems.append(
+            '[model] is missing: name a judge model, for example provider = "openai", name = "gpt-4o-mini".'
+        )
     aliases = [model.alias for model in spec.models]
     if len(set(aliases)) < len(aliases) or ("" in aliases and len(aliases) > 1):
-        problems.append(f"models.alias: every one of [[models]] needs an alias of its own; found {aliases}.")
+        problems.append(f"models.alias: each of [[models]] needs a different alias; found {aliases}.")
     for model in spec.all_models:
         problems += _model_conflicts(model)
     problems += leaks(spec)
     if spec.limits.tokens_per_minute and (spec.limits.input_tokens_per_minute or spec.limits.output_tokens_per_minute):
         problems.append(
-            f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give "
-            "either it or input_tokens_per_minute and output_tokens_per_minute."
+            f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give only "
+            "it, or only input_tokens_per_minute and output_tokens_per_minute."
         )
     for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
         if "://" in path and not _URI.fullmatch(path):
             problems.append(
-                f'{key} = "{path}" must be a path of this machine, or s3://, gs:// or az:// with a bucket and a path: '
+                f'{key} = "{path}" must be a local path, or s3://, gs:// or az:// with a bucket and a path, such as '
                 "s3://bucket/folder."
             )
     kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
     for name in sorted({name for name in kept if kept.count(name) > 1}):
-        problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is kept already): take one out.")
+        problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is always kept): take one out.")
     return problems
 
 
@@ -150,8 +152,8 @@ def _model_conflicts(model: Model) -> list[str]:
         if url is not None and not (re.fullmatch(r"https?://[^\s@?#]+", url) and _has_host(url)):
             shown = "" if re.search("[@?]", url) else f' = "{url}"'
             problems.append(
-                f'{where}.{key}{shown} is no plain http(s) address such as "https://api.openai.com/v1": no spaces, no '
-                "user or password in it, and the query goes to model.query."
+                f'{where}.{key}{shown} must be a plain http(s) address such as "https://api.openai.com/v1", without '
+                "spaces, user or password; a query goes to model.query."
             )
     keys = [
         ("api_key_env", model.api_key_env),
@@ -160,8 +162,8 @@ def _model_conflicts(model: Model) -> list[str]:
     for key, name in keys:
         if name is not None and _looks_like_key(name):
             problems.append(
-                f"{where}.{key} seems to hold a key itself. It takes the NAME of an environment variable, for example "
-                '"OPENAI_API_KEY"; put the key in that variable, so that it is never written down.'
+                f"{where}.{key} seems to hold a key. It takes the NAME of an environment variable, for example "
+                '"OPENAI_API_KEY"; put the key in that variable.'
             )
     if model.provider == "recorded":
         problems += [
@@ -170,19 +172,19 @@ def _model_conflicts(model: Model) -> list[str]:
             if getattr(model, key) is None
         ]
         if not model.keys:
-            problems.append(f'{where}.keys is missing: provider = "recorded" needs the columns that tell a row.')
+            problems.append(f'{where}.keys is missing: provider = "recorded" needs the columns that identify a row.')
     else:
         problems += [
-            f'{where}.{key} belongs to provider = "recorded", and this one is "{model.provider}": take it out.'
+            f'{where}.{key} belongs to provider = "recorded", but provider = "{model.provider}": take it out.'
             for key in ("keys", "replies", "where")
             if getattr(model, key)
         ]
     if model.provider not in ("recorded", "embedded"):
         if not model.name:
-            problems.append(f'{where}.name is missing: say which model judges, for example "gpt-4o-mini".')
+            problems.append(f'{where}.name is missing: name the judge model, for example "gpt-4o-mini".')
         if model.path:
             problems.append(
-                f'{where}.path = "{model.path}" belongs to provider = "embedded" or "recorded", and this one is '
+                f'{where}.path = "{model.path}" belongs to provider = "embedded" or "recorded", but provider = '
                 f'"{model.provider}": take it out.'
             )
     if model.base_url and model.endpoints:
@@ -191,7 +193,7 @@ def _model_conflicts(model: Model) -> list[str]:
 
 
 def _has_host(url: str) -> bool:
-    """False where the host is missing or an IPv6 address without its brackets' end, or the port is none."""
+    """False where the host is missing or an IPv6 address without a closing bracket, or where the port is not valid."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
@@ -211,7 +213,7 @@ def references(value: str) -> list[str]:
 
 
 def resolve_references(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """`${NAME}` in header and query values replaced from the environment, and the names that are not set."""
+    """Header or query values with each `${NAME}` replaced from the environment, and the names that are not set."""
     missing: list[str] = []
 
     def value_of(match: re.Match[str]) -> str:

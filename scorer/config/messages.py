@@ -1,6 +1,7 @@
-"""Pydantic's validation errors of a run file as sentences; and the file without its invalid keys.
+"""Turns pydantic's validation errors of a run file into sentences, and builds a spec without the invalid keys.
 
-A sentence names the key, its value, what is allowed and what to do. No value of a key that may hold a secret is shown.
+A sentence names the key, its value, what is allowed and what to do. The value of a key that may hold a secret is not
+shown.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SECRET_SHAPE = re.compile(
 )
 """Keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Google, AWS, Databricks, GitHub; JSON web tokens."""
 _RANDOM = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9_+=-]{32,}")
-"""Ids in hex and UUIDs have one case; those of organisations and projects say what they are."""
+"""Matches no hex id and no UUID, which have one case."""
 _IDS = re.compile(r"^(?:org|proj|asst|req|session)[-_]")
 _NO_SECRETS = frozenset({"keys", "max_output_tokens", "max_tokens"})
 
@@ -62,7 +63,7 @@ _EXAMPLES = {
 
 
 def sentences(error: ValidationError, tree: Mapping[str, Any]) -> list[str]:
-    """One sentence for each mistake; what the members of a union want is joined into one."""
+    """One sentence for each mistake. The errors of a union's members are joined into one sentence."""
     said: dict[str, str] = {}
     for wrong in error.errors(include_url=False, include_context=True):
         sentence = _sentence(wrong, tree)
@@ -80,7 +81,7 @@ def _sentence(error: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
     if kind == "missing":
         return f"{key} is missing. Add it, for example: {_EXAMPLES.get(key, f'{loc[-1]} = ...')}"
     if kind == "extra_forbidden":
-        return f"{key}{given} is no key of a run file.{_suggestion(loc)}"
+        return f"{key}{given} is not a key of a run file.{_suggestion(loc)}"
     if kind in _KINDS:
         return f"{key}{given} must be {_KINDS[kind]}."
     if kind in _WANTED:
@@ -89,7 +90,7 @@ def _sentence(error: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
 
 
 def _loc(error: Mapping[str, Any]) -> list[Any]:
-    """Where in the tree an error is, without the names that pydantic gives the members of a union."""
+    """The path of an error in the tree, without pydantic's names for the members of a union."""
     unions = ("int", "str", "bool", "float")
     return [p for p in error["loc"] if p not in unions and not str(p).startswith(("constrained", "literal["))]
 
@@ -107,7 +108,7 @@ def _value_at(tree: Any, loc: Sequence[Any]) -> Any:
 
 
 def shown(name: str, value: Any) -> str:
-    """The value of a key for a sentence: at most 60 characters, "..." where it may be a secret."""
+    """A key's value for a message: at most 60 characters; "..." where it may be a secret."""
     text = json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))  # orjson stops at 64 bits
     named = SECRET_NAME.search(name) and name not in _NO_SECRETS and not name.endswith("_per_minute")
     if named or SECRET_SHAPE.search(text) or (isinstance(value, dict) and SECRET_NAME.search(text)):
@@ -116,7 +117,7 @@ def shown(name: str, value: Any) -> str:
 
 
 def looks_random(text: str) -> bool:
-    """True for a word of letters of both cases and digits so long that it can only be a key."""
+    """True for a word of 32 or more characters with lower-case letters, upper-case letters and digits: likely a key."""
     return _RANDOM.fullmatch(text) is not None and _IDS.match(text) is None
 
 
@@ -132,7 +133,7 @@ def _suggestion(loc: Sequence[Any]) -> str:
     return f"{hint} Known here: {', '.join(names)}." if names else hint
 
 
-# --- what is left -----------------------------------------------------------------------------------------------------
+# --- the spec without its invalid keys --------------------------------------------------------------------------------
 
 _STAND_INS: dict[str, Any] = {
     "input": {"shards": ["-"]},
@@ -145,29 +146,29 @@ _STAND_INS: dict[str, Any] = {
     "price.input": 0,
     "price.output": 0,
 }
-"""By the last two names of a key: what stands for it, so that its absence is no mistake of its own."""
+"""Placeholder values of required keys, by the last two names of the key."""
 
 
-def mended(tree: Mapping[str, Any]) -> Spec | None:
-    """The spec without what pydantic refuses, so that other checks can tell every other mistake; None if none is left.
+def without_invalid_keys(tree: Mapping[str, Any]) -> Spec | None:
+    """The spec without the keys that pydantic refuses, for further checks only; None where no spec can be built.
 
-    Never to be run: stand-ins fill the gaps.
+    Placeholders stand for required keys, so it must not be run.
     """
     left = copy.deepcopy(dict(tree))
-    for _ in range(9):  # mending may bring to light what the mistake hid
+    for _ in range(9):  # removing one mistake may reveal another
         try:
             return Spec.model_validate(left)
         except ValidationError as error:
             # From the last to the first: deleting from a list moves none that is still to come.
             for wrong in reversed(error.errors(include_url=False, include_input=False)):
-                _mend(left, _loc(wrong), missing=wrong["type"] == "missing")
+                _remove(left, _loc(wrong), missing=wrong["type"] == "missing")
     return None
 
 
-def _mend(tree: dict[str, Any], loc: list[Any], *, missing: bool) -> None:
+def _remove(tree: dict[str, Any], loc: list[Any], *, missing: bool) -> None:
     key = ".".join([part for part in loc if isinstance(part, str)][-2:])
     if missing and key not in _STAND_INS:
-        loc = loc[:-1]  # what lacks it goes as a whole
+        loc = loc[:-1]  # the whole table that lacks the key is removed
     parent = _value_at(tree, loc[:-1])
     if isinstance(parent, dict) and key in _STAND_INS:
         parent[loc[-1]] = copy.deepcopy(_STAND_INS[key])

@@ -1,6 +1,6 @@
-"""Resolves a command's OUT argument: a folder, or a run file with its `output.path`.
+"""Resolves a command's OUT argument: an output folder, or a run file that names one in `output.path`.
 
-Light to import: the run file is read only where one is given.
+Its imports are cheap: the loader is imported only where a run file is given.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 
 STDIN = "<stdin>"
-"""What the command line makes of a lone "-"."""
+"""The command line replaces the argument "-" by this."""
 
 
 def folder_of(out: str) -> str:
     """The output folder: `out` itself, or the `output.path` of the run file that `out` names.
 
-    A run file is a file of this machine, whatever its name, a name that ends in .toml, or STDIN. Relative paths are
-    relative to the current folder, as they are for `scorer run`.
-    Raises SpecError where the run file is missing, is no TOML, or has no output.path.
+    `out` is taken for a run file where it is a local file of any name, ends in .toml, or is STDIN. Relative paths are
+    relative to the current folder, as in `scorer run`.
+    Raises SpecError where the run file is missing, is not TOML, or has no output.path.
     """
     if out != STDIN and not os.path.isfile(out) and not (out.endswith(".toml") and not os.path.isdir(out)):
         return out
@@ -28,6 +28,6 @@ def folder_of(out: str) -> str:
     path = output.get("path") if isinstance(output, dict) else None
     if not isinstance(path, str) or not path:
         raise SpecError(
-            [f"{out} has no output.path, so it is no run file. Give the output folder of a run, or its run file."]
+            [f"{out} has no output.path, so it is not a run file. Give the output folder of a run, or its run file."]
         )
     return path

@@ -1,8 +1,8 @@
 """Built-in prices and context lengths of known models, with source and date.
 
-The table is prices.tsv, made by scripts/prices.py from two public lists; nothing in it is from memory. It is read when
-a name is looked up, never at import. A name is looked up at the provider that the address or the name tells; an open
-model on a host that the table does not know has no price. Knows no run file.
+The table is prices.tsv, which scripts/prices.py writes from two public lists. It is read at the first lookup, not at
+import. The provider of a name is taken from the address or from the name's prefix. An open model on an unknown host has
+no price. Knows no run file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _PREFIXES = {
     "fireworks_ai": "fireworks",
 }
 _RESOLD = frozenset({"openrouter", "azure"})
-"""They charge what the maker does for a model that they do not list."""
+"""Resellers: a model that they do not list costs what its maker charges."""
 _RELEASE = re.compile(r"(?:[-@]\d{4}-\d{2}-\d{2}|[-@]\d{8}|-latest)\Z", re.ASCII)
 
 
@@ -70,7 +70,7 @@ _RELEASE = re.compile(r"(?:[-@]\d{4}-\d{2}-\d{2}|[-@]\d{8}|-latest)\Z", re.ASCII
 class Listed:
     """A price with its source and the day on which the source was published (ISO 8601).
 
-    `window` is the longest prompt in tokens, None where nobody tells it.
+    `window` is the longest prompt in tokens, None where it is unknown.
     """
 
     price: Price
@@ -86,16 +86,16 @@ def price_of(model_name: str, base_url: str = "") -> Price | None:
 
 
 def context_window(model_name: str, base_url: str = "") -> int | None:
-    """The longest prompt that a model takes, in tokens; None where no source tells it."""
+    """The longest prompt that a model takes, in tokens; None where it is unknown."""
     found = listed(model_name, base_url)
     return found.window if found is not None else None
 
 
 def listed(model_name: str, base_url: str = "") -> Listed | None:
-    """What is known of a model under its exact name, with or without its provider and the date of its release.
+    """The entry of a model by its exact name, with or without a provider prefix and a release date; else None.
 
-    `openai/gpt-4o-mini-2024-07-18` is gpt-4o-mini; `ft:gpt-4o-mini:mine` and `together/gpt-4o-mini` are unknown, since
-    an unknown price is refused and a wrong one overspends. `base_url` tells the provider where it is one of the known.
+    `openai/gpt-4o-mini-2024-07-18` matches gpt-4o-mini; `ft:gpt-4o-mini:mine` and `together/gpt-4o-mini` match nothing:
+    an unknown price is refused, and a wrong one would overspend. A known host in `base_url` decides the provider.
     """
     name = model_name.strip().lower()
     if not name or "\t" in name or "\n" in name:
@@ -123,7 +123,7 @@ def _provider(base_url: str) -> str | None:
 
 
 def _made(name: str) -> Listed | None:
-    """The maker's own, where every provider that the name tells is a maker; of several makers the dearest."""
+    """The maker's entry where all provider prefixes of the name are makers or resellers; of several the dearest."""
     *heads, name = name.split("/")
     providers = {_PREFIXES.get(head) for head in heads}
     if not providers <= {*MAKERS, *_RESOLD}:
@@ -141,7 +141,7 @@ def _found(provider: str, name: str) -> Listed | None:
 
 
 def _names(name: str) -> Iterator[str]:
-    """The name, as OpenRouter writes Anthropic's too (claude-3.5-haiku), and the same without the release's date."""
+    """The name, its form in OpenRouter's spelling (claude-3.5-haiku), and both without the release date."""
     for one in dict.fromkeys((name, name.replace(".", "-") if name.startswith("claude-") else name)):
         yield one
         base = _RELEASE.sub("", one)
@@ -164,8 +164,8 @@ def _table() -> tuple[str, dict[str, tuple[str, str]]]:
 
 
 def sources() -> dict[str, tuple[str, str]]:
-    """The two lists that the table was made of, and the days on which they were published."""
-    return {mark: told for mark, told in _table()[1].items() if mark != "GL"}
+    """The two lists that the table was made from: name and date of publication, by the table's mark."""
+    return {mark: source for mark, source in _table()[1].items() if mark != "GL"}
 
 
 def _line(provider: str, name: str) -> Listed | None:
@@ -204,15 +204,15 @@ KEYS = {
     "cached_input": "cache_read_input_token_cost",
     "cache_write": "cache_creation_input_token_cost",
 }
-"""Our names of LiteLLM's fields: USD a token."""
+"""LiteLLM's fields (USD per token) by the names of `Price`."""
 _ABOVE = re.compile(r"(.+)_above_(\d+)k_tokens")
 
 
 def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "") -> Price | None:
-    """The price of a model in a table of LiteLLM's shape; None where it has none.
+    """The price of a model in a table of LiteLLM's format; None where it has none.
 
-    Names are compared without regard to case: the name itself, with its provider before it, without it, and each
-    without the date of its release. Raises ValueError for an entry that is no price.
+    Names are compared case-insensitively: as given, with and without the provider prefix, and each also without the
+    release date. Raises ValueError for an invalid entry.
     """
     keys = {key.lower(): key for key in listing}
     own = model_name.strip()
@@ -232,12 +232,12 @@ def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "") -> 
 
 
 def litellm_price(entry: Any) -> Price | None:
-    """One entry of LiteLLM's table; None where it lacks the price of input or output tokens. Raises ValueError."""
+    """The price in one entry of LiteLLM's table; None without a price of input or output tokens. Raises ValueError."""
     if not isinstance(entry, Mapping):
-        raise ValueError("it is no table of prices")
+        raise ValueError("it is not a table of prices")
     tiers = entry.get("tiered_pricing") or []
     if not isinstance(tiers, list) or not all(isinstance(tier, Mapping) for tier in tiers):
-        raise ValueError("its tiered_pricing is no list of tables of prices")
+        raise ValueError("its tiered_pricing is not a list of tables of prices")
     flat = {**entry, **({key: tiers[0][key] for key in KEYS.values() if key in tiers[0]} if tiers else {})}
     base = {name: _million(flat.get(key)) for name, key in KEYS.items()}
     reasoning = _million(flat.get("output_cost_per_reasoning_token"))
@@ -267,15 +267,15 @@ def litellm_price(entry: Any) -> Price | None:
     return _of(list(base.values()), min(start for _, start, _ in above), _of(dearest))
 
 
-def _million(a_token: Any) -> float | None:
-    if a_token is None:
+def _million(per_token: Any) -> float | None:
+    if per_token is None:
         return None
-    if isinstance(a_token, bool) or not isinstance(a_token, int | float | str):
-        raise ValueError(f"{a_token!r} is no price of a token")
+    if isinstance(per_token, bool) or not isinstance(per_token, int | float | str):
+        raise ValueError(f"{per_token!r} is not a price per token")
     try:
-        found = float(Decimal(str(a_token)) * 10**6)
+        found = float(Decimal(str(per_token)) * 10**6)
     except ArithmeticError as error:
-        raise ValueError(f"{a_token!r} is no price of a token") from error
-    if not found >= 0:  # nan too: the dearest of several would depend on their order
+        raise ValueError(f"{per_token!r} is not a price per token") from error
+    if not found >= 0:  # also NaN, with which the maximum of several prices would depend on their order
         raise ValueError(f"a price must be a number of USD per million tokens, 0 or more, not {found}")
     return found

@@ -1,7 +1,7 @@
 """Cost of a request in whole pico-dollars (10^-12 USD).
 
-USD per million tokens x 10^6 = pico-dollars a token, so a bill is a sum of integers and never drifts. Which model costs
-what is pricelist.py's to know.
+A price of x USD per million tokens is x * 10^6 pico-dollars per token, so a cost is a sum of integers without rounding
+errors. price_list.py has the prices of models.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from scorer.usage import (
 )
 
 CACHE_WRITE = 1.25
-"""What Anthropic charges for prompt tokens that it writes to its cache for five minutes, as a share of the input price.
+"""Anthropic's price of prompt tokens written to its cache for five minutes, divided by the input price.
 
 Source: Anthropic, Prompt caching, Pricing: 1.25 of the base input price for 5 minutes, 2 for an hour."""
 HOUR = 1.6
-"""The price of a cache entry that is kept for an hour, as a share of that for minutes: 2 / 1.25."""
+"""The price of a cache entry that is kept for an hour, divided by that for five minutes: 2 / 1.25."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens; `cached_input` is None where cached prompt tokens cost what others do.
+    """USD per million tokens. `cached_input` is None where cached prompt tokens cost the same as others.
 
-    `cache_write` is for prompt tokens that are written to a cache for minutes, None where they cost what others do; to
-    keep them for an hour costs `HOUR` of it. A request whose prompt has more than `long_from` tokens costs `long`. A
-    price finer than one pico-dollar a token is rounded up.
+    `cache_write` is the price of prompt tokens written to a cache for minutes (for an hour: times `HOUR`), None where
+    they cost the same as others. A request whose prompt has more than `long_from` tokens costs `long`. Prices are
+    rounded up to whole pico-dollars per token.
 
-    Raises: ValueError for a price that is negative or not finite.
+    Raises ValueError for a price that is negative or not finite.
     """
 
     input: float
@@ -49,7 +49,7 @@ class Price:
         object.__setattr__(self, "_pico", (fresh, output, _pico(cached), write, hour))
 
     def cost_pico(self, usage: Usage) -> int:
-        """The bill for `usage`; no more tokens count as cached or written than the prompt has."""
+        """The cost of `usage`. Cached and written tokens together count at most as many as the prompt has."""
         if self.long is not None and self.long_from is not None and usage.prompt_tokens > self.long_from:
             return self.long.cost_pico(usage)
         fresh, output, cached, write, hour = self._pico
@@ -62,9 +62,9 @@ class Price:
         return cost
 
     def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
-        """The most that a request of at most this size can cost, whatever the server finds in its cache.
+        """The most that a request of at most this size can cost, with any part of the prompt read from the cache.
 
-        And whatever it writes to it, unless the request asks for no `caching`.
+        With `caching`, any part may also be written to the cache.
         """
         fresh, output, cached, write, hour = self._pico
         dearest = max(fresh, cached, write, hour) if caching else max(fresh, cached)
@@ -77,5 +77,5 @@ class Price:
 def _pico(usd_per_million: float, times: float = 1.0) -> int:
     if not (math.isfinite(usd_per_million) and usd_per_million >= 0):
         raise ValueError(f"a price must be a number of USD per million tokens, 0 or more, not {usd_per_million!r}")
-    # Through the shortest decimal: 0.075 means 0.075, not the binary fraction beside it.
+    # By way of the shortest decimal: 0.075 means 0.075, not the nearest binary fraction.
     return int((Decimal(str(usd_per_million)) * Decimal(str(times))).scaleb(6).to_integral_value(ROUND_CEILING))

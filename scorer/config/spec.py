@@ -1,6 +1,6 @@
 """Frozen models of the run file, and the fingerprint of its scores.
 
-What a judge's own options mean is checked where the judge is made (build.py); reading the file is runfile.py's.
+build/plan.py checks the options of each kind of judge; loader.py reads the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Input(_Section):
 
 
 class JudgeOptions(BaseModel):
-    """`[judge]`: the kind, and whatever that kind takes; the judge itself says what its options may be."""
+    """`[judge]`: the kind, and the options of that kind, which the judge's class checks."""
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
     kind: Text = "rating"
@@ -40,14 +40,14 @@ class JudgeOptions(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the judge's own, as given."""
+        """The options of this kind of judge, as given."""
         return dict(self.model_extra or {})
 
 
 class Price(_Section):
-    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost what others do.
+    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost the same as others.
 
-    Without `cache_write`, tokens written to a cache cost what others do; at Anthropic 1.25 of that.
+    Without `cache_write`, tokens written to a cache cost the same as others; at Anthropic 1.25 times that.
     """
 
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,7 +75,7 @@ class EndpointSpec(_Section):
 
 
 class Model(_Section):
-    """`[model]`, or one of `[[models]]`: who is asked, where and how."""
+    """`[model]`, or one of `[[models]]`: a judge model, its address and its parameters."""
 
     alias: str = ""
     provider: Text = "openai"
@@ -100,7 +100,7 @@ class Model(_Section):
 
 
 class Limits(Rates):
-    """`[limits]`: those of the endpoint, and the caps of the whole run; None is no cap."""
+    """`[limits]`: the rate limits of the endpoint and the caps of the whole run; None is no cap."""
 
     burst_s: Positive = 0.3
     max_tokens: Count | None = None
@@ -130,7 +130,7 @@ class Output(_Section):
 
 
 class Spec(_Section):
-    """One run, as its file says it. Build it from Python with the same names: `Spec(input={...}, judge={...}, ...)`."""
+    """One run, with the names of its run file: `Spec(input={...}, judge={...}, ...)`."""
 
     input: Input
     judge: JudgeOptions = JudgeOptions()
@@ -147,7 +147,7 @@ class Spec(_Section):
 
     @property
     def declared_limits(self) -> dict[str, float]:
-        """What may be used a minute, at once and in all, by its name in [limits]; endpoints of their own added up."""
+        """The rate limits, summed over the endpoints, and the caps, by their names in [limits]."""
         endpoints = [endpoint.limits for model in self.all_models for endpoint in model.endpoints]
         names = [name for name in Rates.model_fields if name != "concurrency"]
         found: dict[str, float] = {}
@@ -160,9 +160,9 @@ class Spec(_Section):
 
 
 def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:
-    """What a score or a column depends on, with defaults left out: two specs with the same have the same scores.
+    """The keys that scores and columns depend on, without defaults. Specs that agree in these give the same scores.
 
-    `prompt` is the text of `judge.prompt_file`, which counts instead of its name.
+    `prompt` is the text of `judge.prompt_file`; it counts instead of the file's name.
     """
     judge = spec.judge.model_dump(exclude_defaults=True, exclude={"prompt_file"})
     judge["kind"] = spec.judge.kind
@@ -181,5 +181,5 @@ def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:
 
 
 def fingerprint(covers: Mapping[str, Any]) -> str:
-    """16 hex digits that stand for `covered`."""
+    """The first 16 hex digits of the SHA-256 of `covered`."""
     return hashlib.sha256(orjson.dumps(covers, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

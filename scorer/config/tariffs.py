@@ -16,28 +16,28 @@ from scorer.config.spec import Model
 from scorer.errors import SpecError
 
 LEAST_WINDOW, UNKNOWN_WINDOW = 100_000, 2_000_000
-"""Context windows in tokens: a table's smaller one is not believed, and where there is none, that of any model sold."""
+"""Context windows in tokens: the least that is assumed, and the one assumed for unknown models (more than any has)."""
 
 
 def price(model: Model) -> Price | None:
-    """What the model's tokens cost; see `tariff`."""
+    """The price of the model's tokens; see `tariff`."""
     found = tariff(model)
     return found.price if found is not None else None
 
 
 def tariff(model: Model) -> Listed | None:
-    """What the model's tokens cost, by whom and from when; None where nobody knows.
+    """The price of the model's tokens with its source and date; None where it is unknown.
 
-    The run file's own word, else that of `model.price_file`, else the built-in table's; of several endpoints' providers
-    the dearest. The date of a file is that of its last change, that of the run file's word is "".
+    `model.price` comes first, then `model.price_file`, then the built-in table. Of several endpoints the dearest price
+    counts. The date of a price file is that of its last change; that of `model.price` is "".
     Raises SpecError for a price file that cannot be read.
     """
     if model.price is not None:
-        told = model.price
-        write = told.cache_write
+        given = model.price
+        write = given.cache_write
         if write is None and model.provider == "anthropic":
-            write = CACHE_WRITE * told.input
-        return Listed(Price(told.input, told.output, told.cached_input, write), "the run file", "")
+            write = CACHE_WRITE * given.input
+        return Listed(Price(given.input, given.output, given.cached_input, write), "the run file", "")
     if model.provider in ("embedded", "recorded"):
         return Listed(Price(0.0, 0.0), f'provider = "{model.provider}"', "")
     urls = [endpoint.base_url for endpoint in model.endpoints] or [model.base_url or ""]
@@ -56,12 +56,12 @@ def _in_file(model: Model, url: str) -> Listed | None:
         found = in_file(_listing(model.price_file, changed), model.name or "", url)
     except OSError as error:
         raise SpecError(
-            [f'{where} = "{path}" cannot be read ({error.strerror}). Give a file of this machine, or leave it out.']
+            [f'{where} = "{path}" cannot be read ({error.strerror}). Give a local file, or leave the key out.']
         ) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SpecError(
             [
-                f'{where} = "{path}" has no price for "{model.name}" that can be read ({error}). Its shape is that of '
+                f'{where} = "{path}" has no valid price for "{model.name}" ({error}). It must have the format of '
                 "LiteLLM's model_prices_and_context_window.json: an object of models, each with input_cost_per_token "
                 "and output_cost_per_token in USD."
             ]
@@ -72,17 +72,17 @@ def _in_file(model: Model, url: str) -> Listed | None:
 
 @lru_cache(maxsize=4)
 def _listing(path: str, changed: float) -> Mapping[str, Any]:
-    """The table in a price file, read again where it has `changed` since."""
+    """The table in a price file. `changed`, the file's mtime, is a part of the cache key."""
     found = orjson.loads(Path(path).read_bytes())
     if not isinstance(found, dict):
-        raise ValueError("it holds no object of models")
+        raise ValueError("it is not an object of models")
     return found
 
 
 def window(model: Model) -> int:
-    """The longest prompt, and the longest reply, that the model can have, in tokens.
+    """The model's context window in tokens: the bound of its prompts and of its replies.
 
-    2,000,000 where nobody knows, and never less than 100,000: gateways serve other models under old names.
+    2,000,000 where it is unknown, and at least 100,000, because gateways serve other models under old names.
     """
     urls = [endpoint.base_url for endpoint in model.endpoints] or [model.base_url or ""]
     return max(LEAST_WINDOW, *(context_window(model.name or "", url) or UNKNOWN_WINDOW for url in urls))

@@ -4,10 +4,9 @@
     ledger/1790000000000-7.part-000000001300      what the next append added
     ledger/1790000000000-7.part-000000001412      ...
 
-Each is one whole PUT, so a torn tail cannot be. A part counts where it goes on exactly where the one before ended.
-After MOST_PARTS appends the first object is written anew with everything in it; parts that it holds already are hidden
-by their offset until they are deleted, so a crash anywhere in between changes nothing. Knows names and offsets, no
-store.
+Each append is one PUT, so there are no partial writes. A part counts where its offset is the end of the part before it.
+After MOST_PARTS appends the first object is rewritten with all bytes. Parts that it contains are ignored by their
+offset until they are deleted, so a crash in between loses nothing. Knows names and offsets; no store.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 MOST_PARTS = 128
 _PART = re.compile(r"(.+)\.part-(\d{12})")
 WRITTEN_ONCE = (".parquet", ".json", ".jsonl", ".toml", ".txt", ".md", ".j2")
-"""Endings of names that are never appended to: opening one spends no listing on its parts."""
+"""Suffixes of files that are never appended to: no listing of parts is needed to open one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,14 @@ class Object:
 
 @dataclass(slots=True)
 class Grown:
-    """A file: its first object, None where only parts are left, and its parts by offset."""
+    """A file: its first object (None where only parts exist) and its parts by offset."""
 
     first: Object | None = None
     parts: dict[int, Object] = field(default_factory=dict)
 
-    def chain(self, held: int | None = None) -> list[Object]:
-        """The parts that go on where the first object, of `held` bytes (None: its size), ends."""
-        end, found = (self.first.size if self.first is not None else 0) if held is None else held, []
+    def chain(self, start: int | None = None) -> list[Object]:
+        """The consecutive parts from offset `start` on (None: from the end of the first object)."""
+        end, found = (self.first.size if self.first is not None else 0) if start is None else start, []
         for offset, part in sorted(self.parts.items()):
             if offset == end:
                 found.append(part)
@@ -55,19 +54,19 @@ class Grown:
 
     @property
     def version(self) -> str:
-        """Changes with every write: the first object's etag, and the last part's where there are any."""
+        """Changes with every write: the etags of the first object and of the last part."""
         chain = self.chain()
         first = self.first.etag if self.first is not None else ""
         return f"{first}+{len(chain)}{chain[-1].etag}" if chain else first
 
 
 def part_key(key: str, offset: int) -> str:
-    """The key of the object that continues another one from this byte on; keys sort as offsets do."""
+    """The key of the part at a byte offset. Keys sort in the order of offsets."""
     return f"{key}.part-{offset:012d}"
 
 
 def grown(objects: Iterable[Object]) -> dict[str, Grown]:
-    """The files that some objects are, by key."""
+    """Groups objects into files, by key."""
     files: dict[str, Grown] = {}
     for one in objects:
         match = _PART.fullmatch(one.key)

@@ -1,7 +1,4 @@
-"""Takes rows of Arrow tables by number, also where a column has a view type, for which Arrow has no kernel.
-
-Knows Arrow's types, and nothing of rows, shards or results.
-"""
+"""Takes rows of Arrow tables by index, also from columns of a view type, for which Arrow has no `take` kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ def take(rows: Rows, places: pa.Array) -> Rows:
 
 
 def owned(kind: pa.DataType) -> pa.DataType:
-    """The type with each `string_view` and `binary_view` in it as its large counterpart, into which it can be cast."""
+    """The type with `large_string` for `string_view` and `large_binary` for `binary_view`, at any depth."""
     if kind == pa.string_view():
         return pa.large_string()
     if kind == pa.binary_view():

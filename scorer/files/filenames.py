@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 NAME_BYTES = 255
-"""What a file's name may take on nearly every file system, in bytes and not in characters."""
+"""The longest file name on nearly every file system, in bytes."""
 
 
 def short_name(name: str, most: int = NAME_BYTES) -> str:
-    """The name, cut at its end to so many bytes and told apart by 8 hex digits of its hash where it is longer."""
+    """The name, shortened to `most` bytes where it is longer: its end is replaced by 8 hex digits of its hash."""
     data = name.encode("utf-8", "surrogateescape")
     if len(data) <= most:
         return name
@@ -17,7 +17,7 @@ def short_name(name: str, most: int = NAME_BYTES) -> str:
 
 
 def not_utf8(name: str) -> str | None:
-    """The name as it can be shown, with each byte that is no UTF-8 as \\xNN; None where it is UTF-8."""
+    """A printable form of a name that is not UTF-8, with \\xNN for each invalid byte; None where it is UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -26,5 +26,5 @@ def not_utf8(name: str) -> str | None:
 
 
 def cut(text: str, most: int) -> str:
-    """As many whole characters from the beginning as take no more than `most` bytes."""
+    """The longest prefix of whole characters that takes at most `most` bytes."""
     return text.encode("utf-8", "surrogateescape")[:most].decode("utf-8", "ignore")

@@ -1,7 +1,7 @@
 """The Files protocol (find, list, open, create, append, delete, lock) and the local disk. Buckets: object_store.py.
 
-`scorer.files.router.AnyFiles()` is Files for any path, local or s3://, gs://, az://: what a command hands on. Knows
-nothing of what the bytes mean. A file that `create` publishes is whole and durable, or is not there.
+`scorer.files.router.AnyFiles()` is Files for any path, local or s3://, gs://, az://. A file that `create` writes is
+whole and durable, or does not exist. Knows nothing of what the bytes mean.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.matching import match
 
 PARTIAL = ".partial-"
-"""Prefix of files that are being written; leftovers of a crash are deleted by the next owner."""
+"""Prefix of files that are being written; the next start deletes those that a crash left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One file: its path as listed, bytes, and a version that changes when it is written again (mtime or etag).
+    """One file: its path as listed, its size in bytes, and a version that changes with every write (mtime or etag).
 
-    `also` are other paths to the same file that were matched with it.
+    `also` are other matched paths to the same file.
     """
 
     path: str
@@ -42,24 +42,27 @@ class Stat:
 
 
 class Lock(Protocol):
-    """An exclusive hold on a folder; gone when its process is (on object storage a while after)."""
+    """An exclusive lock on a folder. It ends with its process (on object storage when its lease expires)."""
 
     def sure(self) -> bool:
-        """True while nobody else can hold it; False until storage can be asked again. Raises OutputError once lost."""
+        """True while the lock is certainly held, False while storage cannot be asked. Raises OutputError once lost."""
         ...
 
     def release(self) -> None: ...
 
 
 class Files(Protocol):
-    """Storage. Paths are strings; `/` joins them. Writing raises StorageError, reading FileNotFoundError or OSError."""
+    """Files in one or several storages. Paths are strings joined by `/`.
+
+    Writing raises StorageError, reading FileNotFoundError or OSError.
+    """
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        """The Parquet files that paths, folders and globs match: sorted, each real file once."""
+        """The files that paths, folders and globs match: sorted by path, each real file once."""
         ...
 
     def listing(self, folder: str) -> list[Stat]:
-        """The files directly in `folder`, sorted by name, partial ones left out; empty where there is no folder."""
+        """The files directly in `folder`, sorted by name, without partial ones; empty without such a folder."""
         ...
 
     def folders(self, folder: str) -> list[str]:
@@ -71,23 +74,23 @@ class Files(Protocol):
         ...
 
     def create(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """A new file to write: published whole, durable and under its name on a clean exit, gone on any other."""
+        """A new file to write. It appears under its name, whole and durable, on a clean exit only."""
         ...
 
     def append(self, path: str, data: bytes) -> None:
-        """Adds `data` at the end, durable on return; what a crash cuts off is at most this call's tail."""
+        """Appends `data`; durable on return. A crash during the call may leave a prefix of `data`."""
         ...
 
     def delete(self, path: str) -> None:
-        """Takes a file away; nothing where it is gone already."""
+        """Deletes a file; does nothing where it does not exist."""
         ...
 
     def sweep(self, folder: str) -> None:
-        """Deletes what a crash left half-written in `folder`."""
+        """Deletes the partial files in `folder` that a crash left."""
         ...
 
     def lock(self, path: str, owner: str) -> Lock:
-        """Takes the lock at once or raises OutputError naming its holder (InUse where to ask again is of use)."""
+        """Takes the lock at once, or raises OutputError that names its holder (InUse where a later try may succeed)."""
         ...
 
     def locked(self, path: str) -> bool:
@@ -102,28 +105,28 @@ def read(files: Files, path: str) -> bytes:
 
 
 def replace(files: Files, path: str, data: bytes) -> None:
-    """Writes the whole file anew: readers see the old one or the new one, never a part."""
+    """Replaces a file atomically: readers see the old bytes or the new bytes, never a mixture."""
     with files.create(path) as file:
         file.write(data)
 
 
 OWNER_ONLY = 0o700
-"""Mode of a new folder that a run owns: prompts, replies and ids are in it. One that is there keeps its own."""
+"""Mode of a new output folder, which holds prompts, replies and ids. An existing folder keeps its mode."""
 LOCK_TRIES = 5
-"""`scorer status` probes a local lock for an instant; a start that meets it tries again."""
+"""Tries to take a local lock: `scorer status` holds it for an instant when it probes it."""
 
 
 def lock_again_s(refused: OutputError, tries: int) -> float | None:
-    """Seconds to wait before trying for a lock once more after so many tries; None: its holder lives."""
+    """Seconds to wait before the next try to take a lock, after `tries` tries; None where its holder is alive."""
     if isinstance(refused, InUse):
         return refused.again_s
     return 0.05 if tries < LOCK_TRIES else None
 
 
 class LocalFiles:
-    """Files of this machine. Durable means fsync of the file, a rename, fsync of its folder.
+    """Files of this machine. Durable means: fsync of the file, rename, fsync of the folder.
 
-    A disk that is full, or a quota that is used up, is for `FULL_DISK_S` no more than a slow disk.
+    Writes wait up to `FULL_DISK_S` while the disk is full or a quota is used up.
     """
 
     def __init__(self) -> None:
@@ -220,7 +223,7 @@ class LocalFiles:
         return _LocalLock(file)
 
     def locked(self, path: str) -> bool:
-        """A probe: it holds a shared lock for a moment, so `lock` may be tried once more where it fails."""
+        """Probes by taking a shared lock for an instant; a concurrent `lock` may fail and has to be tried again."""
         try:
             with open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -248,7 +251,7 @@ def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
 
 
 def _check_no_file(folder: str) -> None:
-    """Raises SpecError where a file has the folder's name, or that of a folder above it."""
+    """Raises SpecError where the folder's path, or a parent of it, is a file."""
     above = os.path.abspath(folder)
     while not os.path.lexists(above):
         above = os.path.dirname(above)
@@ -262,7 +265,7 @@ def _check_no_file(folder: str) -> None:
 
 
 def _make_folder(folder: str, mode: int = 0o777) -> None:
-    """Makes a folder, and those above it. `mode` is that of the folder itself where it is new, less the umask."""
+    """Creates a folder and its parents. `mode`, less the umask, applies to the folder itself where it is new."""
     if not folder or os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
@@ -293,7 +296,7 @@ _WHY = {
 
 @contextlib.contextmanager
 def _said(path: str) -> Iterator[None]:
-    """Turns the system's error into a sentence, once, at this boundary."""
+    """Turns an OSError into a StorageError that says what to do."""
     try:
         yield
     except OSError as error:

@@ -11,19 +11,19 @@ from typing import Any, BinaryIO, TypeVar
 T = TypeVar("T")
 
 FULL_DISK_S, AGAIN_S = 60.0, 0.5
-"""A full disk is waited for so long, and tried again so often: what waits to be written is paid for."""
+"""How long a write waits for space, and the pause between tries. The results that wait have been paid for."""
 
 
 class Space:
-    """Waits while a disk is full. Who waited in vain for all of `FULL_DISK_S` spares the next ones the same."""
+    """Waits while a disk is full. After one wait of `FULL_DISK_S` in vain, further writes fail at once for as long."""
 
     def __init__(self) -> None:
         self._gave_up = float("-inf")
 
     def wait_for(self, act: Callable[[], T]) -> T:
-        """What `act` returns, once there is space for it. Raises what it raises for any other reason, or for too long.
+        """Calls `act` until there is space for it and returns its result. Raises any other error, and a lasting ENOSPC.
 
-        `act` writes nothing where it raises, or says how much it wrote, as write(2) does. Blocks its thread.
+        `act` must write nothing where it raises, and return how much it wrote, like write(2). Blocks the thread.
         """
         since: float | None = None
         while True:
@@ -43,7 +43,7 @@ class Space:
 
 
 class FullDiskRetry(io.RawIOBase):
-    """A file whose writes wait for space. An fsync that fails is not tried again: what it lost stays lost."""
+    """A file whose writes wait for space. A failed fsync is not repeated: the kernel may have dropped the pages."""
 
     def __init__(self, file: BinaryIO, space: Space) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
 """A lock in a bucket: a lease that is renewed, on one small object written by compare-and-swap.
 
-No clock of one machine is compared with another's. The owner rewrites the object six times a lease. Who finds the same
-version still there after one and a half leases of its own time takes it over by the same conditional write, with the
-next epoch. An owner whose last renewal began longer ago than a lease is no longer sure of it: it waits until a renewal
-succeeds (nobody was faster) or is refused (somebody was: lost for good).
+Clocks of different machines are never compared. The owner rewrites the object six times per lease. A process that sees
+the same version for one and a half leases of its own clock takes the lock over, by the same conditional write and with
+the next epoch. An owner whose last renewal began longer ago than a lease stops writing until a renewal succeeds (it
+still owns the lock) or is refused (the lock is lost).
 
-Knows nothing of object storage: a `Cell` is handed in.
+Knows nothing of object storage: it takes a `Cell`.
 """
 
 from __future__ import annotations
@@ -24,34 +24,37 @@ from scorer.errors import InUse, OutputError, StorageError
 
 LEASE_S = 12.0
 BEATS = 6
-"""Renewals a lease."""
+"""Renewals per lease."""
 SILENCE = 1.5
-"""So many leases without a renewal, and the owner counts as dead: half a lease for clocks that run unequally fast."""
+"""Leases without a renewal after which the owner counts as dead; half a lease allows for clocks of unequal speed."""
 POLL_S = 0.05
 
 Version = Mapping[str, str]
-"""What a store needs to know a version again; None: there must be no object yet."""
+"""What a store needs to recognise a version of an object."""
 
 
 class Conflict(Exception):
-    """The object is no longer of the version that was to be replaced."""
+    """The object no longer has the version that was to be replaced."""
 
 
 class Cell(Protocol):
-    """One object. Both raise StorageError where the store cannot be asked, after a second or two."""
+    """One object. Both methods raise StorageError after a second or two where the store cannot be reached."""
 
     def read(self) -> tuple[bytes, Version] | None:
-        """Its bytes and version; None where it is not there."""
+        """Its bytes and version; None where it does not exist."""
         ...
 
     def swap(self, data: bytes, version: Version | None) -> Version:
-        """Writes it where it still has that version, and returns the new one. Raises Conflict."""
+        """Writes it if it still has that version (None: if it does not exist), and returns the new version.
+
+        Raises Conflict.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What the object says. `key` is the owner's alone, `beat` counts its renewals; `free` after a release."""
+    """The content of the object. `key` is unique to the owner, `beat` counts its renewals, `free` follows a release."""
 
     owner: str
     epoch: int = 1
@@ -62,23 +65,23 @@ class Hold:
 
 
 def boot_s() -> float:
-    """Seconds of this machine that go on while it is suspended, where the system can tell them."""
+    """A clock of this machine, in seconds, that counts suspended time where the system supports it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def read_hold(cell: Cell) -> tuple[Hold, Version] | None:
-    """What the object says and its version; None where there is none. One that cannot be read is somebody's."""
+    """The content of the object and its version; None where it does not exist. Unreadable content counts as held."""
     if (found := cell.read()) is None:
         return None
     data, version = found
     try:
         return Hold(**orjson.loads(data)), version
     except (ValueError, TypeError):
-        return Hold("somebody"), version
+        return Hold("an unknown process"), version
 
 
 class Taker:
-    """Takes one lock; remembers since when it has seen the version that is there."""
+    """Takes one lock. Remembers the version it saw and since when, over several tries."""
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Taker:
         self._seen: tuple[Version, float] | None = None
 
     def take(self, owner: str) -> Lease:
-        """The lock, or InUse: with `again_s` while its holder may be dead, without where it is seen to live."""
+        """Returns the lock. Raises InUse: with `again_s` while its holder may be dead, without it where it is alive."""
         while True:
             began = self._clock()
             found = read_hold(self._cell)
@@ -110,7 +113,7 @@ class Taker:
                     self._wait_for(hold, version, began, self._clock())
                 epoch = hold.epoch + 1
             mine = Hold(owner, epoch, self._lease_s)
-            with suppress(Conflict):  # somebody was faster: look again
+            with suppress(Conflict):  # another process was faster: read again
                 return Lease(
                     self._cell,
                     mine,
@@ -123,10 +126,10 @@ class Taker:
                 )
 
     def _wait_for(self, hold: Hold, version: Version, asked: float, answered: float) -> None:
-        """Returns where the holder was silent for so long that it counts as dead.
+        """Returns where the holder counts as dead; else raises InUse.
 
-        The version was there at some moment between `asked` and `answered`: silence counts from the end of the first
-        look to the beginning of the last.
+        The version was read at some moment between `asked` and `answered`, so silence is measured from the end of the
+        first read to the start of the last.
         """
         in_use = (
             f"{self._folder} is in use by {hold.owner}. One run owns an output folder: wait for it, stop it, or give "
@@ -143,10 +146,10 @@ class Taker:
 
 
 class Lease:
-    """A lock that is held. A thread of its own renews it, so that a busy event loop loses nothing.
+    """A held lock. A thread renews it, so that a busy event loop does not delay renewals.
 
-    `start=False` leaves the renewing to whoever calls `renew`. Where the store cannot be asked for `patience_s` beyond
-    the lease, it is given up with a StorageError.
+    With `start=False` the caller calls `renew`. Where the store cannot be reached for `patience_s` beyond the lease,
+    the lock is given up with a StorageError.
     """
 
     def __init__(
@@ -179,18 +182,18 @@ class Lease:
         return self._hold.epoch
 
     def sure(self) -> bool:
-        """True while nobody else can hold it; False until the store has been asked. Raises OutputError once lost.
+        """True while the lock is certainly held, False until a renewal decides. Raises OutputError once it is lost.
 
-        Also StorageError once the store could not be asked for too long.
+        Raises StorageError once the store could not be reached for too long.
         """
         if self._failure is not None:
             raise self._failure
         return self._clock() < self._until
 
     def wait(self, over: Callable[[], bool] = lambda: False) -> None:
-        """Returns once it is sure, or released; blocks while the store cannot be asked. Raises as `sure` does.
+        """Returns once `sure` is True or the lock is released; blocks until then. Raises as `sure` does.
 
-        Also StorageError once `over` says that nobody waits any more.
+        Raises StorageError once `over` returns True: the run is to end.
         """
         while not self._released.is_set() and not self.sure():
             if over():
@@ -201,25 +204,25 @@ class Lease:
             self._released.wait(POLL_S)
 
     def renew(self) -> None:
-        """One renewal; sets what `sure` tells. A store that cannot be asked changes nothing until patience is over."""
+        """Renews the lease once, which decides what `sure` returns. A store that cannot be reached changes nothing."""
         began, next_ = self._clock(), replace(self._hold, beat=self._hold.beat + 1)
         try:
             self._version = _swap(self._cell, next_, self._version)
-        except StorageError as error:  # unsure once the lease is over; the same beat is tried again
+        except StorageError as error:  # the same beat is tried again
             if began > self._until + self._patience_s:
                 self._failure = error
             return
         except Conflict:
             self._failure = OutputError(
-                f"{self._folder} was taken over by {self._holder()}: this process gave no sign of life for longer than "
-                f"{self._hold.lease_s:g} s (suspended, or cut off from its storage). It stops here and writes nothing "
-                "more; what it had stored is kept, and the new owner goes on from there."
+                f"{self._folder} was taken over by {self._holder()}: this process did not renew its lock for longer "
+                f"than {self._hold.lease_s:g} s (suspended, or cut off from its storage). It stops and writes nothing "
+                "more. Its stored results are kept, and the new owner resumes from them."
             )
             return
         self._hold, self._until = next_, began + next_.lease_s
 
     def release(self) -> None:
-        """Frees it for the next owner at once; where the store cannot be asked, it runs out by itself."""
+        """Frees the lock at once; where the store cannot be reached, its lease expires."""
         self._released.set()
         if self._renewing.ident is not None:
             self._renewing.join()
@@ -238,7 +241,7 @@ class Lease:
 
 
 def alive(cell: Cell, *, clock: Callable[[], float] = boot_s, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """True where a lock is held and its holder shows a sign of life within two beats and a little: 5 s by default."""
+    """True where a lock is held and its holder renews it within 2.5 beats (5 s by default)."""
     first = read_hold(cell)
     if first is None or first[0].free:
         return False
@@ -255,7 +258,7 @@ def alive(cell: Cell, *, clock: Callable[[], float] = boot_s, sleep: Callable[[f
 
 
 def _swap(cell: Cell, hold: Hold, version: Version | None) -> Version:
-    """The conditional write. Where only its answer was lost, the object shows that it was done."""
+    """The conditional write. Where its response was lost, the object's content shows whether it succeeded."""
     data = orjson.dumps(asdict(hold))
     try:
         return cell.swap(data, version)

@@ -1,4 +1,4 @@
-"""Reads the object of a lock, and writes it only where its version is still the one that was read."""
+"""Reads the object of a lock, and writes it only if it still has the version that was read (compare-and-swap)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scorer.files.lease import Conflict, Version
 from scorer.files.retry import with_retries
 
 PATIENCE_S = 1.0
-"""Its requests are not repeated for long: the lease itself is what repeats them."""
+"""Seconds that its requests are repeated. Short, because the next renewal repeats them."""
 
 
 class ObjectCell:

@@ -1,6 +1,6 @@
 """Local files that paths, folders and globs match: each real file once, however many links lead to it.
 
-A folder is entered once, so a link to a folder above it is no loop. Knows names, and nothing of what is in a file.
+A folder is entered once, so a link to a parent folder causes no loop. Opens no file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 MATCHED = ".parquet"
-"""Of a folder, files whose names end so."""
+"""Suffix of the files that a folder stands for."""
 
 
 def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Each file's path, sorted, with the other paths that lead to it.
+    """Each file's path, sorted, with the other matched paths to the same file.
 
-    Of several paths the first that holds no link names it, else the first. What is missing is left out.
+    Of several paths the first without a symbolic link names the file, else the first. Missing files are left out.
     """
     found: dict[tuple[int, int] | str, list[str]] = {}
     for pattern in patterns:
@@ -42,7 +42,7 @@ def _paths(pattern: str) -> Iterator[str]:
 
 
 def _deep(pattern: str) -> Iterator[str]:
-    """As glob means `**`: any number of folders, none of them hidden."""
+    """Matches `**` as glob does: any number of folders, none of them hidden."""
     before, _, after = pattern.partition("**")
     for folder in sorted(_glob.glob(before)) if _glob.has_magic(before) else [before]:
         within = after.removeprefix("/")
@@ -55,7 +55,7 @@ def _deep(pattern: str) -> Iterator[str]:
 
 
 def _below(folder: str, *, files: bool, suffix: str = MATCHED, spelled: str | None = None) -> Iterator[str]:
-    """The files below a folder, or it and the folders below it; what is only reached by links comes last."""
+    """The files below a folder; or, without `files`, the folder and those below it. Linked folders come last."""
     entered: set[str] = set()
     waiting, linked = deque([folder if spelled is None else spelled]), deque[str]()
     while waiting or linked:
@@ -82,6 +82,6 @@ def _below(folder: str, *, files: bool, suffix: str = MATCHED, spelled: str | No
 
 
 def _identity(path: str) -> tuple[int, int] | str:
-    """What is equal for two paths of one file; where the system numbers no files, its path without links."""
+    """A value that is equal for all paths to one file: device and inode, or the resolved path without inodes."""
     found = os.stat(path)
     return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)

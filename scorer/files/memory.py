@@ -11,29 +11,28 @@ import gc
 import os
 
 LARGE_BYTES = 1 << 18
-"""While rows stream, a piece of memory of this size or more goes back to the system as soon as it is free."""
+"""While rows stream, an allocation of at least this size returns to the system as soon as it is freed."""
 
 # malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def keep_memory_flat() -> None:
-    """Makes a process that runs for hours give memory back: Arrow allocates by malloc, malloc in one arena.
+    """Keeps the memory of a long-running process low: Arrow allocates by malloc, and malloc uses one arena.
 
     Call it before pyarrow is first imported, which reads the variable then. Measured (docs/log.md): Arrow's own pool
-    holds 50 MB more, an arena for each thread 15 MB, two arenas 4 MB. The second half does nothing where the C library
-    is not glibc.
+    needs 50 MB more, one arena per thread 15 MB, two arenas 4 MB. The second half needs glibc and else does nothing.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _mallopt(_M_ARENA_MAX, 1)
 
 
 def stream_from_here() -> None:
-    """Tunes a process in which everything is loaded and from now on rows come and go.
+    """Tunes memory for streaming rows. Call it once all modules are loaded.
 
-    The cycle collector is kept off what is loaded, which lives as long as the process. And malloc keeps to one size
-    from which pieces have pages of their own: by itself it raises that to the largest piece that was ever freed, and
-    windows of rows then leave holes in the heap: 6 MB (docs/log.md). Not for analyses: those use large pieces again.
+    Freezes the objects that exist, so that the cycle collector skips them. Fixes malloc's mmap threshold: glibc raises
+    it to the largest block ever freed, and batches of rows then fragment the heap by 6 MB (docs/log.md). Not for
+    analyses, which reuse large blocks.
     """
     gc.freeze()
     _mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
@@ -46,15 +45,14 @@ def _mallopt(option: int, value: int) -> None:
 
 
 def give_memory_back() -> None:
-    """Hands back to the system what is free in between: call it before a large piece of work. glibc's; else nothing."""
+    """Returns free heap memory to the system. Call it before a large piece of work. Needs glibc; else does nothing."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_gc() -> None:
-    """Makes the cycle collector look more rarely. Call it before anything large is imported.
+    """Makes the cycle collector run less often. Call it before large imports.
 
-    Rows make no cycles, and modules hardly any: looking for them took 68 us of each row and 40 ms of a start
-    (docs/log.md).
+    Rows make no reference cycles and modules few; collections took 68 us per row and 40 ms of a start (docs/log.md).
     """
     gc.set_threshold(50_000, 20, 50)

@@ -1,4 +1,4 @@
-"""Reads an object by ranges as a file, always of the version that was opened. Knows no names and no retries."""
+"""Reads an object by ranges as a file, always the version that was opened. Knows no retries."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from obstore.exceptions import PreconditionError
 from obstore.store import ObjectStore
 
 TAIL_BYTES = 256 * 1024
-"""Read when a file is opened: a segment is smaller as a rule, and so is the footer of a shard."""
+"""Bytes that are read when a file is opened: most segments, and the footer of most shards, are smaller."""
 MOST_BYTES = 8 * 1024 * 1024
-"""A longer range is asked for in pieces, each within one request's time limit."""
+"""Largest range of one request, so that it fits into a request's time limit."""
 
 
 class ObjectReader(io.RawIOBase):
-    """A file larger than its `tail`, which is here already; every other range is a request of its own.
+    """A file whose `tail` is in memory; each other range is a request.
 
-    A read raises OSError where the object was replaced since: bytes of two versions never mix.
+    A read raises OSError where the object was replaced since it was opened, so bytes of two versions never mix.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ObjectReader(io.RawIOBase):
 
 
 def head_and_tail(store: ObjectStore, key: str) -> tuple[Any, bytes]:
-    """What a store without ranges from the end says of an object, and its last bytes: two requests for one."""
+    """The metadata and the last bytes of an object, in two requests: for stores without suffix ranges (Azure)."""
     meta = obstore.head(store, key)
     size, etag = meta["size"], meta["e_tag"]
     options: Any = {"range": (max(0, size - TAIL_BYTES), size), **({"if_match": etag} if etag else {})}

@@ -1,10 +1,10 @@
 """One bucket as Files: reads by range, one atomic PUT for each file, a lease as its lock.
 
-What is written is gathered first (in memory, beyond SPOOL_BYTES in an unnamed file of this machine), so that a PUT can
-be repeated whole; nothing of it is visible before the last byte has arrived. Beyond CHUNK_BYTES it is a multipart
-upload. While this process holds a folder's lock, every write into the folder makes sure first that it still does.
+A written file is spooled first (in memory, beyond SPOOL_BYTES in a temporary file), so that its PUT can be repeated.
+Nothing of it is visible before the last byte has arrived. Beyond CHUNK_BYTES it is a multipart upload. While this
+process holds a folder's lock, each write into the folder first checks that it still does.
 
-Knows nothing of credentials and addresses: places.py opens the store.
+Knows nothing of credentials and addresses: router.py opens the store.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ T = TypeVar("T")
 
 
 class ObjectFiles:
-    """The files of one bucket; `root` is its URI without a slash at the end.
+    """The files of one bucket; `root` is its URI without a trailing slash.
 
-    Writing raises StorageError once `patience_s` is over, and OutputError where a lock that was held is lost. Reading
-    raises FileNotFoundError, and StorageError for everything that says nothing about the bytes themselves: no outage
-    is ever taken for damage.
+    Writing raises StorageError after `patience_s` of retries, and OutputError where a lock was lost. Reading raises
+    FileNotFoundError, and StorageError for all failures that say nothing about the bytes: an outage never counts as
+    damage.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ObjectFiles:
         self._patience = Patience()
 
     def hurry(self, seconds: float) -> None:
-        """From now on nothing is waited for longer than so many seconds more, also what is being asked already."""
+        """Ends all retries after `seconds` more, those under way included."""
         self._patience.hurry(seconds)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -104,14 +104,14 @@ class ObjectFiles:
         return sorted(self._within(self._key(folder))[1])
 
     def open(self, path: str) -> BinaryIO:
-        """The file; later reads are of the version that was opened, or raise OSError where it is gone."""
+        """The file. Later reads return the version that was opened, or raise OSError where it is gone."""
         key = self._key(path)
         if not key.endswith(WRITTEN_ONCE):
             return io.BytesIO(self._whole(path, key))
         return cast(BinaryIO, self._ask("read", path, lambda: self._opened(path, key)))
 
     def _opened(self, path: str, key: str) -> io.IOBase:
-        """One request brings the size, the version, and the last bytes: of a small file all, of Parquet the footer."""
+        """One request returns the size, the version and the last bytes: all of a small file, the footer of Parquet."""
         try:
             found = obstore.get(self._store, key, options={"range": {"suffix": TAIL_BYTES}})
             tail = bytes(found.bytes())
@@ -128,7 +128,7 @@ class ObjectFiles:
         return ObjectReader(self._store, path, key, meta, tail, self._ask)
 
     def _whole(self, path: str, key: str) -> bytes:
-        """The bytes of a file that may have grown; looked at again where it is written anew meanwhile."""
+        """All bytes of a file that may have parts; read again where it is rewritten meanwhile."""
         while True:
             file = self._grown(key)
             if file is None:
@@ -205,8 +205,8 @@ class ObjectFiles:
         with self._appending:
             file = self._growing.get(key)
             if file is None:
-                held = self._whole(path, key) if self._grown(key) is not None else None
-                file = self._growing[key] = _Growing(bytearray(held or b""), begun=held is not None)
+                stored = self._whole(path, key) if self._grown(key) is not None else None
+                file = self._growing[key] = _Growing(bytearray(stored or b""), begun=stored is not None)
             if not file.begun:
                 self._put(path, key, io.BytesIO(data))
                 file.begun = True
@@ -236,12 +236,12 @@ class ObjectFiles:
             self._ask("delete", path, lambda: obstore.delete(self._store, keys), before=lambda: self._still_ours(path))
 
     def sweep(self, folder: str) -> None:
-        """Nothing: an upload that was cut off was never visible. The store's own rule ends what it left."""
+        """Does nothing: an interrupted upload is never visible; the bucket's lifecycle rule removes its parts."""
 
     # --- locks --------------------------------------------------------------------------------------------------------
 
     def lock(self, path: str, owner: str) -> Lock:
-        """Takes it at once where it is free; else InUse, whose `again_s` says when to ask again."""
+        """Takes the lock where it is free; else raises InUse, whose `again_s` says when to try again."""
         folder = path.rpartition("/")[0]
         taker = self._takers.setdefault(
             path, Taker(self._cell(path), folder, patience_s=self._patience_s, lease_s=self._lease_s)
@@ -252,7 +252,7 @@ class ObjectFiles:
         return lease
 
     def locked(self, path: str) -> bool:
-        """Watches for a sign of life: two beats of a lease where its holder was killed, at once where it is free."""
+        """Watches for a renewal: takes up to 2.5 beats of a lease where the holder is dead; returns at once if free."""
         return alive(self._cell(path))
 
     def _still_ours(self, path: str) -> None:
@@ -266,7 +266,7 @@ class ObjectFiles:
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _ask(self, verb: str, path: str, act: Callable[[], T], before: Callable[[], None] | None = None) -> T:
-        """`with_retries`, with little patience after it was spent once: what ends a run then ends it soon."""
+        """`with_retries`; after one failure with few retries, so that a run that cannot write ends soon."""
         patience_s = min(self._patience_s, TRIED_PATIENCE_S) if self._down else self._patience_s
         try:
             answer = with_retries(verb, path, act, patience_s=patience_s, before=before, patience=self._patience)
@@ -285,7 +285,7 @@ class ObjectFiles:
 
 @dataclass(slots=True)
 class _Growing:
-    """A file that this process appends to: its bytes so far, and the parts that its first object does not hold."""
+    """A file that this process appends to: its bytes, and the keys of parts that the first object does not contain."""
 
     data: bytearray
     begun: bool

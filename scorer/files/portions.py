@@ -1,7 +1,7 @@
-"""Reads Parquet in portions of bounded rows and bytes, however long its values are. Knows no rows of scorer.
+"""Reads Parquet in batches of bounded rows and bytes, however long its values are.
 
-A row of 1.5 MB is rare and legal; 4,096 of those are more than a column of text can hold at all (2 GiB, the 32 bits of
-Arrow's offsets), and more than a machine may have.
+Rows of 1.5 MB are rare and legal. 4,096 of them exceed the 2 GiB of one Arrow string array (32-bit offsets), and may
+exceed the machine's memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
-"""A small column chunk of over 64 KiB with a dictionary may hold long texts that repeat: 32 rows of those at a time."""
+"""A column chunk with a dictionary of over 64 KiB may repeat long texts: it is read 32 rows at a time."""
 
 
 def portions(
@@ -25,10 +25,10 @@ def portions(
     groups: Sequence[int] | None = None,
     bounded: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, or of some of its row groups, in order.
+    """The rows of a file, or of the row groups `groups`, in order, in batches of at most `rows` and about `size` bytes.
 
-    At most `rows` at a time, and as many as make about `size` bytes; at least one.
-    By the mean of each row group; `bounded` says that each has few bytes once it is decoded, and may be read as such.
+    A batch has at least one row. The bytes of a row are estimated by the mean of its row group. `bounded` promises that
+    each row group is small once decoded.
     """
     metadata = parquet.metadata
     names = None if columns is None else list(columns)
@@ -44,22 +44,22 @@ def portions(
 
 
 def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size: int, bounded: bool = False) -> int:
-    """As many rows of a row group as make `size` bytes by their mean, and at most `rows`.
+    """The number of rows that make `size` bytes by the row group's mean, at most `rows`.
 
-    Few where a long text may stand once in a dictionary, and in many rows, unless the group is `bounded`.
+    At most REPEATED_ROWS where a dictionary may repeat long texts, unless the group is `bounded`.
     """
     chunks = [group.column(index) for index in range(group.num_columns)]
     if columns is not None:
         wanted = set(columns)
         chunks = [chunk for chunk in chunks if _is_of(chunk.path_in_schema, wanted)]
-    held = sum(chunk.total_uncompressed_size for chunk in chunks)
-    found = size * group.num_rows // max(1, held)
-    small = not bounded and held < max(size, 64 * group.num_rows)
+    total = sum(chunk.total_uncompressed_size for chunk in chunks)
+    found = size * group.num_rows // max(1, total)
+    small = not bounded and total < max(size, 64 * group.num_rows)
     if small and any(c.has_dictionary_page and c.total_uncompressed_size > LONG_DICTIONARY for c in chunks):
         found = min(found, REPEATED_ROWS)
     return int(max(1, min(rows, found)))
 
 
 def _is_of(path: str, wanted: Collection[str]) -> bool:
-    """Whether a leaf belongs to one of the columns: names may hold dots, and so do the paths of nested leaves."""
+    """Whether a leaf belongs to one of the columns. Column names may contain dots, as the paths of nested leaves do."""
     return path in wanted or any(path.startswith(f"{name}.") for name in wanted)

@@ -1,8 +1,8 @@
 """Retries one request to an object store on transient errors, and words its other errors as one paragraph.
 
-A server that answers 500, 503 or 429, cuts the line, or is not there is asked again after growing pauses, within a
-patience. What will not pass by itself (no such bucket, no permission, another region) is told at once. The only module
-that knows how obstore words an error.
+A request is repeated with exponential backoff where the server answers 500, 503 or 429, resets the connection, or
+cannot be reached. Lasting errors (no such bucket, no permission, another region) are raised at once. The only module
+that parses obstore's error texts.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ T = TypeVar("T")
 
 
 class Patience:
-    """How long requests to one store are repeated; `hurry` shortens it for those under way too. For any thread."""
+    """How long requests to one store are repeated; `hurry` shortens it, also for those under way. Thread-safe."""
 
     def __init__(self) -> None:
         self._until = math.inf
         self._hurried = threading.Event()
 
     def hurry(self, seconds: float) -> None:
-        """From now on nothing is repeated for longer than so many seconds more."""
+        """Ends all retries after `seconds` more."""
         self._until = min(self._until, time.monotonic() + seconds)
         self._hurried.set()
 
     def ends(self, until: float) -> float:
-        """When a request is not repeated any more that by itself is repeated until then."""
+        """The earlier of `until` and the end set by `hurry`."""
         return min(until, self._until)
 
     @property
@@ -55,7 +55,7 @@ class Patience:
         return time.monotonic() > self._until
 
     def sleep(self, seconds: float) -> None:
-        """Pauses; a hurry that begins meanwhile ends the pause."""
+        """Sleeps; `hurry` wakes it."""
         if self._hurried.is_set():
             time.sleep(seconds)
         else:
@@ -95,10 +95,10 @@ def with_retries(
     before: Callable[[], None] | None = None,
     patience: Patience | None = None,
 ) -> T:
-    """What `act` returns; `before` is called ahead of each attempt (it raises where the folder is no longer ours).
+    """Calls `act`, repeatedly on transient errors, and returns its result. `before` is called ahead of each attempt.
 
-    `verb` is "read", "write", "list" or "delete", for the sentence. Raises FileNotFoundError where the object is not
-    there, AlreadyExistsError and PreconditionError of obstore as they are, StorageError for all else.
+    `verb` is "read", "write", "list" or "delete", for messages. Raises FileNotFoundError where the object does not
+    exist, obstore's AlreadyExistsError and PreconditionError unchanged, StorageError for all else.
     """
     patience = patience or Patience()
     until, pause_s, attempts = time.monotonic() + patience_s, FIRST_PAUSE_S, 0
@@ -126,12 +126,12 @@ def with_retries(
 
 
 def is_beyond_the_end(error: BaseException) -> bool:
-    """True for 416: a range was asked of an empty object."""
+    """True for status 416: a range of an empty object was requested."""
     return _status(error) == 416
 
 
 def _lasting(error: BaseError, path: str) -> str | None:
-    """Why asking again would not help; None where it may."""
+    """Why a retry would not help; None for a transient error."""
     code, status = _code(error), _status(error)
     if code in _WHY:
         return _WHY[code]
@@ -171,6 +171,6 @@ def _code(error: BaseException) -> str:
 
 
 def _first(error: BaseException) -> str:
-    """The short part of what the library says, without its debugging tree."""
+    """The first sentence of the library's message, without its debugging output."""
     text = str(error).partition("\n")[0].partition("Debug source")[0].strip()
     return (text.rpartition(" - ")[2] or text)[:200]

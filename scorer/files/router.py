@@ -2,9 +2,9 @@
 
     AnyFiles().find(["data/*.parquet", "s3://bucket/more/*.parquet"])
 
-Where a bucket is and who asks is told by the environment alone, as the cloud's own tools take it; nothing of it stands
-in a run file, in run.json or in a message. Amazon's profiles, SSO and roles are boto3's to find; keys in the
-environment, web identities and containers are obstore's own. `scan_options(uri)` is the same for polars.
+Addresses and credentials of buckets come only from the environment, by the variables of the cloud's own tools. They are
+never in a run file, in run.json or in a message. boto3 finds Amazon's profiles, SSO and roles; obstore finds keys in
+the environment, web identities and container credentials. `scan_options(uri)` gives the same to polars.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 PATIENCE_S = 180.0
-"""Seconds that a write or a read is repeated while the store is down. asking.py has the same default."""
+"""Seconds that a write or a read is repeated while the store is down. retry.py has the same default."""
 HURRY_S = 2.0
-"""After the second signal, a storage that refuses is asked for so long; what it does not take then is lost."""
+"""Seconds of retries that failing storage gets after the second signal; unwritten results are lost then."""
 REQUEST_S, CONNECT_S, LOCK_REQUEST_S = 30.0, 5.0, 4.0
-"""A lease cannot wait for a server that hangs as long as a PUT of some megabytes can."""
+"""Timeouts. Requests for a lock have a shorter one, so that a hanging server does not cost the lease."""
 _INNER: dict[str, Any] = {
     "max_retries": 1,
     "retry_timeout": timedelta(seconds=3),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(milliseconds=200), "base": 2},
 }
-"""Once more at once, for a connection that was closed while it was idle; asking.py does the rest, where a lost lease
-is noticed between two attempts."""
+"""One quick retry for a connection that was closed while idle. retry.py does the others, because it checks the lease
+between attempts."""
 _OWN_CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
               "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 
 
 class AnyFiles:
-    """Files of every place. A bucket is opened at its first use, and the lock of its folder held by this object."""
+    """Files for local paths and buckets. A bucket is opened at its first use; this object holds the locks in it."""
 
     def __init__(self, *, patience_s: float = PATIENCE_S, lease_s: float = LEASE_S) -> None:
         self._patience_s = patience_s
@@ -52,7 +52,7 @@ class AnyFiles:
         self._buckets: dict[str, ObjectFiles] = {}
 
     def of(self, path: str) -> Files:
-        """The Files of that path's place. Raises SpecError for a scheme that is not known, or without the extra."""
+        """The Files of a path. Raises SpecError for an unknown scheme, and where the extra is not installed."""
         scheme, separator, rest = path.partition("://")
         if not separator:
             return self._local
@@ -72,12 +72,12 @@ class AnyFiles:
         return ObjectFiles(root, open_store(root), locks, patience_s=self._patience_s, lease_s=self._lease_s)
 
     def hurry(self, seconds: float) -> None:
-        """Buckets that refuse, or are not there, are asked no longer than so many seconds more."""
+        """Ends the retries of all buckets after `seconds` more."""
         for bucket in list(self._buckets.values()):
             bucket.hurry(seconds)
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        asked: dict[Files, list[str]] = {}  # each place is asked once, for it knows two spellings of one file
+        asked: dict[Files, list[str]] = {}  # one call for each storage, which finds two spellings of one file
         for pattern in patterns:
             asked.setdefault(self.of(pattern), []).append(pattern)
         found = {stat.path: stat for place, its in asked.items() for stat in place.find(its)}
@@ -117,7 +117,7 @@ def is_remote(path: str) -> bool:
 
 
 def table_options(uri: str) -> dict[str, str] | None:
-    """What `storage_options` of polars or Delta need beside the environment for `uri`; no secrets. None: nothing."""
+    """The `storage_options` that polars and Delta need for `uri` beside the environment, without secrets; or None."""
     if not is_remote(uri):
         return None
     if not uri.startswith("s3://"):
@@ -132,16 +132,16 @@ def scan_options(uri: str) -> dict[str, Any]:
         return {}
     if _own_chain():
         return {"storage_options": options}
-    import polars as pl  # its own search for credentials ends where it is given a region
+    import polars as pl  # without a provider it stops searching for credentials once a region is given
 
     return {"storage_options": options, "credential_provider": pl.CredentialProviderAWS()}
 
 
 def open_store(root: str, *, request_s: float = REQUEST_S) -> ObjectStore:
-    """The store of a bucket, from the environment. Asks nothing yet, except where Amazon's chain must find keys.
+    """Opens the store of a bucket, configured by the environment. Sends nothing, except to find Amazon's credentials.
 
-    Raises SpecError for another scheme or where the environment's settings contradict one another, StorageError where
-    no credentials are found.
+    Raises SpecError for another scheme or contradictory settings in the environment, StorageError where no credentials
+    are found.
     """
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -149,7 +149,7 @@ def open_store(root: str, *, request_s: float = REQUEST_S) -> ObjectStore:
     scheme, _, bucket = root.partition("://")
     if scheme not in SCHEMES or not bucket:
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise SpecError([f"{root}/ is no place that scorer knows. It takes {known} with a bucket, and local paths."])
+        raise SpecError([f"{root}/ is not supported. Give {known} with a bucket, or a local path."])
     options: Any = {"timeout": timedelta(seconds=request_s), "connect_timeout": timedelta(seconds=CONNECT_S)}
     retry: Any = _INNER
     try:
@@ -175,7 +175,7 @@ def open_store(root: str, *, request_s: float = REQUEST_S) -> ObjectStore:
 
 
 def _s3_address() -> dict[str, str]:
-    """Region and endpoint, where the environment or the profile names them."""
+    """Region and endpoint from the environment or the profile."""
     address: dict[str, str] = {}
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         address["endpoint_url"] = endpoint
@@ -188,7 +188,7 @@ def _s3_address() -> dict[str, str]:
 
 
 def _own_chain() -> bool:
-    """True where the environment itself holds keys, or says where they are, or wants none."""
+    """True where obstore finds the credentials itself: keys in the environment, web identity, container, or none."""
     anonymous = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1", "yes", "on")
     return anonymous or ("AWS_PROFILE" not in os.environ and any(name in os.environ for name in _OWN_CHAIN))
 

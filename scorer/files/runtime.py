@@ -17,21 +17,21 @@ if TYPE_CHECKING:  # it loads pyarrow, which `memory.keep_memory_flat` must come
 T = TypeVar("T")
 
 START_S = 10.0
-"""What a thread may take to begin."""
+"""Most seconds that a thread may take to start."""
 
 
 def threads(stack: contextlib.ExitStack) -> Offload:
-    """Runs blocking work on four threads, which are waited for when `stack` ends. Call it inside the running loop."""
+    """Runs blocking work on four threads, which are joined when `stack` ends. Call it inside the running loop."""
     pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="scorer"))
     loop = asyncio.get_running_loop()
     return lambda fn, *args: loop.run_in_executor(pool, fn, *args)
 
 
 async def shielded(work: Coroutine[Any, Any, T], *, failure_first: bool = False) -> T:
-    """The result of `work`, which is finished however often the caller is cancelled; CancelledError is raised after it.
+    """Awaits `work` to its end, however often the caller is cancelled, and then raises CancelledError if it was.
 
-    For steps that write and then remember what they wrote: a thread cannot be cancelled, so nobody may forget it. Where
-    `work` fails and the caller was cancelled, CancelledError is raised, or with `failure_first` the failure.
+    For steps that write in a thread and then record what they wrote: a thread cannot be cancelled. Where `work` fails
+    and the caller was cancelled, CancelledError is raised; with `failure_first`, the failure.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -42,17 +42,17 @@ async def shielded(work: Coroutine[Any, Any, T], *, failure_first: bool = False)
             cancelled = error
     if cancelled is None or task.cancelled():
         return task.result()
-    # Looked at, also where it is not raised: asyncio need not complain of it.
+    # Retrieved even where it is not raised, so that asyncio does not log it.
     if (failure := task.exception()) is not None and failure_first:
         raise failure
     raise cancelled
 
 
 def run_blocking(main: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, also where a loop runs in this thread already, as in a notebook.
+    """Runs a coroutine and returns its result, also where a loop already runs in this thread, as in a notebook.
 
-    It then has a thread and a loop of its own, which are waited for. KeyboardInterrupt cancels it, and is raised once
-    it has ended; further ones do nothing more.
+    In that case the coroutine runs in a new thread with its own loop, and this thread waits. KeyboardInterrupt cancels
+    it and is raised once it has ended; further ones are ignored.
     """
     try:
         asyncio.get_running_loop()
@@ -88,10 +88,10 @@ def run_blocking(main: Coroutine[Any, Any, T]) -> T:
 
 
 def on_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not to be had.
+    """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not installed.
 
-    Ctrl-C cancels it, and KeyboardInterrupt is raised once it has ended; asyncio's own runner raises it amid whatever
-    the coroutine is writing, at the second one. What handles SIGINT in another way goes on to do so.
+    Ctrl-C cancels it, and KeyboardInterrupt is raised once it has ended; asyncio's own runner interrupts the coroutine
+    at the second Ctrl-C, in the middle of a write. Another handler of SIGINT stays in place.
     """
     interrupted = False
 

@@ -123,7 +123,7 @@ class RehearsalConfig:
         known = {f.name for f in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
-            raise SpecError([f"{name} is no key of the rehearsal config." for name in unknown])
+            raise SpecError([f"{name} is not a key of the rehearsal config." for name in unknown])
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
         return replace(self, **values)
 

@@ -161,9 +161,9 @@ def test_the_run_file_is_taken_where_the_folder_is(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "is not there"),
-        ("[output]\n", "has no output.path, so it is no run file"),
-        ("output = 3\n", "has no output.path, so it is no run file"),
+        (None, "does not exist"),
+        ("[output]\n", "has no output.path, so it is not a run file"),
+        ("output = 3\n", "has no output.path, so it is not a run file"),
         ("[[[", "is not TOML"),
     ],
 )

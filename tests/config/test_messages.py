@@ -44,7 +44,7 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         {"shards": ["ftp://b/*.parquet"]},
         ('input.shards = "ftp://b/*.parquet"', "s3://, gs:// or az:// with a"),
     ),
-    ("input", {"idd": "x"}, ('input.idd = "x"', "is no key", "Did you mean id?", "Known here: id, keep, shards")),
+    ("input", {"idd": "x"}, ('input.idd = "x"', "is not a key", "Did you mean id?", "Known here: id, keep, shards")),
     ("input", {"keep": ["score"]}, ("input.keep", "'score'", "result column", "Rename it")),
     ("judge", {"kind": "ratting"}, ('judge.kind = "ratting"', "Allowed: rating, likelihood", "package.module:Name")),
     ("judge", {"kind": "no.where:Mine"}, ('judge.kind = "no.where:Mine"', "cannot be imported", "installed here?")),
@@ -74,7 +74,7 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("model", {"keys": ["id"]}, ("model.keys", 'belongs to provider = "recorded"', "take it out")),
     ("limits", {"requests_per_minut": 9}, ("limits.requests_per_minut = 9", "Did you mean requests_per_minute?")),
     ("limits", {"requests_per_minute": 0}, ("limits.requests_per_minute = 0", "must be greater than 0")),
-    ("limits", {"tokens_per_minute": 9, "input_tokens_per_minute": 9}, ("limits.tokens_per_minute = 9", "give either")),
+    ("limits", {"tokens_per_minute": 9, "input_tokens_per_minute": 9}, ("limits.tokens_per_minute = 9", "give only")),
     ("limits", {"concurrency": "lots"}, ('limits.concurrency = "lots"', "must be a whole number or 'auto'")),
     ("limits", {"max_usd": -5}, ("limits.max_usd = -5", "must be greater than 0")),
     ("limits", {"max_failed_share": 5}, ("limits.max_failed_share = 5", "must be at most 1")),
@@ -82,8 +82,8 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("output", {"path": ""}, ('output.path = ""', "must not be empty")),
     ("output", {"path": "s3:///out"}, ('output.path = "s3:///out"', "with a bucket and a path")),
     ("output", {"keep_raw": "all"}, ('output.keep_raw = "all"', "must be true or false or 'full'")),
-    ("rehearsal", {"fault_50": 0.1}, ("[rehearsal] fault_50", "is no key")),
-    ("limit", {"max_usd": 5}, ('limit = {"max_usd":5}', "is no key of a run file", "Did you mean limits?")),
+    ("rehearsal", {"fault_50": 0.1}, ("[rehearsal] fault_50", "is not a key")),
+    ("limit", {"max_usd": 5}, ('limit = {"max_usd":5}', "is not a key of a run file", "Did you mean limits?")),
 ]
 
 
@@ -105,7 +105,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(told: Told) -> None:
             by_section.setdefault(section, {}).update(keys)
     by_section["judge"] = {"read": "numbr", "samples": 0, "dedupe": "often"}
     said = told(**by_section).splitlines()
-    malformed = [problem for problem in said if "must be" in problem or "is no key" in problem]
+    malformed = [problem for problem in said if "must be" in problem or "is not a key" in problem]
     assert len(said) == len(set(said)) >= 20
     assert len(malformed) >= 10
     for key in ("judge.read", "judge.samples", "judge.dedupe", "model.provider", "model.keys", "limits.concurrency"):
@@ -139,10 +139,10 @@ def test_a_price_is_asked_for_where_money_is_capped(told: Told) -> None:
         ({"headers": {"X-Mine": SECRET}}, 'X-Mine = "${NAME}"'),
         ({"headers": {"Authorization": [SECRET]}}, "model.headers.Authorization = ... must be text"),
         ({"query": {"key": SECRET}}, 'key = "${NAME}"'),
-        ({"base_url": f"https://me:{SECRET}@host/v1"}, "no user or password in it"),
-        ({"base_url": f"https://host/v1?key={SECRET}"}, "the query goes to model.query"),
+        ({"base_url": f"https://me:{SECRET}@host/v1"}, "without spaces, user or password"),
+        ({"base_url": f"https://host/v1?key={SECRET}"}, "a query goes to model.query"),
         ({"endpoints": [{"base_url": URL, "api_key_env": SECRET}]}, "endpoints[0].api_key_env seems to hold a key"),
-        ({"endpoints": [{"base_url": URL, "api_key": SECRET}]}, "endpoints[0].api_key = ... is no key"),
+        ({"endpoints": [{"base_url": URL, "api_key": SECRET}]}, "endpoints[0].api_key = ... is not a key"),
         ({"temperature": SECRET}, "model.temperature = ... must be a number"),
     ],
 )
@@ -154,14 +154,14 @@ def test_no_mistake_echoes_a_secret(keys: dict[str, Any], words: str, told: Told
 
 def test_a_secret_in_a_misspelt_table_is_not_echoed(told: Told) -> None:
     said = told(modle={"api_key": SECRET}, judge={"reed": f"Bearer {SECRET}"})
-    assert "modle = ... is no key of a run file. Did you mean model?" in said
+    assert "modle = ... is not a key of a run file. Did you mean model?" in said
     assert SECRET[8:] not in said
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.toml"
     assert _exit_code(["plan", str(path)]) == 2
-    assert f"{path} is not there" in capsys.readouterr().err
+    assert f"{path} does not exist" in capsys.readouterr().err
     assert _exit_code(["plan", str(tmp_path)]) == 2
     assert f"{tmp_path} cannot be read: Is a directory" in capsys.readouterr().err
     path.write_text("[judge]\nscale = 1 to 5\n")

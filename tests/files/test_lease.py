@@ -180,7 +180,7 @@ def test_a_store_that_is_down_leaves_the_owner_unsure_and_ends_it_when_patience_
 def test_what_cannot_be_read_is_not_taken_for_free(cell: MemoryCell, time: list[float]) -> None:
     cell.swap(b"\xff not ours", None)
     other = Machine(cell, time)
-    with pytest.raises(InUse, match="in use by somebody"):
+    with pytest.raises(InUse, match="in use by an unknown process"):
         other.take("two")
     time[0] = SILENCE * LEASE_S
     assert other.take("two").sure()

@@ -58,7 +58,7 @@ def test_a_local_path_stays_on_this_machine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["ftp://b/x", "s3:///x", "http://b/x"])
 def test_other_schemes_are_refused(path: str) -> None:
     text = said(lambda: AnyFiles().find([path]), SpecError)
-    assert "It takes s3://, gs://, az:// with a bucket" in text
+    assert "Give s3://, gs://, az:// with a bucket" in text
 
 
 @pytest.mark.slow

@@ -504,7 +504,7 @@ def test_every_mistake_of_a_config_is_told_at_once() -> None:
     [
         ("{", "is not JSON"),
         ("[]", "must be a JSON object"),
-        ('{"rpm": 5}', "rpm is no key"),
+        ('{"rpm": 5}', "rpm is not a key"),
         ('{"fault_500": 0.6, "fault_429": 0.6}', "add up to more than 1"),
         ('{"scale": [0, 1e9]}', "may span at most 10,000"),
     ],

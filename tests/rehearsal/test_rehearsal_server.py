@@ -347,7 +347,7 @@ def test_a_child_that_cannot_start_says_why(capfd: pytest.CaptureFixture[str]) -
     """Slow: starts an interpreter twice (0.8 s)."""
     command = [sys.executable, "-m", "scorer.rehearsal", "--config", '{"rpm": 1}']
     refused = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False)
-    assert (refused.returncode, refused.stderr) == (2, "rpm is no key of the rehearsal config.\n")
+    assert (refused.returncode, refused.stderr) == (2, "rpm is not a key of the rehearsal config.\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SetupError, match="exit code 4"), RehearsalProcess(port=port):
