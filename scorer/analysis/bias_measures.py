@@ -9,6 +9,7 @@ import polars as pl
 
 from scorer.analysis.bias import Length, Position, SelfPreference, length, position, position_of_orders, self_preference
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
+from scorer.analysis.columns import same_run
 from scorer.analysis.win_rate import WinRate, WinRates, win_rate, win_rates
 from scorer.errors import SpecError
 
@@ -105,7 +106,10 @@ def _by_position(frame: pl.LazyFrame, score: str, columns: BiasColumns, bootstra
     schema = frame.collect_schema()
     if swapped in schema and not schema[swapped].is_float():
         raise SpecError([_TOGETHER])
-    given = _GIVEN if swapped == _SWAPPED and score in _BOTH and _GIVEN in schema else score
+    both = [same_run(schema, swapped, name) for name in _BOTH]
+    given = same_run(schema, swapped, _GIVEN)
+    if swapped != same_run(schema, swapped, _SWAPPED) or score not in both or given not in schema:
+        given = score
     return {"position": position_of_orders(frame, given, swapped, item=columns.item, bootstrap=bootstrap)}
 
 

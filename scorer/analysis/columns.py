@@ -133,16 +133,25 @@ def _wild(column: pl.Series, largest: float) -> Iterator[str]:
 def not_judged(frame: pl.LazyFrame, score: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which rows of a result table have no score since they had nothing to judge (BadRow), and which are pending.
 
-    In a table of another kind, which says nothing of errors or of when a row was finished, none.
+    In a table of another kind, which says nothing of errors or of when a row was finished, none. In a table of several
+    runs the columns of the score's own run count.
     """
     schema = frame.collect_schema()
     bad = pending = pl.lit(False)
-    if schema.get("error") in TEXTS:
-        bad = pl.col(score).is_null() & (pl.col("error").cast(pl.String) == "BadRow").fill_null(False)
-        if "finished_at" in schema:
-            pending = pl.col("finished_at").is_null()
+    error, finished_at = (same_run(schema, score, name) for name in ("error", "finished_at"))
+    if schema.get(error) in TEXTS:
+        bad = pl.col(score).is_null() & (pl.col(error).cast(pl.String) == "BadRow").fill_null(False)
+        if finished_at in schema:
+            pending = pl.col(finished_at).is_null()
     found = collected(frame.select(pl.col(score), bad=bad, pending=pending))
     return found["bad"].to_numpy(), found["pending"].to_numpy()
+
+
+def same_run(schema: pl.Schema, score: str, name: str) -> str:
+    """The column `name` of the run that `score` is a column of: `<run>.<name>` where a table holds several runs."""
+    parts = score.split(".")
+    prefixes = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((f"{prefix}.{name}" for prefix in prefixes if f"{prefix}.{name}" in schema), name)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,25 +11,30 @@ from scorer.analysis.columns import first_line
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError
 from scorer.files.router import SCHEMES, AnyFiles, scan_options
+from scorer.output.folder_names import folder_names, named
+from scorer.output.scan import scan_scores
+
+Tables = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
+"""What names a table: one path, or several output folders, as a list (`NAME=OUT` names one) or by name."""
 
 
-def open_table(table: str | Path) -> pl.LazyFrame:
-    """The rows of a Parquet file, of a folder or a glob of them, or of an OUT folder joined with its input.
+def open_table(table: Tables) -> pl.LazyFrame:
+    """The rows of a Parquet file, of a folder or a glob of them, or of one or more OUT folders joined with their input.
 
-    Of an OUT folder: everything finished so far, each row once. Of several files: their rows in the order of their
-    paths; a column that some lack is null there, and numbers of several types become one that holds them all. URIs
-    (s3://, gs://, az://) name files or globs. A run file (.toml) stands for its output folder.
-    Raises SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
+    Of an OUT folder: everything finished so far, each row once. Of several: one row for each that has a result in any,
+    with result columns called `<name>.<column>` (`scorer.output.scan_folders`). Of several files: their rows in the
+    order of their paths; a column that some lack is null there, and numbers of several types become one that holds them
+    all. URIs (s3://, gs://, az://) name files or globs. A run file (.toml) stands for its output folder. Raises
+    SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
     """
-    name = str(table)
+    if (folders := several_folders(table)) is not None:
+        return scan_scores(folders, join_input=True)
+    name = single(table)
     path = Path(name)
     places = AnyFiles()
     remote = name.partition("://")[0] in SCHEMES
     if (out := out_folder(name)) is not None:
-        import scorer  # the front door imports the engine, which only an OUT folder needs
-
-        frame: pl.LazyFrame = scorer.scan_scores(out, join_input=True)
-        return frame
+        return scan_scores(out, join_input=True)
     if "://" in name and not remote:
         return _scanned(name, [name], glob=True)
     found = [stat.path for stat in places.find([name])]
@@ -37,8 +42,48 @@ def open_table(table: str | Path) -> pl.LazyFrame:
         what = "holds no run.json and no Parquet file" if path.is_dir() else "is not there"
         if any(mark in name for mark in "*?[") and not path.is_dir():
             what = "matches no file"
-        raise SpecError([f"{name} {what}; give a Parquet file, a folder or a glob of them, or an OUT folder."])
+        raise SpecError([f"{name} {what}; give a Parquet file, a folder or a glob of them, or an output folder."])
     return _scanned(name, found, glob=False)
+
+
+def several_folders(table: Tables) -> dict[str, str] | None:
+    """The output folders by name that `table` names; None where it is one path without a name.
+
+    Raises SpecError where one of several is no output folder.
+    """
+    if isinstance(table, str | Path):
+        given = [str(table)]
+    elif isinstance(table, Mapping):
+        given = [str(path) for path in table.values()]
+    else:
+        given = [str(path) for path in table]
+    if not isinstance(table, Mapping) and len(given) == 1 and not named(given[0])[0]:
+        return None
+    paths = [named(one)[1] for one in given]
+    problems = [
+        f"{path} is no output folder of a run. Of several tables each is an output folder or a run file."
+        for path in paths
+        if out_folder(path) is None
+    ]
+    if problems:
+        raise SpecError(problems)
+    return folder_names(table if isinstance(table, Mapping) else given)
+
+
+def score_columns(frame: pl.LazyFrame, table: Tables, scores: Sequence[str]) -> list[str]:
+    """The columns that `scores` name: of several runs, `score` is `<name>.score` of each that has it."""
+    known = frame.collect_schema()
+    folders = several_folders(table) or {}
+    found: list[str] = []
+    for score in scores:
+        each = [f"{name}.{score}" for name in folders if f"{name}.{score}" in known]
+        found += each if each and score not in known else [score]
+    return list(dict.fromkeys(found))
+
+
+def single(table: Tables) -> str:
+    """The path of a table that `several_folders` takes for one path."""
+    return str(table if isinstance(table, str | Path) else next(iter(table)))
 
 
 def out_folder(table: str) -> str | None:

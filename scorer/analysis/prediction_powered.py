@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
-from scorer.analysis.columns import collected, listed, not_judged, require, take
+from scorer.analysis.columns import collected, listed, not_judged, require, same_run, take
 from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, plain_mean
 from scorer.analysis.prediction_powered_pairs import differences_of
 from scorer.analysis.prediction_powered_result import Estimate, Estimates, Mean
@@ -47,8 +47,8 @@ def estimate(
     asked = [score, human, *(name for name in (system, item) if name)]
     schema = frame.collect_schema()
     require(schema, asked)
-    told_by = [name for name in ("error", "finished_at") if name in schema]
-    frame = collected(frame.select(list(dict.fromkeys([*asked, *told_by])))).lazy()
+    states = [column for name in ("error", "finished_at") if (column := same_run(schema, score, name)) in schema]
+    frame = collected(frame.select(list(dict.fromkeys([*asked, *states])))).lazy()
     columns = take(frame, [score, human], [name for name in (system, item) if name])
     f, y = columns.floats(score), columns.floats(human)
     cluster = columns.codes(item)[0] if item else np.arange(len(f), dtype=np.int64)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from scorer.analysis.open_table import out_folder
+from scorer.analysis.open_table import Tables, out_folder, several_folders, single
 from scorer.files.router import AnyFiles, scan_options
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load
 from scorer.output.scan import beside, scan_scores
+from scorer.output.scan_folders import load_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class RunCoverage:
 
     The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
     `notes` are sentences on columns of the run whose name a column of the input has too. The scores of a `rehearsal`
-    mean nothing.
+    mean nothing. Of several runs `rows` have a result in any of them, and `missing` says by run how many of these rows
+    it has no result for.
     """
 
     rows: int
@@ -31,12 +33,15 @@ class RunCoverage:
     systems_total: int | None = None
     notes: tuple[str, ...] = ()
     rehearsal: bool = False
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """What stands in a command's JSON beside its answer."""
-        of: dict[str, int | None] = {"rows": self.rows, "rows_total": self.rows_total}
+        of: dict[str, Any] = {"rows": self.rows, "rows_total": self.rows_total}
         if self.systems_total is not None:
             of |= {"systems": self.systems, "systems_total": self.systems_total}
+        if self.missing:
+            of["missing"] = dict(self.missing)
         more: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
         return {"coverage": of, **more, **({"rehearsal": True} if self.rehearsal else {})}
 
@@ -45,18 +50,26 @@ class RunCoverage:
         lines = list(self.notes)
         if self.rows < self.rows_total:
             systems = f", {self.systems:,} of {self.systems_total:,} systems" if self.systems_total is not None else ""
-            lines.insert(0, f"The run is not finished: {self.rows:,} of {self.rows_total:,} rows{systems}.")
+            subject = "The runs are" if self.missing else "The run is"
+            lines.insert(0, f"{subject} not finished: {self.rows:,} of {self.rows_total:,} rows{systems}.")
+        lines += [
+            f"{name} has no result for {count:,} of these {self.rows:,} rows: its columns are null there."
+            for name, count in self.missing.items()
+            if count
+        ]
         if self.rehearsal:
             lines.insert(0, "This is a rehearsal: the scores are the rehearsal judge's and mean nothing.")
         return "\n".join(lines)
 
 
-def run_coverage(table: str, system: str | None = None, named: Iterable[str | None] = ()) -> RunCoverage | None:
-    """How much is finished of the run in `table`; None where that is no output folder.
+def run_coverage(table: Tables, system: str | None = None, named: Iterable[str | None] = ()) -> RunCoverage | None:
+    """How much is finished of the run or the runs in `table`; None where that is no output folder.
 
     `system` is the column of systems, `named` are all columns that the command was given.
     """
-    out = out_folder(table)
+    if (folders := several_folders(table)) is not None:
+        return _of_several(folders)
+    out = out_folder(single(table))
     manifest = load(AnyFiles(), Layout(out)) if out is not None else None
     if out is None or manifest is None:
         return None
@@ -67,6 +80,18 @@ def run_coverage(table: str, system: str | None = None, named: Iterable[str | No
         return RunCoverage(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
     systems = _systems(out, manifest, system)
     return RunCoverage(rows, manifest.rows, *systems, notes=notes, rehearsal=manifest.rehearsal)
+
+
+def _of_several(folders: Mapping[str, str]) -> RunCoverage:
+    runs = load_runs(folders)
+    shards = {run.paths[shard.path]: shard.rows for run in runs for shard in run.manifest.shards}
+    finished = (pl.col(f"{run.name}.finished_at").count().alias(run.name) for run in runs)
+    counted = scan_scores(folders).select(pl.len().alias("\0rows"), *finished).collect().row(0, named=True)
+    rows: int = counted["\0rows"]
+    missing = {run.name: rows - counted[run.name] for run in runs}
+    return RunCoverage(
+        rows, sum(shards.values()), rehearsal=any(run.manifest.rehearsal for run in runs), missing=missing
+    )
 
 
 def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:

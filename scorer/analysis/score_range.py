@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scorer.analysis.correlation import Floats
-from scorer.analysis.open_table import out_folder
+from scorer.analysis.open_table import Tables, out_folder, several_folders, single
 from scorer.files.router import AnyFiles
 from scorer.judges import JUDGES
 from scorer.output.layout import Layout
@@ -51,13 +51,20 @@ def bounds(values: Floats, scale: Range | None = None) -> Bounds:
     return Bounds(low, high, is_scale=False)
 
 
-def scale_of(table: str, score: str) -> Range | None:
-    """The scale of a result column of the run in `table`, by its run.json; None where it is not known.
+def scale_of(table: Tables, score: str) -> Range | None:
+    """The scale of a result column of a run in `table`, by its run.json; None where it is not known.
 
     Known are `score` and `score_<criterion>` of judges with a scale, and the preferences and shares of the built-in
     ones. The log-probabilities of `likelihood` have no bounds.
     """
-    out = out_folder(table)
+    out: str | None
+    if (folders := several_folders(table)) is not None:
+        name = next((name for name in folders if score.startswith(f"{name}.")), None)
+        if name is None:
+            return None
+        out, score = folders[name], score[len(name) + 1 :]
+    else:
+        out = out_folder(single(table))
     manifest = load(AnyFiles(), Layout(out)) if out is not None else None
     return None if manifest is None else _of_judge(manifest.spec.get("judge", {}), score)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from scorer.analysis.agree_result import Agreement, Level, Levels, ScoreAgreement
 from scorer.analysis.correlation import STATISTICS
+from scorer.analysis.inter_judge import InterJudge
 from scorer.analysis.unread import told
 from scorer.cli.analysis_text import named_values, pooled_and_within
 from scorer.cli.text_table import aligned, cell, noted, paragraphs, wrapped
@@ -41,6 +42,37 @@ def agreement_text(found: Agreement) -> str:
             )
             for c in found.comparisons
         ),
+    )
+
+
+def inter_judge_text(found: InterJudge) -> str:
+    """What `scorer agree` shows without human values."""
+    rows = [
+        {
+            "judge": pair.first,
+            "against": pair.second,
+            **{k: v for k, v in row.items() if k not in ("score", "no verdict")},
+        }
+        for pair in found.pairs
+        for row in _agreement_rows(pair.first, pair.agreement)
+    ]
+    missing = [
+        f"{one:,} rows have {first} and not {second}"
+        for pair in found.pairs
+        for one, first, second in (
+            (pair.only_first, pair.first, pair.second),
+            (pair.only_second, pair.second, pair.first),
+        )
+        if one
+    ]
+    names = [(f"{pair.first} and {pair.second}", pair.agreement) for pair in found.pairs]
+    return paragraphs(
+        f"{found.rows:,} rows",
+        aligned(rows),
+        "\n".join(wrapped(f"{name}, {where}: {note}") for name, score in names for where, note in _notes(score)),
+        "\n".join(named_values(f"{name}, as labels", score.labels) for name, score in names if score.labels),
+        noted([f"{'; '.join(missing)}: they are left out of that pair."] if missing else []),
+        named_values("all judges, Krippendorff's alpha", found.alpha),
     )
 
 

@@ -13,22 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
-from scorer.cli.options import (
-    Columns,
-    Human,
-    Item,
-    Json,
-    Labels,
-    On,
-    Resamples,
-    Scores,
-    Systems,
-    Table,
-    Task,
-    answer,
-    coverage_of,
-    open_labelled,
-)
+from scorer.cli.options import Json, answer
+from scorer.cli.table_options import Columns, Human, Item, Labels, On, Resamples, Scores, Systems, Table, Task, opened
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -40,11 +26,15 @@ app.command(bias)
 
 @app.command
 def agree(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
-    human: Annotated[Columns, Parameter(help="A column of human values; of several, their mean.", negative="")],
+    human: Annotated[
+        Columns,
+        Parameter(
+            help="A column of human values; of several, their mean. Without it, judges are compared with each other.",
+            negative="",
+        ),
+    ] = (),
     item: Item = None,
     system: Systems = None,
     task: Task = None,
@@ -54,33 +44,45 @@ def agree(
     permutations: Annotated[int, Parameter(help="Permutations to test which of two scores agrees better.")] = 0,
     json: Json = False,
 ) -> int:
-    """Measure the agreement of scores with human values: over all rows, within items, over systems, by task.
+    """Measure the agreement of scores with human values, or of judges with each other.
+
+    Over all rows, within items, over systems, and by task.
 
     Example: scorer agree out --score score --human human --item item
-    """
-    from scorer.analysis.agree import agree as ask
-    from scorer.analysis.bootstrap import Bootstrap
-    from scorer.cli.agreement_text import agreement_text
 
-    found = ask(
-        open_labelled(table, labels, on, human),
-        score,
+    Example: scorer agree gpt=out-gpt haiku=out-haiku --score score
+    """
+    from scorer.analysis.agree import agree as agree_with
+    from scorer.analysis.bootstrap import Bootstrap
+    from scorer.analysis.inter_judge import inter_judge
+    from scorer.cli.agreement_text import agreement_text, inter_judge_text
+
+    table = opened(tables, score, labels=labels, on=on, human=human)
+    settings = Bootstrap(bootstrap)
+    coverage = table.coverage(system, human, item, task)
+    if not human:
+        if permutations:
+            raise SpecError(["--permutations tests which score agrees better with --human: give its column."])
+        if len(table.scores) < 2:
+            raise SpecError(["--human is missing. Without it, give two --score columns or more, or several folders."])
+        between = inter_judge(table.frame, table.scores, item=item, system=system, task=task, bootstrap=settings)
+        return answer(json, between.json(), lambda: inter_judge_text(between), coverage)
+    found = agree_with(
+        table.frame,
+        table.scores,
         human,
         item=item,
         system=system,
         task=task,
-        bootstrap=Bootstrap(bootstrap),
+        bootstrap=settings,
         permutations=permutations,
     )
-    coverage = coverage_of(table, system, score, human, item, task)
     return answer(json, found.json(), lambda: agreement_text(found), coverage)
 
 
 @app.command
 def scale(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
     human: Human,
     task: Annotated[str, Parameter(help="The column that names the task.")],
@@ -109,11 +111,12 @@ def scale(
     if output is not None and calibrate is None:
         raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
     if output is not None and Path(output).resolve() in {
-        Path(stat.path).resolve() for stat in AnyFiles().find([table])
+        Path(stat.path).resolve() for stat in AnyFiles().find(list(tables))
     }:
         raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
-    frame = open_labelled(table, labels, on, [human])
-    found = {name: ask(frame, name, human, task, system=system) for name in score}
+    table = opened(tables, score, labels=labels, on=on, human=[human])
+    frame = table.frame
+    found = {name: ask(frame, name, human, task, system=system) for name in table.scores}
     gains = {}
     if calibrate is not None:
         for name in found:
@@ -130,15 +133,13 @@ def scale(
         json,
         {"scores": told},
         lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
-        coverage_of(table, system, score, human, task, item),
+        table.coverage(system, human, task, item),
     )
 
 
 @app.command
 def estimate(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
     human: Human,
     system: Systems = None,
@@ -154,16 +155,14 @@ def estimate(
     from scorer.analysis.prediction_powered import estimate as ask
     from scorer.cli.analysis_text import estimate_text
 
-    frame = open_labelled(table, labels, on, [human])
-    found = {name: ask(frame, name, human, system=system, item=item) for name in score}
-    return _by_score(json, found, estimate_text, coverage_of(table, system, score, human, item))
+    table = opened(tables, score, labels=labels, on=on, human=[human])
+    found = {name: ask(table.frame, name, human, system=system, item=item) for name in table.scores}
+    return _by_score(json, found, estimate_text, table.coverage(system, human, item))
 
 
 @app.command
 def leaderboard(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
     system: Annotated[str, Parameter(help="The column that names who answered.")],
     against: Annotated[
@@ -195,45 +194,40 @@ def leaderboard(
     from scorer.analysis.bradley_terry import bradley_terry
     from scorer.analysis.leaderboard import Leaderboard, SystemColumns
     from scorer.analysis.leaderboard import leaderboard as ask
-    from scorer.analysis.score_range import scale_of
     from scorer.cli.analysis_text import leaderboard_text
 
     if labels is not None and not fact:
         raise SpecError(["--labels is a table of facts here: say with --fact which of its columns to show."])
-    frame = open_labelled(table, labels, on, fact)
+    table = opened(tables, score, labels=labels, on=on, human=fact)
     if against is None:
         found = {
             name: ask(
-                frame,
+                table.frame,
                 name,
                 system,
                 task=task,
                 item=item,
                 beside=SystemColumns(average, fact),
-                scale=scale_of(table, name),
+                scale=table.scale_of(name),
                 bootstrap=Bootstrap(bootstrap),
             )
-            for name in score
+            for name in table.scores
         }
     elif task is not None or average or fact:
         raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
     else:
         found = {
             name: Leaderboard(
-                bradley_terry(frame, system, against, name, item=item, bootstrap=Bootstrap(bootstrap)), None
+                bradley_terry(table.frame, system, against, name, item=item, bootstrap=Bootstrap(bootstrap)), None
             )
-            for name in score
+            for name in table.scores
         }
-    return _by_score(
-        json, found, leaderboard_text, coverage_of(table, system, score, against, task, item, average, fact)
-    )
+    return _by_score(json, found, leaderboard_text, table.coverage(system, against, task, item, average, fact))
 
 
 @app.command
 def compare(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
     variant: Annotated[str, Parameter(help="The column that names the variants; of numbers, a learning curve.")],
     item: Item = None,
@@ -250,24 +244,23 @@ def compare(
     """
     from scorer.analysis.bootstrap import Bootstrap
     from scorer.analysis.compare import compare as ask
-    from scorer.analysis.score_range import scale_of
     from scorer.cli.analysis_text import compared_text
 
-    frame = open_labelled(table, None, (), ())
+    table = opened(tables, score)
     found = {
         name: ask(
-            frame,
+            table.frame,
             name,
             variant,
             item=item,
             task=task,
             well_formed=well_formed,
-            scale=scale_of(table, name),
+            scale=table.scale_of(name),
             bootstrap=Bootstrap(bootstrap),
         )
-        for name in score
+        for name in table.scores
     }
-    return _by_score(json, found, compared_text, coverage_of(table, variant, score, item, task, well_formed))
+    return _by_score(json, found, compared_text, table.coverage(variant, item, task, well_formed))
 
 
 def _by_score(

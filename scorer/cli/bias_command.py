@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from scorer.cli.options import (
-    Columns,
-    Item,
-    Json,
-    Labels,
-    On,
-    Resamples,
-    Scores,
-    Sets,
-    Systems,
-    Table,
-    answer,
-    coverage_of,
-    open_labelled,
-)
+from scorer.cli.options import Json, Sets, answer
+from scorer.cli.table_options import Columns, Item, Labels, On, Resamples, Scores, Systems, Table, opened
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,9 +24,7 @@ _METRIC = "metric_"
 
 
 def bias(
-    table: Table,
-    /,
-    *,
+    *tables: Table,
     score: Scores,
     text: Annotated[str | None, Parameter(help="The column of the text that was judged: measures length bias.")] = None,
     baseline: Annotated[str | None, Parameter(help="The column of the text that it was compared with.")] = None,
@@ -98,16 +83,18 @@ def bias(
     if problems:
         raise SpecError(problems)
     settings = Bootstrap(bootstrap)
-    frame = open_labelled(table, labels, on, [human] if human else [])
+    if format and len(tables) > 1:
+        raise SpecError(["--format asks the judge of one run: give one output folder."])
+    table = opened(tables, score, labels=labels, on=on, human=[human] if human else [])
     found: dict[str, dict[str, Any]] = {
-        name: dict(measure_bias(frame, name, columns, bootstrap=settings)) for name in score
+        name: dict(measure_bias(table.frame, name, columns, bootstrap=settings)) for name in table.scores
     }
     if format and text is not None:
-        by_format = _by_format(table, text, score, share=share, sets=sets, item=item, bootstrap=settings)
+        by_format = _by_format(tables[0], text, score, share=share, sets=sets, item=item, bootstrap=settings)
         for name, formats in by_format.items():
             found.setdefault(name, {})["format"] = formats
     value = {name: {kind: one.json() for kind, one in measures.items()} for name, measures in found.items()}
-    coverage = coverage_of(table, system, score, text, baseline, difficulty, swapped, pair, human, item)
+    coverage = table.coverage(system, text, baseline, difficulty, swapped, pair, human, item)
     return answer(json, {"scores": value}, lambda: "\n".join(starmap(bias_text, found.items())), coverage)
 
 

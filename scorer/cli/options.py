@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,8 +15,6 @@ from scorer.cli.stdio import to_stdout
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from scorer.analysis.run_coverage import RunCoverage
     from scorer.workers.coordinator import Coordinator
     from scorer.workers.supervisor import Launcher
@@ -27,10 +25,7 @@ Sets = Annotated[
 ]
 Json = Annotated[bool, Parameter("--json", help="One JSON object on stdout, nothing else there.", negative="")]
 RunFile = Annotated[str, Parameter(help="The run file; - reads it from stdin.")]
-
 Out = Annotated[str, Parameter(help="The output folder of a run (its output.path), or its run file.")]
-
-
 _SHARDS = Parameter(negative="", allow_repeating=True, consume_multiple=True)
 Forget = Annotated[
     tuple[str, ...],
@@ -78,23 +73,6 @@ class WorkerOptions:
 ONE_PROCESS = WorkerOptions()
 """One worker: the process itself."""
 
-# --- of the questions asked of a table --------------------------------------------------------------------------------
-
-Columns = tuple[str, ...]
-Table = Annotated[
-    str, Parameter(help="A Parquet file, a folder or a glob of them, the output folder of a run, or its run file.")
-]
-Scores = Annotated[Columns, Parameter("--score", help="A column of scores; may be repeated.", negative="")]
-Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]
-Task = Annotated[str | None, Parameter(help="The column that names the task.")]
-Systems = Annotated[str | None, Parameter("--system", help="The column that names who answered.")]
-Labels = Annotated[
-    str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
-]
-On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
-Resamples = Annotated[int, Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.")]
-Human = Annotated[str, Parameter(help="The column of human values.")]
-
 
 def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverage | None = None) -> int:
     """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
@@ -109,26 +87,3 @@ def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverag
         above = coverage.text() if coverage is not None else ""
         to_stdout((f"{above}\n\n" if above else "") + text())
     return 0
-
-
-def coverage_of(table: str, system: str | None, *named: str | Sequence[str] | None) -> RunCoverage | None:
-    """How much of a run is in `table`, and which of the columns asked for have a namesake in its input."""
-    from scorer.analysis.run_coverage import run_coverage
-
-    flat = [name for names in named for name in ([names] if isinstance(names, str) else names or ())]
-    return run_coverage(table, system, flat)
-
-
-def open_labelled(table: str, labels: str | None, on: Columns, human: Sequence[str]) -> pl.LazyFrame:
-    """The table, with the human columns that it lacks joined on from the labels file."""
-    from scorer.analysis.join_labels import join_labels, open_labels
-    from scorer.analysis.open_table import open_table
-
-    if (labels is None) == bool(on):
-        raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
-    frame = open_table(table)
-    if labels is None:
-        return frame
-    known = frame.collect_schema().names()
-    wanted = [name for name in human if name not in known] or human
-    return join_labels(frame, open_labels(labels, frame, on), on, wanted)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
 from scorer.config.out_folder import folder_of
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles, scan_options
+from scorer.output.folder_names import folder_names
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.types import Shard
 
 _ROW, _SHARD = "\0row", "\0shard"
+INPUT_KEY = (_SHARD, _ROW)
+"""The columns of `scan_inputs` that name a row."""
 
 
-def scan_scores(out: str, join_input: bool = False, *, files: Files | None = None) -> pl.LazyFrame:
+def scan_scores(
+    out: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
+    join_input: bool = False,
+    *,
+    files: Files | None = None,
+) -> pl.LazyFrame:
     """Everything scored so far in an output folder: each row once, with its newest result.
 
     Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
@@ -24,8 +34,15 @@ def scan_scores(out: str, join_input: bool = False, *, files: Files | None = Non
     the judge's `model` is `judge_model`, and a column that they lack is null. With `join_input` the input's other
     columns stand beside the scores; one whose name a result column has is `input_<name>`. They are null for rows whose
     shard cannot be found, and there are none where no shard can. `out` may be the run file.
+
+    Of several folders, a list or a dict by name, the result columns are `<name>.<column>` in one table, null where a
+    folder has no result for the row (`scorer.output.scan_folders`).
     Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
     """
+    if not isinstance(out, str | Path):
+        from scorer.output.scan_folders import scan_folders
+
+        return scan_folders(folder_names(out), join_input, files=files)
     files = files or AnyFiles()
     layout = Layout(folder_of(str(out)))
     manifest = load(files, layout)
@@ -86,23 +103,27 @@ def _empty() -> pl.LazyFrame:
 
 def _joined(scores: pl.LazyFrame, manifest: Manifest, out: str, files: Files) -> pl.LazyFrame:
     found = [look_for(files, shard, manifest, out) for shard in manifest.shards]
-    reachable = [one.shard for one in found if one.alike]
-    inputs = [
+    inputs = scan_inputs([one.shard for one in found if one.alike])
+    if inputs is None:
+        return scores
+    given = [name for name in inputs.collect_schema().names() if name not in INPUT_KEY]
+    names = joined_names(scores.collect_schema().names(), given, manifest)
+    others = inputs.select(*INPUT_KEY, *(pl.col(name).alias(shown) for name, shown in names.items()))
+    return scores.join(
+        others, left_on=["shard", "row"], right_on=INPUT_KEY, how="left", maintain_order="left", coalesce=True
+    ).drop(INPUT_KEY, strict=False)
+
+
+def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
+    """The input rows of these shards and the columns `INPUT_KEY`; None where there are none."""
+    scans = [
         pl.scan_parquet(shard.place, glob=False, **scan_options(shard.place))
         .with_row_index(_ROW)
         .with_columns(pl.col(_ROW).cast(pl.Int64), pl.lit(shard.path).alias(_SHARD))
-        for shard in reachable
+        for shard in shards
         if shard.rows
     ]
-    if not inputs:
-        return scores
-    joined = pl.concat(inputs, how="diagonal_relaxed")
-    given = [name for name in joined.collect_schema().names() if name not in (_ROW, _SHARD)]
-    names = joined_names(scores.collect_schema().names(), given, manifest)
-    others = joined.select(_ROW, _SHARD, *(pl.col(name).alias(shown) for name, shown in names.items()))
-    return scores.join(
-        others, left_on=["shard", "row"], right_on=[_SHARD, _ROW], how="left", maintain_order="left", coalesce=True
-    ).drop(_ROW, _SHARD, strict=False)
+    return pl.concat(scans, how="diagonal_relaxed") if scans else None
 
 
 def beside(out: str, manifest: Manifest) -> dict[str, str]:
@@ -128,6 +149,11 @@ def joined_names(results: Sequence[str], given: Sequence[str], manifest: Manifes
     copies = set(kept_names(results))
     if manifest.spec.get("input", {}).get("id") not in ("id", None):
         copies.discard("id")  # it is the copy of another column
+    return input_names(results, given, copies)
+
+
+def input_names(results: Sequence[str], given: Sequence[str], copies: Collection[str]) -> dict[str, str]:
+    """`joined_names`, where the results hold copies of the columns `copies`."""
     others = [name for name in given if name not in copies]
     taken = {*results, *others}
     names = {}

@@ -4,11 +4,12 @@ import gzip
 
 import polars as pl
 import pytest
+from support.clock import run
+from support.outputs import Output
 
-import scorer
 from scorer.analysis.columns import take
 from scorer.analysis.join_labels import join_labels, open_labels
-from scorer.analysis.open_table import open_table
+from scorer.analysis.open_table import open_table, score_columns
 from scorer.errors import SpecError
 
 
@@ -41,17 +42,26 @@ def test_files_that_do_not_fit_together_get_a_sentence(tmp_path, frame):
         open_table(tmp_path)
 
 
-def test_an_out_folder_is_read_through_the_front_door_with_its_input(tmp_path, frame, monkeypatch):
-    (tmp_path / "run.json").write_text("{}")
-    asked = []
+def test_open_table_joins_an_output_folder_with_its_input(tmp_path):
+    output = Output(tmp_path, 3)
+    run(output.score({0: [1]}))
+    assert open_table(tmp_path / "out").select("row", "score", "response").collect().rows() == [(1, 1.0, "said")]
 
-    def scan_scores(path, join_input=False):
-        asked.append((path, join_input))
-        return frame.lazy()
 
-    monkeypatch.setattr(scorer, "scan_scores", scan_scores, raising=False)
-    assert open_table(tmp_path).collect().equals(frame)
-    assert asked == [(str(tmp_path), True)]
+def test_open_table_of_several_folders_refuses_what_is_no_output_folder(tmp_path, frame):
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SpecError, match=r"t\.parquet is no output folder"):
+        open_table([tmp_path / "out", tmp_path / "t.parquet"])
+
+
+def test_score_columns_of_several_folders_are_the_column_of_each(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        run(Output(tmp_path / name, 3).score({0: range(3)}))
+    table = [f"{tmp_path}/a/out", f"{tmp_path}/b/out"]
+    frame = open_table(table)
+    assert score_columns(frame, table, ["score"]) == ["a.score", "b.score"]
+    assert score_columns(frame, table, ["b.score", "gone"]) == ["b.score", "gone"]
 
 
 def test_what_cannot_be_opened_is_named(tmp_path):
