@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scorer.analysis.run_coverage import RunCoverage
 
 app = App()
-app.command(bias)
+app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
 
 
 @app.command

@@ -24,7 +24,12 @@ from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.files.memory import keep_memory_flat, tune_gc
 
-app = App(name="scorer", version=__version__, help="Scores model generations in Parquet with a language-model judge.")
+app = App(
+    name="scorer",
+    version=__version__,
+    help="Scores model generations in Parquet with a language-model judge.",
+    help_format="plaintext",
+)
 for commands in (run_commands, output_commands, analysis_commands):
     app.command(commands, name="*")
 

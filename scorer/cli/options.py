@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from scorer.cli.json_text import json_text
 from scorer.cli.stdio import to_stdout
 from scorer.errors import SpecError
 
@@ -74,6 +73,25 @@ ONE_PROCESS = WorkerOptions()
 """One worker: the process itself."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """The options of commands that score."""
+
+    quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
+    log_format: Annotated[
+        Literal["text", "json"], Parameter(help="What stderr gets: lines for people, or a JSON object a line.")
+    ] = "text"
+    metrics_port: Annotated[
+        int | None, Parameter(help="Serve Prometheus metrics there while it runs; 0 takes a free port.")
+    ] = None
+    metrics_host: Annotated[str, Parameter(help="The address they are served at.")] = "127.0.0.1"
+
+
+DEFAULT_VIEW = ViewOptions()
+"""What is shown where nothing else is asked for."""
+
+
 def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverage | None = None) -> int:
     """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
 
@@ -82,6 +100,8 @@ def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverag
     if coverage is not None:
         value = {**coverage.json(), **value}
     if json:
+        from scorer.cli.json_text import json_text
+
         to_stdout(json_text(value, indent=True))
     else:
         above = coverage.text() if coverage is not None else ""

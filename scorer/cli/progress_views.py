@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from scorer.cli.jsonlog import JsonLog
+from scorer.cli.options import ViewOptions
 from scorer.cli.run_text import summary_text
 from scorer.cli.stdio import to_stderr
 from scorer.cli.terminal import TerminalView, line
@@ -18,25 +16,6 @@ from scorer.errors import ScorerError, StorageError, TooManyFailed
 if TYPE_CHECKING:
     from scorer.cli.prometheus import PrometheusExporter
     from scorer.output.progress import Snapshot
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class ViewOptions:
-    """The options of commands that score."""
-
-    quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
-    log_format: Annotated[
-        Literal["text", "json"], Parameter(help="What stderr gets: lines for people, or a JSON object a line.")
-    ] = "text"
-    metrics_port: Annotated[
-        int | None, Parameter(help="Serve Prometheus metrics there while it runs; 0 takes a free port.")
-    ] = None
-    metrics_host: Annotated[str, Parameter(help="The address they are served at.")] = "127.0.0.1"
-
-
-DEFAULT_VIEW = ViewOptions()
-"""What is shown where nothing else is asked for."""
 
 
 class View:

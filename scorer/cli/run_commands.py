@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from scorer import __version__
-from scorer.cli.options import ONE_PROCESS, Forget, Json, Out, Remember, RunFile, Sets, WorkerOptions, answer
-from scorer.cli.progress_views import DEFAULT_VIEW, ViewOptions, view
+from scorer.cli.options import (
+    DEFAULT_VIEW,
+    ONE_PROCESS,
+    Forget,
+    Json,
+    Out,
+    Remember,
+    RunFile,
+    Sets,
+    ViewOptions,
+    WorkerOptions,
+    answer,
+)
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import InputError, SpecError
@@ -200,6 +211,7 @@ def _score(
     retry: Retry | None = None,
     choice: Choice | None = None,
 ) -> Status:
+    from scorer.cli.progress_views import view
     from scorer.cli.signals import run_interruptibly
     from scorer.files.runtime import on_loop
     from scorer.job.forget import ALL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
 from scorer.cli.app import _exit_code, app
@@ -32,21 +34,18 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
     assert not told.err
 
 
-@pytest.mark.slow
-def test_help_and_a_run_load_only_what_they_use(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: two starts of the real command, to see what each imports."""
-    helped = scorer("--help", python=("-X", "importtime"))
-    assert helped.code == 0
-    assert not _imported(helped.err) & {"pyarrow", "polars", "aiohttp", "numpy", "pydantic", "tiktoken"}
-    shard(tmp_path / "in/a.parquet", 3)
-    ran = scorer("run", run_file(tmp_path, judge.url), python=("-X", "importtime"))
-    assert ran.code == 0
-    assert "pyarrow" in _imported(ran.err)
-    assert not _imported(ran.err) & {"polars", "xllamacpp", "ray", "duckdb"}
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_breaks_lines_where_the_screen_ends(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help as plaintext keeps the line breaks of a docstring's paragraphs; as markdown it joins them."""
+    as_plaintext = _help(command)
+    monkeypatch.setattr(app, "help_format", "markdown")
+    assert as_plaintext == _help(command), 'register the command with help_format="markdown"'
 
 
-def _imported(importtime: str) -> set[str]:
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in importtime.splitlines()}
+def _help(command: str) -> list[str]:
+    printed = io.StringIO()
+    app.help_print([command], console=Console(file=printed, width=80, color_system=None, force_terminal=False))
+    return [line.rstrip() for line in printed.getvalue().splitlines()]
 
 
 @pytest.mark.slow

@@ -46,11 +46,15 @@ class Ended:
         return json.loads(self.out)
 
 
-def scorer(*arguments: object, stdin: str | None = None, python: tuple[str, ...] = (), **variables: str) -> Ended:
-    """Runs a command to its end. `python` are options of the interpreter, `variables` those of its environment."""
-    command = [sys.executable, *python, *COMMAND[1:], *map(str, arguments)]
+def scorer(*arguments: object, stdin: str | None = None, **variables: str) -> Ended:
+    """Runs a command to its end, with `variables` in its environment."""
     ended = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **variables}
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, **variables},
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 

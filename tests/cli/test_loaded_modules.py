@@ -1,0 +1,65 @@
+"""Promise: `scorer --help`, and a run until its first request, load no module that they have no use for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.command import run_file, shard
+
+HEAVY = {
+    "aiohttp", "asyncio", "numpy", "orjson", "polars", "pyarrow", "pydantic", "rich.markdown", "scorer.build",
+    "scorer.output", "ssl", "tiktoken",
+}  # fmt: skip
+"""Not for `scorer --help`: most of the time until it answers would go into these."""
+LATER = {
+    "duckdb", "polars", "prometheus_client", "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis",
+    "scorer.engine.dedupe", "scorer.job.distributed_scoring", "scorer.metrics.pool", "scorer.output.scan",
+    "scorer.output.verify", "scorer.publish", "scorer.rehearsal", "scorer.workers", "tiktoken", "xllamacpp",
+}  # fmt: skip
+"""Not before the first request of a run that counts no tokens, computes no metric, and has one process."""
+
+HELP = """
+import sys
+from scorer.cli.app import _exit_code
+
+assert _exit_code(["--help"]) == 0
+print(*sys.modules)
+"""
+RUN_TO_THE_FIRST_REQUEST = """
+import os, sys
+from scorer.client.client import HttpClient
+
+async def complete(self, request):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+
+HttpClient.complete = complete
+from scorer.cli.app import main
+main(["run", sys.argv[1], "--quiet"])
+"""
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """The modules that a script names in its last line."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.slow
+def test_help_loads_the_command_line_and_nothing_heavy() -> None:
+    """Slow: starts an interpreter."""
+    modules = loaded(HELP)
+    assert "scorer.cli.run_commands" in modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.slow
+def test_a_run_sends_its_first_request_before_it_loads_what_comes_later(tmp_path: Path) -> None:
+    """Slow: starts the real command."""
+    shard(tmp_path / "in/a.parquet", 3)
+    modules = loaded(RUN_TO_THE_FIRST_REQUEST, run_file(tmp_path, "http://127.0.0.1:9/v1"))
+    assert "scorer.output.segments" in modules
+    assert not modules & LATER
