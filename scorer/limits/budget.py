@@ -40,7 +40,16 @@ class SpendLedger(Account, Protocol):
     """What the budget needs of `scorer.output.ledger.Ledger`: reserve, then settle, cancel or mark unknown."""
 
     strict: bool
-    """An intent must be durable before anybody acts on it."""
+    """An intent must be durable before anybody acts on it: await `written`."""
+
+    @property
+    def behind(self) -> bool:
+        """Not strict, and so many intents are not durable that no further request may be sent."""
+        ...
+
+    def on_written(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called when it is no longer behind."""
+        ...
 
     def reserve(self, tokens: int, pico: int) -> int: ...
     def settle(self, number: int, usage: Usage, pico: int) -> None: ...
@@ -133,6 +142,7 @@ class Budget(BudgetCap):
         self._waiting: list[Callable[[], None]] = []
         if room is not None:
             room.on_room(self._wake)
+        ledger.on_written(self._wake)
 
     @property
     def full(self) -> bool:

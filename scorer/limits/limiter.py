@@ -128,13 +128,7 @@ class LocalLimiter:
         self._check_size(need)
         ledger = self._caps.ledger
         if not ledger.strict:
-            permit = await self._queue.stand(need, leave, lambda permit: self.settle(permit, Outcome(Billing.NOTHING)))
-            try:
-                await ledger.written()  # at once, unless storage is behind
-            except BaseException:
-                self.settle(permit, Outcome(Billing.NOTHING))
-                raise
-            return permit
+            return await self._queue.stand(need, leave, self._cancel_permit)
         while True:
             entry = await self._ledger_queue.stand(need, leave, self._cancel_entry)
             try:
@@ -164,6 +158,10 @@ class LocalLimiter:
         """Cancels a ledger entry whose request is not sent: nothing was billed."""
         self._ahead -= 1
         self._caps.settle(entry.number, Outcome(Billing.NOTHING))
+
+    def _cancel_permit(self, permit: Permit) -> None:
+        """Settles the permit of a request that is not sent."""
+        self.settle(permit, Outcome(Billing.NOTHING))
 
     def _return_permit(self, permit: Permit) -> None:
         """Returns the permit of a request that is not sent; the caller cancels its ledger entry."""
@@ -325,6 +323,8 @@ class LocalLimiter:
             return "lock", UNSURE_S
         if self._caps.full:
             return "storage", None
+        if self._caps.ledger.behind:
+            return "ledger", None
         if self.in_flight >= self.concurrency:
             if self._auto is not None:
                 self._auto.waited()

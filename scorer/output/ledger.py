@@ -15,6 +15,7 @@ Knows nothing of limits, prices or requests. Longer than other files: who writes
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ from scorer.usage import (
 ROTATE_BYTES = 4 * 1024 * 1024
 GATHER_S = 0.05
 UNWRITTEN = 256
-"""So many requests may be in no book yet, where no cap asks for more: storage that refuses writes hides no more."""
+"""The most requests without a durable intent where no cap asks for more: storage that refuses writes hides no more."""
 
 
 @dataclass(slots=True)
@@ -94,8 +95,8 @@ class Totals:
 class Ledger:
     """The books of one owner: totals of all owners up to the start, its own since.
 
-    `strict` makes `written` wait until every intent so far is durable; without a cap lines gather for `gather_s`, and
-    it waits only where `UNWRITTEN` intents are not.
+    `strict`: a cap holds, and each request waits for `written`. Otherwise lines gather for `gather_s`, or until half
+    of `UNWRITTEN` intents are not durable, and `behind` tells when no further request may be sent.
     """
 
     def __init__(
@@ -129,6 +130,9 @@ class Ledger:
         self._entered = asyncio.Event()
         self._stopping = asyncio.Event()
         self._durable = 0  # every intent with an id below this one is on disk
+        self._write_at: float = UNWRITTEN // 2  # the id from which on intents are written at once; unless strict
+        self._early: asyncio.Task[None] | None = None
+        self._on_written: list[Callable[[], None]] = []
         self._failed: StorageError | None = None
 
     @property
@@ -144,7 +148,19 @@ class Ledger:
         self.open_pico += pico
         self._intend.append((number, tokens, pico))
         self._entered.set()
+        if number >= self._write_at and not self.strict:
+            self._write_at = math.inf  # until that is written
+            self._early = asyncio.ensure_future(self._flush_early())
         return number
+
+    @property
+    def behind(self) -> bool:
+        """Without a cap: `UNWRITTEN` intents are not durable, and no further request may be sent."""
+        return self._next - self._durable >= UNWRITTEN and not self.strict
+
+    def on_written(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called each time that it is `behind` no longer."""
+        self._on_written.append(wake)
 
     def settle(self, number: int, usage: Usage, pico: int) -> None:
         """Enters what the server said it took."""
@@ -170,11 +186,8 @@ class Ledger:
         return tokens, pico
 
     async def written(self) -> None:
-        """Returns when every intent entered so far is durable; unless `strict`, all but the last `UNWRITTEN`.
-
-        Raises StorageError.
-        """
-        wanted = self._next if self.strict else self._next - UNWRITTEN
+        """Returns when every intent entered so far is durable. Raises StorageError."""
+        wanted = self._next
         while self._durable < wanted:
             if self._writing.locked():
                 await self._wrote.wait()
@@ -207,6 +220,13 @@ class Ledger:
             async with self._writing:
                 await shielded(self._rotate())
 
+    async def _flush_early(self) -> None:
+        """Writes before `gather_s` is over. A failure is raised by whoever flushes next: `serve` or `close`."""
+        try:
+            await self._flush()
+        except StorageError:
+            self._entered.set()
+
     async def _flush(self) -> None:
         async with self._writing:
             try:
@@ -235,10 +255,17 @@ class Ledger:
         except StorageError as error:
             self._failed = error
             raise
-        self._durable = upto
+        self._made_durable(upto)
         self._size += len(line)
         if self._size > ROTATE_BYTES:
             await self._rotate()
+
+    def _made_durable(self, upto: int) -> None:
+        behind, self._durable = self.behind, upto
+        self._write_at = upto + UNWRITTEN // 2
+        if behind and not self.behind:
+            for wake in self._on_written:
+                wake()
 
     async def _rotate(self) -> None:
         """Goes on in a new file that sums up this one: reading the books costs the same however long the run."""
@@ -256,7 +283,7 @@ class Ledger:
             self._failed = error
             raise
         self._path = new  # not before: the next one must cover the file that there is
-        self._durable = upto
+        self._made_durable(upto)
         self._left = await self._offload(self._undeleted, covers)
 
     def open(self, mended: Callable[[Totals, bool], Totals] = lambda held, _: held) -> None:

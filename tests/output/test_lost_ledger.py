@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.inprocess import Run
 
 from scorer.errors import BudgetSpent
 from scorer.files.files import LocalFiles
+from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output import ledger
 from scorer.output.ledger import UNWRITTEN, Ledger
 from scorer.output.status import status
@@ -97,22 +99,53 @@ def test_no_result_file_is_opened_where_the_books_are_whole(tmp_path: Path) -> N
 
 
 def test_without_a_cap_a_storage_that_refuses_hides_a_bounded_number_of_requests(tmp_path: Path) -> None:
+    async def refuse(*_: object) -> None:
+        await asyncio.sleep(5.0)
+        raise ledger.StorageError("refused")
+
     async def night() -> int:
-        waits = []
-
-        async def never(*_: object) -> None:
-            waits.append(1)
-            raise ledger.StorageError("refused")
-
-        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=never, strict=False)
+        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=refuse, strict=False)
+        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
         sent = 0
-        try:
-            for _ in range(10 * UNWRITTEN):
-                books.reserve(10, 10)
-                await books.written()
-                sent += 1
-        except ledger.StorageError:
-            assert waits
+
+        async def ask() -> None:
+            nonlocal sent
+            limits.settle(await limits.admit(Demand(1, 1, 10)), Outcome(Billing.NOTHING))
+            sent += 1
+
+        async def everybody() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(books.serve())
+                for _ in range(10 * UNWRITTEN):
+                    group.create_task(ask())
+
+        with pytest.raises(ExceptionGroup, match="TaskGroup") as failure:
+            await everybody()
+        assert failure.group_contains(ledger.StorageError)
         return sent
 
     assert in_virtual_time(night()) == UNWRITTEN
+
+
+def test_without_a_cap_a_request_waits_for_the_disk_only_where_it_is_behind(tmp_path: Path) -> None:
+    writes: list[float] = []
+
+    async def slow(fn: Callable[..., None], *args: object) -> None:
+        writes.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(1.0)
+        fn(*args)
+
+    async def night() -> tuple[float, list[str]]:
+        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=slow, strict=False, gather_s=60.0)
+        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
+        for _ in range(3 * UNWRITTEN):
+            limits.settle(await limits.admit(Demand(1, 1, 10)), Outcome(Billing.NOTHING))
+        took = asyncio.get_running_loop().time()
+        await books.close()
+        return took, list(limits.waits.shares())
+
+    took, waits = in_virtual_time(night())
+    # The first write begins at half of the bound; each of the two waits is for the write that began before it.
+    assert took == 2.0
+    assert waits == ["ledger"]
+    assert writes[0] == 0.0
