@@ -13,6 +13,7 @@ from scorer.files.router import AnyFiles
 from scorer.files.runtime import on_loop as on_loop
 from scorer.files.runtime import run_blocking
 from scorer.job.estimate import Estimate, estimate
+from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job
 from scorer.output.progress import Snapshot
 from scorer.output.status import Status
@@ -25,16 +26,18 @@ def run(
     *,
     watch: Callable[[Snapshot], None] | None = None,
     workers: int = 1,
+    sample: int | str | None = None,
 ) -> Status:
     """Scores what is left to score and returns how the run stands; calling it again resumes.
 
     `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second. More
-    than one of `workers` are processes of their own.
+    than one of `workers` are processes of their own. `sample` asks for a random sample alone: a number of rows, or a
+    share such as "1%"; a later run counts these rows as finished.
     Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing what is finished.
     Inside a running event loop, such as a notebook's, it holds that loop up until it is done, and `watch` is called on
     another thread; `run_async` holds up nothing.
     """
-    return run_blocking(run_async(spec, watch=watch, workers=workers))
+    return run_blocking(run_async(spec, watch=watch, workers=workers, sample=sample))
 
 
 async def run_async(
@@ -42,14 +45,18 @@ async def run_async(
     *,
     watch: Callable[[Snapshot], None] | None = None,
     workers: int = 1,
+    sample: int | str | None = None,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
-    return await Job(plan_of(spec), AnyFiles(), callbacks=Callbacks(watch), workers=workers).run()
+    job = Job(plan_of(spec), AnyFiles(), callbacks=Callbacks(watch), workers=workers)
+    return await job.run(choice=Choice(sample=None if sample is None else str(sample)))
 
 
-def plan(spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False) -> Estimate:
-    """What the run would need: rows, tokens, money, time. Reads the input, sends nothing."""
-    return estimate(plan_of(spec), AnyFiles(), exact=exact)
+def plan(
+    spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False, sample: int | str | None = None
+) -> Estimate:
+    """What the run would need: rows, tokens, money, time. Reads the input, sends nothing. `sample` is that of `run`."""
+    return estimate(plan_of(spec), AnyFiles(), exact=exact, sample=None if sample is None else str(sample))
 
 
 def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> RunPlan:

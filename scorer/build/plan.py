@@ -27,6 +27,7 @@ from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
 from scorer.inputs.shards import schema_now
 from scorer.inputs.source import Columns, Reader
+from scorer.inputs.where import Where
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
 from scorer.metrics import unknown
@@ -52,8 +53,15 @@ class RunPlan:
     covers: Mapping[str, Any]
     fingerprint: str
     columns: Columns
+    where: Where | None = None
+    """The condition of `input.where`."""
     rehearsal: bool = False
     """Its judge is the rehearsal judge, whose scores mean nothing."""
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that a shard must have."""
+        return list(dict.fromkeys((*self.columns.all, *(self.where.columns if self.where is not None else ()))))
 
 
 def check(tree: Mapping[str, Any]) -> RunPlan:
@@ -61,7 +69,12 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
     spec, problems = parse(tree)
     judge: Judge | None = None
     prompt: str | None = None
+    where: Where | None = None
     if spec is not None:
+        try:
+            where = Where(spec.input.where) if spec.input.where is not None else None
+        except SpecError as error:
+            problems += error.problems
         try:
             prompt = _prompt_text(spec)
             judge = make_judge(spec, prompt)
@@ -81,7 +94,7 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
     judged = tuple(name for name in judge.columns if name not in keys)
     columns = Columns(read=tuple(dict.fromkeys((*judge.columns, *keys, *metrics))), judged=judged, kept=kept)
     try:
-        return RunPlan(spec, judge, covers, fingerprint(covers), columns)
+        return RunPlan(spec, judge, covers, fingerprint(covers), columns, where)
     except TypeError as error:
         raise SpecError([f"The run file holds a value that JSON has no place for: {error}. Take it out."]) from error
 

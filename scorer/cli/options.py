@@ -32,6 +32,10 @@ Forget = Annotated[
     Parameter(help="The path of a shard to leave out of the run. Its cost stays in the ledger."),
 ]
 Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard to take back, with its rows.")]
+SampleOption = Annotated[
+    str | None,
+    Parameter("--sample", help='Only a random sample of the rows: 100, or "1%". Later runs count them as finished.'),
+]
 
 
 @Parameter(name="*")

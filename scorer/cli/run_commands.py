@@ -20,6 +20,7 @@ from scorer.cli.options import (
     Out,
     Remember,
     RunFile,
+    SampleOption,
     Sets,
     ViewOptions,
     WorkerOptions,
@@ -54,7 +55,15 @@ def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml"
 
 
 @app.command
-def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Json = False) -> int:
+def plan(
+    run_file: RunFile,
+    /,
+    *,
+    exact: bool = False,
+    sample: SampleOption = None,
+    sets: Sets = (),
+    json: Json = False,
+) -> int:
     """Estimate a run: rows, tokens, cost, time. Sends nothing.
 
     Example: scorer plan run.toml --exact
@@ -69,7 +78,7 @@ def plan(run_file: RunFile, /, *, exact: bool = False, sets: Sets = (), json: Js
     from scorer.files.router import AnyFiles
     from scorer.job.estimate import estimate
 
-    found = estimate(check(_tree(run_file, sets)), AnyFiles(), exact=exact)
+    found = estimate(check(_tree(run_file, sets)), AnyFiles(), exact=exact, sample=sample)
     answer(json, asdict(found), lambda: plan_text(found))
     if found.rows and sum(found.rows_bad.values()) >= found.rows:
         raise InputError(
@@ -84,6 +93,7 @@ def run(
     /,
     *,
     sets: Sets = (),
+    sample: SampleOption = None,
     forget: Forget = (),
     remember: Remember = (),
     worker_options: WorkerOptions = ONE_PROCESS,
@@ -94,6 +104,8 @@ def run(
 
     Example: scorer run run.toml --set limits.max_usd=20
 
+    Example: scorer run run.toml --sample 10
+
     Example: scorer run run.toml --forget data/damaged.parquet
     """
     from scorer.build.plan import check
@@ -101,7 +113,7 @@ def run(
     from scorer.job.forget import Choice
 
     planned = check(_tree(run_file, sets))
-    status = _score(planned, view_options, worker_options, choice=Choice(forget, remember))
+    status = _score(planned, view_options, worker_options, choice=Choice(forget, remember, sample))
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 
@@ -111,6 +123,7 @@ def rehearse(
     /,
     *,
     sets: Sets = (),
+    sample: SampleOption = None,
     worker_options: WorkerOptions = ONE_PROCESS,
     json: Json = False,
     view_options: ViewOptions = DEFAULT_VIEW,
@@ -122,11 +135,12 @@ def rehearse(
     Example: scorer rehearse run.toml --set rehearsal.fault_500=0.02
     """
     from scorer.cli.run_text import rehearsal_text, summary_text
+    from scorer.job.forget import Choice
     from scorer.job.rehearse import rehearsal
 
     worker_options = worker_options.here("the rehearsal judge answers on this machine only")
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
-        status = _score(planned, view_options, worker_options)
+        status = _score(planned, view_options, worker_options, choice=Choice(sample=sample))
         counters = judge.stats()
     value = {**asdict(status), "judge": counters}
     return answer(json, value, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(counters)}")

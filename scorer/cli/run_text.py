@@ -21,6 +21,10 @@ def summary_text(out: str, s: Status) -> str:
         f"  rows       {s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
         f" ({s.sealed} of {s.shards} shards sealed)",
     ]
+    if s.selection is not None:
+        parts = {"sample": s.selection["sample"], "where": s.selection["where"]}
+        asked = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+        lines.append(f"  selection  {s.selection['rows']:,} of {s.selection['of']:,} rows: {asked}")
     if s.copied:
         lines.append(f"  copied     {s.copied:,} rows took the answer of an exact duplicate")
     if s.errors:

@@ -23,11 +23,12 @@ class _Section(BaseModel):
 
 
 class Input(_Section):
-    """`[input]`: which shards, and which of their columns go into the output."""
+    """`[input]`: which shards, which of their rows (`where`), and which of their columns go into the output."""
 
     shards: tuple[Text, ...] = Field(min_length=1)
     id: Text | None = None
     keep: tuple[Text, ...] = ()
+    where: Text | None = None
 
 
 class JudgeOptions(BaseModel):

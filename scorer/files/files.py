@@ -12,6 +12,7 @@ import fcntl
 import io
 import itertools
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -114,6 +115,12 @@ OWNER_ONLY = 0o700
 """Mode of a new output folder, which holds prompts, replies and ids. An existing folder keeps its mode."""
 LOCK_TRIES = 5
 """Tries to take a local lock: `scorer status` holds it for an instant when it probes it."""
+
+
+def copy(files: Files, old: str, new: str) -> None:
+    """Copies a file, whole or not at all."""
+    with files.open(old) as source, files.create(new) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def lock_again_s(refused: OutputError, tries: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,8 @@ from scorer.errors import ScorerError
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.prompt_sample import PromptSample, read_sample
-from scorer.output.layout import Layout
+from scorer.job.selecting import Asked
+from scorer.output.layout import Layout, stems
 from scorer.output.lost_ledger import stored
 from scorer.output.manifest import load
 from scorer.types import Judge
@@ -83,32 +84,35 @@ class Estimate:
     learned_rows: int = 0
 
 
-def estimate(plan: RunPlan, files: Files, *, exact: bool = False) -> Estimate:
-    """Reads the input and sends nothing. Raises InputError.
+def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | None = None) -> Estimate:
+    """Reads the input and sends nothing. Raises InputError, and SpecError for a wrong `sample`.
 
-    Up to 100,000 rows (with `exact`, any number) every request is made and its tokens are counted. Beyond that, 20,000
-    rows are drawn with a fixed seed, and the total is estimated from the lengths of all rows.
+    `sample` is "100" (rows) or "1%" of them: the rows that `scorer run --sample` would take. Up to 100,000 rows (with
+    `exact`, any number) every request is made and its tokens are counted. Beyond that, 20,000 rows are drawn with a
+    fixed seed, and the total is estimated from the lengths of all rows.
     """
     found = find(files, plan.spec.input.shards)
     earlier = _earlier(plan, files)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
-    shards = first_look(files, found, {stat.path: stat.path for stat in found}, plan.columns.all)
-    rows = sum(shard.rows for shard in shards)
+    names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
+    shards = first_look(files, found, names, plan.needed)
+    asked = Asked(plan, files, shards, sample)
+    rows = asked.rows
     model = plan.spec.all_models[0]
     name = encoding_for(model.name or "") if model.provider not in ("embedded", "recorded") else None
     counter = Counter(name)
     everything = exact or rows <= EXACT_ROWS
     share = 1.0 if everything else SAMPLE_ROWS / rows
     with closing(AnswerCache()) as cache:
-        sample = read_sample(plan, files, shards, counter, share, cache)
-    prompt, half_width = sample.prompt_tokens(rows)
-    requests = round(sample.requests / max(1, sample.rows) * rows)
-    scale = rows / max(1, sample.rows)
-    low, most = round(sample.shortest * scale), round(sample.longest * scale)
+        seen = read_sample(plan, files, shards, asked, counter, share, cache)
+    prompt, half_width = seen.prompt_tokens(rows)
+    requests = round(seen.requests / max(1, seen.rows) * rows)
+    scale = rows / max(1, seen.rows)
+    low, most = round(seen.shortest * scale), round(seen.longest * scale)
     learned = earlier.rows >= LEARNED_ROWS
-    output = round(sample.completion_tokens * scale)
+    output = round(seen.completion_tokens * scale)
     if learned:
-        output = round(earlier.completion_tokens / earlier.rows * (sample.rows - sum(sample.bad.values())) * scale)
+        output = round(earlier.completion_tokens / earlier.rows * (seen.rows - sum(seen.bad.values())) * scale)
     known = tariff(model)
     half = round(half_width)
     cost, cost_low, cost_worst = (
@@ -134,15 +138,15 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False) -> Estimate:
         advice=(
             *filter(None, [linked(found)]),
             *_fence_advice(plan.judge),
-            *(_dedupe_advice(plan, sample) if everything else ()),
+            *(_dedupe_advice(plan, seen) if everything else ()),
         ),
-        shared_prefix_tokens=round(prompt * sample.shared_bytes / max(1, sample.bytes)),
-        repeated_rows=sample.duplicate_rows if everything else None,
-        repeated_tokens=sample.duplicate_tokens if everything else None,
+        shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
+        repeated_rows=seen.duplicate_rows if everything else None,
+        repeated_tokens=seen.duplicate_tokens if everything else None,
         price=_price_fields(known.price) if known is not None else None,
         price_source=known.source if known is not None else None,
         price_date=(known.date or None) if known is not None else None,
-        rows_bad={reason: round(count * scale) for reason, count in sample.bad.most_common()},
+        rows_bad={reason: round(count * scale) for reason, count in seen.bad.most_common()},
         cost_low=cost_low,
         cost_expected=cost,
         cost_worst=cost_worst,
@@ -157,6 +161,12 @@ class _Earlier:
     forgotten: frozenset[str] = frozenset()
     rows: int = 0
     completion_tokens: int = 0
+    stems: Mapping[str, str] = field(default_factory=dict)
+    """By its path, the name of a shard in the output."""
+
+    @property
+    def taken(self) -> dict[str, str]:
+        return {stem: path for path, stem in self.stems.items()}
 
 
 def _earlier(plan: RunPlan, files: Files) -> _Earlier:
@@ -167,13 +177,14 @@ def _earlier(plan: RunPlan, files: Files) -> _Earlier:
         if manifest is None:
             return _Earlier()
         forgotten = frozenset(shard.path for shard in manifest.forgotten)
+        names = {shard.path: shard.stem for shard in (*manifest.shards, *manifest.forgotten)}
         if manifest.fingerprint != plan.fingerprint:
-            return _Earlier(forgotten)
+            return _Earlier(forgotten, stems=names)
         counts = stored(files, layout, manifest)
     except (ScorerError, OSError):
         return _Earlier()
     asked = counts.rows - counts.errors.get("BadRow", 0) - counts.errors.get("Damaged", 0) - counts.copied
-    return _Earlier(forgotten, asked, counts.completion_tokens)
+    return _Earlier(forgotten, asked, counts.completion_tokens, names)
 
 
 def _cost(price: Price, prompt: int, output: int, requests: int) -> float:

@@ -8,14 +8,13 @@ finds all files of a shard, or moves the remaining ones.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import orjson
 
 from scorer.errors import OutputError, SpecError
-from scorer.files.files import Files, Stat, read, replace
+from scorer.files.files import Files, Stat, copy, read, replace
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, stems
 from scorer.types import Shard
@@ -23,10 +22,15 @@ from scorer.types import Shard
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Shards to `forget` and to `remember`: each by its path in run.json, another path to it, its stem or file name."""
+    """Which rows a start asks for: shards to `forget` and to `remember`, and a `sample` of rows (None: all).
+
+    A shard is named by its path in run.json, another path to it, its stem or file name. A sample is "100" (rows) or
+    "1%" of them.
+    """
 
     forget: tuple[str, ...] = ()
     remember: tuple[str, ...] = ()
+    sample: str | None = None
 
 
 ALL = Choice()
@@ -134,6 +138,5 @@ def _files_of(files: Files, layout: Layout, shard: Shard, *, back: bool) -> list
 
 
 def _move(files: Files, old: str, new: str) -> None:
-    with files.open(old) as source, files.create(new) as target:
-        shutil.copyfileobj(source, target, 1 << 20)
+    copy(files, old, new)
     files.delete(old)

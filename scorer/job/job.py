@@ -31,6 +31,7 @@ from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.recovery import repair
 from scorer.job.scoring import Connect, LocalScoring, OpenRun, Scoring
+from scorer.job.selecting import select
 from scorer.job.start import (
     open_manifest,
 )
@@ -133,8 +134,9 @@ class Job:
     async def run(self, retry: Retry | None = None, choice: Choice = ALL) -> Status:
         """Scores the remaining rows and returns the status. `choice` removes shards from the run or adds them again.
 
-        Raises InputError, OutputError, SetupError, BudgetSpent, StorageError, TooManyFailed, or Interrupted after
-        `stop`. Finished rows are stored in each case, and also on cancellation, even a repeated one.
+        A retry keeps the run's sample. Raises InputError, OutputError, SetupError, BudgetSpent, StorageError,
+        TooManyFailed, or Interrupted after `stop`. Finished rows are stored in each case, and also on cancellation,
+        even a repeated one.
         """
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
@@ -143,6 +145,8 @@ class Job:
             opened = None if retry is None else Revision(0, "retry", retry.errors)
             manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
             repair(self._files, self.layout, manifest, self._callbacks.say)
+            sample = choice.sample if retry is None else manifest.selection.sample
+            manifest = select(self.plan, self._files, self.layout, manifest, sample)
             async with self._published(manifest) as self._publishing:
                 await self._rounds(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
@@ -201,6 +205,7 @@ class Job:
                     manifest.id,
                     plan.fingerprint,
                     lambda shard: schema_of(plan, self._files, shard),
+                    selection=manifest.selection,
                 ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
@@ -294,7 +299,8 @@ class Job:
 
     def _gauges(self, opened: OpenRun, scoring: Scoring) -> Callable[[], Gauges]:
         store = opened.store
-        before = sum(shard.rows for shard in opened.manifest.shards if store.sealed(shard))
+        rows_of = opened.manifest.selection.rows_of
+        before = sum(rows_of(shard) for shard in opened.manifest.shards if store.sealed(shard))
 
         def gauges() -> Gauges:
             counts, totals, load, publishing = store.counts, scoring.totals, scoring.load, self._publishing

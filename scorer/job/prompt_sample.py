@@ -16,10 +16,12 @@ from scorer.build.plan import RunPlan
 from scorer.client.tokens import Counter
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
+from scorer.files.arrow import take
 from scorer.files.files import Files
 from scorer.inputs.shard_reader import Batch
 from scorer.inputs.source import Columns, Reader
-from scorer.types import Completion, Judge, Request, Row, Shard, Work
+from scorer.job.selecting import Asked
+from scorer.types import Completion, Judge, Mask, Request, Row, Shard, Work
 
 SHORTEST_EXPLANATION = 20
 """Tokens assumed for the shortest first turn of a judge with two turns."""
@@ -150,9 +152,15 @@ class PromptSample:
 
 
 def read_sample(
-    plan: RunPlan, files: Files, shards: Sequence[Shard], counter: Counter, share: float, cache: AnswerCache
+    plan: RunPlan,
+    files: Files,
+    shards: Sequence[Shard],
+    asked: Asked,
+    counter: Counter,
+    share: float,
+    cache: AnswerCache,
 ) -> PromptSample:
-    """Reads a `share` of all rows (1.0: every row), drawn with a fixed seed, and counts what they would ask."""
+    """Reads a `share` of the rows `asked` for (1.0: all), drawn with a fixed seed, and counts what they would ask."""
     specimen = getattr(plan.judge, "specimen", None)
     most = plan.spec.all_models[0].max_output_tokens
     reply = min(most, counter.count([specimen(0)])[0] + 2) if specimen is not None else max(1, most // 2)
@@ -165,11 +173,11 @@ def read_sample(
     judged = plan.columns.judged
     sizes = Reader(files, Columns(judged, judged, ()), count=_no_tokens, constant_tokens=0)
     for shard in shards:
-        if share == 1.0:
-            todo = None
-        else:
-            todo = rng.random(shard.rows) < share
-            sample.all_size += _total_size(sizes, shard)
+        todo = asked.of(shard)
+        if share < 1.0:
+            sample.all_size += _total_size(sizes, shard, todo)
+            drawn: Mask = rng.random(shard.rows) < share
+            todo = drawn if todo is None else drawn & todo
         for batch in reader.read(Work(shard, todo)):
             for row in batch:
                 sample.add(row)
@@ -185,17 +193,22 @@ def _no_tokens(texts: Sequence[str]) -> list[int]:
     return [0] * len(texts)
 
 
-def _total_size(reader: Reader, shard: Shard) -> int:
-    """The sum of `Row.size` over the readable rows of a shard, computed in Arrow without a Python string for any."""
+def _total_size(reader: Reader, shard: Shard, chosen: Mask | None) -> int:
+    """The sum of `Row.size` over the readable `chosen` rows of a shard, in Arrow without a Python string for any."""
     total = 0
-    for piece in reader.read_shard(shard, None):
+    for piece in reader.read_shard(shard, chosen):
         if isinstance(piece, Batch):
+            rows = (
+                piece.rows
+                if chosen is None
+                else take(piece.rows, pa.array(np.flatnonzero(chosen[piece.first : piece.stop])))
+            )
             for name in reader.columns.judged:
-                column = piece.rows.column(name).cast(pa.large_string())
+                column = rows.column(name).cast(pa.large_string())
                 try:
                     lengths = pc.utf8_length(column)
                 except pa.ArrowInvalid:  # not UTF-8
                     lengths = pc.binary_length(column)
                 total += (pc.sum(lengths).as_py() or 0) + len(column) - column.null_count
-            total -= piece.rows.num_rows
+            total -= rows.num_rows
     return total

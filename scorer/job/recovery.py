@@ -23,6 +23,7 @@ from scorer.output.damage import note, noted, set_aside
 from scorer.output.layout import Layout, Segment
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, ManifestDamaged, Revision, load
+from scorer.output.selection import UNKNOWN
 from scorer.types import Shard
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
         revisions,
         run,
         forgotten=forgotten_before(files, layout),
+        selection=UNKNOWN,
     )
 
 

@@ -143,6 +143,7 @@ class _Reread:
         self._places = places
         self._files = files
         self._layout = layout
+        self._whole = True
         self._plan = plan
         self._wall_s = wall_s
         self._providers: dict[str, Provider] = {}
@@ -151,6 +152,7 @@ class _Reread:
 
     def run(self, manifest: Manifest) -> None:
         manifest = replace(manifest, format=FORMAT)
+        self._whole = manifest.selection.whole
         for folder in (self._layout.out, self._layout.scores):
             self._files.sweep(folder)
         revision = manifest.open_revision
@@ -245,8 +247,9 @@ class _Reread:
             self._files.delete(self._layout.segment(segment))
 
     def _done(self, stock: _Stock) -> Mask:
-        done: Mask = np.full(stock.shard.rows, stock.sealed)
-        for path, _, _ in () if stock.sealed else stock.paths:
+        whole = stock.sealed and self._whole
+        done: Mask = np.full(stock.shard.rows, whole)
+        for path, _, _ in () if whole else stock.paths:
             done[seg.read_columns(self._files, path, ["row"]).column("row").to_numpy()] = True
         return done
 

@@ -16,6 +16,7 @@ from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.layout import Layout, stems
 from scorer.output.located import kept, matched, without
 from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id, save
+from scorer.output.selection import ALL_ROWS
 
 
 def open_manifest(
@@ -35,7 +36,9 @@ def open_manifest(
     """
     manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None and _nothing_stored(files, layout, manifest):
-        manifest = replace(manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=())
+        manifest = replace(
+            manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=(), selection=ALL_ROWS
+        )
     if manifest is not None:
         if manifest.rehearsal != plan.rehearsal:
             there, here = ("a rehearsal", "a run") if manifest.rehearsal else ("a run", "a rehearsal")
@@ -55,7 +58,7 @@ def open_manifest(
         say(message)
     known, new = matched(files, known, began, found)
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
-    shards = (*known, *first_look(files, new, names, plan.columns.all, plan.columns.kept))
+    shards = (*known, *first_look(files, new, names, plan.needed, plan.columns.kept))
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):
@@ -74,6 +77,7 @@ def open_manifest(
         forgotten=gone,
         began=began,
         home=home,
+        selection=manifest.selection if manifest is not None else ALL_ROWS,
     )
     written = replace(opened, shards=kept(shards, began))
     if written != manifest:

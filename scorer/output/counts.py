@@ -10,15 +10,28 @@ import pyarrow as pa
 from scorer.files.files import Files
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment
-from scorer.types import Shard
+from scorer.types import Mask, Shard
 
 
 def count_results(
-    files: Files, layout: Layout, shard: Shard, segments: Sequence[Segment], *, sealed: bool
+    files: Files,
+    layout: Layout,
+    shard: Shard,
+    segments: Sequence[Segment],
+    *,
+    sealed: bool,
+    within: Mask | None = None,
 ) -> seg.Counts:
-    """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files."""
+    """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files.
+
+    `within` are the rows that count, None for all.
+    """
     paths = [layout.segment(segment) for segment in segments]
     generations = {segment.generation for segment in segments}
+    if within is not None:
+        if sealed:
+            paths.append(layout.sealed(shard.stem))
+        return _newest(files, paths, within) if paths else seg.Counts()
     if sealed:
         path = layout.sealed(shard.stem)
         with seg.broken(path):
@@ -36,7 +49,7 @@ def count_results(
     return _newest(files, paths)
 
 
-def _newest(files: Files, paths: list[str]) -> seg.Counts:
+def _newest(files: Files, paths: list[str], within: Mask | None = None) -> seg.Counts:
     tables = []
     for path in paths:
         with seg.broken(path):
@@ -46,4 +59,6 @@ def _newest(files: Files, paths: list[str]) -> seg.Counts:
     order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
     rows = table.column("row").to_numpy()[order]
     last = np.append(rows[1:] != rows[:-1], True) if len(rows) else np.zeros(0, dtype=bool)
+    if within is not None:
+        last &= within[rows]
     return seg.Counts.of(table.take(pa.array(order[last])))

@@ -6,7 +6,6 @@ files again before it believes it (scorer/job/recovery.py): somebody may have re
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -14,7 +13,7 @@ import orjson
 
 from scorer.errors import OutputError
 from scorer.files.filenames import NAME_BYTES, short_name
-from scorer.files.files import Files, read, replace
+from scorer.files.files import Files, copy, read, replace
 from scorer.output.layout import Layout
 from scorer.output.segments import Broken
 
@@ -35,8 +34,8 @@ def set_aside(files: Files, layout: Layout, path: str) -> None:
     while kept in taken:
         again += 1
         kept = f"{layout.damaged}/{name}.{again}"
-    with suppress(FileNotFoundError), files.open(path) as old, files.create(kept) as new:
-        shutil.copyfileobj(old, new, 1 << 20)
+    with suppress(FileNotFoundError):
+        copy(files, path, kept)
     files.delete(path)
 
 

@@ -82,16 +82,16 @@ class Inventory:
         return shard.stem in self._sealed
 
     def work(self, shards: Iterable[Shard]) -> Iterator[Work]:
-        """The rows of each shard that have no result yet."""
+        """The rows of each shard that are asked for and have no result yet."""
         for shard in shards:
             if not self.sealed(shard):
                 stock = yield from self._patiently(shard)
                 if stock is None:
                     continue
-                state, done = stock
+                state, todo = stock
                 if shard.path not in self._open:  # else `again` began it, and counted these rows too
                     self._begin(state)
-                yield Work(shard, ~done)
+                yield Work(shard, todo)
 
     def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
         """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
@@ -130,10 +130,10 @@ class Inventory:
             yield Work(shard, np.zeros(shard.rows, dtype=bool), pause_s=pause_s)
 
     def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
-        """The shard as its segments stand, and its rows with a result. Damaged segments are set aside."""
+        """The shard as its segments stand, and its rows to ask for. Damaged segments are set aside."""
         files, layout = self._run.files, self._run.layout
         segments = shown(layout.segments_of(files, shard.stem))[0]
-        done: Mask = np.full(shard.rows, self.sealed(shard))
+        done = self._sealed_rows(shard)
         intact: list[Segment] = []
         for segment in segments:
             path = layout.segment(segment)
@@ -149,11 +149,27 @@ class Inventory:
         for segment in segments:
             if segment.worker == self._run.worker:
                 numbers[segment.generation] = max(numbers.get(segment.generation, 0), segment.high + 1)
-        unscored = int(shard.rows - done.sum())
+        selection = self._run.selection
+        belongs = selection.belongs(files, layout, shard)
+        asked = selection.asked(shard, belongs)
+        unscored = int((belongs & ~done).sum())
         if not self.sealed(shard) and shard.path not in self._counted:
             self._counted.add(shard.path)
-            self.found += shard.rows - unscored
-        return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), done
+            self.found += int((asked & done).sum())
+        return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), asked & ~done
+
+    def _sealed_rows(self, shard: Shard) -> Mask:
+        """The rows of its sealed file; none where it has no such file."""
+        sealed = self.sealed(shard)
+        if not sealed or self._run.selection.whole:
+            return np.full(shard.rows, sealed)
+        path, done = self._run.layout.sealed(shard.stem), np.zeros(shard.rows, dtype=bool)
+        try:
+            with seg.broken(path):
+                done[seg.read_columns(self._run.files, path, ["row"]).column("row").to_numpy()] = True
+        except seg.Broken as error:
+            raise unreadable(self._run.files, self._run.layout, error) from error
+        return done
 
     def _newest(self, state: Unfinished, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
         """Rows whose newest result is such an error, and the generation of each row's newest result (-1: none)."""

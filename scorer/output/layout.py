@@ -3,6 +3,7 @@
     run.json  progress.json  lock  ledger/<owner>
     segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet
     scores/<stem>.parquet
+    selection/<stem>-<digest>.parquet  which rows belong, with input.where
     forgotten/...                    the files of shards that left the run
     damaged/...                      what could not be read, set aside
     damaged.json                     what is known to be damaged and not yet set aside
@@ -68,6 +69,7 @@ class Layout:
         self.ledger = f"{self.out}/ledger"
         self.scores = f"{self.out}/scores"
         self.segments = f"{self.out}/segments"
+        self.selection = f"{self.out}/selection"
         self.damaged = f"{self.out}/damaged"
         self.forgotten = f"{self.out}/forgotten"
         self.noted = f"{self.out}/damaged.json"

@@ -16,6 +16,7 @@ from scorer.errors import OutputError, ShardChanged, SpecError
 from scorer.files.files import Files, Stat, read
 from scorer.files.files import replace as replace_file
 from scorer.output.layout import Layout
+from scorer.output.selection import ALL_ROWS, Selection
 from scorer.types import Shard
 
 FORMAT = 2
@@ -57,10 +58,12 @@ class Manifest:
     forgotten: tuple[Shard, ...] = ()
     began: str = ""
     home: str = ""
+    selection: Selection = ALL_ROWS
 
     @property
     def rows(self) -> int:
-        return sum(shard.rows for shard in self.shards)
+        """The rows that are asked for."""
+        return sum(self.selection.rows_of(shard) for shard in self.shards)
 
     @property
     def rehearsal(self) -> bool:
@@ -109,6 +112,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             forgotten=tuple(Shard(**shard) for shard in found.get("forgotten", ())),
             began=found.get("began", ""),
             home=found.get("home", ""),
+            selection=Selection(**found.get("selection", {})),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from scorer.files.files import Files
 from scorer.output.layout import Layout
+from scorer.output.selection import ALL_ROWS, Selection
 from scorer.types import Shard
 
 
@@ -17,6 +18,7 @@ class RunFiles:
     """What every writer of a run's result files needs. `run` is its id, `worker` the writer's number, 0 the owner's.
 
     `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
+    `selection` says which rows are to have a result.
     """
 
     files: Files
@@ -25,3 +27,4 @@ class RunFiles:
     fingerprint: str
     schema_of: Callable[[Shard], pa.Schema]
     worker: int = 0
+    selection: Selection = ALL_ROWS

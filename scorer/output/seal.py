@@ -13,7 +13,7 @@ from scorer.files.memory import give_memory_back
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Layout, Segment, shown
-from scorer.types import Shard
+from scorer.types import Mask, Shard
 
 MERGE_AT = 64
 """So many segments of one shard are merged into one."""
@@ -72,12 +72,20 @@ def merge_segments(
 
 
 def seal(
-    files: Files, layout: Layout, shard: Shard, schema: pa.Schema, fingerprint: str, run: str, *, sealed_before: bool
+    files: Files,
+    layout: Layout,
+    shard: Shard,
+    schema: pa.Schema,
+    fingerprint: str,
+    run: str,
+    *,
+    sealed_before: bool,
+    belongs: Mask | None = None,
 ) -> list[Segment]:
     """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
 
-    Returns the segments that it hides. Raises OutputError where a segment is damaged (it is set aside) or a row is
-    missing after all.
+    `belongs` are the rows that must have one, None for all; results of other rows stay in the file. Returns the
+    segments that it hides. Raises OutputError where a segment is damaged (it is set aside) or a row is missing.
     """
     segments = shown(layout.segments_of(files, shard.stem))[0]
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
@@ -87,7 +95,7 @@ def seal(
     give_memory_back()
     try:
         with files.create(layout.sealed(shard.stem)) as file:
-            tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard))
+            tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard, belongs))
             about = seg.about(shard, fingerprint, generation, run)
             seg.write(file, tables, schema, about, group_rows=shard.rows or 1)
     except seg.Broken as error:
@@ -95,16 +103,21 @@ def seal(
     return segments
 
 
-def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard) -> Iterator[pa.Table]:
-    """The windows' tables, each checked to hold exactly its rows."""
-    upto = 0
+def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: Mask | None) -> Iterator[pa.Table]:
+    """The windows' tables, each checked to hold its rows: all of them, or at least those that belong."""
+    upto = results = 0
     for start, stop, table in windows:
-        if start != upto or not np.array_equal(table.column("row").to_numpy(), np.arange(start, stop)):
+        rows = table.column("row").to_numpy()
+        expected = np.arange(start, stop) if belongs is None else start + np.flatnonzero(belongs[start:stop])
+        skipped = start - upto if belongs is None else int(belongs[upto:start].sum())
+        if skipped or not np.isin(expected, rows, assume_unique=True).all():
             raise OutputError(
                 f"{shard.path} cannot be sealed: of rows {start} to {stop - 1} only {table.num_rows} have a result. "
                 "The same command scores the missing ones."
             )
         upto = stop
+        results += len(expected)
         yield table
-    if upto != shard.rows:
-        raise OutputError(f"{shard.path} cannot be sealed: it has {shard.rows} rows and {upto} results.")
+    wanted = shard.rows if belongs is None else int(belongs.sum())
+    if results != wanted:
+        raise OutputError(f"{shard.path} cannot be sealed: it has {wanted} rows and {results} results.")

@@ -101,14 +101,18 @@ class Sealer:
             self._hide(chosen)
 
     async def _seal(self, state: Unfinished) -> None:
-        again = self._inventory.sealed(state.shard)
-        made = self._run.fingerprint, self._run.run
-        hidden = await self._offload(
-            lambda: seal(self._run.files, self._run.layout, state.shard, state.schema, *made, sealed_before=again)
-        )
+        hidden = await self._offload(self._seal_file, state, self._inventory.sealed(state.shard))
         self._inventory.was_sealed(state.shard)
         self._hide(hidden)
         self.on_sealed(state.shard)
+
+    def _seal_file(self, state: Unfinished, sealed_before: bool) -> list[Segment]:
+        run = self._run
+        files, layout, shard = run.files, run.layout, state.shard
+        belongs = None if run.selection.whole else run.selection.belongs(files, layout, shard)
+        return seal(
+            files, layout, shard, state.schema, run.fingerprint, run.run, sealed_before=sealed_before, belongs=belongs
+        )
 
     def _hide(self, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

@@ -26,7 +26,9 @@ class Status:
     `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
     that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
     stopped; null while it answers, and once all is finished.
-    `forgotten` are shards that left the run. The scores of a `rehearsal` mean nothing.
+    `selection` says which rows are asked for: `where`, `sample`, their number (`rows`) and that of all rows (`of`);
+    null where all are. The other counts are of these rows. `forgotten` are shards that left the run. The scores of a
+    `rehearsal` mean nothing.
     """
 
     state: str
@@ -51,6 +53,7 @@ class Status:
     why: str | None = None
     forgotten: int = 0
     rehearsal: bool = False
+    selection: dict[str, Any] | None = None
 
 
 def status(files: Files, out: str) -> Status:
@@ -80,7 +83,10 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     counts, unreadable = seg.Counts(), []
     for shard in manifest.shards:
         try:
-            counts.add(count_results(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+            with seg.broken(layout.selection):
+                within = manifest.selection.counted(files, layout, shard)
+            found, done = segments.get(shard.stem, []), shard.stem in sealed
+            counts.add(count_results(files, layout, shard, found, sealed=done, within=within))
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)
@@ -111,7 +117,16 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         why=last.get("why") if running or pending else None,
         forgotten=len(manifest.forgotten),
         rehearsal=manifest.rehearsal,
+        selection=_selected(manifest),
     )
+
+
+def _selected(manifest: Manifest) -> dict[str, Any] | None:
+    selection = manifest.selection
+    if selection.where is None and selection.sample is None:
+        return None
+    rows = sum(shard.rows for shard in manifest.shards)
+    return {"where": selection.where, "sample": selection.sample, "rows": manifest.rows, "of": rows}
 
 
 def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:

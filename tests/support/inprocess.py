@@ -23,6 +23,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
+from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job, Retry
 from scorer.output.status import Status
 from scorer.output.verify.folder import Verdict, verify
@@ -89,9 +90,12 @@ class Run:
         pq.write_table(pa.table({"id": ids, "response": pa.array(["said"] * size, pa.string())}), path)
         return path
 
-    def job(self, files: LocalFiles | None = None, max_failed_share: float = 1.0, **judge: Any) -> Job:
+    def job(
+        self, files: LocalFiles | None = None, max_failed_share: float = 1.0, where: str | None = None, **judge: Any
+    ) -> Job:
+        chosen = {} if where is None else {"where": where}
         tree = {
-            "input": {"shards": self.patterns, "id": "id", "keep": self._keep},
+            "input": {"shards": self.patterns, "id": "id", "keep": self._keep, **chosen},
             "judge": {"prompt": PROMPT, "scale": [1, 10], **judge},
             "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
             "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share},
@@ -106,9 +110,11 @@ class Run:
             callbacks=Callbacks(say=self.said.append),
         )
 
-    def run(self, files: LocalFiles | None = None, retry: Retry | None = None, **judge: Any) -> Status:
+    def run(
+        self, files: LocalFiles | None = None, retry: Retry | None = None, sample: str | None = None, **judge: Any
+    ) -> Status:
         """A start, to its end."""
-        return in_virtual_time(self.job(files, **judge).run(retry))
+        return in_virtual_time(self.job(files, **judge).run(retry, Choice(sample=sample)))
 
     def stop_after(self, requests: int, files: LocalFiles | None = None) -> None:
         """A start that is asked to stop once so many requests were sent."""
@@ -142,7 +148,7 @@ class Run:
                 failed = number in self.wire.refuses
                 told = (None, "Refused") if failed else (own_score(number), None)
                 assert (row["score"], row["error"]) == told, row
-        assert self.verify().findings == ()
+        assert self.verify().findings == (), self.verify().findings
 
     def twice(self) -> set[int]:
         """The rows that were asked more than once."""

@@ -23,7 +23,10 @@ from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
 from scorer.output.schema import lacking, modern, result_schema
 from scorer.output.verify.kept_columns import Copied
-from scorer.types import Shard
+from scorer.types import Mask, Shard
+
+_NEAR = 65536
+"""Input rows that are held at once to compare results with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Inspector:
         self._files = files
         self._layout = layout
         self._fingerprint = manifest.fingerprint
+        self._selection = manifest.selection
         revision = manifest.open_revision
         self._unread = revision.generation if revision is not None and revision.kind == "reread" else 0
         """Files of an earlier generation than this still await a reread: they have the fingerprint of before it."""
@@ -74,18 +78,27 @@ class Inspector:
     def shard(self, shard: Shard, *, sealed: bool, same_input: bool) -> Inspection:
         """Everything of one shard; the copied columns are compared where the input is still the same."""
         found = Inspection()
+        try:
+            with seg.broken(self._layout.selection):
+                belongs = self._selection.belongs(self._files, self._layout, shard)
+        except seg.Broken as error:
+            what = f"does not say which rows of {shard.path} belong ({error}): `scorer run` writes it anew"
+            found.faults.append(Fault(self._layout.selection, what))
+            return found
         if sealed:
             path = self._layout.sealed(shard.stem)
-            found.faults += self._sealed(shard, path, found, same_input=same_input)
+            found.faults += self._sealed(shard, path, belongs, found, same_input=same_input)
         else:
-            found.faults += self._open(shard, found, same_input=same_input)
+            found.faults += self._open(shard, belongs, found, same_input=same_input)
         return found
 
     # --- sealed -------------------------------------------------------------------------------------------------------
 
-    def _sealed(self, shard: Shard, path: str, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
-        """One sealed file: rows 0 to n-1 once each and in order, and what its metadata claims."""
-        upto, counts = 0, found.counts
+    def _sealed(
+        self, shard: Shard, path: str, belongs: Mask, found: Inspection, *, same_input: bool
+    ) -> Iterator[Fault]:
+        """One sealed file: each row that belongs once and in order, and what its metadata claims."""
+        upto, counts, lacking = 0, found.counts, belongs.copy()
         try:
             with seg.broken(path):
                 if fault := self._bytes(shard, path):
@@ -94,29 +107,42 @@ class Inspector:
                 with Copied(self._files, shard, self._given if same_input else {}) as given:
                     for batch in self._batches(path):
                         rows = batch.column("row").to_numpy()
-                        if not np.array_equal(rows, np.arange(upto, upto + len(rows))):
+                        if not self._in_order(rows, upto, belongs):
                             what = f"after row {upto - 1} the rows are not in input order, or not each once"
                             yield Fault(path, what, damaged=True)
                             return
                         counts.add(seg.Counts.of(batch))
                         yield from self._rows(shard, path, batch)
-                        if (row := given.differs(upto, batch)) is not None:
-                            yield _another_row(path, row)
-                            return
-                        upto += len(rows)
+                        for part in _near(batch):
+                            first, last = part.column("row")[0].as_py(), part.column("row")[-1].as_py()
+                            if (row := given.differs(first, part, last + 1)) is not None:
+                                yield _another_row(path, row)
+                                return
+                        if len(rows):
+                            upto = int(rows[-1]) + 1
+                        lacking[rows] = False
                     found.unchecked += _not_compared(shard, given)
                 claimed = seg.read_about(self._files, path)[1]
         except seg.Broken as error:
             yield _damaged(error)
             return
-        if upto != shard.rows:
-            yield Fault(path, f"has {upto} rows, the shard has {shard.rows}", damaged=True)
+        if missing := int(lacking.sum()):
+            right = int(belongs.sum())
+            yield Fault(path, f"has {right - missing} rows, the shard has {right}", damaged=True)
         if counts != claimed:
             yield Fault(path, f"its metadata claims {claimed}, its rows say {counts}", damaged=True)
 
+    def _in_order(self, rows: np.ndarray, upto: int, belongs: Mask) -> bool:
+        """Whether some rows follow row number `upto` - 1, each once, and belong; others stay from before a change."""
+        if not len(rows) or self._selection.whole:
+            return np.array_equal(rows, np.arange(upto, upto + len(rows)))
+        if rows[0] < upto or rows[-1] >= len(belongs) or (rows[1:] <= rows[:-1]).any():
+            return False
+        return self._selection.changed or bool(belongs[rows].all())
+
     # --- under way ----------------------------------------------------------------------------------------------------
 
-    def _open(self, shard: Shard, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
+    def _open(self, shard: Shard, belongs: Mask, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
         """The segments of a shard that is not sealed: intact, and how many rows they lack."""
         counts = found.counts
         done = np.zeros(shard.rows, dtype=bool)
@@ -133,9 +159,10 @@ class Inspector:
         for generation, seen in times.items():
             if twice := int((seen > 1).sum()):
                 yield Fault(shard.path, f"{twice} rows are in more than one segment of generation {generation}")
-        if missing := int((~done).sum()):
-            yield Fault(shard.path, f"{missing} of {shard.rows} rows have no result yet")
-        else:
+        asked = self._selection.asked(shard, belongs)
+        if missing := int((asked & ~done).sum()):
+            yield Fault(shard.path, f"{missing} of {int(asked.sum())} rows have no result yet")
+        elif not (belongs & ~done).any():
             what = "every row has a result, and the shard is not sealed yet: `scorer run` seals it"
             yield Fault(shard.path, what)
 
@@ -232,6 +259,16 @@ class Inspector:
             pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):
             yield from seg.batches(parquet)
+
+
+def _near(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts whose first and last row are less than `_NEAR` apart, so that little input is held at once."""
+    rows = batch.column("row").to_numpy()
+    at = 0
+    while at < len(rows):
+        stop = int(np.searchsorted(rows, rows[at] + _NEAR))
+        yield batch.slice(at, stop - at)
+        at = stop
 
 
 def _not_compared(shard: Shard, given: Copied) -> list[str]:
