@@ -1,15 +1,15 @@
-"""The batch scorer: Parquet of model generations in, a language-model judge, Parquet of scores out.
+"""Scores model generations in Parquet files with a language-model judge, and writes the scores as Parquet.
 
     result = scorer.run("run.toml")
     frame = scorer.scan_scores("out")           # polars.LazyFrame
     scored = scorer.score_frame(df, judge={...}, model={...})
 
-Everything is loaded when it is first used: `import scorer` costs next to nothing.
+Names are loaded at their first use, so that `import scorer` is fast.
 """
 
 from scorer.processes.search_path import settle_command
 
-settle_command()  # before anything else is imported: a typing.py in the current folder is not ours
+settle_command()  # before any other import: a typing.py in the current folder must not shadow the standard library's
 
 import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402

@@ -28,14 +28,14 @@ def run(
     workers: int = 1,
     sample: int | str | None = None,
 ) -> Status:
-    """Scores what is left to score and returns how the run stands; calling it again resumes.
+    """Scores the remaining rows and returns the status of the run. Calling it again resumes.
 
-    `spec` is a run file's path, a `Spec`, or a tree with a run file's names. `watch` gets a snapshot a second. More
-    than one of `workers` are processes of their own. `sample` asks for a random sample alone: a number of rows, or a
-    share such as "1%"; a later run counts these rows as finished.
-    Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing what is finished.
-    Inside a running event loop, such as a notebook's, it holds that loop up until it is done, and `watch` is called on
-    another thread; `run_async` holds up nothing.
+    `spec` is the path of a run file, a `Spec`, or a dict with a run file's names. `watch` gets a snapshot every second.
+    With `workers` > 1 rows are scored by as many processes. `sample` limits the run to a random sample: a number of
+    rows, or a share such as "1%"; a later run without it keeps these results.
+    Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing finished rows.
+    Inside a running event loop, such as a notebook's, it blocks that loop, and `watch` is called on another thread;
+    `run_async` does not block.
     """
     return run_blocking(run_async(spec, watch=watch, workers=workers, sample=sample))
 
@@ -47,7 +47,7 @@ async def run_async(
     workers: int = 1,
     sample: int | str | None = None,
 ) -> Status:
-    """`run` for a running event loop. Cancelling it stores what is finished; rows in flight are asked again."""
+    """`run` for a running event loop. Cancelling it stores finished rows; the next start sends rows in flight again."""
     job = Job(plan_of(spec), AnyFiles(), callbacks=Callbacks(watch), workers=workers)
     return await job.run(choice=Choice(sample=None if sample is None else str(sample)))
 
@@ -55,12 +55,12 @@ async def run_async(
 def plan(
     spec: Spec | str | Path | Mapping[str, Any], *, exact: bool = False, sample: int | str | None = None
 ) -> Estimate:
-    """What the run would need: rows, tokens, money, time. Reads the input, sends nothing. `sample` is that of `run`."""
+    """Estimates rows, tokens, cost and time. Reads the input, sends nothing. `sample` is that of `run`."""
     return estimate(plan_of(spec), AnyFiles(), exact=exact, sample=None if sample is None else str(sample))
 
 
 def plan_of(spec: Spec | str | Path | Mapping[str, Any]) -> RunPlan:
-    """The checked plan of a run file, a Spec, or a tree. Raises SpecError with every mistake."""
+    """The checked plan of a run file, a Spec, or a dict. Raises SpecError with every mistake."""
     if isinstance(spec, Spec):
         return check(spec.model_dump(exclude_unset=True))
     return check(spec if isinstance(spec, Mapping) else read_toml(str(spec)))

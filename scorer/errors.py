@@ -1,30 +1,30 @@
-"""Every error of scorer. Who is at fault (row, moment, set-up) decides what happens.
+"""All errors of scorer. The kind of fault (row, transient, set-up) decides what happens.
 
 ScorerError
 ├── SpecError        2    the run file, an argument, or what they name
-├── InputError       2    the input shards: missing, unreadable, a column that is not there
-├── BudgetSpent      3    the next request could push the run over max_tokens or max_usd
-├── SetupError       4    the judge's set-up: key, model, address, quota, a missing ability
+├── InputError       2    the input shards: missing, unreadable, a missing column
+├── BudgetSpent      3    the next request could exceed max_tokens or max_usd
+├── SetupError       4    the judge's set-up: key, model, address, quota, a missing feature
 ├── OutputError      5    the output folder: another fingerprint, changed input, another process
-│   └── InUse             its lock is held; on object storage perhaps by a dead process
+│   └── InUse             another process holds its lock; on object storage it may be dead
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
-├── Interrupted      130  asked to stop; resumable
-├── TransientError        the moment's fault: retried by the client, never seen by a row
-│   ├── Unreachable       no whole reply: refused, reset, cut, timed out
-│   ├── Throttled         429: slow down
-│   └── ServerFault       5xx, HTML, an error body under 200, a body that is no completion
-└── RowError              the row's fault: becomes the row's typed error
+├── Interrupted      130  stopped on request; resumable
+├── TransientError        a temporary fault: the client retries, no row gets it
+│   ├── Unreachable       no whole reply: refused, reset, cut off, timed out
+│   ├── Throttled         429: too many requests
+│   └── ServerFault       5xx, HTML, an error body with status 200, a body that is not a completion
+└── RowError              one row's fault: becomes the row's typed error
     ├── Refused           the provider's content filter
-    ├── TooLong           context window, or larger than a minute's limit
-    ├── Rejected          the server called this request wrong
+    ├── TooLong           exceeds the context window, or a limit per minute
+    ├── Rejected          the server called the request invalid
     ├── Truncated         stopped at max_output_tokens before a verdict
     ├── Unreadable        no verdict in the reply
-    ├── NoReply           `recorded` has nothing for this request
+    ├── NoReply           `recorded` has no reply for the request
     ├── Damaged           the shard's bytes cannot be read
-    ├── BadRow            a column that is null, of the wrong type, or no UTF-8
-    └── Unavailable       retries spent on this row while others succeeded
+    ├── BadRow            a column that is null, of the wrong type, or not UTF-8
+    └── Unavailable       retries used up on this row while others succeeded
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def whole(text: str) -> str:
-    """The text, where each half of a surrogate pair is U+FFFD: JSON can escape one, no file in UTF-8 can hold it."""
+    """The text with U+FFFD for each unpaired surrogate, which JSON can escape but UTF-8 cannot encode."""
     if text.isascii():
         return text
     try:
@@ -51,7 +51,7 @@ def whole(text: str) -> str:
 
 
 class ScorerError(Exception):
-    """Base of scorer's errors; the text is one paragraph that a user can act on."""
+    """Base of scorer's errors. The text is one paragraph that says what to do."""
 
     exit_code: ClassVar[int] = 1
 
@@ -91,7 +91,7 @@ class OutputError(ScorerError):
 
 
 class InUse(OutputError):
-    """Another process holds the lock. `again_s`: seconds after which it may turn out to be dead; None: it lives."""
+    """Another process holds the lock. `again_s`: seconds until it may prove dead; None where it is alive."""
 
     def __init__(self, message: str, *, again_s: float | None) -> None:
         self.again_s = again_s
@@ -99,13 +99,13 @@ class InUse(OutputError):
 
 
 class ShardChanged(OutputError):
-    """An input shard is not what it was when its rows were first seen."""
+    """An input shard has changed since the run first read it, or is gone."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} changed since this output was begun, or is gone: its rows are no longer those that were scored. "
-            "Put the old file back; or leave the shard out of the run: `scorer run RUN.toml --forget SHARD`; or give "
-            "the run another output.path."
+            f"{path} has changed since this run first read it, or is gone: its rows are no longer those that were "
+            "scored. Restore the old file, or take the shard out of the run (`scorer run RUN.toml --forget SHARD`), or "
+            "give the run another output.path."
         )
 
 
@@ -120,7 +120,7 @@ class WorkersLost(ScorerError):
 
 
 class StorageError(ScorerError):
-    """The output could not be written or read back, or the input not be read; what was stored before is intact."""
+    """The output could not be written or read, or the input could not be read. Stored results are intact."""
 
     exit_code = 7
 
@@ -134,8 +134,8 @@ class Interrupted(ScorerError):
 class TransientError(ScorerError):
     """A temporary fault; the request is retried. `billed` is True where the provider may have charged for it.
 
-    `if_late`: only where it came so late that the work may have been done. `usage` is what a reply that is no answer
-    told of its bill.
+    `if_late`: billed only where the failure came so late that the work may have been done. `usage` is the usage that an
+    error reply stated.
     """
 
     usage: Usage | None = None
@@ -169,9 +169,9 @@ class Unreachable(TransientError):
 
 
 class Throttled(TransientError):
-    """The server asks to slow down; `retry_after_s` is its wish, None where it names none.
+    """Status 429. `retry_after_s` is the pause that the server asks for, None where it names none.
 
-    `quota`: one for a day or longer is used up, and `retry_after_s` says when it renews.
+    `quota`: a quota for a day or longer is used up; `retry_after_s` says when it renews.
     """
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None, quota: bool = False) -> None:
@@ -180,9 +180,9 @@ class Throttled(TransientError):
 
 
 class ServerFault(TransientError):
-    """A reply came back and it is not an answer; another try may bring one.
+    """A reply came back that is not a completion; a retry may succeed.
 
-    `garbled`: it says that all is well, and holds nothing that can be read.
+    `garbled`: its status is 200 and its body cannot be read.
     """
 
     def __init__(
@@ -199,10 +199,10 @@ class ServerFault(TransientError):
 
 
 class RowError(ScorerError):
-    """The fault of one row; `name` goes to the column `error`, `detail` to `error_detail`.
+    """The fault of one row. `name` goes to the column `error`, `detail` to `error_detail`.
 
-    `usage` is what the refusing reply said it took; `billed` is True where a reply came that may have been charged.
-    `spent` is what all attempts cost; the client fills it in, None where nothing was sent.
+    `usage` is what the reply stated; `billed` is True where the reply may have been charged. `spent` sums all attempts;
+    the client sets it, None where nothing was sent.
     """
 
     def __init__(self, detail: str, *, usage: Usage | None = None, billed: bool = False) -> None:
@@ -214,7 +214,7 @@ class RowError(ScorerError):
 
     @property
     def name(self) -> str:
-        """One of `ROW_ERRORS`: for an error of somebody's own class, that of what it is made from, else Unreadable."""
+        """One of `ROW_ERRORS`. A plug-in's subclass has the name of its base class; without one, Unreadable."""
         known = (kind.__name__ for kind in type(self).__mro__ if kind.__name__ in ROW_ERRORS)
         return next(known, Unreadable.__name__)
 
@@ -224,11 +224,11 @@ class Refused(RowError):
 
 
 class TooLong(RowError):
-    """Longer than the context window, or than what a minute's limit could ever admit."""
+    """Longer than the context window, or more tokens than a limit per minute allows."""
 
 
 class Rejected(RowError):
-    """The server called this request wrong; sending it again would not help."""
+    """The server called the request invalid; a retry would not help."""
 
 
 class Truncated(RowError):
@@ -244,11 +244,11 @@ class NoReply(RowError):
 
 
 class Damaged(RowError):
-    """The row's bytes in the shard cannot be read; nothing was asked."""
+    """The row's bytes in the shard cannot be read; nothing was sent."""
 
 
 class BadRow(RowError):
-    """A column that the judge needs is null or of the wrong type, or a column that is read holds no UTF-8."""
+    """A column that the judge needs is null or of the wrong type, or a column that is read is not UTF-8."""
 
 
 class Unavailable(RowError):
@@ -256,15 +256,15 @@ class Unavailable(RowError):
 
 
 def mended_by(names: Iterable[str]) -> str:
-    """What helps rows that ended in these errors, as a sentence. A retry reads the same input, and asks the same."""
+    """What to do about rows that ended in these errors. A retry reads the same input and sends the same requests."""
     found = {*names}
     if found <= {BadRow.__name__}:
         return (
-            "`scorer retry` does not help: it reads the same rows. Mend the columns in the input, and score that as "
+            "`scorer retry` does not help: it reads the same rows. Correct the columns in the input, and score it as "
             "another run with another output.path."
         )
-    but = " BadRow stays: those rows need another input, which is another run." if BadRow.__name__ in found else ""
-    return f"Mend the cause, then `scorer retry` scores these rows again.{but}"
+    but = " Rows with BadRow need a corrected input, which is another run." if BadRow.__name__ in found else ""
+    return f"Remove the cause, then `scorer retry` scores these rows again.{but}"
 
 
 ROW_ERRORS: dict[str, type[RowError]] = {

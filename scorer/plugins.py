@@ -1,6 +1,6 @@
-"""The object behind an import path "package.module:Name" that a run file or an address gives.
+"""Imports and constructs plug-ins by their import path "package.module:Name".
 
-Whatever a plug-in's own code raises is a SpecError that says where it was raised. Knows no kind of plug-in.
+An exception in a plug-in's code becomes a SpecError that says where it was raised. Knows no kind of plug-in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scorer.errors import ScorerError, SpecError
 
 
 def found(target: str, key: str) -> Callable[..., Any]:
-    """The class or function at `target`. `key` is what gave it, for the message.
+    """The class or function at `target`. `key` is the key of the run file that names it, for messages.
 
     Raises SpecError where the module cannot be imported, has no such name, or the name is not callable.
     """
@@ -24,10 +24,12 @@ def found(target: str, key: str) -> Callable[..., Any]:
         made: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise SpecError(
-            [f'{key} = "{target}" cannot be imported: it needs {error.name}. Is that installed here?']
+            [f'{key} = "{target}" cannot be imported: it needs {error.name}. Install that in this environment.']
         ) from error
     except (ImportError, AttributeError, ValueError) as error:  # ValueError: the module's name is empty
-        raise SpecError([f'{key} = "{target}" cannot be imported: {error}. Is its package installed here?']) from error
+        raise SpecError(
+            [f'{key} = "{target}" cannot be imported: {error}. Install its package in this environment.']
+        ) from error
     except Exception as error:
         raise SpecError([f'{key} = "{target}" cannot be imported: {_where(error)}.']) from error
     if not callable(made):
@@ -38,9 +40,9 @@ def found(target: str, key: str) -> Callable[..., Any]:
 
 
 def made(make: Callable[[], Any], target: str, key: str, needs: Sequence[str]) -> Any:
-    """What `make()` returns, which has all attributes `needs`.
+    """The object that `make()` returns. Raises SpecError where it lacks one of the attributes `needs`.
 
-    Raises SpecError where it lacks one, and where `make` raises: a ScorerError of the plug-in's own goes through.
+    Raises SpecError also where `make` raises; a ScorerError of the plug-in passes unchanged.
     """
     try:
         built = make()
@@ -48,14 +50,14 @@ def made(make: Callable[[], Any], target: str, key: str, needs: Sequence[str]) -
     except ScorerError:
         raise
     except Exception as error:
-        raise SpecError([f'{key} = "{target}" cannot be made: {_where(error)}.']) from error
+        raise SpecError([f'{key} = "{target}" cannot be constructed: {_where(error)}.']) from error
     if missing:
         raise SpecError([f'{key} = "{target}" lacks {", ".join(missing)}. It needs {", ".join(needs)}.'])
     return built
 
 
 def _where(error: Exception) -> str:
-    """The error, and the last line outside scorer that it came through; a SyntaxError names its own."""
+    """The error, and the innermost line outside scorer in its traceback."""
     ours = os.path.dirname(__file__) + os.sep
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((ours, "<"))

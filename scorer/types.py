@@ -1,6 +1,6 @@
 """The types that scorer's parts exchange: Row, Request, Completion, Score, Result, and the protocols.
 
-Knows nothing of files, HTTP, clocks or the event loop. Longer than other files: it is the one place to learn the words.
+Knows nothing of files, HTTP, clocks or the event loop. Longer than other files, because plug-ins import all from here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ Mask = npt.NDArray[np.bool_]
 class Row:
     """One generation to score.
 
-    `shard` is the path as matched and `number` counts from 0: together they are the row's identity. `values` holds the
-    columns that the judge (and the metrics) read, as Python objects, null as None. `kept` holds `input.id` and
-    `input.keep`, in that order, as they will be written again. `tokens` is the estimated length of one ordinary
-    request for this row, the judge's constant text included; `size` is about how many bytes its values hold.
-    `generation` is what its result will carry. `problem` is the error of a row that cannot be judged at all: nothing is
-    asked then.
+    `shard` is the path as matched and `number` counts from 0: together they identify the row. `values` holds the
+    columns that the judge and the metrics read, as Python objects, null as None. `kept` holds the values of `input.id`
+    and `input.keep`, in that order. `tokens` is the estimated length of one request for this row, the judge's constant
+    text included; `size` is about the number of bytes of its values. `generation` is copied to the result. `problem` is
+    the error of a row for which no request can be made.
     """
 
     shard: str
@@ -47,10 +46,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One input file as it was when first seen. `stem` names it in the output; `footer` is a hash of its footer.
+    """One input file as it was when first read. `stem` names it in the output; `footer` is a hash of its footer.
 
-    `types` is one of the types of the columns that its results keep: files of equal `types` read as one table.
-    `path` is its name in every result; `at` is where it is now, empty where that is `path`.
+    `types` is a hash of the types of its kept columns: result files of equal `types` read as one table. `path` names it
+    in every result; `at` is its current path, empty where that is `path`.
     """
 
     path: str
@@ -70,9 +69,9 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Rows of one shard to score; `todo` marks them, None for all. Their results carry `generation`.
+    """Rows of one shard to score; `todo` marks them, None for all. Their results get `generation`.
 
-    With `pause_s` there are none yet: the system fails to read the shard, and is to be asked again in so many seconds.
+    With `pause_s` > 0 there are no rows: the system failed to read the shard; try again after so many seconds.
     """
 
     shard: Shard
@@ -96,14 +95,14 @@ class Message:
 class Request:
     """One request to one model: a reply to `messages`, or the log-probabilities of `continuation` after `prompt`.
 
-    Exactly one of `messages` and `continuation` is given. `temperature`, `max_output_tokens` and `seed` are None where
-    the model's own setting serves. `top_logprobs` > 0 asks for that many alternatives at each reply token. `key` holds
-    the row's key columns and `index` counts the judge's requests for the row from 0 (for `recorded`); `model` is the
-    alias of a model, "" for the only one. `tokens` is the estimated prompt length.
+    Exactly one of `messages` and `continuation` is given. `temperature`, `max_output_tokens` and `seed` are None for
+    the model's configured values. `top_logprobs` > 0 asks for that many alternatives at each reply token. `key` holds
+    the row's key columns and `index` counts the judge's requests for the row from 0 (both for `recorded`); `model` is
+    the alias of a model, "" for the only one. `tokens` is the estimated prompt length.
 
-    `alike` marks samples: neighbours that differ in nothing but `seed` and `index` may be asked as the choices of one
-    request. `choices` is how many replies such a request wants; a judge leaves it at 1. `begun` is set by the engine
-    where another request of the row has been answered: a drain does not turn it away.
+    `alike` marks samples: consecutive requests that differ only in `seed` and `index` may be sent as the choices of one
+    request. `choices` is the number of replies that such a request asks for; a judge leaves it at 1. The engine sets
+    `begun` where another request of the row has been answered: a drain does not refuse it.
     """
 
     messages: tuple[Message, ...] = ()
@@ -124,7 +123,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One token with its natural log-probability and the alternatives at its place, likeliest first."""
+    """One token with its natural log-probability and the alternatives at its position, likeliest first."""
 
     token: str
     logprob: float
@@ -139,8 +138,8 @@ class Completion:
     or the server's own. `logprobs` are those of the reply's tokens, or of the continuation's; None where not asked or
     not given. `body` is the whole reply as received. `spent` is filled in by the client.
 
-    `choices` are all the replies of a request that wanted several, as far as they came, each as if it had come alone
-    and without `usage`; () where the dialect or the server has none. `text` and its like are then the first one's.
+    `choices` are the replies of a request that asked for several, each as a completion without `usage`; fewer where the
+    server gave fewer, () where it does not support choices. `text` and the other fields are then those of the first.
     """
 
     text: str
@@ -157,8 +156,7 @@ class Completion:
 class Call:
     """One HTTP POST. The headers may hold a key, so no repr shows them.
 
-    Its reply is waited for `timeout_s`; None: as long as the transport waits for any. `fresh` wants a connection on
-    which nothing was asked before.
+    `timeout_s` limits the wait for the reply; None for the transport's own timeout. `fresh` asks for a new connection.
     """
 
     url: str
@@ -169,20 +167,20 @@ class Call:
 
 
 class Line(Protocol):
-    """The connection on which a reply came. `ids` are those of its last replies, as whoever reads ids notes them."""
+    """The connection on which a reply came. `ids` are the ids of its last replies, noted by the reader of ids."""
 
     ids: dict[str, None]
 
     def drop(self) -> None:
-        """Nothing is asked on it again."""
+        """Sends no further request on it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply: status, headers that answer to lower-case names, the whole body.
+    """An HTTP reply: status, headers by lower-case name, the whole body.
 
-    `line` is the connection it came on; None where the transport does not tell.
+    `line` is the connection it came on; None where the transport does not say.
     """
 
     status: int
@@ -193,7 +191,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One rate limit as a server reports it; None where it does not say."""
+    """One rate limit as the server's headers report it; None for what they lack."""
 
     limit: float | None = None
     remaining: float | None = None
@@ -215,8 +213,8 @@ class RateHint:
 class Score:
     """A score on the judge's own scale.
 
-    `method` says how it was read (number, label, json, expected, likelihood); `samples` how many replies were read;
-    `fields` holds the judge's further columns by name, as `Judge.fields` declares them.
+    `method` says how it was read (number, label, json, expected, likelihood); `samples` is the number of replies that
+    were read; `fields` holds the judge's further columns by name, as declared in `Judge.fields`.
     """
 
     value: float
@@ -230,9 +228,9 @@ class Score:
 class Result:
     """The result of one row: exactly one of `score` and `error` is given.
 
-    `raw` has one entry for each request, in the order yielded, None where no reply came. Token counts are None where no
-    reply told them, `cost_pico` where the price is unknown. `finished_at` is microseconds since 1970, UTC.
-    `copied_from` is the shard and the row number, joined by #, of the row whose answer this is; it took nothing then.
+    `raw` has one entry for each request, in the order yielded, None where no reply came. `usage` is None where no reply
+    stated it, `cost_pico` where the price is unknown. `finished_at` is in microseconds since 1970, UTC. `copied_from`
+    is "shard#row" of the duplicate whose result was copied; such a row cost nothing.
     """
 
     row: Row
@@ -253,7 +251,7 @@ class Result:
 # --- the protocols ----------------------------------------------------------------------------------------------------
 
 Conversation = Generator[list[Request], list[Completion | RowError], Score]
-"""What a judge is: it yields requests, is sent an answer for each, and returns a score or raises a RowError."""
+"""A judge's dialogue about one row: yields requests, receives an answer to each, returns a score or raises RowError."""
 
 
 class Judge(Protocol):
@@ -264,20 +262,20 @@ class Judge(Protocol):
     fields: tuple[pa.Field, ...]
     """The result columns that it adds beside `score`."""
     constant: str
-    """The text that every request holds beside the row's own, for counting tokens."""
+    """The text that every request contains beside the row's own, for counting tokens."""
 
     def __call__(self, row: Row) -> Conversation: ...
 
 
 class Provider(Protocol):
-    """One wire dialect: turns a request into HTTP calls and replies into a completion. Pure."""
+    """One provider API: turns a request into HTTP calls, and their replies into a completion. Pure."""
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
-        """Yields each call to post and is sent its reply. Raises RowError, TransientError or SetupError."""
+        """Yields each call to post and receives its reply. Raises RowError, TransientError or SetupError."""
         ...
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
-        """What the headers of a reply say of the limits; also asked for replies that are errors."""
+        """The rate limits that the headers of a reply state; also called for error replies."""
         ...
 
 
@@ -285,7 +283,7 @@ class Client(Protocol):
     """Answers one request."""
 
     async def complete(self, request: Request) -> Completion:
-        """Raises RowError for this row's fault and SetupError or BudgetSpent for the run's."""
+        """Raises RowError for a fault of this row, SetupError or BudgetSpent for one of the run."""
         ...
 
 
@@ -293,7 +291,7 @@ class Transport(Protocol):
     """Posts bytes and returns bytes."""
 
     async def post(self, call: Call) -> Reply:
-        """Raises Unreachable where no whole reply came back; `unsent.Unsent` where it is cancelled before it wrote."""
+        """Raises Unreachable where no whole reply came back, `unsent.Unsent` where it is cancelled before it wrote."""
         ...
 
 
@@ -303,9 +301,9 @@ class Store(Protocol):
     def add(self, result: Result) -> None: ...
 
     async def room(self) -> None:
-        """Returns once less than two flushes' worth of results wait to be written."""
+        """Returns once fewer results than two flushes wait to be written."""
         ...
 
 
 Offload = Callable[..., Awaitable[Any]]
-"""`await offload(fn, *args)`: runs blocking work off the loop (a thread in life, inline in the simulation)."""
+"""`await offload(fn, *args)` runs blocking work off the event loop: in a thread, or inline in the simulation."""

@@ -9,8 +9,8 @@ from scorer.frozen import dataclass
 class Usage:
     """Tokens as the server counted them.
 
-    Of the prompt, `cached_tokens` were read from its cache, `written_tokens` written to it, and `written_1h_tokens` of
-    these to be kept for an hour.
+    Of the prompt, `cached_tokens` were read from the cache and `written_tokens` were written to it, `written_1h_tokens`
+    of these for an hour.
     """
 
     prompt_tokens: int
@@ -31,9 +31,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What requests took: attempts, seconds waited and answered, tokens, cost.
+    """What requests took: attempts, seconds of waiting and of answering, tokens, cost.
 
-    `usage` is None where no reply told it; `cost_pico` (10^-12 USD) is None where the price is unknown.
+    `usage` is None where no reply stated it; `cost_pico` (10^-12 USD) is None where the price is unknown.
     """
 
     attempts: int = 0
@@ -43,7 +43,7 @@ class Spent:
     cost_pico: int | None = None
 
     def __add__(self, other: Spent) -> Spent:
-        """The sum. What only one of the two knows (`usage`, `cost_pico`) is that one's."""
+        """The sum. Where only one of the two has a `usage` or a `cost_pico`, the sum has that one."""
         return Spent(
             self.attempts + other.attempts,
             self.waited_s + other.waited_s,

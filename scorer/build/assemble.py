@@ -50,7 +50,7 @@ def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
 
 
 def counter(spec: Spec) -> Counter:
-    """Counts tokens as the first model does, where a pace needs it; else estimates from bytes, which bound caps too."""
+    """Counts tokens with the first model's tokeniser where a rate limit needs them; else estimates them from bytes."""
     model = spec.all_models[0]
     paced = any(pace.tokens_per_minute or pace.input_tokens_per_minute for pace in endpoint_paces(spec))
     exact = paced and model.provider not in ("embedded", "recorded")
@@ -58,16 +58,16 @@ def counter(spec: Spec) -> Counter:
 
 
 def concurrency(rates: Rates, provider: str) -> int:
-    """The most requests in flight: as given, else what the requests a minute keep busy at 10 s each.
+    """The most requests in flight: as given, else the requests of 10 s at the request rate, between 8 and 1,024.
 
-    Between 8 and 1,024; "auto" finds its own number up to 1,024.
+    64 without a request rate. "auto" adapts the number, up to 1,024.
     """
     if isinstance(rates.concurrency, int):
         return rates.concurrency
     if rates.concurrency == "auto":
         return 1024
     if provider == "embedded":
-        return 2  # one slot works, one request waits at its door
+        return 2  # the server has one slot; a second request waits in its queue
     if rates.requests_per_minute is not None:
         return int(min(1024, max(8, rates.requests_per_minute / 60 * 10)))
     return 64
@@ -75,10 +75,10 @@ def concurrency(rates: Rates, provider: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WorkerShare:
-    """A worker's part of a run: place `number` of `of`, an even part of what may be in flight.
+    """A worker's share of a run: worker `number` of `of`, with an even share of the requests in flight.
 
-    `limit` makes the limits of an endpoint; `served` has the addresses of embedded judges that somebody else started,
-    by alias.
+    `limit` makes the limiter of an endpoint. `served` has the addresses, by alias, of embedded judges that the
+    coordinator started.
     """
 
     number: int = 0
@@ -96,9 +96,9 @@ WHOLE_RUN = WorkerShare()
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A client, the limits of its endpoints, how many requests may be in flight in all, and what may die beside it.
+    """A client, the limiters of its endpoints, and the most requests in flight in all.
 
-    Each of `checks` raises SetupError once a server that the run itself started has ended.
+    Each of `checks` raises SetupError once a server that the run started has ended.
     """
 
     client: Client
@@ -162,7 +162,7 @@ async def make_client(
 
 
 def on_this_machine(url: str) -> bool:
-    """True for an address of loopback, which no proxy is asked for: localhost, 127.0.0.0/8, ::1."""
+    """True for a loopback address (localhost, 127.0.0.0/8, ::1), which needs no proxy."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -171,7 +171,7 @@ def on_this_machine(url: str) -> bool:
 
 
 def temperature(model: Model) -> float | None:
-    """As given, else 0; None for families that refuse to be told one, and sample as they please."""
+    """The temperature as given, else 0; None for model families that refuse the parameter."""
     if model.temperature is not None or model.provider not in PROVIDERS:
         return model.temperature or 0.0
     make = load(PROVIDERS[model.provider], "model.provider", PROVIDERS)
@@ -180,7 +180,7 @@ def temperature(model: Model) -> float | None:
 
 
 def provider_of(model: Model) -> Callable[..., Any]:
-    """The class that speaks the model's dialect. Raises SpecError where there is none, or it has no address."""
+    """The provider class of the model. Raises SpecError where there is none, or where it has no address."""
     name = "openai" if model.provider == "embedded" else model.provider
     make = load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
     if name not in PROVIDERS and not (model.base_url or model.endpoints or getattr(make, "default_base_url", None)):
@@ -189,7 +189,7 @@ def provider_of(model: Model) -> Callable[..., Any]:
 
 
 def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> Any:
-    """Who speaks the model's dialect at one address."""
+    """The provider of the model at one address."""
     make = provider_of(model)
     options = {
         "name": model.name or "embedded",
@@ -268,10 +268,10 @@ def _key_header(provider: str, url: str, variable: str | None) -> dict[str, str]
 
 
 def secrets_of(model: Model) -> set[str]:
-    """The values of environment variables that a model's requests carry and that no reply may bring to disk.
+    """The secrets in a model's requests: values of environment variables that must not be stored with replies.
 
-    A variable that a header or the query refers to counts where its name or its value looks like a secret's: the title
-    of a project is none.
+    A variable in a header or the query counts where its name or its value looks like a secret; a project's title does
+    not.
     """
     names = {model.api_key_env, *(endpoint.api_key_env for endpoint in model.endpoints)}
     found = {os.environ.get(name, "").strip() for name in names if name is not None}
@@ -304,7 +304,7 @@ def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
 
 
 def measured(spec: Spec) -> tuple[str, ...]:
-    """The columns that the automatic metrics read: the reference only where one of them needs it."""
+    """The columns that the automatic metrics read; the reference only where a metric needs it."""
     names = spec.metrics.names
     needed = (spec.metrics.response, spec.metrics.reference)
     return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
@@ -337,7 +337,7 @@ def _text(value: object) -> str | None:
 
 
 def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:
-    """What to keep of a reply, as `output.keep_raw` says."""
+    """The function from a reply to what `output.keep_raw` stores of it; None where nothing is stored."""
     if keep == "full":
         return lambda completion: completion.body.decode("utf-8", "replace") or completion.text
     return (lambda completion: completion.text) if keep else None

@@ -46,7 +46,7 @@ from scorer.types import (
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A spec that was checked: its judge, what its scores depend on, what to read of a row."""
+    """A checked spec: its judge, the keys that its scores depend on, the columns to read."""
 
     spec: Spec
     judge: Judge
@@ -56,7 +56,7 @@ class RunPlan:
     where: Where | None = None
     """The condition of `input.where`."""
     rehearsal: bool = False
-    """Its judge is the rehearsal judge, whose scores mean nothing."""
+    """True where the judge is the simulated judge, whose scores are meaningless."""
 
     @property
     def needed(self) -> list[str]:
@@ -65,7 +65,7 @@ class RunPlan:
 
 
 def check(tree: Mapping[str, Any]) -> RunPlan:
-    """The run file's tree as a plan. Raises SpecError with every mistake in it."""
+    """Checks a run file's tree and returns its plan. Raises SpecError with every mistake."""
     spec, problems = parse(tree)
     judge: Judge | None = None
     prompt: str | None = None
@@ -96,7 +96,7 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
     try:
         return RunPlan(spec, judge, covers, fingerprint(covers), columns, where)
     except TypeError as error:
-        raise SpecError([f"The run file holds a value that JSON has no place for: {error}. Take it out."]) from error
+        raise SpecError([f"The run file has a value that JSON cannot represent: {error}. Take it out."]) from error
 
 
 # --- the judge --------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
             known = ", ".join(name for name in names if name not in ("keys", "temperature"))
             raise SpecError(
                 [
-                    f"judge.{name} = {shown(name, options[name])} is no option of kind = {kind!r}. Known: {known}."
+                    f"judge.{name} = {shown(name, options[name])} is not an option of kind = {kind!r}. Known: {known}."
                     for name in unknown
                 ]
             )
@@ -133,7 +133,7 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
     try:
         judge: Judge = make(**options)
     except TypeError as error:
-        raise SpecError([f"[judge] kind = {kind!r} cannot be made so: {error}."]) from error
+        raise SpecError([f"[judge] does not fit kind = {kind!r}: {error}."]) from error
     return judge
 
 
@@ -184,22 +184,22 @@ def _price_problems(spec: Spec) -> list[str]:
 
 
 def _panel_problems(spec: Spec) -> list[str]:
-    """A panel asks models by their aliases; any other judge asks one model."""
+    """Mistakes in the number of models and their aliases: only a panel takes several models, by their aliases."""
     aliases = [model.alias for model in spec.models]
     asked = spec.judge.options.get("models")
     if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
         return [
-            f'judge.models: "{name}" is the alias of no [[models]]. Known: {", ".join(aliases) or "none"}.'
+            f'judge.models: no [[models]] has the alias "{name}". Known: {", ".join(aliases) or "none"}.'
             for name in asked
             if name not in aliases
         ]
     if len(aliases) > 1 and spec.judge.kind in JUDGES:
-        return [f'judge.kind = "{spec.judge.kind}" asks one model, and [[models]] lists {len(aliases)}: keep one.']
+        return [f'judge.kind = "{spec.judge.kind}" takes one model, and [[models]] lists {len(aliases)}: keep one.']
     return []
 
 
 def dedupe_problems(spec: Spec) -> list[str]:
-    """A copied answer must be the one that would have come; `[model] extra` has the last word on the temperature."""
+    """Mistakes of `judge.dedupe`: copies need temperature 0. `[model] extra` overrides the temperature."""
     if not spec.judge.dedupe:
         return []
     problems = []
@@ -210,7 +210,7 @@ def dedupe_problems(spec: Spec) -> list[str]:
         if found is None or found != 0:
             said = f'"{model.name}" takes no temperature' if found is None else f"{key} = {shown(key, found)}"
             problems.append(
-                "judge.dedupe = true copies answers, which temperature 0 alone makes the same each time; "
+                "judge.dedupe = true copies answers, which are repeatable only at temperature 0; "
                 f"{said}. Set {key} = 0, or leave judge.dedupe out."
             )
     return problems
@@ -229,7 +229,7 @@ def _rehearsal_problems(spec: Spec) -> list[str]:
 
 
 def _publish_problems(spec: Spec) -> list[str]:
-    """What is wrong with the address alone; a table that is not to be had stops no run."""
+    """Mistakes in `output.publish` and `output.partition_by`. A table that cannot be reached stops no run."""
     if spec.output.publish is None:
         return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
     from scorer.publish.publish import publisher
@@ -244,18 +244,18 @@ def _publish_problems(spec: Spec) -> list[str]:
 def _column_problems(spec: Spec, judge: Judge) -> list[str]:
     taken = {*RESULT_COLUMNS, "id", *(field.name for field in judge.fields)}
     return [
-        f"input.keep: {name!r} is the name of a result column. Rename it in the input; it cannot be kept so."
+        f"input.keep: {name!r} is the name of a result column. Rename it in the input, or leave it out."
         for name in spec.input.keep
         if name in taken
     ]
 
 
 def _field_problems(spec: Spec, judge: Judge) -> list[str]:
-    """What is wrong with the columns of a judge of somebody's own: found out here, before anything is paid."""
+    """Mistakes in the result columns that a plug-in judge declares."""
     names = [field.name for field in judge.fields]
     where = f"judge.kind = {spec.judge.kind!r}"
     problems = [
-        f"{where} adds a column {name!r}, which is the name of another result column. Give it a name of its own."
+        f"{where} adds a column {name!r}, which is the name of another result column. Give it another name."
         for name in dict.fromkeys(names)
         if name in {*RESULT_COLUMNS, "id"} or names.count(name) > 1
     ]
@@ -271,7 +271,7 @@ def _field_problems(spec: Spec, judge: Judge) -> list[str]:
 
 
 def kept_fields(plan: RunPlan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:
-    """The input's fields behind `input.id` and `input.keep`."""
+    """The input's fields of `input.id` (None without one) and `input.keep`."""
     given = plan.spec.input
     return (
         shard_schema.field(given.id) if given.id else None,
@@ -279,11 +279,11 @@ def kept_fields(plan: RunPlan, shard_schema: pa.Schema) -> tuple[pa.Field | None
     )
 
 
-# --- what it takes to run a plan --------------------------------------------------------------------------------------
+# --- the parts of a run -----------------------------------------------------------------------------------------------
 
 
 def make_reader(plan: RunPlan, files: Files) -> Reader:
-    """What reads the rows of a plan, and counts their tokens."""
+    """The reader of a plan's rows, which also counts their tokens."""
     tokens = counter(plan.spec)
     return Reader(files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0])
 
@@ -291,7 +291,7 @@ def make_reader(plan: RunPlan, files: Files) -> Reader:
 def make_parts(
     plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
 ) -> engine.RunContext:
-    """What the engine is handed; what it opens ends with `stack`. `wall_s` tells the seconds since 1970."""
+    """The engine's context. What it opens ends with `stack`. `wall_s` returns the seconds since 1970."""
     deduplicator = None
     if plan.spec.judge.dedupe:
         from scorer.engine.dedupe import Deduplicator
@@ -305,14 +305,14 @@ def make_parts(
 
 
 def rows_under_way(wires: Assembled) -> int:
-    """So many rows may be begun at once: two for each request in flight, so that no place is empty, and a few more."""
+    """The most rows in flight: two for each request in flight, so that no request slot idles, and 64 more."""
     return 2 * wires.in_flight + 64
 
 
 def schema_of(plan: RunPlan, files: Files, shard: Shard) -> pa.Schema:
-    """The result schema of a shard: its id and kept columns have the types that they have in the input.
+    """The result schema of a shard. The id and kept columns have their types of the input.
 
-    Raises ShardChanged where it is gone or damaged, OSError where the system fails to read it.
+    Raises ShardChanged where the shard is gone or damaged, OSError where the system fails to read it.
     """
     id_field, kept = kept_fields(plan, schema_now(files, shard))
     return result_schema(

@@ -204,7 +204,7 @@ def test_other_scores_and_changed_shards_exit_5_and_new_shards_extend(judge: Reh
     shard(old, 10, first=100)
     changed = scorer("run", run)
     assert changed.code == 5
-    assert f"{old} changed since this output was begun" in changed.err
+    assert f"{old} has changed since this run first read it" in changed.err
     old.write_bytes(before)  # another mtime, the same footer: the same rows
     assert scorer("run", run).code == 0
 

@@ -408,9 +408,9 @@ def test_a_run_that_costs_nothing_is_not_stopped_for_rows_that_fail_alike() -> N
 @pytest.mark.parametrize(
     ("names", "says", "unsaid"),
     [
-        (["BadRow"], "`scorer retry` does not help", "Mend the cause"),
-        (["BadRow", "Unavailable"], "`scorer retry` scores these rows again. BadRow stays", "does not help"),
-        (["Unreadable"], "Mend the cause, then `scorer retry`", "BadRow"),
+        (["BadRow"], "`scorer retry` does not help", "Remove the cause"),
+        (["BadRow", "Unavailable"], "`scorer retry` scores these rows again. Rows with BadRow need", "does not help"),
+        (["Unreadable"], "Remove the cause, then `scorer retry`", "BadRow"),
     ],
 )
 def test_what_helps_is_said_of_the_errors_that_came(names: list[str], says: str, unsaid: str) -> None:

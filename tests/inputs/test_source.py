@@ -494,7 +494,7 @@ def test_a_shard_that_changed_since_it_was_first_seen_gives_no_row(
 ) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
     change(shard)
-    with pytest.raises(ShardChanged, match=r"s\.parquet changed since this output was begun"):
+    with pytest.raises(ShardChanged, match=r"s\.parquet has changed since this run first read it"):
         rows_of(reader(["text"]), shard)
 
 

@@ -51,6 +51,6 @@ def test_an_unknown_option_is_told_with_the_known_ones(kind: str) -> None:
     with pytest.raises(SpecError) as caught:
         check(tree)
     (problem,) = caught.value.problems
-    assert problem.startswith(f"judge.sample = 3 is no option of kind = '{kind}'. Known: ")
+    assert problem.startswith(f"judge.sample = 3 is not an option of kind = '{kind}'. Known: ")
     assert "samples" in problem
     assert "temperature" not in problem

@@ -406,7 +406,7 @@ def test_a_lost_run_json_and_a_changed_shard_are_not_mixed(whole: Run) -> None:
     Path(whole.out, "run.json").unlink()
     path = whole.root / "in" / "a.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
-    with pytest.raises(OutputError, match=r"in/a\.parquet changed since this output was begun"):
+    with pytest.raises(OutputError, match=r"in/a\.parquet has changed since this run first read it"):
         whole.run()
 
 
@@ -584,7 +584,7 @@ def test_a_changed_shard_is_refused_and_nothing_is_asked(half: Run) -> None:
     path = half.root / "in" / "b.parquet"
     data, asked = path.read_bytes(), half.wire.asked.total()
     pq.write_table(pq.read_table(path).slice(1), path)
-    with pytest.raises(OutputError, match=r"b\.parquet changed since this output was begun.*Put the old file back"):
+    with pytest.raises(OutputError, match=r"b\.parquet has changed since this run first read it.*Restore the old file"):
         half.run()
     assert f"{path}: the input shard changed since it was scored" in half.verify().findings
     assert half.wire.asked.total() == asked

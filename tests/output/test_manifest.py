@@ -106,5 +106,5 @@ def test_shards_that_changed_or_are_gone_are_refused_all_at_once() -> None:
     with pytest.raises(OutputError) as caught:
         check_shards(SHARDS, [stat(SHARDS[0], size=101)], same=lambda *_: False)
     changed, gone = str(caught.value).splitlines()
-    assert changed.startswith("in/a.parquet changed since this output was begun")
+    assert changed.startswith("in/a.parquet has changed since this run first read it")
     assert gone.startswith("in/b.parquet belongs to this run and is gone")
