@@ -29,8 +29,8 @@ ScorerError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from scorer.usage import (
@@ -202,7 +202,8 @@ class RowError(ScorerError):
     """The fault of one row. `name` goes to the column `error`, `detail` to `error_detail`.
 
     `usage` is what the reply stated; `billed` is True where the reply may have been charged. `spent` sums all attempts;
-    the client sets it, None where nothing was sent.
+    the client sets it, None where nothing was sent. `fields` are columns of the judge that have
+    a value all the same, by name: the criteria that were read.
     """
 
     def __init__(self, detail: str, *, usage: Usage | None = None, billed: bool = False) -> None:
@@ -210,6 +211,7 @@ class RowError(ScorerError):
         self.usage = usage
         self.billed = billed or usage is not None
         self.spent: Spent | None = None
+        self.fields: Mapping[str, Any] = {}
         super().__init__(detail)
 
     @property

@@ -102,7 +102,8 @@ class Request:
 
     `alike` marks samples: consecutive requests that differ only in `seed` and `index` may be sent as the choices of one
     request. `choices` is the number of replies that such a request asks for; a judge leaves it at 1. The engine sets
-    `begun` where another request of the row has been answered: a drain does not refuse it.
+    `begun` where another request of the row has been answered: a drain does not refuse it. `schema` is the JSON
+    schema of the reply, None for free text; a provider whose server takes none leaves it out.
     """
 
     messages: tuple[Message, ...] = ()
@@ -119,6 +120,7 @@ class Request:
     alike: bool = False
     choices: int = 1
     begun: bool = False
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

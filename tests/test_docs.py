@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-import inspect
 import io
 import json
 import os
@@ -30,6 +29,7 @@ from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metric
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
+from scorer.judges.options import option_defaults
 from scorer.output.schema import COLUMNS
 from scorer.rehearsal.config import RehearsalConfig
 
@@ -256,9 +256,9 @@ def keys() -> dict[str, Any]:
         found[f"judge.{name}"] = field.default
     for target in JUDGES.values():
         module, _, name = target.partition(":")
-        for option, parameter in inspect.signature(getattr(importlib.import_module(module), name)).parameters.items():
-            if option not in SHARED and parameter.kind is parameter.KEYWORD_ONLY:
-                found.setdefault(f"judge.{option}", parameter.default)
+        for option, default in option_defaults(getattr(importlib.import_module(module), name)).items():
+            if option not in SHARED:
+                found.setdefault(f"judge.{option}", default)
     for asked in dataclasses.fields(Asking):
         if asked.name not in SHARED:
             found[f"judge.{asked.name}"] = asked.default

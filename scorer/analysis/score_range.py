@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from scorer.analysis.correlation import Floats
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
 from scorer.files.router import AnyFiles
 from scorer.judges import JUDGES
+from scorer.judges.options import option_defaults
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.plugins import found
@@ -74,17 +74,21 @@ def _of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
     if score in _SHARES.get(kind, ()):
         return 0.0, 1.0
     criteria = judge.get("criteria", ())
-    named = [f"score_{name}" for name in criteria] if isinstance(criteria, list | tuple) else []
+    tables = [
+        one if isinstance(one, Mapping) else {"name": one} for one in criteria or () if not isinstance(criteria, str)
+    ]
+    named = {f"score_{one.get('name')}": one for one in tables}
     if judge.get("versus_reference") or kind == "versus_reference":
-        kind, named = "versus_reference", ["score_reference"]
+        kind, named = "versus_reference", {"score_reference": {}}
     kind = "rating" if kind == "panel" else kind  # a panel's options are those of its ratings
     if kind not in JUDGES or score not in ("score", *named):
         return None
-    option = inspect.signature(found(JUDGES[kind], "judge.kind")).parameters.get("scale")
-    if option is None:
+    defaults = option_defaults(found(JUDGES[kind], "judge.kind"))
+    if "scale" not in defaults:
         return None
     labels = judge.get("labels")
-    ends = list(labels.values()) if isinstance(labels, Mapping) else judge.get("scale", option.default)
+    own = named.get(score, {}).get("scale")
+    ends = list(labels.values()) if isinstance(labels, Mapping) else own or judge.get("scale", defaults["scale"])
     try:
         low, high = float(min(ends)), float(max(ends))
     except (TypeError, ValueError):

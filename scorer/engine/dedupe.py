@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from hashlib import blake2b
 from operator import attrgetter
+from typing import Any
 
-from scorer.errors import ROW_ERRORS, Refused, Rejected, TooLong
+from scorer.errors import ROW_ERRORS, Refused, Rejected, RowError, TooLong
 from scorer.types import (
     Judge,
     Request,
@@ -170,7 +171,7 @@ def _copy(result: Result, row: Row, now_us: int) -> Result:
     return replace(
         result,
         row=row,
-        error=None if error is None else type(error)(error.detail),
+        error=None if error is None else _error(type(error), error.detail, error.fields),
         usage=Usage(0, 0, 0),
         cost_pico=0,
         attempts=0,
@@ -181,11 +182,17 @@ def _copy(result: Result, row: Row, now_us: int) -> Result:
     )
 
 
+def _error(kind: type[RowError], detail: str, fields: Mapping[str, Any]) -> RowError:
+    error = kind(detail)
+    error.fields = fields
+    return error
+
+
 def _packed(result: Result) -> bytes:
     score, error = result.score, result.error
     told = (
         None if score is None else (score.value, score.reason, score.method, score.samples, score.fields or None),
-        None if error is None else (error.name, error.detail),
+        None if error is None else (error.name, error.detail, error.fields or None),
         result.raw,
         result.model,
         result.finish_reason,
@@ -196,12 +203,12 @@ def _packed(result: Result) -> bytes:
 def _unpacked(row: Row, answer: bytes) -> Result:
     told = pickle.loads(answer)
     score: Sequence[object] | None
-    error: tuple[str, str] | None
+    error: tuple[str, str, Mapping[str, Any] | None] | None
     score, error, raw, model, finish_reason = told
     return Result(
         row=row,
         score=None if score is None else _score(*score),
-        error=None if error is None else ROW_ERRORS[error[0]](error[1]),
+        error=None if error is None else _error(ROW_ERRORS[error[0]], error[1], error[2] or {}),
         raw=raw,
         model=model,
         finish_reason=finish_reason,

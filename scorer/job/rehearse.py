@@ -10,6 +10,7 @@ from typing import Any
 from scorer.build.plan import RunPlan, check
 from scorer.config.spec import Model
 from scorer.config.tariffs import price
+from scorer.judges.criteria import are_tables, names_of
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -32,7 +33,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "requests_per_minute": spec.limits.requests_per_minute,
             "tokens_per_minute": spec.limits.tokens_per_minute,
             "scale": options.get("scale", (1, 5)),
-            "names": options.get("criteria", ()),
+            "names": names_of(options.get("criteria", ())),
             "answer": "json" if options.get("read") == "json" else "number",
             "replies": _specimens(real),
             **spec.rehearsal,
@@ -45,7 +46,9 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
 def _specimens(plan: RunPlan) -> tuple[str, ...]:
     """Sample replies that the run's judge can read; empty where the simulated judge knows the form of its verdicts."""
     specimen = getattr(plan.judge, "specimen", None)
-    known = plan.spec.judge.kind in ("rating", "likelihood") or plan.spec.judge.options.get("read") == "expected"
+    options = plan.spec.judge.options
+    lines = are_tables(options.get("criteria")) and options.get("read") != "json"
+    known = (plan.spec.judge.kind in ("rating", "likelihood") and not lines) or options.get("read") == "expected"
     return () if known or specimen is None else tuple(specimen(n) for n in range(16))
 
 

@@ -6,9 +6,9 @@ itself: it hands over `read`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from scorer.errors import BadRow, NoReply, Refused, RowError, Truncated, Unreadable
 from scorer.judges.options import choice_problems, count_problems
@@ -41,13 +41,22 @@ class Options(TypedDict, total=False):
     temperature: float | None
 
 
+def asking_of(options: Mapping[str, Any], own: Collection[str]) -> Options:
+    """The options of `Asking` among a judge's: those that are not its `own`. An unknown one is refused by `Asking`."""
+    return cast(Options, {name: value for name, value in options.items() if name not in own})
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one reply gave: values by name, the reason, and the error that says why some are missing."""
+    """What one reply gave: values by name, the reason, and the error that says why some are missing.
+
+    `reasons` are those that stand beside single values, by the same names.
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     error: RowError | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 NOTHING = Sample()
@@ -98,11 +107,11 @@ class Asking:
 
     # --- what the model is told ---------------------------------------------------------------------------------------
 
-    def prompt(self, text: str, form: Sequence[str], told: bool) -> str:
+    def prompt(self, text: str, form: str, told: bool) -> str:
         """The question with what is said of the reply: its `form`, where it must be `told` or a reason is asked."""
         if self.turns == 2:
             return f"{text}\n\n{EXPLAIN}"
-        return f"{text}\n\n{_braced(self.form(form))}" if told or self.explains else text
+        return f"{text}\n\n{braced(form)}" if told or self.explains else text
 
     def form(self, lines: Sequence[str]) -> str:
         """How to reply in lines such as "Score: <a number from 1 to 5>"."""
@@ -172,11 +181,13 @@ class Asking:
         *,
         follow: str | None = None,
         top_logprobs: int = 0,
+        schema: Mapping[str, Any] | None = None,
     ) -> Taken:
         """What `read` made of the replies: for each question, the samples in the order asked.
 
         With `follow` each reply to a question is an explanation, and the reply to `follow` after it the one that is
-        read; an unreadable verdict is asked for again after the same explanation.
+        read; an unreadable verdict is asked for again after the same explanation. `schema` is that of the reply that is
+        read.
         """
         talks = [_Talk(place, question) for place, question in enumerate(questions) for _ in range(self.samples)]
         open_, asked = talks, 0
@@ -187,7 +198,7 @@ class Asking:
                 for talk, answer in zip(silent, answers, strict=True):
                     talk.explained(answer, follow)
             if due := [talk for talk in open_ if follow is None or talk.explanation]:
-                answers = yield self._requests(row, due, attempt, asked, top_logprobs)
+                answers = yield self._requests(row, due, attempt, asked, top_logprobs, schema)
                 asked += len(due)
                 for talk, answer in zip(due, answers, strict=True):
                     talk.take(Sample(error=answer) if isinstance(answer, RowError) else read(answer))
@@ -197,7 +208,13 @@ class Asking:
         return [[talk.sample for talk in talks if talk.question == place] for place in range(len(questions))]
 
     def _requests(
-        self, row: Row, talks: Sequence[_Talk], attempt: int, asked: int, top_logprobs: int = 0
+        self,
+        row: Row,
+        talks: Sequence[_Talk],
+        attempt: int,
+        asked: int,
+        top_logprobs: int = 0,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[Request]:
         key = {name: row.values.get(name) for name in self.keys}
         return [
@@ -212,6 +229,7 @@ class Asking:
                 # 0 is "not counted", and stays so.
                 tokens=row.tokens and row.tokens + talk.added // _BYTES_A_TOKEN,
                 alike=self.samples > 1 and self.choices == "auto",
+                schema=schema,
             )
             for place, talk in enumerate(talks)
         ]
@@ -258,5 +276,6 @@ def most_telling(errors: Sequence[RowError]) -> RowError:
     return min(errors, key=lambda error: _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING))
 
 
-def _braced(text: str) -> str:
+def braced(text: str) -> str:
+    """The text as a part of a `Template`, in which none of its braces opens a placeholder."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -7,7 +7,7 @@ not answered makes the row `Unreadable`, as a criterion does in rating: a share 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -91,17 +91,24 @@ class Checklist:
                 requests = talk.send([_named(answer) for answer in answers])
             except StopIteration as end:
                 return self._score(end.value)
+            except RowError as error:
+                error.fields = self._checks(error.fields)
+                raise
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the first answer."""
         return self._rating.specimen(n)
 
     def _score(self, score: Score) -> Score:
-        shares = [score.fields[f"score_{name}"] for name in self._names]
-        checks = {
-            f"check_{number}": None if share == 0.5 else share > 0.5 for number, share in enumerate(shares, start=1)
+        return replace(score, fields=self._checks(score.fields))
+
+    def _checks(self, fields: Mapping[str, Any]) -> dict[str, bool | None]:
+        """The answers, by their columns: null where a question has none, or as many of either kind."""
+        shares = (fields.get(f"score_{name}") for name in self._names)
+        return {
+            f"check_{number}": None if share is None or share == 0.5 else share > 0.5
+            for number, share in enumerate(shares, start=1)
         }
-        return replace(score, fields=checks)
 
 
 def _named(answer: Completion | RowError) -> Completion | RowError:

@@ -23,10 +23,19 @@ def option_names(make: Callable[..., Any]) -> tuple[str, ...] | None:
             names.append(name)
         elif str(parameter.annotation).startswith("Unpack["):
             hints = get_type_hints(holder.__init__ if isinstance(make, type) else holder)
-            names += get_args(hints[name])[0].__annotations__
+            taken = get_args(hints[name])[0].__annotations__
+            own = [one for one in getattr(make, "defaults", ()) if one in taken]
+            names += [*own, *(one for one in taken if one not in own)]
         else:
             return None
     return tuple(names)
+
+
+def option_defaults(make: Callable[..., Any]) -> dict[str, Any]:
+    """A judge's own options with their defaults: its keyword arguments, or what it holds as `defaults`."""
+    parameters = inspect.signature(make).parameters.values()
+    named = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return named | dict(getattr(make, "defaults", {}))
 
 
 def count_problems(name: str, value: Any) -> list[str]:

@@ -6,6 +6,7 @@ A judge leans to one side, so that one order alone says less than it seems to. W
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scorer.errors import BadRow, RowError, SpecError
@@ -19,13 +20,33 @@ PLACES = ("first", "second")
 """The prompt's placeholders for the two texts, in the order shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two texts of a row: columns `a` and `b`; where `b` is None, `constant_b` is the second text of every row."""
+
+    a: str
+    b: str | None
+    constant_b: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairReading:
+    """A reply about two texts: the `lines` of its form, told to the judge where they must be `told`, and its reading.
+
+    `sample` makes a sample of a reply, and `reads` says whether the reply of an example holds a verdict.
+    """
+
+    lines: Sequence[str]
+    told: bool
+    sample: Callable[[Completion], Sample]
+    reads: Callable[[str], bool]
+
+
 class Orders:
     """The requests about two texts of a row, and what was read of the replies.
 
-    `text` is a `Template` with {first} and {second} besides columns of the row; `form` are the lines of a reply, told
-    to the judge where they must be `told` or a reason is asked. `a` and `b` are columns; where `b` is None,
-    `constant_b` is the second text of every row. Both orders are asked at once, the given one first, as `asking` says.
-    `read` makes a sample of a reply, and `reads` says whether the reply of an example holds a verdict.
+    `text` is a `Template` with {first} and {second} besides columns of the row. The two `orders` are asked at once, the
+    given one first, as `asking` says. `reading` says what a reply looks like and makes a sample of it.
 
     Raises: SpecError, with one sentence for each mistake; `problems` are the caller's own, told along.
     """
@@ -34,43 +55,38 @@ class Orders:
         self,
         text: str,
         asking: Asking,
-        read: Callable[[Completion], Sample],
-        *,
-        reads: Callable[[str], bool],
-        form: Sequence[str],
-        told: bool,
-        a: str,
-        b: str | None,
-        constant_b: str = "",
+        reading: PairReading,
+        pair: Pair,
         orders: str,
         problems: Sequence[str] = (),
     ) -> None:
         found = [*problems, *choice_problems("orders", orders, ORDERS), *asking.problems()]
         opening: tuple[Message, ...] = ()
         # A form of unknown options cannot be made: those are told alone.
-        follow = None if found else asking.follow(asking.form(form))
+        form = "" if found else asking.form(reading.lines)
+        follow = None if found else asking.follow(form)
         try:
-            template = Template(text if found or not text else asking.prompt(text, form, told))
+            template = Template(text if found or not text else asking.prompt(text, form, reading.told))
             found += [
                 f"judge.prompt: holds no {{{place}}}; it is where the {place} of the two texts is shown."
                 for place in PLACES
                 if text and place not in template.columns
             ]
             if not found:
-                opening = asking.opening(template, follow, reads, found)
+                opening = asking.opening(template, follow, reading.reads, found)
         except SpecError as error:
             found += error.problems
         if found:
             raise SpecError(found)
         self._template, self._opening, self._follow = template, opening, follow
-        self._asking, self._read = asking, read
+        self._asking, self._read = asking, reading.sample
         self.unfenced = template.unfenced
-        self._a, self._b, self._constant_b = a, b, constant_b
+        self._pair = pair
         self._swaps = (False, True) if orders == "both" else (False,)
         shown = tuple(name for name in template.columns if name not in PLACES)
-        texts = (a,) if b is None else (a, b)
+        texts = (pair.a,) if pair.b is None else (pair.a, pair.b)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*shown, *texts, *asking.keys)))
-        said = (*(message.content for message in opening), template.constant, constant_b)
+        said = (*(message.content for message in opening), template.constant, pair.constant_b)
         self.constant = "\n".join(said).strip("\n")
 
     def ask(
@@ -89,7 +105,8 @@ class Orders:
         return read
 
     def _messages(self, row: Row, swapped: bool) -> tuple[Message, ...]:
-        texts = [self._text(row, self._a), self._constant_b if self._b is None else self._text(row, self._b)]
+        pair = self._pair
+        texts = [self._text(row, pair.a), pair.constant_b if pair.b is None else self._text(row, pair.b)]
         if swapped:
             texts.reverse()
         shown: Mapping[str, Any] = {**row.values, **dict(zip(PLACES, texts, strict=True))}

@@ -14,13 +14,13 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from scorer.errors import SetupError
-from scorer.judges.asking import Asking, Options, Sample, unread
+from scorer.judges.asking import Asking, Options, Sample, asking_of, unread
 from scorer.judges.options import choice_problems, prompt_text
-from scorer.judges.orders import Orders
+from scorer.judges.orders import Orders, Pair, PairReading
 from scorer.judges.reading.expected import expected
 from scorer.judges.reading.labels import own_case
 from scorer.judges.reading.preferences import VALUES, PreferenceReader
-from scorer.judges.reading.verdicts import find_reason
+from scorer.judges.reading.reasons import find_reason
 from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
@@ -41,6 +41,35 @@ _TOP_LOGPROBS = 20
 
 _FIRST = "first"
 """A sample's value: 1 where the reply prefers the response shown first, 0 for the second."""
+
+
+class PairwiseOptions(Options, total=False):
+    """The options of `Pairwise`, as the run file names them."""
+
+    prompt: str | None
+    rubric: str | None
+    a: str | None
+    b: str | None
+    baseline: Mapping[str, str] | None
+    orders: str
+    read: str
+    labels: Sequence[str] | None
+    patterns: Sequence[str]
+    graded: bool
+
+
+_DEFAULTS: PairwiseOptions = {
+    "prompt": None,
+    "rubric": None,
+    "a": None,
+    "b": None,
+    "baseline": None,
+    "orders": "both",
+    "read": "label",
+    "labels": None,
+    "patterns": (),
+    "graded": False,
+}
 
 
 class Pairwise:
@@ -65,47 +94,39 @@ class Pairwise:
     Source: Wang et al. 2023, "Large Language Models are not Fair Evaluators", section 3.2 (both orders averaged).
     """
 
-    def __init__(
-        self,
-        *,
-        prompt: str | None = None,
-        rubric: str | None = None,
-        a: str | None = None,
-        b: str | None = None,
-        baseline: Mapping[str, str] | None = None,
-        orders: str = "both",
-        read: str = "label",
-        labels: Sequence[str] | None = None,
-        patterns: Sequence[str] = (),
-        graded: bool = False,
-        **asking: Unpack[Options],
-    ) -> None:
+    defaults = _DEFAULTS
+
+    def __init__(self, **options: Unpack[PairwiseOptions]) -> None:
+        given: PairwiseOptions = {**_DEFAULTS, **options}
+        read, rubric, orders = given["read"], given["rubric"], given["orders"]
         problems = choice_problems("read", read, READS)
-        text = prompt_text("pairwise", prompt, rubric, RUBRICS, problems)
-        if a is None:
+        text = prompt_text("pairwise", given["prompt"], rubric, RUBRICS, problems)
+        if given["a"] is None:
             problems.append("judge.a: missing; name the column of the first response.")
-        other, value = _other(b, baseline, problems)
-        labels = labels or (("A", "B") if read == "expected" else ("A", "B", "tie"))
+        pair = _pair(given["a"], given["b"], given["baseline"], problems)
+        labels = given["labels"] or (("A", "B") if read == "expected" else ("A", "B", "tie"))
         problems += _label_problems(labels, rubric)
+        graded = given["graded"]
         problems += _graded_problems(graded, read, labels)
         self._graded = graded is True
         first, second = tuple(map(str, labels))[:2] if len(labels) > 1 else ("A", "B")
         self._labels = tuple(labels) if not self._graded else _comparisons(first, second)
-        self._patterns = _compiled(patterns, read, problems)
-        self._read, self._both, self._asking = read, orders == "both", Asking(**asking)
+        self._patterns = _compiled(given["patterns"], read, problems)
+        self._read, self._both = read, orders == "both"
+        self._asking = Asking(**asking_of(options, _DEFAULTS))
         self._choice = PreferenceReader(() if problems else labels, self._graded)
         self._orders = Orders(
             text,
             self._asking,
-            self._sample,
-            reads=lambda reply: self._preferred(reply) is not None,
-            form=[f"Verdict: <one of: {', '.join(map(str, self._labels))}>"],
-            told=rubric is not None,
-            a=a or "",
-            b=other,
-            constant_b=value,
-            orders=orders,
-            problems=problems,
+            PairReading(
+                lines=[f"Verdict: <one of: {', '.join(map(str, self._labels))}>"],
+                told=rubric is not None,
+                sample=self._sample,
+                reads=lambda reply: self._preferred(reply) is not None,
+            ),
+            pair,
+            orders,
+            problems,
         )
         self.columns = self._orders.columns
         self.constant, self.unfenced = self._orders.constant, self._orders.unfenced
@@ -179,22 +200,22 @@ class Pairwise:
         return "".join(token.token for token in answer.logprobs or ())
 
 
-def _other(b: str | None, baseline: Any, problems: list[str]) -> tuple[str | None, str]:
-    """The column of the other response, or None and the text that it is in every row."""
+def _pair(a: str | None, b: str | None, baseline: Any, problems: list[str]) -> Pair:
+    """The column of the first response, and the column of the other or the text that it is in every row."""
     if (b is None) == (baseline is None):
         what = "both are given" if b is not None else "neither is given"
         problems.append(f"judge.b and judge.baseline: {what}; one of them is what `a` is compared with.")
-        return b, ""
+        return Pair(a or "", b)
     if b is not None:
-        return b, ""
+        return Pair(a or "", b)
     if isinstance(baseline, Mapping) and len(baseline) == 1:
         ((name, value),) = baseline.items()
         if name in ("column", "value") and isinstance(value, str):
-            return (value, "") if name == "column" else (None, value)
+            return Pair(a or "", value) if name == "column" else Pair(a or "", None, value)
     problems.append(
         f'judge.baseline: {baseline!r} is not allowed; {{column = "..."}} and {{value = "..."}} are, with a string.'
     )
-    return None, ""
+    return Pair(a or "", None)
 
 
 def _label_problems(labels: Any, rubric: str | None) -> list[str]:

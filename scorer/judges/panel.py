@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from scorer.errors import RowError, SpecError
 from scorer.judges.asking import most_telling
+from scorer.judges.criteria import names_of
 from scorer.judges.options import choice_problems, option_names
 from scorer.judges.rating import Rating
 from scorer.types import Conversation, Row, Score
@@ -28,8 +29,8 @@ class Panel:
     model: stored replies belong to one, too.
 
     `score_<alias>` is each model's score, null where it gave none; further columns of `Rating` are aggregated as
-    `score` is, over the models that gave them. `disagreement` is the population standard deviation of the models'
-    scores, null where fewer than two gave one.
+    `score` is, over the models that gave them; reasons are listed, and `criteria_read` is the fewest.
+    `disagreement` is the population standard deviation of the models' scores, null where fewer than two gave one.
 
     Raises: SpecError, with one sentence for each mistake.
 
@@ -57,7 +58,7 @@ class Panel:
             inner = Rating(**given)
         except SpecError as error:
             problems += error.problems
-        taken = {f"score_{name}": "a criterion" for name in rating.get("criteria", ())}
+        taken = {f"score_{name}": "a criterion" for name in (names_of(rating.get("criteria")) if inner else ())}
         taken |= {field.name: "a column" for field in (inner.fields if inner else ()) if field.name not in taken}
         problems += [
             f"judge.models: {name!r} is {taken[f'score_{name}']} too; both would be column score_{name}. Rename one."
@@ -113,18 +114,21 @@ class Panel:
             method=next(iter(scores.values())).method,
             samples=sum(score.samples for score in scores.values()),
             fields={
-                **{
-                    field.name: self._of([score.fields[field.name] for score in scores.values()])
-                    for field in self._rating.fields
-                },
+                **{field.name: self._joined(field, scores) for field in self._rating.fields},
                 **{f"score_{alias}": values.get(alias) for alias in self.models},
                 "disagreement": pstdev(values.values()) if len(values) > 1 else None,
             },
         )
 
-    def _of(self, values: Sequence[float | None]) -> float | None:
-        given = [value for value in values if value is not None]
-        return self._aggregate(given) if given else None
+    def _joined(self, field: pa.Field, scores: Mapping[str, Score]) -> Any:
+        """A column of `Rating` over the models that gave it: reasons listed, the fewest criteria, values aggregated."""
+        told = {alias: score.fields[field.name] for alias, score in scores.items()}
+        given = {alias: value for alias, value in told.items() if value is not None}
+        if not given:
+            return None
+        if field.type == pa.string():
+            return "\n".join(f"{alias}: {value}" for alias, value in given.items())
+        return min(given.values()) if field.type == pa.int32() else self._aggregate(list(given.values()))
 
 
 def majority(values: Sequence[float]) -> float:

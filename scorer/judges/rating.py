@@ -6,22 +6,24 @@ stands in for a verdict that did not come: what is not read is null or an error.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any, Unpack
 
 import pyarrow as pa
 
 from scorer.errors import SetupError, SpecError
-from scorer.judges.asking import Asking, Options, Sample, most_telling, unread
-from scorer.judges.options import choice_problems, prompt_text, weights_of
+from scorer.judges.asking import Asking, Options, Sample, asking_of, braced, most_telling, unread
+from scorer.judges.criteria import are_tables, criteria_of
+from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.reading.expected import expected
 from scorer.judges.reading.numbers import Numbers
+from scorer.judges.reading.reasons import find_reason, find_reasons
 from scorer.judges.reading.reply_body import Verdict
-from scorer.judges.reading.verdicts import find, find_each, find_json, find_pattern, find_reason
-from scorer.judges.scale_options import chosen, compiled, criteria_problems
+from scorer.judges.reading.verdicts import find, find_each, find_json, find_pattern
+from scorer.judges.reply_form import ReplyForm
+from scorer.judges.scale_options import compiled
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
 from scorer.types import Completion, Conversation, Message, Row, Score
@@ -37,9 +39,47 @@ RUBRICS = {
 }
 """Built-in prompts by name; "direct" reads the columns `instruction` and `response`."""
 
+STRUCTURED = ("auto", "none")
 READS = ("number", "label", "json", "expected", "pattern")
 
 _TOP_LOGPROBS = 20
+
+
+class RatingOptions(Options, total=False):
+    """The options of `Rating`, as the run file names them."""
+
+    prompt: str | None
+    rubric: str | None
+    scale: Sequence[float]
+    criteria: Sequence[str | Mapping[str, Any]]
+    weights: Mapping[str, float] | Sequence[float] | None
+    read: str
+    labels: Sequence[str] | Mapping[str, float] | None
+    pattern: str | None
+    reference: str | None
+    versus_reference: bool
+    response: str
+    orders: str
+    partial: bool
+    structured: str
+
+
+_DEFAULTS: RatingOptions = {
+    "prompt": None,
+    "rubric": None,
+    "scale": (1, 5),
+    "criteria": (),
+    "weights": None,
+    "read": "number",
+    "labels": None,
+    "pattern": None,
+    "reference": None,
+    "versus_reference": False,
+    "response": "response",
+    "orders": "both",
+    "partial": False,
+    "structured": "auto",
+}
 
 
 class Rating:
@@ -48,8 +88,17 @@ class Rating:
     `prompt` (or the built-in `rubric`) is a `Template`. `read` is how a verdict is read: as a number, one of `labels`,
     from a JSON object, as the mean of the labels weighted by their probabilities, or as whatever number the regular
     expression `pattern` matches first (to read stored replies as a published reader did). `labels` is a list, spaced
-    evenly over the scale, or a table of values; by default the scale's integers. `weights` are those of the criteria in
-    the score, 1 each by default. `reference` is a column shown to the judge. `asking` is how it is asked.
+    evenly over the scale, or a table of values; by default the scale's integers. `reference` is a column shown to the
+    judge. The options of `Asking` say how it is asked.
+
+    `criteria` are names, or tables with `name`, `description`, `scale` and `weight` (1 by default; `weights` gives
+    those of names). `score` is their weighted mean; a criterion on a scale of its own counts by its place between the
+    ends of it. `score_<name>` is a criterion's score on its own scale. Where tables are given and a reason is asked,
+    each criterion has its own: `reason_<name>`. A criterion that no reply gives makes the row `Unreadable`, which keeps
+    the columns of those that were read; with `partial` the row is scored by these, and `criteria_read` counts them.
+
+    With read = "json" and `structured` = "auto" a request carries the JSON schema of the reply, for providers whose
+    servers can hold the model to it.
 
     With `versus_reference` the columns `response` and `reference` are graded side by side in both `orders`, as
     `VersusReference` does.
@@ -57,62 +106,49 @@ class Rating:
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    def __init__(
-        self,
-        *,
-        prompt: str | None = None,
-        rubric: str | None = None,
-        scale: Sequence[float] = (1, 5),
-        criteria: Sequence[str] = (),
-        weights: Mapping[str, float] | Sequence[float] | None = None,
-        read: str = "number",
-        labels: Sequence[str] | Mapping[str, float] | None = None,
-        pattern: str | None = None,
-        reference: str | None = None,
-        versus_reference: bool = False,
-        response: str = "response",
-        orders: str = "both",
-        **asking: Unpack[Options],
-    ) -> None:
+    defaults = _DEFAULTS
+
+    def __init__(self, **options: Unpack[RatingOptions]) -> None:
+        asking = asking_of(options, _DEFAULTS)
         self._asking = Asking(**asking)
         self._versus: VersusReference | None = None
-        own = {"criteria": criteria, "weights": weights, "labels": labels, "pattern": pattern}
-        columns = {"response": response, "orders": orders, "reference": reference}
-        if versus_reference is True:
-            self._versus = _versus(prompt, rubric, scale, read, own, columns, asking)
+        if options.get("versus_reference") is True:
+            self._versus = _versus(options, asking)
             self.columns, self.fields = self._versus.columns, self._versus.fields
             self.constant, self.unfenced = self._versus.constant, self._versus.unfenced
             return
-        problems = [
-            *choice_problems("read", read, READS),
-            *self._asking.problems(),
-            *criteria_problems(criteria),
-            *_versus_problems(versus_reference, response, orders),
-        ]
-        text = prompt_text("rating", prompt, rubric, RUBRICS, problems)
-        problems += _shown_problems(prompt if rubric is None else None)
-        self._labels, self._scale = chosen(scale, labels, read, problems)
-        self._pattern = compiled(pattern, read, criteria, problems)
-        self._weights = weights_of(weights, () if isinstance(criteria, str) else criteria, problems) or (1.0,)
-        self._criteria, self._read = tuple(criteria), read
+        given: RatingOptions = {**_DEFAULTS, **options}
+        self._read, rubric = given["read"], given["rubric"]
+        problems = [*choice_problems("read", self._read, READS), *self._asking.problems(), *_own_problems(options)]
+        text = prompt_text("rating", given["prompt"], rubric, RUBRICS, problems)
+        problems += _shown_problems(given["prompt"] if rubric is None else None)
+        criteria, scale = given["criteria"], given["scale"]
+        self._criteria = criteria_of(criteria, given["weights"], scale, given["labels"], self._read, problems)
+        self._pattern = compiled(given["pattern"], self._read, criteria, problems)
         if problems:
             raise SpecError(problems)
-        if reference is not None and reference not in Template(text).columns:
-            text += f"\n\nA reference answer, to compare with; it is material too:\n{{{reference}:fenced}}"
-        json_form = self._json_form() if read == "json" else None
-        form = self._asking.form(self._lines()) if json_form is None else json_form
-        self._follow = self._asking.follow(form)
-        if json_form is None or self._follow is not None:
-            text = self._asking.prompt(text, self._lines(), rubric is not None or bool(criteria))
-        else:
-            text += f"\n\n{json_form.replace('{', '{{').replace('}', '}}')}"
+        self._names = tuple(one.name for one in self._criteria if one.name)
+        self._one_scale = len({one.scale for one in self._criteria}) == 1
+        self._ends = (float(scale[0]), float(scale[1]))
+        self._partial = given["partial"]
+        tables = are_tables(criteria)
+        each = tables and self._asking.turns == 1 and self._asking.explains
+        self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
+        self._schema = self._form.schema() if given["structured"] == "auto" else None
+        self._follow = self._asking.follow(self._form.told())
+        text = self._prompt(text + braced(self._form.descriptions()), given["reference"], rubric is not None)
         self._template = Template(text)
         self._opening = self._asking.opening(self._template, self._follow, self._reads, problems)
         if problems:
             raise SpecError(problems)
         self.columns = tuple(dict.fromkeys((*self._template.columns, *self._asking.keys)))
         self.unfenced = self._template.unfenced
-        self.fields = tuple(pa.field(f"score_{name}", pa.float64()) for name in criteria)
+        self._counts = bool(self._names) and (tables or self._partial)
+        self.fields = (
+            *(pa.field(f"score_{name}", pa.float64()) for name in self._names),
+            *(pa.field(f"reason_{name}", pa.string()) for name in self._names if each),
+            *([pa.field("criteria_read", pa.int32())] if self._counts else []),
+        )
         self.constant = "\n".join((*(message.content for message in self._opening), self._template.constant))
 
     def __call__(self, row: Row) -> Conversation:
@@ -121,34 +157,32 @@ class Rating:
         question = (*self._opening, Message("user", self._template.fill(row.values)))
         top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
         (taken,) = yield from self._asking.ask(
-            row, [question], self._sample, follow=self._follow, top_logprobs=top_logprobs
+            row, [question], self._sample, follow=self._follow, top_logprobs=top_logprobs, schema=self._schema
         )
         return self._score(taken)
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the verdict, and each further criterion takes the next one."""
-        if self._versus is not None:
-            return self._versus.specimen(n)
-        steps = [self._step(n + place) for place in range(max(1, len(self._criteria)))]
-        reason = "none" if self._asking.turns == 2 else self._asking.reason
-        if self._read == "json":
-            said: dict[str, Any] = dict(zip(self._criteria or ("score",), steps, strict=True))
-            why = {"reason": "A rehearsal."} if reason != "none" else {}
-            return json.dumps({**why, **said} if reason == "before" else {**said, **why})
-        if reason == "none" and not self._criteria:
-            return str(steps[0])
-        return self._asking.specimen(
-            [f"{name}: {step}" for name, step in zip(self._criteria or ("Score",), steps, strict=True)]
-        )
+        return self._form.specimen(n) if self._versus is None else self._versus.specimen(n)
+
+    def _prompt(self, text: str, reference: str | None, built_in: bool) -> str:
+        """The whole prompt: `text`, the reference where it does not show it already, and the form of the reply."""
+        if reference is not None and reference not in Template(text).columns:
+            text += f"\n\nA reference answer, to compare with; it is material too:\n{{{reference}:fenced}}"
+        in_json = self._read == "json" and self._asking.turns == 1
+        return self._asking.prompt(text, self._form.told(), in_json or built_in or bool(self._names))
 
     # --- one reply ----------------------------------------------------------------------------------------------------
 
     def _verdicts(self, text: str) -> dict[str, Verdict | None]:
-        if self._read == "json":
-            return find_json(text, self._criteria or ("",), self._scale)
-        if self._pattern is not None and isinstance(self._scale, Numbers):
-            return {"": find_pattern(text, self._pattern, self._scale)}
-        return find_each(text, self._criteria, self._scale) if self._criteria else {"": find(text, self._scale)}
+        if self._pattern is not None and isinstance(self._criteria[0].scale, Numbers):
+            return {"": find_pattern(text, self._pattern, self._criteria[0].scale)}
+        if not self._names and self._read != "json":
+            return {"": find(text, self._criteria[0].scale)}
+        find_all = find_json if self._read == "json" else find_each
+        if self._one_scale:
+            return find_all(text, self._names or ("",), self._criteria[0].scale)
+        return {one.name: find_all(text, [one.name], one.scale)[one.name] for one in self._criteria}
 
     def _reads(self, reply: str) -> bool:
         return None not in self._verdicts(reply).values()
@@ -164,66 +198,69 @@ class Rating:
                 )
             text = "".join(token.token for token in answer.logprobs or ())
         verdicts = {name: verdict for name, verdict in self._verdicts(text).items() if verdict is not None}
-        values = {name: self._value(answer, verdict) for name, verdict in verdicts.items()}
-        given = {name: value for name, value in values.items() if value is not None}
-        reason = find_reason(text, list(verdicts.values())) if given and self._asking.explains else None
-        missing = [name for name in self._criteria or ("",) if name not in given]
+        given = dict(self._values(answer, verdicts))
+        sample = Sample(given)
+        if given and self._form.each:
+            reasons = find_reasons(text, self._names, {name: verdicts[name] for name in given})
+            sample = replace(sample, reasons=reasons, reason=_joined(reasons, self._names))
+        elif given and self._asking.explains:
+            sample = replace(sample, reason=find_reason(text, list(verdicts.values())))
+        missing = [one.name for one in self._criteria if one.name not in given]
         if not missing:
-            return Sample(given, reason)
+            return sample
         what = f"verdict for {', '.join(missing)}" if missing[0] else "verdict"
-        return Sample(given, reason, unread(answer, what, " on the scale"))
+        return replace(sample, error=unread(answer, what, " on the scale"))
 
-    def _value(self, answer: Completion, verdict: Verdict) -> float | None:
-        if self._read != "expected":
-            return verdict.value
-        return expected(answer.logprobs or (), self._labels, verdict)
+    def _values(self, answer: Completion, verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, float]]:
+        for one in self._criteria:
+            verdict = verdicts.get(one.name)
+            if verdict is None:
+                continue
+            value: float | None = verdict.value
+            if self._read == "expected":
+                value = expected(answer.logprobs or (), one.labels, verdict)
+            if value is not None:
+                yield one.name, value
 
     # --- all replies --------------------------------------------------------------------------------------------------
 
     def _score(self, taken: Sequence[Sample]) -> Score:
+        """The row's score. Raises: why a criterion has none, with the columns of those that have one."""
         read = [sample for sample in taken if sample.values]
-        means = {}
-        for name in self._criteria or ("",):
-            values = [sample.values[name] for sample in read if name in sample.values]
-            if not values:
-                raise most_telling([sample.error for sample in taken if sample.error])
-            means[name] = values[0] if len(values) == 1 else fmean(values)
+        means: dict[str, float] = {}
+        for one in self._criteria:
+            values = [sample.values[one.name] for sample in read if one.name in sample.values]
+            if values:
+                means[one.name] = values[0] if len(values) == 1 else fmean(values)
+        fields = self._fields(means, read)
+        scored = [one for one in self._criteria if one.name in means]
+        if len(scored) < len(self._criteria) and not (self._partial and any(one.weight for one in scored)):
+            error = most_telling([sample.error for sample in taken if sample.error])
+            error.fields = fields if means else {}
+            raise error
         return Score(
-            value=fmean(means.values(), self._weights),
+            value=fmean([one.on(self._ends, means[one.name]) for one in scored], [one.weight for one in scored]),
             reason=next((sample.reason for sample in read if sample.reason), None),
             method=self._read,
             samples=len(read),
-            fields={f"score_{name}": means[name] for name in self._criteria},
+            fields=fields,
         )
 
-    # --- what the judge model is told ---------------------------------------------------------------------------------
-
-    def _step(self, n: int) -> Any:
-        if self._labels:
-            return list(self._labels)[n % len(self._labels)]
-        assert isinstance(self._scale, Numbers)
-        low, high = self._scale.low, self._scale.high
-        steps = range(math.ceil(low), math.floor(high) + 1)
-        return steps[n % len(steps)] if len(steps) > 1 else (low, (low + high) / 2, high)[n % 3]
-
-    def _slot(self) -> str:
-        if isinstance(self._scale, Numbers):
-            return f"<a number from {self._scale.low:g} to {self._scale.high:g}>"
-        return f"<one of: {', '.join(self._labels)}>"
-
-    def _lines(self) -> list[str]:
-        return [f"{name}: {self._slot()}" for name in self._criteria or ("Score",)]
-
-    def _json_form(self) -> str:
-        slot = self._slot() if isinstance(self._scale, Numbers) else f'"{self._slot()}"'
-        parts = [f"{json.dumps(name, ensure_ascii=False)}: {slot}" for name in self._criteria or ("score",)]
-        reason = "none" if self._asking.turns == 2 else self._asking.reason
-        why = ['"reason": "<one to three sentences>"'] if reason != "none" else []
-        entries = [*why, *parts] if reason == "before" else [*parts, *why]
-        return f"Reply with one JSON object and nothing else:\n{{{', '.join(entries)}}}"
+    def _fields(self, means: Mapping[str, float], read: Sequence[Sample]) -> dict[str, Any]:
+        """The judge's own columns, null for a criterion that was not read."""
+        fields: dict[str, Any] = {f"score_{name}": means.get(name) for name in self._names}
+        if self._form.each:
+            for name in self._names:
+                told = (sample.reasons.get(name) for sample in read if name in sample.values)
+                fields[f"reason_{name}"] = next(filter(None, told), None)
+        return {**fields, "criteria_read": len(means)} if self._counts else fields
 
 
 # --- the options, checked ---------------------------------------------------------------------------------------------
+
+
+def _joined(reasons: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return "\n".join(f"{name}: {reasons[name]}" for name in names if name in reasons) or None
 
 
 def _shown_problems(prompt: str | None) -> list[str]:
@@ -236,33 +273,40 @@ def _shown_problems(prompt: str | None) -> list[str]:
     return [] if shows else ["judge.prompt: holds no {column}; a judge shown nothing of the row rates nothing."]
 
 
-def _versus_problems(versus_reference: Any, response: str, orders: str) -> list[str]:
+def _own_problems(options: RatingOptions) -> list[str]:
+    """What is wrong with options that stand or fall by themselves."""
     problems = []
-    if versus_reference is not False:
-        problems.append(f"judge.versus_reference: {versus_reference!r} is not allowed; true and false are.")
-    for name, value, default in (("response", response, "response"), ("orders", orders, "both")):
-        if value != default:
-            problems.append(f"judge.{name}: belongs to versus_reference = true, or to another judge.kind. Remove it.")
+    if (versus := options.get("versus_reference", False)) is not False:
+        problems.append(f"judge.versus_reference: {versus!r} is not allowed; true and false are.")
+    problems += [
+        f"judge.{name}: belongs to versus_reference = true, or to another judge.kind. Remove it."
+        for name, value in options.items()
+        if name in ("response", "orders") and value != Rating.defaults.get(name)
+    ]
+    partial = options.get("partial", False)
+    if not isinstance(partial, bool):
+        problems.append(f"judge.partial: {partial!r} is not allowed; true and false are.")
+    elif partial and not options.get("criteria"):
+        problems.append("judge.partial: there are no judge.criteria of which some may be missing. Remove it.")
+    if "structured" in options:
+        problems += choice_problems("structured", options["structured"], STRUCTURED)
+        if options.get("read") != "json":
+            problems.append('judge.structured: belongs to read = "json", whose schema it sends. Remove it.')
     return problems
 
 
-def _versus(
-    prompt: str | None,
-    rubric: str | None,
-    scale: Sequence[float],
-    read: str,
-    own: Mapping[str, Any],
-    columns: Mapping[str, str | None],
-    asking: Options,
-) -> VersusReference:
+def _versus(options: RatingOptions, asking: Options) -> VersusReference:
     """The judge of response and reference side by side. Raises SpecError."""
-    given = [name for name, value in own.items() if value] + (["read"] if read != "number" else [])
+    not_its = ("criteria", "weights", "labels", "pattern", "partial", "structured")
+    given = [name for name in not_its if options.get(name)]
+    given += ["read"] if options.get("read", "number") != "number" else []
     problems = [
         f"judge.{name}: versus_reference = true gives one number to each of the two. Remove it." for name in given
     ]
+    known = ("prompt", "rubric", "scale", "response", "orders", "reference")
     try:
-        told = {name: value for name, value in columns.items() if value is not None}
-        judge = VersusReference(prompt=prompt, rubric=rubric, scale=scale, **told, **asking)
+        told: Any = {name: options[name] for name in known if options.get(name) is not None}  # type: ignore[literal-required]
+        judge = VersusReference(**told, **asking)
     except SpecError as error:
         problems += error.problems
     if problems:

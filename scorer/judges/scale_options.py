@@ -1,4 +1,4 @@
-"""The options of a scale in the run file, checked: `scale`, `labels`, `criteria`, `pattern`."""
+"""The options of a scale in the run file, checked: `scale`, `labels`, `pattern`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 
 from scorer.judges.reading.labels import Labels, own_case
 from scorer.judges.reading.numbers import Numbers
-from scorer.judges.reading.phrases import plain
 from scorer.judges.reading.scales import Scale
 
 _MOST_LABELS = 101
 
 
-def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dict[str, float], Scale]:
+def chosen(
+    scale: Any, labels: Any, read: str, problems: list[str], key: str = "judge.scale"
+) -> tuple[dict[str, float], Scale]:
     """The labels with their values, where this reading has some, and the scale to read on.
 
-    Adds one sentence to `problems` for each mistake in the run file's `scale` and `labels`.
+    Adds one sentence to `problems` for each mistake in the run file's `labels` and scale, which stands there as `key`.
     """
     try:
         low, high = (float(end) for end in scale)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        problems.append(f"judge.scale: {scale!r} is not allowed; two numbers are, the lower one first, such as [1, 5].")
+        problems.append(f"{key}: {scale!r} is not allowed; two numbers are, the lower one first, such as [1, 5].")
         return {}, Numbers(0, 1)
     table: dict[str, float] = {}
     if labels is None:
@@ -61,17 +62,6 @@ def chosen(scale: Any, labels: Any, read: str, problems: list[str]) -> tuple[dic
     if all(_numeric(label, value) for label, value in table.items()):
         return table, Numbers(low, high, only=frozenset(map(float, table.values())))
     return table, Labels(table)
-
-
-def criteria_problems(criteria: Any) -> list[str]:
-    """One sentence for each mistake in the run file's `criteria`."""
-    if isinstance(criteria, str) or not all(isinstance(name, str) and name.strip() for name in criteria):
-        return [f"judge.criteria: {criteria!r} is not allowed; a list of names is."]
-    names = [plain(name).strip() for name in criteria]
-    twins = [name for place, name in enumerate(criteria) if names[place] in names[:place]]
-    return [
-        f"judge.criteria: {name!r} is there twice; a reply could not tell them apart. Remove one." for name in twins
-    ]
 
 
 def compiled(pattern: Any, read: str, criteria: Any, problems: list[str]) -> re.Pattern[str] | None:

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from scorer.judges.asking import Asking, Options, Sample, unread
 from scorer.judges.options import prompt_text
-from scorer.judges.orders import PLACES, Orders
+from scorer.judges.orders import PLACES, Orders, Pair, PairReading
 from scorer.judges.reading.numbers import Numbers
 from scorer.judges.reading.phrases import plain
+from scorer.judges.reading.reasons import find_reason
 from scorer.judges.reading.reply_body import Verdict, read_ends
-from scorer.judges.reading.verdicts import find_each, find_reason
+from scorer.judges.reading.verdicts import find_each
 from scorer.judges.scale_options import chosen
 from scorer.types import Completion, Conversation, Row, Score
 
@@ -75,14 +76,15 @@ class VersusReference:
         self._orders = Orders(
             text,
             self._asking,
-            self._sample,
-            reads=lambda reply: self._grades(reply) is not None,
-            form=[f"First: {slot}", f"Second: {slot}"],
-            told=rubric is not None,
-            a=response,
-            b=reference,
-            orders=orders,
-            problems=problems,
+            PairReading(
+                lines=[f"First: {slot}", f"Second: {slot}"],
+                told=rubric is not None,
+                sample=self._sample,
+                reads=lambda reply: self._grades(reply) is not None,
+            ),
+            Pair(response, reference),
+            orders,
+            problems,
         )
         self.columns, self.constant = self._orders.columns, self._orders.constant
         self.unfenced = self._orders.unfenced

@@ -82,7 +82,7 @@ COLUMNS = (
     Column("row", pa.int64(), _each("row.number"), nullable=False),
     # the id and the kept columns of the input stand here
     Column("score", pa.float64(), _of("score", "value"), _JUDGE),
-    # the judge's own columns stand here; a row with an error has none of them
+    # the judge's own columns stand here; a row with an error has those that `error.fields` holds
     Column("reason", pa.string(), _of("score", "reason"), _JUDGE),
     Column("error", pa.string(), _of("error", "name")),
     Column("error_detail", pa.string(), _of("error", "detail")),

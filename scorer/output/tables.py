@@ -122,7 +122,8 @@ def _same(value: Any, results: Sequence[Result]) -> list[Any]:
 
 
 def _judge_field(name: str, results: Sequence[Result]) -> list[Any]:
-    return [None if score is None else score.fields.get(name) for score in [result.score for result in results]]
+    told = (result.score if result.score is not None else result.error for result in results)
+    return [None if one is None else one.fields.get(name) for one in told]
 
 
 def _kept(index: int, results: Sequence[Result]) -> list[Any]:

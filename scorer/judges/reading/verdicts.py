@@ -20,7 +20,7 @@ from scorer.judges.reading.json_verdicts import REASON_KEYS, Object, entry
 from scorer.judges.reading.json_verdicts import key as normal
 from scorer.judges.reading.labels import Labels
 from scorer.judges.reading.numbers import Numbers
-from scorer.judges.reading.reply_body import ABSENT, ReplyBody, Verdict, after_thought
+from scorer.judges.reading.reply_body import ABSENT, ReplyBody, Verdict
 from scorer.judges.reading.scales import Scale, named_tiers
 from scorer.judges.reading.usual_replies import find_usual
 
@@ -105,25 +105,6 @@ def find_pattern(text: str, pattern: re.Pattern[str], scale: Numbers) -> Verdict
     except ValueError:
         return None
     return None if value is None else Verdict(value, *match.span(group), *match.span())
-
-
-def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
-    """What the reply says beside its verdicts: the reason in its JSON, else the prose around them; None if nothing."""
-    body = ReplyBody(text, None)
-    for thing in body.objects:
-        for key, value in thing.content.items():
-            if normal(key) in REASON_KEYS and isinstance(value, str):
-                return value.strip() or None
-    pieces, at = [], len(text) - len(after_thought(text))
-    for verdict in sorted(verdicts, key=lambda v: v.opened):
-        pieces.append(text[at : max(at, verdict.opened)])
-        at = max(at, verdict.closed)
-    pieces.append(text[at:])
-    kept = (_REASON_LABEL.sub("", piece.strip(" \t\r\n*-:;,.)|")) for piece in pieces)
-    return "\n".join(filter(None, kept)) or None
-
-
-_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{'|'.join(REASON_KEYS)})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
 
 
 def _in_json(body: ReplyBody, thing: Object, name: str, scale: Scale) -> Verdict | None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from scorer.judges.reading.labels import Labels
 from scorer.judges.reading.numbers import Numbers
-from scorer.judges.reading.verdicts import find, find_each, find_json, find_reason, read_label, read_number
+from scorer.judges.reading.reasons import find_reason
+from scorer.judges.reading.verdicts import find, find_each, find_json, read_label, read_number
 
 DATA = Path(__file__).resolve().parents[4] / "shared/data"
 
