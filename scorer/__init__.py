@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scorer.errors import ScorerError as ScorerError
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.job.estimate import Estimate as Estimate
+    from scorer.judges.function_table import judge as judge
     from scorer.output.scan import scan_scores as scan_scores
     from scorer.output.status import Status as Status
 
@@ -32,6 +33,7 @@ _HOMES = {
     "ScorerError": "scorer.errors",
     "Spec": "scorer.config.spec",
     "Status": "scorer.output.status",
+    "judge": "scorer.judges.function_table",
     "plan": "scorer.api",
     "run": "scorer.api",
     "run_async": "scorer.api",

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from scorer.build.plan import RunPlan, check
 from scorer.config.loader import read_toml
 from scorer.config.spec import Spec
+from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
 from scorer.files.runtime import on_loop as on_loop
 from scorer.files.runtime import run_blocking
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job
+from scorer.judges.function_source import SESSION
 from scorer.output.progress import Snapshot
 from scorer.output.status import Status
 
@@ -48,8 +50,24 @@ async def run_async(
     sample: int | str | None = None,
 ) -> Status:
     """`run` for a running event loop. Cancelling it stores finished rows; the next start sends rows in flight again."""
-    job = Job(plan_of(spec), AnyFiles(), callbacks=Callbacks(watch), workers=workers)
+    planned = plan_of(spec)
+    if workers > 1:
+        _importable(planned.spec)
+    job = Job(planned, AnyFiles(), callbacks=Callbacks(watch), workers=workers)
     return await job.run(choice=Choice(sample=None if sample is None else str(sample)))
+
+
+def _importable(spec: Spec) -> None:
+    """Raises SpecError where the judge is a function that a worker cannot import."""
+    names = [name for name in spec.judge.options.values() if isinstance(name, str) and name.startswith(SESSION)]
+    if spec.judge.kind == "function" and names:
+        shown = ", ".join(name.removeprefix(SESSION).partition("#")[0] for name in names)
+        raise SpecError(
+            [
+                f"workers = 2 or more need a judge that can be imported, and {shown} is defined in this session alone. "
+                "Put it into a module, a file.py beside this one, and import it from there; or leave workers out."
+            ]
+        )
 
 
 def plan(

@@ -88,6 +88,8 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
     if problems or spec is None or judge is None:
         raise SpecError(list(dict.fromkeys(problems)))
     covers = covered(spec, prompt)
+    if source := getattr(judge, "source", ""):  # of the functions that it is made of
+        covers["judge"]["source"] = source
     kept = (*([spec.input.id] if spec.input.id else []), *spec.input.keep)
     keys = tuple(key for model in spec.all_models for key in model.keys)
     metrics = measured(spec)

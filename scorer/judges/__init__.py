@@ -7,4 +7,5 @@ JUDGES: dict[str, str] = {
     "panel": "scorer.judges.panel:Panel",
     "checklist": "scorer.judges.checklist:Checklist",
     "versus_reference": "scorer.judges.versus:VersusReference",
+    "function": "scorer.judges.function:FunctionJudge",
 }

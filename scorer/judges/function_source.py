@@ -1,0 +1,96 @@
+"""Functions of a judge: how they are named, found again and fingerprinted.
+
+A function of an importable module is named `module:name`. One of a session (a notebook, a script, a lambda) is named
+`session:name#hash` and is known to its process alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from scorer.errors import SpecError
+from scorer.plugins import found
+
+SESSION = "session:"
+_KNOWN: dict[str, Callable[..., Any]] = {}
+"""The functions of this process by their names."""
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+def reference(function: Callable[..., Any]) -> str:
+    """The name of a function for a run file. The function is registered, and this process finds it by that name.
+
+    A name that its module does not have yet, as while the module is loaded, is taken for the function's.
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    given = f"{SESSION}{name}#{source_of(function)}"
+    if module and module != "__main__" and "<" not in name and _at(sys.modules.get(module), name) in (function, None):
+        given = f"{module}:{name}"
+    _KNOWN[given] = function
+    return given
+
+
+def resolved(target: str, key: str) -> Callable[..., Any]:
+    """The function of a name. Raises SpecError where it cannot be imported, or belongs to a session that has ended."""
+    if target in _KNOWN:
+        return _KNOWN[target]
+    if target.startswith(SESSION):
+        raise SpecError(
+            [
+                f'{key} = "{target}" is a function of another Python session. Define it again by scorer.judge(...) in '
+                "this one, or put it into a module that can be imported, which workers and later commands need."
+            ]
+        )
+    module, _, name = target.partition(":")
+    first, _, rest = name.partition(".")
+    function: Any = found(f"{module}:{first}", key)
+    function = _at(function, rest) if rest else getattr(function, "prompt_function", function)
+    if not callable(function):
+        raise SpecError([f'{key} = "{target}" is no function.'])
+    return function  # type: ignore[no-any-return]
+
+
+def _at(module: Any, name: str) -> Any:
+    """The object of a dotted name in a module, None where it has none; what a decorated function wraps."""
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return getattr(module, "prompt_function", module)
+
+
+def source_of(*functions: Callable[..., Any]) -> str:
+    """16 hex digits of the functions' source, their defaults and the plain values that they close over.
+
+    Where no source is kept (a plain interactive session), of the compiled code. What a function calls is not covered.
+    """
+    parts: list[str] = []
+    for function in functions:
+        try:
+            parts.append(textwrap.dedent(inspect.getsource(function)))
+        except (OSError, TypeError):
+            parts += _compiled(getattr(function, "__code__", None))
+        parts.append(repr(_plain_values(function)))
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _compiled(code: CodeType | None) -> Iterator[str]:
+    if code is None:
+        return
+    yield repr((code.co_code, code.co_names))
+    for constant in code.co_consts:
+        yield from _compiled(constant) if isinstance(constant, CodeType) else (repr(constant),)
+
+
+def _plain_values(function: Callable[..., Any]) -> list[Any]:
+    values: list[Any] = list(getattr(function, "__defaults__", None) or ())
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:  # not filled yet: the function itself
+            continue
+    return [value for value in values if isinstance(value, _PLAIN)]
