@@ -31,7 +31,7 @@ from scorer.errors import (
 )
 from scorer.limits import Admission, Billing, EndpointDown, Outcome
 from scorer.limits.cooldown import QUOTAS
-from scorer.limits.rate_limits import RunningQuantile
+from scorer.limits.running_quantile import RunningQuantile
 from scorer.types import (
     Call,
     Client,

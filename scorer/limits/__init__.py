@@ -1,7 +1,8 @@
 """Decides when a request may be sent: rate limits, budget, concurrency, breaker. Reserves, then settles."""
 
 from scorer.limits.budget import Budget
-from scorer.limits.limiter import LocalLimiter, RateLimits
+from scorer.limits.limiter import LocalLimiter
+from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Admission, Asked, Billing, Demand, EndpointDown, Outcome, Permit
 
 __all__ = [

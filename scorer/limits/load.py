@@ -38,9 +38,9 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
         places=sum(one.concurrency for one in limits),
         held_back_by=largest([one.waits.shares() for one in limits]),
         outage_s=now - min(down) if down and len(down) == len(opened) else None,
-        met=any(one.met for one in limits),
+        met=any(one.health.met for one in limits),
         oldest_s=max((age for one in limits if (age := one.oldest_s) is not None), default=None),
-        why=why_of([(one.why, one.in_flight) for one in limits]),
+        why=why_of([(one.health.why, one.in_flight) for one in limits]),
         notes=merged([one.notes for one in limits]),
     )
 

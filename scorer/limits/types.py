@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,6 +55,18 @@ class Demand:
     asked: Asked | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request took from the rates of its endpoint: `amounts` of tokens, by limit in the endpoint's order.
+
+    `marks` and `request_mark` are all that each limit had given by then, this request included.
+    """
+
+    amounts: Sequence[float]
+    marks: Sequence[float]
+    request_mark: float
+
+
 @plain_dataclass(slots=True, eq=False)
 class Permit:
     """Permission to send one request once. Each permit is settled exactly once.
@@ -64,15 +76,12 @@ class Permit:
 
     need: Demand
     admitted_at: float
+    probe: bool = False
+    """It finds out whether an outage has ended."""
+    charge: Charge | None = None
+    """What it took from rates a minute; None where none is declared."""
     entry: int = -1
     """The ledger's id of the reservation."""
-    charges: tuple[float, ...] = ()
-    """What each token bucket gave."""
-    marks: tuple[float, ...] = ()
-    """How much each bucket had given in all, this permit included."""
-    gate_mark: float = 0.0
-    """The same of the request gate."""
-    probe: bool = False
     settled: bool = field(default=False, repr=False)
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
     left: bool = False

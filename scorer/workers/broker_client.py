@@ -13,9 +13,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from scorer.limits import Budget, RateLimits
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.limits.bills import OPENING
-from scorer.limits.leased import LeasedBudget, LeasedLimiter
+from scorer.limits.leased import LeasedEndpoint
+from scorer.limits.leased_budget import LeasedBudget
 from scorer.limits.limiter import UNSURE_S
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
@@ -64,7 +65,7 @@ class BrokerClient:
         lived_s: Callable[[], float] | None = None,
         workers: int = 1,
     ) -> None:
-        self.limits: list[LeasedLimiter] = []
+        self.endpoints: list[LeasedEndpoint] = []
         self.allowance: LeasedBudget | None = None
         self.ledger: Ledger | None = None
         self.order = Order.SCORE
@@ -104,17 +105,18 @@ class BrokerClient:
         while not self.fresh():  # noqa: ASYNC110 - the answer that ends it comes once in an outage, if ever
             await asyncio.sleep(UNSURE_S)
 
-    def leased(self, rates: RateLimits, caps: Budget) -> LeasedLimiter:
+    def leased(self, rates: RateLimits, caps: Budget) -> LocalLimiter:
         """The limiter of the next endpoint. It cannot ask again before the time that the broker named."""
-        place = len(self.limits)
+        place = len(self.endpoints)
         self._not_before.append(float("-inf"))
 
         def ask() -> None:
             if self._clock() >= self._not_before[place]:
                 self._now.set()
 
-        self.limits.append(LeasedLimiter(rates, caps, ask, self._opening))
-        return self.limits[place]
+        endpoint = LeasedEndpoint(rates, caps, ask, self._opening)
+        self.endpoints.append(endpoint)
+        return endpoint.limiter
 
     def say(self, text: str) -> None:
         """Reports a sentence for the user; from any thread."""
@@ -175,7 +177,7 @@ class BrokerClient:
         wants = AHEAD - len(self._slices) if self._wants and not ended else 0
         return Report(
             spendings=self._spendings(ended=ended),
-            paces=[self._pace(limits) for limits in self.limits],
+            paces=[self._pace(endpoint) for endpoint in self.endpoints],
             published=published,
             wants=max(0, wants),
             ended=ended,
@@ -190,11 +192,11 @@ class BrokerClient:
         ledger, allowance = self.ledger, self.allowance
         if allowance.lacking is not None:  # who lacked may have gone, or been served by what others gave back
             allowance.lacking = None
-            for limits in self.limits:
-                limits.look()
+            for endpoint in self.endpoints:
+                endpoint.limiter.look()
         lacking = allowance.lacking if not ended else None
         tokens, pico = allowance.keep(recalled=self._recalled or ended)
-        many = WISHED + sum(limits.in_flight for limits in self.limits) // 4
+        many = WISHED + sum(endpoint.limiter.in_flight for endpoint in self.endpoints) // 4
         return Spendings(
             totals=asdict(ledger.totals),
             open_tokens=ledger.open_tokens,
@@ -208,32 +210,32 @@ class BrokerClient:
             wish_pico=lacking.worst_pico * many if lacking is not None else 0,
         )
 
-    def _pace(self, limits: LeasedLimiter) -> Pace:
-        now = self._clock()
+    def _pace(self, endpoint: LeasedEndpoint) -> Pace:
+        now, limiter = self._clock(), endpoint.limiter
         observations, throttles = [], []
-        for seen in limits.observations:
+        for seen in endpoint.observations:
             ago_s = now - seen.sent_at
             if seen.throttled:
                 throttles.append(Throttle(ago_s, seen.retry_after_s, seen.quota))
             observations += [GaugeObservation(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
-        down = limits.breaker.open_since
-        hidden, output = limits.bills.learned
-        answered, least, wish = limits.answered, limits.least(), limits.wish(self._lease_s)
+        down = limiter.breaker.open_since
+        hidden, output = limiter.bills.learned
+        answered, least, wish = endpoint.answered, endpoint.least(), endpoint.wish(self._lease_s)
         return Pace(
-            unused=limits.hand_back(),
+            unused=endpoint.hand_back(),
             least=least,
             wish=wish,
             observations=observations,
             throttles=throttles,
             answered=answered,
-            in_flight=limits.in_flight,
-            places=limits.concurrency,
+            in_flight=limiter.in_flight,
+            places=limiter.concurrency,
             down_s=None if down is None else now - down,
-            waits=limits.waits.shares(),
-            met=limits.met,
-            oldest_s=limits.oldest_s,
-            why=limits.why,
-            notes=limits.notes,
+            waits=limiter.waits.shares(),
+            met=limiter.health.met,
+            oldest_s=limiter.oldest_s,
+            why=limiter.health.why,
+            notes=limiter.notes,
             hidden=hidden,
             output=output,
         )
@@ -253,14 +255,14 @@ class BrokerClient:
         # Leased since it was sent; where the wire is slow, some time must be left to use it.
         until = max(sent_at + self._lease_s, now + self._lease_s / 2)
         next_s = BEAT_S
-        for place, (limits, grant) in enumerate(zip(self.limits, answer.grants, strict=False)):
+        for place, (endpoint, grant) in enumerate(zip(self.endpoints, answer.grants, strict=False)):
             if grant.pause_s:
-                limits.pause(grant.pause_s)
+                endpoint.pause(grant.pause_s)
             if wait_s := max(grant.wait_s, grant.pause_s):
                 next_s = min(next_s, wait_s)
             self._not_before[place] = now + wait_s
-            limits.bills.hear(grant.hidden, grant.output)
-            limits.lease(grant.amounts, until)
+            endpoint.limiter.bills.hear(grant.hidden, grant.output)
+            endpoint.lease(grant.amounts, until)
         if self.allowance is not None:
             self.allowance.allow(answer.tokens, answer.pico, answer.refused)
         return next_s

@@ -31,7 +31,7 @@ from scorer.files.files import Files
 from scorer.files.lease import boot_s
 from scorer.files.runtime import shielded, threads
 from scorer.inputs.source import Reader, ahead
-from scorer.limits.leased import LeasedBudget
+from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.run_files import RunFiles
@@ -122,8 +122,8 @@ class Worker:
         if order is Order.HURRY:
             self._hurry()
         if order is Order.DRAIN:
-            for limits in self._broker.limits:
-                limits.drain()
+            for endpoint in self._broker.endpoints:
+                endpoint.limiter.drain()
         elif self._scoring is not None:
             self._left = True
             self._scoring.cancel()

@@ -11,7 +11,7 @@ from support.clock import inline
 from scorer.errors import OutputError
 from scorer.files.files import LocalFiles
 from scorer.limits import Budget, LocalLimiter
-from scorer.limits.limiter import RateLimits
+from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Billing, Demand, Outcome
 from scorer.output.ledger import Ledger
 

@@ -11,15 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.clock import now, run
 
-from scorer.limits.rate_limits import (
-    MARGIN,
-    ChargeObservation,
-    RequestGate,
-    RunningQuantile,
-    TokenBucket,
-    TokenChargeModel,
-    TokenEstimateCorrection,
-)
+from scorer.limits.rate_limits import MARGIN, RequestGate, TokenBucket
+from scorer.limits.running_quantile import RunningQuantile
+from scorer.limits.token_charges import ChargeObservation, TokenChargeModel, TokenEstimateCorrection
 
 _GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.1, 0.25, 1.0, 59.0]), min_size=1, max_size=80)
 _SHARES = st.sampled_from([0.0, 0.001, 0.004, 0.01]) | st.floats(0.0, 1.0)

@@ -12,7 +12,7 @@ from support.clock import inline, run
 from together import Mate, Never, broker_of, holds, mate, now
 
 from scorer.limits import Billing, Budget, Demand, Outcome, RateLimits
-from scorer.limits.leased import LeasedLimiter
+from scorer.limits.leased import LeasedEndpoint
 from scorer.limits.types import Permit
 from scorer.output.ledger import Ledger
 from scorer.types import (
@@ -241,16 +241,17 @@ def test_a_lease_that_is_over_lets_nobody_through() -> None:
     async def night() -> None:
         asked: list[float] = []
         books = Ledger(Never(), "never-written", "me", offload=inline, strict=False)
-        limits = LeasedLimiter(RateLimits(requests_per_minute=6000), Budget(books), lambda: asked.append(now()))
-        limits.lease({"requests": 5.0}, until=now() + 0.1)
+        leased = LeasedEndpoint(RateLimits(requests_per_minute=6000), Budget(books), lambda: asked.append(now()))
+        limits = leased.limiter
+        leased.lease({"requests": 5.0}, until=now() + 0.1)
         limits.settle(await limits.admit(need()), DONE)
         await asyncio.sleep(0.2)  # a stalled loop, or a wire that is slow
         waiting = asyncio.create_task(limits.admit(need()))
         await asyncio.sleep(1.0)
         assert not waiting.done()
         assert asked
-        assert limits.hand_back() == {"requests": 4.0}
-        limits.lease({"requests": 1.0}, until=now() + 0.1)
+        assert leased.hand_back() == {"requests": 4.0}
+        leased.lease({"requests": 1.0}, until=now() + 0.1)
         limits.settle(await waiting, DONE)
 
     run(night())

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from support.clock import inline, now
 
 from scorer.files.files import LocalFiles
-from scorer.limits import RateLimits
-from scorer.limits.leased import LeasedBudget, LeasedLimiter
+from scorer.limits import LocalLimiter, RateLimits
+from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.ledger import Ledger, Totals
 from scorer.workers.broker import Broker
 from scorer.workers.broker_client import BrokerClient
@@ -25,7 +25,7 @@ class Mate:
     number: int
     client: BrokerClient
     ledger: Ledger
-    limits: list[LeasedLimiter]
+    limits: list[LocalLimiter]
     cut: bool = False
     talks: list[Report] = field(default_factory=list)
 
