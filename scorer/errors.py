@@ -153,16 +153,16 @@ class TransientError(ScorerError):
 class Unreachable(TransientError):
     """No whole reply came back. `billed` is False only where the request surely never arrived.
 
-    `mend` says what to mend where the address was never reached at all; None where that, too, is likely an outage.
+    `hint` says what to change where the address was never reached at all; None where that, too, is likely an outage.
     `silent`: the request was written, and the connection ended without a byte of a reply, which is billed `if_late`.
     `kept`: that connection had brought a reply before; a server may close one that idles in the moment in which it is
     used.
     """
 
     def __init__(
-        self, detail: str, *, billed: bool = False, mend: str | None = None, silent: bool = False, kept: bool = False
+        self, detail: str, *, billed: bool = False, hint: str | None = None, silent: bool = False, kept: bool = False
     ) -> None:
-        self.mend = mend
+        self.hint = hint
         self.silent = silent
         self.kept = kept
         super().__init__(detail, billed=billed, if_late=silent)

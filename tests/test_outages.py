@@ -393,7 +393,7 @@ def test_what_the_set_up_is_refused_for_is_free(fails: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("fails", "scheme", "mend"),
+    ("fails", "scheme", "hint"),
     [
         ("name", "http", "No such host is known: check model.base_url"),
         ("certificate", "https", "Its certificate is not trusted here: check model.base_url"),
@@ -401,7 +401,7 @@ def test_what_the_set_up_is_refused_for_is_free(fails: str, tmp_path: Path) -> N
     ],
 )
 def test_an_address_that_is_wrong_from_the_start_is_told_within_seconds(
-    fails: str, scheme: str, mend: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
+    fails: str, scheme: str, hint: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
 ) -> None:
     judge = Judge(fails=fails, at_start=True)
     if fails == "certificate":
@@ -409,7 +409,7 @@ def test_an_address_that_is_wrong_from_the_start_is_told_within_seconds(
     night = scored(tmp_path, judge, scheme=scheme)
     assert night.error is not None
     assert night.error.exit_code == 4
-    assert mend in str(night.error)
+    assert hint in str(night.error)
     assert f"cannot reach {scheme}://{HOST}" in str(night.error)
     assert night.seconds < 10
 
@@ -425,7 +425,7 @@ def test_a_judge_that_is_not_up_yet_is_waited_for(fails: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("fails", "mend"),
+    ("fails", "hint"),
     [
         ("401", "does not accept the key: check the key in api_key_env"),
         ("402", "quota or credit is used up; top it up"),
@@ -435,11 +435,11 @@ def test_a_judge_that_is_not_up_yet_is_waited_for(fails: str, tmp_path: Path) ->
         ("insufficient_quota", "quota or credit is used up; top it up"),
     ],
 )
-def test_a_permanent_fault_is_told_at_once(fails: str, mend: str, tmp_path: Path) -> None:
+def test_a_permanent_fault_is_told_at_once(fails: str, hint: str, tmp_path: Path) -> None:
     night = scored(tmp_path, Judge(fails=fails, at_start=True))
     assert night.error is not None
     assert night.error.exit_code == 4
-    assert mend in str(night.error)
+    assert hint in str(night.error)
     assert night.seconds < 5
     assert len(night.asked) <= 8  # those in flight, and who took their places in that instant
 

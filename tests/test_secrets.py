@@ -97,7 +97,7 @@ def test_any_secret_is_blanked_and_json_stays_json(secret: str, around: str) -> 
 async def test_what_breaks_off_tells_no_key() -> None:
     class Breaks:
         async def post(self, _: Call) -> Reply:
-            raise Unreachable(f"bad line: {KEY}", billed=True, mend="x")
+            raise Unreachable(f"bad line: {KEY}", billed=True, hint="x")
 
     with pytest.raises(Unreachable) as told:
         await SecretBlankingTransport(Breaks(), SECRETS).post(Call("http://127.0.0.1", b"", {}))

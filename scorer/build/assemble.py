@@ -87,7 +87,7 @@ class WorkerShare:
     served: Mapping[str, str] = field(default_factory=dict)
 
     def places(self, total: int) -> int:
-        """This seat's part of `total` requests in flight; all parts together are `total`."""
+        """This worker's part of `total` requests in flight. The parts of all workers sum up to `total`."""
         return total // self.of + (self.number < total % self.of)
 
 
@@ -113,9 +113,9 @@ async def make_client(
     stack: AsyncExitStack,
     clock: Callable[[], float],
     transport: MakeTransport = HttpTransport,
-    seat: WorkerShare = WHOLE_RUN,
+    share: WorkerShare = WHOLE_RUN,
 ) -> Assembled:
-    """A client for the spec's models and what belongs to it; `transport` makes what posts, `seat` is a worker's.
+    """A client for the spec's models. `transport` makes a transport; `share` is a worker's part of the run.
 
     What it starts (an embedded server, an HTTP session) ends with `stack`. Raises SetupError, SpecError.
     """
@@ -132,8 +132,8 @@ async def make_client(
             )
             in_flight += 64
             continue
-        addresses = _addresses(model, spec.limits, stack, checks, seat.served)
-        places = [seat.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
+        addresses = _addresses(model, spec.limits, stack, checks, share.served)
+        places = [share.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
             transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback, room=caps)
@@ -142,7 +142,7 @@ async def make_client(
             wire = SecretBlankingTransport(wire, secrets)
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
-            local = seat.limit(_paces(rates, spec.limits.burst_s, most), caps)
+            local = share.limit(_paces(rates, spec.limits.burst_s, most), caps)
             limits.append(local)
             endpoints.append(Endpoint(make_provider(model, url, headers), local, weight=most))
         clients[model.alias] = HttpClient(
@@ -311,9 +311,9 @@ def measured(spec: Spec) -> tuple[str, ...]:
 
 
 def make_measure(
-    spec: Spec, stack: AsyncExitStack, seats: int = 1, *, say: Callable[[str], None] = lambda _: None
+    spec: Spec, stack: AsyncExitStack, workers: int = 1, *, say: Callable[[str], None] = lambda _: None
 ) -> Measure | None:
-    """The automatic metrics of a run, or of one of `seats` workers; their processes end with `stack`.
+    """The automatic metrics of a run, or of one of `workers` workers. Its processes end with `stack`.
 
     A metric that fails on a row is None there, and `say` is told, on any thread. Raises SpecError for names that are
     unknown or not installed.
@@ -322,7 +322,7 @@ def make_measure(
         return None
     from scorer.metrics.pool import Pool
 
-    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if seats > 1 else None, tell=say))
+    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if workers > 1 else None, tell=say))
 
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
         texts = [[_text(r.row.values.get(column)) for r in results] for column in measured(spec)]

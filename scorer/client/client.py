@@ -169,8 +169,8 @@ class HttpClient:
 
     def _check_setup(self, error: TransientError, endpoint: Endpoint) -> None:
         """Raises SetupError where this failure shows that waiting does not help."""
-        if isinstance(error, Unreachable) and error.mend is not None and not self._met:
-            self._doubt(f"{error.detail}. {error.mend}")
+        if isinstance(error, Unreachable) and error.hint is not None and not self._met:
+            self._doubt(f"{error.detail}. {error.hint}")
         if isinstance(error, Throttled) and error.quota and endpoint.limits.cooldown.quotas >= QUOTAS:
             raise SetupError(
                 f"{error.detail}. {QUOTAS} times in a row this quota had not renewed when the server said that it "
@@ -240,8 +240,8 @@ class HttpClient:
         """
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
-        need = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
-        permit = await endpoint.limits.admit(need, lambda: bool(self._up()))
+        demand = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
+        permit = await endpoint.limits.admit(demand, lambda: bool(self._up()))
         spent.sent()
         permit.task = task = asyncio.current_task()
         assert task is not None
@@ -270,7 +270,7 @@ class HttpClient:
                 except StopIteration as done:
                     completion: Completion = done.value
                     break
-            outcome = self._settlement.answered(completion.usage, hint, permit.need, billed=True)
+            outcome = self._settlement.answered(completion.usage, hint, permit.demand, billed=True)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
@@ -293,7 +293,7 @@ class HttpClient:
             since_s = self._clock() - permit.admitted_at
             # What fails sooner than nearly any reply comes has done no work; nor has a probe.
             too_soon = error.if_late and (permit.probe or since_s <= endpoint.limits.bills.quick_s)
-            outcome = self._settlement.outcome_of(error, hint, permit.need, too_soon=too_soon)
+            outcome = self._settlement.outcome_of(error, hint, permit.demand, too_soon=too_soon)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
             raise
         except SetupError:
@@ -313,7 +313,7 @@ class HttpClient:
             raise
         except RowError as error:
             _drop(reply)
-            outcome = self._settlement.answered(error.usage, hint, permit.need, billed=error.billed)
+            outcome = self._settlement.answered(error.usage, hint, permit.demand, billed=error.billed)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
             raise
         finally:

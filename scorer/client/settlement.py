@@ -20,13 +20,13 @@ class Settlement:
         self._tariff = tariff
         self._window = window
 
-    def outcome_of(self, error: TransientError, hint: RateHint | None, need: Demand, *, too_soon: bool) -> Outcome:
+    def outcome_of(self, error: TransientError, hint: RateHint | None, demand: Demand, *, too_soon: bool) -> Outcome:
         """The outcome of an attempt that failed by a temporary fault.
 
         `too_soon`: it failed sooner than nearly any reply comes, or is a probe. An error that is billed only `if_late`
         then cost nothing.
         """
-        usage = self._believed(error.usage, need)
+        usage = self._believed(error.usage, demand)
         throttled = isinstance(error, Throttled)
         billed = error.billed and not (error.if_late and too_soon)
         return Outcome(
@@ -41,9 +41,9 @@ class Settlement:
             why=error.detail,
         )
 
-    def answered(self, usage: Usage | None, hint: RateHint | None, need: Demand, *, billed: bool) -> Outcome:
+    def answered(self, usage: Usage | None, hint: RateHint | None, demand: Demand, *, billed: bool) -> Outcome:
         """The outcome of an attempt that was answered, if only by a row error; `billed` where no usage tells it."""
-        usage = self._believed(usage, need)
+        usage = self._believed(usage, demand)
         if usage is None:
             return Outcome(Billing.UNKNOWN if billed else Billing.NOTHING, hint=hint, alive=True)
         return Outcome(Billing.KNOWN, usage=usage, cost_pico=self._cost_pico(usage), hint=hint, alive=True)
@@ -55,9 +55,9 @@ class Settlement:
     def _cost_pico(self, usage: Usage | None) -> int:
         return self._tariff.cost_pico(usage) if self._tariff is not None and usage is not None else 0
 
-    def _believed(self, usage: Usage | None, need: Demand) -> Usage | None:
+    def _believed(self, usage: Usage | None, demand: Demand) -> Usage | None:
         """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""
-        most = self._window * (need.asked.choices if need.asked is not None else 1)
+        most = self._window * (demand.asked.choices if demand.asked is not None else 1)
         if usage is not None and usage.prompt_tokens <= most and usage.completion_tokens <= most:
             return usage
         return None

@@ -82,7 +82,7 @@ class HttpTransport:
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             why = printable_line(str(getattr(error, "message", None) or error) or type(error).__name__)
             if line is None:
-                raise Unreachable(f"cannot reach {shown(call.url)}: {why}", mend=_mend(error)) from error
+                raise Unreachable(f"cannot reach {shown(call.url)}: {why}", hint=_mend(error)) from error
             raise Unreachable(
                 f"{shown(call.url)} broke off: {why}",
                 billed=not line.unsent,

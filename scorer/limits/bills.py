@@ -85,22 +85,22 @@ class LearnedBilling:
         """What this endpoint's own bills taught, to tell other workers: `hidden` and `output`."""
         return self._prompts.value, int(MARGIN * self._outputs.value)
 
-    def worst(self, need: Demand) -> Demand:
+    def worst(self, demand: Demand) -> Demand:
         """The demand with its worst case by what is known now; the same object where that is no higher."""
-        asked = need.asked
+        asked = demand.asked
         if asked is None or not (self.hidden or self.output):
-            return need
+            return demand
         prompt, output = asked.prompt + self.hidden, max(asked.limit, self.output) * asked.choices
         pico = asked.worst_pico(prompt, output) if asked.worst_pico is not None else 0
-        if prompt + output <= need.worst_tokens and pico <= need.worst_pico:
-            return need
-        tokens = max(prompt + output, need.worst_tokens)
-        return replace(need, worst_tokens=tokens, worst_pico=max(pico, need.worst_pico))
+        if prompt + output <= demand.worst_tokens and pico <= demand.worst_pico:
+            return demand
+        tokens = max(prompt + output, demand.worst_tokens)
+        return replace(demand, worst_tokens=tokens, worst_pico=max(pico, demand.worst_pico))
 
-    def answered(self, need: Demand, usage: Usage | None, latency_s: float) -> None:
+    def answered(self, demand: Demand, usage: Usage | None, latency_s: float) -> None:
         """A reply came that may be billed; `usage` is None where it does not tell its bill."""
         self._latencies.append(latency_s)
-        asked = need.asked
+        asked = demand.asked
         surprise = False
         if usage is not None and asked is not None:
             self._count += 1

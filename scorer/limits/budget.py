@@ -85,22 +85,22 @@ class BudgetCap:
         totals = account.totals
         return totals.tokens + account.open_tokens, totals.money_pico + account.open_pico
 
-    def over(self, need: Demand) -> tuple[bool, bool]:
+    def over(self, demand: Demand) -> tuple[bool, bool]:
         """Whether the worst case would be over the cap on tokens, and over that on money."""
         tokens, pico = self.committed
         return (
-            self.max_tokens is not None and tokens + need.worst_tokens > self.max_tokens,
-            self.max_pico is not None and pico + need.worst_pico > self.max_pico,
+            self.max_tokens is not None and tokens + demand.worst_tokens > self.max_tokens,
+            self.max_pico is not None and pico + demand.worst_pico > self.max_pico,
         )
 
-    def fits(self, need: Demand) -> bool:
+    def fits(self, demand: Demand) -> bool:
         """True where the worst case fits; False where it may fit once others have settled.
 
         Raises BudgetSpent where nothing is in flight that could still come out cheaper.
         """
         if not self.capped:
             return True
-        over_tokens, over_money = self.over(need)
+        over_tokens, over_money = self.over(demand)
         if not (over_tokens or over_money):
             return True
         if self._account.open_tokens or self._account.open_pico:
@@ -109,13 +109,13 @@ class BudgetCap:
         if over_tokens:
             raise BudgetSpent(
                 f"limits.max_tokens = {self.max_tokens} is used up: {totals.tokens} tokens are spent or may be, and "
-                f"the next request may take {need.worst_tokens}. What is scored is kept; raise it (--set "
+                f"the next request may take {demand.worst_tokens}. What is scored is kept; raise it (--set "
                 "limits.max_tokens=...) and the same command resumes."
             )
         assert self.max_pico is not None
         raise BudgetSpent(
             f"limits.max_usd = {self.max_pico / PICO:g} is used up: {totals.money_pico / PICO:.6f} USD are spent or "
-            f"may be, and the next request may cost {need.worst_pico / PICO:.6f}. What is scored is kept; raise it "
+            f"may be, and the next request may cost {demand.worst_pico / PICO:.6f}. What is scored is kept; raise it "
             "(--set limits.max_usd=...) and the same command resumes."
         )
 
@@ -149,9 +149,9 @@ class Budget(BudgetCap):
         """As many results as may be lost wait to be written: one more request could be one too many paid twice."""
         return self._room is not None and self._room.full
 
-    def reserve(self, need: Demand) -> int:
+    def reserve(self, demand: Demand) -> int:
         """Enters the worst case; `fits` said yes just before."""
-        return self.ledger.reserve(need.worst_tokens, need.worst_pico)
+        return self.ledger.reserve(demand.worst_tokens, demand.worst_pico)
 
     def settle(self, entry: int, outcome: Outcome) -> None:
         """Writes the outcome to the ledger and wakes the queues that wait for budget."""

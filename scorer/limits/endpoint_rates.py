@@ -120,9 +120,9 @@ class EndpointRates:
     def _true_up(self, permit: Permit, usage: Usage) -> None:
         """Returns to the buckets what was taken too much; the estimates learn."""
         assert permit.charge is not None
-        self._estimate.add(usage.prompt_tokens, permit.need.tokens)
+        self._estimate.add(usage.prompt_tokens, permit.demand.tokens)
         self._output.add(usage.completion_tokens)
-        output = usage.completion_tokens if self._model.refunds else permit.need.output_tokens
+        output = usage.completion_tokens if self._model.refunds else permit.demand.output_tokens
         for limit, amount in zip(self._limits, permit.charge.amounts, strict=True):
             limit.rate.give(amount - limit.charge(usage.prompt_tokens, output))
 
@@ -144,7 +144,7 @@ class EndpointRates:
                     mark=mark,
                     taken=amount,
                     remaining=gauge.remaining,
-                    reserve=usage.prompt_tokens + permit.need.output_tokens,
+                    reserve=usage.prompt_tokens + permit.demand.output_tokens,
                     usage=usage.prompt_tokens + usage.completion_tokens,
                     sent_at=permit.admitted_at,
                     limit=gauge.limit,

@@ -32,13 +32,13 @@ class LeasedBudget(Budget):
         """The first request that did not fit since this was last None."""
         self.refused: str | None = None
 
-    def fits(self, need: Demand) -> bool:
+    def fits(self, demand: Demand) -> bool:
         if self.refused is not None:
             raise BudgetSpent(self.refused)
-        if not any(self.over(need)):
+        if not any(self.over(demand)):
             return True
         if self.lacking is None:
-            self.lacking = need
+            self.lacking = demand
             self._ask()
         return False
 

@@ -76,18 +76,18 @@ class LocalLimiter:
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
-    async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
+    async def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         if self._rates is not None:
-            self._rates.check_size(need)
+            self._rates.check_size(demand)
         ledger = self._caps.ledger
         if not ledger.strict:
-            return await self._queue.stand(need, leave, self._cancel)
+            return await self._queue.stand(demand, leave, self._cancel)
         while True:
-            entry = await self._ledger_queue.stand(need, leave, self._cancel_entry)
+            entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
             try:
                 await ledger.written()
                 self._ahead.written(len(self._queue))
-                permit = await self._queue.stand(entry.need, leave, self._return_permit)
+                permit = await self._queue.stand(entry.demand, leave, self._return_permit)
                 break
             except WorstCaseGrew:
                 self._cancel_entry(entry)
@@ -99,10 +99,10 @@ class LocalLimiter:
         self._ledger_queue.look()
         return permit
 
-    def _enter(self, need: Demand) -> Entry:
+    def _enter(self, demand: Demand) -> Entry:
         self._ahead.entries += 1
-        need = self.bills.worst(need)
-        return Entry(self._caps.reserve(need), need)
+        demand = self.bills.worst(demand)
+        return Entry(self._caps.reserve(demand), demand)
 
     def _cancel_entry(self, entry: Entry) -> None:
         """Cancels a ledger entry whose request is not sent: nothing was billed."""
@@ -119,33 +119,33 @@ class LocalLimiter:
         self._back(permit)
         self.breaker.abandoned(probe=permit.probe)
 
-    def _hold(self, need: Demand) -> tuple[str, float | None] | None:
+    def _hold(self, demand: Demand) -> tuple[str, float | None] | None:
         """The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
-        if (hold := self._hold_all(need)) is not None:
+        if (hold := self._hold_all(demand)) is not None:
             return hold
-        if self._caps.capped and not self._caps.fits(self.bills.worst(need)):
+        if self._caps.capped and not self._caps.fits(self.bills.worst(demand)):
             return "budget", None
-        return self._hold_pace(need)
+        return self._hold_pace(demand)
 
-    def _hold_for_ledger(self, need: Demand) -> tuple[str, float | None] | None:
-        if (hold := self._hold_all(need)) is not None:
+    def _hold_for_ledger(self, demand: Demand) -> tuple[str, float | None] | None:
+        if (hold := self._hold_all(demand)) is not None:
             return hold
         if self._ahead.full(outage=self.breaker.open_since is not None):
             return "ledger", None
-        return None if self._caps.fits(self.bills.worst(need)) else ("budget", None)
+        return None if self._caps.fits(self.bills.worst(demand)) else ("budget", None)
 
-    def _hold_entered(self, need: Demand) -> tuple[str, float | None] | None:
-        if self.bills.worst(need) is not need:
+    def _hold_entered(self, demand: Demand) -> tuple[str, float | None] | None:
+        if self.bills.worst(demand) is not demand:
             raise WorstCaseGrew
-        return self._hold_all(need) or self._hold_pace(need)
+        return self._hold_all(demand) or self._hold_pace(demand)
 
     def _waited_for_ledger(self, name: str, since: float, until: float) -> None:
         """Counts a wait for the ledger only where no request waits for the limits."""
         if name == "budget" or not len(self._queue):
             self.waits.add(name, since, until)
 
-    def _hold_all(self, need: Demand) -> tuple[str, float | None] | None:
-        if need.first and self._drain.asked:
+    def _hold_all(self, demand: Demand) -> tuple[str, float | None] | None:
+        if demand.first and self._drain.asked:
             raise _not_begun()
         if self._closed:
             return "setup", None
@@ -154,7 +154,7 @@ class LocalLimiter:
         wait = self.health.outage_s(draining=self._drain.asked)
         return None if wait == 0.0 else ("outage", wait)
 
-    def _hold_pace(self, need: Demand) -> tuple[str, float | None] | None:
+    def _hold_pace(self, demand: Demand) -> tuple[str, float | None] | None:
         caps = self._caps
         if not caps.owned():  # the last look before a request goes out
             return "lock", UNSURE_S
@@ -168,21 +168,21 @@ class LocalLimiter:
             return "concurrency", None
         if caps.capped and self.in_flight >= self.bills.places:
             return "opening", None
-        if self._rates is not None and (wait := self._rates.wait(need)) is not None:
+        if self._rates is not None and (wait := self._rates.wait(demand)) is not None:
             return wait
         if (wait_s := self.cooldown.until - self._clock()) > 0:
             return ("quota" if self.cooldown.quotas else "retry_after"), wait_s
         return None
 
-    def _take(self, need: Demand) -> Permit:
-        permit = self._send(self.bills.worst(need))
-        permit.entry = self._caps.reserve(permit.need)
+    def _take(self, demand: Demand) -> Permit:
+        permit = self._send(self.bills.worst(demand))
+        permit.entry = self._caps.reserve(permit.demand)
         return permit
 
-    def _send(self, need: Demand) -> Permit:
+    def _send(self, demand: Demand) -> Permit:
         self.in_flight += 1
-        charge = None if self._rates is None else self._rates.take(need)
-        permit = Permit(need, self._clock(), self.breaker.send(), charge)
+        charge = None if self._rates is None else self._rates.take(demand)
+        permit = Permit(demand, self._clock(), self.breaker.send(), charge)
         self._out.add(permit)
         return permit
 
@@ -203,7 +203,7 @@ class LocalLimiter:
         if self._rates is not None:
             self._rates.settle(permit, outcome, self.cooldown)
         if outcome.usage is not None or (outcome.alive and outcome.bill is not Billing.NOTHING):
-            self.bills.answered(permit.need, outcome.usage, self._clock() - permit.admitted_at)
+            self.bills.answered(permit.demand, outcome.usage, self._clock() - permit.admitted_at)
         self.health.settle(permit.admitted_at, outcome, probe=permit.probe)
         if self._drain.asked and not outcome.alive:
             self._drain.release()
@@ -258,11 +258,11 @@ class LocalLimiter:
 
     def head(self) -> Demand | None:
         """The demand that waits for the rate limits before all others. None where none waits."""
-        return next(self._queue.needs(), None)
+        return next(self._queue.demands(), None)
 
     def queued(self) -> Iterator[Demand]:
         """The demands that wait: those that wait for the rate limits, the head first, then those for the ledger."""
-        return chain(self._queue.needs(), self._ledger_queue.needs())
+        return chain(self._queue.demands(), self._ledger_queue.demands())
 
     def look(self) -> None:
         """Checks the heads of both queues now: one that lacks budget asks for it."""

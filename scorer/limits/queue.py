@@ -29,7 +29,7 @@ Hold = Callable[[Demand], tuple[str, float | None] | None]
 
 @dataclass(slots=True)
 class _Place(Generic[T]):
-    need: Demand
+    demand: Demand
     leave: Callable[[], bool] | None
     granted: asyncio.Future[T]
 
@@ -60,24 +60,24 @@ class AdmissionQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def needs(self) -> Iterator[Demand]:
+    def demands(self) -> Iterator[Demand]:
         """What those who stand here need, the head first."""
-        return (place.need for place in self._places if not place.granted.done())
+        return (place.demand for place in self._places if not place.granted.done())
 
-    async def stand(self, need: Demand, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
+    async def stand(self, demand: Demand, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
         """What `take` grants, in turn. Raises what `hold` raises; EndpointDown where `leave` says so in an outage."""
         if not self._places:
-            hold = self._ask(need, leave)
+            hold = self._ask(demand, leave)
             if hold is None:
-                return self._take(need)
+                return self._take(demand)
             self._wait(*hold)
-        place: _Place[T] = _Place(need, leave, self._loop.create_future())
-        if need.first:
+        place: _Place[T] = _Place(demand, leave, self._loop.create_future())
+        if demand.first:
             self._places.append(place)
         else:
             self._places.insert(self._begun, place)
             self._begun += 1
-            if self._begun == 1 and len(self._places) > 1:  # another head, with another need
+            if self._begun == 1 and len(self._places) > 1:  # another head, with another demand
                 self.look()
         try:
             return await place.granted
@@ -91,7 +91,7 @@ class AdmissionQueue(Generic[T]):
     def turn_away(self, why: Callable[[], Exception]) -> None:
         """Raises that for all who stand here for a row that is not begun."""
         for place in self._places:
-            if place.need.first and not place.granted.done():
+            if place.demand.first and not place.granted.done():
                 place.granted.set_exception(why())
         self.look()
 
@@ -107,20 +107,20 @@ class AdmissionQueue(Generic[T]):
             place = self._places[0]
             if not place.granted.done():
                 try:
-                    hold = self._ask(place.need, place.leave)
+                    hold = self._ask(place.demand, place.leave)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is the waiter's to raise
                     place.granted.set_exception(error)
                 else:
                     if hold is not None:
                         self._wait(*hold)
                         return
-                    place.granted.set_result(self._take(place.need))
+                    place.granted.set_result(self._take(place.demand))
             self._places.popleft()
-            self._begun -= not place.need.first
+            self._begun -= not place.demand.first
 
-    def _ask(self, need: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
+    def _ask(self, demand: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
         """What holds the head back; EndpointDown where the endpoint is away and it may leave."""
-        hold = self._hold(need)
+        hold = self._hold(demand)
         if hold is not None:
             if hold[0] in AWAY and leave is not None and leave():
                 raise EndpointDown

@@ -74,7 +74,7 @@ class Permit:
     `task` is who waits for the reply, where a drain may take it from that wait; `left` is then True.
     """
 
-    need: Demand
+    demand: Demand
     admitted_at: float
     probe: bool = False
     """It finds out whether an outage has ended."""
@@ -163,7 +163,7 @@ class Admission(Protocol):
         """Adds a sentence for the user, once."""
         ...
 
-    async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
+    async def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         """Waits, first come first served and rows under way before new ones, until the request may be sent.
 
         `leave` tells, while the endpoint is down, whether another is not: EndpointDown is raised then. Raises TooLong

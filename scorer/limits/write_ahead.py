@@ -15,7 +15,7 @@ class Entry:
     """A ledger entry of a request that is not sent yet: its number, and the demand that it reserves."""
 
     number: int
-    need: Demand
+    demand: Demand
 
 
 class WorstCaseGrew(Exception):

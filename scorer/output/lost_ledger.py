@@ -23,21 +23,21 @@ from scorer.output.manifest import Manifest
 def with_recovered_costs(
     files: Files, layout: Layout, manifest: Manifest, say: Callable[[str], None]
 ) -> Callable[[Totals, bool], Totals]:
-    """For `Ledger.open`: the books' totals with what is missing; `say` is told how much that is."""
+    """For `Ledger.open`: the ledger's totals with what is missing; `say` is told how much that is."""
 
-    def mend(held: Totals, found: bool) -> Totals:
-        told = _told(files, layout)
-        below = held.tokens < told.tokens or held.money_pico < told.money_pico - 10**6
+    def with_known_costs(held: Totals, found: bool) -> Totals:
+        reported = _reported(files, layout)
+        below = held.tokens < reported.tokens or held.money_pico < reported.money_pico - 10**6
         if found and not below:
             return held
         rows = _of_rows(files, layout, manifest)
-        least = Totals(*(max(getattr(rows, name), getattr(told, name)) for name in Totals.__slots__))
+        least = Totals(*(max(getattr(rows, name), getattr(reported, name)) for name in Totals.__slots__))
         tokens = max(0, least.tokens - held.tokens)
         pico = max(0, least.money_pico - held.money_pico)
         if not tokens and not pico:
             return held
         completion = min(tokens, max(0, least.completion_tokens - held.completion_tokens))
-        why = "says less than was told of it before" if found else "is gone or empty"
+        why = "holds less than was reported before" if found else "is gone or empty"
         say(
             f"{layout.ledger} {why}: {tokens} tokens and {pico / 10**12:.6f} USD are missing in it, by the stored rows "
             "and by progress.json. They are entered as the least that is known, and count against the caps."
@@ -51,26 +51,26 @@ def with_recovered_costs(
             pico=held.pico + pico,
         )
 
-    return mend
+    return with_known_costs
 
 
-def _told(files: Files, layout: Layout) -> Totals:
-    """What progress.json said last; nothing where it cannot be read."""
+def _reported(files: Files, layout: Layout) -> Totals:
+    """The totals of progress.json. Zeros where it cannot be read."""
     try:
-        told = orjson.loads(read(files, layout.progress))
+        reported = orjson.loads(read(files, layout.progress))
         return Totals(
-            requests=int(told.get("requests", 0)),
-            prompt_tokens=int(told.get("prompt_tokens", 0)),
-            completion_tokens=int(told.get("completion_tokens", 0)),
-            pico=round(told.get("cost_usd", 0) * 10**12),
-            maybe_pico=round(told.get("maybe_billed_usd", 0) * 10**12),
+            requests=int(reported.get("requests", 0)),
+            prompt_tokens=int(reported.get("prompt_tokens", 0)),
+            completion_tokens=int(reported.get("completion_tokens", 0)),
+            pico=round(reported.get("cost_usd", 0) * 10**12),
+            maybe_pico=round(reported.get("maybe_billed_usd", 0) * 10**12),
         )
     except (OSError, ValueError, TypeError, AttributeError):
         return Totals()
 
 
 def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
-    """What the newest results of a run add up to, by their metadata; files that cannot be read are left out."""
+    """The sums of a run's newest results, by their metadata. Files that cannot be read are left out."""
     sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
     segments = layout.segments_to_read(files)
     total = seg.Counts()
@@ -83,7 +83,7 @@ def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
 
 
 def _of_rows(files: Files, layout: Layout, manifest: Manifest) -> Totals:
-    """What the newest results cost by their own account."""
+    """The totals of the newest results' own columns."""
     total = stored(files, layout, manifest)
     return Totals(
         requests=total.attempts,

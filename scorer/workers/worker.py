@@ -145,7 +145,7 @@ class Worker:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, stack, seats=hello.workers, say=broker.say),
+                measure=make_measure(spec, stack, workers=hello.workers, say=broker.say),
                 say=broker.say,
                 on_written=broker.publish,
                 owned=broker.sure,
@@ -168,7 +168,7 @@ class Worker:
                 owned=broker.fresh,
             )
             share = WorkerShare(hello.index, hello.workers, broker.leased, hello.served)
-            wires = await make_client(spec, broker.allowance, stack, loop.time, seat=share)
+            wires = await make_client(spec, broker.allowance, stack, loop.time, share=share)
             reader = make_reader(plan, self._files)
             parts = make_parts(plan, wires.client, store, self._wall_s, stack)
             self._loaded()

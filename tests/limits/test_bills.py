@@ -139,7 +139,7 @@ def test_who_stood_in_line_while_a_bill_was_learned_is_reserved_at_it() -> None:
         await asyncio.sleep(1.0)
         assert not waiting.done()
         answer(limits, permits[0], Usage(3000, 3))
-        assert (await waiting).need.worst_tokens == 3110
+        assert (await waiting).demand.worst_tokens == 3110
         assert now() == 1.0
         assert limits.waits.shares() == {"opening": 1.0}
 

@@ -209,13 +209,13 @@ def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
             one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(5000, 70), alive=True))
             await asyncio.sleep(0.25)  # two beats
             permit = await two.limits[0].admit(asking())
-            assert permit.need.worst_tokens == 100 + 5000 + int(1.5 * 70)
+            assert permit.demand.worst_tokens == 100 + 5000 + int(1.5 * 70)
             two.limits[0].settle(permit, Outcome(Billing.NOTHING, alive=True))
             for _ in range(KEPT):  # ordinary again
                 permit = await one.limits[0].admit(asking())
                 one.limits[0].settle(permit, Outcome(Billing.KNOWN, usage=Usage(25, 3), alive=True))
             await asyncio.sleep(0.25)
-            assert (await two.limits[0].admit(asking())).need.worst_tokens == 110
+            assert (await two.limits[0].admit(asking())).demand.worst_tokens == 110
 
     run(night())
 

@@ -29,12 +29,12 @@ HELLO = Hello(
 
 
 async def test_the_last_answer_ends_it(tmp_path: Path) -> None:
-    seated = RayWorker(str(tmp_path / "not-there"), [])
-    last = report(await seated.begin(packed(HELLO)))
+    worker = RayWorker(str(tmp_path / "not-there"), [])
+    last = report(await worker.begin(packed(HELLO)))
     assert last.ended
     assert last.failure is not None
     assert last.failure.kind == "SpecError"
-    hearing = asyncio.ensure_future(seated.hear(packed(Told(order=Order.LEAVE))))
+    hearing = asyncio.ensure_future(worker.hear(packed(Told(order=Order.LEAVE))))
     assert await hearing == b""
 
 
