@@ -101,11 +101,12 @@ class InUse(OutputError):
 class ShardChanged(OutputError):
     """An input shard has changed since the run first read it, or is gone."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, longer: bool = False) -> None:
+        grown = "It is longer now: write new lines to a new file. " if longer else ""
         super().__init__(
             f"{path} has changed since this run first read it, or is gone: its rows are no longer those that were "
-            "scored. Restore the old file, or take the shard out of the run (`scorer run RUN.toml --forget SHARD`), or "
-            "give the run another output.path."
+            f"scored. {grown}Restore the old file, or take the shard out of the run (`scorer run RUN.toml --forget "
+            "SHARD`), or give the run another output.path."
         )
 
 

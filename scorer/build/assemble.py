@@ -20,7 +20,8 @@ from scorer.config.loader import references, resolve_references
 from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.config.tariffs import price, window
-from scorer.errors import SetupError, SpecError
+from scorer.errors import BadRow, SetupError, SpecError
+from scorer.judges.shown_values import as_text
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits import RateLimits as Paces
 from scorer.metrics import REFERENCE_FREE
@@ -128,7 +129,7 @@ async def make_client(
             from scorer.client.recorded import Recorded
 
             clients[model.alias] = Recorded(
-                path=model.path or "", keys=model.keys, replies=model.replies or "", where=model.where
+                path=model.place or "", keys=model.keys, replies=model.replies or "", where=model.where
             )
             in_flight += 64
             continue
@@ -229,7 +230,7 @@ def serve_embedded(spec: Spec, stack: AsyncExitStack, checks: list[Callable[[], 
 def _serve(model: Model, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> str:
     from scorer.client.llamacpp_server import EmbeddedServer
 
-    server = stack.enter_context(EmbeddedServer(model.path, name=model.name))
+    server = stack.enter_context(EmbeddedServer(model.place, name=model.name))
     checks.append(server.check)
     return server.url
 
@@ -325,15 +326,21 @@ def make_measure(
     pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if workers > 1 else None, tell=say))
 
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
-        texts = [[_text(r.row.values.get(column)) for r in results] for column in measured(spec)]
+        texts = [[_text(column, r.row.values.get(column)) for r in results] for column in measured(spec)]
         columns = pool.columns(texts[0], texts[-1])
         return {f"metric_{name}": column for name, column in columns.items()}
 
     return measure
 
 
-def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+def _text(column: str, value: object) -> str | None:
+    """The text that a metric compares: null for what a prompt could not show either."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return str(as_text(column, value))
+    except BadRow:
+        return None
 
 
 def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:

@@ -25,7 +25,7 @@ from scorer.engine import engine
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
-from scorer.inputs.shards import schema_now
+from scorer.inputs.identity import schema_now
 from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where
 from scorer.judges import JUDGES

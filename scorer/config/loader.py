@@ -125,7 +125,14 @@ def _conflicts(spec: Spec) -> list[str]:
             f"limits.tokens_per_minute = {spec.limits.tokens_per_minute:g} counts input and output together: give only "
             "it, or only input_tokens_per_minute and output_tokens_per_minute."
         )
-    for key, path in [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]:
+    paths = [*(("input.shards", path) for path in spec.input.shards), ("output.path", spec.output.path)]
+    for key, path in [*paths, ("judge.prompt_file", spec.judge.prompt_file)]:
+        if path is not None and path.startswith("~"):
+            problems.append(
+                f'{key} = "{path}" begins with ~ and leads to no home folder of this machine. ~/ is your own; write '
+                f"./{path} for a file of that name."
+            )
+    for key, path in paths:
         if "://" in path and not _URI.fullmatch(path):
             problems.append(
                 f'{key} = "{path}" must be a local path, or s3://, gs:// or az:// with a bucket and a path, such as '

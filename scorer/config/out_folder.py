@@ -30,4 +30,4 @@ def folder_of(out: str) -> str:
         raise SpecError(
             [f"{out} has no output.path, so it is not a run file. Give the output folder of a run, or its run file."]
         )
-    return path
+    return os.path.expanduser(path)

@@ -6,15 +6,18 @@ build/plan.py checks the options of each kind of judge; loader.py reads the file
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Path = Annotated[Text, AfterValidator(os.path.expanduser)]
+"""A path in which a leading ~ is the home folder, as in a shell."""
 Value = str | int | float | bool
 
 
@@ -25,7 +28,7 @@ class _Section(BaseModel):
 class Input(_Section):
     """`[input]`: which shards, which of their rows (`where`), and which of their columns go into the output."""
 
-    shards: tuple[Text, ...] = Field(min_length=1)
+    shards: tuple[Path, ...] = Field(min_length=1)
     id: Text | None = None
     keep: tuple[Text, ...] = ()
     where: Text | None = None
@@ -36,7 +39,7 @@ class JudgeOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
     kind: Text = "rating"
-    prompt_file: Text | None = None
+    prompt_file: Path | None = None
     dedupe: bool = False
 
     @property
@@ -82,7 +85,7 @@ class Model(_Section):
     provider: Text = "openai"
     dialect: Literal["auto", "openai", "vllm", "llamacpp"] = "auto"
     name: str | None = None
-    path: Text | None = None
+    path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
     api_key_env: Text | None = None
     headers: dict[str, str] = {}
@@ -94,10 +97,15 @@ class Model(_Section):
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()
     price: Price | None = None
-    price_file: Text | None = None
+    price_file: Path | None = None
     keys: tuple[Text, ...] = ()
     replies: Text | None = None
     where: dict[str, Value] = {}
+
+    @property
+    def place(self) -> str | None:
+        """`path` with a leading ~ as the home folder."""
+        return None if self.path is None else os.path.expanduser(self.path)
 
 
 class Limits(Rates):
@@ -122,7 +130,7 @@ class Metrics(_Section):
 class Output(_Section):
     """`[output]`: where results go, how often they are written, and where they are published."""
 
-    path: Text
+    path: Path
     flush_rows: Count = 1000
     flush_s: Positive = 1.0
     keep_raw: bool | Literal["full"] = True

@@ -15,9 +15,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from scorer.files.matching import MATCHED, MATCHED_ELSE
+
 MOST_PARTS = 128
 _PART = re.compile(r"(.+)\.part-(\d{12})")
-WRITTEN_ONCE = (".parquet", ".json", ".jsonl", ".toml", ".txt", ".md", ".j2")
+WRITTEN_ONCE = (MATCHED, *MATCHED_ELSE, ".json", ".toml", ".txt", ".md", ".j2")
 """Suffixes of files that are never appended to: no listing of parts is needed to open one."""
 
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 
 MATCHED = ".parquet"
 """Suffix of the files that a folder stands for."""
+_TEXTS = (f"{end}{more}" for end in (".jsonl", ".ndjson", ".csv") for more in ("", ".gz", ".zst"))
+MATCHED_ELSE = (*_TEXTS, ".arrow", ".arrows", ".feather", ".ipc")
+"""Suffixes of the files that a folder stands for where it holds no Parquet file."""
 
 
 def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -32,7 +35,7 @@ def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
 
 def _paths(pattern: str) -> Iterator[str]:
     if os.path.isdir(pattern):
-        yield from _below(pattern, files=True)
+        yield from list(_below(pattern, files=True)) or _below(pattern, files=True, suffix=MATCHED_ELSE)
     elif os.path.exists(pattern):
         yield pattern
     elif "**" in pattern.split("/"):
@@ -54,7 +57,9 @@ def _deep(pattern: str) -> Iterator[str]:
             yield from _deep(rest) if "**" in within.split("/") else sorted(_glob.glob(rest))
 
 
-def _below(folder: str, *, files: bool, suffix: str = MATCHED, spelled: str | None = None) -> Iterator[str]:
+def _below(
+    folder: str, *, files: bool, suffix: str | tuple[str, ...] = MATCHED, spelled: str | None = None
+) -> Iterator[str]:
     """The files below a folder; or, without `files`, the folder and those below it. Linked folders come last."""
     entered: set[str] = set()
     waiting, linked = deque([folder if spelled is None else spelled]), deque[str]()

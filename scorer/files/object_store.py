@@ -28,6 +28,7 @@ from scorer.files.files import Lock, Stat
 from scorer.files.globs import Glob
 from scorer.files.lease import LEASE_S, Lease, Taker, alive
 from scorer.files.lease_object import ObjectCell
+from scorer.files.matching import MATCHED, MATCHED_ELSE
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
 from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
 
@@ -87,7 +88,10 @@ class ObjectFiles:
             return [one]
         glob = Glob(key)
         if not glob.wild:
-            return [one for one in self._below(key) if one.key.endswith(".parquet")]
+            below = self._below(key)
+            return [one for one in below if one.key.endswith(MATCHED)] or [
+                one for one in below if one.key.endswith(MATCHED_ELSE)
+            ]
         if glob.deep:
             return [one for one in self._below(glob.fixed) if glob.matches(one.key)]
         folders = [glob.fixed]

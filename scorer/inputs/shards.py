@@ -1,64 +1,25 @@
-"""Finds the shards of a run and takes a first look at them: rows, footer, schema, and whether they changed."""
+"""Finds the shards of a run and takes a first look at them: rows, columns, and whether they are finished."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
+import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from scorer.errors import InputError, ShardChanged
+from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
-from scorer.inputs.patience import is_systems, short, with_retries
-from scorer.inputs.shard_reader import DAMAGE
+from scorer.inputs.column_paths import problem, split
+from scorer.inputs.formats.protocol import Contents, Unfinished
+from scorer.inputs.identity import contents
 from scorer.types import Shard
 
-
-def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
-    """Rows, footer hash and schema of one shard.
-
-    Raises InputError where it is no readable Parquet file, StorageError where the system fails to read it.
-    """
-
-    def read() -> tuple[int, str, pa.Schema]:
-        with files.open(stat.path) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
-            return parquet.metadata.num_rows, _footer_hash(file, stat.size), parquet.schema_arrow
-
-    try:
-        return with_retries(stat.path, read)
-    except DAMAGE as error:
-        raise InputError(
-            f"{stat.path} is not a readable Parquet file ({short(error)}). input.shards takes Parquet files: take "
-            "this one out, write it again, or leave it out of the run with --forget."
-        ) from error
-
-
-def schema_now(files: Files, shard: Shard) -> pa.Schema:
-    """The schema of a shard of the run. Raises ShardChanged where it is gone or damaged, else OSError."""
-    try:
-        with files.open(shard.place) as file:
-            return pq.read_schema(file)
-    except DAMAGE as error:
-        if is_systems(error) and not isinstance(error, FileNotFoundError):
-            raise
-        raise ShardChanged(shard.path) from error
-
-
-def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
-    """True where a shard still holds the rows it held: its size and footer are what they were; it was only touched."""
-    if (stat.size, stat.version) == (shard.size, shard.version):
-        return True
-    try:
-        return stat.size == shard.size and look(files, stat)[1] == shard.footer
-    except InputError:
-        return False
+SETTLED_S = 10.0
+"""A file whose format has no end is taken to be finished once it has not changed for so many seconds."""
 
 
 def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
@@ -71,7 +32,8 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
             )
         return found
     raise InputError(
-        f"input.shards = {', '.join(patterns)} matches no file. Give Parquet files, folders of them, or globs."
+        f"input.shards = {', '.join(patterns)} matches no file. Give files (Parquet, .jsonl, .csv, .arrow), folders of "
+        "them, or globs."
     )
 
 
@@ -88,37 +50,60 @@ def linked(found: Sequence[Stat]) -> str | None:
     )
 
 
-def first_look(
-    files: Files, stats: Sequence[Stat], names: Mapping[str, str], wanted: Sequence[str], kept: Sequence[str] = ()
-) -> list[Shard]:
-    """Shards with their rows and footers; `names` are their stems by path, `wanted` the columns they must have.
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """The shards that are new, and a sentence for each file that is left out because it is not finished."""
 
-    `kept` are those of them that the results keep.
+    shards: tuple[Shard, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def first_look(
+    files: Files,
+    stats: Sequence[Stat],
+    names: Mapping[str, str],
+    wanted: Sequence[str],
+    kept: Sequence[str] = (),
+    *,
+    alone: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> FirstLook:
+    """Shards with their rows and marks; `names` are their stems by path, `wanted` the columns they must have.
+
+    `kept` are those of them that the results keep. `alone`: there are no other shards. Then files that have only just
+    changed are waited for, up to 10 s, and `say` is told; and it is an error where nothing is left.
 
     Raises InputError with every mistake in all of them.
     """
-    shards, problems = [], []
+    shards: list[Shard] = []
+    problems: list[str] = []
+    left_out: list[str] = []
+    if alone and (pause_s := _settling_s(stats)):
+        say(f"Waiting {pause_s:.0f} s: {stats[0].path} changed just now, and may still be written.")
+        time.sleep(pause_s)
     for stat in stats:
         try:
-            rows, footer, schema = look(files, stat)
+            found = contents(files, stat)
+            if not found.ended and _changed_s_ago(files, stat) < SETTLED_S:
+                raise Unfinished(f"changed within the last {SETTLED_S:.0f} s")
+        except Unfinished as error:
+            left_out.append(
+                f"{stat.path} {error}, so it may still be written. It is left out now, and the next start takes it "
+                "where it is finished then."
+            )
+            continue
         except InputError as error:
             problems.append(str(error))
             continue
-        if missing := missing_columns(schema, wanted):
-            problems.append(
-                f"{stat.path} has no column {', '.join(map(repr, missing))}, which the run file asks for. It has: "
-                f"{', '.join(schema.names[:20])}."
-            )
-        if several := [name for name in dict.fromkeys(wanted) if schema.names.count(name) > 1]:
-            problems.append(
-                f"{stat.path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
-                "which is meant. Write it again with a name for each."
-            )
-        types = "" if missing or several else _types(schema, kept)
-        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, rows, footer, types))
+        mistakes = _column_mistakes(stat.path, found, wanted, kept)
+        problems += mistakes
+        types = "" if mistakes else _types(found.schema, kept)
+        shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, found.rows, found.mark, types))
+    if alone and left_out and not shards:
+        problems += left_out
     if problems:
         raise InputError("\n".join(problems))
-    return shards
+    return FirstLook(tuple(shards), tuple(left_out))
 
 
 def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
@@ -126,26 +111,56 @@ def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name not in schema.names]
 
 
+def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """A sentence for each way in which a file lacks what the run file asks for."""
+    names, mistakes = tuple(found.schema.names), []
+    missing = missing_columns(found.schema, kept)
+    nested = []
+    for column in dict.fromkeys(wanted):
+        root, _ = split(column, names)
+        if root not in names:
+            missing.append(column)
+        elif column not in kept and (told := problem(column, found.shape)):
+            nested.append(f"{path} has {told}.")
+    if missing:
+        mistakes.append(
+            f"{path} has no column {', '.join(map(repr, dict.fromkeys(missing)))}, which the run file asks for. It "
+            f"has: {', '.join(names[:20])}."
+        )
+    mistakes += nested
+    if several := [
+        root for root in dict.fromkeys(split(column, names)[0] for column in wanted) if names.count(root) > 1
+    ]:
+        mistakes.append(
+            f"{path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
+            "which is meant. Write it again with a name for each."
+        )
+    return mistakes
+
+
 def _types(schema: pa.Schema, kept: Sequence[str]) -> str:
     return f"{zlib.crc32(str([schema.field(name).type for name in kept]).encode()):08x}"
 
 
-def _footer_hash(file: Any, size: int) -> str:
-    file.seek(size - 8)
-    length = int.from_bytes(file.read(4), "little")
-    file.seek(max(0, size - 8 - length))
-    return hashlib.sha256(file.read(length)).hexdigest()[:16]
+def _changed_s_ago(files: Files, stat: Stat) -> float:
+    """Seconds since a local file was changed; infinite in a bucket, where files appear whole, and in the future."""
+    if "://" in stat.path:
+        return float("inf")
+    now = next((found for found in files.find([stat.path]) if found.path == stat.path), stat)
+    if (now.size, now.version) != (stat.size, stat.version):
+        return 0.0
+    return _age_s(stat)
 
 
-@contextmanager
-def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
-    """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not."""
-    try:
-        file = files.open(shard.place)
-    except FileNotFoundError:
-        raise ShardChanged(shard.path) from None
-    with file:
-        if file.seek(0, io.SEEK_END) != shard.size or _footer_hash(file, shard.size) != shard.footer:
-            raise ShardChanged(shard.path)
-        file.seek(0)
-        yield file
+def _age_s(stat: Stat) -> float:
+    age = time.time() - int(stat.version) / 1e9 if "://" not in stat.path and stat.version.isdigit() else -SETTLED_S
+    return age if age > -SETTLED_S else float("inf")
+
+
+def _settling_s(stats: Sequence[Stat]) -> float:
+    """Seconds to wait until the first file is settled, where all of them have only just changed; else 0."""
+    texts = [stat for stat in stats if not stat.path.endswith((".parquet", ".arrow", ".arrows", ".feather", ".ipc"))]
+    if not texts or len(texts) < len(stats):
+        return 0.0
+    ages = [_age_s(stat) for stat in texts]
+    return max(0.0, SETTLED_S + 0.01 - min(ages)) if max(ages) < SETTLED_S else 0.0

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -18,18 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.errors import BadRow, Damaged, ShardChanged
-from scorer.files.arrow import owned, take
 from scorer.files.files import Files
-from scorer.inputs.shard_reader import (
-    BATCH_BYTES,
-    BATCH_ROWS,
-    Batch,
-    Piece,
-    ReadStalled,
-    UnreadableRows,
-    read_shard,
-)
-from scorer.inputs.shards import opened
+from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, Piece, ReadStalled, Rows, UnreadableRows
+from scorer.inputs.shard_reader import read_shard
 from scorer.types import Mask, Offload, Row, Shard, Work
 
 
@@ -106,7 +96,7 @@ class Reader:
 
     def read_shard(self, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
         """What a shard's rows are, or why not. Raises ShardChanged, StorageError."""
-        return read_shard(partial(opened, self._files, shard), shard.place, self.columns.all, todo)
+        return read_shard(self._files, shard, self.columns.all, todo)
 
     def chosen(self, work: Work, piece: Batch | UnreadableRows, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
         """Those rows of a piece, at most 256 or 4 MiB at a time."""
@@ -115,7 +105,7 @@ class Reader:
         elif len(numbers):
             rows = piece.rows
             if len(numbers) < rows.num_rows:
-                rows = take(rows, pa.array(numbers - piece.first))
+                rows = rows.take(numbers - piece.first)
             step = max(1, min(rows.num_rows, BATCH_BYTES * rows.num_rows // max(1, rows.nbytes)))
             for offset in range(0, rows.num_rows, step):
                 yield self._make(work, numbers[offset : offset + step].tolist(), rows.slice(offset, step))
@@ -131,13 +121,12 @@ class Reader:
                 for number in numbers[first : first + BATCH_ROWS].tolist()
             ]
 
-    def _make(self, work: Work, numbers: list[int], batch: pa.RecordBatch) -> list[Row]:
+    def _make(self, work: Work, numbers: list[int], batch: Rows) -> list[Row]:
         columns = self.columns
-        bad: dict[int, str] = {}  # by its place in the batch, a column of the row whose text is no UTF-8
-        lists = {
-            name: _plain(batch.column(name), name, bad) for name in dict.fromkeys((*columns.read, *columns.judged))
-        }
-        kept = [_exact(batch.column(name), name, bad) for name in columns.kept]
+        bad: dict[int, str] = {}  # by its place in the batch, why a row cannot be judged
+        lists = {name: batch.values(name, bad) for name in dict.fromkeys((*columns.read, *columns.judged))}
+        kept = [batch.exact(name, bad) for name in columns.kept]
+        bad.update((place, problem) for place, problem in enumerate(batch.problems) if problem is not None)
         texts = [
             "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
             for values in zip(*(lists[name] for name in columns.judged), strict=True)
@@ -159,9 +148,8 @@ class Reader:
             )
             for number, values, keep, count, text in zip(numbers, values_of, kept_of, tokens, texts, strict=True)
         ]
-        for place, name in bad.items():
-            problem = BadRow(f"column {name!r} holds a text that is not UTF-8.")
-            rows[place] = replace(rows[place], problem=problem)
+        for place, problem in bad.items():
+            rows[place] = replace(rows[place], problem=BadRow(problem))
         return rows
 
 
@@ -176,58 +164,6 @@ async def ahead(pieces: Iterator[list[Row] | ReadStalled], offload: Offload) -> 
         coming = offload(next, pieces, None)
         if not isinstance(piece, ReadStalled):
             yield piece
-
-
-def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
-    """Values that go back into the column's own type unchanged: scalars where Python has no exact object.
-
-    `bad` gets the places of texts that are no UTF-8; they are None.
-    """
-    kind = owned(column.type)
-    if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
-        column = column.cast(kind)
-    if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
-        return _plain(column, name, bad)
-    values = [scalar if scalar.is_valid else None for scalar in column]
-    if not pa.types.is_temporal(kind) and not _is_utf8(column):
-        for place, scalar in enumerate(column):
-            if _python(scalar) is _NO_TEXT:
-                bad[place], values[place] = name, None
-    return values
-
-
-def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
-    """Python objects; scalars of Arrow where there is none, as for nanoseconds. `bad` as for `_exact`."""
-    try:
-        values: list[Any] = column.to_pylist()
-        return values
-    except ValueError:
-        values = [_python(scalar) for scalar in column]
-    for place, value in enumerate(values):
-        if value is _NO_TEXT:
-            bad[place], values[place] = name, None
-    return values
-
-
-_NO_TEXT = object()
-"""Stands for a value in which some text is no UTF-8."""
-
-
-def _python(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return _NO_TEXT
-    except ValueError:
-        return scalar
-
-
-def _is_utf8(column: pa.Array) -> bool:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _shown(value: Any) -> str:

@@ -48,10 +48,10 @@ class Where:
             raise self._wrong("it names no column")
 
     def mask(self, rows: pa.RecordBatch, path: str) -> Mask:
-        """Which of some rows belong. Raises InputError where the columns' types do not fit the condition."""
+        """Which of some rows belong. Raises InputError where the types of `columns` do not fit the condition."""
         import polars as pl
 
-        frame = pl.from_arrow(pa.Table.from_batches([rows.select(list(self.columns))]))
+        frame = pl.from_arrow(pa.Table.from_batches([rows]))
         assert isinstance(frame, pl.DataFrame)
         try:
             found = frame.select(self._expression.alias("belongs")).to_series()
@@ -65,7 +65,7 @@ class Where:
                 f'input.where = "{self.condition}" cannot be evaluated over {path}: '
                 f"{str(error).partition(chr(10))[0]}. There {types}."
             ) from error
-        belongs: Mask = np.asarray(found.cast(pl.Boolean).fill_null(False).to_numpy(), dtype=bool)
+        belongs: Mask = np.array(found.cast(pl.Boolean).fill_null(False).to_numpy(), dtype=bool)
         return belongs
 
     def _tree(self) -> str:

@@ -95,7 +95,8 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     earlier = _earlier(plan, files)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
     names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
-    shards = first_look(files, found, names, plan.needed)
+    first = first_look(files, found, names, plan.needed, plan.columns.kept)
+    shards = first.shards
     asked = Asked(plan, files, shards, sample)
     rows = asked.rows
     model = plan.spec.all_models[0]
@@ -137,6 +138,7 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
         max_tokens=plan.spec.limits.max_tokens,
         advice=(
             *filter(None, [linked(found)]),
+            *first.left_out,
             *_fence_advice(plan.judge),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),

@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
+from scorer.inputs.formats import format_of
+from scorer.inputs.formats.protocol import DAMAGE, Wanted
+from scorer.inputs.identity import look
 from scorer.inputs.patience import short
-from scorer.inputs.shard_reader import DAMAGE, arrow_batches
-from scorer.inputs.shards import look, missing_columns
+from scorer.inputs.pieces import Batch, Rows
+from scorer.inputs.shards import missing_columns
 from scorer.metrics.pool import Pool
 
 GROUP_ROWS = 8192
@@ -146,11 +149,26 @@ def _tables(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[p
 def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:
+            (stat,) = [stat for stat in files.find([path]) if stat.path == path]
             with files.open(path) as file:
-                for _, batch in arrow_batches(file, schema.names):
-                    yield batch.cast(schema)
+                rows = look(files, stat)[0]
+                for piece in format_of(path).batches(file, Wanted(schema.names, rows)):
+                    if isinstance(piece, Batch):
+                        yield _whole(path, piece.first, piece.rows, schema)
         except DAMAGE as error:
             raise InputError(
                 f"{path} cannot be read to its end ({short(error)}). Nothing was written. Restore the file, then "
                 "repeat the command."
             ) from error
+
+
+def _whole(path: str, first: int, rows: Rows, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows in the types of `schema`. Raises InputError for a value of a text format that does not fit its type."""
+    bad = {place: problem for place, problem in enumerate(rows.problems) if problem is not None}
+    if rows.problems:
+        for name in schema.names:
+            rows.exact(name, bad)
+    if bad:
+        place = min(bad)
+        raise InputError(f"{path}: {bad[place]} It is row {first + place}. Nothing was written. Mend that row first.")
+    return rows.arrow(schema)

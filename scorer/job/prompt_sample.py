@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from scorer.build.plan import RunPlan
 from scorer.client.tokens import Counter
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
-from scorer.files.arrow import take
 from scorer.files.files import Files
-from scorer.inputs.shard_reader import Batch
+from scorer.inputs.pieces import Batch
 from scorer.inputs.source import Columns, Reader
 from scorer.job.selecting import Asked
 from scorer.types import Completion, Judge, Mask, Request, Row, Shard, Work
@@ -194,21 +191,12 @@ def _no_tokens(texts: Sequence[str]) -> list[int]:
 
 
 def _total_size(reader: Reader, shard: Shard, chosen: Mask | None) -> int:
-    """The sum of `Row.size` over the readable `chosen` rows of a shard, in Arrow without a Python string for any."""
+    """The sum of `Row.size` over the readable `chosen` rows of a shard, in Arrow where a column is plain text."""
     total = 0
     for piece in reader.read_shard(shard, chosen):
         if isinstance(piece, Batch):
-            rows = (
-                piece.rows
-                if chosen is None
-                else take(piece.rows, pa.array(np.flatnonzero(chosen[piece.first : piece.stop])))
-            )
+            rows = piece.rows if chosen is None else piece.rows.take(np.flatnonzero(chosen[piece.first : piece.stop]))
             for name in reader.columns.judged:
-                column = rows.column(name).cast(pa.large_string())
-                try:
-                    lengths = pc.utf8_length(column)
-                except pa.ArrowInvalid:  # not UTF-8
-                    lengths = pc.binary_length(column)
-                total += (pc.sum(lengths).as_py() or 0) + len(column) - column.null_count
+                total += rows.characters(name)
             total -= rows.num_rows
     return total

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from scorer.build.plan import RunPlan
 from scorer.files.files import Files, copy
+from scorer.inputs.pieces import Batch, ReadStalled, Rows
 from scorer.inputs.sample import Sample, parse_sample
-from scorer.inputs.shard_reader import Batch, ReadStalled
 from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where
 from scorer.output import segments as seg
@@ -110,7 +110,18 @@ def evaluate(files: Files, shard: Shard, where: Where) -> Mask:
         if isinstance(piece, ReadStalled):
             time.sleep(piece.pause_s)
         else:
-            belongs[piece.first : piece.stop] = where.mask(piece.rows, shard.path) if isinstance(piece, Batch) else True
+            belongs[piece.first : piece.stop] = (
+                _mask(where, piece.rows, shard.path) if isinstance(piece, Batch) else True
+            )
+    return belongs
+
+
+def _mask(where: Where, rows: Rows, path: str) -> Mask:
+    """Where the condition is true, and where a row cannot be judged: it becomes `BadRow`."""
+    bad: dict[int, str] = {}
+    belongs = where.mask(rows.own(where.columns, bad), path)
+    bad.update((place, problem) for place, problem in enumerate(rows.problems) if problem is not None)
+    belongs[list(bad)] = True
     return belongs
 
 

@@ -58,7 +58,10 @@ def open_manifest(
         say(message)
     known, new = matched(files, known, began, found)
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
-    shards = (*known, *first_look(files, new, names, plan.needed, plan.columns.kept))
+    fresh = first_look(files, new, names, plan.needed, plan.columns.kept, alone=not known, say=say)
+    for message in fresh.left_out:
+        say(message)
+    shards = (*known, *fresh.shards)
     created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):

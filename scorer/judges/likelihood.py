@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, SetupError, SpecError, Unreadable
+from scorer.judges.shown_values import as_text
 from scorer.judges.template import Template
 from scorer.types import Conversation, Request, Row, Score
 
@@ -98,7 +99,7 @@ class Likelihood:
         )
 
     def _given(self, row: Row) -> str:
-        response = row.values.get(self._response)
+        response = as_text(self._response, row.values.get(self._response))
         if not isinstance(response, str):
             what = "null" if response is None else f"a {type(response).__name__}"
             raise BadRow(f"Column {self._response!r} is {what}; likelihood needs a string.")

@@ -12,6 +12,7 @@ from typing import Any
 from scorer.errors import BadRow, RowError, SpecError
 from scorer.judges.asking import Asking, Sample, most_telling
 from scorer.judges.options import choice_problems
+from scorer.judges.shown_values import as_text
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row
 
@@ -114,7 +115,7 @@ class Orders:
 
     @staticmethod
     def _text(row: Row, column: str) -> str:
-        value = row.values.get(column)
+        value = as_text(column, row.values.get(column))
         if not isinstance(value, str):
             what = "null" if value is None else f"a {type(value).__name__}"
             raise BadRow(f"Column {column!r} is {what}; a comparison needs a string.")

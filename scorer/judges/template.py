@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
-from scorer.errors import BadRow, SpecError
+from scorer.errors import SpecError
+from scorer.judges.shown_values import Shown, plain, shown
 
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_]+")
@@ -22,7 +21,8 @@ class Template:
 
     `{column}` is the value as it stands; `{column:fenced}` puts it between `<column-NONCE>` and `</column-NONCE>`; `{{`
     and `}}` are braces. NONCE occurs in none of the prompt's values, whatever the case of its letters, so that no value
-    can end its own fence or open another. It is made of the values up to its own: prompts whose first values are the
+    can end its own fence or open another; the messages of a conversation stand within tags of their roles with the
+    same NONCE. It is made of the values up to its own: prompts whose first values are the
     same begin with the same text, for servers that keep what they have read. `key` is the run file's name for the text,
     for messages.
 
@@ -65,38 +65,30 @@ class Template:
     def fill(self, values: Mapping[str, Any]) -> str:
         """The prompt for one row; the same values always give the same prompt.
 
-        Raises: BadRow where a column is null, NaN, or no string, number or boolean.
+        Raises: BadRow where a column holds what no prompt can show (`shown_values.shown`).
         """
-        shown = {column: _plain(column, values.get(column)) for column in self.columns}
-        return self._join(shown, _absent_nonces(shown) if self._fenced else {})
+        found = {column: shown(column, values.get(column)) for column in self.columns}
+        return self._join(found, _absent_nonces(found) if self._fenced else {})
 
-    def _join(self, shown: Mapping[str, str], nonces: Mapping[str, str]) -> str:
+    def _join(self, found: Mapping[str, Shown], nonces: Mapping[str, str]) -> str:
         return "".join(
-            name if fenced is None else _fence(name, shown[name], nonces[name]) if fenced else shown[name]
+            name if fenced is None else _fence(name, found[name], nonces[name]) if fenced else plain(found[name])
             for name, fenced in self._parts
         )
 
 
-def _plain(column: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | Decimal) or (isinstance(value, float) and not math.isnan(value)):
-        return str(value)
-    what = "null" if value is None else "NaN" if isinstance(value, float) else f"a {type(value).__name__}"
-    raise BadRow(f"Column {column!r} is {what}; the prompt needs a string, a number or a boolean.")
-
-
-def _fence(column: str, value: str, nonce: str) -> str:
+def _fence(column: str, value: Shown, nonce: str) -> str:
+    if not isinstance(value, str):
+        value = "\n".join(_fence(turn.role, turn.text, nonce) for turn in value)
     tag = f"{_NOT_IN_A_TAG.sub('_', column)}-{nonce}"
     return f"<{tag}>\n{value}\n</{tag}>"
 
 
-def _absent_nonces(shown: Mapping[str, str]) -> dict[str, str]:
-    lowered = [value.lower() for value in shown.values()]
-    upto = list(accumulate(shown.values(), lambda before, value: f"{before}\0{value}"))
-    return {name: _absent_nonce(text, lowered) for name, text in zip(shown, upto, strict=True)}
+def _absent_nonces(found: Mapping[str, Shown]) -> dict[str, str]:
+    texts = [plain(value) for value in found.values()]
+    lowered = [text.lower() for text in texts]
+    upto = list(accumulate(texts, lambda before, value: f"{before}\0{value}"))
+    return {name: _absent_nonce(text, lowered) for name, text in zip(found, upto, strict=True)}
 
 
 def _absent_nonce(text: str, lowered: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from scorer.files.filenames import cut
 from scorer.files.files import Files, Stat
+from scorer.files.matching import MATCHED, MATCHED_ELSE
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")
@@ -139,4 +140,6 @@ def stems(paths: Sequence[str], taken: dict[str, str]) -> dict[str, str]:
 
 
 def _stem(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2].removesuffix(".parquet").lstrip(".") or "shard"
+    name = path.replace("\\", "/").rpartition("/")[2]
+    end = max((end for end in (MATCHED, *MATCHED_ELSE) if name.endswith(end)), key=len, default="")
+    return name.removesuffix(end).lstrip(".") or "shard"

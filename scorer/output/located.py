@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from scorer.errors import InputError
 from scorer.files.files import Files, Stat
-from scorer.inputs.shards import look, same_rows
+from scorer.inputs.identity import look, same_rows
 from scorer.output.manifest import Manifest, check_shards
 from scorer.types import Shard
 

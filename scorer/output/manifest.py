@@ -185,7 +185,7 @@ def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[
                 "leave it out of the run: `scorer run RUN.toml --forget SHARD`; or give the run another output.path."
             )
         elif (stat.size, stat.version) != (shard.size, shard.version) and not same(shard, stat):
-            problems.append(str(ShardChanged(shard.path)))
+            problems.append(str(ShardChanged(shard.path, longer=stat.size > shard.size)))
     if problems:
         raise OutputError("\n".join(problems))
     return list(new.values())

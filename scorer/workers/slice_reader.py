@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from scorer.inputs.shard_reader import Batch, Piece, ReadStalled, UnreadableRows
+from scorer.inputs.pieces import Batch, Piece, ReadStalled, UnreadableRows
 from scorer.inputs.source import Reader
 from scorer.types import Row, Shard, Work
 from scorer.workers.messages import Slice

@@ -195,7 +195,7 @@ def test_a_shard_without_the_columns_is_named_with_those_it_has(
     assert len(said) == 2
     assert "a.parquet has no column 'question', 'answer'" in said[0]
     assert "b.parquet is not a readable Parquet file" in said[1]
-    assert "take this one out, write it again, or leave it out of the run with --forget" in said[1]
+    assert "Take it out of input.shards, write it again, or leave it out of the run with --forget" in said[1]
 
 
 def test_set_parses_toml_and_takes_the_rest_as_text() -> None:

@@ -19,8 +19,8 @@ from support.inprocess import Run
 
 from scorer.errors import OutputError, StorageError, TooManyFailed
 from scorer.files.files import LocalFiles
-from scorer.inputs import shard_reader as stretches
-from scorer.inputs.shards import look
+from scorer.inputs.formats import parquet as stretches
+from scorer.inputs.identity import look
 from scorer.inputs.source import Columns, Reader
 from scorer.job.job import Retry
 from scorer.types import Row, Shard, Work

@@ -24,8 +24,9 @@ from support.clock import inline, run
 
 from scorer.errors import InputError, ShardChanged
 from scorer.files.files import LocalFiles
-from scorer.inputs.shard_reader import BATCH_BYTES, BATCH_ROWS
-from scorer.inputs.shards import first_look, look, missing_columns
+from scorer.inputs.identity import look
+from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS
+from scorer.inputs.shards import first_look, missing_columns
 from scorer.inputs.source import Columns, Reader
 from scorer.output import segments as seg
 from scorer.output.schema import (
@@ -461,16 +462,16 @@ def test_two_columns_of_one_name_are_a_sentence_where_they_are_asked_for(tmp_pat
     pq.write_table(table, tmp_path / "s.parquet")
     stats = LocalFiles().find([str(tmp_path)])
     names = {stats[0].path: "s"}
-    assert [shard.rows for shard in first_look(LocalFiles(), stats, names, ["id"])] == [1]
+    assert [shard.rows for shard in first_look(LocalFiles(), stats, names, ["id"]).shards] == [1]
     with pytest.raises(InputError, match=r"s\.parquet has several columns called 'text', so that nobody can tell"):
         first_look(LocalFiles(), stats, names, ["id", "text"])
 
 
-@pytest.mark.parametrize("data", [b"", b"PAR1", b"not Parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])
+@pytest.mark.parametrize("data", [b"not Parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_what_is_no_parquet_file_is_a_sentence(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "s.parquet").write_bytes(data)
     (stat,) = LocalFiles().find([str(tmp_path / "s.parquet")])
-    with pytest.raises(InputError, match=r"s\.parquet is not a readable Parquet file \(.*\)\. input\.shards takes"):
+    with pytest.raises(InputError, match=r"s\.parquet is not a readable Parquet file \(.*\)\. Take it out of"):
         look(LocalFiles(), stat)
 
 

@@ -14,7 +14,7 @@ from support.clock import inline
 
 from scorer.errors import ROW_ERRORS
 from scorer.files.files import Files, LocalFiles
-from scorer.inputs.shards import look
+from scorer.inputs.identity import look
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest, Revision, load, save

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from scorer.errors import ShardChanged
 from scorer.files.files import LocalFiles
-from scorer.inputs.shard_reader import ReadStalled
-from scorer.inputs.shards import look
+from scorer.inputs.identity import look
+from scorer.inputs.pieces import ReadStalled
 from scorer.inputs.source import Columns, Reader
 from scorer.types import Shard
 from scorer.workers.messages import File, Slice

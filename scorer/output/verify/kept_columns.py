@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from scorer.errors import Damaged, InputError, ShardChanged, StorageError
 from scorer.files.arrow import take
 from scorer.files.files import Files
+from scorer.inputs.identity import schema_now
 from scorer.inputs.patience import with_retries
-from scorer.inputs.shard_reader import Batch, ReadStalled, read_shard
-from scorer.inputs.shards import opened, schema_now
+from scorer.inputs.pieces import Batch, ReadStalled
+from scorer.inputs.shard_reader import read_shard
 from scorer.types import Shard
 
 
@@ -85,14 +86,13 @@ class Copied:
         try:
             found = with_retries(shard.path, partial(schema_now, files, shard))
             schema = pa.schema([found.field(name) for name in columns])
-            for piece in read_shard(partial(opened, files, shard), shard.path, columns):
+            for piece in read_shard(files, shard, columns):
                 if isinstance(piece, ReadStalled):
                     time.sleep(piece.pause_s)
                     continue
                 at = piece.stop
                 if isinstance(piece, Batch):
-                    arrays = [piece.rows.column(name) for name in columns]
-                    yield piece.first, pa.Table.from_arrays(arrays, schema=schema)
+                    yield piece.first, pa.Table.from_batches([piece.rows.arrow(schema)])
                 else:
                     yield piece.first, self._nulls(piece.first, piece.stop, schema)
         except (InputError, ShardChanged, StorageError) as error:

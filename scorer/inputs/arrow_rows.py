@@ -1,0 +1,124 @@
+"""Rows that are an Arrow record batch: their values as Python objects, and as they can be written again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scorer.files.arrow import owned, take
+from scorer.inputs.column_paths import split, value_at
+
+
+class ArrowRows:
+    """`Rows` over a record batch."""
+
+    __slots__ = ("batch",)
+    problems: Sequence[str | None] = ()
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.batch = batch
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.batch.num_rows)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.batch.nbytes)
+
+    def take(self, places: npt.NDArray[np.int64]) -> ArrowRows:
+        return ArrowRows(take(self.batch, pa.array(places)))
+
+    def slice(self, offset: int, length: int) -> ArrowRows:
+        return ArrowRows(self.batch.slice(offset, length))
+
+    def with_constant(self, name: str, value: str | None) -> ArrowRows:
+        column = pa.repeat(pa.scalar(value, pa.string()), self.num_rows)
+        return ArrowRows(self.batch.append_column(name, column))
+
+    def values(self, path: str, bad: dict[int, str]) -> list[Any]:
+        root, steps = split(path, tuple(self.batch.schema.names))
+        column = self.batch.column(root)
+        while steps and isinstance(steps[0], str) and pa.types.is_struct(column.type):
+            column, steps = pc.struct_field(column, [steps[0]]), steps[1:]
+        found = _plain(column, path, bad)
+        return [value_at(value, steps) for value in found] if steps else found
+
+    def exact(self, name: str, bad: dict[int, str]) -> list[Any]:
+        return _exact(self.batch.column(name), name, bad)
+
+    def arrow(self, schema: pa.Schema) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([self.batch.column(name) for name in schema.names], schema=schema)
+
+    def own(self, names: Sequence[str], bad: dict[int, str]) -> pa.RecordBatch:
+        return self.batch.select(list(names))
+
+    def characters(self, path: str) -> int:
+        if path not in self.batch.schema.names or pa.types.is_nested(self.batch.column(path).type):
+            return sum(1 + len(str(value)) for value in self.values(path, {}) if value is not None)
+        column = self.batch.column(path).cast(pa.large_string())
+        try:
+            lengths = pc.utf8_length(column)
+        except pa.ArrowInvalid:  # no UTF-8
+            lengths = pc.binary_length(column)
+        return (pc.sum(lengths).as_py() or 0) + len(column) - int(column.null_count)
+
+
+NOT_UTF8 = "column {!r} holds a text that is not UTF-8."
+
+
+def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Values that go back into the column's own type unchanged: scalars where Python has no exact object.
+
+    `bad` gets the places of texts that are no UTF-8; they are None.
+    """
+    kind = owned(column.type)
+    if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
+        column = column.cast(kind)
+    if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
+        return _plain(column, name, bad)
+    values = [scalar if scalar.is_valid else None for scalar in column]
+    if not pa.types.is_temporal(kind) and not _is_utf8(column):
+        for place, scalar in enumerate(column):
+            if _python(scalar) is _NO_TEXT:
+                bad[place], values[place] = NOT_UTF8.format(name), None
+    return values
+
+
+def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
+    """Python objects; scalars of Arrow where there is none, as for nanoseconds. `bad` as for `_exact`."""
+    try:
+        values: list[Any] = column.to_pylist()
+        return values
+    except ValueError:
+        values = [_python(scalar) for scalar in column]
+    for place, value in enumerate(values):
+        if value is _NO_TEXT:
+            bad[place], values[place] = NOT_UTF8.format(name), None
+    return values
+
+
+_NO_TEXT = object()
+"""Stands for a value in which some text is no UTF-8."""
+
+
+def _python(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _NO_TEXT
+    except ValueError:
+        return scalar
+
+
+def _is_utf8(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

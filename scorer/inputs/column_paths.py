@@ -1,0 +1,98 @@
+"""Paths into nested columns: `meta.instruction`, `messages[-1].content`. A column of exactly that name comes first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+Step = str | int
+"""A field's name, or an index into a list; -1 is the last element."""
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d{1,9})\]")
+
+
+@lru_cache(maxsize=1024)
+def split(path: str, names: tuple[str, ...]) -> tuple[str, tuple[Step, ...]]:
+    """The column that a path begins with, and the steps from there; the longest name that fits.
+
+    The path itself and no step where no column fits.
+    """
+    for name in sorted(names, key=len, reverse=True):
+        if path == name:
+            return name, ()
+        if path.startswith(name) and (steps := _steps(path[len(name) :])):
+            return name, steps
+    return path, ()
+
+
+def _steps(text: str) -> tuple[Step, ...]:
+    found: list[Step] = []
+    at = 0
+    while at < len(text):
+        match = _STEP.match(text, at)
+        if match is None:
+            return ()
+        found.append(int(match[2]) if match[1] is None else match[1])
+        at = match.end()
+    return tuple(found)
+
+
+def roots(paths: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns that hold the values of these paths, each once."""
+    known = tuple(names)
+    return list(dict.fromkeys(split(path, known)[0] for path in paths))
+
+
+def value_at(value: Any, steps: Sequence[Step]) -> Any:
+    """The value that the steps lead to from a column's value; None where a row has nothing there."""
+    for step in steps:
+        if isinstance(step, int):
+            if not isinstance(value, list | tuple) or not -len(value) <= step < len(value):
+                return None
+            value = value[step]
+        elif isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
+            value = dict(value).get(step)  # a map column comes as a list of pairs
+        else:
+            return None
+    return value
+
+
+def problem(path: str, schema: pa.Schema) -> str | None:
+    """Why no row of a file can have a value at this path, as its column types tell; None where one may.
+
+    A column of type null tells nothing.
+    """
+    root, steps = split(path, tuple(schema.names))
+    if root not in schema.names:
+        return f"no column {path!r}"
+    if schema.names.count(root) > 1:
+        return None
+    kind, sofar = schema.field(root).type, root
+    for step in steps:
+        if pa.types.is_null(kind):
+            return None
+        if isinstance(step, int):
+            if not _is_list(kind):
+                return f"no list at {sofar!r}, which is {kind}, so nothing at {path!r}"
+            kind, sofar = kind.value_type, f"{sofar}[{step}]"
+        elif pa.types.is_map(kind):
+            kind, sofar = kind.item_type, f"{sofar}.{step}"
+        elif not pa.types.is_struct(kind):
+            return f"no fields in {sofar!r}, which is {kind}, so nothing at {path!r}"
+        elif (index := kind.get_field_index(step)) < 0:
+            fields = ", ".join(kind.field(place).name for place in range(min(20, kind.num_fields)))
+            return f"no {path!r}: the fields of {sofar!r} are {fields}"
+        else:
+            kind, sofar = kind.field(index).type, f"{sofar}.{step}"
+    return None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+    return any(test(kind) for test in (*tests, pa.types.is_large_list_view))

@@ -1,0 +1,107 @@
+"""Arrow IPC files and streams: one record batch in memory at a time, known by the sha256 of all bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from scorer.inputs.arrow_rows import ArrowRows
+from scorer.inputs.column_paths import roots
+from scorer.inputs.formats.byte_stream import hashed
+from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
+from scorer.inputs.patience import is_systems, short
+from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
+
+MAGIC = b"ARROW1"
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+class ArrowIpc:
+    """`Format` of Arrow IPC: files (polars, Feather) and streams (the cache of Hugging Face Datasets)."""
+
+    name = "Arrow"
+
+    def look(self, file: BinaryIO, size: int) -> Contents:
+        if size == 0:
+            raise Unfinished("is empty")
+        stream = not _is_file(file)
+        ends = END_OF_STREAM if stream else MAGIC
+        file.seek(max(0, size - len(ends)), io.SEEK_SET)
+        if file.read(len(ends)) != ends:
+            file.seek(0)
+            if stream:
+                pa.ipc.open_stream(pa.PythonFile(file, mode="r"))  # raises where it is no Arrow at all
+            raise Unfinished("has no end of stream" if stream else "has no footer")
+        schema = self.schema(file)
+        narrow = min(range(len(schema)), key=lambda place: _width(schema.field(place).type), default=None)
+        rows = sum(batch.num_rows for batch in _batches(file, [] if narrow is None else [narrow]))
+        return Contents(rows, self.mark(file, size), schema, schema, ended=True)
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        with _reader(file, None) as reader:
+            return reader.schema
+
+    def mark(self, file: BinaryIO, size: int) -> str:
+        return hashed(file).rest()
+
+    def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
+        schema = self.schema(file)
+        columns = [name for name in roots(wanted.columns, schema.names) if name in schema.names]
+        first = 0
+        at = wanted.at
+        try:
+            for batch in _batches(file, [schema.names.index(name) for name in columns]):
+                stop = first + batch.num_rows
+                start = max(at, first)
+                if start < stop and (wanted.todo is None or wanted.todo[start:stop].any()):
+                    batch = batch.select(columns)
+                    batch.validate()
+                    step = _step(batch)
+                    for number in range(start, stop, step):
+                        part = batch.slice(number - first, min(step, stop - number))
+                        yield Batch(number, ArrowRows(part))
+                        at = number + part.num_rows
+                first = stop
+            if first != wanted.rows:
+                raise ValueError(f"it has {first:,} rows, not {wanted.rows:,}")
+        except DAMAGE as error:
+            if is_systems(error) or not wanted.careful:
+                raise
+            yield UnreadableRows(max(at, first), wanted.rows, short(error))
+
+
+def _is_file(file: BinaryIO) -> bool:
+    file.seek(0)
+    begins = file.read(len(MAGIC))
+    file.seek(0)
+    return begins == MAGIC
+
+
+def _reader(file: BinaryIO, fields: Sequence[int] | None) -> Any:
+    options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+    open_it = pa.ipc.open_file if _is_file(file) else pa.ipc.open_stream
+    return open_it(pa.PythonFile(file, mode="r"), options=options)
+
+
+def _batches(file: BinaryIO, fields: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    with _reader(file, fields or None) as reader:
+        if isinstance(reader, pa.ipc.RecordBatchFileReader):
+            yield from map(reader.get_batch, range(reader.num_record_batches))
+        else:
+            yield from reader
+
+
+def _step(batch: pa.RecordBatch) -> int:
+    """Rows at a time, such that about as many bytes as a batch may have are in each."""
+    mean = batch.nbytes // max(1, batch.num_rows)
+    return int(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, mean))))
+
+
+def _width(kind: pa.DataType) -> int:
+    try:
+        return int(kind.bit_width)
+    except ValueError:
+        return 1 << 20

@@ -1,0 +1,94 @@
+"""The bytes of a file, hashed as they are read, and decompressed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+
+CHUNK = 1024 * 1024
+WHOLE = 64
+"""Length of a mark that stands for all bytes of a file: the hexadecimal digits of a sha256."""
+
+
+class Source(Protocol):
+    """What is read forward in portions."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class HashedFile:
+    """A file whose bytes are hashed while they are read from the first to the last; reading elsewhere ends that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash: Any = hashlib.sha256()
+        self._at = self._hashed = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if self._at == self._hashed:
+            self._hash.update(data)
+            self._hashed += len(data)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = self._file.seek(offset, whence)
+        if self._at == 0:
+            self._hash, self._hashed = hashlib.sha256(), 0
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def rest(self) -> str:
+        """The sha256 of the whole file; what was not read yet is read now."""
+        if self._at != self._hashed:
+            self.seek(0)
+        while self.read(CHUNK):
+            pass
+        return str(self._hash.hexdigest())
+
+    def digest(self, size: int) -> str | None:
+        """The sha256 of the file where its `size` bytes were read in order; None where they were not."""
+        return str(self._hash.hexdigest()) if self._hashed == size else None
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def hashed(file: BinaryIO) -> HashedFile:
+    """The file, hashed as it is read from its beginning."""
+    if isinstance(file, HashedFile):
+        file.seek(0)
+        return file
+    file.seek(0)
+    return HashedFile(file)
+
+
+def is_cut(error: Exception) -> bool:
+    """Whether decompression failed because the file ends in the middle of a frame."""
+    return "Truncated compressed stream" in str(error)
+
+
+def decompressed(file: HashedFile, compression: str | None) -> Source:
+    """The bytes of a file, or what they decompress to: "gzip", "zstd" or None. Frames may follow one another."""
+    return file if compression is None else pa.CompressedInputStream(pa.PythonFile(file, mode="r"), compression)

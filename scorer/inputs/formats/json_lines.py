@@ -1,0 +1,188 @@
+"""JSON Lines, plain or compressed: each line that is not blank is a row, known by the sha256 of all bytes.
+
+A line that is no JSON object is a row that cannot be judged. Of a key that a line holds twice, the last one counts.
+NaN and Infinity are read, as Python's json module writes them; half a surrogate pair is U+FFFD.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+
+from scorer.errors import whole
+from scorer.inputs.column_paths import roots
+from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed, is_cut
+from scorer.inputs.formats.lines import CAREFUL_CHUNK, LINE_BYTES, Lines
+from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
+from scorer.inputs.formats.text_batches import Invalid, TextBatches
+from scorer.inputs.patience import is_systems, short
+from scorer.inputs.pieces import Batch, UnreadableRows
+from scorer.inputs.plain_rows import PlainRows
+from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, shapes
+
+_NUMBER_BYTES = 8
+
+
+class JsonLines:
+    """`Format` of JSON Lines. `compression` is "gzip", "zstd" or None."""
+
+    def __init__(self, compression: str | None = None) -> None:
+        self.name = "JSON Lines" if compression is None else f"JSON Lines in {compression}"
+        self._compression = compression
+
+    def look(self, file: BinaryIO, size: int) -> Contents:
+        if size == 0:
+            raise Unfinished("is empty")
+        given = hashed(file)
+        head = _Head()
+        rows = 0
+        lines = Lines(decompressed(given, self._compression))
+        try:
+            for line in _filled(lines):
+                rows += 1
+                if not head.full:
+                    head.add(line)
+        except DAMAGE as error:
+            if is_cut(error):
+                raise Unfinished("is cut within a compressed frame") from error
+            raise
+        tail = lines.tail
+        if tail is None or (tail and not tail.isspace() and not isinstance(parsed(tail), dict)):
+            raise Unfinished("ends within a line")
+        if rows and not head.records:
+            raise ValueError(f"none of its first {head.rows:,} lines is a JSON object")
+        return Contents(rows, given.rest(), json_types(head.records), shapes(head.records), ended=False)
+
+    def schema(self, file: BinaryIO) -> pa.Schema:
+        return json_types(self._head(hashed(file), careful=False).records)
+
+    def mark(self, file: BinaryIO, size: int) -> str:
+        return hashed(file).rest()
+
+    def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
+        given = hashed(file)
+        kinds = json_types(self._head(given, careful=wanted.careful).records)
+        columns = roots(wanted.columns, kinds.names)
+        types = {name: kinds.field(name).type for name in columns if name in kinds.names}
+        made = TextBatches(wanted, partial(_rows, columns, types))
+        given.seek(0)
+        lines = Lines(decompressed(given, self._compression), chunk=CAREFUL_CHUNK if wanted.careful else CHUNK)
+        try:
+            for line in _filled(lines):
+                yield from made.add(line, len(line or b""))
+                if made.done:
+                    yield from made.rest()
+                    return
+            yield from made.end()
+            given.rest()
+        except DAMAGE as error:
+            if is_systems(error) or not wanted.careful:
+                raise
+            yield from made.rest()
+            yield from made.unreadable(short(error))
+
+    def _head(self, given: HashedFile, *, careful: bool) -> _Head:
+        """The first rows; where reading is `careful`, those before the damage."""
+        head = _Head()
+        try:
+            chunk = CAREFUL_CHUNK if careful else CHUNK
+            for line in _filled(Lines(decompressed(given, self._compression), chunk=chunk)):
+                head.add(line)
+                if head.full:
+                    break
+        except DAMAGE as error:
+            if is_systems(error) or not careful:
+                raise
+        return head
+
+
+def _filled(lines: Lines) -> Iterator[bytes | None]:
+    """The lines that are not blank, the last one too where nothing ends it."""
+    for some in lines:
+        for line in some:
+            if line is None or (line and not line.isspace()):
+                yield line
+    if lines.tail is None or (lines.tail and not lines.tail.isspace()):
+        yield lines.tail
+
+
+class _Head:
+    """The first rows of a file, which decide its types."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.rows = self._size = 0
+
+    @property
+    def full(self) -> bool:
+        return self.rows >= HEAD_ROWS or self._size >= HEAD_BYTES
+
+    def add(self, line: bytes | None) -> None:
+        self.rows += 1
+        if line is not None:
+            self._size += len(line)
+            if isinstance(record := parsed(line), dict):
+                self.records.append(_exact(record, line) if any(map(_is_large, record.values())) else record)
+
+
+def parsed(line: bytes) -> Any:
+    """The JSON value of a line, or Invalid."""
+    try:
+        return orjson.loads(line)
+    except ValueError as error:
+        why = str(error)
+    try:
+        found = json.loads(line.decode("utf-8"))  # NaN, Infinity, and halves of surrogate pairs
+    except UnicodeDecodeError as error:
+        return Invalid(f"is not UTF-8 (byte {error.start})")
+    except (ValueError, RecursionError):
+        return Invalid(f"is not JSON ({why.partition(':')[0]})")
+    text = json.dumps(found, ensure_ascii=False)
+    return found if text.isascii() or (mended := whole(text)) == text else json.loads(mended)
+
+
+def _is_large(value: Any) -> bool:
+    """Whether a number may be an integer that orjson made a float, for it is longer than 64 bits."""
+    return value.__class__ is float and not -(2.0**63) < value < 2.0**63
+
+
+def _exact(record: dict[str, Any], line: bytes) -> dict[str, Any]:
+    """The record with all digits of its integers."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except (ValueError, RecursionError):
+        return record
+    return found
+
+
+def _rows(columns: Sequence[str], kinds: Mapping[str, pa.DataType], lines: Sequence[Any], first: int) -> PlainRows:
+    """Rows of lines of bytes; None is a line that is too long."""
+    found: dict[str, list[Any]] = {name: [] for name in columns}
+    problems: list[str | None] = []
+    size = 0
+    for number, line in enumerate(lines, first):
+        record = parsed(line) if line.__class__ is bytes else line or Invalid(f"is longer than {LINE_BYTES:,} bytes")
+        problem = None
+        if record.__class__ is not dict:
+            why = record.why if isinstance(record, Invalid) else "is no JSON object, which a row is"
+            problem, record = f"row {number} {why}.", {}
+        nested = 0
+        for name, values in found.items():
+            value = record.get(name)
+            if _is_large(value):
+                value = _exact(record, line)[name]
+            values.append(value)
+            if value.__class__ is str:
+                size += len(value)
+            elif value.__class__ is dict or value.__class__ is list:
+                nested = len(line)
+            else:
+                size += _NUMBER_BYTES
+        size += nested
+        problems.append(problem)
+    return PlainRows(found, kinds, problems, size)

@@ -1,0 +1,53 @@
+"""Splits a stream of bytes into lines, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scorer.inputs.formats.byte_stream import CHUNK, Source
+
+CAREFUL_CHUNK = 4096
+"""Read at a time where the stream is damaged, so that few lines before the damage are lost."""
+LINE_BYTES = 64 * 1024 * 1024
+"""The longest line that is kept, which is more than is read at a time; of a longer one only its place is known."""
+BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Lines:
+    """The lines of a stream without their line feeds; None for each that is longer than `LINE_BYTES`.
+
+    A byte order mark at the beginning is left out. `tail` is what stands behind the last line feed, known once all
+    lines were read: b"" where the stream ends with one, None where it is too long. Raises ValueError for UTF-16.
+    """
+
+    def __init__(self, stream: Source, *, longest: int = LINE_BYTES, chunk: int = CHUNK) -> None:
+        self.tail: bytes | None = b""
+        self._stream = stream
+        self._longest = longest
+        self._chunk = chunk
+
+    def __iter__(self) -> Iterator[list[bytes | None]]:
+        """Lists of lines, each from about one portion of the stream."""
+        held: list[bytes] = []
+        size, started = 0, False
+        while data := self._stream.read(self._chunk):
+            if not started:
+                while len(data) < len(BOM) and (more := self._stream.read(self._chunk)):
+                    data += more
+                if data.startswith(_UTF16):
+                    raise ValueError("it is UTF-16; write it as UTF-8")
+                data, started = data.removeprefix(BOM), True
+            first, feed, rest = data.partition(b"\n")
+            if size + len(first) > self._longest:
+                held = []
+            else:
+                held.append(first)
+            size += len(first)
+            if not feed:
+                continue
+            *whole, last = rest.split(b"\n")
+            lines = [b"".join(held) if size <= self._longest else None, *whole]
+            held, size = [last], len(last)
+            yield lines
+        self.tail = b"".join(held) if size <= self._longest else None

@@ -1,0 +1,108 @@
+"""Checks that a shard is the file it was when first seen: by its size, and its footer or the sha256 of its bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from scorer.errors import InputError, ShardChanged
+from scorer.files.files import Files, Stat
+from scorer.inputs.formats import format_of
+from scorer.inputs.formats.byte_stream import WHOLE, HashedFile
+from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
+from scorer.inputs.patience import is_systems, short, with_retries
+from scorer.types import Shard
+
+
+def contents(files: Files, stat: Stat) -> Contents:
+    """What a file holds: rows, mark, schema.
+
+    Raises Unfinished where it is still being written, InputError where it is no readable file of its format,
+    StorageError where the system fails to read it.
+    """
+    format = format_of(stat.path)
+
+    def read() -> Contents:
+        with files.open(stat.path) as file:
+            return format.look(file, stat.size)
+
+    try:
+        return with_retries(stat.path, read)
+    except DAMAGE as error:
+        raise InputError(
+            f"{stat.path} is not a readable {format.name} file ({short(error)}). Take it out of input.shards, write it "
+            "again, or leave it out of the run with --forget."
+        ) from error
+
+
+def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
+    """Rows, mark and schema of one file. Raises InputError where it has none, StorageError as `contents`."""
+    try:
+        found = contents(files, stat)
+    except Unfinished as error:
+        raise InputError(f"{stat.path} {error}, so it may still be written. Try again when it is whole.") from error
+    return found.rows, found.mark, found.schema
+
+
+def schema_now(files: Files, shard: Shard) -> pa.Schema:
+    """The schema of a shard of the run. Raises ShardChanged where it is gone or damaged, else OSError."""
+    try:
+        with files.open(shard.place) as file:
+            return format_of(shard.path).schema(file)
+    except DAMAGE as error:
+        if is_systems(error) and not isinstance(error, FileNotFoundError):
+            raise
+        raise ShardChanged(shard.path) from error
+
+
+def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
+    """True where a shard still holds the rows it held: it has its size and mark; it was only touched."""
+    if (stat.size, stat.version) == (shard.size, shard.version):
+        return True
+    return stat.size == shard.size and _mark(files, shard, stat.path, stat.size) == shard.footer
+
+
+def _mark(files: Files, shard: Shard, place: str, size: int) -> str:
+    """The mark of the file at `place`, "" where it has none."""
+
+    def read() -> str:
+        with files.open(place) as file:
+            return format_of(shard.path).mark(file, size)
+
+    try:
+        return with_retries(place, read)
+    except DAMAGE:
+        return ""
+
+
+@contextmanager
+def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
+    """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not.
+
+    A file without a footer is known by its size and time here, and by its bytes once all of them were read.
+    """
+    try:
+        file = files.open(shard.place)
+    except FileNotFoundError:
+        raise ShardChanged(shard.path) from None
+    with file:
+        if file.seek(0, io.SEEK_END) != shard.size:
+            raise ShardChanged(shard.path)
+        file.seek(0)
+        if len(shard.footer) == WHOLE:
+            stats = [stat for stat in files.find([shard.place]) if stat.path == shard.place]
+            if not stats or not same_rows(files, shard, stats[0]):
+                raise ShardChanged(shard.path)
+            hashed = HashedFile(file)
+            yield cast(BinaryIO, hashed)
+            if hashed.digest(shard.size) not in (None, shard.footer):
+                raise ShardChanged(shard.path)
+        else:
+            if format_of(shard.path).mark(file, shard.size) != shard.footer:
+                raise ShardChanged(shard.path)
+            file.seek(0)
+            yield file

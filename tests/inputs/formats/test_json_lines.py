@@ -1,0 +1,182 @@
+"""Promise: JSON Lines as people write them are read row by row, and a bad line costs its own row."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.formats import json_lines, shard_of, written, zstd
+
+from scorer.errors import InputError
+from scorer.files.files import LocalFiles
+from scorer.inputs.formats import json_lines as module
+from scorer.inputs.formats.byte_stream import decompressed, hashed
+from scorer.inputs.formats.lines import Lines
+from scorer.inputs.source import Columns, Reader
+from scorer.types import Row, Work
+
+
+def rows(path: Path, *read: str, kept: tuple[str, ...] = ()) -> list[Row]:
+    columns = Columns(read, read, kept)
+    reader = Reader(LocalFiles(), columns, count=lambda texts: [len(text) for text in texts], constant_tokens=0)
+    return [row for batch in reader.read(Work(shard_of(path))) for row in batch]
+
+
+def detail(row: Row) -> str:
+    assert row.problem is not None
+    assert row.problem.name == "BadRow"
+    return row.problem.detail
+
+
+def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.jsonl", b'\xef\xbb\xbf{"t": "a"}\r\n\r\n  \n{"t": "b\\r\\n"}\r\n\n{"t": "c"}')
+    assert [(row.number, row.values["t"]) for row in rows(path, "t")] == [(0, "a"), (1, "b\r\n"), (2, "c")]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"t": "a"', "row 1 is not JSON"),
+        (b"[1, 2]", "row 1 is no JSON object"),
+        (b'"text"', "row 1 is no JSON object"),
+        (b'{"t": "\xff"}', "row 1 is not UTF-8"),
+        (b'{"t": "a"} {"t": "b"}', "row 1 is not JSON"),
+        (b"[" * 100_000, "row 1 is not JSON"),
+        (b"\0", "row 1 is not JSON"),
+    ],
+)
+def test_a_line_that_is_no_object_is_a_bad_row_of_its_own(tmp_path: Path, line: bytes, why: str) -> None:
+    found = rows(written(tmp_path / "s.jsonl", b'{"t": "a"}\n' + line + b'\n{"t": "c"}\n'), "t", kept=("t",))
+    assert [row.problem is None for row in found] == [True, False, True]
+    assert why in detail(found[1])
+    assert (found[1].values, found[1].kept) == ({"t": None}, (None,))
+
+
+def test_a_line_that_is_too_long_is_a_bad_row_and_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Lines", lambda stream, **more: Lines(stream, longest=100, chunk=16))
+    path = written(tmp_path / "s.jsonl", b'{"t": "a"}\n{"t": "' + b"x" * 500 + b'"}\n{"t": "c"}\n')
+    found = rows(path, "t")
+    assert [row.problem is None for row in found] == [True, False, True]
+    assert "longer than" in detail(found[1])
+
+
+def test_the_last_of_a_key_counts_and_nan_is_read_and_half_a_pair_is_replaced(tmp_path: Path) -> None:
+    text = b'{"t": "a", "t": "b", "x": 1}\n{"t": "NaN", "x": NaN}\n{"t": "\\ud83d!", "x": -Infinity}\n'
+    found = rows(written(tmp_path / "s.jsonl", text), "t", "x", kept=("x",))
+    assert [row.values["t"] for row in found] == ["b", "NaN", "\ufffd!"]
+    assert found[0].kept == (1.0,)
+    assert math.isnan(found[1].kept[0])
+    assert found[2].kept == (-math.inf,)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([True, None, False], pa.bool_()),
+        ([1, None, -(2**63)], pa.int64()),
+        ([1, 2.5], pa.float64()),
+        ([2**63], pa.float64()),
+        ([2**53 + 1, 0.5], pa.string()),
+        (["a", None], pa.string()),
+        (["a", 1], pa.string()),
+        ([1, True], pa.string()),
+        ([None, None], pa.string()),
+        ([{"a": 1}, {"b": [2]}], pa.string()),
+    ],
+)
+def test_the_first_values_decide_the_type_of_what_is_kept(tmp_path: Path, values: list[Any], kind: pa.DataType) -> None:
+    if values == [2**63]:
+        kind = pa.string()
+    path = written(tmp_path / "s.jsonl", json_lines([{"v": value} for value in values]))
+    with path.open("rb") as file:
+        assert module.JsonLines().schema(file).field("v").type == kind
+    for row, value in zip(rows(path, kept=("v",)), values, strict=True):
+        text = pa.types.is_string(kind) and not isinstance(value, str) and value is not None
+        assert row.kept == ((json.dumps(value, separators=(",", ":")) if text else value),)
+
+
+def test_a_later_value_of_another_type_is_a_bad_row(tmp_path: Path) -> None:
+    records = [
+        *({"v": number} for number in range(1000)),
+        {"v": "x"},
+        {"v": 2.0},
+        {"v": 2.5},
+        {"v": 2**64},
+        {"v": None},
+    ]
+    found = rows(written(tmp_path / "s.jsonl", json_lines(records)), kept=("v",))[1000:]
+    assert [row.problem is None for row in found] == [False, True, False, False, True]
+    assert "column 'v' holds \"x\", and it is int64 by the first 1,000 rows" in detail(found[0])
+    assert found[1].kept == (2,)
+
+
+def test_long_integers_keep_their_digits(tmp_path: Path) -> None:
+    (row,) = rows(written(tmp_path / "s.jsonl", b'{"v": 123456789012345678901234567890}\n'), "v", kept=("v",))
+    assert (row.values["v"], row.kept) == (123456789012345678901234567890, ("123456789012345678901234567890",))
+
+
+def test_nested_values_come_as_they_are_and_by_their_paths(tmp_path: Path) -> None:
+    record = {
+        "messages": [{"role": "user", "content": "hi"}],
+        "meta": {"x": [1, {"y": 2}]},
+        "a.b": "flat",
+        "a": {"b": 1},
+    }
+    path = written(tmp_path / "s.jsonl", json_lines([record, {"messages": []}]))
+    first, second = rows(path, "messages", "messages[-1].content", "meta.x[1].y", "a.b")
+    assert list(first.values.values()) == [record["messages"], "hi", 2, "flat"]
+    assert list(second.values.values()) == [[], None, None, None]
+
+
+def test_what_is_no_json_at_all_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of its first 2 lines is a JSON object"):
+        shard_of(written(tmp_path / "s.jsonl", b"id,text\n1,a\n"))
+    with pytest.raises(InputError, match="it is UTF-16; write it as UTF-8"):
+        shard_of(written(tmp_path / "s.jsonl", '{"a": 1}\n'.encode("utf-16")))
+
+
+LINES = st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=12)
+
+
+@given(lines=LINES, chunk=st.integers(1, 9), ended=st.booleans(), more=st.integers(0, 12))
+def test_lines_are_the_same_however_the_bytes_are_split(lines: list[bytes], chunk: int, ended: bool, more: int) -> None:
+    data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return
+    longest = chunk + more
+    split = Lines(io.BytesIO(data), longest=longest, chunk=chunk)
+    found = [line for some in split for line in some] + [split.tail]
+    wanted = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    assert found == [line if len(line) <= longest else None for line in wanted]
+
+
+@given(
+    data=st.binary(max_size=400),
+    at=st.integers(0, 400),
+    chunk=st.integers(1, 50),
+    kind=st.sampled_from(["gzip", "zstd"]),
+)
+def test_several_compressed_frames_are_one_stream(data: bytes, at: int, chunk: int, kind: str) -> None:
+    compress = gzip.compress if kind == "gzip" else zstd
+    stream = decompressed(hashed(io.BytesIO(compress(data[:at]) + compress(data[at:]))), kind)
+    found = b""
+    while part := stream.read(chunk):
+        assert len(part) <= chunk
+        found += part
+    assert found == data
+
+
+@given(data=st.binary(min_size=1, max_size=300), cut=st.integers(1, 40), kind=st.sampled_from(["gzip", "zstd"]))
+def test_a_frame_that_was_cut_is_never_taken_for_a_whole_one(data: bytes, cut: int, kind: str) -> None:
+    whole = (gzip.compress if kind == "gzip" else zstd)(data)
+    given = hashed(io.BytesIO(whole[: max(1, len(whole) - cut)]))
+    with pytest.raises(OSError, match="Truncated compressed stream"):
+        decompressed(given, kind).read(1 << 16)
