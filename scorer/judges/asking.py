@@ -22,6 +22,7 @@ EXPLAIN = "Explain your judgement in a few sentences. Give no verdict yet; you w
 """What ends the first of two turns."""
 
 _WARMER = 0.3
+_NO_KEY: Mapping[str, Any] = {}
 _BYTES_A_TOKEN = 4
 # Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
 _TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
@@ -207,6 +208,38 @@ class Asking:
                 break
         return [[talk.sample for talk in talks if talk.question == place] for place in range(len(questions))]
 
+    def ask_once(
+        self,
+        row: Row,
+        messages: tuple[Message, ...],
+        read: Callable[[Completion], Sample],
+        *,
+        top_logprobs: int = 0,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Generator[list[Request], list[Completion | RowError], Sample]:
+        """`ask` for one question with one sample and one turn, as most judges ask: a third of the time."""
+        values = row.values
+        key = {name: values.get(name) for name in self.keys} if self.keys else _NO_KEY
+        held = NOTHING
+        for attempt in range(self.attempts):
+            (answer,) = yield [
+                Request(
+                    messages=messages,
+                    temperature=_WARMER if attempt and self.temperature == 0 else None,
+                    seed=attempt or None,
+                    top_logprobs=top_logprobs,
+                    key=key,
+                    index=attempt,
+                    tokens=row.tokens,
+                    schema=schema,
+                )
+            ]
+            sample = Sample(error=answer) if isinstance(answer, RowError) else read(answer)
+            held = _better(held, sample)
+            if not isinstance(held.error, Unreadable):
+                break
+        return held
+
     def _requests(
         self,
         row: Row,
@@ -256,10 +289,16 @@ class _Talk:
 
     def take(self, sample: Sample) -> None:
         """A later try never takes back what an earlier one gave, and none at all says nothing of it."""
-        held = self.sample
-        if held is NOTHING or (len(sample.values) >= len(held.values) and not isinstance(sample.error, NoReply)):
+        if _better(self.sample, sample) is sample:
             given = bool(self.explanation and sample.values)
             self.sample = replace(sample, reason=self.explanation) if given else sample
+
+
+def _better(held: Sample, sample: Sample) -> Sample:
+    """Of two tries of one sample the one that counts: a later try never takes back what an earlier one gave."""
+    if held is NOTHING or (len(sample.values) >= len(held.values) and not isinstance(sample.error, NoReply)):
+        return sample
+    return held
 
 
 def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowError:

@@ -131,6 +131,7 @@ class Rating:
         self._one_scale = len({one.scale for one in self._criteria}) == 1
         self._ends = (float(scale[0]), float(scale[1]))
         self._partial = given["partial"]
+        self._is_plain = not self._names and self._read in ("number", "label")
         tables = are_tables(criteria)
         each = tables and self._asking.turns == 1 and self._asking.explains
         self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
@@ -156,6 +157,14 @@ class Rating:
             return (yield from self._versus(row))
         question = (*self._opening, Message("user", self._template.fill(row.values)))
         top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
+        if self._asking.samples == 1 and self._follow is None:
+            sample = yield from self._asking.ask_once(
+                row, question, self._sample, top_logprobs=top_logprobs, schema=self._schema
+            )
+            value = sample.values.get("")
+            if value is not None and not self._names:
+                return Score(self._criteria[0].on(self._ends, value), sample.reason, self._read)
+            return self._score([sample])
         (taken,) = yield from self._asking.ask(
             row, [question], self._sample, follow=self._follow, top_logprobs=top_logprobs, schema=self._schema
         )
@@ -189,6 +198,8 @@ class Rating:
 
     def _sample(self, answer: Completion) -> Sample:
         text = answer.text
+        if self._is_plain and (verdict := find(text, self._criteria[0].scale)) is not None:
+            return Sample({"": verdict.value}, find_reason(text, [verdict]) if self._asking.explains else None)
         if self._read == "expected" and text.strip():
             if not any(token.top for token in answer.logprobs or ()):
                 raise SetupError(

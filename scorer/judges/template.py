@@ -33,7 +33,7 @@ class Template:
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    __slots__ = ("_fenced", "_parts", "columns", "constant", "unfenced")
+    __slots__ = ("_fenced", "_parts", "_pieces", "_slots", "columns", "constant", "unfenced")
 
     def __init__(self, text: str, key: str = "judge.prompt") -> None:
         # A part is (literal, None) or (column, fenced).
@@ -60,6 +60,8 @@ class Template:
         self.columns = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is not None))
         self.unfenced = tuple(dict.fromkeys(name for name, fenced in self._parts if fenced is False))
         self._fenced = any(fenced for _, fenced in self._parts)
+        self._pieces = [name if fenced is None else "" for name, fenced in self._parts]
+        self._slots = [(place, name) for place, (name, fenced) in enumerate(self._parts) if fenced is not None]
         self.constant = self._join(dict.fromkeys(self.columns, ""), dict.fromkeys(self.columns, "0" * _NONCE_LENGTH))
 
     def fill(self, values: Mapping[str, Any]) -> str:
@@ -67,8 +69,14 @@ class Template:
 
         Raises: BadRow where a column holds what no prompt can show (`shown_values.shown`).
         """
-        found = {column: shown(column, values.get(column)) for column in self.columns}
-        return self._join(found, _absent_nonces(found) if self._fenced else {})
+        if self._fenced:
+            found = {column: shown(column, values.get(column)) for column in self.columns}
+            return self._join(found, _absent_nonces(found))
+        pieces = self._pieces.copy()
+        for place, column in self._slots:
+            value = values.get(column)
+            pieces[place] = value if value.__class__ is str else plain(shown(column, value))
+        return "".join(pieces)
 
     def _join(self, found: Mapping[str, Shown], nonces: Mapping[str, str]) -> str:
         return "".join(
