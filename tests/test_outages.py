@@ -255,19 +255,12 @@ def a_disk_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scorer.output.progress.PERIOD_S", 10.0)
 
 
-@pytest.fixture(autouse=True)
-def names_are_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiohttp keeps a name for a minute of the real clock."""
-    monkeypatch.setattr("aiohttp.connector._DNSCacheTable.expired", lambda *_: True)
-
-
 @pytest.fixture
-def tls(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], ssl.SSLContext]:
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], ssl.SSLContext]:
     """Server contexts for HOST, of an authority that is trusted here or of one that is not."""
     trusted, foreign = trustme.CA(), trustme.CA()
-    client = ssl.create_default_context()
-    trusted.configure_trust(client)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", client)
+    trusted.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
 
     def context(good: bool) -> ssl.SSLContext:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -137,7 +137,13 @@ async def make_client(
         places = [share.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
-            transport(connections=sum(places), timeout_s=model.timeout_s, proxies=not loopback, room=caps)
+            transport(
+                connections=sum(places),
+                timeout_s=model.timeout_s,
+                proxies=not loopback,
+                room=caps,
+                say=lambda sentence: limits[0].note(sentence),
+            )
         )
         if secrets := Secrets(secrets_of(model)):
             wire = SecretBlankingTransport(wire, secrets)

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Protocol
 
+from scorer.errors import ServerFault
+
 FREE = 256 * 1024
-"""Bytes of a reply that need no room; aiohttp buffers as much for each connection."""
+"""Bytes of a reply that need no room; a connection reads as much at once."""
 MOST = 64 * 1024 * 1024
+LARGEST = 32 * 1024 * 1024
+"""A longer body is not read: no judge's verdict is that long."""
+
+
+def check_size(shown: str, size: int) -> None:
+    """Raises ServerFault where a body of so many bytes is too long. `shown` is the address that it came from."""
+    if size > LARGEST:
+        raise ServerFault(f"{shown} answered more than {LARGEST} bytes", billed=True)
 
 
 class Room(Protocol):
@@ -33,14 +42,11 @@ class ReplyByteBudget:
 
     While `room` is full no large reply is read on: with whole replies kept, what is read would wait in memory.
 
-    A reader is any object that can be a key. It must `leave`, also where `take` was cancelled. `paused` is entered
-    while one waits: the wait is ours, not the server's.
+    A reader is any object that can be a key. It must `leave`, also where `take` was cancelled. Its wait is ours, not
+    the server's: no deadline should run meanwhile.
     """
 
-    def __init__(
-        self, paused: Callable[[], AbstractContextManager[None]], most: int = MOST, room: Room | None = None
-    ) -> None:
-        self._paused = paused
+    def __init__(self, most: int = MOST, room: Room | None = None) -> None:
         self._room = room
         if room is not None:
             room.on_settle(self._grant_waiting)
@@ -64,8 +70,7 @@ class ReplyByteBudget:
             return
         granted = asyncio.get_running_loop().create_future()
         self._waiting[reader] = granted, size
-        with self._paused():
-            await granted
+        await granted
 
     def leave(self, reader: object) -> None:
         """All that `reader` took is free again, and it waits no more."""

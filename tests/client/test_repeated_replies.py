@@ -147,10 +147,10 @@ async def test_a_copy_that_comes_after_a_later_reply_is_known_too() -> None:
 
 
 async def test_where_every_reply_is_sent_twice_no_row_is_wrong_and_few_are_asked_twice() -> None:
-    server = Server(twice=lambda number: number > 1, first_s=0.004)
-    night = await asked(server, texts(16))
+    server = Server(twice=lambda number: number > 1, late_s=0.01, first_s=0.03)  # read apart on a busy machine too
+    night = await asked(server, texts(12))
     assert night.wrong == []
-    assert len(server.asked) == 16 + CONFIRMED
+    assert len(server.asked) == 12 + CONFIRMED
     assert any("sends replies twice" in note for note in night.limits.notes)
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 
+import aiohttp
 import pytest
-from aiohttp.streams import StreamReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import clock
-from test_transport import request, server
+from support.raw_server import request, server
+from support.through_session import ThroughSession
 
-from scorer.client import http_post as exchange
+from scorer.client import reply_bytes
+from scorer.client.http import direct
+from scorer.client.http.reply_reader import ReplyReader
+from scorer.client.http.unpacking import unpacked
 from scorer.client.reply_bytes import FREE, ReplyByteBudget
-from scorer.client.transport import HttpTransport, _Deadlines
-from scorer.errors import ServerFault
+from scorer.client.transport import HttpTransport
+from scorer.errors import ServerFault, Unreachable
 from scorer.types import Call
 
 MIB = 1024 * 1024
 BODY = b"x" * (3 * MIB)
 BUFFERS = 5 * MIB // 4
-"""What one connection may hold without room: `FREE`, a part, aiohttp's buffer (1.03 MiB measured)."""
+"""What one connection may hold without room: `FREE`, a part, and aiohttp's buffer (1.03 MiB measured) or a read."""
+WAYS = pytest.mark.parametrize("way", [HttpTransport, ThroughSession])
 HEAD = b"HTTP/1.1 200 OK\r\n"
 PACKED = gzip.compress(BODY, 1)
 REPLIES = {
@@ -34,35 +38,55 @@ REPLIES = {
 
 
 class Memory:
-    """Bytes of bodies, unpacked, that came and whose posts are not finished: counted where aiohttp hands them over."""
+    """Bytes of bodies, unpacked too, that came and whose posts are not finished."""
 
     def __init__(self) -> None:
         self.held = self.peak = 0
 
+    def came(self, data: bytes) -> None:
+        self.held += len(data)
+        self.peak = max(self.peak, self.held)
+
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
-    memory, feed = Memory(), StreamReader.feed_data
+    """Counts where a connection of ours or aiohttp hands a part of a body on, and where ours unpacks one."""
+    memory = Memory()
+    feed, on_body = aiohttp.StreamReader.feed_data, ReplyReader.on_body
 
-    def noted(self: StreamReader, data: bytes, size: int = 0) -> bool:
-        memory.held += len(data)
-        memory.peak = max(memory.peak, memory.held)
-        return feed(self, data, size)
+    def fed(self: aiohttp.StreamReader, data: bytes, *size: int) -> object:
+        memory.came(data)
+        return feed(self, data, *size)
 
-    monkeypatch.setattr(StreamReader, "feed_data", noted)
+    def came(self: ReplyReader, part: bytes) -> None:
+        memory.came(part)
+        on_body(self, part)
+
+    def unpacks(parts: Sequence[bytes], coding: str) -> Iterator[bytes]:
+        memory.held -= sum(map(len, parts))  # its packed form is counted no more
+        for part in unpacked(parts, coding):
+            memory.came(part)
+            yield part
+
+    monkeypatch.setattr(aiohttp.StreamReader, "feed_data", fed)
+    monkeypatch.setattr(ReplyReader, "on_body", came)
+    monkeypatch.setattr(direct, "unpacked", unpacks)
     return memory
 
 
+@WAYS
 @pytest.mark.parametrize("kind", REPLIES)
-async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(kind: str, memory: Memory) -> None:
+async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(
+    kind: str, way: type[HttpTransport], memory: Memory
+) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(REPLIES[kind])
         await writer.drain()
 
     many = 12
-    async with server(answer) as url, HttpTransport(connections=many, timeout_s=30) as wire:
-        wire._inflow = ReplyByteBudget(wire._deadlines.paused, 2 * MIB)
+    async with server(answer) as url, way(connections=many, timeout_s=30) as wire:
+        wire._inflow._left = 2 * MIB
 
         async def posted() -> None:
             reply = await wire.post(Call(url, b"{}", {}))
@@ -75,8 +99,11 @@ async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(kind: str, mem
     assert memory.peak <= 2 * MIB + len(BODY) + many * BUFFERS < many * len(BODY) * 0.6
 
 
-async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "LARGEST", MIB)
+@WAYS
+async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(
+    way: type[HttpTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reply_bytes, "LARGEST", MIB)
     bomb = gzip.compress(b"x" * (8 * MIB), 1)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,22 +111,26 @@ async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(monkeypa
         writer.write(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
         await writer.drain()
 
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=30) as wire:
-        wire._inflow = ReplyByteBudget(wire._deadlines.paused, MIB // 2)
+    async with server(answer) as url, way(connections=4, timeout_s=30) as wire:
+        wire._inflow._left = MIB // 2
         ends = await asyncio.gather(*(wire.post(Call(url, b"{}", {})) for _ in range(4)), return_exceptions=True)
         assert [type(end) for end in ends] == 4 * [ServerFault]
         assert wire._inflow.held == 0
 
 
+@WAYS
 @pytest.mark.parametrize("kind", ["known", "chunked"])
-async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room(kind: str) -> None:
+async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room(
+    kind: str, way: type[HttpTransport]
+) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(REPLIES[kind])
         await writer.drain()
 
-    async with server(answer) as url, HttpTransport(connections=4, timeout_s=0.1) as wire:
-        room = wire._inflow = ReplyByteBudget(wire._deadlines.paused, MIB)
+    async with server(answer) as url, way(connections=4, timeout_s=0.1) as wire:
+        room = wire._inflow
+        room._left = MIB
         await room.take("another", 2 * MIB)  # exceeds
         waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
         await asyncio.sleep(0.15)  # longer than the timeout
@@ -113,28 +144,6 @@ async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room
         assert (room.held, room._left) == (0, MIB)
 
 
-def test_time_goes_on_after_the_wait_for_room() -> None:
-    async def main() -> float:
-        deadlines = _Deadlines(10.0)
-
-        async def called() -> None:
-            task, cancels = deadlines.enter(10.0)
-            try:
-                await asyncio.sleep(4)
-                with deadlines.paused():
-                    await asyncio.sleep(1000)
-                await asyncio.sleep(1000)
-            except asyncio.CancelledError:
-                assert deadlines.passed(task, cancels)
-            finally:
-                deadlines.leave(task)
-
-        await called()
-        return clock.now()
-
-    assert 1010 <= clock.run(main()) <= 1010.5
-
-
 @settings(max_examples=30)
 @given(
     st.lists(
@@ -146,7 +155,7 @@ def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tupl
     """Each reader takes its portions with pauses between; a third number up to 4 cancels it then."""
 
     async def main() -> None:
-        room, ended = ReplyByteBudget(nullcontext, 50), 0
+        room, ended = ReplyByteBudget(50), 0
         largest = max((sum(sizes) for sizes, _, _ in readers), default=0)
 
         async def read(sizes: list[int], pause_s: int) -> None:
@@ -174,7 +183,7 @@ def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tupl
 
 
 async def test_who_comes_first_is_served_first() -> None:
-    room, order = ReplyByteBudget(nullcontext, 10), []
+    room, order = ReplyByteBudget(10), []
 
     async def read(name: str, size: int) -> None:
         await room.take(name, size)
@@ -192,12 +201,8 @@ async def test_who_comes_first_is_served_first() -> None:
     assert order == ["a", "b", "c"]
 
 
-async def test_a_small_reply_asks_for_no_room() -> None:
-    @contextmanager
-    def never() -> Iterator[None]:
-        raise AssertionError("it waited")
-        yield
-
+@WAYS
+async def test_a_small_reply_asks_for_no_room(way: type[HttpTransport]) -> None:
     body = b"y" * FREE
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,10 +210,32 @@ async def test_a_small_reply_asks_for_no_room() -> None:
         writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
 
-    async with server(answer) as url, HttpTransport(connections=1, timeout_s=10) as wire:
-        wire._inflow = ReplyByteBudget(never, 0)
+    async with server(answer) as url, way(connections=1, timeout_s=10) as wire:
+        wire._inflow._left = 0
         await wire._inflow.take("exceeds", 1)
         assert (await wire.post(Call(url, b"{}", {}))).body == body
+
+
+@WAYS
+async def test_time_goes_on_after_the_wait_for_room(way: type[HttpTransport]) -> None:
+    """The server stalls after a part: that is its own time again."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(REPLIES["known"][: 2 * MIB])
+        await reader.read()
+
+    async with server(answer) as url, way(connections=4, timeout_s=0.2) as wire:
+        room = wire._inflow
+        room._left = MIB
+        await room.take("another", 2 * MIB)  # exceeds
+        waits = asyncio.create_task(wire.post(Call(url, b"{}", {})))
+        await asyncio.sleep(0.3)
+        assert not waits.done()
+        room.leave("another")
+        with pytest.raises(Unreachable, match="did not answer within"):
+            await waits
+        assert (room.held, room._left) == (0, MIB)
 
 
 class Shelf:
@@ -228,7 +255,7 @@ class Shelf:
 
 async def test_no_large_reply_is_read_on_while_what_was_read_is_unwritten() -> None:
     shelf = Shelf()
-    budget = ReplyByteBudget(nullcontext, most=10, room=shelf)
+    budget = ReplyByteBudget(most=10, room=shelf)
     await budget.take("first", 8)
     await budget.take("larger than all", 20)
     shelf.full = True

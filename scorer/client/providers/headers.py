@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+from scorer.client.http.raw_headers import RawHeaders
 from scorer.types import Gauge, RateHint
 
 LONGEST_WAIT_S = 600.0
@@ -31,6 +32,7 @@ _IN_WORDS = re.compile(
 
 
 _KNOWN = ("x-ratelimit-", "retry-after")
+_KNOWN_BYTES = tuple(name.encode() for name in _KNOWN)
 _NOTHING_SAID = RateHint()
 
 
@@ -39,7 +41,10 @@ def rate_hint(headers: Mapping[str, str]) -> RateHint:
 
     A reset is a duration as OpenAI writes it ("6m0s", "120ms") or a bare number of seconds.
     """
-    if not any(name.startswith(_KNOWN) for name in map(str.lower, headers)):
+    if isinstance(headers, RawHeaders):
+        if not headers.mentions(*_KNOWN_BYTES):
+            return _NOTHING_SAID
+    elif not any(name.startswith(_KNOWN) for name in map(str.lower, headers)):
         return _NOTHING_SAID
     gauges = {}
     for what in ("requests", "tokens"):

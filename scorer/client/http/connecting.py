@@ -1,0 +1,134 @@
+"""Opens connections: looks names up, tries their addresses (happy eyeballs, RFC 8305), and shakes hands over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import aiohappyeyeballs
+
+from scorer.client.http.connection import Connection
+from scorer.client.http.target import Origin
+from scorer.errors import Unreachable
+from scorer.escapes import printable_line
+
+CONNECT_S = 15.0
+NAME_S = 60.0
+"""A name's addresses are looked up again after this long."""
+NEXT_ADDRESS_S = 0.25
+"""The next address is tried beside one that has not answered for so long."""
+Address = tuple[Any, Any, int, str, Any]
+"""One entry of what `getaddrinfo` returns."""
+
+
+class Connector:
+    """Opens connections to origins. Make it inside a running loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def connect(self, origin: Origin, shown: str, lost: Callable[[Connection], None]) -> Connection:
+        """A new connection. Raises Unreachable, not billed, with what to mend where that is plain."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await self._connected(origin, lost)
+        except TimeoutError:
+            raise Unreachable(f"cannot reach {shown}: no connection within {CONNECT_S:g} s") from None
+        except OSError as error:  # ssl.SSLError and socket.gaierror are some
+            raise Unreachable(f"cannot reach {shown}: {_why(error)}", mend=mend(error)) from error
+
+    def close(self) -> None:
+        """Ends look-ups under way."""
+        for task in self._asked.values():
+            task.cancel()
+
+    async def _connected(self, origin: Origin, lost: Callable[[Connection], None]) -> Connection:
+        left = await self._addresses(origin.host, origin.port)
+        while True:
+            wire = await aiohappyeyeballs.start_connection(
+                left, happy_eyeballs_delay=NEXT_ADDRESS_S if len(left) > 1 else None, interleave=1
+            )
+            peer = wire.getpeername()
+            try:
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _, connection = await self._loop.create_connection(
+                    partial(Connection, lost, self._loop.time()),
+                    sock=wire,
+                    ssl=self._context() if origin.tls else None,
+                    server_hostname=origin.host.rstrip(".") if origin.tls else None,
+                )
+            except OSError:
+                wire.close()
+                aiohappyeyeballs.remove_addr_infos(left, peer)
+                if not left:
+                    raise
+            except BaseException:
+                wire.close()
+                raise
+            else:
+                return connection
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        """The addresses of a host, each time with another one first, so that connections spread over them."""
+        key = host, port
+        until, known = self._known.get(key, (0.0, []))
+        if not known or until <= self._loop.time():
+            task = self._asked.get(key)
+            if task is None:
+                task = self._asked[key] = self._loop.create_task(self._look_up(host, port))
+                task.add_done_callback(partial(self._looked_up, key))
+            await asyncio.shield(task)
+            _, known = self._known[key]
+        known.append(known.pop(0))
+        return list(known)
+
+    def _looked_up(self, key: tuple[str, int], task: asyncio.Task[list[Address]]) -> None:
+        del self._asked[key]
+        if not task.cancelled() and task.exception() is None:
+            self._known[key] = self._loop.time() + NAME_S, task.result()
+
+    async def _look_up(self, host: str, port: int) -> list[Address]:
+        try:
+            version = ipaddress.ip_address(host).version
+        except ValueError:
+            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            if not found:
+                raise socket.gaierror(socket.EAI_NONAME, "the name has no address") from None
+            return [(family, kind, protocol, "", address) for family, kind, protocol, _, address in found]
+        if version == 4:
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+        return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return printable_line(f"its certificate is not valid here: {error.verify_message}")
+    return printable_line(error.strerror or str(error) or type(error).__name__)
+
+
+def mend(error: OSError) -> str | None:
+    """What to mend where this is how a run begins; None for what a server that is down or still starting shows too."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            "Its certificate is not trusted here: check model.base_url. If an authority of your own signed it, name "
+            "that one's file in the environment variable SSL_CERT_FILE."
+        )
+    if isinstance(error, ssl.SSLError):
+        return "It does not speak TLS as asked: check model.base_url, its port, and whether it begins with http://."
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+        return "No such host is known: check model.base_url."
+    return None

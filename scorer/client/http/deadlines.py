@@ -1,0 +1,51 @@
+"""Deadlines of many connections with one timer, instead of one `asyncio.timeout` for each request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+LOOK = 1 / 50
+"""How often is looked: every so many parts of the usual timeout, and at least every second. So late may one expire."""
+
+
+class Expiring(Protocol):
+    """What has a deadline."""
+
+    def expire(self) -> None:
+        """Its time is up."""
+        ...
+
+
+class Deadlines:
+    """Calls `expire` of what is late by up to `LOOK` of `timeout_s`. Make it inside a running loop."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._look_s = min(1.0, LOOK * timeout_s)
+        self._due: dict[Expiring, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, one: Expiring, due: float) -> None:
+        """`due` is on the loop's clock."""
+        self._due[one] = due
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._look_s, self._look)
+
+    def leave(self, one: Expiring) -> None:
+        """It expires no more. Nothing happens where it had no deadline."""
+        self._due.pop(one, None)
+
+    def close(self) -> None:
+        """Nothing expires any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for one in [one for one, due in self._due.items() if due <= now]:
+            del self._due[one]
+            one.expire()
+        self._timer = self._loop.call_later(self._look_s, self._look) if self._due else None

@@ -1,0 +1,171 @@
+"""Posts over connections of our own: HTTP/1.1 without a proxy, plain or TLS, a body of any length, gzip and deflate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from scorer.client.http.connecting import Connector
+from scorer.client.http.connection import Connection, Late
+from scorer.client.http.deadlines import Deadlines
+from scorer.client.http.pool import ConnectionPool
+from scorer.client.http.raw_headers import RawHeaders
+from scorer.client.http.reply_reader import NotSpoken
+from scorer.client.http.target import Origin, Target
+from scorer.client.http.unpacking import NotPacked, unpacked
+from scorer.client.reply_bytes import FREE, ReplyByteBudget, check_size
+from scorer.client.unsent import Unsent
+from scorer.errors import TransientError, Unreachable
+from scorer.escapes import printable_line
+from scorer.types import Call, Reply
+
+TRIES = 3
+"""So many new connections are opened for one request, where they end before anything is asked on them."""
+
+
+class DirectTransport:
+    """Posts to targets. Make it inside a running loop and `close` it there.
+
+    `not_spoken` is called with the origin and the reason where a reply is in a version or coding that is not
+    implemented here; the call ends in Unreachable then, possibly billed.
+    """
+
+    def __init__(
+        self,
+        connections: int,
+        timeout_s: float,
+        inflow: ReplyByteBudget,
+        not_spoken: Callable[[Origin, str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._inflow = inflow
+        self._not_spoken = not_spoken
+        self._pool = ConnectionPool(connections)
+        self._connector = Connector()
+        self._deadlines = Deadlines(timeout_s)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        self._deadlines.close()
+        self._connector.close()
+        await self._pool.close()
+
+    async def post(self, target: Target, call: Call) -> Reply:
+        """The reply to one request. Raises Unreachable or ServerFault; Unsent where it is cancelled before it wrote.
+
+        Cancelling it closes the connection.
+        """
+        loop, body = self._loop, call.body
+        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
+        due = loop.time() + timeout_s
+        connection = None if call.fresh else self._pool.idle(target.origin)
+        if connection is None:
+            connection = await self._opened(target, due, timeout_s, fresh=call.fresh)
+        try:
+            waiter = connection.ask(b"%b%d\r\n\r\n%b" % (target.head, len(body), body), loop)
+            self._deadlines.enter(connection, due)
+            await waiter
+            reader = connection.reader
+            if connection.error is not None or not reader.complete or reader.coding:
+                return await self._slowly(target, connection, due, timeout_s)
+            parts = reader.parts
+            whole = parts[0] if len(parts) == 1 else b"".join(parts)
+            return Reply(reader.status, RawHeaders(reader.head), whole, connection)
+        except asyncio.CancelledError:
+            unsent = connection.unsent
+            connection.drop()
+            if unsent:
+                raise Unsent from None
+            raise
+        except BaseException:
+            connection.drop()
+            raise
+        finally:
+            self._deadlines.leave(connection)
+            self._pool.rest(connection)
+
+    async def _opened(self, target: Target, due: float, timeout_s: float, *, fresh: bool) -> Connection:
+        """A connection at rest with its place taken: nothing came on it, and with `fresh` nothing was asked on it."""
+        try:
+            async with asyncio.timeout_at(due):
+                await self._pool.place()
+                try:
+                    return await self._connected(target, fresh=fresh)
+                except BaseException:
+                    self._pool.leave()
+                    raise
+        except TimeoutError:
+            raise Unreachable(f"{target.shown} did not answer within {timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            raise Unsent from None
+
+    async def _connected(self, target: Target, *, fresh: bool) -> Connection:
+        if not fresh and (idle := self._pool.take(target.origin)) is not None:  # while this waited for its place
+            return idle
+        for _ in range(TRIES):
+            connection = await self._connector.connect(target.origin, target.shown, self._pool.lost)
+            self._pool.add(connection, target.origin)
+            try:
+                await asyncio.sleep(0)  # what the server said or did at once is read
+            except BaseException:
+                connection.drop()
+                raise
+            if connection.at_rest:
+                return connection
+            connection.drop()
+        raise Unreachable(f"{target.shown} speaks, or closes the connection, before anything is asked")
+
+    async def _slowly(self, target: Target, connection: Connection, due: float, timeout_s: float) -> Reply:
+        """A reply that is large or packed, or none."""
+        reader, taken = connection.reader, 0
+        try:
+            while connection.error is None and not reader.complete:
+                check_size(target.shown, reader.needs)
+                due += await self._room(connection, reader.needs - taken)
+                taken = reader.needs
+                self._deadlines.enter(connection, due)
+                await connection.read_on(taken, self._loop)
+            if connection.error is not None:
+                raise self._failure(target, connection, connection.error, timeout_s)
+            body = b"".join(reader.parts)
+            if reader.coding:
+                body = await self._unpacked(target, connection, taken)
+            return Reply(reader.status, RawHeaders(reader.head), body, connection)
+        finally:
+            self._inflow.leave(connection)
+
+    async def _unpacked(self, target: Target, connection: Connection, taken: int) -> bytes:
+        parts, size = [], 0
+        try:
+            for part in unpacked(connection.reader.parts, connection.reader.coding):
+                parts.append(part)
+                size += len(part)
+                check_size(target.shown, size)
+                if size > max(FREE, taken):
+                    await self._room(connection, size - taken)
+                    taken = size
+        except NotPacked as error:
+            raise Unreachable(f"{target.shown} broke off: {error}", billed=True) from None
+        return b"".join(parts)
+
+    async def _room(self, connection: Connection, size: int) -> float:
+        """Waits for room in memory. Returns for how long; the deadline stands still meanwhile."""
+        began = self._loop.time()
+        self._deadlines.leave(connection)
+        await self._inflow.take(connection, size)
+        return self._loop.time() - began
+
+    def _failure(self, target: Target, connection: Connection, error: Exception, timeout_s: float) -> TransientError:
+        billed = not connection.unsent
+        if isinstance(error, Late):
+            return Unreachable(f"{target.shown} did not answer within {timeout_s:g} s", billed=billed)
+        if isinstance(error, NotSpoken):
+            self._not_spoken(target.origin, str(error))
+            billed = True
+        return Unreachable(
+            f"{target.shown} broke off: {printable_line(str(error) or type(error).__name__)}",
+            billed=billed or connection.heard,
+            silent=not connection.heard,
+            kept=connection.requests > 1,
+        )

@@ -1,0 +1,219 @@
+"""Posts through aiohttp's session: for proxies, and for what our own connections do not speak. Its public parts only.
+
+How a reply is framed, and what comes unasked, the session does not show: session_line.py watches its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+
+from scorer.client.http.connecting import CONNECT_S, NAME_S, mend
+from scorer.client.http.pool import KEPT_S
+from scorer.client.http.proxies import without_password
+from scorer.client.http.reply_reader import LARGEST_HEAD
+from scorer.client.http.session_line import SessionLine
+from scorer.client.http.target import Target
+from scorer.client.reply_bytes import FREE, ReplyByteBudget, check_size
+from scorer.client.unsent import Unsent
+from scorer.errors import SetupError, TransientError, Unreachable
+from scorer.escapes import printable_line
+from scorer.types import Call, Reply
+
+
+class _Spoke(Exception):
+    """The connection said something before it was asked: nothing was written to it."""
+
+
+class _Body(aiohttp.Payload):
+    """The body of one request. aiohttp has it written, together with the head, once there is a connection."""
+
+    def __init__(self, body: bytes, lines: WeakKeyDictionary[asyncio.Transport, SessionLine]) -> None:
+        super().__init__(body)
+        self._body = body
+        self._lines = lines
+        self.line: SessionLine | None = None
+        self.spoke = False
+        self.handed = False
+        """All of it was written, or waits in a buffer that `line.pending` shows."""
+
+    @property
+    def size(self) -> int:
+        return len(self._body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        wire = getattr(writer, "transport", None)  # public, and not declared
+        if wire is None:
+            raise ConnectionError("the connection ended before the request was written")
+        line = self._lines.get(wire)
+        if line is None:
+            line = self._lines[wire] = SessionLine(wire)
+        if not line.begin():
+            self.spoke = True
+            raise _Spoke
+        self.line = line
+        await writer.write(self._body)
+        self.handed = True
+
+    @property
+    def unsent(self) -> bool:
+        return not self.handed or (self.line is not None and self.line.pending)
+
+
+class GeneralTransport:
+    """Posts to targets through aiohttp. Make it inside a running loop and `close` it there."""
+
+    def __init__(self, connections: int, timeout_s: float, inflow: ReplyByteBudget) -> None:
+        self._connections = connections
+        self._timeout_s = timeout_s
+        self._inflow = inflow
+        self._lines: WeakKeyDictionary[asyncio.Transport, SessionLine] = WeakKeyDictionary()
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # by whether each request has a new connection
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for session in self._sessions.values():
+            await session.close()
+
+    async def post(self, target: Target, call: Call) -> Reply:
+        """The reply to one request. Raises Unreachable, ServerFault, or SetupError where a proxy refuses.
+
+        Cancelling it closes the connection; Unsent is raised where not all was written.
+        """
+        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
+        deadline = asyncio.timeout(timeout_s)
+        body = _Body(call.body, self._lines)
+        try:
+            async with deadline:
+                while True:
+                    try:
+                        async with self._asked(target, body, fresh=call.fresh) as response:
+                            return await self._reply(target, body, response, deadline)
+                    except aiohttp.ClientError:
+                        if not body.spoke:
+                            raise
+                        body = _Body(call.body, self._lines)
+        except asyncio.CancelledError:
+            unsent = _dropped(body)
+            if unsent:
+                raise Unsent from None
+            raise
+        except TransientError:
+            _dropped(body)
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            unsent = _dropped(body)
+            if deadline.expired():
+                late = f"{target.shown} did not answer within {timeout_s:g} s"
+                raise Unreachable(late, billed=not unsent) from None
+            raise _failure(target, body, error, billed=not unsent) from error
+
+    @asynccontextmanager
+    async def _asked(self, target: Target, body: _Body, *, fresh: bool) -> AsyncIterator[aiohttp.ClientResponse]:
+        session = self._sessions.get(fresh) or self._session(fresh)
+        async with session.post(
+            target.url, data=body, headers=target.headers, proxy=target.origin.proxy, allow_redirects=False
+        ) as response:
+            yield response
+
+    def _session(self, fresh: bool) -> aiohttp.ClientSession:
+        connector = (
+            aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), force_close=True)
+            if fresh
+            else aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), keepalive_timeout=KEPT_S)
+        )
+        made = self._sessions[fresh] = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            max_line_size=LARGEST_HEAD,
+            max_field_size=LARGEST_HEAD,
+        )
+        return made
+
+    async def _reply(
+        self, target: Target, body: _Body, response: aiohttp.ClientResponse, deadline: asyncio.Timeout
+    ) -> Reply:
+        parts, size, taken = [], 0, 0
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and "Content-Encoding" not in response.headers:
+            check_size(target.shown, int(length))
+            if int(length) > FREE:
+                taken = int(length)
+        try:
+            if taken:
+                await self._room(body, taken, deadline)
+            async for part in response.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                check_size(target.shown, size)
+                if size > max(FREE, taken):
+                    more, taken = size - taken, size
+                    await self._room(body, more, deadline)
+        finally:
+            self._inflow.leave(body)
+        assert body.line is not None
+        if body.line.malformed is not None:
+            raise aiohttp.ClientError
+        body.line.end()
+        return Reply(response.status, response.headers, b"".join(parts), body.line)
+
+    async def _room(self, body: _Body, size: int, deadline: asyncio.Timeout) -> None:
+        """Waits for room in memory; the deadline stands still meanwhile."""
+        loop, due = asyncio.get_running_loop(), deadline.when()
+        began = loop.time()
+        if not deadline.expired():
+            deadline.reschedule(None)
+        await self._inflow.take(body, size)
+        if due is not None and not deadline.expired():
+            deadline.reschedule(due + loop.time() - began)
+
+
+def _dropped(body: _Body) -> bool:
+    """Closes the connection. True where the request was not written whole, and now never is."""
+    unsent = body.unsent
+    if body.line is not None:
+        body.line.drop()
+    return unsent
+
+
+def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> SetupError | Unreachable:
+    """aiohttp's errors as ours. The query may hold a key, so no message shows it."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _proxy_refused(target, error)
+    why = printable_line(str(getattr(error, "message", None) or error) or type(error).__name__)
+    if body.line is None and not body.handed:
+        return Unreachable(f"cannot reach {target.shown}: {why}", mend=_mend(error))
+    line = body.line
+    return Unreachable(
+        f"{target.shown} broke off: {why if line is None or line.malformed is None else line.malformed}",
+        billed=billed or (line is not None and line.heard),
+        silent=line is not None and not line.heard,
+        kept=line is not None and line.requests > 1,
+    )
+
+
+def _mend(error: Exception) -> str | None:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return mend(error.certificate_error) if isinstance(error.certificate_error, OSError) else None
+    return mend(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else None
+
+
+def _proxy_refused(target: Target, error: aiohttp.ClientHttpProxyError) -> SetupError | Unreachable:
+    """A proxy's answer to CONNECT that is no tunnel: the set-up's fault, or the moment's where it cannot get there."""
+    proxy = without_password(target.origin.proxy or "")
+    said = f"the proxy {proxy} answered {error.status} {printable_line(error.message)} when asked for {target.shown}".rstrip()
+    if error.status in (408, 425, 429) or error.status >= 500:
+        return Unreachable(said)
+    return SetupError(
+        f"{said}. Check the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and password included), "
+        "or except this host by NO_PROXY."
+    )

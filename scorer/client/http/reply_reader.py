@@ -1,0 +1,188 @@
+"""Reads one HTTP/1.1 reply from pieces of bytes, by llhttp. Knows no sockets.
+
+llhttp is strict by default: it refuses two lengths, a length beside chunked, obs-fold, NUL, bare CR or LF and bad chunk
+sizes. Refused here besides: another transfer coding than chunked, bytes before the status line, bytes after the body,
+a head beyond `LARGEST_HEAD`, more than `MOST_INTERIM` interim replies (1xx). (RFC 9112, sections 2.2, 5.2, 6.3, 7.1.)
+"""
+
+from __future__ import annotations
+
+import re
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+LARGEST_HEAD = 64 * 1024
+MOST_INTERIM = 16
+CODINGS = ("gzip", "deflate")
+_VERSION = re.compile(rb"HTTP/\d\.\d ")
+_BODILESS = (204, 304)
+
+
+class Malformed(Exception):
+    """The bytes are no HTTP/1.1 reply, or can be read in two ways. The text says what is wrong with them."""
+
+
+class NotSpoken(Exception):
+    """A valid reply in a version or coding that is not implemented here. The text names it."""
+
+
+class ReplyReader:
+    """The reply to one request at a time: `begin`, `feed` until `complete`, and `finish` at the end of the bytes.
+
+    `status` and `head` are 0 and b"" until the head is complete. `coding` is the content coding ("" for none) of what
+    is in `parts`. `needs` is how many bytes the body is known to take: its declared length, else what came.
+    """
+
+    __slots__ = (
+        "_before",
+        "_chunked",
+        "_interim",
+        "_length",
+        "_parser",
+        "_raw",
+        "_seen",
+        "_tail",
+        "coding",
+        "complete",
+        "head",
+        "keep_alive",
+        "needs",
+        "parts",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets the last reply. Only after a whole one: the parser goes on where it stands."""
+        self.status = 0
+        self.head = b""
+        self.coding = ""
+        self.parts: list[bytes] = []
+        self.needs = 0
+        self.complete = False
+        self.keep_alive = False
+        self._length: int | None = None
+        self._chunked = False
+        self._raw: bytes | bytearray = b""  # of the message whose head is not complete
+        self._seen = 0  # bytes of this reply
+        self._before = 0  # of these, in interim replies; then also in the head
+        self._interim = 0
+        self._tail = b""  # the last five bytes, where chunked
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes. Raises Malformed or NotSpoken; nothing may be fed after that."""
+        self._seen += len(data)
+        if not self.status:
+            if not self._raw:
+                self._raw = data
+            else:
+                if isinstance(self._raw, bytes):
+                    self._raw = bytearray(self._raw)
+                self._raw += data
+        try:
+            self._parser.feed_data(data)
+        except HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except (HttpParserUpgrade, HttpParserError) as error:
+            raise Malformed(str(error)) from None
+        if not self.status:
+            if len(self._raw) > LARGEST_HEAD:
+                raise Malformed(f"the head is longer than {LARGEST_HEAD} bytes")
+            return
+        if self._chunked:
+            self._tail = (self._tail + data[-5:])[-5:]
+        if self.complete:
+            self._check_end()
+
+    def finish(self) -> bool:
+        """The connection ended. True where that makes the reply complete: its body lasts until then."""
+        self.complete = self.complete or (self.status != 0 and self._length is None and not self._chunked)
+        return self.complete
+
+    def close(self) -> None:
+        """Frees the parser, which refers to this object."""
+        del self._parser
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise Malformed("bytes follow the reply")
+
+    def on_headers_complete(self) -> None:
+        raw = self._raw
+        end = raw.find(b"\r\n\r\n") + 4
+        if not raw.startswith(b"HTTP/1.1 "):
+            if _VERSION.match(raw):
+                raise NotSpoken(f"HTTP version {raw[5:8].decode('ascii')}")
+            raise Malformed("bytes precede the status line")
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim_reply(status, end)
+            return
+        head = bytes(raw[:end])
+        lower = head.lower()
+        at = lower.find(b"\r\ncontent-length:")
+        if status in _BODILESS:
+            self._length = 0
+        elif at >= 0:
+            at += 17
+            self._length = self.needs = int(lower[at : lower.find(b"\r", at)])
+        elif b"\r\ntransfer-encoding:" in lower:
+            if _values(lower, b"transfer-encoding") != [b"chunked"]:
+                raise Malformed("the transfer coding is not just chunked")
+            self._chunked = True
+        if b"\r\ncontent-encoding:" in lower:
+            self._content_coding(_values(lower, b"content-encoding"))
+        self.status, self.head = status, head
+        self._before += end
+        self._raw = b""
+
+    def on_body(self, part: bytes) -> None:
+        self.parts.append(part)
+        if self._length is None:
+            self.needs += len(part)
+
+    def on_message_complete(self) -> None:
+        if self.status:
+            self.complete = True
+            self.keep_alive = self._parser.should_keep_alive()
+
+    def _interim_reply(self, status: int, end: int) -> None:
+        if status == 101:
+            raise NotSpoken("status 101, another protocol")
+        if status < 100:
+            raise Malformed(f"the status is {status}")
+        self._interim += 1
+        if self._interim > MOST_INTERIM:
+            raise Malformed(f"more than {MOST_INTERIM} interim replies")
+        self._raw = bytes(self._raw[end:])
+        self._before += end
+
+    def _content_coding(self, values: list[bytes]) -> None:
+        named = [value for value in values if value not in (b"", b"identity")]
+        coding = b", ".join(named).decode("latin-1")
+        if coding and coding not in CODINGS:
+            raise NotSpoken(f"content coding {coding!r}")
+        self.coding = coding
+
+    def _check_end(self) -> None:
+        """Raises Malformed where bytes follow the body: llhttp skips empty lines there."""
+        if self._chunked:
+            # The last line before the empty one is the last chunk's size or a trailer, and neither is empty.
+            clean = self._tail.endswith(b"\r\n\r\n") and self._tail[:1] not in (b"\r", b"\n")
+        else:
+            clean = self._seen == self._before + (self._length or 0)
+        if not clean:
+            raise Malformed("bytes follow the reply")
+
+
+def _values(lower: bytes, name: bytes) -> list[bytes]:
+    """The values of all headers of this name in a lower-case head."""
+    found = []
+    for line in lower.split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key == name:
+            found.append(value.strip(b" \t"))
+    return found

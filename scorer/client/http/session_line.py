@@ -1,0 +1,101 @@
+"""Watches a connection of aiohttp's session from outside: between asyncio's transport and aiohttp's protocol.
+
+Only asyncio's public interface is used: `transport.set_protocol`, and the methods of `asyncio.Protocol`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import cast
+
+from scorer.client.http.reply_reader import Malformed, NotSpoken, ReplyReader
+
+
+class _Framing(ReplyReader):
+    """Checks how a reply is framed and keeps none of its body."""
+
+    __slots__ = ()
+
+    def on_body(self, part: bytes) -> None: ...
+
+
+class SessionLine(asyncio.Protocol):
+    """A `scorer.types.Line`. It hands on what comes as the reply to a request, and closes at anything else.
+
+    A reply that our own connections would refuse is refused here by the same rules, as long as the server speaks
+    HTTP/1.1; of the version or coding that ours do not implement, aiohttp alone is the judge.
+    """
+
+    def __init__(self, wire: asyncio.Transport) -> None:
+        self.ids: dict[str, None] = {}
+        self.requests = 0
+        self.heard = False
+        """A byte came since the last request was written."""
+        self.malformed: str | None = None
+        """What is wrong with the last reply."""
+        self._wire = wire
+        self._inner = cast(asyncio.Protocol, wire.get_protocol())
+        self._framing: _Framing | None = _Framing()
+        self._asked = False
+        wire.set_protocol(self)
+
+    def begin(self) -> bool:
+        """A request is about to be written. False where the connection said something before, or has ended."""
+        if self.requests and (self._wire.is_closing() or self._spoke()):
+            return False
+        if self.requests and self._framing is not None:
+            self._framing.begin()
+        self.requests += 1
+        self.heard, self._asked = False, True
+        return True
+
+    def end(self) -> None:
+        """The reply was taken."""
+        self._asked = False
+
+    @property
+    def pending(self) -> bool:
+        """A part of what was written is not yet in the system's hands."""
+        return self._wire.get_write_buffer_size() > 0
+
+    def drop(self) -> None:
+        """Closes it. What is pending is never sent."""
+        self._wire.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._asked:
+            self.drop()
+            return
+        self.heard = True
+        if self._framing is not None:
+            try:
+                self._framing.feed(data)
+            except Malformed as error:
+                self.malformed = str(error)
+                self.drop()
+                return
+            except NotSpoken:
+                self._framing = None
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._framing is not None:
+            self._framing.close()
+            self._framing = None
+        self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _spoke(self) -> bool:
+        """Something came that nobody has read yet; a closed connection is readable too."""
+        poll = select.poll()
+        poll.register(self._wire.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))

@@ -1,0 +1,155 @@
+"""Proxies: which one the environment names, what is asked of it, and what its refusals become. Real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.raw_server import OK, SECRET, request, server
+
+from scorer.build.assemble import on_this_machine
+from scorer.client.http import proxies
+from scorer.client.http.proxies import proxy_for
+from scorer.client.transport import HttpTransport
+from scorer.errors import SetupError, Unreachable
+from scorer.types import Call
+
+
+@pytest.mark.parametrize("status", [407, 403, 401])
+async def test_a_proxy_that_refuses_to_connect_is_a_set_up_error(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d Not\x1b[2J you\r\nContent-Length: 0\r\n\r\n" % status)
+
+    async with server(answer) as url:
+        address = url.partition("/v1")[0].replace("://", "://me:secret@")
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(SetupError, match=f"answered {status}") as caught:
+                await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}"))
+    assert "HTTPS_PROXY" in str(caught.value)
+    assert "judge.invalid/v1" in str(caught.value)
+    assert not [word for word in ("secret", "\x1b", SECRET) if word in str(caught.value)]
+
+
+def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert proxy_for("https://api.example.com/v1") is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.example.com")
+    assert proxy_for("https://api.example.com/v1") == "http://proxy:3128"
+    assert proxy_for("http://api.example.com/v1") is None
+    assert proxy_for("https://inside.example.com/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost:8080/v1", True),
+        ("https://LOCALHOST/v1", True),
+        ("http://127.1.2.3:1/v1", True),
+        ("http://[::1]:80/v1", True),
+        ("http://localhost.evil/v1", False),
+        ("http://127.0.0.1.evil.com/v1", False),
+        ("http://127.evil.com/v1", False),
+        ("http://localhostess:80/v1", False),
+        ("http://10.0.0.1/v1", False),
+    ],
+)
+def test_only_this_machine_is_loopback_for_which_no_proxy_is_asked(url: str, here: bool) -> None:
+    assert on_this_machine(url) is here
+
+
+async def test_an_address_that_cannot_be_parsed_is_a_set_up_error_with_proxies_too() -> None:
+    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        with pytest.raises(SetupError, match="is no address to post to"):
+            await wire.post(Call("http://[::1/v1", b"{}"))
+
+
+async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await request(reader))[0][0])
+        writer.write(OK)
+        await writer.drain()
+
+    async with server(answer) as url:
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            reply = await wire.post(Call("http://judge.invalid/v1", b"{}"))
+    assert reply.body == b"hi"
+    assert seen == ["POST http://judge.invalid/v1 HTTP/1.1"]
+
+
+async def test_a_proxy_that_wants_a_password_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append((await request(reader))[0])
+            writer.write(OK)
+
+    async with server(answer) as url:
+        address = url.partition("/v1")[0].replace("://", "://me:secret@")
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            for _ in range(2):
+                assert (await wire.post(Call("http://judge.invalid/v1", b"{}"))).body == b"hi"
+    assert [[line for line in head if line.startswith("Proxy-Authorization")] for head in seen] == [
+        ["Proxy-Authorization: Basic bWU6c2VjcmV0"]
+    ] * 2
+
+
+async def test_through_a_proxy_tls_is_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n"))
+        writer.write(b"HTTP/1.1 502 No\r\n\r\n")
+        await writer.drain()
+
+    async with server(answer) as url:
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(Unreachable):
+                await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}", {"Authorization": "Bearer sk-1"}))
+    assert seen[0][0] == b"CONNECT judge.invalid:443 HTTP/1.1"
+    assert b"sk-1" not in b"".join(seen[0])
+
+
+async def test_a_tls_handshake_that_is_cut_in_a_tunnel_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await reader.read(10)
+
+    async with server(tunnel) as url:
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(Unreachable, match="cannot reach") as caught:
+                await wire.post(Call("https://judge.invalid/v1", b"{}"))
+    assert not caught.value.billed
+
+
+async def test_a_proxy_is_told_of_once_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert said
+        while True:
+            await request(reader)
+            writer.write(OK)
+
+    async with server(answer) as url:
+        address = url.partition("/v1")[0].replace("://", "://me:secret@")
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True, say=said.append) as wire:
+            for path in ("v1", "v1", "v2"):
+                await wire.post(Call(f"http://judge.invalid/{path}", b"{}"))
+    assert len(said) == 1
+    assert "judge.invalid:80" in said[0]
+    assert "the proxy http://127.0.0.1" in said[0]
+    assert "secret" not in said[0]

@@ -1,0 +1,73 @@
+"""A server of raw sockets on loopback: each connection is what a test makes of it. For tests of what speaks HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+SECRET = "key=not-for-anyone"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def request(reader: asyncio.StreamReader) -> tuple[list[str], bytes]:
+    """The lines of a request's head, and its body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    length = next(int(line.partition(": ")[2]) for line in head if line.lower().startswith("content-length"))
+    return head, await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def server(answer: Answer) -> AsyncIterator[str]:
+    """A server whose every connection is `answer`'s; its URL, with a secret in the query."""
+
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client went away, as some tests want it to
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1?{SECRET}"
+    if serving:
+        await asyncio.wait(serving)
+
+
+def says(*parts: bytes) -> Answer:
+    """Reads one request, sends these bytes, closes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    return answer
+
+
+class Counted:
+    """An answer that counts the connections it was asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.opened = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        await self._answer(reader, writer)
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await request(reader)
+    await reader.read()
