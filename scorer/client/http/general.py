@@ -210,7 +210,8 @@ def _mend(error: Exception) -> str | None:
 def _proxy_refused(target: Target, error: aiohttp.ClientHttpProxyError) -> SetupError | Unreachable:
     """A proxy's answer to CONNECT that is no tunnel: the set-up's fault, or the moment's where it cannot get there."""
     proxy = without_password(target.origin.proxy or "")
-    said = f"the proxy {proxy} answered {error.status} {printable_line(error.message)} when asked for {target.shown}".rstrip()
+    message = printable_line(error.message)
+    said = f"the proxy {proxy} answered {error.status} {message} when asked for {target.shown}".rstrip()
     if error.status in (408, 425, 429) or error.status >= 500:
         return Unreachable(said)
     return SetupError(
