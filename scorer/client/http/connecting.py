@@ -36,14 +36,14 @@ class Connector:
         self._tls: ssl.SSLContext | None = None
 
     async def connect(self, origin: Origin, shown: str, lost: Callable[[Connection], None]) -> Connection:
-        """A new connection. Raises Unreachable, not billed, with what to mend where that is plain."""
+        """A new connection. Raises Unreachable, not billed, with a hint where that is plain."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 return await self._connected(origin, lost)
         except TimeoutError:
             raise Unreachable(f"cannot reach {shown}: no connection within {CONNECT_S:g} s") from None
         except OSError as error:  # ssl.SSLError and socket.gaierror are some
-            raise Unreachable(f"cannot reach {shown}: {_why(error)}", mend=mend(error)) from error
+            raise Unreachable(f"cannot reach {shown}: {_why(error)}", hint=hint(error)) from error
 
     def close(self) -> None:
         """Ends look-ups under way."""
@@ -120,8 +120,8 @@ def _why(error: OSError) -> str:
     return printable_line(error.strerror or str(error) or type(error).__name__)
 
 
-def mend(error: OSError) -> str | None:
-    """What to mend where this is how a run begins; None for what a server that is down or still starting shows too."""
+def hint(error: OSError) -> str | None:
+    """What to check where this is how a run begins; None for what a server that is down or still starting shows too."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             "Its certificate is not trusted here: check model.base_url. If an authority of your own signed it, name "

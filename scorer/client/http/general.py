@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from scorer.client.http.connecting import CONNECT_S, NAME_S, mend
+from scorer.client.http.connecting import CONNECT_S, NAME_S, hint
 from scorer.client.http.pool import KEPT_S
 from scorer.client.http.proxies import without_password
 from scorer.client.http.reply_reader import LARGEST_HEAD
@@ -191,7 +191,7 @@ def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> 
         return _proxy_refused(target, error)
     why = printable_line(str(getattr(error, "message", None) or error) or type(error).__name__)
     if body.line is None and not body.handed:
-        return Unreachable(f"cannot reach {target.shown}: {why}", mend=_mend(error))
+        return Unreachable(f"cannot reach {target.shown}: {why}", hint=_hint(error))
     line = body.line
     return Unreachable(
         f"{target.shown} broke off: {why if line is None or line.malformed is None else line.malformed}",
@@ -201,10 +201,10 @@ def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> 
     )
 
 
-def _mend(error: Exception) -> str | None:
+def _hint(error: Exception) -> str | None:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return mend(error.certificate_error) if isinstance(error.certificate_error, OSError) else None
-    return mend(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else None
+        return hint(error.certificate_error) if isinstance(error.certificate_error, OSError) else None
+    return hint(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else None
 
 
 def _proxy_refused(target: Target, error: aiohttp.ClientHttpProxyError) -> SetupError | Unreachable:
