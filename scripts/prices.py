@@ -1,12 +1,11 @@
 """Writes scorer/config/prices.tsv from two wheels: python scripts/prices.py GENAI_PRICES.whl=DATE LITELLM.whl=DATE
 
-Get them with `pip download --no-deps genai-prices` and `pip download --no-deps litellm` (not litellm 1.107.0); DATE is
-the day each was uploaded, as the index tells it. Neither is installed: genai-prices is imported from its wheel (it
-needs pydantic, which scorer has), LiteLLM's table is read out of its own. Set PYTHONPATH to
-the checkout.
+Get them with `pip download --no-deps genai-prices` and `pip download --no-deps litellm` (not litellm 1.107.0). DATE is
+the upload date on the package index. Neither is installed: genai-prices is imported from its wheel (it needs pydantic,
+which scorer has), LiteLLM's table is read from its wheel. Set PYTHONPATH to the checkout.
 
-A line is what one provider charges for one model: standard tier, text, no batch discount. Where both sources list it
-and differ, the higher figure stands, so that a cap errs on the safe side; a window is the larger of the two.
+A line is one provider's price of one model: standard tier, text, no batch discount. Where the two sources differ, the
+higher price is taken, so that a cap errs on the safe side, and the larger context window.
 """
 
 from __future__ import annotations

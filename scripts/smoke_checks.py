@@ -1,4 +1,4 @@
-"""Looks at an installed scorer, from outside the checkout, and writes run.toml and its replies: see scripts/smoke."""
+"""Checks an installed scorer from outside the checkout; writes run.toml and stored replies for scripts/smoke."""
 
 from __future__ import annotations
 
