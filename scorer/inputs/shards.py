@@ -97,7 +97,7 @@ def first_look(
             continue
         mistakes = _column_mistakes(stat.path, found, wanted, kept)
         problems += mistakes
-        types = "" if mistakes else _types(found.schema, kept)
+        types = "" if mistakes else kept_types(found.schema, kept)
         shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, found.rows, found.mark, types))
     if alone and left_out and not shards:
         problems += left_out
@@ -138,7 +138,8 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
     return mistakes
 
 
-def _types(schema: pa.Schema, kept: Sequence[str]) -> str:
+def kept_types(schema: pa.Schema, kept: Sequence[str]) -> str:
+    """A digest of the types of the kept columns: result files of equal digests read as one table."""
     return f"{zlib.crc32(str([schema.field(name).type for name in kept]).encode()):08x}"
 
 

@@ -20,7 +20,7 @@ from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
 from scorer.output.layout import Layout, stems
 from scorer.output.lost_ledger import stored
-from scorer.output.manifest import load
+from scorer.output.manifest import changed_keys, load
 from scorer.types import Judge
 from scorer.usage import Usage
 
@@ -180,7 +180,7 @@ def _earlier(plan: RunPlan, files: Files) -> _Earlier:
             return _Earlier()
         forgotten = frozenset(shard.path for shard in manifest.forgotten)
         names = {shard.path: shard.stem for shard in (*manifest.shards, *manifest.forgotten)}
-        if manifest.fingerprint != plan.fingerprint:
+        if manifest.fingerprint != plan.fingerprint and changed_keys(manifest, plan.covers):
             return _Earlier(forgotten, stems=names)
         counts = stored(files, layout, manifest)
     except (ScorerError, OSError):

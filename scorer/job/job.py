@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from scorer.files.router import is_remote
 from scorer.files.runtime import shielded, threads
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
+from scorer.job.kept_columns import keep_columns
 from scorer.job.recovery import repair
 from scorer.job.scoring import Connect, LocalScoring, OpenRun, Scoring
 from scorer.job.selecting import select
@@ -145,6 +146,8 @@ class Job:
             opened = None if retry is None else Revision(0, "retry", retry.errors)
             manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
             repair(self._files, self.layout, manifest, self._callbacks.say)
+            self.plan = replace(self.plan, fingerprint=manifest.fingerprint)
+            manifest = keep_columns(self.plan, self._files, self.layout, manifest)
             sample = choice.sample if retry is None else manifest.selection.sample
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
             async with self._published(manifest) as self._publishing:
@@ -206,6 +209,7 @@ class Job:
                     plan.fingerprint,
                     lambda shard: schema_of(plan, self._files, shard),
                     selection=manifest.selection,
+                    edition=manifest.edition,
                 ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.build.plan import RunPlan
+from scorer.config.spec import fingerprint_before_2
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.job.forget import forgotten_before
@@ -93,7 +94,7 @@ def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault:
         )
         segment = Segment(shard.stem, generation, 0, first, last, number, number)
         schema = parquet.schema_arrow.remove_metadata()
-        about = seg.about(shard, manifest.fingerprint, generation, manifest.id)
+        about = seg.about(shard, manifest.fingerprint, generation, manifest.id, about.get("edition", 0))
         with files.create(layout.segment(segment)) as new:
             seg.write(new, _intact(parquet, fault, schema.names), schema, about)
     return rows
@@ -132,7 +133,10 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
     newest = {stem: about["generation"] for stem, sealed, about in results if sealed}
     # A segment that a sealed file hides may be older than a reread: it no longer counts.
     results = [one for one in results if one[1] or one[2]["generation"] > newest.get(one[0], -1)]
-    others = sorted({about["fingerprint"] for _, _, about in results} - {plan.fingerprint})
+    found = {about["fingerprint"] for _, _, about in results}
+    before_2 = fingerprint_before_2(plan.spec, plan.covers)
+    fingerprint = before_2 if found == {before_2} else plan.fingerprint
+    others = sorted(found - {fingerprint})
     if others:
         raise OutputError(
             f"{layout.manifest} is {'damaged' if broken else 'gone'}, and {layout.out} holds scores of another run: "
@@ -160,7 +164,7 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
     ids = Counter(sorted(about["run"] for _, _, about in results if about.get("run")))
     run = ids.most_common(1)[0][0] if ids else ""
     return Manifest(
-        plan.fingerprint,
+        fingerprint,
         plan.covers,
         {},
         created,
@@ -169,6 +173,7 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
         run,
         forgotten=forgotten_before(files, layout),
         selection=UNKNOWN,
+        edition=max((about.get("edition", 0) for _, _, about in results), default=0),
     )
 
 

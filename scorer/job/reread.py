@@ -144,6 +144,7 @@ class _Reread:
         self._files = files
         self._layout = layout
         self._whole = True
+        self._edition = 0
         self._plan = plan
         self._wall_s = wall_s
         self._providers: dict[str, Provider] = {}
@@ -152,7 +153,7 @@ class _Reread:
 
     def run(self, manifest: Manifest) -> None:
         manifest = replace(manifest, format=FORMAT)
-        self._whole = manifest.selection.whole
+        self._whole, self._edition = manifest.selection.whole, manifest.edition
         for folder in (self._layout.out, self._layout.scores):
             self._files.sweep(folder)
         revision = manifest.open_revision
@@ -237,7 +238,7 @@ class _Reread:
         if not stock.sealed:
             rows = np.flatnonzero(self._done(stock))
             path = self._layout.segment(Segment(shard.stem, generation, 0, int(rows[0]), int(rows[-1]), 0, 0))
-        about = seg.about(shard, self._plan.fingerprint, generation, run)
+        about = seg.about(shard, self._plan.fingerprint, generation, run, self._edition)
         with self._files.create(path) as file:
             seg.write(file, self._tables(stock, generation), schema_of(self._plan, self._files, shard), about)
         self._delete(stock.segments)

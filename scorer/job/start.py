@@ -32,12 +32,18 @@ def open_manifest(
     A lost `run.json` is rebuilt, which `say` reports. `revision` is opened, with the next generation, unless another
     one is still open. `choice` removes shards from the run or adds them again; other forgotten shards stay forgotten,
     also where their file changed. Raises InputError for shards that cannot be read as the run asks, OutputError where
-    the folder holds another run or a shard changed.
+    the folder holds another run or a shard changed. The fingerprint of a folder of before 0.2.0 stays as it was.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None and _nothing_stored(files, layout, manifest):
         manifest = replace(
-            manifest, fingerprint=plan.fingerprint, covered=plan.covers, shards=(), revisions=(), selection=ALL_ROWS
+            manifest,
+            fingerprint=plan.fingerprint,
+            covered=plan.covers,
+            shards=(),
+            revisions=(),
+            selection=ALL_ROWS,
+            kept=tuple(plan.spec.input.keep),
         )
     if manifest is not None:
         if manifest.rehearsal != plan.rehearsal:
@@ -50,7 +56,8 @@ def open_manifest(
     found = find(files, plan.spec.input.shards)
     known = manifest.shards if manifest is not None else ()
     gone = manifest.forgotten if manifest is not None else ()
-    known, gone = remember(files, layout, choice.remember, known, gone, plan.fingerprint)
+    fingerprint = manifest.fingerprint if manifest is not None else plan.fingerprint
+    known, gone = remember(files, layout, choice.remember, known, gone, fingerprint)
     known, gone = forget(choice.forget, known, gone, found)
     began = (manifest.began if manifest is not None else "") or os.getcwd()
     found = without(files, gone, began, found)
@@ -70,7 +77,7 @@ def open_manifest(
     run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
     home = "" if is_remote(layout.out) else os.path.abspath(layout.out)
     opened = Manifest(
-        plan.fingerprint,
+        fingerprint,
         plan.covers,
         _kept_spec(plan),
         created,
@@ -81,6 +88,8 @@ def open_manifest(
         began=began,
         home=home,
         selection=manifest.selection if manifest is not None else ALL_ROWS,
+        kept=manifest.kept if manifest is not None else tuple(plan.spec.input.keep),
+        edition=manifest.edition if manifest is not None else 0,
     )
     written = replace(opened, shards=kept(shards, began))
     if written != manifest:

@@ -23,6 +23,7 @@ FORMAT = 2
 """What a start writes. In format 1 the judge's model was the column `model` where no kept column had that name."""
 READ = (1, FORMAT)
 REHEARSAL = "rehearsal-"
+KEEP = "input.keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Manifest:
     file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
     `forgotten` shards are no part of the run (scorer/job/forget.py).
     Relative paths are relative to `began`, the folder where the run began; `home` is where its output was at the last
-    start. Both are empty in a run.json of an earlier version.
+    start. Both are empty in a run.json of an earlier version. `kept` are the input's columns that the stored results
+    have, None where nobody knows; `edition` counts how often they changed.
     """
 
     fingerprint: str
@@ -59,6 +61,8 @@ class Manifest:
     began: str = ""
     home: str = ""
     selection: Selection = ALL_ROWS
+    kept: tuple[str, ...] | None = None
+    edition: int = 0
 
     @property
     def rows(self) -> int:
@@ -113,6 +117,8 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             began=found.get("began", ""),
             home=found.get("home", ""),
             selection=Selection(**found.get("selection", {})),
+            kept=_kept(found),
+            edition=found.get("edition", 0),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(
@@ -120,6 +126,12 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             "`scorer run` with the same run file makes it anew from the scores that are there, and goes on; or restore "
             "it from a copy."
         ) from error
+
+
+def _kept(found: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Before 0.2.0 the kept columns could not change, and those of the spec are the stored ones."""
+    stored = found["kept"] if "kept" in found else found["spec"].get("input", {}).get("keep", ())
+    return None if stored is None else tuple(stored)
 
 
 def no_run(files: Files, layout: Layout) -> SpecError:
@@ -159,12 +171,20 @@ def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str
     if manifest.fingerprint == fingerprint:
         return
     before, now = _flat(manifest.covered), _flat(covered)
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    keys = changed_keys(manifest, covered)
+    if not keys:
+        return
     changes = "; ".join(f"{key} was {_show(before.get(key))} and is now {_show(now.get(key))}" for key in keys)
     raise OutputError(
-        f"{out} holds the scores of another run: {changes or 'the fingerprint differs'}. Scores made differently do "
+        f"{out} holds the scores of another run: {changes}. Scores made differently do "
         "not mix in one table: put the old value back, or give this run another output.path."
     )
+
+
+def changed_keys(manifest: Manifest, covered: Mapping[str, Any]) -> list[str]:
+    """The keys that make other scores than the run's. Before 0.2.0 the fingerprint covered `input.keep` too."""
+    before, now = _flat(manifest.covered), _flat(covered)
+    return [key for key in sorted({*before, *now} - {"input", KEEP}) if before.get(key) != now.get(key)]
 
 
 def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[Shard, Stat], bool]) -> list[Stat]:

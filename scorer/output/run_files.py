@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from scorer.files.files import Files
 from scorer.output.layout import Layout
+from scorer.output.segments import about
 from scorer.output.selection import ALL_ROWS, Selection
 from scorer.types import Shard
 
@@ -18,7 +20,7 @@ class RunFiles:
     """What every writer of a run's result files needs. `run` is its id, `worker` the writer's number, 0 the owner's.
 
     `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
-    `selection` says which rows are to have a result.
+    `selection` says which rows are to have a result, `edition` how often the kept columns changed.
     """
 
     files: Files
@@ -28,3 +30,8 @@ class RunFiles:
     schema_of: Callable[[Shard], pa.Schema]
     worker: int = 0
     selection: Selection = ALL_ROWS
+    edition: int = 0
+
+    def about(self, shard: Shard, generation: int) -> dict[str, Any]:
+        """What a file of this run says of itself."""
+        return about(shard, self.fingerprint, generation, self.run, self.edition)

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import OutputError
-from scorer.files.files import Files
 from scorer.files.memory import give_memory_back
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
-from scorer.output.layout import Layout, Segment, shown
+from scorer.output.layout import Segment, shown
+from scorer.output.run_files import RunFiles
 from scorer.types import Mask, Shard
 
 MERGE_AT = 64
@@ -44,9 +44,7 @@ def _tier(segment: Segment) -> int:
     return tier
 
 
-def merge_segments(
-    files: Files, layout: Layout, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema, fingerprint: str, run: str
-) -> Segment:
+def merge_segments(run: RunFiles, chosen: Sequence[Segment], shard: Shard, schema: pa.Schema) -> Segment:
     """One segment with all rows of `chosen`, whose name hides them.
 
     Raises OutputError where one is damaged; it is set aside.
@@ -60,8 +58,9 @@ def merge_segments(
         chosen[0].low,
         chosen[-1].high,
     )
+    files, layout = run.files, run.layout
     inputs = [(layout.segment(s), s.first, s.last) for s in chosen]
-    about = seg.about(shard, fingerprint, merged.generation, run)
+    about = run.about(shard, merged.generation)
     give_memory_back()
     try:
         with files.create(layout.segment(merged)) as file:
@@ -71,22 +70,14 @@ def merge_segments(
     return merged
 
 
-def seal(
-    files: Files,
-    layout: Layout,
-    shard: Shard,
-    schema: pa.Schema,
-    fingerprint: str,
-    run: str,
-    *,
-    sealed_before: bool,
-    belongs: Mask | None = None,
-) -> list[Segment]:
+def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool) -> list[Segment]:
     """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
 
-    `belongs` are the rows that must have one, None for all; results of other rows stay in the file. Returns the
-    segments that it hides. Raises OutputError where a segment is damaged (it is set aside) or a row is missing.
+    Results of rows that do not belong stay in the file. Returns the segments that it hides. Raises OutputError where a
+    segment is damaged (it is set aside) or a row that belongs is missing.
     """
+    files, layout = run.files, run.layout
+    belongs = None if run.selection.whole else run.selection.belongs(files, layout, shard)
     segments = shown(layout.segments_of(files, shard.stem))[0]
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
     if sealed_before:
@@ -96,8 +87,7 @@ def seal(
     try:
         with files.create(layout.sealed(shard.stem)) as file:
             tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard, belongs))
-            about = seg.about(shard, fingerprint, generation, run)
-            seg.write(file, tables, schema, about, group_rows=shard.rows or 1)
+            seg.write(file, tables, schema, run.about(shard, generation), group_rows=shard.rows or 1)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return segments

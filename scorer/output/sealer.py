@@ -87,32 +87,16 @@ class Sealer:
 
     async def _merge(self, state: Unfinished) -> None:
         if chosen := neighbours(state.segments):
-            merged = await self._offload(
-                merge_segments,
-                self._run.files,
-                self._run.layout,
-                chosen,
-                state.shard,
-                state.schema,
-                self._run.fingerprint,
-                self._run.run,
-            )
+            merged = await self._offload(merge_segments, self._run, chosen, state.shard, state.schema)
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
             self._hide(chosen)
 
     async def _seal(self, state: Unfinished) -> None:
-        hidden = await self._offload(self._seal_file, state, self._inventory.sealed(state.shard))
+        again = self._inventory.sealed(state.shard)
+        hidden = await self._offload(lambda: seal(self._run, state.shard, state.schema, sealed_before=again))
         self._inventory.was_sealed(state.shard)
         self._hide(hidden)
         self.on_sealed(state.shard)
-
-    def _seal_file(self, state: Unfinished, sealed_before: bool) -> list[Segment]:
-        run = self._run
-        files, layout, shard = run.files, run.layout, state.shard
-        belongs = None if run.selection.whole else run.selection.belongs(files, layout, shard)
-        return seal(
-            files, layout, shard, state.schema, run.fingerprint, run.run, sealed_before=sealed_before, belongs=belongs
-        )
 
     def _hide(self, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

@@ -164,7 +164,7 @@ class SegmentWriter:
         first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number
         segment = Segment(state.shard.stem, generation, self._run.worker, first, last, number, number)
         with self._run.files.create(self._run.layout.segment(segment)) as file:
-            about = seg.about(state.shard, self._run.fingerprint, generation, self._run.run)
+            about = self._run.about(state.shard, generation)
             seg.write(file, (part.table for part in parts), state.schema, about)
         return segment, parts
 

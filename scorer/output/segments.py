@@ -140,10 +140,14 @@ def write(
     return counts
 
 
-def about(shard: Shard, fingerprint: str, generation: int, run: str) -> dict[str, Any]:
-    """What a segment or sealed file says of itself, to be told apart without `run.json`; earlier ones told no `run`."""
+def about(shard: Shard, fingerprint: str, generation: int, run: str, edition: int = 0) -> dict[str, Any]:
+    """What a segment or sealed file says of itself, to be told apart without `run.json`; earlier ones told no `run`.
+
+    `edition` counts how often the kept columns of the run changed before it was written.
+    """
     told = {name: value for name, value in asdict(shard).items() if name != "at"}
-    return {"shard": told, "fingerprint": fingerprint, "generation": generation, "run": run}
+    found = {"shard": told, "fingerprint": fingerprint, "generation": generation, "run": run}
+    return {**found, "edition": edition} if edition else found
 
 
 def is_of(about: Mapping[str, Any], shard: Shard) -> bool:

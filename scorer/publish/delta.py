@@ -1,9 +1,9 @@
 """Publishes to a Delta table: one commit for each version of a shard.
 
-Delta's own application transactions make it idempotent: generation and finishing time of a shard are the versions of
-two transactions named after run and shard, committed with the rows. They are looked up and written through one snapshot
-of the table, so that of two racing publishers one commits and the other finds it done. Knows no other format, no run
-and no clock.
+Delta's own application transactions make it idempotent: generation, finishing time and edition of a shard are the
+versions of three transactions named after run and shard, committed with the rows. They are looked up and written
+through one snapshot of the table, so that of two racing publishers one commits and the other finds it done. Knows no
+other format, no run and no clock.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ class Delta:
 
         table = self._open(wanted)
         app, app_finished = f"scorer/{shard.run}/{shard.shard}", f"scorer-finished/{shard.run}/{shard.shard}"
-        generation, finished_us = table.transaction_version(app), table.transaction_version(app_finished)
-        if generation is not None and not shard.version.is_newer_than(Version(generation, finished_us or 0)):
+        app_edition = f"scorer-edition/{shard.run}/{shard.shard}"
+        generation, finished_us, edition = map(table.transaction_version, (app, app_finished, app_edition))
+        before = Version(generation or 0, finished_us or 0, edition or 0)
+        if generation is not None and not shard.version.is_newer_than(before):
             return False
         has = pa.schema(table.schema().to_arrow())
         added(has, wanted, DELTA, self.target)  # deltalake adds them
@@ -100,6 +102,7 @@ class Delta:
             app_transactions=[
                 Transaction(app, shard.version.generation),
                 Transaction(app_finished, shard.version.finished_us),
+                Transaction(app_edition, shard.version.edition),
             ],
             custom_metadata={
                 "scorer.run": shard.run,

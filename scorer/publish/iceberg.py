@@ -94,6 +94,7 @@ class Iceberg:
             **_identity(shard),
             "scorer.generation": str(shard.version.generation),
             "scorer.finished": str(shard.version.finished_us),
+            "scorer.edition": str(shard.version.edition),
         }
         self._step("write")
         with Stream(shard, wanted, self._step) as rows, table.transaction() as change:
@@ -205,7 +206,8 @@ def _published(table: Table, shard: Sealed) -> Version | None:
     while snapshot is not None:
         told = snapshot.summary.additional_properties if snapshot.summary is not None else {}
         if all(told.get(key) == value for key, value in identity.items()):
-            return Version(int(told["scorer.generation"]), int(told.get("scorer.finished") or 0))
+            names = ("scorer.generation", "scorer.finished", "scorer.edition")
+            return Version(*(int(told.get(name) or 0) for name in names))
         # Not a missing parent: where that expired, pyiceberg says that there was none.
         if snapshot.sequence_number == FIRST:
             return None

@@ -36,16 +36,18 @@ class Version:
     """Which scoring of a shard its rows are: the newest generation among them, and when the last of them was finished.
 
     A sealed file that was lost and scored again is of generation 0 once more, but was finished later. `finished_us` is
-    in microseconds since 1970; 0 where nobody wrote it down, as in tables of an earlier version.
+    in microseconds since 1970; 0 where nobody wrote it down, as in tables of an earlier version. `edition` counts how
+    often the run's kept columns changed: the rows have other columns then.
     """
 
     generation: int
     finished_us: int
+    edition: int = 0
 
     def is_newer_than(self, before: Version) -> bool:
         """True where a table that has the rows of `before` lacks these."""
         later = 0 < before.finished_us < self.finished_us
-        return self.generation > before.generation or later
+        return self.generation > before.generation or later or self.edition > before.edition
 
 
 Step = Callable[[str], None]
@@ -87,7 +89,9 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
         with files.open(path) as file:
             with seg.broken(path):
                 parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
-                generation: int = orjson.loads((parquet.metadata.metadata or {})[b"scorer.generation"])
+                metadata = parquet.metadata.metadata or {}
+                generation: int = orjson.loads(metadata[b"scorer.generation"])
+                edition: int = orjson.loads(metadata.get(b"scorer.edition", b"0"))
             named = modern(parquet.schema_arrow.remove_metadata())
             if RUN in named.names:
                 raise SpecError(
@@ -97,7 +101,7 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
                     ]
                 )
             schema = pa.schema([pa.field(RUN, pa.string(), nullable=False), *named])
-            version = Version(generation, _finished_us(parquet))
+            version = Version(generation, _finished_us(parquet), edition)
             yield Sealed(run, shard.path, version, parquet.metadata.num_rows, schema, path, parquet)
     except seg.Broken as error:
         if isinstance(error.__cause__, FileNotFoundError):

@@ -14,6 +14,7 @@ import numpy as np
 from scorer import errors
 from scorer.build.assemble import endpoint_paces
 from scorer.build.plan import RunPlan
+from scorer.config.spec import fingerprint
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.files.files import Files
 from scorer.limits.limiter import UNSURE_S
@@ -67,6 +68,7 @@ class Coordinator:
         self._plan = plan
         self._spec = dict(manifest.spec)
         self._run = manifest.id
+        self._edition = manifest.edition
         self._files = files
         self._layout = layout
         self._store = store
@@ -93,7 +95,9 @@ class Coordinator:
             workers=self.workers,
             spec=self._spec,
             run=self._run,
-            fingerprint=self._plan.fingerprint,
+            fingerprint=fingerprint(self._plan.covers),
+            judge=self._plan.fingerprint,
+            edition=self._edition,
             owner=self._ledger.owner,
             served=self._served,
             lease_s=self.broker.lease_s,

@@ -33,7 +33,9 @@ class Hello(msgspec.Struct, frozen=True):
     """Everything that a worker needs to start. Secrets are no part of it: they are in its environment.
 
     `worker` is a number that nobody else ever had in this run, `index` its place among `workers` that share what is in
-    flight. `spec` is the run file as run.json keeps it, `run` the id in there, `owner` names the run's ledger. `served`
+    flight. `spec` is the run file as run.json keeps it, `run` the id in there. `fingerprint` is
+    what the spec must give, `judge` what the rows' column of that name says (another one in a folder of before 0.2.0),
+    `edition` how often the kept columns changed. `owner` names the run's ledger. `served`
     has the address of each embedded judge by its model's alias. `lease_s` is how long a slice of a rate may be used;
     `strict` says that intents must be durable before a request goes out, else the ledger's lines gather for `gather_s`.
     """
@@ -44,6 +46,8 @@ class Hello(msgspec.Struct, frozen=True):
     spec: dict[str, Any]
     run: str
     fingerprint: str
+    judge: str
+    edition: int
     owner: str
     served: dict[str, str]
     lease_s: float

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, aclosing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -115,7 +116,7 @@ class Worker:
                 f"worker {self._hello.worker} makes another fingerprint of the same run ({plan.fingerprint} instead of "
                 f"{self._hello.fingerprint}). All workers need the same version of scorer and of the judge's package."
             )
-        return plan
+        return replace(plan, fingerprint=self._hello.judge)
 
     def _obey(self, order: Order) -> None:
         self._drain.asked = True
@@ -141,6 +142,7 @@ class Worker:
                     plan.fingerprint,
                     lambda shard: schema_of(plan, self._files, shard),
                     hello.worker,
+                    edition=hello.edition,
                 ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,

@@ -45,8 +45,6 @@ def of(**changed: dict[str, Any]) -> str:
         ("model", "extra", {"top_p": 0.5}),
         ("metrics", "names", ["length_words"]),
         ("input", "id", "key"),
-        ("input", "keep", []),
-        ("input", "keep", ["task", "model"]),
     ],
 )
 def test_what_a_score_or_a_column_depends_on_changes_it(section: str, key: str, value: object) -> None:
@@ -73,6 +71,9 @@ def test_what_a_score_or_a_column_depends_on_changes_it(section: str, key: str, 
         ("limits", "concurrency", 7),
         ("output", "path", "other"),
         ("output", "flush_rows", 5),
+        ("input", "keep", []),
+        ("input", "keep", ["task", "model"]),
+        ("input", "where", "n > 3"),
         ("output", "keep_raw", False),
         ("judge", "kind", "rating"),
     ],
@@ -115,7 +116,7 @@ def test_what_is_covered_can_be_shown_key_by_key() -> None:
     covers = covered(Spec.model_validate(TREE), None)
     assert covers["judge"] == {"kind": "rating", "prompt": "Rate {response}.", "scale": [1, 5]}
     assert covers["models"] == [{"name": "gpt-4o-mini"}]
-    assert covers["input"] == {"id": "id", "keep": ("task",)}
+    assert covers["input"] == {"id": "id"}
     assert len(fingerprint(covers)) == 16
     assert int(fingerprint(covers), 16) >= 0
 

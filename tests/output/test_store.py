@@ -22,6 +22,7 @@ from scorer.output import segment_writer
 from scorer.output import segments as seg
 from scorer.output.damage import noted
 from scorer.output.layout import shown
+from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, seal
 from scorer.output.sealer import KEEP_HIDDEN_S
 from scorer.output.store import Store
@@ -219,8 +220,9 @@ def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int
     async def night() -> None:
         output = Output(tmp_path, 5)
         await output.score({0: rows})
+        run_files = RunFiles(output.files, output.layout, "", FINGERPRINT, lambda _: SCHEMA)
         with pytest.raises(OutputError, match=r"in/a\.parquet cannot be sealed: .*"):
-            seal(output.files, output.layout, output.shards[0], SCHEMA, FINGERPRINT, "", sealed_before=False)
+            seal(run_files, output.shards[0], SCHEMA, sealed_before=False)
         assert not output.sealed().exists()
 
     run(night())
