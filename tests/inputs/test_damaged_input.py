@@ -302,7 +302,7 @@ def test_a_shard_that_changes_while_the_run_goes_on_stops_no_other_shard(tmp_pat
             third.write_bytes(whole[:-20] if how == "cut" else whole[:-6] + b"??" + whole[-4:])
 
     run.wire.then = change
-    with pytest.raises(OutputError, match=r"c\.parquet changed .* or is gone") as caught:
+    with pytest.raises(OutputError, match=r"c\.parquet has changed .* or is gone") as caught:
         run.run()
     assert caught.value.exit_code == 5
     assert run.sealed("a").exists()
