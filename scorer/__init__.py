@@ -1,8 +1,9 @@
 """Scores model generations in Parquet files with a language-model judge, and writes the scores as Parquet.
 
-    result = scorer.run("run.toml")
+    result = scorer.run("run.toml")             # result.scores, result.path, result.state
     frame = scorer.scan_scores("out")           # polars.LazyFrame
     scored = scorer.score_frame(df, judge={...}, model={...})
+    board = scorer.leaderboard("out", system="model").frame
 
 Names are loaded at their first use, so that `import scorer` is fast.
 """
@@ -15,11 +16,26 @@ import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from scorer.api import plan as plan
-    from scorer.api import run as run
-    from scorer.api import run_async as run_async
+    from scorer.api.outputs import publish_scores as publish_scores
+    from scorer.api.outputs import status as status
+    from scorer.api.outputs import verify as verify
+    from scorer.api.run_result import RunResult as RunResult
+    from scorer.api.runs import plan as plan
+    from scorer.api.runs import rehearse as rehearse
+    from scorer.api.runs import reread as reread
+    from scorer.api.runs import retry as retry
+    from scorer.api.runs import run as run
+    from scorer.api.runs import run_async as run_async
+    from scorer.config.run_file_types import RunFileDict as RunFileDict
     from scorer.config.spec import Spec as Spec
     from scorer.errors import ScorerError as ScorerError
+    from scorer.frames.analyses import agree as agree
+    from scorer.frames.analyses import bias as bias
+    from scorer.frames.analyses import bradley_terry as bradley_terry
+    from scorer.frames.analyses import compare as compare
+    from scorer.frames.analyses import estimate as estimate
+    from scorer.frames.analyses import leaderboard as leaderboard
+    from scorer.frames.analyses import scale as scale
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.job.estimate import Estimate as Estimate
     from scorer.judges.function_table import judge as judge
@@ -30,16 +46,33 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Estimate": "scorer.job.estimate",
+    "RunFileDict": "scorer.config.run_file_types",
+    "RunResult": "scorer.api.run_result",
     "ScorerError": "scorer.errors",
     "Spec": "scorer.config.spec",
     "Status": "scorer.output.status",
+    "agree": "scorer.frames.analyses",
+    "bias": "scorer.frames.analyses",
+    "bradley_terry": "scorer.frames.analyses",
+    "compare": "scorer.frames.analyses",
+    "estimate": "scorer.frames.analyses",
     "judge": "scorer.judges.function_table",
-    "plan": "scorer.api",
-    "run": "scorer.api",
-    "run_async": "scorer.api",
+    "leaderboard": "scorer.frames.analyses",
+    "plan": "scorer.api.runs",
+    "publish_scores": "scorer.api.outputs",
+    "rehearse": "scorer.api.runs",
+    "reread": "scorer.api.runs",
+    "retry": "scorer.api.runs",
+    "run": "scorer.api.runs",
+    "run_async": "scorer.api.runs",
+    "scale": "scorer.frames.analyses",
     "scan_scores": "scorer.output.scan",
     "score_frame": "scorer.frames.score_frame",
+    "status": "scorer.api.outputs",
+    "verify": "scorer.api.outputs",
 }
+"""Where each public name is defined."""
+
 __all__ = sorted(_HOMES)
 
 
@@ -47,3 +80,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'scorer' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

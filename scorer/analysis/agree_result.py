@@ -77,6 +77,11 @@ class ScoreAgreement:
     unread: Sequence[UnreadDiffers] = ()
     unlike: str = ""
 
+    def parts(self) -> Iterator[tuple[str | None, Levels]]:
+        """The levels of all rows, under None, and of each task."""
+        yield None, self.whole
+        yield from ((task, levels) for task, (levels, _) in self.tasks.items())
+
     def json(self) -> dict[str, Any]:
         tasks = {
             task: {**levels.json(), **({} if stance is None else asdict(stance))}
@@ -133,25 +138,33 @@ class Agreement:
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
 
-    def table(self) -> pl.DataFrame:
-        """One row for each score, task (null: all rows), level and statistic: value, low, high of the interval."""
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row for each score, task (null: all rows), level and statistic: value, low and high, n, unread."""
         rows = [
-            (
-                name,
-                task,
-                level,
-                statistic,
-                value,
-                *(found.intervals.get(statistic) or (None, None)),
-                part.n,
-                part.unread,
-            )
-            for name, score in self.scores.items()
-            for task, part in ((None, score.whole), *((task, levels) for task, (levels, _) in score.tasks.items()))
-            for level, found in part.levels()
-            for statistic, value in found.statistics.items()
+            ({"score": name}, task, levels) for name, score in self.scores.items() for task, levels in score.parts()
         ]
-        texts = dict.fromkeys(("score", "task", "level", "statistic"), pl.String())
-        values = dict.fromkeys(("value", "low", "high"), pl.Float64())
-        counts = dict.fromkeys(("n", "unread"), pl.Int64())
-        return pl.DataFrame(rows, schema={**texts, **values, **counts}, orient="row")
+        return level_rows(("score",), rows)
+
+
+def level_rows(keys: Sequence[str], parts: Sequence[tuple[Mapping[str, str], str | None, Levels]]) -> pl.DataFrame:
+    """One row for each part, level and statistic: the keys, task, level, statistic, value, low, high, n, unread."""
+    rows = [
+        (
+            *(named[key] for key in keys),
+            task,
+            level,
+            statistic,
+            value,
+            *(found.intervals.get(statistic) or (None, None)),
+            levels.n,
+            levels.unread,
+        )
+        for named, task, levels in parts
+        for level, found in levels.levels()
+        for statistic, value in found.statistics.items()
+    ]
+    texts = dict.fromkeys((*keys, "task", "level", "statistic"), pl.String())
+    values = dict.fromkeys(("value", "low", "high"), pl.Float64())
+    counts = dict.fromkeys(("n", "unread"), pl.Int64())
+    return pl.DataFrame(rows, schema={**texts, **values, **counts}, orient="row")

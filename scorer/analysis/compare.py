@@ -54,6 +54,11 @@ class Compared:
     differences: pl.DataFrame
     notes: Sequence[str] = field(default=())
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """`differences`."""
+        return self.differences
+
     def json(self) -> dict[str, Any]:
         return {
             "levels": self.levels.to_dicts(),

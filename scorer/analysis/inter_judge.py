@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.agree_levels import PairedRows
-from scorer.analysis.agree_result import ScoreAgreement
+from scorer.analysis.agree_result import ScoreAgreement, level_rows
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.columns import LARGEST, take
 from scorer.analysis.kappa_alpha import alpha
@@ -50,6 +50,16 @@ class InterJudge:
 
     def json(self) -> dict[str, Any]:
         return {"rows": self.rows, "pairs": [pair.json() for pair in self.pairs], "alpha": dict(self.alpha)}
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row for each pair, task (null: all rows), level and statistic: value, low and high, n, unread."""
+        parts = [
+            ({"first": pair.first, "second": pair.second}, task, levels)
+            for pair in self.pairs
+            for task, levels in pair.agreement.parts()
+        ]
+        return level_rows(("first", "second"), parts)
 
 
 def inter_judge(

@@ -42,6 +42,11 @@ class Leaderboard:
     notes: Sequence[str] = field(default=())
     unread: Sequence[UnreadDiffers] = field(default=())
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """`systems`."""
+        return self.systems
+
     def json(self) -> dict[str, Any]:
         return {
             "systems": self.systems.to_dicts(),

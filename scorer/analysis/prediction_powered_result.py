@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import polars as pl
+
 from scorer.analysis.bootstrap import Interval
 
 
@@ -68,6 +70,10 @@ class Difference:
     items: int | None = None
 
 
+_FLOATS = ("mean", "low", "high", "labels_only", "judge_only", "weight", "unread_weight")
+"""Columns of `Estimates.frame` that may hold nothing but nulls."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimates:
     """The answer of `estimate`: all rows together, each system, each pair of systems, and what to know beside them."""
@@ -83,3 +89,25 @@ class Estimates:
             "systems": {name: asdict(of_system) for name, of_system in self.systems.items()},
             "differences": [asdict(difference) for difference in self.differences],
         }
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """A row for all rows (`system` null) and one for each system: mean, low, high, and the counts behind them."""
+        return pl.DataFrame(
+            [{"system": system, **flat(asdict(one))} for system, one in [(None, self.overall), *self.systems.items()]],
+            schema_overrides={"system": pl.String, "labels_worth": pl.Int64, **dict.fromkeys(_FLOATS, pl.Float64)},
+            infer_schema_length=None,
+        )
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with each mean in three columns: `<name>`, `<name>_low`, `<name>_high`; for `mean` low and high."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            low, high = value["interval"] or (None, None)
+            before = "" if name == "mean" else f"{name}_"
+            found |= {name: value["value"], f"{before}low": low, f"{before}high": high}
+        else:
+            found[name] = value
+    return found

@@ -52,6 +52,12 @@ class Scale:
     systems: pl.DataFrame | None
     concordance: Mapping[str, float | None]
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """A row for each task: n, mean_score, mean_human, shift, spread."""
+        rows = [{"task": task, **asdict(stance)} for task, stance in self.tasks.items()]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
     def json(self) -> dict[str, Any]:
         return {
             "n": self.n,

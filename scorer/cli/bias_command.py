@@ -111,10 +111,10 @@ def _by_format(
     """The drift of each score, and of each metric that the run computes, over a sample that is scored first."""
     from scorer.analysis.format_bias import drift
     from scorer.analysis.open_table import out_folder
-    from scorer.api import on_loop
     from scorer.cli.signals import run_interruptibly
     from scorer.cli.terminal import TerminalView
     from scorer.files.router import AnyFiles
+    from scorer.files.runtime import on_loop
     from scorer.job.format_probe import prepare, stored_scores
     from scorer.output.scan import scan_scores
 

@@ -28,7 +28,7 @@ from scorer.cli.options import (
 )
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
-from scorer.errors import InputError, SpecError
+from scorer.errors import InputError
 from scorer.files.memory import stream_from_here
 
 if TYPE_CHECKING:
@@ -166,30 +166,13 @@ def retry(
     error
         Only rows with this error; may be repeated. Without it every failed row.
     """
-    from scorer.build.plan import check
     from scorer.cli.run_text import summary_text
-    from scorer.config.loader import set_values
-    from scorer.errors import ROW_ERRORS
     from scorer.files.router import AnyFiles
     from scorer.job.job import Retry
-    from scorer.output.layout import Layout
-    from scorer.output.located import rebased
-    from scorer.output.manifest import load, no_run
+    from scorer.job.retry import retry_plan
 
-    unknown = [name for name in error if name not in ROW_ERRORS]
-    if unknown:
-        raise SpecError([f"--error {name} is no error of a row. Allowed: {', '.join(ROW_ERRORS)}." for name in unknown])
     out = folder_of(out)
-    manifest = load(AnyFiles(), Layout(out))
-    if manifest is None:
-        raise no_run(AnyFiles(), Layout(out))
-    given = manifest.spec.get("input", {})
-    tree = {
-        **manifest.spec,
-        "input": {**given, "shards": rebased(given.get("shards", ()), manifest.began)},
-        "output": {**manifest.spec.get("output", {}), "path": out},
-    }
-    planned = check(set_values(tree, sets))
+    planned = retry_plan(AnyFiles(), out, error, sets)
     found = _score(planned, view_options, worker_options, Retry(error or None))
     return answer(json, asdict(found), lambda: summary_text(out, found))
 

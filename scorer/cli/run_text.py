@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.progress_lines import duration, limited_by
+from scorer.output.progress_lines import duration, limited_by
 
 if TYPE_CHECKING:
     from scorer.job.estimate import Estimate

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.progress_lines import Block, duration, limited_by, size, three_lines
+from scorer.cli.redrawn_lines import Block, size
 from scorer.cli.stdio import to_stderr
 from scorer.escapes import printable
+from scorer.output.progress_lines import duration, limited_by, three_lines
 
 if TYPE_CHECKING:
     from scorer.output.progress import Snapshot

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,19 +51,18 @@ def _all_of(stream: TextIO) -> str:
     return stream.read()
 
 
-def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """Sets each `key.path=value` in the tree. Values are parsed as TOML, else taken as strings. Raises SpecError."""
+Sets = Sequence[str] | Mapping[str, Any]
+"""Keys to set: texts `key.path=value`, or a dict of `key.path` and value, or of a section and its keys."""
+
+
+def set_values(tree: dict[str, Any], sets: Sets) -> dict[str, Any]:
+    """Sets each key in the tree. Values in texts are parsed as TOML, else taken as strings. Raises SpecError."""
     problems = []
-    for item in sets:
-        path, equals, text = item.partition("=")
+    for item, path, value in assignments(sets):
         keys = path.strip().split(".")
-        if not equals or not all(keys):
+        if not all(keys):
             problems.append(f"--set {item!r} is not key.path=value, for example --set limits.max_usd=20")
             continue
-        try:
-            value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
-            value = text
         node: Any = tree
         for key in keys[:-1]:
             if isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -82,6 +81,26 @@ def set_values(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     if problems:
         raise SpecError(problems)
     return tree
+
+
+def assignments(sets: Sets) -> Iterator[tuple[str, str, Any]]:
+    """Each key path with its value, after what a message quotes; a path that is "" is none."""
+    if isinstance(sets, str):
+        sets = [sets]
+    if isinstance(sets, Mapping):
+        for name, value in sets.items():
+            if isinstance(value, Mapping) and "." not in str(name):
+                yield from ((f"{name}.{key}", f"{name}.{key}", inner) for key, inner in value.items())
+            else:
+                yield str(name), str(name), value
+        return
+    for item in sets:
+        path, equals, text = str(item).partition("=")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        yield str(item), path if equals else "", value
 
 
 def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:

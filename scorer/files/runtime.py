@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # it loads pyarrow, which `memory.keep_memory_flat` must come
 
 T = TypeVar("T")
 
+MEANWHILE_S = 0.5
 START_S = 10.0
 """Most seconds that a thread may take to start."""
 
@@ -48,11 +49,12 @@ async def shielded(work: Coroutine[Any, Any, T], *, failure_first: bool = False)
     raise cancelled
 
 
-def run_blocking(main: Coroutine[Any, Any, T]) -> T:
+def run_blocking(main: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] | None = None) -> T:
     """Runs a coroutine and returns its result, also where a loop already runs in this thread, as in a notebook.
 
-    In that case the coroutine runs in a new thread with its own loop, and this thread waits. KeyboardInterrupt cancels
-    it and is raised once it has ended; further ones are ignored.
+    In that case the coroutine runs in a new thread with its own loop, and this thread waits; it calls `meanwhile` every
+    half second and at the end. KeyboardInterrupt cancels the coroutine and is raised once it has ended; further ones
+    are ignored.
     """
     try:
         asyncio.get_running_loop()
@@ -74,6 +76,9 @@ def run_blocking(main: Coroutine[Any, Any, T]) -> T:
 
     try:
         Thread(target=work, name="scorer-run").start()
+        while meanwhile is not None and not ended.done():
+            wait([ended], MEANWHILE_S)
+            meanwhile()
         ended.result()
     except KeyboardInterrupt:
         if wait([begun], START_S).done:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from scorer.api import plan_of, run
+from scorer.api.runs import plan_of, run
 from scorer.build.plan import RunPlan
 from scorer.errors import InputError, SpecError, TooManyFailed
 from scorer.frames.as_frame import as_frame

@@ -27,7 +27,7 @@ from scorer.build.plan import (
     check,
     schema_of,
 )
-from scorer.config.loader import set_values
+from scorer.config.loader import Sets, assignments, set_values
 from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files.files import Files, Lock, lock_again_s
@@ -63,7 +63,7 @@ _ORDER = ("row", "generation")
 def reread(
     files: Files,
     out: str,
-    sets: Sequence[str] = (),
+    sets: Sets = (),
     *,
     wall_s: Callable[[], float] = time.time,
     say: Callable[[str], None] = lambda _: None,
@@ -118,11 +118,11 @@ def _manifest(files: Files, layout: Layout) -> Manifest:
     return manifest
 
 
-def _planned(manifest: Manifest, out: str, sets: Sequence[str]) -> RunPlan:
+def _planned(manifest: Manifest, out: str, sets: Sets) -> RunPlan:
     """The plan of the run with `sets`. Raises SpecError for keys that do not belong to reading."""
     problems = []
-    for item in sets:
-        table, _, key = item.partition("=")[0].strip().partition(".")
+    for item, path, _ in assignments(sets):
+        table, _, key = path.strip().partition(".")
         if table != "judge":
             problems.append(f"--set {item}: reread changes how replies are read, so it takes only keys of [judge].")
         elif key.partition(".")[0] in ASKED:

@@ -14,7 +14,7 @@ from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.score_range import _of_judge, bounds
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.cli.app import _exit_code
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from scorer.analysis.unread_by_column import MOST_SHARDS, unread_by_column
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.cli.app import _exit_code
 
 

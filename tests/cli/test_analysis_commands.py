@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.cli.app import _exit_code
 
 SYSTEMS = ("ant", "bee", "cat")

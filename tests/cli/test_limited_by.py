@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorer.cli.progress_lines import limited_by
+from scorer.output.progress_lines import limited_by
 
 
 def test_limits_and_waits_for_the_disk_are_told_apart() -> None:

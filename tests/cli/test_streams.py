@@ -24,16 +24,16 @@ from support.command import COMMAND, PATIENCE_S, ended, run_file, scorer, shard,
 
 from scorer.cli.json_text import json_text
 from scorer.cli.jsonlog import log
-from scorer.cli.progress_lines import three_lines
 from scorer.cli.progress_views import View
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.cli.terminal import TerminalView
 from scorer.cli.text_table import aligned
-from scorer.cli.text_width import cells, cropped
 from scorer.errors import StorageError, TooManyFailed
 from scorer.escapes import printable, printable_line
 from scorer.output.progress import Snapshot
+from scorer.output.progress_lines import three_lines
 from scorer.rehearsal.process import RehearsalProcess
+from scorer.text_width import cells, cropped
 
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 HOSTILE = "\x1b[2J\x1b]8;;http://evil\x1b\\[red]x[/]\x9b31m\u202egnp\u200b\r\x07"

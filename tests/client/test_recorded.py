@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.client.recorded import Recorded
 from scorer.errors import NoReply, Refused, SetupError, SpecError
 from scorer.files.files import LocalFiles

@@ -21,7 +21,7 @@ from support.proxy import BadDay
 from support.seaweed import Weed, binary
 
 from scorer.analysis.open_table import open_table
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.files.files import Files, replace
 from scorer.files.router import AnyFiles
 from scorer.output.layout import Layout
@@ -121,7 +121,7 @@ _START = """
 import sys, tomllib
 from scorer.build.plan import check
 from scorer.errors import ScorerError
-from scorer.api import on_loop
+from scorer.files.runtime import on_loop
 from scorer.job.job import Callbacks, Job
 from scorer.files.router import AnyFiles
 plan = check(tomllib.loads(open("run.toml").read()))

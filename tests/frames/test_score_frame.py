@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import scorer
-import scorer.api
+import scorer.api.runs
 import scorer.frames.stopping
 from scorer.errors import BudgetSpent, InputError, SetupError, SpecError, StorageError
 from scorer.frames.as_frame import as_frame
@@ -185,7 +185,7 @@ def test_a_set_up_error_brings_the_frame_too(scratch: Path, monkeypatch: pytest.
 
 def test_an_interruption_brings_the_frame_too(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = replies(tmp_path, ONE_TO_FIVE)
-    real = scorer.api.run
+    real = scorer.api.runs.run
 
     def interrupted(tree: Any) -> Any:
         real(tree)

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from support.command import scorer
 
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.format_probe import prepare

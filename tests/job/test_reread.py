@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer import scan_scores
-from scorer.api import on_loop
 from scorer.build.assemble import Assembled
 from scorer.build.plan import check
 from scorer.cli.app import _exit_code
@@ -25,6 +24,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.engine.replay import Answers, replay
 from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
 from scorer.files.files import LocalFiles
+from scorer.files.runtime import on_loop
 from scorer.job.job import Job, Retry
 from scorer.job.reread import reread
 from scorer.judges.rating import Rating

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scorer.api import run
+from scorer.api.runs import run
 from scorer.cli.app import _exit_code
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"

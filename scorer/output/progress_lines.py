@@ -1,66 +1,24 @@
-"""The progress of a run on a terminal: three lines, drawn anew in place, of which the last state remains.
+"""The progress of a run as three lines that fit a width.
 
-The first line says how far and when it is done, the second pace and money, the third what limits it. Each fits the
-terminal's width: its parts get shorter, then the last ones go.
+The first line says how far the run is and when it is done, the second pace and cost, the third what limits it. Parts of
+a line get shorter where it is too long, then the last ones go.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scorer.cli.stdio import raw_to_stderr
-from scorer.cli.text_width import cells, cropped
 from scorer.escapes import printable_line
+from scorer.text_width import cells, cropped
 
 if TYPE_CHECKING:
     from scorer.output.progress import Snapshot
 
-NARROWEST = 20
 BAR = 20
 Part = tuple[str, ...]
 """One thing to say, the longest wording first; "" where it may be left out."""
-
-
-class Block:
-    """Lines at the bottom of stderr. `draw` replaces them, `above` writes a text that stays before them."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def draw(self, lines: Sequence[str]) -> None:
-        """Shows these lines in place of those drawn before; each has to be narrower than the terminal."""
-        erased = self._erased()
-        self._lines = list(lines)
-        raw_to_stderr(erased + "".join(f"{line}\n" for line in lines))
-
-    def above(self, text: str) -> None:
-        """Writes a safe text, and the lines again after it."""
-        raw_to_stderr(self._erased() + text + "\n" + "".join(f"{line}\n" for line in self._lines))
-
-    def _erased(self) -> str:
-        """What moves the cursor to the first line drawn and clears from there on.
-
-        A terminal that became narrower has wrapped the lines since.
-        """
-        width, height = size()
-        rows = sum(max(1, -(-cells(line) // width)) for line in self._lines)
-        rows = min(rows, height - 1)
-        return f"\x1b[{rows}A\r\x1b[J" if rows else "\r\x1b[K"
-
-
-def size() -> tuple[int, int]:
-    """Columns and lines of the terminal on stderr; 80 and 24 where it does not say."""
-    try:
-        columns, lines = os.get_terminal_size(sys.stderr.fileno())
-    except (AttributeError, OSError, ValueError):
-        columns, lines = 0, 0
-    fallback = shutil.get_terminal_size()
-    return max(NARROWEST, columns or fallback.columns), max(2, lines or fallback.lines)
 
 
 def three_lines(s: Snapshot, width: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""The Python API: the commands as functions, and the progress of a run in a notebook."""

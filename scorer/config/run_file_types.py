@@ -1,0 +1,151 @@
+"""Types of a run file as a dict, for editors and type checkers: `scorer.run({"input": {...}, ...})` completes its keys.
+
+The models in `scorer.config.spec` check the values; a test proves that the keys and types here are theirs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Required, TypedDict
+
+
+class InputDict(TypedDict, total=False):
+    """`[input]`: which shards, which of their rows, and which of their columns go into the output."""
+
+    shards: Required[Sequence[str]]
+    id: str
+    keep: Sequence[str]
+    where: str
+
+
+class JudgeDict(TypedDict, total=False):
+    """`[judge]`: the kind of judge and its options; each kind takes some of them (docs/run-file.md)."""
+
+    kind: str
+    prompt: str
+    prompt_file: str
+    rubric: str
+    system: str
+    scale: Sequence[float]
+    labels: Sequence[str] | Mapping[str, float]
+    criteria: Sequence[str | Mapping[str, Any]]
+    weights: Sequence[float] | Mapping[str, float]
+    samples: int
+    attempts: int
+    turns: int
+    partial: bool
+    structured: Literal["auto", "none"]
+    read: Literal["number", "label", "json", "expected", "pattern"]
+    pattern: str
+    patterns: Sequence[str]
+    graded: bool
+    reason: Literal["none", "before", "after"]
+    choices: Literal["auto", "separate"]
+    examples: Sequence[Mapping[str, Any]]
+    reference: str
+    response: str
+    versus_reference: bool
+    a: str
+    b: str
+    baseline: Mapping[str, str]
+    orders: Literal["both", "given"]
+    questions: Sequence[str]
+    models: Sequence[str]
+    aggregate: Literal["mean", "median", "majority"]
+    prompt_function: str
+    reply_function: str
+    columns: Sequence[str]
+    dedupe: bool
+
+
+class PriceDict(TypedDict, total=False):
+    """`price`: USD per million tokens."""
+
+    input: Required[float]
+    output: Required[float]
+    cached_input: float
+    cache_write: float
+
+
+class RatesDict(TypedDict, total=False):
+    """Limits of one endpoint."""
+
+    requests_per_minute: float
+    tokens_per_minute: float
+    input_tokens_per_minute: float
+    output_tokens_per_minute: float
+    concurrency: int | Literal["auto"]
+
+
+class EndpointDict(TypedDict, total=False):
+    """One of `endpoints`: an address with limits of its own."""
+
+    base_url: Required[str]
+    api_key_env: str
+    limits: RatesDict
+
+
+class ModelDict(TypedDict, total=False):
+    """`[model]`, or one of `[[models]]`: a judge model, its address and its parameters."""
+
+    alias: str
+    provider: str
+    dialect: Literal["auto", "openai", "vllm", "llamacpp"]
+    name: str
+    path: str
+    base_url: str
+    api_key_env: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    extra: Mapping[str, Any]
+    temperature: float
+    max_output_tokens: int
+    timeout_s: float
+    retries: int
+    endpoints: Sequence[EndpointDict]
+    price: PriceDict
+    price_file: str
+    keys: Sequence[str]
+    replies: str
+    where: Mapping[str, str | int | float | bool]
+
+
+class LimitsDict(RatesDict, total=False):
+    """`[limits]`: the rate limits of the endpoint and the caps of the whole run."""
+
+    burst_s: float
+    max_tokens: int
+    max_usd: float
+    max_failed_share: float
+    hedge: bool
+    first_answer_s: float
+
+
+class MetricsDict(TypedDict, total=False):
+    """`[metrics]`: automatic metrics beside the judge's score, and the columns that they compare."""
+
+    names: Sequence[str]
+    response: str
+    reference: str
+
+
+class OutputDict(TypedDict, total=False):
+    """`[output]`: where results go, how often they are written, and where they are published."""
+
+    path: Required[str]
+    flush_rows: int
+    flush_s: float
+    keep_raw: bool | Literal["full"]
+    publish: str
+    partition_by: Sequence[str]
+
+
+class RunFileDict(TypedDict, total=False):
+    """A whole run file."""
+
+    input: Required[InputDict]
+    judge: JudgeDict | Mapping[str, Any]
+    model: ModelDict
+    models: Sequence[ModelDict]
+    limits: LimitsDict
+    metrics: MetricsDict
+    output: Required[OutputDict]
+    rehearsal: Mapping[str, Any]
