@@ -17,6 +17,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from support.formats import WRITERS, written
 
 from scorer.errors import ROW_ERRORS
 from scorer.rehearsal.config import FAULTS
@@ -88,12 +89,15 @@ def test_without_a_fault_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path
     assert {(row["recv"], row["paid"], row["lost"]) for row in judge.rows().values()} == {(1, 1, 0)}
 
 
-def test_kills_lose_no_stored_row_and_change_no_score(judge: RehearsalProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["parquet", "jsonl.zst"])
+def test_kills_lose_no_stored_row_and_change_no_score(judge: RehearsalProcess, tmp_path: Path, end: str) -> None:
     """Slow: five runs killed at random moments, and one that ends, at 2 % of the faults that a retry mends."""
     mended = {f"fault_{name}": 0.02 for name in ("429", "500", "reset", "cut", "html", "error_200", "prose")}
     judge.configure(**mended)
     input_of(tmp_path)
-    run = run_file(tmp_path, judge.url, **TABLES)
+    for path in (tmp_path / "in").iterdir():
+        written(path.with_suffix(f".{end}"), WRITERS[end](pq.read_table(path).to_pylist()))
+    run = run_file(tmp_path, judge.url, **TABLES, input={"shards": [f"{tmp_path}/in/*.{end}"]})
     moments = sorted(random.Random(7).sample(range(40, ROWS), KILLS))
     for moment in moments:
         with started("run", run) as process:

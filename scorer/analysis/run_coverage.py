@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
-from scorer.files.router import AnyFiles, scan_options
+from scorer.files.router import AnyFiles
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load
 from scorer.output.scan import beside, scan_scores
 from scorer.output.scan_folders import load_runs
+from scorer.output.scan_input import scan_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,7 @@ def _systems(out: str, manifest: Manifest, system: str) -> tuple[int | None, int
     if column is None:
         return None, None
     try:
-        places = [look_for(AnyFiles(), shard, manifest, out).shard.place for shard in manifest.shards]
-        scans = [pl.scan_parquet(place, glob=False, **scan_options(place)) for place in places]
+        scans = [scan_input(look_for(AnyFiles(), shard, manifest, out).shard) for shard in manifest.shards]
         total = pl.concat([scan.select(pl.col(column).cast(pl.String)) for scan in scans]).unique().collect()
         seen = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()
     except (pl.exceptions.PolarsError, OSError):  # the input is gone or changed, and the answer does not need it

@@ -18,11 +18,13 @@ from scorer.build.plan import RunPlan, check
 from scorer.config.loader import set_values
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.files import Files
-from scorer.files.router import scan_options
 from scorer.output import ledger
 from scorer.output.layout import Layout
+from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load
 from scorer.output.scan import scan_scores
+from scorer.output.scan_input import scan_input
+from scorer.types import Shard
 
 PICO = 10**12
 
@@ -60,7 +62,7 @@ def prepare(files: Files, out: str, text: str, *, share: float, sets: Sequence[s
     if files.find([path]):
         _same_sample(files, path, folder, asked)
     else:
-        sample = reformatted(_draw(out, manifest, text, share, seed), text)
+        sample = reformatted(_draw(files, out, manifest, text, share, seed), text)
         with files.create(path) as file:
             sample.write_parquet(file, metadata=asked)
     with files.open(path) as file:
@@ -94,7 +96,7 @@ def _tree(files: Files, manifest: Manifest, out: str, folder: str, path: str, se
     return {**tree, "limits": limits}
 
 
-def _draw(out: str, manifest: Manifest, text: str, share: float, seed: int) -> pl.DataFrame:
+def _draw(files: Files, out: str, manifest: Manifest, text: str, share: float, seed: int) -> pl.DataFrame:
     """The sampled rows with all input columns, numbered from 0 in `bias_answer`."""
     wanted = int(share * manifest.rows + 1e-9) // len(FORMATS)
     if wanted < 2:
@@ -110,8 +112,9 @@ def _draw(out: str, manifest: Manifest, text: str, share: float, seed: int) -> p
     scored = scored.sort("shard", "row")
     chosen = np.random.default_rng(seed).choice(len(scored), min(wanted, len(scored)), replace=False)
     sample = scored[np.sort(chosen)]
+    known = {shard.path: shard for shard in manifest.shards}
     parts = [
-        _rows(shard, text, sample.filter(pl.col("shard") == shard)["row"])
+        _rows(look_for(files, known[shard], manifest, out).shard, text, sample.filter(pl.col("shard") == shard)["row"])
         for shard in sample["shard"].unique(maintain_order=True)
     ]
     answers = pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame({text: []}, {text: pl.String})
@@ -123,23 +126,23 @@ def _draw(out: str, manifest: Manifest, text: str, share: float, seed: int) -> p
     return answers.with_columns(pl.col(ANSWER).cast(pl.Int64))
 
 
-def _rows(shard: str, text: str, rows: pl.Series) -> pl.DataFrame:
-    scan = pl.scan_parquet(shard, glob=False, **scan_options(shard))
+def _rows(shard: Shard, text: str, rows: pl.Series) -> pl.DataFrame:
+    scan = scan_input(shard)
     schema = scan.collect_schema()
     problems = [
-        f"Column {name} of {shard} has a name that --format reserves: rename it."
+        f"Column {name} of {shard.path} has a name that --format reserves: rename it."
         for name in (ANSWER, FORM, "bias_shard", "bias_row")
         if name in schema
     ]
     if text not in schema:
-        problems.append(f"Column {text} is not in {shard}; there are {', '.join(schema.names())}.")
+        problems.append(f"Column {text} is not in {shard.path}; there are {', '.join(schema.names())}.")
     elif schema[text] not in (pl.String, pl.Categorical):
-        problems.append(f"Column {text} of {shard} holds {schema[text]}, not texts.")
+        problems.append(f"Column {text} of {shard.path} holds {schema[text]}, not texts.")
     if problems:
         raise SpecError(problems)
     numbered = scan.with_columns(pl.col(text).cast(pl.String)).with_row_index("bias_row")
     found = numbered.filter(pl.col("bias_row").is_in(rows.to_list())).collect()
-    return found.with_columns(pl.col("bias_row").cast(pl.Int64), pl.lit(shard).alias("bias_shard"))
+    return found.with_columns(pl.col("bias_row").cast(pl.Int64), pl.lit(shard.path).alias("bias_shard"))
 
 
 def _same_sample(files: Files, path: str, folder: str, asked: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Scores as polars lazy frames, of finished and of running jobs. The only module of output that imports polars."""
+"""Scores as polars lazy frames, of finished and of running jobs. Imports polars, as scan_input does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scorer.output.folder_names import folder_names
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.output.scan_input import scan_input
 from scorer.types import Shard
 
 _ROW, _SHARD = "\0row", "\0shard"
@@ -117,7 +118,7 @@ def _joined(scores: pl.LazyFrame, manifest: Manifest, out: str, files: Files) ->
 def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
     """The input rows of these shards and the columns `INPUT_KEY`; None where there are none."""
     scans = [
-        pl.scan_parquet(shard.place, glob=False, **scan_options(shard.place))
+        scan_input(shard)
         .with_row_index(_ROW)
         .with_columns(pl.col(_ROW).cast(pl.Int64), pl.lit(shard.path).alias(_SHARD))
         for shard in shards
@@ -130,8 +131,7 @@ def beside(out: str, manifest: Manifest) -> dict[str, str]:
     """The names under which the input's columns stand beside the scores of `out`; {} where no shard can be read."""
     for shard in manifest.shards:
         try:
-            place = look_for(AnyFiles(), shard, manifest, out).shard.place
-            scan = pl.scan_parquet(place, glob=False, **scan_options(place))
+            scan = scan_input(look_for(AnyFiles(), shard, manifest, out).shard)
             return joined_names(scan_scores(out).collect_schema().names(), scan.collect_schema().names(), manifest)
         except (pl.exceptions.PolarsError, OSError):
             continue

@@ -29,7 +29,16 @@ FORMATS: dict[str, Format] = {
 
 def format_of(path: str) -> Format:
     """The format of a file by its name, with the columns of hive folders; Parquet where the name says nothing."""
-    found = next((FORMATS[end] for end in sorted(FORMATS, key=len, reverse=True) if path.lower().endswith(end)), None)
-    plain = found or FORMATS[".parquet"]
+    plain = _plain(path)
     columns = folder_columns(path)
     return FolderColumns(plain, columns) if columns else plain
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a file is read as Parquet."""
+    return isinstance(_plain(path), Parquet)
+
+
+def _plain(path: str) -> Format:
+    found = (FORMATS[end] for end in sorted(FORMATS, key=len, reverse=True) if path.lower().endswith(end))
+    return next(found, FORMATS[".parquet"])

@@ -174,8 +174,8 @@ class _Records:
             return line.decode("utf-8", "replace")
 
 
-def _rows(places: Mapping[str, int], kinds: Mapping[str, pa.DataType], records: Sequence[Any], first: int) -> PlainRows:
-    problems = [f"row {n} {one.why}." if isinstance(one, Invalid) else None for n, one in enumerate(records, first)]
+def _rows(places: Mapping[str, int], kinds: Mapping[str, pa.DataType], records: Sequence[Any]) -> PlainRows:
+    problems = [f"The record {one.why}." if isinstance(one, Invalid) else None for one in records]
     columns = {
         name: [None if isinstance(one, Invalid) else one[place] for one in records] for name, place in places.items()
     }

@@ -160,17 +160,17 @@ def _exact(record: dict[str, Any], line: bytes) -> dict[str, Any]:
     return found
 
 
-def _rows(columns: Sequence[str], kinds: Mapping[str, pa.DataType], lines: Sequence[Any], first: int) -> PlainRows:
+def _rows(columns: Sequence[str], kinds: Mapping[str, pa.DataType], lines: Sequence[Any]) -> PlainRows:
     """Rows of lines of bytes; None is a line that is too long."""
     found: dict[str, list[Any]] = {name: [] for name in columns}
     problems: list[str | None] = []
     size = 0
-    for number, line in enumerate(lines, first):
+    for line in lines:
         record = parsed(line) if line.__class__ is bytes else line or Invalid(f"is longer than {LINE_BYTES:,} bytes")
         problem = None
         if record.__class__ is not dict:
-            why = record.why if isinstance(record, Invalid) else "is no JSON object, which a row is"
-            problem, record = f"row {number} {why}.", {}
+            why = record.why if isinstance(record, Invalid) else "is no JSON object"
+            problem, record = f"The line {why}.", {}
         nested = 0
         for name, values in found.items():
             value = record.get(name)

@@ -11,7 +11,7 @@ from scorer.inputs.plain_rows import PlainRows
 
 
 class Invalid(NamedTuple):
-    """A record that is no row; `why` ends the sentence "row 3 ..."."""
+    """A record that is no row; `why` ends the sentence "The line ..."."""
 
     why: str
 
@@ -23,10 +23,10 @@ SKIPPED = Invalid("is not to be read")
 class TextBatches:
     """Batches of records. `number` is the number of the next row; `done` once no row is left to do.
 
-    `make` turns records, and the number of the first, into rows. What it makes of SKIPPED is never looked at.
+    `make` turns records into rows. What it makes of SKIPPED is never looked at.
     """
 
-    def __init__(self, wanted: Wanted, make: Callable[[Sequence[Any], int], PlainRows]) -> None:
+    def __init__(self, wanted: Wanted, make: Callable[[Sequence[Any]], PlainRows]) -> None:
         self.number = 0
         self._make = make
         self._rows = wanted.rows
@@ -60,8 +60,7 @@ class TextBatches:
         """The rows that wait for more."""
         if self._held:
             held, self._held, self._size = self._held, [], 0
-            first = self.number - len(held)
-            yield Batch(first, self._make(held, first))
+            yield Batch(self.number - len(held), self._make(held))
 
     def unreadable(self, why: str) -> Iterator[UnreadableRows]:
         """The rows from here on, which cannot be read."""

@@ -40,10 +40,10 @@ def test_records_of_another_shape_are_bad_rows_of_their_own(tmp_path: Path) -> N
     told = problems(found)
     assert told[0] is None
     assert told[5] is None
-    assert "row 1 has 1 fields, and the header 2" in str(told[1])
-    assert "row 2 has 3 fields, and the header 2" in str(told[2])
-    assert "row 3 is no CSV" in str(told[3])
-    assert "row 4 holds a text that is not UTF-8" in str(told[4])
+    assert "The record has 1 fields, and the header 2" in str(told[1])
+    assert "The record has 3 fields, and the header 2" in str(told[2])
+    assert "The record is no CSV" in str(told[3])
+    assert "The record holds a text that is not UTF-8" in str(told[4])
     assert [row.kept for row in found] == [(1,), (None,), (None,), (None,), (None,), (6,)]
 
 

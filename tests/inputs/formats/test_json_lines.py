@@ -44,13 +44,13 @@ def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b'{"t": "a"', "row 1 is not JSON"),
-        (b"[1, 2]", "row 1 is no JSON object"),
-        (b'"text"', "row 1 is no JSON object"),
-        (b'{"t": "\xff"}', "row 1 is not UTF-8"),
-        (b'{"t": "a"} {"t": "b"}', "row 1 is not JSON"),
-        (b"[" * 100_000, "row 1 is not JSON"),
-        (b"\0", "row 1 is not JSON"),
+        (b'{"t": "a"', "The line is not JSON"),
+        (b"[1, 2]", "The line is no JSON object"),
+        (b'"text"', "The line is no JSON object"),
+        (b'{"t": "\xff"}', "The line is not UTF-8"),
+        (b'{"t": "a"} {"t": "b"}', "The line is not JSON"),
+        (b"[" * 100_000, "The line is not JSON"),
+        (b"\0", "The line is not JSON"),
     ],
 )
 def test_a_line_that_is_no_object_is_a_bad_row_of_its_own(tmp_path: Path, line: bytes, why: str) -> None:
