@@ -17,6 +17,7 @@ from scorer.frames.as_frame import as_frame
 from scorer.frames.input_folder import local_folder, shard_path, store_frame
 from scorer.frames.result_columns import result_names, result_types, with_results
 from scorer.frames.stopping import attach_rows, no_further_interrupt, warn, warn_of_failures
+from scorer.inputs.column_paths import problem, roots, split
 
 
 def score_frame(
@@ -96,13 +97,8 @@ def _plan(
             "output": {"path": str(folder)},
         }
     )
-    if missing := [name for name in planned.columns.read if name not in frame.columns]:
-        raise SpecError(
-            [
-                f"The frame has no column {', '.join(map(repr, missing))}, which the judge or the model asks for. It "
-                f"has: {', '.join(map(repr, frame.columns[:20])) or 'none'}."
-            ]
-        )
+    if problems := _column_problems(frame, planned.columns.read):
+        raise SpecError(problems)
     names = result_names(frame, result_types(planned).names())
     twice = [name for name, shown in names.items() if shown != name and (shown in frame.columns or shown in names)]
     if twice:
@@ -114,3 +110,18 @@ def _plan(
             ]
         )
     return planned
+
+
+def _column_problems(frame: pl.DataFrame, paths: Sequence[str]) -> list[str]:
+    """A sentence for the columns that the frame lacks, and for each value within a column that it cannot have."""
+    names = tuple(frame.columns)
+    missing = [path for path in paths if split(path, names)[0] not in names]
+    schema = frame.select(roots([path for path in paths if path not in missing], names)).head(0).to_arrow().schema
+    problems = [f"The frame has {what}." for path in paths if path not in missing and (what := problem(path, schema))]
+    if missing:
+        problems.insert(
+            0,
+            f"The frame has no column {', '.join(map(repr, missing))}, which the judge or the model asks for. It "
+            f"has: {', '.join(map(repr, names[:20])) or 'none'}.",
+        )
+    return problems

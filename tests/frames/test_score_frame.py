@@ -374,3 +374,47 @@ def test_a_dict_of_splits_is_told_to_be_one() -> None:
 def test_a_pandas_frame_comes_without_its_index() -> None:
     pandas = pytest.importorskip("pandas")
     assert as_frame(pandas.DataFrame({"x": [1, 2], "text": ["a", "b"]}, index=[7, 9])).equals(SMALL)
+
+
+# --- nested columns ---------------------------------------------------------------------------------------------------
+
+TALKS = [[{"role": "user", "content": f"Hi {n}?"}, {"role": "assistant", "content": "Yo."}] for n in range(3)]
+NESTED = [{"x": n, "messages": talk, "meta": {"topic": "t", "tags": ["a"]}} for n, talk in enumerate(TALKS)]
+
+
+def _pandas() -> Any:
+    return pytest.importorskip("pandas").DataFrame(NESTED)
+
+
+def _dataset() -> Any:
+    return pytest.importorskip("datasets").Dataset.from_list(NESTED)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda: NESTED, _pandas, _dataset, lambda: pl.LazyFrame(NESTED), lambda: pa.Table.from_pylist(NESTED)],
+    ids=["dicts", "pandas", "dataset", "lazy", "arrow"],
+)
+def test_nested_columns_are_scored_and_come_back_as_they_were(server: RehearsalProcess, made: Any) -> None:
+    judge = {**JUDGE, "prompt": "[row:{x}] {meta.topic} {messages:fenced} {messages[-1].content} Score from 1 to 5?"}
+    found = scorer.score_frame(made(), judge=judge, model={"name": "m", "base_url": server.url})
+    assert found["score"].null_count() == 0
+    assert found.select("x", "messages", "meta").to_dicts() == NESTED
+
+
+def test_a_value_within_a_column_that_the_frame_cannot_have_is_told(server: RehearsalProcess) -> None:
+    judge = {**JUDGE, "prompt": "{meta.tpic} {messages.role} {no}"}
+    with pytest.raises(SpecError) as caught:
+        scorer.score_frame(NESTED, judge=judge, model={"name": "m", "base_url": server.url})
+    assert [problem.partition(" ")[2][:28] for problem in caught.value.problems] == [
+        "frame has no column 'no', wh",
+        "frame has no 'meta.tpic': th",
+        "frame has no fields in 'mess",
+    ]
+
+
+@pytest.mark.parametrize("of", [list, lambda rows: pytest.importorskip("pandas").DataFrame(rows)])
+def test_values_of_several_kinds_in_one_column_are_told_and_not_lost(of: Any) -> None:
+    mixed = [{"m": [{"role": "user", "content": "a"}]}, {"m": [{"role": "user", "content": [{"type": "text"}]}]}]
+    with pytest.raises(SpecError, match="Column m holds values of several kinds, which no column can"):
+        as_frame(of(mixed))
