@@ -216,7 +216,7 @@ class TransportContract:
         monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # accepts, and never speaks TLS
             url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
-            async with self.wire(connections=4, timeout_s=0.02) as wire:
+            async with self.wire(connections=4, timeout_s=0.1) as wire:
                 with pytest.raises(Unreachable, match="did not answer within") as caught:
                     await wire.post(Call(url, b"{}"))
         assert not caught.value.billed
@@ -293,14 +293,14 @@ class TransportContract:
         assert isinstance(error, Unreachable)
         assert error.billed
 
-    @pytest.mark.parametrize(("timeout_s", "call_s"), [(0.02, None), (60.0, 0.02)], ids=["of all", "of the call"])
+    @pytest.mark.parametrize(("timeout_s", "call_s"), [(0.1, None), (60.0, 0.1)], ids=["of all", "of the call"])
     async def test_silence_ends_in_time(
         self, timeout_s: float, call_s: float | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
         error = await self.failure(silent, timeout_s=timeout_s, call_s=call_s)
         assert isinstance(error, Unreachable)
-        assert str(error).endswith("did not answer within 0.02 s")
+        assert str(error).endswith("did not answer within 0.1 s")
         assert error.billed
 
     @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ class TransportContract:
         assert (error.billed, error.if_late) == (True, True)
 
     async def test_silence_until_the_deadline_may_be_billed_however_soon_that_is(self) -> None:
-        error = await self.failure(silent, timeout_s=0.05)
+        error = await self.failure(silent, timeout_s=0.1)
         assert (error.billed, error.if_late) == (True, False)
 
     async def test_a_body_that_stalls_ends_in_time(self) -> None:
@@ -331,7 +331,7 @@ class TransportContract:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi")
             await reader.read()
 
-        assert "did not answer within" in str(await self.failure(answer, timeout_s=0.02))
+        assert "did not answer within" in str(await self.failure(answer, timeout_s=0.1))
 
     async def test_only_the_late_one_of_several_is_given_up(self) -> None:
         released = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -19,8 +20,8 @@ async def request(reader: asyncio.StreamReader) -> tuple[list[str], bytes]:
 
 
 @asynccontextmanager
-async def server(answer: Answer) -> AsyncIterator[str]:
-    """A server whose every connection is `answer`'s; its URL, with a secret in the query."""
+async def server(answer: Answer, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A server whose every connection is `answer`'s; its URL, with a secret in the query. It ends after its clients."""
 
     serving: set[asyncio.Task[None]] = set()
 
@@ -37,9 +38,11 @@ async def server(answer: Answer) -> AsyncIterator[str]:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(serve, host, 0, ssl=tls, backlog=1024)
     async with listening:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1?{SECRET}"
+        port = listening.sockets[0].getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        yield f"{'http' if tls is None else 'https'}://{shown}:{port}/v1?{SECRET}"
     if serving:
         await asyncio.wait(serving)
 

@@ -12,6 +12,7 @@ from scorer.client.reply_bytes import FREE
 
 MOST_PENDING = 64 * 1024
 """A request of which more than this is not yet in the system's hands is known not to be sent, however it ends."""
+EARLY = "the reply came before all of the request was sent"
 
 
 class Late(Exception):
@@ -170,7 +171,7 @@ class Connection(asyncio.Protocol):
         if self._early:  # only a refusal can be meant for a request that was not there
             self.broken = True
             if self.reader.status < 300:
-                self._fail(Malformed("the reply came before all of the request was sent"))
+                self._fail(Malformed(EARLY))
                 return
         if not self.reader.keep_alive:
             self.broken = True

@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from scorer.client.http.connecting import CONNECT_S, NAME_S, hint
+from scorer.client.http.connecting import CONNECT_S, NAME_S, hint, tls_context
+from scorer.client.http.connection import EARLY
 from scorer.client.http.pool import KEPT_S
 from scorer.client.http.proxies import without_password
 from scorer.client.http.reply_reader import LARGEST_HEAD
@@ -76,7 +77,7 @@ class GeneralTransport:
         self._timeout_s = timeout_s
         self._inflow = inflow
         self._lines: WeakKeyDictionary[asyncio.Transport, SessionLine] = WeakKeyDictionary()
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # by whether each request has a new connection
+        self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -118,19 +119,24 @@ class GeneralTransport:
 
     @asynccontextmanager
     async def _asked(self, target: Target, body: _Body, *, fresh: bool) -> AsyncIterator[aiohttp.ClientResponse]:
-        session = self._sessions.get(fresh) or self._session(fresh)
+        tls = target.origin.tls or (target.origin.proxy or "").startswith("https:")
+        session = self._sessions.get((fresh, tls)) or self._session(fresh, tls)
         async with session.post(
             target.url, data=body, headers=target.headers, proxy=target.origin.proxy, allow_redirects=False
         ) as response:
             yield response
 
-    def _session(self, fresh: bool) -> aiohttp.ClientSession:
+    def _session(self, fresh: bool, tls: bool) -> aiohttp.ClientSession:
+        """`fresh`: each request has a new connection. `tls`: to the endpoint or to its proxy."""
+        context = tls_context() if tls else True
         connector = (
-            aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), force_close=True)
+            aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, force_close=True)
             if fresh
-            else aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), keepalive_timeout=KEPT_S)
+            else aiohttp.TCPConnector(
+                limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, keepalive_timeout=KEPT_S
+            )
         )
-        made = self._sessions[fresh] = aiohttp.ClientSession(
+        made = self._sessions[fresh, tls] = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
@@ -142,6 +148,8 @@ class GeneralTransport:
     async def _reply(
         self, target: Target, body: _Body, response: aiohttp.ClientResponse, deadline: asyncio.Timeout
     ) -> Reply:
+        if response.status < 300 and body.unsent:
+            raise Unreachable(f"{target.shown} broke off: {EARLY}", billed=True)
         parts, size, taken = [], 0, 0
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and "Content-Encoding" not in response.headers:

@@ -16,6 +16,7 @@ MOST_INTERIM = 16
 CODINGS = ("gzip", "deflate")
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
 _BODILESS = (204, 304)
+_LONG_HEAD = f"the head is longer than {LARGEST_HEAD} bytes"
 
 
 class Malformed(Exception):
@@ -90,7 +91,7 @@ class ReplyReader:
             raise Malformed(str(error)) from None
         if not self.status:
             if len(self._raw) > LARGEST_HEAD:
-                raise Malformed(f"the head is longer than {LARGEST_HEAD} bytes")
+                raise Malformed(_LONG_HEAD)
             return
         if self._chunked:
             self._tail = (self._tail + data[-5:])[-5:]
@@ -117,6 +118,8 @@ class ReplyReader:
             if _VERSION.match(raw):
                 raise NotSpoken(f"HTTP version {raw[5:8].decode('ascii')}")
             raise Malformed("bytes precede the status line")
+        if end > LARGEST_HEAD:
+            raise Malformed(_LONG_HEAD)
         status = self._parser.get_status_code()
         if status < 200:
             self._interim_reply(status, end)

@@ -1,0 +1,177 @@
+"""Both ways of posting against a server that answers by the book, in pieces, late, twice, or not by the book at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.http_replies import BAD, GOOD, UNSPOKEN
+from support.raw_server import OK, Counted, request, server
+from support.through_session import ThroughSession
+
+from scorer.client.transport import HttpTransport
+from scorer.errors import Unreachable
+from scorer.types import Call
+
+Script = Callable[[str], Iterable[bytes]]
+
+
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[tuple[str, Counted]]:
+    """A server that answers each request with the pieces for what its body names. It reads on until the client ends."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, body = await request(reader)
+            for piece in script(body.decode()):
+                writer.write(piece)
+                await asyncio.sleep(0)
+
+    counted = Counted(answer)
+    async with server(counted) as url:
+        yield url, counted
+
+
+def bytewise(name: str) -> Iterable[bytes]:
+    raw = GOOD[name][0]
+    return [raw[i : i + 1] for i in range(len(raw))]
+
+
+class HostileContract:
+    """What both ways make of the same bytes. `wire` makes a transport."""
+
+    wire: ClassVar[Callable[..., HttpTransport]]
+    unnoticed: ClassVar[tuple[str, ...]] = ()
+    """Those of BAD that this way reads all the same."""
+
+    @pytest.mark.parametrize("script", [lambda name: [GOOD[name][0]], bytewise], ids=["whole", "bytes"])
+    async def test_a_reply_that_can_be_read_in_one_way_is_read(self, script: Script) -> None:
+        async with scripted(script) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
+            for name, (_, status, body) in GOOD.items():
+                reply = await wire.post(Call(url, name.encode()))
+                assert (name, reply.status, reply.body) == (name, status, body)
+                if name == "headers":
+                    wanted = ("7", "a", "2", "")
+                    found = tuple(reply.headers[key] for key in ("retry-after", "x", "content-length", "x-empty"))
+                    assert found == wanted
+        assert counted.opened <= 2, "only the one that closes ends its connection"
+
+    @pytest.mark.parametrize("name", BAD)
+    async def test_a_reply_that_cannot_is_an_error_and_ends_its_connection(self, name: str) -> None:
+        if name in self.unnoticed:
+            return
+        async with scripted(lambda _: [BAD[name]]) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
+            for _ in range(2):
+                with pytest.raises(Unreachable) as caught:
+                    await wire.post(Call(url, b"any"))
+                assert (caught.value.billed, caught.value.silent) == (True, False)
+                assert "broke off" in str(caught.value)
+        assert counted.opened == 2
+
+    async def test_a_reply_and_the_end_of_the_servers_side_is_a_reply(self) -> None:
+        """Half-closed: the server sends no more, and reads on."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await request(reader)
+            writer.write(OK)
+            writer.write_eof()
+            await reader.read()
+
+        counted = Counted(answer)
+        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+            for _ in range(3):
+                assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+                await asyncio.sleep(0.01)
+        assert counted.opened == 3
+
+    async def test_the_end_of_the_servers_side_without_a_reply_is_silence(self) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await request(reader)
+            writer.write_eof()
+            await reader.read()
+
+        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+            with pytest.raises(Unreachable) as caught:
+                await wire.post(Call(url, b"{}"))
+        assert (caught.value.silent, caught.value.kept, caught.value.billed) == (True, False, True)
+
+    @pytest.mark.parametrize(("status", "read"), [(200, False), (413, True)])
+    async def test_a_reply_before_its_request_is_sent_is_none_unless_it_refuses(self, status: int, read: bool) -> None:
+        released = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nhi" % status)
+            await released.wait()
+
+        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+            try:
+                if read:
+                    assert (await wire.post(Call(url, b"x" * 30_000_000))).status == status
+                else:
+                    with pytest.raises(Unreachable, match="before all of the request was sent") as caught:
+                        await wire.post(Call(url, b"x" * 30_000_000))
+                    assert caught.value.billed
+            finally:
+                released.set()
+
+
+class TestDirect(HostileContract):
+    wire = HttpTransport
+
+    @pytest.mark.parametrize("name", UNSPOKEN)
+    async def test_what_is_not_spoken_is_said_once_and_asked_through_the_session_from_then_on(self, name: str) -> None:
+        said: list[str] = []
+        script = {"first": UNSPOKEN[name], "then": GOOD["known"][0]}
+        async with (
+            scripted(lambda body: [script[body]]) as (url, counted),
+            HttpTransport(connections=4, timeout_s=10, say=said.append) as wire,
+        ):
+            assert (await wire.post(Call(url, b"then"))).body == b"hi"
+            with pytest.raises(Unreachable) as caught:
+                await wire.post(Call(url, b"first"))
+            assert (caught.value.billed, caught.value.silent) == (True, False)
+            for _ in range(2):
+                assert (await wire.post(Call(url.replace("/v1", "/v2"), b"then"))).body == b"hi"
+        assert len(said) == 1
+        assert "aiohttp's session" in said[0]
+        assert counted.opened == 2
+
+
+class TestThroughSession(HostileContract):
+    wire = ThroughSession
+    unnoticed = ("packed and cut", "bytes after gzip", "a second gzip")  # docs/limits.md
+
+    async def test_an_old_server_is_understood(self) -> None:
+        async with (
+            scripted(lambda _: [UNSPOKEN["HTTP/1.0"]]) as (url, _),
+            self.wire(connections=4, timeout_s=10) as wire,
+        ):
+            for _ in range(2):
+                assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+
+
+@pytest.mark.parametrize("way", [HttpTransport, ThroughSession])
+@settings(max_examples=15)
+@given(asked=st.lists(st.tuples(st.sampled_from(sorted(GOOD)), st.lists(st.integers(0, 500), max_size=6)), max_size=4))
+def test_pieces_make_no_difference(way: type[HttpTransport], asked: list[tuple[str, list[int]]]) -> None:
+    left = iter([places for _, places in asked])
+
+    def script(name: str) -> Iterable[bytes]:
+        raw = GOOD[name][0]
+        ends = [0, *sorted({place % len(raw) for place in next(left)} - {0}), len(raw)]
+        return [raw[start:stop] for start, stop in pairwise(ends)]
+
+    async def main() -> None:
+        async with scripted(script) as (url, _), way(connections=4, timeout_s=10) as wire:
+            for name, _ in asked:
+                reply = await wire.post(Call(url, name.encode()))
+                assert (reply.status, reply.body) == GOOD[name][1:]
+
+    asyncio.run(main())

@@ -1,0 +1,161 @@
+"""The reader of replies: the same reply however its bytes are cut, and none where there are two ways to read it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.http_replies import BAD, CHUNKED, GOOD, OK, PACKED_BADLY, UNSPOKEN
+
+from scorer.client.http.raw_headers import RawHeaders
+from scorer.client.http.reply_reader import LARGEST_HEAD, Malformed, NotSpoken, ReplyReader
+from scorer.client.http.unpacking import NotPacked, unpacked
+
+UNREADABLE = {name: raw for name, raw in BAD.items() if name not in PACKED_BADLY}
+
+
+def read(pieces: Sequence[bytes]) -> ReplyReader:
+    reader = ReplyReader()
+    for piece in pieces:
+        if piece:
+            reader.feed(piece)
+    return reader
+
+
+def cut(raw: bytes, places: Sequence[int]) -> list[bytes]:
+    ends = [0, *sorted(place % (len(raw) + 1) for place in places), len(raw)]
+    return [raw[start:stop] for start, stop in pairwise(ends)]
+
+
+def body(reader: ReplyReader) -> bytes:
+    return b"".join(unpacked(reader.parts, reader.coding) if reader.coding else reader.parts)
+
+
+def found(reader: ReplyReader) -> tuple[bool, int, bytes, bytes, bool]:
+    return reader.complete, reader.status, reader.head, body(reader), reader.keep_alive
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_reply_is_the_same_wherever_it_is_cut_once_or_everywhere(name: str) -> None:
+    raw, status, text = GOOD[name]
+    whole = found(read([raw]))
+    assert (whole[0], whole[1], whole[3]) == (True, status, text)
+    assert whole[4] is (name != "closing")
+    for place in range(1, len(raw)):
+        assert found(read([raw[:place], raw[place:]])) == whole
+        assert not read([raw[:place]]).complete
+    assert found(read([raw[i : i + 1] for i in range(len(raw))])) == whole
+
+
+@given(st.sampled_from(sorted(GOOD)), st.lists(st.integers(0, 10_000), max_size=12))
+def test_a_reply_is_the_same_however_it_is_cut(name: str, places: list[int]) -> None:
+    raw, status, text = GOOD[name]
+    reader = read(cut(raw, places))
+    assert (reader.complete, reader.status, body(reader)) == (True, status, text)
+
+
+@given(st.lists(st.sampled_from(sorted(set(GOOD) - {"closing"})), min_size=2, max_size=5), st.integers(1, 40))
+def test_replies_one_after_another_do_not_mix(names: list[str], size: int) -> None:
+    reader = ReplyReader()
+    for name in names:
+        raw, status, text = GOOD[name]
+        reader.begin()
+        for start in range(0, len(raw), size):
+            reader.feed(raw[start : start + size])
+        assert (reader.complete, reader.status, body(reader)) == (True, status, text)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_can_be_read_in_two_ways_is_never_a_reply(name: str) -> None:
+    """Where the stray bytes come in a piece of their own, the reply before them is whole: nobody asked for those."""
+    raw = UNREADABLE[name]
+    with pytest.raises(Malformed):
+        read([raw])
+    steps = range(1, len(raw), max(1, len(raw) // 300))
+    for place in steps:
+        try:
+            reader = read([raw[:place]])
+        except Malformed:
+            continue
+        if not reader.complete:
+            with pytest.raises(Malformed):
+                reader.feed(raw[place:])
+
+
+@pytest.mark.parametrize("name", UNSPOKEN)
+def test_what_is_valid_and_not_implemented_is_told_apart(name: str) -> None:
+    raw = UNSPOKEN[name]
+    for pieces in ([raw], [raw[i : i + 1] for i in range(len(raw))]):
+        with pytest.raises(NotSpoken):
+            read(pieces)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 ", OK, CHUNKED, OK + b"Content-Length: 3\r\n"]))
+def test_no_bytes_raise_anything_else(noise: bytes, before: bytes) -> None:
+    try:
+        reader = read([before + noise])
+        assert body(reader) is not None
+    except (Malformed, NotSpoken, NotPacked):
+        pass
+
+
+@given(st.sampled_from(sorted(GOOD)), st.integers(0, 500), st.integers(0, 255))
+def test_a_changed_byte_never_makes_a_body_that_is_longer_than_what_came(name: str, place: int, byte: int) -> None:
+    raw = bytearray(GOOD[name][0])
+    raw[place % len(raw)] = byte
+    try:
+        reader = read([bytes(raw)])
+    except (Malformed, NotSpoken):
+        return
+    assert sum(map(len, reader.parts)) <= len(raw)
+    assert not reader.complete or reader.head.endswith(b"\r\n\r\n")
+
+
+def test_a_body_lasts_until_the_end_only_without_another_rule() -> None:
+    for raw, ends in (
+        (OK + b"\r\nhi", True),
+        (CHUNKED + b"2\r\nhi\r\n", False),
+        (OK + b"Content-Length: 3\r\n\r\nhi", False),
+    ):
+        reader = read([raw])
+        assert not reader.complete
+        assert reader.finish() is ends
+    assert not read([OK]).finish()
+
+
+def test_what_a_body_needs_is_known_from_its_length_or_from_what_came() -> None:
+    assert read([OK + b"Content-Length: 1000000\r\n\r\nhi"]).needs == 1_000_000
+    assert read([CHUNKED + b"F4240\r\nhi"]).needs == 2
+
+
+def test_a_head_is_read_up_to_its_largest() -> None:
+    start, end = OK + b"X: ", b"\r\nContent-Length: 0\r\n\r\n"
+    fits = start + b"a" * (LARGEST_HEAD - len(start) - len(end)) + end
+    assert read([fits[i : i + 1000] for i in range(0, len(fits), 1000)]).complete
+    assert read([fits]).complete
+    for long in (start + b"a" + fits[len(start) :], fits[:-4] + b"0" + fits[-4:]):
+        with pytest.raises(Malformed):
+            read([long])
+
+
+def test_headers_are_looked_up_in_any_case_and_the_first_counts() -> None:
+    headers = RawHeaders(read([GOOD["headers"][0]]).head)
+    assert (headers["retry-after"], headers["Retry-After"], headers["x"], headers["x-empty"]) == ("7", "7", "a", "")
+    assert dict(headers) == {"retry-after": "7", "x-empty": "", "x": "a", "content-length": "2"}
+    assert (len(headers), headers.get("date")) == (4, None)
+    assert headers.mentions(b"x-ratelimit-", b"retry-after")
+    assert not headers.mentions(b"x-ratelimit-")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_nothing_is_unpacked_from_nothing(coding: str) -> None:
+    assert list(unpacked([], coding)) == []
+
+
+def test_raw_deflate_is_read_too() -> None:
+    packer = zlib.compressobj(wbits=-15)
+    assert b"".join(unpacked([packer.compress(b"hi") + packer.flush()], "deflate")) == b"hi"
