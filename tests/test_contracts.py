@@ -24,18 +24,18 @@ from scorer.types import Call, Completion, Conversation, Judge, Message, Provide
 from scorer.usage import Usage
 
 
-def test_no_io_finds_a_file_that_is_read() -> None:
+def test_no_io_detects_a_file_that_is_read() -> None:
     with pytest.raises(AssertionError, match="it does I/O: open"), no_io():
         Path(__file__).read_text()
 
 
-def test_no_io_is_over_at_the_end_of_its_block() -> None:
+def test_no_io_ends_with_its_block() -> None:
     with no_io():
         sum(range(3))
     assert Path(__file__).read_text()
 
 
-def test_another_moment_has_other_time_and_chance_and_gives_both_back() -> None:
+def test_another_moment_changes_clock_and_randomness_and_restores_both() -> None:
     random.seed(1)
     expected = random.Random(1).random()
     before = time.time()
@@ -160,7 +160,7 @@ BROKEN_JUDGES: dict[type[GoodJudge], tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_JUDGES, ids=lambda kind: kind.__name__)
-def test_a_broken_judge_fails_and_a_good_one_passes(broken: type[GoodJudge]) -> None:
+def test_judge_contract_fails_broken_judges_and_passes_a_good_one(broken: type[GoodJudge]) -> None:
     name, arguments = BROKEN_JUDGES[broken]
     getattr(Judges(GoodJudge), name)(GoodJudge(), **arguments)
     with pytest.raises(AssertionError):
@@ -199,7 +199,9 @@ counter = itertools.count()
         ("test_another_instance_at_another_time_gives_the_same_scores", lambda one, other: random.random()),
     ],
 )
-def test_a_broken_metric_fails(test: str, score: Callable[[str | None, str | None], float | None]) -> None:
+def test_metric_contract_fails_broken_metrics(
+    test: str, score: Callable[[str | None, str | None], float | None]
+) -> None:
     contract = Metrics(score)
     with pytest.raises(AssertionError):
         getattr(contract, test)(contract.make())
@@ -268,7 +270,7 @@ BROKEN_PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_PROVIDERS)
-def test_a_broken_provider_fails_and_a_good_one_passes(broken: str) -> None:
+def test_provider_contract_fails_broken_providers_and_passes_a_good_one(broken: str) -> None:
     name, arguments = BROKEN_PROVIDERS[broken]
     getattr(Providers(""), name)(**arguments)
     with pytest.raises((AssertionError, ValueError)):
@@ -330,7 +332,7 @@ BROKEN_PUBLISHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_PUBLISHERS)
-def test_a_broken_publisher_fails_and_a_good_one_passes(tmp_path: Path, broken: str) -> None:
+def test_publisher_contract_fails_broken_publishers_and_passes_a_good_one(tmp_path: Path, broken: str) -> None:
     name, arguments = BROKEN_PUBLISHERS[broken]
     for how in ("", broken):
         contract, folder = Publishers(how), tmp_path / f"of {how}"

@@ -77,7 +77,7 @@ def with_trees(text: str) -> str:
     return text
 
 
-def test_the_trees_are_the_tree_and_every_file_says_what_it_is() -> None:
+def test_architecture_trees_match_the_files_and_their_docstrings() -> None:
     assert with_trees(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
     for folder in ("scorer", "benchmarks", "scripts"):
         for line in list(tree_of(folder))[1:]:
@@ -133,13 +133,13 @@ def with_layers(text: str) -> str:
     return re.sub(r"(?<=\n)  \w+ --> \w+\n(?:  \w+ --> \w+\n)*", arrows + "\n", text, count=1)
 
 
-def test_the_drawing_of_the_layers_shows_every_part_and_the_imports_between_them() -> None:
+def test_architecture_drawing_shows_every_part_and_the_imports_between_them() -> None:
     assert with_layers(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
     drawn = re.findall(r'^  (\w+)\["', ARCHITECTURE.partition("## The layers")[2].partition("\n## ")[0], re.MULTILINE)
     assert sorted(drawn) == sorted([*parts_of_the_package(), "base"]), "add or remove its box in docs/architecture.md"
 
 
-def test_every_file_that_the_architecture_names_is_there() -> None:
+def test_architecture_names_only_existing_files() -> None:
     for name in re.findall(r"`((?:scorer|docs|tests|scripts|benchmarks)/[\w./-]*\w)`", ARCHITECTURE):
         assert (ROOT / name).exists(), name
 
@@ -167,18 +167,18 @@ def with_help(text: str) -> str:
 
 
 @pytest.mark.parametrize("command", names())
-def test_every_command_is_described_with_the_help_it_gives(command: str) -> None:
+def test_commands_page_has_the_help_of_every_command(command: str) -> None:
     assert f"## scorer {command}\n" in COMMANDS
     assert help_of(command) in COMMANDS, "run: python tests/test_docs.py"
     assert re.search(rf"^\| `scorer {command}\b", README, re.MULTILINE), "not in the README's table of commands"
 
 
-def test_no_command_is_described_that_is_not_there() -> None:
+def test_commands_page_describes_only_existing_commands() -> None:
     assert sorted(re.findall(r"^## scorer (\w+)$", COMMANDS, re.MULTILINE)) == sorted(names())
     assert set(re.findall(r"^\| `scorer (\w+)", README, re.MULTILINE)) == set(names())
 
 
-def test_every_exit_code_is_explained() -> None:
+def test_docs_explain_every_exit_code() -> None:
     kinds = [ScorerError]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -191,7 +191,7 @@ OF_A_JUDGE = ("rehearse",)
 
 
 @pytest.mark.slow
-def test_the_readmes_shell_commands_work(
+def test_readme_shell_commands_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Slow: they really run, in a folder of their own and in their order; a table of stored replies is the judge."""
@@ -217,7 +217,7 @@ def test_the_readmes_shell_commands_work(
     assert {"scripts/demo", "scripts/test", "scorer init", "scorer plan", "scorer run", "scorer status"} <= set(ran)
 
 
-def test_the_readmes_run_file_is_one(tmp_path: Path) -> None:
+def test_readme_run_file_is_valid(tmp_path: Path) -> None:
     from scorer.build.plan import check
     from scorer.config.loader import read_toml
 
@@ -226,7 +226,7 @@ def test_the_readmes_run_file_is_one(tmp_path: Path) -> None:
             assert check(read_toml("README.md", text)).spec.input.shards
 
 
-def test_links_lead_somewhere() -> None:
+def test_docs_links_have_targets() -> None:
     for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             assert target.startswith("https://") or (path.parent / target).exists(), (path.name, target)
@@ -273,14 +273,14 @@ def described() -> dict[str, str]:
     return found
 
 
-def test_every_key_of_a_run_file_has_its_heading_and_no_other() -> None:
+def test_run_file_page_has_exactly_one_heading_for_every_key() -> None:
     rehearsal = {f"rehearsal.{field.name}" for field in dataclasses.fields(RehearsalConfig)}
     assert sorted(described()) == sorted({*keys(), *rehearsal})
     assert all(len(text.splitlines()) > 2 for text in described().values())
 
 
 @pytest.mark.parametrize("key", sorted(keys()))
-def test_a_key_has_the_default_that_is_told(key: str) -> None:
+def test_run_file_page_states_the_default_of_every_key(key: str) -> None:
     default = keys()[key]
     told = re.match(r"\*Default: (.*?)\. On resume", described()[key])
     assert told is not None
@@ -292,7 +292,7 @@ def test_a_key_has_the_default_that_is_told(key: str) -> None:
         assert told[1] == f"`{json.dumps(default)}`"
 
 
-def test_what_a_resume_holds_fixed_is_what_the_fingerprint_covers() -> None:
+def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
     values: dict[str, Any] = {
         "input": {"shards": ["x"], "id": "a", "keep": ["b"]},
         "judge": {name.partition(".")[2]: "x" for name in keys() if name.startswith("judge.")} | {"dedupe": True},
@@ -320,7 +320,7 @@ def test_what_a_resume_holds_fixed_is_what_the_fingerprint_covers() -> None:
 # --- the output -------------------------------------------------------------------------------------------------------
 
 
-def test_every_column_and_error_is_in_the_output_documentation() -> None:
+def test_output_page_has_every_column_and_error() -> None:
     columns = OUTPUT.partition("\n## Columns\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \| [^|]* \| ([^|]*) \|$", columns, re.MULTILINE)
     types = {name: kind for cell, kind, _ in rows for name in re.findall(r"`([^`]+)`", cell)}
@@ -336,7 +336,7 @@ def test_every_column_and_error_is_in_the_output_documentation() -> None:
     assert set(re.findall(r"^\| `([A-Z]\w+)` \|", OUTPUT, re.MULTILINE)) == set(ROW_ERRORS)
 
 
-def test_the_json_keys_of_status_and_plan_are_described() -> None:
+def test_commands_page_describes_the_json_keys_of_plan_status_and_verify() -> None:
     from scorer.job.estimate import Estimate
     from scorer.output.status import Status
     from scorer.output.verify.folder import Verdict
@@ -353,7 +353,7 @@ def test_the_json_keys_of_status_and_plan_are_described() -> None:
 # --- the log and the changelog ----------------------------------------------------------------------------------------
 
 
-def test_every_entry_of_the_log_has_a_date_question_setup_result_and_what_was_kept_newest_first() -> None:
+def test_log_entries_have_date_question_setup_result_and_kept_newest_first() -> None:
     entries = re.split(r"^## ", (ROOT / "docs/log.md").read_text(), flags=re.MULTILINE)[1:]
     assert len(entries) >= 49
     for entry in entries:

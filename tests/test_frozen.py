@@ -20,25 +20,25 @@ from scorer.usage import (
 )
 
 
-def test_equal_ones_are_one_key() -> None:
+def test_frozen_equal_values_have_equal_hashes() -> None:
     assert {Usage(1, 2): "a"}[Usage(1, 2)] == "a"
     assert Usage(1, 2) != Usage(1, 3)
 
 
-def test_a_copy_with_a_difference_leaves_the_first_as_it_was() -> None:
+def test_frozen_replace_leaves_the_original_unchanged() -> None:
     first = Request(messages=(Message("user", "hello"),))
     second = dataclasses.replace(first, seed=7)
     assert (first.seed, second.seed, second.messages) == (None, 7, first.messages)
 
 
-def test_no_further_field_and_a_pickle_brings_back_the_same() -> None:
+def test_frozen_refuses_unknown_fields_and_survives_pickle() -> None:
     with pytest.raises(AttributeError):
         Usage(1, 2).extra = 3  # type: ignore[attr-defined]
     assert pickle.loads(pickle.dumps(Usage(1, 2))) == Usage(1, 2)
 
 
 @pytest.mark.slow
-def test_the_type_checker_refuses_an_assignment(tmp_path: Path) -> None:
+def test_frozen_assignment_is_a_type_error(tmp_path: Path) -> None:
     """Slow: mypy reads scorer.usage from its sources, and nothing that it imports (10 s of CPU)."""
     program = tmp_path / "program.py"
     program.write_text("from scorer.usage import Usage\nUsage(1, 2).prompt_tokens = 3\n")

@@ -275,7 +275,7 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], ssl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", ["refused", "name", "certificate", "plain", "500"])
-def test_an_hour_away_costs_an_hour_one_probe_at_a_time_and_no_row(
+def test_outage_of_an_hour_costs_an_hour_and_no_row_with_one_probe_at_a_time(
     fails: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
 ) -> None:
     """Slow: an hour of progress lines."""
@@ -306,7 +306,7 @@ def test_an_hour_away_costs_an_hour_one_probe_at_a_time_and_no_row(
 
 
 @pytest.mark.parametrize("fails", ["refused", "503", "429"])
-def test_a_judge_that_never_answers_ends_the_run_after_a_while_with_its_reason(fails: str, tmp_path: Path) -> None:
+def test_first_answer_s_ends_a_run_whose_judge_never_answers_with_the_reason(fails: str, tmp_path: Path) -> None:
     night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=4, limits={"first_answer_s": 60.0})
     assert night.error is not None
     assert night.error.exit_code == 4
@@ -320,7 +320,7 @@ def test_a_judge_that_never_answers_ends_the_run_after_a_while_with_its_reason(f
 
 
 @pytest.mark.slow
-def test_a_run_that_was_answered_in_an_earlier_start_waits_out_any_outage(tmp_path: Path) -> None:
+def test_first_answer_s_does_not_apply_after_an_answer_in_an_earlier_start(tmp_path: Path) -> None:
     """Slow: an outage of an hour. The first start is stopped by hand, after some rows."""
     first = scored(tmp_path, Judge(), stop_s=20.0, limits={"first_answer_s": 60.0})
     assert isinstance(first.error, Interrupted)
@@ -333,7 +333,7 @@ def test_a_run_that_was_answered_in_an_earlier_start_waits_out_any_outage(tmp_pa
 
 
 @pytest.mark.slow
-def test_nothing_is_given_up_that_may_still_be_answered(tmp_path: Path) -> None:
+def test_first_answer_s_waits_for_requests_within_their_timeout(tmp_path: Path) -> None:
     """Slow: four minutes second by second. A first reply may take as long as `timeout_s` allows."""
     judge = Judge(takes_s=200.0)
     night = scored(tmp_path, judge, rows=2, limits={"first_answer_s": 60.0}, timeout_s=240.0)
@@ -341,7 +341,7 @@ def test_nothing_is_given_up_that_may_still_be_answered(tmp_path: Path) -> None:
     assert night.status.scored == 2
 
 
-def test_0_waits_for_ever(tmp_path: Path) -> None:
+def test_first_answer_s_of_0_waits_without_a_limit(tmp_path: Path) -> None:
     night = scored(
         tmp_path, Judge(fails="refused", at_start=True, lasts_s=2000.0), rows=4, limits={"first_answer_s": 0}
     )
@@ -350,7 +350,7 @@ def test_0_waits_for_ever(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", ["refused", "503", "429", "blackhole"])
-def test_one_wish_to_stop_in_an_outage_ends_the_run_at_once(fails: str, tmp_path: Path) -> None:
+def test_stop_in_an_outage_ends_the_run_at_once(fails: str, tmp_path: Path) -> None:
     night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=40, stop_s=400.0, limits={"first_answer_s": 0})
     assert isinstance(night.error, Interrupted)
     assert night.error.exit_code == 130
@@ -363,7 +363,7 @@ def test_one_wish_to_stop_in_an_outage_ends_the_run_at_once(fails: str, tmp_path
     assert all("the judge does not answer" in text and HOST in text for text in shown)
 
 
-def test_the_progress_line_names_a_reason_without_what_moves_a_cursor(tmp_path: Path) -> None:
+def test_progress_line_shows_the_reason_of_an_outage_without_control_characters(tmp_path: Path) -> None:
     ended = b'{"error": {"message": "Your subscription has ended\\u001b[2J"}}'
     night = scored(tmp_path, Judge(fails="ended", at_start=True), rows=4, stop_s=60.0, replies={"ended": (503, ended)})
     told = line(night.shown[-1][1])
@@ -372,7 +372,7 @@ def test_the_progress_line_names_a_reason_without_what_moves_a_cursor(tmp_path: 
 
 
 @pytest.mark.parametrize("fails", ["401", "402", "403", "404"])
-def test_what_the_set_up_is_refused_for_is_free(fails: str, tmp_path: Path) -> None:
+def test_setup_error_costs_nothing(fails: str, tmp_path: Path) -> None:
     night = scored(tmp_path, Judge(fails=fails, at_start=True), rows=40, limits={"max_usd": 1.0})
     assert night.error is not None
     assert night.error.exit_code == 4
@@ -393,7 +393,7 @@ def test_what_the_set_up_is_refused_for_is_free(fails: str, tmp_path: Path) -> N
         ("plain", "https", "It does not speak TLS as asked: check model.base_url"),
     ],
 )
-def test_an_address_that_is_wrong_from_the_start_is_told_within_seconds(
+def test_wrong_address_ends_the_run_within_seconds(
     fails: str, scheme: str, hint: str, tls: Callable[[bool], ssl.SSLContext], tmp_path: Path
 ) -> None:
     judge = Judge(fails=fails, at_start=True)
@@ -409,7 +409,7 @@ def test_an_address_that_is_wrong_from_the_start_is_told_within_seconds(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", ["refused", "resolver", "503"])
-def test_a_judge_that_is_not_up_yet_is_waited_for(fails: str, tmp_path: Path) -> None:
+def test_start_waits_for_a_judge_that_is_not_up_yet(fails: str, tmp_path: Path) -> None:
     """Slow: five minutes of waiting."""
     night = scored(tmp_path, Judge(fails=fails, at_start=True, lasts_s=300.0), rows=4)
     assert night.status is not None
@@ -428,7 +428,7 @@ def test_a_judge_that_is_not_up_yet_is_waited_for(fails: str, tmp_path: Path) ->
         ("insufficient_quota", "quota or credit is used up; top it up"),
     ],
 )
-def test_a_permanent_fault_is_told_at_once(fails: str, hint: str, tmp_path: Path) -> None:
+def test_permanent_fault_ends_the_run_at_once(fails: str, hint: str, tmp_path: Path) -> None:
     night = scored(tmp_path, Judge(fails=fails, at_start=True))
     assert night.error is not None
     assert night.error.exit_code == 4
@@ -438,7 +438,7 @@ def test_a_permanent_fault_is_told_at_once(fails: str, hint: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_parameter_that_the_model_refuses_on_every_row_stops_after_two_hundred(tmp_path: Path) -> None:
+def test_rejected_parameter_ends_the_run_after_200_rows(tmp_path: Path) -> None:
     """Slow: two hundred connections."""
     night = scored(tmp_path, Judge(fails="parameter", at_start=True), rows=1000)
     assert isinstance(night.error, TooManyFailed)

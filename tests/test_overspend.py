@@ -158,7 +158,7 @@ JUDGES = [hidden, ignores, thinks, thinks_at_times]
 
 @pytest.mark.parametrize("judge", JUDGES)
 @pytest.mark.parametrize("cap", ["tokens", "usd"])
-def test_a_judge_that_bills_more_than_was_reserved_passes_a_cap_by_a_few_requests(
+def test_cap_is_exceeded_by_a_few_requests_where_the_judge_bills_more_than_was_reserved(
     judge: Callable[[], Hostile], cap: str, tmp_path: Path
 ) -> None:
     hostile = judge()
@@ -173,7 +173,7 @@ def test_a_judge_that_bills_more_than_was_reserved_passes_a_cap_by_a_few_request
 
 
 @pytest.mark.parametrize("judge", JUDGES)
-def test_every_start_opens_anew_and_what_was_spent_still_counts(judge: Callable[[], Hostile], tmp_path: Path) -> None:
+def test_cap_counts_earlier_starts_and_every_start_has_an_opening(judge: Callable[[], Hostile], tmp_path: Path) -> None:
     hostile, before = judge(), 0
     for cap in (300_000, 600_000, 600_000):
         books = start(tmp_path, hostile, max_tokens=cap)
@@ -183,7 +183,7 @@ def test_every_start_opens_anew_and_what_was_spent_still_counts(judge: Callable[
 
 
 @pytest.mark.parametrize("told", [zeros, nonsense, lambda *_: None])
-def test_a_judge_that_does_not_tell_its_bill_is_booked_at_the_reservation(told: Told, tmp_path: Path) -> None:
+def test_cap_counts_the_reservation_where_the_judge_reports_no_usage(told: Told, tmp_path: Path) -> None:
     hostile = Hostile(told)
     books = start(tmp_path, hostile, max_tokens=20_000)
     assert hostile.tokens <= books.tokens <= 20_000
@@ -203,7 +203,7 @@ def test_a_judge_that_does_not_tell_its_bill_is_booked_at_the_reservation(told: 
         {"generation_config": {"max_output_tokens": 2000}},
     ],
 )
-def test_what_extra_asks_for_is_reserved_and_no_cap_is_passed(extra: dict[str, Any], tmp_path: Path) -> None:
+def test_cap_reserves_the_output_that_extra_asks_for(extra: dict[str, Any], tmp_path: Path) -> None:
     def fills(body: dict[str, Any], _: int) -> int:
         inner = body.get("generation_config", {}).get("max_output_tokens", 0)
         limit = max(body.get("max_tokens", 0), body.get("max_completion_tokens", 0), inner)
@@ -217,7 +217,7 @@ def test_what_extra_asks_for_is_reserved_and_no_cap_is_passed(extra: dict[str, A
     assert len(hostile.bills) > 2
 
 
-def test_one_nonsense_bill_costs_its_reservation_and_no_time(tmp_path: Path) -> None:
+def test_nonsense_usage_costs_its_reservation_and_no_time(tmp_path: Path) -> None:
     def once(prompt: int, completion: int, number: int) -> Any:
         return honest(10**12 if number == 30 else 40_000_000 if number == 60 else prompt, completion, number)
 
@@ -229,7 +229,7 @@ def test_one_nonsense_bill_costs_its_reservation_and_no_time(tmp_path: Path) -> 
     assert max(hostile.sent_at) < 30
 
 
-def test_a_believed_bill_of_a_whole_window_holds_a_rate_back_for_a_minute_and_fails_no_row(tmp_path: Path) -> None:
+def test_usage_of_a_whole_context_window_delays_a_rate_by_at_most_a_minute(tmp_path: Path) -> None:
     def once(prompt: int, completion: int, number: int) -> Any:
         return honest(1_900_000 if number == 30 else prompt, completion, number)
 
@@ -242,7 +242,7 @@ def test_a_believed_bill_of_a_whole_window_holds_a_rate_back_for_a_minute_and_fa
     assert max(hostile.sent_at) < 4 * 60
 
 
-def test_a_capped_run_is_at_full_speed_after_one_round_trip(tmp_path: Path) -> None:
+def test_opening_lasts_one_round_trip(tmp_path: Path) -> None:
     hostile = Hostile()
     start(tmp_path, hostile, max_usd=10)
     assert [sum(at <= when for at in hostile.sent_at) for when in (0.9, 1.1)] == [OPENING, OPENING + 64]
@@ -252,7 +252,7 @@ def test_a_capped_run_is_at_full_speed_after_one_round_trip(tmp_path: Path) -> N
     assert sum(at < 0.9 for at in uncapped.sent_at) == 64
 
 
-def test_a_judge_that_thinks_now_and_then_costs_what_was_in_flight(tmp_path: Path) -> None:
+def test_cap_is_exceeded_by_requests_in_flight_where_the_judge_reasons_now_and_then(tmp_path: Path) -> None:
     """The few requests that open the run show nothing of it."""
     hostile = Hostile(thoughts_in_total, completion=lambda _, number: 4000 if number % 10 == 9 else 3)
     books = start(tmp_path, hostile, max_tokens=30_000)
@@ -261,7 +261,7 @@ def test_a_judge_that_thinks_now_and_then_costs_what_was_in_flight(tmp_path: Pat
     assert len(hostile.bills) <= OPENING + 2 * 64
 
 
-def test_a_gateway_that_changes_its_prompt_in_the_middle_costs_what_was_in_flight(tmp_path: Path) -> None:
+def test_cap_is_exceeded_by_requests_in_flight_where_a_gateway_changes_its_prompt(tmp_path: Path) -> None:
     hostile = Hostile()
     loop_at = 5.0
 
@@ -321,7 +321,9 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 6])
 @pytest.mark.parametrize(("added", "zeros"), [(50_000, False), (0, True)], ids=["hidden", "zeros"])
-def test_the_real_command_holds_the_bound_at_every_start(workers: int, added: int, zeros: bool, tmp_path: Path) -> None:
+def test_run_command_keeps_the_bound_of_a_cap_at_every_start(
+    workers: int, added: int, zeros: bool, tmp_path: Path
+) -> None:
     """Slow: two starts of up to six processes."""
     (tmp_path / "in").mkdir()
     rows = {"id": [f"r{number}" for number in range(600)], "response": ["some words " * 20] * 600}

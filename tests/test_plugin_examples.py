@@ -40,17 +40,17 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.name)
-def test_the_page_shows_the_file_as_it_is(path: Path) -> None:
+def test_plugins_page_shows_the_example_files(path: Path) -> None:
     assert f"```python\n{path.read_text()}```" in (ROOT / "docs/plugins.md").read_text()
 
 
-def test_the_pages_run_file_is_one() -> None:
+def test_plugins_page_run_file_is_valid() -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
     assert check(read_toml("plugins.md", text)).judge.columns == ("response",)
 
 
 @pytest.mark.slow
-def test_an_author_runs_the_pages_contract_with_pytest_alone(tmp_path: Path) -> None:
+def test_plugins_page_contract_runs_with_pytest_only(tmp_path: Path) -> None:
     """Slow: a pytest of its own. The second metric invents a score for a null."""
     snippet = re.search(r"```python\n(from shared_words.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
     assert snippet is not None
@@ -133,9 +133,7 @@ PYTHONPATH = {"PYTHONPATH": str(PLUGINS)}
 
 
 @pytest.mark.slow
-def test_a_run_uses_the_judge_and_the_metric_and_publishes_to_the_table(
-    tmp_path: Path, judge: RehearsalProcess
-) -> None:
+def test_example_judge_metric_and_publisher_work_in_a_run(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes."""
     shard(tmp_path / "in/a.parquet", 12, response="right, more or less")
     run = run_file(
@@ -204,7 +202,7 @@ def ollama() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 @pytest.mark.slow
-def test_a_run_asks_the_providers_server_over_http(tmp_path: Path, ollama: tuple[str, list[dict[str, Any]]]) -> None:
+def test_example_provider_works_in_a_run(tmp_path: Path, ollama: tuple[str, list[dict[str, Any]]]) -> None:
     """Slow: a real process, and the pauses after its 503s."""
     url, asked = ollama
     shard(tmp_path / "in/a.parquet", 8)

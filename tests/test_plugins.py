@@ -101,7 +101,7 @@ KINDS = {"judge": judge, "provider": provider, "metric": load, "publisher": publ
         ("bad_plugins:Refuses", "^Its own words.$"),
     ],
 )
-def test_a_plug_in_that_cannot_be_made_is_a_spec_error_that_says_why(kind: str, path: str, said: str) -> None:
+def test_plugin_that_cannot_be_constructed_raises_spec_error_with_the_reason(kind: str, path: str, said: str) -> None:
     with pytest.raises(SpecError, match=said) as caught:
         KINDS[kind](path)
     assert len(caught.value.problems) == 1
@@ -109,12 +109,12 @@ def test_a_plug_in_that_cannot_be_made_is_a_spec_error_that_says_why(kind: str, 
 
 
 @pytest.mark.usefixtures("bad")
-def test_plan_refuses_a_provider_that_cannot_be_imported() -> None:
+def test_check_refuses_a_provider_that_cannot_be_imported() -> None:
     with pytest.raises(SpecError, match=r'model.provider = "bad_plugins:Nope" cannot be imported'):
         check(tree(model={"name": "m", "provider": "bad_plugins:Nope"}))
 
 
 @pytest.mark.usefixtures("bad")
-def test_a_provider_from_outside_without_an_address_is_never_sent_to_openai() -> None:
+def test_check_refuses_a_plugin_provider_without_an_address() -> None:
     with pytest.raises(SpecError, match=r"model.base_url is missing"):
         check(tree(model={"name": "m", "provider": "bad_plugins:Nowhere"}))

@@ -61,7 +61,7 @@ def input_of(folder: Path) -> None:
         shard(folder / f"in/{number}.parquet", ROWS // 3, first=number * ROWS // 3)
 
 
-def test_every_row_ends_once_with_its_own_score_whatever_the_judge_does(
+def test_run_gives_every_row_exactly_one_result_whatever_the_judge_does(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: 600 rows at 2 % of each of 14 faults, with their waits and timeouts."""
@@ -81,7 +81,7 @@ def test_every_row_ends_once_with_its_own_score_whatever_the_judge_does(
     assert scorer("verify", tmp_path / "out").code == 0
 
 
-def test_without_a_fault_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_without_faults_sends_no_row_twice(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: 600 rows at 50 ms."""
     input_of(tmp_path)
     assert scorer("run", run_file(tmp_path, judge.url, **TABLES)).code == 0
@@ -90,7 +90,7 @@ def test_without_a_fault_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path
 
 
 @pytest.mark.parametrize("end", ["parquet", "jsonl.zst"])
-def test_kills_lose_no_stored_row_and_change_no_score(judge: RehearsalProcess, tmp_path: Path, end: str) -> None:
+def test_kill_loses_no_stored_row_and_changes_no_score(judge: RehearsalProcess, tmp_path: Path, end: str) -> None:
     """Slow: five runs killed at random moments, and one that ends, at 2 % of the faults that a retry mends."""
     mended = {f"fault_{name}": 0.02 for name in ("429", "500", "reset", "cut", "html", "error_200", "prose")}
     judge.configure(**mended)
@@ -118,7 +118,7 @@ def test_kills_lose_no_stored_row_and_change_no_score(judge: RehearsalProcess, t
 
 
 @pytest.mark.parametrize(("cap", "most"), [("max_tokens", 14_000), ("max_usd", 0.015)])
-def test_a_cap_holds_by_the_judges_own_books_across_a_kill(
+def test_cap_holds_by_the_judges_own_count_across_a_kill(
     cap: str, most: float, judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: a run killed half-way, its resume, and one more that has nothing left to spend."""
@@ -168,7 +168,7 @@ class _Gossip(BaseHTTPRequestHandler):
         pass
 
 
-def test_the_key_is_in_no_file_no_output_and_no_traceback(tmp_path: Path) -> None:
+def test_api_key_is_in_no_file_no_output_and_no_traceback(tmp_path: Path) -> None:
     """Slow: three starts of the real command against a server of its own."""
     key = "sk-test-4f1d0c9b8a7e6d5c4b3a"
     (tmp_path / "mine.py").write_text(

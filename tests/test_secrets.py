@@ -56,7 +56,7 @@ def forms(key: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", forms(KEY))
-def test_a_key_is_found_in_whatever_form_it_is_echoed(form: str) -> None:
+def test_blanking_finds_a_key_in_any_encoding(form: str) -> None:
     echoed = forms(KEY)[form]
     told = SECRETS.blanked_text(f"The key {echoed} is wrong, {echoed}.")
     assert "***" in told
@@ -66,7 +66,7 @@ def test_a_key_is_found_in_whatever_form_it_is_echoed(form: str) -> None:
         assert echoed[:length] not in told
 
 
-def test_characters_that_are_needlessly_escaped_in_json_are_read_first() -> None:
+def test_blanking_decodes_needless_json_escapes_first() -> None:
     escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
     slashed = KEY.replace("/", "\\/")
     body = f'{{"content": "\\u00e9 {escaped}", "other": "{slashed}", "model": "a\\\\u0041"}}'
@@ -75,7 +75,7 @@ def test_characters_that_are_needlessly_escaped_in_json_are_read_first() -> None
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-def test_a_reply_without_a_key_is_the_very_same(before: bytes, after: bytes) -> None:
+def test_blanking_leaves_a_reply_without_a_key_unchanged(before: bytes, after: bytes) -> None:
     data = before + after
     assert SECRETS.blanked(data) is data
     told = SECRETS.blanked(before + KEY.encode() + after)
@@ -85,7 +85,7 @@ def test_a_reply_without_a_key_is_the_very_same(before: bytes, after: bytes) -> 
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=8, max_size=60), st.text(max_size=40))
-def test_any_secret_is_blanked_and_json_stays_json(secret: str, around: str) -> None:
+def test_blanking_removes_any_secret_and_keeps_json_valid(secret: str, around: str) -> None:
     secrets = Secrets([secret])
     if secret in "***" or json.dumps(secret)[1:-1] in json.dumps({"content": around, "model": "m"}):
         return
@@ -94,7 +94,7 @@ def test_any_secret_is_blanked_and_json_stays_json(secret: str, around: str) -> 
     assert secret not in told["content"]
 
 
-async def test_what_breaks_off_tells_no_key() -> None:
+async def test_blanking_removes_a_key_that_is_cut_off() -> None:
     class Breaks:
         async def post(self, _: Call) -> Reply:
             raise Unreachable(f"bad line: {KEY}", billed=True, hint="x")
@@ -132,7 +132,7 @@ class _Echo(BaseHTTPRequestHandler):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_endpoint_that_echoes_the_key_gets_it_into_no_file_and_onto_no_screen(tmp_path: Path, workers: int) -> None:
+def test_echoed_key_is_in_no_file_and_no_output(tmp_path: Path, workers: int) -> None:
     """Slow: a real run against a server of its own; every value of every result is looked at."""
     shard(tmp_path / "in/a.parquet", 40)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
@@ -158,7 +158,7 @@ def test_an_endpoint_that_echoes_the_key_gets_it_into_no_file_and_onto_no_screen
             assert text not in told, name
 
 
-def test_a_title_that_a_header_takes_from_the_environment_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_excludes_a_title_in_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
     from scorer.build.assemble import secrets_of
     from scorer.config.spec import Model
 
@@ -211,7 +211,7 @@ def problems(**model: Any) -> list[str]:
         ("model.name", {"name": "sk-0123456789abcdef01"}),
     ],
 )
-def test_a_key_in_a_run_file_is_refused_and_not_repeated(key: str, model: dict[str, Any]) -> None:
+def test_leaks_refuses_a_key_in_a_run_file_without_repeating_it(key: str, model: dict[str, Any]) -> None:
     (told,) = problems(**model)
     assert told.startswith(key)
     for secret in ("hunter2", "0123456789abcdef", LONG):
@@ -230,11 +230,11 @@ def test_a_key_in_a_run_file_is_refused_and_not_repeated(key: str, model: dict[s
         {"query": {"api-version": "2024-10-21"}},
     ],
 )
-def test_what_is_no_key_is_taken(model: dict[str, Any]) -> None:
+def test_leaks_accepts_values_that_are_not_keys(model: dict[str, Any]) -> None:
     assert problems(**model) == []
 
 
-def test_addresses_of_tables_and_buckets_hold_no_credentials() -> None:
+def test_leaks_refuses_credentials_in_addresses_of_tables_and_buckets() -> None:
     tree = {
         "input": {"shards": ["s3://me:hunter2@bucket/in/*.parquet"]},
         "judge": {"prompt": "{response}"},
@@ -265,7 +265,7 @@ def rehearsed(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_says_so_and_is_never_published(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rehearsal_is_marked_and_never_published(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Slow: a real rehearsal."""
     out = str(rehearsed / "out-rehearsal")
     with pytest.raises(SpecError, match=r"is a rehearsal: .* not published"):
@@ -283,7 +283,7 @@ def test_a_rehearsal_says_so_and_is_never_published(rehearsed: Path, capsys: pyt
 
 
 @pytest.mark.slow
-def test_rehearsals_and_runs_never_share_a_folder(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rehearsal_and_run_refuse_each_others_folder(rehearsed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Slow: a real rehearsal, and starts that refuse; also where run.json is lost."""
     out = rehearsed / "out-rehearsal"
     run = ["run", str(rehearsed / "run.toml"), "--set", f"output.path={out}"]
@@ -294,7 +294,7 @@ def test_rehearsals_and_runs_never_share_a_folder(rehearsed: Path, capsys: pytes
     assert scorer("rehearse", rehearsed / "run.toml").code == 0
 
 
-def test_a_rehearsal_does_not_go_on_in_a_runs_folder(tmp_path: Path) -> None:
+def test_rehearsal_refuses_a_runs_folder(tmp_path: Path) -> None:
     """The folder `<output.path>-rehearsal` may be somebody's real output."""
     run = Run(tmp_path, 3)
     run.out = f"{tmp_path}/out-rehearsal"
@@ -311,7 +311,7 @@ def test_a_rehearsal_does_not_go_on_in_a_runs_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_of_a_rehearsal_says_that_it_is_one(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_rehearsal_plan_has_the_flag_rehearsal(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: a process starts."""
     shard(tmp_path / "in/a.parquet", 1)
     tree = {
@@ -328,7 +328,7 @@ def test_the_plan_of_a_rehearsal_says_that_it_is_one(tmp_path: Path, judge: Rehe
 # --- who may read -----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_output_is_its_owners_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_output_folder_is_private_when_new_and_keeps_its_mode_when_it_exists(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         (tmp_path / "one").mkdir()

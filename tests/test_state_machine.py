@@ -292,7 +292,7 @@ def load_or_none(layout: Layout) -> Any:
 
 
 @pytest.mark.slow
-def test_the_folder_is_what_a_perfect_model_says() -> None:
+def test_output_folder_matches_the_reference_model_after_any_steps() -> None:
     """Slow: forty lives of a folder, each of a dozen steps."""
     from hypothesis.stateful import run_state_machine_as_test
 

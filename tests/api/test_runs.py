@@ -39,7 +39,7 @@ def spec(judge: RehearsalProcess, folder: Path) -> scorer.Spec:
     )
 
 
-def test_a_run_and_a_frame_inside_a_running_loop_that_waits_for_them(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_and_score_frame_work_inside_a_running_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
     wanted = spec(judge, tmp_path)
 
     async def cell() -> tuple[scorer.Status, pl.DataFrame]:
@@ -52,7 +52,7 @@ def test_a_run_and_a_frame_inside_a_running_loop_that_waits_for_them(judge: Rehe
     assert [score is None for score in frame.get_column("score").to_list()] == [False, False, True, False]
 
 
-def test_plan_run_and_scan_also_inside_a_running_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_plan_run_and_scan_scores_work_inside_a_running_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
     wanted = spec(judge, tmp_path)
     assert (scorer.plan(wanted).rows, scorer.plan(wanted).requests) == (4, 3)  # a null row asks nothing
     done = scorer.run(wanted)
@@ -72,7 +72,7 @@ def test_plan_run_and_scan_also_inside_a_running_loop(judge: RehearsalProcess, t
     assert [score is None for score in frame.get_column("score").to_list()] == [False, False, True, False]
 
 
-def test_shards_that_differ_in_the_types_of_what_is_kept_read_as_one_table(
+def test_scan_scores_reads_shards_with_different_kept_types_as_one_table(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     wanted = spec(judge, tmp_path)
@@ -94,7 +94,7 @@ def test_shards_that_differ_in_the_types_of_what_is_kept_read_as_one_table(
     assert frame.get_column("score").null_count() == 0
 
 
-def test_a_run_file_and_a_tree_are_taken_as_well_as_a_spec(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_takes_a_run_file_a_dict_or_a_spec(judge: RehearsalProcess, tmp_path: Path) -> None:
     tree = spec(judge, tmp_path).model_dump(exclude_unset=True)
     assert scorer.run(tree).state == "complete"
     file = tmp_path / "run.toml"

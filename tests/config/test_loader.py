@@ -107,14 +107,14 @@ def _trees(draw: st.DrawFn) -> dict[str, Any]:
 @example(tree={**GOOD, "model": {**GOOD["model"], "extra": {"when": dt.date(2026, 1, 1), "x": float("nan")}}})
 @example(tree={**GOOD, "limits": {"max_usd": 10**400}})
 @example(tree={**GOOD, "model": {**GOOD["model"], "base_url": "http://[/v1"}})
-def test_any_tree_gives_a_plan_or_sentences(tree: dict[str, Any]) -> None:
+def test_check_turns_any_tree_into_a_plan_or_sentences(tree: dict[str, Any]) -> None:
     """Slow: a hundred files, each checked whole."""
     told(tree)
 
 
 @settings(max_examples=50)
 @given(text=st.text(max_size=200) | st.sampled_from(["[a", "x = ", "a.b = 1\na = 2", "= 1", '"', "\x00"]))
-def test_any_text_is_toml_or_a_sentence(text: str) -> None:
+def test_read_toml_parses_any_text_or_raises_a_sentence(text: str) -> None:
     try:
         assert isinstance(read_toml("run.toml", text), dict)
     except SpecError as error:
@@ -123,7 +123,7 @@ def test_any_text_is_toml_or_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "file", b"\xff\xfe = 1"])
-def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path, value: object) -> None:
+def test_read_toml_names_a_file_that_cannot_be_read(tmp_path: Path, value: object) -> None:
     path = tmp_path / "run.toml"
     if isinstance(value, bytes):
         path.write_bytes(value)
@@ -159,13 +159,13 @@ _PLACES = [
 
 
 @pytest.mark.parametrize(("section", "key", "value"), _PLACES)
-def test_a_secret_is_refused_and_never_echoed(section: str, key: str, value: object) -> None:
+def test_check_refuses_a_literal_secret_and_never_repeats_it(section: str, key: str, value: object) -> None:
     problems = told({**GOOD, section: {**GOOD.get(section, {}), key: value}})
     assert problems
     assert not any(SECRET in problem or SECRET[:12] in problem for problem in problems)
 
 
-def test_a_secret_by_reference_is_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_accepts_a_secret_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"Authorization": "Bearer ${MY_KEY}", "X-Team": "scoring"}
     assert told({**GOOD, "model": {**GOOD["model"], "headers": headers}}) == []
     monkeypatch.setenv("MY_KEY", SECRET)
@@ -177,7 +177,7 @@ def test_a_secret_by_reference_is_a_plan(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- every mistake at once --------------------------------------------------------------------------------------------
 
 
-def test_twenty_mistakes_are_told_at_once_each_by_its_key() -> None:
+def test_check_reports_twenty_mistakes_at_once_each_by_its_key() -> None:
     tree: dict[str, Any] = {
         "input": {"shards": [], "id": 3, "keeep": ["x"]},
         "judge": {"prompt": "Rate {response}.", "scale": [5, 1], "samples": 0, "reed": "number"},
@@ -211,7 +211,7 @@ def test_twenty_mistakes_are_told_at_once_each_by_its_key() -> None:
     assert set(missing) <= {"judge.scale", "judge.samples"}
 
 
-def test_a_good_file_has_no_mistake_and_is_not_changed_by_checking() -> None:
+def test_check_accepts_a_valid_tree_and_does_not_change_it() -> None:
     tree = tomllib.loads("x = 1") | {name: dict(section) for name, section in GOOD.items()}
     del tree["x"]
     assert told(tree) == []
@@ -238,19 +238,19 @@ def test_a_good_file_has_no_mistake_and_is_not_changed_by_checking() -> None:
         ("model.price.input=1", "model", "price", {"input": 1}),
     ],
 )
-def test_set_puts_a_toml_value_or_else_text_in(item: str, section: str, key: str, value: object) -> None:
+def test_set_values_parses_toml_else_takes_text(item: str, section: str, key: str, value: object) -> None:
     tree = set_values({"limits": {"max_usd": 1}}, [item])
     assert tree[section][key] == value
     assert type(tree[section][key]) is type(value)
 
 
-def test_set_reaches_into_lists_and_the_last_one_wins() -> None:
+def test_set_values_reaches_into_lists_and_the_last_one_wins() -> None:
     tree: dict[str, Any] = {"models": [{"name": "a"}, {"name": "b"}], "input": {"shards": ["x", "y"]}}
     set_values(tree, ["models.1.name=c", "models.1.name=d", "input.shards.0=z"])
     assert tree == {"models": [{"name": "a"}, {"name": "d"}], "input": {"shards": ["z", "y"]}}
 
 
-def test_sets_that_make_no_sense_are_told_all_at_once() -> None:
+def test_set_values_reports_all_invalid_settings_at_once() -> None:
     tree = {"limits": {"max_usd": 1}, "models": [{}]}
     with pytest.raises(SpecError) as caught:
         set_values(tree, ["limits", "=3", "limits..x=1", "limits.max_usd.deep=1", "models.7.name=x", "models.x=1"])
@@ -260,6 +260,6 @@ def test_sets_that_make_no_sense_are_told_all_at_once() -> None:
 
 @settings(max_examples=100)
 @given(item=st.text(max_size=30) | st.from_regex(r"[a-z0-9.]{0,12}=[\[\]{}\"'a-z0-9., ]{0,12}", fullmatch=True))
-def test_any_set_is_taken_or_a_sentence(item: str) -> None:
+def test_set_values_takes_any_text_or_raises_a_sentence(item: str) -> None:
     with contextlib.suppress(SpecError):
         assert isinstance(set_values({"limits": {"a": 1}, "b": [{"c": 1}], "d": 2}, [item]), dict)

@@ -88,7 +88,7 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("section", "keys", "words"), MISTAKES, ids=[f"{s}.{next(iter(k))}" for s, k, _ in MISTAKES])
-def test_a_mistake_is_one_sentence_with_all_one_needs(
+def test_message_names_key_value_allowed_values_and_remedy(
     section: str, keys: dict[str, Any], words: tuple[str, ...], told: Told
 ) -> None:
     said = told(**{section: keys})
@@ -97,7 +97,7 @@ def test_a_mistake_is_one_sentence_with_all_one_needs(
         assert word in said
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(told: Told) -> None:
+def test_messages_report_all_mistakes_of_a_file_at_once(told: Told) -> None:
     """The malformed, the contradictory, and what only the judge can see; what is malformed hides nothing else."""
     by_section: dict[str, dict[str, Any]] = {}
     for section, keys, _ in MISTAKES:
@@ -112,19 +112,19 @@ def test_all_mistakes_of_a_file_are_told_at_once(told: Told) -> None:
         assert sum(problem.startswith(key) for problem in said) == 1, key
 
 
-def test_what_is_malformed_is_not_also_called_missing(told: Told) -> None:
+def test_messages_do_not_call_an_invalid_key_missing_too(told: Told) -> None:
     assert told("model=5", "limits=5").splitlines() == ["model = 5 must be a table.", "limits = 5 must be a table."]
     assert told("model.price=3", "limits.max_usd=1") == "model.price = 3 must be a table."
     assert told("input=3") == "input = 3 must be a table."
 
 
-def test_an_empty_file_says_what_a_run_needs() -> None:
+def test_messages_for_an_empty_file_name_the_required_keys() -> None:
     spec, problems = parse({})
     assert spec is not None
     assert [problem.partition(" ")[0] for problem in problems] == ["input", "output", "[model]"]
 
 
-def test_a_price_is_asked_for_where_money_is_capped(told: Told) -> None:
+def test_message_asks_for_a_price_where_max_usd_is_set(told: Told) -> None:
     said = told('model={name="mine", base_url="http://127.0.0.1:9/v1"}', "limits.max_usd=5")
     assert 'limits.max_usd = 5 needs a price and none is known for "mine"' in said
     assert "model.price = {input = ..., output = ...} in USD per million tokens" in said
@@ -146,19 +146,19 @@ def test_a_price_is_asked_for_where_money_is_capped(told: Told) -> None:
         ({"temperature": SECRET}, "model.temperature = ... must be a number"),
     ],
 )
-def test_no_mistake_echoes_a_secret(keys: dict[str, Any], words: str, told: Told) -> None:
+def test_messages_never_repeat_a_secret(keys: dict[str, Any], words: str, told: Told) -> None:
     said = told(model=keys)
     assert words in said
     assert SECRET[8:] not in said
 
 
-def test_a_secret_in_a_misspelt_table_is_not_echoed(told: Told) -> None:
+def test_message_about_a_misspelt_table_never_repeats_its_secret(told: Told) -> None:
     said = told(modle={"api_key": SECRET}, judge={"reed": f"Bearer {SECRET}"})
     assert "modle = ... is not a key of a run file. Did you mean model?" in said
     assert SECRET[8:] not in said
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_message_names_a_run_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.toml"
     assert _exit_code(["plan", str(path)]) == 2
     assert f"{path} does not exist" in capsys.readouterr().err
@@ -174,7 +174,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.Capt
     assert f"{path} is not UTF-8 text (byte 0)" in capsys.readouterr().err
 
 
-def test_arguments_that_cannot_be_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str], told: Told) -> None:
+def test_messages_for_wrong_arguments_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: Told
+) -> None:
     assert "--set 'limits.max_usd' is not key.path=value" in told("limits.max_usd")
     assert told("model.headers=5", "model.headers.a=b") == ("--set 'model.headers.a=b': model.headers is not a table")
     for arguments in (["plan"], ["plan", "a", "b"], ["plan", "--fast", "a"], ["score"], ["retry", str(tmp_path)]):
@@ -184,7 +186,7 @@ def test_arguments_that_cannot_be_understood(tmp_path: Path, capsys: pytest.Capt
         assert len(said.err.splitlines()) == 1
 
 
-def test_a_shard_without_the_columns_is_named_with_those_it_has(
+def test_message_names_a_shard_without_the_columns_and_those_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shard(tmp_path / "in/a.parquet", 3)
@@ -198,7 +200,7 @@ def test_a_shard_without_the_columns_is_named_with_those_it_has(
     assert "Take it out of input.shards, write it again, or leave it out of the run with --forget" in said[1]
 
 
-def test_set_parses_toml_and_takes_the_rest_as_text() -> None:
+def test_set_option_parses_toml_else_takes_text() -> None:
     tree: dict[str, Any] = {"models": [{"alias": "a"}], "limits": {"max_usd": 1}}
     sets = ["limits.max_usd=2.5", "judge.scale=[1, 10]", "model.name=gpt-4o-mini", "models.0.name=x", "output.path="]
     assert set_values(tree, sets) == {
@@ -212,12 +214,12 @@ def test_set_parses_toml_and_takes_the_rest_as_text() -> None:
         set_values(tree, ["=3"])
 
 
-def test_a_run_file_that_tests_write_is_what_they_mean() -> None:
+def test_run_file_helper_writes_the_tree_that_it_is_given() -> None:
     assert toml({"a": {"b": [1, {"c": "d"}], "e": True}}) == '[a]\nb = [1, {"c" = "d"}]\ne = true'
 
 
 @pytest.mark.parametrize("path", ["out", "out/deeper/still"])
-def test_an_output_path_that_is_a_file_is_a_mistake_of_the_run_file(
+def test_message_for_an_output_path_that_is_a_file_has_exit_code_2(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shard(tmp_path / "in/a.parquet", 3)

@@ -50,7 +50,7 @@ def usages(draw: st.DrawFn) -> Usage:
 
 
 @given(prices, usages())
-def test_the_bill_is_exact(price: Price, usage: Usage) -> None:
+def test_cost_pico_is_exact(price: Price, usage: Usage) -> None:
     def exact(usd_per_million: float) -> Fraction:
         return Fraction(str(usd_per_million)) * 10**6
 
@@ -65,7 +65,7 @@ def test_the_bill_is_exact(price: Price, usage: Usage) -> None:
 
 
 @given(prices, usages(), tokens, tokens)
-def test_no_bill_within_the_reserved_size_exceeds_the_worst_case(
+def test_worst_pico_bounds_every_cost_of_the_reserved_size(
     price: Price, usage: Usage, more_prompt: int, more_completion: int
 ) -> None:
     worst = price.worst_pico(usage.prompt_tokens + more_prompt, usage.completion_tokens + more_completion)
@@ -73,7 +73,7 @@ def test_no_bill_within_the_reserved_size_exceeds_the_worst_case(
 
 
 @given(prices, st.lists(usages(), max_size=5))
-def test_bills_add_up(price: Price, parts: list[Usage]) -> None:
+def test_cost_pico_is_additive(price: Price, parts: list[Usage]) -> None:
     whole = Usage(
         sum(u.prompt_tokens for u in parts),
         sum(u.completion_tokens for u in parts),
@@ -84,15 +84,13 @@ def test_bills_add_up(price: Price, parts: list[Usage]) -> None:
     assert price.cost_pico(whole) == sum(price.cost_pico(u) for u in parts)
 
 
-def test_a_known_bill() -> None:
+def test_cost_pico_of_a_known_bill() -> None:
     usage = Usage(prompt_tokens=1000, completion_tokens=10, cached_tokens=400)
     assert Price(0.15, 0.60, 0.075).cost_pico(usage) == 600 * 150_000 + 400 * 75_000 + 10 * 600_000
 
 
 @pytest.mark.parametrize("cached_input", [0.075, 0.0000015, None])
-async def test_a_run_pays_cached_tokens_at_their_own_price_to_the_pico_dollar(
-    tmp_path: Path, cached_input: float | None
-) -> None:
+async def test_run_pays_cached_tokens_at_their_own_price(tmp_path: Path, cached_input: float | None) -> None:
     """The judge's own books say what was used; a pico-dollar is 10^-12 USD."""
     texts = ["word " * length for length in (1, 7, 50, 333, 1000)]
     pq.write_table(pa.table({"response": texts}), tmp_path / "in.parquet")
@@ -115,16 +113,16 @@ async def test_a_run_pays_cached_tokens_at_their_own_price_to_the_pico_dollar(
     assert ledger.totals(LocalFiles(), Layout(f"{tmp_path}/out").ledger).pico == bill
 
 
-def test_more_cached_tokens_than_the_prompt_has_are_not_a_discount() -> None:
+def test_cost_pico_counts_at_most_the_prompt_as_cached() -> None:
     assert Price(2, 8, 0.5).cost_pico(Usage(10, 0, 1000)) == 10 * 500_000
 
 
-def test_a_price_finer_than_a_pico_dollar_is_rounded_up() -> None:
+def test_price_is_rounded_up_to_whole_pico_dollars() -> None:
     assert Price(1e-9, 0).worst_pico(5, 0) == 5
 
 
 @pytest.mark.parametrize("wrong", [-0.01, float("nan"), float("inf")])
-def test_a_price_is_a_number_of_dollars(wrong: float) -> None:
+def test_price_refuses_negative_and_infinite_numbers(wrong: float) -> None:
     with pytest.raises(ValueError, match="USD per million tokens"):
         Price(1, wrong)
 
@@ -134,14 +132,14 @@ def test_a_price_is_a_number_of_dollars(wrong: float) -> None:
 LONG = Price(1, 10, 0.1, 1.25, 1000, Price(2, 15, 0.2, 2.5))
 
 
-def test_a_long_prompt_costs_the_long_price_throughout() -> None:
+def test_cost_pico_of_a_long_prompt_uses_the_long_price_for_all_tokens() -> None:
     assert LONG.cost_pico(Usage(1000, 10)) == 1000 * 1_000_000 + 10 * 10_000_000
     assert LONG.cost_pico(Usage(1001, 10)) == 1001 * 2_000_000 + 10 * 15_000_000
     assert LONG.cost_pico(Usage(1001, 0, 1001)) == 1001 * 200_000
 
 
 @given(usages(), tokens, tokens)
-def test_no_long_bill_exceeds_its_worst_case(usage: Usage, more_prompt: int, more_completion: int) -> None:
+def test_worst_pico_bounds_long_prompts(usage: Usage, more_prompt: int, more_completion: int) -> None:
     worst = LONG.worst_pico(usage.prompt_tokens + more_prompt, usage.completion_tokens + more_completion)
     assert LONG.cost_pico(usage) <= worst
 
@@ -171,7 +169,7 @@ MADE = {name for provider, name in NAMES if provider in MAKERS}
         ("gemini/gemini-3-flash-preview", "gemini-3-flash-preview"),
     ],
 )
-def test_a_model_is_found_under_its_makers_and_dated_names(name: str, alike: str) -> None:
+def test_listed_finds_a_model_under_its_makers_and_dated_names(name: str, alike: str) -> None:
     found = price_of(name)
     assert found is not None
     other = price_of(alike)
@@ -185,7 +183,7 @@ SOLD += ["deepseek-chat", "groq/llama-3.3-70b-versatile", "xai/grok-4"]
 
 
 @pytest.mark.parametrize("name", SOLD)
-def test_models_that_are_sold_now_have_a_price_with_source_and_date(name: str) -> None:
+def test_listed_has_price_source_and_date_of_current_models(name: str) -> None:
     found = listed(name)
     assert found is not None
     assert found.price.output >= found.price.input > 0
@@ -217,7 +215,7 @@ def test_models_that_are_sold_now_have_a_price_with_source_and_date(name: str) -
         "gpt-4o\n",
     ][:-1],
 )
-def test_a_name_that_only_resembles_a_known_one_is_unknown(name: str) -> None:
+def test_listed_knows_no_name_that_only_resembles_one(name: str) -> None:
     assert price_of(name) is None
     assert context_window(name) is None
 
@@ -239,12 +237,12 @@ def test_a_name_that_only_resembles_a_known_one_is_unknown(name: str) -> None:
         ("gpt-4o", "http://[::1", True),
     ],
 )
-def test_the_address_tells_whose_price_it_is(name: str, url: str, known: bool) -> None:
+def test_listed_takes_the_provider_from_the_address(name: str, url: str, known: bool) -> None:
     assert (price_of(name, url) is not None) is known
 
 
 @given(st.sampled_from(sorted(MADE)), st.from_regex(r"[-.:@][a-z]{1,6}|[0-9]{1,4}", fullmatch=True))
-def test_a_longer_name_never_gets_the_price_of_its_prefix(name: str, ending: str) -> None:
+def test_listed_never_gives_a_longer_name_the_price_of_its_prefix(name: str, ending: str) -> None:
     longer = name + ending
     spelled = {longer, longer.replace(".", "-"), f"{longer}-latest", f"{longer.replace('.', '-')}-latest"}
     assume(ending != "-latest" and not spelled & MADE)
@@ -252,12 +250,12 @@ def test_a_longer_name_never_gets_the_price_of_its_prefix(name: str, ending: str
 
 
 @given(st.text(), st.text())
-def test_any_name_is_answered(name: str, url: str) -> None:
+def test_listed_answers_any_name(name: str, url: str) -> None:
     found = listed(name, url)
     assert found is None or found.price.input >= 0
 
 
-def test_every_line_of_the_table_is_a_price() -> None:
+def test_price_table_has_a_valid_price_in_every_line() -> None:
     assert len(NAMES) > 2000
     for provider, name in NAMES:
         prefix = {"fireworks": "fireworks_ai", "together": "together_ai"}.get(provider, provider)
@@ -266,7 +264,7 @@ def test_every_line_of_the_table_is_a_price() -> None:
         assert found.price.worst_pico(10, 10) > 0
 
 
-def test_windows_are_told_with_the_price() -> None:
+def test_listed_has_the_context_window() -> None:
     assert context_window("gpt-4o-2024-08-06") == 128_000
     assert context_window("claude-opus-4-6") == 1_000_000
     assert context_window("no-such-model") is None
@@ -297,7 +295,7 @@ LITELLM = {
 }
 
 
-def test_a_price_file_is_read_in_litellms_shape() -> None:
+def test_in_file_reads_litellms_format() -> None:
     assert in_file(LITELLM, "house-model") == Price(0.25, 1)
     assert in_file(LITELLM, "house-model-2026-01-02") == Price(0.25, 1)
     long = Price(1, 2, 0.1, 1.25, 200_000, Price(2, 3, 0.1, 1.25))
@@ -316,7 +314,7 @@ FIELDS = st.sampled_from([*LITELLM["groq/fast"], "tiered_pricing", "range"])
 
 
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner)))
-def test_any_entry_is_a_price_or_none_or_said_to_be_none(entry: Any) -> None:
+def test_litellm_price_parses_any_entry_or_raises_value_error(entry: Any) -> None:
     try:
         found = litellm_price(entry)
     except (ValueError, KeyError, TypeError, IndexError):
@@ -335,7 +333,7 @@ def tree(tmp_path: Path, **model: Any) -> dict[str, Any]:
     }
 
 
-def test_a_run_pays_by_its_price_file_and_plan_says_from_when_it_is(tmp_path: Path) -> None:
+def test_run_pays_by_its_price_file_and_plan_states_its_date(tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_bytes(orjson.dumps(LITELLM))
     os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -355,7 +353,7 @@ def test_a_run_pays_by_its_price_file_and_plan_says_from_when_it_is(tmp_path: Pa
     assert "days ago" not in plan_text(own)
 
 
-def test_the_cost_of_a_run_is_not_that_of_one_long_prompt(tmp_path: Path) -> None:
+def test_estimate_applies_the_long_price_per_request_not_per_run(tmp_path: Path) -> None:
     rows = ["word " * 1000] * 1000
     given = tree(tmp_path, name="gpt-5.4")
     pq.write_table(pa.table({"response": rows}), tmp_path / "in.parquet")
@@ -373,7 +371,7 @@ def test_the_cost_of_a_run_is_not_that_of_one_long_prompt(tmp_path: Path) -> Non
         ("anthropic/claude-haiku-4.5", "https://openrouter.ai/api/v1"),
     ],
 )
-def test_a_rehearsal_pays_what_the_real_run_would(name: str, base_url: str, tmp_path: Path) -> None:
+def test_rehearsal_uses_the_price_of_the_real_run(name: str, base_url: str, tmp_path: Path) -> None:
     given = tree(tmp_path, name=name)
     given["model"]["base_url"] = base_url
     real, there = check(given), check(_against(given, "http://127.0.0.1:9/v1", str(tmp_path / "out")))
@@ -386,7 +384,7 @@ HOUSE = '{"house-model": {"input_cost_per_token": 1e-6, "output_cost_per_token":
 
 
 @pytest.mark.parametrize("last", ["house-model", "HOUSE-MODEL"])
-def test_of_names_that_differ_in_case_the_one_that_is_meant_is_taken(last: str) -> None:
+def test_in_file_prefers_the_exact_name_over_one_of_another_case(last: str) -> None:
     dear, cheap = ({"input_cost_per_token": n * 1e-6, "output_cost_per_token": n * 1e-6} for n in (9, 1))
     listing = {"house-model": dear, "HOUSE-MODEL": cheap}
     found = in_file({**{key: listing[key] for key in listing if key != last}, last: listing[last]}, "house-model")
@@ -410,7 +408,7 @@ def test_of_names_that_differ_in_case_the_one_that_is_meant_is_taken(last: str) 
         (HOUSE % '"tiered_pricing": [{}, {"range": ["a", 2]}]', "has no range of tokens"),
     ],
 )
-def test_a_price_file_that_cannot_be_read_is_a_sentence(text: str | None, says: str, tmp_path: Path) -> None:
+def test_tariff_names_a_price_file_that_cannot_be_read(text: str | None, says: str, tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     if text is not None:
         path.write_text(text)
@@ -430,7 +428,7 @@ def test_a_price_file_that_cannot_be_read_is_a_sentence(text: str | None, says: 
         ("openai", {"input": 4.0, "output": 1.0, "cache_write": 5.0}, (5.0, 8.0)),
     ],
 )
-def test_a_million_tokens_written_to_a_cache_cost_what_the_maker_charges(
+def test_cost_pico_of_cache_writes_is_the_makers_price(
     provider: str, given: dict[str, float], dollars: tuple[float, float]
 ) -> None:
     tariff = price(Model(name="claude-x", provider=provider, price=given))

@@ -47,7 +47,9 @@ def of(**changed: dict[str, Any]) -> str:
         ("input", "id", "key"),
     ],
 )
-def test_what_a_score_or_a_column_depends_on_changes_it(section: str, key: str, value: object) -> None:
+def test_fingerprint_changes_with_every_key_that_scores_or_columns_depend_on(
+    section: str, key: str, value: object
+) -> None:
     from scorer.metrics import METRICS
 
     if section == "metrics":
@@ -78,11 +80,11 @@ def test_what_a_score_or_a_column_depends_on_changes_it(section: str, key: str, 
         ("judge", "kind", "rating"),
     ],
 )
-def test_what_may_change_between_two_resumes_does_not_change_it(section: str, key: str, value: object) -> None:
+def test_fingerprint_ignores_keys_that_may_change_on_resume(section: str, key: str, value: object) -> None:
     assert of(**{section: {key: value}}) == of()
 
 
-def test_endpoints_may_change_too() -> None:
+def test_fingerprint_ignores_endpoints() -> None:
     tree = copy.deepcopy(TREE)
     del tree["model"]["base_url"]
     tree["model"]["endpoints"] = [
@@ -92,16 +94,16 @@ def test_endpoints_may_change_too() -> None:
     assert check(tree).fingerprint == of()
 
 
-def test_a_default_said_aloud_is_the_same_run() -> None:
+def test_fingerprint_ignores_explicit_defaults() -> None:
     assert of(model={"max_output_tokens": 64, "provider": "openai", "dialect": "auto"}) == of()
 
 
-def test_the_order_of_keys_is_not_a_part_of_a_run() -> None:
+def test_fingerprint_ignores_the_order_of_keys() -> None:
     turned = {name: dict(reversed(section.items())) for name, section in reversed(TREE.items())}
     assert check(turned).fingerprint == of()
 
 
-def test_a_prompt_counts_by_its_text_wherever_it_stands(tmp_path: Path) -> None:
+def test_fingerprint_covers_the_text_of_a_prompt_file_not_its_name(tmp_path: Path) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text("Rate {response}.", "utf-8")
     tree = copy.deepcopy(TREE)
@@ -112,7 +114,7 @@ def test_a_prompt_counts_by_its_text_wherever_it_stands(tmp_path: Path) -> None:
     assert check(tree).fingerprint == of(judge={"prompt": "Rate {response} well."})
 
 
-def test_what_is_covered_can_be_shown_key_by_key() -> None:
+def test_covered_lists_the_keys_of_the_fingerprint() -> None:
     covers = covered(Spec.model_validate(TREE), None)
     assert covers["judge"] == {"kind": "rating", "prompt": "Rate {response}.", "scale": [1, 5]}
     assert covers["models"] == [{"name": "gpt-4o-mini"}]
@@ -121,14 +123,14 @@ def test_what_is_covered_can_be_shown_key_by_key() -> None:
     assert int(fingerprint(covers), 16) >= 0
 
 
-def test_a_spec_comes_back_from_what_a_retry_keeps_of_it() -> None:
+def test_spec_is_restored_from_run_json() -> None:
     spec = Spec.model_validate(TREE)
     again = Spec.model_validate(spec.model_dump(mode="json", exclude_defaults=True))
     assert again == spec
     assert fingerprint(covered(again, None)) == fingerprint(covered(spec, None))
 
 
-def test_a_spec_is_built_from_python_by_the_same_names_and_is_frozen() -> None:
+def test_spec_is_built_from_python_with_the_same_names_and_is_frozen() -> None:
     spec = Spec(
         input={"shards": ["a.parquet"]},  # type: ignore[arg-type]
         model=Model(name="gpt-4o-mini"),
@@ -140,7 +142,7 @@ def test_a_spec_is_built_from_python_by_the_same_names_and_is_frozen() -> None:
         spec.output.path = "elsewhere"
 
 
-def test_what_is_read_of_a_row_is_what_judge_metrics_and_keys_need() -> None:
+def test_plan_columns_are_those_of_judge_metrics_and_keys() -> None:
     columns = check(TREE).columns
     assert (columns.read, columns.judged, columns.kept) == (("response",), ("response",), ("id", "task"))
     recorded = {"provider": "recorded", "path": "r.parquet", "replies": "reply", "keys": ["id"]}

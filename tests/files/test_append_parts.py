@@ -27,9 +27,7 @@ _DATA = st.binary(min_size=1, max_size=5)
 
 
 @given(first=_DATA, appended=st.lists(_DATA, max_size=6), deleted=st.integers(0, 6))
-def test_parts_that_the_first_object_holds_by_now_are_not_read_twice(
-    first: bytes, appended: list[bytes], deleted: int
-) -> None:
+def test_grown_ignores_parts_that_the_first_object_contains(first: bytes, appended: list[bytes], deleted: int) -> None:
     store, whole = {KEY: first}, first
     for data in appended:
         store[part_key(KEY, len(whole))] = data
@@ -44,16 +42,16 @@ def test_parts_that_the_first_object_holds_by_now_are_not_read_twice(
     assert read(store) == whole + b"more"
 
 
-def test_a_gap_ends_the_file() -> None:
+def test_grown_ends_at_a_gap() -> None:
     store = {KEY: b"12", part_key(KEY, 2): b"34", part_key(KEY, 6): b"78"}
     assert read(store) == b"1234"
 
 
-def test_a_file_half_deleted_is_not_there() -> None:
+def test_grown_omits_a_half_deleted_file() -> None:
     assert read({part_key(KEY, 2): b"34"}) is None
 
 
-def test_size_and_version_tell_of_each_append() -> None:
+def test_grown_changes_size_and_version_with_each_append() -> None:
     store = {KEY: b"12"}
     seen = set()
     for offset in (2, 3, 4):

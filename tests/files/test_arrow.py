@@ -38,7 +38,7 @@ def array(kind: pa.DataType) -> pa.Array:
 
 
 @pytest.mark.parametrize("kind", COLUMNS, ids=str)
-def test_rows_are_taken_by_number_and_the_type_stays(kind: pa.DataType) -> None:
+def test_take_keeps_the_type_of_every_column(kind: pa.DataType) -> None:
     column = array(kind)
     wanted = [column[2], column[0], column[1]]
     batch = pa.record_batch({"x": column, "n": pa.array(range(4))})
@@ -50,12 +50,12 @@ def test_rows_are_taken_by_number_and_the_type_stays(kind: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.int8()), pa.dictionary(pa.int8(), pa.string())], ids=str)
-def test_any_other_type_is_its_own(kind: pa.DataType) -> None:
+def test_owned_leaves_other_types_unchanged(kind: pa.DataType) -> None:
     assert owned(kind) is kind or owned(kind) == kind
 
 
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
-def test_results_that_come_out_of_order_are_put_in_order(tmp_path: Path, kind: pa.DataType) -> None:
+def test_merge_sorts_view_columns_by_row(tmp_path: Path, kind: pa.DataType) -> None:
     schema = result_schema(kept=[pa.field("kept", kind)])
     results = [
         Result(

@@ -17,7 +17,7 @@ NAMES = [".", "..", ".hidden", ".partial-1", "x" * 247, "漢" * 82, "a b\n#[c]",
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shard_of_any_name_is_scored_sealed_and_verified(tmp_path: Path, name: str) -> None:
+def test_run_scores_seals_and_verifies_a_shard_of_any_name(tmp_path: Path, name: str) -> None:
     run = Run(tmp_path, 9)
     (path,) = map(Path, run.shards)
     found = path.rename(path.with_name(f"{name}.parquet"))
@@ -32,7 +32,7 @@ def test_a_shard_of_any_name_is_scored_sealed_and_verified(tmp_path: Path, name:
     assert run.wire.asked.total() == 9
 
 
-def test_a_name_that_is_not_utf8_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+def test_run_refuses_a_name_that_is_not_utf8_before_any_request(tmp_path: Path) -> None:
     run = Run(tmp_path, 3, 3)
     first, _ = map(Path, run.shards)
     os.rename(first, os.fsencode(tmp_path) + b"/in/a\xff.parquet")
@@ -43,7 +43,7 @@ def test_a_name_that_is_not_utf8_is_refused_before_anything_is_paid(tmp_path: Pa
     assert not Path(run.out, "run.json").exists()
 
 
-def test_what_is_set_aside_has_a_name_that_fits(tmp_path: Path) -> None:
+def test_set_aside_shortens_long_names(tmp_path: Path) -> None:
     run = Run(tmp_path, 3)
     layout = Layout(run.out)
     path = Path(layout.segments, "x" * 247, "g0-w0-000000000-000000002-0.parquet")

@@ -38,7 +38,7 @@ def give_up(files: Files, path: str, data: bytes, error: type[BaseException]) ->
 class FilesContract:
     """What every storage promises. A subclass gives the fixtures `files` and `root`, an empty place in it."""
 
-    def test_a_file_is_not_there_until_it_is_whole(self, files: Files, root: str) -> None:
+    def test_create_publishes_only_a_whole_file(self, files: Files, root: str) -> None:
         with files.create(f"{root}/new/file") as file:
             file.write(b"one ")
             assert files.listing(f"{root}/new") == []
@@ -48,7 +48,9 @@ class FilesContract:
         assert read(files, f"{root}/new/file") == b"one two"
 
     @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
-    def test_a_file_given_up_leaves_the_one_before(self, files: Files, root: str, stop: type[BaseException]) -> None:
+    def test_create_keeps_the_old_file_on_an_exception(
+        self, files: Files, root: str, stop: type[BaseException]
+    ) -> None:
         replace(files, f"{root}/old", b"old")
         for name in ("old", "new"):
             with pytest.raises(stop):
@@ -56,14 +58,14 @@ class FilesContract:
         assert [stat.path for stat in files.listing(root)] == [f"{root}/old"]
         assert read(files, f"{root}/old") == b"old"
 
-    def test_readers_of_the_old_file_keep_it(self, files: Files, root: str) -> None:
+    def test_create_leaves_open_readers_the_old_file(self, files: Files, root: str) -> None:
         replace(files, f"{root}/file", b"old bytes")
         with files.open(f"{root}/file") as reader:
             assert reader.read(3) == b"old"
             replace(files, f"{root}/file", b"new")
             assert reader.read() == b" bytes"
 
-    def test_two_writers_of_one_name_each_write_it_whole(self, files: Files, root: str) -> None:
+    def test_create_by_two_writers_gives_one_whole_file(self, files: Files, root: str) -> None:
         with files.create(f"{root}/file") as first:
             first.write(b"first")
             with files.create(f"{root}/file") as second:
@@ -71,7 +73,7 @@ class FilesContract:
             assert read(files, f"{root}/file") == b"second, longer"
         assert read(files, f"{root}/file") == b"first"
 
-    def test_a_version_tells_that_a_file_was_written_again(self, files: Files, root: str) -> None:
+    def test_version_changes_with_every_write(self, files: Files, root: str) -> None:
         replace(files, f"{root}/file", b"1")
         (before,) = files.listing(root)
         replace(files, f"{root}/file", b"2")
@@ -83,7 +85,7 @@ class FilesContract:
         max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
     )
     @given(steps=st.lists(_STEP, max_size=6))
-    def test_any_steps_leave_what_a_dict_would_hold(
+    def test_files_match_a_dict_after_any_steps(
         self, files: Files, root: str, steps: list[tuple[str, str, bytes]]
     ) -> None:
         folder = f"{root}/{len(files.folders(root))}"
@@ -108,7 +110,7 @@ class FilesContract:
         ]
         assert {stat.path.rpartition("/")[2]: read(files, stat.path) for stat in listed} == model
 
-    def test_a_listing_holds_the_files_of_that_folder_alone(self, files: Files, root: str) -> None:
+    def test_listing_has_only_the_files_directly_in_the_folder(self, files: Files, root: str) -> None:
         assert files.listing(f"{root}/nowhere") == []
         assert files.folders(f"{root}/nowhere") == []
         for name in ("b", "a", "deep/c", "deeper/d"):
@@ -132,7 +134,7 @@ class FilesContract:
         assert found("/notes.txt") == [f"{root}/notes.txt"]
         assert found("/*.nothing", "/nothing.parquet") == []
 
-    def test_sweep_takes_what_a_crash_left_half_written(self, files: Files, root: str) -> None:
+    def test_sweep_deletes_partial_files(self, files: Files, root: str) -> None:
         replace(files, f"{root}/whole", b"x")
         crashed = files.create(f"{root}/half")
         crashed.__enter__().write(b"never published")
@@ -140,13 +142,13 @@ class FilesContract:
         assert [stat.path for stat in files.listing(root)] == [f"{root}/whole"]
         files.sweep(f"{root}/nowhere")
 
-    def test_deleting_what_is_gone_is_nothing(self, files: Files, root: str) -> None:
+    def test_delete_ignores_a_missing_file(self, files: Files, root: str) -> None:
         replace(files, f"{root}/file", b"x")
         files.delete(f"{root}/file")
         files.delete(f"{root}/file")
         assert files.listing(root) == []
 
-    def test_a_lock_has_one_holder_who_is_named_to_others(self, files: Files, root: str) -> None:
+    def test_lock_has_one_holder_who_is_named_to_others(self, files: Files, root: str) -> None:
         path = f"{root}/out/lock"
         assert not files.locked(path)
         lock = files.lock(path, "process 7 on here")
@@ -205,17 +207,19 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="only Linux tells the path behind a descriptor")
 class TestDurable:
-    def test_bytes_before_the_name_and_the_name_before_the_return(self, calls: list[str], tmp_path: Path) -> None:
+    def test_create_syncs_bytes_before_the_rename_and_the_folder_before_it_returns(
+        self, calls: list[str], tmp_path: Path
+    ) -> None:
         with LocalFiles().create(f"{tmp_path}/file") as file:
             file.write(b"12345")
         assert calls == [f"fsync {PARTIAL}file 5", "replace file", "fsync ."]
 
-    def test_a_new_folder_is_durable_before_what_is_in_it(self, calls: list[str], tmp_path: Path) -> None:
+    def test_create_syncs_a_new_folder_before_its_files(self, calls: list[str], tmp_path: Path) -> None:
         replace(LocalFiles(), f"{tmp_path}/a/b/file", b"")
         assert calls[:4] == ["mkdir a", "fsync .", "mkdir a/b", "fsync a"]
         assert calls[4:] == [f"fsync a/b/{PARTIAL}file 0", "replace a/b/file", "fsync a/b"]
 
-    def test_an_append_is_durable_and_so_is_the_name_of_a_new_file(self, calls: list[str], tmp_path: Path) -> None:
+    def test_append_syncs_the_file_and_the_folder_of_a_new_one(self, calls: list[str], tmp_path: Path) -> None:
         files = LocalFiles()
         files.append(f"{tmp_path}/log", b"one")
         files.append(f"{tmp_path}/log", b"two")
@@ -233,7 +237,7 @@ sys.stdin.read()
 """
 
 
-def test_kill_9_frees_the_lock(tmp_path: Path) -> None:
+def test_lock_is_freed_by_kill_9(tmp_path: Path) -> None:
     files, path = LocalFiles(), f"{tmp_path}/lock"
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -292,7 +296,7 @@ def _lock(files: Files, path: str) -> None:
         (_lock, "open"),
     ],
 )
-def test_what_the_disk_refuses_is_said(
+def test_write_errors_are_sentences(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     act: Callable[[Files, str], None],
@@ -317,7 +321,7 @@ def test_what_the_disk_refuses_is_said(
         assert LocalFiles().listing(f"{tmp_path}/out") == []
 
 
-def test_a_full_disk_cuts_an_append_short_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_append_on_a_full_disk_raises_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fulldisk, "FULL_DISK_S", 0.0)
     if not os.path.exists("/dev/full"):
         pytest.skip("left out: this system has no /dev/full to write to")
@@ -325,7 +329,7 @@ def test_a_full_disk_cuts_an_append_short_and_says_so(monkeypatch: pytest.Monkey
         LocalFiles().append("/dev/full", b"x")
 
 
-def test_a_short_write_is_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_append_continues_a_short_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = open
 
     class Dribbling:
@@ -349,13 +353,13 @@ def test_a_short_write_is_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert (tmp_path / "log").read_bytes() == b"0123456789"
 
 
-def test_a_file_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
+def test_lock_names_a_file_in_the_way_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(StorageError, match="a part of the path is a file, not a folder"):
         replace(LocalFiles(), f"{tmp_path}/out/run.json", b"x")
 
 
-def test_names_that_look_like_globs_are_found_as_they_are(tmp_path: Path) -> None:
+def test_find_takes_an_existing_name_with_wildcards_literally(tmp_path: Path) -> None:
     folder = tmp_path / "data [v1]"
     folder.mkdir()
     (folder / "a*.parquet").write_bytes(b"x")
@@ -364,7 +368,7 @@ def test_names_that_look_like_globs_are_found_as_they_are(tmp_path: Path) -> Non
     assert [stat.path for stat in files.find([f"{folder}/a*.parquet"])] == [f"{folder}/a*.parquet"]
 
 
-def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_finds_a_file_once_under_two_spellings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.parquet").write_bytes(b"x")
@@ -386,7 +390,7 @@ def test_a_file_that_two_patterns_spell_differently_is_one(tmp_path: Path, monke
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\x00"), min_size=1), st.integers(20, 255))
-def test_a_short_name_fits_and_tells_names_apart(name: str, most: int) -> None:
+def test_short_name_fits_and_keeps_names_distinct(name: str, most: int) -> None:
     assert len(short_name(name, most).encode()) <= most
     assert short_name(name, most) == name or len(name.encode()) > most
     assert len({short_name(f"{name * 300}{n}", most) for n in range(3)}) == 3
@@ -394,7 +398,7 @@ def test_a_short_name_fits_and_tells_names_apart(name: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("stem", ["x" * 247, "漢" * 82, "🦜" * 61])
-def test_a_file_with_the_longest_name_there_may_be_can_be_written(tmp_path: Path, stem: str) -> None:
+def test_create_writes_a_file_with_the_longest_name(tmp_path: Path, stem: str) -> None:
     """A folder of an earlier version holds stems as long as that."""
     path = f"{tmp_path}/{stem}.parquet"
     assert NAME_BYTES - 4 < len(f"{stem}.parquet".encode()) <= NAME_BYTES
@@ -404,6 +408,6 @@ def test_a_file_with_the_longest_name_there_may_be_can_be_written(tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_name_that_is_not_utf8_can_be_shown() -> None:
+def test_not_utf8_gives_a_printable_name() -> None:
     assert not_utf8("in/grüße.parquet") is None
     assert not_utf8(os.fsdecode(b"in/\xff\xc3\xbc.parquet")) == "in/\\xffü.parquet"

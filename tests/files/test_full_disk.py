@@ -83,7 +83,7 @@ def write_whole(files: LocalFiles, path: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("write", [write_whole, LocalFiles.append])
-def test_a_write_waits_for_space_and_goes_on_where_it_stopped(
+def test_full_disk_retry_waits_for_space_and_continues_the_write(
     tmp_path: Path, clock: Clock, write: Callable[[LocalFiles, str, bytes], None]
 ) -> None:
     space = itertools.chain([5, 0, 0, 7, 0], itertools.repeat(1 << 20))
@@ -95,7 +95,7 @@ def test_a_write_waits_for_space_and_goes_on_where_it_stopped(
 
 
 @pytest.mark.parametrize("write", [write_whole, LocalFiles.append])
-def test_patience_ends_once_for_all(
+def test_space_fails_at_once_after_one_wait_in_vain(
     tmp_path: Path, clock: Clock, write: Callable[[LocalFiles, str, bytes], None]
 ) -> None:
     files = LocalFiles()
@@ -113,7 +113,7 @@ def test_patience_ends_once_for_all(
     assert clock.now >= since + FULL_DISK_S  # full anew: waited for anew
 
 
-def test_another_error_is_told_at_once(clock: Clock) -> None:
+def test_space_raises_other_errors_at_once(clock: Clock) -> None:
     def fails() -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -143,7 +143,7 @@ class Files(LocalFiles):
 
 
 @pytest.mark.parametrize("at", range(6))
-def test_a_disk_that_stays_full_costs_two_flushes_and_what_was_in_flight(tmp_path: Path, at: int) -> None:
+def test_run_on_a_full_disk_loses_at_most_two_flushes_and_rows_in_flight(tmp_path: Path, at: int) -> None:
     """The number in README's honest limits: for one worker 2 x flush_rows, and the requests in flight."""
     given = Run(tmp_path, *[40] * 3, flush_rows=FLUSH_ROWS, flush_s=0.5)
     post = given.wire.post
@@ -171,7 +171,7 @@ def test_a_disk_that_stays_full_costs_two_flushes_and_what_was_in_flight(tmp_pat
     given.exact()
 
 
-def test_a_disk_that_is_full_for_a_while_costs_no_row(tmp_path: Path, clock: Clock) -> None:
+def test_run_on_a_disk_that_is_full_for_a_while_loses_no_row(tmp_path: Path, clock: Clock) -> None:
     calls = itertools.count()
     given = Run(tmp_path, *[20] * 3, flush_rows=FLUSH_ROWS)
     with mounted(lambda: 0 if 10 < next(calls) % 60 < 40 else 1 << 20):

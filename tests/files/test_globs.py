@@ -18,7 +18,7 @@ NAMES = ["a.parquet", "b1.parquet", "b2.parquet", ".hidden.parquet", "x/a.parque
     ["*.parquet", "b?.parquet", "b[12].parquet", "b[!1].parquet", "*/*.parquet", "x/*/a.parquet", "**/*.parquet",
      "x/**/a.parquet", "x*/a.*", "x/y/*", "x/y/[[]v1].parquet", "**/y/*", "x+?/*.parquet"],
 )  # fmt: skip
-def test_as_on_the_disk(tmp_path: Path, pattern: str) -> None:
+def test_glob_matches_as_on_a_local_disk(tmp_path: Path, pattern: str) -> None:
     for name in NAMES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -28,7 +28,7 @@ def test_as_on_the_disk(tmp_path: Path, pattern: str) -> None:
     assert {name for name in NAMES if Glob(pattern).matches(name)} == on_disk
 
 
-def test_a_listing_begins_where_the_wildcards_do() -> None:
+def test_glob_fixed_part_ends_at_the_first_wildcard() -> None:
     assert Glob("data/2026/*/x.parquet").fixed == "data/2026"
     assert Glob("data/a.parquet").fixed == "data/a.parquet"
     assert not Glob("data/a.parquet").wild

@@ -69,7 +69,7 @@ def time() -> list[float]:
     return [0.0]
 
 
-def test_a_released_lock_is_taken_at_once_and_the_epoch_grows(cell: MemoryCell, time: list[float]) -> None:
+def test_lease_that_is_released_is_taken_at_once_with_the_next_epoch(cell: MemoryCell, time: list[float]) -> None:
     first = Machine(cell, time).take("one")
     first.release()
     second = Machine(cell, time).take("two")
@@ -77,9 +77,7 @@ def test_a_released_lock_is_taken_at_once_and_the_epoch_grows(cell: MemoryCell, 
     assert second.sure()
 
 
-def test_a_silent_owner_is_replaced_after_one_and_a_half_leases_and_not_before(
-    cell: MemoryCell, time: list[float]
-) -> None:
+def test_lease_of_a_silent_owner_is_taken_after_one_and_a_half_leases(cell: MemoryCell, time: list[float]) -> None:
     Machine(cell, time).take("one")
     other = Machine(cell, time, ahead=1e6)
     with pytest.raises(InUse, match="b/out is in use by one"):
@@ -92,7 +90,7 @@ def test_a_silent_owner_is_replaced_after_one_and_a_half_leases_and_not_before(
     assert other.take("two").epoch == 2
 
 
-def test_silence_counts_from_the_answer_and_to_the_question(cell: MemoryCell, time: list[float]) -> None:
+def test_taker_measures_silence_from_the_first_answer_to_the_last_request(cell: MemoryCell, time: list[float]) -> None:
     Machine(cell, time).take("one")
     other, read = Machine(cell, time), cell.read
 
@@ -110,7 +108,7 @@ def test_silence_counts_from_the_answer_and_to_the_question(cell: MemoryCell, ti
     assert other.take("two").epoch == 2
 
 
-def test_an_owner_that_gives_signs_of_life_is_never_replaced(cell: MemoryCell, time: list[float]) -> None:
+def test_lease_that_is_renewed_is_never_taken(cell: MemoryCell, time: list[float]) -> None:
     owner, other = Machine(cell, time).take("one"), Machine(cell, time, ahead=-50.0)
     for _ in range(99):  # a first look and a second one in turn
         with pytest.raises(InUse) as refused:
@@ -125,9 +123,7 @@ def test_an_owner_that_gives_signs_of_life_is_never_replaced(cell: MemoryCell, t
     assert owner.sure()
 
 
-def test_a_replaced_owner_is_unsure_before_anybody_else_can_be_sure_and_then_stops(
-    cell: MemoryCell, time: list[float]
-) -> None:
+def test_lease_is_unsure_before_another_owner_can_be_sure(cell: MemoryCell, time: list[float]) -> None:
     owner, other = Machine(cell, time).take("one"), Machine(cell, time)
     with pytest.raises(InUse):
         other.take("two")
@@ -145,7 +141,7 @@ def test_a_replaced_owner_is_unsure_before_anybody_else_can_be_sure_and_then_sto
     assert (found[0].owner, found[0].free) == ("two", False)
 
 
-def test_an_owner_that_slept_and_was_not_replaced_goes_on(cell: MemoryCell, time: list[float]) -> None:
+def test_lease_of_a_suspended_owner_continues_where_it_was_not_taken(cell: MemoryCell, time: list[float]) -> None:
     owner = Machine(cell, time).take("one")
     time[0] = 1000.0
     assert not owner.sure()
@@ -153,7 +149,7 @@ def test_an_owner_that_slept_and_was_not_replaced_goes_on(cell: MemoryCell, time
     assert owner.sure()
 
 
-def test_an_answer_that_was_lost_is_no_loss_of_the_lock(cell: MemoryCell, time: list[float]) -> None:
+def test_lease_survives_a_lost_response_to_a_renewal(cell: MemoryCell, time: list[float]) -> None:
     cell.lost = True
     owner = Machine(cell, time).take("one")
     time[0] = LEASE_S / BEATS
@@ -162,9 +158,7 @@ def test_an_answer_that_was_lost_is_no_loss_of_the_lock(cell: MemoryCell, time: 
     assert owner.epoch == 1
 
 
-def test_a_store_that_is_down_leaves_the_owner_unsure_and_ends_it_when_patience_is_over(
-    cell: MemoryCell, time: list[float]
-) -> None:
+def test_lease_is_unsure_while_the_store_is_down_and_ends_after_patience_s(cell: MemoryCell, time: list[float]) -> None:
     owner = Machine(cell, time).take("one")
     cell.down = True
     time[0] = LEASE_S + PATIENCE_S
@@ -177,7 +171,7 @@ def test_a_store_that_is_down_leaves_the_owner_unsure_and_ends_it_when_patience_
     owner.release()
 
 
-def test_what_cannot_be_read_is_not_taken_for_free(cell: MemoryCell, time: list[float]) -> None:
+def test_taker_counts_unreadable_content_as_held(cell: MemoryCell, time: list[float]) -> None:
     cell.swap(b"\xff not ours", None)
     other = Machine(cell, time)
     with pytest.raises(InUse, match="in use by an unknown process"):
@@ -186,7 +180,7 @@ def test_what_cannot_be_read_is_not_taken_for_free(cell: MemoryCell, time: list[
     assert other.take("two").sure()
 
 
-def test_a_sign_of_life_is_a_new_version(cell: MemoryCell, time: list[float]) -> None:
+def test_alive_is_true_after_a_new_version(cell: MemoryCell, time: list[float]) -> None:
     assert not alive(cell)
     owner = Machine(cell, time).take("one")
 
@@ -215,7 +209,7 @@ _MOVES = st.lists(
 
 @settings(max_examples=25)
 @given(moves=_MOVES)
-def test_no_two_are_ever_sure_at_once(moves: list[tuple[float, int, str]]) -> None:
+def test_leases_are_never_sure_at_the_same_time(moves: list[tuple[float, int, str]]) -> None:
     """Three machines whose clocks disagree by years and run up to a fifth faster or slower than one another."""
     cell, time = MemoryCell(), [0.0]
     machines = [Machine(cell, time, ahead=1e8 * n, rate=rate) for n, rate in enumerate((1.0, 1.1, 0.92))]

@@ -32,7 +32,7 @@ def names(pattern: str) -> list[str]:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_links_to_folders_above_are_no_loop_and_no_file_is_there_twice(folder: Path, pattern: str) -> None:
+def test_match_survives_link_loops_and_finds_no_file_twice(folder: Path, pattern: str) -> None:
     for link, target in [
         ("in/self", "."),
         ("in/deep/up", ".."),
@@ -47,13 +47,13 @@ def test_links_to_folders_above_are_no_loop_and_no_file_is_there_twice(folder: P
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_without_links_it_is_what_glob_finds(folder: Path, pattern: str) -> None:
+def test_match_equals_glob_without_links(folder: Path, pattern: str) -> None:
     given = f"{pattern}/**/*.parquet" if os.path.isdir(pattern) else pattern
     expected = {os.path.normpath(path) for path in glob.glob(given, recursive=True) if path.endswith(".parquet")}
     assert set(names(pattern)) == expected == set(WHOLE)
 
 
-def test_a_file_is_named_by_the_path_without_links_and_knows_the_others(folder: Path) -> None:
+def test_match_names_a_file_by_the_path_without_links(folder: Path) -> None:
     Path("in/0.parquet").symlink_to("a.parquet")
     os.link("in/a.parquet", "in/hard.parquet")
     ((path, also),) = match(["in/*.parquet"])
@@ -63,7 +63,7 @@ def test_a_file_is_named_by_the_path_without_links_and_knows_the_others(folder: 
     assert (stat.path, stat.also) == ("in/0.parquet", ()), "a link that is the only path names it"
 
 
-def test_a_folder_that_is_reached_by_a_link_alone_is_read(folder: Path) -> None:
+def test_match_reads_a_folder_that_only_a_link_reaches(folder: Path) -> None:
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "e.parquet").write_text("e")
     Path("in/link").symlink_to(folder / "elsewhere")
@@ -76,7 +76,7 @@ def test_a_folder_that_is_reached_by_a_link_alone_is_read(folder: Path) -> None:
         st.tuples(st.sampled_from(["", "x", "x/y", "z"]), st.sampled_from(["", "x", "x/y", "z"])), max_size=6
     )
 )
-def test_whatever_the_links_every_file_is_found_once(
+def test_match_finds_every_file_once_whatever_the_links(
     tmp_path_factory: pytest.TempPathFactory, links: list[tuple[str, str]]
 ) -> None:
     root = tmp_path_factory.mktemp("tree")

@@ -65,7 +65,7 @@ def wide(root: str, day: BadDay) -> str:
     return path
 
 
-def test_only_the_columns_asked_for_are_read(day: BadDay, wide: str) -> None:
+def test_object_reader_reads_only_the_requested_columns(day: BadDay, wide: str) -> None:
     """Slow: a real server."""
     with AnyFiles().open(wide) as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
         numbers = [n for batch in parquet.iter_batches(256, columns=["n"]) for n in batch.column("n").to_pylist()]
@@ -77,7 +77,7 @@ def test_only_the_columns_asked_for_are_read(day: BadDay, wide: str) -> None:
         assert day.bytes_sent < 3_000_000
 
 
-def test_an_outage_in_the_middle_of_a_file_is_no_damage(day: BadDay, wide: str) -> None:
+def test_object_reader_raises_storage_error_in_an_outage(day: BadDay, wide: str) -> None:
     """Slow: a real server. Damage would set a segment aside and score its rows again."""
     places = AnyFiles(patience_s=0.3)
     with places.open(wide) as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
@@ -87,7 +87,7 @@ def test_an_outage_in_the_middle_of_a_file_is_no_damage(day: BadDay, wide: str) 
         day.errors = {}
 
 
-def test_bytes_of_two_versions_never_mix(day: BadDay, wide: str) -> None:
+def test_object_reader_never_mixes_two_versions(day: BadDay, wide: str) -> None:
     """Slow: a real server."""
     places = AnyFiles()
     with places.open(wide) as file:
@@ -97,7 +97,7 @@ def test_bytes_of_two_versions_never_mix(day: BadDay, wide: str) -> None:
             file.read(4)
 
 
-def test_a_large_file_arrives_in_parts_and_is_whole(day: BadDay, root: str) -> None:
+def test_create_uploads_a_large_file_in_parts(day: BadDay, root: str) -> None:
     """Slow: 20 MB to a real server, with a fault in one of its parts."""
     data = os.urandom(20_000_000)
     day.errors = {500: 0.3}
@@ -119,13 +119,13 @@ with AnyFiles().create(sys.argv[1]) as file:
 """
 
 
-def test_a_process_that_dies_while_it_writes_leaves_nothing(root: str) -> None:
+def test_create_leaves_nothing_when_its_process_dies(root: str) -> None:
     """Slow: a process of its own."""
     subprocess.run([sys.executable, "-c", _DIES, f"{root}/half.parquet"])
     assert AnyFiles().listing(root) == []
 
 
-def test_a_file_appended_to_ever_so_often_stays_a_few_objects(root: str, day: BadDay) -> None:
+def test_append_keeps_a_file_in_few_objects(root: str, day: BadDay) -> None:
     """Slow: 300 appends to a real server."""
     places, path, whole = AnyFiles(), f"{root}/ledger/1-2", b""
     for number in range(2 * MOST_PARTS + 44):
@@ -146,7 +146,7 @@ def test_a_file_appended_to_ever_so_often_stays_a_few_objects(root: str, day: Ba
     assert AnyFiles().listing(f"{root}/ledger") == []
 
 
-def test_the_books_in_a_bucket_add_up_across_owners_who_were_killed(root: str) -> None:
+def test_ledger_in_a_bucket_adds_up_across_killed_owners(root: str) -> None:
     """Slow: many appends to a real server."""
 
     async def owner(name: str, settled: int, lost: int) -> None:
@@ -168,7 +168,7 @@ def test_the_books_in_a_bucket_add_up_across_owners_who_were_killed(root: str) -
     assert damaged(AnyFiles(), f"{root}/ledger") is None
 
 
-def test_a_resume_lists_three_folders_however_many_shards_are_sealed(root: str, day: BadDay, tmp_path: Path) -> None:
+def test_resume_lists_three_folders_however_many_shards_are_sealed(root: str, day: BadDay, tmp_path: Path) -> None:
     """Slow: a real server."""
     from scorer.output.run_files import RunFiles
     from scorer.output.store import Store

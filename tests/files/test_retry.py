@@ -17,7 +17,7 @@ def refuses() -> None:
     raise GenericError("Server returned non-2xx status code: 503: <Code>SlowDown</Code>")
 
 
-def test_a_hurry_ends_a_pause_that_is_under_way_and_what_is_asked_later() -> None:
+def test_hurry_ends_the_current_pause_and_later_retries() -> None:
     patience, failed = Patience(), threading.Event()
 
     def write() -> None:
@@ -48,7 +48,7 @@ class Refusing:
         raise StorageError("down")
 
 
-def test_a_lease_that_nobody_can_ask_for_is_waited_for_no_longer_than_that() -> None:
+def test_hurry_ends_the_wait_for_an_unreachable_lease() -> None:
     clock = [100.0]
     lease = Lease(Refusing(), Hold("me"), {}, 0.0, "s3://b/out", patience_s=180.0, clock=lambda: clock[0], start=False)
     looks = iter([False, False, True])

@@ -48,7 +48,7 @@ def said(act: Callable[[], object], kind: type[ScorerError] = StorageError) -> s
     return text
 
 
-def test_a_local_path_stays_on_this_machine(tmp_path: Path) -> None:
+def test_router_sends_local_paths_to_the_local_disk(tmp_path: Path) -> None:
     places = AnyFiles()
     replace(places, f"{tmp_path}/a.parquet", b"x")
     assert (tmp_path / "a.parquet").read_bytes() == b"x"
@@ -56,20 +56,20 @@ def test_a_local_path_stays_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["ftp://b/x", "s3:///x", "http://b/x"])
-def test_other_schemes_are_refused(path: str) -> None:
+def test_router_refuses_other_schemes(path: str) -> None:
     text = said(lambda: AnyFiles().find([path]), SpecError)
     assert "Give s3://, gs://, az:// with a bucket" in text
 
 
 @pytest.mark.slow
-def test_without_credentials() -> None:
+def test_router_without_credentials_says_what_to_set() -> None:
     """Slow: boto3 is imported, to look everywhere."""
     text = said(lambda: AnyFiles().find(["s3://b/x"]))
     assert "s3://b: no credentials were found. Set AWS_ACCESS_KEY_ID" in text
 
 
 @pytest.mark.slow
-def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_router_names_a_missing_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: boto3 is imported, to look for it."""
     monkeypatch.setenv("AWS_PROFILE", "night")
     assert "night) could not be found. Look at AWS_PROFILE" in said(lambda: AnyFiles().find(["s3://b/x"]))
@@ -83,7 +83,7 @@ class TestAgainstAServer:
     def _there(self, root: str) -> None:
         """The environment leads to the server."""
 
-    def test_a_profile_brings_keys_and_region(
+    def test_router_takes_keys_and_region_from_a_profile(
         self, root: str, weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
@@ -101,7 +101,7 @@ class TestAgainstAServer:
             "aws_endpoint_url": weed.url, "aws_allow_http": "true", "aws_region": "eu-central-1",
         }  # fmt: skip
 
-    def test_a_public_bucket_needs_no_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reads_a_public_bucket_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with AnyFiles().create("s3://public/x.parquet") as file:
             pl.DataFrame({"n": [1, 2]}).write_parquet(file)
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -110,17 +110,19 @@ class TestAgainstAServer:
         assert open_table("s3://public/*.parquet").collect()["n"].to_list() == [1, 2]
         assert "permission denied" in said(lambda: replace(AnyFiles(), "s3://public/y.json", b"x"))
 
-    def test_a_key_that_the_store_does_not_know(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reports_an_unknown_access_key(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
         text = said(lambda: replace(AnyFiles(), f"{root}/x.json", b"x"))
         assert f"Cannot write {root}/x.json: the store does not know this access key" in text
 
-    def test_a_wrong_secret(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reports_a_wrong_secret_key(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
         assert "the secret key does not belong to the access key" in said(lambda: AnyFiles().listing(root))
         assert "the secret key does not belong to the access key" in said(lambda: AnyFiles().open(f"{root}/x.json"))
 
-    def test_a_user_who_may_only_read(self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reports_missing_write_permission(
+        self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         replace(AnyFiles(), f"{root}/x.json", b"x")
         for name, value in weed.variables("reader").items():
             monkeypatch.setenv(name, value)
@@ -131,18 +133,18 @@ class TestAgainstAServer:
         assert f"Cannot write {root}/y.json: permission denied (AccessDenied)" in text
         assert "permission denied" in said(lambda: places.lock(f"{root}/lock", "me"))
 
-    def test_a_bucket_that_is_not_there(self, weed: Weed) -> None:
+    def test_router_reports_a_missing_bucket(self, weed: Weed) -> None:
         text = said(lambda: AnyFiles().find(["s3://lakes/in/*.parquet"]))
         assert "s3://lakes/in" in text
         assert "there is no such bucket: look at its name and at AWS_ENDPOINT_URL" in text
 
-    def test_an_address_where_nobody_answers(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reports_an_unreachable_endpoint(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         text = said(lambda: replace(AnyFiles(patience_s=0.3), f"{root}/x.json", b"x"))
         assert "the store could not be reached" in text
         assert "within 0.3 s" in text
 
-    def test_an_outage_is_no_missing_file_and_no_damage(
+    def test_router_raises_storage_error_in_an_outage(
         self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         replace(AnyFiles(), f"{root}/x.parquet", b"x")
@@ -153,7 +155,7 @@ class TestAgainstAServer:
             assert "the store answered 500" in said(lambda: places.listing(root))
             assert "the store answered 500" in said(lambda: places.find([root]))
 
-    def test_another_region(self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_router_reports_another_region(self, root: str, weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
         with BadDay(weed.port, errors={301: 1.0}) as day:
             monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
             text = said(lambda: replace(AnyFiles(), f"{root}/x.json", b"x"))
@@ -164,7 +166,7 @@ class TestAgainstAServer:
 # --- the other clouds: their stores are built, and no more is shown ---------------------------------------------------
 
 
-def test_google_and_azure_stores_are_built_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_router_builds_google_and_azure_stores_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     account = base64.b64encode(b"key").decode()
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "nights")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", account)
@@ -175,7 +177,7 @@ def test_google_and_azure_stores_are_built_from_the_environment(monkeypatch: pyt
     assert "GCSStore" in repr(open_store("gs://box"))
 
 
-def test_azure_without_an_account_is_said() -> None:
+def test_router_asks_for_the_azure_account() -> None:
     text = said(lambda: AnyFiles().find(["az://box/x"]), SpecError)
     assert "az://box cannot be opened: set AZURE_STORAGE_ACCOUNT_NAME" in text
 
@@ -209,7 +211,7 @@ class _Azure(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_store_without_ranges_from_the_end_is_read_all_the_same() -> None:
+def test_router_reads_a_store_without_suffix_ranges() -> None:
     """As Azure is; obstore refuses such a range before it asks."""
     _Azure.blobs = {"large": bytes(range(256)) * 2_000, "small": b"123", "empty": b""}
     with ThreadingHTTPServer(("127.0.0.1", 0), _Azure) as server:

@@ -77,7 +77,7 @@ def whole(out: str) -> pl.DataFrame:
     return scores
 
 
-def test_each_command_takes_uris(judge: RehearsalProcess, files: Files, root: str, tmp_path: Path) -> None:
+def test_commands_take_uris(judge: RehearsalProcess, files: Files, root: str, tmp_path: Path) -> None:
     """Slow: the real commands, one after another, against a real server."""
     shards(files, root, tmp_path / "scratch")
     replace(files, f"{root}/prompt.txt", PROMPT.encode())
@@ -103,7 +103,7 @@ def test_each_command_takes_uris(judge: RehearsalProcess, files: Files, root: st
 
 
 @pytest.mark.parametrize("remote_in", [True, False])
-def test_input_and_output_may_be_in_different_places(
+def test_run_takes_input_and_output_in_different_storages(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path, remote_in: bool
 ) -> None:
     """Slow: a run against a real server."""
@@ -162,7 +162,7 @@ def rows_stored(files: Files, out: str) -> int:
     return 20 * len(stored) + 100 * len(files.listing(layout.scores))
 
 
-def test_kill_9_costs_what_was_in_flight_and_another_machine_goes_on(
+def test_run_in_a_bucket_is_resumed_by_another_machine_after_kill_9(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
     """Slow: two processes against a real server, and a lease to run out."""
@@ -186,7 +186,7 @@ def test_kill_9_costs_what_was_in_flight_and_another_machine_goes_on(
     assert after.requests >= judge.stats()["requests"]
 
 
-def test_a_suspended_owner_finds_that_it_was_replaced_and_asks_nothing_more(
+def test_suspended_owner_that_was_replaced_sends_nothing_more(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
     """Slow: a process is stopped for longer than its lease while another one scores everything."""
@@ -211,7 +211,7 @@ def test_a_suspended_owner_finds_that_it_was_replaced_and_asks_nothing_more(
     assert verify(files, out).complete
 
 
-def test_a_suspended_owner_whom_nobody_replaced_goes_on(
+def test_suspended_owner_that_was_not_replaced_continues(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
     """Slow: a process is stopped for longer than its lease."""
@@ -226,7 +226,7 @@ def test_a_suspended_owner_whom_nobody_replaced_goes_on(
     whole(f"{root}/out")
 
 
-def test_a_second_owner_is_turned_away_while_the_first_lives(
+def test_second_owner_is_refused_while_the_first_is_alive(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
     """Slow: a process that runs, and the real command beside it."""
@@ -244,7 +244,7 @@ def test_a_second_owner_is_turned_away_while_the_first_lives(
 # --- a store on a bad day ---------------------------------------------------------------------------------------------
 
 
-def test_errors_and_lost_answers_of_the_store_cost_time_and_no_row(
+def test_store_errors_and_lost_responses_lose_no_row(
     judge: RehearsalProcess, files: Files, weed: Weed, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a run through a proxy that refuses a fifth of the requests, loses answers and is late."""
@@ -260,7 +260,7 @@ def test_errors_and_lost_answers_of_the_store_cost_time_and_no_row(
     assert verify(files, f"{root}/out").complete
 
 
-def test_a_store_that_stays_down_is_said_and_the_same_command_resumes(
+def test_store_that_stays_down_ends_the_run_and_the_same_command_resumes(
     judge: RehearsalProcess, files: Files, weed: Weed, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a patience to run out, and a second start."""
@@ -283,7 +283,7 @@ def test_a_store_that_stays_down_is_said_and_the_same_command_resumes(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_store_that_refuses_every_write_holds_nobody_after_a_second_signal(
+def test_store_that_refuses_writes_delays_no_exit_after_a_second_signal(
     workers: int,
     judge: RehearsalProcess,
     files: Files,
@@ -317,7 +317,7 @@ def test_a_store_that_refuses_every_write_holds_nobody_after_a_second_signal(
     whole(f"{root}/out")
 
 
-def test_a_server_that_hangs_is_killed_and_started_again_costs_time_and_no_row(
+def test_store_that_hangs_and_restarts_loses_no_row(
     judge: RehearsalProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a server of its own, stopped and killed in the middle of a run and started again."""

@@ -18,18 +18,18 @@ async def where() -> int:
     return threading.get_ident()
 
 
-def test_without_a_loop_it_runs_here() -> None:
+def test_run_blocking_runs_in_this_thread_without_a_loop() -> None:
     assert run_blocking(where()) == threading.get_ident()
 
 
-def test_inside_a_running_loop_it_has_a_thread_of_its_own() -> None:
+def test_run_blocking_uses_a_thread_inside_a_running_loop() -> None:
     async def cell() -> int:
         return run_blocking(where())
 
     assert asyncio.run(cell()) != threading.get_ident()
 
 
-def test_an_error_reaches_who_asked() -> None:
+def test_run_blocking_raises_the_coroutines_error() -> None:
     async def fails() -> None:
         raise LookupError("nothing there")
 
@@ -40,7 +40,7 @@ def test_an_error_reaches_who_asked() -> None:
         asyncio.run(cell())
 
 
-def test_an_interrupt_inside_a_running_loop_cancels_it_and_waits_until_it_has_ended() -> None:
+def test_run_blocking_cancels_and_awaits_on_an_interrupt() -> None:
     put_away: list[str] = []
 
     async def scores() -> None:
@@ -86,6 +86,6 @@ print(libc.mallinfo2().hblks - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tunes the malloc of glibc")
-def test_a_large_piece_of_memory_has_pages_of_its_own_whatever_was_freed_before() -> None:
+def test_malloc_gives_large_blocks_their_own_pages() -> None:
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "1"

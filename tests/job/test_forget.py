@@ -32,7 +32,7 @@ def shard(run: Run, name: str) -> Path:
     return run.root / "in" / f"{name}.parquet"
 
 
-def test_a_forgotten_shard_is_out_of_everything_and_its_cost_stays_booked(tmp_path: Path) -> None:
+def test_forget_removes_the_shard_from_the_run_and_keeps_its_cost_in_the_ledger(tmp_path: Path) -> None:
     run = Run(tmp_path, 10, 10, 10)
     before = run.run()
     after = start(run, Choice(forget=(str(shard(run, "b")),)))
@@ -47,7 +47,7 @@ def test_a_forgotten_shard_is_out_of_everything_and_its_cost_stays_booked(tmp_pa
     assert run.wire.asked.total() == 30
 
 
-def test_a_shard_that_is_gone_or_changed_or_never_was_one_no_longer_holds_the_others_up(tmp_path: Path) -> None:
+def test_forget_takes_missing_changed_and_unreadable_shards_so_that_the_others_are_scored(tmp_path: Path) -> None:
     run = Run(tmp_path, 10, 10)
     run.stop_after(1)
     shard(run, "a").write_bytes(b"no Parquet")
@@ -62,7 +62,7 @@ def test_a_shard_that_is_gone_or_changed_or_never_was_one_no_longer_holds_the_ot
     assert start(run, Choice(forget=("b",))).rows == 0
 
 
-def test_what_comes_back_is_not_asked_again(tmp_path: Path) -> None:
+def test_remember_sends_no_stored_row_again(tmp_path: Path) -> None:
     run = Run(tmp_path, 10, 90)
     run.stop_after(60)
     parts, asked = run.segments("b"), run.wire.asked.copy()
@@ -83,7 +83,7 @@ def test_what_comes_back_is_not_asked_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", range(8))
 @pytest.mark.parametrize("back", [False, True])
-def test_a_crash_at_any_step_of_leaving_or_coming_back_loses_nothing(
+def test_forget_and_remember_lose_nothing_in_a_crash_at_any_step(
     tmp_path: Path, step: int, after: bool, back: bool
 ) -> None:
     run = Run(tmp_path, 10, 90)
@@ -101,7 +101,7 @@ def test_a_crash_at_any_step_of_leaving_or_coming_back_loses_nothing(
     assert not run.twice() & stored
 
 
-def test_a_name_of_no_shard_or_of_several_is_a_sentence_and_nothing_changes(tmp_path: Path) -> None:
+def test_forget_refuses_a_name_that_matches_no_shard_or_several(tmp_path: Path) -> None:
     run = Run(tmp_path, 5)
     run.run()
     before = Path(run.out, "run.json").read_bytes()
@@ -112,7 +112,7 @@ def test_a_name_of_no_shard_or_of_several_is_a_sentence_and_nothing_changes(tmp_
     assert Path(run.out, "run.json").read_bytes() == before
 
 
-def test_a_lost_run_json_is_made_anew_with_what_was_forgotten(tmp_path: Path) -> None:
+def test_rebuilt_run_json_lists_the_forgotten_shards(tmp_path: Path) -> None:
     run = Run(tmp_path, 5, 5)
     run.run()
     found = start(run, Choice(forget=("b",)))
@@ -121,7 +121,7 @@ def test_a_lost_run_json_is_made_anew_with_what_was_forgotten(tmp_path: Path) ->
     assert [one["stem"] for one in orjson.loads(Path(run.out, "run.json").read_bytes())["forgotten"]] == ["b"]
 
 
-def test_rows_of_another_reading_do_not_come_back(tmp_path: Path) -> None:
+def test_remember_refuses_results_of_another_fingerprint(tmp_path: Path) -> None:
     run = Run(tmp_path, 5, 5)
     run.run()
     start(run, Choice(forget=("b",)))
@@ -132,7 +132,7 @@ def test_rows_of_another_reading_do_not_come_back(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_a_damaged_file_does_not_come_back(tmp_path: Path) -> None:
+def test_remember_refuses_a_damaged_file(tmp_path: Path) -> None:
     run = Run(tmp_path, 5, 5)
     run.run()
     start(run, Choice(forget=("b",)))

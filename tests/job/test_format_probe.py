@@ -56,7 +56,7 @@ def tree(folder: Path, url: str, **limits: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_planted_liking_is_found_at_the_share_it_may_cost(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_format_probe_finds_a_planted_format_bias_within_its_share(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: a real run, and the real command twice."""
     out = f"{tmp_path}/out"
     run(tree(tmp_path, judge.url))
@@ -102,7 +102,7 @@ def finished(tmp_path: Path, judge: RehearsalProcess) -> str:
 
 
 @pytest.mark.slow
-def test_what_the_run_spent_counts_against_the_caps(finished: str) -> None:
+def test_format_probe_counts_the_costs_of_the_run_against_the_caps(finished: str) -> None:
     """Slow: a real run."""
     spent = scan_scores(finished).select(pl.col("prompt_tokens", "completion_tokens").sum()).collect().row(0)
     limits = prepare(LocalFiles(), finished, "response", share=0.1).plan.spec.limits
@@ -114,7 +114,7 @@ def test_what_the_run_spent_counts_against_the_caps(finished: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_sample_is_random_seeded_and_of_scored_rows(finished: str) -> None:
+def test_format_probe_sample_is_random_seeded_and_of_scored_rows(finished: str) -> None:
     """Slow: a real run."""
     places = prepare(LocalFiles(), finished, "response", share=0.1).places
     assert len(places) == 8
@@ -127,7 +127,7 @@ def test_the_sample_is_random_seeded_and_of_scored_rows(finished: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_asked_gets_a_sentence(finished: str, tmp_path: Path) -> None:
+def test_format_probe_refuses_wrong_columns_shares_and_folders(finished: str, tmp_path: Path) -> None:
     """Slow: a real run."""
     for arguments, words in (
         ({"text": "respons"}, "Column respons is not in"),

@@ -32,7 +32,7 @@ def write(path: Path, table: pa.Table = TABLE, **options: Any) -> str:
     return str(path)
 
 
-def test_rows_columns_and_scores(tmp_path: Path) -> None:
+def test_score_files_writes_all_rows_and_columns_with_the_metrics(tmp_path: Path) -> None:
     shard = write(tmp_path / "in.parquet")
     out = tmp_path / "deep" / "scores.parquet"
     names = ["exact_match", "token_f1", "length"]
@@ -53,7 +53,7 @@ def test_rows_columns_and_scores(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["scores.parquet"]
 
 
-def test_shards_follow_one_another_by_path_in_row_groups_of_bounded_size(
+def test_score_files_writes_files_in_order_of_path_in_bounded_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "GROUP_ROWS", 300)
@@ -72,7 +72,9 @@ rows = st.lists(st.tuples(st.none() | st.text(max_size=8), st.none() | st.text(m
 
 @settings(max_examples=15)
 @given(rows=rows)
-def test_any_texts_score_as_the_metric_says(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
+def test_score_files_gives_the_values_of_the_metric_functions(
+    tmp_path_factory: pytest.TempPathFactory, rows: Any
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     responses, references = [a for a, _ in rows], [b for _, b in rows]
     shard = write(
@@ -83,7 +85,7 @@ def test_any_texts_score_as_the_metric_says(tmp_path_factory: pytest.TempPathFac
     assert written == load("token_f1")(responses, references)
 
 
-def test_a_table_without_rows_comes_out_with_its_columns(tmp_path: Path) -> None:
+def test_score_files_writes_an_empty_table_with_its_columns(tmp_path: Path) -> None:
     shard = write(tmp_path / "in.parquet", TABLE.slice(0, 0))
     summary = score_files([shard], f"{tmp_path}/out.parquet", ["words"], "answer")
     assert summary == Summary(0, {"words": 0}, {"words": None})
@@ -104,7 +106,7 @@ def test_a_table_without_rows_comes_out_with_its_columns(tmp_path: Path) -> None
         ({"out": "."}, SpecError, "is a folder: name the file to write"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_leaves_nothing(
+def test_score_files_refuses_wrong_arguments_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], kind: type[Exception], why: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,7 +123,7 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 
-def test_shards_of_two_kinds_and_a_taken_column_are_told(tmp_path: Path) -> None:
+def test_score_files_refuses_unequal_schemas_and_an_existing_metric_column(tmp_path: Path) -> None:
     one = write(tmp_path / "1.parquet")
     two = write(tmp_path / "2.parquet", TABLE.rename_columns(["id", "answer", "gold", "metric_words"]))
     with pytest.raises(InputError, match=r"2.parquet has other columns or types than .*1.parquet"):
@@ -130,7 +132,7 @@ def test_shards_of_two_kinds_and_a_taken_column_are_told(tmp_path: Path) -> None
         score_files([two], f"{tmp_path}/out.parquet", ["words"], "answer")
 
 
-def test_a_shard_damaged_in_the_middle_leaves_no_output(tmp_path: Path) -> None:
+def test_score_files_writes_nothing_where_a_file_is_damaged(tmp_path: Path) -> None:
     shard = Path(write(tmp_path / "in.parquet", pa.table({"r": ["text " * n for n in range(400)]}), compression="zstd"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])

@@ -113,7 +113,7 @@ def whole(folder: Path) -> bool:
 BOTH = {"r0": 'Score: 2\n{"score": 3}', "r1": "Score: 4", "r2": 'Score: 5\n{"score": 5}', "r3": "none"}
 
 
-def test_another_rule_reads_what_was_paid_for(tmp_path: Path) -> None:
+def test_reread_with_another_rule_sends_no_request(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     before = found(tmp_path)
     assert before["score"].to_list() == [None, 4, 5, None]
@@ -130,7 +130,7 @@ def test_another_rule_reads_what_was_paid_for(tmp_path: Path) -> None:
     assert whole(tmp_path)
 
 
-def test_the_way_back_is_the_same_command(tmp_path: Path) -> None:
+def test_reread_with_the_old_rule_restores_the_old_scores(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     before = found(tmp_path)
     again(tmp_path, "judge.read=json")
@@ -139,7 +139,7 @@ def test_the_way_back_is_the_same_command(tmp_path: Path) -> None:
     assert found(tmp_path).select(columns).equals(before.select(columns))
 
 
-def test_the_run_is_from_then_on_the_one_with_the_new_rule(tmp_path: Path) -> None:
+def test_reread_gives_the_run_the_new_options_and_fingerprint(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     again(tmp_path, "judge.read=json")
     with pytest.raises(OutputError, match=r'judge\.read was "json" and is now not set'):
@@ -147,14 +147,14 @@ def test_the_run_is_from_then_on_the_one_with_the_new_rule(tmp_path: Path) -> No
     assert score(tmp_path, BOTH, judge={"read": "json"}).asked == 0
 
 
-def test_new_criteria_are_new_columns(tmp_path: Path) -> None:
+def test_reread_adds_columns_for_new_criteria(tmp_path: Path) -> None:
     score(tmp_path, {"r0": "wit: 3\nstyle: 5", "r1": "wit: 1\nstyle: 1"}, judge={"scale": [1, 9]})
     again(tmp_path, 'judge.criteria=["wit", "style"]')
     assert found(tmp_path).select("score_wit", "score_style", "score").rows() == [(3, 5, 4), (1, 1, 1)]
     assert whole(tmp_path)
 
 
-def test_rows_that_got_no_reply_keep_saying_why(tmp_path: Path) -> None:
+def test_reread_keeps_the_error_of_rows_without_a_reply(tmp_path: Path) -> None:
     says = {"r0": RowError.__subclasses__()[0]("the filter"), "r1": "4 of", "r2": "Score: 3"}
     score(tmp_path, says)
     assert found(tmp_path)["error"].to_list() == ["Refused", "Unreadable", None]
@@ -162,13 +162,13 @@ def test_rows_that_got_no_reply_keep_saying_why(tmp_path: Path) -> None:
     assert found(tmp_path).select("error", "error_detail").row(0) == ("Refused", "the filter")
 
 
-def test_a_reply_that_was_cut_is_still_one(tmp_path: Path) -> None:
+def test_reread_reads_truncated_replies(tmp_path: Path) -> None:
     score(tmp_path, {"r0": "Well, the ...", "r1": "Score: 3"})
     again(tmp_path, "judge.read=json")
     assert found(tmp_path)["error"].to_list() == ["Truncated", "Unreadable"]
 
 
-def test_of_an_unfinished_run_what_is_there_is_read_and_the_rest_is_scored_later(tmp_path: Path) -> None:
+def test_reread_of_an_unfinished_run_reads_finished_rows_only(tmp_path: Path) -> None:
     says: dict[str, Said] = {f"r{n}": f"wit: {n % 5 + 1}" for n in range(12)}
     broke = {**says, "r9": BudgetSpent("enough")}
     with pytest.raises(BudgetSpent):
@@ -210,7 +210,7 @@ AGAIN = {"judge.read=json": [3, None, 5, None], "judge.scale=[1, 4]": [3, None, 
 
 @pytest.mark.parametrize("rule", AGAIN)
 @pytest.mark.parametrize("written", [1, 2, 3], ids=["run.json", "one shard", "both shards"])
-def test_what_was_cut_short_is_ended_by_the_same_rule_or_another(tmp_path: Path, written: int, rule: str) -> None:
+def test_reread_after_a_crash_is_finished_by_the_same_rule_or_another(tmp_path: Path, written: int, rule: str) -> None:
     score(tmp_path, BOTH)
     before = found(tmp_path)
     with pytest.raises(StorageError):
@@ -224,7 +224,7 @@ def test_what_was_cut_short_is_ended_by_the_same_rule_or_another(tmp_path: Path,
     assert whole(tmp_path)
 
 
-def test_what_was_not_begun_changed_nothing(tmp_path: Path) -> None:
+def test_reread_that_fails_before_the_first_write_changes_nothing(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     before = found(tmp_path)
     with pytest.raises(StorageError):
@@ -233,7 +233,7 @@ def test_what_was_not_begun_changed_nothing(tmp_path: Path) -> None:
     assert whole(tmp_path)
 
 
-def test_a_crash_before_old_segments_are_gone_leaves_each_row_once(tmp_path: Path) -> None:
+def test_reread_crash_before_old_segments_are_deleted_leaves_each_row_once(tmp_path: Path) -> None:
     says: dict[str, Said] = {f"r{n}": f"wit: {n % 5 + 1}" for n in range(8)}
     with pytest.raises(BudgetSpent):
         score(tmp_path, {**says, "r1": BudgetSpent("enough")})
@@ -263,7 +263,7 @@ BODY = {
 }  # fmt: skip
 
 
-def test_whole_replies_bring_their_probabilities(tmp_path: Path) -> None:
+def test_reread_of_whole_replies_can_read_probabilities(tmp_path: Path) -> None:
     score(tmp_path, {"r0": json.dumps(BODY).encode(), "r1": json.dumps(BODY).encode()}, keep_raw="full")
     again(tmp_path, "judge.read=expected")
     assert found(tmp_path)["score"].to_list() == pytest.approx([3, 3])
@@ -271,7 +271,7 @@ def test_whole_replies_bring_their_probabilities(tmp_path: Path) -> None:
     assert found(tmp_path)["score"].to_list() == [4, 4]
 
 
-def test_texts_alone_bring_none(tmp_path: Path) -> None:
+def test_reread_of_reply_texts_refuses_to_read_probabilities(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     before = found(tmp_path)
     with pytest.raises(SpecError, match=r'do not suffice for this reading.*keep_raw = "full"'):
@@ -280,13 +280,13 @@ def test_texts_alone_bring_none(tmp_path: Path) -> None:
     assert whole(tmp_path)
 
 
-def test_without_replies_there_is_nothing_to_read(tmp_path: Path) -> None:
+def test_reread_refuses_a_run_without_stored_replies(tmp_path: Path) -> None:
     score(tmp_path, BOTH, keep_raw=False)
     with pytest.raises(SpecError, match="lacks the replies of 4 rows"):
         again(tmp_path, "judge.read=json")
 
 
-def test_a_measured_response_has_no_verdict_to_read(tmp_path: Path) -> None:
+def test_reread_refuses_likelihood_which_reads_no_reply(tmp_path: Path) -> None:
     says = {"r0": "x", "r1": "y"}
     score(tmp_path, says)
     path = tmp_path / "out/run.json"
@@ -308,7 +308,7 @@ def test_a_measured_response_has_no_verdict_to_read(tmp_path: Path) -> None:
         (["judge.read"], "is not key.path=value"),
     ],
 )
-def test_only_the_reading_may_change(
+def test_reread_refuses_keys_that_change_the_requests(
     tmp_path: Path, sets: Sequence[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score(tmp_path, BOTH)
@@ -317,7 +317,7 @@ def test_only_the_reading_may_change(
     assert says in capsys.readouterr().err
 
 
-def test_the_command_tells_how_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score(tmp_path, BOTH)
     assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -326,14 +326,14 @@ def test_the_command_tells_how_it_stands(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "none").exists()
 
 
-def test_a_reading_that_fails_too_many_rows_says_so(tmp_path: Path) -> None:
+def test_reread_that_fails_too_many_rows_exits_with_6(tmp_path: Path) -> None:
     score(tmp_path, {"r0": "Score: 4", "r1": "Score: 4"})
     path = tmp_path / "out/run.json"
     path.write_text(path.read_text().replace('"max_failed_share": 1.0', '"max_failed_share": 0.1'))
     assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json"]) == 6
 
 
-def test_a_retry_goes_first(tmp_path: Path) -> None:
+def test_reread_refuses_a_run_with_an_unfinished_retry(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     with pytest.raises(BudgetSpent):
         score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry())
@@ -341,7 +341,7 @@ def test_a_retry_goes_first(tmp_path: Path) -> None:
         again(tmp_path, "judge.read=json")
 
 
-def test_what_the_new_rule_cannot_read_a_retry_asks_anew(tmp_path: Path) -> None:
+def test_retry_after_reread_scores_the_rows_that_the_new_rule_cannot_read(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     again(tmp_path, "judge.read=json")
     client = score(tmp_path, dict.fromkeys(BOTH, '{"score": 1}'), judge={"read": "json"}, retry=Retry())
@@ -350,7 +350,7 @@ def test_what_the_new_rule_cannot_read_a_retry_asks_anew(tmp_path: Path) -> None
     assert whole(tmp_path)
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_reread_refuses_a_folder_in_use(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     held = LocalFiles().lock(f"{tmp_path}/out/lock", "somebody")
     try:
@@ -370,7 +370,9 @@ REPLIES = st.sampled_from(["4", "Score: 2", "none", "3/5", '{"score": 1}', "", "
     st.integers(1, 3),
     st.sampled_from(["number", "json"]),
 )
-def test_the_same_rule_reads_the_same(said: list[str | None], samples: int, attempts: int, read: str) -> None:
+def test_reread_with_the_same_rule_gives_the_same_scores(
+    said: list[str | None], samples: int, attempts: int, read: str
+) -> None:
     """What a judge made of its answers, it makes of the answers that were kept."""
     judge = Rating(prompt="{id}", samples=samples, attempts=attempts, read=read)
     row = Row("s", 0, {"id": "x"})
@@ -419,7 +421,7 @@ class OneRequest:
 
 
 @pytest.mark.parametrize("keep", [True, "full"])
-def test_choices_of_one_request_are_read_again_as_samples(tmp_path: Path, keep: bool | str) -> None:
+def test_reread_reads_choices_of_one_request_as_samples(tmp_path: Path, keep: bool | str) -> None:
     client = OneRequest({"r0": ["wit: 5\ntact: 2", "wit: 3\ntact: 2"], "r1": ["wit: 1\ntact: 1", "?"]})
 
     async def connect(*_: object) -> Assembled:
@@ -442,7 +444,7 @@ def test_choices_of_one_request_are_read_again_as_samples(tmp_path: Path, keep: 
     assert client.asked == [2, 2]
 
 
-def test_two_turns_are_read_again_in_their_order(tmp_path: Path) -> None:
+def test_reread_reads_two_turns_in_their_order(tmp_path: Path) -> None:
     class Twice(Client):
         async def complete(self, request: Request) -> Completion:
             self.asked += 1

@@ -33,7 +33,7 @@ def lie() -> Outcome:
     return Outcome(Billing.KNOWN, usage=Usage(60, 10), hint=hint, alive=True)
 
 
-def test_a_header_that_lowers_a_limit_below_a_request_fails_no_row(tmp_path: Path) -> None:
+def test_limiter_fails_no_row_when_a_header_lowers_a_limit_below_one_request(tmp_path: Path) -> None:
     """Rows ended in TooLong because one reply said that a minute holds one token."""
 
     async def night() -> None:
@@ -44,7 +44,7 @@ def test_a_header_that_lowers_a_limit_below_a_request_fails_no_row(tmp_path: Pat
     run(night())
 
 
-def test_no_header_is_believed_for_more_than_a_minute_when_nothing_is_out_that_could_correct_it(tmp_path: Path) -> None:
+def test_limiter_restores_the_declared_limit_after_a_minute_without_a_header(tmp_path: Path) -> None:
     """One request under the lie left a debt of an hour, and with nothing in flight nobody could learn better."""
 
     async def night() -> None:
@@ -57,7 +57,7 @@ def test_no_header_is_believed_for_more_than_a_minute_when_nothing_is_out_that_c
     run(night())
 
 
-def test_a_failure_at_the_edge_of_an_outage_is_not_the_rows_own() -> None:
+def test_retry_does_not_count_a_failure_at_the_edge_of_an_outage() -> None:
     """Late answers to what was sent before an outage made its first failures look like the rows' own."""
     time = 0.0
     breaker = Breaker(lambda: time, threshold=3)
@@ -75,7 +75,7 @@ def test_a_failure_at_the_edge_of_an_outage_is_not_the_rows_own() -> None:
     assert breaker.was_up(61.0)  # sent after it, failed while what was sent later was answered
 
 
-def test_an_outage_too_short_to_open_the_breaker_is_nobodys_own_failure() -> None:
+def test_retry_does_not_count_failures_of_an_outage_too_short_for_the_breaker() -> None:
     """Seed 106075: after 1.5 s of an outage, what was sent later was answered before the outage's last, slow 500."""
     time = 0.0
     breaker = Breaker(lambda: time)
@@ -91,7 +91,7 @@ def test_an_outage_too_short_to_open_the_breaker_is_nobodys_own_failure() -> Non
     assert breaker.was_up(3.4)
 
 
-def test_a_name_given_twice_costs_no_sum(tmp_path: Path) -> None:
+def test_ledger_keeps_its_totals_when_an_owner_name_repeats(tmp_path: Path) -> None:
     """Where a clock starts anew at each boot, two ledgers of a container had one name, and each covered the other."""
     folder, files = str(tmp_path), LocalFiles()
 

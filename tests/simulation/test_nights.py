@@ -44,7 +44,7 @@ SEARCHED = 50
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, NIGHTS, CHUNK))
-def test_every_night_keeps_the_promises(first: int) -> None:
+def test_simulated_runs_keep_all_promises(first: int) -> None:
     """Slow: five nights."""
     for seed in range(first, first + CHUNK):
         report = Night(seed).run()
@@ -58,7 +58,7 @@ def test_every_night_keeps_the_promises(first: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, TWINS, CHUNK))
-def test_every_night_of_twins_keeps_them_and_no_start_asks_a_question_again(first: int) -> None:
+def test_simulated_runs_with_duplicates_send_no_identical_request_twice_in_a_start(first: int) -> None:
     """Slow: five nights."""
     for seed in range(first, first + CHUNK):
         report = Night(seed, twins=True).run()
@@ -68,7 +68,7 @@ def test_every_night_of_twins_keeps_them_and_no_start_asks_a_question_again(firs
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, PAGES, CHUNK))
-def test_every_night_of_damaged_input_keeps_them_and_every_other_row_is_scored(first: int) -> None:
+def test_simulated_runs_with_damaged_input_score_every_other_row(first: int) -> None:
     """Slow: five nights."""
     for seed in range(first, first + CHUNK):
         report = Night(seed, pages=True).run()
@@ -83,7 +83,7 @@ def test_planted_damage_is_in_pages_and_leaves_the_footer_of_an_empty_shard() ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, LIES, CHUNK))
-def test_every_night_of_a_judge_that_lies_about_its_bills_keeps_them(first: int) -> None:
+def test_simulated_runs_with_wrong_usage_keep_all_promises(first: int) -> None:
     """Slow: five nights. No cap is passed by more than decision 20 says, and the books admit what was told."""
     for seed in range(first, first + CHUNK):
         report = Night(seed, lies=True).run()
@@ -127,7 +127,7 @@ def totals_unread(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "known"), [(nothing_learned, 3), (no_opening, 23), (zeros_believed, 4), (totals_unread, 1)]
 )
-def test_a_bug_in_what_is_made_of_bills_is_found(
+def test_simulation_finds_a_planted_bug_in_billing(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: nights until the first bad one."""
@@ -136,7 +136,7 @@ def test_a_bug_in_what_is_made_of_bills_is_found(
 
 
 @pytest.mark.slow
-def test_a_night_in_which_nobody_waits_for_his_twin_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulation_finds_duplicates_that_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: nights until the first bad one."""
     monkeypatch.setattr(Deduplicator, "waits", lambda *_: False)
     assert any(
@@ -145,7 +145,7 @@ def test_a_night_in_which_nobody_waits_for_his_twin_is_found_out(monkeypatch: py
 
 
 @pytest.mark.slow
-def test_the_same_seed_is_the_same_night() -> None:
+def test_simulation_is_deterministic_by_seed() -> None:
     """Slow: a night, twice."""
     told: list[list[str]] = [[], []]
     first, second = (Night(7, told[i].append).run() for i in range(2))
@@ -249,7 +249,7 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
         (retries_outside_admission, 1),
     ],
 )
-def test_a_planted_bug_is_found(
+def test_simulation_finds_planted_bugs(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: nights until the first bad one."""
@@ -258,7 +258,7 @@ def test_a_planted_bug_is_found(
 
 
 @pytest.mark.slow
-def test_a_copy_of_a_reply_that_is_believed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulation_finds_an_accepted_repeated_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: two whole nights. Replies are sent twice in it: where nobody looks at ids, rows have others' scores."""
     assert drawn(2).twice
     assert Night(2).run().findings == ()

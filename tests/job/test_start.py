@@ -24,7 +24,7 @@ class Refuses(LocalFiles):
         return super().create(path)
 
 
-def test_any_key_and_the_input_may_change_after_no_row_was_stored_and_the_ledger_stays(tmp_path: Path) -> None:
+def test_start_accepts_any_change_while_no_row_is_stored_and_keeps_the_ledger(tmp_path: Path) -> None:
     run = Run(tmp_path, 0, 10)
     with pytest.raises(StorageError):
         run.run(Refuses())
@@ -40,7 +40,7 @@ def test_any_key_and_the_input_may_change_after_no_row_was_stored_and_the_ledger
     assert pq.read_table(run.sealed("a")).num_rows == 6
 
 
-def test_after_one_stored_row_it_is_refused(tmp_path: Path) -> None:
+def test_start_refuses_another_fingerprint_after_one_stored_row(tmp_path: Path) -> None:
     run = Run(tmp_path, 100)
     run.stop_after(1)
     with pytest.raises(OutputError, match="holds the scores of another run"):

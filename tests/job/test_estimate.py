@@ -33,7 +33,7 @@ def planned(folder: Path, judge: Mapping[str, Any], said: Sequence[str] = "1234"
     return estimate(check(tree), LocalFiles())
 
 
-def test_the_second_turn_is_counted_with_the_first_in_it(tmp_path: Path) -> None:
+def test_estimate_counts_the_second_turn_with_the_first_in_its_prompt(tmp_path: Path) -> None:
     one = planned(tmp_path, {"prompt": "{a:fenced}"})
     two = planned(tmp_path, {"prompt": "{a:fenced}", "turns": 2})
     assert (one.requests, two.requests) == (4, 8)
@@ -42,7 +42,7 @@ def test_the_second_turn_is_counted_with_the_first_in_it(tmp_path: Path) -> None
     assert two.completion_tokens_estimate >= one.completion_tokens_estimate + 4 * 20
 
 
-def test_samples_are_counted_as_requests_of_their_own(tmp_path: Path) -> None:
+def test_estimate_counts_each_sample_as_a_request(tmp_path: Path) -> None:
     one, three = (planned(tmp_path, {"prompt": "{a:fenced}", "samples": samples}) for samples in (1, 3))
     assert (three.requests, three.prompt_tokens) == (3 * one.requests, 3 * one.prompt_tokens)
 
@@ -60,7 +60,7 @@ def test_samples_are_counted_as_requests_of_their_own(tmp_path: Path) -> None:
         ({"kind": "checklist", "prompt": "{a}", "questions": ["Is it?"]}, ("a",)),
     ],
 )
-def test_a_column_without_a_fence_gets_a_line_of_advice(
+def test_estimate_advises_a_fence_for_each_unfenced_column(
     tmp_path: Path, judge: Mapping[str, Any], named: tuple[str, ...]
 ) -> None:
     found = planned(tmp_path, judge)
@@ -78,14 +78,14 @@ def test_a_column_without_a_fence_gets_a_line_of_advice(
         {"kind": "pairwise", "prompt": "{first:fenced} {second:fenced}", "a": "a", "b": "b"},
     ],
 )
-def test_where_all_is_fenced_there_is_none(tmp_path: Path, judge: Mapping[str, Any]) -> None:
+def test_estimate_gives_no_advice_where_all_columns_are_fenced(tmp_path: Path, judge: Mapping[str, Any]) -> None:
     assert planned(tmp_path, judge).advice == ()
 
 
 # --- what could be saved ----------------------------------------------------------------------------------------------
 
 
-def test_rows_that_ask_the_same_are_counted_with_their_tokens(tmp_path: Path) -> None:
+def test_estimate_counts_duplicate_rows_and_their_tokens(tmp_path: Path) -> None:
     once = planned(tmp_path, {"prompt": "{a:fenced}"}, "12")
     thrice = planned(tmp_path, {"prompt": "{a:fenced}"}, "121212")
     assert (once.repeated_rows, once.repeated_tokens, once.advice) == (0, 0, ())
@@ -95,7 +95,7 @@ def test_rows_that_ask_the_same_are_counted_with_their_tokens(tmp_path: Path) ->
     assert advice.startswith("4 of 6 rows are exact duplicates: judge.dedupe = true")
 
 
-def test_with_dedupe_they_are_not_asked_and_where_it_is_refused_it_is_not_advised(tmp_path: Path) -> None:
+def test_estimate_omits_duplicates_with_dedupe_and_advises_it_only_where_allowed(tmp_path: Path) -> None:
     once = planned(tmp_path, {"prompt": "{a:fenced}"}, "12")
     deduped = planned(tmp_path, {"prompt": "{a:fenced}", "dedupe": True}, "121212")
     assert (deduped.rows, deduped.requests, deduped.prompt_tokens) == (6, 2, once.prompt_tokens)
@@ -104,7 +104,7 @@ def test_with_dedupe_they_are_not_asked_and_where_it_is_refused_it_is_not_advise
     assert planned(tmp_path, {"prompt": "{a:fenced}"}, "11", temperature=1.0).advice == ()
 
 
-def test_a_sample_says_nothing_of_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimate_from_a_sample_has_no_count_of_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate_module, "EXACT_ROWS", 1)
     monkeypatch.setattr(estimate_module, "SAMPLE_ROWS", 4)
     found = planned(tmp_path, {"prompt": "{a:fenced}"}, "11111111")
@@ -120,7 +120,7 @@ def test_a_sample_says_nothing_of_repeats(tmp_path: Path, monkeypatch: pytest.Mo
         ("{a}", [""] * 4, 0.75),
     ],
 )
-def test_the_prefix_that_a_row_shares_with_the_one_before(
+def test_estimate_counts_the_prompt_prefix_shared_with_the_previous_row(
     tmp_path: Path, prompt: str, said: Sequence[str], share: float
 ) -> None:
     found = planned(tmp_path, {"prompt": prompt}, said)
@@ -140,7 +140,7 @@ def plan_of(path: Path, prompt: str, **options: Any) -> Estimate:
     return estimate(check(tree), LocalFiles(), **options)
 
 
-def test_rows_that_will_fail_are_counted_by_reason(tmp_path: Path) -> None:
+def test_estimate_counts_bad_rows_by_reason(tmp_path: Path) -> None:
     bad = pa.array([b"fine", b"\xff", b"fine", b"fine"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"a": ["x", "y", None, None], "b": bad}), tmp_path / "in.parquet")
     found = plan_of(tmp_path / "in.parquet", "{a:fenced} {b:fenced}")
@@ -151,7 +151,7 @@ def test_rows_that_will_fail_are_counted_by_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_damaged_rows_are_counted_too_and_do_not_end_the_plan(
+def test_estimate_counts_damaged_rows_and_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: bool
 ) -> None:
     path = tmp_path / "in.parquet"
@@ -168,7 +168,7 @@ def test_damaged_rows_are_counted_too_and_do_not_end_the_plan(
     assert all(reason.startswith("Damaged: ") for reason in found.rows_bad)
 
 
-def test_the_cost_has_a_lower_an_expected_and_an_upper_figure(tmp_path: Path) -> None:
+def test_estimate_has_a_low_an_expected_and_a_worst_cost(tmp_path: Path) -> None:
     found = planned(tmp_path, {"prompt": "{a:fenced}"}, price={"input": 0.0, "output": 1.0})
     assert found.cost_worst == pytest.approx(4 * 40 / 1e6)
     assert found.cost_low is not None
@@ -178,7 +178,7 @@ def test_the_cost_has_a_lower_an_expected_and_an_upper_figure(tmp_path: Path) ->
     assert found.completion_tokens_estimate == 4 * round((3 * 40) ** 0.5)
 
 
-def test_finished_rows_tell_what_replies_take(tmp_path: Path) -> None:
+def test_estimate_learns_the_reply_length_from_finished_rows(tmp_path: Path) -> None:
     run = Run(tmp_path, 30)
     assert estimate(run.job().plan, LocalFiles()).learned_rows == 0
     run.run()
@@ -188,7 +188,7 @@ def test_finished_rows_tell_what_replies_take(tmp_path: Path) -> None:
     assert "as the 30 rows took that are finished" in plan_text(found)
 
 
-def test_a_forgotten_shard_is_no_part_of_the_plan(tmp_path: Path) -> None:
+def test_estimate_excludes_forgotten_shards(tmp_path: Path) -> None:
     run = Run(tmp_path, 5, 7)
     in_virtual_time(run.job().run(choice=Choice(forget=("a",))))
     assert estimate(run.job().plan, LocalFiles()).rows == 7

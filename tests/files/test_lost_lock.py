@@ -31,7 +31,7 @@ class Lock:
 
 
 @pytest.mark.parametrize("capped", [True, False])
-def test_who_is_not_sure_admits_nothing_whatever_place_falls_free(capped: bool, tmp_path: object) -> None:
+def test_limiter_admits_nothing_while_the_lock_is_unsure(capped: bool, tmp_path: object) -> None:
     async def night() -> None:
         lock = Lock()
         books = Ledger(LocalFiles(), f"{tmp_path}/ledger", "me", offload=inline, strict=capped)
