@@ -1,4 +1,4 @@
-"""Replays simulated nights: `scripts/simulate --seed N` tells one, `--seeds A-B` runs many and names the bad ones."""
+"""Simulates whole runs with faults: `scripts/simulate --seed N` prints the events of one, `--seeds A-B` runs many."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import sys
 import time
 from collections import Counter
 
-from simulation.night import Night
+from simulation.simulated_run import SimulatedRun
 
 
 def main() -> int:
-    """Runs what was asked; 1 where a promise was broken."""
+    """Returns 1 where a promise was broken."""
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
-    parser.add_argument("--seed", type=int, help="one night, told as it goes")
-    parser.add_argument("--seeds", metavar="A-B", help="all nights from A to B")
-    parser.add_argument("--twins", action="store_true", help="many rows ask the same, and judge.dedupe is on")
+    parser.add_argument("--seed", type=int, help="simulate one run and print its events")
+    parser.add_argument("--seeds", metavar="A-B", help="simulate all runs with the seeds A to B")
+    parser.add_argument("--twins", action="store_true", help="many rows are duplicates, with judge.dedupe")
     parser.add_argument("--pages", action="store_true", help="some row groups of the input are damaged")
-    parser.add_argument("--lies", action="store_true", help="the judge bills otherwise than it tells")
+    parser.add_argument("--lies", action="store_true", help="the judge reports wrong usage")
     asked = parser.parse_args()
     if asked.seed is not None:
-        report = Night(asked.seed, print, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
+        report = SimulatedRun(asked.seed, print, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
         print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
     first, _, last = (asked.seeds or "0-199").partition("-")
     bad, sums, began = [], Counter[str](), time.monotonic()
     for seed in range(int(first), int(last or first) + 1):
-        report = Night(seed, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
+        report = SimulatedRun(seed, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
         sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
-        sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), nights=1)
+        sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), runs=1)
         if report.findings:
             bad.append(seed)
             print(f"seed {seed}: {report.findings[0]}", flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""A night of which a tenth of the row groups cannot be read: their rows end as Damaged, and all others as ever."""
+"""Simulated runs in which a tenth of the row groups cannot be read: only their rows end as Damaged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP = 10
 
 
 def damaged(setting: Setting) -> Setting:
-    """The same night over row groups of 10 rows with page checksums, in some of which a byte of a text is changed."""
+    """The same run over row groups of 10 rows with page checksums; in some of them a byte of a text is changed."""
     draw = Random(f"pages of {setting.seed}")
     kinds, shards = dict(setting.kinds), {}
     for path, data in setting.shards.items():

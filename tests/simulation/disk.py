@@ -1,4 +1,4 @@
-"""A disk in memory below `scorer.files.files.LocalFiles`, which runs unchanged: a power cut leaves what was synced.
+"""A disk in memory below the unchanged `scorer.files.files.LocalFiles`: a power cut leaves only what was synced.
 
 It is pessimistic as POSIX allows. Bytes of a file survive up to its last fsync; of those after it, any part may, or
 zeros in their place. A name made, moved or deleted survives once its folder was synced; of what came later, a prefix.
@@ -28,7 +28,7 @@ from scorer.files import full_disk as fulldisk
 
 
 class _Inode:
-    """A file's bytes as its readers see them, and as they are on the platter."""
+    """A file's bytes as readers see them, and as they are on the disk."""
 
     def __init__(self, version: int, data: bytes = b"") -> None:
         self.data = bytearray(data)
@@ -36,7 +36,7 @@ class _Inode:
         self.version = version
 
     def after_a_cut(self, draw: Random) -> bytes:
-        """The bytes that are there when the machine is up again."""
+        """The bytes after a power cut."""
         if self.data == self.synced:
             return self.synced
         if not self.data.startswith(self.synced):  # written in place: one or the other
@@ -53,7 +53,7 @@ class Disk:
     def __init__(self, draw: Random, fuse: Fuse) -> None:
         self.full = False
         self.failing = 0
-        """So many of the next writes and syncs fail with EIO."""
+        """The number of coming writes and syncs that fail with EIO."""
         self._draw = draw
         self._fuse = fuse
         self._versions = 0
@@ -66,21 +66,21 @@ class Disk:
         self._next_handle = 3
         self._locks: dict[str, list[tuple[_File, int]]] = {}
 
-    # --- for the night ------------------------------------------------------------------------------------------------
+    # --- for the simulation -------------------------------------------------------------------------------------------
 
     def put(self, path: str, data: bytes) -> None:
-        """A file that has been there for long."""
+        """Adds a file that is already durable."""
         for folders in (self._folders, self._kept_folders):
             folders.add(posixpath.dirname(path))
         self._names[path] = self._kept_names[path] = self._inode(data)
 
     def ends(self) -> None:
-        """The process ended: its locks and handles are gone, the disk goes on."""
+        """Ends a process: its locks and handles are gone."""
         self._locks.clear()
         self._handles.clear()
 
     def cut(self) -> None:
-        """The machine lost power: only what the platter holds is there again."""
+        """Cuts the power: only synced bytes and names remain."""
         draw = self._draw
         for folder in sorted(self._pending):
             pending = self._pending[folder]
@@ -96,7 +96,7 @@ class Disk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """While inside, `scorer.files.files` sees this disk and no other."""
+        """Within the block `scorer.files.files` uses this disk only."""
         path = SimpleNamespace(
             join=posixpath.join,
             split=posixpath.split,
@@ -167,7 +167,7 @@ class Disk:
                 change()
 
     def write(self, inode: _Inode, data: bytes, *, short: bool) -> int:
-        """Adds at the end; returns how many bytes went, as write(2) does: fewer where the disk is in trouble."""
+        """Appends, and returns the number of bytes written, like write(2): fewer on a disk with errors."""
         self._fuse.call()
         self._versions += 1
         inode.version = self._versions
@@ -254,7 +254,7 @@ class _Entries(list[Any]):
 
 
 class _File(io.RawIOBase):
-    """An open file; reading sees the bytes of the moment it was opened."""
+    """An open file; reads return the bytes of the time of opening."""
 
     def __init__(self, disk: Disk, path: str, inode: _Inode, *, reads: bool, short: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A process that can die: virtual time, and a fuse that ends everything between any two callbacks or system calls.
+"""A simulated process: virtual time, and a crash between any two callbacks or system calls.
 
 What dies is dropped, not cancelled: no `finally` of it reaches the disk any more, as after kill -9 or a power cut.
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 
 class PowerCut(BaseException):
-    """The process is gone; whoever sees this is already dead."""
+    """Raised in a process that has crashed."""
 
 
 class Fuse:
-    """Burns after a number of callbacks or of system calls, whichever it was armed with; then nothing runs any more."""
+    """Crashes the process after a number of callbacks or of system calls."""
 
     def __init__(self) -> None:
         self.burnt = False
@@ -56,7 +56,7 @@ class Fuse:
 
 
 class _Ready(deque[Any]):
-    """The loop's callbacks that are due; taking one may be the last thing that never happens."""
+    """The loop's due callbacks; taking one may crash the process."""
 
     def __init__(self, fuse: Fuse) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _Ready(deque[Any]):
 
 
 class _Task(asyncio.Task[Any]):
-    """A task that hashes by its number: a group cancels its set of tasks in an order that every replay repeats."""
+    """A task that hashes by its number, so that a group cancels its tasks in the same order in every replay."""
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **options: Any) -> None:
         self._number = number
@@ -79,7 +79,7 @@ class _Task(asyncio.Task[Any]):
 
 
 class _Jump(selectors.DefaultSelector):
-    """Waits by moving the clock: nothing but timers ever wakes a simulated process."""
+    """Waits by advancing the clock: only timers wake a simulated process."""
 
     def __init__(self, now: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rows under way are what a run's memory is for: here is a judge that counts them."""
+"""A judge that counts the rows in flight, which bound a run's memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scorer.types import Completion, Judge, Request, Row, Score
 
 
 class Counted:
-    """Stands before a judge; `most` is how many rows were under way at once."""
+    """Wraps a judge; `most` is the highest number of rows in flight."""
 
     def __init__(self) -> None:
         self.most = self._now = 0

@@ -1,4 +1,4 @@
-"""Until when there is an excuse for asking nothing: what a pause after each thing that happens may be, and no more.
+"""How long a client may send nothing after each kind of event.
 
 Progress is a promise too: whenever the world allows it, scorer asks. Each excuse is what DESIGN allows after an event.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 
 PATIENCE_S = 15.0
-"""Silence that needs no excuse: pacing, corrections from headers, opening a run."""
+"""Pauses that are always allowed: pacing, corrections from headers, the start of a run."""
 LONGEST_PAUSE_S = 60.0
-"""No wish to wait is believed beyond this, and no header that lowers a limit."""
+"""The longest pause after a Retry-After or a header that lowers a limit."""
 LONGEST_BACKOFF_S = 30.0
 BREAKS_AT = 8
-"""So many failures in a row, and one probe at a time goes out."""
+"""Consecutive failures after which one probe at a time is sent."""
 
 
 class Patience:
-    """What happened to one process so far, as far as it excuses silence until `until`."""
+    """The events of one process; until `until` it may send nothing."""
 
     def __init__(self, until: float = 0.0) -> None:
         self.until = until
@@ -35,7 +35,7 @@ class Patience:
         self.until = max(self.until, now + seconds + PATIENCE_S)
 
     def asked(self, now: float, timeout_s: float) -> None:
-        """A request; while the breaker is open, nothing goes out beside it."""
+        """A request; while the breaker is open, no other one may be in flight."""
         self.excuse(now, timeout_s if self._failures >= BREAKS_AT else 0.0)
 
     def answered(self, now: float, asked_at: float, row: str) -> None:
@@ -46,7 +46,7 @@ class Patience:
         self.excuse(now)
 
     def throttled(self, now: float, asked_at: float, wish: str | None) -> None:
-        """One 429 excuses one pause: others that were asked before it arrived excuse none."""
+        """One 429 allows one pause; those of requests that were sent before it arrived allow none."""
         self._heard(asked_at)
         if asked_at <= self._cut_at:
             return
@@ -57,7 +57,7 @@ class Patience:
         self.excuse(now, min(seconds, LONGEST_PAUSE_S))
 
     def failed(self, now: float, row: str) -> None:
-        """A failure excuses its row's backoff, and the breaker's pause once there were enough in a row."""
+        """A failure allows its row's backoff, and the breaker's pause after enough failures in a row."""
         self._failures += 1
         if self._failures == BREAKS_AT:
             self._broke_at = now
@@ -66,6 +66,6 @@ class Patience:
         self.excuse(now, min(LONGEST_BACKOFF_S, 0.5 * 2 ** min(doublings, 6)))
 
     def _heard(self, asked_at: float) -> None:
-        """An outage is over once something is answered that was asked in it; a late answer of before says nothing."""
+        """An outage ends with the answer to a request that was sent in it, not with a late answer to an earlier one."""
         if self._failures < BREAKS_AT or asked_at >= self._broke_at:
             self._failures = 0

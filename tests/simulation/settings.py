@@ -1,4 +1,4 @@
-"""What a seed makes of a night, as plain values: the run file, the input, the judge, and what will happen to them."""
+"""The settings of a simulated run by its seed: run file, input, judge and events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTAGES = ("refused", "reset", "blackhole", "500", "503", "529", "html")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happens once the judge has given `at` good answers: a method of the night, and what it is told."""
+    """An event after `at` good answers of the judge: a method of `SimulatedRun` and its arguments."""
 
     at: int
     name: str
@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One night before it begins. Of the rows, `texts` has what they say and `kinds` what becomes of them, by id."""
+    """The settings of one run. `texts` has the texts of the rows and `kinds` their fates, by id."""
 
     seed: int
     concurrency: int
@@ -49,7 +49,7 @@ class Setting:
     caps: Mapping[str, float]
     rotate_bytes: int
     container: bool
-    """Every process has the same number."""
+    """Every process has the same pid."""
     dies_at_start: bool
     """The second crash comes while the run that the first one ended is opened again."""
     shards: Mapping[str, bytes]
@@ -58,9 +58,9 @@ class Setting:
     config: RehearsalConfig
     events: tuple[Event, ...]
     topics: Mapping[str, str] = field(default_factory=dict)
-    """What each row asks about, by id, where several ask the same; else each asks about itself."""
+    """The topic of each row by id, where rows share topics; else empty."""
     lie: str = ""
-    """How the judge tells otherwise than it bills (lies.py)."""
+    """The kind of wrong usage that the judge reports (wrong_usage.py)."""
 
     twice: float = 0.0
     """The share of replies that are sent twice."""
@@ -70,16 +70,16 @@ class Setting:
 
     @property
     def rows_under_way(self) -> int:
-        """As many rows as the engine begins before others are finished."""
+        """The most rows that the engine has in flight."""
         return 2 * self.concurrency + 64
 
     @property
     def pico(self) -> tuple[int, int]:
-        """The price in pico-dollars a token."""
+        """The price in pico-dollars per token."""
         return round(self.price[0] * 10**6), round(self.price[1] * 10**6)
 
     def run_file(self, caps: Mapping[str, float]) -> dict[str, Any]:
-        """The run file, with the caps as the operator has set them by now."""
+        """The run file with the current caps."""
         return {
             "input": {"shards": [SHARDS], "id": "id"},
             "judge": {
@@ -108,7 +108,7 @@ class Setting:
 
 
 def drawn(seed: int) -> Setting:
-    """The night of a seed."""
+    """The settings of a seed."""
     draw = Random(seed)
     texts, kinds, shards = _input(draw)
     requests = draw.choice([300, 900, 1800, 3000])
@@ -189,7 +189,7 @@ def _judge(draw: Random, requests: int, tokens: int) -> RehearsalConfig:
         fault_cut=sometimes(0.02),
         fault_truncate=sometimes(0.02),
         fault_hang=draw.choice([0.0, 0.01, 0.02]),
-        # A hang keeps its place: long ones would fill a judge of few places for the rest of the night.
+        # A hang keeps its place: long ones would fill a judge of few places for the rest of the run.
         hang_s=draw.choice([5.0, 600.0]) if capacity is None else 5.0,
         fault_html=sometimes(0.02),
         fault_error_200=sometimes(0.02),

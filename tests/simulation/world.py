@@ -1,4 +1,4 @@
-"""The judge's side of a night: the rehearsal judge in bad weather, on a wire of real bytes, with books of its own.
+"""The judge of a simulated run: the rehearsal judge with faults, over a transport of real bytes, with its own records.
 
 Nothing in here trusts scorer: what was asked, charged, billed and answered is written down as it happens, and whatever
 breaks a promise at that moment is told to `broken`.
@@ -18,10 +18,10 @@ from random import Random
 from typing import Any
 
 import orjson
-from simulation.lies import Truth
-from simulation.lines import Lines
+from simulation.connections import Lines
 from simulation.patience import Patience
 from simulation.settings import Setting
+from simulation.wrong_usage import Truth
 
 from scorer.errors import Unreachable
 from scorer.rehearsal import replies
@@ -31,9 +31,9 @@ from scorer.types import Call, Reply
 
 EPOCH = 1_790_000_000.0
 FORGET_S = 65.0
-"""After so long, no sliding minute remembers what was asked under other limits."""
+"""After so long, no sliding minute contains requests under other limits."""
 ESTIMATES_ERR = 5
-"""So often in a night a request may turn out larger than the tokens that were counted for it."""
+"""Requests in a run that may be larger than the tokens that were counted for them."""
 _LIES: tuple[dict[str, str], ...] = (
     {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"},
     {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "99h"},
@@ -76,13 +76,13 @@ class World:
             row: RowBook(closed=text is None) for row, text in setting.texts.items() if setting.topic(row) == row
         }
         self.asked: list[tuple[float, int]] = []
-        """When each request came, and the tokens that it was charged."""
+        """The time of each request and the tokens that it was charged."""
         self.fates: Counter[str] = Counter()
         self.billed_tokens = self.billed_pico = 0
         self.truth = Truth(setting.lie, Random(f"truth of {setting.seed}"))
         self.patience = Patience()
         self.excused_until = -1.0
-        """Until then scorer cannot know the limits that the judge enforces."""
+        """Until then scorer cannot know the enforced limits."""
         self._setting = setting
         self._broken = broken
         self._after_good = after_good
@@ -96,23 +96,23 @@ class World:
         self._good_now = Counter[str]()  # verdicts that the process got that lives now
         self._storm_until: float | None = None
         self._late_s = 0.0
-        """How long a 429 takes at most: a gateway that is overrun says so late."""
+        """The longest time until a 429: an overloaded gateway sends it late."""
         self._lies_until = -1.0
 
     @property
     def digest(self) -> str:
-        """Stands for everything that was asked and answered, and when."""
+        """A digest of all requests and answers with their times."""
         return self._digest.hexdigest()
 
     @property
     def paid_again(self) -> int:
-        """Verdicts given for rows that had got one."""
+        """Verdicts for rows that already had one."""
         return sum(max(0, book.good - 1) for book in self.rows.values())
 
     # --- weather ------------------------------------------------------------------------------------------------------
 
     def begins(self) -> None:
-        """A process starts: it knows what the run file declares and nothing else."""
+        """A process starts: it knows only the declared limits."""
         self._good_now.clear()
         self.patience = Patience(self.patience.until)
         self.patience.excuse(self.clock())
@@ -120,30 +120,30 @@ class World:
             self.excuse_limits(self.clock())
 
     def lines(self) -> Lines:
-        """The connections of another client, which is alive from now on."""
+        """The connections of a new client."""
         return Lines(self._setting.twice, Random(f"lines of {self._setting.seed}"), lambda: self.clock())
 
     def excuse_limits(self, since: float) -> None:
-        """What is asked under limits that scorer cannot know yet is no fault."""
+        """Requests under limits that scorer cannot know yet are no violation."""
         self.excused_until = max(self.excused_until, since + FORGET_S)
 
     def breaks_down(self, kind: str, seconds: float) -> None:
         self._outage, self._outage_until = kind, self.clock() + seconds
 
     def storms(self, kind: str, seconds: float, wish_s: float) -> None:
-        """Nearly every request gets a 429 of that kind, which wishes for so long a pause."""
+        """Nearly every request gets a 429 of that kind, with that Retry-After."""
         rest = 1 - sum(self._config.fault(name) for name in FAULTS)
         self._configure({f"fault_{kind}": 0.95 * rest, "retry_after_s": wish_s})
         self._storm_until = self.clock() + seconds
         self._late_s = self._draw.choice([0.0, 4.0, 4.0])
 
     def lies(self, seconds: float) -> None:
-        """Rate headers are nonsense for a while."""
+        """Sends wrong rate headers for a while."""
         self._lies_until = self.clock() + seconds
         self.excuse_limits(self._lies_until)
 
     def changes_limits(self, factor: float) -> None:
-        """The limits are from now on so many times the declared ones; the next reply tells."""
+        """Multiplies the declared limits; the next reply's headers say so."""
         names = ("requests_per_minute", "tokens_per_minute")
         self.excuse_limits(self.clock())
         self._configure({name: getattr(self._setting, name) * factor for name in names})
@@ -153,7 +153,7 @@ class World:
         self._judge.configure(self._config, self.clock())
 
     def watch(self) -> None:
-        """Looks whether scorer asks what it could ask."""
+        """Checks that scorer sends requests when it could."""
         if self.clock() <= self.patience.until or self._open >= self._setting.concurrency:
             return
         if self.caps and self._open:
@@ -169,7 +169,7 @@ class World:
     # --- one request --------------------------------------------------------------------------------------------------
 
     async def post(self, call: Call, timeout_s: float) -> Reply:
-        """As `Transport.post`."""
+        """See `Transport.post`."""
         body = orjson.loads(call.body)
         row = _row(body)
         book = self.rows.get(row, self._others)
@@ -240,7 +240,7 @@ class World:
         return prompt + completion, prompt * input_pico + completion * output_pico
 
     def _enter(self, outcome: Outcome, body: Any) -> tuple[int, int] | None:
-        """What is billed is billed when it is asked, whether or not anybody will hear the answer.
+        """A request is billed when it arrives, whether or not its reply is received.
 
         Returns the true bill, prompt and completion; None where nothing is billed.
         """
@@ -309,7 +309,7 @@ class World:
 
 
 class Wire:
-    """`Transport` into a world, made as `HttpTransport` is."""
+    """A `Transport` to the world, with the constructor of `HttpTransport`."""
 
     def __init__(self, world: World, *, timeout_s: float, **_: object) -> None:
         self._world = world

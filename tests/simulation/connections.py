@@ -1,4 +1,4 @@
-"""Kept connections of a simulated night, on which a judge sends some replies twice.
+"""Keep-alive connections of a simulated run, on which a judge sends some replies twice.
 
 A copy that comes while nothing is asked is seen by whoever takes the connection next. One that comes after the next
 request was written is read as its reply; the reply of its own is lost with the connection, though it was billed.
@@ -15,13 +15,13 @@ from scorer.client.repeated_replies import reply_id
 from scorer.types import Reply
 
 LATE_S = (0.0, 0.003, 0.05, 0.5, 2.0)
-"""So long after a reply comes its copy."""
+"""Seconds between a reply and its copy."""
 FORGETFUL = 2
-"""No copies before so many ids were told: until then nobody can know that this judge's ids differ."""
+"""Replies before the first copy: until then the client cannot know that this judge's ids differ."""
 
 
 class Line:
-    """One connection; `copy` is a reply that comes once more, and when."""
+    """One connection; `copy` is a reply that is sent again, and its time."""
 
     def __init__(self) -> None:
         self.ids: dict[str, None] = {}
@@ -45,7 +45,7 @@ class Lines:
         """Copies that were read as another request's reply."""
 
     async def post(self, answer: Coroutine[Any, Any, Reply], *, fresh: bool) -> Reply:
-        """The reply that comes first on the connection taken: that of `answer`, or a copy."""
+        """The first reply on the connection: that of `answer`, or a copy."""
         line = self._taken(fresh=fresh)
         own = asyncio.ensure_future(answer)
         try:

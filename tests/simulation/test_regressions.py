@@ -1,4 +1,4 @@
-"""Promise: what the nights once found stays mended; each finding as a test of its own, with its story in a line."""
+"""Regressions that the simulation found: one test for each, with its cause in one line."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ NEED = Demand(tokens=60, output_tokens=10, worst_tokens=300)
 
 
 def limits(folder: Path) -> LocalLimiter:
-    """Limits of 6,000 tokens a minute, over books that are never written."""
+    """A limiter of 6,000 tokens a minute without a ledger."""
     books = Ledger(LocalFiles(), str(folder), "1", offload=inline, strict=False)
     return LocalLimiter(RateLimits(tokens_per_minute=6000, concurrency=4), Budget(books))
 
 
 def lie() -> Outcome:
-    """An answer whose headers say that one token a minute is allowed."""
+    """An answer whose headers allow one token a minute."""
     hint = RateHint({"tokens": Gauge(limit=1.0)})
     return Outcome(Billing.KNOWN, usage=Usage(60, 10), hint=hint, alive=True)
 
 
 def test_limiter_fails_no_row_when_a_header_lowers_a_limit_below_one_request(tmp_path: Path) -> None:
-    """Rows ended in TooLong because one reply said that a minute holds one token."""
+    """Rows ended in TooLong because the headers of one reply allowed one token a minute."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         gate = limits(tmp_path)
         gate.settle(await gate.admit(NEED), lie())
         await gate.admit(NEED)
 
-    run(night())
+    run(scenario())
 
 
 def test_limiter_restores_the_declared_limit_after_a_minute_without_a_header(tmp_path: Path) -> None:
-    """One request under the lie left a debt of an hour, and with nothing in flight nobody could learn better."""
+    """One request under a wrong header left a debt of an hour; with nothing in flight no reply could correct it."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         gate = limits(tmp_path)
         for _ in range(3):
             since = now()
             gate.settle(await gate.admit(NEED), lie())
             assert now() - since <= 61
 
-    run(night())
+    run(scenario())
 
 
 def test_retry_does_not_count_a_failure_at_the_edge_of_an_outage() -> None:
@@ -95,12 +95,12 @@ def test_ledger_keeps_its_totals_when_an_owner_name_repeats(tmp_path: Path) -> N
     """Where a clock starts anew at each boot, two ledgers of a container had one name, and each covered the other."""
     folder, files = str(tmp_path), LocalFiles()
 
-    async def night() -> None:
+    async def scenario() -> None:
         for owner in ("1", "2", "1", "1"):
             books = Ledger(files, folder, owner, offload=inline, strict=True)
             books.open()
             books.settle(books.reserve(9, 9), Usage(5, 2), 8)
             await books.close()
 
-    run(night())
+    run(scenario())
     assert totals(files, folder) == Totals(requests=4, prompt_tokens=20, completion_tokens=8, pico=32)

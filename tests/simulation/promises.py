@@ -1,4 +1,4 @@
-"""The judgement over a complete night: every promise against the judge's own books, one sentence for each break.
+"""Checks every promise after a simulated run, against the judge's own records; one sentence for each violation.
 
 Limits, caps and progress are watched while it goes on, by `world`; here is what only the end can show.
 """
@@ -21,7 +21,7 @@ _OWN_ERROR = {"poison": "TooLong", "refuse": "Refused", "null": "BadRow", "damag
 
 
 def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
-    """What was broken. `losses` is how often a process ended with something in its hands."""
+    """The violations. `losses` is the number of crashes with unwritten results."""
     findings = verify(LocalFiles(), OUT).findings
     yield from (f"verify: {finding}" for finding in findings)
     if not findings:
@@ -38,7 +38,7 @@ def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
 
 
 def _rows(setting: Setting, world: World) -> Iterator[str]:
-    """Every row of the input once, in order, with the verdict that the judge gave or the error that it had."""
+    """Each input row once, in order, with the verdict that the judge gave or the error that it had."""
     speaker, seen = ReplyWriter(setting.config), 0
     for number in range(len(setting.shards)):
         table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), use_threads=False)
@@ -62,7 +62,7 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
 def _row(
     setting: Setting, book: RowBook, kind: str, verdict: float, score: float | None, error: str | None
 ) -> str | None:
-    """What is wrong with a row's end; None where the judge's books explain it."""
+    """What is wrong with a row's result; None where it fits the judge's records."""
     if (score is None) is (error is None):
         return "it must have one of the two"
     if score is not None:
@@ -79,7 +79,7 @@ def _row(
 
 
 def _books(setting: Setting, world: World) -> Iterator[str]:
-    """The ledger claims no more than was billed, and, where a cap made it wait for the disk, admits all that was."""
+    """The ledger claims at most what was billed; with a cap it has all that was billed."""
     totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
     known = totals.prompt_tokens + totals.completion_tokens
     if known > world.billed_tokens or totals.pico > world.billed_pico:
@@ -94,7 +94,7 @@ def _books(setting: Setting, world: World) -> Iterator[str]:
 
 
 def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]]) -> Iterator[str]:
-    """Neither a sliding minute nor a bucket of one second ever saw more than declared, however slow the disk."""
+    """Neither a sliding minute nor a bucket of one second had more requests than declared, however slow the disk."""
     rate, first, inside, lowest, total = limit / 60, 0, 0, float("inf"), 0
     for at, amount in asked:
         inside += amount

@@ -1,4 +1,4 @@
-"""A night whose judge bills otherwise than it tells: zeros, thoughts, ignored limits, a hidden prompt, nonsense."""
+"""Simulated judges that report wrong usage: zeros, reasoning tokens, ignored limits, a hidden prompt, nonsense."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scorer.limits.bills import OPENING
 KINDS = ("zeros", "thoughts", "beyond", "hidden", "nonsense")
 HIDDEN = 2000
 LONGEST = 1500
-"""Tokens of a hidden prompt, and the most of thoughts or of a reply beyond its limit."""
+"""Tokens of a hidden prompt; the most reasoning tokens, or tokens of a reply beyond its limit."""
 UNWRITTEN_S = 10.0
 _NONSENSE: tuple[Any, ...] = (
     None,
@@ -34,7 +34,7 @@ _NONSENSE: tuple[Any, ...] = (
 
 
 def lying(setting: Setting) -> Setting:
-    """The same night with a judge of one of KINDS, always under caps; its minute holds whatever it bills."""
+    """The same run with a judge of one of KINDS, always under caps; its rate limits ignore the bills."""
     draw = Random(f"lies of {setting.seed}")
     minute = setting.requests_per_minute * 5000
     rows = len(setting.texts)
@@ -52,18 +52,18 @@ def lying(setting: Setting) -> Setting:
 
 @dataclass(slots=True)
 class Truth:
-    """What the judge really bills, and what it tells. `untold` is the sum of bills whose replies never arrived."""
+    """The judge's true bills and its reported ones. `untold` is the sum of bills whose replies never arrived."""
 
     lie: str
     draw: Random
     worst: list[int] = field(default_factory=lambda: [0, 0])
     untold: list[int] = field(default_factory=lambda: [0, 0])
     tellings: int = 0
-    """Replies, arrived or not, that tell a bill."""
+    """Replies, received or not, that report a bill."""
     _arrived: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def billed(self, prompt: int, completion: int) -> tuple[int, int]:
-        """The true bill of a request that an honest judge would bill so."""
+        """The true bill of a request, from the bill of an honest judge."""
         if self.lie == "hidden":
             prompt += HIDDEN
         elif self.lie in ("thoughts", "beyond") and self.draw.random() < 0.7:
@@ -71,7 +71,7 @@ class Truth:
         return prompt, completion
 
     def told(self, prompt: int, completion: int) -> Any:
-        """The usage of its reply."""
+        """The reported usage."""
         if self.lie == "zeros":
             return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         if self.lie == "nonsense" and self.draw.random() < 0.3:
@@ -81,7 +81,7 @@ class Truth:
         return {"prompt_tokens": prompt, "completion_tokens": shown, "total_tokens": prompt + completion}
 
     def rewritten(self, body: bytes, prompt: int, completion: int) -> bytes:
-        """A whole completion with what this judge tells."""
+        """A whole completion with the reported usage."""
         try:
             reply = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -93,22 +93,22 @@ class Truth:
         self.worst = [max(self.worst[0], tokens), max(self.worst[1], pico)]
 
     def lost(self, tokens: int, pico: int) -> None:
-        """Its reply never arrives: nobody tells it."""
+        """Its reply never arrives, so no bill is reported."""
         self.untold = [self.untold[0] + tokens, self.untold[1] + pico]
 
     def arrived(self, now: float, tokens: int, pico: int) -> None:
-        """Its reply arrives; for a while a process that dies has not yet written what it tells."""
+        """Its reply arrives; a process that crashes soon has not yet written its bill."""
         self._arrived.append((now, tokens, pico))
 
     def forgotten(self, now: float) -> None:
-        """A process died: what it was told lately is untold."""
+        """A process crashed: bills that it just received are lost."""
         for at, tokens, pico in self._arrived:
             if at >= now - UNWRITTEN_S:
                 self.lost(tokens, pico)
         self._arrived.clear()
 
     def beyond(self, concurrency: int) -> tuple[float, float]:
-        """How far a cap may be passed, in tokens and pico-dollars (docs/decisions/0020).
+        """How far a cap may be exceeded, in tokens and pico-dollars (docs/decisions/0020).
 
         A constant habit costs the requests that open a run, one that comes and goes those in flight; where nothing is
         billed beyond a request's bytes and limits, nothing. What no reply told counts at what was reserved for it.

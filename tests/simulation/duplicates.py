@@ -1,4 +1,4 @@
-"""A night of which many rows ask the same as others: half of the plain rows and all bad ones have few topics."""
+"""Simulated runs with duplicates: half of the plain rows and all bad ones have few topics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulation.settings import Setting
 
 
 def twinned(setting: Setting) -> Setting:
-    """The same night with `judge.dedupe`: a row asks about its topic, its own or that of a row before it."""
+    """The same run with `judge.dedupe`: a row's request has its own topic or that of an earlier row."""
     draw = Random(f"twins of {setting.seed}")
     topics: dict[str, str] = {}
     owners: dict[str, list[str]] = {}

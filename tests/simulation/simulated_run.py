@@ -1,6 +1,6 @@
-"""One seed, one night: `scorer.job.job.Job` unchanged over a simulated disk and judge, killed, restarted, judged.
+"""Simulates one run by its seed: the unchanged `scorer.job.job.Job` over a simulated disk and judge, with crashes.
 
-`Night(seed).run()` returns a `Report`; its findings are the promises that were broken, none on a good night.
+`SimulatedRun(seed).run()` returns a `Report`; its findings are the broken promises.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from unittest import mock
 
 from simulation.bad_pages import damaged
 from simulation.disk import Disk
-from simulation.judgement import judge
-from simulation.lies import lying
+from simulation.duplicates import twinned
 from simulation.loop import Fuse, MortalLoop, PowerCut
 from simulation.memory import Counted
+from simulation.promises import judge
 from simulation.settings import MAX_OUTPUT, OUT, PROMPT, drawn
-from simulation.twins import twinned
 from simulation.world import EPOCH, Wire, World
+from simulation.wrong_usage import lying
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
@@ -44,7 +44,7 @@ MOST_SECONDS = 7200.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a night was, and what it broke. `digest` is the same for the same night."""
+    """Counts of a simulated run and its broken promises. Equal seeds give equal digests."""
 
     seed: int
     rows: int
@@ -61,11 +61,11 @@ class Report:
     digest: str
 
 
-class Night:
-    """A night as its seed makes it. `say` is told what happens, with the virtual second.
+class SimulatedRun:
+    """A run as its seed draws it. `say` gets each event with the virtual second.
 
-    With `twins` many of its rows ask the same, and the run file has `judge.dedupe`; with `lies` the judge bills
-    otherwise than it tells; with `pages` some of its rows cannot be read.
+    With `twins` many rows are duplicates, and the run file has `judge.dedupe`. With `lies` the judge reports wrong
+    usage. With `pages` some rows cannot be read.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Night:
         self._loop: MortalLoop | None = None
         self._now = 0.0
         self._skew = 0.0
-        """What the wall clock lags behind, after boots that set it back."""
+        """Seconds that the wall clock is behind, after boots that set it back."""
         self._boots_anew = self._owed = False
         self._full_until = self._slow_until = -1.0
         self._added: set[tuple[str, int]] = set()
-        """The rows that the process which lives now has handed to its store."""
+        """The rows that the current process has given to its store."""
         self._signalled = 0
         self._stop: Callable[[], object] = lambda: None
         self._leave: Callable[[], object] = lambda: None
@@ -106,7 +106,7 @@ class Night:
         self._outages = self._crashes = self._changes = self._starts = self._losses = 0
 
     def run(self) -> Report:
-        """The night, restarted until every row is finished or a promise is broken."""
+        """Restarts the run until every row is finished or a promise is broken."""
         with (
             self._disk.mounted(),
             mock.patch.object(os, "getpid", lambda: 1 if self._setting.container else 1000 + self._starts),  # noqa: PT008
@@ -115,7 +115,7 @@ class Night:
         ):
             while not self._findings and self._status is None:
                 if self._starts == MOST_STARTS or self._now > MOST_SECONDS:
-                    self._broken(f"after {self._starts} starts and {self._now:.0f} s the night is not over")
+                    self._broken(f"after {self._starts} starts and {self._now:.0f} s the run has not ended")
                 self._live()
                 self._now += self._draw.uniform(1.5, 20.0)
             if not self._findings:
@@ -177,7 +177,7 @@ class Night:
         except BudgetSpent as error:
             self._tell(f"stopped: {error}")
             after = self._stopped
-        except Exception as error:  # noqa: BLE001 - anything else that ends a night is a finding
+        except Exception as error:  # noqa: BLE001 - any other exception that ends a run is a finding
             self._broken(f"{type(error).__name__}: {error}")
             after = self._ended
         if counted.most > self._setting.rows_under_way:
@@ -217,7 +217,7 @@ class Night:
         if not self._signalled:
             self._world.watch()
         if loop.time() > MOST_SECONDS:
-            self._broken("the night does not end")
+            self._broken("the run does not end")
         loop.call_later(5.0, self._watch, loop)
 
     # --- how it ends ------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class Night:
         self._caps = {name: 2 * value for name, value in self._caps.items()}
 
     def _judge(self) -> None:
-        """The night is over: what it left is judged, and a further run has nothing to do."""
+        """Checks the finished run; a further start must have nothing to do."""
         status = self._status
         assert status is not None
         if status.state != "complete" or status.pending:

@@ -1,6 +1,6 @@
-"""Promise: whatever a night brings, no row is lost, no score invented, no limit overspent; and nights would show it.
+"""Promise: no fault loses a row, invents a score or exceeds a limit; and the simulation would find it.
 
-Slow: each of the 110 nights is minutes of virtual time and up to a second of real time. `.ci/run` simulates 220 more.
+Slow: each of the 110 runs is minutes of virtual time and up to a second of real time. `.ci/run` simulates 220 more.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import pyarrow.parquet as pq
 import pytest
 from simulation.bad_pages import damaged
-from simulation.night import Night
 from simulation.settings import drawn
+from simulation.simulated_run import SimulatedRun
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers import openai
@@ -37,17 +37,17 @@ from scorer.usage import (
     Usage,
 )
 
-NIGHTS, TWINS, PAGES, LIES, CHUNK = 50, 20, 20, 20, 5
+RUNS, TWINS, PAGES, LIES, CHUNK = 50, 20, 20, 20, 5
 SEARCHED = 50
-"""As many nights are tried, after the one that is known to find it, until a planted bug is found."""
+"""Seeds that are tried, after the one that is known to find it, until a planted bug is found."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, NIGHTS, CHUNK))
+@pytest.mark.parametrize("first", range(0, RUNS, CHUNK))
 def test_simulated_runs_keep_all_promises(first: int) -> None:
-    """Slow: five nights."""
+    """Slow: five runs."""
     for seed in range(first, first + CHUNK):
-        report = Night(seed).run()
+        report = SimulatedRun(seed).run()
         assert report.findings == (), f"scripts/simulate --seed {seed}"
         assert report.rows >= 300
         assert report.shards >= 3
@@ -59,9 +59,9 @@ def test_simulated_runs_keep_all_promises(first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, TWINS, CHUNK))
 def test_simulated_runs_with_duplicates_send_no_identical_request_twice_in_a_start(first: int) -> None:
-    """Slow: five nights."""
+    """Slow: five runs."""
     for seed in range(first, first + CHUNK):
-        report = Night(seed, twins=True).run()
+        report = SimulatedRun(seed, twins=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --twins"
         assert report.requests
 
@@ -69,9 +69,9 @@ def test_simulated_runs_with_duplicates_send_no_identical_request_twice_in_a_sta
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, PAGES, CHUNK))
 def test_simulated_runs_with_damaged_input_score_every_other_row(first: int) -> None:
-    """Slow: five nights."""
+    """Slow: five runs."""
     for seed in range(first, first + CHUNK):
-        report = Night(seed, pages=True).run()
+        report = SimulatedRun(seed, pages=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --pages"
         assert report.requests
 
@@ -84,25 +84,25 @@ def test_planted_damage_is_in_pages_and_leaves_the_footer_of_an_empty_shard() ->
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, LIES, CHUNK))
 def test_simulated_runs_with_wrong_usage_keep_all_promises(first: int) -> None:
-    """Slow: five nights. No cap is passed by more than decision 20 says, and the books admit what was told."""
+    """Slow: five runs. No cap is passed by more than decision 20 says, and the books admit what was told."""
     for seed in range(first, first + CHUNK):
-        report = Night(seed, lies=True).run()
+        report = SimulatedRun(seed, lies=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --lies"
         assert report.requests
 
 
 def nothing_learned(patch: pytest.MonkeyPatch) -> None:
-    """What a bill teaches is not reserved."""
+    """Bills do not raise later reservations."""
     patch.setattr(LearnedBilling, "worst", lambda _, need: need)
 
 
 def no_opening(patch: pytest.MonkeyPatch) -> None:
-    """All may go at once before any bill is known."""
+    """There is no opening."""
     patch.setattr(LearnedBilling, "places", property(lambda _: math.inf, lambda *_: None), raising=False)
 
 
 def zeros_believed(patch: pytest.MonkeyPatch) -> None:
-    """A usage of no tokens is a bill of nothing."""
+    """Usage without tokens counts as a bill of 0."""
     read = openai.read_usage
 
     def credulous(usage: Any, *, said: bool = False) -> Usage | None:
@@ -113,7 +113,7 @@ def zeros_believed(patch: pytest.MonkeyPatch) -> None:
 
 
 def totals_unread(patch: pytest.MonkeyPatch) -> None:
-    """What stands in total_tokens alone is not booked."""
+    """Tokens that only total_tokens counts are ignored."""
     read = openai.read_usage
 
     def short(usage: Any, *, said: bool = False) -> Usage | None:
@@ -130,35 +130,35 @@ def totals_unread(patch: pytest.MonkeyPatch) -> None:
 def test_simulation_finds_a_planted_bug_in_billing(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow: nights until the first bad one."""
+    """Slow: runs until the first violation."""
     plant(monkeypatch)
-    assert any(Night(seed, lies=True).run().findings for seed in (known, *range(SEARCHED)))
+    assert any(SimulatedRun(seed, lies=True).run().findings for seed in (known, *range(SEARCHED)))
 
 
 @pytest.mark.slow
 def test_simulation_finds_duplicates_that_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slow: nights until the first bad one."""
+    """Slow: runs until the first violation."""
     monkeypatch.setattr(Deduplicator, "waits", lambda *_: False)
     assert any(
-        "asked the same again" in found for n in range(SEARCHED) for found in Night(n, twins=True).run().findings
+        "asked the same again" in found for n in range(SEARCHED) for found in SimulatedRun(n, twins=True).run().findings
     )
 
 
 @pytest.mark.slow
 def test_simulation_is_deterministic_by_seed() -> None:
-    """Slow: a night, twice."""
+    """Slow: one run, twice."""
     told: list[list[str]] = [[], []]
-    first, second = (Night(7, told[i].append).run() for i in range(2))
+    first, second = (SimulatedRun(7, told[i].append).run() for i in range(2))
     assert first == second
     assert told[0] == told[1]
-    assert Night(8).run().digest != first.digest
+    assert SimulatedRun(8).run().digest != first.digest
 
 
-# --- nights that must be bad ------------------------------------------------------------------------------------------
+# --- planted bugs -----------------------------------------------------------------------------------------------------
 
 
 def no_settle_on_timeout(patch: pytest.MonkeyPatch) -> None:
-    """A reply that never came leaves its place and its intent taken."""
+    """A request without a reply keeps its slot and its reservation."""
     settle = LocalLimiter.settle
 
     def forgetful(self: LocalLimiter, permit: Permit, outcome: Outcome) -> None:
@@ -170,7 +170,7 @@ def no_settle_on_timeout(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
-    """A file gets its name before its bytes are on the platter; its folder is synced as ever."""
+    """A file is renamed before its bytes are synced; its folder is synced."""
     create = files.LocalFiles.create
 
     @contextmanager
@@ -185,12 +185,12 @@ def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
 
 
 def sealed_before_the_last_row(patch: pytest.MonkeyPatch) -> None:
-    """A shard counts as finished while its last row is still out."""
+    """A shard counts as finished before its last row is."""
     patch.setattr(inventory.Unfinished, "finished", property(lambda self: self.unscored <= 1 and not self.redo))
 
 
 def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
-    """What stores at the end can be cancelled, as any other work."""
+    """The last flush can be cancelled."""
 
     async def interrupted(work: Any, **_: object) -> Any:
         return await work
@@ -201,7 +201,7 @@ def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
 
 
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
-    """Each 429 pauses everybody, also those of requests that were sent before the first one arrived."""
+    """Each 429 pauses the endpoint, also those of requests that were sent before the first one arrived."""
     throttled = Cooldown.throttled
 
     def again(self: Cooldown, sent_at: float, now: float, wish_s: float | None, *, quota: bool = False) -> bool:
@@ -212,7 +212,7 @@ def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
-    """The client sends again at once what did not come through, and settles it, but stands in no line for it."""
+    """The client repeats a failed request at once and settles it, but does not pass the queue."""
     once = HttpClient._once
 
     class Unasked:
@@ -252,15 +252,15 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
 def test_simulation_finds_planted_bugs(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow: nights until the first bad one."""
+    """Slow: runs until the first violation."""
     plant(monkeypatch)
-    assert any(Night(seed).run().findings for seed in (known, *range(SEARCHED)))
+    assert any(SimulatedRun(seed).run().findings for seed in (known, *range(SEARCHED)))
 
 
 @pytest.mark.slow
 def test_simulation_finds_an_accepted_repeated_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slow: two whole nights. Replies are sent twice in it: where nobody looks at ids, rows have others' scores."""
+    """Slow: two whole runs. Replies are sent twice: without a check of ids, rows get the scores of others."""
     assert drawn(2).twice
-    assert Night(2).run().findings == ()
+    assert SimulatedRun(2).run().findings == ()
     monkeypatch.setattr(DuplicateReplies, "doubts", lambda *_: None)
-    assert any("the judge's verdict on a plain row was" in finding for finding in Night(2).run().findings)
+    assert any("the judge's verdict on a plain row was" in finding for finding in SimulatedRun(2).run().findings)
