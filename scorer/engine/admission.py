@@ -23,11 +23,17 @@ class RowSlots:
 
     async def take(self, size: int) -> None:
         """Waits for a slot and `size` bytes. A row larger than the whole budget goes alone. One caller at a time."""
-        while self._rows == 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
+        while not self.took(size):
             self._freed.clear()
             await self._freed.wait()
+
+    def took(self, size: int) -> bool:
+        """Takes a slot and `size` bytes where they are free now."""
+        if self._rows == 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
+            return False
         self._rows -= 1
         self._size -= size
+        return True
 
     def free(self, size: int) -> None:
         self._rows += 1

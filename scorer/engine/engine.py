@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
-from scorer.engine.choices import ChoiceBatching, answer
+from scorer.engine.choices import ChoiceBatching
 from scorer.engine.judging import checked_score, next_requests
 from scorer.errors import (
     Damaged,
@@ -117,7 +117,7 @@ async def run(
     def begin(row: Row) -> None:
         if row.problem is not None:
             places.free(row.size)
-            result = RowUsage(parts.raw).result(row, None, row.problem, parts.now_us())
+            result = result_of(row, None, row.problem, [], parts)
             parts.store.add(result)
             if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
                 alike.look(result)
@@ -146,7 +146,8 @@ async def run(
                     break
                 for row in batch:
                     await parts.store.room()
-                    await places.take(row.size)
+                    if not places.took(row.size):
+                        await places.take(row.size)
                     if drain.asked:
                         return
                     begin(row)
@@ -158,19 +159,23 @@ async def run(
 
 async def score_row(row: Row, parts: RunContext) -> Result:
     """The result of one row. Raises only what stops the whole run."""
-    tally = RowUsage(parts.raw)
+    received: list[Completion | RowError] = []  # all answers; a row that has one is finished, also in a drain
     score: Score | None = None
     error: RowError | None = None
     conversation: Conversation | None = None
     try:
         conversation = parts.judge(row)
         requests = next_requests(next, conversation)
-        begun = False  # a row that was asked anything is finished, also while the run drains
         while True:
-            answers = await _ask(parts, requests, begun=begun)
-            begun = begun or bool(answers)
-            for one in answers:
-                tally.add(one)
+            if len(requests) == 1:
+                request = replace(requests[0], begun=True) if received else requests[0]
+                try:
+                    answers: list[Completion | RowError] = [await parts.client.complete(request)]
+                except RowError as failed:
+                    answers = [failed]
+            else:
+                answers = await _all_of(parts, requests, begun=bool(received))
+            received += answers
             requests = next_requests(conversation.send, answers)
     except StopIteration as done:
         score, error = checked_score(done.value)
@@ -179,13 +184,11 @@ async def score_row(row: Row, parts: RunContext) -> Result:
     finally:
         if conversation is not None:
             conversation.close()  # what ends the run is kept, and would keep the row in memory
-    return tally.result(row, score, error, parts.now_us())
+    return result_of(row, score, error, received, parts)
 
 
-async def _ask(parts: RunContext, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
+async def _all_of(parts: RunContext, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
     """An answer for each request, in their order."""
-    if len(requests) == 1:
-        return [await answer(parts.client, replace(requests[0], begun=True) if begun else requests[0])]
     try:
         return await parts.sharing.answers(_AllOrNone(parts.client, begun=begun), requests)
     except BaseExceptionGroup as failures:
@@ -268,40 +271,35 @@ class UniformFailureGuard:
             )
 
 
-class RowUsage:
-    """Adds up replies, tokens, cost and seconds over the requests of one row."""
-
-    def __init__(self, raw: Callable[[Completion], str] | None) -> None:
-        self._keep = raw
-        self._raw: list[str | None] = []
-        self._model: str | None = None
-        self._finish_reason: str | None = None
-        self._spent: list[Spent] = []
-
-    def add(self, answer: Completion | RowError) -> None:
+def result_of(
+    row: Row, score: Score | None, error: RowError | None, answers: Sequence[Completion | RowError], parts: RunContext
+) -> Result:
+    """The result of a row, with the replies, tokens, cost and seconds of all its requests."""
+    model = finish_reason = None
+    raw: list[str | None] = []
+    spent: Spent | None = None
+    keep = parts.raw
+    for answer in answers:
         if isinstance(answer, Completion):
-            self._model = answer.model
-            self._finish_reason = answer.finish_reason
-            self._raw.append(self._keep(answer) if self._keep is not None else None)
-            self._spent.append(answer.spent)
+            model, finish_reason = answer.model, answer.finish_reason
+            raw.append(keep(answer) if keep is not None else None)
         else:
-            self._raw.append(None)
-            if answer.spent is not None:
-                self._spent.append(answer.spent)
-
-    def result(self, row: Row, score: Score | None, error: RowError | None, now_us: int) -> Result:
-        spent = self._spent[0] if len(self._spent) == 1 else sum(self._spent, Spent())
-        return Result(
-            row=row,
-            score=score,
-            error=error,
-            raw=tuple(self._raw) if self._keep is not None and self._raw else None,
-            model=self._model,
-            finish_reason=self._finish_reason,
-            usage=spent.usage,
-            cost_pico=spent.cost_pico,
-            attempts=spent.attempts,
-            waited_s=spent.waited_s,
-            answered_s=spent.answered_s,
-            finished_at=now_us,
-        )
+            raw.append(None)
+        if answer.spent is not None:
+            spent = answer.spent if spent is None else spent + answer.spent
+    if spent is None:
+        spent = Spent()
+    return Result(
+        row=row,
+        score=score,
+        error=error,
+        raw=tuple(raw) if keep is not None and raw else None,
+        model=model,
+        finish_reason=finish_reason,
+        usage=spent.usage,
+        cost_pico=spent.cost_pico,
+        attempts=spent.attempts,
+        waited_s=spent.waited_s,
+        answered_s=spent.answered_s,
+        finished_at=parts.now_us(),
+    )

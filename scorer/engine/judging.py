@@ -48,6 +48,8 @@ def checked_score(made: Any) -> tuple[Score | None, RowError | None]:
 
 def _written(score: Score) -> Score:
     """The score with texts that a file can hold: a verdict in JSON may escape half of a surrogate pair."""
+    if score.reason is None and not score.fields:
+        return score
     reason = None if score.reason is None else whole(score.reason)
     fields = {name: whole(value) if isinstance(value, str) else value for name, value in score.fields.items()}
     return score if reason == score.reason and fields == score.fields else replace(score, reason=reason, fields=fields)

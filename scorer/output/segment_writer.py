@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from scorer.errors import TooManyFailed
 from scorer.files.runtime import shielded
@@ -15,7 +16,7 @@ from scorer.output import segments as seg
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
-from scorer.output.tables import Made, Measure, UnfitValue, made, pieces, size_of
+from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, pieces, size_of
 from scorer.types import Offload, Result
 
 FLUSH_BYTES = 32 * 1024 * 1024
@@ -25,6 +26,14 @@ UNFIT = 200
 
 Written = Callable[[Unfinished, Segment, Sequence[Result]], None]
 """Called with each segment once it is on disk, and the results in it."""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Results of one shard and generation that are not in a segment, and how many bytes they hold."""
+
+    results: list[Result] = field(default_factory=list)
+    size: int = 0
 
 
 class SegmentWriter:
@@ -56,7 +65,7 @@ class SegmentWriter:
         self._flush_s = flush_s
         self._measure = measure
         self._say = say
-        self._gathered: dict[tuple[str, int], list[Result]] = {}
+        self._gathered: dict[tuple[str, int], _Gathered] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = self._held_bytes = 0  # results that are not yet in a segment
         self._full = asyncio.Event()
@@ -88,18 +97,24 @@ class SegmentWriter:
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""
+        size = size_of(result)
         if result.copied_from is None:
-            self._gather(result)
+            self._gather(result, size)
         else:
             self._copies.append(result)
         self._held += 1
-        self._held_bytes += size_of(result)
+        self._held_bytes += size
         self.counts.note(result)
-        if self._due:
+        if self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES:
             self._full.set()
 
-    def _gather(self, result: Result) -> None:
-        self._gathered.setdefault((result.row.shard, result.row.generation), []).append(result)
+    def _gather(self, result: Result, size: int) -> None:
+        row = result.row
+        gathered = self._gathered.get((row.shard, row.generation))
+        if gathered is None:
+            gathered = self._gathered[row.shard, row.generation] = _Gathered()
+        gathered.results.append(result)
+        gathered.size += size
 
     @property
     def full(self) -> bool:
@@ -135,21 +150,23 @@ class SegmentWriter:
                 raise failures[0]
             # A copy came after its source, so that is stored by now: no crash leaves one without the other.
             for result in self._copies[:copies]:
-                self._gather(result)
+                self._gather(result, size_of(result))
             del self._copies[:copies]
             if copies and self._due:
                 self._full.set()
 
     async def _flush_one(self, path: str, generation: int) -> None:
-        results = self._gathered.pop((path, generation))
+        gathered = self._gathered.pop((path, generation))
+        results = gathered.results
         state = self._unfinished(path)
         try:
-            segment, parts = await self._offload(self._publish, state, generation, results)
+            segment, parts = await self._offload(self._publish, state, generation, gathered)
         except BaseException:  # whatever it is: they are paid for, and it may have passed when the run closes
-            self._gathered[path, generation] = results + self._gathered.get((path, generation), [])
+            since = self._gathered.get((path, generation), _Gathered())
+            self._gathered[path, generation] = _Gathered(results + since.results, gathered.size + since.size)
             raise
         self._held -= len(results)
-        self._held_bytes -= sum(map(size_of, results))
+        self._held_bytes -= gathered.size
         stored = [result for part in parts for result in part.results]
         self._on_written(state, segment, stored)
         self._room.set()
@@ -157,8 +174,10 @@ class SegmentWriter:
             wake()
         self._note_unfit(results, stored, [one for part in parts for one in part.unfit])
 
-    def _publish(self, state: Unfinished, generation: int, results: list[Result]) -> tuple[Segment, list[Made]]:
-        parts = [made(piece, state.schema, self._run.fingerprint, self._measured) for piece in pieces(results)]
+    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> tuple[Segment, list[Made]]:
+        results = gathered.results
+        cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)
+        parts = [made(piece, state.schema, self._run.fingerprint, self._measured) for piece in cut]
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
         first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number
