@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from scorer.config.price_list import litellm_price
+from scorer.config.price_table import litellm_price
 
 TABLE = Path(__file__).resolve().parents[1] / "scorer" / "config" / "prices.tsv"
 

@@ -18,8 +18,8 @@ from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
 from scorer.config.loader import references, resolve_references
 from scorer.config.messages import SECRET_NAME, looks_random
+from scorer.config.model_prices import price, window
 from scorer.config.spec import Limits, Model, Rates, Spec
-from scorer.config.tariffs import price, window
 from scorer.errors import BadRow, SetupError, SpecError
 from scorer.judges.shown_values import as_text
 from scorer.limits import Budget, LocalLimiter

@@ -19,8 +19,8 @@ from scorer.build.assemble import Assembled, counter, load, measured, provider_o
 from scorer.client.providers import PROVIDERS
 from scorer.config.loader import parse
 from scorer.config.messages import shown
+from scorer.config.model_prices import price
 from scorer.config.spec import Spec, covered, fingerprint
-from scorer.config.tariffs import price
 from scorer.engine import engine
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read

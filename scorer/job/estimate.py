@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from scorer.build.assemble import concurrency
 from scorer.build.plan import RunPlan, dedupe_problems
 from scorer.client.tokens import Counter, encoding_for
-from scorer.config.prices import Price
-from scorer.config.tariffs import tariff
+from scorer.config.cost import Price
+from scorer.config.model_prices import tariff
 from scorer.engine.dedupe import AnswerCache
 from scorer.errors import ScorerError
 from scorer.files.files import Files

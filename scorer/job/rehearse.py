@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from scorer.build.plan import RunPlan, check
+from scorer.config.model_prices import price
 from scorer.config.spec import Model
-from scorer.config.tariffs import price
 from scorer.judges.criteria import are_tables, names_of
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess

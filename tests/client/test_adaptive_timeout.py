@@ -14,7 +14,7 @@ from support.transport import FakeTransport
 from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, AdaptiveTimeout
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers.openai import OpenAI
-from scorer.config.prices import Price
+from scorer.config.cost import Price
 from scorer.errors import Unreachable
 from scorer.files.files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits

@@ -19,7 +19,7 @@ from support.clock import nothing, now, run
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
 from scorer.client.providers.openai import OpenAI
 from scorer.client.unsent import Unsent
-from scorer.config.prices import Price
+from scorer.config.cost import Price
 from scorer.errors import (
     BudgetSpent,
     Interrupted,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scorer.client.retry import LONGEST_BACKOFF_S, THROTTLES_PER_RETRY, RetryState
 from scorer.client.settlement import Settlement
-from scorer.config.prices import Price
+from scorer.config.cost import Price
 from scorer.errors import ServerFault, Throttled, TransientError, Unavailable, Unreachable, Unreadable
 from scorer.limits import Asked, Billing, Demand
 from scorer.limits.breaker import Breaker

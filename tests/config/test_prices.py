@@ -16,13 +16,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import scorer.config.price_list
+import scorer.config.price_table
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text
-from scorer.config.price_list import MAKERS, context_window, in_file, listed, litellm_price, price_of, sources
-from scorer.config.prices import Price
+from scorer.config.cost import Price
+from scorer.config.model_prices import price
+from scorer.config.price_table import MAKERS, context_window, in_file, listed, litellm_price, price_of, sources
 from scorer.config.spec import Model
-from scorer.config.tariffs import price
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import estimate
@@ -146,7 +146,7 @@ def test_worst_pico_bounds_long_prompts(usage: Usage, more_prompt: int, more_com
 
 # --- the list ---------------------------------------------------------------------------------------------------------
 
-_LINES = Path(scorer.config.price_list.__file__).with_name("prices.tsv").read_text().splitlines()
+_LINES = Path(scorer.config.price_table.__file__).with_name("prices.tsv").read_text().splitlines()
 TABLE = [line.split("\t") for line in _LINES]
 NAMES = {(row[0], row[1]) for row in TABLE if not row[0].startswith("#")}
 MADE = {name for provider, name in NAMES if provider in MAKERS}

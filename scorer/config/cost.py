@@ -1,7 +1,7 @@
 """Cost of a request in whole pico-dollars (10^-12 USD).
 
 A price of x USD per million tokens is x * 10^6 pico-dollars per token, so a cost is a sum of integers without rounding
-errors. price_list.py has the prices of models.
+errors. price_table.py has the prices of models.
 """
 
 from __future__ import annotations

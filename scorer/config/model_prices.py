@@ -1,4 +1,4 @@
-"""Prices of a run's models: from the run file, a price file, or the built-in table."""
+"""Prices of the models of a run: from the run file, a price file, or the built-in table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from scorer.config.price_list import Listed, context_window, in_file, listed
-from scorer.config.prices import CACHE_WRITE, Price
+from scorer.config.cost import CACHE_WRITE, Price
+from scorer.config.price_table import Listed, context_window, in_file, listed
 from scorer.config.spec import Model
 from scorer.errors import SpecError
 

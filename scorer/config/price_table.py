@@ -1,4 +1,4 @@
-"""Built-in prices and context lengths of known models, with source and date.
+"""The built-in table of prices and context lengths of known models, with source and date; and LiteLLM's format.
 
 The table is prices.tsv, which scripts/prices.py writes from two public lists. It is read at the first lookup, not at
 import. The provider of a name is taken from the address or from the name's prefix. An open model on an unknown host has
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scorer.config.prices import Price
+from scorer.config.cost import Price
 
 _TABLE = Path(__file__).with_name("prices.tsv")
 MAKERS = ("openai", "anthropic", "google", "deepseek", "mistral", "xai", "cohere", "moonshotai", "zai", "perplexity")
