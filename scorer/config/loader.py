@@ -152,10 +152,12 @@ def _conflicts(spec: Spec) -> list[str]:
                 f"./{path} for a file of that name."
             )
     for key, path in paths:
+        if key == "input.shards" and _HUB.fullmatch(path):
+            continue
         if "://" in path and not _URI.fullmatch(path):
             problems.append(
                 f'{key} = "{path}" must be a local path, or s3://, gs:// or az:// with a bucket and a path, such as '
-                "s3://bucket/folder."
+                f"s3://bucket/folder{' (or hf://datasets/org/name)' if key == 'input.shards' else ''}."
             )
     kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
     for name in sorted({name for name in kept if kept.count(name) > 1}):
@@ -163,6 +165,7 @@ def _conflicts(spec: Spec) -> list[str]:
     return problems
 
 
+_HUB = re.compile(r"hf://datasets/[^/\s]+/[^/\s]+(?:/.*)?")
 _URI = re.compile(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 

@@ -22,6 +22,7 @@ from scorer.files.lease import LEASE_S
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from scorer.files.hub import HubFiles
     from scorer.files.object_store import ObjectFiles
 
 SCHEMES = ("s3", "gs", "az")
@@ -49,7 +50,7 @@ class AnyFiles:
         self._patience_s = patience_s
         self._lease_s = lease_s
         self._local = LocalFiles()
-        self._buckets: dict[str, ObjectFiles] = {}
+        self._buckets: dict[str, ObjectFiles | HubFiles] = {}
 
     def of(self, path: str) -> Files:
         """The Files of a path. Raises SpecError for an unknown scheme, and where the extra is not installed."""
@@ -61,7 +62,9 @@ class AnyFiles:
             self._buckets[root] = self._open(root)
         return self._buckets[root]
 
-    def _open(self, root: str) -> ObjectFiles:
+    def _open(self, root: str) -> ObjectFiles | HubFiles:
+        if root.startswith("hf://"):
+            return _hub(root)
         try:
             from scorer.files.object_store import ObjectFiles
         except ImportError as error:
@@ -111,8 +114,18 @@ class AnyFiles:
         return self.of(path).locked(path)
 
 
+def _hub(root: str) -> HubFiles:
+    try:
+        from scorer.files.hub import HubFiles
+    except ImportError as error:
+        raise SpecError(
+            [f"{root}: the Hub needs the extra hub. Install it: pip install 'batch-scorer[hub]' ({error})"]
+        ) from error
+    return HubFiles()
+
+
 def is_remote(path: str) -> bool:
-    """True for a URI: s3://, gs://, az://."""
+    """True for a URI: s3://, gs://, az://, hf://."""
     return "://" in path
 
 

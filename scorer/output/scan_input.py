@@ -23,7 +23,7 @@ def scan_input(shard: Shard) -> pl.LazyFrame:
     A row of a text format that is no row of its columns is null in all of them, and a value that does not fit its
     column's type is null. Raises OSError or one of polars' errors where the file cannot be read.
     """
-    if is_parquet(shard.path):
+    if is_parquet(shard.path) and not shard.place.startswith("hf://"):
         frame = pl.scan_parquet(shard.place, glob=False, **scan_options(shard.place))
         known = frame.collect_schema().names()
         more = {name: text for name, text in folder_columns(shard.path).items() if name not in known}

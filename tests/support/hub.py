@@ -1,0 +1,128 @@
+"""A server on loopback that speaks the paths of the Hugging Face Hub for one dataset: info, tree, paths, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+NAME = "org/name"
+
+
+class Hub:
+    """The dataset `org/name`: its files by path. `asked` are the requests so far; `fails` answers the next with 503."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.fails = 0
+        self.private = False
+        self.url = ""
+
+    def entry(self, path: str) -> dict[str, Any]:
+        data = self.files[path]
+        return {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+
+    def tree(self, folder: str, recursive: bool) -> list[dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.files):
+            below = path.removeprefix(f"{folder}/") if folder else path
+            if folder and below == path:
+                continue
+            parts = below.split("/")
+            for depth in range(1, len(parts)):
+                above = "/".join(filter(None, [folder, *parts[:depth]]))
+                if recursive or depth == 1:
+                    found[above] = {"type": "directory", "path": above, "size": 0, "oid": "0" * 40}
+            if recursive or len(parts) == 1:
+                found[path] = self.entry(path)
+        return list(found.values())
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    """The server while the block lasts."""
+    hub = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_HEAD(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+        def _answer(self, body: bytes = b"") -> None:
+            parts = urlsplit(self.path)
+            path = unquote(parts.path)
+            hub.asked.append(f"{self.command} {path}")
+            if hub.fails:
+                hub.fails -= 1
+                return self._send(503, b"busy")
+            if hub.private:
+                return self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+            if found := re.fullmatch(rf"/datasets/{NAME}/resolve/[^/]+/(.*)", path):
+                return self._file(found[1])
+            api = path.removeprefix(f"/api/datasets/{NAME}")
+            if api == path:
+                return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+            if found := re.fullmatch(r"/tree/[^/]+/?(.*)", api):
+                tree = hub.tree(
+                    found[1].rstrip("/"), "true" in parse_qs(parts.query).get("recursive", ["false"])[0].lower()
+                )
+                if not tree:
+                    return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+                return self._send(200, json.dumps(tree).encode())
+            if re.fullmatch(r"/paths-info/[^/]+", api):
+                return self._send(200, json.dumps(self._infos(body)).encode())
+            return self._send(200, json.dumps({"id": NAME, "sha": "a" * 40, "siblings": [], "tags": []}).encode())
+
+        def _infos(self, body: bytes) -> list[dict[str, Any]]:
+            asked = json.loads(body) if body.startswith(b"{") else parse_qs(body.decode())
+            infos = []
+            for path in asked["paths"]:
+                if path in hub.files:
+                    infos.append(hub.entry(path))
+                elif hub.tree(path, True):
+                    infos.append({"type": "directory", "path": path, "size": 0, "oid": "0" * 40})
+            return infos
+
+        def _file(self, path: str) -> None:
+            if path not in hub.files:
+                return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            data = hub.files[path]
+            if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+                return self._send(206, data[int(found[1]) : int(found[2]) + 1])
+            return self._send(200, data)
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
