@@ -16,12 +16,12 @@ from scorer.config.run_file_types import RunFileDict
 from scorer.config.spec import Spec
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
-from scorer.files.runtime import run_blocking
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job, Retry
 from scorer.judges.function_source import SESSION
 from scorer.output.progress import Snapshot
+from scorer.processes.event_loop import run_blocking
 
 RunFile = RunFileDict | Spec | str | Path | Mapping[str, Any]
 """A run: the path of a run file, a dict with a run file's names, or a `Spec`."""

@@ -22,7 +22,7 @@ from scorer.cli.run_commands import app as run_commands
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
-from scorer.files.memory import keep_memory_flat, tune_gc
+from scorer.processes.memory import keep_memory_flat, tune_gc
 
 app = App(
     name="scorer",

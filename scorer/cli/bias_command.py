@@ -114,9 +114,9 @@ def _by_format(
     from scorer.cli.signals import run_interruptibly
     from scorer.cli.terminal import TerminalView
     from scorer.files.router import AnyFiles
-    from scorer.files.runtime import on_loop
     from scorer.job.format_probe import prepare, stored_scores
     from scorer.output.scan import scan_scores
+    from scorer.processes.event_loop import on_loop
 
     files, out = AnyFiles(), out_folder(table) or table
     asked = prepare(files, out, text, share=share, sets=sets)

@@ -29,7 +29,7 @@ from scorer.cli.options import (
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import InputError
-from scorer.files.memory import stream_from_here
+from scorer.processes.memory import stream_from_here
 
 if TYPE_CHECKING:
     from scorer.build.plan import RunPlan
@@ -210,8 +210,8 @@ def _score(
 ) -> Status:
     from scorer.cli.progress_views import view
     from scorer.cli.signals import run_interruptibly
-    from scorer.files.runtime import on_loop
     from scorer.job.forget import ALL
+    from scorer.processes.event_loop import on_loop
 
     stream_from_here()
     out = planned.spec.output.path

@@ -26,7 +26,6 @@ from scorer.engine.background import Watch, served
 from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
 from scorer.files.files import Files, Lock, lock_again_s
 from scorer.files.router import is_remote
-from scorer.files.runtime import shielded, threads
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.kept_columns import keep_columns
@@ -44,6 +43,7 @@ from scorer.output.progress import Gauges, Progress, Snapshot
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.store import Store
+from scorer.processes.event_loop import shielded, threads
 from scorer.types import Offload, Shard, Work
 
 if TYPE_CHECKING:

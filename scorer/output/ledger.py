@@ -27,7 +27,7 @@ import orjson
 
 from scorer.errors import StorageError
 from scorer.files.files import Files, replace
-from scorer.files.runtime import shielded
+from scorer.processes.event_loop import shielded
 from scorer.types import (
     Offload,
 )

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import OutputError
-from scorer.files.memory import give_memory_back
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Segment, shown
 from scorer.output.run_files import RunFiles
+from scorer.processes.memory import give_memory_back
 from scorer.types import Mask, Shard
 
 MERGE_AT = 64

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from scorer.files.runtime import shielded
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
+from scorer.processes.event_loop import shielded
 from scorer.types import Offload, Shard
 
 TIDY_S = 0.2

@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scorer.errors import TooManyFailed
-from scorer.files.runtime import shielded
 from scorer.output import segments as seg
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, pieces, size_of
+from scorer.processes.event_loop import shielded
 from scorer.types import Offload, Result
 
 FLUSH_BYTES = 32 * 1024 * 1024

@@ -1,1 +1,1 @@
-"""Child processes of scorer: how they start and where they look for modules. Imports nothing of scorer."""
+"""Child processes, module search path, event loop and threads, memory settings. Imports nothing of scorer."""

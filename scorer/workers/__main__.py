@@ -14,8 +14,8 @@ import sys
 from contextlib import suppress
 from typing import cast
 
-from scorer.files.memory import keep_memory_flat, stream_from_here, tune_gc
-from scorer.files.runtime import on_loop
+from scorer.processes.event_loop import on_loop
+from scorer.processes.memory import keep_memory_flat, stream_from_here, tune_gc
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from scorer.engine.engine import first_cause
 from scorer.errors import WorkersLost
-from scorer.files.runtime import shielded
+from scorer.processes.event_loop import shielded
 from scorer.types import Work
 from scorer.workers.coordinator import Coordinator, leave
 from scorer.workers.messages import Hello, Order

@@ -30,13 +30,13 @@ from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files.files import Files
 from scorer.files.lease import boot_s
-from scorer.files.runtime import shielded, threads
 from scorer.inputs.source import Reader, ahead
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.run_files import RunFiles
 from scorer.output.worker_store import WorkerStore
+from scorer.processes.event_loop import shielded, threads
 from scorer.types import Offload, Row, Shard
 from scorer.workers.broker_client import BrokerClient, Exchange
 from scorer.workers.messages import Failure, Hello, Order, Slice

@@ -62,7 +62,7 @@ def test_plan_run_and_scan_scores_work_inside_a_running_loop(judge: RehearsalPro
     async def again() -> scorer.Status:
         return await scorer.run_async(wanted)
 
-    from scorer.files.runtime import on_loop
+    from scorer.processes.event_loop import on_loop
 
     assert on_loop(again()).state == "complete"
     assert judge.stats()["requests"] == asked

@@ -24,9 +24,9 @@ from scorer.build.assemble import make_client
 from scorer.cli.signals import Stages
 from scorer.errors import Interrupted, StorageError
 from scorer.files.files import LocalFiles
-from scorer.files.runtime import run_blocking, shielded
 from scorer.job.job import Job
 from scorer.output import store as stores
+from scorer.processes.event_loop import run_blocking, shielded
 from scorer.rehearsal.process import RehearsalProcess
 
 # --- what must not be cut ---------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_what_was_answered_is_stored_at_any_number_of_signals_at_any_moment(
 
 TWICE = """
 import asyncio, os, signal, sys
-from scorer.files.runtime import on_loop, shielded
+from scorer.processes.event_loop import on_loop, shielded
 
 async def write():
     for _ in range(4):

@@ -121,7 +121,7 @@ _START = """
 import sys, tomllib
 from scorer.build.plan import check
 from scorer.errors import ScorerError
-from scorer.files.runtime import on_loop
+from scorer.processes.event_loop import on_loop
 from scorer.job.job import Callbacks, Job
 from scorer.files.router import AnyFiles
 plan = check(tomllib.loads(open("run.toml").read()))

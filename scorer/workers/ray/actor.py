@@ -38,7 +38,7 @@ class RayWorker:
         sys.path.extend(path for path in paths if path not in sys.path)
         search_last(folder)  # Ray puts the driver's folder first: a json.py there is not ours to import
 
-        from scorer.files.memory import keep_memory_flat, tune_gc
+        from scorer.processes.memory import keep_memory_flat, tune_gc
 
         keep_memory_flat()
         tune_gc()
@@ -61,8 +61,8 @@ class RayWorker:
 
     async def begin(self, hello: bytes) -> bytes:
         """Begins to work, and returns the first report."""
-        from scorer.files.memory import stream_from_here
         from scorer.files.router import HURRY_S, AnyFiles
+        from scorer.processes.memory import stream_from_here
         from scorer.workers import messages
         from scorer.workers.worker import Worker
 

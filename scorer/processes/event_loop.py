@@ -1,4 +1,4 @@
-"""Runs blocking work off the event loop, and shields work from cancellation."""
+"""Runs coroutines to their end, blocking work in threads, and shields work from cancellation."""
 
 from __future__ import annotations
 

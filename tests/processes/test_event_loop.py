@@ -1,4 +1,4 @@
-"""Promise: a coroutine is run to its end wherever it is asked for, and Ctrl-C lets it put its things in order."""
+"""Promise: run_blocking runs a coroutine to its end with or without a running loop, and Ctrl-C lets it clean up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from scorer.files.runtime import run_blocking
+from scorer.processes.event_loop import run_blocking
 
 
 async def where() -> int:
@@ -68,7 +68,7 @@ def test_run_blocking_cancels_and_awaits_on_an_interrupt() -> None:
 
 HOLES = """
 import ctypes
-from scorer.files.memory import stream_from_here
+from scorer.processes.memory import stream_from_here
 
 class Heap(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
