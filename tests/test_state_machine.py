@@ -25,8 +25,8 @@ from support.inprocess import Run, own_score
 
 from scorer.errors import OutputError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Retry
 from scorer.job.reread import reread
+from scorer.job.retry import Retry
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.output.status import status

@@ -74,8 +74,11 @@ def run_coverage(table: Tables, system: str | None = None, named: Iterable[str |
     manifest = load(AnyFiles(), Layout(out)) if out is not None else None
     if out is None or manifest is None:
         return None
-    notes = tuple(_notes(beside(out, manifest), {name for name in (system, *named) if name is not None}))
     scores = scan_scores(out)
+    notes = (
+        *_notes(beside(out, manifest), {name for name in (system, *named) if name is not None}),
+        *(_several_judges(scores) if manifest.judges else ()),
+    )
     rows: int = scores.select(pl.len()).collect().item()
     if system is None or rows >= manifest.rows:
         return RunCoverage(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
@@ -93,6 +96,13 @@ def _of_several(folders: Mapping[str, str]) -> RunCoverage:
     return RunCoverage(
         rows, sum(shards.values()), rehearsal=any(run.manifest.rehearsal for run in runs), missing=missing
     )
+
+
+def _several_judges(scores: pl.LazyFrame) -> Iterable[str]:
+    counts = scores.group_by("judge").agg(pl.len().alias("rows")).sort("rows", descending=True).collect()
+    if len(counts) > 1:
+        others = ", ".join(f"{rows:,} of judge {judge}" for judge, rows in counts.rows())
+        yield f"A retry changed keys of the model, so the rows are of {len(counts)} judges: {others}."
 
 
 def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:

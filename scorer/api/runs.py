@@ -18,7 +18,8 @@ from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import ALL, Choice
-from scorer.job.job import Callbacks, Job, Retry
+from scorer.job.job import Callbacks, Job
+from scorer.job.retry import Retry
 from scorer.judges.function_source import SESSION
 from scorer.output.progress import Snapshot
 from scorer.processes.event_loop import run_blocking
@@ -104,11 +105,11 @@ def retry(
 
     `out` is the output folder or the run file. The other arguments are those of `run`.
     """
-    from scorer.job.retry import retry_plan
+    from scorer.job.retry import retry_of
 
     errors = (error,) if isinstance(error, str) else tuple(error)
-    planned = _checked(retry_plan(AnyFiles(), folder_of(str(out)), errors, set), workers)
-    again = Retry(errors or None)
+    planned, again = retry_of(AnyFiles(), folder_of(str(out)), errors, set)
+    _checked(planned, workers)
     return _blocking(lambda seen: _scored(planned, seen, workers=workers, retry=again), watch, progress)
 
 

@@ -73,7 +73,7 @@ def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:
     With --json, one object stands on stdout all the same: its `error` is what stderr says.
     """
     if "--json" in tokens:
-        value = {"error": str(error) or type(error).__name__, "exit_code": exit_code}
+        value = {"error": _said(error) or type(error).__name__, "exit_code": exit_code}
         with suppress(StorageError):  # stderr tells the error all the same
             answer(True, value, str)
     if "--log-format=json" in tokens or ("--log-format", "json") in pairwise(tokens):
@@ -81,8 +81,13 @@ def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:
 
         log_error(error, exit_code)
     elif isinstance(error, ScorerError):
-        to_stderr(str(error))
+        to_stderr(_said(error))
     else:
         to_stderr("".join(traceback.format_exception(error)))
         to_stderr("This is a bug of scorer. What was finished is stored.")
     return exit_code
+
+
+def _said(error: Exception) -> str:
+    """The error's sentence, and below it the command to type next where there is one."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])

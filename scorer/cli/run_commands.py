@@ -6,6 +6,8 @@ Light to import: each command loads what it needs.
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,13 +30,13 @@ from scorer.cli.options import (
 )
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
-from scorer.errors import InputError
+from scorer.errors import BudgetSpent, InputError, ScorerError, TooManyFailed
 from scorer.processes.memory import stream_from_here
 
 if TYPE_CHECKING:
     from scorer.build.plan import RunPlan
     from scorer.job.forget import Choice
-    from scorer.job.job import Retry
+    from scorer.job.retry import Retry
     from scorer.output.status import Status
 
 
@@ -159,7 +161,9 @@ def retry(
 ) -> int:
     """Score again only the rows that ended in an error.
 
-    Example: scorer retry out --error Unavailable --error Truncated
+    Keys such as model.max_output_tokens may be set for these rows alone.
+
+    Example: scorer retry out --error Truncated --set model.max_output_tokens=2000
 
     Parameters
     ----------
@@ -168,12 +172,11 @@ def retry(
     """
     from scorer.cli.run_text import summary_text
     from scorer.files.router import AnyFiles
-    from scorer.job.job import Retry
-    from scorer.job.retry import retry_plan
+    from scorer.job.retry import retry_of
 
     out = folder_of(out)
-    planned = retry_plan(AnyFiles(), out, error, sets)
-    found = _score(planned, view_options, worker_options, Retry(error or None))
+    planned, again = retry_of(AnyFiles(), out, error, sets)
+    found = _score(planned, view_options, worker_options, again)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -224,8 +227,24 @@ def _score(
             found = on_loop(
                 run_interruptibly(planned, seen, retry, worker_options.workers, seen.answered, hire, choice or ALL)
             )
+        except (BudgetSpent, TooManyFailed) as error:
+            _add_next_command(error, planned)
+            seen.ended(error)
+            raise
         except Exception as error:
             seen.ended(error)
             raise
         seen.tell("finished", asdict(found))
         return found
+
+
+def _add_next_command(error: ScorerError, planned: RunPlan) -> None:
+    """Notes the command to type next; nothing where the folder cannot be read, which says so by itself."""
+    from scorer.cli.next_command import next_command
+    from scorer.files.router import AnyFiles
+    from scorer.output.status import status as status_of
+
+    with suppress(ScorerError, OSError):
+        found = status_of(AnyFiles(), planned.spec.output.path)
+        if (sentence := next_command(error, sys.argv[1:], planned.spec, found)) is not None:
+            error.add_note(sentence)

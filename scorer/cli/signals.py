@@ -14,7 +14,8 @@ from scorer.cli.terminal import TerminalView
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
 from scorer.job.forget import ALL, Choice
-from scorer.job.job import Callbacks, Job, Retry
+from scorer.job.job import Callbacks, Job
+from scorer.job.retry import Retry
 from scorer.output.status import Status
 
 if TYPE_CHECKING:

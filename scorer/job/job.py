@@ -30,15 +30,14 @@ from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.kept_columns import keep_columns
 from scorer.job.recovery import repair
+from scorer.job.retry import Retry, check_open, revision_of, with_sets
 from scorer.job.scoring import Connect, LocalScoring, OpenRun, Scoring
 from scorer.job.selecting import select
-from scorer.job.start import (
-    open_manifest,
-)
+from scorer.job.start import open_manifest, stored_spec
 from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
-from scorer.output.manifest import Manifest, Revision, save
+from scorer.output.manifest import Manifest, save
 from scorer.output.progress import Gauges, Progress, Snapshot
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
@@ -54,13 +53,6 @@ MAX_ROUNDS = 3
 """Most passes of one start: another pass scores the rows whose stored results were found damaged while sealing."""
 REMOTE_GATHER_S = 1.0
 """Interval of ledger writes on object storage, where each write is a paid request; only for entries with no waiter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Scores again the rows that ended in one of `errors` (None: in any error)."""
-
-    errors: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +135,17 @@ class Job:
             offload = self._offload or threads(stack)
             lock = await self._lock()
             stack.callback(lock.release)
-            opened = None if retry is None else Revision(0, "retry", retry.errors)
+            opened = None if retry is None else revision_of(self.plan, retry)
             manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
             repair(self._files, self.layout, manifest, self._callbacks.say)
+            if retry is not None:
+                check_open(manifest, retry, self.layout.out)
             self.plan = replace(self.plan, fingerprint=manifest.fingerprint)
             manifest = keep_columns(self.plan, self._files, self.layout, manifest)
             sample = choice.sample if retry is None else manifest.selection.sample
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
             async with self._published(manifest) as self._publishing:
-                await self._rounds(manifest, retry, offload, lock.sure)
+                await self._generations(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
             self._publishing.check()
@@ -165,6 +159,21 @@ class Job:
         from scorer.publish.during import publishing
 
         return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
+
+    async def _generations(
+        self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
+    ) -> None:
+        """The rows of a retry with its own keys first, then those of the run."""
+        revision, plan = manifest.open_revision, self.plan
+        if revision is not None and revision.sets:
+            other = with_sets(plan, revision.sets)
+            self.plan = replace(other, fingerprint=revision.judge or manifest.fingerprint)
+            changed = replace(manifest, spec=stored_spec(other))
+            await self._rounds(changed, Retry(revision.errors, revision.sets), offload, owned)
+            manifest, self.plan = replace(manifest.finished(revision.generation), spec=stored_spec(plan)), plan
+            save(self._files, self.layout, manifest)
+        if retry is None or revision is None or not revision.sets:
+            await self._rounds(manifest, retry, offload, owned)
 
     async def _rounds(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
@@ -206,10 +215,12 @@ class Job:
                     self._files,
                     self.layout,
                     manifest.id,
-                    plan.fingerprint,
+                    manifest.fingerprint,
                     lambda shard: schema_of(plan, self._files, shard),
                     selection=manifest.selection,
                     edition=manifest.edition,
+                    judge=plan.fingerprint,
+                    judges=manifest.judges,
                 ),
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
@@ -261,7 +272,7 @@ class Job:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
             raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " All other shards are scored.")
-        if revision is not None and not store.lost:
+        if revision is not None and not store.lost and not revision.sets:
             save(self._files, self.layout, manifest.finished(revision.generation))
         return store.lost
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,9 @@ def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault:
         )
         segment = Segment(shard.stem, generation, 0, first, last, number, number)
         schema = parquet.schema_arrow.remove_metadata()
-        about = seg.about(shard, manifest.fingerprint, generation, manifest.id, about.get("edition", 0))
+        about = seg.about(
+            shard, manifest.fingerprint, generation, manifest.id, about.get("edition", 0), manifest.judges
+        )
         with files.create(layout.segment(segment)) as new:
             seg.write(new, _intact(parquet, fault, schema.names), schema, about)
     return rows
@@ -149,7 +152,10 @@ def load_or_rebuild(plan: RunPlan, files: Files, layout: Layout, say: Say) -> Ma
     revisions: tuple[Revision, ...] = ()
     if generations:
         # An unfinished retry ends with the rows that it scored: its list of errors is lost with run.json.
-        revisions = (Revision(generations, "retry", (), open=ahead == generations),)
+        judges = {judge: at for _, _, about in results for judge, at in about.get("judges", {}).items()}
+        known = {at: Revision(at, "retry", (), open=False, judge=judge) for judge, at in judges.items()}
+        last = known.get(generations, Revision(generations, "retry", ()))
+        revisions = tuple({**known, generations: replace(last, open=ahead == generations)}.values())
     note(files, layout, [*noted(files, layout), *unreadable])  # `repair` inspects them before they count
     if broken:
         set_aside(files, layout, layout.manifest)

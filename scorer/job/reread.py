@@ -123,7 +123,7 @@ def _planned(manifest: Manifest, out: str, sets: Sets) -> RunPlan:
     problems = []
     for item, path, _ in assignments(sets):
         table, _, key = path.strip().partition(".")
-        if table != "judge":
+        if path and table != "judge":
             problems.append(f"--set {item}: reread changes how replies are read, so it takes only keys of [judge].")
         elif key.partition(".")[0] in ASKED:
             problems.append(

@@ -1,22 +1,43 @@
-"""The plan of a retry: the run file of an output folder, from run.json, with the keys that are changed for it."""
+"""What `scorer retry` scores again, and with which keys of the answer's side changed for these rows alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
 
 from scorer.build.plan import RunPlan, check
-from scorer.config.loader import Sets, set_values
-from scorer.errors import ROW_ERRORS, SpecError
+from scorer.config.loader import Sets, assignments, set_values
+from scorer.errors import ROW_ERRORS, OutputError, SpecError
 from scorer.files.files import Files
+from scorer.job.start import stored_spec
 from scorer.output.layout import Layout
 from scorer.output.located import rebased
-from scorer.output.manifest import load, no_run
+from scorer.output.manifest import Manifest, Revision, load, no_run
+
+ANSWER_KEYS = ("max_output_tokens", "reasoning", "extra", "timeout_s", "temperature")
+"""Keys of a model that may change for rows that are scored again: what is asked stays the same."""
 
 
-def retry_plan(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -> RunPlan:
-    """The plan by which the rows of the run in `out` that ended in one of `errors` are scored again.
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Scores again the rows that ended in one of `errors` (None: in any error).
 
-    Raises SpecError for an unknown error, where there is no run, and for keys that are wrong.
+    `sets` are `key=value` of ANSWER_KEYS, for these rows alone.
+    """
+
+    errors: tuple[str, ...] | None = None
+    sets: tuple[str, ...] = ()
+
+
+def retry_of(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -> tuple[RunPlan, Retry]:
+    """The plan of the run in `out`, and what of it is scored again: the rows that ended in one of `errors`.
+
+    Keys of the answer's side in `sets` are the retry's, all others the run's. Raises SpecError for an unknown error,
+    where there is no run, and for keys that are wrong.
     """
     unknown = [name for name in errors if name not in ROW_ERRORS]
     if unknown:
@@ -30,4 +51,51 @@ def retry_plan(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -
         "input": {**given, "shards": rebased(given.get("shards", ()), manifest.began)},
         "output": {**manifest.spec.get("output", {}), "path": out},
     }
-    return check(set_values(tree, sets))
+    of_rows, of_run = split_sets(sets)
+    return check(set_values(tree, of_run)), Retry(tuple(errors) or None, of_rows)
+
+
+def split_sets(sets: Sets) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """As `key=value`, those keys that hold for the rows scored again alone, and those that are the run's."""
+    texts = [(path, item if item != path else f"{path}={_toml(value)}") for item, path, value in assignments(sets)]
+    rows = tuple(text for path, text in texts if _is_answer_key(path))
+    return rows, tuple(text for path, text in texts if not _is_answer_key(path))
+
+
+def _is_answer_key(path: str) -> bool:
+    table, *keys = path.strip().split(".")
+    if table == "models":
+        keys = keys[1:]
+    return table in ("model", "models") and bool(keys) and keys[0] in ANSWER_KEYS
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{orjson.dumps(key).decode()} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return orjson.dumps(value).decode()
+
+
+def with_sets(plan: RunPlan, sets: Sequence[str]) -> RunPlan:
+    """The plan with some keys set. Raises SpecError."""
+    changed = check(set_values(deepcopy(stored_spec(plan)), sets))
+    return replace(changed, rehearsal=plan.rehearsal)
+
+
+def revision_of(plan: RunPlan, retry: Retry) -> Revision:
+    """The generation that a retry opens; its number is set where it is opened."""
+    other = with_sets(plan, retry.sets) if retry.sets else plan
+    judge = "" if other.covers == plan.covers else other.fingerprint
+    return Revision(0, "retry", retry.errors, sets=retry.sets, judge=judge)
+
+
+def check_open(manifest: Manifest, retry: Retry, out: str) -> None:
+    """Raises OutputError where an unfinished retry has other keys than this one: end it first."""
+    revision = manifest.open_revision
+    if revision is None or revision.kind != "retry" or not retry.sets or revision.sets == retry.sets:
+        return
+    errors = "".join(f" --error {name}" for name in revision.errors or ())
+    sets = "".join(f" --set {item}" for item in revision.sets)
+    raise OutputError(
+        f"{out}: generation {revision.generation} of an earlier retry is not finished, and it has other keys. End it "
+        f"first: scorer retry {out}{errors}{sets}"
+    )

@@ -73,13 +73,13 @@ def open_manifest(
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
-        revisions = (*revisions, Revision(generation, revision.kind, revision.errors))
+        revisions = (*revisions, replace(revision, generation=generation))
     run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
     home = "" if is_remote(layout.out) else os.path.abspath(layout.out)
     opened = Manifest(
         fingerprint,
         plan.covers,
-        _kept_spec(plan),
+        stored_spec(plan),
         created,
         shards,
         revisions,
@@ -112,7 +112,7 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     return True
 
 
-def _kept_spec(plan: RunPlan) -> dict[str, object]:
+def stored_spec(plan: RunPlan) -> dict[str, object]:
     """The spec that run.json stores for `scorer retry`; it needs neither the run file nor `judge.prompt_file`."""
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
     if "prompt" in plan.covers["judge"]:

@@ -28,12 +28,18 @@ KEEP = "input.keep"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A further generation of rows; `errors` are the names it scores again (None: every name)."""
+    """A further generation of rows; `errors` are the names it scores again (None: every name).
+
+    `sets` are the keys that a retry changed for its rows, and `judge` is their fingerprint then; empty where it is the
+    run's own.
+    """
 
     generation: int
     kind: str
     errors: tuple[str, ...] | None
     open: bool = True
+    sets: tuple[str, ...] = ()
+    judge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,11 @@ class Manifest:
         return self.id.startswith(REHEARSAL)
 
     @property
+    def judges(self) -> dict[str, int]:
+        """The fingerprints that retries made with other keys, and their generations."""
+        return {revision.judge: revision.generation for revision in self.revisions if revision.judge}
+
+    @property
     def open_revision(self) -> Revision | None:
         return next((revision for revision in self.revisions if revision.open), None)
 
@@ -108,7 +119,14 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             created=found["created"],
             shards=tuple(Shard(**shard) for shard in found["shards"]),
             revisions=tuple(
-                Revision(r["generation"], r["kind"], None if r["errors"] is None else tuple(r["errors"]), r["open"])
+                Revision(
+                    r["generation"],
+                    r["kind"],
+                    None if r["errors"] is None else tuple(r["errors"]),
+                    r["open"],
+                    tuple(r.get("sets", ())),
+                    r.get("judge", ""),
+                )
                 for r in found["revisions"]
             ),
             id=found.get("id", ""),

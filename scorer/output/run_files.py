@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,8 @@ class RunFiles:
     """What every writer of a run's result files needs. `run` is its id, `worker` the writer's number, 0 the owner's.
 
     `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
-    `selection` says which rows are to have a result, `edition` how often the kept columns changed.
+    `selection` says which rows are to have a result, `edition` how often the kept columns changed. `judge` is the
+    fingerprint of the rows that are written now, empty where that is the run's; `judges` are all such of the run.
     """
 
     files: Files
@@ -31,7 +32,9 @@ class RunFiles:
     worker: int = 0
     selection: Selection = ALL_ROWS
     edition: int = 0
+    judge: str = ""
+    judges: Mapping[str, int] = field(default_factory=dict)
 
     def about(self, shard: Shard, generation: int) -> dict[str, Any]:
         """What a file of this run says of itself."""
-        return about(shard, self.fingerprint, generation, self.run, self.edition)
+        return about(shard, self.fingerprint, generation, self.run, self.edition, self.judges)

@@ -177,7 +177,8 @@ class SegmentWriter:
     def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> tuple[Segment, list[Made]]:
         results = gathered.results
         cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)
-        parts = [made(piece, state.schema, self._run.fingerprint, self._measured) for piece in cut]
+        judge = self._run.judge or self._run.fingerprint
+        parts = [made(piece, state.schema, judge, self._measured) for piece in cut]
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
         first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number

@@ -140,14 +140,22 @@ def write(
     return counts
 
 
-def about(shard: Shard, fingerprint: str, generation: int, run: str, edition: int = 0) -> dict[str, Any]:
+def about(
+    shard: Shard,
+    fingerprint: str,
+    generation: int,
+    run: str,
+    edition: int = 0,
+    judges: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """What a segment or sealed file says of itself, to be told apart without `run.json`; earlier ones told no `run`.
 
-    `edition` counts how often the kept columns of the run changed before it was written.
+    `edition` counts how often the kept columns of the run changed before it was written. `judges` are the fingerprints
+    of its retries with other keys, and their generations.
     """
     told = {name: value for name, value in asdict(shard).items() if name != "at"}
     found = {"shard": told, "fingerprint": fingerprint, "generation": generation, "run": run}
-    return {**found, "edition": edition} if edition else found
+    return {**found, **({"edition": edition} if edition else {}), **({"judges": dict(judges)} if judges else {})}
 
 
 def is_of(about: Mapping[str, Any], shard: Shard) -> bool:

@@ -66,9 +66,7 @@ class Coordinator:
         )
         self.workers = workers
         self._plan = plan
-        self._spec = dict(manifest.spec)
-        self._run = manifest.id
-        self._edition = manifest.edition
+        self._manifest = manifest
         self._files = files
         self._layout = layout
         self._store = store
@@ -93,11 +91,13 @@ class Coordinator:
             worker=self._last_number,
             index=index,
             workers=self.workers,
-            spec=self._spec,
-            run=self._run,
+            spec=dict(self._manifest.spec),
+            run=self._manifest.id,
             fingerprint=fingerprint(self._plan.covers),
+            files=self._manifest.fingerprint,
             judge=self._plan.fingerprint,
-            edition=self._edition,
+            judges=self._manifest.judges,
+            edition=self._manifest.edition,
             owner=self._ledger.owner,
             served=self._served,
             lease_s=self.broker.lease_s,

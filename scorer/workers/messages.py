@@ -33,11 +33,12 @@ class Hello(msgspec.Struct, frozen=True):
     """Everything that a worker needs to start. Secrets are no part of it: they are in its environment.
 
     `worker` is a number that nobody else ever had in this run, `index` its place among `workers` that share what is in
-    flight. `spec` is the run file as run.json keeps it, `run` the id in there. `fingerprint` is
-    what the spec must give, `judge` what the rows' column of that name says (another one in a folder of before 0.2.0),
-    `edition` how often the kept columns changed. `owner` names the run's ledger. `served`
-    has the address of each embedded judge by its model's alias. `lease_s` is how long a slice of a rate may be used;
-    `strict` says that intents must be durable before a request goes out, else the ledger's lines gather for `gather_s`.
+    flight. `spec` is the run file as run.json keeps it, `run` the id in there. `fingerprint` is what the spec must
+    give, `files` the one that result files carry, `judge` the one of the rows. They differ in folders of before 0.2.0,
+    and in a retry with other keys, of which `judges` are all. `edition` counts how often the kept columns changed.
+    `owner` names the run's ledger. `served` has the address of each embedded judge by its model's alias. `lease_s` is
+    how long a slice of a rate may be used; `strict` says that intents must be durable before a request goes out, else
+    the ledger's lines gather for `gather_s`.
     """
 
     worker: int
@@ -46,7 +47,9 @@ class Hello(msgspec.Struct, frozen=True):
     spec: dict[str, Any]
     run: str
     fingerprint: str
+    files: str
     judge: str
+    judges: dict[str, int]
     edition: int
     owner: str
     served: dict[str, str]

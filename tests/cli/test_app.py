@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -149,7 +150,9 @@ def test_mistakes_exit_2_before_anything_is_written(judge: RehearsalProcess, tmp
 
 
 @pytest.mark.slow
-def test_a_spent_budget_exits_3_and_a_higher_one_goes_on(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_a_spent_budget_exits_3_and_the_command_that_it_prints_ends_the_run(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
     """Slow: two starts of the real command."""
     shard(tmp_path / "in/a.parquet", 60)
     run = run_file(tmp_path, judge.url, limits={"max_tokens": 1500, "concurrency": 4})
@@ -162,7 +165,9 @@ def test_a_spent_budget_exits_3_and_a_higher_one_goes_on(judge: RehearsalProcess
     assert left.scored > 0
     assert left.pending > 0
     assert books["prompt_tokens"] + books["completion_tokens"] <= 1500
-    raised = scorer("run", run, "--set", "limits.max_tokens=100000", "--json").json()
+    typed = shlex.split(spent.err.splitlines()[-1].partition(": scorer ")[2])
+    assert typed[:2] == ["run", str(run)]
+    raised = scorer(*typed, "--json").json()
     assert (raised["scored"], judge.stats()["paid_again"]) == (60, 0)
 
 

@@ -42,8 +42,8 @@ from scorer.errors import (
     TooLong,
 )
 from scorer.files.files import LocalFiles
-from scorer.job.job import Retry
 from scorer.job.reread import reread
+from scorer.job.retry import Retry
 from scorer.judges.rating import Rating
 from scorer.output import ledger
 from scorer.output.layout import Layout

@@ -22,7 +22,7 @@ from scorer.files.files import LocalFiles
 from scorer.inputs.formats import parquet as stretches
 from scorer.inputs.identity import look
 from scorer.inputs.source import Columns, Reader
-from scorer.job.job import Retry
+from scorer.job.retry import Retry
 from scorer.types import Row, Shard, Work
 
 ROWS, GROUP = 600, 200

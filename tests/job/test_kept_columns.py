@@ -17,7 +17,7 @@ from scorer import scan_scores
 from scorer.config.spec import fingerprint
 from scorer.errors import InputError, Interrupted, OutputError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Retry
+from scorer.job.retry import Retry
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.manifest import load

@@ -24,8 +24,9 @@ from scorer.client.providers.openai import OpenAI
 from scorer.engine.replay import Answers, replay
 from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Job, Retry
+from scorer.job.job import Job
 from scorer.job.reread import reread
+from scorer.job.retry import Retry
 from scorer.judges.rating import Rating
 from scorer.output.verify.folder import verify
 from scorer.processes.event_loop import on_loop

@@ -23,8 +23,8 @@ from scorer.inputs.sample import parse_sample
 from scorer.inputs.where import Where
 from scorer.job.estimate import estimate
 from scorer.job.forget import Choice
-from scorer.job.job import Retry
 from scorer.job.reread import reread
+from scorer.job.retry import Retry
 from scorer.job.selecting import _nth_smallest
 from scorer.output.layout import Layout
 from scorer.output.manifest import load

@@ -29,7 +29,7 @@ from scorer.errors import InputError, OutputError, SpecError, StorageError
 from scorer.files import files as files_module
 from scorer.files import full_disk as fulldisk
 from scorer.files.files import LocalFiles
-from scorer.job.job import Retry
+from scorer.job.retry import Retry
 from scorer.output import segments as seg
 from scorer.output.damage import noted
 from scorer.output.layout import Layout

@@ -24,8 +24,9 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.config.loader import read_toml, set_values
 from scorer.files.files import LocalFiles
-from scorer.job.job import Job, Retry
+from scorer.job.job import Job
 from scorer.job.reread import reread
+from scorer.job.retry import Retry
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.manifest import FORMAT, load

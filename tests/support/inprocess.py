@@ -24,7 +24,8 @@ from scorer.build.plan import check
 from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
 from scorer.job.forget import Choice
-from scorer.job.job import Callbacks, Job, Retry
+from scorer.job.job import Callbacks, Job
+from scorer.job.retry import Retry
 from scorer.output.status import Status
 from scorer.output.verify.folder import Verdict, verify
 from scorer.types import Call, Reply

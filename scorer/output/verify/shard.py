@@ -64,6 +64,7 @@ class Inspector:
         self._files = files
         self._layout = layout
         self._fingerprint = manifest.fingerprint
+        self._judges = {manifest.fingerprint, *manifest.judges}
         self._selection = manifest.selection
         revision = manifest.open_revision
         self._unread = revision.generation if revision is not None and revision.kind == "reread" else 0
@@ -250,7 +251,7 @@ class Inspector:
         if pc.unique(batch.column("shard")).to_pylist() not in ([], [shard.path]):
             yield Fault(path, "holds rows of another shard", damaged=True)
         judged = batch.column("judge").filter(pc.greater_equal(batch.column("generation"), self._unread))
-        if pc.unique(judged).to_pylist() not in ([], [self._fingerprint]):
+        if not {*pc.unique(judged).to_pylist()} <= self._judges:
             yield Fault(path, "holds scores of another judge", damaged=True)
 
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:

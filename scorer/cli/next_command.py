@@ -1,0 +1,71 @@
+"""The command to type after a budget or `limits.max_failed_share` ended a run, from the run's own figures."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scorer.errors import BadRow, BudgetSpent, Damaged, ScorerError, TooManyFailed, Truncated, Unavailable
+
+if TYPE_CHECKING:
+    from scorer.config.spec import Spec
+    from scorer.output.status import Status
+
+RESERVE = 1.2
+"""A proposed cap is that much of what the whole run would take at the mean of its finished rows."""
+
+
+def next_command(error: ScorerError, typed: Sequence[str], spec: Spec, found: Status) -> str | None:
+    """A sentence that ends with the command; None where none would help. `typed` are the arguments that were given."""
+    if isinstance(error, BudgetSpent):
+        return _higher_caps(typed, spec, found)
+    if isinstance(error, TooManyFailed) and found.errors:
+        return _retry(spec, found)
+    return None
+
+
+def _higher_caps(typed: Sequence[str], spec: Spec, found: Status) -> str | None:
+    done = found.scored + found.failed
+    spent_usd = found.cost_usd + found.maybe_billed_usd
+    spent_tokens = found.prompt_tokens + found.completion_tokens
+    sets = []
+    for cap, spent in (("max_usd", spent_usd), ("max_tokens", spent_tokens)):
+        most = getattr(spec.limits, cap)
+        if most is None:
+            continue
+        needed = spent / done * found.rows if done else 2.0 * most
+        if needed > most or spent > 0.9 * most:
+            proposed = _rounded_up(RESERVE * max(needed, most))
+            sets += ["--set", f"limits.{cap}={int(proposed) if cap == 'max_tokens' else f'{proposed:g}'}"]
+    if not sets:
+        return None
+    rate = f"{done:,} of {found.rows:,} rows are finished; at their rate the rest fits: " if done else ""
+    return f"{rate}scorer {shlex.join([*typed, *sets])}"
+
+
+def _retry(spec: Spec, found: Status) -> str | None:
+    """Scores again what a retry can help: with a longer output where replies were cut, else as it is."""
+    out = spec.output.path
+    truncated = found.errors.get(Truncated.__name__, 0)
+    if truncated * 2 > found.failed and spec.all_models:
+        key = "model" if not spec.models else "models.0"
+        longer = 2 * spec.all_models[0].max_output_tokens
+        sets = ["--error", Truncated.__name__, "--set", f"{key}.max_output_tokens={longer}"]
+        return f"Most replies were cut at max_output_tokens: scorer {shlex.join(['retry', out, *sets])}"
+    passing = [name for name in (Unavailable.__name__, Damaged.__name__) if name in found.errors]
+    if passing and sum(found.errors[name] for name in passing) * 2 > found.failed:
+        errors = [part for name in passing for part in ("--error", name)]
+        return f"Once the cause is gone: scorer {shlex.join(['retry', out, *errors])}"
+    if set(found.errors) <= {BadRow.__name__}:
+        return None
+    return f"Once the cause is gone: scorer {shlex.join(['retry', out])}"
+
+
+def _rounded_up(value: float) -> float:
+    """The next number of two significant digits."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(round(value / step, 9)) * step

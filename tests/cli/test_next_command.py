@@ -1,0 +1,68 @@
+"""The command that a budget or a share of failed rows tells the user to type."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from scorer.cli.next_command import next_command
+from scorer.config.spec import Spec
+from scorer.errors import BudgetSpent, SetupError, TooManyFailed
+from scorer.output.status import Status
+
+FOUND = Status("stopped", 1000, 90, 10, 900, {}, 9000, 1000, 0, 100, 1.0, 0.0, 5.0, {}, 1, 0)
+
+
+def spec(**limits: float) -> Spec:
+    return Spec.model_validate(
+        {
+            "input": {"shards": ["in"]},
+            "judge": {"prompt": "{text}"},
+            "model": {"name": "m", "max_output_tokens": 64},
+            "limits": limits,
+            "output": {"path": "my out"},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "sets"),
+    [
+        ({"max_usd": 1.05}, ["limits.max_usd=12"]),
+        ({"max_tokens": 10_000}, ["limits.max_tokens=120000"]),
+        ({"max_usd": 1.0, "max_tokens": 10_000_000}, ["limits.max_usd=12"]),
+    ],
+)
+def test_budget_is_raised_to_what_the_rest_takes_at_the_rate_so_far(limits: dict[str, float], sets: list[str]) -> None:
+    told = next_command(BudgetSpent("spent"), ["run", "my run.toml", "--workers", "2"], spec(**limits), FOUND)
+    assert told is not None
+    command = shlex.split(told.partition(": ")[2])
+    assert command == ["scorer", "run", "my run.toml", "--workers", "2", "--set", *sets]
+
+
+def test_budget_without_a_finished_row_is_doubled() -> None:
+    none = replace(FOUND, scored=0, failed=0, cost_usd=0.0)
+    told = next_command(BudgetSpent("spent"), ["run", "r.toml"], spec(max_usd=2.0), none)
+    assert told == "scorer run r.toml --set limits.max_usd=4.8"
+
+
+@pytest.mark.parametrize(
+    ("errors", "command"),
+    [
+        ({"Truncated": 9, "Refused": 1}, "retry 'my out' --error Truncated --set model.max_output_tokens=128"),
+        ({"Unavailable": 9, "Refused": 1}, "retry 'my out' --error Unavailable"),
+        ({"Unreadable": 10}, "retry 'my out'"),
+    ],
+)
+def test_failed_rows_are_scored_again_by_the_command_that_helps(errors: dict[str, int], command: str) -> None:
+    told = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), replace(FOUND, errors=errors))
+    assert told is not None
+    assert told.endswith(f": scorer {command}")
+
+
+def test_no_command_where_none_helps() -> None:
+    bad = replace(FOUND, errors={"BadRow": 10})
+    assert next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), bad) is None
+    assert next_command(SetupError("no key"), ["run", "r.toml"], spec(), FOUND) is None
