@@ -49,6 +49,7 @@ CONTENDERS = {
     "bare": Contender("bare", limit=True),
     "bare-tokens": Contender("bare", "tokens", limit=True),
     "bare-exchange": Contender("bare", "exchange", limit=True),
+    "bare-wire": Contender("bare_wire", limit=True),
     "scorer": Contender("scorer_run"),
     "scorer-tokens": Contender("scorer_run", "tokens"),
     "scorer-capped": Contender("scorer_run", "capped"),

@@ -55,7 +55,7 @@ http {{
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   server {{
-    listen 127.0.0.1:{port} backlog=8192;
+    listen 127.0.0.1:{port} backlog=8192{tls};
     location / {{ default_type application/json; return 200 '{reply}'; }}
   }}
 }}
@@ -68,8 +68,11 @@ def nginx() -> str | None:
 
 
 @contextmanager
-def instant(cpu: int | None) -> Iterator[str]:
-    """The base URL of an nginx that answers "Score: 4" to everything. Raises FileNotFoundError where there is none."""
+def instant(cpu: int | None, *, tls: bool = False) -> Iterator[str]:
+    """The base URL of an nginx that answers "Score: 4" to everything. Raises FileNotFoundError where there is none.
+
+    With `tls` it speaks TLS under a certificate of its own, and SSL_CERT_FILE names its authority meanwhile.
+    """
     program = nginx()
     if program is None:
         raise FileNotFoundError(NO_NGINX)
@@ -78,12 +81,14 @@ def instant(cpu: int | None) -> Iterator[str]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         config = Path(folder, "conf")
-        config.write_text(_CONFIG.format(folder=folder, port=port, reply=json.dumps(_REPLY)), "utf-8")
+        how = _certified(Path(folder)) if tls else ""
+        config.write_text(_CONFIG.format(folder=folder, port=port, reply=json.dumps(_REPLY), tls=how), "utf-8")
         child = subprocess.Popen([program, "-p", folder, "-c", str(config), "-e", "stderr"])
         try:
             pin(child.pid, cpu)
             _await(port, child)
-            yield f"http://127.0.0.1:{port}/v1"
+            with _trusted(Path(folder, "authority.pem") if tls else None):
+                yield f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
         finally:
             child.terminate()
             child.wait()
@@ -109,6 +114,31 @@ def cores() -> tuple[int | None, int | None]:
         return None, None
     first, second, *_ = sorted(os.sched_getaffinity(0))
     return first, second
+
+
+def _certified(folder: Path) -> str:
+    """Writes a certificate for 127.0.0.1 and its authority's; what nginx's `listen` line needs for it."""
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    return f" ssl; ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.pem"
+
+
+@contextmanager
+def _trusted(authority: Path | None) -> Iterator[None]:
+    """What is started meanwhile trusts the authority in this file."""
+    before = os.environ.get("SSL_CERT_FILE")
+    if authority is not None:
+        os.environ["SSL_CERT_FILE"] = str(authority)
+    try:
+        yield
+    finally:
+        if authority is not None:
+            os.environ.pop("SSL_CERT_FILE")
+            os.environ.update({} if before is None else {"SSL_CERT_FILE": before})
 
 
 def _await(port: int, child: subprocess.Popen[bytes]) -> None:

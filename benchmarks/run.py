@@ -3,6 +3,7 @@
     scripts/bench                                 ours and the bare loop, 20,000 rows, nginx answering at once
     scripts/bench --field all                     the peers too; their environments are made under .cache/ at first use
     scripts/bench --judge rehearsal --in-flight 2048     answers take 800 ms (median)
+    scripts/bench --tls                           nginx over TLS
     scripts/bench --smoke                         500 rows, ours and the bare loop: do they work? No clock is looked at
 
 Each repeat runs every contender once on a few rows, for what its start costs, and once on all of them; the table holds
@@ -28,21 +29,22 @@ from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of
 
 FEW = 100
 SMOKE_ROWS = 500
-OURS = ["bare", "bare-exchange", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
-SHOWN = ("aiohttp", "msgspec", "orjson", "pyarrow", "tiktoken", "uvloop")
+OURS = ["bare", "bare-exchange", "bare-wire", "scorer", "bare-tokens", "scorer-tokens", "scorer-capped"]
+SHOWN = ("aiohttp", "httptools", "msgspec", "orjson", "pyarrow", "tiktoken", "uvloop")
 
 
 @contextmanager
-def asked(kind: str, cpu: int | None, latency_s: float) -> Iterator[tuple[str, str]]:
-    """A judge's base URL and its name."""
+def asked(kind: str, cpu: int | None, latency_s: float, tls: bool) -> Iterator[tuple[str, str]]:
+    """A judge's base URL and its name. Only nginx speaks TLS."""
     if kind == "nginx" and judge.nginx() is None:
         print(judge.NO_NGINX)
         kind, latency_s = "rehearsal", 0.0
     if kind == "nginx":
         program = judge.nginx()
         said = subprocess.run([str(program), "-v"], capture_output=True, text=True, check=True).stderr
-        with judge.instant(cpu) as url:
-            yield url, f"nginx {said.rpartition('/')[2].strip()}, answering at once"
+        with judge.instant(cpu, tls=tls) as url:
+            over = " over TLS" if tls else ""
+            yield url, f"nginx {said.rpartition('/')[2].strip()}, answering at once{over}"
     else:
         with judge.rehearsal(cpu, latency_median_s=latency_s, chars_per_token=4.6) as process:
             yield process.url, f"the rehearsal judge, {latency_s * 1000:g} ms median"
@@ -51,7 +53,7 @@ def asked(kind: str, cpu: int | None, latency_s: float) -> Iterator[tuple[str, s
 def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
     mine, theirs = judge.cores()
-    with asked(options.judge, theirs, options.latency) as (url, about):
+    with asked(options.judge, theirs, options.latency, options.tls) as (url, about):
         failed = unready(names)
         print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
         load = [round(os.getloadavg()[0], 1)]
@@ -172,11 +174,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--judge", choices=("nginx", "rehearsal"), default="nginx")
     parser.add_argument("--latency", type=float, default=0.8, help="seconds, of the rehearsal judge (median)")
+    parser.add_argument("--tls", action="store_true", help="nginx speaks TLS; contenders find it by SSL_CERT_FILE")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     if options.smoke:
         print(json.dumps(smoke()))
         return
+    if options.tls and (options.judge != "nginx" or judge.nginx() is None):
+        parser.error("--tls needs nginx as the judge")
     groups = {"ours": OURS, "peers": PEERS, "all": [*OURS, *PEERS]}
     names = list(dict.fromkeys(name for word in options.field for name in groups.get(word, [word])))
     if unknown := [name for name in names if name not in CONTENDERS]:

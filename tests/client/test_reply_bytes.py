@@ -128,12 +128,12 @@ async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room
         writer.write(REPLIES[kind])
         await writer.drain()
 
-    async with server(answer) as url, way(connections=4, timeout_s=0.1) as wire:
+    async with server(answer) as url, way(connections=4, timeout_s=0.3) as wire:
         room = wire._inflow
         room._left = MIB
         await room.take("another", 2 * MIB)  # exceeds
         waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
-        await asyncio.sleep(0.15)  # longer than the timeout
+        await asyncio.sleep(0.4)  # longer than the timeout
         assert len(room._waiting) == 2
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):

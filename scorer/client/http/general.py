@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -34,10 +33,9 @@ class _Spoke(Exception):
 class _Body(aiohttp.Payload):
     """The body of one request. aiohttp has it written, together with the head, once there is a connection."""
 
-    def __init__(self, body: bytes, lines: WeakKeyDictionary[asyncio.Transport, SessionLine]) -> None:
+    def __init__(self, body: bytes) -> None:
         super().__init__(body)
         self._body = body
-        self._lines = lines
         self.line: SessionLine | None = None
         self.spoke = False
         self.handed = False
@@ -54,9 +52,8 @@ class _Body(aiohttp.Payload):
         wire = getattr(writer, "transport", None)  # public, and not declared
         if wire is None:
             raise ConnectionError("the connection ended before the request was written")
-        line = self._lines.get(wire)
-        if line is None:
-            line = self._lines[wire] = SessionLine(wire)
+        watching = wire.get_protocol()
+        line = watching if isinstance(watching, SessionLine) else SessionLine(wire)
         if not line.begin():
             self.spoke = True
             raise _Spoke
@@ -76,7 +73,6 @@ class GeneralTransport:
         self._connections = connections
         self._timeout_s = timeout_s
         self._inflow = inflow
-        self._lines: WeakKeyDictionary[asyncio.Transport, SessionLine] = WeakKeyDictionary()
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
@@ -91,7 +87,7 @@ class GeneralTransport:
         """
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         deadline = asyncio.timeout(timeout_s)
-        body = _Body(call.body, self._lines)
+        body = _Body(call.body)
         try:
             async with deadline:
                 while True:
@@ -101,7 +97,7 @@ class GeneralTransport:
                     except aiohttp.ClientError:
                         if not body.spoke:
                             raise
-                        body = _Body(call.body, self._lines)
+                        body = _Body(call.body)
         except asyncio.CancelledError:
             unsent = _dropped(body)
             if unsent:

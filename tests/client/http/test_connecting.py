@@ -246,6 +246,31 @@ class ConnectingContract:
             first.cancel()
             await asyncio.wait([first])
 
+    def test_large_requests_tls_and_cancelling_on_uvloop(
+        self, certified: Callable[[str, bool], ssl.SSLContext]
+    ) -> None:
+        """Its transports are none of asyncio's classes, and it collects small writes until the end of a turn."""
+
+        async def main() -> None:
+            async with server(answers) as url, self.wire(connections=4, timeout_s=10) as wire:
+                for size in (1, 70_000, 20_000_000):
+                    assert (await wire.post(Call(url, b"x" * size))).body == b"hi"
+            secure = server(answers, tls=certified("127.0.0.1", True))
+            async with secure as url, self.wire(connections=4, timeout_s=10) as wire:
+                for size in (1, 70_000, 2_000_000, 1):
+                    replies = await asyncio.gather(*(wire.post(Call(url, b"x" * size)) for _ in range(2)))
+                    assert [reply.body for reply in replies] == [b"hi"] * 2
+            async with server(gone) as url, self.wire(connections=4, timeout_s=10) as wire:
+                for size, unsent in ((20, False), (50_000_000, True)):
+                    post = asyncio.create_task(wire.post(Call(url, b"x" * size)))
+                    await asyncio.sleep(0.02 if size == 20 else 0.001)
+                    post.cancel()
+                    with pytest.raises(asyncio.CancelledError) as caught:
+                        await post
+                    assert isinstance(caught.value, Unsent) is unsent
+
+        uvloop.run(main())
+
 
 class TestDirect(ConnectingContract):
     wire = HttpTransport
@@ -310,24 +335,6 @@ class TestDirect(ConnectingContract):
                 call = Call(f"https://127.0.0.1:{port}/v1", b"{}")
                 replies = await asyncio.gather(*(wire.post(call) for _ in range(512)))
                 assert {reply.body for reply in replies} == {b"hi"}
-
-        uvloop.run(main())
-
-    def test_large_requests_and_cancelling_on_uvloop(self) -> None:
-        """Its transports are none of asyncio's classes, and it collects small writes until the end of a turn."""
-
-        async def main() -> None:
-            async with server(answers) as url, HttpTransport(connections=4, timeout_s=10) as wire:
-                for size in (1, 70_000, 20_000_000):
-                    assert (await wire.post(Call(url, b"x" * size))).body == b"hi"
-            async with server(gone) as url, HttpTransport(connections=4, timeout_s=10) as wire:
-                for size, unsent in ((20, False), (50_000_000, True)):
-                    post = asyncio.create_task(wire.post(Call(url, b"x" * size)))
-                    await asyncio.sleep(0.02 if size == 20 else 0.001)
-                    post.cancel()
-                    with pytest.raises(asyncio.CancelledError) as caught:
-                        await post
-                    assert isinstance(caught.value, Unsent) is unsent
 
         uvloop.run(main())
 
