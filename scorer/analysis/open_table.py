@@ -10,7 +10,8 @@ import polars as pl
 from scorer.analysis.columns import first_line
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError
-from scorer.files.router import SCHEMES, AnyFiles, scan_options
+from scorer.files.credentials import SCHEMES, scan_options
+from scorer.files.router import AnyFiles
 from scorer.output.folder_names import folder_names, named
 from scorer.output.scan import scan_scores
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from scorer.files.matching import MATCHED, MATCHED_ELSE
+from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 
 MOST_PARTS = 128
 _PART = re.compile(r"(.+)\.part-(\d{12})")

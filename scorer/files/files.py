@@ -23,7 +23,7 @@ from typing import BinaryIO, Protocol
 from scorer.errors import InUse, OutputError, SpecError, StorageError
 from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.full_disk import FullDiskRetry, Space
-from scorer.files.matching import match
+from scorer.files.local_globs import match
 
 PARTIAL = ".partial-"
 """Prefix of files that are being written; the next start deletes those that a crash left."""

@@ -19,8 +19,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Lock, Stat
-from scorer.files.globs import Glob
-from scorer.files.matching import MATCHED, MATCHED_ELSE
+from scorer.files.local_globs import MATCHED, MATCHED_ELSE
+from scorer.files.object_globs import Glob
 
 SCHEME = "hf"
 ROOT = f"{SCHEME}://"

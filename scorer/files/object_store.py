@@ -25,10 +25,10 @@ from obstore.store import ObjectStore
 from scorer.errors import StorageError
 from scorer.files.append_parts import MOST_PARTS, WRITTEN_ONCE, Grown, Object, grown, part_key
 from scorer.files.files import Lock, Stat
-from scorer.files.globs import Glob
 from scorer.files.lease import LEASE_S, Lease, Taker, alive
 from scorer.files.lease_object import ObjectCell
-from scorer.files.matching import MATCHED, MATCHED_ELSE
+from scorer.files.local_globs import MATCHED, MATCHED_ELSE
+from scorer.files.object_globs import Glob
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
 from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
 

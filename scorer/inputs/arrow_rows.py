@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.files.arrow import owned, take
+from scorer.files.arrow_take import owned, take
 from scorer.inputs.column_paths import split, value_at
 
 

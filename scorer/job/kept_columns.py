@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from scorer.build.plan import RunPlan, schema_of
 from scorer.errors import Damaged, InputError
-from scorer.files.arrow import take
+from scorer.files.arrow_take import take
 from scorer.files.files import Files
 from scorer.inputs.column_windows import ColumnWindows
 from scorer.inputs.identity import schema_now

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from scorer.files.filenames import cut
 from scorer.files.files import Files, Stat
-from scorer.files.matching import MATCHED, MATCHED_ELSE
+from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")

@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from scorer.config.out_folder import folder_of
+from scorer.files.credentials import scan_options
 from scorer.files.files import Files
-from scorer.files.router import AnyFiles, scan_options
+from scorer.files.router import AnyFiles
 from scorer.output.folder_names import folder_names
 from scorer.output.layout import Layout
 from scorer.output.located import look_for

@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
-from scorer.files.router import AnyFiles, scan_options
+from scorer.files.credentials import scan_options
+from scorer.files.router import AnyFiles
 from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.folder_columns import folder_columns
 from scorer.inputs.formats.protocol import DAMAGE, Wanted

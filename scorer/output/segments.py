@@ -13,9 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.files.arrow import take
+from scorer.files.arrow_take import take
 from scorer.files.files import Files
-from scorer.files.portions import portions
+from scorer.files.parquet_batches import portions
 from scorer.output.checksums import OURS, Summed, check_footer
 from scorer.output.schema import COPIED, METRIC, fitted, modern
 from scorer.types import (

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, Unreadable
-from scorer.files.arrow import owned
+from scorer.files.arrow_take import owned
 from scorer.output.schema import COLUMNS, METRIC, Origin, Values, judge_names, kept_names
 from scorer.types import Result, Score
 

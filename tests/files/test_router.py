@@ -22,9 +22,10 @@ from support.seaweed import Weed
 
 from scorer.analysis.open_table import open_table
 from scorer.errors import ScorerError, SpecError, StorageError
+from scorer.files.credentials import open_store, table_options
 from scorer.files.files import replace
 from scorer.files.object_reader import TAIL_BYTES, head_and_tail
-from scorer.files.router import AnyFiles, open_store, table_options
+from scorer.files.router import AnyFiles
 
 AWS = [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.files.portions import rows_at_once
+from scorer.files.parquet_batches import rows_at_once
 from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.column_paths import roots
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.errors import Damaged
-from scorer.files.arrow import take
+from scorer.files.arrow_take import take
 from scorer.files.files import Files
 from scorer.inputs.column_windows import ColumnWindows
 from scorer.types import Shard

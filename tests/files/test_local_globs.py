@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scorer.files.files import LocalFiles
-from scorer.files.matching import match
+from scorer.files.local_globs import match
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.files.portions import portions
+from scorer.files.parquet_batches import portions
 
 SIZE = 20_000
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from scorer.files.arrow import owned, take
+from scorer.files.arrow_take import owned, take
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.schema import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.files.globs import Glob
+from scorer.files.object_globs import Glob
 
 NAMES = ["a.parquet", "b1.parquet", "b2.parquet", ".hidden.parquet", "x/a.parquet", "x/y/a.parquet", "x/y/[v1].parquet",
          "x/.dot/a.parquet", "x1/a.txt", "x+1/a.parquet"]  # fmt: skip
