@@ -38,16 +38,12 @@ class Lines:
                 if data.startswith(_UTF16):
                     raise ValueError("it is UTF-16; write it as UTF-8")
                 data, started = data.removeprefix(BOM), True
-            first, feed, rest = data.partition(b"\n")
-            if size + len(first) > self._longest:
-                held = []
-            else:
-                held.append(first)
+            first, *others = data.split(b"\n")
+            held = [] if size + len(first) > self._longest else [*held, first]
             size += len(first)
-            if not feed:
-                continue
-            *whole, last = rest.split(b"\n")
-            lines = [b"".join(held) if size <= self._longest else None, *whole]
-            held, size = [last], len(last)
-            yield lines
+            if others:
+                line = b"".join(held) if size <= self._longest else None
+                last = others.pop()
+                held, size = [last], len(last)
+                yield [line, *others]
         self.tail = b"".join(held) if size <= self._longest else None
