@@ -197,3 +197,24 @@ def test_a_home_folder_is_found_in_every_path(tmp_path: Path, monkeypatch: pytes
     assert run.run().scored == 3
     assert (tmp_path / "out/run.json").is_file()
     assert not (tmp_path / "~").exists()
+
+
+def test_a_column_is_kept_later_by_a_run_over_lines(tmp_path: Path) -> None:
+    run = over(tmp_path, "jsonl", 20, keep=())
+    run.run()
+    asked = run.wire.asked.total()
+    run._keep = ["n", "x"]
+    run.run()
+    assert run.wire.asked.total() == asked
+    assert scan_scores(run.out).sort("n").select("n", "x").collect().rows() == [(n, n / 2) for n in range(20)]
+    assert run.verify().complete
+
+
+def test_where_over_lines_reads_their_types_and_a_bad_line_belongs(tmp_path: Path) -> None:
+    run = over(tmp_path, "jsonl", 20)
+    path = tmp_path / "in/a.jsonl"
+    written(path, path.read_bytes() + b"not JSON\n")
+    status = run.run(where="n >= 15 and response <> 'said 17'")
+    assert (status.rows, status.scored, status.errors) == (5, 4, {"BadRow": 1})
+    assert sorted(run.wire.asked) == [15, 16, 18, 19]
+    assert run.verify().complete
