@@ -1,25 +1,22 @@
-"""Checks a run file's tree: a `RunPlan` with spec, judge and fingerprint; and constructs the run of a plan.
+"""Makes a `RunPlan` (spec, judge, fingerprint, columns) from a run file's tree, and the reader and engine of a plan.
 
-wiring.py makes the clients, limits and metrics.
+assemble.py makes clients, limits and metrics.
 """
 
 from __future__ import annotations
 
 import inspect
-import io
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from scorer.build.assemble import Assembled, counter, load, measured, provider_of, raw_of, temperature
-from scorer.client.providers import PROVIDERS
+from scorer.build.assemble import Assembled, counter, load, measured, raw_of, temperature
+from scorer.build.checks import judge_problems, spec_problems
 from scorer.config.loader import parse
 from scorer.config.messages import shown
-from scorer.config.model_prices import price
 from scorer.config.spec import Spec, covered, fingerprint
 from scorer.engine import engine
 from scorer.errors import SpecError, StorageError
@@ -30,9 +27,7 @@ from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where
 from scorer.judges import JUDGES
 from scorer.judges.options import option_names
-from scorer.metrics import unknown
 from scorer.output.schema import (
-    RESULT_COLUMNS,
     result_schema,
 )
 from scorer.plugins import made
@@ -80,11 +75,9 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
             judge = make_judge(spec, prompt)
         except SpecError as error:
             problems += error.problems
-        problems += _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
-        problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
-        problems += dedupe_problems(spec)
+        problems += spec_problems(spec)
         if judge is not None:
-            problems += _column_problems(spec, judge) + _field_problems(spec, judge)
+            problems += judge_problems(spec, judge)
     if problems or spec is None or judge is None:
         raise SpecError(list(dict.fromkeys(problems)))
     covers = covered(spec, prompt)
@@ -152,124 +145,7 @@ def _prompt_text(spec: Spec) -> str | None:
         ) from error
 
 
-def _provider_problems(spec: Spec) -> list[str]:
-    known = (*PROVIDERS, "embedded", "recorded")
-    problems = [
-        f'model.provider = "{model.provider}" is unknown. Allowed: {", ".join(known)}, or an import path '
-        '"package.module:Name".'
-        for model in spec.all_models
-        if model.provider not in known and ":" not in model.provider
-    ]
-    for model in spec.all_models:
-        if ":" in model.provider:
-            try:
-                provider_of(model)
-            except SpecError as error:
-                problems += error.problems
-    return problems
-
-
-def _price_problems(spec: Spec) -> list[str]:
-    problems: list[str] = []
-    for model in spec.all_models:
-        try:
-            known = price(model) is not None
-        except SpecError as error:
-            problems += error.problems
-            continue
-        if spec.limits.max_usd is not None and not known:
-            problems.append(
-                f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
-                "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
-            )
-    return problems
-
-
-def _panel_problems(spec: Spec) -> list[str]:
-    """Mistakes in the number of models and their aliases: only a panel takes several models, by their aliases."""
-    aliases = [model.alias for model in spec.models]
-    asked = spec.judge.options.get("models")
-    if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
-        return [
-            f'judge.models: no [[models]] has the alias "{name}". Known: {", ".join(aliases) or "none"}.'
-            for name in asked
-            if name not in aliases
-        ]
-    if len(aliases) > 1 and spec.judge.kind in JUDGES:
-        return [f'judge.kind = "{spec.judge.kind}" takes one model, and [[models]] lists {len(aliases)}: keep one.']
-    return []
-
-
-def dedupe_problems(spec: Spec) -> list[str]:
-    """Mistakes of `judge.dedupe`: copies need temperature 0. `[model] extra` overrides the temperature."""
-    if not spec.judge.dedupe:
-        return []
-    problems = []
-    for model in spec.all_models:
-        where = f"models.{model.alias}" if model.alias else "model"
-        key = f"{where}.extra.temperature" if "temperature" in model.extra else f"{where}.temperature"
-        found = model.extra.get("temperature", temperature(model))
-        if found is None or found != 0:
-            said = f'"{model.name}" takes no temperature' if found is None else f"{key} = {shown(key, found)}"
-            problems.append(
-                "judge.dedupe = true copies answers, which are repeatable only at temperature 0; "
-                f"{said}. Set {key} = 0, or leave judge.dedupe out."
-            )
-    return problems
-
-
-def _rehearsal_problems(spec: Spec) -> list[str]:
-    if not spec.rehearsal:
-        return []
-    from scorer.rehearsal.config import RehearsalConfig
-
-    try:
-        RehearsalConfig().changed(spec.rehearsal)
-    except SpecError as error:
-        return [f"[rehearsal] {problem}" for problem in error.problems]
-    return []
-
-
-def _publish_problems(spec: Spec) -> list[str]:
-    """Mistakes in `output.publish` and `output.partition_by`. A table that cannot be reached stops no run."""
-    if spec.output.publish is None:
-        return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
-    from scorer.publish.publish import publisher
-
-    try:
-        publisher(spec.output.publish, spec.output.partition_by)
-    except SpecError as error:
-        return [f"output.publish: {problem}" for problem in error.problems]
-    return []
-
-
-def _column_problems(spec: Spec, judge: Judge) -> list[str]:
-    taken = {*RESULT_COLUMNS, "id", *(field.name for field in judge.fields)}
-    return [
-        f"input.keep: {name!r} is the name of a result column. Rename it in the input, or leave it out."
-        for name in spec.input.keep
-        if name in taken
-    ]
-
-
-def _field_problems(spec: Spec, judge: Judge) -> list[str]:
-    """Mistakes in the result columns that a plug-in judge declares."""
-    names = [field.name for field in judge.fields]
-    where = f"judge.kind = {spec.judge.kind!r}"
-    problems = [
-        f"{where} adds a column {name!r}, which is the name of another result column. Give it another name."
-        for name in dict.fromkeys(names)
-        if name in {*RESULT_COLUMNS, "id"} or names.count(name) > 1
-    ]
-    for field in judge.fields:
-        try:
-            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
-        except pa.ArrowException as error:
-            problems.append(
-                f"{where} adds a column {field.name!r} of type {field.type}, which Parquet cannot hold ({error}). Give "
-                "it another type, string for instance."
-            )
-    return problems
+# --- the parts of a run -----------------------------------------------------------------------------------------------
 
 
 def kept_fields(plan: RunPlan, shard_schema: pa.Schema) -> tuple[pa.Field | None, list[pa.Field]]:
@@ -279,9 +155,6 @@ def kept_fields(plan: RunPlan, shard_schema: pa.Schema) -> tuple[pa.Field | None
         shard_schema.field(given.id) if given.id else None,
         [shard_schema.field(name) for name in given.keep],
     )
-
-
-# --- the parts of a run -----------------------------------------------------------------------------------------------
 
 
 def make_reader(plan: RunPlan, files: Files) -> Reader:

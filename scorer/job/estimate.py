@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from scorer.build.assemble import concurrency
-from scorer.build.plan import RunPlan, dedupe_problems
+from scorer.build.checks import dedupe_problems
+from scorer.build.plan import RunPlan
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import Price
 from scorer.config.model_prices import tariff

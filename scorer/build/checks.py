@@ -1,0 +1,154 @@
+"""Checks a spec beyond its single keys: provider, price, panel, deduplication, rehearsal, publishing, result columns.
+
+Each function returns one sentence for each mistake.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.build.assemble import provider_of, temperature
+from scorer.client.providers import PROVIDERS
+from scorer.config.messages import shown
+from scorer.config.model_prices import price
+from scorer.config.spec import Spec
+from scorer.errors import SpecError
+from scorer.judges import JUDGES
+from scorer.metrics import unknown
+from scorer.output.schema import RESULT_COLUMNS
+from scorer.types import Judge
+
+
+def spec_problems(spec: Spec) -> list[str]:
+    """The mistakes in a spec, apart from its judge."""
+    problems = _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
+    problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
+    return problems + dedupe_problems(spec)
+
+
+def judge_problems(spec: Spec, judge: Judge) -> list[str]:
+    """The mistakes in the result columns of a judge and in the kept columns."""
+    return _column_problems(spec, judge) + _field_problems(spec, judge)
+
+
+def _provider_problems(spec: Spec) -> list[str]:
+    known = (*PROVIDERS, "embedded", "recorded")
+    problems = [
+        f'model.provider = "{model.provider}" is unknown. Allowed: {", ".join(known)}, or an import path '
+        '"package.module:Name".'
+        for model in spec.all_models
+        if model.provider not in known and ":" not in model.provider
+    ]
+    for model in spec.all_models:
+        if ":" in model.provider:
+            try:
+                provider_of(model)
+            except SpecError as error:
+                problems += error.problems
+    return problems
+
+
+def _price_problems(spec: Spec) -> list[str]:
+    problems: list[str] = []
+    for model in spec.all_models:
+        try:
+            known = price(model) is not None
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if spec.limits.max_usd is not None and not known:
+            problems.append(
+                f'limits.max_usd = {spec.limits.max_usd:g} needs a price and none is known for "{model.name}". Add '
+                "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
+            )
+    return problems
+
+
+def _panel_problems(spec: Spec) -> list[str]:
+    """Mistakes in the number of models and their aliases: only a panel takes several models, by their aliases."""
+    aliases = [model.alias for model in spec.models]
+    asked = spec.judge.options.get("models")
+    if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
+        return [
+            f'judge.models: no [[models]] has the alias "{name}". Known: {", ".join(aliases) or "none"}.'
+            for name in asked
+            if name not in aliases
+        ]
+    if len(aliases) > 1 and spec.judge.kind in JUDGES:
+        return [f'judge.kind = "{spec.judge.kind}" takes one model, and [[models]] lists {len(aliases)}: keep one.']
+    return []
+
+
+def dedupe_problems(spec: Spec) -> list[str]:
+    """Mistakes of `judge.dedupe`: copies need temperature 0. `[model] extra` overrides the temperature."""
+    if not spec.judge.dedupe:
+        return []
+    problems = []
+    for model in spec.all_models:
+        where = f"models.{model.alias}" if model.alias else "model"
+        key = f"{where}.extra.temperature" if "temperature" in model.extra else f"{where}.temperature"
+        found = model.extra.get("temperature", temperature(model))
+        if found is None or found != 0:
+            said = f'"{model.name}" takes no temperature' if found is None else f"{key} = {shown(key, found)}"
+            problems.append(
+                "judge.dedupe = true copies answers, which are repeatable only at temperature 0; "
+                f"{said}. Set {key} = 0, or leave judge.dedupe out."
+            )
+    return problems
+
+
+def _rehearsal_problems(spec: Spec) -> list[str]:
+    if not spec.rehearsal:
+        return []
+    from scorer.rehearsal.config import RehearsalConfig
+
+    try:
+        RehearsalConfig().changed(spec.rehearsal)
+    except SpecError as error:
+        return [f"[rehearsal] {problem}" for problem in error.problems]
+    return []
+
+
+def _publish_problems(spec: Spec) -> list[str]:
+    """Mistakes in `output.publish` and `output.partition_by`. A table that cannot be reached stops no run."""
+    if spec.output.publish is None:
+        return ["output.partition_by needs output.publish."] if spec.output.partition_by else []
+    from scorer.publish.publish import publisher
+
+    try:
+        publisher(spec.output.publish, spec.output.partition_by)
+    except SpecError as error:
+        return [f"output.publish: {problem}" for problem in error.problems]
+    return []
+
+
+def _column_problems(spec: Spec, judge: Judge) -> list[str]:
+    taken = {*RESULT_COLUMNS, "id", *(field.name for field in judge.fields)}
+    return [
+        f"input.keep: {name!r} is the name of a result column. Rename it in the input, or leave it out."
+        for name in spec.input.keep
+        if name in taken
+    ]
+
+
+def _field_problems(spec: Spec, judge: Judge) -> list[str]:
+    """Mistakes in the result columns that a plug-in judge declares."""
+    names = [field.name for field in judge.fields]
+    where = f"judge.kind = {spec.judge.kind!r}"
+    problems = [
+        f"{where} adds a column {name!r}, which is the name of another result column. Give it another name."
+        for name in dict.fromkeys(names)
+        if name in {*RESULT_COLUMNS, "id"} or names.count(name) > 1
+    ]
+    for field in judge.fields:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            problems.append(
+                f"{where} adds a column {field.name!r} of type {field.type}, which Parquet cannot hold ({error}). Give "
+                "it another type, string for instance."
+            )
+    return problems
