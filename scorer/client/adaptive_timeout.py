@@ -24,26 +24,40 @@ class AdaptiveTimeout:
     def __init__(self, most_s: float = math.inf) -> None:
         self._most_s = most_s
         self._last: deque[float] = deque(maxlen=WINDOW)  # latencies; inf for what was cut
+        self._cuts = 0  # of these
         self._seen = 0
         self._slowest = 0.0
         self.seconds: float | None = None
 
     def answered(self, latency_s: float) -> None:
         """A reply came whole, `latency_s` after its request went out."""
-        self._last.append(latency_s)
+        self._add(latency_s)
         self._seen += 1
-        if latency_s > self._slowest or self._seen % LOOK == 0:
+        if latency_s > self._slowest:
+            self._slowest = latency_s
             self._learn()
+        elif self._seen % LOOK == 0:
+            self._look()
 
     def cut(self) -> None:
         """A request was out for `seconds`, and its reply was waited for no longer."""
-        self._last.append(math.inf)
+        self._add(math.inf)
+        self._cuts += 1
+        self._look()
+
+    def _add(self, latency_s: float) -> None:
+        last = self._last
+        if self._cuts and len(last) == WINDOW and last[0] == math.inf:
+            self._cuts -= 1
+        last.append(latency_s)
+
+    def _look(self) -> None:
+        """Finds the slowest of the window."""
+        whole = (latency for latency in self._last if latency < math.inf) if self._cuts else self._last
+        self._slowest = max(whole, default=0.0)
         self._learn()
 
     def _learn(self) -> None:
-        whole = [latency for latency in self._last if latency < math.inf]
-        self._slowest = max(whole, default=0.0)
-        cut = len(self._last) - len(whole)
         seconds = max(LEAST_S, FACTOR * self._slowest)
-        known = len(whole) >= KNOWN and cut <= MOST_CUT * len(self._last)
-        self.seconds = seconds if known and seconds < self._most_s else None
+        enough = len(self._last) - self._cuts >= KNOWN and self._cuts <= MOST_CUT * len(self._last)
+        self.seconds = seconds if enough and seconds < self._most_s else None

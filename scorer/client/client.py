@@ -101,6 +101,7 @@ class HttpClient:
         seed: int = 0,
     ) -> None:
         self._endpoints = tuple(endpoints)
+        self._leave = None if len(self._endpoints) == 1 else lambda: bool(self._up())
         self._transport = transport
         self._reservation = Reservation(tariff, max_output_tokens)
         self._settlement = Settlement(tariff, window)
@@ -165,7 +166,7 @@ class HttpClient:
                 state.probed(breaker, sent_at, answered=await self._answers(endpoint, spent))
             state.check(last, spent.attempts)
             if not isinstance(last, Throttled):
-                await endpoint.limits.rest(state.pause_s(self._random.random()), lambda: bool(self._up()))
+                await endpoint.limits.rest(state.pause_s(self._random.random()), self._leave)
 
     def _check_setup(self, error: TransientError, endpoint: Endpoint) -> None:
         """Raises SetupError where this failure shows that waiting does not help."""
@@ -188,9 +189,11 @@ class HttpClient:
         repeats = endpoint.repeats
         if repeats.off:
             return None
-        mine = spent.doubted is not None and spent.doubted[0] is repeats
+        if spent.doubted is None:
+            return repeats.doubts(reply, None)
+        mine = spent.doubted[0] is repeats
         kept = repeats.kept
-        doubted = repeats.doubts(reply, spent.doubted[1] if mine and spent.doubted is not None else None)
+        doubted = repeats.doubts(reply, spent.doubted[1] if mine else None)
         if mine:
             spent.doubted = None
             if repeats.off:
@@ -241,7 +244,7 @@ class HttpClient:
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
         demand = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
-        permit = await endpoint.limits.admit(demand, lambda: bool(self._up()))
+        permit = await endpoint.limits.admit(demand, self._leave)
         spent.sent()
         permit.task = task = asyncio.current_task()
         assert task is not None

@@ -43,7 +43,7 @@ _LARGEST = 2**53
 # Only these fields are made; all others, the prompt's text among them, are passed over.
 _Body = msgspec.defstruct("_Body", [(name, Any, None) for name in (*_LIMITS, *_CHOICES, *_OPTIONS)])
 _decode = msgspec.json.Decoder(_Body).decode
-_NOTHING_ELSE = (None,) * (len(_LIMITS) + len(_CHOICES) + len(_OPTIONS) - 1)
+_NOTHING: Any = _Body()
 
 
 def asked_output(body: bytes) -> tuple[int | None, int]:
@@ -52,12 +52,13 @@ def asked_output(body: bytes) -> tuple[int | None, int]:
     None where the body sets no limit, or is no JSON object; 1 choice where it does not say.
     """
     try:
-        told = _decode(body)
+        told: Any = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None, 1
-    values = msgspec.structs.astuple(told)
-    if values[1:] == _NOTHING_ELSE:  # max_tokens alone, as nearly always
-        return (values[0] if _is_count(values[0]) else None), 1
+    limit, told.max_tokens = told.max_tokens, None
+    if told == _NOTHING:  # max_tokens alone, as nearly always
+        return (limit if _is_count(limit) else None), 1
+    told.max_tokens = limit
     limits = list(_numbers(told, _LIMITS))
     return max(limits, default=None), max(_numbers(told, _CHOICES), default=1)
 

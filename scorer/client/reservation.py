@@ -42,35 +42,32 @@ class Reservation:
         No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
         with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
         """
-        texts = [m.content for m in request.messages] or [request.prompt, request.continuation or ""]
+        continuation = request.continuation
+        texts = [m.content for m in request.messages] or [request.prompt, continuation or ""]
         prompt = len(body)
-        if prompt < sum(map(len, texts)) or request.continuation is not None:
+        if prompt < sum(map(len, texts)) or continuation is not None:
             prompt = max(prompt, sum(_bytes(text) for text in texts))
         limit, choices = asked_output(body)
-        choices = max(choices, request.choices)
-        if request.continuation is None:
+        if request.choices > choices:
+            choices = request.choices
+        if continuation is None:
             limit = limit or request.max_output_tokens or self._max_output_tokens
             output = limit * choices
         else:  # forced, the continuation itself may be what is generated
             output = limit or 1
-            limit = limit or _bytes(request.continuation) + 1
+            limit = limit or _bytes(continuation) + 1
         worst_pico = self._plain_pico
         if worst_pico is not self._worst_pico and b"cache_control" in body:
             worst_pico = self._worst_pico
-        asked = Asked(
-            prompt=prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS,
-            limit=limit,
-            choices=choices,
-            worst_pico=worst_pico,
-        )
+        most, most_output = prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS, limit * choices
         return bills.worst(
             Demand(
-                tokens=request.tokens or prompt // 4,
-                output_tokens=output,
-                worst_tokens=asked.prompt + limit * choices,
-                worst_pico=worst_pico(asked.prompt, limit * choices) if worst_pico else 0,
+                request.tokens or prompt // 4,
+                output,
+                worst_tokens=most + most_output,
+                worst_pico=worst_pico(most, most_output) if worst_pico else 0,
                 first=not (begun or request.begun),
-                asked=asked,
+                asked=Asked(most, limit, choices, worst_pico),
             )
         )
 
