@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -114,10 +115,21 @@ def ranks() -> str:
 
 
 def measure(
-    who: str | Contender, count: int, url: str, in_flight: int, cpu: int | None, patience_s: float = 900
+    who: str | Contender,
+    count: int,
+    url: str,
+    in_flight: int,
+    cpu: int | None,
+    patience_s: float = 900,
+    *,
+    path: str | None = None,
+    keep: str | None = None,
 ) -> Took:
-    """Runs a contender once and checks that it did all the rows. Raises SystemExit where it did not."""
-    contender, path = CONTENDERS[who] if isinstance(who, str) else who, rows(count)
+    """Runs a contender once and checks that it did all the rows. Raises SystemExit where it did not.
+
+    `path` has other rows than the first `count`: a file or a folder of shards. The output is moved to `keep`.
+    """
+    contender, path = CONTENDERS[who] if isinstance(who, str) else who, path or rows(count)
     name = contender.module
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
         out = f"{folder}/out"
@@ -137,6 +149,8 @@ def measure(
                 why = "took too long" if took is None else f"exit {child.returncode}"
                 raise SystemExit(f"{name}: {why}\n{said.read()[-3000:].decode(errors='replace')}")
         _here("benchmarks.rows", "--check", path, out)
+        if keep is not None:
+            shutil.move(out, keep)
     return took
 
 

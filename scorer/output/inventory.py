@@ -35,6 +35,11 @@ class Unfinished:
     """The next segment's number, by generation."""
 
     @property
+    def untouched(self) -> bool:
+        """True where no row has a result in a file."""
+        return self.unscored == self.shard.rows and not (self.segments or self.redo or self.lost)
+
+    @property
     def finished(self) -> bool:
         return not (self.unscored or self.redo or self.lost)
 

@@ -85,12 +85,29 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     generation = max((s.generation for s in segments), default=0)
     give_memory_back()
     try:
-        with files.create(layout.sealed(shard.stem)) as file:
-            tables = seg.grouped(_whole(seg.merge(files, inputs, schema), shard, belongs))
-            seg.write(file, tables, schema, run.about(shard, generation), group_rows=shard.rows or 1)
+        tables = _whole(seg.merge(files, inputs, schema), shard, belongs)
+        _write(run, shard, schema, generation, tables)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return segments
+
+
+def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    """Publishes the sealed file of a shard from its results, without a segment: `tables` have all rows in order.
+
+    Raises OutputError where a row is missing.
+    """
+    windows: list[tuple[int, int, pa.Table]] = []
+    upto = 0
+    for table in tables:
+        windows.append((upto, upto + table.num_rows, table))
+        upto += table.num_rows
+    _write(run, shard, schema, 0, _whole(iter(windows), shard, None))
+
+
+def _write(run: RunFiles, shard: Shard, schema: pa.Schema, generation: int, tables: Iterator[pa.Table]) -> None:
+    with run.files.create(run.layout.sealed(shard.stem)) as file:
+        seg.write(file, seg.grouped(tables), schema, run.about(shard, generation), group_rows=shard.rows or 1)
 
 
 def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: Mask | None) -> Iterator[pa.Table]:

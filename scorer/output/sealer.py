@@ -56,6 +56,11 @@ class Sealer:
         if state.finished or len(state.segments) > MERGE_AT:
             self.ready(state)
 
+    def was_sealed(self, state: Unfinished) -> None:
+        """The shard's sealed file was written from its results alone."""
+        self._inventory.was_sealed(state.shard)
+        self.on_sealed(state.shard)
+
     async def serve(self) -> None:
         """Tidies every TIDY_S seconds until `stop`."""
         while not self._stopping.is_set():
@@ -94,9 +99,8 @@ class Sealer:
     async def _seal(self, state: Unfinished) -> None:
         again = self._inventory.sealed(state.shard)
         hidden = await self._offload(lambda: seal(self._run, state.shard, state.schema, sealed_before=again))
-        self._inventory.was_sealed(state.shard)
         self._hide(hidden)
-        self.on_sealed(state.shard)
+        self.was_sealed(state)
 
     def _hide(self, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

@@ -1,11 +1,13 @@
 """Writes results as segments, every `flush_rows` rows or `flush_s` seconds.
 
-A segment is the checkpoint: a row in one is never asked again. A crash loses what was gathered and no more.
+A segment is the checkpoint: a row in one is never asked again. A crash loses what was gathered and no more. A shard
+whose results are gathered all at once is sealed from them, without a segment.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,17 +17,22 @@ from scorer.output import segments as seg
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
+from scorer.output.seal import seal_results
 from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, pieces, size_of
 from scorer.processes.event_loop import shielded
 from scorer.types import Offload, Result
 
 FLUSH_BYTES = 32 * 1024 * 1024
 """So much text of results is written before there are `flush_rows` of them."""
+LANES = 2
+"""So many shards are written at once: while one waits for its fsync, the other is encoded."""
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
 
 Written = Callable[[Unfinished, Segment, Sequence[Result]], None]
 """Called with each segment once it is on disk, and the results in it."""
+SealedWhole = Callable[[Unfinished], None]
+"""Called with each shard that was sealed without a segment, once its file is on disk."""
 
 
 @dataclass(slots=True)
@@ -48,6 +55,7 @@ class SegmentWriter:
         run: RunFiles,
         unfinished: Callable[[str], Unfinished],
         on_written: Written,
+        on_sealed: SealedWhole | None = None,
         *,
         offload: Offload,
         flush_rows: int,
@@ -60,6 +68,7 @@ class SegmentWriter:
         self._run = run
         self._unfinished = unfinished
         self._on_written = on_written
+        self._on_sealed = on_sealed
         self._offload = offload
         self._flush_rows = flush_rows
         self._flush_s = flush_s
@@ -141,11 +150,21 @@ class SegmentWriter:
             self._full.clear()
             copies = len(self._copies)
             failures: list[Exception] = []
-            for key in list(self._gathered):
-                try:
-                    await shielded(self._flush_one(*key))
-                except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
-                    failures.append(error)
+            keys = deque(self._gathered)
+
+            async def lane() -> None:
+                while keys:
+                    try:
+                        await shielded(self._flush_one(*keys.popleft()))
+                    except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
+                        failures.append(error)
+
+            if len(keys) < LANES or self._measure is not None:  # metrics have processes of their own, and one queue
+                await lane()
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(LANES):
+                        group.create_task(lane())
             if failures:
                 raise failures[0]
             # A copy came after its source, so that is stored by now: no crash leaves one without the other.
@@ -168,17 +187,24 @@ class SegmentWriter:
         self._held -= len(results)
         self._held_bytes -= gathered.size
         stored = [result for part in parts for result in part.results]
-        self._on_written(state, segment, stored)
+        if segment is not None:
+            self._on_written(state, segment, stored)
+        elif self._on_sealed is not None:
+            self._on_sealed(state)
         self._room.set()
         for wake in self._on_room:
             wake()
         self._note_unfit(results, stored, [one for part in parts for one in part.unfit])
 
-    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> tuple[Segment, list[Made]]:
+    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> tuple[Segment | None, list[Made]]:
+        """Writes a segment; or, where the results are all of a shard's, its sealed file, and returns no segment."""
         results = gathered.results
         cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)
         judge = self._run.judge or self._run.fingerprint
         parts = [made(piece, state.schema, judge, self._measured) for piece in cut]
+        if self._on_sealed is not None and not generation and state.untouched and len(results) == state.shard.rows:
+            seal_results(self._run, state.shard, [part.table for part in parts], state.schema)
+            return None, parts
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
         first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +30,10 @@ GROUP_BYTES = 4 * 1024 * 1024
 """A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
 MERGE_BYTES, LEAST_BYTES = 32 * 1024 * 1024, 256 * 1024
 """What all files of a merge have loaded, as stored, and what each of them has at least."""
+SMALL_BYTES = 128 * 1024
+"""A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time (docs/log.md)."""
+SINK_BYTES = 64 * 1024
+"""Buffer below the Parquet writer, which writes each column's pages by themselves."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
 """What pyarrow raises over bytes that are no Parquet, or no longer."""
 
@@ -127,15 +132,21 @@ def write(
     A row group has `group_rows`, or a window where that is None, and never rows of two tables.
     """
     counts, summed = Counts(), Summed(file)
-    with pq.ParquetWriter(summed, schema, compression="zstd", write_page_checksum=True) as writer:
-        for table in batches:
+    sink = pa.output_stream(summed, compression=None, buffer_size=SINK_BYTES)
+    first = next(batches, None)
+    compression = "snappy" if first is None or first.nbytes < SMALL_BYTES else "zstd"
+    with pq.ParquetWriter(sink, schema, compression=compression, write_page_checksum=True) as writer:
+        for table in chain([] if first is None else [first], batches):
             if table.num_rows:
                 writer.write_table(table, row_group_size=group_rows or WINDOW)
                 counts.add(Counts.of(table))
+                sink.flush()
                 summed.part(counts.rows)
+        sink.flush()
         told = {**about, **asdict(counts), "bounded": True}
         metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in told.items()}
         writer.add_key_value_metadata({**metadata, **summed.metadata()})
+    sink.flush()
     summed.finish()
     return counts
 

@@ -45,6 +45,7 @@ class Store:
             run,
             self._unfinished,
             self._written,
+            self._sealer.was_sealed,
             offload=offload,
             flush_rows=flush_rows,
             flush_s=flush_s,

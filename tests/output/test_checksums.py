@@ -26,7 +26,8 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
     async def night() -> Output:
         made = Output(tmp_path, 40, 0)
         await made.pay(40)
-        await made.score({0: range(40)})
+        await made.score({0: range(39)})
+        await made.score({0: [39]})
         made.store()
         return made
 

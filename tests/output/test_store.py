@@ -26,6 +26,7 @@ from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, seal
 from scorer.output.sealer import KEEP_HIDDEN_S
 from scorer.output.store import Store
+from scorer.types import Shard
 
 
 def left(output: Output, store: Store | None = None) -> dict[str, list[int]]:
@@ -243,9 +244,10 @@ def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next
         output = Output(tmp_path, 4)
         store = output.store()
         list(store.work(output.shards))
-        for n in range(4):
-            store.add(result(output.shards[0], n))
-        await store._writer.flush()  # and killed before it tidied up
+        for rows in (range(2), range(2, 4)):
+            for n in rows:
+                store.add(result(output.shards[0], n))
+            await store._writer.flush()  # and killed before it tidied up
         assert not output.sealed().exists()
         await output.score({})
         assert complete(output)
@@ -256,19 +258,67 @@ def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next
 def test_segments_outlive_their_sealing_by_ten_minutes_or_until_the_next_start(tmp_path: Path) -> None:
     async def night() -> None:
         output = Output(tmp_path, 4, 4)
-        store = await output.score({0: range(4)})
-        assert len(output.segments()) == 1
+        await output.score({0: range(3), 1: range(3)})
+        store = await output.score({0: [3]})
+        assert len(output.segments()) == 2
         async with asyncio.TaskGroup() as group:
             group.create_task(store.serve())
             await asyncio.sleep(KEEP_HIDDEN_S - 1)
-            assert len(output.segments()) == 1
+            assert len(output.segments()) == 2
             await asyncio.sleep(2)
             assert output.segments() == []
             store.stop()
-        await output.score({1: range(4)})
-        assert len(output.segments(1)) == 1
+        await output.score({1: [3]})
+        assert len(output.segments(1)) == 2
         output.store()
         assert output.segments(1) == []
+        assert complete(output, 1)
+
+    run(night())
+
+
+def test_a_shard_whose_results_come_together_is_sealed_without_a_segment(tmp_path: Path) -> None:
+    async def night() -> None:
+        output = Output(tmp_path, 4, 3)
+        sealed: list[Shard] = []
+        store = output.store()
+        store.on_sealed(sealed.append)
+        list(store.work(output.shards))
+        for shard, rows in ((1, [2, 0, 1]), (0, [3, 1, 0])):
+            for n in rows:
+                store.add(result(output.shards[shard], n))
+        await store._writer.flush()
+        assert sealed == [output.shards[1]]
+        assert output.segments(1) == []
+        assert complete(output, 1)
+        assert len(output.segments(0)) == 1
+        await output.score({0: [2]})
+        assert complete(output, 0)
+
+    run(night())
+
+
+def test_results_of_a_shard_that_could_not_be_sealed_are_written_by_the_next_flush(tmp_path: Path) -> None:
+    class Refusing(LocalFiles):
+        refuses = True
+
+        def create(self, path: str) -> Any:
+            if "/scores/" in path and self.refuses:
+                raise StorageError("the disk is full")
+            return super().create(path)
+
+    async def night() -> None:
+        output, files = Output(tmp_path, 2, 2), Refusing()
+        store = output.store(files=files)
+        list(store.work(output.shards))
+        for shard in output.shards:
+            for n in range(2):
+                store.add(result(shard, n))
+        with pytest.raises(StorageError, match="full"):
+            await store._writer.flush()
+        files.refuses = False
+        await store.close()
+        assert complete(output, 0)
         assert complete(output, 1)
 
     run(night())
@@ -508,14 +558,15 @@ def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path)
 
     async def night() -> None:
         output = Output(tmp_path, 2)
-        store = output.store(files=Sealing(), flush_rows=2)
+        store = output.store(files=Sealing(), flush_rows=1)
         list(store.work(output.shards))
-        for n in range(2):
-            store.add(result(output.shards[0], n))
+        store.add(result(output.shards[0], 0))
+        await store._writer.flush()
+        store.add(result(output.shards[0], 1))
         with pytest.raises(ExceptionGroup) as caught:
             await store.serve()
         assert caught.group_contains(StorageError, match="full")
-        assert len(output.segments()) == 1
+        assert len(output.segments()) == 2
         assert left(output) == {"a": []}
 
     run(night())
