@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
+from scorer.client.key_command import KeyCommand, KeyCommandTransport
 from scorer.client.providers import PROVIDERS
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
@@ -133,7 +134,10 @@ async def make_client(
             )
             in_flight += 64
             continue
-        addresses = _addresses(model, spec.limits, stack, checks, share.served)
+        secrets = Secrets(secrets_of(model))
+        command = await _asked_key(model, secrets)
+        key = command.key if command is not None else None
+        addresses = _addresses(model, spec.limits, stack, checks, share.served, key)
         places = [share.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
@@ -145,7 +149,9 @@ async def make_client(
                 say=lambda sentence: limits[0].note(sentence),
             )
         )
-        if secrets := Secrets(secrets_of(model)):
+        if command is not None:
+            wire = KeyCommandTransport(wire, command, command.key)
+        if secrets:
             wire = SecretBlankingTransport(wire, secrets)
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
@@ -247,8 +253,9 @@ def _addresses(
     stack: AsyncExitStack,
     checks: list[Callable[[], None]],
     served: Mapping[str, str],
+    key: str | None,
 ) -> list[tuple[str, dict[str, str], Rates]]:
-    """Each endpoint's base URL, its headers with the key in them, and its limits."""
+    """Each endpoint's base URL, its headers with the key in them, and its limits; `key` is one that a command gave."""
     if model.provider == "embedded":
         return [(served.get(model.alias) or _serve(model, stack, checks), {}, limits)]
     headers = _resolved(model.headers, "model.headers")
@@ -256,18 +263,46 @@ def _addresses(
     if not listed:
         default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
         listed = [(model.base_url or default, model.api_key_env, limits)]
-    return [(url, {**_key_header(model.provider, url, name), **headers}, rates) for url, name, rates in listed]
+    return [
+        (base_of(url), {**_key_header(model.provider, url, key or _key_of(name, url)), **headers}, rates)
+        for url, name, rates in listed
+    ]
 
 
-def _key_header(provider: str, url: str, variable: str | None) -> dict[str, str]:
+PATHS = ("/chat/completions", "/completions", "/responses", "/messages")
+"""What providers add to a base URL; people copy addresses that end so."""
+
+
+def base_of(url: str) -> str:
+    """The base URL in an address that may end in one of PATHS."""
+    plain = url.rstrip("/")
+    return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)
+
+
+async def _asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
+    """The command of `model.api_key_command`, which has printed its first key. Raises SetupError."""
+    if not model.api_key_command:
+        return None
+    command = KeyCommand(model.api_key_command, secrets)
+    await command.ask()
+    return command
+
+
+def _key_of(variable: str | None, url: str) -> str | None:
     if variable is None:
-        return {}
+        return None
     key = os.environ.get(variable, "").strip()
     if not key:
         raise SetupError(
             f'model.api_key_env = "{variable}": that environment variable is not set. Put the key of {url} in it, or '
             "name another one."
         )
+    return key
+
+
+def _key_header(provider: str, url: str, key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
     if provider == "anthropic":
         return {"x-api-key": key}
     host = urlsplit(url).hostname or ""

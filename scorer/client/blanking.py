@@ -30,8 +30,18 @@ class Secrets:
     """Replaces these secrets in bytes and texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = {*secrets}
+        self._search()
+
+    def add(self, secret: str) -> None:
+        """One more secret."""
+        if secret not in self._secrets:
+            self._secrets.add(secret)
+            self._search()
+
+    def _search(self) -> None:
         self._needles: list[tuple[bytes, bytes, bool]] = []  # what is searched, the whole form, from its beginning?
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
+        forms = {form for secret in self._secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         for form in sorted(forms, key=lambda form: (-len(form), form)):
             if len(form) < _HALVED:
                 self._needles.append((form, form, True))

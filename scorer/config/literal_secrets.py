@@ -61,6 +61,8 @@ def _of_model(model: Model) -> Iterator[str]:
                     f'{where}.{table}.{name} seems to hold a secret. Write it as {name} = "${{NAME}}" and put the '
                     "value in the environment variable NAME."
                 )
+    if any(SECRET_SHAPE.search(part) for part in model.api_key_command):
+        yield f"{where}.api_key_command seems to hold a key. It takes a command that prints the key."
     for path in _in_body(model.extra, f"{where}.extra"):
         yield (
             f"{path} seems to hold a secret, which run.json would store. Name the key's variable in "

@@ -194,6 +194,8 @@ def _model_conflicts(model: Model) -> list[str]:
                 f"{where}.{key} seems to hold a key. It takes the NAME of an environment variable, for example "
                 '"OPENAI_API_KEY"; put the key in that variable.'
             )
+    if model.api_key_command and any(name is not None for _, name in keys):
+        problems.append(f"{where}.api_key_command and api_key_env are both given: keep one of them.")
     if model.provider == "recorded":
         problems += [
             f'{where}.{key} is missing: provider = "recorded" needs a Parquet table of replies.'

@@ -93,6 +93,7 @@ class ModelDict(TypedDict, total=False):
     path: str
     base_url: str
     api_key_env: str
+    api_key_command: Sequence[str]
     headers: Mapping[str, str]
     query: Mapping[str, str]
     extra: Mapping[str, Any]

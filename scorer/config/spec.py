@@ -88,6 +88,7 @@ class Model(_Section):
     path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
     api_key_env: Text | None = None
+    api_key_command: tuple[Text, ...] = ()
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     extra: dict[str, Any] = {}
