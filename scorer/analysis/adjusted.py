@@ -21,10 +21,10 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """Of each system: the adjusted mean, and the `part` of the board it belongs to; NaN and -1 where it has no score.
+    """The adjusted mean of each system, and the `part` of the table that it belongs to; NaN and -1 without a score.
 
-    Two systems are of one part where they share items, or are linked by others that do; there is no saying how systems
-    of two parts differ. `influence` is clusters x systems, what each cluster of items adds to the error of the mean;
+    Systems that share items, directly or through other systems, are of one part. Systems of different parts cannot be
+    compared. `influence` is clusters x systems, what each cluster of items adds to the error of the mean;
     empty without resamples.
     """
 

@@ -18,7 +18,7 @@ from scorer.analysis.scale_across_tasks import mean_defined
 
 @dataclass(frozen=True, slots=True)
 class PairedRows:
-    """Rows to compare, with a human value each: NaN in `x` is an unread score; the codes are those of all rows."""
+    """Rows with a score `x` (NaN where unread) and a human value `y`, and their codes of item, system and task."""
 
     x: Floats
     y: Floats

@@ -1,4 +1,4 @@
-"""The result type of `agree`: its parts, its JSON and its table. `scorer.analysis.agree` computes it."""
+"""The result type of `agree`: its parts, its JSON and its frame. `scorer.analysis.agree` computes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scorer.analysis.unread import UnreadDiffers
 class Level:
     """Agreement at one level: statistics by name, None where undefined, and their 95 % intervals, None where unknown.
 
-    `counts` says what they rest on: "items" used and "skipped" (fewer than two rows, or a side constant) and
+    `counts` are the units behind them: "items" used and "skipped" (fewer than two rows, or a side constant) and
     "ranked_items" (those of pairwise accuracy, which needs no variation) within items, "systems" over systems.
     `note` says in a sentence why statistics are undefined, "" where none is.
     """
@@ -96,7 +96,7 @@ class ScoreAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """Agreement among people: each against the mean of the others, averaged; and Krippendorff's alpha of them all."""
+    """Agreement among people: each person against the mean of the others, averaged, and Krippendorff's alpha of all."""
 
     people: Sequence[str]
     statistics: Mapping[str, Mapping[str, float | None]]

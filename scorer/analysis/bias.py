@@ -48,7 +48,7 @@ class Length:
     """Correlations of scores and human values with the length of a text, over the same rows.
 
     Spearman's correlations with length; `people` None without a human column, `partial` that of score and length with
-    the human value held fixed: what is left of it is the judge's own liking. None where a side is constant.
+    the human value held fixed, which is the judge's length bias. None where a side is constant.
     """
 
     n: int
@@ -164,11 +164,11 @@ def length(
     columns = take(measured(frame, text), [score, text, *([human] if human else [])], [item] if item else [])
     x, size = columns.floats(score), columns.floats(text)
     y = columns.floats(human) if human else np.zeros(len(x))
-    asked = ~np.isnan(size) & ~np.isnan(y)
-    kept = asked & ~np.isnan(x)
+    known = ~np.isnan(size) & ~np.isnan(y)
+    kept = known & ~np.isnan(x)
     if kept.sum() < 3:
-        wanted = " and ".join(name for name in (score, text, human) if name)
-        raise SpecError([f"{kept.sum()} rows have {wanted}; a correlation with length needs three."])
+        needed = " and ".join(name for name in (score, text, human) if name)
+        raise SpecError([f"{kept.sum()} rows have {needed}; a correlation with length needs three."])
     x, size, y = x[kept], size[kept], y[kept]
     drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
 
@@ -183,7 +183,7 @@ def length(
     if judge is not None and people is not None and (both := spearman(x, y)) is not None:
         rest = (1 - people**2) * (1 - both**2)
         partial = defined((judge - people * both) / math.sqrt(rest)) if rest > 0 else None
-    unread = int((asked & ~kept).sum())
+    unread = int((known & ~kept).sum())
     return Length(len(x), unread, judge, judge_interval, people, people_interval, partial)
 
 
@@ -197,7 +197,7 @@ def self_preference(
     item: str | None = None,
     bootstrap: Bootstrap = BOOTSTRAP,
 ) -> SelfPreference:
-    """The judge's liking for its own kind: the values of `system` named in `own`.
+    """Self-preference: whether the judge rates the systems named in `own` higher than people do.
 
     Raises SpecError for columns that cannot serve, an `own` that is no system of the table, and where either side has
     no row with both numbers.

@@ -123,7 +123,7 @@ def wilson(share: float, variance: float, items: int) -> Interval:
     It serves the mean of any values in [0, 1], such as preferences.
 
     A share near 0 or 1 has few rows of the rarer kind, and intervals made of its variance are far too sure; where all
-    rows are of one kind the variance knows nothing, and each item counts as one row. It stays within [0, 1].
+    rows are of one kind the variance is 0, and each item counts as one row. It stays within [0, 1].
     wilson(1, 0, 40) = [40 / (40 + z^2), 1] with z = 1.96: [.912, 1].
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22(158);
     effective rows: Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of

@@ -20,11 +20,11 @@ FEWEST = {"shift": 1, "linear": 3, "isotonic": 5}
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What calibration brings on rows it has not seen (k-fold, whole items held out); None where undefined.
+    """The gain of calibration on held-out rows (k-fold over whole items); None where undefined.
 
     `pearson_raw` and `pearson` are over all labelled rows of the calibrated tasks, before and after. `rmse` is the
-    error of one map per task, `rmse_one_map` that of a single map for all tasks: the difference is what knowing the
-    task is worth. `skipped` names the tasks with too few labels and how many they have: their calibrated score is null.
+    error of one map per task, `rmse_one_map` that of a single map for all tasks: the difference is the gain of one map
+    per task. `skipped` names the tasks with too few labels and how many they have: their calibrated score is null.
     """
 
     labels: int
@@ -46,7 +46,7 @@ def calibrate(
     folds: int = 5,
     seed: int = 0,
 ) -> tuple[pl.DataFrame, Gain]:
-    """The frame with a column `<score>_calibrated`, on the human scale, and what that is worth on unseen rows.
+    """The frame with a column `<score>_calibrated` on the human scale, and the gain on held-out rows.
 
     One map per task, learned from the rows of it that have a human value. A null score stays null; a task with too few
     labels (shift 1, linear 3, isotonic 5, and a constant score where a slope is wanted) gets null and is named.

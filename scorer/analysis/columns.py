@@ -16,7 +16,7 @@ from scorer.errors import SpecError
 _SHOWN = 30
 TEXTS = (pl.String, pl.Categorical, pl.Enum)
 LARGEST = 1e150
-"""Sums of squares of numbers up to it, and down to its inverse, are to be had in float64."""
+"""Sums of squares of numbers up to it, and down to its inverse, are exact enough in float64."""
 
 
 def collected(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -118,7 +118,7 @@ def _no_number(given: pl.Series, read: pl.Series) -> Iterator[str]:
 
 
 def _wild(column: pl.Series, largest: float) -> Iterator[str]:
-    """A sentence where numbers are infinite, or so large or small that sums over them are not to be had."""
+    """A sentence where numbers are infinite, or too large or small for sums in float64."""
     if infinite := column.is_infinite().sum():
         yield f"Column {column.name} is infinite in {infinite} rows; make them null or finite."
         return
@@ -131,9 +131,9 @@ def _wild(column: pl.Series, largest: float) -> Iterator[str]:
 
 
 def not_judged(frame: pl.LazyFrame, score: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which rows of a result table have no score since they had nothing to judge (BadRow), and which are pending.
+    """Which rows of a result table could not be judged (BadRow), and which are pending.
 
-    In a table of another kind, which says nothing of errors or of when a row was finished, none. In a table of several
+    In a table without these columns, none. In a table of several
     runs the columns of the score's own run count.
     """
     schema = frame.collect_schema()

@@ -39,15 +39,15 @@ DIFFERENCES = pl.Schema({**KEY, "against": pl.String(), **VALUE, **ENDS, **COUNT
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two tables, by task (null: all rows), and what to know beside them.
+    """Two tables, by task (null: all rows), and notes.
 
     `levels`: task, variant, measure, value, low, high, rows, unread, each variant by itself. Measures: score, and with
     a column of formats well_formed (a share) and score_well_formed. Null where a measure has no row.
     `differences`: task, variant, measure, against, value, low, high, at_lowest, at_highest, items, rows, unread,
-    better. `value` is variant less against over the `items` that both have read, and their `rows`; at_lowest and
+    better. `value` is variant minus against over the `items` that both have read, and their `rows`; at_lowest and
     at_highest are the difference over all items that both have, with their `unread` rows at that end of the scale, or
     of the observed scores; a note says which. The intervals of the whole table hold together in 95 % of tables.
-    `better` is the variant that leads beyond doubt, wherever unread rows stand; null where none does.
+    `better` is the variant that leads significantly, whatever the scores of unread rows are; null where none does.
     """
 
     levels: pl.DataFrame
@@ -124,7 +124,7 @@ def compare(
             levels += [
                 (
                     *(part, name, measure),
-                    *_told(means[v], draws[:, v], drawn, items[v], is_share=is_share),
+                    *_with_interval(means[v], draws[:, v], drawn, items[v], is_share=is_share),
                     *(int(count[v]), int(missing[v])),
                 )
                 for v, name in enumerate(names)
@@ -181,11 +181,11 @@ def _notes(
     keys: Sequence[tuple[str | None, str, str, str]], found: Sequence[Pair], critical: float | None
 ) -> list[str]:
     notes = []
-    told = sum(pair.contrast is not None for pair in found)
-    if critical is not None and told > 1:
+    count = sum(pair.contrast is not None for pair in found)
+    if critical is not None and count > 1:
         notes.append(
-            f"The {told:,} intervals of differences hold together in 95 % of tables (max-t, {critical:.2f} "
-            "standard errors); those of levels each by itself."
+            f"The {count:,} intervals of differences hold together in 95 % of tables (max-t, {critical:.2f} "
+            "standard errors). The interval of a level holds for that level alone."
         )
     apart = {f"{a} and {b}" for (_, a, _, b), pair in zip(keys, found, strict=True) if not pair.rows}
     if apart:
@@ -204,7 +204,7 @@ def _notes(
     return notes
 
 
-def _told(
+def _with_interval(
     value: float, draws: Floats, drawn: Resamples | None, items: int, *, is_share: bool = False
 ) -> tuple[float | None, float | None, float | None]:
     interval = None

@@ -1,7 +1,7 @@
 """Format bias: the same answer as JSON, markdown, bullets and capitals, and the change of its score.
 
-What is said stays, word for word; how it is set changes. Whoever scores the content alone gives every form one score.
-Knows no judge: it makes the forms, and it compares scores that somebody gave them.
+The words stay, the layout changes. A judge that scores the content alone gives every form the same score.
+Knows no judge: it makes the forms and compares their scores.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Drift:
 class FormatBias:
     """The drift of one column of scores by form.
 
-    `again` is the noise to hold it against: the unchanged answers asked once more, against the values that the run
+    `again` is the noise level: the unchanged answers scored once more, against the values that the run
     stored; None for columns that the run did not have.
     """
 
@@ -155,14 +155,14 @@ def drift(
 
 
 def _drift(before: Floats, after: Floats, cluster: np.ndarray[Any, Any], bootstrap: Bootstrap) -> Drift:
-    asked = np.isfinite(before)
-    both = asked & np.isfinite(after)
-    n, lost = int(both.sum()), int((asked & ~both).sum())
+    known = np.isfinite(before)
+    both = known & np.isfinite(after)
+    n, lost = int(both.sum()), int((known & ~both).sum())
     if not n:
         return Drift(0, lost, None, None, None, None, None)
     gap = after[both] - before[both]
     # The deviation of equal numbers that are no binary fraction is not quite 0.
-    deviation = float(before[asked].std()) if np.ptp(before[asked]) > 0 else None
+    deviation = float(before[known].std()) if np.ptp(before[known]) > 0 else None
     drawn = bootstrap.draw(compact(cluster[both])[0])
     return Drift(
         n=n,

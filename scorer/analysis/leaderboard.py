@@ -1,7 +1,7 @@
 """Leaderboards: means by system and task, ranks as intervals.
 
-A rank is an interval: from 1 plus the number of systems that are surely better to the number of systems less those that
-are surely worse. All these judgements hold together in 95 % of tables (`scorer.analysis.ranks`).
+A rank is an interval: from 1 plus the number of systems that are significantly better to the number of systems minus
+those that are significantly worse. All these judgements hold together in 95 % of tables (`scorer.analysis.ranks`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from scorer.analysis.rank_table import interval_columns, nullable, rank_columns
 from scorer.analysis.ranks import Ranks, ranked
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks, system_means
-from scorer.analysis.unread import UnreadDiffers, by_group
-from scorer.analysis.unread import told as told_of
+from scorer.analysis.unread import UnreadDiffers, by_group, unread_notes
 from scorer.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Two tables, best first, and what to know beside them; `unread` says whether rows are unread unevenly.
+    """Two tables, best first, and notes; `unread` says whether the share of unread rows differs by system or task.
 
     `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the facts and
     the averages asked for. `rank` is the best place that a system may have, `rank_last` the worst. Where items are
@@ -91,7 +90,7 @@ def leaderboard(
     Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
     """
     columns = take(frame, [score, *beside.averages], [name for name in (system, task, item) if name])
-    told = _facts(frame, system, beside.facts)
+    fact_table = _facts(frame, system, beside.facts)
     values = columns.floats(score)
     of_system, systems = columns.codes(system)
     of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [""])
@@ -114,7 +113,7 @@ def leaderboard(
     extra = pl.DataFrame(
         [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, beside.averages)]
     )
-    for further in (told, extra.group_by("system").mean()):
+    for further in (fact_table, extra.group_by("system").mean()):
         best = best.join(further, on="system", how="left", maintain_order="left")
     order = pl.col("mean").is_null(), -pl.col("mean")
     by_task = None
@@ -128,7 +127,7 @@ def leaderboard(
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
     named_by = {system: (of_system, systems), **({task: (of_task, tasks)} if task else {})}
     differs = by_group(named_by, ~read, of_item)
-    notes = [*_notes(boards, overall, systems), *([] if read.all() else [ends.note(score)]), *told_of(differs)]
+    notes = [*_notes(boards, overall, systems), *([] if read.all() else [ends.note(score)]), *unread_notes(differs)]
     return Leaderboard(best.sort(*order, "system"), by_task, notes, differs)
 
 
@@ -173,18 +172,20 @@ def _notes(boards: Sequence[SystemMeans], overall: SystemMeans, systems: Sequenc
 
 def _facts(frame: pl.LazyFrame, system: str, facts: Sequence[str]) -> pl.DataFrame:
     require(frame.collect_schema(), [system, *facts])
-    told = collected(
+    fact_table = collected(
         frame.group_by(pl.col(system).cast(pl.String).alias("system")).agg(
             pl.col(name).drop_nulls().unique() for name in facts
         )
     )
     problems = []
     for name in facts:
-        unsure = [(str(row["system"]), len(row[name])) for row in told.sort("system").to_dicts() if len(row[name]) > 1]
-        if unsure:
-            (of, count), others = unsure[0], len(unsure) - 1
+        ambiguous = [
+            (str(row["system"]), len(row[name])) for row in fact_table.sort("system").to_dicts() if len(row[name]) > 1
+        ]
+        if ambiguous:
+            (of, count), others = ambiguous[0], len(ambiguous) - 1
             also = f", and several of {others} other systems" if others else ""
-            problems.append(f"Column {name} says {count} things of {of}{also}; a fact must be one for each system.")
+            problems.append(f"Column {name} has {count} values for {of}{also}; a fact must be one for each system.")
     if problems:
         raise SpecError(problems)
-    return told.with_columns(pl.col(name).list.first() for name in facts)
+    return fact_table.with_columns(pl.col(name).list.first() for name in facts)

@@ -130,8 +130,8 @@ def over_items(of: Measure, first: Cells, second: Cells, items: int, drawn: Resa
     bits = None
     if rows == 2 * clusters and np.isin([a.total[both], b.total[both]], (0.0, 1.0)).all():
         bits = discordant(gap)
-    told = contrast(value, of_item, clusters, drawn)
-    return Pair(told, at(of.low), at(of.high), int(both.sum()), rows, unread, of.span, bits)
+    difference = contrast(value, of_item, clusters, drawn)
+    return Pair(difference, at(of.low), at(of.high), int(both.sum()), rows, unread, of.span, bits)
 
 
 def _gaps(total_a: Floats, count_a: Codes, total_b: Floats, count_b: Codes) -> tuple[Floats, Floats]:
@@ -178,5 +178,5 @@ def independent(of: Measure, first: Sample, second: Sample) -> Pair:
         return Pair(None, at(of.low), at(of.high), None, rows, every - rows, of.span)
     error = math.sqrt((first.squares + second.squares) * m / (m - 1)) if m > 1 else math.nan
     value = second.total / second.known - first.total / first.known
-    told = Contrast(value, error, m, unit(second.influence - first.influence))
-    return Pair(told, at(of.low), at(of.high), None, rows, every - rows, of.span)
+    difference = Contrast(value, error, m, unit(second.influence - first.influence))
+    return Pair(difference, at(of.low), at(of.high), None, rows, every - rows, of.span)

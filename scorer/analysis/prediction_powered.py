@@ -44,11 +44,11 @@ def estimate(
     weights: Angelopoulos, Duchi and Zrnic (2023), "PPI++", arXiv 2311.01453, section 6, here by least squares over
     items, which is the same where each row is an item.
     """
-    asked = [score, human, *(name for name in (system, item) if name)]
+    needed = [score, human, *(name for name in (system, item) if name)]
     schema = frame.collect_schema()
-    require(schema, asked)
+    require(schema, needed)
     states = [column for name in ("error", "finished_at") if (column := same_run(schema, score, name)) in schema]
-    frame = collected(frame.select(list(dict.fromkeys([*asked, *states])))).lazy()
+    frame = collected(frame.select(list(dict.fromkeys([*needed, *states])))).lazy()
     columns = take(frame, [score, human], [name for name in (system, item) if name])
     f, y = columns.floats(score), columns.floats(human)
     cluster = columns.codes(item)[0] if item else np.arange(len(f), dtype=np.int64)
@@ -63,18 +63,18 @@ def estimate(
             [f"{both} rows{apart} have both {score} and {human}{more}; an estimate needs two labels or more."]
         )
 
-    def told(mine: NDArray[np.bool_]) -> Estimate:
-        return _told(rows.where(mine & judged), int((mine & bad).sum()), int((mine & pending).sum()))
+    def estimated(mine: NDArray[np.bool_]) -> Estimate:
+        return _estimate(rows.where(mine & judged), int((mine & bad).sum()), int((mine & pending).sum()))
 
-    overall = told(np.ones(len(f), dtype=bool))
+    overall = estimated(np.ones(len(f), dtype=bool))
     code, names = columns.codes(system) if system else (np.zeros(len(f), dtype=np.int64), [])
-    systems = {name: told(code == s) for s, name in enumerate(names)}
+    systems = {name: estimated(code == s) for s, name in enumerate(names)}
     parts = {name: rows.where(judged & (code == s)) for s, name in enumerate(names)}
     differences, unlike = differences_of(parts, paired=item is not None, bootstrap=bootstrap)
     return Estimates(overall, systems, differences, [*_notes(overall, systems), *unlike])
 
 
-def _told(rows: LabelledRows, bad: int, pending: int) -> Estimate:
+def _estimate(rows: LabelledRows, bad: int, pending: int) -> Estimate:
     read, labelled = ~np.isnan(rows.f), ~np.isnan(rows.y)
     found = fit_mean(rows)
     human, judge = plain_mean(rows.y, rows, labelled), plain_mean(rows.f, rows, read)
@@ -101,7 +101,7 @@ def _told(rows: LabelledRows, bad: int, pending: int) -> Estimate:
 def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
     notes = []
     if overall.bad:
-        notes.append(f"{overall.bad:,} rows ended as BadRow: they had nothing to judge and are not in the population.")
+        notes.append(f"{overall.bad:,} rows ended as BadRow: they could not be judged and are not in the population.")
     if overall.pending:
         notes.append(f"{overall.pending:,} rows are not judged yet: this is the mean of the rows judged so far.")
     if overall.unread and not overall.labels_unread:
@@ -117,7 +117,7 @@ def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
     labelled = [name for name, one in systems.items() if one.labels + one.labels_unread]
     if len(systems) > 1 and len(labelled) == 1:
         notes.append(
-            f"All {overall.labels + overall.labels_unread:,} labels are of {labelled[0]}: they say nothing of the "
+            f"All {overall.labels + overall.labels_unread:,} labels are of {labelled[0]}: they do not represent the "
             f"other {len(systems) - 1} systems, and the mean of all rows is right only if the judge errs alike on "
             "them. Label rows of each."
         )

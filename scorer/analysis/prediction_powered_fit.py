@@ -44,7 +44,7 @@ class MeanError:
         return float(np.dot(self.of_item, self.of_item)) * m / (m - 1) if m > 1 else 0.0
 
     def interval(self, value: float) -> Interval | None:
-        """None where the items do not vary: as many labels that happen to agree prove nothing."""
+        """None where the items do not vary: equal labels give no estimate of the error."""
         half = student(0.975, max(int(self.present.sum()) - 1, 1)) * math.sqrt(self.variance)
         return (value - half, value + half) if half > 0 else None
 

@@ -28,7 +28,7 @@ def differences_of(
     known: dict[tuple[str, bytes], Fit | None] = {}
 
     def over(name: str, shared: NDArray[np.bool_]) -> Fit | None:
-        """The estimate of a system over the rows of these items; worked out once for each set of items."""
+        """The estimate of a system over the rows of these items, computed once for each set of items."""
         if not paired or np.array_equal(shared, present[name]):
             return whole[name]
         key = (name, np.packbits(shared).tobytes())

@@ -27,8 +27,8 @@ class Estimate:
     """One system, or all rows.
 
     `mean` is the answer, on the human scale; `labels_only` what the labels say by themselves, `judge_only` the mean of
-    the scores on the judge's scale. `weight` is the share of the judge used (PPI++'s lambda, which also translates its
-    scale): near 0 it was of no help. `labels_worth` is how many labels alone would give as narrow an interval.
+    the scores on the judge's scale. `weight` is PPI++'s lambda, which also translates the judge's scale; near 0 the
+    judge's scores do not help. `labels_worth` is how many labels alone would give as narrow an interval.
 
     The population is `rows` with a score, of which `labels` have a human value, and `unread` rows without one, of which
     `labels_unread` do; the estimate rests on both kinds of labels. `unread_weight` is the weight of the second
@@ -76,7 +76,7 @@ _FLOATS = ("mean", "low", "high", "labels_only", "judge_only", "weight", "unread
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """The answer of `estimate`: all rows together, each system, each pair of systems, and what to know beside them."""
+    """The answer of `estimate`: all rows, each system, each pair of systems, and notes."""
 
     overall: Estimate
     systems: Mapping[str, Estimate]

@@ -27,7 +27,7 @@ def nullable(values: Floats) -> pl.Series:
 def interval_columns(
     means: Floats, draws: Floats, items: Codes, drawn: Resamples | None, *, is_share: bool
 ) -> dict[str, pl.Series]:
-    """The columns low and high of the systems, which rest on so many items."""
+    """The columns low and high of the systems; `items` is how many items each mean rests on."""
 
     def interval(i: int) -> Interval | None:
         if drawn is None or not np.isfinite(means[i]):

@@ -17,7 +17,7 @@ Ranks = tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the places of systems are told by: NaN is a system without a mean.
+    """The means of systems and their errors, from which ranks follow; NaN is a system without a mean.
 
     `influence` is clusters x systems, `items` how many each rests on, `span` the width of the scale. Two systems of
     different `part` are not to be compared. `ends` are further means of the same systems, such as those with unread
@@ -35,9 +35,10 @@ class Standing:
 def ranked(boards: Sequence[Standing], drawn: Resamples | None) -> list[list[Ranks]]:
     """The first and the last place that each system may have, board by board; None without a mean.
 
-    1 plus the number of systems surely better, and the number of systems less those surely worse. All these judgements,
-    over all boards given, are right together in 95 % of tables. Without resamples any lead is sure. In the order of the
-    means neither place ever falls: where it would, as errors differ, the interval is widened until it does not.
+    1 plus the number of systems significantly better, and the number of systems minus those significantly worse. All
+    these judgements, over all boards given, are right together in 95 % of tables. Without resamples any lead counts. In
+    the order of the means neither place ever falls: where it would, as errors differ, the interval is widened until it
+    does not.
     """
     family = Family(drawn)
     leads = [_leads(board) for board in boards]
@@ -64,7 +65,7 @@ def _leads(board: Standing) -> tuple[Codes, Codes]:
 
 
 def _sure(board: Standing, high: Codes, low: Codes, critical: float, *, known: bool) -> NDArray[np.bool_]:
-    """Which of the leads are beyond doubt."""
+    """Which of the leads are significant."""
     lead = board.means[high] - board.means[low]
     sure = lead > 0
     if known:

@@ -20,7 +20,7 @@ from scorer.output.scan_input import scan_input
 
 @dataclass(frozen=True, slots=True)
 class RunCoverage:
-    """What of a run there is. `rows` have a result, of `rows_total`; `systems` have at least one such row.
+    """How much of a run is finished: `rows` of `rows_total` have a result; `systems` have at least one such row.
 
     The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
     `notes` are sentences on columns of the run whose name a column of the input has too. The scores of a `rehearsal`
@@ -37,7 +37,7 @@ class RunCoverage:
     missing: Mapping[str, int] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
-        """What stands in a command's JSON beside its answer."""
+        """The keys that a command's JSON has beside its answer."""
         of: dict[str, Any] = {"rows": self.rows, "rows_total": self.rows_total}
         if self.systems_total is not None:
             of |= {"systems": self.systems, "systems_total": self.systems_total}
@@ -47,7 +47,7 @@ class RunCoverage:
         return {"coverage": of, **more, **({"rehearsal": True} if self.rehearsal else {})}
 
     def text(self) -> str:
-        """What stands above a command's answer; "" where the run is complete, real, and no name is ambiguous."""
+        """The sentences above a command's answer; "" where the run is complete, real, and no name is ambiguous."""
         lines = list(self.notes)
         if self.rows < self.rows_total:
             systems = f", {self.systems:,} of {self.systems_total:,} systems" if self.systems_total is not None else ""
@@ -105,8 +105,8 @@ def _several_judges(scores: pl.LazyFrame) -> Iterable[str]:
         yield f"A retry changed keys of the model, so the rows are of {len(counts)} judges: {others}."
 
 
-def _notes(names: dict[str, str], asked: set[str]) -> Iterable[str]:
-    for name in sorted(asked):
+def _notes(names: dict[str, str], columns: set[str]) -> Iterable[str]:
+    for name in sorted(columns):
         if names.get(name, name) != name:
             yield (
                 f"Column {name} is the run's result. The input's column of that name is {names[name]}: ask for it by "
@@ -127,7 +127,7 @@ def _systems(out: str, manifest: Manifest, system: str) -> tuple[int | None, int
     try:
         scans = [scan_input(look_for(AnyFiles(), shard, manifest, out).shard) for shard in manifest.shards]
         total = pl.concat([scan.select(pl.col(column).cast(pl.String)) for scan in scans]).unique().collect()
-        seen = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()
+        finished = scan_scores(out, join_input=True).select(pl.col(system).cast(pl.String)).unique().collect()
     except (pl.exceptions.PolarsError, OSError):  # the input is gone or changed, and the answer does not need it
         return None, None
-    return len(seen.drop_nulls()), len(total.drop_nulls())
+    return len(finished.drop_nulls()), len(total.drop_nulls())

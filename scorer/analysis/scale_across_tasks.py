@@ -20,11 +20,11 @@ from scorer.errors import SpecError
 
 @dataclass(frozen=True, slots=True)
 class Stance:
-    """Where a task's scores stand against people; both sides standardised over all tasks, so their scales may differ.
+    """A task's scores against human values; both sides are standardised over all tasks, so their scales may differ.
 
-    `shift`: mean score less mean human, in standard deviations: 0 in every task on a coherent scale. `spread`: standard
-    deviation of scores over that of people: 1 on a coherent scale; None where people are constant in the task. Both are
-    None where a side is constant over all tasks. The means are on the columns' own scales.
+    `shift`: mean score minus mean human value, in standard deviations: 0 in every task on a coherent scale. `spread`:
+    standard deviation of scores over that of people: 1 on a coherent scale; None where people are constant in the task.
+    Both are None where a side is constant over all tasks. The means are on the columns' own scales.
     """
 
     n: int
@@ -38,8 +38,8 @@ class Stance:
 class Scale:
     """The answer of `scale`.
 
-    `pooled` holds each statistic over all rows, `within` its mean over the tasks that define it: the difference is what
-    an incoherent scale costs. `systems` has a row for each task x system: means, and ranks within the task from 1
+    `pooled` holds each statistic over all rows, `within` its mean over the tasks that define it: the difference is the
+    loss by an incoherent scale. `systems` has a row for each task x system: means, and ranks within the task from 1
     (best; ties share their average); None without a system column. `concordance` is Kendall's W of the systems' ranks
     across tasks, of the judge and of people: 1 where every task ranks them alike; None where it is undefined.
     """

@@ -62,7 +62,7 @@ def _kappa_and_alpha(rows: PairedRows) -> tuple[dict[str, float | None] | None, 
 def _same_labels(x: Floats, y: Floats) -> bool:
     """Whether two columns of whole numbers can be of one scale.
 
-    The labels in use tell it: one side's must lie within the other's, and where people's lie within the judge's, these
+    One side's labels must lie within the other's, and where people's lie within the judge's, these
     may not reach twice as far (0 to 1 within 1 to 10 or 0 to 10 is another scale; 2 to 5 within 1 to 5 need not be).
     """
     if y.min() <= x.min() and x.max() <= y.max():

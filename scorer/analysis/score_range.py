@@ -33,7 +33,7 @@ class Bounds:
     is_scale: bool
 
     def note(self, score: str) -> str:
-        """What the bounds of rows with no verdict rest on."""
+        """A sentence on where the bounds of rows with no verdict come from."""
         if self.is_scale:
             return f"Rows with no verdict are bounded by the judge's scale, {self.low:g} to {self.high:g} (run.json)."
         return (

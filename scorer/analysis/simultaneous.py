@@ -108,7 +108,7 @@ def critical_of(contrasts: Sequence[Contrast], drawn: Resamples | None) -> float
 def simultaneous(contrasts: Sequence[Contrast], drawn: Resamples | None) -> list[Interval | None]:
     """The 95 % interval of each, such that all hold together; without resamples, or of one, each by itself.
 
-    None where nothing varies: differences that happen to agree prove nothing.
+    None where nothing varies: equal differences give no estimate of the error.
     """
     if not contrasts:
         return []

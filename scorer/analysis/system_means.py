@@ -16,7 +16,7 @@ from scorer.analysis.score_range import Bounds
 
 @dataclass(frozen=True, slots=True)
 class SystemMeans:
-    """The systems of one task, or of all; `draws` are the resampled means, `adjusted` says that `means` are not raw."""
+    """Means of systems in one task or over all; `draws` are resampled means, `adjusted`: `means` are not raw."""
 
     means: Floats
     raw: Floats

@@ -33,7 +33,7 @@ class UnreadDiffers:
 
     With a human column `by` names it, and `here` and `there` are its means over unread and over read rows, of `group`
     (a task; None: of all). Else `by` is the column of systems or tasks, and they are the shares of rows that are unread
-    in `group` and in all others. `interval` is that of here less there, clustered by item where items are named.
+    in `group` and in all others. `interval` is that of here minus there, clustered by item where items are named.
     """
 
     by: str
@@ -51,7 +51,7 @@ class UnreadDiffers:
 def by_people(
     human: str, y: Floats, unread: Mask, cluster: Codes, groups: Codes | None, names: Sequence[str]
 ) -> list[UnreadDiffers]:
-    """What people gave unread rows and read ones, over all rows and by group; nothing below 5 unread rows of either."""
+    """Human values of unread and of read rows, over all rows and by group; empty below 5 rows of either."""
     parts: list[tuple[str | None, Mask]] = [(None, np.ones(len(y), dtype=bool))]
     if groups is not None and len(names) > 1:
         parts += [(name, groups == g) for g, name in enumerate(names)]
@@ -60,13 +60,13 @@ def by_people(
         mine = part & np.isfinite(y)
         if min(int((mine & unread).sum()), int((mine & ~unread).sum())) < FEWEST:
             continue
-        told = _compared(human, name, y[mine], unread[mine], cluster[mine], unread[mine])
-        found += [told] if told is not None else []
+        comparison = _compared(human, name, y[mine], unread[mine], cluster[mine], unread[mine])
+        found += [comparison] if comparison is not None else []
     return holm(found)
 
 
 def by_group(columns: Mapping[str, tuple[Codes, Sequence[str]]], unread: Mask, cluster: Codes) -> list[UnreadDiffers]:
-    """The share of unread rows in each group of each column against that in the others; nothing below 5 unread rows."""
+    """The share of unread rows in each group of each column against the other groups; empty below 5 unread rows."""
     if int(unread.sum()) < FEWEST:
         return []
     found = []
@@ -74,8 +74,8 @@ def by_group(columns: Mapping[str, tuple[Codes, Sequence[str]]], unread: Mask, c
         if not 1 < len(names) <= MOST_GROUPS:
             continue
         for g, name in enumerate(names):
-            told = _compared(by, name, unread.astype(np.float64), code == g, cluster, unread)
-            found += [told] if told is not None else []
+            comparison = _compared(by, name, unread.astype(np.float64), code == g, cluster, unread)
+            found += [comparison] if comparison is not None else []
     return holm(found)
 
 
@@ -150,7 +150,7 @@ def holm(found: Sequence[UnreadDiffers]) -> list[UnreadDiffers]:
     return adjusted
 
 
-def told(found: Sequence[UnreadDiffers], human: bool = False) -> Iterator[str]:
+def unread_notes(found: Sequence[UnreadDiffers], human: bool = False) -> Iterator[str]:
     """A sentence for what differs beyond chance (p below .05): for each comparison by people, else for each column."""
     sure = [one for one in found if one.p < 0.05]
     for one in sure:
@@ -174,8 +174,8 @@ def told(found: Sequence[UnreadDiffers], human: bool = False) -> Iterator[str]:
             f"more often in {worst}" + (f" and {len(more) - 3} more" if len(more) > 3 else "") if more else "",
             f"less often in {listed(fewer)}" if fewer else "",
         ]
-        told = ", ".join(filter(None, rest))
-        yield f"The share of rows with no verdict differs by {by}: {told}. Means may be biased."
+        groups_text = ", ".join(filter(None, rest))
+        yield f"The share of rows with no verdict differs by {by}: {groups_text}. Means may be biased."
 
 
 def _p(p: float) -> str:

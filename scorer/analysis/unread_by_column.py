@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scorer.output.status import Status
 
 MOST_SHARDS = 2000
-"""Beyond so many files the answer of `status` would be waited for."""
+"""With more files the comparison would make `status` slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class UnreadByColumn:
 def unread_by_column(out: str, status: Status) -> UnreadByColumn:
     """Empty where fewer than 5 rows are unread, no text column is kept, or more than `MOST_SHARDS` shards are there.
 
-    Files that cannot be read make a note: `status` itself says more of them.
+    A file that cannot be read makes a note; `status` names it.
     """
     judged = {name: n for name, n in status.errors.items() if name not in ("BadRow", "Damaged")}
     if sum(judged.values()) < 5 or status.shards > MOST_SHARDS:
         return UnreadByColumn()
-    from scorer.analysis.unread import by_kept, told
+    from scorer.analysis.unread import by_kept, unread_notes
     from scorer.output.scan import scan_scores
 
     try:
@@ -46,4 +46,4 @@ def unread_by_column(out: str, status: Status) -> UnreadByColumn:
         return UnreadByColumn(
             notes=[f"Whether the share of rows with no verdict differs by column is not known: {error}"]
         )
-    return UnreadByColumn(found, list(told(found)))
+    return UnreadByColumn(found, list(unread_notes(found)))

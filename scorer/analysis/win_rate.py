@@ -1,8 +1,8 @@
 """Win rate over a baseline, raw and at equal length (length-adjusted).
 
-A judge that likes length gives wins for it. A logistic regression tells what length won from what the answer won. This
-is not the length-controlled win rate of AlpacaEval, though it has its formula: that one takes the difficulty of each
-instruction from a fit over many systems at once.
+A judge with a length bias prefers long texts. A logistic regression separates the effect of length from that of the
+answer. This is not the length-controlled win rate of AlpacaEval, though it has its formula: that one takes the
+difficulty of each instruction from a fit over many systems at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ do, which are of the order of 1 by their scale, lest a one-sided table run away.
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """Against the baseline: `raw`, and `equal_length`, what it would be were each text as long as the baseline's.
+    """Win rate against the baseline: `raw`, and `equal_length`, as if each text were as long as the baseline's.
 
     `length_effect` is the gain in log-odds of a text much longer than the baseline's from its length alone;
     `difficulty_effect` that of an instruction harder by one unit, None without a column of difficulties.
@@ -48,7 +48,7 @@ class WinRate:
 
 @dataclass(frozen=True, slots=True)
 class WinRates:
-    """That of each system."""
+    """The win rate of each system."""
 
     systems: Mapping[str, WinRate]
 
@@ -122,12 +122,12 @@ def _fitted(
     check_preference(preference, p)
     longer = columns.floats(text) - columns.floats(baseline)
     hard = columns.floats(difficulty) if difficulty else None
-    asked = ~np.isnan(longer) if hard is None else ~np.isnan(longer) & ~np.isnan(hard)
+    known = ~np.isnan(longer) if hard is None else ~np.isnan(longer) & ~np.isnan(hard)
     cluster = codes_or_rows(columns, item)
     code, names = columns.codes(system) if system else (np.zeros(len(p), dtype=np.int64), [""])
     found = {}
     for s, name in enumerate(names):
-        mine = asked & (code == s)
+        mine = known & (code == s)
         kept = mine & ~np.isnan(p)
         if kept.sum() < 3:
             of = f" of {name}" if system else ""

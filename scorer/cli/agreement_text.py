@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from scorer.analysis.agree_result import Agreement, Level, Levels, ScoreAgreement
 from scorer.analysis.correlation import STATISTICS
 from scorer.analysis.inter_judge import InterJudge
-from scorer.analysis.unread import told
-from scorer.cli.analysis_text import named_values, pooled_and_within
+from scorer.analysis.unread import unread_notes
+from scorer.cli.analysis_text import named_values, pooled_and_within, stance_table
 from scorer.cli.text_table import aligned, cell, noted, paragraphs, wrapped
 
 LEVELS = {"dataset": "all rows", "item": "within items", "system": "over systems"}
@@ -32,7 +31,7 @@ def agreement_text(found: Agreement) -> str:
         "\n".join(wrapped(f"{name}, {where}: {note}") for name, score in scores for where, note in _notes(score)),
         "\n".join(named_values(f"{name}, as labels", score.labels) for name, score in scores if score.labels),
         noted([f"{name}: {score.unlike}" for name, score in scores if score.unlike]),
-        noted([f"{name}: {note}" for name, score in scores for note in told(score.unread, human=True)]),
+        noted([f"{name}: {note}" for name, score in scores for note in unread_notes(score.unread, human=True)]),
         "" if found.ceiling is None else named_values("people, Krippendorff's alpha", found.ceiling.alpha),
         *(_task_text(name, score) for name, score in scores if score.within is not None),
         "\n".join(
@@ -110,7 +109,7 @@ def _notes(score: ScoreAgreement) -> Iterator[tuple[str, str]]:
 
 
 def _task_text(name: str, score: ScoreAgreement) -> str:
-    stances = [{"task": task, **asdict(stance)} for task, (_, stance) in score.tasks.items() if stance is not None]
+    stances = {task: stance for task, (_, stance) in score.tasks.items() if stance is not None}
     pooled = {s: score.whole.dataset.statistics.get(s) for s in STATISTICS}
     pooled_table = pooled_and_within(pooled, score.within or {})
-    return f"{name}, each task against people\n{aligned(stances)}\n{pooled_table}"
+    return f"{name}, each task against people\n{stance_table(stances)}\n{pooled_table}"

@@ -104,7 +104,7 @@ def scale(
     Example: scorer scale out --score score --human human --task task --calibrate linear -o calibrated.parquet
     """
     from scorer.analysis.calibration import calibrate as learn
-    from scorer.analysis.scale_across_tasks import scale as ask
+    from scorer.analysis.scale_across_tasks import scale as run_analysis
     from scorer.cli.analysis_text import scale_text
     from scorer.files.router import AnyFiles
 
@@ -116,7 +116,7 @@ def scale(
         raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
     table = opened(tables, score, labels=labels, on=on, human=[human])
     frame = table.frame
-    found = {name: ask(frame, name, human, task, system=system) for name in table.scores}
+    found = {name: run_analysis(frame, name, human, task, system=system) for name in table.scores}
     gains = {}
     if calibrate is not None:
         for name in found:
@@ -125,13 +125,13 @@ def scale(
     if output is not None:
         with AnyFiles().create(output) as file:
             frame.collect().write_parquet(file)
-    told = {
+    value = {
         name: {**one.json(), "calibration": asdict(gains[name]) if name in gains else None}
         for name, one in found.items()
     }
     return answer(
         json,
-        {"scores": told},
+        {"scores": value},
         lambda: "\n\n".join(scale_text(name, one, gains.get(name)) for name, one in found.items()),
         table.coverage(system, human, task, item),
     )
@@ -152,11 +152,11 @@ def estimate(
 
     Example: scorer estimate out --score score --human human --system model --labels labels.parquet --on id
     """
-    from scorer.analysis.prediction_powered import estimate as ask
+    from scorer.analysis.prediction_powered import estimate as run_analysis
     from scorer.cli.analysis_text import estimate_text
 
     table = opened(tables, score, labels=labels, on=on, human=[human])
-    found = {name: ask(table.frame, name, human, system=system, item=item) for name in table.scores}
+    found = {name: run_analysis(table.frame, name, human, system=system, item=item) for name in table.scores}
     return _by_score(json, found, estimate_text, table.coverage(system, human, item))
 
 
@@ -193,7 +193,7 @@ def leaderboard(
     from scorer.analysis.bootstrap import Bootstrap
     from scorer.analysis.bradley_terry import bradley_terry
     from scorer.analysis.leaderboard import Leaderboard, SystemColumns
-    from scorer.analysis.leaderboard import leaderboard as ask
+    from scorer.analysis.leaderboard import leaderboard as run_analysis
     from scorer.cli.analysis_text import leaderboard_text
 
     if labels is not None and not fact:
@@ -201,7 +201,7 @@ def leaderboard(
     table = opened(tables, score, labels=labels, on=on, human=fact)
     if against is None:
         found = {
-            name: ask(
+            name: run_analysis(
                 table.frame,
                 name,
                 system,
@@ -243,12 +243,12 @@ def compare(
     Example: scorer compare out --score score --variant mix --item item --task task
     """
     from scorer.analysis.bootstrap import Bootstrap
-    from scorer.analysis.compare import compare as ask
+    from scorer.analysis.compare import compare as run_analysis
     from scorer.cli.analysis_text import compared_text
 
     table = opened(tables, score)
     found = {
-        name: ask(
+        name: run_analysis(
             table.frame,
             name,
             variant,
@@ -266,5 +266,5 @@ def compare(
 def _by_score(
     json: bool, found: Mapping[str, Any], text: Callable[[str, Any], str], coverage: RunCoverage | None = None
 ) -> int:
-    told = {"scores": {name: one.json() for name, one in found.items()}}
-    return answer(json, told, lambda: "\n\n".join(text(name, one) for name, one in found.items()), coverage)
+    value = {"scores": {name: one.json() for name, one in found.items()}}
+    return answer(json, value, lambda: "\n\n".join(text(name, one) for name, one in found.items()), coverage)

@@ -14,7 +14,7 @@ from scorer.analysis.compare import Compared
 from scorer.analysis.format_bias import FormatBias
 from scorer.analysis.leaderboard import Leaderboard
 from scorer.analysis.prediction_powered_result import Estimates, Mean
-from scorer.analysis.scale_across_tasks import Scale
+from scorer.analysis.scale_across_tasks import Scale, Stance
 from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.cli.text_table import Rows, aligned, cell, noted, paragraphs, with_intervals, wrapped
 from scorer.job.metrics_only import Summary
@@ -25,16 +25,27 @@ def named_values(what: str, values: Mapping[str, float | None]) -> str:
 
 
 def pooled_and_within(pooled: Mapping[str, float | None], within: Mapping[str, float | None]) -> str:
-    return aligned([{"": "pooled", **pooled}, {"": "mean within tasks", **{name: within.get(name) for name in pooled}}])
+    rows = {"pooled": pooled, "mean within tasks": {name: within.get(name) for name in pooled}}
+    return aligned([{"": name, **_spaced(row)} for name, row in rows.items()])
+
+
+def stance_table(stances: Mapping[str, Stance]) -> str:
+    """A row for each task: mean score and human value, shift and spread."""
+    return aligned([{"task": task, **_spaced(asdict(stance))} for task, stance in stances.items()])
+
+
+def _spaced(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with spaces in its names, as table headers have them."""
+    return {name.replace("_", " "): value for name, value in row.items()}
 
 
 def scale_text(name: str, found: Scale, gain: Gain | None) -> str:
     """What `scorer scale` shows of one score."""
     return paragraphs(
         f"{name}: {found.n:,} rows with both numbers, {found.unread:,} with no verdict",
-        aligned([{"task": task, **asdict(stance)} for task, stance in found.tasks.items()]),
+        stance_table(found.tasks),
         pooled_and_within(found.pooled, found.within),
-        "" if found.systems is None else aligned(found.systems.to_dicts()),
+        "" if found.systems is None else aligned([_spaced(row) for row in found.systems.to_dicts()]),
         ""
         if found.systems is None
         else named_values("Kendall's W of the systems' ranks across tasks", found.concordance),
@@ -44,7 +55,7 @@ def scale_text(name: str, found: Scale, gain: Gain | None) -> str:
 
 def _gain_text(name: str, gain: Gain) -> str:
     values = {key: value for key, value in asdict(gain).items() if key not in ("labels", "skipped")}
-    skipped = "; left null, for want of labels: " + ", ".join(gain.skipped) if gain.skipped else ""
+    skipped = "; too few labels, left null: " + ", ".join(gain.skipped) if gain.skipped else ""
     return named_values(f"{name}_calibrated, on held-out items of {gain.labels:,} labels", values) + skipped
 
 
@@ -57,26 +68,53 @@ def bias_text(
         if isinstance(one, FormatBias):
             lines.append(f"{name}, by the form of {one.answers:,} answers\n{aligned(list(_format_rows(one)))}")
         elif isinstance(one, WinRates):
-            rows = [{"system": system, **_drawn(asdict(rate))} for system, rate in one.systems.items()]
+            rows = [{"system": system, **_figures(rate)} for system, rate in one.systems.items()]
             lines.append(f"{name}, win rate by system\n{aligned(rows)}")
         else:
-            lines.append(named_values(f"{name}, {kind.replace('_', ' ')}", _drawn(asdict(one))))
-    return "\n".join(lines)
+            lines.append(f"{name}, {_BIASES[kind]}\n{aligned([_figures(one)])}")
+    return "\n\n".join(lines)
+
+
+_BIASES = {
+    "length": "length bias",
+    "win_rate": "win rate over the baseline",
+    "position": "position bias",
+    "self_preference": "self-preference",
+}
+_FIGURES = {
+    "unread": "no verdict",
+    "judge": "score and length",
+    "people": "human value and length",
+    "partial": "score and length, human value fixed",
+    "first": "preference for the first",
+    "same": "same verdict in both orders",
+    "own": "own rows",
+    "others": "other rows",
+    "excess": "excess (standard deviations)",
+    "raw": "win rate",
+    "equal_length": "at equal length",
+    "length_effect": "length effect (log-odds)",
+    "difficulty_effect": "difficulty effect (log-odds)",
+}
+"""Headers of the figures of `scorer bias`; correlations are Spearman's."""
+
+
+def _figures(measure: Length | Position | SelfPreference | WinRate) -> dict[str, Any]:
+    return {_FIGURES.get(name, name): value for name, value in _merged(asdict(measure)).items()}
 
 
 def _format_rows(found: FormatBias) -> Iterator[dict[str, Any]]:
     for form, one in (*found.formats.items(), *([("asked again", found.again)] if found.again else [])):
-        yield {"form": form, **_drawn(asdict(one))}
+        yield {"form": form, **_spaced(_merged(asdict(one)))}
 
 
-def _drawn(values: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with their intervals beside them; a lone `interval` belongs to the value before it."""
-    drawn: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key, value in values.items():
-        owner = list(drawn)[-1] if key == "interval" else key.removesuffix("_interval")
-        owner = _ENDS.get(owner, owner)
-        drawn[owner] = (drawn[owner], value) if key.endswith("interval") else value
-    return drawn
+        owner = list(merged)[-1] if key == "interval" else key.removesuffix("_interval")
+        merged[owner] = (merged[owner], value) if key.endswith("interval") else value
+    return merged
 
 
 def estimate_text(name: str, found: Estimates) -> str:
@@ -132,7 +170,7 @@ def leaderboard_text(name: str, found: Leaderboard) -> str:
 
 
 def _board_rows(table: pl.DataFrame) -> Rows:
-    """The rows of a leaderboard: ranks as intervals, and no column that says what another one does."""
+    """The rows of a leaderboard: ranks as intervals, without columns that repeat another one."""
     if "raw" in table.columns:
         same = ["raw"] if table["raw"].equals(table["mean"]) else []
         table = table.drop(same + ([] if table["unread"].sum() else ["at_lowest", "at_highest", "unread"]))

@@ -70,7 +70,7 @@ def _exit_code(arguments: list[str]) -> int:
 def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:
     """Says on stderr what ended the command, in the form that its arguments ask for; returns the exit code.
 
-    With --json, one object stands on stdout all the same: its `error` is what stderr says.
+    With --json, stdout gets one object all the same: its `error` is the text on stderr.
     """
     if "--json" in tokens:
         value = {"error": _said(error) or type(error).__name__, "exit_code": exit_code}

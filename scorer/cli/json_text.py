@@ -15,7 +15,7 @@ from scorer.escapes import HARMFUL
 def json_text(value: Any, *, indent: bool = False) -> str:
     """The value as JSON in which no control or invisible character stands unescaped; the value read back is the same.
 
-    NaN becomes null. What JSON has no type for is shown as Python shows it, a lone surrogate as its escape in JSON.
+    NaN becomes null. A value without a JSON type becomes its Python repr, a lone surrogate its JSON escape.
     """
     option = orjson.OPT_INDENT_2 if indent else 0
     try:

@@ -21,7 +21,7 @@ EVERY_S = 10.0
 
 
 class JsonLog:
-    """The view of a run that a log collector has: one line an event, progress every 10 s.
+    """Writes one JSON line for each event, and progress every 10 s.
 
     `quiet` leaves progress out. Each line has `time` (ISO 8601, UTC), `event` and `out`, the run's folder.
     """

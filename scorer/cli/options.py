@@ -41,7 +41,7 @@ SampleOption = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Who does the work: options of commands that score."""
+    """The options of commands that score: how many workers, and where they run."""
 
     workers: Annotated[
         int, Parameter("--workers", help="Processes that share the work and the limits.", validator=Number(gte=1))
@@ -56,15 +56,15 @@ class WorkerOptions:
     def here(self, why: str) -> WorkerOptions:
         """The same, on this machine alone. Raises SpecError where a cluster is asked for."""
         if self.address not in (None, "local"):
-            raise SpecError([f"--address {self.address} is of no use here: {why}. Leave it out."])
+            raise SpecError([f"--address {self.address} is not allowed here: {why}. Leave it out."])
         return replace(self, address="local" if self.engine == "ray" else None)
 
     @contextmanager
-    def hired(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Coordinator], Launcher] | None]:
-        """What employs the workers of a run into `out`; None where the job knows it by itself. Raises SpecError."""
+    def launcher(self, out: str, say: Callable[[str], None]) -> Iterator[Callable[[Coordinator], Launcher] | None]:
+        """A context with what starts the workers of a run into `out`; None for the job's own way. Raises SpecError."""
         if self.engine == "local":
             if self.address is not None:
-                raise SpecError([f"--address {self.address} is of no use without --engine ray."])
+                raise SpecError([f"--address {self.address} is for --engine ray alone. Add that, or leave it out."])
             yield None
             return
         from scorer.workers.ray import joined, ray_launcher
@@ -74,13 +74,13 @@ class WorkerOptions:
 
 
 ONE_PROCESS = WorkerOptions()
-"""One worker: the process itself."""
+"""One worker: this process."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """The options of commands that score."""
+    """The options of commands that score: what is shown while they run."""
 
     quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
     log_format: Annotated[
@@ -99,7 +99,7 @@ DEFAULT_VIEW = ViewOptions()
 def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverage | None = None) -> int:
     """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
 
-    `coverage` says of how much of a run the answer is: first, above the text.
+    `coverage` says how much of a run the answer covers; it stands above the text.
     """
     if coverage is not None:
         value = {**coverage.json(), **value}

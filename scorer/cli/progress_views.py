@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """All who see one run, as a job knows them."""
+    """The outputs of one run's progress, as one object: a terminal or JSON lines, and perhaps Prometheus."""
 
     def __init__(self, screen: TerminalView | JsonLog, endpoint: PrometheusExporter | None, out: str) -> None:
         self._screen = screen
@@ -28,7 +28,7 @@ class View:
         self._last: Snapshot | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        """One second of the run."""
+        """Shows a snapshot; called every second."""
         self._last = snapshot
         if self._endpoint is not None:
             self._endpoint.show(snapshot)
@@ -39,7 +39,7 @@ class View:
         self._screen.say(text)
 
     def tell(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Something happened: started, sealed, published, publish_failed, finished."""
+        """Shows an event: started, sealed, published, publish_failed, finished."""
         self._screen.tell(name, fields)
 
     def ended(self, error: Exception) -> None:
@@ -59,7 +59,7 @@ class View:
 
     @property
     def answered(self) -> Callable[[float], None] | None:
-        """Wants to be told how long each request took; None where nobody does."""
+        """A function that gets the latency of each request in seconds; None where no output needs it."""
         return None if self._endpoint is None else self._endpoint.answered
 
 

@@ -1,6 +1,6 @@
 """Prometheus metrics of a run, served over HTTP while it runs. docs/workflows.md has every name.
 
-Knows snapshots, no parts: what is scraped is the last second's.
+Knows snapshots only: a scrape gets the newest.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class PrometheusExporter:
         self._thread.join()
 
     def show(self, snapshot: Snapshot) -> None:
-        """From now on this second is scraped."""
+        """The next scrape gets this snapshot."""
         self._scraped.last = snapshot
 
     def answered(self, seconds: float) -> None:
-        """One request was answered."""
+        """Adds the latency of one request."""
         self._answers.observe(seconds)
 
 

@@ -30,7 +30,7 @@ class Block:
         raw_to_stderr(erased + "".join(f"{line}\n" for line in lines))
 
     def above(self, text: str) -> None:
-        """Writes a safe text, and the lines again after it."""
+        """Writes an escaped text, and the lines again below it."""
         raw_to_stderr(self._erased() + text + "\n" + "".join(f"{line}\n" for line in self._lines))
 
     def _erased(self) -> str:

@@ -220,12 +220,12 @@ def _score(
     out = planned.spec.output.path
     with (
         view(view_options, out=out, fingerprint=planned.fingerprint) as seen,
-        worker_options.hired(out, seen.say) as hire,
+        worker_options.launcher(out, seen.say) as launcher,
     ):
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
         try:
             found = on_loop(
-                run_interruptibly(planned, seen, retry, worker_options.workers, seen.answered, hire, choice or ALL)
+                run_interruptibly(planned, seen, retry, worker_options.workers, seen.answered, launcher, choice or ALL)
             )
         except (BudgetSpent, TooManyFailed) as error:
             _add_next_command(error, planned)

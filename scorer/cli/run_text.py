@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from scorer.cli.text_table import wrapped
 from scorer.output.progress_lines import duration, limited_by
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def summary_text(out: str, s: Status) -> str:
     ]
     if s.selection is not None:
         parts = {"sample": s.selection["sample"], "where": s.selection["where"]}
-        asked = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
-        lines.append(f"  selection  {s.selection['rows']:,} of {s.selection['of']:,} rows: {asked}")
+        conditions = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+        lines.append(f"  selection  {s.selection['rows']:,} of {s.selection['of']:,} rows: {conditions}")
     if s.copied:
         lines.append(f"  copied     {s.copied:,} rows took the answer of an exact duplicate")
     if s.errors:
@@ -92,7 +93,7 @@ def plan_text(e: Estimate) -> str:
         lines.append(f"budget      limits.max_usd = {e.max_usd:g} will stop it before the end")
     lines += [f"bad rows    {count:,}: {reason}" for reason, count in e.rows_bad.items()]
     lines += [f"advice      {advice}" for advice in e.advice]
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, indent=12) for line in lines)
 
 
 def _learned(e: Estimate) -> str:
@@ -109,12 +110,12 @@ def _range(e: Estimate) -> str:
 
 def _price(e: Estimate) -> str:
     assert e.price is not None
-    told = f"{e.price['input']:g} in, {e.price['output']:g} out, USD per million tokens: {e.price_source}"
+    text = f"{e.price['input']:g} in, {e.price['output']:g} out, USD per million tokens: {e.price_source}"
     if e.price_date is None:
-        return told
+        return text
     days = (datetime.now(UTC).date() - date.fromisoformat(e.price_date)).days
     age = "today" if days <= 0 else f"{days} day{'s' * (days > 1)} ago"
-    return f"{told}, {e.price_date} ({age})"
+    return f"{text}, {e.price_date} ({age})"
 
 
 def published_text(done: Published) -> str:
@@ -129,9 +130,9 @@ def published_text(done: Published) -> str:
     return "\n".join(lines)
 
 
-def rehearsal_text(books: dict[str, Any]) -> str:
+def rehearsal_text(counters: dict[str, Any]) -> str:
     """What the local simulated judge counted."""
     return (
-        f"  the judge  {books['requests']:,} requests, {books['ok']:,} answered, {books['r429']:,} times 429, at most "
-        f"{books['max_in_flight']} at once"
+        f"  the judge  {counters['requests']:,} requests, {counters['ok']:,} answered, {counters['r429']:,} times 429, "
+        f"at most {counters['max_in_flight']} at once"
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Stages:
-    """Called at each signal: the first stops, the second leaves, and no further one cuts what is being stored."""
+    """Called at each signal: the first stops, the second leaves, and further ones never interrupt the storing."""
 
     def __init__(self, stop: Callable[[], object], leave: Callable[[], object], say: Callable[[str], None]) -> None:
         self._stop = stop

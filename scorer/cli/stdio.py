@@ -15,7 +15,7 @@ from scorer.escapes import printable
 
 
 def hold_streams() -> None:
-    """Keeps the numbers 0, 1 and 2 from being given to a file or a connection where the caller closed them."""
+    """Opens file descriptors 0, 1 and 2 where the caller closed them: no other file may get these numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -24,21 +24,21 @@ def hold_streams() -> None:
 
 
 def to_stderr(text: str) -> None:
-    """Writes a whole text and shows it at once. A stderr that is closed, full or unread loses it, and nothing else."""
+    """Writes a text and flushes it. A stderr that is closed, full or unread loses the text, and nothing else fails."""
     raw_to_stderr(printable(text) + "\n")
 
 
 def raw_to_stderr(text: str) -> None:
-    """The same for a text that is safe already."""
+    """The same for a text that is already escaped."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # full, hung up, its reader is gone; closed
             _write(sys.stderr, text)
 
 
 def to_stdout(text: str) -> None:
-    """Writes an answer, which is made safe. One whose reader has gone (`| head`) is not missed.
+    """Writes an answer, escaped. A reader that has gone (`| head`) is no error.
 
-    Raises StorageError where it could not be written: what asked for it must not take it for an empty one.
+    Raises StorageError where it could not be written: the caller must not take it for an empty answer.
     """
     if sys.stdout is None:
         return
@@ -71,7 +71,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _to_nowhere(stream: TextIO) -> None:
-    """Lets what the stream still holds, and all that follows, vanish."""
+    """Discards what the stream still holds, and all that follows."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):  # closed, or no file

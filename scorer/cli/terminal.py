@@ -25,7 +25,7 @@ MOST_WHY = 240
 class TerminalView:
     """Shows snapshots: three lines drawn in place on a terminal, one plain line every 10 s elsewhere.
 
-    Showing fails no run: a stderr that is closed, full or no longer read loses what is written to it.
+    It never fails a run: a stderr that is closed, full or no longer read loses what is written to it.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -61,7 +61,7 @@ class TerminalView:
             to_stderr(text)
 
     def tell(self, name: str, fields: Mapping[str, Any]) -> None:
-        """What happened to a shard; people are told what went wrong, once."""
+        """Shows an event: a failed publication, once for each message."""
         if name == "publish_failed" and fields["message"] != self._problem:
             self._problem = fields["message"]
             self.say(self._problem)

@@ -6,11 +6,13 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from scorer.escapes import printable_line
+from scorer.text_width import cells as columns_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -18,8 +20,8 @@ Rows = Sequence[Mapping[str, Any]]
 def aligned(rows: Rows) -> str:
     """Mappings with equal keys as an aligned table: text columns to the left, others to the right.
 
-    Where it is wider than the terminal, it is told in parts that all begin with its first columns of texts, and texts
-    that would take more than half of the terminal are cut in their middle.
+    Where it is wider than the terminal, it is printed in parts that all begin with its first text columns, and texts
+    that would take more than half of the terminal are cut in the middle.
     """
     if not rows:
         return "(nothing)"
@@ -30,13 +32,12 @@ def aligned(rows: Rows) -> str:
     widths = _widths(names, cells)
     if (most := width()) and sum(widths) + 2 * (len(widths) - 1) > most:
         texts = max(_FEWEST_LETTERS, most // 2 // max(keys, 1) - 2)
-        cells = [[_cut(cell, texts) if text else cell for cell, text in zip(line, left, strict=True)] for line in cells]
+        limits = [texts if i < keys else most // 2 for i in range(len(names))]
+        cells = [[_cut(line[i], limits[i]) if left[i] else line[i] for i in range(len(names))] for line in cells]
         widths = _widths(names, cells)
     return "\n\n".join(
         "\n".join(
-            "  ".join(
-                line[i].ljust(widths[i]) if left[i] else line[i].rjust(widths[i]) for i in (*range(keys), *part)
-            ).rstrip()
+            "  ".join(_padded(line[i], widths[i], left=left[i]) for i in (*range(keys), *part)).rstrip()
             for line in (names, *cells)
         )
         for part in _parts_of_width(widths, keys)
@@ -47,11 +48,16 @@ _FEWEST_LETTERS = 12
 
 
 def _widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    return [max(map(columns_of, column)) for column in zip(names, *cells, strict=True)]
+
+
+def _padded(text: str, to: int, *, left: bool) -> str:
+    space = " " * (to - columns_of(text))
+    return text + space if left else space + text
 
 
 def _cut(text: str, most: int) -> str:
-    """The text in so many letters: its start and its end, which tell names of one family apart."""
+    """The text cut to `most` letters: its start and its end, by which similar names differ."""
     if len(text) <= most:
         return text
     end = (most - 3) // 2
@@ -73,21 +79,23 @@ def _parts_of_width(widths: Sequence[int], keys: int) -> list[list[int]]:
 
 def width() -> int:
     """The columns of the terminal that reads stdout, or of COLUMNS; 0 where neither says how many there are."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
     except (AttributeError, OSError, ValueError):  # stdout is closed, or no terminal
         return 0
 
 
-def wrapped(text: str) -> str:
+def wrapped(text: str, indent: int = 2) -> str:
     """A sentence in lines that the terminal holds, those after the first indented."""
     most = width()
     if not most:
         return text
-    return textwrap.fill(text, max(most, 40), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text, max(most, 40), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def cell(value: Any) -> str:
@@ -102,7 +110,7 @@ def cell(value: Any) -> str:
 
 
 def with_intervals(frame: pl.DataFrame) -> Rows:
-    """The rows of a table with `low` and `high` drawn into the column before them."""
+    """The rows of a table with `low` and `high` merged into the column before them."""
     rows = []
     for row in frame.to_dicts():
         low, high = row.pop("low"), row.pop("high")
@@ -117,5 +125,5 @@ def paragraphs(*parts: str) -> str:
 
 
 def noted(notes: Sequence[str]) -> str:
-    """What to know beside a table, a sentence a line."""
+    """Notes on a table, one sentence a line."""
     return "\n".join(map(wrapped, notes))

@@ -81,7 +81,7 @@ def store_frame(frame: pl.DataFrame, folder: Path) -> list[str]:
 
 
 def _difference(held: pl.DataFrame, given: pl.DataFrame, first: int) -> str:
-    """Where as many rows differ, "" where they do not. A column that held nothing but nulls may have a type by now."""
+    """What differs between equally many rows, "" where nothing does. A column of nulls may have got a type since."""
     if held.columns != given.columns:
         return f"it has the columns {', '.join(held.columns)}, and this one {', '.join(given.columns)}"
     for name in held.columns:

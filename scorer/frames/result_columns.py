@@ -25,7 +25,7 @@ def result_types(planned: RunPlan) -> pl.Schema:
 
 
 def result_names(frame: pl.DataFrame, results: Sequence[str]) -> dict[str, str]:
-    """Under which name each result column stands beside the frame's."""
+    """The name of each result column beside the frame's columns."""
     return {name: f"judge_{name}" if name in frame.columns else name for name in results}
 
 

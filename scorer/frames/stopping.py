@@ -58,8 +58,8 @@ def attach_rows(error: BaseException, frame: pl.DataFrame, folder: Path, planned
     error.frame, error.folder = found, str(folder)  # type: ignore[attr-defined]
     paid = f"{scored} of {frame.height} rows are scored: they are in the error's `frame`, and stored in {folder}, which"
     kept = f"What is stored is in {folder}, which" if found is None else paid
-    told = f"{kept} stays. score_frame(..., out=that folder) goes on from there."
+    hint = f"{kept} stays. score_frame(..., out=that folder) goes on from there."
     if isinstance(error, ScorerError):
-        error.args = (f"{error} {told}",)
+        error.args = (f"{error} {hint}",)
     else:
-        error.add_note(told)
+        error.add_note(hint)

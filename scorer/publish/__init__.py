@@ -1,6 +1,6 @@
 """Publishes sealed shards to Delta and Iceberg tables: one file for each table format, and one line here.
 
-A publisher knows its table and what a sealed shard is; neither the engine, nor the store, nor one another.
+A publisher knows its table and sealed shards; not the engine, the store, or other publishers.
 """
 
 PUBLISHERS = {

@@ -18,7 +18,7 @@ from scorer.publish.sealed import RUN
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a table format has a place for, beside what all have."""
+    """The types that a table format has beside those that all have."""
 
     name: str
     small_integers: bool
@@ -31,7 +31,7 @@ ICEBERG = Format("Iceberg", small_integers=False, time_of_day=True)
 
 
 def lake_type(kind: pa.DataType, form: Format) -> pa.DataType | None:
-    """The narrowest type of the format that holds every value of `kind`; None where it has none.
+    """The narrowest type of the format that holds every value of `kind`; None where the format has none.
 
     Unsigned integers become the next wider signed ones, 64 bits of them decimal(20, 0). Timestamps become microseconds,
     in UTC where they have a zone; the cast refuses nanoseconds that would be lost. Durations and intervals have none.
@@ -94,7 +94,7 @@ def _nested(kind: pa.DataType, form: Format) -> pa.DataType | None:
 
 
 def lake_schema(schema: pa.Schema, form: Format) -> pa.Schema:
-    """The columns as a table of this format has them. Raises SpecError naming each that it has no place for.
+    """The columns as a table of this format has them. Raises SpecError naming each that the format cannot hold.
 
     A column that is null throughout and has no type is left out, until a shard gives it one.
     """
@@ -123,9 +123,9 @@ def lake_schema(schema: pa.Schema, form: Format) -> pa.Schema:
 
 
 def added(table: pa.Schema, schema: pa.Schema, form: Format, target: str) -> list[pa.Field]:
-    """The fields of `schema` that the table lacks, all nullable; its own, that `schema` lacks, are left null.
+    """The fields of `schema` that the table lacks, all nullable. Columns of the table that `schema` lacks stay null.
 
-    Raises SpecError where the table is none of published scores, or has a column of that name and another type.
+    Raises SpecError where the table holds no published scores, or has such a column of another type.
     """
     if missing := [name for name in (RUN, "shard", "row", "generation") if name not in table.names]:
         raise SpecError(

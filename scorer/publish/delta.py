@@ -2,8 +2,8 @@
 
 Delta's own application transactions make it idempotent: generation, finishing time and edition of a shard are the
 versions of three transactions named after run and shard, committed with the rows. They are looked up and written
-through one snapshot of the table, so that of two racing publishers one commits and the other finds it done. Knows no
-other format, no run and no clock.
+through one snapshot of the table, so that of two racing publishers one commits and the other finds the shard committed.
+Knows no other format, no run and no clock.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
-"""An S3 server at http:// is meant to be spoken to so."""
+"""S3 servers at http:// are allowed."""
 TRIES = 30
-"""Commits that may be lost to other writers of the table before it is given up."""
+"""Attempts at a commit, where other writers commit first."""
 
 
 class Delta:
@@ -98,7 +98,7 @@ class Delta:
         # A table may be told to forget transactions; then only its rows tell.
         forgets = "delta.setTransactionRetentionDuration" in table.metadata().configuration
         replace = generation is not None or forgets
-        told = CommitProperties(
+        properties = CommitProperties(
             app_transactions=[
                 Transaction(app, shard.version.generation),
                 Transaction(app_finished, shard.version.finished_us),
@@ -112,7 +112,7 @@ class Delta:
         )
         self._step("write")
         with Stream(shard, wanted, self._step) as rows:
-            write = partial(write_deltalake, table, rows, schema_mode="merge", commit_properties=told)
+            write = partial(write_deltalake, table, rows, schema_mode="merge", commit_properties=properties)
             if replace:
                 write(mode="overwrite", predicate=f"{RUN} = {_text(shard.run)} AND shard = {_text(shard.shard)}")
             else:
@@ -121,7 +121,7 @@ class Delta:
         return True
 
     def _open(self, wanted: pa.Schema) -> DeltaTable:
-        """The table as it is now, made where it is not there."""
+        """The current table; creates it where there is none."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
@@ -172,6 +172,6 @@ def _text(value: str) -> str:
 
 
 def _said(error: Exception) -> str:
-    """The library's words as one sentence: a line for each cause, none of its own stack."""
+    """The library's message as one sentence, without its stack."""
     lines = [line.strip(" .\t↳") for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
     return ": ".join(line for line in lines if line)[:500] or type(error).__name__

@@ -1,7 +1,7 @@
 """Publishes each shard as it is sealed during a run, on its own thread.
 
-Whatever happens to the table, the run goes on; what was not published is told, and published by the next start. The
-thread is a daemon: a commit may be cut at any moment (it is repeated), so nobody waits for one that hangs.
+The run goes on whatever happens to the table. Shards that were not published are reported, and the next start publishes
+them. The thread is a daemon: a commit that hangs is abandoned at the end, and repeated later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Tell = Callable[[str, Mapping[str, Any]], None]
 class Publishing:
     """Publishes shards in the order they are sealed. Make it inside the running loop.
 
-    `publish` commits one shard, and says whether there was something to commit; it is called on the thread alone.
+    `publish` commits one shard and returns whether it was new; it is called on the thread only.
     """
 
     def __init__(self, target: str, publish: Callable[[Shard], bool], tell: Tell) -> None:
@@ -56,7 +56,7 @@ class Publishing:
         return len(self._waiting) + len(self._failed)
 
     def start(self, shards: Iterable[Shard]) -> None:
-        """Begins with shards that were sealed before; most are published already."""
+        """Starts with the shards that were sealed before; most are published already."""
         self._waiting.extend(shards)
         self._thread.start()
 
@@ -74,7 +74,7 @@ class Publishing:
         await self._ended.wait()
 
     def leave(self) -> None:
-        """Begins no further shard; the one under way is finished, unless the process ends before."""
+        """Starts no further shard; the current one is finished, unless the process ends before."""
         with self._wake:
             self._left = True
             self._wake.notify()
@@ -100,7 +100,7 @@ class Publishing:
             self._loop.call_soon_threadsafe(self._ended.set)
 
     def _next(self, *, pause: bool) -> bool:
-        """True when there is a shard to publish, which it waits for; False when there is none to come."""
+        """Waits for a shard to publish: True; False when none will come."""
         with self._wake:
             if pause:
                 self._wake.wait_for(lambda: self._ending or self._left, PAUSE_S)
@@ -112,13 +112,13 @@ class Publishing:
         try:
             wrote = self._publish(shard)
         except StorageError as error:
-            self._told(shard, str(error))
+            self._report(shard, str(error))
             return False
         except ScorerError as error:
-            self._told(shard, str(error))
+            self._report(shard, str(error))
             self._failed.append(self._waiting.popleft())
         except Exception:  # noqa: BLE001 - the thread's outermost frame: a bug in a publisher ends no run
-            self._told(shard, f"{shard.path} was not published to {self.target}: {traceback.format_exc()}")
+            self._report(shard, f"{shard.path} was not published to {self.target}: {traceback.format_exc()}")
             self._failed.append(self._waiting.popleft())
         else:
             self._waiting.popleft()
@@ -129,7 +129,7 @@ class Publishing:
                 self._say("published", {"shard": shard.path, "rows": shard.rows, "to": self.target})
         return True
 
-    def _told(self, shard: Shard, problem: str) -> None:
+    def _report(self, shard: Shard, problem: str) -> None:
         self.problem = problem
         self._say("publish_failed", {"shard": shard.path, "to": self.target, "message": problem})
 
@@ -144,8 +144,8 @@ async def publishing(
 ) -> AsyncIterator[Publishing]:
     """A run's publishing to the table `target` for as long as the block lasts.
 
-    At the block's end every sealed shard is tried, also where a budget or the judge stopped the run. Interrupted or
-    cancelled, it is left as it is.
+    At the block's end every sealed shard is tried, also where a budget or the judge stopped the run; not after an
+    interruption.
     """
     place = publisher(target, partition_by)
     going_on = Publishing(target, lambda shard: publish_shard(files, layout, manifest.id, shard, place), tell)

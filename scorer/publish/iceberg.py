@@ -1,8 +1,8 @@
 """Publishes to an Iceberg table: one commit for each version of a shard.
 
-Iceberg has no application transactions. What is published stands in the properties of the snapshots, which are looked
-at in the very metadata that the commit builds on: where another commit came between, the catalog refuses, and it is
-looked at again. Where snapshots have expired, the rows themselves are asked. Knows no other format and no run.
+Iceberg has no application transactions. The published versions are in the properties of the snapshots. They
+are read from the metadata that the commit builds on: where another commit came between, the catalog refuses, and they
+are read again. Where snapshots have expired, the rows are read. Knows no other format and no run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Iceberg:
         wanted = lake_schema(shard.schema, ICEBERG)
         for lost in range(TRIES):
             try:
-                with self._told(shard):
+                with self._as_storage_error(shard):
                     return self._publish(shard, wanted)
             except (CommitFailedException, CommitStateUnknownException, ValidationException):
                 time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
@@ -90,7 +90,7 @@ class Iceberg:
             return False
         new = added(table.schema().as_arrow(), wanted, ICEBERG, self.target)
         same_partitions(_partitions(table), self._partition_by, self.target)
-        told = {
+        properties = {
             **_identity(shard),
             "scorer.generation": str(shard.version.generation),
             "scorer.finished": str(shard.version.finished_us),
@@ -102,21 +102,21 @@ class Iceberg:
                 with change.update_schema() as update:
                     update.union_by_name(pa.schema(new))
             if before is not None:
-                change.delete(_rows_of(shard), snapshot_properties=told)
+                change.delete(_rows_of(shard), snapshot_properties=properties)
             for part in [rows] if table.spec().is_unpartitioned() else _chunks(rows):
-                change.append(part, snapshot_properties=told)
+                change.append(part, snapshot_properties=properties)
             self._step("commit")
         self._step("committed")
         return True
 
     def _open(self, wanted: pa.Schema) -> Table:
-        """The table as it is now, made where it is not there; so is its namespace."""
+        """The current table; creates it and its namespace where they are missing."""
         from pyiceberg.catalog import load_catalog
         from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 
         if self._catalog is None:
             try:
-                self._catalog = _made(lambda: load_catalog(self._catalog_name))
+                self._catalog = _created(lambda: load_catalog(self._catalog_name))
             except (ValueError, ImportError, ModuleNotFoundError) as error:
                 raise SpecError(
                     [
@@ -129,7 +129,7 @@ class Iceberg:
         except NoSuchTableError:
             check_partitions(self._partition_by, wanted, self.target)
             catalog, namespace = self._catalog, self._name.rpartition(".")[0]
-            _made(lambda: catalog.create_namespace_if_not_exists(namespace))
+            _created(lambda: catalog.create_namespace_if_not_exists(namespace))
             self._step("create")
             try:
                 with catalog.create_table_transaction(self._name, wanted, properties=PROPERTIES) as made:
@@ -142,7 +142,7 @@ class Iceberg:
             return catalog.load_table(self._name)
 
     @contextmanager
-    def _told(self, shard: Sealed) -> Iterator[None]:
+    def _as_storage_error(self, shard: Sealed) -> Iterator[None]:
         """Turns what catalogs and storage raise into a sentence."""
         from pyiceberg.exceptions import NoSuchIcebergTableError, RESTError
         from requests import RequestException
@@ -170,11 +170,11 @@ def _sql_errors() -> tuple[type[Exception], ...]:
     return (SQLAlchemyError,)
 
 
-def _made(make: Callable[[], T]) -> T:
-    """What `make` returns, which makes something that is not there.
+def _created(make: Callable[[], T]) -> T:
+    """The result of `make`, which creates something where it is missing.
 
-    A catalog in an SQL database looks first and writes then: where another publisher makes the same in this moment, one
-    of the two fails, and finds it made when it looks again.
+    A catalog in an SQL database checks and then writes. Where another publisher creates the same thing meanwhile, one
+    of the two fails, and finds it at the second attempt.
     """
     try:
         return make()
@@ -197,26 +197,26 @@ def _rows_of(shard: Sealed) -> BooleanExpression:
 
 
 def _published(table: Table, shard: Sealed) -> Version | None:
-    """The shard's version in the table, None where it is not there."""
+    """The shard's version in the table; None where the table lacks the shard."""
     snapshot = table.current_snapshot()
     if snapshot is None:
         return None
     identity = _identity(shard)
     kept = {one.snapshot_id: one for one in table.snapshots()}
     while snapshot is not None:
-        told = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-        if all(told.get(key) == value for key, value in identity.items()):
+        properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+        if all(properties.get(key) == value for key, value in identity.items()):
             names = ("scorer.generation", "scorer.finished", "scorer.edition")
-            return Version(*(int(told.get(name) or 0) for name in names))
+            return Version(*(int(properties.get(name) or 0) for name in names))
         # Not a missing parent: where that expired, pyiceberg says that there was none.
         if snapshot.sequence_number == FIRST:
             return None
         snapshot = kept.get(snapshot.parent_snapshot_id or 0)
-    return _asked(table, shard)
+    return _published_by_rows(table, shard)
 
 
-def _asked(table: Table, shard: Sealed) -> Version | None:
-    """The same from the rows: snapshots before the oldest one kept have expired."""
+def _published_by_rows(table: Table, shard: Sealed) -> Version | None:
+    """The shard's version by its rows: older snapshots have expired."""
     import pyarrow.compute as pc
 
     scan = table.scan(row_filter=_rows_of(shard), selected_fields=("generation", "finished_at"))

@@ -19,7 +19,7 @@ from scorer.types import Shard
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What `publish` did: shards that are sealed, those of them committed now, their rows; shards not yet sealed."""
+    """What `publish` did: the sealed shards, those committed now and their rows, and the unsealed shards."""
 
     target: str
     sealed: int
@@ -79,13 +79,13 @@ def publish(files: Files, out: str, to: str | None = None, partition_by: Sequenc
             committed += wrote
             rows += wrote * shard.rows
     if problems:
-        told = list(dict.fromkeys(str(problem) for problem in problems))
-        raise OutputError("\n".join(told)) if isinstance(problems[0], OutputError) else SpecError(told)
+        messages = list(dict.fromkeys(str(problem) for problem in problems))
+        raise OutputError("\n".join(messages)) if isinstance(problems[0], OutputError) else SpecError(messages)
     return Published(to or given["publish"], len(shards), committed, rows, len(manifest.shards) - len(shards))
 
 
 def publish_shard(files: Files, layout: Layout, run: str, shard: Shard, place: Publisher) -> bool:
-    """True where the sealed shard was committed now, False where it was there. Raises what `Publisher.publish` does."""
+    """True where the sealed shard was committed now, False where the table had it. Raises as `Publisher.publish`."""
     with sealed(files, layout, run, shard) as opened:
         return place.publish(opened)
 
@@ -97,7 +97,7 @@ def sealed_shards(files: Files, layout: Layout, manifest: Manifest) -> list[Shar
 
 
 def _identified(files: Files, layout: Layout) -> Manifest:
-    """The manifest, with an id. One of an earlier version gets it here, while nobody else has the folder."""
+    """The manifest with an id; one of an earlier version gets its id here, under the folder's lock."""
     manifest = load(files, layout)
     if manifest is None:
         raise no_run(files, layout)

@@ -55,7 +55,7 @@ Step = Callable[[str], None]
 
 
 def no_step(name: str) -> None:
-    """Nobody listens."""
+    """Does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Sealed:
     parquet: pq.ParquetFile
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, in order; each call begins anew. Raises Broken where the file is damaged."""
+        """The rows, in order; each call starts at the first row. Raises Broken where the file is damaged."""
         with seg.broken(self.path):
             for batch in seg.batches(self.parquet, rows=BATCH_ROWS):
                 run = pa.array([self.run], pa.string()).take(pa.array([0] * batch.num_rows, pa.int8()))
@@ -116,13 +116,13 @@ def _finished_us(parquet: pq.ParquetFile) -> int:
     """When the last of its rows was finished, by the statistics of its row groups; 0 without rows."""
     column = parquet.schema_arrow.get_field_index("finished_at")
     groups = (parquet.metadata.row_group(n).column(column).statistics for n in range(parquet.metadata.num_row_groups))
-    return max((told.max_raw for told in groups if told is not None and told.has_min_max), default=0)
+    return max((group.max_raw for group in groups if group is not None and group.has_min_max), default=0)
 
 
 class Stream:
     """The rows of a sealed shard under a table's types, to be handed to a library written in another language.
 
-    What goes wrong while it is read is told by the block, as it was raised and not as the library words it.
+    An error while rows are read is raised at the end of the block as it was, not as the library rewords it.
     """
 
     def __init__(self, shard: Sealed, schema: pa.Schema, step: Step) -> None:
@@ -170,7 +170,7 @@ class Publisher(Protocol):
     def publish(self, shard: Sealed) -> bool:
         """Commits the shard's rows in one step, in place of those of an older version; False where they are there.
 
-        Killed at any moment, the same call makes it whole. Raises SpecError where the table cannot take these rows,
+        After a kill at any moment the same call completes it. Raises SpecError where the table cannot take these rows,
         StorageError where it cannot be reached now.
         """
         ...

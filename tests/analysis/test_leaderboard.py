@@ -62,7 +62,7 @@ def test_averages_and_facts_stand_beside_the_systems():
         frame.lazy(), "score", "system", beside=SystemColumns(["cost"], ["licence"]), bootstrap=Bootstrap(0)
     ).systems
     assert found.select("system", "licence", "cost").rows() == [("a", "MIT", 2.5), ("b", None, 2.5), ("c", "c", 2.5)]
-    with pytest.raises(SpecError, match="Column task says 2 things of a"):
+    with pytest.raises(SpecError, match="Column task has 2 values for a"):
         leaderboard(frame.lazy(), "score", "system", beside=SystemColumns(facts=["task"]))
 
 

@@ -7,7 +7,7 @@ import pytest
 from scorer.analysis.agree import agree
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.leaderboard import leaderboard
-from scorer.analysis.unread import UnreadDiffers, by_kept, holm, told
+from scorer.analysis.unread import UnreadDiffers, by_kept, holm, unread_notes
 
 
 def grades(rng, *, worst_lost, rows=600):
@@ -36,7 +36,7 @@ def test_agree_says_what_people_gave_the_unread():
     assert whole.there == pytest.approx(read)
     assert whole.interval[0] < 1 - read < whole.interval[1] < -1.8
     assert [one.group for one in tasks] == ["t", "u"]
-    (note, *_) = told(found.scores["score"].unread, human=True)
+    (note, *_) = unread_notes(found.scores["score"].unread, human=True)
     assert note.startswith("The 60 rows with no verdict differ from the others: human is 1.000 for them and 3.")
     assert found.json()["scores"]["score"]["dataset"]["unread_differs"][0]["unread"] == 60
 
@@ -47,7 +47,7 @@ def test_what_is_lost_at_random_is_told_in_one_table_of_twenty():
     for _ in range(60):
         frame = grades(rng, worst_lost=False)
         found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", bootstrap=Bootstrap(0))
-        by_people += bool(list(told(found.scores["score"].unread, human=True)))
+        by_people += bool(list(unread_notes(found.scores["score"].unread, human=True)))
         board = leaderboard(frame.lazy(), "score", "system", task="task", item="item", bootstrap=Bootstrap(0))
         by_groups += any("share of rows with no verdict differs" in note for note in board.notes)
     # 10 of 60 has a chance of 1 in 2,000 at 5 %.
@@ -91,7 +91,7 @@ def test_kept_columns_of_a_run_by_hand():
     assert (x.group, x.unread, x.here, x.there) == ("x", 20, 0.2, 0.05)
     assert x.p == pytest.approx(2 * 0.00135, rel=0.05)
     assert x.interval == pytest.approx((0.15 - 1.96 * 0.0468, 0.15 + 1.96 * 0.0468), abs=0.001)
-    assert list(told([x, y])) == [
+    assert list(unread_notes([x, y])) == [
         "The share of rows with no verdict differs by model: more often in x 20.0% against 5.0% elsewhere, "
         "p = 0.003, less often in y. Means may be biased."
     ]
