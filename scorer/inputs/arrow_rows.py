@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from scorer.files.arrow_take import owned, take
 from scorer.inputs.column_paths import split, value_at
@@ -45,6 +44,8 @@ class ArrowRows:
         root, steps = split(path, tuple(self.batch.schema.names))
         column = self.batch.column(root)
         while steps and isinstance(steps[0], str) and pa.types.is_struct(column.type):
+            import pyarrow.compute as pc  # 20 ms, and columns without fields do without
+
             column, steps = pc.struct_field(column, [steps[0]]), steps[1:]
         found = _plain(column, path, bad)
         return [value_at(value, steps) for value in found] if steps else found
@@ -61,6 +62,8 @@ class ArrowRows:
     def characters(self, path: str) -> int:
         if path not in self.batch.schema.names or pa.types.is_nested(self.batch.column(path).type):
             return sum(1 + len(str(value)) for value in self.values(path, {}) if value is not None)
+        import pyarrow.compute as pc
+
         column = self.batch.column(path).cast(pa.large_string())
         try:
             lengths = pc.utf8_length(column)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scorer.build.plan import RunPlan, schema_of
@@ -106,6 +105,8 @@ def _with_columns(
             continue
         rows = table.column("row").to_numpy()
         values = take(given.window(start, stop), pa.array(rows - start))
+        import pyarrow.compute as pc
+
         readable = pc.fill_null(pc.not_equal(table.column("error"), Damaged.__name__), True).to_numpy()
         if any(((rows >= first) & (rows < end) & readable).any() for first, end in given.lost):
             raise InputError(

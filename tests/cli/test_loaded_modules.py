@@ -15,11 +15,14 @@ HEAVY = {
 }  # fmt: skip
 """Not for `scorer --help`: most of the time until it answers would go into these."""
 LATER = {
-    "duckdb", "polars", "prometheus_client", "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis",
-    "scorer.engine.dedupe", "scorer.job.distributed_scoring", "scorer.metrics.pool", "scorer.output.scan",
-    "scorer.output.verify", "scorer.publish", "scorer.rehearsal", "scorer.workers", "tiktoken", "xllamacpp",
+    "aiohttp", "duckdb", "http.client", "polars", "prometheus_client", "pyarrow.compute",
+    "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.client.http.general", "scorer.engine.dedupe",
+    "scorer.inputs.formats.csv_text", "scorer.inputs.formats.json_lines", "scorer.job.distributed_scoring",
+    "scorer.metrics.pool", "scorer.output.scan", "scorer.output.verify", "scorer.publish", "scorer.rehearsal",
+    "scorer.workers", "tiktoken", "urllib.request", "xllamacpp",
 }  # fmt: skip
-"""Not before the first request of a run that counts no tokens, computes no metric, and has one process."""
+"""Not before the first request of one process over Parquet that counts no tokens, computes no metric, asks a judge
+of this machine."""
 
 HELP = """
 import sys

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for an address; None where there is none, or `no_proxy` excepts it."""
+    from urllib.request import getproxies, proxy_bypass  # 15 modules, for nothing where the judge is on this machine
+
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or ""):
         return None

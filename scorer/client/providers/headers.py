@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 from scorer.client.http.raw_headers import RawHeaders
 from scorer.types import Gauge, RateHint
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LONGEST_WAIT_S = 600.0
 """A wish to wait longer is read as this: quotas that need longer are a set-up error, not a pause."""
@@ -86,7 +89,7 @@ def _reset(text: str | None, now: str | None) -> float | None:
     if when is None or now is None or when < _FIRST_TIME_S:
         return None
     try:
-        return (when / 1000 if when >= 1000 * _FIRST_TIME_S else when) - parsedate_to_datetime(now).timestamp()
+        return (when / 1000 if when >= 1000 * _FIRST_TIME_S else when) - _date(now).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError, OSError):
         return None
 
@@ -132,9 +135,15 @@ def _until(then: str | None, now: str | None) -> float | None:
         return None
     try:
         # Subtracting an aware from a naive date ("-0000") is a TypeError, a year 0 an OverflowError.
-        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+        return (_date(then) - _date(now)).total_seconds()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def _date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # loads ten modules, and few replies need it
+
+    return parsedate_to_datetime(text)
 
 
 def _in_words(message: str) -> float | None:

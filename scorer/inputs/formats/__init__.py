@@ -1,44 +1,51 @@
-"""The formats of input files by the end of a file's name: one file and one line here for each."""
+"""The formats of input files by the end of a name: one file and one line here for each, loaded when it is used."""
 
 from __future__ import annotations
 
-from scorer.inputs.formats.arrow_ipc import ArrowIpc
-from scorer.inputs.formats.csv_text import CsvText
+from functools import cache
+from importlib import import_module
+
 from scorer.inputs.formats.folder_columns import FolderColumns, folder_columns
-from scorer.inputs.formats.json_lines import JsonLines
-from scorer.inputs.formats.parquet import Parquet
 from scorer.inputs.formats.protocol import Format
 
-FORMATS: dict[str, Format] = {
-    ".parquet": Parquet(),
-    ".jsonl": JsonLines(),
-    ".jsonl.gz": JsonLines("gzip"),
-    ".jsonl.zst": JsonLines("zstd"),
-    ".ndjson": JsonLines(),
-    ".ndjson.gz": JsonLines("gzip"),
-    ".ndjson.zst": JsonLines("zstd"),
-    ".csv": CsvText(),
-    ".csv.gz": CsvText("gzip"),
-    ".csv.zst": CsvText("zstd"),
-    ".arrow": ArrowIpc(),
-    ".arrows": ArrowIpc(),
-    ".feather": ArrowIpc(),
-    ".ipc": ArrowIpc(),
+FORMATS: dict[str, tuple[str, ...]] = {
+    ".parquet": ("parquet", "Parquet"),
+    ".jsonl": ("json_lines", "JsonLines"),
+    ".jsonl.gz": ("json_lines", "JsonLines", "gzip"),
+    ".jsonl.zst": ("json_lines", "JsonLines", "zstd"),
+    ".ndjson": ("json_lines", "JsonLines"),
+    ".ndjson.gz": ("json_lines", "JsonLines", "gzip"),
+    ".ndjson.zst": ("json_lines", "JsonLines", "zstd"),
+    ".csv": ("csv_text", "CsvText"),
+    ".csv.gz": ("csv_text", "CsvText", "gzip"),
+    ".csv.zst": ("csv_text", "CsvText", "zstd"),
+    ".arrow": ("arrow_ipc", "ArrowIpc"),
+    ".arrows": ("arrow_ipc", "ArrowIpc"),
+    ".feather": ("arrow_ipc", "ArrowIpc"),
+    ".ipc": ("arrow_ipc", "ArrowIpc"),
 }
+"""The module, the class in it, and its argument: how the bytes are compressed."""
 
 
 def format_of(path: str) -> Format:
     """The format of a file by its name, with the columns of hive folders; Parquet where the name says nothing."""
-    plain = _plain(path)
+    plain = _format(_end(path))
     columns = folder_columns(path)
     return FolderColumns(plain, columns) if columns else plain
 
 
 def is_parquet(path: str) -> bool:
     """Whether a file is read as Parquet."""
-    return isinstance(_plain(path), Parquet)
+    return _end(path) == ".parquet"
 
 
-def _plain(path: str) -> Format:
-    found = (FORMATS[end] for end in sorted(FORMATS, key=len, reverse=True) if path.lower().endswith(end))
-    return next(found, FORMATS[".parquet"])
+def _end(path: str) -> str:
+    found = (end for end in sorted(FORMATS, key=len, reverse=True) if path.lower().endswith(end))
+    return next(found, ".parquet")
+
+
+@cache
+def _format(end: str) -> Format:
+    module, name, *compression = FORMATS[end]
+    made: Format = getattr(import_module(f"{__name__}.{module}"), name)(*compression)
+    return made
