@@ -1,4 +1,4 @@
-"""CPU of one request in the limits: admitted and settled, in this process, without a network or a disk.
+"""CPU of the limits for one request: admission and settlement in this process, without network or disk.
 
     .venv/bin/python benchmarks/admission.py [--requests 20000] [--repeats 5]
 

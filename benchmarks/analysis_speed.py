@@ -1,4 +1,4 @@
-"""What 1,000 bootstraps over 1,000,000 rows cost beside a loop over scipy, and a table of 10,000 files; about a minute.
+"""Time of 1,000 bootstraps over 1,000,000 rows beside a loop over scipy, and of a table of 10,000 files.
 
     python benchmarks/analysis_speed.py [--rows 1000000] [--items 200000] [--loops 5] [--files 10000]
 

@@ -1,4 +1,4 @@
-"""How near `concurrency = "auto"` comes to the best fixed number where nobody knows it; by hand, five minutes a case.
+"""Throughput of `concurrency = "auto"` beside the best fixed number; by hand, five minutes a case.
 
     python -m benchmarks.auto [--case NAME ...] [--places 100] [--latency 0.5]
 

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of the analysis hold the truth, over simulated tables; by hand, some minutes a design.
+"""Coverage of the 95 % intervals of the analysis over simulated tables; by hand, some minutes a design.
 
     python benchmarks/coverage.py [--tables 2000] [--design NAME ...]
     python benchmarks/coverage.py --boards 200

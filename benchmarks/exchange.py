@@ -1,4 +1,4 @@
-"""CPU of one POST of 1.5 kB to nginx: over connections of our own (direct), or aiohttp's session (general).
+"""CPU of one POST of 1.5 kB to nginx: by the direct transport, and by the general one over aiohttp's session.
 
     .venv/bin/python -m benchmarks.exchange --in-flight 512 --posts 40000 --repeats 5 [--tls]
 

@@ -1,4 +1,4 @@
-"""Who competes, in which environment, and what one run of one contender took.
+"""The list of contenders and their environments, and the result of one run of one contender.
 
 This module and run.py load nothing heavy on purpose: Linux counts what a parent weighed when it started a child into
 the child's peak memory.

@@ -1,4 +1,4 @@
-"""How often a generation that speaks to the judge moves its verdict: the share of flips, by attack, prompt and judge.
+"""Prompt injection: the share of verdicts that an attack in the generation changes, by attack, prompt and judge.
 
     python -m benchmarks.injection [--items N] [--model NAME --base-url URL --api-key-env VARIABLE]
 

@@ -1,4 +1,4 @@
-"""The two judges: nginx, which answers at once and costs next to nothing, and the rehearsal judge, which takes time.
+"""The two judges of the benchmark: nginx, which answers at once, and the rehearsal judge, which has latency.
 
 Both listen on loopback, on a port of their own, on a core of their own where there is more than one.
 """

@@ -1,4 +1,4 @@
-"""How far judges and metrics agree with people on published data, however low; by hand, some minutes.
+"""Agreement of judges and metrics with human labels on published data; by hand, some minutes.
 
     python benchmarks/judge_quality.py FOLDER [--embedded 60] [--bootstrap 1000]
 

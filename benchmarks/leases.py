@@ -1,4 +1,4 @@
-"""How a limit that many workers share behaves, against the length of a lease: use, overshoot, messages. Virtual time.
+"""A rate limit that many workers share, by the length of a lease: use, overshoot, messages. Virtual time.
 
     .venv/bin/python benchmarks/leases.py [--workers 100] [--seconds 30] [--lease-s 0.1 ...] [--wire-s 0.001 ...]
 

@@ -1,4 +1,4 @@
-"""Which share of what a provider allows a run uses, and how many 429s that costs; by hand, a minute for each case.
+"""The share of a provider's limits that a run uses, and its 429s; by hand, a minute for each case.
 
     python -m benchmarks.limits [--case NAME ...] [--who NAME ...] [--requests-per-minute 6000]
                                 [--tokens-per-minute 1000000]

@@ -1,4 +1,4 @@
-"""Peak memory of one process, and whether it grows with the rows; by hand, some minutes.
+"""Peak memory of one process, by the number of rows; by hand, some minutes.
 
     python -m benchmarks.memory [--rows 20000 200000] [--in-flight 512]
 

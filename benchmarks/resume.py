@@ -1,4 +1,4 @@
-"""How long a resume takes until its first request, with many rows done: sealed in shards, or in one open shard.
+"""Time of a resume until its first request with many finished rows: in sealed shards, or in one open shard.
 
     python -m benchmarks.resume [--rows 10000000] [--shards 1000] [--repeats 3] [--keep FOLDER]
 

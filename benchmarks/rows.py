@@ -1,4 +1,4 @@
-"""The rows that every contender scores: sentences of the bundled sample, recombined by a seed into one Parquet file.
+"""The rows of the benchmark: sentences of the bundled sample, recombined with a seed into one Parquet file.
 
     python -m benchmarks.rows 20000 FILE          make them
     python -m benchmarks.rows --check FILE OUT    exit 1 unless OUT holds one score from 1 to 5 for each row of FILE

@@ -1,4 +1,4 @@
-"""Rows a second, CPU and peak memory of everybody who scores the same rows against the same judge.
+"""Rows per second, CPU and peak memory of all contenders over the same rows and the same judge.
 
     scripts/bench                                 ours and the bare loop, 20,000 rows, nginx answering at once
     scripts/bench --field all                     the peers too; their environments are made under .cache/ at first use

@@ -1,4 +1,4 @@
-"""What a shard costs: CPU a row, rows a second and files left, by the number of shards and of workers.
+"""The cost of a shard: CPU per row, rows per second and files left, by the number of shards and of workers.
 
     python -m benchmarks.shards [--shapes 1x20000 100x200 1x2000 2000x1] [--workers 1 2] [--repeats 3]
 

@@ -1,4 +1,4 @@
-"""A long night in little time: millions of rows, a judge with faults, kill -9 again and again, and then the table.
+"""A soak test: millions of rows, a judge with faults, repeated kill -9, and then a check of the table.
 
     python -m benchmarks.soak [--rows 2000000] [--kill-every 30] [--fault 0.005] [--in-flight 512]
 

@@ -1,4 +1,4 @@
-"""How long the command takes to answer: `scorer --help`, and `scorer run` until the first byte of its first request.
+"""Start time: `scorer --help`, and `scorer run` until the first byte of its first request.
 
     python -m benchmarks.start [--repeats 15] [--rows 2000] [--beside CHECKOUT]
 

@@ -1,4 +1,4 @@
-"""What every contender is asked to do: the question, how its answer is read, and how it is started.
+"""The task of every contender: the prompt, the reading of its answer, and the start of the contender.
 
 Only the standard library: contenders import this in environments of their own.
 """

@@ -1,4 +1,4 @@
-"""Rows a second and CPU of `scorer run --workers N` for several N: the same rows, nginx answering at once.
+"""Rows per second and CPU of `scorer run --workers N` for several N, against nginx.
 
     .venv/bin/python -m benchmarks.workers --rows 200000 --workers 1 2
 

@@ -1,4 +1,4 @@
-"""What all tests share: this folder on the import path, the same examples of hypothesis, one judge, one S3 server."""
+"""Shared fixtures and settings: import path, hypothesis, one simulated judge, one S3 server."""
 
 from __future__ import annotations
 

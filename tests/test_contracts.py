@@ -1,4 +1,4 @@
-"""scorer.testing: each broken plug-in fails the test of the promise that it breaks, and a good one passes it."""
+"""scorer.testing: a broken plug-in fails the test of the promise that it breaks; a correct one passes."""
 
 from __future__ import annotations
 

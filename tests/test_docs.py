@@ -1,4 +1,4 @@
-"""The documentation tells the truth: the tree is the tree, commands run, every flag, key, column and error is there.
+"""The docs are current: the tree, the commands and their output, every option, key, column and error.
 
 `python tests/test_docs.py` writes the help texts in docs/commands.md anew.
 """

@@ -1,4 +1,4 @@
-"""What is made for every row behaves as a frozen dataclass does, and mypy refuses an assignment."""
+"""The `dataclass` of scorer.frozen behaves like a frozen dataclass, and mypy refuses an assignment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: whatever keeps a judge away costs time and no row; and an address that was never right is told in seconds.
+"""Promise: an outage of the judge costs time and no row; a wrong address ends the run within seconds.
 
 Real sockets, names and TLS on loopback, by the whole job in virtual time. Over 300 lines: the server too.
 """

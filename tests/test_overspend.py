@@ -1,4 +1,4 @@
-"""Promise: no judge makes a run pay more than its cap and a few requests, whatever it bills and however it tells it.
+"""Promise: a run exceeds its cap by at most a few requests, whatever the judge bills and reports.
 
 The judges here are hostile: they add prompts, ignore limits, and tell less than they bill, or nonsense. Each run is the
 real `Job` in virtual time, the last ones are the real command; `Hostile` and `Gateway` keep the true bill.

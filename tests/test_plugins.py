@@ -1,4 +1,4 @@
-"""Plug-ins by import path: a bad one is one paragraph before anything is sent, whatever its code does."""
+"""Plug-ins by import path: a bad one raises one paragraph before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing lost, nothing invented, nothing overspent: the real command, kill -9 and a judge that misbehaves.
+"""Promises of the real command under kill -9 and a faulty judge: no row lost, no score invented, no cap exceeded.
 
 All of it at small scale, 600 rows; docs/log.md has the figures of the large one.
 """

@@ -1,4 +1,4 @@
-"""No key gets from a reply or a run file to disk, log or terminal; a rehearsal stays one; an output is its owner's."""
+"""Promise: no key reaches disk, log or terminal; a rehearsal is marked; a new output folder is private."""
 
 from __future__ import annotations
 

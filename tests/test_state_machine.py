@@ -1,4 +1,4 @@
-"""Promise: through starts, kills, retries, rereads, new shards and damage, the folder is what a perfect model says.
+"""Promise: through starts, kills, retries, rereads, new shards and damage the folder equals a reference model.
 
 The model knows of each row its newest stored result. A stored result stays, the same, until a newer generation replaces
 it or its file is damaged; a row is asked only where it has none, or is retried; at the end every row is there once.

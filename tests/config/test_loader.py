@@ -1,4 +1,4 @@
-"""Promise: any run file whatever gives a plan or sentences, and no sentence shows a secret."""
+"""Promise: any run file gives a plan or sentences, and no sentence shows a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a wrong run file is told: the key, its value, what is allowed, what to do; all of it at once, and no secret."""
+"""Messages about a wrong run file: key, value, allowed values, remedy; all mistakes at once, no secret."""
 
 from __future__ import annotations
 

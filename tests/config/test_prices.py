@@ -1,4 +1,4 @@
-"""Money is counted exactly, and a model is never billed at another one's price."""
+"""Costs are exact, and a model is never billed at another model's price."""
 
 from __future__ import annotations
 

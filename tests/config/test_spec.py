@@ -1,4 +1,4 @@
-"""Promise: the fingerprint changes with everything a score depends on, and with nothing else."""
+"""Promise: the fingerprint changes with every key that a score depends on, and with no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An empty place in the S3 server for each test of this folder."""
+"""An empty prefix in the S3 server for each test of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a file in parts is what was appended to it, after a crash at any point and while it is written anew."""
+"""Promise: a file in parts equals what was appended to it, after a crash at any point and during compaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a column of a view type is scored, kept and put in order like any other, under its own type."""
+"""Promise: a column of a view type is scored, kept and sorted like any other, with its type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a shard of whatever name is scored like any other, or refused in a sentence before anything is paid."""
+"""Promise: a shard of any name is scored, or refused in a sentence before anything is sent."""
 
 from __future__ import annotations
 

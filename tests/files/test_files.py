@@ -1,4 +1,4 @@
-"""Promise: a file that was published is whole and survives a crash; every failure of the disk is one sentence.
+"""Promise: a published file is whole and survives a crash; every disk error is one sentence.
 
 Over 300 lines: the contract of every storage, and beside it what a local disk alone can do wrong.
 """

@@ -1,4 +1,4 @@
-"""Promise: a disk that is full for a while costs time; one that stays full costs two flushes a worker and no more."""
+"""Promise: a disk that is full for a while costs time; one that stays full costs two flushes a worker at most."""
 
 from __future__ import annotations
 

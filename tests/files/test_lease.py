@@ -1,4 +1,4 @@
-"""Promise: one owner at a time, whatever their clocks say; a dead one is replaced, a replaced one knows it."""
+"""Promise: one owner at a time, whatever the clocks; a dead owner is replaced, and a replaced one stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: each real file once, in every way to name it, and no loop of links without an end."""
+"""Promise: each real file is found once, under any spelling, and link loops end."""
 
 from __future__ import annotations
 

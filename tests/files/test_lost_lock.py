@@ -1,4 +1,4 @@
-"""Promise: an owner who may have been replaced asks the judge nothing, and stops once it is sure of that."""
+"""Promise: an owner that may have been replaced sends no request, and stops once it knows."""
 
 from __future__ import annotations
 

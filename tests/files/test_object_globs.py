@@ -1,4 +1,4 @@
-"""Promise: a pattern finds in a bucket what it finds on a disk."""
+"""Promise: a pattern matches in a bucket as on a local disk."""
 
 from __future__ import annotations
 

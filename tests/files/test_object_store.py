@@ -1,4 +1,4 @@
-"""Promise: a bucket is as good as a disk: the same contract, on a real S3 server; no more is read than is asked for."""
+"""Promise: a bucket on a real S3 server keeps the contract of Files, and only the requested ranges are read."""
 
 from __future__ import annotations
 

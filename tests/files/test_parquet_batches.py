@@ -1,4 +1,4 @@
-"""Promise: however long its values are, a file is read in portions that memory can hold, and every row comes once."""
+"""Promise: a file with values of any length is read in bounded batches, each row once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a store that refuses is asked again for a while, and after a second signal for a moment only."""
+"""Promise: requests to a failing store are repeated for a while, after a second signal for a moment only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a path goes to its place; what is missing or refused is one paragraph, and no secret in it."""
+"""Promise: a path goes to its storage; errors are one paragraph without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: what holds on a disk holds in a bucket: whole runs, kill -9, resuming elsewhere, one owner at a time.
+"""Promise: runs in a bucket keep the promises of a local disk: kill -9, resuming elsewhere, one owner at a time.
 
 Over 300 lines: one run file, one way of starting a process, and every way in which either side can fail.
 """

@@ -1,4 +1,4 @@
-"""Promise: a plan counts all that a row asks, and says where a prompt lets a generation pass for a part of it."""
+"""Promise: an estimate counts all requests of a row, and advises fences, deduplication and corrections."""
 
 from __future__ import annotations
 

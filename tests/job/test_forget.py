@@ -1,4 +1,4 @@
-"""Promise: a shard can leave a run, and come back, and nothing that was paid for it is deleted or forgotten."""
+"""Promise: a shard can leave a run and come back; no result and no cost is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scorer bias --format` finds a judge's planted liking through the real command, at the share that it was given.
+"""`scorer bias --format` finds a planted format bias through the real command, within its share of requests.
 
 The rehearsal judge draws a verdict from the first characters of the answer. Every JSON answer begins alike, so all get
 one verdict, which is known.

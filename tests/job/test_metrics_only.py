@@ -1,4 +1,4 @@
-"""`scorer metrics`: every row and column comes out again, scores beside them, whole or not at all."""
+"""`scorer metrics` writes every row and column with the metrics, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: stored replies are read again by another rule, nothing is asked, and nothing paid for is lost on the way."""
+"""Promise: `reread` reads stored replies by another rule, sends nothing, and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: while no row has a result every key may change, and the input too; from the first one on it is refused."""
+"""Promise: while no row has a result, every key and the input may change; from the first one on they may not."""
 
 from __future__ import annotations
 

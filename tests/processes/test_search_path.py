@@ -1,4 +1,4 @@
-"""A module beside the data never shadows an installed one, in any process of scorer; a judge beside it is found."""
+"""A module beside the data never shadows an installed one, in any process; a plug-in beside it is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual time: an event loop whose clock jumps to the next timer, so that a test of an hour takes a moment."""
+"""Virtual time: an event loop whose clock jumps to the next timer."""
 
 from __future__ import annotations
 

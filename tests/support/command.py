@@ -1,4 +1,4 @@
-"""The real command, as a user starts it: run files, shards, processes, and what they left on disk.
+"""Runs the real command in a process: run files, shards, processes, and the files that they leave.
 
 Every start is a process of its own (half a second), so that signals, exit codes and imports are those of life.
 """

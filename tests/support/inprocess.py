@@ -1,4 +1,4 @@
-"""Runs of the real `Job`, client and store over shards of a folder, in virtual time; the judge is in this process.
+"""Runs the real `Job`, client and store over shards of a folder, in virtual time, against a judge in this process.
 
 `Wire` stands for the judge: it answers at once, row r7 with 7 % 10 + 1, and counts how often each row was asked.
 """

@@ -1,4 +1,4 @@
-"""An output folder as a run leaves it at any moment, made by the real store and without a judge."""
+"""Output folders in any state of a run, made by the real store without a judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store on a bad day: a proxy in front of the real server that answers errors, is slow, or loses answers."""
+"""A proxy in front of the real S3 server that returns errors, delays or loses responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of raw sockets on loopback: each connection is what a test makes of it. For tests of what speaks HTTP."""
+"""A server of raw sockets on loopback whose connections a test handles. For tests of the HTTP transports."""
 
 from __future__ import annotations
 

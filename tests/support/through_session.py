@@ -1,4 +1,4 @@
-"""An `HttpTransport` that asks every endpoint through aiohttp's session, as it does where there is a proxy."""
+"""An `HttpTransport` that posts to every endpoint through aiohttp's session, as it does with a proxy."""
 
 from __future__ import annotations
 

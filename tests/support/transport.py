@@ -1,4 +1,4 @@
-"""The fake transport of the tests: what a judge server would answer, without HTTP, on the loop's clock."""
+"""A fake transport: the answers of a judge server without HTTP, on the loop's clock."""
 
 from __future__ import annotations
 
