@@ -90,6 +90,10 @@ class Files(Protocol):
         """Deletes the partial files in `folder` that a crash left."""
         ...
 
+    def drop_folder(self, folder: str) -> None:
+        """Removes a folder that is empty; does nothing where it is not, or does not exist."""
+        ...
+
     def lock(self, path: str, owner: str) -> Lock:
         """Takes the lock at once, or raises OutputError that names its holder (InUse where a later try may succeed)."""
         ...
@@ -207,6 +211,10 @@ class LocalFiles:
     def sweep(self, folder: str) -> None:
         for path in Path(folder).glob(f"{PARTIAL}*"):
             self.delete(str(path))
+
+    def drop_folder(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
     def lock(self, path: str, owner: str) -> Lock:
         _check_no_file(os.path.dirname(path))

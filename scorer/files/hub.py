@@ -101,6 +101,9 @@ class HubFiles:
     def sweep(self, folder: str) -> None:
         _refuse(folder)
 
+    def drop_folder(self, folder: str) -> None:
+        _refuse(folder)
+
     def lock(self, path: str, owner: str) -> Lock:
         _refuse(path)
 

@@ -242,6 +242,9 @@ class ObjectFiles:
     def sweep(self, folder: str) -> None:
         """Does nothing: an interrupted upload is never visible; the bucket's lifecycle rule removes its parts."""
 
+    def drop_folder(self, folder: str) -> None:
+        """Does nothing: a bucket has no empty folders."""
+
     # --- locks --------------------------------------------------------------------------------------------------------
 
     def lock(self, path: str, owner: str) -> Lock:

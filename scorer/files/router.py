@@ -92,6 +92,9 @@ class AnyFiles:
     def sweep(self, folder: str) -> None:
         self.of(folder).sweep(folder)
 
+    def drop_folder(self, folder: str) -> None:
+        self.of(folder).drop_folder(folder)
+
     def lock(self, path: str, owner: str) -> Lock:
         return self.of(path).lock(path, owner)
 

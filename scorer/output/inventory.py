@@ -82,6 +82,8 @@ class Inventory:
                 hidden = [segment for segment in everything if segment.generation != revision]
             for segment in hidden:
                 files.delete(layout.segment(segment))
+            if stem in self._sealed:
+                files.drop_folder(f"{layout.segments}/{stem}")
 
     def sealed(self, shard: Shard) -> bool:
         return shard.stem in self._sealed

@@ -38,7 +38,7 @@ class Sealer:
         self._offload = offload
         self._on_damaged = on_damaged
         self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
-        self._hidden: deque[tuple[float, str]] = deque()
+        self._hidden: deque[tuple[float, Shard, Segment]] = deque()
         self._stopping = asyncio.Event()
         self._tidying = asyncio.Lock()
 
@@ -88,20 +88,27 @@ class Sealer:
                     self._on_damaged(error)
             now = asyncio.get_running_loop().time()
             while self._hidden and self._hidden[0][0] <= now:
-                await self._offload(self._run.files.delete, self._hidden.popleft()[1])
+                await self._offload(self._delete, *self._hidden.popleft()[1:])
 
     async def _merge(self, state: Unfinished) -> None:
         if chosen := neighbours(state.segments):
             merged = await self._offload(merge_segments, self._run, chosen, state.shard, state.schema)
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
-            self._hide(chosen)
+            self._hide(state.shard, chosen)
 
     async def _seal(self, state: Unfinished) -> None:
         again = self._inventory.sealed(state.shard)
         hidden = await self._offload(lambda: seal(self._run, state.shard, state.schema, sealed_before=again))
-        self._hide(hidden)
+        self._hide(state.shard, hidden)
         self.was_sealed(state)
 
-    def _hide(self, segments: Sequence[Segment]) -> None:
+    def _hide(self, shard: Shard, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S
-        self._hidden.extend((due, self._run.layout.segment(segment)) for segment in segments)
+        self._hidden.extend((due, shard, segment) for segment in segments)
+
+    def _delete(self, shard: Shard, segment: Segment) -> None:
+        """Deletes a hidden segment, and with the last one of a sealed shard its folder, which nobody writes to."""
+        files, path = self._run.files, self._run.layout.segment(segment)
+        files.delete(path)
+        if self._inventory.sealed(shard) and self._inventory.unfinished(shard.path) is None:
+            files.drop_folder(path.rpartition("/")[0])

@@ -107,6 +107,9 @@ class Output:
             books.unknown(books.reserve(20, 7_000_000))
         await books.close()
 
+    def segments_folder(self, shard: int = 0) -> Path:
+        return Path(self.layout.segments, self.shards[shard].stem)
+
     def segments(self, shard: int = 0) -> list[Path]:
         """The segment files of a shard, in the order of their names."""
         folder = Path(self.layout.segments, self.shards[shard].stem)
