@@ -94,7 +94,9 @@ def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
 
 
 def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
-    """Python objects; scalars of Arrow where there is none, as for nanoseconds. `bad` as for `_exact`."""
+    """Python objects; scalars of Arrow where there is none, as for nested nanoseconds. `bad` as for `_exact`."""
+    if (pa.types.is_timestamp(column.type) or pa.types.is_time64(column.type)) and column.type.unit == "ns":
+        return _times(column)
     try:
         values: list[Any] = column.to_pylist()
         return values
@@ -103,6 +105,19 @@ def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
     for place, value in enumerate(values):
         if value is _NO_TEXT:
             bad[place], values[place] = NOT_UTF8.format(name), None
+    return values
+
+
+def _times(column: pa.Array) -> list[Any]:
+    """Python's times, and text in ISO 8601 for each that is no whole number of microseconds, whatever is installed."""
+    kind = column.type
+    micro = pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", kind.tz)
+    rounded = column.cast(micro, safe=False)
+    values: list[Any] = rounded.to_pylist()
+    exact = pc.equal(rounded.cast(kind), column).fill_null(True).to_pylist()
+    for place, whole in enumerate(exact):
+        if not whole:
+            values[place] = column[place].cast(pa.string()).as_py().replace(" ", "T")
     return values
 
 

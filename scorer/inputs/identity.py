@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from scorer.errors import InputError, ShardChanged
 from scorer.files.files import Files, Stat
-from scorer.inputs.formats import format_of
+from scorer.files.local_globs import MATCHED, MATCHED_ELSE
+from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.byte_stream import WHOLE, HashedFile
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
 from scorer.inputs.patience import is_systems, short, with_retries
@@ -33,9 +34,12 @@ def contents(files: Files, stat: Stat) -> Contents:
     try:
         return with_retries(stat.path, read)
     except DAMAGE as error:
+        hint = ""
+        if is_parquet(stat.path) and not stat.path.lower().endswith(MATCHED):
+            hint = f" Its name ends in none of {', '.join((MATCHED, *MATCHED_ELSE))}, so it is read as Parquet."
         raise InputError(
-            f"{stat.path} is not a readable {format.name} file ({short(error)}). Take it out of input.shards, write it "
-            "again, or leave it out of the run with --forget."
+            f"{stat.path} is not a readable {format.name} file ({short(error)}).{hint} Take it out of input.shards, "
+            "write it again, or leave it out of the run with --forget."
         ) from error
 
 

@@ -59,7 +59,7 @@ class PlainRows:
         return [value_at(value, steps) for value in found] if steps else found
 
     def exact(self, name: str, bad: dict[int, str]) -> list[Any]:
-        kind = self._kinds[name]
+        kind = self._kinds.get(name, pa.string())
         found: list[Any] = []
         for place, value in enumerate(self._columns[name]):
             try:
@@ -76,7 +76,7 @@ class PlainRows:
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def own(self, names: Sequence[str], bad: dict[int, str]) -> pa.RecordBatch:
-        schema = pa.schema([(name, self._kinds[name]) for name in names])
+        schema = pa.schema([(name, self._kinds.get(name, pa.string())) for name in names])
         return pa.RecordBatch.from_arrays([pa.array(self.exact(f.name, bad), f.type) for f in schema], schema=schema)
 
     def characters(self, path: str) -> int:

@@ -14,12 +14,16 @@ from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
 from scorer.inputs.column_paths import problem, split
+from scorer.inputs.formats import is_parquet
 from scorer.inputs.formats.protocol import Contents, Unfinished
 from scorer.inputs.identity import contents
 from scorer.types import Shard
 
 SETTLED_S = 10.0
 """A file whose format has no end is taken to be finished once it has not changed for so many seconds."""
+
+TOLD_BYTES = 500_000_000
+"""A first look at more bytes than these is told, for it takes seconds."""
 
 
 def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
@@ -81,6 +85,8 @@ def first_look(
     if alone and (pause_s := _settling_s(stats)):
         say(f"Waiting {pause_s:.0f} s: {stats[0].path} changed just now, and may still be written.")
         time.sleep(pause_s)
+    if (size := sum(stat.size for stat in stats if not is_parquet(stat.path))) > TOLD_BYTES:
+        say(f"Reading {size / 1e9:.1f} GB once, to count and to hash the rows of files without a footer.")
     for stat in stats:
         try:
             found = contents(files, stat)

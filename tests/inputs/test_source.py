@@ -11,6 +11,7 @@ import os
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,13 +111,28 @@ def test_text_of_every_type_can_be_read_in_part(tmp_path: Path, kind: str) -> No
     assert values(rows, "text") == [None, "ünï ✓ 漢字 🦜", "x" * 100]
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("ns", "UTC"), pa.time64("ns"), pa.list_(pa.timestamp("ns"))], ids=str)
-def test_nanoseconds_that_python_has_no_object_for_end_no_run(tmp_path: Path, kind: pa.DataType) -> None:
-    whole = pa.array([[1], None], pa.list_(pa.int64())) if pa.types.is_list(kind) else pa.array([1, None], pa.int64())
-    given = whole.cast(kind)
-    rows = rows_of(reader(["when"], constant=5), write(tmp_path / "s.parquet", pa.table({"when": given})))
-    assert values(rows, "when") == [given[0], None]
-    assert [row.tokens for row in rows] == [5, 5]
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        (pa.timestamp("ns", "UTC"), ["1970-01-01T00:00:00.000000001Z", datetime(1970, 1, 1, 0, 0, 0, 2, UTC), None]),
+        (pa.timestamp("ns"), ["1970-01-01T00:00:00.000000001", datetime(1970, 1, 1, 0, 0, 0, 2), None]),
+        (pa.time64("ns"), ["00:00:00.000000001", time(0, 0, 0, 2), None]),
+    ],
+    ids=str,
+)
+def test_nanoseconds_are_text_where_python_has_no_object_for_them(
+    tmp_path: Path, kind: pa.DataType, wanted: list[Any]
+) -> None:
+    given = pa.array([1, 2000, None], pa.int64()).cast(kind)
+    rows = rows_of(reader(["when"]), write(tmp_path / "s.parquet", pa.table({"when": given})))
+    assert values(rows, "when") == wanted
+    assert all(type(value) in (str, datetime, time, type(None)) for value in values(rows, "when"))
+
+
+def test_nanoseconds_within_a_list_end_no_run(tmp_path: Path) -> None:
+    given = pa.array([[1], None], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("ns")))
+    rows = rows_of(reader(["when"]), write(tmp_path / "s.parquet", pa.table({"when": given})))
+    assert [row.values["when"] is None for row in rows] == [False, True]
 
 
 def test_numbers_and_truth_are_read_as_they_are(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class ArrowIpc:
                 start = max(at, first)
                 if start < stop and (wanted.todo is None or wanted.todo[start:stop].any()):
                     batch = batch.select(columns)
-                    batch.validate()
+                    _validate(batch)
                     step = _step(batch)
                     for number in range(start, stop, step):
                         part = batch.slice(number - first, min(step, stop - number))
@@ -92,6 +92,16 @@ def _batches(file: BinaryIO, fields: Sequence[int]) -> Iterator[pa.RecordBatch]:
             yield from map(reader.get_batch, range(reader.num_record_batches))
         else:
             yield from reader
+
+
+def _validate(batch: pa.RecordBatch) -> None:
+    """Raises ArrowInvalid where offsets lead out of their buffers. A text that is no UTF-8 is the fault of its row."""
+    for column in batch.columns:
+        as_bytes = _BYTES.get(column.type)
+        (column if as_bytes is None else column.view(as_bytes)).validate(full=True)
+
+
+_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary(), pa.string_view(): pa.binary_view()}
 
 
 def _step(batch: pa.RecordBatch) -> int:
