@@ -110,6 +110,8 @@ def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
 
 def _times(column: pa.Array) -> list[Any]:
     """Python's times, and text in ISO 8601 for each that is no whole number of microseconds, whatever is installed."""
+    import pyarrow.compute as pc
+
     kind = column.type
     micro = pa.time64("us") if pa.types.is_time(kind) else pa.timestamp("us", kind.tz)
     rounded = column.cast(micro, safe=False)
