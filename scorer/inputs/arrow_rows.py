@@ -124,7 +124,7 @@ def _times(column: pa.Array) -> list[Any]:
 
 
 _NO_TEXT = object()
-"""Stands for a value in which some text is no UTF-8."""
+"""Marks a value with text that is not UTF-8."""
 
 
 def _python(scalar: pa.Scalar) -> Any:

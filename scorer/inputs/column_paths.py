@@ -17,7 +17,7 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d{1,9})\]")
 
 @lru_cache(maxsize=1024)
 def split(path: str, names: tuple[str, ...]) -> tuple[str, tuple[Step, ...]]:
-    """The column that a path begins with, and the steps from there; the longest name that fits.
+    """The column of a path and the steps within it; the longest matching column name counts.
 
     The path itself and no step where no column fits.
     """
@@ -48,7 +48,7 @@ def roots(paths: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def value_at(value: Any, steps: Sequence[Step]) -> Any:
-    """The value that the steps lead to from a column's value; None where a row has nothing there."""
+    """The value at the end of the steps; None where a row has none."""
     for step in steps:
         if isinstance(step, int):
             if not isinstance(value, list | tuple) or not -len(value) <= step < len(value):

@@ -1,4 +1,4 @@
-"""Checks that a shard is the file it was when first seen: by its size, and its footer or the sha256 of its bytes."""
+"""Checks that a shard is unchanged since it was first read: by its size, and its footer or the sha256 of its bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def schema_now(files: Files, shard: Shard) -> pa.Schema:
 
 
 def same_rows(files: Files, shard: Shard, stat: Stat) -> bool:
-    """True where a shard still holds the rows it held: it has its size and mark; it was only touched."""
+    """True where a shard has the same size and mark, so that only its time changed."""
     if (stat.size, stat.version) == (shard.size, shard.version):
         return True
     return stat.size == shard.size and _mark(files, shard, stat.path, stat.size) == shard.footer
@@ -85,7 +85,7 @@ def _mark(files: Files, shard: Shard, place: str, size: int) -> str:
 
 @contextmanager
 def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
-    """The shard's file, proven to be what it was when first seen. Raises ShardChanged where it is not.
+    """Opens a shard's file after a check that it is unchanged. Raises ShardChanged where it is not.
 
     A file without a footer is known by its size and time here, and by its bytes once all of them were read.
     """

@@ -1,4 +1,4 @@
-"""Waits while the operating system fails to read the input, and raises StorageError when it goes on failing."""
+"""Retries reads of the input while the operating system fails, and raises StorageError when that lasts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 def is_systems(error: BaseException) -> bool:
-    """True for an error that the operating system numbered; what pyarrow says of bytes has no number."""
+    """True for an error with a number of the operating system; pyarrow's errors about bytes have none."""
     return isinstance(error, OSError) and error.errno is not None
 
 
 class Patience:
-    """How long to wait while the system fails to read `path`."""
+    """The pauses between reads of `path` while the system fails."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class Patience:
         return pause
 
     def over(self) -> None:
-        """Something could be read."""
+        """Call it after a successful read: the next failure starts anew."""
         self._waited_s, self._pause_s = 0.0, FIRST_PAUSE_S
 
 
@@ -63,5 +63,5 @@ def with_retries(path: str, act: Callable[[], T]) -> T:
 
 
 def short(error: Exception) -> str:
-    """The first line of what it says."""
+    """The first line of the error's text."""
     return str(error).split("\n")[0][:200] or type(error).__name__

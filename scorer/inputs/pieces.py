@@ -1,4 +1,4 @@
-"""What the reading of a shard yields: batches of rows, unreadable rows, and pauses while storage fails."""
+"""The pieces in which a shard is read: batches of rows, unreadable rows, and pauses while storage fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rows(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes the values hold."""
+        """About the number of bytes of the values."""
         ...
 
     @property
@@ -63,7 +63,7 @@ class Rows(Protocol):
         ...
 
     def characters(self, path: str) -> int:
-        """What the lengths of a column's texts add up to, and one more for each that is not null."""
+        """The total length of a column's texts, plus one for each that is not null."""
         ...
 
 
@@ -81,7 +81,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRows:
-    """Rows `first` to `stop` - 1: read twice, and not to be read."""
+    """Rows `first` to `stop` - 1, which failed to be read twice."""
 
     first: int
     stop: int
@@ -90,7 +90,7 @@ class UnreadableRows:
 
 @dataclass(frozen=True, slots=True)
 class ReadStalled:
-    """The system fails: the next piece is to be asked for in `pause_s` seconds."""
+    """The system failed; ask for the next piece after `pause_s` seconds."""
 
     pause_s: float
 

@@ -1,4 +1,4 @@
-"""What `--sample` asks for: a number of rows, or a share of them."""
+"""The value of `--sample`: a number of rows, or a share of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sample:
     share: float | None = None
 
     def of(self, rows: int) -> int:
-        """How many rows it takes of so many: a share is rounded up."""
+        """The number of sampled rows out of `rows`; a share is rounded up."""
         if self.count is not None:
             return min(self.count, rows)
         assert self.share is not None

@@ -20,7 +20,7 @@ from scorer.inputs.identity import contents
 from scorer.types import Shard
 
 SETTLED_S = 10.0
-"""A file whose format has no end is taken to be finished once it has not changed for so many seconds."""
+"""A file of a format without an end mark counts as finished once it is unchanged for so many seconds."""
 
 TOLD_BYTES = 500_000_000
 """A first look at more bytes than these is told, for it takes seconds."""
@@ -42,7 +42,7 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
 
 
 def linked(found: Sequence[Stat]) -> str | None:
-    """A sentence where several paths lead to one file, which is read once."""
+    """A sentence about files that several paths lead to, which are read once; or None."""
     twice = [
         (stat.path, path) for stat in found for path in stat.also if os.path.abspath(path) != os.path.abspath(stat.path)
     ]
@@ -118,7 +118,7 @@ def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
 
 
 def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """A sentence for each way in which a file lacks what the run file asks for."""
+    """One sentence for each column of the run file that a file lacks."""
     names, mistakes = tuple(found.schema.names), []
     missing = missing_columns(found.schema, kept)
     nested = []

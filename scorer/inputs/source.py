@@ -1,4 +1,4 @@
-"""Reads shards as numbered rows: needed columns only, rows to do only, one batch ahead, bounded in rows and bytes.
+"""Reads shards as numbered rows: only needed columns and rows, one batch ahead, bounded in rows and bytes.
 
 Knows Parquet and nothing of judges, limits or what becomes of a row. Shards are only ever opened for reading.
 """
@@ -37,7 +37,7 @@ class Columns:
 
 
 class Reader:
-    """Batches of rows of a run. `count` tells the tokens of texts; `constant_tokens` are added to each row.
+    """Reads batches of rows. `count` counts the tokens of texts; `constant_tokens` are added to each row.
 
     `unread` has, by the path of its shard, why rows were left out by `batches`: the shard is gone, or another one.
     """
@@ -73,7 +73,7 @@ class Reader:
                 self.unread[piece.shard.path] = str(error)
 
     def read(self, work: Work) -> Iterator[list[Row]]:
-        """Blocking: the batches of one piece of work. Raises ShardChanged where the shard is not what it was."""
+        """Blocking: the batches of one piece of work. Raises ShardChanged where the shard has changed."""
         for piece in self.pieces(work):
             if isinstance(piece, ReadStalled):
                 time.sleep(piece.pause_s)
@@ -81,7 +81,7 @@ class Reader:
                 yield piece
 
     def pieces(self, work: Work) -> Iterator[list[Row] | ReadStalled]:
-        """Blocking: the same; a ReadStalled says that the system fails now, and how long to wait before going on."""
+        """Blocking: the same, with a ReadStalled where the system fails, which says how long to wait."""
         shard = work.shard
         if work.pause_s:
             yield ReadStalled(work.pause_s)
@@ -111,7 +111,7 @@ class Reader:
                 yield self._make(work, numbers[offset : offset + step].tolist(), rows.slice(offset, step))
 
     def _lost(self, work: Work, numbers: npt.NDArray[np.int64], why: str) -> Iterator[list[Row]]:
-        """Rows of damaged bytes: nothing is known of them but their numbers."""
+        """Rows of damaged bytes, of which only the numbers are known."""
         detail = f"this part of {work.shard.path} cannot be read ({why}). Restore the file, then `scorer retry`."
         values = dict.fromkeys((*self.columns.read, *self.columns.judged))
         kept = (None,) * len(self.columns.kept)
@@ -154,7 +154,7 @@ class Reader:
 
 
 async def ahead(pieces: Iterator[list[Row] | ReadStalled], offload: Offload) -> AsyncGenerator[list[Row]]:
-    """Batches, the next one read while one is used; an empty one at least every second while the system fails."""
+    """Batches, read one ahead; an empty one at least every second while the system fails."""
     coming = offload(next, pieces, None)
     while (piece := await coming) is not None:
         if isinstance(piece, ReadStalled):

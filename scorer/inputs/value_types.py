@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 HEAD_ROWS, HEAD_BYTES = 1000, 16 * 1024 * 1024
-"""So many rows at the beginning of a file decide its types."""
+"""The number of rows at the beginning of a file that decide its types."""
 
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?")
@@ -25,7 +25,7 @@ _EXACT_IN_FLOAT = 2**53
 
 
 class Misfit(ValueError):
-    """A value that its column's type cannot hold; the text says both."""
+    """A value that does not fit its column's type; the text names both."""
 
 
 def json_types(records: Iterable[Mapping[str, Any]]) -> pa.Schema:

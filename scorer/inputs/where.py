@@ -22,7 +22,7 @@ _SEVERAL_ROWS = {
     "Explode": "unnest",
     "Len": "count(*)",
 }
-"""What a condition over one row cannot hold, by polars' name in an expression's tree."""
+"""Expressions that a condition over one row may not contain, by polars' names in an expression's tree."""
 
 
 class Where:
@@ -48,7 +48,7 @@ class Where:
             raise self._wrong("it names no column")
 
     def mask(self, rows: pa.RecordBatch, path: str) -> Mask:
-        """Which of some rows belong. Raises InputError where the types of `columns` do not fit the condition."""
+        """The matching rows. Raises InputError where the types of `columns` do not fit the condition."""
         import polars as pl
 
         frame = pl.from_arrow(pa.Table.from_batches([rows]))

@@ -13,13 +13,13 @@ WHOLE = 64
 
 
 class Source(Protocol):
-    """What is read forward in portions."""
+    """A stream that is read forward in portions."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class HashedFile:
-    """A file whose bytes are hashed while they are read from the first to the last; reading elsewhere ends that."""
+    """A file whose bytes are hashed while they are read in order; a seek ends the hashing."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -44,7 +44,7 @@ class HashedFile:
         return self._at
 
     def rest(self) -> str:
-        """The sha256 of the whole file; what was not read yet is read now."""
+        """The sha256 of the whole file; reads the rest of it."""
         if self._at != self._hashed:
             self.seek(0)
         while self.read(CHUNK):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from scorer.inputs.formats.byte_stream import CHUNK, Source
 
 CAREFUL_CHUNK = 4096
-"""Read at a time where the stream is damaged, so that few lines before the damage are lost."""
+"""Bytes per read where the stream is damaged, so that few lines before the damage are lost."""
 LINE_BYTES = 64 * 1024 * 1024
-"""The longest line that is kept, which is more than is read at a time; of a longer one only its place is known."""
+"""The longest line that is kept, in bytes; it exceeds one read. Of a longer line only the number is known."""
 BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 

@@ -26,7 +26,7 @@ MAGIC = b"PAR1"
 
 
 class Parquet:
-    """`Format` of Parquet. What fails twice in the same place costs the rows of that row group from there on."""
+    """`Format` of Parquet. Where a read fails twice at one place, the rest of that row group is unreadable."""
 
     name = "Parquet"
 
@@ -97,7 +97,7 @@ def _batches(parquet: pq.ParquetFile, group: _Group, columns: Sequence[str], at:
 def _one_by_one(
     parquet: pq.ParquetFile, group: _Group, columns: Sequence[str], at: int
 ) -> Iterator[Batch | UnreadableRows]:
-    """The same of a damaged row group, up to the last row before the damage; the rest is lost."""
+    """The rows of a damaged row group up to the last one before the damage."""
     most = _batch_rows(parquet.metadata.row_group(group.number), columns)
     rows = (batch for first, batch in _read(parquet, group, columns, 1) if first >= at)
     at, why = max(at, group.first), ""
@@ -122,7 +122,7 @@ def _one_by_one(
 def _read(
     parquet: pq.ParquetFile, group: _Group, columns: Sequence[str], size: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """A row group's batches, which are as many rows as the footer says."""
+    """A row group's batches. Raises where they have another number of rows than the footer."""
     at = group.first
     for batch in parquet.iter_batches(
         batch_size=size, row_groups=[group.number], columns=list(columns), use_threads=False

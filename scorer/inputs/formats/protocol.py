@@ -1,4 +1,4 @@
-"""The protocol of an input format: what a file holds, and its rows in order."""
+"""The protocol of an input format: the contents of a file, and its rows in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scorer.inputs.pieces import Batch, UnreadableRows
 from scorer.types import Mask
 
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, IndexError, KeyError, OverflowError)
-"""What a format raises over bytes that are none of it, or no longer. An OSError with a number is the system's."""
+"""Exceptions that a format raises for damaged or foreign bytes. An OSError with a number is the system's."""
 
 
 class Unfinished(InputError):
-    """A file that is still being written, or was cut. The text says by what one sees it, without the path."""
+    """A file that is still being written, or was truncated. The text gives the sign of it, without the path."""
 
 
 @dataclass(frozen=True, slots=True)

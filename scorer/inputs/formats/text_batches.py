@@ -17,7 +17,7 @@ class Invalid(NamedTuple):
 
 
 SKIPPED = Invalid("is not to be read")
-"""Stands for a row between rows to do."""
+"""Marks a row that need not be read."""
 
 
 class TextBatches:
@@ -42,7 +42,7 @@ class TextBatches:
         return self._todo is not None and self.number >= self._stop
 
     def add(self, record: Any, size: int) -> Iterator[Batch]:
-        """One record more, of so many bytes. Raises ValueError where the file has more rows than it had."""
+        """Adds a record of `size` bytes. Raises ValueError where the file has more rows than before."""
         number = self.number
         if number >= self._rows:
             raise ValueError(f"it has more than {self._rows:,} rows")
@@ -57,13 +57,13 @@ class TextBatches:
             yield from self.rest()
 
     def rest(self) -> Iterator[Batch]:
-        """The rows that wait for more."""
+        """The rows of the current, incomplete batch."""
         if self._held:
             held, self._held, self._size = self._held, [], 0
             yield Batch(self.number - len(held), self._make(held))
 
     def unreadable(self, why: str) -> Iterator[UnreadableRows]:
-        """The rows from here on, which cannot be read."""
+        """The remaining rows as unreadable."""
         first = max(self.number, self._at)
         if first < self._rows:
             yield UnreadableRows(first, self._rows, why)
