@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scorer.client.http import proxies
 from scorer.client.http.direct import DirectTransport
+from scorer.client.http.reply_reader import NotDecoded, NotSpoken
 from scorer.client.http.target import Origin, Target, parsed, shown, target
 from scorer.client.reply_bytes import ReplyByteBudget, Room
 from scorer.errors import SetupError
@@ -94,7 +95,8 @@ class HttpTransport:
             self._told(made)
         return made
 
-    def _not_spoken(self, origin: Origin, what: str) -> None:
+    def _not_spoken(self, origin: Origin, what: NotSpoken) -> None:
+        origin.aiohttp_unpacks = origin.aiohttp_unpacks or isinstance(what, NotDecoded)
         if origin.general is None:
             origin.general = f"it answered with {what}"
             self._told(origin)

@@ -15,7 +15,7 @@ from support.raw_server import request, server
 from support.through_session import ThroughSession
 
 from scorer.client import reply_bytes
-from scorer.client.http import direct
+from scorer.client.http import unpacking
 from scorer.client.http.reply_reader import ReplyReader
 from scorer.client.http.unpacking import unpacked
 from scorer.client.reply_bytes import FREE, ReplyByteBudget
@@ -70,7 +70,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
     monkeypatch.setattr(aiohttp.StreamReader, "feed_data", fed)
     monkeypatch.setattr(ReplyReader, "on_body", came)
-    monkeypatch.setattr(direct, "unpacked", unpacks)
+    monkeypatch.setattr(unpacking, "unpacked", unpacks)
     return memory
 
 

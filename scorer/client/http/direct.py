@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from scorer.client.http.connecting import Connector
 from scorer.client.http.connection import Connection, Late
@@ -12,8 +13,8 @@ from scorer.client.http.pool import ConnectionPool
 from scorer.client.http.raw_headers import RawHeaders
 from scorer.client.http.reply_reader import NotSpoken
 from scorer.client.http.target import Origin, Target
-from scorer.client.http.unpacking import NotPacked, unpacked
-from scorer.client.reply_bytes import FREE, ReplyByteBudget, check_size
+from scorer.client.http.unpacking import unpacked_body
+from scorer.client.reply_bytes import ReplyByteBudget, check_size
 from scorer.client.unsent import Unsent
 from scorer.errors import TransientError, Unreachable
 from scorer.escapes import printable_line
@@ -35,7 +36,7 @@ class DirectTransport:
         connections: int,
         timeout_s: float,
         inflow: ReplyByteBudget,
-        not_spoken: Callable[[Origin, str], None],
+        not_spoken: Callable[[Origin, NotSpoken], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
@@ -128,26 +129,14 @@ class DirectTransport:
                 await connection.read_on(taken, self._loop)
             if connection.error is not None:
                 raise self._failure(target, connection, connection.error, timeout_s)
-            body = b"".join(reader.parts)
             if reader.coding:
-                body = await self._unpacked(target, connection, taken)
+                room = partial(self._room, connection)
+                body = await unpacked_body(reader.parts, reader.coding, target.shown, room, taken)
+            else:
+                body = b"".join(reader.parts)
             return Reply(reader.status, RawHeaders(reader.head), body, connection)
         finally:
             self._inflow.leave(connection)
-
-    async def _unpacked(self, target: Target, connection: Connection, taken: int) -> bytes:
-        parts, size = [], 0
-        try:
-            for part in unpacked(connection.reader.parts, connection.reader.coding):
-                parts.append(part)
-                size += len(part)
-                check_size(target.shown, size)
-                if size > max(FREE, taken):
-                    await self._room(connection, size - taken)
-                    taken = size
-        except NotPacked as error:
-            raise Unreachable(f"{target.shown} broke off: {error}", billed=True) from None
-        return b"".join(parts)
 
     async def _room(self, connection: Connection, size: int) -> float:
         """Waits for room in memory. Returns for how long; the deadline stands still meanwhile."""
@@ -161,7 +150,7 @@ class DirectTransport:
         if isinstance(error, Late):
             return Unreachable(f"{target.shown} did not answer within {timeout_s:g} s", billed=billed)
         if isinstance(error, NotSpoken):
-            self._not_spoken(target.origin, str(error))
+            self._not_spoken(target.origin, error)
             billed = True
         return Unreachable(
             f"{target.shown} broke off: {printable_line(str(error) or type(error).__name__)}",

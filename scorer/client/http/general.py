@@ -8,17 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
 
 from scorer.client.http.connecting import CONNECT_S, NAME_S, hint, tls_context
 from scorer.client.http.connection import EARLY
 from scorer.client.http.pool import KEPT_S
 from scorer.client.http.proxies import without_password
-from scorer.client.http.reply_reader import LARGEST_HEAD
+from scorer.client.http.raw_headers import RawHeaders
+from scorer.client.http.reply_reader import LARGEST_HEAD, NotDecoded, content_coding
 from scorer.client.http.session_line import SessionLine
-from scorer.client.http.target import Target
+from scorer.client.http.target import Target, basic
+from scorer.client.http.unpacking import unpacked_body
 from scorer.client.reply_bytes import FREE, ReplyByteBudget, check_size
 from scorer.client.unsent import Unsent
 from scorer.errors import SetupError, TransientError, Unreachable
@@ -73,7 +77,7 @@ class GeneralTransport:
         self._connections = connections
         self._timeout_s = timeout_s
         self._inflow = inflow
-        self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[bool, bool, bool], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -116,14 +120,18 @@ class GeneralTransport:
     @asynccontextmanager
     async def _asked(self, target: Target, body: _Body, *, fresh: bool) -> AsyncIterator[aiohttp.ClientResponse]:
         tls = target.origin.tls or (target.origin.proxy or "").startswith("https:")
-        session = self._sessions.get((fresh, tls)) or self._session(fresh, tls)
-        async with session.post(
-            target.url, data=body, headers=target.headers, proxy=target.origin.proxy, allow_redirects=False
-        ) as response:
+        key = fresh, tls, target.origin.aiohttp_unpacks
+        session = self._sessions.get(key) or self._session(*key)
+        proxy, headers = target.origin.proxy, target.headers
+        if proxy is not None and not target.origin.tls and URL(proxy).user is not None:
+            # aiohttp before 3.13 sends it with the first request on a connection only.
+            headers = {**headers, "Proxy-Authorization": basic(URL(proxy))}
+            proxy = str(URL(proxy).with_user(None))
+        async with session.post(target.url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as response:
             yield response
 
-    def _session(self, fresh: bool, tls: bool) -> aiohttp.ClientSession:
-        """`fresh`: each request has a new connection. `tls`: to the endpoint or to its proxy."""
+    def _session(self, fresh: bool, tls: bool, unpacks: bool) -> aiohttp.ClientSession:
+        """`fresh`: each request has a new connection. `tls`: to the endpoint or its proxy. `unpacks`: aiohttp does."""
         context = tls_context() if tls else True
         connector = (
             aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, force_close=True)
@@ -132,10 +140,11 @@ class GeneralTransport:
                 limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, keepalive_timeout=KEPT_S
             )
         )
-        made = self._sessions[fresh, tls] = aiohttp.ClientSession(
+        made = self._sessions[fresh, tls, unpacks] = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            auto_decompress=unpacks,
             max_line_size=LARGEST_HEAD,
             max_field_size=LARGEST_HEAD,
         )
@@ -146,31 +155,42 @@ class GeneralTransport:
     ) -> Reply:
         if response.status < 300 and body.unsent:
             raise Unreachable(f"{target.shown} broke off: {EARLY}", billed=True)
+        coding = ""
+        if not target.origin.aiohttp_unpacks:
+            try:
+                coding = content_coding(",".join(response.headers.getall("Content-Encoding", ())))
+            except NotDecoded as error:
+                target.origin.aiohttp_unpacks = True
+                raise Unreachable(f"{target.shown} broke off: {error}", billed=True) from None
         parts, size, taken = [], 0, 0
         length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and "Content-Encoding" not in response.headers:
+        if length.isdecimal() and not target.origin.aiohttp_unpacks:
             check_size(target.shown, int(length))
             if int(length) > FREE:
                 taken = int(length)
         try:
             if taken:
-                await self._room(body, taken, deadline)
+                await self._room(body, deadline, taken)
             async for part in response.content.iter_any():
                 parts.append(part)
                 size += len(part)
                 check_size(target.shown, size)
                 if size > max(FREE, taken):
                     more, taken = size - taken, size
-                    await self._room(body, more, deadline)
+                    await self._room(body, deadline, more)
+            if coding:
+                room = partial(self._room, body, deadline)
+                parts = [await unpacked_body(parts, coding, target.shown, room, taken)]
         finally:
             self._inflow.leave(body)
         assert body.line is not None
         if body.line.malformed is not None:
             raise aiohttp.ClientError
         body.line.end()
-        return Reply(response.status, response.headers, b"".join(parts), body.line)
+        head = body.line.head
+        return Reply(response.status, RawHeaders(head) if head else response.headers, b"".join(parts), body.line)
 
-    async def _room(self, body: _Body, size: int, deadline: asyncio.Timeout) -> None:
+    async def _room(self, body: _Body, deadline: asyncio.Timeout, size: int) -> None:
         """Waits for room in memory; the deadline stands still meanwhile."""
         loop, due = asyncio.get_running_loop(), deadline.when()
         began = loop.time()

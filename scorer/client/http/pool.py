@@ -23,7 +23,7 @@ class ConnectionPool:
         self._free = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._all: dict[Connection, Origin] = {}
-        self._oldest_s: dict[Connection, float] = {}
+        self._shares: dict[Connection, float] = {}  # of the oldest age
         self._timer: asyncio.TimerHandle | None = None
         self._made = 0
 
@@ -74,7 +74,7 @@ class ConnectionPool:
         """A new connection. Many that are made at once do not all end at once."""
         self._made += 1
         self._all[connection] = origin
-        self._oldest_s[connection] = OLDEST_S * (1 - 0.25 * (self._made * _GOLDEN % 1))
+        self._shares[connection] = 1 - 0.25 * (self._made * _GOLDEN % 1)
 
     def rest(self, connection: Connection) -> None:
         """Its reply was taken: its place is free, and it waits for the next request where it can have one."""
@@ -91,7 +91,7 @@ class ConnectionPool:
     def lost(self, connection: Connection) -> None:
         """It has ended."""
         origin = self._all.pop(connection, None)
-        self._oldest_s.pop(connection, None)
+        self._shares.pop(connection, None)
         if origin is not None:
             origin.idle.pop(connection, None)
 
@@ -106,7 +106,7 @@ class ConnectionPool:
                 await asyncio.sleep(0)
 
     def _young(self, connection: Connection, now: float) -> bool:
-        return now - connection.opened_at < self._oldest_s.get(connection, 0.0)
+        return now - connection.opened_at < OLDEST_S * self._shares.get(connection, 0.0)
 
     def _sweep(self) -> None:
         now, left = self._loop.time(), False

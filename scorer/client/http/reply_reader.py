@@ -27,6 +27,10 @@ class NotSpoken(Exception):
     """A valid reply in a version or coding that is not implemented here. The text names it."""
 
 
+class NotDecoded(NotSpoken):
+    """The content coding is not implemented here."""
+
+
 class ReplyReader:
     """The reply to one request at a time: `begin`, `feed` until `complete`, and `finish` at the end of the bytes.
 
@@ -137,7 +141,7 @@ class ReplyReader:
                 raise Malformed("the transfer coding is not just chunked")
             self._chunked = True
         if b"\r\ncontent-encoding:" in lower:
-            self._content_coding(_values(lower, b"content-encoding"))
+            self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
         self.status, self.head = status, head
         self._before += end
         self._raw = b""
@@ -163,13 +167,6 @@ class ReplyReader:
         self._raw = bytes(self._raw[end:])
         self._before += end
 
-    def _content_coding(self, values: list[bytes]) -> None:
-        named = [value for value in values if value not in (b"", b"identity")]
-        coding = b", ".join(named).decode("latin-1")
-        if coding and coding not in CODINGS:
-            raise NotSpoken(f"content coding {coding!r}")
-        self.coding = coding
-
     def _check_end(self) -> None:
         """Raises Malformed where bytes follow the body: llhttp skips empty lines there."""
         if self._chunked:
@@ -179,6 +176,16 @@ class ReplyReader:
             clean = self._seen == self._before + (self._length or 0)
         if not clean:
             raise Malformed("bytes follow the reply")
+
+
+def content_coding(value: str) -> str:
+    """The coding that a Content-Encoding names: gzip, deflate, or "" for none. Raises NotDecoded."""
+    named = [coding for part in value.lower().split(",") if (coding := part.strip()) not in ("", "identity")]
+    if not named:
+        return ""
+    if len(named) > 1 or named[0] not in CODINGS:
+        raise NotDecoded(f"content coding {', '.join(named)!r}")
+    return named[0]
 
 
 def _values(lower: bytes, name: bytes) -> list[bytes]:

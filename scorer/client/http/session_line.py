@@ -55,6 +55,11 @@ class SessionLine(asyncio.Protocol):
         self._asked = False
 
     @property
+    def head(self) -> bytes:
+        """The head of the last reply; b"" where it was in a version or coding that ours do not implement."""
+        return b"" if self._framing is None else self._framing.head
+
+    @property
     def pending(self) -> bool:
         """A part of what was written is not yet in the system's hands."""
         return self._wire.get_write_buffer_size() > 0
@@ -85,7 +90,6 @@ class SessionLine(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._framing is not None:
             self._framing.close()
-            self._framing = None
         self._inner.connection_lost(error)
 
     def pause_writing(self) -> None:

@@ -42,6 +42,8 @@ class Origin:
     tls: bool
     proxy: str | None = field(default=None, repr=False)
     general: str | None = None
+    aiohttp_unpacks: bool = False
+    """It uses a content coding that is not implemented here."""
     idle: dict[Connection, None] = field(default_factory=dict)
 
 
@@ -89,12 +91,17 @@ def target(url: URL, given: Mapping[str, str], origin: Origin) -> Target:
     return Target(origin, bare, where, headers, head, given)
 
 
+def basic(url: URL) -> str:
+    """The value of an Authorization header for the user and password in an address (RFC 7617, as latin-1)."""
+    pair = f"{url.user or ''}:{url.password or ''}".encode("latin-1", "replace")
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
 def _headers(url: URL, given: Mapping[str, str]) -> dict[str, str]:
     """All that is sent but Content-Length: what was given goes before what is added."""
     named = {name.lower() for name in given}
     headers = {} if "host" in named else {"Host": url.host_port_subcomponent or ""}
     headers |= {name: value for name, value in given.items() if name.lower() != "content-length"}
     if (url.user is not None or url.password is not None) and "authorization" not in named:
-        pair = f"{url.user or ''}:{url.password or ''}".encode("latin-1", "replace")
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        headers["Authorization"] = basic(url)
     return headers | {name: value for name, value in _ADDED.items() if name.lower() not in named}

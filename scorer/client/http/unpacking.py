@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from scorer.client.reply_bytes import FREE, check_size
+from scorer.errors import Unreachable
 
 STEP = 256 * 1024
 
@@ -38,3 +41,24 @@ def unpacked(parts: Sequence[bytes], coding: str) -> Iterator[bytes]:
         raise NotPacked(f"bytes follow the {coding} body")
     if not packer.eof:
         raise NotPacked(f"the {coding} body is cut off")
+
+
+async def unpacked_body(
+    parts: Sequence[bytes], coding: str, shown: str, room: Callable[[int], Awaitable[object]], taken: int
+) -> bytes:
+    """The whole body of a reply from `shown`; `room` is waited for beyond the `taken` bytes that it has already.
+
+    Raises ServerFault where the body is too long, Unreachable (billed) where it is not what its coding says.
+    """
+    found, size = [], 0
+    try:
+        for part in unpacked(parts, coding):
+            found.append(part)
+            size += len(part)
+            check_size(shown, size)
+            if size > max(FREE, taken):
+                more, taken = size - taken, size
+                await room(more)
+    except NotPacked as error:
+        raise Unreachable(f"{shown} broke off: {error}", billed=True) from None
+    return b"".join(found)

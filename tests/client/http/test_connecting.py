@@ -260,10 +260,18 @@ class ConnectingContract:
                 for size in (1, 70_000, 2_000_000, 1):
                     replies = await asyncio.gather(*(wire.post(Call(url, b"x" * size)) for _ in range(2)))
                     assert [reply.body for reply in replies] == [b"hi"] * 2
-            async with server(gone) as url, self.wire(connections=4, timeout_s=10) as wire:
+            heard = asyncio.Event()
+
+            async def hears(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.read(1)
+                heard.set()
+                await reader.read()
+
+            async with server(hears) as url, self.wire(connections=4, timeout_s=10) as wire:
                 for size, unsent in ((20, False), (50_000_000, True)):
+                    heard.clear()
                     post = asyncio.create_task(wire.post(Call(url, b"x" * size)))
-                    await asyncio.sleep(0.02 if size == 20 else 0.001)
+                    await heard.wait()
                     post.cancel()
                     with pytest.raises(asyncio.CancelledError) as caught:
                         await post
@@ -278,8 +286,7 @@ class TestDirect(ConnectingContract):
     async def test_a_changed_address_takes_effect(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection ends at its age; the next one goes where the name points then."""
         old, new = Counted(answers), Counted(answers)
-        monkeypatch.setattr(connecting, "NAME_S", 0.02)
-        monkeypatch.setattr(pool, "OLDEST_S", 0.05)
+        monkeypatch.setattr(connecting, "NAME_S", 0.0)
         async with listening(old) as first, listening(new) as second, HttpTransport(connections=2, timeout_s=5) as wire:
             known = resolves(monkeypatch, ("127.0.0.1", first))
             call = Call(f"http://{HOST}:{first}/v1", b"{}")
@@ -289,7 +296,7 @@ class TestDirect(ConnectingContract):
             known[:] = [("127.0.0.1", second)]
             await wire.post(call)
             assert new.opened == 0, "the old connection is young enough"
-            await asyncio.sleep(0.06)
+            monkeypatch.setattr(pool, "OLDEST_S", 0.0)
             await wire.post(call)
             assert (old.opened, new.opened) == (1, 1)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+from pathlib import Path
 
+import aiohttp
 import pytest
 from support.raw_server import OK, SECRET, request, server
 
@@ -153,3 +156,16 @@ async def test_a_proxy_is_told_of_once_before_the_first_request(monkeypatch: pyt
     assert "judge.invalid:80" in said[0]
     assert "the proxy http://127.0.0.1" in said[0]
     assert "secret" not in said[0]
+
+
+def test_only_public_names_of_aiohttp_are_used() -> None:
+    """Each `aiohttp.X` in the client is in `aiohttp.__all__`, and of its modules only `abc` is imported."""
+    used: set[str] = set()
+    for path in Path(proxies.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "aiohttp":
+                assert node.module == "aiohttp.abc", path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "aiohttp":
+                used.add(node.attr)
+    assert "ClientSession" in used
+    assert used <= set(aiohttp.__all__)
