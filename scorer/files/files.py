@@ -20,7 +20,7 @@ from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from scorer.errors import InUse, OutputError, SpecError, StorageError
+from scorer.errors import OutputError, SpecError, StorageError
 from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.local_globs import match
@@ -115,23 +115,14 @@ def replace(files: Files, path: str, data: bytes) -> None:
         file.write(data)
 
 
-OWNER_ONLY = 0o700
-"""Mode of a new output folder, which holds prompts, replies and ids. An existing folder keeps its mode."""
-LOCK_TRIES = 5
-"""Tries to take a local lock: `scorer status` holds it for an instant when it probes it."""
-
-
 def copy(files: Files, old: str, new: str) -> None:
     """Copies a file, whole or not at all."""
     with files.open(old) as source, files.create(new) as target:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def lock_again_s(refused: OutputError, tries: int) -> float | None:
-    """Seconds to wait before the next try to take a lock, after `tries` tries; None where its holder is alive."""
-    if isinstance(refused, InUse):
-        return refused.again_s
-    return 0.05 if tries < LOCK_TRIES else None
+OWNER_ONLY = 0o700
+"""Mode of a new output folder, which holds prompts, replies and ids. An existing folder keeps its mode."""
 
 
 class LocalFiles:

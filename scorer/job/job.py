@@ -1,6 +1,7 @@
 """Runs one job from its lock to its last sealed shard: opens the output, starts the services, scores the rows.
 
-The only module that knows the order of these steps. The store says which rows to score; scoring.py scores them.
+The only module that knows the order of these steps, and longer than others because it is one sequence. The store says
+which rows to score; scoring.py scores them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from scorer.build.plan import (
 )
 from scorer.engine import engine
 from scorer.engine.background import Watch, served
-from scorer.errors import Interrupted, InUse, OutputError, SetupError, StorageError
-from scorer.files.files import Files, Lock, lock_again_s
+from scorer.errors import Interrupted, OutputError, SetupError, StorageError
+from scorer.files.files import Files, Lock
+from scorer.files.locking import take_on_loop
 from scorer.files.router import is_remote
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
@@ -190,17 +192,7 @@ class Job:
 
     async def _lock(self) -> Lock:
         owner = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return self._files.lock(self.layout.lock, owner)
-            except OutputError as refused:
-                if (pause_s := lock_again_s(refused, tries)) is None:
-                    raise
-                if isinstance(refused, InUse) and tries == 1:
-                    self._callbacks.say(f"{refused} Waiting a moment, in case that process is dead.")
-            await asyncio.sleep(pause_s)
+        return await take_on_loop(self._files, self.layout.lock, owner, self._callbacks.say)
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ from scorer.build.plan import (
 from scorer.config.loader import Sets, assignments, set_values
 from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
-from scorer.files.files import Files, Lock, lock_again_s
+from scorer.files.files import Files
+from scorer.files.locking import take
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
 from scorer.output import segments as seg
@@ -79,7 +80,7 @@ def reread(
     """
     layout = Layout(out)
     _manifest(files, layout)
-    lock = _lock(files, layout)
+    lock = take(files, layout.lock, f"process {os.getpid()} on {platform.node()}, which runs `scorer reread`")
     try:
         manifest = _manifest(files, layout)
         plan = _planned(manifest, out, sets)
@@ -97,18 +98,6 @@ def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
     if lost := [str(ShardChanged(one.shard.path)) for one in found if not one.same]:
         raise OutputError("\n".join(lost))
     return {one.shard.path: one.shard for one in found}
-
-
-def _lock(files: Files, layout: Layout) -> Lock:
-    owner = f"process {os.getpid()} on {platform.node()}, which runs `scorer reread`"
-    for tries in count(1):
-        try:
-            return files.lock(layout.lock, owner)
-        except OutputError as refused:
-            if (pause_s := lock_again_s(refused, tries)) is None:
-                raise
-        time.sleep(pause_s)
-    raise AssertionError("count() does not end")
 
 
 def _manifest(files: Files, layout: Layout) -> Manifest:

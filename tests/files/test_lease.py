@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import InUse, OutputError, StorageError
-from scorer.files.files import lock_again_s
 from scorer.files.lease import BEATS, SILENCE, Conflict, Lease, Taker, Version, alive, read_hold
+from scorer.files.locking import lock_again_s
 
 LEASE_S = 12.0
 PATIENCE_S = 60.0
