@@ -82,8 +82,12 @@ def plan_text(e: Estimate) -> str:
         f"tokens out  {e.completion_tokens_estimate:,} ({_learned(e)})",
         f"cost        {cost}{_range(e)}",
         *([f"price       {_price(e)}"] if e.price is not None else []),
-        f"time        {duration(e.seconds)}, limited by {e.binding_limit}",
+        f"time        {duration(e.seconds)}{_times(e)}, limited by {e.binding_limit}",
     ]
+    if not e.learned_rows:
+        lines.append(
+            f"assumed     {e.seconds_a_request:g} s a request; after `scorer run --sample 100` the finished rows tell"
+        )
     if e.prompt_tokens:
         share = e.shared_prefix_tokens / e.prompt_tokens
         lines.append(f"prefix      {share:.0%} of input tokens repeat the previous prompt's prefix (cacheable)")
@@ -102,9 +106,17 @@ def _learned(e: Estimate) -> str:
     return "estimated: between the shortest reply and model.max_output_tokens; some finished rows will tell better"
 
 
+def _times(e: Estimate) -> str:
+    if duration(e.seconds_low) == duration(e.seconds_worst):
+        return ""
+    return f" ({duration(e.seconds_low)} to {duration(e.seconds_worst)})"
+
+
 def _range(e: Estimate) -> str:
     if e.cost_low is None or e.cost_worst is None or e.cost_low == e.cost_worst:
         return ""
+    if e.learned_rows:
+        return f" ({e.cost_low:.4f} to {e.cost_worst:.4f}, the 95 % interval)"
     return f" ({e.cost_low:.4f} with the shortest replies, {e.cost_worst:.4f} with the longest)"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -14,24 +14,20 @@ from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import Price
 from scorer.config.model_prices import tariff
 from scorer.engine.dedupe import AnswerCache
-from scorer.errors import ScorerError
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look, linked
+from scorer.job.learned import Mean, learned
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
-from scorer.output.layout import Layout, stems
-from scorer.output.lost_ledger import stored
-from scorer.output.manifest import changed_keys, load
+from scorer.output.layout import stems
 from scorer.types import Judge
 from scorer.usage import Usage
 
 EXACT_ROWS = 100_000
 """Up to this many rows, every row is counted."""
 SAMPLE_ROWS = 20_000
-SECONDS_PER_REQUEST = 1.0
-"""Latency assumed for the time that concurrency alone would take."""
-LEARNED_ROWS = 20
-"""From this many finished rows on, their mean reply length is the estimate for all rows."""
+ASSUMED_LATENCY = Mean(1.0, 1.0, 1.0, 0)
+"""Seconds of a request where no row is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,12 @@ class Estimate:
 
     `rows_bad` counts by reason the rows for which no request can be made. Each will end in the error with which its
     reason begins. `completion_tokens_estimate` uses the mean of `learned_rows` finished rows of this run; without any,
-    a reply is the geometric mean of the shortest readable one and the longest allowed one. `cost_low` assumes the
-    shortest replies, `cost_worst` the longest; `cost_expected` is `cost_usd`. None of them includes retries.
+    a reply is the geometric mean of the shortest readable one and the longest allowed one. `cost_low` and `cost_worst`
+    are at the ends of the 95 % interval of that mean; without finished rows, with the shortest replies and with the
+    longest. `cost_expected` is `cost_usd`. None of them includes retries. `seconds_low` has token limits charge the low
+    replies, `seconds_expected` (which is `seconds`) and `seconds_worst` the longest ones, as servers do that reserve
+    them. A request takes `seconds_a_request`: the mean of the finished rows, and for low and worst the ends of its 95 %
+    interval; 1 s is assumed where none is finished.
     """
 
     rows: int
@@ -83,6 +83,10 @@ class Estimate:
     cost_expected: float | None = None
     cost_worst: float | None = None
     learned_rows: int = 0
+    seconds_low: float = 0.0
+    seconds_expected: float = 0.0
+    seconds_worst: float = 0.0
+    seconds_a_request: float = 1.0
 
 
 def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | None = None) -> Estimate:
@@ -93,7 +97,7 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     fixed seed, and the total is estimated from the lengths of all rows.
     """
     found = find(files, plan.spec.input.shards)
-    earlier = _earlier(plan, files)
+    earlier = learned(plan, files)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
     names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
     first = first_look(files, found, names, plan.needed, plan.columns.kept)
@@ -110,18 +114,18 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     prompt, half_width = seen.prompt_tokens(rows)
     requests = round(seen.requests / max(1, seen.rows) * rows)
     scale = rows / max(1, seen.rows)
-    low, most = round(seen.shortest * scale), round(seen.longest * scale)
-    learned = earlier.rows >= LEARNED_ROWS
-    output = round(seen.completion_tokens * scale)
-    if learned:
-        output = round(earlier.completion_tokens / earlier.rows * (seen.rows - sum(seen.bad.values())) * scale)
+    low, output, most = (round(tokens * scale) for tokens in (seen.shortest, seen.completion_tokens, seen.longest))
+    if (reply := earlier.reply_tokens) is not None:
+        answered = (seen.rows - sum(seen.bad.values())) * scale
+        low, output, most = (round(tokens * answered) for tokens in (reply.low, reply.value, reply.high))
     known = tariff(model)
     half = round(half_width)
     cost, cost_low, cost_worst = (
         _cost(known.price, max(0, round(prompt) + width), tokens, requests) if known is not None else None
         for width, tokens in ((0, output), (-half, low), (half, most))
     )
-    seconds, binding = _time(plan, requests, prompt, output)
+    latency = earlier.seconds or ASSUMED_LATENCY
+    seconds, binding = _time(plan, requests, prompt, requests * model.max_output_tokens, latency.value)
     return Estimate(
         rows=rows,
         shards=len(shards),
@@ -153,41 +157,14 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
         cost_low=cost_low,
         cost_expected=cost,
         cost_worst=cost_worst,
-        learned_rows=earlier.rows if learned else 0,
+        learned_rows=reply.n if reply is not None else 0,
+        seconds_low=_time(plan, requests, max(0.0, prompt - half_width), low, latency.low)[0],
+        seconds_expected=seconds,
+        seconds_worst=_time(
+            plan, requests, prompt + half_width, max(most, requests * model.max_output_tokens), latency.high
+        )[0],
+        seconds_a_request=round(latency.value, 3),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """Earlier starts of this run, from its output folder: forgotten shards, finished rows and their reply tokens."""
-
-    forgotten: frozenset[str] = frozenset()
-    rows: int = 0
-    completion_tokens: int = 0
-    stems: Mapping[str, str] = field(default_factory=dict)
-    """By its path, the name of a shard in the output."""
-
-    @property
-    def taken(self) -> dict[str, str]:
-        return {stem: path for path, stem in self.stems.items()}
-
-
-def _earlier(plan: RunPlan, files: Files) -> _Earlier:
-    """Empty where there is no run yet, or no readable one: a plan needs none."""
-    layout = Layout(plan.spec.output.path)
-    try:
-        manifest = load(files, layout)
-        if manifest is None:
-            return _Earlier()
-        forgotten = frozenset(shard.path for shard in manifest.forgotten)
-        names = {shard.path: shard.stem for shard in (*manifest.shards, *manifest.forgotten)}
-        if manifest.fingerprint != plan.fingerprint and changed_keys(manifest, plan.covers):
-            return _Earlier(forgotten, stems=names)
-        counts = stored(files, layout, manifest)
-    except (ScorerError, OSError):
-        return _Earlier()
-    asked = counts.rows - counts.errors.get("BadRow", 0) - counts.errors.get("Damaged", 0) - counts.copied
-    return _Earlier(forgotten, asked, counts.completion_tokens, names)
 
 
 def _cost(price: Price, prompt: int, output: int, requests: int) -> float:
@@ -227,17 +204,16 @@ def _fence_advice(judge: Judge) -> tuple[str, ...]:
     )
 
 
-def _time(plan: RunPlan, requests: int, prompt: float, output: int) -> tuple[float, str]:
-    """Seconds at the slowest limit, and its name. Token limits charge the prompt and max_output_tokens per request."""
+def _time(plan: RunPlan, requests: int, prompt: float, output: int, seconds_a_request: float) -> tuple[float, str]:
+    """Seconds at the slowest limit, and its name, where token limits charge `prompt` and `output`."""
     limits, model = plan.spec.limits, plan.spec.all_models[0]
-    reserved = requests * model.max_output_tokens
     paces = {
         "requests_per_minute": (requests, limits.requests_per_minute),
-        "tokens_per_minute": (prompt + reserved, limits.tokens_per_minute),
+        "tokens_per_minute": (prompt + output, limits.tokens_per_minute),
         "input_tokens_per_minute": (prompt, limits.input_tokens_per_minute),
-        "output_tokens_per_minute": (reserved, limits.output_tokens_per_minute),
+        "output_tokens_per_minute": (output, limits.output_tokens_per_minute),
     }
     times = {name: amount / per_minute * 60 for name, (amount, per_minute) in paces.items() if per_minute}
-    times["concurrency"] = requests / concurrency(limits, model.provider) * SECONDS_PER_REQUEST
+    times["concurrency"] = requests / concurrency(limits, model.provider) * seconds_a_request
     binding = max(times, key=lambda name: times[name])
     return round(times[binding], 3), binding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from scorer.files.files import LocalFiles
 from scorer.job import estimate as estimate_module
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import Choice
+from scorer.types import Call, Reply
 
 
 def planned(folder: Path, judge: Mapping[str, Any], said: Sequence[str] = "1234", **model: Any) -> Estimate:
@@ -67,7 +69,7 @@ def test_estimate_advises_a_fence_for_each_unfenced_column(
     (advice,) = found.advice
     assert advice.startswith(f"judge.prompt inserts {' and '.join(f'{{{name}}}' for name in named)} without a fence")
     assert all(f"{{{name}:fenced}}" in advice for name in named)
-    assert plan_text(found).endswith(f"advice      {advice}")
+    assert " ".join(plan_text(found).split()).endswith(f"advice {advice}")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,29 @@ def test_estimate_learns_the_reply_length_from_finished_rows(tmp_path: Path) -> 
     found = estimate(run.job().plan, LocalFiles())
     assert (found.rows, found.learned_rows, found.completion_tokens_estimate) == (60, 30, 120)
     assert "as the 30 rows took that are finished" in plan_text(found)
+
+
+def test_estimate_takes_seconds_and_tokens_of_a_sample_with_their_spread(tmp_path: Path) -> None:
+    run = Run(tmp_path, 400)
+    reply = run.wire.reply
+
+    async def slow(call: Call, number: int) -> Reply:
+        await asyncio.sleep(2.0 + number % 3)  # 2, 3 or 4 s
+        return await reply(call, number)
+
+    run.wire.reply = slow  # type: ignore[method-assign]
+    assumed = estimate(run.job().plan, LocalFiles())
+    assert (assumed.seconds_a_request, assumed.seconds) == (1.0, 100.0)
+    assert "assumed     1 s a request" in plan_text(assumed)
+    run.run(sample="60")
+    found = estimate(run.job().plan, LocalFiles())
+    assert found.learned_rows == 60
+    assert found.seconds_a_request == pytest.approx(3.0, abs=0.01)
+    assert found.seconds_low < found.seconds < found.seconds_worst
+    assert found.seconds == found.seconds_expected == pytest.approx(300, rel=0.01)
+    assert (found.seconds_low, found.seconds_worst) == (pytest.approx(279, rel=0.02), pytest.approx(321, rel=0.02))
+    assert found.cost_low == found.cost_expected == found.cost_worst, "every reply has two tokens"
+    assert "assumed" not in plan_text(found)
 
 
 def test_estimate_excludes_forgotten_shards(tmp_path: Path) -> None:
