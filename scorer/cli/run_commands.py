@@ -44,14 +44,31 @@ app = App()
 
 
 @app.command
-def init(file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml") -> int:
+def init(
+    file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml",
+    *,
+    from_: Annotated[
+        tuple[str, ...],
+        Parameter(name="--from", help="Files, folders or globs to look at, as input.shards takes them."),
+    ] = (),
+    provider: Annotated[
+        str, Parameter(help="With --from, who judges: openai, anthropic, vllm (a server of your own) or embedded.")
+    ] = "openai",
+) -> int:
     """Write a commented run file that works without a change: the embedded judge over the bundled sample.
 
-    Example: scorer init run.toml && scorer run run.toml
-    """
-    from scorer.cli.init import write_starter
+    With --from the run file is for your own data: the columns are guessed, and nothing is sent.
 
-    write_starter(file)
+    Example: scorer init run.toml --from logs.jsonl --provider openai
+    """
+    if from_:
+        from scorer.cli.init_from import write_from
+
+        to_stdout(write_from(file, from_, provider))
+    else:
+        from scorer.cli.init import write_starter
+
+        write_starter(file)
     to_stdout(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
     return 0
 

@@ -1,0 +1,108 @@
+"""`scorer init --from`: the run file that it writes is one that `plan` accepts over the same data."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.formats import WRITERS, written
+
+from scorer.cli.app import _exit_code
+from scorer.config.loader import read_toml
+
+TALK = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}]
+MIXED = [{"role": "user", "content": [{"type": "text", "text": "See?"}]}]
+
+
+def made(tmp_path: Path, rows: list[dict[str, Any]], end: str, *more: str) -> dict[str, Any]:
+    """The run file over these rows, which `plan` accepts."""
+    path = written(tmp_path / f"data.{end}", WRITERS[end](rows))
+    run = tmp_path / "run.toml"
+    assert _exit_code(["init", str(run), "--from", str(path), *more]) == 0
+    assert _exit_code(["plan", str(run)]) == 0
+    return read_toml(str(run))
+
+
+@pytest.mark.parametrize("end", ["parquet", "jsonl", "csv", "arrow"])
+def test_columns_are_guessed_by_their_names(tmp_path: Path, end: str) -> None:
+    rows = [
+        {"uid": f"u{n}", "Question": "Why?", "output": "So.", "gold": "Yes.", "model": "m", "score": 1}
+        for n in range(3)
+    ]
+    tree = made(tmp_path, rows, end)
+    assert tree["input"] == {"shards": [str(tmp_path / f"data.{end}")], "id": "uid", "keep": ["model"]}
+    assert tree["judge"]["reference"] == "gold"
+    for name in ("Question", "gold", "output"):
+        assert f"{{{name}:fenced}}" in tree["judge"]["prompt"]
+    assert (tree["model"]["provider"], tree["model"]["api_key_env"]) == ("openai", "OPENAI_API_KEY")
+
+
+def test_a_conversation_is_judged_by_its_last_answer(tmp_path: Path) -> None:
+    for rows in ([{"id": 1, "messages": TALK}], [{"id": 1, "messages": TALK}, {"id": 2, "messages": MIXED}]):
+        tree = made(tmp_path, rows, "jsonl")
+        assert "{messages:fenced}" in tree["judge"]["prompt"]
+        assert "last answer of the assistant" in tree["judge"]["prompt"]
+        (tmp_path / "run.toml").unlink()
+
+
+def test_fields_within_columns_are_found(tmp_path: Path) -> None:
+    tree = made(tmp_path, [{"meta": {"instruction": "Do."}, "result": {"completion": "Done."}}], "jsonl")
+    assert "{meta.instruction:fenced}" in tree["judge"]["prompt"]
+    assert "{result.completion:fenced}" in tree["judge"]["prompt"]
+
+
+def test_two_responses_are_compared(tmp_path: Path) -> None:
+    tree = made(
+        tmp_path, [{"prompt": "Do.", "chosen": "Yes.", "rejected": "No."}], "parquet", "--provider", "anthropic"
+    )
+    assert (tree["judge"]["kind"], tree["judge"]["a"], tree["judge"]["b"]) == ("pairwise", "chosen", "rejected")
+    assert "{prompt:fenced}" in tree["judge"]["prompt"]
+
+
+def test_without_a_known_name_the_longest_text_is_the_response(tmp_path: Path) -> None:
+    rows = [{"x": "short", "y": "a much longer text", "n": 1}]
+    tree = made(tmp_path, rows, "jsonl", "--provider", "vllm")
+    assert "{y:fenced}" in tree["judge"]["prompt"]
+    assert tree["model"]["base_url"] == "http://127.0.0.1:8000/v1"
+
+
+def test_odd_names_and_paths_do_not_break_the_file(tmp_path: Path) -> None:
+    row = {'an "odd" \\name': "text", "{brace}": "a longer text than that", "task\n": "t", "task": '"'}
+    path = written(tmp_path / 'a "b" \\c.jsonl', WRITERS["jsonl"]([row]))
+    run = tmp_path / "run.toml"
+    assert _exit_code(["init", str(run), "--from", str(path)]) == 0
+    tree = tomllib.loads(run.read_text())
+    assert tree["input"]["shards"] == [str(path)]
+    assert '{an "odd" \\name:fenced}' in tree["judge"]["prompt"]
+    assert _exit_code(["plan", str(run)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "told"),
+    [
+        ([{"n": 1, "x": 0.5}], (), "has no column of text that could be judged. Its columns: n (int64), x (double)"),
+        ([{"t": "a"}], ("--provider", "nobody"), "--provider nobody is unknown. Allowed: openai, anthropic"),
+    ],
+)
+def test_what_cannot_be_guessed_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], more: tuple[str, ...], told: str
+) -> None:
+    path = written(tmp_path / "data.jsonl", WRITERS["jsonl"](rows))
+    run = tmp_path / "run.toml"
+    assert _exit_code(["init", str(run), "--from", str(path), *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_no_file_is_a_sentence_and_an_existing_run_file_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run.toml"
+    assert _exit_code(["init", str(run), "--from", str(tmp_path / "none.jsonl")]) == 2
+    assert "matches no file" in capsys.readouterr().err
+    run.write_text("mine")
+    assert _exit_code(["init", str(run), "--from", str(tmp_path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert run.read_text() == "mine"
