@@ -16,7 +16,7 @@ LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
 """A column chunk with a dictionary of over 64 KiB may repeat long texts: it is read 32 rows at a time."""
 
 
-def portions(
+def bounded_batches(
     parquet: pq.ParquetFile,
     *,
     rows: int,

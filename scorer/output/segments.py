@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from scorer.files.arrow_take import take
 from scorer.files.files import Files
-from scorer.files.parquet_batches import portions
+from scorer.files.parquet_batches import bounded_batches
 from scorer.output.checksums import OURS, Summed, check_footer
 from scorer.output.schema import COPIED, METRIC, fitted, modern
 from scorer.types import (
@@ -230,7 +230,7 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a result file, or of some of its row groups, in portions of bounded rows and bytes."""
     bounded = b"scorer.bounded" in (parquet.metadata.metadata or {})  # files of earlier versions do not say it
-    return portions(parquet, rows=rows, size=size, columns=columns, groups=groups, bounded=bounded)
+    return bounded_batches(parquet, rows=rows, size=size, columns=columns, groups=groups, bounded=bounded)
 
 
 class Cursor:

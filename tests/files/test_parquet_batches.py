@@ -8,20 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.files.parquet_batches import portions
+from scorer.files.parquet_batches import bounded_batches
 
 SIZE = 20_000
 
 
 def read(path: Path, **options: object) -> list[pa.RecordBatch]:
     with pq.ParquetFile(path) as parquet:
-        return list(portions(parquet, **{"rows": 100, "size": SIZE, **options}))  # type: ignore[arg-type]
+        return list(bounded_batches(parquet, **{"rows": 100, "size": SIZE, **options}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", [1, 100, 1_000, 50_000])
 @pytest.mark.parametrize("alike", [False, True])
 @pytest.mark.parametrize("group", [7, 300])
-def test_portions_have_bounded_bytes_or_one_row(tmp_path: Path, length: int, alike: bool, group: int) -> None:
+def test_bounded_batches_have_bounded_bytes_or_one_row(tmp_path: Path, length: int, alike: bool, group: int) -> None:
     texts = ["x" * length if alike else f"{n:05d}" * (length // 5 + 1) for n in range(300)]
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"n": range(300), "meta.text": texts}), path, row_group_size=group)
@@ -35,7 +35,7 @@ def test_portions_have_bounded_bytes_or_one_row(tmp_path: Path, length: int, ali
     assert max(batch.nbytes for batch in read(path, columns=["n"])) <= 100 * 9
 
 
-def test_portions_skip_empty_row_groups_and_take_chosen_ones(tmp_path: Path) -> None:
+def test_bounded_batches_skip_empty_row_groups_and_take_chosen_ones(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"n": pa.array([], pa.int64())}), path)
     assert read(path) == []

@@ -1,6 +1,6 @@
 """How long a client may send nothing after each kind of event.
 
-Progress is a promise too: whenever the world allows it, scorer asks. Each excuse is what DESIGN allows after an event.
+Progress is a promise too: whenever the simulated world allows it, scorer must send requests. Each pause has a bound.
 """
 
 from __future__ import annotations
