@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from scorer.engine.engine import first_cause
+from scorer.processes.periodic_service import PeriodicService
 
 
 class Service(Protocol):
@@ -32,20 +32,15 @@ async def served(main: Coroutine[Any, Any, None], services: Sequence[Service]) -
         raise first_cause(failures) from None
 
 
-class Watch:
+class Watch(PeriodicService):
     """Runs `checks` once a second: whether the servers that the run started live, and the lock is held."""
 
+    rests_first = False
+
     def __init__(self, checks: Sequence[Callable[[], object]]) -> None:
+        super().__init__(period_s=1.0)
         self._checks = checks
-        self._stopping = asyncio.Event()
 
-    async def serve(self) -> None:
-        while not self._stopping.is_set():
-            for check in self._checks:
-                check()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._stopping.wait()
-
-    def stop(self) -> None:
-        self._stopping.set()
+    async def work(self) -> None:
+        for check in self._checks:
+            check()

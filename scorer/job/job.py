@@ -40,7 +40,7 @@ from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Manifest, save
-from scorer.output.progress import Gauges, Progress, Snapshot
+from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.store import Store
@@ -232,16 +232,15 @@ class Job:
             )  # fmt: skip
             scoring = self._scoring = self._scoring_of(opened)
             first = self._first = self._first_answer(opened, scoring)
-            progress = Progress(
-                self._files,
-                self.layout.progress,
+            snapshots = Snapshots(
+                self._counters(opened, scoring),
                 rows_total=manifest.rows,
-                gauges=self._gauges(opened, scoring),
                 wall_s=self._wall_s,
-                offload=offload,
-                watch=self._callbacks.watch,
                 limits=spec.declared_limits,
                 say=self._callbacks.say,
+            )
+            progress = Progress(
+                snapshots, self._files, self.layout.progress, offload=offload, watch=self._callbacks.watch
             )
             state = "stopped"
             try:
@@ -304,36 +303,25 @@ class Job:
             answered=bool(last.get("answered", found)),
         )
 
-    def _gauges(self, opened: OpenRun, scoring: Scoring) -> Callable[[], Gauges]:
+    def _counters(self, opened: OpenRun, scoring: Scoring) -> Callable[[], RunCounters]:
         store = opened.store
         rows_of = opened.manifest.selection.rows_of
         before = sum(rows_of(shard) for shard in opened.manifest.shards if store.sealed(shard))
 
-        def gauges() -> Gauges:
-            counts, totals, load, publishing = store.counts, scoring.totals, scoring.load, self._publishing
-            return Gauges(
-                rows=counts.rows,
+        def counters() -> RunCounters:
+            load, publishing = scoring.load, self._publishing
+            return RunCounters(
+                counts=store.counts,
+                totals=scoring.totals,
+                load=load,
                 found=before + store.found,
-                scored=counts.scored,
-                errors=dict(counts.errors),
-                tokens=totals.prompt_tokens + totals.completion_tokens,
-                tokens_limit=load.tokens_per_minute,
-                pico=totals.pico,
-                maybe_pico=totals.maybe_pico,
-                in_flight=load.in_flight,
-                held_back_by=load.held_back_by,
-                outage_s=load.outage_s,
-                totals=totals,
-                places=load.places,
-                to_publish=publishing.pending if publishing is not None else 0,
-                publish_problem=publishing.problem if publishing is not None else None,
-                copied=counts.copied,
                 answered=self._first is not None and self._first.answered,
                 why=self._why or load.why,
-                notes=load.notes,
+                to_publish=publishing.pending if publishing is not None else 0,
+                publish_problem=publishing.problem if publishing is not None else None,
             )
 
-        return gauges
+        return counters
 
     def _work(self, store: Store, manifest: Manifest, retry: Retry | None) -> Iterator[Work]:
         revision = manifest.open_revision

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.plan import RunPlan, make_parts, make_reader, rows_under_way
+from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.files.files import Files
@@ -22,7 +23,6 @@ from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger, Totals
 from scorer.output.manifest import Manifest
-from scorer.output.progress import Timed
 from scorer.output.store import Store
 from scorer.types import Offload, Work
 
@@ -109,7 +109,7 @@ class LocalScoring:
         )
         assembled = await self._connect(spec, budget, stack, self._clock)
         self._limits = assembled.limits
-        client = assembled.client if self._answered is None else Timed(assembled.client, self._answered)
+        client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         scoring = engine.run(
             make_parts(plan, client, store, opened.wall_s, stack),
             self._reader.batches(work, opened.offload),

@@ -28,12 +28,9 @@ import orjson
 from scorer.errors import StorageError
 from scorer.files.files import Files, replace
 from scorer.processes.event_loop import shielded
-from scorer.types import (
-    Offload,
-)
-from scorer.usage import (
-    Usage,
-)
+from scorer.processes.periodic_service import PeriodicService
+from scorer.types import Offload
+from scorer.usage import Usage
 
 ROTATE_BYTES = 4 * 1024 * 1024
 GATHER_S = 0.05
@@ -92,7 +89,7 @@ class Totals:
         return self
 
 
-class Ledger:
+class Ledger(PeriodicService):
     """The books of one owner: totals of all owners up to the start, its own since.
 
     `strict`: a cap holds, and each request waits for `written`. Otherwise lines gather for `gather_s`, or until half
@@ -109,6 +106,7 @@ class Ledger:
         strict: bool,
         gather_s: float = GATHER_S,
     ) -> None:
+        super().__init__(gather_s)
         self.strict = strict
         self.open_tokens = 0
         self.open_pico = 0
@@ -117,7 +115,6 @@ class Ledger:
         self._size = self._rotations = 0
         self._left: list[str] = []  # files that are summed up in the present one and could not be deleted yet
         self._offload = offload
-        self._gather_s = gather_s
         self.totals = Totals()
         """Known and possibly billed so far; what is in flight is in `open_tokens` and `open_pico`."""
         self._open: dict[int, tuple[int, int]] = {}
@@ -128,7 +125,6 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._wrote = asyncio.Event()  # that the write under way, or the next one, has ended
         self._entered = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._durable = 0  # every intent with an id below this one is on disk
         self._write_at: float = UNWRITTEN // 2  # the id from which on intents are written at once; unless strict
         self._early: asyncio.Task[None] | None = None
@@ -194,18 +190,17 @@ class Ledger:
             else:  # whoever comes first writes for all that were entered before, and all of them go on together
                 await self._flush()
 
-    async def serve(self) -> None:
-        """Writes what gathers, until `stop`; sleeps while nothing does."""
-        while not self._stopping.is_set():
-            await self._entered.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._gather_s):
-                    await self._stopping.wait()
-            await self._flush()
+    async def work(self) -> None:
+        """Writes what has gathered."""
+        await self._flush()
+
+    async def rest(self) -> None:
+        """Returns `gather_s` after the first entry that is not written."""
+        await self._entered.wait()
+        await super().rest()
 
     def stop(self) -> None:
-        """Lets `serve` return once what it is writing is written."""
-        self._stopping.set()
+        super().stop()
         self._entered.set()
 
     async def close(self) -> None:

@@ -1,7 +1,4 @@
-"""Snapshots of a running job every second, for the terminal and for `progress.json`, which `scorer status` reads.
-
-Knows counters, no parts: it is handed a function that tells them.
-"""
+"""Snapshots of a running job every second, for the terminal and for `progress.json`, which `scorer status` reads."""
 
 from __future__ import annotations
 
@@ -9,60 +6,52 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from copy import copy
 from dataclasses import asdict, dataclass, field
-from dataclasses import replace as replaced
 
 import orjson
 
 from scorer.escapes import printable_line
 from scorer.files.files import Files, replace
+from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
-from scorer.types import Client, Completion, Offload, Request
+from scorer.output.segments import Counts
+from scorer.processes.periodic_service import PeriodicService
+from scorer.types import Offload
 
 PERIOD_S = 1.0
 WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """What a run has done since it started, told once a second; `found` rows had a result before."""
+class RunCounters:
+    """The counters of a run now, each where it is counted: rows, money and tokens, limits.
 
-    rows: int = 0
-    found: int = 0
-    scored: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)
-    tokens: int = 0
-    tokens_limit: float | None = None
-    pico: int = 0
-    maybe_pico: int = 0
-    in_flight: int = 0
-    held_back_by: Mapping[str, float] = field(default_factory=dict)
-    outage_s: float | None = None
-    """Seconds that the endpoint has been failing for everyone; None while it answers."""
+    `counts` are of this start and `totals` of the whole run; both go on counting. `found` rows were finished before
+    this start. `answered`: the judge answered once, in any start. `why` is the last failure's message, None while the
+    judge answers. `to_publish` and `publish_problem` are as in Snapshot.
+    """
+
+    counts: Counts = field(default_factory=Counts)
     totals: Totals = field(default_factory=Totals)
-    """The whole run's, across its starts."""
-    places: int = 0
-    """Requests that may be in flight now; 0 where nobody here knows."""
+    load: LimiterStats = field(default_factory=LimiterStats)
+    found: int = 0
+    answered: bool = False
+    why: str | None = None
     to_publish: int = 0
     publish_problem: str | None = None
-    copied: int = 0
-    answered: bool = False
-    """A request of the run was ever answered."""
-    why: str | None = None
-    """What the last failure said, while nothing is answered; what ended the run, where that is the judge's set-up."""
-    notes: tuple[str, ...] = ()
-    """Sentences for people, each to be told once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One second of a run; `rows_before` were finished before it, rates are those of the last minute.
+    """One second of a run, as `progress.json`, the terminal, the JSON log and Prometheus get it.
 
-    `requests`, tokens and money are those of the whole run, across its starts. `use` is each limit's share that is
-    used: a minute's in the last minute, places in flight now, a cap in all. `to_publish` shards are sealed and not
-    known to be in the table; `publish_problem` is what it said last. Of `rows`, `copied` took over another's answer.
-    `why` is what the last failure said while the judge does not answer; `answered`: it did once, in any start.
+    `rows`, `scored`, `errors` and `copied` count since this start; `rows_before` were finished before it. `copied` rows
+    took over another row's answer. `requests`, tokens and money are those of the whole run, across its starts. Rates
+    are those of the last minute. `use` is the used share of each limit: of a limit a minute in the last minute, of
+    `concurrency` now, of a cap in all. `to_publish` shards are sealed and not known to be in the table;
+    `publish_problem` is the message of the last failure. `outage_s` is how long the judge has not answered, null while
+    it does; `why` is the last failure's message meanwhile. `answered`: it answered once, in any start.
     """
 
     state: str
@@ -93,142 +82,128 @@ class Snapshot:
 
     @property
     def finished(self) -> int:
+        """Finished rows, those of earlier starts included."""
         return self.rows_before + self.rows
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to go at this pace; None while there is none."""
+        """Seconds to go at the present rate of rows; None while that is 0."""
         left = self.rows_total - self.finished
         return left / self.rows_per_s if self.rows_per_s > 0 else None
 
 
-class Progress:
-    """Takes a snapshot a second; each goes to `progress.json` and to `watch`, its new notes to `say`."""
+class Snapshots:
+    """Makes a Snapshot from the counters, and remembers those of the last minute for the rates.
+
+    `limits` are the declared limits by their keys of the run file, all endpoints together. `wall_s` returns the seconds
+    since 1970. `say` gets each new note of the limiters, once.
+    """
 
     def __init__(
         self,
-        files: Files,
-        path: str,
+        counters: Callable[[], RunCounters],
         *,
         rows_total: int,
-        gauges: Callable[[], Gauges],
         wall_s: Callable[[], float],
-        offload: Offload,
-        watch: Callable[[Snapshot], None] | None,
         limits: Mapping[str, float] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._files = files
-        self._path = path
+        self._counters = counters
         self._rows_total = rows_total
-        self._gauges = gauges
         self._wall_s = wall_s
-        self._offload = offload
-        self._watch = watch
         self._limits = limits or {}
         self._say = say
         self._said: set[str] = set()
         self._clock = asyncio.get_running_loop().time
-        self._stopping = asyncio.Event()
-        self._seen: deque[tuple[float, _Counts]] = deque([(self._clock(), replaced(_counts(gauges()), rows=0))])
+        self._seen: deque[tuple[float, int, Totals]] = deque([(self._clock(), 0, copy(counters().totals))])
 
-    async def serve(self) -> None:
-        """Snapshots, until `stop`."""
-        while not self._stopping.is_set():
-            await self.tell("running")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD_S):
-                    await self._stopping.wait()
-
-    def stop(self) -> None:
-        """Lets `serve` return once what it is writing is written."""
-        self._stopping.set()
-
-    async def tell(self, state: str) -> None:
-        """One snapshot, written and shown."""
-        snapshot = self._snapshot(state)
-        if self._watch is not None:
-            self._watch(snapshot)
-        await self._offload(replace, self._files, self._path, orjson.dumps(asdict(snapshot)))
-
-    def _snapshot(self, state: str) -> Snapshot:
-        gauges, now = self._gauges(), self._clock()
-        for note in gauges.notes:
+    def take(self, state: str) -> Snapshot:
+        """The snapshot of now; `state` is `running`, or how the run ended."""
+        counters, now = self._counters(), self._clock()
+        counts, totals, load = counters.counts, counters.totals, counters.load
+        for note in load.notes:
             if note not in self._said:
                 self._said.add(note)
                 self._say(note)
-        self._seen.append((now, _counts(gauges)))
+        self._seen.append((now, counts.rows, copy(totals)))
         while len(self._seen) > 2 and self._seen[0][0] < now - WINDOW_S:
             self._seen.popleft()
-        since, before = self._seen[0]
-        span = max(now - since, 1e-9)
+        since, rows_then, then = self._seen[0]
+        span_s = max(now - since, 1e-9)
+        tokens = _billed_tokens(totals) - _billed_tokens(then)
         return Snapshot(
             state=state,
             pid=os.getpid(),
             updated_at=self._wall_s(),
             rows_total=self._rows_total,
-            rows_before=gauges.found,
-            rows=gauges.rows,
-            scored=gauges.scored,
-            errors=dict(gauges.errors),
-            rows_per_s=round((gauges.rows - before.rows) / span, 3),
-            tokens_per_minute=round((gauges.tokens - before.tokens) / span * 60, 1),
-            tokens_limit=gauges.tokens_limit,
-            cost_usd=gauges.pico / 10**12,
-            maybe_billed_usd=gauges.maybe_pico / 10**12,
-            in_flight=gauges.in_flight,
-            held_back_by=dict(gauges.held_back_by),
-            outage_s=gauges.outage_s,
-            requests=gauges.totals.requests,
-            prompt_tokens=gauges.totals.prompt_tokens,
-            completion_tokens=gauges.totals.completion_tokens,
-            use=self._use(gauges, before, span),
-            to_publish=gauges.to_publish,
-            publish_problem=gauges.publish_problem,
-            copied=gauges.copied,
-            why=None if gauges.why is None else printable_line(gauges.why),
-            answered=gauges.answered,
+            rows_before=counters.found,
+            rows=counts.rows,
+            scored=counts.scored,
+            errors=dict(counts.errors),
+            rows_per_s=round((counts.rows - rows_then) / span_s, 3),
+            tokens_per_minute=round(tokens / span_s * 60, 1),
+            tokens_limit=load.tokens_per_minute,
+            cost_usd=totals.pico / 10**12,
+            maybe_billed_usd=totals.maybe_pico / 10**12,
+            in_flight=load.in_flight,
+            held_back_by=dict(load.held_back_by),
+            outage_s=load.outage_s,
+            requests=totals.requests,
+            prompt_tokens=totals.prompt_tokens,
+            completion_tokens=totals.completion_tokens,
+            use=self._use(totals, then, load, span_s),
+            to_publish=counters.to_publish,
+            publish_problem=counters.publish_problem,
+            copied=counts.copied,
+            why=None if counters.why is None else printable_line(counters.why),
+            answered=counters.answered,
         )
 
-    def _use(self, gauges: Gauges, before: _Counts, span_s: float) -> dict[str, float]:
-        now, totals = _counts(gauges), gauges.totals
+    def _use(self, now: Totals, then: Totals, load: LimiterStats, span_s: float) -> dict[str, float]:
         per_minute = 60 / max(span_s, 1.0)  # however short the run is so far
         used = {
-            "requests_per_minute": (now.requests - before.requests) * per_minute,
-            "tokens_per_minute": (now.tokens - before.tokens) * per_minute,
-            "input_tokens_per_minute": (now.prompt_tokens - before.prompt_tokens) * per_minute,
-            "output_tokens_per_minute": (now.completion_tokens - before.completion_tokens) * per_minute,
-            "max_tokens": totals.tokens,
-            "max_usd": totals.money_pico / 10**12,
+            "requests_per_minute": (now.requests - then.requests) * per_minute,
+            "tokens_per_minute": (_billed_tokens(now) - _billed_tokens(then)) * per_minute,
+            "input_tokens_per_minute": (now.prompt_tokens - then.prompt_tokens) * per_minute,
+            "output_tokens_per_minute": (now.completion_tokens - then.completion_tokens) * per_minute,
+            "max_tokens": now.tokens,
+            "max_usd": now.money_pico / 10**12,
         }
         use = {name: round(used[name] / limit, 4) for name, limit in self._limits.items()}
-        return {**use, **({"concurrency": round(gauges.in_flight / gauges.places, 4)} if gauges.places else {})}
+        return {**use, **({"concurrency": round(load.in_flight / load.places, 4)} if load.places else {})}
 
 
-class Timed:
-    """A client that tells `answered` how long each request took: until its answer, waiting for limits not counted."""
+class Progress(PeriodicService):
+    """Takes a snapshot every second; each goes to the file at `path` and to `watch`."""
 
-    def __init__(self, client: Client, answered: Callable[[float], None]) -> None:
-        self._client = client
-        self._answered = answered
+    rests_first = False
 
-    async def complete(self, request: Request) -> Completion:
-        completion = await self._client.complete(request)
-        self._answered(completion.spent.answered_s)
-        return completion
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        files: Files,
+        path: str,
+        *,
+        offload: Offload,
+        watch: Callable[[Snapshot], None] | None,
+    ) -> None:
+        super().__init__(PERIOD_S)
+        self._snapshots = snapshots
+        self._files = files
+        self._path = path
+        self._offload = offload
+        self._watch = watch
+
+    async def work(self) -> None:
+        await self.tell("running")
+
+    async def tell(self, state: str) -> None:
+        """Takes one snapshot, shows it and writes it. Raises StorageError where it cannot be written."""
+        snapshot = self._snapshots.take(state)
+        if self._watch is not None:
+            self._watch(snapshot)
+        await self._offload(replace, self._files, self._path, orjson.dumps(asdict(snapshot)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """What rates are made of: a live ledger's sums grow under their reader's eyes."""
-
-    rows: int
-    tokens: int
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-
-
-def _counts(gauges: Gauges) -> _Counts:
-    totals = gauges.totals
-    return _Counts(gauges.rows, gauges.tokens, totals.requests, totals.prompt_tokens, totals.completion_tokens)
+def _billed_tokens(totals: Totals) -> int:
+    return totals.prompt_tokens + totals.completion_tokens

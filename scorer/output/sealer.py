@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
@@ -16,6 +15,7 @@ from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
 from scorer.processes.event_loop import shielded
+from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Shard
 
 TIDY_S = 0.2
@@ -23,12 +23,13 @@ KEEP_HIDDEN_S = 600.0
 """Hidden files stay this long, so that no reader loses a file under its hands."""
 
 
-class Sealer:
+class Sealer(PeriodicService):
     """Merges and seals the shards of one run. `on_damaged` is called with each segment that was set aside."""
 
     def __init__(
         self, run: RunFiles, inventory: Inventory, *, offload: Offload, on_damaged: Callable[[SetAside], None]
     ) -> None:
+        super().__init__(TIDY_S)
         self.lost = False
         """Segments were damaged whose rows were thought finished: another start has rows to score."""
         self.on_sealed: Callable[[Shard], None] = lambda _: None
@@ -39,11 +40,10 @@ class Sealer:
         self._on_damaged = on_damaged
         self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
         self._hidden: deque[tuple[float, Shard, Segment]] = deque()
-        self._stopping = asyncio.Event()
         self._tidying = asyncio.Lock()
 
     def ready(self, state: Unfinished) -> None:
-        """The shard is finished or has many segments: the next `tidy` seals or merges it. Any thread may call it."""
+        """The shard is finished or has many segments: the next turn seals or merges it. Any thread may call it."""
         self._ready.append(state)
 
     def take_up(self, state: Unfinished, segment: Segment, rows: int) -> None:
@@ -61,19 +61,7 @@ class Sealer:
         self._inventory.was_sealed(state.shard)
         self.on_sealed(state.shard)
 
-    async def serve(self) -> None:
-        """Tidies every TIDY_S seconds until `stop`."""
-        while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TIDY_S):
-                    await self._stopping.wait()
-            await self.tidy()
-
-    def stop(self) -> None:
-        """Lets `serve` return once what it is doing is done."""
-        self._stopping.set()
-
-    async def tidy(self) -> None:
+    async def work(self) -> None:
         """Merges and seals what is ready, and deletes segments that have been hidden for KEEP_HIDDEN_S."""
         async with self._tidying:
             while self._ready:

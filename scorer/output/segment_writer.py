@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scorer.errors import TooManyFailed
@@ -20,6 +19,7 @@ from scorer.output.run_files import RunFiles
 from scorer.output.seal import seal_results
 from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, pieces, size_of
 from scorer.processes.event_loop import shielded
+from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Result
 
 FLUSH_BYTES = 32 * 1024 * 1024
@@ -29,10 +29,20 @@ LANES = 2
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
 
-Written = Callable[[Unfinished, Segment, Sequence[Result]], None]
-"""Called with each segment once it is on disk, and the results in it."""
-SealedWhole = Callable[[Unfinished], None]
-"""Called with each shard that was sealed without a segment, once its file is on disk."""
+
+@dataclass(frozen=True, slots=True)
+class WriterHooks:
+    """What a segment writer calls, on the event loop.
+
+    `unfinished` returns the state of a shard by its path. `written` gets each segment once it is on disk, with the
+    results in it. `sealed` gets each shard that was sealed without a segment, once its file is on disk; None: no shard
+    is. `owned` returns once the folder is surely still the run's, and nothing is written before.
+    """
+
+    unfinished: Callable[[str], Unfinished]
+    written: Callable[[Unfinished, Segment, Sequence[Result]], None]
+    sealed: Callable[[Unfinished], None] | None = None
+    owned: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(slots=True)
@@ -43,19 +53,16 @@ class _Gathered:
     size: int = 0
 
 
-class SegmentWriter:
-    """Writes the results of rows whose shards `unfinished` knows by their paths.
+class SegmentWriter(PeriodicService):
+    """Writes results as segments. `measure` adds the automatic metrics, on the writer's thread.
 
-    `measure` adds the automatic metrics, on the writer's thread. `say` is told of values that no column could hold, on
-    whatever thread finds them.
+    `say` gets a sentence for values that no column could hold, on any thread.
     """
 
     def __init__(
         self,
         run: RunFiles,
-        unfinished: Callable[[str], Unfinished],
-        on_written: Written,
-        on_sealed: SealedWhole | None = None,
+        hooks: WriterHooks,
         *,
         offload: Offload,
         flush_rows: int,
@@ -63,22 +70,18 @@ class SegmentWriter:
         measure: Measure | None,
         say: Callable[[str], None],
     ) -> None:
+        super().__init__(flush_s)
         self.counts = seg.Counts()
         """What was added since the start; only rows, scored, errors and copied."""
         self._run = run
-        self._unfinished = unfinished
-        self._on_written = on_written
-        self._on_sealed = on_sealed
+        self._hooks = hooks
         self._offload = offload
         self._flush_rows = flush_rows
-        self._flush_s = flush_s
         self._measure = measure
         self._say = say
         self._gathered: dict[tuple[str, int], _Gathered] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = self._held_bytes = 0  # results that are not yet in a segment
-        self._full = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._room = asyncio.Event()
         self._on_room: list[Callable[[], None]] = []
         self._heard: set[str] = set()  # what `say` was told of metrics and of columns
@@ -91,18 +94,16 @@ class SegmentWriter:
         """True where every result that was added is in a segment."""
         return not (self._gathered or self._copies)
 
-    async def serve(self, flush: Callable[[], Awaitable[None]]) -> None:
-        """Calls `flush` every `flush_rows` results or `flush_s` seconds until `stop`."""
-        while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._flush_s):
-                    await self._full.wait()
-            await flush()
+    async def work(self) -> None:
+        """Writes what is gathered once the folder is surely the run's."""
+        if self._hooks.owned is not None:
+            await self._hooks.owned()
+        await self.flush()
 
-    def stop(self) -> None:
-        """Lets `serve` return once what it is writing is written."""
-        self._stopping.set()
-        self._full.set()
+    async def close(self) -> None:
+        """Writes all that was added; `serve` has returned before."""
+        while not self.empty:
+            await self.work()
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""
@@ -115,7 +116,7 @@ class SegmentWriter:
         self._held_bytes += size
         self.counts.note(result)
         if self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES:
-            self._full.set()
+            self.wake()
 
     def _gather(self, result: Result, size: int) -> None:
         row = result.row
@@ -147,7 +148,7 @@ class SegmentWriter:
     async def flush(self) -> None:
         """Writes what is gathered. A shard whose write fails keeps its results; the first failure is raised at last."""
         async with self._writing:
-            self._full.clear()
+            self._woken.clear()
             copies = len(self._copies)
             failures: list[Exception] = []
             keys = deque(self._gathered)
@@ -172,12 +173,12 @@ class SegmentWriter:
                 self._gather(result, size_of(result))
             del self._copies[:copies]
             if copies and self._due:
-                self._full.set()
+                self.wake()
 
     async def _flush_one(self, path: str, generation: int) -> None:
         gathered = self._gathered.pop((path, generation))
         results = gathered.results
-        state = self._unfinished(path)
+        state = self._hooks.unfinished(path)
         try:
             segment, parts = await self._offload(self._publish, state, generation, gathered)
         except BaseException:  # whatever it is: they are paid for, and it may have passed when the run closes
@@ -188,9 +189,9 @@ class SegmentWriter:
         self._held_bytes -= gathered.size
         stored = [result for part in parts for result in part.results]
         if segment is not None:
-            self._on_written(state, segment, stored)
-        elif self._on_sealed is not None:
-            self._on_sealed(state)
+            self._hooks.written(state, segment, stored)
+        elif self._hooks.sealed is not None:
+            self._hooks.sealed(state)
         self._room.set()
         for wake in self._on_room:
             wake()
@@ -202,7 +203,7 @@ class SegmentWriter:
         cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)
         judge = self._run.judge or self._run.fingerprint
         parts = [made(piece, state.schema, judge, self._measured) for piece in cut]
-        if self._on_sealed is not None and not generation and state.untouched and len(results) == state.shard.rows:
+        if self._hooks.sealed is not None and not generation and state.untouched and len(results) == state.shard.rows:
             seal_results(self._run, state.shard, [part.table for part in parts], state.schema)
             return None, parts
         number = state.numbers.get(generation, 0)
@@ -247,7 +248,7 @@ class SegmentWriter:
                 self._heard.add(one.column)
                 row, became = one.result.row, "its score stays" if one.error is None else f"it is {one.error.name}"
                 self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Others like it are not told.")
-        if not self._fitted and self._unfit >= UNFIT and not self._stopping.is_set():
+        if not self._fitted and self._unfit >= UNFIT and not self._stopped:
             raise TooManyFailed(
                 f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Mend the judge, then "
                 "`scorer reread` reads the replies again that output.keep_raw kept."

@@ -12,14 +12,15 @@ from scorer.output import segments as seg
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
+from scorer.output.result_store import ResultStore
 from scorer.output.run_files import RunFiles
 from scorer.output.sealer import Sealer
-from scorer.output.segment_writer import SegmentWriter
+from scorer.output.segment_writer import SegmentWriter, WriterHooks
 from scorer.output.tables import Measure
 from scorer.types import Offload, Result, Shard, Work
 
 
-class Store:
+class Store(ResultStore):
     """The store of one run. The caller holds the folder's lock.
 
     `measure` adds the automatic metrics, on the writer's thread. `say` is told what was set aside, on whatever thread
@@ -41,16 +42,16 @@ class Store:
         self._say = say
         self._inventory = Inventory(run, on_damaged=self._damaged, on_ready=lambda state: self._sealer.ready(state))
         self._sealer = Sealer(run, self._inventory, offload=offload, on_damaged=self._damaged)
-        self._writer = SegmentWriter(
-            run,
-            self._unfinished,
-            self._written,
-            self._sealer.was_sealed,
-            offload=offload,
-            flush_rows=flush_rows,
-            flush_s=flush_s,
-            measure=measure,
-            say=say,
+        super().__init__(
+            SegmentWriter(
+                run,
+                WriterHooks(self._unfinished, self._written, sealed=self._sealer.was_sealed),
+                offload=offload,
+                flush_rows=flush_rows,
+                flush_s=flush_s,
+                measure=measure,
+                say=say,
+            )
         )
 
     # --- what is left to do: blocking; the reader's thread calls it, a shard ahead ------------------------------------
@@ -85,32 +86,15 @@ class Store:
 
     # --- results in ---------------------------------------------------------------------------------------------------
 
-    def add(self, result: Result) -> None:
-        """Takes a result; it is durable once a flush has written it."""
-        self._writer.add(result)
-
     @property
     def counts(self) -> seg.Counts:
         """What was added since the start; only rows, scored, errors and copied."""
         return self._writer.counts
 
-    @property
-    def full(self) -> bool:
-        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
-        return self._writer.full
-
-    def on_room(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called after each segment that was written."""
-        self._writer.on_room(wake)
-
-    async def room(self) -> None:
-        """Returns once less than two flushes' worth of results wait to be written."""
-        await self._writer.room()
-
     async def serve(self) -> None:
         """Publishes every `flush_rows` results or `flush_s` seconds, and merges and seals, until `stop`."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._writer.serve(self._writer.flush))
+            group.create_task(self._writer.serve())
             group.create_task(self._sealer.serve())
 
     def stop(self) -> None:
@@ -120,9 +104,8 @@ class Store:
 
     async def close(self) -> None:
         """Publishes what is gathered and seals what is finished; `serve` has returned before."""
-        while not self._writer.empty:
-            await self._writer.flush()
-        await self._sealer.tidy()
+        await self._writer.close()
+        await self._sealer.work()
 
     def _unfinished(self, path: str) -> Unfinished:
         state = self._inventory.unfinished(path)

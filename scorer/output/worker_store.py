@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from scorer.inputs.patience import with_retries
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
+from scorer.output.result_store import ResultStore
 from scorer.output.run_files import RunFiles
-from scorer.output.segment_writer import SegmentWriter
+from scorer.output.segment_writer import SegmentWriter, WriterHooks
 from scorer.output.tables import Measure
 from scorer.types import Offload, Result, Shard
 
 
-class WorkerStore:
+class WorkerStore(ResultStore):
     """The store of one worker, for rows that were leased to it.
 
     `on_written` is called with each segment once it is on disk. `owned` returns when the folder is surely still the
@@ -36,17 +37,21 @@ class WorkerStore:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._run = run
-        self._owned = owned
         self._open: dict[str, Unfinished] = {}
-        self._writer = SegmentWriter(
-            run,
-            self._open.__getitem__,
-            lambda state, segment, results: on_written(state.shard, segment, results),
-            offload=offload,
-            flush_rows=flush_rows,
-            flush_s=flush_s,
-            measure=measure,
-            say=say,
+        super().__init__(
+            SegmentWriter(
+                run,
+                WriterHooks(
+                    self._open.__getitem__,
+                    lambda state, segment, results: on_written(state.shard, segment, results),
+                    owned=owned,
+                ),
+                offload=offload,
+                flush_rows=flush_rows,
+                flush_s=flush_s,
+                measure=measure,
+                say=say,
+            )
         )
 
     def begin(self, shard: Shard, generation: int, number: int) -> None:
@@ -59,37 +64,3 @@ class WorkerStore:
             schema = with_retries(shard.path, lambda: self._run.schema_of(shard))
             state = self._open[shard.path] = Unfinished(shard, schema, [], unscored=shard.rows)
         state.numbers.setdefault(generation, number)
-
-    def add(self, result: Result) -> None:
-        """Takes a result; it is durable once a flush has written it."""
-        self._writer.add(result)
-
-    @property
-    def full(self) -> bool:
-        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
-        return self._writer.full
-
-    def on_room(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called after each segment that was written."""
-        self._writer.on_room(wake)
-
-    async def room(self) -> None:
-        """Returns once less than two flushes' worth of results wait to be written."""
-        await self._writer.room()
-
-    async def serve(self) -> None:
-        """Writes every `flush_rows` results or `flush_s` seconds until `stop`."""
-        await self._writer.serve(self._flush)
-
-    def stop(self) -> None:
-        """Lets `serve` return once what it is writing is written."""
-        self._writer.stop()
-
-    async def close(self) -> None:
-        """Writes what is gathered; `serve` has returned before."""
-        while not self._writer.empty:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        await self._owned()
-        await self._writer.flush()

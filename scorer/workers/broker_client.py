@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -21,6 +20,7 @@ from scorer.limits.limiter import UNSURE_S
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
 from scorer.output.segments import Counts
+from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Result, Shard
 from scorer.workers.messages import (
     Answer,
@@ -48,13 +48,15 @@ Exchange = Callable[[Report], Awaitable[Answer]]
 """The wire: carries a report to `Broker.exchange` and brings its answer."""
 
 
-class BrokerClient:
+class BrokerClient(PeriodicService):
     """Exchanges reports and answers with the broker while `serve` runs.
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
     suspended, by default the loop's. With so many `workers`, each opens a capped run with its part of `OPENING`
     requests, at least one.
     """
+
+    rests_first = False
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class BrokerClient:
         lived_s: Callable[[], float] | None = None,
         workers: int = 1,
     ) -> None:
+        super().__init__(BEAT_S)
         self.endpoints: list[LeasedEndpoint] = []
         self.allowance: LeasedBudget | None = None
         self.ledger: Ledger | None = None
@@ -76,9 +79,7 @@ class BrokerClient:
         self._clock = asyncio.get_running_loop().time
         self._lived_s = lived_s or self._clock
         self._heard_at = self._lived_s()
-        self._now = asyncio.Event()
         self._talking = asyncio.Lock()
-        self._stopping = False
         self._published: list[Published] = []
         self._said: deque[str] = deque()
         self._unread: dict[str, str] = {}
@@ -91,10 +92,6 @@ class BrokerClient:
         self._not_before: list[float] = []
 
     # --- what the parts of a worker call ------------------------------------------------------------------------------
-
-    def ask(self) -> None:
-        """Something waits for an answer."""
-        self._now.set()
 
     def fresh(self) -> bool:
         """True while the coordinator, which answers only while it holds the lock, answered within `FRESH_S`."""
@@ -112,7 +109,7 @@ class BrokerClient:
 
         def ask() -> None:
             if self._clock() >= self._not_before[place]:
-                self._now.set()
+                self.wake()
 
         endpoint = LeasedEndpoint(rates, caps, ask, self._opening)
         self.endpoints.append(endpoint)
@@ -133,12 +130,12 @@ class BrokerClient:
     def unread(self, shard: Shard, why: str) -> None:
         """Reports that a shard cannot be read further."""
         self._unread[shard.path] = why
-        self._now.set()
+        self.wake()
 
     async def next_slice(self, *, wait: bool) -> Slice | None:
         """The next rows to score; None where there are none now (`wait`: where there will be none for anybody)."""
         self._wants = True
-        self._now.set()
+        self.wake()
         while not self._slices and self.order is Order.SCORE:
             self._answered.clear()
             await self._answered.wait()
@@ -148,28 +145,19 @@ class BrokerClient:
 
     # --- the talk -----------------------------------------------------------------------------------------------------
 
-    async def serve(self) -> None:
-        """Exchanges reports until `stop`."""
-        while not self._stopping:
-            wait_s = await self.talk()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._now.wait()
+    async def work(self) -> None:
+        """One exchange."""
+        await self.talk()
 
-    def stop(self) -> None:
-        """Lets `serve` return after its last talk."""
-        self._stopping = True
-        self._now.set()
-
-    async def talk(self, *, ended: bool = False, failure: Failure | None = None) -> float:
-        """One exchange. Returns the seconds until the next, where nothing asks before."""
+    async def talk(self, *, ended: bool = False, failure: Failure | None = None) -> None:
+        """One exchange. It sets the seconds until the next, where nothing wakes it before."""
         async with self._talking:
             sent_at, lived_s = self._clock(), self._lived_s()
             report = self._report(ended=ended, failure=failure)
-            self._now.clear()
+            self._woken.clear()
             answer = await self._exchange(report)
             self._heard_at = lived_s
-            return self._take_in(answer, sent_at, asked=bool(report.wants))
+            self.period_s = self._take_in(answer, sent_at, asked=bool(report.wants))
 
     def _report(self, *, ended: bool, failure: Failure | None) -> Report:
         published, self._published = self._published, []

@@ -167,7 +167,7 @@ class Worker:
                 ledger,
                 tokens_capped=spec.limits.max_tokens is not None,
                 money_capped=spec.limits.max_usd is not None,
-                ask=broker.ask,
+                ask=broker.wake,
                 room=store,
                 owned=broker.fresh,
             )

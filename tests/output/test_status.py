@@ -12,7 +12,10 @@ from support.outputs import Output, publish, result
 
 from scorer.errors import OutputError, SpecError, TooManyFailed
 from scorer.files.files import LocalFiles, replace
-from scorer.output.progress import Gauges, Progress, Snapshot
+from scorer.limits.load import LimiterStats
+from scorer.output.ledger import Totals
+from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
+from scorer.output.segments import Counts
 from scorer.output.status import Status, status, within_share
 
 
@@ -72,7 +75,10 @@ def test_every_row_finished_is_complete_and_an_open_retry_is_not(tmp_path: Path)
 def test_it_runs_while_its_lock_is_held_and_then_is_what_it_said_last(tmp_path: Path) -> None:
     async def night() -> None:
         output = Output(tmp_path, 5)
-        progress = watched(output, Gauges(rows=2, held_back_by={"budget": 0.5}, maybe_pico=3_000_000))
+        progress = progress_of(
+            output,
+            RunCounters(Counts(rows=2), Totals(maybe_pico=3_000_000), LimiterStats(held_back_by={"budget": 0.5})),
+        )
         lock = output.files.lock(output.layout.lock, "me")
         await progress.tell("running")
         found = stands(output)
@@ -130,13 +136,12 @@ def test_more_failed_rows_than_allowed_are_said(tmp_path: Path) -> None:
 # --- second by second -------------------------------------------------------------------------------------------------
 
 
-def watched(output: Output, gauges: Gauges, seen: list[Snapshot] | None = None) -> Progress:
+def progress_of(output: Output, counters: RunCounters, seen: list[Snapshot] | None = None) -> Progress:
+    snapshots = Snapshots(lambda: counters, rows_total=5, wall_s=lambda: 1e9 + now())
     return Progress(
+        snapshots,
         output.files,
         output.layout.progress,
-        rows_total=5,
-        gauges=lambda: gauges,
-        wall_s=lambda: 1e9 + now(),
         offload=inline,
         watch=None if seen is None else seen.append,
     )
@@ -146,13 +151,11 @@ def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
     async def night() -> None:
         output = Output(tmp_path, 5)
         seen: list[Snapshot] = []
-        rows = tokens = 0
+        counters = RunCounters(found=100)
         progress = Progress(
+            Snapshots(lambda: counters, rows_total=10_000, wall_s=now),
             output.files,
             output.layout.progress,
-            rows_total=10_000,
-            gauges=lambda: Gauges(rows=rows, found=100, tokens=tokens),
-            wall_s=now,
             offload=lambda *_: inline(lambda: None),
             watch=seen.append,
         )
@@ -161,7 +164,8 @@ def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
             for second in range(200):
                 await asyncio.sleep(1)
                 if second < 100:  # then it stands still
-                    rows, tokens = rows + 10, tokens + 1000
+                    counters.counts.rows += 10
+                    counters.totals.prompt_tokens += 1000
             progress.stop()
         assert [snapshot.updated_at for snapshot in seen[:5]] == [0, 1, 2, 3, 4]
         assert seen[90].rows_per_s == pytest.approx(10, rel=0.05)

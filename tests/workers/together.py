@@ -69,7 +69,7 @@ async def mate(
     client = BrokerClient(exchange, lease_s=broker.lease_s, on_order=lambda _: None, workers=workers)
     ledger = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
     client.ledger = ledger
-    client.allowance = LeasedBudget(ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.ask)
+    client.allowance = LeasedBudget(ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.wake)
     found = Mate(number, client, ledger, [client.leased(rate, client.allowance) for rate in rates])
     talking = asyncio.create_task(client.serve())
     try:

@@ -1,0 +1,44 @@
+"""What the store of a run and the store of a worker share: results in, segments out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scorer.output.segment_writer import SegmentWriter
+from scorer.types import Result
+
+
+class ResultStore:
+    """Takes results for a segment writer, and says when too many of them wait to be written."""
+
+    def __init__(self, writer: SegmentWriter) -> None:
+        self._writer = writer
+
+    def add(self, result: Result) -> None:
+        """Takes a result; it is durable once a flush has written it."""
+        self._writer.add(result)
+
+    @property
+    def full(self) -> bool:
+        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
+        return self._writer.full
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called after each segment that was written."""
+        self._writer.on_room(wake)
+
+    async def room(self) -> None:
+        """Returns once less than two flushes' worth of results wait to be written."""
+        await self._writer.room()
+
+    async def serve(self) -> None:
+        """Writes every `flush_rows` results or `flush_s` seconds until `stop`."""
+        await self._writer.serve()
+
+    def stop(self) -> None:
+        """Lets `serve` return after the write under way."""
+        self._writer.stop()
+
+    async def close(self) -> None:
+        """Writes what is gathered; `serve` has returned before."""
+        await self._writer.close()
