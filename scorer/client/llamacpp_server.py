@@ -17,24 +17,21 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from scorer.client.tokens import cache_folder
 from scorer.errors import SetupError
-from scorer.processes.search_path import child_command, child_environment
+from scorer.processes.child_process import ChildProcess
+from scorer.processes.search_path import child_environment
 
 CONTEXT = 4096
 """Tokens of prompt and reply together; 8192 costs 90 MB more with the smallest model."""
 
 _START_TIMEOUT_S = 120.0  # a large GGUF on a cold disk
-_STOP_TIMEOUT_S = 5.0
 _SAID_LINES = 9
 
 
@@ -137,8 +134,7 @@ class EmbeddedServer:
         self._context = context
         self._threads = max(1, _cores() - 1) if threads is None else threads
         self._start_timeout_s = start_timeout_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] | None = None
+        self._process: ChildProcess | None = None
 
     def __repr__(self) -> str:
         return f"<EmbeddedServer {self._name} {self.url or 'stopped'}>"
@@ -149,17 +145,11 @@ class EmbeddedServer:
                 "The embedded judge needs xllamacpp, which is not installed: pip install 'batch-scorer[embedded]'."
             )
         model = find_weights(self._name) if self._path is None else _check_gguf(self._path)
-        # A file, since nobody reads while the run goes on and a full pipe would stop the server.
-        self._said = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            self._command(model),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=_environment(),
+        self._process = ChildProcess(
+            "scorer.client.llamacpp_server", *self._arguments(model), environment=_environment()
         )
         try:
-            self.url = self._first_word()
+            self.url = self._first_word(self._process)
         except BaseException:
             self.stop()
             raise
@@ -171,64 +161,33 @@ class EmbeddedServer:
     def check(self) -> None:
         """Nothing, while the server runs. Raises: SetupError with its last words where it has ended by itself."""
         if self._process is not None and self._process.poll() is not None:
-            raise SetupError(f"The embedded judge's server ended by itself {self._last_words()}")
+            raise SetupError(f"The embedded judge's server ended by itself {self._last_words(self._process)}")
 
     def stop(self) -> None:
         """Ends the server; whatever it is answering is lost. May be called again."""
         process, self._process, self.url = self._process, None, ""
         if process is not None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.close()
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
-        if self._said is not None:
-            self._said.close()
-            self._said = None
+            process.stop()
 
-    def _command(self, model: Path) -> list[str]:
+    def _arguments(self, model: Path) -> list[str]:
         options = {
             "--model": model,
             "--alias": self._name,
             "--context": self._context,
             "--threads": self._threads,
         }
-        return child_command("scorer.client.llamacpp_server", *(str(word) for pair in options.items() for word in pair))
+        return [str(word) for pair in options.items() for word in pair]
 
-    def _first_word(self) -> str:
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(self._start_timeout_s, give_up)
-        timer.start()
-        try:
-            line = process.stdout.readline()
-        finally:
-            timer.cancel()
-        if line:
+    def _first_word(self, process: ChildProcess) -> str:
+        if line := process.first_line(self._start_timeout_s):
             url: str = json.loads(line)["url"]
             return f"{url}/v1"
         process.wait()
-        failed = f"did not start within {self._start_timeout_s:g} s" if late.is_set() else "could not be started"
-        raise SetupError(f"The embedded judge's server {failed} {self._last_words()}")
+        failed = f"did not start within {self._start_timeout_s:g} s" if process.late else "could not be started"
+        raise SetupError(f"The embedded judge's server {failed} {self._last_words(process)}")
 
-    def _last_words(self) -> str:
-        assert self._process is not None
-        assert self._said is not None
-        self._said.seek(0)
-        lines = [line.strip() for line in self._said.read().decode("utf-8", "replace").splitlines()]
-        said = " | ".join([line for line in lines if line][-_SAID_LINES:]).rstrip(".")
-        return f"(exit code {self._process.returncode}). It said: {said or 'nothing'}."
+    def _last_words(self, process: ChildProcess) -> str:
+        return f"(exit code {process.poll()}). It said: {process.last_words(_SAID_LINES)}."
 
 
 def _cores() -> int:

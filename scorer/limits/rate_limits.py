@@ -110,7 +110,7 @@ class RequestGate(AdjustableLimit, Throttler):
 
     A window of n requests lasts 0.25 to 0.5 s, or is of one request below 240 a minute. So short a window leaves room
     for a late timer: a server's bucket of one second holds two windows. The sliding log is asyncio-throttle's, on the
-    loop's clock (docs/decisions: "Subclass asyncio-throttle on the loop's clock").
+    loop's clock (decision 29).
     """
 
     def __init__(self, per_minute: float) -> None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from scorer.errors import SpecError
 from scorer.metrics import METRICS, load, unknown
 from scorer.metrics.worker import Batch, Columns, Failures, score
-from scorer.processes.search_path import child_command, child_environment
+from scorer.processes.child_process import ChildProcess
+from scorer.processes.search_path import child_environment
 
 LIGHT = frozenset({"exact_match", "length", "words"})
 """Metrics of a few microseconds a row: scored at once, in the caller's thread. That holds the interpreter's lock, so
@@ -28,9 +27,6 @@ whatever costs more (token_f1: 215 us at 200 words, as much as all else of a row
 
 MOST_DEATHS = 64
 """So many of its processes may die, then a pool that tells of failures does without the metrics they compute."""
-
-_STOP_TIMEOUT_S = 5.0
-_SAID_LINES = 3
 
 
 class Pool:
@@ -227,34 +223,13 @@ class _Child:
         self._process.kill()
 
     def __enter__(self) -> Self:
-        # A file, since nobody reads while it works and a full pipe would stop it.
-        self._said: IO[bytes] = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            child_command("scorer.metrics.worker", *self._names),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=_environment(),
-        )
+        self._process = ChildProcess("scorer.metrics.worker", *self._names, environment=_environment())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(OSError):
-            process.stdin.close()
-        if kind is not None:
-            process.kill()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        self._said.close()
+        self._process.stop(now=kind is not None)
 
     def ready(self) -> frozenset[str]:
         needs_reference, problems = self._answer()
@@ -264,7 +239,6 @@ class _Child:
         return known
 
     def send(self, batch: Batch) -> None:
-        assert self._process.stdin is not None
         try:
             pickle.dump(batch, self._process.stdin)
             self._process.stdin.flush()
@@ -276,7 +250,6 @@ class _Child:
         return answer
 
     def _answer(self) -> Any:
-        assert self._process.stdout is not None
         try:
             return pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
@@ -284,13 +257,10 @@ class _Child:
 
     def _ended(self) -> SpecError:
         code = self._process.wait()
-        self._said.seek(0)
-        lines = [line.strip() for line in self._said.read().decode("utf-8", "replace").splitlines()]
-        said = " | ".join([line for line in lines if line][-_SAID_LINES:]).rstrip(".")
         return SpecError(
             [
                 f"The process that computes {', '.join(self._names)} ended (exit code {code}). It said: "
-                f"{said or 'nothing'}. Mend that metric or take it out of metrics.names."
+                f"{self._process.last_words()}. Mend that metric or take it out of metrics.names."
             ]
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
 from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -11,11 +9,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 import orjson
 
 from scorer.errors import SetupError, SpecError
-from scorer.processes.search_path import child_command, child_environment
+from scorer.processes.child_process import ChildProcess
+from scorer.processes.search_path import child_environment
 from scorer.rehearsal.config import RehearsalConfig
 
 _START_S = 30.0
-_STOP_S = 5.0
 _ANSWER_S = 30.0
 
 
@@ -30,27 +28,25 @@ class RehearsalProcess:
         self.config = config or RehearsalConfig()
         self.url = ""
         self._port = port
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
         # Loopback is never behind a proxy, whatever the environment says.
         self._opener = build_opener(ProxyHandler({}))
 
     def __enter__(self) -> Self:
-        child = subprocess.Popen(
-            child_command("scorer.rehearsal", "--config", self.config.to_json(), "--port", str(self._port)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env=child_environment(),
+        child = self._child = ChildProcess(
+            "scorer.rehearsal",
+            "--config",
+            self.config.to_json(),
+            "--port",
+            str(self._port),
+            environment=child_environment(),
+            keep_stderr=False,
+            own_session=True,
         )
-        self._child = child
-        assert child.stdout is not None
-        patience = threading.Timer(_START_S, child.kill)
-        patience.start()
-        line = child.stdout.readline()
-        patience.cancel()
+        line = child.first_line(_START_S)
         if not line:
             self.stop()
-            raise SetupError(f"The rehearsal judge did not start: exit code {child.returncode}, its reason above.")
+            raise SetupError(f"The rehearsal judge did not start: exit code {child.poll()}, its reason above.")
         self.url = orjson.loads(line)["url"]
         return self
 
@@ -65,15 +61,8 @@ class RehearsalProcess:
     def stop(self) -> None:
         """Ends the judge and whatever it is answering; nothing where it has ended."""
         child, self._child = self._child, None
-        if child is None:
-            return
-        with child:  # closes both pipes; the end of its stdin is what ends it
-            assert child.stdin is not None
-            child.stdin.close()
-            try:
-                child.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        if child is not None:
+            child.stop()
 
     def stats(self) -> dict[str, Any]:
         """The totals of `Books.stats`."""
