@@ -180,8 +180,8 @@ def make_parts(
 
 
 def rows_under_way(wires: Assembled) -> int:
-    """The most rows in flight: two for each request in flight, so that no request slot idles, and 64 more."""
-    return 2 * wires.in_flight + 64
+    """The most rows in flight: one for each request in flight, and up to 64 more, so that no slot idles."""
+    return wires.in_flight + min(wires.in_flight, 64)
 
 
 def schema_of(plan: RunPlan, files: Files, shard: Shard) -> pa.Schema:

@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 from scorer.limits.types import Demand, EndpointDown
 
 LONGEST_LOOK_S = 60.0
+COUNTED_S = 0.1
+"""Waits are counted at least this often."""
 AWAY = ("outage", "quota")
 """Who waits for these may ask at another endpoint instead."""
 
@@ -97,9 +99,7 @@ class AdmissionQueue(Generic[T]):
 
     def look(self) -> None:
         """Lets everyone pass whom the limits let pass now, and sets the time to look again."""
-        if self._blocked is not None:
-            self._held(*self._blocked, self._loop.time())
-            self._blocked = None
+        blocked, self._blocked = self._blocked, None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -112,11 +112,13 @@ class AdmissionQueue(Generic[T]):
                     place.granted.set_exception(error)
                 else:
                     if hold is not None:
-                        self._wait(*hold)
+                        self._wait(*hold, blocked)
                         return
                     place.granted.set_result(self._take(place.demand))
             self._places.popleft()
             self._begun -= not place.demand.first
+        if blocked is not None:
+            self._held(*blocked, self._loop.time())
 
     def _ask(self, demand: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
         """What holds the head back; EndpointDown where the endpoint is away and it may leave."""
@@ -127,7 +129,16 @@ class AdmissionQueue(Generic[T]):
             self._bear(*hold)
         return hold
 
-    def _wait(self, name: str, seconds: float | None) -> None:
-        self._blocked = (name, self._loop.time())
+    def _wait(self, name: str, seconds: float | None, before: tuple[str, float] | None = None) -> None:
+        """Notes what the head waits for. `before` is what a head waited for until now, and since when.
+
+        Waits for one limit right after one another are counted together, up to `COUNTED_S` of them.
+        """
+        now = self._loop.time()
+        if before is None or (before[0] == name and now - before[1] < COUNTED_S):
+            self._blocked = before or (name, now)
+        else:
+            self._held(*before, now)
+            self._blocked = (name, now)
         if seconds is not None:
             self._timer = self._loop.call_later(min(seconds, LONGEST_LOOK_S), self.look)

@@ -34,6 +34,8 @@ SMALL_BYTES = 128 * 1024
 """A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time (docs/log.md)."""
 SINK_BYTES = 64 * 1024
 """Buffer below the Parquet writer, which writes each column's pages by themselves."""
+UNIQUE = frozenset(("row", "id", "raw", "waited_s", "answered_s", "finished_at"))
+"""Columns without a dictionary: nearly every row has a value of its own."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
 """What pyarrow raises over bytes that are no Parquet, or no longer."""
 

@@ -20,7 +20,10 @@ class RawHeaders(Mapping[str, str]):
     def mentions(self, *words: bytes) -> bool:
         """True where one of these lower-case words stands anywhere in the head. Parses nothing."""
         lower = self._head.lower()
-        return any(word in lower for word in words)
+        for word in words:  # noqa: SIM110 - `any` and a generator take twice as long
+            if word in lower:
+                return True
+        return False
 
     def __getitem__(self, name: str) -> str:
         return self._all[name.lower()]
