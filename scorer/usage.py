@@ -10,7 +10,7 @@ class Usage:
     """Tokens as the server counted them.
 
     Of the prompt, `cached_tokens` were read from the cache and `written_tokens` were written to it, `written_1h_tokens`
-    of these for an hour.
+    of these for an hour. Of the completion, `reasoning_tokens` were reasoning; None where the server does not say.
     """
 
     prompt_tokens: int
@@ -18,6 +18,7 @@ class Usage:
     cached_tokens: int = 0
     written_tokens: int = 0
     written_1h_tokens: int = 0
+    reasoning_tokens: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -26,6 +27,9 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.written_tokens + other.written_tokens,
             self.written_1h_tokens + other.written_1h_tokens,
+            self.reasoning_tokens
+            if other.reasoning_tokens is None
+            else (self.reasoning_tokens or 0) + other.reasoning_tokens,
         )
 
 

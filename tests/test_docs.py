@@ -299,7 +299,8 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
         "model": {
             "alias": "a", "provider": "p", "dialect": "vllm", "name": "n", "path": "p", "base_url": "u",
             "api_key_env": "K", "headers": {"h": "h"}, "query": {"q": "q"}, "extra": {"e": 1}, "temperature": 1.0,
-            "max_output_tokens": 1, "timeout_s": 1.0, "retries": 1, "endpoints": [{"base_url": "u"}],
+            "max_output_tokens": 1, "reasoning": "low", "timeout_s": 1.0, "retries": 1,
+            "endpoints": [{"base_url": "u"}],
             "price": {"input": 1, "output": 1}, "keys": ["k"], "replies": "r", "where": {"w": 1},
         },
         "limits": {"max_tokens": 1},

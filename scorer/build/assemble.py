@@ -15,6 +15,7 @@ from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
 from scorer.client.key_command import KeyCommand, KeyCommandTransport
 from scorer.client.providers import PROVIDERS
+from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
 from scorer.config.loader import references, resolve_references
@@ -157,12 +158,15 @@ async def make_client(
         for (url, headers, rates), most in zip(addresses, places, strict=True):
             local = share.limit(_paces(rates, spec.limits.burst_s, most), caps)
             limits.append(local)
-            endpoints.append(Endpoint(make_provider(model, url, headers), local, weight=most))
+            provider = make_provider(model, url, headers)
+            if ":" not in model.provider:
+                provider.learned.tell = local.note
+            endpoints.append(Endpoint(provider, local, weight=most))
         clients[model.alias] = HttpClient(
             endpoints,
             wire,
             price(model),
-            max_output_tokens=model.max_output_tokens,
+            max_output_tokens=most_output(model),
             retries=model.retries,
             clock=clock,
             timeout_s=model.timeout_s,
@@ -188,8 +192,13 @@ def temperature(model: Model) -> float | None:
     if model.temperature is not None or model.provider not in PROVIDERS:
         return model.temperature or 0.0
     make = load(PROVIDERS[model.provider], "model.provider", PROVIDERS)
-    default: float | None = getattr(make, "default_temperature", lambda _: 0.0)(model.name or "")
+    default: float | None = make.default_temperature(model.name or "", model.reasoning)  # type: ignore[attr-defined]
     return default
+
+
+def most_output(model: Model) -> int:
+    """The most tokens of one reply, its reasoning included."""
+    return model.max_output_tokens + room_for(model.reasoning, model.name or "")
 
 
 def provider_of(model: Model) -> Callable[..., Any]:
@@ -214,6 +223,8 @@ def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> An
         "max_output_tokens": model.max_output_tokens,
         "dialect": "llamacpp" if model.provider == "embedded" and model.dialect == "auto" else model.dialect,
     }
+    if model.reasoning is not None:
+        options["reasoning"] = model.reasoning
     if ":" not in model.provider:
         return make(**options)
     return made(lambda: make(**options), model.provider, "model.provider", ("converse", "rate"))

@@ -5,7 +5,9 @@ Each function returns one sentence for each mistake.
 
 from __future__ import annotations
 
+import inspect
 import io
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +26,9 @@ from scorer.types import Judge
 
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
-    problems = _provider_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
+    problems = (
+        _provider_problems(spec) + _reasoning_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
+    )
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
 
@@ -48,6 +52,32 @@ def _provider_problems(spec: Spec) -> list[str]:
                 provider_of(model)
             except SpecError as error:
                 problems += error.problems
+    return problems
+
+
+def _reasoning_problems(spec: Spec) -> list[str]:
+    """What is wrong with `model.reasoning` beside the other keys of its model."""
+    problems: list[str] = []
+    for model in spec.all_models:
+        if model.reasoning is None:
+            continue
+        shown_value = shown("model.reasoning", model.reasoning)
+        if model.provider in ("embedded", "recorded"):
+            problems.append(
+                f'model.reasoning = {shown_value} does not go with model.provider = "{model.provider}", which does not '
+                "reason. Remove it."
+            )
+        elif model.provider == "anthropic":
+            from scorer.client.providers.anthropic import Anthropic
+
+            problems += Anthropic.problems(model.temperature, model.reasoning)
+        elif ":" in model.provider:
+            with suppress(SpecError):
+                if "reasoning" not in inspect.signature(provider_of(model)).parameters:
+                    problems.append(
+                        f'model.reasoning = {shown_value}: model.provider = "{model.provider}" takes no argument '
+                        "`reasoning`. Remove it, or put its own key into model.extra."
+                    )
     return problems
 
 

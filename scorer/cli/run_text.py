@@ -33,8 +33,9 @@ def summary_text(out: str, s: Status) -> str:
     if s.unmeasured:
         nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
         lines.append(f"  metrics    null (no text to measure, or the metric failed): {nulls} rows")
+    reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
     lines.append(
-        f"  tokens     {s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out, in "
+        f"  tokens     {s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}, in "
         f"{s.requests:,} requests"
     )
     lines.append(

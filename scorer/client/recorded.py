@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from scorer.client.providers.complaints import parse
 from scorer.client.providers.completions import read_logprobs, read_model, read_text
-from scorer.client.providers.errors import parse
 from scorer.errors import NoReply, Refused, SetupError, SpecError
 from scorer.types import (
     Completion,

@@ -94,6 +94,7 @@ class Model(_Section):
     extra: dict[str, Any] = {}
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Count = 64
+    reasoning: Literal["none", "minimal", "low", "medium", "high"] | Count | None = None
     timeout_s: Positive = 120.0
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()
@@ -180,8 +181,8 @@ def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:
     if prompt is not None:
         judge["prompt"] = prompt
     scored_by = {
-        "alias", "provider", "dialect", "name", "path", "temperature", "max_output_tokens", "extra", "keys", "replies",
-        "where",
+        "alias", "provider", "dialect", "name", "path", "temperature", "max_output_tokens", "reasoning", "extra",
+        "keys", "replies", "where",
     }  # fmt: skip
     return {
         "judge": judge,

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from scorer.build.assemble import concurrency
 from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
+from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import Price
 from scorer.config.model_prices import tariff
+from scorer.config.spec import Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look, linked
@@ -145,6 +147,7 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
             *filter(None, [linked(found)]),
             *first.left_out,
             *_fence_advice(plan.judge),
+            *(advice for model in plan.spec.all_models for advice in _reasoning_advice(model)),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
@@ -201,6 +204,28 @@ def _fence_advice(judge: Judge) -> tuple[str, ...]:
     return (
         f"judge.prompt inserts {shown} without a fence, so the text may pass for a part of the prompt. Write {fenced} "
         "for text that others wrote.",
+    )
+
+
+_REASONING_KEYS = ("reasoning_effort", "reasoning", "thinking", "extra_body", "chat_template_kwargs")
+
+
+def _reasoning_advice(model: Model) -> tuple[str, ...]:
+    """That reasoning counts as output: where a model reasons unasked, and how much is set aside where it is asked."""
+    most = tokens_of(model.reasoning)
+    if most:
+        return (
+            f"model.reasoning = {model.reasoning!r} sets aside {most:,} output tokens a reply beside "
+            f"model.max_output_tokens; reasoning is billed as output. Some finished rows (`--sample 100`) tell how "
+            "much it takes.",
+        )
+    unsaid = model.reasoning is None and not model.extra.keys() & set(_REASONING_KEYS)
+    if not unsaid or not reasons_by_itself(model.name or ""):
+        return ()
+    return (
+        f"{model.name} reasons before it replies, and its reasoning counts as output: with model.max_output_tokens = "
+        f"{model.max_output_tokens} replies may end Truncated, and are paid. Set model.reasoning, such as "
+        'model.reasoning = "low".',
     )
 
 

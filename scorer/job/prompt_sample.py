@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorer.build.plan import RunPlan
+from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
@@ -32,7 +33,8 @@ TOKENS_PER_MESSAGE = 4
 class PromptSample:
     """Sums over the rows that were read, and the sizes of all rows.
 
-    `reply_tokens` is the shortest readable reply, `max_reply_tokens` the longest allowed one. Duplicates are rows whose
+    `reply_tokens` is the shortest readable reply, `max_reply_tokens` the longest allowed one; each reply may take
+    `reasoning_tokens` more. Duplicates are rows whose
     request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
     """
 
@@ -45,6 +47,7 @@ class PromptSample:
     explanation: str = ""
     explanation_tokens: int = 0
     turns: int = 1
+    reasoning_tokens: int = 0
     rows: int = 0
     requests: int = 0
     completion_tokens: int = 0
@@ -129,6 +132,9 @@ class PromptSample:
                 most = min(request.max_output_tokens or self.max_reply_tokens, self.max_reply_tokens)
                 low = min(self.reply_tokens, most)
                 expected = round(math.sqrt(low * most))
+            if request.continuation is None and self.reasoning_tokens:
+                most += self.reasoning_tokens
+                expected = round(math.sqrt(low * most))
             self.shortest += low
             self.longest += most
             self.completion_tokens += expected
@@ -164,7 +170,9 @@ def read_sample(
     turns = plan.spec.judge.options.get("turns", 1)
     explanation = "word " * (most // 2)  # half the longest allowed one; the second turn's prompt repeats it
     dedupe = plan.spec.judge.dedupe
-    sample = PromptSample(plan.judge, counter, cache, dedupe, reply, most, explanation, most // 2, turns)
+    model = plan.spec.all_models[0]
+    reasoning = room_for(model.reasoning, model.name or "")
+    sample = PromptSample(plan.judge, counter, cache, dedupe, reply, most, explanation, most // 2, turns, reasoning)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_no_tokens, constant_tokens=0)
     judged = plan.columns.judged

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from scorer.build.plan import RunPlan, check
+from scorer.client.providers.reasoning import tokens_of
 from scorer.config.model_prices import price
 from scorer.config.spec import Model
 from scorer.judges.criteria import are_tables, names_of
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
-KEPT = ("alias", "name", "temperature", "max_output_tokens")
+KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning")
 """Keys of [model] that a rehearsal keeps, beside the price."""
 
 
@@ -36,6 +37,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "names": names_of(options.get("criteria", ())),
             "answer": "json" if options.get("read") == "json" else "number",
             "replies": _specimens(real),
+            "reasoning_tokens": max(tokens_of(model.reasoning) for model in spec.all_models) // 4,
             **spec.rehearsal,
         }
     )

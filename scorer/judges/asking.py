@@ -306,6 +306,12 @@ def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowErr
     if answer.finish_reason == "content_filter":
         return Refused(f"The content filter stopped the reply before a {what}.")
     if answer.finish_reason == "length":
+        reasoned = answer.usage.reasoning_tokens if answer.usage is not None else None
+        if reasoned:
+            return Truncated(
+                f"The reply reached its output limit before a {what}; {reasoned:,} tokens of it were reasoning. Set "
+                "model.reasoning, which sets tokens aside for it, or raise max_output_tokens."
+            )
         return Truncated(f"The reply reached max_output_tokens before a {what}; raise it.")
     return Unreadable(f"The reply holds no {what}{where}, or more than one.")
 

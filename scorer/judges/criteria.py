@@ -51,10 +51,7 @@ class Criterion:
         return steps[n % len(steps)] if len(steps) > 1 else (low, (low + high) / 2, high)[n % 3]
 
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the verdict.
-
-        A bound is told in the description too: where a server's grammar knows no bounds, the model still reads it.
-        """
+        """The JSON schema of the verdict. Bounds stand in its description too, for servers whose schemas know none."""
         about = {"description": self.description} if self.description else {}
         if self.labels and not isinstance(self.scale, Numbers):
             return {"type": "string", "enum": list(self.labels), **about}
@@ -64,7 +61,8 @@ class Criterion:
             if all(value == int(value) for value in values):
                 return {"type": "integer", "enum": [int(value) for value in values], **about}
             return {"type": "number", "enum": list(values), **about}
-        return {"type": "number", "minimum": low, "maximum": high, **about}
+        ends = f"{self.description} From {low:g} to {high:g}.".strip()
+        return {"type": "number", "minimum": low, "maximum": high, "description": ends}
 
 
 _MOST_STEPS = 20

@@ -55,7 +55,7 @@ def _newest(files: Files, paths: list[str], within: Mask | None = None) -> seg.C
         with seg.broken(path):
             counted = ["row", "generation", "score", "error", *seg.SUMS]
             tables.append(seg.read_columns(files, path, counted, counted=True))
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(tables, promote_options="default")  # an older file lacks columns that a newer one has
     order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
     rows = table.column("row").to_numpy()[order]
     last = np.append(rows[1:] != rows[:-1], True) if len(rows) else np.zeros(0, dtype=bool)

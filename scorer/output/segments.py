@@ -53,6 +53,7 @@ class Counts:
     cost_microusd: int = 0
     attempts: int = 0
     copied: int = 0
+    reasoning_tokens: int = 0
     unmeasured: dict[str, int] = field(default_factory=dict, compare=False)
     """Rows without an automatic metric, by its name: no text to measure, or it failed. Earlier files do not tell."""
 
@@ -95,13 +96,13 @@ class Counts:
             errors=errors,
             copied=table.num_rows - copies.null_count if copies is not None else 0,
             unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
-            **{name: pc.sum(table.column(name)).as_py() or 0 for name in SUMS},
+            **{name: pc.sum(table.column(name)).as_py() or 0 for name in SUMS if name in table.schema.names},
         )
 
 
-YOUNGER = ("copied", "unmeasured")
+YOUNGER = ("copied", "unmeasured", "reasoning_tokens")
 """Counts that files of earlier versions do not tell."""
-SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "attempts")
+SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost_microusd", "attempts")
 
 
 def _metrics(schema: pa.Schema) -> list[str]:
@@ -202,7 +203,8 @@ def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bo
     with files.open(path) as file:
         if counted:
             schema = pq.read_schema(file)
-            columns = [*columns, *(name for name in schema.names if name == COPIED), *_metrics(schema)]
+            columns = [name for name in columns if name in schema.names or name not in YOUNGER]
+            columns += [*(name for name in schema.names if name == COPIED), *_metrics(schema)]
         return pq.read_table(
             file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
         )

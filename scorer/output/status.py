@@ -23,6 +23,7 @@ class Status:
     `rows_per_s` is that of
     the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
     runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
+    `reasoning_tokens` are those of `completion_tokens` that finished rows' replies call reasoning.
     `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
     that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
     stopped; null while it answers, and once all is finished.
@@ -49,6 +50,7 @@ class Status:
     sealed: int
     unreadable: list[str] = field(default_factory=list)
     copied: int = 0
+    reasoning_tokens: int = 0
     unmeasured: dict[str, int] = field(default_factory=dict)
     why: str | None = None
     forgotten: int = 0
@@ -113,6 +115,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         sealed=sum(shard.stem in sealed for shard in manifest.shards),
         unreadable=unreadable,
         copied=counts.copied,
+        reasoning_tokens=counts.reasoning_tokens,
         unmeasured=dict(sorted(counts.unmeasured.items())),
         why=last.get("why") if running or pending else None,
         forgotten=len(manifest.forgotten),

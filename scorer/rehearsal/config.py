@@ -48,6 +48,7 @@ class RehearsalConfig:
     are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where
     given, are the only texts it says, one drawn by the row. The row is group 1 of `row_regex` in the
     prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False all.
+    Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.
     """
 
@@ -88,6 +89,8 @@ class RehearsalConfig:
     chars_per_token: float = 4.0
     cached_share: float | None = None
     usage: bool = True
+    reasoning_tokens: int = 0
+    refuses: tuple[str, ...] = ()
     row_regex: str = r"\[row:([^\]]+)\]"
     scale: tuple[float, float] = (1, 5)
     labels: tuple[str, ...] = ()
@@ -167,7 +170,7 @@ class RehearsalConfig:
 
     def _lists(self) -> list[str]:
         problems = []
-        for name in ("labels", "names", "replies"):
+        for name in ("labels", "names", "replies", "refuses"):
             words = getattr(self, name)
             if not isinstance(words, tuple) or not all(type(word) is str and word for word in words):
                 problems.append(f"{name} must be a list of non-empty strings, not {words!r}.")
@@ -202,6 +205,7 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "context_tokens": (1, _ANY, True, True),
     "chars_per_token": (_TINY, 1e6, False, False),
     "cached_share": (0, 1, False, True),
+    "reasoning_tokens": (0, 1e6, True, False),
     "seed": (-_ANY, _ANY, True, False),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {

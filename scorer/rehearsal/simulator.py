@@ -93,6 +93,8 @@ class RehearsalJudge:
         if self.config.always:
             status, text = replies.ALWAYS[self.config.always]
             return Outcome(status, text, "failed", fault=f"always_{self.config.always}")
+        if isinstance(body, dict) and (refused := next((key for key in self.config.refuses if key in body), None)):
+            return _rejected(f"Unsupported parameter: '{refused}' is not supported with this model.", refused)
         try:
             question = read(endpoint, body, self._row)
         except InvalidRequest as fault:
@@ -143,7 +145,7 @@ class RehearsalJudge:
         if config.charge == "reserve" and question.max_tokens is not None:
             charge = prompt_tokens + question.max_tokens * question.choices
         else:
-            charge = prompt_tokens + len(said.tokens) * question.choices
+            charge = prompt_tokens + (len(said.tokens) + self._reasoning(question)) * question.choices
         refusal = limits.admit(charge, now)
         if refusal:
             return self._over_limit(refusal, charge, now)
@@ -160,7 +162,8 @@ class RehearsalJudge:
         if fault == "prose":
             said, finish = self._within(question, _prose())
         cached_tokens = int(prompt_tokens * (config.cached_share or 0))
-        bill = Bill(prompt_tokens, len(said.tokens) * question.choices, cached_tokens)
+        output = len(said.tokens) + self._reasoning(question)
+        bill = Bill(prompt_tokens, output * question.choices, cached_tokens)
         body = self._completion(question, said, finish, bill, now, null=fault == "null")
         return Outcome(
             status=200,
@@ -178,9 +181,15 @@ class RehearsalJudge:
         """What may be said of it, and the finish reason."""
         if self._refuse and self._refuse.search(question.text):
             return Spoken(), "content_filter"
-        if question.max_tokens is not None and question.max_tokens < len(spoken.tokens):
-            return spoken.cut(question.max_tokens), "length"
+        room = None if question.max_tokens is None else max(0, question.max_tokens - self._reasoning(question))
+        if room is not None and room < len(spoken.tokens):
+            return spoken.cut(room), "length"
         return spoken, "stop"
+
+    def _reasoning(self, question: Question) -> int:
+        """The tokens that a reply takes before its text."""
+        most = self.config.reasoning_tokens if question.endpoint == "chat" else 0
+        return most if question.max_tokens is None else min(most, question.max_tokens)
 
     def _forced(self, question: Question) -> Spoken:
         """The tokens of the grammar and the empty end token, which a reply holds where max_tokens has room for it.
@@ -203,6 +212,8 @@ class RehearsalJudge:
                 "completion_tokens": bill.completion_tokens,
                 "total_tokens": bill.prompt_tokens + bill.completion_tokens,
             }
+            if reasoning := self._reasoning(question) * question.choices:
+                usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
             if self.config.cached_share is not None:
                 usage["prompt_tokens_details"] = {"cached_tokens": bill.cached_tokens}
         envelope, choice = (

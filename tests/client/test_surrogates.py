@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.inprocess import Run
 from support.transport import FakeTransport
 
-from scorer.client.providers.errors import parse
+from scorer.client.providers.complaints import parse
 from scorer.errors import Rejected, whole
 from scorer.types import Call, Reply
 

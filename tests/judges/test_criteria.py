@@ -168,7 +168,9 @@ def test_the_schema_is_that_of_the_reply() -> None:
     }
     (request,) = next(Rating(prompt="{a}", read="json", scale=[0, 0.5])(ROW))
     assert request.schema is not None
-    assert request.schema["properties"] == {"score": {"type": "number", "minimum": 0.0, "maximum": 0.5}}
+    assert request.schema["properties"] == {
+        "score": {"type": "number", "minimum": 0.0, "maximum": 0.5, "description": "From 0 to 0.5."}
+    }
     assert Rating(prompt="{a}", read="json", labels=["no", "yes"])._schema["properties"]["score"]["enum"] == [
         "no",
         "yes",

@@ -7,14 +7,18 @@ import re
 from collections.abc import Generator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Unpack
 
 import orjson
 
+from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
-from scorer.client.providers.errors import Place, complaint, fault, parse
+from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import retry_after_s
+from scorer.client.providers.learned import LearnedSettings, merged, refusal
+from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons, room_for
+from scorer.client.providers.settings import ProviderOptions, ProviderSettings
+from scorer.client.providers.structured import NAME, anthropic_schema_forms
 from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
 from scorer.types import (
     Call,
@@ -34,6 +38,7 @@ VERSION = "2023-06-01"
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
+    "tool_use": "stop",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
@@ -65,52 +70,76 @@ _LARGEST_COUNT = 2**53
 class Anthropic:
     """A `Provider` for any server that answers POST {base_url}/messages.
 
-    `headers` already hold the key (`x-api-key`) and, like `query`, are never shown. `extra` is merged into the body
-    last, so the user's word wins. `temperature` None leaves it to the server. `dialect` is taken and has no meaning.
+    It is made with `ProviderOptions`, which `ProviderSettings` explains; `dialect` has no meaning here. Where it
+    reasons no temperature is sent, since the API then takes 1 alone. What a server is found to take is remembered in
+    `learned`.
 
-    Raises: SpecError for a temperature above 1.
+    Raises: SpecError for a temperature above 1, or another than 1 where it reasons.
     """
 
     default_base_url = "https://api.anthropic.com/v1"
     """Where model.base_url gives no other."""
 
-    __slots__ = ("_extra", "_headers", "_place", "_url", "base_url", "max_output_tokens", "name", "temperature")
+    __slots__ = ("_headers", "_place", "_settings", "_url", "base_url", "learned", "name")
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        base_url: str = default_base_url,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        temperature: float | None = None,
-        max_output_tokens: int = 64,
-        dialect: str = "auto",
-    ) -> None:
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        self._settings = settings = ProviderSettings.of(options, self.default_base_url)
+        if problems := self.problems(settings.temperature, settings.reasoning):
+            raise SpecError(problems)
+        self.name = settings.name
+        self.base_url = settings.base_url.rstrip("/")
+        forms = anthropic_schema_forms(reasoning=reasons(settings.reasoning))
+        self.learned = LearnedSettings(anthropic_forms(settings.reasoning, self.name), forms)
+        self._place = settings.place
+        self._headers = {"content-type": "application/json", "anthropic-version": VERSION, **(settings.headers or {})}
+        self._url = f"{self.base_url}/messages{settings.url_query}"
+
+    @staticmethod
+    def problems(temperature: float | None, reasoning: Reasoning) -> list[str]:
+        """What is wrong with these settings, one sentence for each."""
         if temperature is not None and temperature > 1:
-            raise SpecError([f"model.temperature: {temperature:g} is not allowed; Anthropic takes 0 to 1."])
-        self.name = name
-        self.base_url = base_url.rstrip("/")
-        self.temperature = temperature
-        self.max_output_tokens = max_output_tokens
-        self._place = Place(self.base_url, secrets=_secrets(headers or {}, query or {}))
-        self._headers = {"content-type": "application/json", "anthropic-version": VERSION, **(headers or {})}
-        self._url = f"{self.base_url}/messages" + (f"?{urlencode(query)}" if query else "")
-        self._extra = dict(extra or {})
+            return [f"model.temperature: {temperature:g} is not allowed; Anthropic takes 0 to 1."]
+        if reasons(reasoning) and temperature not in (None, 1):
+            return [
+                f"model.temperature: {temperature:g} is not allowed with model.reasoning; Anthropic's models reason at "
+                "temperature 1. Remove one of the two."
+            ]
+        return []
+
+    @staticmethod
+    def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
+        """What serves where the run file names none: 0, and nothing where the model reasons."""
+        return None if reasons(reasoning) else 0.0
 
     def __repr__(self) -> str:
         return f"<Anthropic {self.name!r} at {self.base_url}>"
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
-        """One call. Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back."""
+        """One call, and another one after each refusal that tells what to ask otherwise.
+
+        Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back.
+        """
         if request.continuation is not None or request.top_logprobs > 0:
             raise SetupError(
                 "Anthropic gives no log-probabilities. Ask a provider that does, or judge by kind = "
                 '"rating" with read = "number", "label" or "json".'
             )
-        reply = yield Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)
+        places = self.learned.places
+        reply = yield self._call(request)
+        while (said := refusal(reply)) is not None:
+            if not self.learned.learn(said, places, self._sent(request), self._place.quote):
+                break
+            places = self.learned.places
+            reply = yield self._call(request)
         return self._read(reply)
+
+    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
+        told = self._settings.temperature is not None or request.temperature is not None
+        reasoning = self._settings.reasoning
+        return told and not reasons(reasoning), reasoning is not None, request.schema is not None
+
+    def _call(self, request: Request) -> Call:
+        return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         """The gauges of `anthropic-ratelimit-*`; a reset is a date, so it needs the reply's own `date` to be one."""
@@ -127,6 +156,7 @@ class Anthropic:
         return RateHint(gauges=gauges, retry_after_s=retry_after_s(headers))
 
     def _body(self, request: Request) -> dict[str, Any]:
+        settings, learned = self._settings, self.learned
         system = "\n\n".join(message.content for message in request.messages if message.role == "system")
         asked = request.max_output_tokens
         body: dict[str, Any] = {
@@ -136,14 +166,19 @@ class Anthropic:
                 for message in request.messages
                 if message.role != "system"
             ],
-            "max_tokens": self.max_output_tokens if asked is None else asked,
+            "max_tokens": (settings.max_output_tokens if asked is None else asked)
+            + room_for(settings.reasoning, self.name),
         }
         if system:
             body["system"] = system
-        temperature = self.temperature if request.temperature is None else request.temperature
-        if temperature is not None:
+        temperature = settings.temperature if request.temperature is None else request.temperature
+        if temperature is not None and learned.temperature.form and not reasons(settings.reasoning):
             body["temperature"] = temperature
-        return body | self._extra
+        if fields := learned.reasoning.form:
+            merged(body, fields)
+        if request.schema is not None:
+            merged(body, learned.schema.form(request.schema))
+        return body | (settings.extra or {})
 
     def _read(self, reply: Reply) -> Completion:
         value = parse(reply.body)
@@ -188,18 +223,22 @@ class Anthropic:
         return fault(Reply(status, reply.headers, reply.body), self._place, url)
 
 
-def _secrets(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, ...]:
-    values = (*headers.values(), *query.values())
-    words = {word for value in values for word in (value, value.rpartition(" ")[2])}  # with and without "Bearer"
-    return tuple(sorted((word for word in words if len(word) >= 8), key=len, reverse=True))
-
-
 def _text(content: Any) -> str | None:
-    """The text blocks joined, whatever stands between them (thinking, tools); None where that cannot be told."""
+    """The verdict's tool call, else the text blocks joined, whatever stands between; None where that cannot be told."""
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         return None
+    if (verdict := _tool_verdict(content)) is not None:
+        return verdict
     texts = [block.get("text") for block in content if block.get("type") == "text"]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else None
+
+
+def _tool_verdict(content: list[dict[str, Any]]) -> str | None:
+    """The arguments of the verdict's tool as JSON; None where it was not called."""
+    for block in content:
+        if block.get("type") == "tool_use" and block.get("name") == NAME and isinstance(block.get("input"), dict):
+            return orjson.dumps(block["input"]).decode()
+    return None
 
 
 def _usage(usage: Any, *, said: bool) -> Usage | None:
@@ -220,7 +259,11 @@ def _usage(usage: Any, *, said: bool) -> Usage | None:
         return None
     lasting = usage.get("cache_creation")
     hour = _count(lasting.get("ephemeral_1h_input_tokens")) if isinstance(lasting, dict) else 0
-    return Usage(prompt, completion, cached, written, min(hour or 0, written))
+    of_output = usage.get("output_tokens_details")
+    reasoning = _count(of_output.get("thinking_tokens")) if isinstance(of_output, dict) else None
+    if reasoning is not None and reasoning > completion:
+        reasoning = None
+    return Usage(prompt, completion, cached, written, min(hour or 0, written), reasoning)
 
 
 def _count(value: Any) -> int | None:

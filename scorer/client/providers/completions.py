@@ -89,14 +89,15 @@ def read_plain(body: bytes) -> Completion | None:
         return None
     if told.total_tokens is not None and told.total_tokens != prompt + output:
         return None
-    thoughts = told.completion_tokens_details
-    if thoughts is not None and thoughts.reasoning_tokens is not None and thoughts.reasoning_tokens > output:
+    of_output = told.completion_tokens_details
+    reasoning = None if of_output is None else of_output.reasoning_tokens
+    if reasoning is not None and reasoning > output:
         return None
     details = told.prompt_tokens_details
     if told.cache_creation_input_tokens or (details is not None and details.cache_write_tokens):
         return None
     cached = 0 if details is None else min(details.cached_tokens, prompt)
-    usage = Usage(prompt, output, cached)
+    usage = Usage(prompt, output, cached, 0, 0, reasoning)
     return Completion(text, choice.finish_reason, reply.model, usage, None, body)
 
 
@@ -142,8 +143,8 @@ def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
     """The bill of a reply; None where it is missing or makes no sense. `said`: the reply holds a text.
 
     A server that counts no token for a prompt, or none for a text, tells no bill. `total_tokens` gives a count that is
-    missing, and what it holds beyond the prompt was generated: some gateways count a model's thoughts only there.
-    Where more tokens are thoughts than were generated in all, the thoughts come on top.
+    missing, and what it holds beyond the prompt was generated: some gateways count reasoning only there. Where more
+    tokens are reasoning than were generated in all, the reasoning comes on top.
     """
     if not isinstance(usage, dict):
         return None
@@ -160,9 +161,11 @@ def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
     if prompt <= 0 or (completion is None and total <= prompt):
         return None
     completion = max(completion or 0, total - prompt)
-    thoughts = _within(usage.get("completion_tokens_details"), "reasoning_tokens")
-    if thoughts > completion:
-        completion += thoughts
+    of_output = usage.get("completion_tokens_details")
+    told = isinstance(of_output, dict) and _count(of_output.get("reasoning_tokens"), nonsense=-1) >= 0
+    reasoning = _within(of_output, "reasoning_tokens")
+    if reasoning > completion:
+        completion += reasoning
     if said and not completion:
         return None
     cached = min(_within(usage.get("prompt_tokens_details"), "cached_tokens"), prompt)
@@ -170,7 +173,7 @@ def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
         _within(usage.get("prompt_tokens_details"), "cache_write_tokens"),  # OpenRouter
         _within(usage, "cache_creation_input_tokens"),  # LiteLLM
     )
-    return Usage(prompt, completion, cached, min(written, prompt - cached))
+    return Usage(prompt, completion, cached, min(written, prompt - cached), 0, reasoning if told else None)
 
 
 def _within(details: Any, name: str) -> int:

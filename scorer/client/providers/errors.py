@@ -6,14 +6,10 @@ decide first; words of a message only where a dialect has nothing better.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import orjson
-
+from scorer.client.providers.complaints import Complaint, complaint, parse
 from scorer.client.providers.headers import renews_s, retry_after_s
 from scorer.errors import (
     Refused,
@@ -24,13 +20,11 @@ from scorer.errors import (
     Throttled,
     TooLong,
     TransientError,
-    whole,
 )
 from scorer.escapes import printable_line
 from scorer.types import Reply
 
 MESSAGE_LENGTH = 500
-_HEARD_LENGTH = 10_000  # of a message; keeps the searches below cheap whatever the server sends
 
 _QUOTA = frozenset(
     {
@@ -89,21 +83,6 @@ _FILTERED_WORDS = re.compile(r"content management policy|content.filter|was flag
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """What an error body says: its message, and its codes and types in lower case."""
-
-    message: str = ""
-    codes: frozenset[str] = frozenset()
-    param: str = ""
-    status: int | None = None
-    """A status that the body names, as OpenRouter does under 200."""
-    quotas: str = ""
-    """The names of quotas that the body calls exceeded, as Google does."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """What the body says beside its words that headers would: OpenRouter's, and Google's time to wait."""
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where a request went, for messages: `base_url`, and the secrets that no message may repeat."""
 
@@ -118,47 +97,8 @@ class Place:
         return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
 
 
-def parse(body: bytes) -> Any:
-    """The JSON value of a body; None where it is none (a JSON null is no answer either).
-
-    Half of a surrogate pair, which JSON can escape and no text can hold, is read as U+FFFD: models do write it.
-    """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return orjson.loads(whole(json.dumps(json.loads(body), ensure_ascii=False)))
-    except (ValueError, RecursionError):
-        return None
-
-
-def complaint(value: Any) -> Complaint | None:
-    """The error that a parsed body reports; None where it reports none."""
-    if isinstance(value, list) and value:
-        value = value[0]  # Gemini's OpenAI-compatible address wraps its errors in a list
-    if not isinstance(value, dict):
-        return None
-    error = value.get("error")
-    if isinstance(error, str) and error:  # Ollama, TGI
-        return Complaint(
-            message=error[:_HEARD_LENGTH], codes=_codes(value.get("error_type"), value.get("type"), value.get("code"))
-        )
-    if isinstance(error, dict):
-        return _from_dict(error)
-    if value.get("object") == "error":  # vLLM before 0.10, SGLang
-        return _from_dict(value)
-    if "choices" in value:
-        return None
-    for name in ("detail", "message"):  # FastAPI; gateways
-        if said := value.get(name):
-            words = said if isinstance(said, str) else orjson.dumps(said).decode()
-            return Complaint(message=words[:_HEARD_LENGTH], codes=_codes(value.get("code"), value.get("type")))
-    return None
-
-
 def fault(reply: Reply, place: Place, url: str) -> TransientError | RowError | SetupError:
-    """The typed error of a reply that holds no completion."""
+    """The typed error of a reply that holds no completion: what its words tell, else what its status does."""
     value = parse(reply.body)
     said = complaint(value)
     if said is None:
@@ -169,47 +109,81 @@ def fault(reply: Reply, place: Place, url: str) -> TransientError | RowError | S
     if 200 <= status < 300 and said.status is not None:
         status = said.status
     words = place.quote(said.message) or "no message"
-    heard = f"{url} answered {status}: {words.rstrip('. ')}"
+    told = _Told(reply, said, status, words, f"{url} answered {status}: {words.rstrip('. ')}", url, place)
+    return _account_fault(told) or _request_fault(told) or _status_fault(told)
 
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A reply that holds no completion: what it complains of, its status, and its `words` as messages may show them."""
+
+    reply: Reply
+    said: Complaint
+    status: int
+    words: str
+    heard: str
+    url: str
+    place: Place
+
+    def says(self, codes: frozenset[str], statuses: tuple[int, ...], words: re.Pattern[str]) -> bool:
+        """Whether it has one of the codes, or under one of the statuses such words."""
+        return bool(self.said.codes & codes) or (self.status in statuses and bool(words.search(self.said.message)))
+
+
+def _account_fault(told: _Told) -> TransientError | RowError | SetupError | None:
+    """A proxy, the account or its limits."""
+    status, said = told.status, told.said
     if status == 407:
         return SetupError(
-            f"{heard}. It was a proxy that answered: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and password "
-            "included), or except this host by NO_PROXY."
+            f"{told.heard}. It was a proxy that answered: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and "
+            "password included), or except this host by NO_PROXY."
         )
-    if said.codes & _QUOTA or status == 402 or (status in (400, 403, 429) and _QUOTA_WORDS.search(said.message)):
+    if status == 402 or told.says(_QUOTA, (400, 403, 429), _QUOTA_WORDS):
         return SetupError(
-            f"{heard}. The account's quota or credit is used up; top it up and run the same command again."
+            f"{told.heard}. The account's quota or credit is used up; top it up and run the same command again."
         )
     if status == 429:
         if _LARGER_THAN_A_MINUTE.search(said.message):  # OpenAI: one request beyond a whole minute's tokens
-            return TooLong(words)
-        return _throttled(reply, said, heard)
+            return TooLong(told.words)
+        return _throttled(told.reply, said, told.heard)
     if status == 498:  # Groq: no capacity left for this tier at the moment
-        return Throttled(heard, retry_after_s=retry_after_s(reply.headers, said.message))
-    if said.codes & _FILTERED or (status in (400, 403) and _FILTERED_WORDS.search(said.message)):
-        return Refused(words)
+        return Throttled(told.heard, retry_after_s=retry_after_s(told.reply.headers, said.message))
+    return None
+
+
+def _request_fault(told: _Told) -> RowError | SetupError | None:
+    """What the words say of the request: its text, the key, the address, the model or a setting."""
+    status, said, heard = told.status, told.said, told.heard
+    if told.says(_FILTERED, (400, 403), _FILTERED_WORDS):
+        return Refused(told.words)
     if status in (401, 403) or said.codes & _KEY:
-        return SetupError(f"{heard}. {place.base_url} does not accept the key: check the key in api_key_env.")
-    if said.codes & _TOO_LONG or status == 413 or (status in (400, 422) and _TOO_LONG_WORDS.search(said.message)):
-        return TooLong(words)
+        return SetupError(f"{heard}. {told.place.base_url} does not accept the key: check the key in api_key_env.")
+    if status == 413 or told.says(_TOO_LONG, (400, 422), _TOO_LONG_WORDS):
+        return TooLong(told.words)
     if status in (404, 405, 410):
-        return SetupError(f"{heard}. Check model.base_url ({place.base_url}) and model.name.")
-    if said.codes & _NO_MODEL or (status in (400, 422) and _NO_MODEL_WORDS.search(said.message)):
+        return SetupError(f"{heard}. Check model.base_url ({told.place.base_url}) and model.name.")
+    if told.says(_NO_MODEL, (400, 422), _NO_MODEL_WORDS):
         return SetupError(f"{heard}. Check model.name.")
-    if 300 <= status < 400:
-        target = place.quote(reply.headers.get("location", "nowhere"))
-        return SetupError(f"{url} redirects ({status}) to {target}; write the final address in model.base_url.")
     if status in (400, 422) and said.codes & _UNSUPPORTED:
         return SetupError(f"{heard}. Change or remove {said.param or 'that setting'} in [model].")
+    return None
+
+
+def _status_fault(told: _Told) -> TransientError | RowError | SetupError:
+    """What is left to the status alone."""
+    status, reply = told.status, told.reply
+    if 300 <= status < 400:
+        target = told.place.quote(reply.headers.get("location", "nowhere"))
+        return SetupError(f"{told.url} redirects ({status}) to {target}; write the final address in model.base_url.")
     if status in (408, 409, 425) or status >= 500:
         # 408 may come after the model has begun, what a gateway says of its upstream also after it was done; any other
         # 5xx is not charged.
         late = status in _GATEWAYS
-        wish = retry_after_s(reply.headers, said.message)
-        return ServerFault(heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
+        wish = retry_after_s(reply.headers, told.said.message)
+        return ServerFault(told.heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
     if 400 <= status < 500:
-        return Rejected(words)
-    return ServerFault(f"{url} answered {status} without a completion: {words}", billed=True, garbled=True)
+        return Rejected(told.words)
+    return ServerFault(f"{told.url} answered {status} without a completion: {told.words}", billed=True, garbled=True)
 
 
 def _throttled(reply: Reply, said: Complaint, heard: str) -> Throttled | SetupError:
@@ -229,51 +203,3 @@ def _throttled(reply: Reply, said: Complaint, heard: str) -> Throttled | SetupEr
             + ". Raise it, or run the same command again once it has renewed; what is finished is kept."
         )
     return Throttled(heard, retry_after_s=wait, quota=True)
-
-
-def _from_dict(error: Mapping[str, Any]) -> Complaint:
-    inner = error.get("innererror")
-    metadata = error.get("metadata")
-    message = error.get("message")
-    code = error.get("code")
-    param = error.get("param")
-    named = isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600
-    words = message if isinstance(message, str) else orjson.dumps(error).decode()
-    return Complaint(
-        message=words[:_HEARD_LENGTH],
-        codes=_codes(
-            code,
-            error.get("type"),
-            inner.get("code") if isinstance(inner, dict) else None,
-            "content_filter" if isinstance(metadata, dict) and "flagged_input" in metadata else None,  # OpenRouter
-        ),
-        param=param if isinstance(param, str) else "",
-        status=code if named else None,
-        quotas=_quotas(error.get("details")),
-        headers=_said_headers(metadata, error.get("details")),
-    )
-
-
-def _quotas(details: Any) -> str:
-    """The ids of the quotas that Google's `QuotaFailure` names."""
-    found: list[str] = []
-    for detail in details if isinstance(details, list) else ():
-        violations = detail.get("violations") if isinstance(detail, dict) else None
-        for violation in violations if isinstance(violations, list) else ():
-            named = violation.get("quotaId") if isinstance(violation, dict) else None
-            found += [named] if isinstance(named, str) else []
-    return " ".join(found)[:_HEARD_LENGTH]
-
-
-def _said_headers(metadata: Any, details: Any) -> dict[str, str]:
-    headers = metadata.get("headers") if isinstance(metadata, dict) else None
-    found = {name.lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else {}
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, dict) else None  # "37s", Google's `RetryInfo`
-        if isinstance(delay, str):
-            found.setdefault("retry-after", delay.removesuffix("s"))
-    return found
-
-
-def _codes(*named: Any) -> frozenset[str]:
-    return frozenset(name.lower() for name in named if isinstance(name, str))

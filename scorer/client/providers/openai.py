@@ -1,6 +1,6 @@
 """OpenAI's chat completions as spoken by OpenAI, Azure, vLLM, SGLang, TGI, Ollama, llama.cpp and OpenRouter.
 
-The log-probability of a given text is asked in `forced`; what replies complain of is read in `faults`.
+The log-probability of a given text is asked in `logprobs`; what replies complain of is read in `errors`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
-from urllib.parse import urlencode
+from typing import Any, Unpack
 
 import orjson
 
 from scorer.client.providers import logprobs as forced
+from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import billed, read_logprobs, read_model, read_plain, read_text, read_usage
-from scorer.client.providers.errors import Place, complaint, fault, parse
+from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
+from scorer.client.providers.learned import LearnedSettings, merged, refusal
+from scorer.client.providers.reasoning import Reasoning, openai_forms, room_for, style_of
+from scorer.client.providers.settings import ProviderOptions, ProviderSettings
+from scorer.client.providers.structured import openai_schema_forms
 from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError
 from scorer.types import Call, Completion, RateHint, Reply, Request
-
-Dialect = Literal["auto", "openai", "vllm", "llamacpp"]
 
 _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
@@ -32,58 +34,34 @@ _NOT_TAKEN = re.compile(
     re.IGNORECASE,
 )
 _EITHER_LIMIT = re.compile(r"max_(?:completion_)?tokens")
-_SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
 
 
 class OpenAI:
     """A `Provider` for any server that answers POST {base_url}/chat/completions.
 
-    `headers` already hold the key and, like `query`, are never shown. `extra` is merged into the body last, so the
-    user's word wins. `temperature` None leaves it to the server. `dialect` says how the log-probability of a given text
-    is asked; "auto" finds out at the first such request. What a server is found to want is remembered on the instance.
+    It is made with `ProviderOptions`, which `ProviderSettings` explains. `dialect` says how the log-probability of a
+    given text is asked; "auto" finds out at the first such request. What a server is found to take is remembered on the
+    instance: the name of the output limit, and `learned`.
     """
 
     default_base_url = "https://api.openai.com/v1"
     """Where model.base_url gives no other."""
 
-    __slots__ = (
-        "_extra",
-        "_headers",
-        "_limit",
-        "_place",
-        "_query",
-        "base_url",
-        "forcing",
-        "max_output_tokens",
-        "name",
-        "temperature",
-    )
+    __slots__ = ("_headers", "_limit", "_place", "_settings", "base_url", "forcing", "learned", "name")
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        base_url: str = default_base_url,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        temperature: float | None = None,
-        max_output_tokens: int = 64,
-        dialect: Dialect = "auto",
-    ) -> None:
-        self.name = name
-        self.base_url = base_url.rstrip("/")
-        self.temperature = temperature
-        self.max_output_tokens = max_output_tokens
-        self.forcing = forced.Forcing(dialect)
-        self._headers = {"content-type": "application/json", **(headers or {})}
-        self._query = f"?{urlencode(query)}" if query else ""
-        self._extra = dict(extra or {})
-        self._limit = _NEW_LIMIT if _REASONING.search(name) else _OLD_LIMIT
-        self._place = Place(self.base_url, secrets=_secrets(headers or {}, query or {}))
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        self._settings = settings = ProviderSettings.of(options, self.default_base_url)
+        self.name = settings.name
+        self.base_url = settings.base_url.rstrip("/")
+        self.forcing = forced.Forcing(settings.dialect)
+        style = style_of(self.base_url, settings.dialect)
+        self.learned = LearnedSettings(openai_forms(settings.reasoning, style), openai_schema_forms(style))
+        self._headers = {"content-type": "application/json", **(settings.headers or {})}
+        self._limit = _NEW_LIMIT if _REASONING.search(self.name) else _OLD_LIMIT
+        self._place = settings.place
 
     @staticmethod
-    def default_temperature(name: str) -> float | None:
+    def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
         """What serves where the run file names none: 0, and nothing for families that refuse to be told."""
         return None if _REASONING.search(name) else 0.0
 
@@ -91,7 +69,7 @@ class OpenAI:
         return f"<OpenAI {self.name!r} at {self.base_url}, {self._limit}, dialect {self.forcing.dialect}>"
 
     def converse(self, request: Request) -> Generator[Call, Reply, Completion]:
-        """One call; a second where the server wants its output limit under the other name.
+        """One call, and another one after each refusal that tells what to ask otherwise.
 
         Where several choices are wanted, whatever is called wrong is Rejected: `n` may be what is wrong.
 
@@ -99,12 +77,38 @@ class OpenAI:
         """
         if request.continuation is not None:
             return (yield from forced.converse(self, request))
-        limit = self._limit
+        limit, places = self._limit, self.learned.places
         reply = yield self.call("/chat/completions", self._body(request, limit))
-        if (other := _other_limit(reply, limit)) is not None:
-            self._limit = other
-            reply = yield self.call("/chat/completions", self._body(request, other))
+        renamed = False
+        while (said := refusal(reply)) is not None:
+            if not renamed and (other := _other_limit(reply, limit)) is not None:
+                self._limit, renamed = other, True
+            elif not self.learned.learn(said, places, self._sent(request), self._place.quote):
+                break
+            limit, places = self._limit, self.learned.places
+            reply = yield self.call("/chat/completions", self._body(request, limit))
+        if request.schema is not None and not self.learned.schema.proven:
+            reply = yield from self._schema_proved(request, limit, reply)
         return self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
+
+    def _schema_proved(self, request: Request, limit: str, reply: Reply) -> Generator[Call, Reply, Reply]:
+        """The reply; where a request with a schema is called wrong in other words, that to the same without it.
+
+        If that is answered, the schema was at fault and is left out from now on.
+        """
+        schema = self.learned.schema
+        if reply.status == 200:
+            schema.proven = True
+        elif schema.has_more and isinstance(self.fault(reply, "/chat/completions"), Rejected):
+            other = yield self.call("/chat/completions", self._body(replace(request, schema=None), limit))
+            if other.status == 200:
+                self.learned.tell(schema.give_up())
+                return other
+        return reply
+
+    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
+        told = self._settings.temperature is not None or request.temperature is not None
+        return told, self._settings.reasoning is not None, request.schema is not None
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return rate_hint(headers)
@@ -112,11 +116,11 @@ class OpenAI:
     def call(self, path: str, body: Mapping[str, Any]) -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
         base = self.base_url.removesuffix("/v1") if path == "/tokenize" else self.base_url
-        return Call(url=f"{base}{path}{self._query}", body=orjson.dumps(body), headers=self._headers)
+        return Call(url=f"{base}{path}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers)
 
     def completion_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """A body for /completions; here `fields` win over `extra`, because the measurement depends on them."""
-        kept = {name: value for name, value in self._extra.items() if name not in _LIMITS}
+        kept = {name: value for name, value in (self._settings.extra or {}).items() if name not in _LIMITS}
         return {"model": self.name, **kept, **fields}
 
     def read(self, reply: Reply, path: str = "/chat/completions") -> Completion:
@@ -196,16 +200,20 @@ class OpenAI:
         return fault(reply, self._place, f"{self.base_url}{path}")
 
     def _body(self, request: Request, limit: str) -> dict[str, Any]:
+        settings, learned = self._settings, self.learned
+        extra = settings.extra or {}
         body: dict[str, Any] = {
             "model": self.name,
             "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         }
-        temperature = self.temperature if request.temperature is None else request.temperature
-        if temperature is not None:
+        temperature = settings.temperature if request.temperature is None else request.temperature
+        if temperature is not None and learned.temperature.form:
             body["temperature"] = temperature
-        if not self._extra.keys() & set(_LIMITS):
+        if not extra.keys() & set(_LIMITS):
             asked = request.max_output_tokens
-            body[limit] = self.max_output_tokens if asked is None else asked
+            body[limit] = (settings.max_output_tokens if asked is None else asked) + room_for(
+                settings.reasoning, self.name
+            )
         if request.choices > 1:
             body["n"] = request.choices
         if request.seed is not None:
@@ -213,7 +221,11 @@ class OpenAI:
         if request.top_logprobs > 0:
             body["logprobs"] = True
             body["top_logprobs"] = request.top_logprobs
-        return body | self._extra
+        if fields := learned.reasoning.form:
+            merged(body, fields)
+        if request.schema is not None:
+            merged(body, learned.schema.form(request.schema))
+        return body | extra
 
 
 def _other_limit(reply: Reply, limit: str) -> str | None:
@@ -227,9 +239,3 @@ def _other_limit(reply: Reply, limit: str) -> str | None:
     if named is None or named[0] != limit:  # the first one named is the one complained of
         return None
     return _OLD_LIMIT if limit == _NEW_LIMIT else _NEW_LIMIT
-
-
-def _secrets(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, ...]:
-    values = [*headers.values(), *(value for name, value in query.items() if _SECRET_NAME.search(name))]
-    words = {word for value in values for word in (value, value.rpartition(" ")[2])}  # with and without "Bearer"
-    return tuple(sorted((word for word in words if len(word) >= 8), key=len, reverse=True))

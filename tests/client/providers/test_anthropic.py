@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from golden_exchange import FOLDER, check, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ from scorer.usage import (
     Usage,
 )
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("anthropic_*.json"))
+GOLDEN = sorted(FOLDER.glob("anthropic_*.json"))
 ASK = Request(messages=(Message("user", "Grade it."),))
 
 
@@ -46,17 +47,7 @@ def provider(**keywords: Any) -> Anthropic:
 
 
 def outcome(reply: Reply, judge: Anthropic | None = None, request: Request = ASK) -> Completion | ScorerError:
-    conversation = (judge or provider()).converse(request)
-    next(conversation)
-    try:
-        conversation.send(reply)
-    except StopIteration as end:
-        completion = end.value
-        assert isinstance(completion, Completion)
-        return completion
-    except ScorerError as error:
-        return error
-    raise AssertionError("a second call")
+    return talk(judge or provider(), request, [reply])[1]
 
 
 def reply(body: Any, status: int = 200, **headers: str) -> Reply:
@@ -80,36 +71,7 @@ def error(kind: str, message: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_bytes(path: Path) -> None:
-    golden = orjson.loads(path.read_bytes())
-    asked = golden["request"]
-    request = Request(**asked | {"messages": tuple(Message(**one) for one in asked["messages"])})
-    (exchange,) = golden["exchange"]
-    told = exchange["reply"]
-    judge = Anthropic(**golden["provider"])
-
-    call = next(judge.converse(request))
-    result = outcome(Reply(told["status"], told["headers"], told["body"].encode()), judge, request)
-
-    assert (call.url, call.body.decode()) == (exchange["url"], exchange["body"])
-    assert call.headers == {
-        "content-type": "application/json",
-        "anthropic-version": "2023-06-01",
-        "x-api-key": "sk-ant-golden-0123456789",
-    }
-    if isinstance(result, Completion):
-        usage = result.usage
-        assert golden["completion"] == {
-            "text": result.text,
-            "finish_reason": result.finish_reason,
-            "model": result.model,
-            "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
-        }
-        assert result.body == told["body"].encode()
-    else:
-        said: dict[str, Any] = {"name": type(result).__name__, "text": str(result)}
-        if isinstance(result, TransientError):
-            said |= {"billed": result.billed, "retry_after_s": result.retry_after_s}
-        assert golden["error"] == said
+    check(path, Anthropic, {"content-type": "application/json", "anthropic-version": "2023-06-01"})
 
 
 def test_there_are_golden_bytes_and_the_register_names_the_class() -> None:

@@ -6,19 +6,19 @@ Over 300 lines because chat and forced texts share the conversation below, and m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from golden_exchange import FOLDER, check, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.client.providers import PROVIDERS
-from scorer.client.providers.logprobs import boundary
 from scorer.client.providers.openai import OpenAI
+from scorer.client.providers.token_boundary import boundary
 from scorer.errors import (
     Refused,
     Rejected,
@@ -31,7 +31,6 @@ from scorer.errors import (
     TransientError,
 )
 from scorer.types import (
-    Call,
     Completion,
     Message,
     Reply,
@@ -41,8 +40,8 @@ from scorer.usage import (
     Usage,
 )
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
-DIALECTS = ("openai", "azure", "vllm", "sglang", "tgi", "ollama", "openrouter")
+GOLDEN = sorted(FOLDER.glob("*.json"))
+DIALECTS = ("openai", "azure", "vllm", "sglang", "tgi", "ollama", "openrouter", "gemini", "deepseek")
 OURS = [path for path in GOLDEN if path.name.startswith(DIALECTS)]
 ASK = Request(messages=(Message("user", "Grade it."),))
 FORCE = Request(prompt="Paris is in", continuation="France.")
@@ -50,19 +49,6 @@ FORCE = Request(prompt="Paris is in", continuation="France.")
 
 def provider(**keywords: Any) -> OpenAI:
     return OpenAI(**{"name": "m", "base_url": "http://h/v1"} | keywords)
-
-
-def talk(judge: OpenAI, request: Request, replies: Iterable[Reply]) -> tuple[list[Call], Completion | ScorerError]:
-    """The calls made and what came of them; one reply for each call."""
-    conversation = judge.converse(request)
-    calls, waiting = [next(conversation)], list(reversed(list(replies)))
-    try:
-        while True:
-            calls.append(conversation.send(waiting.pop()))
-    except StopIteration as end:
-        return calls, end.value
-    except ScorerError as error:
-        return calls, error
 
 
 def reply(body: Any, status: int = 200, **headers: str) -> Reply:
@@ -87,37 +73,7 @@ def outcome(body: Any, status: int = 200, **headers: str) -> Completion | Scorer
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
 def test_golden_bytes(path: Path) -> None:
-    golden = orjson.loads(path.read_bytes())
-    asked = golden["request"]
-    request = Request(**asked | {"messages": tuple(Message(**one) for one in asked.get("messages", ()))})
-    answers = [one["reply"] for one in golden["exchange"]]
-    replies = [Reply(one["status"], one["headers"], one["body"].encode()) for one in answers]
-
-    calls, result = talk(OpenAI(**golden["provider"]), request, replies)
-
-    assert [(call.url, call.body.decode()) for call in calls] == [
-        (one["url"], one["body"]) for one in golden["exchange"]
-    ]
-    headers = golden["provider"].get("headers", {})
-    assert all(call.headers == {"content-type": "application/json"} | headers for call in calls)
-    if isinstance(result, Completion):
-        usage = result.usage
-        assert golden["completion"] == {
-            "text": result.text,
-            "finish_reason": result.finish_reason,
-            "model": result.model,
-            "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
-            "logprobs": result.logprobs
-            and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
-        }
-        assert result.body == replies[-1].body
-        told = [one.text if isinstance(one, Completion) else {"error": one.name} for one in result.choices]
-        assert told == golden.get("choices", [])
-    else:
-        fault = {"name": type(result).__name__, "text": str(result)}
-        if isinstance(result, TransientError):
-            fault |= {"billed": result.billed, "retry_after_s": result.retry_after_s}  # type: ignore[dict-item]
-        assert golden["error"] == fault
+    check(path, OpenAI, {"content-type": "application/json"})
 
 
 def test_every_dialect_has_golden_bytes() -> None:
@@ -288,8 +244,8 @@ THREE_AND_TWO = {"prompt_tokens": 3, "completion_tokens": 2}
         ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 90}, Usage(3, 87)),
         ({"prompt_tokens": 3, "total_tokens": 90}, Usage(3, 87)),
         ({"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 90}, Usage(3, 87)),
-        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 85}}, Usage(3, 87)),
-        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(3, 2)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 85}}, Usage(3, 87, reasoning_tokens=85)),
+        ({**THREE_AND_TWO, "completion_tokens_details": {"reasoning_tokens": 1}}, Usage(3, 2, reasoning_tokens=1)),
         # A total that says less, or nothing that can be read, takes nothing away.
         ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 1}, Usage(3, 2)),
         ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": "x"}, Usage(3, 2)),

@@ -1,0 +1,142 @@
+"""What a server is found to take: settings with several forms, of which a refusal moves on to the next.
+
+Knows no dialect: a provider says which forms there are, and by which words a refusal names them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from scorer.client.providers.complaints import Complaint, complaint, parse
+from scorer.client.providers.reasoning import Fields
+from scorer.client.providers.structured import SchemaForm
+from scorer.types import Reply
+
+T = TypeVar("T")
+
+_REFUSING = (400, 404, 422, 501)
+_NOT_TAKEN = (
+    r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)|"
+    r"does not support|deprecated|unavailable|not available|may only|cannot|can't|can not|not (?:yet )?implemented"
+)
+_OR_WRONG = rf"{_NOT_TAKEN}|invalid|must be|should be|no endpoints? found|fail(?:ed|s) to|incompatible"
+
+
+class Setting(Generic[T]):
+    """A setting in the `forms` in which servers take it, the preferred first.
+
+    A refusal of it has its `names` and the words of `refusing`.
+
+    The form in use only ever moves forward. `proven`: a server has taken it.
+    """
+
+    __slots__ = ("_at", "_forms", "_names", "_refusing", "_what", "proven")
+
+    def __init__(self, what: str, forms: Sequence[T], names: str, refusing: str = _OR_WRONG) -> None:
+        self._what, self._forms = what, tuple(forms)
+        self._names, self._refusing = (re.compile(words, re.IGNORECASE) for words in (names, refusing))
+        self._at = 0
+        self.proven = False
+
+    @property
+    def form(self) -> T:
+        """The form in use."""
+        return self._forms[self._at]
+
+    @property
+    def place(self) -> int:
+        """The place of the form in use; higher after each refusal."""
+        return self._at
+
+    def named_in(self, said: Complaint) -> bool:
+        """Whether a refusal complains of this setting."""
+        return bool(self._names.search(said.param or said.message)) and bool(self._refusing.search(said.message))
+
+    def move_on(self, place: int, said: str) -> str | None:
+        """Takes the next form where the one at `place` was refused; what to tell of it, None where that was told.
+
+        Many requests in flight may be refused at once: the first of them moves on, and the others follow.
+        """
+        if self._at != place:
+            return None
+        self._at += 1
+        becomes = "it is left out from now on" if self._at == len(self._forms) - 1 else "another form is tried"
+        return f"{self._what} is refused ({said}): {becomes}."
+
+    def give_up(self) -> str:
+        """Leaves the setting out; what to tell of it."""
+        self._at = len(self._forms) - 1
+        return f"{self._what} is refused: it is left out from now on."
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another form can be tried."""
+        return self._at + 1 < len(self._forms)
+
+
+def refusal(reply: Reply) -> Complaint | None:
+    """What a reply that refuses the request complains of; None for any other reply."""
+    return complaint(parse(reply.body)) if reply.status in _REFUSING else None
+
+
+def quietly(note: str) -> None:
+    """Tells nobody."""
+
+
+Quote = Callable[[str], str]
+Tell = Callable[[str], None]
+"""Told, once each, what a server was found not to take."""
+
+
+class LearnedSettings:
+    """The settings of a provider that a server may refuse: the temperature, the reasoning, the schema of the reply.
+
+    A refusal that names one of them moves it on to its next form, for this request and all later ones. `tell` is told.
+    """
+
+    __slots__ = ("reasoning", "schema", "tell", "temperature")
+
+    def __init__(self, reasoning: Sequence[Fields], schema: Sequence[SchemaForm]) -> None:
+        # One that is merely off the range is the run file's mistake.
+        self.temperature = Setting("model.temperature", (True, False), r"\btemperature\b", _NOT_TAKEN)
+        self.reasoning = Setting(
+            "model.reasoning", reasoning, r"reasoning|thinking|effort|chat_template_kwargs|extra_body"
+        )
+        self.schema = Setting(
+            'The JSON schema of judge.read = "json"',
+            schema,
+            r"response_format|json_?schema|json_object|structured|guided|grammar|schema|output_config|output_format|tool",
+        )
+        self.tell: Tell = quietly
+
+    @property
+    def places(self) -> tuple[int, int, int]:
+        """Which form each setting has now."""
+        return self.temperature.place, self.reasoning.place, self.schema.place
+
+    def learn(self, said: Complaint, places: tuple[int, int, int], sent: Sequence[bool], quote: Quote) -> bool:
+        """Whether another try may bring more, after a refusal of a request whose settings had these places.
+
+        `sent`: whether the request had a temperature, a reasoning, a schema. `quote` shows the server's words.
+        """
+        settings: tuple[Setting[Any], ...] = (self.temperature, self.reasoning, self.schema)
+        for setting, place, there in zip(settings, places, sent, strict=True):
+            if not there:
+                continue
+            if setting.place > place:  # another request was refused the same, and came first
+                return True
+            if setting.has_more and setting.named_in(said):
+                if note := setting.move_on(place, quote(said.message).rstrip(". ")):
+                    self.tell(note)
+                return True
+        return False
+
+
+def merged(body: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """The body with these fields; a table that is there already takes up the new entries."""
+    for name, value in fields.items():
+        held = body.get(name)
+        body[name] = {**held, **value} if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return body

@@ -1,0 +1,68 @@
+"""The settings of a built-in provider, in one value: which model, where, and what a request to it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Required, TypedDict
+from urllib.parse import urlencode
+
+from scorer.client.providers.errors import Place
+from scorer.client.providers.logprobs import Dialect
+from scorer.client.providers.reasoning import Reasoning
+
+_SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
+
+
+class ProviderOptions(TypedDict, total=False):
+    """What a provider is made with, by the names of the run file."""
+
+    name: Required[str]
+    base_url: str
+    headers: Mapping[str, str] | None
+    query: Mapping[str, str] | None
+    extra: dict[str, Any] | None
+    temperature: float | None
+    max_output_tokens: int
+    dialect: Dialect
+    reasoning: Reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """`headers` already hold the key and, like `query`, are never shown. `extra` is merged into the body last.
+
+    `temperature` None leaves it to the server, as `reasoning` None does. `max_output_tokens` is the room for the text
+    of the reply; what the model may reason comes on top.
+    """
+
+    name: str
+    base_url: str = ""
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    query: Mapping[str, str] | None = field(default=None, repr=False)
+    extra: dict[str, Any] | None = None
+    temperature: float | None = None
+    max_output_tokens: int = 64
+    dialect: Dialect = "auto"
+    reasoning: Reasoning = None
+
+    @classmethod
+    def of(cls, options: ProviderOptions, base_url: str) -> ProviderSettings:
+        """The settings out of the options of a provider whose own address is `base_url`."""
+        given: dict[str, Any] = {**options}
+        return cls(**{"base_url": base_url, **given})
+
+    @property
+    def url_query(self) -> str:
+        """The query with its question mark, "" where there is none."""
+        return f"?{urlencode(self.query)}" if self.query else ""
+
+    @property
+    def place(self) -> Place:
+        """Where requests go, with the secrets that no message may repeat."""
+        named = [value for name, value in (self.query or {}).items() if _SECRET_NAME.search(name)]
+        values = [*(self.headers or {}).values(), *named]
+        words = {word for value in values for word in (value, value.rpartition(" ")[2])}  # with and without "Bearer"
+        secrets = sorted((word for word in words if len(word) >= 8), key=len, reverse=True)
+        return Place(self.base_url.rstrip("/"), secrets=tuple(secrets))
