@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from support.command import PROMPT, own_score, scorer, shard, toml, wait_until
+from support.formats import WRITERS
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
 
@@ -40,11 +42,11 @@ def files() -> Files:
     return AnyFiles()
 
 
-def shards(files: Files, root: str, scratch: Path) -> None:
+def shards(files: Files, root: str, scratch: Path, end: str = "parquet") -> None:
     """Three shards of a hundred rows in `root`/in."""
     for number in range(3):
         path = shard(scratch / f"{number}.parquet", ROWS // 3, first=number * ROWS // 3)
-        replace(files, f"{root}/in/{number}.parquet", path.read_bytes())
+        replace(files, f"{root}/in/{number}.{end}", WRITERS[end](pq.read_table(path).to_pylist()))
 
 
 def run_file(folder: Path, root_in: str, root_out: str, url: str, **tables: Any) -> Path:
@@ -102,14 +104,15 @@ def test_commands_take_uris(judge: RehearsalProcess, files: Files, root: str, tm
     assert open_table(f"{out}/scores/*.parquet").collect().height == ROWS
 
 
-@pytest.mark.parametrize("remote_in", [True, False])
+@pytest.mark.parametrize(("remote_in", "end"), [(True, "parquet"), (False, "parquet"), (True, "jsonl.gz")])
 def test_run_takes_input_and_output_in_different_storages(
-    judge: RehearsalProcess, files: Files, root: str, tmp_path: Path, remote_in: bool
+    judge: RehearsalProcess, files: Files, root: str, tmp_path: Path, remote_in: bool, end: str
 ) -> None:
     """Slow: a run against a real server."""
     root_in, root_out = (root, str(tmp_path)) if remote_in else (str(tmp_path), root)
-    shards(files, root_in, tmp_path / "scratch")
-    assert run(run_file(tmp_path, root_in, root_out, judge.url)).scored == ROWS
+    shards(files, root_in, tmp_path / "scratch", end)
+    table = {"shards": [f"{root_in}/in"]}
+    assert run(run_file(tmp_path, root_in, root_out, judge.url, input=table)).scored == ROWS
     whole(f"{root_out}/out")
     assert verify(files, f"{root_out}/out").complete
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
 CHUNK = 1024 * 1024
+AHEAD_BYTES = 4 * 1024 * 1024
 WHOLE = 64
 """Length of a mark that stands for all bytes of a file: the hexadecimal digits of a sha256."""
 
@@ -19,23 +21,48 @@ class Source(Protocol):
 
 
 class HashedFile:
-    """A file whose bytes are hashed while they are read in order; a seek ends the hashing."""
+    """A file whose bytes are hashed while they are read in order; a seek ends the hashing.
+
+    What is no file of this machine is read `AHEAD_BYTES` at a time: each read may be a request.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash: Any = hashlib.sha256()
         self._at = self._hashed = 0
+        self._ahead = 0 if isinstance(file, io.BufferedReader | io.BytesIO) else AHEAD_BYTES
+        self._held, self._used = b"", 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        data = self._file.read(size) if not self._ahead else self._read_ahead(size)
         if self._at == self._hashed:
             self._hash.update(data)
             self._hashed += len(data)
         self._at += len(data)
         return data
 
+    def _read_ahead(self, size: int) -> bytes:
+        if size < 0:
+            found = self._held[self._used :] + self._file.read()
+            self._held, self._used = b"", 0
+            return found
+        parts: list[bytes] = []
+        while size:
+            if self._used == len(self._held):
+                self._held, self._used = self._file.read(self._ahead), 0
+                if not self._held:
+                    break
+            part = self._held[self._used : self._used + size]
+            self._used += len(part)
+            size -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
     def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 1:
+            offset, whence = self._at + offset, 0
         self._at = self._file.seek(offset, whence)
+        self._held, self._used = b"", 0
         if self._at == 0:
             self._hash, self._hashed = hashlib.sha256(), 0
         return self._at

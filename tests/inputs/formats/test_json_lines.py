@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from support.formats import json_lines, shard_of, written, zstd
 from scorer.errors import InputError
 from scorer.files.files import LocalFiles
 from scorer.inputs.formats import json_lines as module
-from scorer.inputs.formats.byte_stream import decompressed, hashed
+from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed
 from scorer.inputs.formats.lines import Lines
 from scorer.inputs.source import Columns, Reader
 from scorer.types import Row, Work
@@ -180,3 +182,40 @@ def test_a_frame_that_was_cut_is_never_taken_for_a_whole_one(data: bytes, cut: i
     given = hashed(io.BytesIO(whole[: max(1, len(whole) - cut)]))
     with pytest.raises(OSError, match="Truncated compressed stream"):
         decompressed(given, kind).read(1 << 16)
+
+
+class _Remote(io.RawIOBase):
+    """A file of which each read is a request."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+        self.requests = 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.requests += 1
+        return self._data.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._data.seek(offset, whence)
+
+
+@given(data=st.binary(max_size=300), reads=st.lists(st.integers(-1, 90), max_size=9), at=st.integers(0, 300))
+def test_a_remote_file_is_read_ahead_and_hashed_as_it_is(data: bytes, reads: list[int], at: int) -> None:
+    file = HashedFile(_Remote(data))  # type: ignore[arg-type]
+    file._ahead = 50
+    plain = io.BytesIO(data)
+    for size in reads:
+        assert file.read(size) == plain.read(size)
+        assert file.tell() == plain.tell()
+    file.seek(at)
+    plain.seek(at)
+    assert file.read(20) == plain.read(20)
+    file.seek(0)
+    assert file.rest() == hashlib.sha256(data).hexdigest() == file.digest(len(data))
+
+
+def test_a_remote_compressed_file_takes_few_requests() -> None:
+    remote = _Remote(gzip.compress(os.urandom(9_000_000)))
+    stream = decompressed(hashed(remote), "gzip")  # type: ignore[arg-type]
+    assert sum(len(part) for part in iter(lambda: stream.read(CHUNK), b"")) == 9_000_000
+    assert remote.requests <= 6
