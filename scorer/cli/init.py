@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from scorer.cli.sample import sample_path
@@ -60,3 +61,23 @@ def write_starter(file: str) -> None:
     if Path(file).exists():
         raise SpecError([f"{file} is there already. Give another name: scorer init other.toml"])
     replace(LocalFiles(), file, starter(file).encode())
+
+
+def missing_parts(file: str) -> str:
+    """What the embedded judge still needs on this machine, as sentences; "" where it has all."""
+    from scorer.client.llamacpp_server import find_weights
+    from scorer.errors import SetupError
+
+    if importlib.util.find_spec("xllamacpp") is None:
+        needs = "Install it: pip install 'batch-scorer[embedded]', and the weights (docs/install.md)."
+    else:
+        try:
+            find_weights()
+        except SetupError as error:
+            needs = str(error)
+        else:
+            return ""
+    return (
+        f"The embedded judge is not complete on this machine. {needs} Without it, scorer rehearse {file} runs with a "
+        "simulated judge, and scorer init hosted.toml --from DATA writes a run file for a hosted one."
+    )

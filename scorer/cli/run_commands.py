@@ -65,11 +65,15 @@ def init(
         from scorer.cli.init_from import write_from
 
         to_stdout(write_from(file, from_, provider))
+        missing = ""
     else:
-        from scorer.cli.init import write_starter
+        from scorer.cli.init import missing_parts, write_starter
 
         write_starter(file)
+        missing = missing_parts(file)
     to_stdout(f"Wrote {file}. Next: scorer plan {file}, then scorer run {file}")
+    if missing:
+        to_stdout(missing)
     return 0
 
 
