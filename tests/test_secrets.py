@@ -159,7 +159,7 @@ def test_echoed_key_is_in_no_file_and_no_output(tmp_path: Path, workers: int) ->
 
 
 def test_secrets_of_excludes_a_title_in_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scorer.build.assemble import secrets_of
+    from scorer.build.keys import secrets_of
     from scorer.config.spec import Model
 
     for name, value in {"TITLE": "coherence-judge", "HIDDEN": "abc-def-ghi", "MINE": "aB3dEfGh" * 5}.items():

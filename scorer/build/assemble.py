@@ -1,41 +1,36 @@
-"""Constructs clients, transports, servers and pools from a checked spec. `plan` checks it."""
+"""Constructs clients, limiters, transports and embedded servers from a checked spec. plan.py checks it."""
 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from scorer.build.keys import asked_key, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
-from scorer.client.key_command import KeyCommand, KeyCommandTransport
+from scorer.client.key_command import KeyCommandTransport
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
-from scorer.config.loader import references, resolve_references
-from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.model_prices import price, window
 from scorer.config.spec import Limits, Model, Rates, Spec
-from scorer.errors import BadRow, SetupError, SpecError
-from scorer.judges.shown_values import as_text
+from scorer.errors import SpecError
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits import RateLimits as Paces
-from scorer.metrics import REFERENCE_FREE
-from scorer.output.tables import Measure
 from scorer.plugins import found, made
-from scorer.types import Client, Completion, Result, Transport
+from scorer.types import Client, Completion, Transport
 
 ROOM_FOR_TEXT = 64 * 1024 * 1024
-"""Bytes of row text under way at once."""
+"""Bytes of row text in flight at once."""
 
 MakeTransport = Callable[..., AbstractAsyncContextManager[Transport]]
-"""Called as `HttpTransport` is; the simulation has another."""
+"""The constructor of `HttpTransport`, or of the simulation's transport."""
 
 
 def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
@@ -136,7 +131,7 @@ async def make_client(
             in_flight += 64
             continue
         secrets = Secrets(secrets_of(model))
-        command = await _asked_key(model, secrets)
+        command = await asked_key(model, secrets)
         key = command.key if command is not None else None
         addresses = _addresses(model, spec.limits, stack, checks, share.served, key)
         places = [share.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
@@ -217,7 +212,7 @@ def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> An
         "name": model.name or "embedded",
         "base_url": base_url,
         "headers": headers,
-        "query": _resolved(model.query, "model.query"),
+        "query": resolved(model.query, "model.query"),
         "extra": model.extra,
         "temperature": temperature(model),
         "max_output_tokens": model.max_output_tokens,
@@ -269,79 +264,25 @@ def _addresses(
     """Each endpoint's base URL, its headers with the key in them, and its limits; `key` is one that a command gave."""
     if model.provider == "embedded":
         return [(served.get(model.alias) or _serve(model, stack, checks), {}, limits)]
-    headers = _resolved(model.headers, "model.headers")
+    headers = resolved(model.headers, "model.headers")
     listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]
     if not listed:
         default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
         listed = [(model.base_url or default, model.api_key_env, limits)]
     return [
-        (base_of(url), {**_key_header(model.provider, url, key or _key_of(name, url)), **headers}, rates)
+        (base_of(url), {**key_header(model.provider, url, key or key_of(name, url)), **headers}, rates)
         for url, name, rates in listed
     ]
 
 
 PATHS = ("/chat/completions", "/completions", "/responses", "/messages")
-"""What providers add to a base URL; people copy addresses that end so."""
+"""Paths that providers append to a base URL; users often copy addresses with one of them."""
 
 
 def base_of(url: str) -> str:
     """The base URL in an address that may end in one of PATHS."""
     plain = url.rstrip("/")
     return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)
-
-
-async def _asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
-    """The command of `model.api_key_command`, which has printed its first key. Raises SetupError."""
-    if not model.api_key_command:
-        return None
-    command = KeyCommand(model.api_key_command, secrets)
-    await command.ask()
-    return command
-
-
-def _key_of(variable: str | None, url: str) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise SetupError(
-            f'model.api_key_env = "{variable}": that environment variable is not set. Put the key of {url} in it, or '
-            "name another one."
-        )
-    return key
-
-
-def _key_header(provider: str, url: str, key: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    if provider == "anthropic":
-        return {"x-api-key": key}
-    host = urlsplit(url).hostname or ""
-    return {"api-key": key} if host.endswith(".azure.com") else {"Authorization": f"Bearer {key}"}
-
-
-def secrets_of(model: Model) -> set[str]:
-    """The secrets in a model's requests: values of environment variables that must not be stored with replies.
-
-    A variable in a header or the query counts where its name or its value looks like a secret; a project's title does
-    not.
-    """
-    names = {model.api_key_env, *(endpoint.api_key_env for endpoint in model.endpoints)}
-    found = {os.environ.get(name, "").strip() for name in names if name is not None}
-    for values in (model.headers, model.query):
-        for header, value in values.items():
-            for name in references(value):
-                secret = os.environ.get(name, "").strip()
-                if SECRET_NAME.search(header) or SECRET_NAME.search(name) or looks_random(secret):
-                    found.add(secret)
-    return found
-
-
-def _resolved(values: Mapping[str, str], where: str) -> dict[str, str]:
-    resolved, missing = resolve_references(values)
-    if missing:
-        raise SetupError(f"{where} refers to environment variables that are not set: {', '.join(missing)}. Set them.")
-    return resolved
 
 
 def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
@@ -354,45 +295,6 @@ def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
         concurrency=None if rates.concurrency == "auto" else most,
         most=most,
     )
-
-
-def measured(spec: Spec) -> tuple[str, ...]:
-    """The columns that the automatic metrics read; the reference only where a metric needs it."""
-    names = spec.metrics.names
-    needed = (spec.metrics.response, spec.metrics.reference)
-    return needed if set(names) - REFERENCE_FREE else needed[: bool(names)]
-
-
-def make_measure(
-    spec: Spec, stack: AsyncExitStack, workers: int = 1, *, say: Callable[[str], None] = lambda _: None
-) -> Measure | None:
-    """The automatic metrics of a run, or of one of `workers` workers. Its processes end with `stack`.
-
-    A metric that fails on a row is None there, and `say` is told, on any thread. Raises SpecError for names that are
-    unknown or not installed.
-    """
-    if not spec.metrics.names:
-        return None
-    from scorer.metrics.pool import Pool
-
-    pool = stack.enter_context(Pool(spec.metrics.names, workers=1 if workers > 1 else None, tell=say))
-
-    def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
-        texts = [[_text(column, r.row.values.get(column)) for r in results] for column in measured(spec)]
-        columns = pool.columns(texts[0], texts[-1])
-        return {f"metric_{name}": column for name, column in columns.items()}
-
-    return measure
-
-
-def _text(column: str, value: object) -> str | None:
-    """The text that a metric compares: null for what a prompt could not show either."""
-    if value is None or isinstance(value, str):
-        return value
-    try:
-        return str(as_text(column, value))
-    except BadRow:
-        return None
 
 
 def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:

@@ -1,6 +1,6 @@
 """Makes a `RunPlan` (spec, judge, fingerprint, columns) from a run file's tree, and the reader and engine of a plan.
 
-assemble.py makes clients, limits and metrics.
+assemble.py makes clients and limits, row_metrics.py the automatic metrics.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from scorer.build.assemble import Assembled, counter, load, measured, raw_of, temperature
+from scorer.build.assemble import Assembled, counter, load, raw_of, temperature
 from scorer.build.checks import judge_problems, spec_problems
+from scorer.build.row_metrics import measured
 from scorer.config.loader import parse
 from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint

@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from scorer.build.assemble import make_client, make_measure, most_workers
+from scorer.build.assemble import make_client, most_workers
 from scorer.build.plan import (
     RunPlan,
     schema_of,
 )
+from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Watch, served
 from scorer.errors import Interrupted, OutputError, SetupError, StorageError

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from scorer.build.assemble import ROOM_FOR_TEXT, WorkerShare, make_client, make_measure
+from scorer.build.assemble import ROOM_FOR_TEXT, WorkerShare, make_client
 from scorer.build.plan import (
     RunPlan,
     check,
@@ -25,6 +25,7 @@ from scorer.build.plan import (
     rows_under_way,
     schema_of,
 )
+from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged

@@ -597,7 +597,7 @@ def test_a_changed_shard_is_refused_and_nothing_is_asked(half: Run) -> None:
 def test_a_shard_of_the_same_size_that_is_damaged_is_refused_as_changed(half: Run) -> None:
     path = half.root / "in" / "a.parquet"
     zeroed(path)
-    with pytest.raises(OutputError, match=r"a\.parquet changed since"):
+    with pytest.raises(OutputError, match=r"a\.parquet has changed since"):
         half.run()
 
 

@@ -1,0 +1,71 @@
+"""Keys, headers and secrets of a model's requests, from environment variables or a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from scorer.client.blanking import Secrets
+from scorer.client.key_command import KeyCommand
+from scorer.config.loader import references, resolve_references
+from scorer.config.messages import SECRET_NAME, looks_random
+from scorer.config.spec import Model
+from scorer.errors import SetupError
+
+
+async def asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
+    """The command of `model.api_key_command`, which has printed its first key. Raises SetupError."""
+    if not model.api_key_command:
+        return None
+    command = KeyCommand(model.api_key_command, secrets)
+    await command.ask()
+    return command
+
+
+def key_of(variable: str | None, url: str) -> str | None:
+    """The key in an environment variable; `url` is for the message. Raises SetupError where it is not set."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise SetupError(
+            f'model.api_key_env = "{variable}": that environment variable is not set. Put the key of {url} in it, or '
+            "name another one."
+        )
+    return key
+
+
+def key_header(provider: str, url: str, key: str | None) -> dict[str, str]:
+    """The header in which the provider at `url` takes the key."""
+    if key is None:
+        return {}
+    if provider == "anthropic":
+        return {"x-api-key": key}
+    host = urlsplit(url).hostname or ""
+    return {"api-key": key} if host.endswith(".azure.com") else {"Authorization": f"Bearer {key}"}
+
+
+def secrets_of(model: Model) -> set[str]:
+    """The secrets in a model's requests: values of environment variables that must not be stored with replies.
+
+    A variable in a header or the query counts where its name or its value looks like a secret; a project's title does
+    not.
+    """
+    names = {model.api_key_env, *(endpoint.api_key_env for endpoint in model.endpoints)}
+    found = {os.environ.get(name, "").strip() for name in names if name is not None}
+    for values in (model.headers, model.query):
+        for header, value in values.items():
+            for name in references(value):
+                secret = os.environ.get(name, "").strip()
+                if SECRET_NAME.search(header) or SECRET_NAME.search(name) or looks_random(secret):
+                    found.add(secret)
+    return found
+
+
+def resolved(values: Mapping[str, str], where: str) -> dict[str, str]:
+    """The values with each `${NAME}` replaced. Raises SetupError for variables that are not set."""
+    found, missing = resolve_references(values)
+    if missing:
+        raise SetupError(f"{where} refers to environment variables that are not set: {', '.join(missing)}. Set them.")
+    return found
