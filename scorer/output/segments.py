@@ -138,7 +138,10 @@ def write(
     sink = pa.output_stream(summed, compression=None, buffer_size=SINK_BYTES)
     first = next(batches, None)
     compression = "snappy" if first is None or first.nbytes < SMALL_BYTES else "zstd"
-    with pq.ParquetWriter(sink, schema, compression=compression, write_page_checksum=True) as writer:
+    repeating = [f.name for f in schema if f.name not in UNIQUE and not pa.types.is_nested(f.type)]
+    with pq.ParquetWriter(
+        sink, schema, compression=compression, write_page_checksum=True, use_dictionary=repeating
+    ) as writer:
         for table in chain([] if first is None else [first], batches):
             if table.num_rows:
                 writer.write_table(table, row_group_size=group_rows or WINDOW)
