@@ -70,19 +70,21 @@ def first_look(
     kept: Sequence[str] = (),
     *,
     alone: bool = True,
+    settled: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> FirstLook:
     """Shards with their rows and marks; `names` are their stems by path, `wanted` the columns they must have.
 
     `kept` are those of them that the results keep. `alone`: there are no other shards. Then files that have only just
-    changed are waited for, up to 10 s, and `say` is told; and it is an error where nothing is left.
+    changed are waited for, up to 10 s, and `say` is told; and it is an error where nothing is left. Without `settled`
+    such files are taken at once, for an estimate.
 
     Raises InputError with every mistake in all of them.
     """
     shards: list[Shard] = []
     problems: list[str] = []
     left_out: list[str] = []
-    if alone and (pause_s := _settling_s(stats)):
+    if alone and settled and (pause_s := _settling_s(stats)):
         say(f"Waiting {pause_s:.0f} s: {stats[0].path} changed just now, and may still be written.")
         time.sleep(pause_s)
     if (size := sum(stat.size for stat in stats if not is_parquet(stat.path))) > TOLD_BYTES:
@@ -90,7 +92,7 @@ def first_look(
     for stat in stats:
         try:
             found = contents(files, stat)
-            if not found.ended and _changed_s_ago(files, stat) < SETTLED_S:
+            if settled and not found.ended and _changed_s_ago(files, stat) < SETTLED_S:
                 raise Unfinished(f"changed within the last {SETTLED_S:.0f} s")
         except Unfinished as error:
             left_out.append(

@@ -102,7 +102,7 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     earlier = learned(plan, files)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
     names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
-    first = first_look(files, found, names, plan.needed, plan.columns.kept)
+    first = first_look(files, found, names, plan.needed, plan.columns.kept, settled=False)
     shards = first.shards
     asked = Asked(plan, files, shards, sample)
     rows = asked.rows

@@ -13,7 +13,9 @@ from support.formats import WRITERS, json_lines, written
 from support.inprocess import Run, own_score
 
 from scorer.errors import InputError, OutputError
+from scorer.files.files import LocalFiles
 from scorer.inputs import shards as shards_module
+from scorer.job.estimate import estimate
 from scorer.output.scan import scan_scores
 from scorer.types import Call, Reply
 
@@ -106,6 +108,9 @@ def test_a_file_alone_that_has_just_changed_is_waited_for(tmp_path: Path, monkey
     monkeypatch.setattr(shards_module.time, "sleep", sleep)
     with pytest.raises(InputError, match="changed within the last 10 s"):
         run.run()  # its time is another one than before the wait
+    assert 9 < sum(waited) < 10.1
+    path.touch()
+    assert estimate(run.job().plan, LocalFiles()).rows == 5
     assert 9 < sum(waited) < 10.1
     written(path, path.read_bytes())
     assert run.run().rows == 5
