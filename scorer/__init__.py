@@ -1,4 +1,4 @@
-"""Scores model generations in Parquet files with a language-model judge, and writes the scores as Parquet.
+"""Scores model generations with a language-model judge, and writes the scores as Parquet.
 
     result = scorer.run("run.toml")             # result.scores, result.path, result.state
     frame = scorer.scan_scores("out")           # polars.LazyFrame

@@ -27,7 +27,7 @@ from scorer.processes.memory import keep_memory_flat, tune_gc
 app = App(
     name="scorer",
     version=__version__,
-    help="Scores model generations in Parquet with a language-model judge.",
+    help="Scores model generations with a language-model judge.",
     help_format="plaintext",
 )
 for commands in (run_commands, output_commands, analysis_commands):

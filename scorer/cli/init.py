@@ -13,7 +13,7 @@ STARTER = '''# A run of scorer: what to score, who judges, within which limits, 
 # Every key is described in docs/run-file.md. Try: scorer plan {file}, then scorer run {file}.
 
 [input]
-shards = ["{sample}"]      # Parquet files, folders, globs: here the bundled sample of 60 generations
+shards = ["{sample}"]      # Parquet, .jsonl, .csv, .arrow; folders, globs: here the bundled sample of 60 generations
 id = "id"                  # copied to the output
 keep = ["model", "task", "item", "human"]
 

@@ -84,7 +84,7 @@ def publish(
 
 @app.command
 def metrics(
-    *inputs: Annotated[str, Parameter(help="Parquet files, folders of them, or globs.")],
+    *inputs: Annotated[str, Parameter(help="Input files of any format, folders of them, or globs.")],
     output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],
     names: Annotated[str, Parameter(help="The metrics, with commas between: rouge1,exact_match.")],
     response: Annotated[str, Parameter(help="The column of the texts to score.")],
