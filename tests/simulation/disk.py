@@ -111,8 +111,8 @@ class Disk:
         )
         system = SimpleNamespace(
             path=path, O_RDONLY=os.O_RDONLY, getpid=lambda: os.getpid(), fsync=self._fsync, fdatasync=self._fsync,
-            replace=self._replace, unlink=self._unlink, mkdir=self._mkdir, scandir=self._scandir, stat=self._stat,
-            open=self._handle_of, close=lambda handle: self._handles.pop(handle, None),
+            replace=self._replace, unlink=self._unlink, mkdir=self._mkdir, rmdir=self._rmdir, scandir=self._scandir,
+            stat=self._stat, open=self._handle_of, close=lambda handle: self._handles.pop(handle, None),
         )  # fmt: skip
         globbing = SimpleNamespace(escape=lambda p: p, glob=self._glob)
         names = {name: getattr(fcntl, name) for name in ("LOCK_EX", "LOCK_SH", "LOCK_NB")}
@@ -204,6 +204,15 @@ class Disk:
             raise OSError(errno.ENOSPC, "No space left on device")
         self._folders.add(path)
         self._later(path, partial(self._kept_folders.add, path))
+
+    def _rmdir(self, path: str) -> None:
+        self._fuse.call()
+        if path not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, "No such folder", path)
+        if any(posixpath.dirname(inside) == path for inside in (*self._names, *self._folders)):
+            raise OSError(errno.ENOTEMPTY, "Folder not empty", path)
+        self._folders.discard(path)
+        self._later(path, partial(self._kept_folders.discard, path))
 
     def _scandir(self, folder: str) -> Any:
         if folder not in self._folders:
