@@ -97,6 +97,7 @@ class ModelDict(TypedDict, total=False):
     headers: Mapping[str, str]
     query: Mapping[str, str]
     extra: Mapping[str, Any]
+    reasoning: int | Literal["none", "minimal", "low", "medium", "high"]
     temperature: float
     max_output_tokens: int
     timeout_s: float

@@ -38,7 +38,7 @@ def small():
     )
 
 
-def test_a_small_table_by_hand():
+def test_agree_has_the_values_of_a_small_table_computed_by_hand():
     found = agree(small(), ["score"], ["human"], item="item", system="system", bootstrap=Bootstrap(0)).json()["scores"][
         "score"
     ]
@@ -58,7 +58,7 @@ def test_a_small_table_by_hand():
     assert (found["tasks"], found["pooled"]) == ({}, None)
 
 
-def test_the_shape_of_the_json_is_the_contracts():
+def test_agree_json_has_the_shape_of_the_contract():
     frame = small().with_columns(task=pl.Series(["t", "u"] * 3))
     found = agree(
         frame, ["score"], ["human"], item="item", system="system", task="task", bootstrap=Bootstrap(50)
@@ -77,7 +77,7 @@ def test_the_shape_of_the_json_is_the_contracts():
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=14))
-def test_any_table_gives_a_sentence_or_numbers_and_never_nan(rows):
+def test_agree_of_any_table_is_a_sentence_or_finite_numbers(rows):
     frame = pl.LazyFrame(
         rows, schema={k: pl.Float64 if k in ("score", "human", "again") else pl.String for k in rows[0]}
     )
@@ -113,7 +113,7 @@ def by_scipy(rows):
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(ROW, min_size=6, max_size=20))
-def test_within_items_it_is_the_plain_loop_over_scipy(rows):
+def test_agree_within_items_equals_a_loop_over_scipy(rows):
     rows = [row | {"human": float(n % 3)} for n, row in enumerate(rows)]
     schema = {k: pl.Float64 if k in ("score", "human", "again") else pl.String for k in rows[0]}
     found = agree(pl.LazyFrame(rows, schema=schema), ["score"], ["human"], item="item", bootstrap=Bootstrap(0))
@@ -124,7 +124,7 @@ def test_within_items_it_is_the_plain_loop_over_scipy(rows):
         assert level.statistics[statistic] == pytest.approx(values.mean())
 
 
-def test_tables_that_cannot_be_asked():
+def test_agree_refuses_tables_that_cannot_serve():
     for columns, words in (
         ({"score": [1.0, 2], "human": ["good", "bad"]}, "Column human holds String, not numbers"),
         ({"score": [1.0], "human": [2.0]}, "1 rows have a value in human"),
@@ -138,7 +138,7 @@ def test_tables_that_cannot_be_asked():
     assert len(caught.value.problems) == 3
 
 
-def test_what_cannot_be_measured_is_none_and_says_why():
+def test_agree_is_none_with_a_note_where_a_statistic_is_undefined():
     frame = table(score=[2.0, 2, 2], human=[1.0, 2, 3], item=["a", "b", "c"], system=["x", "x", "x"])
     found = agree(frame, ["score"], ["human"], item="item", system="system", bootstrap=Bootstrap(20)).json()["scores"][
         "score"
@@ -150,7 +150,7 @@ def test_what_cannot_be_measured_is_none_and_says_why():
     assert found["system"]["note"] == "There is one system only; agreement over systems needs two or more."
 
 
-def test_items_are_compared_within_their_task_only():
+def test_agree_compares_items_within_their_task_only():
     """Within each task the order is turned round, over both together it is right: only the task tells."""
     frame = table(score=[1.0, 2, 11, 12], human=[2.0, 1, 12, 11], item=["i"] * 4, task=["t", "t", "u", "u"])
     together = agree(frame, ["score"], ["human"], item="item", bootstrap=Bootstrap(0)).scores["score"].whole.item
@@ -162,7 +162,7 @@ def test_items_are_compared_within_their_task_only():
     assert apart.counts["items"] == 2
 
 
-def test_a_scale_that_moves_between_tasks_shows_as_shift_and_as_lost_pooled_agreement():
+def test_agree_by_task_shows_a_moving_scale_as_shift_and_lower_pooled_agreement():
     rng = np.random.default_rng(0)
     human = rng.normal(size=400)
     task = np.arange(400) % 2
@@ -182,7 +182,7 @@ def many(n=240):
     return table(**columns, item=np.arange(n) // 4, system=np.arange(n) % 4)
 
 
-def test_intervals_hold_the_statistic_and_depend_on_the_seed_alone():
+def test_agree_intervals_contain_the_statistic_and_depend_on_the_seed_alone():
     def ask(seed):
         return agree(many(), ["good"], ["human"], item="item", system="system", bootstrap=Bootstrap(200, seed)).table()
 
@@ -194,7 +194,7 @@ def test_intervals_hold_the_statistic_and_depend_on_the_seed_alone():
     assert len(found) == 4 + 5 + 4
 
 
-def test_two_scores_are_compared():
+def test_agree_with_permutations_compares_two_scores():
     rows = agree(many(), ["poor", "good"], ["human"], item="item", bootstrap=Bootstrap(0), permutations=30).json()[
         "comparisons"
     ]
@@ -205,7 +205,7 @@ def test_two_scores_are_compared():
     assert rows[0]["p"] < 0.05
 
 
-def test_several_people_are_averaged_and_are_the_ceiling():
+def test_agree_averages_several_people_and_reports_their_agreement_as_ceiling():
     frame = table(score=[1.0, 2, 3, 4], a=[1.0, 2, 3, 4], b=[2.0, 1, 4, 3], c=[1.0, 2, None, None])
     found = agree(frame, ["score"], ["a", "b", "c"], bootstrap=Bootstrap(0)).json()
     people = {"a": [1, 2, 3, 4], "b": [2, 1, 4, 3]}
@@ -221,7 +221,7 @@ def test_several_people_are_averaged_and_are_the_ceiling():
     assert set(found["human"]["alpha"]) == {"ordinal", "interval"}
 
 
-def test_whole_numbers_are_compared_as_labels_too():
+def test_agree_of_whole_numbers_adds_kappa_and_alpha():
     frame = table(score=[1, 1, 2, 2], human=[1, 1, 2, 1], measured=[0.5, 1, 2, 2])
     found = agree(frame, ["score", "measured"], ["human"], bootstrap=Bootstrap(0)).json()["scores"]
     assert found["score"]["labels"]["kappa"] == pytest.approx(0.5)
@@ -242,7 +242,7 @@ def first_number(text, low, high):
         ("groundedness", (0, 1), 0.318, 0.590, 54),
     ],
 )
-def test_topical_chat_gives_the_published_agreement(dimension, scale, pearson, kendall, items):
+def test_agree_reproduces_the_published_agreement_of_topical_chat(dimension, scale, pearson, kendall, items):
     if not DATA.is_dir():
         pytest.skip("Left out: agreement on real judge replies, whose folder shared/data is not here.")
     replies = pl.read_parquet(DATA / "topical_chat_judge_outputs.parquet").filter(
@@ -270,7 +270,7 @@ def test_topical_chat_gives_the_published_agreement(dimension, scale, pearson, k
         ([0, 1], [0, 1], True),
     ],
 )
-def test_kappa_and_alpha_only_where_both_sides_use_the_same_labels(score, human, same):
+def test_agree_has_kappa_and_alpha_only_where_both_sides_use_the_same_labels(score, human, same):
     pairs = [(float(s), float(h)) for s in score for h in human]
     frame = pl.LazyFrame(pairs, schema=["score", "human"], orient="row")
     found = agree(frame, ["score"], ["human"], bootstrap=Bootstrap(0)).scores["score"]

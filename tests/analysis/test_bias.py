@@ -24,7 +24,7 @@ def both_orders(given, turned):
     return pl.LazyFrame(rows, schema={"pair": pl.Int64, "swapped": pl.Int64, "preference": pl.Float64}, orient="row")
 
 
-def test_position_by_hand():
+def test_position_bias_has_the_values_computed_by_hand():
     found = position(both_orders([1.0, 1, 0, 0.5, 1], [1.0, 0, 0, 0.5, None]), "preference", "swapped", ["pair"])
     # For the first place: 1 and 0, 1 and 1, 0 and 1, two ties.
     assert (found.pairs, found.incomplete) == (4, 1)
@@ -34,7 +34,7 @@ def test_position_by_hand():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_pairs_that_are_not_there_in_both_orders_are_a_sentence():
+def test_position_bias_refuses_pairs_that_lack_an_order():
     frame = both_orders([1.0, 1], [1.0, 1]).head(3)
     with pytest.raises(SpecError, match="1 pairs are not there once in each order, the first 1: 1 times as given, 0"):
         position(frame, "preference", "swapped", ["pair"])
@@ -44,7 +44,7 @@ def test_pairs_that_are_not_there_in_both_orders_are_a_sentence():
         position(both_orders([1.0], [2.0]), "preference", "swapped", ["pair"])
 
 
-def test_llmbar_gives_the_published_agreement_of_both_orders():
+def test_position_bias_reproduces_the_published_agreement_of_llmbar():
     if not DATA.is_dir():
         pytest.skip("Left out: positional agreement on real verdicts, whose folder shared/data is not here.")
     setting = ["subset", "judge_model", "strategy"]
@@ -70,7 +70,7 @@ def texts(n, *, rng, liking):
     return pl.LazyFrame({"text": ["x" * int(k) for k in size], "score": score, "human": quality})
 
 
-def test_a_liking_for_length_beyond_peoples_is_the_partial_correlation():
+def test_length_bias_is_the_partial_correlation_beyond_human_values():
     rng = np.random.default_rng(0)
     fair = length(texts(400, rng=rng, liking=0), "score", "text", human="human", bootstrap=Bootstrap(200))
     fond = length(texts(400, rng=rng, liking=1), "score", "text", human="human", bootstrap=Bootstrap(0))
@@ -81,7 +81,7 @@ def test_a_liking_for_length_beyond_peoples_is_the_partial_correlation():
     json.dumps(fond.json(), allow_nan=False)
 
 
-def test_length_without_people_counts_unread_rows_and_refuses_what_is_no_text():
+def test_length_bias_without_human_values_counts_unread_rows_and_refuses_other_types():
     frame = pl.LazyFrame({"text": ["a", "bb", "ccc", "dddd"], "score": [1.0, 2, 3, None], "number": [1, 2, 3, 4]})
     found = length(frame, "score", "text", bootstrap=Bootstrap(0))
     assert (found.n, found.unread, found.judge, found.people, found.partial) == (3, 1, 1.0, None, None)

@@ -39,7 +39,7 @@ def accuracy_of_distinct_rows(x, y, row):
 
 @settings(max_examples=25, deadline=None)
 @given(tables())
-def test_weights_give_what_the_written_out_resample_gives(columns):
+def test_weights_give_the_statistics_of_the_resample_written_out(columns):
     x, y, item = columns
     drawn = resample(item, 4, seed=3)
     found = correlations(x, y, drawn)
@@ -59,7 +59,7 @@ def test_weights_give_what_the_written_out_resample_gives(columns):
         np.testing.assert_allclose(found["pairwise_accuracy"][b], accuracy_of_distinct_rows(a, h, row), atol=1e-6)
 
 
-def test_every_item_is_drawn_as_often_as_chance_has_it():
+def test_resample_draws_each_item_with_equal_probability():
     drawn = resample(np.repeat(np.arange(50), 3), 400, seed=0)
     assert drawn.weights.shape == (400, 50)
     assert (drawn.weights.sum(axis=1) == 50).all()
@@ -79,7 +79,7 @@ def test_the_projection_agrees_with_the_exact_bootstrap(monkeypatch, grades):
         assert abs(projected[name].mean() - exact[name].mean()) < 0.25 * exact[name].std(), name
 
 
-def test_bundles_leave_the_standard_error_as_it_is(monkeypatch):
+def test_bundles_keep_the_standard_error(monkeypatch):
     monkeypatch.setattr(bootstrap, "BUNDLES", 512)
     values = np.random.default_rng(0).exponential(size=20_000)
     drawn = resample(np.arange(len(values)), 1000, seed=0)
@@ -87,7 +87,7 @@ def test_bundles_leave_the_standard_error_as_it_is(monkeypatch):
     assert mean(values, drawn).std() == pytest.approx(values.std() / np.sqrt(len(values)), rel=0.09)
 
 
-def test_the_interval_of_a_mean_is_students():
+def test_interval_of_a_mean_is_students():
     values = np.random.default_rng(2).normal(size=12)
     drawn = resample(np.arange(12), 4000, seed=0)
     low, high = drawn.interval(mean(values, drawn))
@@ -96,11 +96,11 @@ def test_the_interval_of_a_mean_is_students():
 
 
 @pytest.mark.parametrize(("freedom", "within"), [(1, 1e-9), (2, 1e-9), (3, 2e-3), (5, 2e-4), (10, 1e-5), (200, 1e-9)])
-def test_students_quantile(freedom, within):
+def test_student_quantiles_equal_scipys(freedom, within):
     assert bootstrap.student(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=within)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+def test_interval_depends_on_the_seed_alone():
     x, y, item = table(120, 30)
 
     def interval(seed):
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     assert interval(1) == interval(1) != interval(2)
 
 
-def test_no_interval_where_most_resamples_are_undefined_or_there_is_one_item():
+def test_interval_is_none_for_one_item_or_mostly_undefined_resamples():
     drawn = resample(np.arange(10), 100, seed=0)
     flat = correlations(np.full(10, 0.1), np.arange(10.0), drawn)
     assert drawn.interval(flat["pearson"]) is None
@@ -120,14 +120,14 @@ def test_no_interval_where_most_resamples_are_undefined_or_there_is_one_item():
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1])
-def test_a_constant_column_is_undefined_in_the_projection_too(monkeypatch, constant):
+def test_projection_of_a_constant_column_is_undefined(monkeypatch, constant):
     monkeypatch.setattr(bootstrap, "EXACT_ROWS", 0)
     found = correlations(np.full(50, constant), np.arange(50.0), resample(np.arange(50), 20, seed=0))
     assert all(np.isnan(found[name]).all() for name in ("pearson", "spearman", "kendall"))
 
 
 @pytest.mark.parametrize(("of", "share"), [(40, 1.0), (40, 0.95), (25, 0.0), (200, 0.3)])
-def test_a_share_has_wilsons_interval(of, share):
+def test_share_interval_is_wilsons(of, share):
     """Independent rows: the draws vary as the binomial does, so the effective rows are the rows."""
     hits = np.arange(of) < round(of * share)
     drawn = resample(np.arange(of), 4000, 1)
@@ -137,7 +137,7 @@ def test_a_share_has_wilsons_interval(of, share):
     assert 0 <= low <= share <= high <= 1
 
 
-def test_rows_of_one_item_are_not_so_many_rows():
+def test_share_interval_counts_rows_of_one_item_as_fewer_rows():
     item = np.arange(400) // 10
     hits = (item % 2).astype(float)
     of_items = resample(item, 500, 1)
@@ -146,7 +146,7 @@ def test_rows_of_one_item_are_not_so_many_rows():
     assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.02)
 
 
-def test_fewer_items_behind_a_statistic_widen_its_interval_and_one_has_none():
+def test_interval_widens_with_fewer_items_and_is_none_for_one():
     drawn = resample(np.arange(60), 500, 1)
     draws = mean(np.arange(60.0), drawn)
     assert drawn.interval(draws, items=60) == drawn.interval(draws)
@@ -156,7 +156,7 @@ def test_fewer_items_behind_a_statistic_widen_its_interval_and_one_has_none():
     assert share_interval(1.0, np.ones(9), 1) is None
 
 
-def test_items_are_counted_where_they_have_a_known_row():
+def test_items_by_group_counts_items_with_a_known_row():
     drawn = resample(np.array([0, 0, 1, 2]), 3, 0)
     group = np.array([0, 1, 0, 1])
     assert drawn.items_by_group(group, 3, np.array([True, True, True, False])).tolist() == [2, 1, 0]

@@ -28,7 +28,7 @@ def mixes(*, gain=0.2, items=80, seed=0):
     return pl.concat(parts)
 
 
-def test_a_small_gain_shows_only_where_items_are_paired():
+def test_compare_finds_a_small_gain_only_where_items_are_paired():
     paired = compare(mixes().lazy(), "score", "mix", item="item", task="task").differences
     assert paired.select("task", "variant", "against", "measure").rows() == [
         (task, "old", "new", "score") for task in (None, "t", "u")
@@ -38,7 +38,7 @@ def test_a_small_gain_shows_only_where_items_are_paired():
     assert (alone["high"] > 0).all()
 
 
-def test_levels_by_hand_with_unread_rows_counted():
+def test_compare_levels_have_the_values_computed_by_hand():
     frame = pl.LazyFrame({"score": [1.0, 2, None, 5], "mix": ["a", "a", "b", "b"], "task": ["t", "u", "t", "u"]})
     found = compare(frame, "score", "mix", task="task", bootstrap=Bootstrap(0))
     assert found.levels.select("task", "variant", "value", "rows", "unread").rows() == [
@@ -53,13 +53,13 @@ def test_levels_by_hand_with_unread_rows_counted():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_numbers_are_a_learning_curve_in_their_own_order():
+def test_compare_takes_numeric_variants_as_a_learning_curve_in_order():
     frame = pl.LazyFrame({"score": [3.0, 1.0, 2.0], "examples": [1000, 10, 200]})
     found = compare(frame, "score", "examples", bootstrap=Bootstrap(0))
     assert found.differences.select("variant", "against", "value").rows() == [("200", "10", 1.0), ("1000", "200", 1.0)]
 
 
-def test_format_errors_stand_apart_from_wrong_answers():
+def test_compare_separates_format_errors_from_wrong_answers():
     """The new mix writes well-formed outputs more often; where it does, it is no better."""
     frame = pl.LazyFrame(
         {
@@ -77,7 +77,7 @@ def test_format_errors_stand_apart_from_wrong_answers():
     assert found.levels.filter(measure="score_well_formed")["rows"].to_list() == [1, 3]
 
 
-def test_answers_that_all_have_the_format_leave_a_doubt_and_a_single_item_has_no_interval():
+def test_compare_bounds_a_share_of_one_and_has_no_interval_for_one_item():
     frame = pl.LazyFrame(
         {"score": [1.0, 2, 3] * 2, "ok": [True] * 6, "mix": ["a"] * 3 + ["b"] * 3, "item": [0, 1, 2] * 2}
     )
@@ -90,7 +90,7 @@ def test_answers_that_all_have_the_format_leave_a_doubt_and_a_single_item_has_no
     assert one.differences["low"].null_count() == len(one.differences)
 
 
-def test_what_cannot_be_compared_is_a_sentence():
+def test_compare_refuses_tables_that_cannot_serve():
     with pytest.raises(SpecError, match="Column mix holds 1 variant; a comparison needs two or more"):
         compare(pl.LazyFrame({"score": [1.0], "mix": ["a"]}), "score", "mix")
     with pytest.raises(SpecError, match="No row has a value in score"):

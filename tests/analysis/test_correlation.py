@@ -51,7 +51,7 @@ def by_counting(x, y):
 
 @settings(max_examples=15, deadline=None)
 @given(grouped_columns())
-def test_each_group_has_the_statistics_that_scipy_gives_it(columns):
+def test_by_group_equals_scipy_in_each_group(columns):
     x, y, group = columns
     found = by_group(x, y, group)
     for g in range(group.max() + 1):
@@ -64,14 +64,14 @@ def test_each_group_has_the_statistics_that_scipy_gives_it(columns):
         np.testing.assert_allclose(found.pairwise_accuracy[g], by_counting(x[mine], y[mine]))
 
 
-def test_the_worked_examples_of_the_docstrings():
+def test_worked_examples_of_the_docstrings_hold():
     a, b = np.array([1.0, 2, 2, 3]), np.array([1.0, 3, 2, 2])
     assert pearson(np.array([1.0, 2, 3]), np.array([1.0, 2, 4])) == pytest.approx(0.98198, abs=1e-5)
     assert kendall(a, b) == pytest.approx(0.4)
     assert pairwise_accuracy(a, b) == pytest.approx(0.5)
 
 
-def test_undefined_is_none():
+def test_statistics_are_none_where_undefined():
     one, flat, rising = np.array([1.0]), np.array([2.0, 2, 2]), np.array([1.0, 2, 3])
     empty = np.array([])
     for function in (pearson, spearman, kendall):
@@ -91,7 +91,7 @@ def test_pearson_neither_over_nor_underflows(scale):
     assert pearson(x, y) == pytest.approx(0.98198, abs=1e-5)
 
 
-def test_a_constant_that_is_no_binary_fraction_is_constant():
+def test_pearson_takes_equal_decimal_fractions_as_constant():
     assert pearson(np.full(10, 0.1), np.arange(10.0)) is None
 
 
@@ -131,7 +131,7 @@ def test_tie_calibration_finds_the_best_threshold(columns):
     np.testing.assert_allclose(known.mean() if len(known) else np.nan, expected[1])
 
 
-def test_a_continuous_judge_of_few_grades_gains_from_calibrated_ties():
+def test_tie_calibration_helps_a_continuous_judge_of_few_grades():
     rng = np.random.default_rng(0)
     human = rng.integers(1, 4, 300).astype(float)
     score = human + rng.normal(0, 0.05, 300)

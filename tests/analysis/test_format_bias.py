@@ -16,7 +16,7 @@ from scorer.errors import SpecError
 TEXT = "It is 3.5 m long. Is it?  Yes!\nSo it is"
 
 
-def test_the_forms_by_hand():
+def test_forms_are_those_written_by_hand():
     assert as_json('Say "yes".') == '{"response": "Say \\"yes\\"."}'
     assert as_markdown(TEXT) == "## Response\n\n**It is 3.5 m long.** Is it?  Yes!\nSo it is"
     assert as_markdown("Yes") == "## Response\n\n**Yes**"
@@ -27,13 +27,13 @@ def test_the_forms_by_hand():
 
 @settings(max_examples=30)
 @given(st.text())
-def test_json_gives_the_text_back(text):
+def test_json_form_can_be_reversed(text):
     assert json.loads(as_json(text)) == {"response": text}
 
 
 @settings(max_examples=30)
 @given(st.text().filter(lambda text: text.strip() and "**" not in text))
-def test_markdown_gives_the_text_back_but_for_leading_space(text):
+def test_markdown_form_can_be_reversed_but_for_leading_space(text):
     formed = as_markdown(text).removeprefix("## Response\n\n").replace("**", "", 1)
     cut = formed.index("**")
     assert formed[:cut] + formed[cut + 2 :] == text.lstrip()
@@ -41,13 +41,13 @@ def test_markdown_gives_the_text_back_but_for_leading_space(text):
 
 @settings(max_examples=30)
 @given(st.text())
-def test_bullets_and_capitals_keep_the_words_in_their_order(text):
+def test_bullet_and_capital_forms_keep_the_words_in_order(text):
     said = [word for line in as_bullets(text).split("\n") for word in line.removeprefix("- ").split()]
     assert said == re.sub(r"\s+", " ", text).split()
     assert as_upper_case(text).lower() == text.upper().lower()
 
 
-def test_each_answer_has_a_row_for_each_form_beside_all_its_columns():
+def test_reformatted_has_a_row_for_each_answer_and_form():
     answers = pl.DataFrame({"bias_answer": [0, 1], "text": ["a b", "c"], "prompt": ["p", "q"]})
     rows = reformatted(answers, "text")
     assert rows.columns == ["bias_answer", "text", "prompt", "bias_format"]
@@ -69,7 +69,7 @@ def scored(**forms):
     )
 
 
-def test_drift_by_hand():
+def test_drift_has_the_values_computed_by_hand():
     frame = scored(as_is=[1.0, 2, 3, None], json=[2.0, 2, None, 5], markdown=[1.0, 2, 3, 4], bullets=[], upper_case=[])
     stored = pl.DataFrame({"bias_answer": [2, 0, 1], "value": [3.0, 1.0, 4.0]})
     found = drift(frame, "score", stored=stored, bootstrap=Bootstrap(0))
@@ -83,7 +83,7 @@ def test_drift_by_hand():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_a_planted_liking_is_found_and_its_absence_too():
+def test_drift_finds_a_planted_bias_and_its_absence():
     rng = np.random.default_rng(3)
     plain = rng.normal(3, 1, 200)
     noise = {form: plain + rng.normal(0, 0.3, 200) for form in ("json", "bullets", "upper_case")}
@@ -96,12 +96,12 @@ def test_a_planted_liking_is_found_and_its_absence_too():
         assert low < 0 < high
 
 
-def test_a_constant_that_is_no_binary_fraction_has_no_deviation():
+def test_drift_has_no_deviation_for_equal_decimal_fractions():
     found = drift(scored(as_is=[4 / 9] * 20, json=[0.4] * 20), "score", bootstrap=Bootstrap(0))
     assert found.formats["json"].drift == pytest.approx(-2 / 45)
     assert found.formats["json"].in_sd is None
 
 
-def test_too_few_answers_get_a_sentence():
+def test_drift_refuses_fewer_than_two_answers():
     with pytest.raises(SpecError, match="1 answers have a score as they are; drift with their form needs two or more"):
         drift(scored(as_is=[1.0, None], json=[1.0, 2.0]), "score")

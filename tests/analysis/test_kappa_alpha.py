@@ -16,7 +16,7 @@ ratings = st.lists(st.lists(st.one_of(st.none(), st.integers(1, 4)), min_size=3,
 
 @settings(max_examples=50, deadline=None)
 @given(labels, st.sampled_from([(0, None), (1, "linear"), (2, "quadratic")]))
-def test_kappa_is_that_of_scikit_learn(pairs, weighting):
+def test_kappa_equals_scikit_learns(pairs, weighting):
     power, name = weighting
     x, y = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
     with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def alpha_by_coincidences(table, measure):
 
 @settings(max_examples=50, deadline=None)
 @given(ratings, st.sampled_from(["nominal", "ordinal", "interval"]))
-def test_alpha_is_that_of_the_coincidence_matrix(rows, measure):
+def test_alpha_equals_that_of_the_coincidence_matrix(rows, measure):
     table = np.array(rows, dtype=float)
     found, expected = alpha(table, measure), alpha_by_coincidences(table, measure)
     assert (found is None) == (expected is None)
@@ -68,7 +68,7 @@ def test_alpha_is_that_of_the_coincidence_matrix(rows, measure):
         assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_alpha_of_krippendorffs_own_table():
+def test_alpha_reproduces_krippendorffs_own_table():
     # Krippendorff (2011), section C: four observers, twelve units, values missing; .743, .815, .849.
     nan = np.nan
     observers = [
@@ -83,6 +83,6 @@ def test_alpha_of_krippendorffs_own_table():
     assert alpha(table, "interval") == pytest.approx(0.849, abs=5e-4)
 
 
-def test_nothing_to_agree_on_is_none():
+def test_kappa_and_alpha_are_none_without_variation():
     assert kappa(np.array([]), np.array([])) is None
     assert alpha(np.array([[1.0, np.nan], [np.nan, 2.0]]), "nominal") is None

@@ -23,7 +23,7 @@ def season(*, gap, items=100, seed=0):
     return pl.DataFrame({"score": score, "system": system, "item": item, "task": np.where(item % 2, "t", "u")})
 
 
-def test_systems_alike_share_a_rank_and_a_gap_smaller_than_the_items_spread_is_still_seen():
+def test_leaderboard_shares_ranks_of_equal_systems_and_sees_small_paired_gaps():
     assert leaderboard(season(gap=0).lazy(), "score", "system", item="item").systems["rank"].to_list() == [1, 1, 3]
     assert leaderboard(season(gap=0.3).lazy(), "score", "system", item="item").systems["rank"].to_list() == [1, 2, 3]
     unpaired = leaderboard(season(gap=0.3).lazy(), "score", "system").systems
@@ -31,7 +31,7 @@ def test_systems_alike_share_a_rank_and_a_gap_smaller_than_the_items_spread_is_s
     assert unpaired.select((pl.col("low") < pl.col("mean")) & (pl.col("mean") < pl.col("high"))).to_series().all()
 
 
-def test_tasks_count_alike_and_a_system_without_one_has_no_mean():
+def test_leaderboard_weighs_tasks_equally_and_has_no_mean_where_a_task_is_missing():
     frame = pl.LazyFrame(
         {
             "system": ["a", "a", "a", "b", "c", "c"],
@@ -56,7 +56,7 @@ def test_tasks_count_alike_and_a_system_without_one_has_no_mean():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_averages_and_facts_stand_beside_the_systems():
+def test_leaderboard_shows_averages_and_facts_of_each_system():
     frame = season(gap=1).with_columns(cost=pl.lit(2.5), licence=pl.col("system").replace({"a": "MIT", "b": None}))
     found = leaderboard(
         frame.lazy(), "score", "system", beside=SystemColumns(["cost"], ["licence"]), bootstrap=Bootstrap(0)
@@ -66,7 +66,7 @@ def test_averages_and_facts_stand_beside_the_systems():
         leaderboard(frame.lazy(), "score", "system", beside=SystemColumns(facts=["task"]))
 
 
-def test_no_score_is_a_sentence():
+def test_leaderboard_refuses_a_table_without_scores():
     with pytest.raises(SpecError, match="No row has a value in score"):
         leaderboard(pl.LazyFrame({"score": [None], "system": ["a"]}), "score", "system")
 
@@ -76,7 +76,7 @@ def games(wins):
     return pl.LazyFrame(rows, schema=["a", "b", "preference"], orient="row")
 
 
-def test_two_systems_strengths_are_the_log_odds():
+def test_bradley_terry_of_two_systems_is_the_log_odds():
     found = bradley_terry(games({("x", "y"): 3, ("y", "x"): 1}), "a", "b", "preference", bootstrap=Bootstrap(0))
     assert found["system"].to_list() == ["x", "y"]
     assert found["strength"][0] - found["strength"][1] == pytest.approx(np.log(3))
@@ -84,7 +84,7 @@ def test_two_systems_strengths_are_the_log_odds():
     assert found["comparisons"].to_list() == [4, 4]
 
 
-def test_strengths_are_where_expected_wins_equal_wins():
+def test_bradley_terry_makes_expected_wins_equal_wins():
     """The likelihood equations: each system's wins equal the sum of its chances in its games."""
     wins = {("x", "y"): 5, ("y", "x"): 2, ("y", "z"): 4, ("z", "y"): 3, ("z", "x"): 1, ("x", "z"): 1}
     found = bradley_terry(games(wins), "a", "b", "preference", bootstrap=Bootstrap(0))
@@ -99,7 +99,7 @@ def test_strengths_are_where_expected_wins_equal_wins():
         assert expected == pytest.approx(sum(count for (a, _), count in wins.items() if a == system), abs=1e-6)
 
 
-def test_strengths_come_back_with_intervals_and_earned_ranks():
+def test_bradley_terry_recovers_strengths_with_intervals_and_ranks():
     rng = np.random.default_rng(0)
     truth = {"w": 1.0, "x": 0.0, "y": 0.0, "z": -1.0}
     pairs = [tuple(rng.permutation(list(truth))[:2].tolist()) for _ in range(1500)]
@@ -120,17 +120,17 @@ def test_strengths_come_back_with_intervals_and_earned_ranks():
         ({("x", "y"): 1, ("y", "x"): 1, ("p", "q"): 1, ("q", "p"): 1}, "never met"),
     ],
 )
-def test_no_finite_strengths_is_a_sentence(wins, words):
+def test_bradley_terry_refuses_a_table_without_finite_strengths(wins, words):
     with pytest.raises(SpecError, match=words):
         bradley_terry(games(wins), "a", "b", "preference")
 
 
-def test_a_preference_outside_its_range_is_a_sentence():
+def test_bradley_terry_refuses_a_preference_outside_0_to_1():
     with pytest.raises(SpecError, match=r"Column preference leaves \[0, 1\]"):
         bradley_terry(pl.LazyFrame({"a": ["x"], "b": ["y"], "preference": [2.0]}), "a", "b", "preference")
 
 
-def test_a_system_that_is_always_right_is_not_known_to_be_so_for_ever():
+def test_leaderboard_interval_of_a_share_of_one_reaches_below_one():
     frame = pl.LazyFrame({"right": [1.0] * 12 + [0.0, 1.0] * 6, "system": ["a"] * 12 + ["b"] * 12})
     row = leaderboard(frame, "right", "system").systems.row(0, named=True)
     assert row["low"] == pytest.approx(12 / (12 + 1.96**2), abs=0.001)
@@ -139,7 +139,7 @@ def test_a_system_that_is_always_right_is_not_known_to_be_so_for_ever():
     assert (grades["low"], grades["high"]) == (5.0, 5.0)
 
 
-def test_strengths_are_those_of_scikit_learns_logistic_regression():
+def test_bradley_terry_equals_scikit_learns_logistic_regression():
     """Bradley and Terry's model is a logistic regression on the difference of two systems' indicators."""
     rng = np.random.default_rng(2)
     pairs = np.array([rng.choice(5, 2, replace=False) for _ in range(3000)])

@@ -18,7 +18,7 @@ def frame():
     return pl.DataFrame({"id": [1, 2, 3], "score": [1.0, None, 3.0], "model": ["a", "b", "a"]})
 
 
-def test_a_file_and_a_glob_are_read(tmp_path, frame):
+def test_open_table_reads_a_file_and_a_glob(tmp_path, frame):
     frame.head(1).write_parquet(tmp_path / "a.parquet")
     frame.tail(2).write_parquet(tmp_path / "b.parquet")
     assert open_table(tmp_path / "a.parquet").collect().equals(frame.head(1))
@@ -26,7 +26,7 @@ def test_a_file_and_a_glob_are_read(tmp_path, frame):
     assert open_table(tmp_path).collect().equals(frame)
 
 
-def test_files_of_other_columns_and_number_types_are_one_table(tmp_path, frame):
+def test_open_table_joins_files_of_other_columns_and_number_types(tmp_path, frame):
     frame.head(1).write_parquet(tmp_path / "a.parquet")
     frame.tail(2).select(pl.col("score").cast(pl.Int64), "id", extra=pl.lit("x")).write_parquet(tmp_path / "b.parquet")
     found = open_table(tmp_path).collect()
@@ -35,7 +35,7 @@ def test_files_of_other_columns_and_number_types_are_one_table(tmp_path, frame):
     assert found["model"].to_list() == ["a", None, None]
 
 
-def test_files_that_do_not_fit_together_get_a_sentence(tmp_path, frame):
+def test_open_table_refuses_files_that_do_not_fit_together(tmp_path, frame):
     frame.write_parquet(tmp_path / "a.parquet")
     frame.with_columns(score=pl.concat_list("id")).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(SpecError, match=r"The 2 files of .* do not fit together"):
@@ -64,7 +64,7 @@ def test_score_columns_of_several_folders_are_the_column_of_each(tmp_path):
     assert score_columns(frame, table, ["b.score", "gone"]) == ["b.score", "gone"]
 
 
-def test_what_cannot_be_opened_is_named(tmp_path):
+def test_open_table_names_what_cannot_be_opened(tmp_path):
     (tmp_path / "text.parquet").write_text("no parquet at all")
     (tmp_path / "empty").mkdir()
     for name, words in (
@@ -78,7 +78,7 @@ def test_what_cannot_be_opened_is_named(tmp_path):
         assert str(name) in str(caught.value)
 
 
-def test_every_mistake_in_columns_is_told_at_once(frame):
+def test_take_reports_every_wrong_column_at_once(frame):
     with pytest.raises(SpecError) as caught:
         take(frame.lazy(), ["scores", "humn"], ["modle"])
     assert len(caught.value.problems) == 3
@@ -86,7 +86,7 @@ def test_every_mistake_in_columns_is_told_at_once(frame):
     assert "there are id, score, model." in caught.value.problems[1]
 
 
-def test_columns_that_cannot_serve(frame):
+def test_take_refuses_columns_that_cannot_serve(frame):
     odd = {
         "wild": pl.Series([1.0, float("inf"), 2.0]),
         "lists": pl.Series([[1], [2], [3]]),
@@ -108,14 +108,14 @@ def test_columns_that_cannot_serve(frame):
             take(frame.with_columns(**odd).lazy(), numbers, names)
 
 
-def test_texts_that_are_numbers_are_numbers():
+def test_take_reads_numbers_from_texts():
     frame = pl.LazyFrame({"text": ["1", " 2.50", None, "nan", "-3e2"]})
     for dtype in (pl.String, pl.Categorical):
         columns = take(frame.with_columns(pl.col("text").cast(dtype)), ["text"])
         assert columns.numbers["text"].to_list() == [1.0, 2.5, None, None, -300.0]
 
 
-def test_numbers_of_any_kind_become_floats_and_nan_is_null():
+def test_take_makes_floats_of_any_numbers_and_null_of_nan():
     frame = pl.LazyFrame(
         {"yes": [True, False], "count": [1, 2], "nan": [float("nan"), 1.0], "none": [None, None]}
     ).with_columns(decimal=pl.col("count").cast(pl.Decimal(10, 2)))
@@ -135,7 +135,7 @@ def test_codes_number_the_distinct_values_in_order(frame):
 @pytest.mark.parametrize(
     ("kind", "key"), [(pl.String, pl.Categorical), (pl.Categorical, pl.String), (pl.Int32, pl.UInt64)]
 )
-def test_keys_of_one_kind_are_compared_by_value_and_null_keys_belong_to_nobody(frame, kind, key):
+def test_join_labels_compares_keys_by_value_and_joins_no_null_keys(frame, kind, key):
     rows = frame.lazy().with_columns(pl.col("id").cast(pl.String).cast(kind))
     labels = pl.LazyFrame({"id": ["3", None, None], "human": [30.0, 1.0, 2.0]}).with_columns(pl.col("id").cast(key))
     joined = join_labels(rows, labels, ["id"], ["human"]).collect()
@@ -143,7 +143,7 @@ def test_keys_of_one_kind_are_compared_by_value_and_null_keys_belong_to_nobody(f
     assert joined.schema["id"] == kind
 
 
-def test_labels_join_on_their_key_and_rows_without_one_stay(frame):
+def test_join_labels_keeps_rows_without_a_label(frame):
     labels = pl.LazyFrame({"id": [3, 1, 9], "human": [30.0, 10.0, 90.0], "other": ["x"] * 3})
     joined = join_labels(frame.lazy(), labels, ["id"], ["human"]).collect()
     assert joined["human"].to_list() == [10.0, None, 30.0]
@@ -160,7 +160,7 @@ def test_labels_join_on_their_key_and_rows_without_one_stay(frame):
         ({"id": [1], "human": [1.0], "score": [1.0]}, "Column score is in the table and in the labels file"),
     ],
 )
-def test_labels_that_cannot_be_joined(frame, labels, words):
+def test_join_labels_refuses_labels_that_cannot_be_joined(frame, labels, words):
     human = ["human", "score"] if "score" in labels else ["human"]
     with pytest.raises(SpecError) as caught:
         join_labels(frame.lazy(), pl.LazyFrame(labels), ["id"], human)
@@ -180,7 +180,7 @@ def test_labels_that_cannot_be_joined(frame, labels, words):
         ("labels.csv.gz", "id,human,note\n1,4,a\n2,,b\n3,2.5,\n"),
     ],
 )
-def test_labels_are_read_from_csv(name, text, tmp_path, frame):
+def test_open_labels_reads_csv(name, text, tmp_path, frame):
     data = text.encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     table = frame.lazy()
@@ -189,7 +189,7 @@ def test_labels_are_read_from_csv(name, text, tmp_path, frame):
     assert take(joined, ["human"]).numbers["human"].to_list() == [4.0, None, 2.5]
 
 
-def test_keys_that_look_like_numbers_stay_texts_where_the_table_has_texts(tmp_path):
+def test_open_labels_keeps_keys_as_texts_where_the_table_has_texts(tmp_path):
     (tmp_path / "labels.csv").write_text("id,human\n007,4\n7,2\n")
     frame = pl.LazyFrame({"id": ["007", "7", "8"]})
     found = join_labels(frame, open_labels(tmp_path / "labels.csv", frame, ["id"]), ["id"], ["human"]).collect()
@@ -200,7 +200,7 @@ def test_keys_that_look_like_numbers_stay_texts_where_the_table_has_texts(tmp_pa
     ("data", "says"),
     [(None, "is not there"), (b"id,human\n1,2,3,4\n", "cannot be read as CSV"), (b"", "cannot be read as CSV")],
 )
-def test_a_csv_that_cannot_be_read_is_a_sentence(data, says, tmp_path):
+def test_open_labels_refuses_a_csv_that_cannot_be_read(data, says, tmp_path):
     if data is not None:
         (tmp_path / "labels.csv").write_bytes(data)
     with pytest.raises(SpecError, match=says):

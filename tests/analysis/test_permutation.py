@@ -15,7 +15,7 @@ def judges():
 
 
 @pytest.mark.parametrize("statistic", ["pearson", "spearman", "kendall", "pairwise_accuracy"])
-def test_a_better_judge_is_found_over_rows_and_within_items(judges, statistic):
+def test_perm_both_finds_a_better_judge_over_rows_and_within_items(judges, statistic):
     good, poor, human, item, _ = judges
     for group in (None, item):
         verdict = perm_both(good, poor, human, item=group, statistic=statistic, permutations=60)
@@ -23,7 +23,7 @@ def test_a_better_judge_is_found_over_rows_and_within_items(judges, statistic):
         assert verdict.p == pytest.approx(1 / 61)
 
 
-def test_which_is_called_a_only_turns_the_sign(judges):
+def test_perm_both_changes_only_its_sign_when_the_judges_are_exchanged(judges):
     good, poor, human, item, _ = judges
     one = perm_both(good, poor, human, item=item, permutations=40)
     other = perm_both(poor, good, human, item=item, permutations=40)
@@ -31,7 +31,7 @@ def test_which_is_called_a_only_turns_the_sign(judges):
     assert one.p == other.p
 
 
-def test_a_score_on_another_scale_is_the_same_score(judges):
+def test_perm_both_does_not_depend_on_the_scale_of_a_score(judges):
     good, poor, human, _, _ = judges
     plain = perm_both(good, poor, human, permutations=40)
     scaled = perm_both(good * 100 - 7, poor, human, permutations=40)
@@ -39,7 +39,7 @@ def test_a_score_on_another_scale_is_the_same_score(judges):
     assert scaled.p == plain.p
 
 
-def test_a_judge_compared_with_itself_is_no_better():
+def test_perm_both_finds_no_difference_of_a_judge_to_itself():
     rng = np.random.default_rng(0)
     score, human = rng.normal(size=(2, 50))
     verdict = perm_both(score, score, human, permutations=20)
@@ -47,7 +47,7 @@ def test_a_judge_compared_with_itself_is_no_better():
 
 
 @pytest.mark.slow
-def test_p_is_uniform_where_nothing_differs():
+def test_perm_both_has_a_uniform_p_where_nothing_differs():
     """At 10 % it rejects about 10 % of tables; slow: fewer than 300 tables would let a wrong test pass."""
     rng = np.random.default_rng(5)
     rejected = 0
@@ -58,7 +58,7 @@ def test_p_is_uniform_where_nothing_differs():
     assert rejected / 300 == pytest.approx(0.1, abs=0.052)
 
 
-def test_the_published_example():
+def test_perm_both_reproduces_the_published_example():
     """nlpstats, the authors' package, gives p = .536 for this table (9,999 permutations, Pearson, all rows)."""
     np.random.seed(1234)
     a, b, human = (np.random.random((9, 5)).ravel() for _ in range(3))
@@ -66,7 +66,7 @@ def test_the_published_example():
     assert verdict.p == pytest.approx(0.536, abs=0.075)
 
 
-def test_over_systems_only_their_means_count(judges):
+def test_perm_both_over_systems_uses_their_means_alone(judges):
     good, _, human, _, system = judges
     verdict = perm_both(good, -good, human, system=system, statistic="kendall", permutations=30)
     means = [[v[system == s].mean() for s in range(6)] for v in (good, human)]
@@ -76,7 +76,7 @@ def test_over_systems_only_their_means_count(judges):
     assert verdict.difference == pytest.approx(2 * tau)
 
 
-def test_a_constant_score_has_no_verdict():
+def test_perm_both_is_none_for_a_constant_score():
     rows = np.arange(5.0)
     verdict = perm_both(np.ones(5), rows, rows, permutations=10)
     assert (verdict.difference, verdict.p) == (None, None)

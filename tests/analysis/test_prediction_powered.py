@@ -26,7 +26,7 @@ def corpus(rows, labels, *, noise, rng, systems=1):
     )
 
 
-def test_the_formula_where_each_row_is_an_item():
+def test_estimate_equals_the_formula_where_each_row_is_an_item():
     """PPI++ for a mean: weight = Cov(y, f) / ((1 + n / N) Var f), variances of the two samples apart."""
     frame = corpus(500, 60, noise=0.5, rng=np.random.default_rng(0))
     found = estimate(frame.lazy(), "score", "human").overall
@@ -42,7 +42,7 @@ def test_the_formula_where_each_row_is_an_item():
     assert (found.rows, found.labels, found.unread) == (500, 60, 0)
 
 
-def test_a_good_judge_is_worth_labels_and_a_useless_one_costs_none():
+def test_estimate_gains_from_a_good_judge_and_loses_nothing_to_a_useless_one():
     rng = np.random.default_rng(1)
     good = estimate(corpus(2000, 80, noise=0.3, rng=rng).lazy(), "score", "human").overall
     useless = estimate(corpus(2000, 80, noise=100, rng=rng).lazy(), "score", "human").overall
@@ -52,7 +52,7 @@ def test_a_good_judge_is_worth_labels_and_a_useless_one_costs_none():
 
 
 @pytest.mark.parametrize("noise", [0.3, 3])
-def test_the_interval_holds_the_truth_as_often_as_it_says(noise):
+def test_estimate_interval_has_its_nominal_coverage(noise):
     rng = np.random.default_rng(2)
     held = 0
     for _ in range(120):
@@ -62,7 +62,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(noise):
     assert held / 120 == pytest.approx(0.95, abs=0.06)
 
 
-def test_rows_of_an_item_are_one_observation():
+def test_estimate_counts_rows_of_an_item_as_one_observation():
     """Ten copies of every row say no more than one."""
     frame = corpus(200, 40, noise=0.5, rng=np.random.default_rng(3))
     once = estimate(frame.lazy(), "score", "human", item="item").overall
@@ -71,7 +71,7 @@ def test_rows_of_an_item_are_one_observation():
     assert copied.rows == 2000
 
 
-def test_two_systems_are_told_apart_and_their_likes_are_not():
+def test_estimate_separates_unequal_systems_and_not_equal_ones():
     rng = np.random.default_rng(4)
     frame = corpus(3000, 300, noise=0.5, rng=rng, systems=3).with_columns(
         pl.col("score", "human") + pl.when(pl.col("system") == 0).then(0.8).otherwise(0.0)
@@ -87,7 +87,7 @@ def test_two_systems_are_told_apart_and_their_likes_are_not():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_what_is_missing_is_counted_and_never_invented():
+def test_estimate_counts_missing_scores_and_labels():
     frame = pl.LazyFrame(
         {
             "score": [1.0, 2, 3, None, 5, 6],
@@ -104,19 +104,19 @@ def test_what_is_missing_is_counted_and_never_invented():
     assert found.differences == []
 
 
-def test_every_row_labelled_is_the_plain_mean():
+def test_estimate_with_every_row_labelled_is_the_plain_mean():
     frame = corpus(50, 50, noise=1, rng=np.random.default_rng(5))
     found = estimate(frame.lazy(), "score", "human").overall
     assert found.mean == found.labels_only
     assert found.weight is None
 
 
-def test_too_few_labels_are_a_sentence():
+def test_estimate_refuses_fewer_than_two_labels():
     with pytest.raises(SpecError, match="1 rows have both score and human; an estimate needs two labels or more"):
         estimate(pl.LazyFrame({"score": [1.0, 2], "human": [1.0, None]}), "score", "human")
 
 
-def test_a_share_of_labels_has_wilsons_interval_even_where_all_are_alike():
+def test_estimate_of_a_share_has_wilsons_interval_even_where_all_labels_are_equal():
     human = [1.0] * 12 + [0.0] * 8 + [None] * 20
     frame = pl.LazyFrame({"score": np.linspace(0, 1, 40), "human": human, "sure": [1.0] * 20 + [None] * 20})
     for column, hits in (("human", 12), ("sure", 20)):

@@ -23,7 +23,7 @@ def corpus(rng, *, rows=2000, labels=200, unread=0.05):
 
 
 @pytest.mark.parametrize("labels", [60, 200])
-def test_the_interval_holds_where_bad_answers_are_the_unread_ones(labels):
+def test_estimate_interval_covers_where_bad_answers_are_unread(labels):
     """Dropping labelled rows without a score held in 37 % here; 22 of 200 misses are 3.9 standard errors of 5 %."""
     rng = np.random.default_rng(3)
     misses = 0
@@ -36,7 +36,7 @@ def test_the_interval_holds_where_bad_answers_are_the_unread_ones(labels):
 
 @given(seed=st.integers(0, 10**6), filler=st.floats(-1e3, 1e3), labels=st.integers(30, 90), unread=st.integers(5, 60))
 @settings(max_examples=40, deadline=None)
-def test_what_stands_for_an_unread_score_makes_no_difference(seed, filler, labels, unread):
+def test_estimate_does_not_depend_on_the_filler_of_unread_scores(seed, filler, labels, unread):
     rng = np.random.default_rng(seed)
     score = rng.integers(1, 6, 300).astype(float)
     human = score + rng.normal(size=300)
@@ -51,7 +51,7 @@ def test_what_stands_for_an_unread_score_makes_no_difference(seed, filler, label
     assert by_filler.weights == pytest.approx(by_mean.weights, abs=1e-6)
 
 
-def test_the_weights_are_those_of_least_squares_with_two_regressors():
+def test_estimate_weights_equal_least_squares_with_two_regressors():
     """Where each row is an item: Cov(X, y) / n = (Cov_n(X) / n + Cov_N(X) / N) weights."""
     score, human, _ = corpus(np.random.default_rng(5), rows=600, labels=150, unread=0.1)
     found = estimate(pl.LazyFrame({"score": score, "human": human}), "score", "human").overall
@@ -66,7 +66,7 @@ def test_the_weights_are_those_of_least_squares_with_two_regressors():
     assert found.labels + found.labels_unread == 150
 
 
-def test_without_a_labelled_unread_row_the_second_weight_is_0_and_a_note_says_so():
+def test_estimate_without_a_labelled_unread_row_has_weight_0_and_a_note():
     score = [1.0, 2, 3, 4, 5, 1, 2, None]
     human = [1.5, 2, 3.5, 4, None, None, None, None]
     found = estimate(pl.LazyFrame({"score": score, "human": human}), "score", "human")
@@ -80,7 +80,7 @@ def test_without_a_labelled_unread_row_the_second_weight_is_0_and_a_note_says_so
     assert any(note.startswith("a: no row with no verdict has a label. Their weight is 0") for note in of_systems.notes)
 
 
-def test_rows_that_had_nothing_to_judge_and_pending_ones_are_counted_and_stand_apart():
+def test_estimate_counts_bad_and_pending_rows_outside_the_population():
     frame = pl.LazyFrame(
         {
             "score": [1.0, 2, 3, None, None, None, 5],
@@ -99,7 +99,7 @@ def test_rows_that_had_nothing_to_judge_and_pending_ones_are_counted_and_stand_a
         estimate(frame.with_columns(human=pl.Series([1.0, *[None] * 3, 9.0, 9.0, None])), "score", "human")
 
 
-def test_labels_of_one_system_alone_are_told():
+def test_estimate_notes_labels_of_one_system_alone():
     human = [3.0, None, None, None] * 10
     frame = pl.DataFrame({"score": np.arange(40) % 5, "system": ["a", "b", "c", "d"] * 10, "human": human})
     found = estimate(frame.lazy(), "score", "human", system="system")

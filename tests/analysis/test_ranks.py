@@ -24,7 +24,7 @@ def board(rng, systems, items, *, lead=0.0):
 
 
 @pytest.mark.parametrize("items", [40, 100])
-def test_equal_systems_share_every_rank(items):
+def test_ranked_gives_equal_systems_every_rank(items):
     """Ranks from pairs one by one were false on 93 % of boards; 8 of 40 has a chance of 1 in 2,000 at 5 %."""
     rng = np.random.default_rng(0)
     false = 0
@@ -36,7 +36,7 @@ def test_equal_systems_share_every_rank(items):
     assert false <= 7
 
 
-def test_one_system_half_a_deviation_ahead_of_57_is_alone_on_rank_1():
+def test_ranked_gives_rank_1_to_a_system_half_a_deviation_ahead_of_57():
     found = leaderboard(board(np.random.default_rng(1), 58, 400, lead=0.5), "score", "system", item="item").systems
     assert found.row(0, named=True)["system"] == "3"
     assert found["rank"].to_list() == [1] + [2] * 57
@@ -49,7 +49,7 @@ def test_one_system_half_a_deviation_ahead_of_57_is_alone_on_rank_1():
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_rank_never_contradicts_a_mean(means, spread, seed):
+def test_ranked_never_contradicts_the_means(means, spread, seed):
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(10, len(means))) * spread[: len(means)]
     items, part = np.full(len(means), 10), np.zeros(len(means), dtype=np.int64)
@@ -66,7 +66,7 @@ def test_a_rank_never_contradicts_a_mean(means, spread, seed):
             assert places[i] == places[j]
 
 
-def test_the_table_is_in_the_order_of_its_means():
+def test_leaderboard_is_in_the_order_of_its_means():
     found = leaderboard(
         board(np.random.default_rng(2), 12, 30), "score", "system", item="item", bootstrap=Bootstrap(100)
     ).systems
@@ -75,7 +75,7 @@ def test_the_table_is_in_the_order_of_its_means():
     assert found["rank_last"].is_sorted()
 
 
-def test_strengths_of_equal_systems_share_every_rank():
+def test_bradley_terry_gives_equal_systems_every_rank():
     rng = np.random.default_rng(3)
     a, b = np.triu_indices(12, 1)
     false = 0
@@ -86,7 +86,7 @@ def test_strengths_of_equal_systems_share_every_rank():
     assert false <= 4
 
 
-def test_tangos_interval():
+def test_tango_equals_the_published_interval():
     """By hand where no pair differs; it stays within [-1, 1] and turns over with its sides."""
     low, high = tango(0, 0, 30)
     assert (low, high) == (pytest.approx(-(1.96**2) / (30 + 1.96**2), abs=1e-4), pytest.approx(-low))
@@ -97,7 +97,7 @@ def test_tangos_interval():
 
 
 @pytest.mark.parametrize("item", ["item", None])
-def test_two_shares_of_one_may_differ(item):
+def test_ranked_shares_ranks_of_two_shares_of_one(item):
     frame = pl.LazyFrame({"v": ["a"] * 30 + ["b"] * 30, "item": [*range(30)] * 2, "score": [1.0] * 60, "ok": [1] * 60})
     found = compare(frame, "score", "v", item=item).differences.row(0, named=True)
     assert (found["value"], found["better"]) == (0.0, None)
@@ -106,14 +106,14 @@ def test_two_shares_of_one_may_differ(item):
     assert both["high"][0] > 0.11
 
 
-def test_zeros_and_ones_have_tangos_interval():
+def test_compare_of_zeros_and_ones_has_tangos_interval():
     first, second = [1.0] * 25 + [0.0] * 15, [1.0] * 22 + [0.0] * 3 + [1.0] * 8 + [0.0] * 7
     frame = pl.LazyFrame({"v": ["a"] * 40 + ["b"] * 40, "item": [*range(40)] * 2, "score": first + second})
     found = compare(frame, "score", "v", item="item").differences.row(0, named=True)
     assert (found["low"], found["high"]) == pytest.approx(tango(8, 3, 40), abs=1e-6)
 
 
-def test_many_intervals_are_wider_than_one_and_as_wide_as_normal_theory_says():
+def test_simultaneous_intervals_are_as_wide_as_normal_theory_says():
     """Of 10 independent differences the largest is beyond 2.8 standard errors in 5 %: Sidak's 1 - .95^(1/10)."""
     rng = np.random.default_rng(4)
     noise = rng.normal(size=(2000, 10))
@@ -124,7 +124,7 @@ def test_many_intervals_are_wider_than_one_and_as_wide_as_normal_theory_says():
     assert many[0][1] / one[1] == pytest.approx(2.80 / 1.96, rel=0.05)
 
 
-def test_the_intervals_of_compare_are_told_as_one_family():
+def test_compare_notes_that_its_intervals_hold_together():
     found = compare(board(np.random.default_rng(5), 6, 50).with_columns(pl.col("system").cast(pl.String)),
                     "score", "system", item="item")  # fmt: skip
     assert found.notes[0].startswith("The 15 intervals of differences hold together in 95 % of tables")
@@ -143,7 +143,7 @@ def test_the_intervals_of_compare_are_told_as_one_family():
 
 @pytest.mark.parametrize("item", ["item", None])
 @pytest.mark.parametrize("scale", [1e-60, 1e60])
-def test_the_size_of_the_scores_changes_nothing(scale, item):
+def test_ranked_does_not_depend_on_the_size_of_the_scores(scale, item):
     frame = board(np.random.default_rng(6), 5, 40).with_columns(pl.col("system").cast(pl.String))
     plain = compare(frame, "score", "system", item=item).differences
     scaled = compare(frame.with_columns(pl.col("score") * scale), "score", "system", item=item).differences

@@ -40,7 +40,7 @@ def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict
     return text, json.loads(capsys.readouterr().out)
 
 
-def test_an_unfinished_run_says_so_first(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+def test_coverage_of_an_unfinished_run_stands_first(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
     assert text.startswith("The run is not finished: 6 of 12 rows, 2 of 4 systems.\n")
     assert value["coverage"] == {"rows": 6, "rows_total": 12, "systems": 2, "systems_total": 4}
@@ -57,7 +57,9 @@ def test_an_unfinished_run_says_so_first(output: Output, capsys: pytest.CaptureF
         ["scale", "--score", "score", "--human", "human", "--task", "system"],
     ],
 )
-def test_every_question_says_so(output: Output, asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_coverage_stands_above_every_command(
+    output: Output, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, shard in enumerate(output.shards):
         texts = pl.Series(["w " * (n + number + 1) for n in range(3)])
         pl.read_parquet(shard.path).with_columns(response=texts).write_parquet(shard.path)
@@ -66,7 +68,7 @@ def test_every_question_says_so(output: Output, asked: list[str], capsys: pytest
     assert value["coverage"]["rows"] == 6
 
 
-def test_a_run_file_on_stdin_is_read_once_for_both(
+def test_coverage_and_table_read_a_run_file_on_stdin_once(
     output: Output, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f'output.path = "{output.layout.out}"'))
@@ -77,23 +79,21 @@ def test_a_run_file_on_stdin_is_read_once_for_both(
     assert "stdin is not UTF-8 text (byte 0)" in capsys.readouterr().err
 
 
-def test_a_path_through_a_file_holds_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_refuse_a_path_through_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.toml").touch()
     for command in ("status", "verify", "retry", "reread"):
         assert _exit_code([command, f"{tmp_path}/run.toml/out"]) == 2
         assert "holds no run: there is no run.json in it" in capsys.readouterr().err
 
 
-def test_a_complete_run_says_nothing_of_it(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+def test_coverage_of_a_complete_run_adds_no_sentence(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     run(output.score({2: range(3), 3: range(3)}))
     text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
     assert "not finished" not in text
     assert value["coverage"] == {"rows": 12, "rows_total": 12}
 
 
-def test_a_name_that_two_columns_have_is_said_with_the_other_ones_name(
-    output: Output, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_coverage_names_both_columns_of_an_ambiguous_name(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     text, value = told("agree", output.layout.out, *ASKED, capsys=capsys)
     note = "Column score is the run's result. The input's column of that name is input_score: ask for it by that name."
     assert note in text.splitlines()
@@ -103,7 +103,7 @@ def test_a_name_that_two_columns_have_is_said_with_the_other_ones_name(
     assert value["scores"]["input_score"]["dataset"]["pearson"] < -0.9
 
 
-def test_input_names_are_free_ones(output: Output) -> None:
+def test_scan_scores_gives_input_columns_free_names(output: Output) -> None:
     for shard in output.shards:
         frame = pl.read_parquet(shard.path).with_columns(input_score=pl.lit(1), row=pl.lit("r"), shard=pl.lit("s"))
         frame.write_parquet(shard.path)
@@ -115,19 +115,19 @@ def test_input_names_are_free_ones(output: Output) -> None:
     assert found["row"].to_list() == [0, 1, 2] * 2
 
 
-def test_systems_are_not_counted_where_the_input_cannot_be_read(output: Output) -> None:
+def test_coverage_counts_no_systems_where_the_input_cannot_be_read(output: Output) -> None:
     Path(output.shards[3].path).unlink()
     found = run_coverage(output.layout.out, "system")
     assert found is not None
     assert (found.rows, found.rows_total, found.systems_total) == (6, 12, None)
 
 
-def test_a_table_of_another_kind_has_no_extent(output: Output) -> None:
+def test_coverage_is_none_for_a_table_of_another_kind(output: Output) -> None:
     assert run_coverage(output.shards[0].path, "system") is None
     assert run_coverage(str(Path(output.shards[0].path).parent)) is None
 
 
-def test_a_kept_column_of_systems_is_counted(output: Output) -> None:
+def test_coverage_knows_kept_columns_from_run_json_alone(output: Output) -> None:
     found = run_coverage(output.layout.out, "task")
     assert found is not None
     assert (found.systems, found.systems_total) == (None, None)  # this run.json does not say what was kept
@@ -137,7 +137,7 @@ def test_a_kept_column_of_systems_is_counted(output: Output) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.toml", "settings.conf", "-"])
-def test_the_run_file_is_taken_where_the_folder_is(
+def test_commands_take_the_run_file_where_they_take_the_folder(
     output: Output, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = f'[output]\npath = "{output.layout.out}"\n'
@@ -167,7 +167,7 @@ def test_the_run_file_is_taken_where_the_folder_is(
         ("[[[", "is not TOML"),
     ],
 )
-def test_a_run_file_that_names_no_folder_is_a_sentence(
+def test_commands_refuse_a_run_file_without_output_path(
     text: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run.toml"

@@ -28,7 +28,7 @@ def moved(n=300, *, seed=0):
     )
 
 
-def test_shift_and_spread_by_hand():
+def test_scale_has_the_shift_and_spread_computed_by_hand():
     frame = pl.LazyFrame({"score": [1.0, 3, 5, 7], "human": [1.0, 2, 1, 2], "task": ["t", "t", "u", "u"]})
     found = scale(frame, "score", "human", "task")
     # Deviations over all: score sqrt 5, human 1/2. Task t: mean score 2 below, people as everywhere; sd 1 against 1/2.
@@ -41,14 +41,14 @@ def test_shift_and_spread_by_hand():
     json.dumps(found.json(), allow_nan=False)
 
 
-def test_a_task_with_constant_people_has_a_shift_and_no_spread():
+def test_scale_of_a_task_with_constant_human_values_has_no_spread():
     frame = pl.LazyFrame({"score": [1.0, 2, 3, 4], "human": [2.0, 2, 1, 3], "task": ["t", "t", "u", "u"]})
     stance = scale(frame, "score", "human", "task").tasks["t"]
     assert stance.spread is None
     assert stance.shift is not None
 
 
-def test_systems_are_ranked_within_tasks_and_concordance_says_how_alike():
+def test_scale_ranks_systems_within_tasks_with_their_concordance():
     frame = pl.LazyFrame(
         {
             "task": ["t"] * 3 + ["u"] * 3,
@@ -77,7 +77,7 @@ def test_concordance_with_ties_by_hand():
     assert scale(frame, "score", "human", "task", system="system").concordance["score"] == pytest.approx(6.5 / 7)
 
 
-def test_one_task_only_or_nothing_to_compare_is_a_sentence():
+def test_scale_refuses_one_task_or_too_few_rows():
     with pytest.raises(SpecError, match="names one task only"):
         scale(pl.LazyFrame({"s": [1.0, 2], "h": [1.0, 2], "t": ["a", "a"]}), "s", "h", "t")
     with pytest.raises(SpecError, match="0 rows have both s and h"):
@@ -86,13 +86,13 @@ def test_one_task_only_or_nothing_to_compare_is_a_sentence():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(finite, st.floats(0.1, 10)), min_size=1, max_size=30))
-def test_isotonic_is_that_of_scikit_learn(points):
+def test_isotonic_equals_scikit_learns(points):
     values, weights = (np.array(side) for side in zip(*points, strict=True))
     expected = IsotonicRegression().fit_transform(np.arange(len(values)), values, sample_weight=weights)
     np.testing.assert_allclose(isotonic(values, weights), expected, atol=1e-6)
 
 
-def test_the_maps():
+def test_learn_fits_the_maps_computed_by_hand():
     x, y = np.array([1.0, 2, 3, 4, 5, 5]), np.array([3.0, 5, 7, 9, 11, 11])
     ask = np.array([0.0, 2.5, 9])
     assert learn(x, y, "linear")(ask) == pytest.approx([1, 6, 19])
@@ -124,7 +124,7 @@ def test_calibration_claims_no_gain_from_noise():
     assert gain.rmse >= gain.rmse_one_map
 
 
-def test_few_labels_serve_a_whole_task_and_missing_ones_are_named():
+def test_calibration_names_tasks_with_too_few_labels():
     frame = moved().with_row_index().with_columns(
         human=pl.when((pl.col("index") < 90) & (pl.col("task") != "v")).then("human"),
         score=pl.when(pl.col("index") != 299 - 2).then("score"),
@@ -137,7 +137,7 @@ def test_few_labels_serve_a_whole_task_and_missing_ones_are_named():
     assert rest["score_calibrated"].null_count() == rest["score"].null_count() == 1
 
 
-def test_calibration_that_cannot_be_done_is_a_sentence():
+def test_calibration_refuses_tables_that_cannot_serve():
     frame = moved()
     with pytest.raises(SpecError, match="No task has the 3 labels in human"):
         calibrate(frame.with_columns(human=pl.lit(None, pl.Float64)).lazy(), "score", "human", "task")
@@ -147,7 +147,7 @@ def test_calibration_that_cannot_be_done_is_a_sentence():
         calibrate(frame.lazy(), "score", "human", "task", folds=1)
 
 
-def test_concordance_is_friedmans_statistic_scaled():
+def test_concordance_equals_friedmans_statistic_scaled():
     """W = chi2 / (tasks (systems - 1)); scipy's chi2 has the same correction for ties."""
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -158,7 +158,7 @@ def test_concordance_is_friedmans_statistic_scaled():
         assert found == pytest.approx(stats.friedmanchisquare(*means.T).statistic / (5 * 3))
 
 
-def test_the_linear_map_is_that_of_scipy():
+def test_learn_linear_equals_scipys():
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=30).round(1), rng.normal(size=30).round(1)
     line = stats.linregress(x, y)

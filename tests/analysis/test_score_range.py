@@ -41,7 +41,7 @@ def finished(folder: Path) -> str:
     return str(folder / "out")
 
 
-def test_commands_take_the_scale_of_an_output_folder_and_say_so(
+def test_commands_bound_unread_rows_by_the_scale_of_the_output_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = finished(tmp_path)
@@ -63,7 +63,7 @@ def test_commands_take_the_scale_of_an_output_folder_and_say_so(
     assert any("observed score, 4 to 6: the judge's scale is not known" in note for note in board["notes"])
 
 
-def test_a_table_without_unread_rows_has_no_note_on_bounds() -> None:
+def test_bounds_have_no_note_without_unread_rows() -> None:
     frame = pl.LazyFrame({"system": ["a", "b"] * 4, "score": [1.0, 2.0] * 4})
     notes = [*leaderboard(frame, "score", "system", scale=(1, 5), bootstrap=Bootstrap(0)).notes]
     assert not [n for n in (*notes, *compare(frame, "score", "system", bootstrap=Bootstrap(0)).notes) if "bounded" in n]
@@ -86,12 +86,12 @@ def test_a_table_without_unread_rows_has_no_note_on_bounds() -> None:
         ({"kind": "rating", "scale": "wide"}, "score", None),
     ],
 )
-def test_the_scale_of_a_column_by_its_judge(
+def test_scale_of_a_column_follows_its_judge(
     judge: dict[str, Any], score: str, scale: tuple[float, float] | None
 ) -> None:
     assert _of_judge(judge, score) == scale
 
 
-def test_a_score_off_the_scale_leaves_the_observed_range() -> None:
+def test_bounds_are_the_observed_range_where_a_score_is_off_the_scale() -> None:
     assert bounds(np.array([0.0, 3.0, np.nan]), (1, 5)).is_scale is False
     assert (bounds(np.array([2.0, 3.0]), (1, 5)).low, bounds(np.array([2.0, 3.0]), (1, 5)).high) == (1, 5)

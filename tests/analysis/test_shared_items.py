@@ -28,7 +28,7 @@ def twins(*, items=400, unread=False, seed=0):
     return pl.concat(parts).lazy()
 
 
-def test_a_variant_without_the_hardest_items_gains_nothing_by_it():
+def test_compare_gives_no_gain_to_a_variant_without_the_hardest_items():
     """Over its own items b leads by .67, 19 standard errors."""
     (row,) = compare(twins(), "score", "v", item="item").differences.to_dicts()
     assert (row["items"], row["rows"], row["unread"], row["better"]) == (320, 640, 0, None)
@@ -45,7 +45,7 @@ def test_a_variant_without_the_hardest_items_gains_nothing_by_it():
     assert abs(told.difference) < 0.15
 
 
-def test_where_the_sign_hangs_on_the_unread_no_winner_is_named():
+def test_compare_names_no_winner_where_the_sign_depends_on_unread_rows():
     frame = twins(unread=True).with_columns(pl.col("score") + (pl.col("v") == "b") * 0.5)
     (row,) = compare(frame, "score", "v", item="item").differences.to_dicts()
     assert row["low"] > 0
@@ -59,7 +59,7 @@ def test_where_the_sign_hangs_on_the_unread_no_winner_is_named():
     assert whole["better"] == "b"
 
 
-def test_the_three_numbers_by_hand():
+def test_compare_has_the_differences_at_both_ends_computed_by_hand():
     """a and b share items 1 to 3; item 2 is unread of b. The scale reaches from 1 to 5."""
     frame = pl.LazyFrame(
         {"v": ["a"] * 4 + ["b"] * 3, "item": [0, 1, 2, 3, 1, 2, 3], "score": [5.0, 2, 3, 1, 3, None, 4]}
@@ -71,7 +71,7 @@ def test_the_three_numbers_by_hand():
     assert (row["items"], row["rows"], row["unread"]) == (2, 4, 1)
 
 
-def test_variants_without_a_common_item_have_no_difference_and_are_not_ranked_against_each_other():
+def test_variants_without_a_common_item_have_no_difference_and_no_relative_rank():
     frame = pl.LazyFrame({"v": ["a"] * 20 + ["b"] * 20, "item": range(40), "score": [1.0, 2.0] * 10 + [8.0, 9.0] * 10})
     found = compare(frame, "score", "v", item="item")
     assert found.differences["value"].to_list() == [None]
@@ -83,7 +83,7 @@ def test_variants_without_a_common_item_have_no_difference_and_are_not_ranked_ag
     assert alone.select("rank", "rank_last").rows() == [(1, 1), (2, 2)]
 
 
-def test_scores_lost_at_random_widen_an_interval_as_much_as_the_items_that_are_lost():
+def test_intervals_widen_with_scores_lost_at_random_as_with_lost_items():
     """5 % of either: 1 / sqrt(.95^2) = 1.053 on the mean of 12 tables, each within some .03 of it."""
     rng = np.random.default_rng(1)
     ratios = {"compare": [], "estimate": []}
@@ -126,9 +126,7 @@ def test_adjusted_means_are_those_of_least_squares():
 
 @given(seed=st.integers(0, 10**6), lost=st.floats(0, 0.5), systems=st.integers(1, 5), rows=st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
-def test_without_holes_the_adjusted_mean_is_the_plain_one_and_its_influence_that_of_refitting(
-    seed, lost, systems, rows
-):
+def test_adjusted_mean_without_missing_scores_is_the_plain_mean(seed, lost, systems, rows):
     rng = np.random.default_rng(seed)
     shape = (12, systems, rows)
     item, system, _ = (index.ravel() for index in np.indices(shape))

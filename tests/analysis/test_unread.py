@@ -27,7 +27,7 @@ def grades(rng, *, worst_lost, rows=600):
     )
 
 
-def test_agree_says_what_people_gave_the_unread():
+def test_agree_compares_human_values_of_unread_rows():
     frame = grades(np.random.default_rng(0), worst_lost=True)
     found = agree(frame.lazy(), ["score"], ["human"], item="item", task="task", bootstrap=Bootstrap(0))
     whole, *tasks = found.scores["score"].unread
@@ -41,7 +41,7 @@ def test_agree_says_what_people_gave_the_unread():
     assert found.json()["scores"]["score"]["dataset"]["unread_differs"][0]["unread"] == 60
 
 
-def test_what_is_lost_at_random_is_told_in_one_table_of_twenty():
+def test_unread_notes_have_5_percent_false_alarms():
     rng = np.random.default_rng(1)
     by_people = by_groups = 0
     for _ in range(60):
@@ -55,7 +55,7 @@ def test_what_is_lost_at_random_is_told_in_one_table_of_twenty():
     assert by_groups <= 9
 
 
-def test_leaderboard_says_which_system_and_task_is_unread_more_often():
+def test_leaderboard_notes_the_system_and_task_with_more_unread_rows():
     frame = grades(np.random.default_rng(2), worst_lost=False).with_columns(
         score=pl.when((pl.col("system") == "b") & (pl.col("item") % 3 == 0)).then(None).otherwise("score")
     )
@@ -65,7 +65,7 @@ def test_leaderboard_says_which_system_and_task_is_unread_more_often():
     assert {one["by"] for one in board.json()["unread_differs"]} == {"system", "task"}
 
 
-def test_below_five_unread_rows_nothing_is_said():
+def test_unread_notes_are_empty_below_five_unread_rows():
     frame = grades(np.random.default_rng(3), worst_lost=True).with_columns(
         score=pl.when(pl.int_range(pl.len()) % 150 == 0).then(None).otherwise(pl.col("score").fill_null(1.0))
     )
@@ -75,7 +75,7 @@ def test_below_five_unread_rows_nothing_is_said():
     assert list(leaderboard(frame.lazy(), "score", "system", bootstrap=Bootstrap(0)).unread) == []
 
 
-def test_kept_columns_of_a_run_by_hand():
+def test_by_kept_has_the_values_computed_by_hand():
     """20 of 100 against 5 of 100: pooled share .125, error sqrt(.125 .875 (2 / 100)) = .0468, z 3.21."""
     error = ["Unreadable"] * 20 + [None] * 80 + ["Unreadable"] * 5 + [None] * 95 + ["BadRow"] * 50
     scores = pl.LazyFrame(
@@ -97,6 +97,6 @@ def test_kept_columns_of_a_run_by_hand():
     ]
 
 
-def test_holms_correction_by_hand():
+def test_holm_has_the_values_computed_by_hand():
     found = [UnreadDiffers("s", str(k), 9, 0.1, 0.2, None, p) for k, p in enumerate([0.04, 0.01, 0.03])]
     assert [one.p for one in holm(found)] == pytest.approx([0.06, 0.03, 0.06])

@@ -36,7 +36,7 @@ def finished(folder: Path, *, lost: str) -> str:
     return str(folder / "out")
 
 
-def test_status_names_the_system_that_is_unread_more_often(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_names_the_system_with_more_unread_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = finished(tmp_path, lost="bee")
     assert _exit_code(["status", out]) == 0
     assert (
@@ -48,12 +48,12 @@ def test_status_names_the_system_that_is_unread_more_often(tmp_path: Path, capsy
     assert (found["bee"]["unread"], found["bee"]["here"], found["ant"]["here"]) == (8, 0.4, 0.0)
 
 
-def test_status_says_nothing_where_both_are_unread_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_adds_nothing_where_systems_are_unread_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(["status", finished(tmp_path, lost="ant|bee")]) == 0
     assert "unevenly" not in capsys.readouterr().out
 
 
-def test_nothing_is_read_where_few_rows_failed_or_very_many_files_are_there() -> None:
+def test_unread_by_column_reads_nothing_for_few_failed_rows_or_many_files() -> None:
     for errors, shards in (({"Unreadable": 4, "BadRow": 90, "Damaged": 9}, 1), ({"Unreadable": 90}, MOST_SHARDS + 1)):
         status: Any = SimpleNamespace(errors=errors, shards=shards)
         assert not unread_by_column("no/such/folder", status).notes

@@ -28,7 +28,7 @@ def contest(n, *, effect, longer, strength=0.0, seed=0):
     return pl.LazyFrame(columns)
 
 
-def test_length_control_takes_the_length_out_and_leaves_the_rest():
+def test_win_rate_at_equal_length_removes_the_effect_of_length_alone():
     lengthy = win_rate(contest(1500, effect=2, longer=100), "preference", "text", "base", bootstrap=Bootstrap(200))
     assert lengthy.raw > 0.7
     assert lengthy.equal_length == pytest.approx(0.5, abs=0.07)
@@ -41,7 +41,7 @@ def test_length_control_takes_the_length_out_and_leaves_the_rest():
     json.dumps(strong.json(), allow_nan=False)
 
 
-def test_one_sided_verdicts_give_a_finite_rate():
+def test_win_rate_of_one_sided_verdicts_is_finite():
     frame = contest(60, effect=0, longer=50).with_columns(preference=pl.lit(1.0))
     found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(50))
     assert found.raw == 1.0
@@ -51,14 +51,14 @@ def test_one_sided_verdicts_give_a_finite_rate():
         assert high == 1.0
 
 
-def test_texts_of_one_length_have_nothing_to_control():
+def test_win_rate_of_texts_of_one_length_is_the_raw_rate():
     frame = pl.LazyFrame({"preference": [1.0, 0, 1, 1] * 50, "text": ["ab"] * 200, "base": ["cd"] * 200})
     found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(20))
     assert found.equal_length == pytest.approx(found.raw, abs=0.01)
     assert found.length_effect == 0.0
 
 
-def test_by_hand():
+def test_win_rate_has_the_value_computed_by_hand():
     """Longer texts win three of four, shorter ones one of four; three in four texts are longer."""
     n = 4000
     far = np.arange(n) % 4 < 3  # longer
@@ -84,7 +84,7 @@ SIDES = st.lists(
 
 @settings(max_examples=5, deadline=None)
 @given(SIDES)
-def test_exchanging_the_sides_turns_the_rate_over(rows):
+def test_win_rate_is_one_minus_itself_when_the_sides_are_exchanged(rows):
     p, size, base, hard = (list(column) for column in zip(*rows, strict=True))
     texts = {"text": ["x" * k for k in size], "base": ["x" * k for k in base], "hard": hard}
     frame = pl.LazyFrame({"preference": p, **texts})
@@ -99,14 +99,14 @@ def test_exchanging_the_sides_turns_the_rate_over(rows):
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=3, max_size=20))
-def test_a_text_against_itself_is_one_half(sizes):
+def test_win_rate_of_a_text_against_itself_is_one_half(sizes):
     same = ["x" * k for k in sizes]
     frame = pl.LazyFrame({"preference": [0.5] * len(same), "text": same, "base": same})
     found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(0))
     assert (found.raw, found.equal_length, found.length_effect) == (0.5, 0.5, 0.0)
 
 
-def test_the_fit_is_that_of_scikit_learn():
+def test_win_rate_fit_equals_scikit_learns():
     frame = contest(3000, effect=1.5, longer=60, strength=0.5, seed=4).collect()
     hard = np.random.default_rng(5).normal(size=3000)
     size, base = (frame[name].str.len_chars().to_numpy().astype(float) for name in ("text", "base"))
@@ -121,7 +121,7 @@ def test_the_fit_is_that_of_scikit_learn():
     assert found.equal_length_interval[0] < found.equal_length < found.equal_length_interval[1]
 
 
-def test_every_system_has_a_fit_of_its_own():
+def test_win_rates_fit_each_system_by_itself():
     parts = [
         contest(300, effect=1, longer=k * 40, strength=k, seed=k).with_columns(system=pl.lit(f"s{k}")) for k in range(2)
     ]

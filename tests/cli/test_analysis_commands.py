@@ -59,7 +59,7 @@ def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_agree_in_the_contracts_shape(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agree_prints_json_in_the_shape_of_the_contract(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
         "agree", table, "--score", "score", "--score", "noise", "--human", "human", "--item", "item", "--system",
         "system", "--task", "task", "--bootstrap", "50", "--permutations", "20", capsys=capsys,
@@ -86,14 +86,14 @@ def test_agree_shows_a_line_for_each_level(table: str, capsys: pytest.CaptureFix
     assert any("8 items, 0 skipped" in line for line in lines)
 
 
-def test_several_people_are_the_ceiling(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agree_shows_several_people_as_the_ceiling(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = told("agree", table, "--score", "score", "--human", "human", "--human", "noise", capsys=capsys)
     assert found["human"]["people"] == ["human", "noise"]
     assert _exit_code(["agree", table, "--score", "score", "--human", "human", "--human", "noise"]) == 0
     assert "(people)" in capsys.readouterr().out
 
 
-def test_labels_from_a_table_of_their_own(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agree_joins_labels_from_their_own_file(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = frame().select("id", gold="human").head(10)
     labels.write_parquet(tmp_path / "labels.parquet")
     asked = ("--score", "score", "--human", "gold", "--labels", str(tmp_path / "labels.parquet"), "--on", "id")
@@ -102,7 +102,7 @@ def test_labels_from_a_table_of_their_own(table: str, tmp_path: Path, capsys: py
     assert told("estimate", table, *asked, capsys=capsys)["scores"]["score"]["overall"]["labels"] == 9
 
 
-def test_scale_and_its_calibration(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scale_writes_the_calibrated_table(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new/calibrated.parquet"
     found = told(
         "scale", table, "--score", "score", "--score", "noise", "--human", "human", "--task", "task", "--system",
@@ -117,7 +117,7 @@ def test_scale_and_its_calibration(table: str, tmp_path: Path, capsys: pytest.Ca
     assert plain["scores"]["score"]["calibration"] is None
 
 
-def test_bias_of_every_kind(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bias_shows_every_kind(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
         "bias", table, "--score", "score", "--text", "text", "--human", "human", "--own", "ant", "--system", "system",
         "--bootstrap", "50", capsys=capsys,
@@ -140,13 +140,13 @@ def test_bias_of_every_kind(table: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert found["win_rates"]["ant"]["n"] == 8
 
 
-def test_estimate_by_system(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_estimate_shows_each_system(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = told("estimate", table, "--score", "score", "--human", "human", "--system", "system", capsys=capsys)
     assert set(found["scores"]["score"]) == {"overall", "systems", "differences"}
     assert len(found["scores"]["score"]["differences"]) == 3
 
 
-def test_leaderboard_by_means_and_by_pairs(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaderboard_ranks_by_means_and_by_pairs(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
         "leaderboard", table, "--score", "score", "--system", "system", "--task", "task", "--average", "cost",
         "--fact", "licence", "--bootstrap", "50", capsys=capsys,
@@ -168,7 +168,7 @@ def test_leaderboard_by_means_and_by_pairs(table: str, capsys: pytest.CaptureFix
     assert found["tasks"] is None
 
 
-def test_compare_variants(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_shows_the_differences_of_variants(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(
         "compare", table, "--score", "score", "--variant", "system", "--item", "item", "--task", "task",
         "--well-formed", "formed", "--bootstrap", "50", capsys=capsys,
@@ -179,7 +179,9 @@ def test_compare_variants(table: str, capsys: pytest.CaptureFixture[str]) -> Non
     }  # fmt: skip
 
 
-def test_metrics_alone(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_writes_a_column_for_each_metric(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = str(tmp_path / "scored.parquet")
     asked = ["metrics", table, "-o", out, "--names", "exact_match, words", "--response", "text", "--reference", "base"]
     assert _exit_code(asked) == 0
@@ -191,7 +193,7 @@ def test_metrics_alone(table: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert pl.read_parquet(out).columns[-2:] == ["metric_exact_match", "metric_words"]
 
 
-def test_an_output_folder_is_a_table_with_its_input_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_take_an_output_folder_with_its_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard, replies = tmp_path / "in.parquet", tmp_path / "replies.parquet"
     rows = frame().select("id", "item", "human", response="text")
     rows.write_parquet(shard)
@@ -247,7 +249,7 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["compare", "--score", "score", "--variant", "system"], pl.col("system") == "ant", "holds 1 variant"),
     ],
 )  # fmt: skip
-def test_a_bad_table_gets_a_sentence(
+def test_commands_refuse_a_bad_table_in_a_sentence(
     asked: list[str], rows: pl.Expr | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "table.parquet")
@@ -261,7 +263,7 @@ def test_a_bad_table_gets_a_sentence(
     assert "Traceback" not in shown.err
 
 
-def test_the_table_is_never_written_over(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scale_never_overwrites_its_table(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["scale", table, *SCORE_AND_HUMAN, "--task", "task", "--calibrate", "shift", "-o", table]
     assert _exit_code(asked) == 2
     assert "is the table itself, which is never written to" in capsys.readouterr().err
@@ -269,12 +271,12 @@ def test_the_table_is_never_written_over(table: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("command", ["agree", "estimate"])
-def test_a_table_that_is_not_there_gets_a_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_refuse_a_missing_table_in_a_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([command, "no/such.parquet", *SCORE_AND_HUMAN]) == 2
     assert "no/such.parquet is not there" in capsys.readouterr().err
 
 
-def test_one_system_and_equal_scores_are_said_and_shown_as_nothing(
+def test_agree_shows_undefined_statistics_as_a_dash_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "table.parquet")
@@ -289,7 +291,7 @@ def test_one_system_and_equal_scores_are_said_and_shown_as_nothing(
     assert "There is one system only; agreement over systems needs two or more." in shown
 
 
-def test_a_failure_is_one_json_object_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_commands_print_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     for command, code in ((["agree", "no/such.parquet", *SCORE_AND_HUMAN], 2), (["agree", "--no-such-option"], 2)):
         assert _exit_code([*command, "--json"]) == code
         shown = capsys.readouterr()
@@ -301,7 +303,7 @@ def test_a_failure_is_one_json_object_too(capsys: pytest.CaptureFixture[str]) ->
         assert not capsys.readouterr().out
 
 
-def test_position_of_a_pairwise_runs_own_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bias_takes_the_preferences_of_a_pairwise_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "pairwise.parquet")
     rows = pl.DataFrame(
         {
@@ -339,7 +341,7 @@ GROUPED = ["--item", "item", "--system", "system"]
     ],
     ids=lambda asked: asked[0],
 )
-def test_answers_fit_the_terminal(
+def test_answers_fit_the_width_of_the_terminal(
     asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "table.parquet")
@@ -364,7 +366,7 @@ BOOTSTRAPPED = ("agree", "leaderboard", "compare", "bias")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_failure_that_stdout_refuses_too_keeps_its_exit_code(
+def test_failing_commands_keep_their_exit_code_where_stdout_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Path("/dev/full").open("w") as full:

@@ -50,7 +50,7 @@ def _help(command: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_night_from_plan_to_proof(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_commands_from_plan_to_verify_work_in_order(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: six starts of the real command."""
     shard(tmp_path / "in/a.parquet", 30)
     shard(tmp_path / "in/b.parquet", 12, first=30)
@@ -113,7 +113,7 @@ def _last_byte(path: Path, column: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_judge_that_fails_on_a_row_costs_that_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_loses_only_the_row_that_the_judge_fails_on(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: one start of the real command. The reply is stored, so a mended judge reads it again for nothing."""
     (tmp_path / "mine.py").write_text(
         "from scorer.judges.rating import Rating\n"
@@ -135,7 +135,7 @@ def test_a_judge_that_fails_on_a_row_costs_that_row(judge: RehearsalProcess, tmp
 
 
 @pytest.mark.slow
-def test_mistakes_exit_2_before_anything_is_written(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_wrong_arguments_exit_2_before_anything_is_written(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three starts of the real command."""
     shard(tmp_path / "in/a.parquet", 3)
     wrong = scorer("run", run_file(tmp_path, judge.url, judge={"scael": [1, 5]}))
@@ -172,7 +172,7 @@ def test_a_spent_budget_exits_3_and_the_command_that_it_prints_ends_the_run(
 
 
 @pytest.mark.slow
-def test_a_wrong_set_up_exits_4_and_costs_no_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_with_a_wrong_set_up_exits_4_and_fails_no_row(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three starts of the real command."""
     shard(tmp_path / "in/a.parquet", 40)
     judge.configure(always="401")
@@ -189,7 +189,9 @@ def test_a_wrong_set_up_exits_4_and_costs_no_row(judge: RehearsalProcess, tmp_pa
 
 
 @pytest.mark.slow
-def test_other_scores_and_changed_shards_exit_5_and_new_shards_extend(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_exits_5_for_other_scores_or_changed_shards_and_takes_new_shards(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
     """Slow: five starts of the real command."""
     old = shard(tmp_path / "in/a.parquet", 10)
     run = run_file(tmp_path, judge.url)
@@ -215,7 +217,7 @@ def test_other_scores_and_changed_shards_exit_5_and_new_shards_extend(judge: Reh
 
 
 @pytest.mark.slow
-def test_too_many_failures_exit_6_and_retry_mends_them(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_with_too_many_failures_exits_6_and_retry_scores_them(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: four starts of the real command."""
     shard(tmp_path / "in/a.parquet", 20)
     judge.configure(poison=r"\[row:r1?7\]")
@@ -241,7 +243,7 @@ def test_too_many_failures_exit_6_and_retry_mends_them(judge: RehearsalProcess, 
 
 
 @pytest.mark.slow
-def test_two_hundred_rows_that_fail_alike_stop_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_stops_after_two_hundred_equal_failures(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: one start of the real command."""
     shard(tmp_path / "in/a.parquet", 600)
     judge.configure(fault_prose=1.0)
@@ -252,7 +254,7 @@ def test_two_hundred_rows_that_fail_alike_stop_the_run(judge: RehearsalProcess, 
 
 
 @pytest.mark.slow
-def test_an_output_that_is_a_file_exits_2(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_refuses_an_output_path_that_is_a_file(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: one start of the real command."""
     shard(tmp_path / "in/a.parquet", 3)
     (tmp_path / "file").write_text("no folder")
@@ -263,7 +265,7 @@ def test_an_output_that_is_a_file_exits_2(judge: RehearsalProcess, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_signals_stop_a_run_that_the_same_command_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_stopped_by_a_signal_resumes_by_the_same_command(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: five starts of the real command, some of which are left to work for a while."""
     shard(tmp_path / "in/a.parquet", 400)
     judge.configure(latency_median_s=0.1)
@@ -320,7 +322,7 @@ def _scored(folder: Path, rows: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_asks_no_real_judge_and_leaves_the_real_output_alone(tmp_path: Path) -> None:
+def test_rehearse_asks_no_real_judge_and_leaves_the_real_output_alone(tmp_path: Path) -> None:
     """Slow: two starts of the real command, with a judge of its own."""
     shard(tmp_path / "in/a.parquet", 50)
     rehearsal = {"latency_median_s": 0.01, "fault_500": 0.05}
@@ -340,7 +342,7 @@ def test_a_rehearsal_asks_no_real_judge_and_leaves_the_real_output_alone(tmp_pat
 
 
 @pytest.mark.slow
-def test_no_rows_and_no_matches(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_handles_no_rows_and_refuses_no_matches(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three starts of the real command."""
     run = run_file(tmp_path, judge.url)
     nothing = scorer("run", run)

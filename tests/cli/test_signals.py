@@ -33,7 +33,7 @@ from scorer.rehearsal.process import RehearsalProcess
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 5])
-def test_work_is_finished_however_often_its_caller_is_cancelled(times: int) -> None:
+def test_shielded_work_finishes_however_often_its_caller_is_cancelled(times: int) -> None:
     async def night() -> None:
         done: list[float] = []
 
@@ -58,7 +58,7 @@ def test_work_is_finished_however_often_its_caller_is_cancelled(times: int) -> N
 
 
 @pytest.mark.parametrize("failure_first", [False, True])
-def test_a_failure_of_work_whose_caller_was_cancelled_is_told_where_that_is_asked_for(failure_first: bool) -> None:
+def test_shielded_raises_the_failure_of_cancelled_work_where_asked(failure_first: bool) -> None:
     async def fails() -> None:
         await asyncio.sleep(1.0)
         raise StorageError("full")
@@ -75,7 +75,7 @@ def test_a_failure_of_work_whose_caller_was_cancelled_is_told_where_that_is_aske
     in_virtual_time(night())
 
 
-def test_the_first_signal_stops_the_second_leaves_and_no_other_does_anything() -> None:
+def test_stages_stop_at_the_first_signal_and_leave_at_the_second() -> None:
     done: list[str] = []
     stages = Stages(lambda: done.append("stop"), lambda: done.append("leave"), lambda _: None)
     for _ in range(7):
@@ -87,7 +87,7 @@ def test_the_first_signal_stops_the_second_leaves_and_no_other_does_anything() -
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_what_was_answered_is_stored_at_any_number_of_signals_at_any_moment(
+def test_run_stores_every_answer_at_any_number_of_signals(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a disk that takes seconds, with a flush that would come much later."""
@@ -166,13 +166,13 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.slow
-def test_further_interrupts_of_a_script_cut_nothing() -> None:
+def test_script_interrupted_again_cuts_nothing() -> None:
     """Slow: an interpreter starts, for a loop's handling of signals is the process's."""
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["written", "True"], done.stderr
 
 
-def test_further_interrupts_inside_a_running_loop_wait_for_the_end_too() -> None:
+def test_loop_interrupted_again_waits_for_the_end() -> None:
     """As in a notebook: the coroutine has a thread of its own, and Python raises KeyboardInterrupt in this one."""
     done: list[str] = []
 
@@ -213,7 +213,7 @@ SHARDS, EACH = 6, 150
     "signals",
     [[signal.SIGINT] * 4, [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, *[signal.SIGINT] * 8]],
 )
-def test_the_command_stores_all_that_was_answered_on_a_slow_disk(
+def test_run_stores_every_answer_on_a_slow_disk(
     judge: RehearsalProcess, tmp_path: Path, workers: int, signals: list[signal.Signals]
 ) -> None:
     """Slow: the real command, whose every fsync takes a third of a second."""

@@ -48,13 +48,13 @@ def harmless(text: str, allowed: str = "\n\t") -> bool:
 
 
 @given(ANYTHING)
-def test_no_control_or_invisible_character_is_left(text: str) -> None:
+def test_printable_leaves_no_control_or_invisible_character(text: str) -> None:
     assert harmless(printable(text))
     assert harmless(printable_line(text), allowed="")
     assert printable(printable(text)) == printable(text)
 
 
-def test_what_is_harmless_stays_as_it_is() -> None:
+def test_printable_keeps_harmless_text() -> None:
     for text in ("Zürich 東京 עברית", "a\n\tb", "👍🏽 ½ …", "\u00a0", "[red]x[/]"):
         assert printable(text) == text
     assert printable("\x1b[31m\u202e") == "\\x1b[31m\\u202e"
@@ -68,32 +68,32 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.booleans())
-def test_json_is_the_same_value_and_harmless(value: Any, indent: bool) -> None:
+def test_json_text_is_the_same_value_and_harmless(value: Any, indent: bool) -> None:
     text = json_text(value, indent=indent)
     assert json.loads(text) == value
     assert harmless(text)
 
 
-def test_what_json_has_no_number_for_is_null_beside_a_name_that_is_no_utf8_too() -> None:
+def test_json_text_has_null_for_nan_also_beside_a_name_that_is_no_utf8() -> None:
     for name in ("a", "\udcff"):
         told = json_text({"shard": name, "pace": [float("nan"), 1.5], "use": {"x": float("inf")}})
         assert json.loads(told, parse_constant=pytest.fail) == {"shard": name, "pace": [None, 1.5], "use": {"x": None}}
 
 
 @given(ANYTHING.map(printable_line), st.integers(0, 50))
-def test_a_text_is_cropped_to_the_columns_that_there_are(text: str, width: int) -> None:
+def test_cropped_fits_a_text_into_the_width(text: str, width: int) -> None:
     found = cropped(text, width)
     assert cells(found) <= width
     assert found == text or found == "" or found.endswith("…")
 
 
-def test_a_system_whose_name_has_line_breaks_stays_in_its_line() -> None:
+def test_aligned_keeps_a_name_with_line_breaks_in_its_line() -> None:
     table = aligned([{"system": f"a\n{HOSTILE}", "score": 1.0}, {"system": "b", "score": 2.0}])
     assert len(table.splitlines()) == 3
     assert harmless(table)
 
 
-def test_events_stay_json_whatever_a_shard_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_log_stays_json_whatever_a_shard_is_called(capsys: pytest.CaptureFixture[str]) -> None:
     log("sealed", {"shard": f"in/{HOSTILE}\udcff.parquet"})
     log("sealed", {"shard": f"in/{HOSTILE}.parquet"})
     first, second = capsys.readouterr().err.splitlines()
@@ -127,7 +127,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), BrokenPipeError(), ValueError("closed"), OSError(5, "hung up")])
-def test_stderr_may_fail_in_any_way(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_stderr_ignores_every_failure_of_stderr(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Failing(error))
     to_stderr("x")
     with TerminalView() as screen:
@@ -139,7 +139,7 @@ def test_stderr_may_fail_in_any_way(error: Exception, monkeypatch: pytest.Monkey
         screen.show(SNAPSHOT)
 
 
-def test_an_answer_that_nobody_reads_is_no_error_and_one_that_is_lost_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_stdout_raises_for_a_lost_answer_and_not_for_a_gone_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Failing(BrokenPipeError()))
     to_stdout("x")
     monkeypatch.setattr(sys, "stdout", Failing(OSError(28, "No space left on device")))
@@ -152,7 +152,7 @@ def test_an_answer_that_nobody_reads_is_no_error_and_one_that_is_lost_is(monkeyp
 @pytest.mark.parametrize(
     "stderr", ["2>/dev/full", "2>&-", "2> >(head -c 1 >/dev/null)"], ids=["full", "closed", "gone"]
 )
-def test_a_run_ends_by_its_own_result_whatever_becomes_of_stderr(
+def test_run_keeps_its_exit_code_whatever_happens_to_stderr(
     judge: RehearsalProcess, tmp_path: Path, stderr: str, workers: int
 ) -> None:
     """Slow: real processes."""
@@ -168,7 +168,7 @@ def test_a_run_ends_by_its_own_result_whatever_becomes_of_stderr(
 
 
 @pytest.mark.slow
-def test_an_answer_without_a_reader_ends_quietly_and_a_lost_one_is_told(
+def test_commands_end_quietly_without_a_reader_and_report_a_lost_answer(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: real processes."""
@@ -197,7 +197,7 @@ SNAPSHOT = Snapshot(
 _NUMBERS = st.integers(0, 10**12)
 
 
-def test_at_80_columns_pace_and_money_are_seen_and_at_200_everything() -> None:
+def test_progress_lines_show_pace_and_cost_at_80_columns_and_all_at_200() -> None:
     first, second, third = three_lines(SNAPSHOT, 79)
     assert "396,000 of 1,204,830 rows" in first
     assert "ETA " in first
@@ -217,7 +217,7 @@ def test_at_80_columns_pace_and_money_are_seen_and_at_200_everything() -> None:
     st.integers(20, 300), _NUMBERS, _NUMBERS, st.floats(0, 1e9), st.floats(0, 1e7), st.none() | st.floats(0, 1e6),
     st.sampled_from(["running", "interrupted", "stopped", "complete"]), ANYTHING,
 )  # fmt: skip
-def test_no_line_is_wider_than_the_terminal(
+def test_progress_lines_are_never_wider_than_the_terminal(
     width: int, rows: int, total: int, pace: float, usd: float, outage_s: float | None, state: str, problem: str
 ) -> None:
     snapshot = replace(
@@ -264,7 +264,7 @@ def _read(terminal: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 200])
-def test_a_terminal_sees_our_sequences_alone_and_the_last_state_stays(
+def test_terminal_view_writes_only_its_own_sequences_and_keeps_the_last_state(
     judge: RehearsalProcess, tmp_path: Path, columns: int
 ) -> None:
     """Slow: a real run on a terminal, stopped by a Ctrl-C. Its folder and its judge are called as nobody should be."""
@@ -297,7 +297,7 @@ def test_a_terminal_sees_our_sequences_alone_and_the_last_state_stays(
 
 
 @pytest.mark.slow
-def test_every_end_of_a_run_has_its_summary_before_the_reason(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_prints_its_summary_before_the_reason_of_its_end(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: real processes."""
     shard(tmp_path / "in/a.parquet", 40)
     run = run_file(tmp_path, judge.url, limits={"concurrency": 4})
@@ -325,7 +325,7 @@ def test_every_end_of_a_run_has_its_summary_before_the_reason(judge: RehearsalPr
     assert (wrong.code, "rows  " in wrong.err) == (5, False)
 
 
-def test_where_the_output_cannot_be_read_the_last_state_is_the_summary(
+def test_view_shows_the_last_state_where_the_output_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     view = View(TerminalView(quiet=True), None, f"{tmp_path}/none")

@@ -55,7 +55,9 @@ def told(event: str) -> set[str]:
     return {"time", "event", *re.findall(r"`([a-z_]+)`", row[1])}
 
 
-def test_progress_is_a_line_every_ten_seconds_and_a_last_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal_is_a_line_every_ten_seconds_and_a_last_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with JsonLog("out") as log:
         for state in ("running", "running", "complete"):
             log.show(Snapshot(**{**{name: getattr(SNAPSHOT, name) for name in Snapshot.__slots__}, "state": state}))
@@ -77,7 +79,7 @@ def test_quiet_leaves_out_progress_alone(capsys: pytest.CaptureFixture[str]) -> 
     assert set(json.loads(line)) == told("sealed")
 
 
-def test_a_bug_is_told_with_its_place_and_a_sentence_without(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_log_has_a_traceback_for_a_bug_and_none_for_a_user_error(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise ZeroDivisionError("oh")
     except ZeroDivisionError as bug:
@@ -89,7 +91,7 @@ def test_a_bug_is_told_with_its_place_and_a_sentence_without(capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_a_run_as_json_lines(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_run_writes_its_events_as_json_lines(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes. Every line has the fields that are promised; errors too, whoever finds them."""
     shard(tmp_path / "in/a.parquet", 20)
     run = run_file(tmp_path, judge.url)
@@ -119,7 +121,7 @@ def test_a_run_as_json_lines(tmp_path: Path, judge: RehearsalProcess) -> None:
 
 
 @pytest.mark.slow
-def test_an_interruption_as_json_lines(tmp_path: Path, slow_judge: RehearsalProcess) -> None:
+def test_interrupted_run_writes_its_events_as_json_lines(tmp_path: Path, slow_judge: RehearsalProcess) -> None:
     """Slow: real processes. The run file comes through stdin the second time, and `--set` speaks last."""
     shard(tmp_path / "in/a.parquet", 200)
     run = run_file(tmp_path, slow_judge.url, limits={"concurrency": 4})
@@ -153,7 +155,7 @@ def scrape(url: str) -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.slow
-def test_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: RehearsalProcess) -> None:
+def test_prometheus_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: RehearsalProcess) -> None:
     """Slow: a real run and a real scrape. What it tells is what `status` tells in the end."""
     shard(tmp_path / "in/a.parquet", 150)
     shard(tmp_path / "in/b.parquet", 10, 150, response=None)
@@ -193,7 +195,7 @@ def test_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: Reh
         scrape(url[1])
 
 
-def test_every_metric_of_a_snapshot_is_promised() -> None:
+def test_prometheus_metrics_are_all_documented() -> None:
     from scorer.cli.prometheus import _metrics
 
     failing = {**{name: getattr(SNAPSHOT, name) for name in Snapshot.__slots__}, "publish_problem": "down"}
@@ -204,7 +206,7 @@ def test_every_metric_of_a_snapshot_is_promised() -> None:
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_told(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_metrics_port_that_is_taken_is_refused(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: a real process."""
     shard(tmp_path / "in/a.parquet", 2)
     with socket.socket() as taken:
@@ -226,7 +228,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_example_for_cron(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_cron_example_works(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes. It resumes what can be resumed, keeps a log, and says who has to look."""
     shard(tmp_path / "in/a.parquet", 20)
     run = run_file(tmp_path, judge.url)
@@ -260,7 +262,7 @@ def load(name: str) -> Any:
 
 
 @pytest.mark.slow
-def test_the_example_for_dagster(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dagster_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: a real materialisation, where dagster is installed."""
     dagster = pytest.importorskip("dagster", reason="left out: dagster is heavy; docs/log.md says how it went by hand")
     shard(tmp_path / "in/a.parquet", 20)
@@ -274,7 +276,7 @@ def test_the_example_for_dagster(tmp_path: Path, judge: RehearsalProcess, monkey
 
 
 @pytest.mark.slow
-def test_the_example_for_airflow(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: a real run of the DAG, where airflow is installed."""
     pytest.importorskip("airflow", reason="left out: airflow is heavy; docs/log.md says how it went by hand")
     shard(tmp_path / "in/a.parquet", 20)
@@ -300,7 +302,7 @@ def test_the_example_for_airflow(tmp_path: Path, judge: RehearsalProcess, monkey
         (130, 130, "130"),
     ],
 )
-def test_what_airflow_makes_of_an_exit_code(tmp_path: Path, code: int, becomes: int, result: str) -> None:
+def test_airflow_example_maps_exit_codes(tmp_path: Path, code: int, becomes: int, result: str) -> None:
     """Non-zero is retried, 99 skips, zero with a code as its result is for somebody to look at."""
     (tmp_path / "scorer").write_text(f"#!/bin/sh\necho told\nexit {code}\n")
     (tmp_path / "scorer").chmod(0o755)

@@ -55,7 +55,7 @@ VALUES: list[tuple[pa.DataType, list[Any]]] = [
 @pytest.mark.parametrize(
     ("kind", "values"), VALUES, ids=lambda value: str(value) if isinstance(value, pa.DataType) else ""
 )
-def test_a_value_survives_the_cast(form: Format, kind: pa.DataType, values: list[Any]) -> None:
+def test_lake_type_keeps_every_value(form: Format, kind: pa.DataType, values: list[Any]) -> None:
     array = pa.array([*values, None], kind)
     target = lake_type(kind, form)
     assert target is not None
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 @pytest.mark.parametrize(
     "kind", [pa.duration("us"), pa.month_day_nano_interval(), pa.decimal256(50, 2), pa.list_(pa.duration("s"))], ids=str
 )
-def test_a_type_without_a_place_is_refused_by_name(form: Format, kind: pa.DataType) -> None:
+def test_lake_schema_refuses_a_type_without_an_equivalent_by_name(form: Format, kind: pa.DataType) -> None:
     schema = pa.schema([("row", pa.int64()), ("took", kind), ("other", kind)])
     with pytest.raises(SpecError) as told:
         lake_schema(schema, form)
@@ -83,18 +83,18 @@ def test_a_type_without_a_place_is_refused_by_name(form: Format, kind: pa.DataTy
     assert f"a {form.name} table has no place for" in told.value.problems[0]
 
 
-def test_a_time_of_day_has_a_place_in_iceberg_only() -> None:
+def test_lake_type_of_a_time_of_day_exists_in_iceberg_only() -> None:
     assert lake_type(pa.time32("s"), ICEBERG) == pa.time64("us")
     assert lake_type(pa.time32("s"), DELTA) is None
 
 
-def test_iceberg_has_no_small_integers_and_delta_has() -> None:
+def test_lake_type_widens_small_integers_for_iceberg_only() -> None:
     assert lake_type(pa.uint8(), DELTA) == pa.int16()
     assert lake_type(pa.uint8(), ICEBERG) == pa.int32()
 
 
 @FORMATS
-def test_a_column_without_a_type_is_left_out_and_twins_in_case_are_refused(form: Format) -> None:
+def test_lake_schema_leaves_out_untyped_columns_and_refuses_names_that_differ_in_case(form: Format) -> None:
     assert lake_schema(pa.schema([("a", pa.int64()), ("b", pa.null())]), form).names == ["a"]
     with pytest.raises(SpecError, match="Columns Model and model differ in case only"):
         lake_schema(pa.schema([("Model", pa.string()), ("model", pa.string())]), form)
@@ -105,7 +105,7 @@ TABLE = pa.schema(
 )
 
 
-def test_what_a_table_lacks_is_added_as_nullable_and_what_it_has_must_fit() -> None:
+def test_added_columns_are_nullable_and_existing_ones_must_fit() -> None:
     new = pa.schema([*TABLE, pa.field("score", pa.float64(), nullable=False)])
     wanted = lake_schema(new, DELTA)
     assert added(TABLE, wanted, DELTA, "delta://t") == [pa.field("score", pa.float64())]
@@ -116,7 +116,7 @@ def test_what_a_table_lacks_is_added_as_nullable_and_what_it_has_must_fit() -> N
     assert "wants a value in must" in told.value.problems[1]
 
 
-def test_partitions_are_those_the_table_was_made_with() -> None:
+def test_same_partitions_refuses_other_partitions() -> None:
     same_partitions(["task"], [], "delta://t")
     same_partitions(["task"], ["task"], "delta://t")
     with pytest.raises(SpecError, match="is partitioned by nothing, and --partition-by asks for task"):
@@ -140,7 +140,7 @@ TYPES = TOP | st.recursive(
 @pytest.mark.slow
 @FORMATS
 @given(kind=TYPES)
-def test_the_type_of_any_column_is_a_fixed_point_and_castable(form: Format, kind: pa.DataType) -> None:
+def test_lake_type_of_any_column_is_a_fixed_point_and_castable(form: Format, kind: pa.DataType) -> None:
     """Slow: a hundred types."""
     target = lake_type(kind, form)
     if target is not None:

@@ -59,7 +59,7 @@ async def until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_shards_are_committed_in_order_on_one_thread_of_its_own() -> None:
+async def test_publishing_commits_shards_in_order_on_its_own_thread() -> None:
     table, told = Table(), Told()
     going_on = Publishing("delta://t", table.publish, told)
     going_on.start([shard("a")])
@@ -74,7 +74,7 @@ async def test_shards_are_committed_in_order_on_one_thread_of_its_own() -> None:
     going_on.check()
 
 
-async def test_what_is_there_already_is_no_event() -> None:
+async def test_publishing_reports_no_event_for_a_published_shard() -> None:
     table, told = Table(), Told()
     table.rows = ["a"]
     going_on = Publishing("delta://t", table.publish, told)
@@ -85,7 +85,7 @@ async def test_what_is_there_already_is_no_event() -> None:
     assert going_on.committed == 1
 
 
-async def test_a_table_that_is_down_keeps_shards_waiting_and_the_end_tries_once_more() -> None:
+async def test_publishing_retries_waiting_shards_at_the_end() -> None:
     table, told = Table(), Told()
     table.down = True
     going_on = Publishing("delta://t", table.publish, told)
@@ -101,7 +101,7 @@ async def test_a_table_that_is_down_keeps_shards_waiting_and_the_end_tries_once_
     going_on.check()
 
 
-async def test_a_table_that_stays_down_is_told_at_the_end() -> None:
+async def test_publishing_raises_at_the_end_where_the_table_stays_down() -> None:
     table = Table()
     table.down = True
     going_on = Publishing("delta://t", table.publish, Told())
@@ -111,7 +111,7 @@ async def test_a_table_that_stays_down_is_told_at_the_end() -> None:
         going_on.check()
 
 
-async def test_a_shard_that_does_not_fit_keeps_back_no_other() -> None:
+async def test_publishing_continues_after_a_shard_that_does_not_fit() -> None:
     table, told = Table(), Told()
     table.refuses = {"b"}
     going_on = Publishing("delta://t", table.publish, told)
@@ -123,7 +123,7 @@ async def test_a_shard_that_does_not_fit_keeps_back_no_other() -> None:
         going_on.check()
 
 
-async def test_leaving_finishes_the_commit_under_way_and_begins_no_other() -> None:
+async def test_leave_finishes_the_current_commit_and_starts_no_other() -> None:
     table = Table()
     table.gate.clear()
     going_on = Publishing("delta://t", table.publish, Told())

@@ -42,7 +42,7 @@ def deaths(lake: Lake, *outs: str) -> list[int]:
     return [int(line) for line in ended.stdout.split()]
 
 
-def test_a_death_at_any_step_of_a_first_commit(tmp_path: Path, lake: Lake) -> None:
+def test_publish_recovers_from_a_kill_at_any_step_of_a_first_commit(tmp_path: Path, lake: Lake) -> None:
     """Slow: real processes that die. A repeat leaves each row once, in one commit."""
     made = output(tmp_path / "a", 5)
     codes = deaths(lake, made.layout.out)
@@ -55,7 +55,7 @@ def test_a_death_at_any_step_of_a_first_commit(tmp_path: Path, lake: Lake) -> No
         assert table.commits() == 1, step
 
 
-def test_a_death_at_any_step_of_a_replacement(tmp_path: Path, lake: Lake) -> None:
+def test_publish_recovers_from_a_kill_at_any_step_of_a_replacement(tmp_path: Path, lake: Lake) -> None:
     """Slow: real processes that die. What is there is the old rows or the new ones, never both and never none."""
     made = output(tmp_path / "a", 5, failing=True)
     before = shutil.copytree(made.layout.out, tmp_path / "before")
@@ -91,7 +91,7 @@ def end(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def test_kill_9_at_random_moments_and_a_repeat(tmp_path: Path, lake: Lake) -> None:
+def test_publish_recovers_from_kill_9_at_random_moments(tmp_path: Path, lake: Lake) -> None:
     """Slow: the real command, really killed."""
     made = output(tmp_path / "a", *[20] * 6)
     draw = random.Random(6)
@@ -111,7 +111,7 @@ def test_kill_9_at_random_moments_and_a_repeat(tmp_path: Path, lake: Lake) -> No
     assert lake.commits() == 1 + 6, f"{kills} kills"
 
 
-def test_publishers_that_race_commit_each_shard_once(tmp_path: Path, lake: Lake) -> None:
+def test_racing_publishers_commit_each_shard_once(tmp_path: Path, lake: Lake) -> None:
     """Slow: three processes publish the same two runs into a table that none of them has made yet."""
     made, other = output(tmp_path / "a", 3, 4, 5), output(tmp_path / "b", 6)
     processes = [begin(one, lake) for one in (made, other, made)]
@@ -121,7 +121,7 @@ def test_publishers_that_race_commit_each_shard_once(tmp_path: Path, lake: Lake)
 
 
 @pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # Delta makes a table in one atomic step
-def test_what_another_publisher_makes_in_the_same_moment_is_taken(
+def test_publish_uses_a_table_that_another_publisher_creates_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lake: Lake
 ) -> None:
     """Slow: a table library is imported."""

@@ -22,7 +22,7 @@ def lines(said: Ended) -> list[dict[str, object]]:
     return [json.loads(line) for line in said.err.splitlines()]
 
 
-def test_a_run_publishes_each_shard_as_it_is_sealed(tmp_path: Path, lake: Lake, judge: RehearsalProcess) -> None:
+def test_run_publishes_each_shard_as_it_is_sealed(tmp_path: Path, lake: Lake, judge: RehearsalProcess) -> None:
     """Slow: real processes. The second start finds everything published, and a third table by hand."""
     for number in range(3):
         shard(tmp_path / f"in/{number}.parquet", 20, 20 * number)
@@ -47,7 +47,7 @@ def test_a_run_publishes_each_shard_as_it_is_sealed(tmp_path: Path, lake: Lake, 
     assert told.json() == {"target": lake.address, "sealed": 3, "committed": 0, "rows": 0, "unsealed": 0}
 
 
-def test_a_table_that_fails_costs_no_row_and_the_same_command_publishes(
+def test_run_loses_no_row_where_the_table_fails_and_publishes_when_repeated(
     tmp_path: Path, judge: RehearsalProcess
 ) -> None:
     """Slow: real processes. A folder that holds something else is in the way until it is taken away."""
@@ -73,7 +73,7 @@ def test_a_table_that_fails_costs_no_row_and_the_same_command_publishes(
     assert lake.library().num_rows == 20
 
 
-def test_a_run_killed_while_it_publishes_leaves_each_row_once(
+def test_run_killed_while_it_publishes_leaves_each_row_once(
     tmp_path: Path, lake: Lake, judge: RehearsalProcess
 ) -> None:
     """Slow: real processes; kill -9 as soon as the first shard is sealed."""
@@ -90,7 +90,7 @@ def test_a_run_killed_while_it_publishes_leaves_each_row_once(
     assert sorted(row["id"] for row in lake.library().to_pylist()) == sorted(f"r{n}" for n in range(60))
 
 
-def test_a_retry_publishes_what_it_scored_anew(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_retry_publishes_the_rows_that_it_scored(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes."""
     lake = DeltaLake(tmp_path)
     shard(tmp_path / "in/a.parquet", 6, response=None)
@@ -108,7 +108,7 @@ def finished(tmp_path: Path, judge: RehearsalProcess) -> Path:
     return tmp_path / "out"
 
 
-def test_what_cannot_be_published_to_is_told_in_a_paragraph(
+def test_publish_explains_an_unusable_target_in_a_paragraph(
     tmp_path: Path, judge: RehearsalProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Slow: real processes. 2 where the address is wrong for good, 7 where the place is not to be had now.
@@ -160,9 +160,7 @@ def test_what_cannot_be_published_to_is_told_in_a_paragraph(
     assert here("publish", tmp_path).code == 2
 
 
-def test_a_wrong_address_in_the_run_file_is_told_before_anything_is_sent(
-    tmp_path: Path, judge: RehearsalProcess
-) -> None:
+def test_run_refuses_a_wrong_publish_address_before_anything_is_sent(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: a real process."""
     shard(tmp_path / "in/a.parquet", 4)
     said = scorer("run", run_file(tmp_path, judge.url, output={"publish": "iceberg://x", "flush_rows": 0}))
@@ -174,7 +172,7 @@ def test_a_wrong_address_in_the_run_file_is_told_before_anything_is_sent(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_not_installed_is_named(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_publish_names_the_missing_package(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes, in which the libraries cannot be imported."""
     out = finished(tmp_path, judge)
     blocked = tmp_path / "blocked"
@@ -190,7 +188,7 @@ def test_what_is_not_installed_is_named(tmp_path: Path, judge: RehearsalProcess)
         assert "pip install 'batch-scorer[lake]'" in said.err
 
 
-def test_a_rehearsal_publishes_nothing(tmp_path: Path) -> None:
+def test_rehearsal_publishes_nothing(tmp_path: Path) -> None:
     """Slow: a real process. Its scores mean nothing."""
     lake = DeltaLake(tmp_path)
     shard(tmp_path / "in/a.parquet", 4)
@@ -199,7 +197,7 @@ def test_a_rehearsal_publishes_nothing(tmp_path: Path) -> None:
     assert not Path(lake.place).exists()
 
 
-def test_shards_that_are_not_finished_are_counted(tmp_path: Path, judge: RehearsalProcess) -> None:
+def test_publish_counts_unfinished_shards(tmp_path: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes. A budget ends the run; what is sealed then is in the table."""
     lake = IcebergLake(tmp_path)
     for number in range(3):

@@ -27,7 +27,7 @@ def send(made: Output, lake: Lake, **options: tuple[str, ...]) -> tuple[int, int
 
 
 @pytest.mark.slow
-def test_every_row_is_there_once_for_every_reader_and_a_repeat_changes_nothing(tmp_path: Path, lake: Lake) -> None:
+def test_published_rows_are_there_once_for_every_reader_also_after_a_repeat(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3, 5)
     assert send(made, lake) == (2, 8)
@@ -45,7 +45,7 @@ def test_every_row_is_there_once_for_every_reader_and_a_repeat_changes_nothing(t
 
 
 @pytest.mark.slow
-def test_a_shard_scored_again_replaces_its_rows_in_one_commit(tmp_path: Path, lake: Lake) -> None:
+def test_publish_replaces_a_shard_that_was_scored_again_in_one_commit(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3, 4, failing=True)
     send(made, lake)
@@ -65,7 +65,7 @@ def test_a_shard_scored_again_replaces_its_rows_in_one_commit(tmp_path: Path, la
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forgets", [False, True])
-def test_a_sealed_file_that_was_lost_and_scored_again_replaces_its_rows(
+def test_publish_replaces_a_sealed_file_that_was_lost_and_scored_again(
     tmp_path: Path, lake: Lake, *, forgets: bool
 ) -> None:
     """Slow: a table library is imported. Its generation is lower than that of the rows it replaces."""
@@ -87,7 +87,7 @@ def test_a_sealed_file_that_was_lost_and_scored_again_replaces_its_rows(
 
 
 @pytest.mark.slow
-def test_a_lost_run_json_costs_a_published_table_nothing(tmp_path: Path, lake: Lake) -> None:
+def test_published_table_survives_a_lost_run_json(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported. The run's id is in its result files too."""
     made = Run(tmp_path, 3, 5)
     made.run()
@@ -101,7 +101,7 @@ def test_a_lost_run_json_costs_a_published_table_nothing(tmp_path: Path, lake: L
     assert keys(lake.library()) == before
 
 
-def test_a_version_is_newer_by_its_generation_or_by_its_last_row() -> None:
+def test_version_is_newer_by_generation_or_by_its_last_row() -> None:
     old = Version(1, 100)
     assert Version(2, 90).is_newer_than(old)
     assert Version(0, 101).is_newer_than(old)
@@ -111,7 +111,7 @@ def test_a_version_is_newer_by_its_generation_or_by_its_last_row() -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_of_one_input_share_a_table(tmp_path: Path, lake: Lake) -> None:
+def test_publish_puts_two_runs_of_one_input_into_one_table(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported. A shard of the same name in another run is another shard."""
     made, other = output(tmp_path / "a", 3), output(tmp_path / "b", 2, failing=True)
     send(made, lake)
@@ -124,7 +124,7 @@ def test_two_runs_of_one_input_share_a_table(tmp_path: Path, lake: Lake) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("partition_by", [("scorer_run",), ("scorer_run", "task")])
-def test_a_table_is_partitioned_as_asked_and_stays_so(tmp_path: Path, lake: Lake, partition_by: tuple[str]) -> None:
+def test_published_table_keeps_its_partitions(tmp_path: Path, lake: Lake, partition_by: tuple[str]) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3, 4, failing=True)
     send(made, lake, partition_by=partition_by)
@@ -139,7 +139,7 @@ def test_a_table_is_partitioned_as_asked_and_stays_so(tmp_path: Path, lake: Lake
 
 
 @pytest.mark.slow
-def test_columns_that_come_later_are_appended_and_null_before(tmp_path: Path, lake: Lake) -> None:
+def test_publish_appends_later_columns_as_null(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made, other, third = output(tmp_path / "a", 3), output(tmp_path / "b", 2), output(tmp_path / "c", 2)
     send(made, lake)
@@ -172,7 +172,7 @@ def rewrite(path: Path, table: pa.Table, told: dict[bytes, bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_reread_with_one_more_criterion_replaces_its_rows(tmp_path: Path, lake: Lake) -> None:
+def test_publish_replaces_the_rows_of_a_reread_with_one_more_criterion(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3)
     send(made, lake)
@@ -183,7 +183,7 @@ def test_a_reread_with_one_more_criterion_replaces_its_rows(tmp_path: Path, lake
 
 
 @pytest.mark.slow
-def test_a_table_that_forgot_its_commits_is_asked_for_its_rows(tmp_path: Path, lake: Lake) -> None:
+def test_publish_reads_the_rows_of_a_table_that_forgot_its_commits(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported. Iceberg's snapshots expired; Delta was told to forget transactions."""
     made, other = output(tmp_path / "a", 3, 4, failing=True), output(tmp_path / "b", 2)
     send(made, lake)
@@ -202,7 +202,7 @@ def test_a_table_that_forgot_its_commits_is_asked_for_its_rows(tmp_path: Path, l
 
 
 @pytest.mark.slow
-def test_a_table_of_something_else_is_left_alone(tmp_path: Path, lake: Lake) -> None:
+def test_publish_refuses_a_table_of_something_else(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3)
     lake.other()
@@ -212,7 +212,7 @@ def test_a_table_of_something_else_is_left_alone(tmp_path: Path, lake: Lake) -> 
 
 
 @pytest.mark.slow
-def test_a_column_of_another_type_is_named(tmp_path: Path, lake: Lake) -> None:
+def test_publish_names_a_column_of_another_type(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made, other = output(tmp_path / "a", 3), output(tmp_path / "b", 2)
     send(made, lake)
@@ -232,7 +232,7 @@ def retype(made: Output, name: str, column: pa.Array) -> None:
 
 
 @pytest.mark.slow
-def test_nanoseconds_are_kept_or_refused(tmp_path: Path, lake: Lake) -> None:
+def test_publish_keeps_or_refuses_nanoseconds(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     exact, lost = output(tmp_path / "a", 2), output(tmp_path / "b", 2)
     retype(exact, "task", pa.array([1_000, None], pa.timestamp("ns")))
@@ -244,7 +244,7 @@ def test_nanoseconds_are_kept_or_refused(tmp_path: Path, lake: Lake) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_shard_is_told_and_the_others_are_published(tmp_path: Path, lake: Lake) -> None:
+def test_publish_reports_a_damaged_shard_and_publishes_the_others(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3, 4)
     data = bytearray(made.sealed(0).read_bytes())
@@ -256,7 +256,7 @@ def test_a_damaged_shard_is_told_and_the_others_are_published(tmp_path: Path, la
 
 
 @pytest.mark.slow
-def test_a_partition_that_cannot_be_is_named(tmp_path: Path, lake: Lake) -> None:
+def test_publish_names_an_impossible_partition(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3)
     with pytest.raises(SpecError) as told:
@@ -267,7 +267,7 @@ def test_a_partition_that_cannot_be_is_named(tmp_path: Path, lake: Lake) -> None
     assert "cannot be partitioned by raw: it is of type list" in raw
 
 
-def test_a_run_json_of_an_earlier_version_gets_an_id_once(tmp_path: Path) -> None:
+def test_publish_gives_an_earlier_run_json_an_id_once(tmp_path: Path) -> None:
     made = output(tmp_path / "a", 1, named=False)
     assert load(made.files, made.layout).id == ""  # type: ignore[union-attr]
     for _ in range(2):

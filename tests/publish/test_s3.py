@@ -16,7 +16,7 @@ pytest.importorskip("deltalake")
 pytestmark = pytest.mark.slow
 
 
-def test_a_delta_table_on_s3_and_a_reader_without_the_right_to_write(
+def test_delta_on_s3_is_published_and_read_without_the_right_to_write(
     tmp_path: Path, weed: Weed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a real server."""
