@@ -47,6 +47,26 @@ def roots(paths: Sequence[str], names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(split(path, known)[0] for path in paths))
 
 
+def leaves(paths: Sequence[str], schema: pa.Schema) -> list[str]:
+    """What of a Parquet file holds the values of these paths: columns, or fields within columns as `column.field`.
+
+    A column with a dot in one of its names is taken as a whole, for Parquet's names of leaves are told by dots.
+    """
+    names = tuple(schema.names)
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        root, steps = split(path, names)
+        wanted, kind = [root], schema.field(root).type if names.count(root) == 1 else pa.null()
+        for step in steps:
+            if not pa.types.is_struct(kind) or (index := kind.get_field_index(str(step))) < 0:
+                break
+            kind = kind.field(index).type
+            wanted.append(str(step))
+        dotted = any("." in name for name in (*wanted, *(name for name in names if name.startswith(f"{root}."))))
+        found.setdefault(root, []).append(root if dotted else ".".join(wanted))
+    return [leaf for root, those in found.items() for leaf in ([root] if root in those else dict.fromkeys(those))]
+
+
 def value_at(value: Any, steps: Sequence[Step]) -> Any:
     """The value at the end of the steps; None where a row has none."""
     for step in steps:

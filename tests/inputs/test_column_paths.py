@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scorer.inputs.arrow_rows import ArrowRows
-from scorer.inputs.column_paths import problem, roots, split, value_at
+from scorer.inputs.column_paths import leaves, problem, roots, split, value_at
+from scorer.inputs.formats.parquet import Parquet
+from scorer.inputs.formats.protocol import Wanted
+from scorer.inputs.pieces import Batch
 from scorer.inputs.plain_rows import PlainRows
 
 TALK = {"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}], "meta": {"x": {"y": 1}}}
@@ -70,3 +75,37 @@ def test_a_map_is_read_by_its_keys_and_null_within_stays_null() -> None:
 
 def test_a_column_of_type_null_tells_nothing() -> None:
     assert problem("a.b[0]", pa.schema([("a", pa.null())])) is None
+
+
+SCHEMA = pa.Table.from_pylist(
+    [{"meta": {"x": {"y": 1, "z": 2}, "w": 3}, "talk": [{"role": "u"}], "a.b": 1, "a": {"b": 2}}]
+).schema
+
+
+@pytest.mark.parametrize(
+    ("paths", "wanted"),
+    [
+        (["meta.x.y"], ["meta.x.y"]),
+        (["meta.x.y", "meta.w", "meta.w"], ["meta.x.y", "meta.w"]),
+        (["meta.x.y", "meta"], ["meta"]),
+        (["talk[0].role", "meta.x"], ["talk", "meta.x"]),
+        (["a.b", "a"], ["a.b", "a"]),
+        (["a.c"], ["a"]),
+    ],
+)
+def test_only_the_fields_that_are_needed_are_read(paths: list[str], wanted: list[str]) -> None:
+    assert leaves(paths, SCHEMA) == wanted
+
+
+def test_a_parquet_file_gives_the_fields_that_are_needed_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    pq.write_table(
+        pa.table({"meta": [{"x": {"y": 1, "z": 2}, "w": 3}, None], "a.b": [5, 6], "a": [{"b": 7}, {"b": 8}]}), path
+    )
+    with path.open("rb") as file:
+        (batch,) = Parquet().batches(file, Wanted(["meta.x.y", "a.b"], 2))
+    assert isinstance(batch, Batch)
+    assert batch.rows.values("meta.x.y", {}) == [1, None]
+    assert batch.rows.values("a.b", {}) == [5, 6]
+    assert isinstance(batch.rows, ArrowRows)
+    assert batch.rows.batch.schema.field("meta").type == pa.struct([("x", pa.struct([("y", pa.int64())]))])

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from scorer.files.parquet_batches import rows_at_once
 from scorer.inputs.arrow_rows import ArrowRows
-from scorer.inputs.column_paths import roots
+from scorer.inputs.column_paths import leaves
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
 from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
@@ -50,7 +50,7 @@ class Parquet:
         with pq.ParquetFile(
             file, pre_buffer=False, buffer_size=READ_BUFFER, page_checksum_verification=True
         ) as parquet:
-            columns = roots(wanted.columns, parquet.schema_arrow.names)
+            columns = leaves(wanted.columns, parquet.schema_arrow)
             for group in _groups(parquet.metadata, wanted.todo, at):
                 careful = wanted.careful and group.first <= wanted.at < group.stop
                 yield from (_one_by_one if careful else _batches)(parquet, group, columns, at)
