@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
+from scorer.build.endpoints import all_rate_limits, base_of, concurrency, on_this_machine, rate_limits
 from scorer.build.keys import asked_key, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
@@ -21,8 +20,7 @@ from scorer.client.transport import HttpTransport
 from scorer.config.model_prices import price, window
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
-from scorer.limits import Budget, LocalLimiter
-from scorer.limits import RateLimits as Paces
+from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.plugins import found, made
 from scorer.types import Client, Completion, Transport
 
@@ -50,25 +48,9 @@ def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
 def counter(spec: Spec) -> Counter:
     """Counts tokens with the first model's tokeniser where a rate limit needs them; else estimates them from bytes."""
     model = spec.all_models[0]
-    paced = any(pace.tokens_per_minute or pace.input_tokens_per_minute for pace in endpoint_paces(spec))
+    paced = any(limits.tokens_per_minute or limits.input_tokens_per_minute for limits in all_rate_limits(spec))
     exact = paced and model.provider not in ("embedded", "recorded")
     return Counter(encoding_for(model.name or "") if exact else None)
-
-
-def concurrency(rates: Rates, provider: str) -> int:
-    """The most requests in flight: as given, else the requests of 10 s at the request rate, between 8 and 1,024.
-
-    64 without a request rate. "auto" adapts the number, up to 1,024.
-    """
-    if isinstance(rates.concurrency, int):
-        return rates.concurrency
-    if rates.concurrency == "auto":
-        return 1024
-    if provider == "embedded":
-        return 2  # the server has one slot; a second request waits in its queue
-    if rates.requests_per_minute is not None:
-        return int(min(1024, max(8, rates.requests_per_minute / 60 * 10)))
-    return 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +63,7 @@ class WorkerShare:
 
     number: int = 0
     of: int = 1
-    limit: Callable[[Paces, Budget], LocalLimiter] = LocalLimiter
+    limit: Callable[[RateLimits, Budget], LocalLimiter] = LocalLimiter
     served: Mapping[str, str] = field(default_factory=dict)
 
     def places(self, total: int) -> int:
@@ -151,7 +133,7 @@ async def make_client(
             wire = SecretBlankingTransport(wire, secrets)
         endpoints = []
         for (url, headers, rates), most in zip(addresses, places, strict=True):
-            local = share.limit(_paces(rates, spec.limits.burst_s, most), caps)
+            local = share.limit(rate_limits(rates, spec.limits.burst_s, most), caps)
             limits.append(local)
             provider = make_provider(model, url, headers)
             if ":" not in model.provider:
@@ -171,15 +153,6 @@ async def make_client(
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else ModelRouter(clients)
     return Assembled(client, limits, in_flight, checks)
-
-
-def on_this_machine(url: str) -> bool:
-    """True for a loopback address (localhost, 127.0.0.0/8, ::1), which needs no proxy."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def temperature(model: Model) -> float | None:
@@ -225,21 +198,6 @@ def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> An
     return made(lambda: make(**options), model.provider, "model.provider", ("converse", "rate"))
 
 
-def endpoint_paces(spec: Spec) -> list[Paces]:
-    """The declared limits of every endpoint, in the order in which `make_client` makes theirs."""
-    return [
-        _paces(rates, spec.limits.burst_s, concurrency(rates, model.provider))
-        for model in spec.all_models
-        if model.provider != "recorded"
-        for rates in [e.limits for e in model.endpoints if model.provider != "embedded"] or [spec.limits]
-    ]
-
-
-def most_workers(spec: Spec, wished: int) -> int:
-    """As many workers as wished, but none without a place for a request in flight."""
-    return max(1, min([wished, *(paces.most for paces in endpoint_paces(spec))]))
-
-
 def serve_embedded(spec: Spec, stack: AsyncExitStack, checks: list[Callable[[], None]]) -> dict[str, str]:
     """Starts the embedded judge of each model that asks for one; their addresses by alias. They end with `stack`."""
     return {model.alias: _serve(model, stack, checks) for model in spec.all_models if model.provider == "embedded"}
@@ -263,38 +221,16 @@ def _addresses(
 ) -> list[tuple[str, dict[str, str], Rates]]:
     """Each endpoint's base URL, its headers with the key in them, and its limits; `key` is one that a command gave."""
     if model.provider == "embedded":
-        return [(served.get(model.alias) or _serve(model, stack, checks), {}, limits)]
+        url = served.get(model.alias) or _serve(model, stack, checks)
+        return [(url, {}, endpoint.limits) for endpoint in model.all_endpoints(limits)]
     headers = resolved(model.headers, "model.headers")
-    listed = [(e.base_url, e.api_key_env or model.api_key_env, e.limits) for e in model.endpoints]
-    if not listed:
-        default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
-        listed = [(model.base_url or default, model.api_key_env, limits)]
-    return [
-        (base_of(url), {**key_header(model.provider, url, key or key_of(name, url)), **headers}, rates)
-        for url, name, rates in listed
-    ]
-
-
-PATHS = ("/chat/completions", "/completions", "/responses", "/messages")
-"""Paths that providers append to a base URL; users often copy addresses with one of them."""
-
-
-def base_of(url: str) -> str:
-    """The base URL in an address that may end in one of PATHS."""
-    plain = url.rstrip("/")
-    return next((plain.removesuffix(path) for path in PATHS if plain.endswith(path)), plain)
-
-
-def _paces(rates: Rates, burst_s: float, most: int) -> Paces:
-    return Paces(
-        requests_per_minute=rates.requests_per_minute,
-        tokens_per_minute=rates.tokens_per_minute,
-        input_tokens_per_minute=rates.input_tokens_per_minute,
-        output_tokens_per_minute=rates.output_tokens_per_minute,
-        burst_s=burst_s,
-        concurrency=None if rates.concurrency == "auto" else most,
-        most=most,
-    )
+    default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
+    found = []
+    for endpoint in model.all_endpoints(limits):
+        url = endpoint.base_url or default
+        own_key = key or key_of(endpoint.api_key_env, url)
+        found.append((base_of(url), {**key_header(model.provider, url, own_key), **headers}, endpoint.limits))
+    return found
 
 
 def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:

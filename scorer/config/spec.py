@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -78,6 +79,15 @@ class EndpointSpec(_Section):
     limits: Rates = Rates()
 
 
+@dataclass(frozen=True, slots=True)
+class ModelEndpoint:
+    """One endpoint of a model: its address (None: the provider's own), the variable of its key, and its rate limits."""
+
+    base_url: str | None
+    api_key_env: str | None
+    limits: Rates
+
+
 class Model(_Section):
     """`[model]`, or one of `[[models]]`: a judge model, its address and its parameters."""
 
@@ -108,6 +118,17 @@ class Model(_Section):
     def place(self) -> str | None:
         """`path` with a leading ~ as the home folder."""
         return None if self.path is None else os.path.expanduser(self.path)
+
+    def all_endpoints(self, limits: Rates) -> list[ModelEndpoint]:
+        """The endpoints of this model in the order of the run file: `endpoints`, or one with `limits` of `[limits]`.
+
+        None for stored replies; one for an embedded judge.
+        """
+        if self.provider == "recorded":
+            return []
+        if self.provider == "embedded" or not self.endpoints:
+            return [ModelEndpoint(self.base_url, self.api_key_env, limits)]
+        return [ModelEndpoint(e.base_url, e.api_key_env or self.api_key_env, e.limits) for e in self.endpoints]
 
 
 class Limits(Rates):
@@ -159,11 +180,11 @@ class Spec(_Section):
     @property
     def declared_limits(self) -> dict[str, float]:
         """The rate limits, summed over the endpoints, and the caps, by their names in [limits]."""
-        endpoints = [endpoint.limits for model in self.all_models for endpoint in model.endpoints]
+        endpoints = [each.limits for model in self.all_models for each in model.all_endpoints(self.limits)]
         names = [name for name in Rates.model_fields if name != "concurrency"]
         found: dict[str, float] = {}
         for name in names:
-            given = [getattr(rates, name) for rates in endpoints or [self.limits]]
+            given = [getattr(rates, name) for rates in endpoints]
             if given and None not in given:
                 found[name] = sum(given)
         caps = {"max_tokens": self.limits.max_tokens, "max_usd": self.limits.max_usd}

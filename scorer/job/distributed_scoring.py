@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 
 from scorer.build.assemble import serve_embedded
-from scorer.job.scoring import OpenRun, StartedWork
+from scorer.build.open_run import OpenRun
+from scorer.job.scoring import StartedWork
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
 from scorer.types import Work
@@ -33,19 +33,10 @@ class DistributedScoring:
         opened = self._opened
         checks: list[Callable[[], None]] = []
         owner = self._owner = Coordinator(
-            opened.plan,
-            opened.manifest,
-            opened.files,
-            opened.layout,
-            opened.store,
-            opened.ledger,
+            opened,
             workers=self._workers,
             served=serve_embedded(opened.plan.spec, stack, checks),
-            offload=opened.offload,
-            clock=asyncio.get_running_loop().time,
             gather_s=self._gather_s,
-            owned=opened.owned,
-            say=opened.say,
         )
         return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
 

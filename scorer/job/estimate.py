@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from scorer.build.assemble import concurrency
 from scorer.build.checks import dedupe_problems
+from scorer.build.endpoints import concurrency
 from scorer.build.plan import RunPlan
 from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for

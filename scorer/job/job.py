@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from scorer.build.assemble import make_client, most_workers
+from scorer.build.assemble import make_client
+from scorer.build.endpoints import most_workers
+from scorer.build.open_run import OpenRun
 from scorer.build.plan import (
     RunPlan,
     schema_of,
@@ -34,7 +36,7 @@ from scorer.job.forget import ALL, Choice
 from scorer.job.kept_columns import keep_columns
 from scorer.job.recovery import repair
 from scorer.job.retry import Retry, check_open, revision_of, with_sets
-from scorer.job.scoring import Connect, LocalScoring, OpenRun, Scoring
+from scorer.job.scoring import Connect, LocalScoring, Scoring
 from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
 from scorer.output.layout import Layout

@@ -9,47 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
-from scorer.build.plan import RunPlan, make_parts, make_reader, rows_under_way
+from scorer.build.open_run import OpenRun
+from scorer.build.plan import make_parts, make_reader, rows_under_way
 from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
-from scorer.files.files import Files
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits.load import LimiterStats, limiter_stats
-from scorer.output.layout import Layout
-from scorer.output.ledger import Ledger, Totals
-from scorer.output.manifest import Manifest
-from scorer.output.store import Store
-from scorer.types import Offload, Work
+from scorer.output.ledger import Totals
+from scorer.types import Work
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """The signature of `build.assemble.make_client`; a simulation passes its own."""
 StartedWork = tuple[Coroutine[Any, Any, None], list[Callable[[], None]]]
 """The work to await, and checks to call while it runs: each raises where a server that was started for it has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRun:
-    """An open output folder and the plan that is scored into it.
-
-    `owned` raises OutputError once the folder's lock is lost, and is False while that is unknown. `say` gets messages
-    for the user.
-    """
-
-    plan: RunPlan
-    manifest: Manifest
-    files: Files
-    layout: Layout
-    store: Store
-    ledger: Ledger
-    offload: Offload
-    wall_s: Callable[[], float]
-    owned: Callable[[], bool]
-    say: Callable[[str], None] = lambda _: None
 
 
 class Scoring(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.transport import FakeTransport
 
-from scorer.build.assemble import base_of
+from scorer.build.endpoints import base_of
 from scorer.client.blanking import Secrets
 from scorer.client.key_command import KeyCommand, KeyCommandTransport
 from scorer.errors import SetupError

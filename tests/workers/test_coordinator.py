@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.clock import inline, run
+from support.clock import inline, now, run
 from support.outputs import FINGERPRINT, SCHEMA, Output, result
 
-from scorer.build.assemble import most_workers
+from scorer.build.endpoints import most_workers
+from scorer.build.open_run import OpenRun
 from scorer.build.plan import RunPlan, check
 from scorer.errors import OutputError, SetupError, SpecError
 from scorer.output.layout import Segment
@@ -48,19 +48,10 @@ def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Coordinator, Led
     books = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
     books.open()
     manifest = Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", out.shards)
-    owner = Coordinator(
-        plan_of(out, **limits),
-        manifest,
-        out.files,
-        out.layout,
-        store,
-        books,
-        workers=2,
-        served={},
-        offload=inline,
-        clock=asyncio.get_running_loop().time,
-        gather_s=0.1,
+    opened = OpenRun(
+        plan_of(out, **limits), manifest, out.files, out.layout, store, books, inline, now, owned=lambda: True
     )
+    owner = Coordinator(opened, workers=2, served={}, gather_s=0.1)
     return owner, books
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from support.raw_server import OK, SECRET, request, server
 
-from scorer.build.assemble import on_this_machine
+from scorer.build.endpoints import on_this_machine
 from scorer.client.http import proxies
 from scorer.client.http.proxies import proxy_for
 from scorer.client.transport import HttpTransport
