@@ -108,6 +108,15 @@ def test_a_changed_function_of_a_module_is_refused_on_resume(
         scorer.run(tree(tmp_path, scorer.judge(module.prompt, module.read), model))
 
 
+@pytest.mark.slow
+def test_a_judge_of_lambdas_can_be_rehearsed(tmp_path: Path) -> None:
+    """Slow: the simulated judge starts."""
+    judge = scorer.judge(lambda row: f"Rate {row['text']}.", float)
+    wanted = tree(tmp_path, judge, {"name": "m", "base_url": "http://127.0.0.1:9/v1"})
+    result = scorer.rehearse(wanted, set={"rehearsal.latency_median_s": 0.0})
+    assert (result.scored, result.errors) == (3, {"BadRow": 1})
+
+
 def test_workers_refuse_a_judge_of_the_session_before_anything_is_written(
     model: dict[str, Any], tmp_path: Path
 ) -> None:

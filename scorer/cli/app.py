@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError
 
 from scorer import __version__
 from scorer.cli.analysis_commands import app as analysis_commands
-from scorer.cli.options import answer
+from scorer.cli.options import HIDE_DEFAULT, answer
 from scorer.cli.output_commands import app as output_commands
 from scorer.cli.run_commands import app as run_commands
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
@@ -29,6 +29,7 @@ app = App(
     version=__version__,
     help="Scores model generations with a language-model judge.",
     help_format="plaintext",
+    default_parameter=HIDE_DEFAULT,
 )
 for commands in (run_commands, output_commands, analysis_commands):
     app.command(commands, name="*")

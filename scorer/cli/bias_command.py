@@ -49,7 +49,9 @@ def bias(
     format: Annotated[
         bool, Parameter(help="Ask the judge of the run in TABLE again, for answers in other forms.", negative="")
     ] = False,
-    share: Annotated[float, Parameter(help="What --format may cost: the share of the run's rows asked again.")] = 0.01,
+    share: Annotated[
+        float, Parameter(help="What --format may cost: the share of the run's rows asked again.", show_default=True)
+    ] = 0.01,
     sets: Sets = (),
     bootstrap: Resamples = 1000,
     json: Json = False,

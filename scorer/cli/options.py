@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scorer.workers.coordinator import Coordinator
     from scorer.workers.supervisor import Launcher
 
+HIDE_DEFAULT = Parameter(show_default=False)
+"""Of most options the default is that they are not given; an option whose default tells something shows it."""
+
 Sets = Annotated[
     tuple[str, ...],
     Parameter("--set", help="Override a key of the run file; may be repeated.", negative="", allow_repeating=True),
@@ -44,10 +47,17 @@ class WorkerOptions:
     """The options of commands that score: how many workers, and where they run."""
 
     workers: Annotated[
-        int, Parameter("--workers", help="Processes that share the work and the limits.", validator=Number(gte=1))
+        int,
+        Parameter(
+            "--workers",
+            help="Processes that share the work and the limits.",
+            validator=Number(gte=1),
+            show_default=True,
+        ),
     ] = 1
     engine: Annotated[
-        Literal["local", "ray"], Parameter(help="Where the workers run: this machine, or a Ray cluster.")
+        Literal["local", "ray"],
+        Parameter(help="Where the workers run: this machine, or a Ray cluster.", show_default=True),
     ] = "local"
     address: Annotated[
         str | None, Parameter(help="Address of the Ray cluster, HOST:PORT or auto; without it Ray is started here.")
@@ -84,12 +94,13 @@ class ViewOptions:
 
     quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
     log_format: Annotated[
-        Literal["text", "json"], Parameter(help="What stderr gets: lines for people, or a JSON object a line.")
+        Literal["text", "json"],
+        Parameter(help="What stderr gets: lines for people, or a JSON object a line.", show_default=True),
     ] = "text"
     metrics_port: Annotated[
         int | None, Parameter(help="Serve Prometheus metrics there while it runs; 0 takes a free port.")
     ] = None
-    metrics_host: Annotated[str, Parameter(help="The address they are served at.")] = "127.0.0.1"
+    metrics_host: Annotated[str, Parameter(help="The address they are served at.", show_default=True)] = "127.0.0.1"
 
 
 DEFAULT_VIEW = ViewOptions()

@@ -45,14 +45,18 @@ app = App()
 
 @app.command
 def init(
-    file: Annotated[str, Parameter(help="Where to write it.")] = "run.toml",
+    file: Annotated[str, Parameter(help="Where to write it.", show_default=True)] = "run.toml",
     *,
     from_: Annotated[
         tuple[str, ...],
         Parameter(name="--from", help="Files, folders or globs to look at, as input.shards takes them."),
     ] = (),
     provider: Annotated[
-        str, Parameter(help="With --from, who judges: openai, anthropic, vllm (a server of your own) or embedded.")
+        str,
+        Parameter(
+            help="With --from, who judges: openai, anthropic, vllm (a server of your own) or embedded.",
+            show_default=True,
+        ),
     ] = "openai",
 ) -> int:
     """Write a commented run file that works without a change: the embedded judge over the bundled sample.

@@ -36,7 +36,10 @@ Labels = Annotated[
     str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
 ]
 On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
-Resamples = Annotated[int, Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.")]
+Resamples = Annotated[
+    int,
+    Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.", show_default=True),
+]
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from scorer.api.runs import plan_of, run
 from scorer.build.plan import RunPlan
+from scorer.config.run_file_types import JudgeDict, LimitsDict, ModelDict
 from scorer.errors import InputError, SpecError, TooManyFailed
 from scorer.frames.as_frame import as_frame
 from scorer.frames.input_folder import local_folder, shard_path, store_frame
@@ -23,9 +24,9 @@ from scorer.inputs.column_paths import problem, roots, split
 def score_frame(
     df: Any,
     *,
-    judge: Mapping[str, Any],
-    model: Mapping[str, Any],
-    limits: Mapping[str, Any] | None = None,
+    judge: JudgeDict | Mapping[str, Any],
+    model: ModelDict | Mapping[str, Any],
+    limits: LimitsDict | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
 ) -> pl.DataFrame:
     """The same rows in the same order with the result columns beside them, as a polars DataFrame.

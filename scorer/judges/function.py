@@ -14,6 +14,8 @@ from scorer.judges.function_source import resolved, source_of
 from scorer.types import Completion, Conversation, Message, Request, Row, Score
 
 METHOD = "function"
+MOST_TURNS = 20
+"""Most turns of a conversation that `specimen` tries."""
 
 
 class FunctionJudge:
@@ -76,6 +78,26 @@ class FunctionJudge:
             raise most_telling([sample.error for sample in samples if sample.error is not None])
         value = math.fsum(sample.values["score"] for sample in read) / len(read)
         return Score(value, reason=read[0].reason, method=METHOD, samples=len(read))
+
+    def specimen(self, index: int) -> str:
+        """A reply that the functions can read, for a rehearsal; a bare number where none of the usual forms is read."""
+        low, high = self._scale or (1.0, 5.0)
+        number = f"{low + index % (int(high - low) + 1):g}"
+        forms = (number, f"Score: {number}", f'{{"score": {number}}}', f"[[{number}]]", "Yes", "A", "true")
+        return next((text for text in forms if self._reads(text)), number)
+
+    def _reads(self, text: str) -> bool:
+        """Whether a row of empty texts gets a score where every reply is `text`."""
+        talk = self(Row("", 0, dict.fromkeys(self.columns, "")))
+        try:
+            requests = next(talk)
+            for _ in range(MOST_TURNS):
+                requests = talk.send([Completion(text)] * len(requests))
+        except StopIteration:
+            return True
+        except RowError:
+            return False
+        return False
 
     def _conversation(self, row: Row, values: dict[str, Any]) -> Conversation:
         """The generator function's turns; each request shows its prompt alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Generator
 from typing import Any
@@ -126,6 +127,22 @@ def test_judge_ends_a_row_as_bad_where_the_prompt_function_fails(prompt_function
     assert isinstance(error, BadRow)
     assert says in error.detail
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("reply_function", "specimens"),
+    [
+        (float, ["1", "2", "1"]),
+        (lambda reply: int(re.fullmatch(r"Score: (\d)", reply)[1]), ["Score: 1", "Score: 2", "Score: 1"]),  # type: ignore[index]
+        (lambda reply: json.loads(reply)["score"], ['{"score": 1}', '{"score": 2}', '{"score": 1}']),
+        (lambda reply: {"Yes": 2, "No": 1}[reply], ["Yes", "Yes", "Yes"]),
+        (lambda reply: None, ["1", "2", "1"]),
+    ],
+)
+def test_specimen_is_a_reply_that_the_reply_function_reads(reply_function: Any, specimens: list[str]) -> None:
+    judge = made(scorer.judge(prompt, reply_function, scale=[1, 2]))
+    assert [judge.specimen(index) for index in range(3)] == specimens
+    assert made(talk).specimen(7) == "3"
 
 
 def test_judge_takes_messages_and_a_reason() -> None:
