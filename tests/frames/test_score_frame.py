@@ -246,7 +246,7 @@ def test_a_bug_brings_the_frame_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([{"text": "a"}, 3], JUDGE, "score_frame takes a polars DataFrame"),
         ("run.toml", JUDGE, "this is a builtins.str"),
         (None, JUDGE, "this is a builtins.NoneType"),
-        ([{"x": 1, "text": "a"}, {"x": "one", "text": [1]}], JUDGE, "cannot be read as a polars DataFrame"),
+        ([{"x": 1, "text": "a"}, {"x": "one", "text": [1]}], JUDGE, "Column text holds values of several kinds"),
         ([], JUDGE, "x"),
     ],
 )
