@@ -1,12 +1,11 @@
 """`concurrency = "auto"`: finds how many requests to keep in flight from throughput and latency.
 
-It starts slowly: one place more a reply while more is waiting, so that the size doubles in a round trip and the first
-429 is met by a request or two, not by a burst. Once replies a second no longer rise and replies take longer than they
-did, it goes back to the last size that helped, and tries from there: upwards, to twice the size, kept where replies a
-second rise; and downwards where a queue has built up at the judge, kept where they do not fall. Without the second, a
-night of lucky windows would grow without end. A 429 cuts by a tenth, once an episode; a failing endpoint stops growth;
-a fall in replies a second, a capacity that shrank, cuts in proportion. Knows nothing of requests or rates: `Local`
-tells it of replies.
+It starts slowly: each reply adds one place while a request waits. So the size doubles in a round trip, and the first
+429 meets one or two requests and no burst. Once replies a second no longer rise and latency does, it goes back to the
+last size that helped, and tries others from there. Upwards: twice the size, kept where replies a second rise.
+Downwards, where a queue has built up at the judge: kept where replies a second do not fall. Without the second, random
+variation would let the size grow for ever. A 429 cuts it by a tenth, once for each pause. A failing endpoint stops
+growth. A fall in replies a second cuts it in proportion. Knows no requests and no rates; the limiter reports replies.
 """
 
 from __future__ import annotations
@@ -20,25 +19,24 @@ START = 4
 MOST = 4096
 UP, DOWN = 2.0, 0.8
 START_GAIN, GAIN, LOSS = 0.25, 0.08, 0.04
-"""By these shares replies a second must rise from window to window at the start and at a larger size that is kept, and
-may fall at a smaller one."""
+"""From window to window replies a second must rise by START_GAIN at the start, and by GAIN to keep a larger size.
+They may fall by LOSS for a smaller one."""
 FALL = 0.75
-"""Below this share of what was held, capacity shrank."""
+"""Below this share of the replies a second so far, the capacity has shrunk."""
 CROWDED = 1.5
-"""Replies that take so many times as long as in the quickest window lately wait in a queue, or share the server."""
+"""A latency so many times that of the quickest recent window means a queue at the server."""
 WINDOWS = 64
 TRY_S, LONGEST_TRY_S = 10.0, 30.0
 CALM = 300
-"""So many replies come between a 429 and the next try upwards, or a small judge would answer little else."""
+"""At least so many replies come between a 429 and the next try upwards: a small judge would send little but 429s."""
 REPLIES, SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 200, 0.5, 5.0
-"""A window ends after one latency, half a second and so many replies; or after 5 s, where it has enough for what it
-decides."""
+"""A window ends after one latency, half a second and 200 replies; or after 5 s with enough replies for its decision."""
 TICK_S = 0.001
-"""The loop's clock (uvloop's) knows no shorter time: a judge at hand seems to answer in none."""
+"""The resolution of uvloop's clock: a reply may seem to take no time."""
 
 
 class _Stage(Enum):
-    """The decision that a window ends in; the value is the least number of replies for it, and values differ."""
+    """The decision at the end of a window. The value is the least number of replies for it; all values differ."""
 
     START = 16
     UP = 32
@@ -47,7 +45,7 @@ class _Stage(Enum):
 
 
 class AdaptiveConcurrency:
-    """The number of requests to keep in flight is `limit`, at most `most`."""
+    """Adapts `limit`, the number of requests to keep in flight, between 1 and `most`."""
 
     def __init__(self, clock: Callable[[], float], most: int = MOST) -> None:
         self._clock = clock
@@ -67,18 +65,18 @@ class AdaptiveConcurrency:
         self._begin(settled=True)
 
     def _begin(self, *, settled: bool = False) -> None:
-        """A new window. Where the size changed it counts from the first reply on that tells of the new one."""
+        """Begins a window. Where the size changed, it counts from the first reply that was sent at the new size."""
         self._began_at = self._clock()
         self._settled = settled
         self._size = self.limit
         self._replies, self._took_s, self._waits = 0, 0.0, 0
 
     def waited(self) -> None:
-        """The head of the queue found `limit` requests in flight: only then does the limit matter."""
+        """The head of the queue waits because `limit` requests are in flight: only then does the limit matter."""
         self._waited = True
 
     def answered(self, latency_s: float) -> None:
-        """A reply came, `latency_s` after its request went out."""
+        """Takes a reply that came `latency_s` after its request was sent."""
         now = self._clock()
         self._latency = latency_s if not self._latency else 0.9 * self._latency + 0.1 * latency_s
         self._calm += 1
@@ -109,10 +107,10 @@ class AdaptiveConcurrency:
         return span >= (LONGEST_WINDOW_S if self._replies < REPLIES else SHORTEST_WINDOW_S)
 
     def throttled(self) -> None:
-        """A 429 of a request admitted after the last one: a tenth less, and no growth for a while.
+        """Takes a 429 to a request that was sent after the last pause: a tenth less, and no growth for a while.
 
-        Met while growing, it marks the edge: after a quiet window it is safe to go back to just below. Met while
-        holding, the edge moved, nobody knows how far.
+        While the size grows, a 429 marks the server's limit, so the size goes back to just below it after a window
+        without a 429. At a steady size, the limit has moved and is unknown.
         """
         edge, holding = self.limit, self._stage is _Stage.HOLD
         self._back = 0 if holding else int(edge * 0.97)
@@ -122,17 +120,17 @@ class AdaptiveConcurrency:
         self._hold(min(edge - 1, edge * 0.9))
 
     def failed(self) -> None:
-        """The endpoint failed: no growth before this size is measured."""
+        """Takes a failure: the size does not grow before it is measured."""
         if self._stage is _Stage.START:
             self._go(_Stage.UP, self.limit)
         elif self._target > self.limit:
             self._go(self._stage, self.limit)
 
     def _compare(self, counted: float, latency_s: float) -> None:
-        """One window is over, with so many replies a second: grow, shrink, return, or hold.
+        """Decides at the end of a window with `counted` replies a second: grow, shrink, go back, or hold.
 
-        At a steady size the rate is known twice: counted, and as size / latency (Little 1961, L = lambda W). The first
-        errs where replies come in waves, the second where a queue is not yet through; their geometric mean errs less.
+        At a steady size the rate is known in two ways: counted, and as size / latency (Little 1961, L = lambda W). The
+        first is wrong where replies come in waves, the second while a queue drains. Their geometric mean errs less.
         """
         if 2 * self._waits < self._replies:  # something else holds the run back: this window says nothing
             self._begin(settled=True)
@@ -159,7 +157,7 @@ class AdaptiveConcurrency:
             self._hold(self._helped)
 
     def _started(self, rate: float, crowded: bool) -> None:
-        """The size grew all the while: the rate is that of the size with which the window began."""
+        """Decides at the start, where the size grows during a window: its rate is that of the size at its begin."""
         gained = rate >= (1 + START_GAIN) * self._rate
         if rate > self._rate:
             self._helped, self._rate = self._size, rate
@@ -187,7 +185,7 @@ class AdaptiveConcurrency:
             self._try(crowded)
 
     def _try(self, crowded: bool) -> None:
-        """Upwards, where it may; every other time downwards where there is a queue."""
+        """Tries a larger size where that is allowed, and every other time a smaller one where there is a queue."""
         self._helped = self.limit
         self._queue_tried = crowded and not self._queue_tried
         if self._queue_tried:
@@ -198,13 +196,13 @@ class AdaptiveConcurrency:
             self._begin(settled=True)
 
     def _go(self, stage: _Stage, size: float) -> None:
-        """To this size: at once where it is smaller, else by a place a reply while somebody waits for one."""
+        """Goes to a size: at once where it is smaller, else by one place for each reply while a request waits."""
         self._stage = stage
         self._target = max(1, min(self._most, int(size)))
         self.limit = min(self.limit, self._target)
         self._begin()
 
     def _hold(self, size: float) -> None:
-        """To this size, until the next try."""
+        """Keeps a size until the next try."""
         self._next_try = self._clock() + self._try_s
         self._go(_Stage.HOLD, size)

@@ -1,11 +1,12 @@
 """Learns from replies how far an endpoint bills beyond what a request asks for, and its latencies.
 
-A request's own bytes bound its prompt, and its output limit the reply, at a server that adds nothing and keeps the
-limit. A gateway may add a prompt of its own; a server may ignore the limit, or think beside it. Such bills are learned,
-and the reservations of later requests are raised by them, for as long as one of the last `KEPT` bills was such.
+A request's bytes bound its prompt tokens, and its output limit bounds the reply, at a server that adds nothing and
+keeps the limit. A gateway may add a prompt, and a server may ignore the limit or bill reasoning beside it. The excess
+is learned from the last `KEPT` bills, and later reservations are raised by it.
 
-Under a cap only `OPENING` requests are in flight at first, until as many were answered with bills that were reserved:
-a surprise costs no more than these. A bill beyond what is known makes an opening again. Knows no request and no clock.
+Under a cap only `OPENING` requests are in flight at first, until as many bills were within their reservations. So an
+unexpected bill costs no more than these. A bill beyond its reservation begins an opening again. Knows no requests and
+no clock.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from scorer.usage import (
 OPENING = 4
 KEPT = 512
 MARGIN = 1.5
-"""Replies that ignore their limit differ in length: so many times the longest is reserved."""
+"""Replies that ignore their limit differ in length: the longest is reserved so many times."""
 DENSE = 3
-"""Hardly a text has more tokens than a third of its bytes: a prompt that does may have been added to."""
+"""Few texts have more tokens than a third of their bytes. A prompt that is billed above it may have been added to."""
 QUICK_S = 1.0
-"""What fails sooner has done no work, where no reply tells how long work takes."""
+"""A request that fails sooner cost the server no work, as long as no latency is known."""
 
 
 class _Highest:
-    """The highest of the last `KEPT` values; those that are 0 need not be added."""
+    """The highest of the last `KEPT` values. Values of 0 need not be added."""
 
     def __init__(self) -> None:
         self._falling: deque[tuple[int, int]] = deque()  # (number, value): each lower than the one before it
 
     def add(self, number: int, value: int) -> None:
-        """The value of a bill; bills are numbered in the order in which they come."""
+        """Adds the value of bill `number`. Bills are numbered in the order in which they come."""
         while self._falling and self._falling[-1][1] <= value:
             self._falling.pop()
         if value:
@@ -50,10 +51,10 @@ class _Highest:
 
 
 class LearnedBilling:
-    """Learned billing of one endpoint; under a cap only `opening` requests are in flight until as many bills are known.
+    """The learned billing of one endpoint. Under a cap, `opening` requests are in flight until as many bills are known.
 
-    `hidden` tokens are reserved for a prompt beyond its bytes, and `output` for one choice where that is more than its
-    limit. `on_surprise` is called where a bill raised them.
+    `hidden` tokens are reserved for a prompt beyond its bytes, and `output` tokens for one choice where that is more
+    than its limit. `on_surprise` is called where a bill was beyond its reservation.
     """
 
     def __init__(self, opening: int = OPENING, on_surprise: Callable[[], None] = lambda: None) -> None:
@@ -61,32 +62,32 @@ class LearnedBilling:
         self._opening = opening
         self._on_surprise = on_surprise
         self._prompts, self._outputs = _Highest(), _Highest()
-        self._heard = (0, 0)
+        self._others = (0, 0)
         self._count = 0
         self._confirmed = 0
         self.places: float = opening
-        """So many requests may be in flight under a cap."""
+        """The most requests in flight under a cap: infinite once the opening is over."""
         self._latencies: deque[float] = deque(maxlen=KEPT)
 
     @property
     def quick_s(self) -> float:
-        """The longest of the quickest tenth of the replies so far: what fails sooner has done no work."""
+        """The 10 % quantile of the latencies. A request that fails sooner cost the server no work."""
         if not self._latencies:
             return QUICK_S
         return sorted(self._latencies)[(len(self._latencies) - 1) // 10]
 
     @property
     def slow_s(self) -> float:
-        """Twice the longest of the replies so far: what is out longer does not come; 0 where no reply is known."""
+        """Twice the longest latency. A reply that takes longer does not come. 0 where no latency is known."""
         return 2 * max(self._latencies, default=0.0)
 
     @property
     def learned(self) -> tuple[int, int]:
-        """What this endpoint's own bills taught, to tell other workers: `hidden` and `output`."""
+        """`hidden` and `output` by this process's bills alone, for the other workers."""
         return self._prompts.value, int(MARGIN * self._outputs.value)
 
     def worst(self, demand: Demand) -> Demand:
-        """The demand with its worst case by what is known now; the same object where that is no higher."""
+        """`demand` with the worst case as known now. The same object where it is no higher."""
         asked = demand.asked
         if asked is None or not (self.hidden or self.output):
             return demand
@@ -98,21 +99,21 @@ class LearnedBilling:
         return replace(demand, worst_tokens=tokens, worst_pico=max(pico, demand.worst_pico))
 
     def answered(self, demand: Demand, usage: Usage | None, latency_s: float) -> None:
-        """A reply came that may be billed; `usage` is None where it does not tell its bill."""
+        """Takes a reply that may be billed. `usage` is None where the reply does not state its bill."""
         self._latencies.append(latency_s)
         asked = demand.asked
         surprise = False
         if usage is not None and asked is not None:
             self._count += 1
             each = -(-usage.completion_tokens // asked.choices)
-            # All of such a prompt: what the server added is no more, and the next one's own bytes come on top.
+            # All of such a prompt counts as added: the bytes of the next prompt come on top.
             prompt = usage.prompt_tokens if DENSE * usage.prompt_tokens > asked.prompt else 0
             output = each if each > asked.limit else 0
             if prompt or output or self.hidden or self.output:
                 surprise = usage.prompt_tokens > asked.prompt + self.hidden or output > self.output
                 self._prompts.add(self._count, prompt)
                 self._outputs.add(self._count, output)
-                self._know()
+                self._combine()
         if surprise:
             self._confirmed, self.places = 0, self._opening
             self._on_surprise()
@@ -120,11 +121,11 @@ class LearnedBilling:
             self._confirmed += 1
             self.places = self._opening if self._confirmed < self._opening else float("inf")
 
-    def hear(self, hidden: int, output: int) -> None:
-        """What the other workers' bills of this endpoint taught."""
-        self._heard = (hidden, output)
-        self._know()
+    def learn_from_others(self, hidden: int, output: int) -> None:
+        """Takes `hidden` and `output` by the bills of other workers."""
+        self._others = (hidden, output)
+        self._combine()
 
-    def _know(self) -> None:
+    def _combine(self) -> None:
         own = self.learned
-        self.hidden, self.output = max(own[0], self._heard[0]), max(own[1], self._heard[1])
+        self.hidden, self.output = max(own[0], self._others[0]), max(own[1], self._others[1])

@@ -1,6 +1,6 @@
 """The circuit breaker of one endpoint: open while all requests fail, so that an outage costs time and no rows.
 
-Knows nothing of requests; the caller asks `wait_s` before it sends and tells `answered` or `failed` afterwards.
+Knows no requests. The caller asks `wait_s` before it sends, and calls `answered`, `failed` or `abandoned` afterwards.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from collections.abc import Callable
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 TOGETHER = 3
-"""So many failures, with nothing answered that was sent between them, are an outage: too short to open the breaker."""
+"""So many failures, with no answered request sent between them, are a short outage: the breaker may stay closed."""
 REMEMBERED = 1024
+"""The number of requests whose sending times are remembered."""
 
 
 class Breaker:
-    """Opens after `threshold` failures in a row; then one probe at a time, with pauses that double up to 30 s."""
+    """Opens after `threshold` failures in a row. Then it lets one probe pass at a time, with pauses from 0.5 to 30 s.
+
+    `open_since` is when it opened, None while it is closed. `last_success` is when the last answer came. Times are in
+    seconds on `clock`.
+    """
 
     def __init__(self, clock: Callable[[], float], threshold: int = 8) -> None:
         self._clock = clock
@@ -25,16 +30,18 @@ class Breaker:
         self._pause_s = FIRST_PAUSE_S
         self._next_probe = 0.0
         self._probing = False
-        self._last_good = float("-inf")  # when the last request was sent that was answered
+        self._last_good = float("-inf")  # the latest sending time of an answered request
         self._failing_since = self._last_good
         self._outages: deque[tuple[float, float]] = deque(maxlen=32)
-        self._good: deque[float] = deque(maxlen=REMEMBERED)  # when what was answered had been sent, last answered last
+        self._good: deque[float] = deque(
+            maxlen=REMEMBERED
+        )  # sending times of answered requests, in the order of the answers
         self._bad: deque[float] = deque(maxlen=REMEMBERED)
         self.open_since: float | None = None
         self.last_success = float("-inf")
 
     def wait_s(self) -> float | None:
-        """Seconds until one may be sent: 0 for now, None while a probe is out."""
+        """Seconds until a request may be sent: 0 for now, None while a probe is in flight."""
         if self.open_since is None:
             return 0.0
         if self._probing:
@@ -42,16 +49,17 @@ class Breaker:
         return max(0.0, self._next_probe - self._clock())
 
     def send(self) -> bool:
-        """Notes that a request goes out; True where it is the probe."""
+        """Notes that a request is sent. True where it is a probe."""
         if self.open_since is None:
             return False
         self._probing = True
         return True
 
     def answered(self, *, success: bool, sent_at: float | None = None) -> None:
-        """The endpoint answered, if only with a 429: closed from now on. `sent_at` None is now.
+        """The endpoint answered: the breaker closes. `success` is False for a 429. `sent_at` None is now.
 
-        While open, only what was sent since closes it, a probe: a late answer to what was sent before says nothing.
+        While it is open, only the answer to a request that was sent since closes it. A late answer to an earlier
+        request does not.
         """
         if self.open_since is None or sent_at is None or sent_at >= self.open_since:
             if self.open_since is not None:
@@ -67,7 +75,7 @@ class Breaker:
             self._good.append(good)
 
     def failed(self, *, probe: bool, sent_at: float | None = None) -> None:
-        """It failed, sent at `sent_at` or now. While open, only the probe's failure counts: others were sent before."""
+        """A request failed that was sent at `sent_at` (None: now). While open, only a probe's failure prolongs it."""
         now = self._clock()
         self._bad.append(now if sent_at is None else sent_at)
         if self.open_since is None:
@@ -84,7 +92,7 @@ class Breaker:
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
 
     def was_up(self, sent_at: float) -> bool:
-        """True where something sent later was answered, and no outage came between: a failure was the request's own."""
+        """True where a failure was the request's own: a later request was answered, and no outage lay between."""
         if sent_at >= self._last_good or any(since < sent_at <= until for since, until in self._outages):
             return False
         before = max((good for good in self._good if good <= sent_at), default=None)
@@ -94,6 +102,6 @@ class Breaker:
         return sum(before < bad < after for bad in self._bad) < TOGETHER
 
     def abandoned(self, *, probe: bool) -> None:
-        """The request was given up without an answer either way."""
+        """The request ended without an answer or a failure, such as by a cancellation."""
         if probe:
             self._probing = False

@@ -1,7 +1,7 @@
 """The budget of a run, shared by its endpoints: caps on tokens and money, and space for unwritten results.
 
-The worst case is reserved, then settled to what it was. Knows the ledger only as `SpendLedger`, the store only as
-`Room`.
+The worst case of a request is reserved, then settled to its bill. Knows the ledger only as `SpendLedger` and the store
+only as `Room`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 from scorer.errors import BudgetSpent
 from scorer.limits.types import Billing, Demand, Outcome
-from scorer.usage import (
-    Usage,
-)
+from scorer.usage import Usage
 
 PICO = 10**12
 
 
 class Sums(Protocol):
+    """Tokens and pico-dollars that count against the caps."""
+
     @property
     def tokens(self) -> int: ...
     @property
@@ -69,24 +69,24 @@ class Room(Protocol):
 
 
 class BudgetCap:
-    """Caps on the tokens and the money of one account: `max_tokens` and `max_usd`, None for no cap."""
+    """Caps on the tokens and the money of one account. None: no cap."""
 
     def __init__(self, account: Account, *, max_tokens: int | None, max_usd: float | None) -> None:
         self._account = account
         self.max_tokens = max_tokens
         self.max_pico = None if max_usd is None else round(max_usd * PICO)
         self.capped = max_tokens is not None or max_usd is not None
-        """Tokens or money may run out."""
+        """There is a cap."""
 
     @property
     def committed(self) -> tuple[int, int]:
-        """Tokens and pico-dollars that are spent, may be, or are in flight."""
+        """Tokens and pico-dollars that are spent, possibly spent, or reserved."""
         account = self._account
         totals = account.totals
         return totals.tokens + account.open_tokens, totals.money_pico + account.open_pico
 
     def over(self, demand: Demand) -> tuple[bool, bool]:
-        """Whether the worst case would be over the cap on tokens, and over that on money."""
+        """Whether the worst case is beyond the cap on tokens, and whether it is beyond the cap on money."""
         tokens, pico = self.committed
         return (
             self.max_tokens is not None and tokens + demand.worst_tokens > self.max_tokens,
@@ -94,9 +94,9 @@ class BudgetCap:
         )
 
     def fits(self, demand: Demand) -> bool:
-        """True where the worst case fits; False where it may fit once others have settled.
+        """True where the worst case fits. False where it may fit once requests in flight are settled.
 
-        Raises BudgetSpent where nothing is in flight that could still come out cheaper.
+        Raises BudgetSpent where it does not fit and nothing is in flight.
         """
         if not self.capped:
             return True
@@ -123,7 +123,7 @@ class BudgetCap:
 class Budget(BudgetCap):
     """The caps of a run over its ledger, and the space for unwritten results (`room` None: unbounded).
 
-    `owned` is False while the run's folder may be another process's, and raises once it is.
+    `owned` is False while the run's folder may belong to another process, and raises once it does.
     """
 
     def __init__(
@@ -146,11 +146,11 @@ class Budget(BudgetCap):
 
     @property
     def full(self) -> bool:
-        """As many results as may be lost wait to be written: one more request could be one too many paid twice."""
+        """Too many results wait to be written: with one more request, a kill could lose more than is promised."""
         return self._room is not None and self._room.full
 
     def reserve(self, demand: Demand) -> int:
-        """Enters the worst case; `fits` said yes just before."""
+        """Enters the worst case in the ledger and returns its number. `fits` was True just before."""
         return self.ledger.reserve(demand.worst_tokens, demand.worst_pico)
 
     def settle(self, entry: int, outcome: Outcome) -> None:
@@ -164,7 +164,7 @@ class Budget(BudgetCap):
         self._wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called after each settlement, and when there is room again, for the life of the run."""
+        """`wake()` is called after a settlement, when there is room again, and when the ledger is behind no longer."""
         self._waiting.append(wake)
 
     def _wake(self) -> None:

@@ -1,7 +1,7 @@
-"""The pause of one endpoint after a 429: one for all requests, never shorter than the server has proved to need.
+"""The pause of one endpoint after a 429: one pause for all requests.
 
-What the server asks for is believed once. From the second 429 in a row on, the pause is at least our own, which
-doubles from 1 to 60 s: a server that asks for no wait, or for one that is over, would be asked thousands of times a
+The server's own wait is believed once. From the second 429 in a row on, the pause is at least a backoff that doubles
+from 1 to 60 s. Without it, a server that asks for no wait, or for one in the past, would get thousands of requests a
 second. A quota for a day or longer is waited for as long as the server says. Knows no requests and no clock.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 FIRST_S = 1.0
 LONGEST_S = 60.0
-"""No Retry-After is believed beyond this, but for a quota: one request then finds out whether it still holds."""
+"""A longer Retry-After is cut to this, except for a quota: one request then tests whether the limit still holds."""
 QUOTAS = 3
-"""So many times in a row a quota may turn out not to have renewed when the server said that it would."""
+"""After so many 429s in a row for a quota that the server said had renewed, the set-up is wrong."""
 
 
 class Cooldown:
-    """`until` is when the pause ends, `quotas` how many pauses for a quota were in a row. Times are one clock's."""
+    """The pause lasts until `until`. `quotas` counts the pauses in a row for a quota. All times are on one clock."""
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -26,7 +26,10 @@ class Cooldown:
         self._row = 0
 
     def throttled(self, sent_at: float, now: float, wish_s: float | None, *, quota: bool = False) -> bool:
-        """A 429 came for a request sent at `sent_at`. False where that was sent before the last 429: it is no news."""
+        """Takes a 429 to a request sent at `sent_at`. False, and no new pause, where it was sent before the last 429.
+
+        `wish_s` is the server's Retry-After, None without one. `quota`: it is for a day's quota or a longer one.
+        """
         if sent_at <= self._cut_at:
             return False
         self._cut_before, self._cut_at = self._cut_at, now
@@ -40,10 +43,10 @@ class Cooldown:
         return True
 
     def answered(self, sent_at: float) -> None:
-        """A request sent at `sent_at` was answered.
+        """Takes an answer to a request sent at `sent_at`.
 
-        Where it was sent after the last 429, that one is over. Where it was sent with the request that met it, the
-        endpoint refuses some and answers others: the pauses grow no longer, and none is shorter than a second.
+        Sent after the last 429, it resets the backoff and the count. Sent between the last two, the endpoint refuses
+        some requests and answers others: the backoff starts again at one second.
         """
         if sent_at > self._cut_at:
             self._own_s = FIRST_S
@@ -53,5 +56,5 @@ class Cooldown:
             self._row = min(self._row, 1)
 
     def pause(self, until: float) -> None:
-        """Somebody else met a 429."""
+        """Prolongs the pause to `until`, for a 429 that another process got."""
         self.until = max(self.until, until)

@@ -12,7 +12,7 @@ from scorer.limits.types import Outcome
 
 
 class EndpointHealth:
-    """Breaker, cooldown and adaptive concurrency of one endpoint, each told the outcome of every request.
+    """Breaker, cooldown and adaptive concurrency of one endpoint; each gets the outcome of every request.
 
     `adaptive` is None where the concurrency is fixed. `met` says whether a request was ever answered, if only by a
     row's fault. `why` is the message of the last failure, None once a request was answered since.

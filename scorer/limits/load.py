@@ -10,11 +10,13 @@ from scorer.limits.limiter import LocalLimiter
 
 @dataclass(frozen=True, slots=True)
 class LimiterStats:
-    """Limiter statistics over all endpoints. `places` is how many requests may be in flight, 0 where nobody knows.
+    """Limiter statistics over all endpoints.
 
-    `held_back_by` gives each limit's share of the last minute, the largest of any queue; `outage_s` is None while any
-    endpoint answers. `met`: a request was ever answered; `oldest_s` is how long the oldest in flight is out; `why` is
-    what the last failure said, None while any endpoint answers; `notes` are sentences for people, each once.
+    `places` is how many requests may be in flight, 0 where that is unknown. `held_back_by` is the share of the last
+    minute in which the head of a queue waited for each limit, the largest of all queues. `outage_s` is how long no
+    endpoint has answered, None while one does. `met`: a request was answered once. `oldest_s` is the age of the oldest
+    request in flight, None without one. `why` is the last failure's message, None while an endpoint answers. `notes`
+    are sentences for the user, each once.
     """
 
     tokens_per_minute: float | None = None
@@ -29,7 +31,7 @@ class LimiterStats:
 
 
 def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
-    """The load of the endpoints in this process; `now` is on the loop's clock."""
+    """The statistics of the endpoints in this process. `now` is on the loop's clock."""
     opened = [one.breaker.open_since for one in limits]
     down = [since for since in opened if since is not None]
     return LimiterStats(
@@ -45,19 +47,22 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
     )
 
 
-def why_of(told: Sequence[tuple[str | None, int]]) -> str | None:
-    """What one of the failures says where all who ask fail; each tells what failed last, and what it has in flight."""
-    asking = [why for why, in_flight in told if why is not None or in_flight]
+def why_of(endpoints: Sequence[tuple[str | None, int]]) -> str | None:
+    """The failure message of one endpoint where all endpoints in use fail; else None.
+
+    Each endpoint is given by the message of its last failure (None: it answered since) and its requests in flight.
+    """
+    asking = [why for why, in_flight in endpoints if why is not None or in_flight]
     return next((why for why in asking if why is not None), None) if all(asking) else None
 
 
 def merged(notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Each sentence once, in order."""
+    """The sentences of all sequences in order, each once."""
     return tuple(dict.fromkeys(note for some in notes for note in some))
 
 
 def largest(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The largest share by name."""
+    """The largest share of each name."""
     found: dict[str, float] = {}
     for one in shares:
         for name, share in one.items():

@@ -1,10 +1,10 @@
 """The admission queue: first come first served, rows in flight before new rows, only the head is checked.
 
-Where the queue is empty and every limit allows it, a request passes at once, without a turn of the loop. Else the head
-is checked again when something settles or its time has come, and is handed its permit in one synchronous step: a waiter
-that is cancelled leaves nothing behind. How long the head waits, and for what, is what holds the run back. The further
-requests of a row, its retries and its hedges stand behind one another and before all new rows, which came later: so a
-straggler waits for no other row, and few rows are half paid when a run is killed.
+Where the queue is empty and every limit allows it, a request passes at once, without a turn of the loop. Otherwise the
+head is checked again when a request settles, or when its wait is over. It gets its permit in one synchronous step, so a
+waiter that is cancelled leaves nothing reserved. The limit that the head waits for is the one that slows the run.
+Further requests of a row, its retries and its hedges wait before all requests of new rows. So a row in flight waits for
+no new row, and few rows are partly paid when a run is killed.
 """
 
 from __future__ import annotations
@@ -18,44 +18,48 @@ from typing import Generic, TypeVar
 from scorer.limits.types import Demand, EndpointDown
 
 LONGEST_LOOK_S = 60.0
+"""The longest time between two checks of the head."""
 COUNTED_S = 0.1
 """Waits are counted at least this often."""
 AWAY = ("outage", "quota")
-"""Who waits for these may ask at another endpoint instead."""
+"""A request that waits for one of these may go to another endpoint."""
 
 T = TypeVar("T")
 
 Hold = Callable[[Demand], tuple[str, float | None] | None]
-"""The first limit that says not yet, and seconds until it may say yes (None: when something settles)."""
+"""Returns the first limit that must be waited for, and the seconds (None: until a request settles). None: go."""
 
 
 @dataclass(slots=True)
 class _Place(Generic[T]):
+    """A waiting request: its demand, whether it may leave for another endpoint, and the future of its permit."""
+
     demand: Demand
     leave: Callable[[], bool] | None
     granted: asyncio.Future[T]
 
 
 class AdmissionQueue(Generic[T]):
-    """The queue of `LocalLimiter.admit`. `hold` checks the head, and may raise for it; `take` grants.
+    """A queue of demands. `hold` checks the head, and may raise the head's error. `take` makes the permit.
 
-    `bear` gets the limit that the head would wait for, and the seconds, and raises where it must not wait.
+    `waited` gets the limit that the head waited for, and from when until when. `may_wait` gets the limit that the head
+    would wait for and the seconds, and raises where it must not wait.
     """
 
     def __init__(
         self,
         hold: Hold,
         take: Callable[[Demand], T],
-        held: Callable[[str, float, float], None],
-        bear: Callable[[str, float | None], None] = lambda _name, _seconds: None,
+        waited: Callable[[str, float, float], None],
+        may_wait: Callable[[str, float | None], None] = lambda _name, _seconds: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hold = hold
         self._take = take
-        self._held = held
-        self._bear = bear
+        self._waited = waited
+        self._may_wait = may_wait
         self._places: deque[_Place[T]] = deque()
-        self._begun = 0  # so many of them, at the front, are of rows under way
+        self._begun = 0  # so many of them, at the front, belong to rows in flight
         self._timer: asyncio.TimerHandle | None = None
         self._blocked: tuple[str, float] | None = None  # what the head waits for, and since when
 
@@ -63,11 +67,15 @@ class AdmissionQueue(Generic[T]):
         return len(self._places)
 
     def demands(self) -> Iterator[Demand]:
-        """What those who stand here need, the head first."""
+        """The demands that wait, the head first."""
         return (place.demand for place in self._places if not place.granted.done())
 
     async def stand(self, demand: Demand, leave: Callable[[], bool] | None, give_back: Callable[[T], None]) -> T:
-        """What `take` grants, in turn. Raises what `hold` raises; EndpointDown where `leave` says so in an outage."""
+        """Waits for its turn and returns the permit. Raises what `hold` and `may_wait` raise.
+
+        In an outage, raises EndpointDown where `leave()` is true. Cancelled after the permit was made, it calls
+        `give_back` with it.
+        """
         if not self._places:
             hold = self._ask(demand, leave)
             if hold is None:
@@ -86,19 +94,19 @@ class AdmissionQueue(Generic[T]):
         except asyncio.CancelledError:
             if place.granted.cancelled():
                 self.look()
-            elif place.granted.exception() is None:  # granted in the very turn in which the waiter was cancelled
+            elif place.granted.exception() is None:  # granted in the same turn of the loop
                 give_back(place.granted.result())
             raise
 
     def turn_away(self, why: Callable[[], Exception]) -> None:
-        """Raises that for all who stand here for a row that is not begun."""
+        """Raises `why()` in all waiting requests of rows that were not begun."""
         for place in self._places:
             if place.demand.first and not place.granted.done():
                 place.granted.set_exception(why())
         self.look()
 
     def look(self) -> None:
-        """Lets everyone pass whom the limits let pass now, and sets the time to look again."""
+        """Grants permits while the limits allow it, then sets the time of the next check."""
         blocked, self._blocked = self._blocked, None
         if self._timer is not None:
             self._timer.cancel()
@@ -108,7 +116,7 @@ class AdmissionQueue(Generic[T]):
             if not place.granted.done():
                 try:
                     hold = self._ask(place.demand, place.leave)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is the waiter's to raise
+                except Exception as error:  # noqa: BLE001 - the waiter raises it
                     place.granted.set_exception(error)
                 else:
                     if hold is not None:
@@ -118,15 +126,15 @@ class AdmissionQueue(Generic[T]):
             self._places.popleft()
             self._begun -= not place.demand.first
         if blocked is not None:
-            self._held(*blocked, self._loop.time())
+            self._waited(*blocked, self._loop.time())
 
     def _ask(self, demand: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
-        """What holds the head back; EndpointDown where the endpoint is away and it may leave."""
+        """The limit that the head must wait for. Raises EndpointDown in an outage where it may leave."""
         hold = self._hold(demand)
         if hold is not None:
             if hold[0] in AWAY and leave is not None and leave():
                 raise EndpointDown
-            self._bear(*hold)
+            self._may_wait(*hold)
         return hold
 
     def _wait(self, name: str, seconds: float | None, before: tuple[str, float] | None = None) -> None:
@@ -138,7 +146,7 @@ class AdmissionQueue(Generic[T]):
         if before is None or (before[0] == name and now - before[1] < COUNTED_S):
             self._blocked = before or (name, now)
         else:
-            self._held(*before, now)
+            self._waited(*before, now)
             self._blocked = (name, now)
         if seconds is not None:
             self._timer = self._loop.call_later(min(seconds, LONGEST_LOOK_S), self.look)

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import Cooldown
-from scorer.types import (
-    RateHint,
-)
-from scorer.usage import (
-    Usage,
-)
+from scorer.types import RateHint
+from scorer.usage import Usage
 
 if TYPE_CHECKING:
     from scorer.limits.bills import LearnedBilling
@@ -25,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The bounds that follow from a request: at most `prompt` prompt tokens, and `limit` tokens in each choice.
+    """The bounds of a request by its own bytes: `prompt` prompt tokens, and `limit` tokens in each choice.
 
-    Servers bill more (bills.py), so a worst case is made of it anew when more is known; `worst_pico` prices it, None
-    where the price is unknown.
+    Servers may bill more (bills.py): the worst case is computed again from these when more is known. `worst_pico`
+    returns its price in pico-dollars; None where the price is unknown.
     """
 
     prompt: int
@@ -41,10 +37,9 @@ class Asked:
 class Demand:
     """The tokens and the money that one request may take: estimates for rates, worst cases for caps.
 
-    `tokens` is the estimated prompt length, `output_tokens` the most it may generate. `worst_tokens` bounds the whole
-    request from above (prompt and output) and `worst_pico` its price: caps reserve these. `first` marks a
-    request of a row that was asked nothing so far, which a drain turns away. `asked` is what the worst case follows
-    from; None: it is as it stands.
+    `tokens` is the estimated prompt length and `output_tokens` the most it may generate. Caps reserve `worst_tokens`,
+    an upper bound of prompt and output, and `worst_pico`, its price in pico-dollars. `first` marks the first request of
+    a row, which a drain turns away. The worst case is computed from `asked`; None: it never changes.
     """
 
     tokens: int
@@ -69,9 +64,9 @@ class Charge:
 
 @plain_dataclass(slots=True, eq=False)
 class Permit:
-    """Permission to send one request once. Each permit is settled exactly once.
+    """Permission to send one request once. Each permit is settled exactly once. Times are on the loop's clock.
 
-    `task` is who waits for the reply, where a drain may take it from that wait; `left` is then True.
+    `task` waits for the reply. A drain may cancel that wait, and sets `left`. None: no drain may.
     """
 
     demand: Demand
@@ -87,7 +82,7 @@ class Permit:
     left: bool = False
 
     def leave(self) -> None:
-        """Its reply is waited for no longer."""
+        """Cancels the wait for the reply."""
         if self.task is not None and not self.left:
             self.left = True
             self.task.cancel()
@@ -105,9 +100,9 @@ class Billing(enum.Enum):
 class Outcome:
     """How one request ended: its bill, its rate headers, and whether the endpoint answered.
 
-    `alive` is True where the endpoint answered sensibly (also with a row's fault), False where it failed, None where
-    that says nothing (cancelled, throttled). `throttled` is a 429; `retry_after_s` its wish, `quota` that it is about
-    a day's quota or a longer one. `why` is what a failure or a 429 says, for people.
+    `alive` is True where the endpoint answered (also with a row's fault), False where it failed, and None where neither
+    is known (cancelled, throttled). `throttled`: the reply was a 429, with `retry_after_s` (None: not stated), and
+    `quota` where it is for a day's quota or a longer one. `why` is the message of a failure or a 429, for the user.
     """
 
     bill: Billing
@@ -135,7 +130,7 @@ class Admission(Protocol):
 
     @property
     def up(self) -> bool:
-        """False while requests wait for an outage or a quota to end; True where one probe is due."""
+        """False while requests wait for the end of an outage or a quota. True where a probe is due."""
         ...
 
     @property
@@ -144,19 +139,19 @@ class Admission(Protocol):
         ...
 
     def drain(self) -> None:
-        """From now on what is `first` is turned away, and what waits for an outage; the rest under way is finished."""
+        """Begins no further row: turns away `first` requests and those that wait for an outage; finishes the rest."""
         ...
 
     def close(self) -> None:
-        """From now on nothing is let through."""
+        """Admits nothing more: waiting requests go on waiting."""
         ...
 
     async def emptied(self, most_s: float) -> None:
-        """Returns once nothing is in flight, or after so long."""
+        """Returns once nothing is in flight, or after `most_s` seconds."""
         ...
 
     async def rest(self, seconds: float, leave: Callable[[], bool] | None = None) -> None:
-        """The pause of a row between two attempts. Raises Interrupted where a drain does not wait for its end."""
+        """Sleeps between two attempts of a row. Raises Interrupted where a drain does not wait for the end of it."""
         ...
 
     def note(self, sentence: str) -> None:
@@ -164,15 +159,14 @@ class Admission(Protocol):
         ...
 
     async def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Permit:
-        """Waits, first come first served and rows under way before new ones, until the request may be sent.
+        """Waits until the request may be sent: first come, first served, and rows in flight before new rows.
 
-        `leave` tells, while the endpoint is down, whether another is not: EndpointDown is raised then. Raises TooLong
-        for what no minute could hold, BudgetSpent, and Interrupted while draining.
-
-        Cancelling it leaves nothing reserved.
+        Raises EndpointDown where the endpoint is down and `leave()` says that another is up; TooLong for a request that
+        is larger than the limit of a minute; BudgetSpent; and Interrupted while draining. Cancelling it leaves nothing
+        reserved.
         """
         ...
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
-        """Corrects what was reserved; called on every way out."""
+        """Takes the outcome of the request, on every way out. Corrects what was reserved."""
         ...

@@ -23,7 +23,7 @@ class WaitStats:
         waits[name] = waits.get(name, 0.0) + until - since
 
     def shares(self) -> dict[str, float]:
-        """Each limit's share of the last minute (of the time so far, where that is less)."""
+        """The share of the last minute that the head waited for each limit. In the first minute, of the time so far."""
         now = self._clock()
         window = max(1e-9, min(60.0, now - self._began))
         sums: dict[str, float] = {}

@@ -249,7 +249,7 @@ class BrokerClient(PeriodicService):
             if wait_s := max(grant.wait_s, grant.pause_s):
                 next_s = min(next_s, wait_s)
             self._not_before[place] = now + wait_s
-            endpoint.limiter.bills.hear(grant.hidden, grant.output)
+            endpoint.limiter.bills.learn_from_others(grant.hidden, grant.output)
             endpoint.lease(grant.amounts, until)
         if self.allowance is not None:
             self.allowance.allow(answer.tokens, answer.pico, answer.refused)

@@ -104,10 +104,10 @@ def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, floa
 
 def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
     bills = LearnedBilling()
-    bills.hear(700, 90)
+    bills.learn_from_others(700, 90)
     assert bills.worst(need()).worst_tokens == 100 + 700 + 90
     assert bills.learned == (0, 0)
-    bills.hear(0, 0)
+    bills.learn_from_others(0, 0)
     assert bills.worst(need()) == need()
 
 
