@@ -1,4 +1,4 @@
-"""The read timeout, learned from the latencies so far: a reply that hangs costs less than `timeout_s`.
+"""Learns the read timeout from the latencies so far, so that a reply that hangs costs less than `timeout_s`.
 
 A reply that is cut short may have been billed, so the rule would rather wait: three times the slowest of the last 512
 replies, and never less than 20 s. Nobody is cut before 64 replies are known, nor while more than one in twenty was cut:

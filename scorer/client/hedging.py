@@ -1,4 +1,4 @@
-"""Hedged requests: another request goes out when the last one is late, and the first answer wins.
+"""Hedges a request: sends another one when the last is late, and takes the first answer.
 
 Source: Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013, "hedged requests". Knows nothing of what is asked.
 """

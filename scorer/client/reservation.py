@@ -1,4 +1,4 @@
-"""What one request may take at most: the Demand that limits and budget reserve before it is sent. Sends nothing."""
+"""Computes the Demand of a request: the tokens and the money that are reserved before it is sent. Sends nothing."""
 
 from __future__ import annotations
 

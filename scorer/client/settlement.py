@@ -1,4 +1,4 @@
-"""What an attempt cost and what it says of its endpoint: an answer or an error to the Outcome that limits settle.
+"""Computes the Outcome of an attempt: what it cost, and what it says of its endpoint.
 
 Pure functions of the tariff and the model's context window. A usage beyond the window is not believed: the bill is
 then unknown, and counts at its reservation.

@@ -1,4 +1,4 @@
-"""Answers the requests of one judge step. Samples become the choices of one request, whose prompt is paid once.
+"""Answers the requests of one judge step: several samples as the choices of one request, whose prompt is paid once.
 
 Knows no wire: whether a server has choices shows in what its client brings. Whatever is missing is asked one by one,
 each by a request of its own that waits for its own admission.
