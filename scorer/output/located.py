@@ -56,29 +56,41 @@ def matched(
     A shard is found by its place, else by its recorded path, else by its footer. Raises OutputError for shards that
     are gone or changed.
     """
+    looked: dict[tuple[str, str], bool] = {}  # a file without a footer is read as a whole where its time differs
+
+    def same(shard: Shard, stat: Stat) -> bool:
+        key = shard.path, stat.path
+        if key not in looked:
+            looked[key] = same_rows(files, shard, stat)
+        return looked[key]
+
     by_name = {name: stat for stat in found for name in (stat.path, *stat.also)}
     by_place = {_absolute(name): stat for name, stat in by_name.items()}
     taken: dict[str, Stat] = {}
     for shard in known:
         places = (by_place.get(shard.at or _absolute(shard.path, began)), by_name.get(shard.path))
         likely = [stat for stat in places if stat is not None]
-        stat = next((stat for stat in likely if same_rows(files, shard, stat)), likely[0] if likely else None)
+        stat = next((stat for stat in likely if same(shard, stat)), likely[0] if likely else None)
         if stat is not None:
             taken[shard.path] = stat
-    free = [stat for stat in found if stat not in taken.values()]
+    at_once = {stat.path for stat in taken.values()}
+    free = [stat for stat in found if stat.path not in at_once]
     for shard in known:
-        if shard.path not in taken or not same_rows(files, shard, taken[shard.path]):
-            moved = next((stat for stat in free if stat.size == shard.size and same_rows(files, shard, stat)), None)
+        if shard.path not in taken or not same(shard, taken[shard.path]):
+            moved = next((stat for stat in free if stat.size == shard.size and same(shard, stat)), None)
             if moved is not None:
                 taken[shard.path] = moved
                 free.remove(moved)
 
-    def same(shard: Shard, _: Stat) -> bool:
-        return same_rows(files, shard, taken[shard.path])
-
-    check_shards(known, [replace(stat, path=path, also=()) for path, stat in taken.items()], same)
+    check_shards(
+        known,
+        [replace(stat, path=path, also=()) for path, stat in taken.items()],
+        lambda shard, _: same(shard, taken[shard.path]),
+    )
     held = {stat.path for stat in taken.values()}
-    placed = tuple(replace(shard, at=_at(taken[shard.path].path, shard.path)) for shard in known)
+    placed = tuple(
+        replace(shard, at=_at(taken[shard.path].path, shard.path), version=taken[shard.path].version) for shard in known
+    )
     return placed, [stat for stat in found if stat.path not in held]
 
 

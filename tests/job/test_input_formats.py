@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pytest
-from support.formats import WRITERS, json_lines, written
+from support.formats import LONG_AGO_S, WRITERS, json_lines, written
 from support.inprocess import Run, own_score
 
 from scorer.errors import InputError, OutputError
 from scorer.files.files import LocalFiles
 from scorer.inputs import shards as shards_module
+from scorer.inputs.formats.json_lines import JsonLines
 from scorer.job.estimate import estimate
 from scorer.output.scan import scan_scores
 from scorer.types import Call, Reply
@@ -223,3 +224,23 @@ def test_where_over_lines_reads_their_types_and_a_bad_line_belongs(tmp_path: Pat
     assert (status.rows, status.scored, status.errors) == (5, 4, {"BadRow": 1})
     assert sorted(run.wire.asked) == [15, 16, 18, 19]
     assert run.verify().complete
+
+
+def test_a_file_that_was_only_touched_is_hashed_by_one_start_and_known_by_its_time_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = over(tmp_path, "jsonl", 20)
+    run.stop_after(5)
+    os.utime(tmp_path / "in/a.jsonl", (LONG_AGO_S + 9, LONG_AGO_S + 9))
+    marked: list[str] = []
+    mark = JsonLines.mark
+
+    def noted(self: JsonLines, file: BinaryIO, size: int) -> str:
+        marked.append(self.name)
+        return mark(self, file, size)
+
+    monkeypatch.setattr(JsonLines, "mark", noted)
+    run.stop_after(5)
+    assert len(marked) == 1
+    assert run.run().scored == 20
+    assert len(marked) == 1
