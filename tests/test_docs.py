@@ -297,9 +297,10 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
         "input": {"shards": ["x"], "id": "a", "keep": ["b"]},
         "judge": {name.partition(".")[2]: "x" for name in keys() if name.startswith("judge.")} | {"dedupe": True},
         "model": {
-            "alias": "a", "provider": "p", "dialect": "vllm", "name": "n", "path": "p", "base_url": "u",
-            "api_key_env": "K", "headers": {"h": "h"}, "query": {"q": "q"}, "extra": {"e": 1}, "temperature": 1.0,
-            "max_output_tokens": 1, "reasoning": "low", "timeout_s": 1.0, "retries": 1,
+            "alias": "a", "provider": "p", "dialect": "vllm", "api": "responses", "name": "n", "path": "p",
+            "base_url": "u", "base_urls": ["u"], "api_key_env": "K", "api_key_command": ["k"], "headers": {"h": "h"},
+            "query": {"q": "q"}, "extra": {"e": 1}, "temperature": 1.0, "max_output_tokens": 1, "reasoning": "low",
+            "timeout_s": 1.0, "retries": 1,
             "endpoints": [{"base_url": "u"}],
             "price": {"input": 1, "output": 1}, "keys": ["k"], "replies": "r", "where": {"w": 1},
         },

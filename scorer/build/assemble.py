@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scorer.build.endpoints import all_rate_limits, base_of, concurrency, on_this_machine, rate_limits
-from scorer.build.keys import asked_key, key_header, key_of, resolved, secrets_of
+from scorer.build.keys import AwsAccount, asked_key, aws_account, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter
 from scorer.client.key_command import KeyCommandTransport
-from scorer.client.providers import PROVIDERS
+from scorer.client.providers import LEAST_OUTPUT, PROVIDERS, RESPONSES
 from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
@@ -115,7 +115,8 @@ async def make_client(
         secrets = Secrets(secrets_of(model))
         command = await asked_key(model, secrets)
         key = command.key if command is not None else None
-        addresses = _addresses(model, spec.limits, stack, checks, share.served, key)
+        account = aws_account(model)
+        addresses = _addresses(model, spec.limits, stack, checks, share.served, key, account)
         places = [share.places(concurrency(rates, model.provider)) for _, _, rates in addresses]
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
@@ -127,6 +128,8 @@ async def make_client(
                 say=lambda sentence: limits[0].note(sentence),
             )
         )
+        if account is not None:
+            wire = account.signing(wire)
         if command is not None:
             wire = KeyCommandTransport(wire, command, command.key)
         if secrets:
@@ -166,13 +169,15 @@ def temperature(model: Model) -> float | None:
 
 def most_output(model: Model) -> int:
     """The most tokens of one reply, its reasoning included."""
-    return model.max_output_tokens + room_for(model.reasoning, model.name or "")
+    most = model.max_output_tokens + room_for(model.reasoning, model.name or "")
+    return max(LEAST_OUTPUT, most) if model.api == "responses" else most
 
 
 def provider_of(model: Model) -> Callable[..., Any]:
     """The provider class of the model. Raises SpecError where there is none, or where it has no address."""
     name = "openai" if model.provider == "embedded" else model.provider
-    make = load(PROVIDERS.get(name, name), "model.provider", PROVIDERS)
+    path = RESPONSES if model.api == "responses" else PROVIDERS.get(name, name)
+    make = load(path, "model.provider", PROVIDERS)
     if name not in PROVIDERS and not (model.base_url or model.endpoints or getattr(make, "default_base_url", None)):
         raise SpecError([f'model.base_url is missing: model.provider = "{name}" has no address of its own.'])
     return make
@@ -218,6 +223,7 @@ def _addresses(
     checks: list[Callable[[], None]],
     served: Mapping[str, str],
     key: str | None,
+    account: AwsAccount | None,
 ) -> list[tuple[str, dict[str, str], Rates]]:
     """Each endpoint's base URL, its headers with the key in them, and its limits; `key` is one that a command gave."""
     if model.provider == "embedded":
@@ -227,7 +233,7 @@ def _addresses(
     default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
     found = []
     for endpoint in model.all_endpoints(limits):
-        url = endpoint.base_url or default
+        url = endpoint.base_url or (default if account is None else default.format(region=account.region))
         own_key = key or key_of(endpoint.api_key_env, url)
         found.append((base_of(url), {**key_header(model.provider, url, own_key), **headers}, endpoint.limits))
     return found

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.build.assemble import provider_of, temperature
+from scorer.build.keys import has_key
+from scorer.client.aws_signing import check_installed
 from scorer.client.providers import PROVIDERS
 from scorer.config.messages import shown
 from scorer.config.model_prices import price
@@ -47,11 +49,13 @@ def _provider_problems(spec: Spec) -> list[str]:
         if model.provider not in known and ":" not in model.provider
     ]
     for model in spec.all_models:
-        if ":" in model.provider:
-            try:
+        try:
+            if ":" in model.provider:
                 provider_of(model)
-            except SpecError as error:
-                problems += error.problems
+            if model.provider == "bedrock" and not has_key(model):
+                check_installed()
+        except SpecError as error:
+            problems += error.problems
     return problems
 
 
@@ -67,10 +71,8 @@ def _reasoning_problems(spec: Spec) -> list[str]:
                 f'model.reasoning = {shown_value} does not go with model.provider = "{model.provider}", which does not '
                 "reason. Remove it."
             )
-        elif model.provider == "anthropic":
-            from scorer.client.providers.anthropic import Anthropic
-
-            problems += Anthropic.problems(model.temperature, model.reasoning)
+        elif model.provider in ("anthropic", "bedrock"):
+            problems += provider_of(model).problems(model.temperature, model.reasoning)  # type: ignore[attr-defined]
         elif ":" in model.provider:
             with suppress(SpecError):
                 if "reasoning" not in inspect.signature(provider_of(model)).parameters:

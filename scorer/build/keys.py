@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from scorer.client.aws_signing import AwsSession, SigningTransport
 from scorer.client.blanking import Secrets
 from scorer.client.key_command import KeyCommand
 from scorer.config.loader import references, resolve_references
 from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Model
 from scorer.errors import SetupError
+from scorer.types import Transport
+
+_REGION = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
 async def asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
@@ -21,6 +27,35 @@ async def asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
     command = KeyCommand(model.api_key_command, secrets)
     await command.ask()
     return command
+
+
+@dataclass(frozen=True, slots=True)
+class AwsAccount:
+    """Whose credentials sign the requests to Bedrock, and for which region."""
+
+    session: AwsSession
+    region: str
+
+    def signing(self, transport: Transport) -> Transport:
+        """The transport with each call signed."""
+        return SigningTransport(transport, self.session, self.region)
+
+
+def aws_account(model: Model) -> AwsAccount | None:
+    """The account of the AWS configuration for a model of Bedrock without a key of its own; None for any other model.
+
+    The region is that of `base_url`, else that of the configuration. Raises SetupError where there is none.
+    """
+    if model.provider != "bedrock" or has_key(model):
+        return None
+    session = AwsSession()
+    found = _REGION.search(model.base_url or "")
+    return AwsAccount(session, found[1] if found else session.region)
+
+
+def has_key(model: Model) -> bool:
+    """Whether the run file names a key of the model."""
+    return bool(model.api_key_env or model.api_key_command or any(one.api_key_env for one in model.endpoints))
 
 
 def key_of(variable: str | None, url: str) -> str | None:

@@ -175,6 +175,7 @@ def _model_conflicts(model: Model) -> list[str]:
     problems: list[str] = []
     urls = [
         ("base_url", model.base_url),
+        *((f"base_urls[{i}]", url) for i, url in enumerate(model.base_urls)),
         *((f"endpoints[{i}].base_url", e.base_url) for i, e in enumerate(model.endpoints)),
     ]
     for key, url in urls:
@@ -194,6 +195,14 @@ def _model_conflicts(model: Model) -> list[str]:
                 f"{where}.{key} seems to hold a key. It takes the NAME of an environment variable, for example "
                 '"OPENAI_API_KEY"; put the key in that variable.'
             )
+    if model.base_urls and (model.base_url is not None or model.endpoints):
+        problems.append(f"{where}.base_urls is given beside base_url or endpoints: keep one of them.")
+    if model.base_urls and model.provider == "embedded":
+        problems.append(f'{where}.base_urls does not go with provider = "embedded", which serves itself: take it out.')
+    if model.api == "responses" and model.provider != "openai":
+        problems.append(
+            f'{where}.api = "responses" belongs to provider = "openai", but provider = "{model.provider}": take it out.'
+        )
     if model.api_key_command and any(name is not None for _, name in keys):
         problems.append(f"{where}.api_key_command and api_key_env are both given: keep one of them.")
     if model.provider == "recorded":

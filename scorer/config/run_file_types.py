@@ -89,9 +89,11 @@ class ModelDict(TypedDict, total=False):
     alias: str
     provider: str
     dialect: Literal["auto", "openai", "vllm", "llamacpp"]
+    api: Literal["chat", "responses"]
     name: str
     path: str
     base_url: str
+    base_urls: Sequence[str]
     api_key_env: str
     api_key_command: Sequence[str]
     headers: Mapping[str, str]

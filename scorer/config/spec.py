@@ -94,9 +94,11 @@ class Model(_Section):
     alias: str = ""
     provider: Text = "openai"
     dialect: Literal["auto", "openai", "vllm", "llamacpp"] = "auto"
+    api: Literal["chat", "responses"] = "chat"
     name: str | None = None
     path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
+    base_urls: tuple[Text, ...] = ()
     api_key_env: Text | None = None
     api_key_command: tuple[Text, ...] = ()
     headers: dict[str, str] = {}
@@ -122,10 +124,12 @@ class Model(_Section):
     def all_endpoints(self, limits: Rates) -> list[ModelEndpoint]:
         """The endpoints of this model in the order of the run file: `endpoints`, or one with `limits` of `[limits]`.
 
-        None for stored replies; one for an embedded judge.
+        Each of `base_urls` is one with these limits. None for stored replies; one for an embedded judge.
         """
         if self.provider == "recorded":
             return []
+        if self.base_urls:
+            return [ModelEndpoint(url, self.api_key_env, limits) for url in self.base_urls]
         if self.provider == "embedded" or not self.endpoints:
             return [ModelEndpoint(self.base_url, self.api_key_env, limits)]
         return [ModelEndpoint(e.base_url, e.api_key_env or self.api_key_env, e.limits) for e in self.endpoints]
@@ -202,7 +206,7 @@ def covered(spec: Spec, prompt: str | None) -> dict[str, Any]:
     if prompt is not None:
         judge["prompt"] = prompt
     scored_by = {
-        "alias", "provider", "dialect", "name", "path", "temperature", "max_output_tokens", "reasoning", "extra",
+        "alias", "provider", "dialect", "api", "name", "path", "temperature", "max_output_tokens", "reasoning", "extra",
         "keys", "replies", "where",
     }  # fmt: skip
     return {

@@ -57,7 +57,11 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("judge", {"rubric": "direct"}, ("judge.prompt and judge.rubric", "one of them is allowed")),
     ("judge", {"criteria": ["a", "A"]}, ("judge.criteria", "'A' is there twice", "Remove one")),
     ("judge", {"dedupe": "often"}, ('judge.dedupe = "often"', "must be true or false")),
-    ("model", {"provider": "openia"}, ('model.provider = "openia"', "Allowed: openai, anthropic, embedded, recorded")),
+    (
+        "model",
+        {"provider": "openia"},
+        ('model.provider = "openia"', "Allowed: openai, anthropic, bedrock, embedded, recorded"),
+    ),
     ("model", {"base_url": "api.x.com/v1"}, ('model.base_url = "api.x.com/v1"', 'such as "https://')),
     ("model", {"base_url": "http://[::1"}, ('model.base_url = "http://[::1"', 'such as "https://')),
     ("model", {"base_url": "http://:80/v1"}, ('model.base_url = "http://:80/v1"', 'such as "https://')),

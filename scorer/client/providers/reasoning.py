@@ -2,9 +2,10 @@
 
 A level that a server refuses is asked in its next form; the last one leaves it to the model.
 
-Sources: OpenAI, "Reasoning models" (`reasoning_effort`); Anthropic, "Extended thinking" and "Adaptive thinking";
-Google, "OpenAI compatibility" (1,024, 8,192 and 24,576 tokens for low, medium and high); OpenRouter, "Reasoning
-tokens"; DeepSeek, "Thinking mode"; vLLM, "Reasoning outputs"; llama.cpp, server README (`chat_template_kwargs`).
+Sources: OpenAI, "Reasoning models" (`reasoning_effort`, `reasoning`); Anthropic, "Extended thinking" and "Adaptive
+thinking"; Amazon Bedrock, "Extended thinking"; Google, "OpenAI compatibility" (1,024, 8,192 and 24,576 tokens for low,
+medium and high); OpenRouter, "Reasoning tokens"; DeepSeek, "Thinking mode"; vLLM, "Reasoning outputs"; llama.cpp,
+server README (`chat_template_kwargs`).
 """
 
 from __future__ import annotations
@@ -96,6 +97,29 @@ def anthropic_forms(reasoning: Reasoning, name: str) -> list[Fields]:
     return [budget, adaptive, {}] if told else [adaptive, budget, {}]
 
 
+def responses_forms(reasoning: Reasoning) -> list[Fields]:
+    """The forms of a level for OpenAI's Responses, the preferred first; {} leaves it to the model."""
+    if reasoning is None:
+        return [{}]
+    level = _level(reasoning)
+    return [*({"reasoning": {"effort": word}} for word in _NEXT.get(level, (level,))), {}]
+
+
+_BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
+
+
+def converse_forms(reasoning: Reasoning, name: str) -> list[Fields]:
+    """The forms of a level for Bedrock's Converse: those of the model's own API, as its additional fields.
+
+    Claude has Anthropic's; other models have `reasoning_effort`, or leave it to the model.
+    """
+    if "claude" in name:
+        own = anthropic_forms(reasoning, _BEDROCK_VERSION.sub("", name))
+    else:
+        own = [{"reasoning_effort": _of_three(_level(reasoning))}, {}] if reasons(reasoning) else [{}]
+    return [{"additionalModelRequestFields": fields} if fields else {} for fields in own]
+
+
 # Families that reason unless they are told not to. gpt-5-chat is no reasoning model, and gpt-5.1 and later do not by
 # themselves.
 _BY_ITSELF = re.compile(
@@ -110,10 +134,10 @@ def reasons_by_itself(name: str) -> bool:
     return bool(_BY_ITSELF.search(name))
 
 
-def _level(reasoning: Level | int) -> str:
+def _level(reasoning: Reasoning) -> str:
     """The level, or the one nearest to a number of tokens from above."""
     if not isinstance(reasoning, int):
-        return reasoning
+        return reasoning or "none"
     return next((level for level, most in TOKENS.items() if reasoning <= most), "high")
 
 

@@ -22,6 +22,11 @@ def response_format(schema: Schema) -> Mapping[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": described}}
 
 
+def text_format(schema: Schema) -> Mapping[str, Any]:
+    """That of OpenAI's Responses."""
+    return {"text": {"format": {"type": "json_schema", "name": NAME, "strict": True, "schema": schema}}}
+
+
 def json_object(schema: Schema) -> Mapping[str, Any]:
     """Any JSON object; the prompt says which."""
     return {"response_format": {"type": "json_object"}}
@@ -51,6 +56,12 @@ def tool(schema: Schema) -> Mapping[str, Any]:
     """A tool that Anthropic's model must call, whose arguments are the verdict."""
     described = {"name": NAME, "description": "Gives the verdict.", "input_schema": schema}
     return {"tools": [described], "tool_choice": {"type": "tool", "name": NAME}}
+
+
+def tool_config(schema: Schema) -> Mapping[str, Any]:
+    """The same tool for Bedrock's Converse."""
+    described = {"name": NAME, "description": "Gives the verdict.", "inputSchema": {"json": schema}}
+    return {"toolConfig": {"tools": [{"toolSpec": described}], "toolChoice": {"tool": {"name": NAME}}}}
 
 
 def offered_tool(schema: Schema) -> Mapping[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from scorer.client.providers.anthropic import Anthropic
+from scorer.client.providers.bedrock import Bedrock
 from scorer.client.providers.openai import OpenAI
+from scorer.client.providers.responses import Responses
 from scorer.testing import ProviderContract
 from scorer.types import Provider
 from scorer.usage import Usage
@@ -34,3 +36,27 @@ class TestAnthropic(ProviderContract):
 
     def make(self, **options: Any) -> Provider:
         return Anthropic(**options)
+
+
+class TestResponses(ProviderContract):
+    body = (
+        b'{"id": "x", "status": "completed", "model": "some-model-1", "output": [{"type": "message", "content": '
+        b'[{"type": "output_text", "text": "Score: 4"}]}], "usage": {"input_tokens": 11, "output_tokens": 3}}'
+    )
+    text = "Score: 4"
+    usage = Usage(11, 3)
+
+    def make(self, **options: Any) -> Provider:
+        return Responses(**options)
+
+
+class TestBedrock(ProviderContract):
+    body = (
+        b'{"output": {"message": {"role": "assistant", "content": [{"text": "Score: 4"}]}}, "stopReason": "end_turn", '
+        b'"usage": {"inputTokens": 11, "outputTokens": 3, "totalTokens": 14}}'
+    )
+    text = "Score: 4"
+    usage = Usage(11, 3)
+
+    def make(self, **options: Any) -> Provider:
+        return Bedrock(**options)
