@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def die_with(owner: int) -> None:
-    """Has the kernel kill this process when the owner dies; ends it at once where that is so already."""
+    """Has the kernel kill this process when the owner dies. Ends it at once where the owner is dead already."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
@@ -30,7 +30,7 @@ def die_with(owner: int) -> None:
 
 
 def main() -> None:
-    """Scores until there is nothing left to score, or the owner says so. Signals to the group are the owner's."""
+    """Scores until no row is left or the owner ends it. It ignores signals to the group, which the owner handles."""
     descriptor, owner = map(int, sys.argv[1:])
     die_with(owner)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,7 +63,7 @@ async def _work(ours: socket.socket) -> None:
 
 
 class _Pipe(asyncio.Protocol):
-    """Messages, each its length in four bytes and its bytes. The end of the pipe is the end of the process."""
+    """Reads and writes messages: each is its length in four bytes, then its bytes. Its end ends the process."""
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -1,8 +1,8 @@
 """The broker: leases rows, rates and budget to workers. One synchronous object.
 
-It takes reports and answers them; it opens no file and no socket, and starts nothing. A pipe carries `exchange` for
-processes of one machine (scorer/workers/subprocesses.py), an actor's method call for a cluster. Whoever owns the output
-folder has it beside its store (scorer/workers/coordinator.py).
+It takes reports and answers them. It opens no file and no socket, and starts nothing. Reports come through sockets from
+processes of this machine (scorer/workers/subprocesses.py), and as method calls from actors of a cluster. The process
+that owns the output folder has the broker (scorer/workers/coordinator.py).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from scorer.workers.rate_leases import LEASE_S, Endpoint, lease_s
 from scorer.workers.row_leases import RowLeases
 
 CHUNK = 8
-"""A worker that asks for budget gets at most this part of what is left for everybody, so that few must give back."""
+"""A worker that asks for budget gets at most 1 / CHUNK of what is left, so that few must give some back."""
 
 
 @dataclass(slots=True)
 class _Worker:
-    """What the broker knows of one worker: its last reported spending, and what it may commit in all."""
+    """One worker: its last report of spending and of its endpoints, and the tokens and money that it may commit."""
 
     spendings: Spendings = field(default_factory=lambda: Spendings({}))
     totals: Totals = field(default_factory=Totals)
     tokens: int = 0
     pico: int = 0
-    hungry: bool = False
+    lacks_budget: bool = False
     paces: Sequence[Pace] = ()
 
 
 class _AllLedgers:
-    """The sum of all workers' spending; what is allowed and not spent counts as in flight. An `Account`."""
+    """An `Account` over all workers. What a worker is allowed and has not spent counts as in flight."""
 
     def __init__(self, before: Totals) -> None:
         self.before = before
@@ -64,11 +64,10 @@ class _AllLedgers:
 class Broker:
     """Divides one run among workers. A worker has a number that is never used again.
 
-    `rates` are the endpoints' declared limits in the order of the run file; `before` is what the ledger held when the
-    run was opened; `clock` is a monotonic clock in seconds. A worker calls `exchange` again within
-    `broker_client.BEAT_S`, and at once where its last answer left it short. What it was leased comes back with its next
-    call, or never: who is declared `lost` has spent it. Every method returns at once, and none may be called while
-    another runs.
+    `rates` are the endpoints' declared limits in the order of the run file. `before` are the ledger's totals when the
+    run was opened. `clock` is a monotonic clock in seconds. A worker calls `exchange` again within
+    `broker_client.BEAT_S`, and at once where its last answer left it short. Its leases come back with its next call; a
+    worker that is `lost` has spent them. Every method returns at once. None may be called while another runs.
     """
 
     def __init__(
@@ -85,13 +84,13 @@ class Broker:
         self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if rate.declared)])
         self.order = Order.SCORE
         self.failure: Failure | None = None
-        """What the first worker that failed said."""
+        """The failure of the first worker that failed."""
         self.published: list[tuple[int, Published]] = []
-        """Segments that workers told of, with the worker's number, until the owner has taken them up."""
+        """Reported segments with the worker's number, until the coordinator adopts them."""
         self._fenced: set[int] = set()
-        """Workers that were declared dead: what one of them still says is not heard."""
+        """Workers that were declared dead: their reports are ignored."""
         self.unread: dict[str, str] = {}
-        """By its path, why a shard cannot be read further; its rows are nobody's then."""
+        """Why a shard cannot be read further, by its path. Its rows are left out."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._ledgers = _AllLedgers(before)
         self._notes: dict[str, None] = {}
@@ -101,16 +100,16 @@ class Broker:
     # --- what a worker calls ------------------------------------------------------------------------------------------
 
     def exchange(self, worker: int, report: Report) -> Answer:
-        """Takes in what a worker tells, and answers with what it may do until its next call.
+        """Takes a worker's report, and answers with what it may do until its next call.
 
-        One that was declared `lost` is told to leave, and nothing that it says counts: others have its rows.
+        A worker that was declared `lost` is ordered to leave, and its report is ignored: others have its rows.
         """
         if worker in self._fenced:
             return Answer(order=Order.LEAVE)
         known = self._ledgers.workers.setdefault(worker, _Worker())
         known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
         known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
-        known.hungry = report.spendings.hungry
+        known.lacks_budget = report.spendings.lacks_budget
         known.paces = report.paces
         if report.paces:
             self._why = why_of([(p.why, p.in_flight) for one in self._ledgers.workers.values() for p in one.paces])
@@ -135,7 +134,7 @@ class Broker:
             grants=self._grants(worker, report.paces),
             tokens=tokens,
             pico=pico,
-            recall=any(other.hungry for other in self._ledgers.workers.values()),
+            recall=any(other.lacks_budget for other in self._ledgers.workers.values()),
             refused=refused,
         )
 
@@ -151,18 +150,18 @@ class Broker:
         return [endpoint.exchange(worker, pace) for endpoint, pace in zip(self._endpoints, paces, strict=False)]
 
     def _allow(self, known: _Worker) -> tuple[int, int, str | None]:
-        """How much more this worker may commit; the text of BudgetSpent where it never may."""
-        told, ledgers, caps = known.spendings, self._ledgers, self._caps
-        if not known.hungry:
+        """Tokens and pico-dollars that this worker may commit in addition; or the text of BudgetSpent."""
+        reported, ledgers, caps = known.spendings, self._ledgers, self._caps
+        if not known.lacks_budget:
             return 0, 0, None
-        # What it keeps and has not committed serves the next request too.
-        slack_tokens = max(0, known.tokens - known.totals.tokens - told.open_tokens)
-        slack_pico = max(0, known.pico - known.totals.money_pico - told.open_pico)
+        # The part of its allowance that it has not committed serves the next request too.
+        slack_tokens = max(0, known.tokens - known.totals.tokens - reported.open_tokens)
+        slack_pico = max(0, known.pico - known.totals.money_pico - reported.open_pico)
         need = Demand(
             0,
             0,
-            worst_tokens=max(0, told.next_tokens - slack_tokens),
-            worst_pico=max(0, told.next_pico - slack_pico),
+            worst_tokens=max(0, reported.next_tokens - slack_tokens),
+            worst_pico=max(0, reported.next_pico - slack_pico),
         )
         try:
             if not caps.fits(need):
@@ -173,25 +172,26 @@ class Broker:
         tokens, pico = need.worst_tokens, need.worst_pico
         if caps.max_tokens is not None:
             left = caps.max_tokens - totals.tokens - ledgers.open_tokens
-            tokens = max(tokens, min(told.wish_tokens, left // CHUNK))
+            tokens = max(tokens, min(reported.wish_tokens, left // CHUNK))
         if caps.max_pico is not None:
             left = caps.max_pico - totals.money_pico - ledgers.open_pico
-            pico = max(pico, min(told.wish_pico, left // CHUNK))
+            pico = max(pico, min(reported.wish_pico, left // CHUNK))
         known.tokens += tokens
         known.pico += pico
-        known.hungry = False
+        known.lacks_budget = False
         return tokens, pico, None
 
     # --- what the owner calls -----------------------------------------------------------------------------------------
 
     def offer(self, work: Work, number: int) -> None:
-        """Rows to score; segments of their shard are numbered from `number` on."""
+        """Offers rows to score. Segments of their shard are numbered from `number` on."""
         self.rows.offer(work, number)
 
     def lost(self, worker: int, totals: Totals) -> None:
-        """A worker is dead. `totals` are its ledger's, what was in flight counted as possibly billed.
+        """Declares a worker dead. `totals` are its ledger's, with requests in flight as possibly billed.
 
-        Tell before, by `rows.published`, what it had published and not told. Its rows are anybody's, its leases spent.
+        Call `rows.published` before for segments that it wrote and did not report. Its other rows become free, and its
+        leases count as spent.
         """
         known = self._ledgers.workers.setdefault(worker, _Worker())
         known.totals = totals
@@ -201,7 +201,7 @@ class Broker:
 
     def _gone(self, worker: int) -> None:
         known = self._ledgers.workers[worker]
-        known.hungry, known.paces = False, ()
+        known.lacks_budget, known.paces = False, ()
         known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
         for endpoint in self._endpoints:
@@ -211,12 +211,12 @@ class Broker:
 
     @property
     def totals(self) -> Totals:
-        """The whole run's spending, as workers reported it last."""
+        """The spending of the whole run, by the workers' last reports."""
         return self._ledgers.totals
 
     @property
     def load(self) -> LimiterStats:
-        """The limiter statistics of all workers, as last reported."""
+        """The limiter statistics of all workers, by their last reports."""
         paces = [pace for known in self._ledgers.workers.values() for pace in known.paces]
         down = [pace.down_s for pace in paces if pace.down_s is not None]
         return LimiterStats(

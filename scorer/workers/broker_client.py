@@ -1,6 +1,6 @@
-"""The worker's side of the broker protocol: sends reports, applies answers. Knows no wire.
+"""The worker's side of the broker protocol: sends reports and applies answers. Knows no transport.
 
-It reports every `BEAT_S`, and at once where rows, a rate or a budget is needed, or a 429 came.
+It reports every `BEAT_S`, and at once where rows, rates or budget are lacking, or a 429 came.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ from scorer.workers.messages import (
 
 BEAT_S = 0.1
 AHEAD = 2
-"""Slices of rows in stock, so that reading never waits for an answer."""
+"""Slices of rows that are leased in advance, so that reading does not wait for an answer."""
 FRESH_S = 5.0
-"""So long after an answer nobody else can have the folder: on object storage it is taken 6 s after a lease ended."""
+"""So long after an answer no other process can have the folder: on object storage, 6 s after a lease ended."""
 WISHED = 8
-"""A worker wishes for the budget of so many requests like the next one, at least."""
+"""A worker asks for the budget of at least so many requests like the next one."""
 
 Exchange = Callable[[Report], Awaitable[Answer]]
-"""The wire: carries a report to `Broker.exchange` and brings its answer."""
+"""The transport: carries a report to `Broker.exchange` and returns its answer."""
 
 
 class BrokerClient(PeriodicService):
     """Exchanges reports and answers with the broker while `serve` runs.
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
-    suspended, by default the loop's. With so many `workers`, each opens a capped run with its part of `OPENING`
-    requests, at least one.
+    suspended, by default the loop's. Each of `workers` workers opens a capped run with its part of `OPENING` requests,
+    at least one.
     """
 
     rests_first = False
@@ -94,16 +94,16 @@ class BrokerClient(PeriodicService):
     # --- what the parts of a worker call ------------------------------------------------------------------------------
 
     def fresh(self) -> bool:
-        """True while the coordinator, which answers only while it holds the lock, answered within `FRESH_S`."""
+        """True where the coordinator answered within `FRESH_S`: it answers only while it holds the lock."""
         return self._lived_s() - self._heard_at < FRESH_S
 
     async def sure(self) -> None:
-        """Returns while `fresh`."""
+        """Waits until `fresh`."""
         while not self.fresh():  # noqa: ASYNC110 - the answer that ends it comes once in an outage, if ever
             await asyncio.sleep(UNSURE_S)
 
     def leased(self, rates: RateLimits, caps: Budget) -> LocalLimiter:
-        """The limiter of the next endpoint. It cannot ask again before the time that the broker named."""
+        """Makes the limiter of the next endpoint. It does not ask again before the time that the broker named."""
         place = len(self.endpoints)
         self._not_before.append(float("-inf"))
 
@@ -133,7 +133,7 @@ class BrokerClient(PeriodicService):
         self.wake()
 
     async def next_slice(self, *, wait: bool) -> Slice | None:
-        """The next rows to score; None where there are none now (`wait`: where there will be none for anybody)."""
+        """The next rows to score; None where there are none now. With `wait`, None only where none will come."""
         self._wants = True
         self.wake()
         while not self._slices and self.order is Order.SCORE:
@@ -143,7 +143,7 @@ class BrokerClient(PeriodicService):
                 return None
         return self._slices.popleft() if self.order is Order.SCORE else None
 
-    # --- the talk -----------------------------------------------------------------------------------------------------
+    # --- reports and answers ------------------------------------------------------------------------------------------
 
     async def work(self) -> None:
         """One exchange."""
@@ -178,7 +178,7 @@ class BrokerClient(PeriodicService):
         if self.ledger is None or self.allowance is None:
             return Spendings({})
         ledger, allowance = self.ledger, self.allowance
-        if allowance.lacking is not None:  # who lacked may have gone, or been served by what others gave back
+        if allowance.lacking is not None:  # that request may be gone, or fit by now
             allowance.lacking = None
             for endpoint in self.endpoints:
                 endpoint.limiter.look()
@@ -191,7 +191,7 @@ class BrokerClient(PeriodicService):
             open_pico=ledger.open_pico,
             keep_tokens=tokens,
             keep_pico=pico,
-            hungry=lacking is not None,
+            lacks_budget=lacking is not None,
             next_tokens=lacking.worst_tokens if lacking is not None else 0,
             next_pico=lacking.worst_pico if lacking is not None else 0,
             wish_tokens=lacking.worst_tokens * many if lacking is not None else 0,
@@ -240,7 +240,7 @@ class BrokerClient(PeriodicService):
             self.order = answer.order
             self._answered.set()
             self._on_order(answer.order)
-        # Leased since it was sent; where the wire is slow, some time must be left to use it.
+        # Leased since the report was sent. Where the transport is slow, some time must be left to use it.
         until = max(sent_at + self._lease_s, now + self._lease_s / 2)
         next_s = BEAT_S
         for place, (endpoint, grant) in enumerate(zip(self.endpoints, answer.grants, strict=False)):

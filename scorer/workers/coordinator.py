@@ -84,7 +84,7 @@ class Coordinator:
                 await asyncio.sleep(piece.pause_s)
                 continue
             self.broker.offer(piece, self._opened.store.free_number(piece.shard))
-            while not self.broker.rows.hungry:
+            while not self.broker.rows.wants_shard:
                 self._heard.clear()
                 await self._heard.wait()
         self.broker.rows.close()

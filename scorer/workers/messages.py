@@ -1,7 +1,7 @@
-"""The messages between a worker and its broker: plain data, one each way, for any wire.
+"""The messages between a worker and its broker: plain data, one in each direction, for any transport.
 
-Times are durations, never clock readings: the two may be on different machines. An endpoint is identified by its
-place in the run file.
+Times are durations and never clock readings, since the two may be on different machines. Endpoints are identified by
+their order in the run file.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from scorer.output.layout import Segment
 from scorer.output.segments import Counts
 
 Amounts = dict[str, float]
-"""Of `requests`, `tokens`, `input_tokens` and `output_tokens`, those that are meant."""
+"""Amounts by the name of the limit: `requests`, `tokens`, `input_tokens`, `output_tokens`."""
 
 
 class Order(enum.IntEnum):
     """The order of the broker to a worker."""
 
     SCORE = 0
-    DRAIN = 1  # begin no further row, finish those under way, store them, end
-    LEAVE = 2  # store what is finished, end
-    HURRY = 3  # the same; a storage that refuses is asked for a moment only
+    DRAIN = 1  # begin no further row, finish rows in flight, store them, end
+    LEAVE = 2  # store finished rows, end
+    HURRY = 3  # as LEAVE, with short retries of failing storage
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """Everything that a worker needs to start. Secrets are no part of it: they are in its environment.
+    """All that a worker needs to start, except secrets: they are in its environment.
 
-    `worker` is a number that nobody else ever had in this run, `index` its place among `workers` that share what is in
-    flight. `spec` is the run file as run.json keeps it, `run` the id in there. `fingerprint` is what the spec must
-    give, `files` the one that result files carry, `judge` the one of the rows. They differ in folders of before 0.2.0,
-    and in a retry with other keys, of which `judges` are all. `edition` counts how often the kept columns changed.
-    `owner` names the run's ledger. `served` has the address of each embedded judge by its model's alias. `lease_s` is
-    how long a slice of a rate may be used; `strict` says that intents must be durable before a request goes out, else
-    the ledger's lines gather for `gather_s`.
+    `worker` is a number that no other worker of this run ever has. `index` is its place among the `workers` that share
+    the requests in flight. `spec` is the run file as run.json keeps it, and `run` the run's id. The spec must have the
+    fingerprint `fingerprint`. Result files carry `files`, and rows `judge`. The three differ in folders of versions
+    before 0.2.0 and in a retry with other keys; `judges` are all of them. `edition` counts the changes of the kept
+    columns. `owner` is the name of the run's ledger. `served` has the addresses of embedded judges by alias. A lease of
+    a rate is valid for `lease_s`. `strict`: ledger entries must be durable before their requests are sent; otherwise
+    they are written every `gather_s` seconds.
     """
 
     worker: int
@@ -59,7 +59,7 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A shard as `scorer.types.Shard` has it."""
+    """A `scorer.types.Shard` as a message."""
 
     path: str
     stem: str
@@ -72,10 +72,9 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Rows of one shard that are this worker's to score: `first` to `stop` - 1, those that `mask` marks (None: all).
+    """Rows of one shard that are leased to a worker: those of `first` to `stop` - 1 that `mask` marks (None: all).
 
-    `mask` is `numpy.packbits` of one bit a row. Segments of the shard are numbered from `number` on by whoever writes
-    his first one.
+    `mask` is `numpy.packbits` of one bit for each row. A worker numbers its segments of the shard from `number` on.
     """
 
     shard: File
@@ -87,7 +86,7 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A segment that is on disk: its name's numbers, the int64 numbers of its rows, and what they add up to."""
+    """A segment that is on disk: the numbers in its name, its row numbers as int64, and its counts."""
 
     path: str
     generation: int
@@ -118,9 +117,9 @@ def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: 
 class Spendings(msgspec.Struct, frozen=True):
     """A worker's spending: its ledger's totals since it began, and what is reserved for requests in flight.
 
-    `keep_tokens` and `keep_pico` are the allowance that it keeps, spent and in flight included: what it had beyond is
-    given back. `next_tokens` and `next_pico` are what the next request takes at most, where that is more than is left;
-    `wish_tokens` and `wish_pico` what it would like to have more.
+    `keep_tokens` and `keep_pico` are the allowance that it keeps, spent and reserved amounts included; the rest of it
+    is given back. `lacks_budget`: the next request does not fit. It takes at most `next_tokens` and `next_pico`. The
+    worker asks for `wish_tokens` and `wish_pico` on top.
     """
 
     totals: dict[str, int]
@@ -128,7 +127,7 @@ class Spendings(msgspec.Struct, frozen=True):
     open_pico: int = 0
     keep_tokens: int = 0
     keep_pico: int = 0
-    hungry: bool = False
+    lacks_budget: bool = False
     next_tokens: int = 0
     next_pico: int = 0
     wish_tokens: int = 0
@@ -145,9 +144,9 @@ class GaugeObservation(msgspec.Struct, frozen=True):
 
 
 class Throttle(msgspec.Struct, frozen=True):
-    """A 429 to a request that was sent `ago_s` before this message, and how long it asks to wait (None: no word).
+    """A 429 to a request that was sent `ago_s` before this message, with its Retry-After (None: not stated).
 
-    `quota`: it is about a day's quota or a longer one.
+    `quota`: it is for a day's quota or a longer one.
     """
 
     ago_s: float
@@ -158,12 +157,11 @@ class Throttle(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """The state of one endpoint's limiter in a worker.
 
-    `unused` is all that is left of its lease, which ends with this message; `least` is what the head of its queue needs
-    (empty: nobody waits), `wish` what it could use in the time of a lease. `places` is
-    how many requests it may have in flight, `down_s` since when the endpoint fails for it, `waits` each limit's share
-    of the last minute. `met`: a request was ever answered; `oldest_s` is how long the oldest in flight is out, `why`
-    what the last failure said, while nothing was answered since, `notes` what people are to be told. `hidden` and
-    `output` are what its bills taught (limits/bills.py).
+    `unused` is the rest of its lease, which ends with this message. The head of its queue needs `least` (empty: no
+    request waits), and it could use `wish` during a lease. `answered`: a request was answered since the last message.
+    `places` is the most requests in flight. `down_s` is how long the endpoint has failed, None while it answers.
+    `waits` is the share of the last minute that the head waited for each limit. `met`, `oldest_s`, `why` and `notes`
+    are as in limits/load.py, `hidden` and `output` as in limits/bills.py.
     """
 
     unused: Amounts = {}
@@ -185,17 +183,17 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What ended a worker: the name of one of scorer's errors and its text, or a traceback, which is a bug."""
+    """The error that ended a worker: the name of its class in scorer.errors and its text; or "" and a traceback."""
 
     kind: str
     text: str
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A worker's report. It takes `wants` slices of rows; `ended` is its last word, `failure` what ended it.
+    """A worker's report. It asks for `wants` slices of rows. `ended`: it is the last report, after `failure` if any.
 
-    `said` are sentences for whoever watches the run.
-    `unread` has, by its path, why a shard cannot be read further: it is gone, or another one.
+    `said` are sentences for the user. `unread` says, by the path of a shard, why it cannot be read further: it is gone
+    or was replaced.
     """
 
     spendings: Spendings
@@ -209,9 +207,9 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A lease of one endpoint's rates, or the seconds until it is worth asking again. `pause_s`: nobody sends.
+    """A lease of one endpoint's rates, or the seconds until the worker should ask again. `pause_s`: no worker sends.
 
-    `hidden` and `output` are the most that anybody's bills taught.
+    `hidden` and `output` are the largest of all workers.
     """
 
     amounts: Amounts = {}
@@ -224,8 +222,8 @@ class Grant(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """The broker's answer to a report.
 
-    `done` says that no row is left for anybody. `tokens` and `pico` are added to the allowance; `recall` asks to give
-    back what of it is not in flight; `refused` is the text of BudgetSpent.
+    `done`: no row is left for any worker. `tokens` and `pico` are added to the allowance. `recall`: the worker must
+    give back the part of it that is neither spent nor reserved. `refused` is the text of BudgetSpent.
     """
 
     order: Order = Order.SCORE

@@ -1,10 +1,10 @@
 """Leases the rate limits of one endpoint to workers in slices of about 100 ms.
 
-Everything leased was taken from a bucket first, so that no mix of workers sends more in any window than one process
-may: the bucket holds less than `Local`'s by what a lease can be late. What is unused comes back with the next message,
-capped by the bucket; what a dead worker had does not, and so counts as spent. First come, first served: whoever found
-too little is told when to come again, and keeps its place. Requests too are a bucket here: a sliding log cannot take
-back, and loses what is asked for late. Knows no worker but by its number.
+Each lease is taken from a bucket first, so that all workers together send no more in any window than one process may.
+The bucket is smaller than that of one process, because a lease may be used late. Unused amounts come back with the next
+message, up to the bucket's size. Those of a dead worker do not, and count as spent. First come, first served: a worker
+that finds too little gets a time to come again, and keeps its place in the queue. Requests are a bucket here too: a
+sliding log cannot take requests back. Knows a worker only by its number.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from scorer.workers.messages import Amounts, GaugeObservation, Grant, Pace
 
 LEASE_S = 0.1
 REQUEST_BURST_S = 0.25
-"""The window of `Local`'s request gate."""
+"""The window of the request gate of one process."""
 LATE_S = 0.25
-"""Who does not come by then after its time has lost its place."""
+"""A worker that comes so much later than its time has lost its place."""
 SOONEST_S = 0.002
 REMEMBERED_S = 120.0
 
 
 def lease_s(rates: RateLimits) -> float:
-    """How long a slice of these rates may be used: 100 ms, or half of a shorter burst."""
+    """How long a lease of these rates may be used: 100 ms, or half of a shorter burst."""
     return min(LEASE_S, rates.burst_s / 2)
 
 
 class _Rate:
-    """One bucket, and how much of it was out at any time of the last minutes."""
+    """One bucket, and the amount that was leased at each time of the last two minutes."""
 
     def __init__(self, per_minute: float, burst_s: float, clock: Callable[[], float]) -> None:
         self.bucket = TokenBucket(per_minute, burst_s, clock)
@@ -67,7 +67,7 @@ class _Rate:
             self._nets.popleft()
 
     def taken_since(self, when: float) -> float:
-        """What was taken and not given back since then."""
+        """The amount that was taken since `when` and not given back."""
         return self._net - self._nets[max(0, bisect_right(self._times, when) - 1)]
 
     def see(self, seen: GaugeObservation, lease_s: float) -> None:
@@ -75,7 +75,7 @@ class _Rate:
         bucket = self.bucket
         bucket.lower_to(seen.limit, self._clock() - seen.ago_s)
         if seen.remaining is not None:
-            # What was leased shortly before that request may have been sent after it.
+            # A lease from shortly before that request may have been used after it.
             since = self.taken_since(self._clock() - seen.ago_s - lease_s)
             bucket.correct(seen.remaining, seen.ago_s, since)
 
@@ -107,7 +107,7 @@ class Endpoint:
         return self._rates["tokens"].bucket.per_minute if "tokens" in self._rates else None
 
     def exchange(self, worker: int, pace: Pace) -> Grant:
-        """Takes back what is unused, learns what the worker saw, and leases anew."""
+        """Takes back what is unused, takes in the worker's observations, and leases again."""
         self._taught[worker] = (pace.hidden, pace.output)
         grant = self._exchange(worker, pace)
         hidden, output = (max(values) for values in zip(*self._taught.values(), strict=True))
@@ -159,13 +159,13 @@ class Endpoint:
             if place.worker == worker:
                 break
             ahead.append(place)
-        # What those ahead wait for stays in the bucket; who finds more than that need not wait until they have come.
+        # The amounts of those ahead stay in the bucket; a worker that finds more than that need not wait for them.
         before = {name: sum(place.wanted.get(name, 0.0) for place in ahead) for name in self._rates}
         wait = 0.0
         for name, rate in self._rates.items():
             wait = max(wait, rate.bucket.wait_behind_s(wanted[name], before[name]))
         if wait > 0:
-            if not least:  # nobody stands there yet: it need not hold up those who do
+            if not least:  # no request waits in this worker: it takes no place in the queue
                 return Grant(wait_s=wait)
             self._stand(worker, wanted, now + wait)
             return Grant(wait_s=max(wait, SOONEST_S))

@@ -1,8 +1,8 @@
 """Leases rows to workers: each row has at most one holder until it is published, and none is lost.
 
-A worker has a stretch of a shard to itself and is given slices of it in order, so that it reads forwards; who has none
-takes a new shard, else the back half of the longest stretch of another. Near the end slices get short, so that all
-workers end together. What a dead worker had leased and not published is anybody's again. Knows no files.
+Each worker has a stretch of a shard to itself and gets slices of it in order, so that it reads forwards. A worker
+without one gets a new shard, or else the back half of the longest stretch of another worker. Near the end slices get
+short, so that all workers end together. The unpublished rows of a dead worker become free again. Knows no files.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from scorer.workers.messages import File, Slice
 
 SLICE_ROWS, SHORTEST_SLICE = 512, 8
 LONGEST_LOOK = 65_536
-"""Rows that one slice may span where most of them are done."""
+"""The most rows that one slice may span, where most of them are done."""
 _FREE, _DONE = 0, -1
 
 
 @dataclass(slots=True, eq=False)
 class _Field:
-    """The rows of one piece of work: free, done, or the number of the worker that has them."""
+    """The rows of one piece of work: each is free, done, or held by the worker of that number."""
 
     work: Work
     holder: npt.NDArray[np.int32]
@@ -35,7 +35,7 @@ class _Field:
 
 @dataclass(slots=True, eq=False)
 class _Stretch:
-    """Rows `at` to `end` - 1 of a field, as far as they are free."""
+    """The free rows among rows `at` to `end` - 1 of a field."""
 
     field: _Field
     at: int
@@ -43,7 +43,7 @@ class _Stretch:
 
 
 class RowLeases:
-    """The rows of a run that are not finished yet. `offer` brings shards, `close` says that there are no more."""
+    """The unfinished rows of a run. `offer` adds shards; after `close` no more come."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -60,8 +60,8 @@ class RowLeases:
         return self._closed and not self.left
 
     @property
-    def hungry(self) -> bool:
-        """True where the next shard should be offered, so that nobody waits for it."""
+    def wants_shard(self) -> bool:
+        """True where the next shard should be offered, so that no worker waits for one."""
         return not self._closed and len(self._new) < self._workers
 
     def offer(self, work: Work, number: int) -> None:
@@ -78,11 +78,11 @@ class RowLeases:
             self.left += left
 
     def close(self) -> None:
-        """No further shard comes."""
+        """Says that no further shard comes."""
         self._closed = True
 
     def lease(self, worker: int) -> Slice | None:
-        """The next rows for this worker; None where every row left is another's."""
+        """The next rows for this worker; None where other workers hold all that are left."""
         while (stretch := self._of.get(worker) or self._stretch(worker)) is not None:
             if (leased := self._cut(stretch, worker)) is not None:
                 return leased
@@ -102,7 +102,7 @@ class RowLeases:
         return self._of[worker]
 
     def _cut(self, stretch: _Stretch, worker: int) -> Slice | None:
-        """The first free rows of a stretch, which it then no longer has."""
+        """Leases the first free rows of a stretch, and cuts them off it."""
         field, wanted = stretch.field, SLICE_ROWS
         if self._closed or not self._new:
             wanted = min(SLICE_ROWS, max(SHORTEST_SLICE, self.left // (4 * self._workers)))
@@ -125,7 +125,7 @@ class RowLeases:
         return None
 
     def published(self, path: str, generation: int, rows: npt.NDArray[np.int64]) -> None:
-        """These rows are on disk, whoever wrote them."""
+        """Marks rows as done: they are on disk."""
         field = self._fields.get((path, generation))
         if field is None:
             return
@@ -137,7 +137,7 @@ class RowLeases:
             del self._fields[path, generation]
 
     def give_up(self, path: str) -> None:
-        """No row of this shard can be read any more: those that are not published are left out."""
+        """Leaves out the unpublished rows of a shard that can no longer be read."""
         for key in [key for key in self._fields if key[0] == path]:
             field = self._fields.pop(key)
             self.left -= field.left
@@ -145,11 +145,11 @@ class RowLeases:
             field.left = 0
 
     def holds(self, worker: int) -> list[Work]:
-        """The pieces of work of which this worker has rows."""
+        """The pieces of work of which this worker holds rows."""
         return [field.work for field in self._fields.values() if (field.holder == worker).any()]
 
     def lost(self, workers: Iterable[int]) -> None:
-        """Frees the rows of these workers; what they published was reported before."""
+        """Frees the rows that these workers hold. Call `published` before for what they wrote."""
         for worker in workers:
             if (stretch := self._of.pop(worker, None)) is not None:
                 self._new.appendleft(stretch)

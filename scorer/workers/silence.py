@@ -1,4 +1,4 @@
-"""The heartbeat timeout of a worker: one that reports nothing would keep its rows for ever."""
+"""The heartbeat timeout of a worker. Without it a worker that hangs would keep its rows for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 SILENT_S = 30.0
 """A worker that reports nothing for so long is killed; a living one reports every `broker_client.BEAT_S`."""
 STARTS_S = 300.0
-"""The same for its first report: before that it loads the judge's package and models of metrics, and has no rows."""
+"""The timeout for its first report: until then it loads the judge's package and the models of metrics."""
 LOOK_S = 1.0
 
 
@@ -20,17 +20,17 @@ class SilenceTimeout:
         self._limit_s = STARTS_S
 
     def heard(self) -> None:
-        """It reported; while it waits for an answer its silence is not counted."""
+        """Call it at a report. While the worker waits for an answer, its silence does not count."""
         self._looks, self._waiting, self._limit_s = 0, False, SILENT_S
 
     def awaited(self) -> None:
-        """It was started, or answered: from now on its silence counts."""
+        """Call it when the worker was started or answered. From now on its silence counts."""
         self._waiting = True
 
     async def too_long(self) -> str:
-        """Returns a description once the worker was silent for too long.
+        """Returns a message once the worker was silent for too long.
 
-        Counts looks and not seconds: a process that was itself stopped or suspended blames no worker for it.
+        It counts its own turns and not seconds, so that no worker is killed because this process was suspended.
         """
         while self._looks * LOOK_S < self._limit_s:
             await asyncio.sleep(LOOK_S)

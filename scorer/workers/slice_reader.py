@@ -1,6 +1,6 @@
-"""Reads the slices that a worker leased, in order, without opening a shard again for each.
+"""Reads the slices that a worker leased, in order, without opening the shard again for each.
 
-A slice from the middle of a row group costs decoding what stands before it, so the file stays open where it was left.
+A slice in the middle of a row group needs the rows before it decoded, so the file stays open at its last position.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pieces = Generator[Piece, None, None]
 
 
 class SliceReader:
-    """Reads slices; one that lies behind the last, or in another shard, opens its shard anew. One at a time."""
+    """Reads one slice at a time. A slice before the last one, or in another shard, opens its shard again."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -28,7 +28,7 @@ class SliceReader:
         self._at = 0
 
     def read(self, shard: Shard, leased: Slice) -> Iterator[list[Row] | ReadStalled]:
-        """Blocking: the slice's rows, as `Reader.pieces` gives them. Raises ShardChanged, StorageError."""
+        """The rows of a slice, in batches. Blocking. Raises ShardChanged, StorageError."""
         work = Work(shard, None, leased.generation)
         chosen = _chosen(leased)
         if self._pieces is None or self._shard != shard or leased.first < self._at:
@@ -51,7 +51,7 @@ class SliceReader:
                 self._piece = None
 
     def close(self) -> None:
-        """Closes the shard that is open."""
+        """Closes the open shard."""
         if self._pieces is not None:
             self._pieces.close()
         self._pieces = self._piece = self._shard = None

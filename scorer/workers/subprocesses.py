@@ -1,4 +1,4 @@
-"""Runs workers as processes of this machine: each at one end of a socket pair, ended with its owner.
+"""Runs workers as processes of this machine. Each has one end of a socket pair, and ends with its owner.
 
 A worker's first message is its Hello; then it asks and is answered. Each message is its length in four bytes and
 msgpack. An owner that dies takes its workers with it: the kernel kills them where it can (Linux), and everywhere they
@@ -18,7 +18,7 @@ from scorer.workers.coordinator import Coordinator
 from scorer.workers.silence import SilenceTimeout
 
 END_S = 20.0
-"""A worker whose socket is closed has so long to be gone."""
+"""A worker whose socket is closed is killed after this long."""
 _STDERR = 2
 
 
@@ -78,7 +78,7 @@ class SubprocessLauncher:
         writer: asyncio.StreamWriter,
         silence: SilenceTimeout,
     ) -> bool:
-        """Answers a worker until its end of the pair is closed. True where it said that it ended."""
+        """Answers a worker until it closes its socket. True where its last report said that it ended."""
         ended = False
         try:
             writer.write(_framed(messages.packed(hello)))

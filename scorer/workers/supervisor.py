@@ -17,28 +17,28 @@ from scorer.workers.coordinator import Coordinator, leave
 from scorer.workers.messages import Hello, Order
 
 LOOK_S = 1.0
-"""So often the folder's lock is looked at while workers store what is finished."""
+"""The time between two checks of the folder's lock, while workers store finished rows."""
 STRIKES = 3
-"""So many workers may die one after another before any of them finished a row."""
+"""A run ends once so many workers in a row died without finishing a row."""
 
 
 class Launcher(Protocol):
     """Runs workers somewhere."""
 
     async def run_worker(self, hello: Hello) -> str | None:
-        """Runs one `Worker` to its end, its reports answered by `Coordinator.answer`.
+        """Runs one `Worker` to its end, and has its reports answered by `Coordinator.answer`.
 
         None where it said that it ended; else how it died, in words, once it surely writes nothing more.
         """
         ...
 
     def dismiss(self) -> None:
-        """Kills every worker at once; what they had not written is lost."""
+        """Kills every worker at once. Rows that they had not written are lost."""
         ...
 
 
 class Supervisor:
-    """Keeps a run's workers running; `say` gets a sentence for each that ended before its work did."""
+    """Keeps the workers of a run running. `say` gets a sentence for each that died."""
 
     def __init__(self, owner: Coordinator, launcher: Launcher, say: Callable[[str], None] = lambda _: None) -> None:
         self._owner = owner
@@ -69,7 +69,7 @@ class Supervisor:
             scoring.exception()  # retrieved, so that asyncio logs nothing: the caller raises its own
 
     async def _work(self, work: Iterator[Work]) -> None:
-        """Whatever fails here lets the workers store what is finished, and is raised then."""
+        """After a failure the workers store finished rows; then it is raised."""
         broker = self._owner.broker
 
         def over(task: asyncio.Task[None]) -> None:
@@ -89,7 +89,7 @@ class Supervisor:
             raise first_cause(BaseExceptionGroup("workers failed", failures))
 
     async def _keep(self, index: int) -> None:
-        """Runs a worker at this index, and another one where it dies, until the work is done."""
+        """Runs a worker at this index, and a new one where it dies, until the work is done."""
         owner = self._owner
         while owner.broker.order is Order.SCORE and not owner.broker.rows.done:
             hello, left = owner.hello(index), owner.broker.rows.left

@@ -1,4 +1,4 @@
-"""One worker of a run: scores leased rows within leased limits and writes segments, on any wire.
+"""One worker of a run: scores leased rows within leased limits and writes segments, over any transport.
 
 It opens shards and writes segments and its own ledger file; the lock, run.json, progress.json, merging, sealing and
 the order of the run are the owner's. It is given a wire (`Exchange`) and never asks what is behind it.
@@ -52,10 +52,10 @@ def ledger_name(owner: str, worker: int) -> str:
 class Worker:
     """Scores what the broker leases until no row is left, or an order ends it.
 
-    `hello` comes from the owner. `exchange` carries a report to the broker; where the owner is gone it must not return,
-    and end the process: nothing may be written into a folder that another owner may have taken. `run` ends every way
-    with a last report, after what is finished was published: where it fails, the failure is in there, and it returns.
-    A worker may be run once.
+    `hello` comes from the owner. `exchange` carries a report to the broker. Where the owner is gone it must end the
+    process and not return: another owner may have taken the folder, and nothing may be written into it. However `run`
+    ends, it stores finished rows and sends a last report. Where it fails, that report has the failure, and `run`
+    returns. A worker may be run once.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Worker:
         self._left = False
 
     async def run(self) -> None:
-        """Scores to the end. Cancelling it stores what is finished and reports it."""
+        """Scores to the end. Cancelling it stores and reports finished rows."""
         broker = BrokerClient(
             self._exchange,
             lease_s=self._hello.lease_s,
@@ -181,14 +181,14 @@ class Worker:
             await served(scoring, [broker])
 
     async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger) -> None:
-        """Scores, and stores what is finished whatever ends it; the reports to the broker go on meanwhile."""
+        """Scores, and stores finished rows however it ends. Reports to the broker go on meanwhile."""
         try:
             await served(scoring, [store, ledger])
         finally:
             await shielded(_closed(store, ledger), failure_first=True)
 
     async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader, in_flight: int) -> None:
-        """Scores until no row is left now, publishes all, and looks whether somebody else's rows became free."""
+        """Scores until no row is left, stores all, and asks again: rows of other workers may have become free."""
         forward = SliceReader(reader)
         while (first := await self._broker.next_slice(wait=True)) is not None:
             await engine.run(

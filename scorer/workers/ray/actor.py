@@ -1,7 +1,7 @@
-"""A worker of a run as a Ray actor: its report is what a method returns, the owner's answer is the next call.
+"""A worker of a run as a Ray actor. A method returns its report, and the next call brings the owner's answer.
 
-So the owner notices a death by the call that fails, and whoever has no owner any more is never called again: Ray ends
-an actor with the process that made it, and until then `Worker` itself writes and sends nothing unanswered.
+So the owner notices a death by a call that fails. An actor without an owner is never called again: Ray ends it with the
+process that made it, and until then `Worker` writes and sends nothing without an answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 SEES_S = 5.0
-"""A new file may take so long to be seen on a shared file system, which remembers for a while what was not there."""
+"""A new file may take this long to appear on a shared file system, which caches that it was missing."""
 AGAIN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an actor runs. `missing` says why it cannot see what the owner wrote; None where it can."""
+    """Where an actor runs. `missing` says why it cannot see the owner's output folder; None where it can."""
 
     node: str
     host: str
@@ -30,7 +30,7 @@ class Place:
 
 
 class RayWorker:
-    """One worker. `folder` and `paths` are the owner's current folder and import path, taken over where they exist."""
+    """One worker. It takes over the owner's current folder and import path, `folder` and `paths`, where they exist."""
 
     def __init__(self, folder: str, paths: Sequence[str]) -> None:
         from scorer.processes.search_path import search_last
@@ -49,7 +49,7 @@ class RayWorker:
         self._run: asyncio.Task[None] | None = None
 
     async def look(self, path: str, content: bytes) -> Place:
-        """Whether this process sees the output folder: a file in it, written a moment ago by the owner."""
+        """Says where it runs, and whether it sees the output folder: a file in it that the owner has just written."""
         import ray
 
         from scorer import __version__
@@ -60,7 +60,7 @@ class RayWorker:
         return Place(context.get_node_id(), host, __version__, missing)
 
     async def begin(self, hello: bytes) -> bytes:
-        """Begins to work, and returns the first report."""
+        """Starts the work and returns the first report."""
         from scorer.files.router import HURRY_S, AnyFiles
         from scorer.processes.memory import stream_from_here
         from scorer.workers import messages
@@ -83,7 +83,7 @@ class RayWorker:
         return await self._next()
 
     async def hear(self, answer: bytes) -> bytes:
-        """Takes the answer to the last report, and returns the next one; empty bytes once the work is over."""
+        """Takes the answer to the last report and returns the next report; empty once the work is over."""
         assert self._answer is not None
         self._answer.set_result(answer)
         return await self._next()

@@ -19,9 +19,9 @@ from typing import Any
 from scorer.errors import SpecError
 
 ANSWERS_S = 10.0
-"""A cluster whose address takes no connection within so long is not there."""
+"""A cluster whose address accepts no connection within this time is not reachable."""
 STORE_BYTES = 100 * 1024 * 1024
-"""Ray's shared memory where Ray is ours: messages of workers are small, and none of them goes there."""
+"""Ray's shared memory where Ray is started for the run: workers' messages are small and need none."""
 OURS = "local"
 """The address of a Ray that is started for one run."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"(?P<host>[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,
 
 @contextmanager
 def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> Iterator[None]:
-    """On the cluster at `address` while the block lasts: HOST:PORT, or "auto", the one that this machine belongs to.
+    """Joins the cluster at `address` while the block lasts: HOST:PORT, or "auto" for the cluster of this machine.
 
     None takes RAY_ADDRESS, as Ray itself does, else "local": a Ray of this machine alone, on loopback, with a place for
     each of `workers`; it ends with the block, or with this process. `say` gets what Ray would print on stdout, which
@@ -60,7 +60,7 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
 
 
 class _Spoken(io.TextIOBase):
-    """A stdout whose lines go to `say`, but for those of a node's log, which Ray adds by the page."""
+    """A stdout whose lines go to `say`, except the lines of a node's log, of which Ray prints many."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -89,7 +89,7 @@ def _options(where: str, workers: int) -> dict[str, Any]:
 
 
 def _knock(where: str) -> None:
-    """Finds out at once what Ray finds out in minutes, some of it by ending the process."""
+    """Checks at once what Ray would find after minutes, sometimes by ending the process."""
     found = _ADDRESS.fullmatch(where)
     if found is None or not 0 < int(found["port"]) < 65536:
         raise SpecError(
@@ -119,7 +119,7 @@ def _knock(where: str) -> None:
 
 
 def _speaks_http2(wire: socket.socket) -> bool:
-    """Whether settings are answered with settings, as by every gRPC server (RFC 9113, sections 3.4 and 6.5)."""
+    """True where a gRPC server answers: HTTP/2 settings with settings (RFC 9113, sections 3.4 and 6.5)."""
     wire.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     header = b""
     while len(header) < 9 and (more := wire.recv(9 - len(header))):

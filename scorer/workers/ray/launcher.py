@@ -1,7 +1,7 @@
 """A `Launcher` whose workers are Ray actors, one CPU each, spread over the nodes; the owner stays where the lock is.
 
-A worker is looked at before it gets work: the same scorer, and the owner's output folder. Ray restarts nothing by
-itself: the supervisor recovers a dead worker's rows and spending, as on one machine.
+Before a worker gets work it is checked: it must have the same version of scorer and see the owner's output folder. Ray
+restarts nothing: the supervisor recovers a dead worker's rows and spending, as on one machine.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from scorer.workers.silence import SilenceTimeout
 from scorer.workers.supervisor import Launcher
 
 LEAVES_S = 2.0
-"""What a worker began to write while it was answered is written so long after it no longer is."""
+"""A worker that is no longer answered has finished its last write after this long."""
 KILLS_S = 10.0
-"""A node kills an actor's process so long after the order: it asks first, and Ray gives that 5 s."""
+"""A node kills an actor's process within this time: it asks it to end first, for which Ray allows 5 s."""
 LOOKS_S = 1.0
-"""So often somebody who waits for a worker looks whether it is still needed."""
+"""The time between two checks whether a worker without a place is still needed."""
 PATIENCE_S = 15.0
 """A worker that has no place on the cluster after so long is reported."""
 
@@ -91,7 +91,7 @@ class RayLauncher:
             ray.kill(actor)
 
     def _strategy(self, hello: Hello) -> Any:
-        """Anywhere; beside the owner where the run's own embedded judge answers only there."""
+        """Ray's scheduling of the worker: any node, or the owner's where an embedded judge answers only there."""
         if not hello.served:
             return "SPREAD"
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -124,7 +124,7 @@ class RayLauncher:
         return None if ended else "which said nothing of it"
 
     async def _look(self, actor: Any, hello: Hello) -> Place | None:
-        """Where the worker is, once it has a place; None where it is needed no longer. Raises SpecError."""
+        """Waits until the worker has a place. None where it is needed no longer. Raises SpecError."""
         path, content = f"{self._out.rstrip('/')}/{PARTIAL}started-{hello.worker}", secrets.token_bytes(16)
         offload = asyncio.to_thread
         await offload(replace, self._files, path, content)
@@ -165,7 +165,7 @@ class RayLauncher:
 
 
 async def _buried(error: Exception, place: Place | None, answered_at: float) -> None:
-    """Returns once the worker surely writes no more: Ray saw its process end, or it was not answered for long."""
+    """Returns once the worker surely writes no more: Ray saw its process end, or it got no answer for long."""
     import ray
 
     if place is None:
@@ -181,7 +181,7 @@ async def _awaited(reference: Any) -> Any:
 
 
 def _placed(report: Report, place: Place) -> Report:
-    """A failure tells of which node it speaks: another environment may be what is wrong."""
+    """The report, whose failure names its node, since the nodes' environments may differ."""
     if report.failure is None:
         return report
     text = f"{report.failure.text} (Said by a worker on node {place.host}.)"
@@ -189,5 +189,5 @@ def _placed(report: Report, place: Place) -> Report:
 
 
 def _said(error: Exception) -> str:
-    """Ray's own account, in one line."""
+    """Ray's message as one line."""
     return " ".join(COLOUR.sub("", str(error)).split())[:600]
