@@ -275,7 +275,7 @@ def test_rehearsal_is_marked_and_never_published(rehearsed: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["rehearsal"] is True
     asked = ["leaderboard", out, "--score", "score", "--system", "id"]
     assert _exit_code(asked) == 0
-    assert capsys.readouterr().out.startswith("This is a rehearsal: the scores are the rehearsal judge's")
+    assert capsys.readouterr().out.startswith("This is a rehearsal: the scores are simulated")
     assert _exit_code([*asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rehearsal"] is True
     (sealed,) = Path(out, "scores").glob("*.parquet")

@@ -59,7 +59,7 @@ class RunCoverage:
             if count
         ]
         if self.rehearsal:
-            lines.insert(0, "This is a rehearsal: the scores are the rehearsal judge's and mean nothing.")
+            lines.insert(0, "This is a rehearsal: the scores are simulated and mean nothing.")
         return "\n".join(lines)
 
 

@@ -165,7 +165,7 @@ def rehearse(
     from scorer.job.forget import Choice
     from scorer.job.rehearse import rehearsal
 
-    worker_options = worker_options.here("the rehearsal judge answers on this machine only")
+    worker_options = worker_options.here("the simulated judge answers on this machine only")
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
         status = _score(planned, view_options, worker_options, choice=Choice(sample=sample))
         counters = judge.stats()

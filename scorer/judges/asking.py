@@ -1,7 +1,7 @@
-"""Asking a judge model for verdicts: samples, further attempts, one turn or two, few-shot examples, the reply's form.
+"""Requests verdicts from a judge model: samples, attempts, one or two turns, few-shot examples, the reply's form.
 
-All judges of replies ask so, and the options of it have their one home here. What a verdict is, each judge knows by
-itself: it hands over `read`.
+All judges that read replies use it, and its options are defined here alone. A judge passes `read`, which makes a sample
+of a reply.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def asking_of(options: Mapping[str, Any], own: Collection[str]) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one reply gave: values by name, the reason, and the error that says why some are missing.
+    """The values of one reply by name, its reason, and the error that says why values are missing.
 
     `reasons` are those that stand beside single values, by the same names.
     """
@@ -69,13 +69,13 @@ Taken = Generator[list[Request], list[Completion | RowError], list[list[Sample]]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How a question is asked.
+    """How the judge model is asked.
 
-    `samples` replies are asked for at once, as the choices of one request where `choices` is "auto" and the server
-    knows them. An unreadable one is asked again, `attempts` times in all, where `temperature`, the model's own, is 0
-    from the second time on warmer. A `reason` is asked before or after the verdict; with two `turns` the first reply is
-    the reason, and the verdict alone is asked in the same conversation. `examples` are tables of the prompt's columns
-    and `reply` (with two turns `reason`, too). `keys` are columns copied to `Request.key`.
+    `samples` replies are requested at once, as the choices of one request where `choices` is "auto" and the server
+    supports `n`. An unreadable reply is requested again, `attempts` times in all; where the model's `temperature` is 0,
+    at 0.3 from the second time on. A `reason` is requested before or after the verdict. With two `turns` the first
+    reply is the reason, and the verdict is requested in the same conversation. `examples` are tables of the prompt's
+    columns and `reply` (with two turns `reason`, too). `keys` are columns copied to `Request.key`.
     """
 
     system: str | None = None

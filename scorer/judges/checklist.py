@@ -1,7 +1,7 @@
 """Checklist: yes or no to each of several questions about one generation; the score is the share of yes.
 
-All questions go in one request: what they are about is longer than they are, and is paid for once. A question that is
-not answered makes the row `Unreadable`, as a criterion does in rating: a share of fewer questions is another score.
+All questions go in one request, so that the generation is paid once. A question without an answer makes the row
+`Unreadable`, since a share of fewer questions is another score.
 """
 
 from __future__ import annotations

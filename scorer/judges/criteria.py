@@ -1,4 +1,4 @@
-"""What a rating rates: one score, or several criteria, each with a scale, a weight and a description; checked."""
+"""The criteria of a rating, from names or tables of the run file: scale, labels, weight, description. Checks them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = ("name", "description", "scale", "weight")
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing that is rated: `name` is "" where there is but one. `ends` are the lowest and the highest score."""
+    """One criterion; `name` is "" for the only score. `ends` are the lowest and the highest score of its scale."""
 
     name: str
     scale: Scale

@@ -1,7 +1,7 @@
 """Likelihood: the log-probability of the response given the prompt. No verdict is asked or read.
 
-Fit for source-grounded tasks, where a small model already knows a faithful response from an invented one; on open-ended
-tasks it is at chance.
+It suits source-grounded tasks, where a small model tells a faithful response from an invented one. On open-ended tasks
+it is at chance.
 
 Source: Yuan, Neubig and Liu 2021, "BARTScore", eq. 2 with equal weights, divided by the length; Fu et al. 2023,
 "GPTScore", eq. 1 with weights 1/m.

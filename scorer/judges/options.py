@@ -1,6 +1,6 @@
-"""The judges' options, checked: what is wrong with a value, one sentence for each mistake.
+"""Checks the options of judges: one sentence for each mistake.
 
-Knows the options of the run file's [judge] by name, and nothing of what a judge does with them.
+Knows the keys of the run file's [judge] by name, and nothing of what a judge does with them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Both orders of two texts, as given and swapped: shared by `pairwise` and `versus_reference`.
+"""Requests about two texts in both orders, as given and swapped: shared by `pairwise` and `versus_reference`.
 
-A judge leans to one side, so that one order alone says less than it seems to. With both, a row needs a reading in each.
+Judges have a position bias, which the mean of both orders cancels. With both orders a row needs a reading in each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PairReading:
-    """A reply about two texts: the `lines` of its form, told to the judge where they must be `told`, and its reading.
+    """The form of a reply about two texts, as `lines` that the prompt holds where `told`, and how the reply is read.
 
     `sample` makes a sample of a reply, and `reads` says whether the reply of an example holds a verdict.
     """
@@ -49,7 +49,7 @@ class Orders:
     `text` is a `Template` with {first} and {second} besides columns of the row. The two `orders` are asked at once, the
     given one first, as `asking` says. `reading` says what a reply looks like and makes a sample of it.
 
-    Raises: SpecError, with one sentence for each mistake; `problems` are the caller's own, told along.
+    Raises: SpecError, with one sentence for each mistake, those of the caller in `problems` included.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Pairwise: which of two responses to one instruction is better, asked in both orders.
 
 Two responses are a row's columns `a` and `b`, or `a` and a baseline. The score is the preference for `a`: 1, 0, or 0.5
-for a tie. A verdict that flips with the order says where the response stood, not how good it is: a tie, and counted.
+for a tie. A verdict that flips with the order shows position bias: it counts as a tie, and `flipped` says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Panel: several models rate each generation by the same rubric, and their scores become one.
+"""Panel: several models rate each generation by the same rubric, and their scores are aggregated.
 
-A model that gave no readable score does not sink the row, which is scored by those that did.
+A row is scored by the models that gave a readable score; only a row without any is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rating: the judge model reads a prompt about one generation and replies with a score, or one for each criterion.
 
-A row is one or several samples of the same question, asked at once; the unreadable ones are asked again. Nothing here
-stands in for a verdict that did not come: what is not read is null or an error.
+A row takes one or several samples of the same request, sent at once; unreadable ones are requested again. A verdict
+that was not read is null or an error, never a default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The form of a rating's reply: as it is told to the judge model, as a JSON schema, and as a rehearsed reply."""
+"""The form of a rating's reply: as text for the prompt, as a JSON schema, and as a sample reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of a scale in the run file, checked: `scale`, `labels`, `pattern`."""
+"""Checks the options of a scale in the run file: `scale`, `labels`, `pattern`."""
 
 from __future__ import annotations
 

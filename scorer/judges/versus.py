@@ -1,7 +1,6 @@
-"""Versus the reference: a response and its reference answer graded side by side in one call, in both orders.
+"""Versus reference: a response and its reference answer are graded side by side in one request, in both orders.
 
-The judge does not know which is which. What it makes of the reference says how strict it is on this row; the ratio of
-the two grades takes that out.
+The judge does not know which is the reference. The ratio of the two grades removes how strict the judge is on the row.
 """
 
 from __future__ import annotations

@@ -1,38 +1,13 @@
-"""Exact match, SQuAD's exact match and token F1, and lengths."""
+"""Exact match of response and reference, and the length of a response in characters and words."""
 
 from __future__ import annotations
 
-import re
-import string
-from collections import Counter
-
 from scorer.metrics.protocol import EachPair, EachResponse, Metric
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def exact_match() -> Metric:
     """1 where response and reference are equal, character by character, else 0."""
     return EachPair(lambda response, reference: float(response == reference))
-
-
-def squad_em() -> Metric:
-    """1 where both have the same words once case, ASCII punctuation, English articles and spacing are left out.
-
-    Source: Rajpurkar et al. 2016, "SQuAD", section 6.1 (exact match), in its official evaluation script.
-    """
-    return EachPair(lambda response, reference: float(squad_words(response) == squad_words(reference)))
-
-
-def token_f1() -> Metric:
-    """F1 of shared words, counted as often as both have them, with the same things left out as in `squad_em`.
-
-    Two texts without a word are equal: 1; where only one has none: 0.
-
-    Source: Rajpurkar et al. 2016, section 6.1 (macro-averaged F1), in the official evaluation script of version 2.0.
-    """
-    return EachPair(_token_f1)
 
 
 def length() -> Metric:
@@ -43,16 +18,3 @@ def length() -> Metric:
 def words() -> Metric:
     """Words of the response, as white space divides them."""
     return EachResponse(lambda response: float(len(response.split())))
-
-
-def squad_words(text: str) -> list[str]:
-    """The words that SQuAD compares."""
-    return _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
-
-
-def _token_f1(response: str, reference: str) -> float:
-    given, wanted = squad_words(response), squad_words(reference)
-    if not given or not wanted:
-        return float(given == wanted)
-    shared = (Counter(given) & Counter(wanted)).total()
-    return 2 * shared / (len(given) + len(wanted))

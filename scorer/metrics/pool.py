@@ -1,7 +1,7 @@
 """Metrics in batches of rows; the costly ones in child processes, off the event loop.
 
-The children are ours and not multiprocessing's: its spawn runs the user's script once more, which a script of three
-lines without `if __name__ == "__main__"` does not survive, and its workers stay behind when their parent is killed.
+It does not use multiprocessing, whose spawn runs the user's script again (a script without `if __name__ ==
+"__main__"` fails then) and whose workers outlive a killed parent.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Pool:
     `workers` is the number of child processes: by default one for each core but `spare_cores`, and only one where a
     metric comes from outside, which may be a large model. With light metrics only there is no child at all.
 
-    With `tell`, a metric that fails on a row, or whose process dies of it, is None there: `tell` hears a sentence at
-    the first such row, the second, the fourth and so on, and `columns` raises nothing. Without it `columns` raises.
+    With `tell`, a metric that fails on a row, or whose process dies on it, is None there, and `columns` raises nothing:
+    `tell` is given a sentence at the first such row, the second, the fourth and so on. Without it `columns` raises.
 
     Raises, on entering: SpecError where a name is unknown or what a metric needs is not installed.
     """

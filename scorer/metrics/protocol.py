@@ -10,8 +10,8 @@ from typing import Protocol
 class Metric(Protocol):
     """An automatic score of each response. Called in batches, by one thread at a time.
 
-    A reward model is one too: its class is made without arguments in a process of its own, and the column given as
-    reference may well hold the prompt.
+    A reward model can be one: its class is made without arguments in a process of its own, and the reference column may
+    hold the prompt.
     """
 
     @property

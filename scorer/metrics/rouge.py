@@ -1,7 +1,6 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L: F1 in [0, 1] as the package rouge-score computes it, without stemming.
 
-It sees the letters a-z and digits only. A reference in which it sees none of the text has no score, rather than a 0
-that would tell of the script.
+It counts the letters a-z and digits only. A reference without any of them has no score; a 0 would measure the script.
 
 Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries": n-grams section 2, sentence-level LCS 3.1.
 """

@@ -1,7 +1,7 @@
 """A child process that scores batches with its metrics: python -m scorer.metrics.worker NAME...
 
 It reads pickled batches from stdin and writes an answer for each to stdout; the first answer, before any batch, says
-that it is ready. It leaves at the end of stdin, so it never outlives its parent, kill -9 included.
+that it is ready. It ends at the end of stdin, so that it never outlives its parent, even after kill -9.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Manifest:
 
     @property
     def rehearsal(self) -> bool:
-        """True where the scores are the rehearsal judge's: the id says so, in run.json and in every result file."""
+        """True where the scores are simulated: the id says so, in run.json and in every result file."""
         return self.id.startswith(REHEARSAL)
 
     @property

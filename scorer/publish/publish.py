@@ -57,7 +57,7 @@ def publish(files: Files, out: str, to: str | None = None, partition_by: Sequenc
     if manifest.rehearsal:
         raise SpecError(
             [
-                f"{out} is a rehearsal: its scores are the rehearsal judge's and mean nothing, so they are not "
+                f"{out} is a rehearsal: its scores are simulated and mean nothing, so they are not "
                 "published. Give the output folder of the run itself."
             ]
         )

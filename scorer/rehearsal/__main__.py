@@ -1,7 +1,7 @@
 """`python -m scorer.rehearsal`: the simulated judge as its own process.
 
 Prints one JSON line, {"url": "http://127.0.0.1:PORT/v1"}, when it is ready. It ends on SIGTERM, on Ctrl-C, and when its
-standard input ends: a parent that holds the other end of that pipe takes the judge with it, even by kill -9.
+standard input ends, so that it ends with its parent, even after kill -9.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ WIDEST = 10_000  # of a scale: each of its whole numbers is a label in memory
 
 @dataclass(frozen=True, slots=True)
 class RehearsalConfig:
-    """Everything a rehearsal judge does, as plain values.
+    """The behaviour of the simulated judge, as plain values.
 
     Limits: None is no limit. `window` "bucket" refills evenly and holds `burst_s` worth of the minute (1 is strict, 60
     lenient); "sliding" counts the last 60 s. `charge` "reserve" takes prompt + max output of a request, as OpenAI does,
@@ -46,7 +46,7 @@ class RehearsalConfig:
     the prompt (400 context_length_exceeded; finish_reason content_filter), `always` one answer to everything.
     Answers: the verdict is drawn by crc32 of the row from `labels`, or from `scale`: whole numbers where both its ends
     are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where
-    given, are the only texts it says, one drawn by the row. The row is group 1 of `row_regex` in the
+    given, are its only replies, one drawn by the row. The row is group 1 of `row_regex` in the
     prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False all.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.

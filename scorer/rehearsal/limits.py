@@ -1,6 +1,6 @@
 """Rate limits of the simulated judge, enforced exactly as declared. The caller passes the time.
 
-`Bucket` and `Window` are the two ways in which the field enforces "per minute". What they promise:
+`Bucket` and `Window` are the two usual ways to enforce a limit per minute. Their guarantees:
 
     Bucket   admitted in any t seconds <= max(capacity, largest request) + rate x t
     Window   admitted in any 60 seconds <= the limit, exactly
@@ -38,8 +38,8 @@ class Meter(Protocol):
 class Bucket:
     """Refills evenly at a sixtieth of the limit a second and holds `burst_s` worth of it (of requests at least one).
 
-    What is larger than the bucket is admitted by a full one and takes it below zero, so that a strict bucket refuses
-    nobody for ever; what is larger than a minute's limit never passes.
+    A request larger than the bucket is admitted when the bucket is full, and takes it below zero, so that no request is
+    refused for ever; one larger than a minute's limit is never admitted.
     """
 
     def __init__(self, per_minute: float, burst_s: float, now: float) -> None:

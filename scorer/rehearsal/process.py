@@ -18,9 +18,9 @@ _ANSWER_S = 30.0
 
 
 class RehearsalProcess:
-    """A judge while its context is open; `url` is what goes into `base_url`, with /v1 at its end.
+    """A simulated judge while its context is open; `url` is its base_url, with /v1 at its end.
 
-    It lives in a session of its own, so Ctrl-C reaches only its parent, and it ends with its parent, even by kill -9.
+    It runs in a session of its own, so that Ctrl-C reaches only its parent. It ends with its parent, even by kill -9.
     Raises: SetupError where it does not start.
     """
 
@@ -46,7 +46,7 @@ class RehearsalProcess:
         line = child.first_line(_START_S)
         if not line:
             self.stop()
-            raise SetupError(f"The rehearsal judge did not start: exit code {child.poll()}, its reason above.")
+            raise SetupError(f"The simulated judge did not start: exit code {child.poll()}, its reason above.")
         self.url = orjson.loads(line)["url"]
         return self
 

@@ -80,7 +80,7 @@ class Spoken:
 
 
 class ReplyWriter:
-    """Says what a config lets it say; the same row always gets the same verdicts."""
+    """Writes replies as the config says; the same row always gets the same verdicts."""
 
     def __init__(self, config: RehearsalConfig) -> None:
         self.config = config

@@ -23,7 +23,7 @@ class InvalidRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request, understood.
+    """One parsed request.
 
     `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
     log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are

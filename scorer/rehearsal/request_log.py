@@ -37,7 +37,7 @@ NOTHING = Bill()
 
 
 class RequestLog:
-    """Counters since `started`; requests under way then are carried over, so that the books go on balancing."""
+    """Counters since `started`; requests in flight then are carried over, so that the sum above still holds."""
 
     def __init__(self, started: float, in_flight: int = 0) -> None:
         self.started = started

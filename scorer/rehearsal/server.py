@@ -1,9 +1,9 @@
 """HTTP server of the simulated judge, on loopback.
 
 Serves /v1/chat/completions, /v1/completions, /v1/models and llama.cpp's /tokenize; at the root GET /stats, GET /rows,
-GET /health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are judge.py's; here are
-only sockets and sleeps. aiohttp's low-level `web.Server` and not an Application: a rehearsal must be faster than what
-it rehearses, and a handful of fixed paths need no router, no middleware and no signals.
+GET /health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are made in
+simulator.py. It uses aiohttp's low-level `web.Server` and no Application, since it must be faster than the client that
+it tests, and fixed paths need no router and no middleware.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _CLOSE_S = 0.01  # aiohttp takes 0 for "wait for ever"
 
 
 class RehearsalServer:
-    """Serves a judge while its context is open; `url` is what goes into `base_url`.
+    """Serves a simulated judge while its context is open; `url` is its base_url.
 
-    Leaving the context drops what is under way: hanging up is what a judge that goes down does.
+    Leaving the context closes the connections of requests in flight, as a server that goes down does.
     """
 
     def __init__(self, config: RehearsalConfig | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:

@@ -1,7 +1,7 @@
 """The simulated judge without a network: given the time and a request, it returns status, reply and delay.
 
-Knows no event loop, no socket, no clock and no randomness of its own: the HTTP server (server.py) drives it in real
-time, a simulation may drive it in virtual time, and one seed gives one night.
+Knows no event loop, no socket, no clock and no randomness of its own: server.py drives it in real time, a simulation in
+virtual time, and a seed determines the run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Outcome:
 
 
 class RehearsalJudge:
-    """Decides and keeps the books. `epoch` is the Unix time at `now` 0, for the dates in its replies.
+    """Decides what happens to each request, and counts it. `epoch` is the Unix time at `now` 0, for dates in replies.
 
     Requests at work are a queue of `capacity` places, first come, first served; whoever hangs up keeps its place until
     its answer would have been ready, as with most providers.

@@ -1,6 +1,6 @@
 """A simulated tokeniser: pieces of text with stable ids, and log-probabilities drawn by hashing.
 
-It stands in for llama.cpp's /tokenize and its token-level grammars, so that forced decoding can be rehearsed.
+It replaces llama.cpp's /tokenize and its token-level grammars, so that forced decoding can be simulated.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.metrics import METRICS, REFERENCE_FREE, load
-from scorer.metrics.exact import squad_words
+from scorer.metrics.squad import squad_words
 
 pytest.importorskip("rapidfuzz", reason="Left out: edit similarity, for want of batch-scorer[metrics].")
 

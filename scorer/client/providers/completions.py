@@ -1,7 +1,6 @@
-"""The parts of a completion out of parsed JSON: text, usage, log-probabilities. Whatever is malformed is missing.
+"""Reads text, usage and log-probabilities from the JSON of a completion. A malformed part counts as missing.
 
-`read_plain` reads the ordinary reply in one step, without a tree in between; it knows nothing of errors, and gives up
-on whatever it was not made for.
+`read_plain` decodes an ordinary reply in one step; for any other reply, errors included, it returns None.
 """
 
 from __future__ import annotations

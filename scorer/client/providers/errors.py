@@ -1,4 +1,4 @@
-"""A reply that is no answer -> the typed error that says who is at fault: the row, the moment or the set-up.
+"""Converts the reply of a failed request to a typed error: of the row, of the moment (retried) or of the set-up.
 
 Knows the error bodies of OpenAI, Azure, vLLM, SGLang, TGI, Ollama, llama.cpp and OpenRouter. Statuses and error codes
 decide first; words of a message only where a dialect has nothing better.

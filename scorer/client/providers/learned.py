@@ -1,6 +1,6 @@
-"""What a server is found to take: settings with several forms, of which a refusal moves on to the next.
+"""Settings that servers take in different forms; a refusal of one form selects the next.
 
-Knows no dialect: a provider says which forms there are, and by which words a refusal names them.
+Knows no dialect: a provider gives the forms and the words by which a refusal names the setting.
 """
 
 from __future__ import annotations

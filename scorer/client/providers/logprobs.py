@@ -1,4 +1,4 @@
-"""The log-probability of a given text: one measurement, asked in three ways.
+"""Requests the log-probabilities of a given text, in the way that the server supports:
 
     llamacpp   /tokenize the continuation, then let a token-level grammar allow nothing else (two calls)
     vllm       send prompt and continuation as one prompt and read `prompt_logprobs`
@@ -31,7 +31,7 @@ _NEEDED = (
 
 
 class Asker(Protocol):
-    """What a provider lends: its calls, its reading of replies, and the memory of which way works."""
+    """What a provider gives: its calls, its reading of replies, and which way works."""
 
     base_url: str
     forcing: Forcing
@@ -43,7 +43,7 @@ class Asker(Protocol):
 
 
 class Forcing:
-    """Which way a server is asked; `proven` once it has answered so."""
+    """The way in which a server is asked; `proven` once it has answered."""
 
     __slots__ = ("dialect", "proven")
 

@@ -1,4 +1,4 @@
-"""The settings of a built-in provider, in one value: which model, where, and what a request to it says."""
+"""The settings of a built-in provider as one value: model, address, headers, sampling, output limit, reasoning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON schema of a verdict in the forms that servers take, so that the model can write nothing else.
+"""Structured output: the request fields that restrict a reply to a JSON schema, in the form of each server.
 
 Sources: OpenAI, "Structured outputs" (`response_format`); Anthropic, "Structured outputs" (`output_config`) and tools;
 vLLM, "Structured outputs" (`structured_outputs`, until 0.11 `guided_json`); llama.cpp, server README (`json_schema`).

@@ -1,4 +1,4 @@
-"""The score that a judge's probabilities give, where its reply shows one verdict and its logits several."""
+"""The expected score: the labels' values weighted by their probabilities at the verdict's token."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Patterns of a number as a verdict, of its unit and denominator, and of what makes another thing of it.
+"""Patterns of a number as a verdict: the number, its unit and denominator, and what makes it a range, list or count.
 
-The patterns meet text that `plain` has flattened. Each bounds every repetition, as all of `statements` do.
+They are applied to text that `plain` has normalised. Every repetition is bounded, so that a search takes linear time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Numeric scales: which statements of a number are a verdict, and which numbers are none.
 
-`prepare` frees a flattened text of the scale's own mention, of lists and of rubrics, and moves no character.
+`prepare` removes mentions of the scale, list numbers and rubrics from a normalised text, and moves no character.
 """
 
 from __future__ import annotations

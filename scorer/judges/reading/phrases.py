@@ -1,7 +1,7 @@
 """Verdict words of several languages, normalised to one alphabet for the patterns.
 
-`plain` flattens a text, `translated` puts a mark for each foreign word that patterns know. Both keep every character's
-place, so that a match in the flattened text is a place in the reply.
+`plain` normalises case, digits, dashes and markup; `translated` replaces known foreign words with marks. Both keep the
+place of every character, so that a match in the normalised text is a place in the reply.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ _FLAT = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """The text in lower case, markup as spaces, digits, dashes and quotes as ASCII; every character stays in "
-    "place."""
+    """The text in lower case, markup as spaces, digits, dashes and quotes as ASCII; no character moves."""
     lowered = text.lower()
     if len(lowered) != len(text):  # U+0130 alone has two characters in lower case
         lowered = "\u0130".join(part.lower() for part in text.split("\u0130"))
@@ -177,8 +176,7 @@ _ENGLISH_LABELS = word_set(
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The foreign words that a scale knows, each with what stands in its place: marks and spaces of the same "
-    "length."""
+    """The foreign words that a scale knows, each with its replacement: marks and spaces of the same length."""
 
     words: Mapping[str, str]
     joined: re.Pattern[str]

@@ -56,7 +56,7 @@ _CORRECTION = re.compile(
 
 
 class ReplyBody:
-    """What is read of a reply: its two ends, without its thoughts, flattened with no character moved."""
+    """What is read of a reply: its two ends without reasoning, normalised; no character moves."""
 
     def __init__(self, text: str, scale: Scale | None) -> None:
         body = after_thought(text)

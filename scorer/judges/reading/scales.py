@@ -1,7 +1,7 @@
 """Scales: what a verdict may be, and which statements of one are read on it.
 
 A scale's `tiers` run from the surest kind of statement to the weakest; the first `sure` of them call themselves a
-verdict. `prepare` frees a flattened text of what only looks like one, and moves no character.
+verdict. `prepare` removes from a normalised text what only looks like one, and moves no character.
 """
 
 from __future__ import annotations

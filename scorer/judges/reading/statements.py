@@ -1,7 +1,7 @@
 """Patterns of stated verdicts, in tiers from the surest to the weakest, for a token of any scale.
 
-The patterns meet text that `plain` has flattened and a scale has put into its own words. Each bounds every repetition,
-so that a search takes time linear in the text.
+They are applied to text that `plain` has normalised and a scale has prepared. Every repetition is bounded, so that a
+search takes linear time.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class Statement:
 class Tier:
     """Statements of one rank.
 
-    `unquoted` ones meet the text without its quotations; `bracketed` ones the text with its square brackets. A `weak`
-    one counts for nothing where the clause denies it. Those `at_an_end` count only if one opens or ends the text.
+    `unquoted` ones are searched in the text without quotations, `bracketed` ones in the text with square brackets. A
+    `weak` one is ignored where its clause is negated. Those `at_an_end` count only if one opens or ends the text.
     """
 
     statements: tuple[Statement, ...]

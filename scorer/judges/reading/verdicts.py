@@ -1,8 +1,8 @@
 """Reads verdicts from replies: numbers, labels, JSON, criteria, and the reason.
 
-`find` and its kin return None for "unread": no verdict, two different ones, a range, another denominator, a value off
-the scale. A broken verdict that is labelled as one is unread too: it never gives way to a stray number. What a verdict
-is followed by may correct it: "Score: 3. Actually, 4."
+The functions return None for "unread": no verdict, two different ones, a range, another denominator, a value off the
+scale. A labelled verdict that is broken is unread too; no other number in the text replaces it. A correction right
+behind a verdict counts: "Score: 3. Actually, 4."
 
 The scale's first tier that finds anything decides, and all it finds must agree. A very long reply is read at its two
 ends, where verdicts stand, so that none takes more than some milliseconds.
