@@ -96,8 +96,8 @@ def first_look(
                 raise Unfinished(f"changed within the last {SETTLED_S:.0f} s")
         except Unfinished as error:
             left_out.append(
-                f"{stat.path} {error}, so it may still be written. It is left out now, and the next start takes it "
-                "where it is finished then."
+                f"{stat.path} {error}, so it may still be written. It is left out now; the next start takes it once it "
+                "is finished."
             )
             continue
         except InputError as error:

@@ -26,6 +26,8 @@ from scorer.inputs.plain_rows import PlainRows
 from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, shapes
 
 _NUMBER_BYTES = 8
+DEEPEST = 100
+"""Levels of lists and objects in a row: what is nested deeper ends Python's own repr and json."""
 
 
 class JsonLines:
@@ -133,17 +135,36 @@ class _Head:
 def parsed(line: bytes) -> Any:
     """The JSON value of a line, or Invalid."""
     try:
-        return orjson.loads(line)
+        found = orjson.loads(line)
     except ValueError as error:
-        why = str(error)
+        found = _parsed_by_python(line, str(error).partition(":")[0])
+    if line.count(b"[") + line.count(b"{") > DEEPEST and _is_deep(found):
+        return Invalid(f"is nested deeper than {DEEPEST} levels")
+    return found
+
+
+def _parsed_by_python(line: bytes, why: str) -> Any:
+    """The same where orjson refuses it: NaN, Infinity, and halves of surrogate pairs, which become U+FFFD."""
     try:
-        found = json.loads(line.decode("utf-8"))  # NaN, Infinity, and halves of surrogate pairs
+        found = json.loads(line.decode("utf-8"))
+        text = json.dumps(found, ensure_ascii=False)
+        return found if text.isascii() or (mended := whole(text)) == text else json.loads(mended)
     except UnicodeDecodeError as error:
         return Invalid(f"is not UTF-8 (byte {error.start})")
     except (ValueError, RecursionError):
-        return Invalid(f"is not JSON ({why.partition(':')[0]})")
-    text = json.dumps(found, ensure_ascii=False)
-    return found if text.isascii() or (mended := whole(text)) == text else json.loads(mended)
+        return Invalid(f"is not JSON ({why})")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        lists = [one for one in level if isinstance(one, list)]
+        objects = [one for one in level if isinstance(one, dict)]
+        level = [inner for one in lists for inner in one]
+        level += [inner for one in objects for inner in one.values()]
+        if not level:
+            return False
+    return True
 
 
 def _is_large(value: Any) -> bool:

@@ -53,6 +53,8 @@ def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows(tmp_path: 
         (b'{"t": "a"} {"t": "b"}', "The line is not JSON"),
         (b"[" * 100_000, "The line is not JSON"),
         (b"\0", "The line is not JSON"),
+        (b'{"t": ' + b"[" * 101 + b"]" * 101 + b"}", "The line is nested deeper than 100 levels"),
+        (b'{"t": ' + b"[" * 300 + b"NaN" + b"]" * 300 + b"}", "The line is nested deeper than 100 levels"),
     ],
 )
 def test_a_line_that_is_no_object_is_a_bad_row_of_its_own(tmp_path: Path, line: bytes, why: str) -> None:
@@ -118,6 +120,15 @@ def test_a_later_value_of_another_type_is_a_bad_row(tmp_path: Path) -> None:
     assert [row.problem is None for row in found] == [False, True, False, False, True]
     assert "column 'v' holds \"x\", and it is int64 by the first 1,000 rows" in detail(found[0])
     assert found[1].kept == (2,)
+
+
+def test_many_braces_are_not_deep(tmp_path: Path) -> None:
+    nested: Any = [{"a": [n]} for n in range(500)]
+    for _ in range(96):
+        nested = [nested]
+    (row,) = rows(written(tmp_path / "s.jsonl", json_lines([{"t": nested}])), "t", kept=("t",))
+    assert row.values["t"] == nested
+    assert row.kept == (json.dumps(nested, separators=(",", ":")),)
 
 
 def test_long_integers_keep_their_digits(tmp_path: Path) -> None:
