@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from scorer.output.progress import Snapshot
 
 BAR = 20
+FARTHEST_ETA_S = 10 * 365 * 86_400
+"""An ETA beyond it, by a pace near 0, is no date of the calendar."""
 Part = tuple[str, ...]
 """One thing to say, the longest wording first; "" where it may be left out."""
 
@@ -57,8 +59,11 @@ def _how_far(s: Snapshot) -> list[Part]:
     if s.state != "running":
         parts.append((s.state,))
     elif s.eta_s is not None and s.finished < s.rows_total:
-        left = duration(s.eta_s)
-        parts.append((f"ETA {_clock(s.updated_at + s.eta_s, s.eta_s)} ({left})", f"ETA {left}"))
+        if s.eta_s > FARTHEST_ETA_S:
+            parts.append(("ETA over 10 years",))
+        else:
+            left = duration(s.eta_s)
+            parts.append((f"ETA {_clock(s.updated_at + s.eta_s, s.eta_s)} ({left})", f"ETA {left}"))
     failed = s.rows - s.scored
     if failed:
         names = ", ".join(f"{name} {count:,}" for name, count in sorted(s.errors.items(), key=lambda item: -item[1]))

@@ -213,6 +213,11 @@ def test_progress_lines_show_pace_and_cost_at_80_columns_and_all_at_200() -> Non
     )
 
 
+def test_progress_lines_name_no_date_at_a_pace_near_zero() -> None:
+    first, *_ = three_lines(replace(SNAPSHOT, rows_per_s=7e-163), 199)
+    assert "ETA over 10 years" in first
+
+
 @given(
     st.integers(20, 300), _NUMBERS, _NUMBERS, st.floats(0, 1e9), st.floats(0, 1e7), st.none() | st.floats(0, 1e6),
     st.sampled_from(["running", "interrupted", "stopped", "complete"]), ANYTHING,
