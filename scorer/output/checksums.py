@@ -1,9 +1,9 @@
 """Checksums of every byte of a result file, stored in the file itself, so that copies keep them.
 
-Parquet's own page checksums cover values, neither page headers nor the footer. So `Summed` sums up what is written,
-part by part (a part is one or several row groups), into the key-value metadata `scorer.sums`; and `scorer.sum` is the
-sum of the footer as it is with zeros in that sum's place, as in an IP header. Files of earlier versions have neither.
-Knows nothing of rows' meaning.
+Parquet's own page checksums cover values, but neither page headers nor the footer. So `Summed` computes a checksum of
+each part (one or several row groups) and stores them in the key-value metadata `scorer.sums`. `scorer.sum` is the
+checksum of the footer with zeros in its own place, as in an IP header. Files of earlier versions have neither. Knows
+no rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 class Summed(io.RawIOBase):
-    """Passes bytes on to `file` and sums them up; from `parts` on it holds them back until `finish`."""
+    """Writes bytes to `file` and computes their checksums. From `metadata` on it holds them back until `finish`."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -58,19 +58,19 @@ class Summed(io.RawIOBase):
         return view.nbytes
 
     def part(self, rows: int) -> None:
-        """What was written since the last part is one; it ends with the file's row `rows`."""
+        """Ends a part: all that was written since the last one. The file has `rows` rows so far."""
         self._parts.append((rows, self._at, self._sum.hexdigest()))
         self._sum = _new()
 
     def metadata(self) -> dict[str, str]:
-        """The metadata to write now, before the file is closed; nothing but the footer may follow."""
+        """The metadata to write. After it only the footer may follow."""
         if not self._parts:
             self.part(0)
         self._footer = bytearray()
         return {PART_SUMS: orjson.dumps(self._parts).decode(), FOOTER_SUM: BLANK}
 
     def finish(self) -> None:
-        """Puts the footer's sum in its place and passes the footer on."""
+        """Writes the footer with its checksum in place."""
         assert self._footer is not None
         (place,) = _PLACE.finditer(self._footer)
         self._footer[place.start(1) : place.end(1)] = _new(self._footer).hexdigest().encode()
@@ -79,7 +79,7 @@ class Summed(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows `first` to `stop` - 1 of a file, counted as they stand in it, and whether their bytes are what they were."""
+    """The rows of a file from position `first` to `stop` - 1, and whether their bytes match their checksum."""
 
     first: int
     stop: int
@@ -87,7 +87,7 @@ class Part:
 
 
 def check(files: Files, path: str) -> list[Part] | None:
-    """The parts of a file, None where it carries no sums. Reads every byte.
+    """The parts of a file; None where it has no checksums. Reads every byte.
 
     Raises ValueError where the footer is not what was written, or what pyarrow raises where it cannot be read.
     """
@@ -98,12 +98,12 @@ def check(files: Files, path: str) -> list[Part] | None:
 
 
 def check_footer(file: BinaryIO, metadata: Mapping[bytes, bytes]) -> int | None:
-    """Where the footer begins; None where the file carries no sums. Raises ValueError where it is damaged."""
-    told = [name.decode() for name in OURS if name in metadata]
-    if not told:
+    """The position of the footer; None where the file has no checksums. Raises ValueError where it is damaged."""
+    written = [name.decode() for name in OURS if name in metadata]
+    if not written:
         return None
-    if len(told) == 1:
-        raise ValueError(f"its footer lacks one of its checksums ({told[0]} is there)")
+    if len(written) == 1:
+        raise ValueError(f"its footer lacks one of its checksums ({written[0]} is there)")
     size = file.seek(0, io.SEEK_END)
     file.seek(size - _TAIL)
     start = size - _TAIL - int.from_bytes(file.read(4), "little")
@@ -121,13 +121,13 @@ def check_footer(file: BinaryIO, metadata: Mapping[bytes, bytes]) -> int | None:
 
 def _parts(file: BinaryIO, sums: list[tuple[int, int, str]], footer: int) -> Iterator[Part]:
     first = at = 0
-    for rows, end, told in sums:
+    for rows, end, written in sums:
         file.seek(at)
         found = _new()
         while at < end and (data := file.read(min(_CHUNK, end - at))):
             found.update(data)
             at += len(data)
-        yield Part(first, rows, found.hexdigest() == told)
+        yield Part(first, rows, found.hexdigest() == written)
         first, at = rows, end
     if at != footer:
         raise ValueError("there are bytes before its footer that nobody wrote")

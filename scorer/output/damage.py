@@ -1,7 +1,7 @@
 """Damaged files: recorded by the reader that finds them, moved to damaged/ by the next start, never deleted.
 
-A sealed file is not opened by a start, so that resuming does not grow; a start only reads the note. It looks at those
-files again before it believes it (scorer/job/recovery.py): somebody may have restored them.
+A start opens no sealed file, so that its time does not grow with the rows. It reads the record of damaged files, and
+checks these again (scorer/job/recovery.py), because they may have been restored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scorer.output.segments import Broken
 
 
 class SetAside(OutputError):
-    """A segment could not be read, and is set aside: its rows are as if they had never been scored. `path` it was."""
+    """An unreadable segment was moved to damaged/: its rows count as never scored. `path` is where it was."""
 
     def __init__(self, layout: Layout, path: str) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class SetAside(OutputError):
 
 
 def set_aside(files: Files, layout: Layout, path: str) -> None:
-    """Keeps the bytes in damaged/ for whoever wants to look; the rows then count as never scored."""
+    """Moves a file to damaged/. Its rows then count as never scored."""
     name = short_name(path.removeprefix(f"{layout.out}/").replace("/", "--"), NAME_BYTES - 8)  # a number may follow
     taken = {stat.path for stat in files.listing(layout.damaged)}
     kept, again = f"{layout.damaged}/{name}", 0
@@ -40,7 +40,7 @@ def set_aside(files: Files, layout: Layout, path: str) -> None:
 
 
 def unreadable(files: Files, layout: Layout, error: Broken) -> OutputError:
-    """The error to raise. A segment is set aside at once; a sealed file, a whole shard's scores, is noted."""
+    """The error for an unreadable file. A segment is set aside at once; a sealed file is recorded."""
     if not error.path.startswith(f"{layout.scores}/"):
         set_aside(files, layout, error.path)
         return SetAside(layout, error.path)
@@ -52,7 +52,7 @@ def unreadable(files: Files, layout: Layout, error: Broken) -> OutputError:
 
 
 def note(files: Files, layout: Layout, paths: Iterable[str]) -> None:
-    """Notes which files are damaged, instead of what was noted before; nothing is noted where none is."""
+    """Records the damaged files, in place of the last record. Without any, the record is deleted."""
     names = sorted({path.removeprefix(f"{layout.out}/") for path in paths})
     if names:
         replace(files, layout.noted, orjson.dumps({"damaged": names}, option=orjson.OPT_INDENT_2))
@@ -62,7 +62,7 @@ def note(files: Files, layout: Layout, paths: Iterable[str]) -> None:
 
 
 def noted(files: Files, layout: Layout) -> list[str]:
-    """The files that were noted as damaged. A note that cannot be read says nothing: `verify` writes it anew."""
+    """The recorded damaged files. Empty where the record cannot be read: `verify` writes it again."""
     try:
         found = orjson.loads(read(files, layout.noted))
         return [f"{layout.out}/{name}" for name in found["damaged"]]

@@ -22,7 +22,7 @@ from scorer.types import Mask, Shard, Work
 
 @dataclass(slots=True)
 class Unfinished:
-    """A shard under way. It can be sealed when no row is without a result and no row is to be scored again."""
+    """An unfinished shard. It can be sealed once every row has a result and no row is to be scored again."""
 
     shard: Shard
     schema: pa.Schema
@@ -47,8 +47,8 @@ class Unfinished:
 class Inventory:
     """The shards of a run: sealed, unfinished with their segments, or not opened yet. The caller holds the lock.
 
-    `on_damaged` is called with each segment that was set aside, `on_ready` with each shard that is finished when it is
-    opened; both on whatever thread opens it.
+    `on_damaged` is called with each segment that was set aside, and `on_ready` with each shard that is already finished
+    when it is opened. Both are called on the thread that opens the shard.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Inventory:
         self._counted: set[str] = set()  # unsealed shards whose rows are in `found`
 
     def open(self, revision: int | None = None) -> None:
-        """Takes stock by names alone, and clears away what a crash, a merge or a seal left.
+        """Lists the files of the run, and deletes leftovers of a crash, a merge or a seal. It reads names alone.
 
-        `revision` is the generation that a retry left open: its segments are not yet in the sealed files.
+        `revision` is the generation of an unfinished retry: its segments are not yet in the sealed files.
         """
         layout, files = self._run.layout, self._run.files
         files.sweep(layout.out)
@@ -122,7 +122,7 @@ class Inventory:
             self._on_ready(state)
 
     def _patiently(self, shard: Shard) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
-        """`_take_stock`, and a Work with a pause while the system fails; None where the shard is gone or changed."""
+        """As `_take_stock`, with a Work that pauses while storage fails. None where the shard is gone or changed."""
         patience = Patience(shard.path)
         while True:
             try:
@@ -137,7 +137,7 @@ class Inventory:
             yield Work(shard, np.zeros(shard.rows, dtype=bool), pause_s=pause_s)
 
     def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
-        """The shard as its segments stand, and its rows to ask for. Damaged segments are set aside."""
+        """The state of a shard by its segments, and its rows without a result. Sets damaged segments aside."""
         files, layout = self._run.files, self._run.layout
         segments = shown(layout.segments_of(files, shard.stem))[0]
         done = self._sealed_rows(shard)
@@ -166,7 +166,7 @@ class Inventory:
         return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), asked & ~done
 
     def _sealed_rows(self, shard: Shard) -> Mask:
-        """The rows of its sealed file; none where it has no such file."""
+        """The rows of the shard's sealed file; none without one."""
         sealed = self.sealed(shard)
         if not sealed or self._run.selection.whole:
             return np.full(shard.rows, sealed)
@@ -179,7 +179,7 @@ class Inventory:
         return done
 
     def _newest(self, state: Unfinished, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
-        """Rows whose newest result is such an error, and the generation of each row's newest result (-1: none)."""
+        """Rows whose newest result is one of `errors`, and the generation of each newest result (-1: none)."""
         shard = state.shard
         failed: Mask = np.zeros(shard.rows, dtype=bool)
         newest = np.full(shard.rows, -1, dtype=np.int64)
@@ -203,7 +203,7 @@ class Inventory:
     # --- what becomes of the shards -----------------------------------------------------------------------------------
 
     def unfinished(self, path: str) -> Unfinished | None:
-        """The shard while `work` or `again` has opened it and it is not sealed; None otherwise."""
+        """The state of a shard that is opened and not sealed; None for any other."""
         return self._open.get(path)
 
     def was_sealed(self, shard: Shard) -> None:

@@ -5,8 +5,8 @@
     scores/<stem>.parquet
     selection/<stem>-<digest>.parquet  which rows belong, with input.where
     forgotten/...                    the files of shards that left the run
-    damaged/...                      what could not be read, set aside
-    damaged.json                     what is known to be damaged and not yet set aside
+    damaged/...                      files that could not be read
+    damaged.json                     damaged files that are not yet in damaged/
 
 <n> counts the segments of one shard, generation and worker. A merged segment is named <n of the first>_<n of the last>
 and hides every segment whose n lies in between.
@@ -30,7 +30,7 @@ _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment by its name: rows `first` to `last` at most, numbers `low` to `high` of its writer."""
+    """One segment by its name: its rows lie in `first` to `last`, its numbers in `low` to `high`."""
 
     stem: str
     generation: int
@@ -51,7 +51,7 @@ class Segment:
         return self.high > self.low
 
     def holds(self, other: Segment) -> bool:
-        """True where it is the other, or was merged from it and its neighbours."""
+        """True where it is the segment `other`, or was merged from it and its neighbours."""
         same_writer = (self.stem, self.generation, self.worker) == (other.stem, other.generation, other.worker)
         return same_writer and self.low <= other.low and other.high <= self.high
 
@@ -82,21 +82,21 @@ class Layout:
         return f"{self.segments}/{segment.stem}/{segment.name}"
 
     def segments_of(self, files: Files, stem: str) -> list[Segment]:
-        """Every segment of a shard, the hidden ones too, in the order of their numbers."""
+        """Every segment of a shard in the order of their numbers, hidden ones included."""
         found = [parse(stem, stat) for stat in files.listing(f"{self.segments}/{stem}")]
         return sorted((s for s in found if s is not None), key=lambda s: (s.generation, s.worker, s.low, s.high))
 
     def segments_to_read(self, files: Files) -> dict[str, list[Segment]]:
-        """By the stem of their shard; one listing where no shard is under way, however many are sealed."""
+        """The segments of all unfinished shards without hidden ones, by the shard's stem."""
         return {stem: shown(self.segments_of(files, stem))[0] for stem in files.folders(self.segments)}
 
     def foreign(self, files: Files, stem: str) -> list[str]:
-        """Files among a shard's segments that are none."""
+        """Files in a shard's folder of segments that are not segments."""
         return [stat.path for stat in files.listing(f"{self.segments}/{stem}") if parse(stem, stat) is None]
 
 
 def parse(stem: str, stat: Stat) -> Segment | None:
-    """The segment that a file's name tells of; None where it is no segment's name."""
+    """The segment of a file name; None where it is not the name of one."""
     match = _NAME.fullmatch(stat.path.rpartition("/")[2])
     if match is None:
         return None
@@ -114,7 +114,7 @@ def shown(segments: Iterable[Segment]) -> tuple[list[Segment], list[Segment]]:
 
 
 LONGEST_STEM = 200
-"""Bytes; with what is put before and behind it, a name stays below the 255 that file systems allow."""
+"""The most bytes of a stem: with its prefix and suffix a name stays below the 255 that file systems allow."""
 
 
 def stems(paths: Sequence[str], taken: dict[str, str]) -> dict[str, str]:

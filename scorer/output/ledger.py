@@ -1,15 +1,15 @@
 """The ledger: tokens and money reserved, spent and possibly billed, durable across kill -9.
 
-Each append is one line: the CRC-32 of what follows in hex, a space, and a JSON object. `intend` holds what may be spent
-from now on, written before the request goes out; `settle` what became of it. An intent that nothing settled (a crash)
-counts at its reservation, for good. A line whose checksum is wrong is a torn tail and was never acted upon.
+Each append is one line: the CRC-32 of the rest in hex, a space, and a JSON object. `intend` holds reservations and is
+written before their requests are sent. `settle` holds the bills. A reservation without a bill (a crash) counts in full,
+for good. A line with a wrong checksum is a torn last line: no request was sent for it.
 
     {"intend": [[id, tokens, pico], ...]}
     {"settle": [[id, prompt, completion, cached, pico], ...]}      known from the server's usage
     {"unknown": [id, ...]}                                         timeout, cut reply: counts at its reservation
-    {"total": {...}, "covers": ["file", ...]}                      the first line: those files are summed up in here
+    {"total": {...}, "covers": ["file", ...]}                      the first line: the sum of these files
 
-Knows nothing of limits, prices or requests. Longer than other files: who writes the format and who reads it must agree.
+Knows no limits, prices or requests. Longer than other files, because writing and reading the format change together.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ UNWRITTEN = 256
 
 @dataclass(slots=True)
 class Totals:
-    """Sums since the run began; a live ledger's grow under their reader's eyes.
+    """Sums since the run began. Those of an open ledger go on growing. Money is in pico-dollars.
 
-    `maybe_*` are bills that nobody confirmed, at their reservations.
+    `maybe_*` are requests that were possibly billed, at their reservations.
     """
 
     requests: int = 0
@@ -90,10 +90,10 @@ class Totals:
 
 
 class Ledger(PeriodicService):
-    """The books of one owner: totals of all owners up to the start, its own since.
+    """The ledger of one owner: the totals of all owners before its start, and its own entries since.
 
-    `strict`: a cap holds, and each request waits for `written`. Otherwise lines gather for `gather_s`, or until half
-    of `UNWRITTEN` intents are not durable, and `behind` tells when no further request may be sent.
+    `strict`: there is a cap, and each request waits for `written`. Otherwise entries are written every `gather_s`
+    seconds, or once half of `UNWRITTEN` reservations are not durable; while it is `behind`, no request may be sent.
     """
 
     def __init__(
@@ -133,11 +133,11 @@ class Ledger(PeriodicService):
 
     @property
     def owner(self) -> str:
-        """The name of its first file; those that it rotates to begin with it and a dot."""
+        """The name of its first file. Its later files begin with this name and a dot."""
         return self._first.rpartition("/")[2]
 
     def reserve(self, tokens: int, pico: int) -> int:
-        """Enters an intent and returns its id; `await written()` before acting on it."""
+        """Enters a reservation and returns its id. If `strict`, await `written` before the request is sent."""
         number, self._next = self._next, self._next + 1
         self._open[number] = (tokens, pico)
         self.open_tokens += tokens
@@ -151,26 +151,26 @@ class Ledger(PeriodicService):
 
     @property
     def behind(self) -> bool:
-        """Without a cap: `UNWRITTEN` intents are not durable, and no further request may be sent."""
+        """Not `strict`, and `UNWRITTEN` reservations are not durable: no further request may be sent."""
         return self._next - self._durable >= UNWRITTEN and not self.strict
 
     def on_written(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called each time that it is `behind` no longer."""
+        """`wake()` is called each time that it stops being `behind`."""
         self._on_written.append(wake)
 
     def settle(self, number: int, usage: Usage, pico: int) -> None:
-        """Enters what the server said it took."""
+        """Enters the bill of a request."""
         self._close(number)
         self.totals.bill(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico)
         self._settle.append((number, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico))
 
     def cancel(self, number: int) -> None:
-        """Enters that nothing was billed."""
+        """Enters that a request was not billed."""
         self._close(number)
         self._settle.append((number, 0, 0, 0, 0))
 
     def unknown(self, number: int) -> None:
-        """Enters that it may have been billed: it counts at its reservation."""
+        """Enters that a request was possibly billed: it counts at its reservation."""
         self.totals.suspect(*self._close(number))
         self._unknown.append(number)
 
@@ -182,12 +182,12 @@ class Ledger(PeriodicService):
         return tokens, pico
 
     async def written(self) -> None:
-        """Returns when every intent entered so far is durable. Raises StorageError."""
+        """Returns once every reservation entered so far is durable. Raises StorageError."""
         wanted = self._next
         while self._durable < wanted:
             if self._writing.locked():
                 await self._wrote.wait()
-            else:  # whoever comes first writes for all that were entered before, and all of them go on together
+            else:  # the first caller writes for all that was entered before, and all callers go on together
                 await self._flush()
 
     async def work(self) -> None:
@@ -204,10 +204,10 @@ class Ledger(PeriodicService):
         self._entered.set()
 
     async def close(self) -> None:
-        """Writes the rest. What is still in flight stays an intent and so counts as spent.
+        """Writes the rest. Requests still in flight count at their reservations.
 
-        Where a write failed, all is written once more, summed up in a new file: rows that it belongs to may be stored,
-        for results and books fill different files. Raises StorageError where that fails too.
+        Where a write failed, the sum is written to a new file: the rows that were paid for may be stored, since results
+        go to other files. Raises StorageError where that fails too.
         """
         with suppress(StorageError):
             await self._flush()
@@ -216,7 +216,7 @@ class Ledger(PeriodicService):
                 await shielded(self._rotate())
 
     async def _flush_early(self) -> None:
-        """Writes before `gather_s` is over. A failure is raised by whoever flushes next: `serve` or `close`."""
+        """Writes before `gather_s` is over. A failure is raised by the next write, in `serve` or `close`."""
         try:
             await self._flush()
         except StorageError:
@@ -263,13 +263,13 @@ class Ledger(PeriodicService):
                 wake()
 
     async def _rotate(self) -> None:
-        """Goes on in a new file that sums up this one: reading the books costs the same however long the run."""
+        """Goes on in a new file that begins with the sum of this one, so that reading the ledger stays cheap."""
         self._rotations += 1
         old, new = self._path, f"{self._first}.{self._rotations}"
         covers = [*self._left, old.rpartition("/")[2]]
         content = _line({"total": asdict(self.totals), "covers": covers})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
-        # All that was entered so far is in it, once: what gathers from here on is written after it.
+        # All entries so far are in the sum. Entries from here on are written after it.
         self._intend, self._settle, self._unknown, upto = [], [], [], self._next
         self._size = 0
         try:
@@ -282,12 +282,10 @@ class Ledger(PeriodicService):
         self._left = await self._offload(self._undeleted, covers)
 
     def open(self, mended: Callable[[Totals, bool], Totals] = lambda held, _: held) -> None:
-        """Sums up every file of the folder into this owner's new one. Blocking; call it while holding the run's lock.
+        """Sums up every file of the folder into this owner's new file. Blocking. The caller holds the run's lock.
 
-        `mended` is given the sum, and whether there were books at all, and returns what is to be entered instead.
-
-        A crash in here changes no sum: until the new file is whole it is not there, and from then on it covers the old
-        ones whether or not they are deleted yet.
+        `mended` gets the sum, and whether there was a ledger at all, and returns the sum to enter instead. A crash
+        changes no sum: the new file appears whole, and from then on it covers the old ones, deleted or not.
         """
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
@@ -300,7 +298,7 @@ class Ledger(PeriodicService):
         self._left = self._undeleted(names)
 
     def _undeleted(self, names: Sequence[str]) -> list[str]:
-        """Deletes files that are summed up in the present one; those that would not go, which the next one covers."""
+        """Deletes files that the present one covers. Returns those that remain, for the next one to cover."""
         folder, left = self._path.rpartition("/")[0], []
         for name in names:
             try:
@@ -310,7 +308,7 @@ class Ledger(PeriodicService):
         return left
 
     def _any(self, folder: str, names: Sequence[str]) -> bool:
-        """True where one of the files holds a line of books."""
+        """True where one of the files has a valid first line."""
         for name in names:
             with suppress(FileNotFoundError), self._files.open(f"{folder}/{name}") as file:
                 if _entry(file.readline()) is not None:
@@ -319,12 +317,15 @@ class Ledger(PeriodicService):
 
 
 def totals(files: Files, folder: str, owner: str | None = None) -> Totals:
-    """What the books in `folder` say, or those of one owner, open intents counted as possibly billed. Only reads."""
+    """The totals of the ledger in `folder`, or of one owner's files. Reads only.
+
+    Open reservations count as possibly billed.
+    """
     return _sum(files, folder, owner)[2]
 
 
 def damaged(files: Files, folder: str) -> str | None:
-    """The first file in which a line other than a torn last one cannot be trusted; None where all can."""
+    """The first file with a damaged line other than a torn last one; None where there is none."""
     for stat in files.listing(folder):
         with files.open(stat.path) as file:
             if any(line.endswith(b"\n") and _entry(line) is None for line in file):
@@ -333,7 +334,7 @@ def damaged(files: Files, folder: str) -> str | None:
 
 
 def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str], set[str], Totals]:
-    """The names of all files in `folder`, those that one of them covers, and what the others add up to."""
+    """The names of all files in `folder`, the names that one of them covers, and the totals of the others."""
     names = [stat.path.rpartition("/")[2] for stat in files.listing(folder)]
     if owner is not None:
         names = [name for name in names if name == owner or name.startswith(f"{owner}.")]
@@ -375,7 +376,7 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where it is torn or damaged."""
+    """The entry of a line; None where it is torn or damaged."""
     checksum, _, text = line.removesuffix(b"\n").partition(b" ")
     try:
         if text and int(checksum, 16) == zlib.crc32(text):

@@ -1,8 +1,8 @@
 """The least that a run must have cost, where its ledger is missing or holds less than was reported before.
 
-A lost ledger would be a fresh cap. The rows tell what each of them cost, progress.json what the run had cost a second
-before its end; the higher of the two is entered. Costs of rows that were scored again, and bills that nobody confirmed,
-are in neither. Result files are opened only where something is missing.
+Without this, a lost ledger would mean a full cap again. The result rows have their costs, and progress.json has the
+cost of the run a second before its end; the higher of the two is entered. Neither has the costs of rows that were
+scored again, or of requests that were possibly billed. Result files are opened only where something is missing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scorer.output.manifest import Manifest
 def with_recovered_costs(
     files: Files, layout: Layout, manifest: Manifest, say: Callable[[str], None]
 ) -> Callable[[Totals, bool], Totals]:
-    """For `Ledger.open`: the ledger's totals with what is missing; `say` is told how much that is."""
+    """For `Ledger.open`: adds to the ledger's totals what is missing. `say` gets a sentence with the amount."""
 
     def with_known_costs(held: Totals, found: bool) -> Totals:
         reported = _reported(files, layout)

@@ -31,7 +31,7 @@ class Sealer(PeriodicService):
     ) -> None:
         super().__init__(TIDY_S)
         self.lost = False
-        """Segments were damaged whose rows were thought finished: another start has rows to score."""
+        """Segments of finished rows turned out to be damaged: another start has rows to score."""
         self.on_sealed: Callable[[Shard], None] = lambda _: None
         """Called with each shard as it is sealed, or sealed again."""
         self._run = run

@@ -18,18 +18,18 @@ from scorer.output.manifest import Manifest, load, no_run
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `scorer status` tells. Money and tokens are the ledger's; `maybe_billed_usd` nobody confirmed.
+    """What `scorer status` shows. Money and tokens are the ledger's; `maybe_billed_usd` is possibly billed.
 
-    `rows_per_s` is that of
-    the last minute in which it ran; `held_back_by` gives each limit's share of the last minute, empty when nothing
-    runs. `unreadable` are files of the output that could not be read, whose rows count as pending.
+    `rows_per_s` is that of the last minute in which the run worked. `held_back_by` is the share of the last minute in
+    which each limit slowed the run, empty while it does not run. `unreadable` files of the output could not be read;
+    their rows count as pending.
     `reasoning_tokens` are those of `completion_tokens` that finished rows' replies call reasoning.
-    `copied` are those of the finished rows that took over another row's answer; `unmeasured` counts by metric those
-    that are without it. `why` is what the last failure said while the judge does not answer, or did not when the run
-    stopped; null while it answers, and once all is finished.
-    `selection` says which rows are asked for: `where`, `sample`, their number (`rows`) and that of all rows (`of`);
-    null where all are. The other counts are of these rows. `forgotten` are shards that left the run. The scores of a
-    `rehearsal` mean nothing.
+    `copied` finished rows took over another row's answer. `unmeasured` counts finished rows without a metric, by its
+    name. `why` is the last failure's message while the judge does not answer, or did not when the run stopped; null
+    while it answers, and once all rows are finished.
+    `selection` says which rows are selected: `where`, `sample`, their number (`rows`) and that of all rows (`of`); null
+    where all are. The other counts are of selected rows. `forgotten` counts shards that left the run. The scores of a
+    `rehearsal` are meaningless.
     """
 
     state: str
@@ -94,7 +94,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     running = files.locked(layout.lock)
     last = last_progress(files, layout)
     live = last if running else {}
-    books = ledger.totals(files, layout.ledger)
+    spent = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
     return Status(
         state="running" if running else _state(last, pending, manifest),
@@ -103,12 +103,12 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         failed=counts.failed,
         pending=pending,
         errors=dict(sorted(counts.errors.items())),
-        prompt_tokens=books.prompt_tokens,
-        completion_tokens=books.completion_tokens,
-        cached_tokens=books.cached_tokens,
-        requests=books.requests + books.maybe_requests,
-        cost_usd=books.pico / 10**12,
-        maybe_billed_usd=live.get("maybe_billed_usd", books.maybe_pico / 10**12),
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        cached_tokens=spent.cached_tokens,
+        requests=spent.requests + spent.maybe_requests,
+        cost_usd=spent.pico / 10**12,
+        maybe_billed_usd=live.get("maybe_billed_usd", spent.maybe_pico / 10**12),
         rows_per_s=last.get("rows_per_s", 0.0),
         held_back_by=live.get("held_back_by", {}),
         shards=len(manifest.shards),
@@ -133,14 +133,14 @@ def _selected(manifest: Manifest) -> dict[str, Any] | None:
 
 
 def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
-    """complete, stopped (by a budget, a set-up or a storage error) or interrupted (asked to, or killed)."""
+    """`complete`, `stopped` (by a budget, a set-up or a storage error) or `interrupted` (by a signal or a kill)."""
     if not pending and manifest.open_revision is None:
         return "complete"
     return "stopped" if last.get("state") == "stopped" else "interrupted"
 
 
 def last_progress(files: Files, layout: Layout) -> dict[str, Any]:
-    """What the latest start wrote to progress.json; empty where that is gone or damaged."""
+    """The content of progress.json, by the latest start. Empty where it is gone or damaged."""
     try:
         found = orjson.loads(read(files, layout.progress))
     except (OSError, ValueError):

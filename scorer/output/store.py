@@ -1,6 +1,6 @@
-"""The results of a run in its output folder: what is left to do, results in, segments merged and shards sealed.
+"""The results of a run in its output folder: rows without a result, results in, segments merged, shards sealed.
 
-It joins the inventory, the writer of segments and the sealer, and adopts the segments that workers wrote.
+It joins the inventory, the segment writer and the sealer, and adopts the segments that workers wrote.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from scorer.types import Offload, Result, Shard, Work
 class Store(ResultStore):
     """The store of one run. The caller holds the folder's lock.
 
-    `measure` adds the automatic metrics, on the writer's thread. `say` is told what was set aside, on whatever thread
-    finds it.
+    `measure` adds the automatic metrics, on the writer's thread. `say` gets a sentence for each file that was set
+    aside, on any thread.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Store(ResultStore):
     # --- what is left to do: blocking; the reader's thread calls it, a shard ahead ------------------------------------
 
     def open(self, revision: int | None = None) -> None:
-        """Takes stock by names alone, and clears away what a crash, a merge or a seal left.
+        """Lists the files of the run, and deletes leftovers of a crash, a merge or a seal. It reads names alone.
 
-        `revision` is the generation that a retry left open: its segments are not yet in the sealed files.
+        `revision` is the generation of an unfinished retry: its segments are not yet in the sealed files.
         """
         self._inventory.open(revision)
 
@@ -76,23 +76,23 @@ class Store(ResultStore):
 
     @property
     def found(self) -> int:
-        """Rows that had a result already, in the unsealed shards opened so far; less those that are scored again."""
+        """Rows of the unsealed shards opened so far that had a result, without those that are scored again."""
         return self._inventory.found
 
     @property
     def unread(self) -> dict[str, str]:
-        """By its path, why a shard was left out by `work` or `again`: it is gone, or another one."""
+        """Why `work` or `again` left out a shard, by its path: it is gone or was replaced."""
         return self._inventory.unread
 
     # --- results in ---------------------------------------------------------------------------------------------------
 
     @property
     def counts(self) -> seg.Counts:
-        """What was added since the start; only rows, scored, errors and copied."""
+        """The counts of the results since the start: rows, scored, errors and copied alone."""
         return self._writer.counts
 
     async def serve(self) -> None:
-        """Publishes every `flush_rows` results or `flush_s` seconds, and merges and seals, until `stop`."""
+        """Writes every `flush_rows` results or `flush_s` seconds, and merges and seals, until `stop`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._writer.serve())
             group.create_task(self._sealer.serve())
@@ -103,7 +103,7 @@ class Store(ResultStore):
         self._sealer.stop()
 
     async def close(self) -> None:
-        """Publishes what is gathered and seals what is finished; `serve` has returned before."""
+        """Writes all results and seals finished shards; `serve` has returned before."""
         await self._writer.close()
         await self._sealer.work()
 
@@ -118,12 +118,12 @@ class Store(ResultStore):
     # --- segments that workers wrote ----------------------------------------------------------------------------------
 
     def free_number(self, shard: Shard) -> int:
-        """The least number that is above those of all its segments, whoever wrote them."""
+        """The least number above those of all segments of the shard."""
         state = self._inventory.unfinished(shard.path)
         return 1 + max((segment.high for segment in state.segments), default=-1) if state is not None else 0
 
     def adopt(self, path: str, segment: Segment, counts: seg.Counts) -> None:
-        """Takes up a segment that a worker of this run published; nothing where it is known already."""
+        """Counts a segment that a worker of this run wrote. Does nothing where it is known already."""
         state = self._inventory.unfinished(path)
         if state is None or any(known.holds(segment) for known in state.segments):
             return
@@ -134,7 +134,7 @@ class Store(ResultStore):
 
     @property
     def lost(self) -> bool:
-        """Segments were damaged whose rows were thought finished: another start has rows to score."""
+        """Segments of finished rows turned out to be damaged: another start has rows to score."""
         return self._sealer.lost
 
     def on_sealed(self, call: Callable[[Shard], None]) -> None:

@@ -1,7 +1,7 @@
 """Converts results to Arrow tables. A value that its column cannot hold costs at most its own row.
 
-Knows Arrow and the words of schema.py; no file. A flush is cut into pieces of bounded bytes, and a piece that cannot be
-converted as a whole is converted row by row.
+Knows Arrow and the columns of schema.py, but no files. A flush is cut into pieces of bounded bytes. A piece that cannot
+be converted as a whole is converted row by row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
 
 @dataclass(frozen=True, slots=True)
 class UnfitValue:
-    """A value that its column cannot hold. `error` is what its row ends in, None where the row's score stays."""
+    """A value that its column cannot hold. `error` is its row's new error, None where the row keeps its score."""
 
     result: Result
     column: str
@@ -38,7 +38,7 @@ class UnfitValue:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Results as a table, sorted by row; `results` are those in it, which differ from what was given by `unfit`."""
+    """Results as a table, sorted by row. `results` are the results in it: those given, changed by `unfit`."""
 
     table: pa.Table
     results: Sequence[Result]
@@ -85,9 +85,8 @@ def to_table(results: Sequence[Result], schema: pa.Schema, fingerprint: str) -> 
 def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure: Measure | None = None) -> Made:
     """Result rows sorted by row number, under the shard's result schema.
 
-    A value of the judge's that its column cannot hold makes the row `Unreadable`; one that the row keeps of its input
-    makes it `BadRow`; what a server told beside its verdict becomes null, and the row keeps its score. All other rows
-    are as they were given.
+    A judge's value that its column cannot hold makes the row `Unreadable`. A kept input value makes it `BadRow`. A
+    value that the server sent beside its verdict becomes null, and the row keeps its score. Other rows are as given.
     """
     results = sorted(results, key=lambda result: result.row.number)
     metrics = {} if measure is None else {name: list(values) for name, values in measure(results).items()}
@@ -110,7 +109,7 @@ def _table(
 
 
 def _values(schema: pa.Schema, fingerprint: str) -> dict[str, Values]:
-    """How each column of `schema` is filled. Metrics that nobody measured are null."""
+    """The values of each column of `schema`. Metrics that were not computed are null."""
     values: dict[str, Values] = {name: partial(_same, None) for name in schema.names if name.startswith(METRIC)}
     values |= {name: partial(_judge_field, name) for name in judge_names(schema.names)}
     values |= {column.name: column.values or partial(_same, fingerprint) for column in COLUMNS}
@@ -134,7 +133,7 @@ def _kept(index: int, results: Sequence[Result]) -> list[Any]:
 
 
 def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[UnfitValue]) -> Result:
-    """The result without what its columns cannot hold; each such value is added to `unfit`."""
+    """The result without the values that its columns cannot hold; each is added to `unfit`."""
     score = result.score
     if score is not None and not (isinstance(score, Score) and isinstance(score.fields, Mapping)):
         result = _failed(result, "score", "the judge made no scorer.Score with fields by name", unfit)

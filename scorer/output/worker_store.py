@@ -1,6 +1,6 @@
-"""The results of one worker: written as segments, each of which is reported to the owner.
+"""The results of one worker, written as segments. Each segment is reported to the owner.
 
-A worker never merges, seals, lists or deletes files. The owner knows what is left to do and numbers the segments.
+A worker never merges, seals, lists or deletes files. The owner knows which rows are left and numbers the segments.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from scorer.types import Offload, Result, Shard
 class WorkerStore(ResultStore):
     """The store of one worker, for rows that were leased to it.
 
-    `on_written` is called with each segment once it is on disk. `owned` returns when the folder is surely still the
-    owner's; nothing is written before. `measure` and `say` are as for Store.
+    `on_written` is called with each segment once it is on disk. `owned` returns once the folder is surely still the
+    owner's, and nothing is written before. `measure` and `say` are as in Store.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class WorkerStore(ResultStore):
         )
 
     def begin(self, shard: Shard, generation: int, number: int) -> None:
-        """Rows of a shard will come; the first segment's number is `number`. Blocking: it reads the shard's footer.
+        """Prepares for rows of a shard, whose first segment gets `number`. Blocking: it reads the shard's footer.
 
-        Raises ShardChanged where that is gone or damaged, StorageError where the system fails to read it.
+        Raises ShardChanged where the shard is gone or damaged, StorageError where the system fails to read it.
         """
         state = self._open.get(shard.path)
         if state is None:

@@ -327,7 +327,7 @@ def test_books_that_hold_less_than_the_rows_say_are_found(output: Output) -> Non
     assert look(output).complete
     books(output).unlink()
     (finding,) = look(output).findings
-    assert finding == f"{output.layout.ledger}: the books hold 0 tokens and the rows 840: a part is gone"
+    assert finding == f"{output.layout.ledger}: the ledger holds 0 tokens and the rows 840: a part is missing"
 
 
 def test_a_torn_last_line_of_the_books_is_no_damage(output: Output) -> None:

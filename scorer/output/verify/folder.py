@@ -90,14 +90,14 @@ def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[st
     if (revision := manifest.open_revision) is not None:
         ends = "`scorer reread` ends" if revision.kind == "reread" else "`scorer retry` or `scorer run` ends"
         yield Fault(f"generation {revision.generation} is not finished", f"{ends} it")
-    yield from _books(files, layout, counts)
+    yield from _ledger(files, layout, counts)
 
 
-def _books(files: Files, layout: Layout, counts: seg.Counts) -> Iterator[Fault]:
-    """The rows cannot have used more than the ledger paid for."""
+def _ledger(files: Files, layout: Layout, counts: seg.Counts) -> Iterator[Fault]:
+    """Finds a ledger that holds fewer tokens than the rows used."""
     if torn := ledger.damaged(files, layout.ledger):
         yield Fault(torn, "a line of the ledger is damaged; what it said is counted nowhere")
     totals = ledger.totals(files, layout.ledger)
-    told = counts.prompt_tokens + counts.completion_tokens
-    if told > totals.tokens:
-        yield Fault(layout.ledger, f"the books hold {totals.tokens} tokens and the rows {told}: a part is gone")
+    in_rows = counts.prompt_tokens + counts.completion_tokens
+    if in_rows > totals.tokens:
+        yield Fault(layout.ledger, f"the ledger holds {totals.tokens} tokens and the rows {in_rows}: a part is missing")
