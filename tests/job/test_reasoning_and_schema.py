@@ -16,6 +16,7 @@ from support.clock import inline
 from support.clock import run as in_virtual_time
 from support.transport import FakeTransport
 
+from scorer.analysis.open_table import open_table
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text, summary_text
@@ -173,3 +174,17 @@ def test_a_wrong_reasoning_is_told_before_anything_is_sent(tmp_path: Path, model
     with pytest.raises(SpecError) as caught:
         check(tree(tmp_path, {}, model))
     assert any(message in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_row_with_some_criteria_keeps_them_and_an_analysis_counts_them(tmp_path: Path) -> None:
+    wire = Simulated(replies=("wit: 4\ntact: none", "wit: 2\ntact: 5", "wit: no\ntact: no"))
+    status, rows, _ = ran(tmp_path, wire, {"criteria": CRITERIA, "attempts": 1}, {"max_output_tokens": 40})
+    read = [row["score_wit"] for row in rows if row["score_wit"] is not None]
+    half = [row for row in rows if row["error"] and row["score_wit"] is not None]
+    assert half
+    assert {(row["error"], row["score"], row["criteria_read"], row["score_wit"]) for row in half} == {
+        ("Unreadable", None, 1, 4.0)
+    }
+    assert status.failed == sum(row["error"] is not None for row in rows) > len(half)
+    frame = open_table(f"{tmp_path}/out").collect()
+    assert sorted(frame["score_wit"].drop_nulls().to_list()) == sorted(read)
