@@ -7,11 +7,12 @@ of a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict, cast
 
-from scorer.errors import BadRow, NoReply, Refused, RowError, Truncated, Unreadable
+from scorer.errors import BadRow, RowError, Unreadable
 from scorer.judges.options import choice_problems, count_problems
+from scorer.judges.samples import NOTHING, Sample, better, unread
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row
 
@@ -24,8 +25,6 @@ EXPLAIN = "Explain your judgement in a few sentences. Give no verdict yet; you w
 _WARMER = 0.3
 _NO_KEY: Mapping[str, Any] = {}
 _BYTES_A_TOKEN = 4
-# Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
-_TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
 
 
 class Options(TypedDict, total=False):
@@ -46,22 +45,6 @@ def asking_of(options: Mapping[str, Any], own: Collection[str]) -> Options:
     """The options of `Asking` among a judge's: those that are not its `own`. An unknown one is refused by `Asking`."""
     return cast(Options, {name: value for name, value in options.items() if name not in own})
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The values of one reply by name, its reason, and the error that says why values are missing.
-
-    `reasons` are those that stand beside single values, by the same names.
-    """
-
-    values: Mapping[str, float] = field(default_factory=dict)
-    reason: str | None = None
-    error: RowError | None = None
-    reasons: Mapping[str, str] = field(default_factory=dict)
-
-
-NOTHING = Sample()
-"""What is there of a sample before its first reply."""
 
 Taken = Generator[list[Request], list[Completion | RowError], list[list[Sample]]]
 """Asks, and returns for each question its samples, in the order asked."""
@@ -235,7 +218,7 @@ class Asking:
                 )
             ]
             sample = Sample(error=answer) if isinstance(answer, RowError) else read(answer)
-            held = _better(held, sample)
+            held = better(held, sample)
             if not isinstance(held.error, Unreadable):
                 break
         return held
@@ -289,36 +272,9 @@ class _Talk:
 
     def take(self, sample: Sample) -> None:
         """A later try never takes back what an earlier one gave, and none at all says nothing of it."""
-        if _better(self.sample, sample) is sample:
+        if better(self.sample, sample) is sample:
             given = bool(self.explanation and sample.values)
             self.sample = replace(sample, reason=self.explanation) if given else sample
-
-
-def _better(held: Sample, sample: Sample) -> Sample:
-    """Of two tries of one sample the one that counts: a later try never takes back what an earlier one gave."""
-    if held is NOTHING or (len(sample.values) >= len(held.values) and not isinstance(sample.error, NoReply)):
-        return sample
-    return held
-
-
-def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowError:
-    """Why a reply gives no verdict: the filter, the limit, or its own words."""
-    if answer.finish_reason == "content_filter":
-        return Refused(f"The content filter stopped the reply before a {what}.")
-    if answer.finish_reason == "length":
-        reasoned = answer.usage.reasoning_tokens if answer.usage is not None else None
-        if reasoned:
-            return Truncated(
-                f"The reply reached its output limit before a {what}; {reasoned:,} tokens of it were reasoning. Set "
-                "model.reasoning, which sets tokens aside for it, or raise max_output_tokens."
-            )
-        return Truncated(f"The reply reached max_output_tokens before a {what}; raise it.")
-    return Unreadable(f"The reply holds no {what}{where}, or more than one.")
-
-
-def most_telling(errors: Sequence[RowError]) -> RowError:
-    """Of several errors the one that tells most."""
-    return min(errors, key=lambda error: _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING))
 
 
 def braced(text: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, SpecError, Unreadable
-from scorer.judges.asking import Asking, Options, Sample, most_telling, unread
+from scorer.judges.asking import Asking, Options
 from scorer.judges.function_source import resolved, source_of
+from scorer.judges.samples import Sample, most_telling, unread
 from scorer.types import Completion, Conversation, Message, Request, Row, Score
 
 METHOD = "function"

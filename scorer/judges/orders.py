@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scorer.errors import BadRow, RowError, SpecError
-from scorer.judges.asking import Asking, Sample, most_telling
+from scorer.judges.asking import Asking
 from scorer.judges.options import choice_problems
+from scorer.judges.samples import Sample, most_telling
 from scorer.judges.shown_values import as_text
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row

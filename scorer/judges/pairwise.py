@@ -14,13 +14,14 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from scorer.errors import SetupError
-from scorer.judges.asking import Asking, Options, Sample, asking_of, unread
+from scorer.judges.asking import Asking, Options, asking_of
 from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.orders import Orders, Pair, PairReading
 from scorer.judges.reading.expected import expected
 from scorer.judges.reading.labels import own_case
 from scorer.judges.reading.preferences import VALUES, PreferenceReader
 from scorer.judges.reading.reasons import find_reason
+from scorer.judges.samples import Sample, unread
 from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from scorer.errors import RowError, SpecError
-from scorer.judges.asking import most_telling
 from scorer.judges.criteria import names_of
 from scorer.judges.options import choice_problems, option_names
 from scorer.judges.rating import Rating
+from scorer.judges.samples import most_telling
 from scorer.types import Conversation, Row, Score
 
 

@@ -12,7 +12,7 @@ from typing import Unpack
 
 import pyarrow as pa
 
-from scorer.judges.asking import Asking, Options, Sample, unread
+from scorer.judges.asking import Asking, Options
 from scorer.judges.options import prompt_text
 from scorer.judges.orders import PLACES, Orders, Pair, PairReading
 from scorer.judges.reading.numbers import Numbers
@@ -20,6 +20,7 @@ from scorer.judges.reading.phrases import plain
 from scorer.judges.reading.reasons import find_reason
 from scorer.judges.reading.reply_body import Verdict, read_ends
 from scorer.judges.reading.verdicts import find_each
+from scorer.judges.samples import Sample, unread
 from scorer.judges.scale_options import chosen
 from scorer.types import Completion, Conversation, Row, Score
 

@@ -1,0 +1,56 @@
+"""What one reply gave a judge: values by name, a reason, an error; which of two tries counts, which error is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scorer.errors import NoReply, Refused, RowError, Truncated, Unreadable
+from scorer.types import Completion
+
+# Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.
+_TELLING = ("Refused", "Truncated", "Unreadable", "TooLong", "Rejected", "Unavailable", "NoReply")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The values of one reply by name, its reason, and the error that says why values are missing.
+
+    `reasons` are those that stand beside single values, by the same names.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    error: RowError | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Sample()
+"""What is there of a sample before its first reply."""
+
+
+def better(held: Sample, sample: Sample) -> Sample:
+    """Of two tries of one sample the one that counts: a later try never takes back what an earlier one gave."""
+    if held is NOTHING or (len(sample.values) >= len(held.values) and not isinstance(sample.error, NoReply)):
+        return sample
+    return held
+
+
+def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowError:
+    """Why a reply gives no verdict: the filter, the limit, or its own words."""
+    if answer.finish_reason == "content_filter":
+        return Refused(f"The content filter stopped the reply before a {what}.")
+    if answer.finish_reason == "length":
+        reasoned = answer.usage.reasoning_tokens if answer.usage is not None else None
+        if reasoned:
+            return Truncated(
+                f"The reply reached its output limit before a {what}; {reasoned:,} tokens of it were reasoning. Set "
+                "model.reasoning, which sets tokens aside for it, or raise max_output_tokens."
+            )
+        return Truncated(f"The reply reached max_output_tokens before a {what}; raise it.")
+    return Unreadable(f"The reply holds no {what}{where}, or more than one.")
+
+
+def most_telling(errors: Sequence[RowError]) -> RowError:
+    """Of several errors the one that tells most."""
+    return min(errors, key=lambda error: _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING))
