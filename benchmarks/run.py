@@ -34,7 +34,7 @@ SHOWN = ("aiohttp", "httptools", "msgspec", "orjson", "pyarrow", "tiktoken", "uv
 
 
 @contextmanager
-def asked(kind: str, cpu: int | None, latency_s: float, tls: bool) -> Iterator[tuple[str, str]]:
+def asked(kind: str, cpu: int | None, latency_s: float, tls: bool = False) -> Iterator[tuple[str, str]]:
     """A judge's base URL and its name. Only nginx speaks TLS."""
     if kind == "nginx" and judge.nginx() is None:
         print(judge.NO_NGINX)
