@@ -13,6 +13,7 @@ import io
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -78,6 +79,10 @@ class Files(Protocol):
         """A new file to write. It appears under its name, whole and durable, on a clean exit only."""
         ...
 
+    def together(self) -> AbstractContextManager[None]:
+        """Files that this thread creates in the block are published one by one, but durable only at its clean end."""
+        ...
+
     def append(self, path: str, data: bytes) -> None:
         """Appends `data`; durable on return. A crash during the call may leave a prefix of `data`."""
         ...
@@ -133,6 +138,7 @@ class LocalFiles:
 
     def __init__(self) -> None:
         self._serial = itertools.count()
+        self._unsynced = _Unsynced()
         self._space = Space()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
@@ -176,11 +182,26 @@ class LocalFiles:
                 os.fsync(file.fileno())
             with _said(path):
                 os.replace(partial, path)
-                _sync_folder(folder)
+                if self._unsynced.folders is None:
+                    _sync_folder(folder)
+                else:
+                    self._unsynced.folders.add(folder)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
             raise
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        folders: set[str] = set()
+        self._unsynced.folders = folders
+        try:
+            yield
+        finally:
+            self._unsynced.folders = None
+        for folder in sorted(folders):
+            with _said(folder):
+                _sync_folder(folder)
 
     def append(self, path: str, data: bytes) -> None:
         with _said(path):
@@ -238,6 +259,12 @@ class LocalFiles:
             return False
         except BlockingIOError:
             return True
+
+
+class _Unsynced(threading.local):
+    """The folders whose new names are not yet durable, within `together`; None outside of it."""
+
+    folders: set[str] | None = None
 
 
 class _LocalLock:

@@ -92,6 +92,9 @@ class HubFiles:
     def create(self, path: str) -> AbstractContextManager[BinaryIO]:
         _refuse(path)
 
+    def together(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def append(self, path: str, data: bytes) -> None:
         _refuse(path)
 

@@ -202,6 +202,9 @@ class ObjectFiles:
 
         self._ask("write", path, put, before=lambda: self._still_ours(path))
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # each PUT is durable by itself
+
     def append(self, path: str, data: bytes) -> None:
         key = self._key(path)
         if key.endswith(WRITTEN_ONCE):

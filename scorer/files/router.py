@@ -83,6 +83,9 @@ class AnyFiles:
     def create(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self.of(path).create(path)
 
+    def together(self) -> AbstractContextManager[None]:
+        return self._local.together()
+
     def append(self, path: str, data: bytes) -> None:
         self.of(path).append(path, data)
 

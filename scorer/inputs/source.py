@@ -63,7 +63,7 @@ class Reader:
         the system fails to read. A shard that is gone or changed is noted in `unread`, and the next one read. Raises
         StorageError where the system goes on failing.
         """
-        return ahead(self._rows(work), offload)
+        return ahead(put_together(self._rows(work)), offload)
 
     def _rows(self, work: Iterable[Work]) -> Iterator[list[Row] | ReadStalled]:
         for piece in work:
@@ -151,6 +151,31 @@ class Reader:
         for place, problem in bad.items():
             rows[place] = replace(rows[place], problem=BadRow(problem))
         return rows
+
+
+def put_together(pieces: Iterator[list[Row] | ReadStalled]) -> Iterator[list[Row] | ReadStalled]:
+    """Short batches as one, so that not each small shard costs a turn of a thread: 1 row at least, then 2, 4 ... 256.
+
+    None has more than 256 rows or 4 MiB that had not before.
+    """
+    held: list[Row] = []
+    size, least = 0, 1
+    for piece in pieces:
+        more = 0 if isinstance(piece, ReadStalled) else sum(row.size for row in piece)
+        if held and (
+            isinstance(piece, ReadStalled) or len(held) + len(piece) > BATCH_ROWS or size + more > BATCH_BYTES
+        ):
+            yield held
+            held, size = [], 0
+        if isinstance(piece, ReadStalled):
+            yield piece
+            continue
+        held, size = held + piece if held else piece, size + more
+        if len(held) >= least:
+            yield held
+            held, size, least = [], 0, min(2 * least, BATCH_ROWS)
+    if held:
+        yield held
 
 
 async def ahead(pieces: Iterator[list[Row] | ReadStalled], offload: Offload) -> AsyncGenerator[list[Row]]:

@@ -26,6 +26,8 @@ FLUSH_BYTES = 32 * 1024 * 1024
 """So much text of results is written before there are `flush_rows` of them."""
 LANES = 2
 """So many shards are written at once: while one waits for its fsync, the other is encoded."""
+BUNCH = 16
+"""So many shards are written one after the other by a lane, durable together, before the event loop is told."""
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
 
@@ -43,6 +45,12 @@ class WriterHooks:
     written: Callable[[Unfinished, Segment, Sequence[Result]], None]
     sealed: Callable[[Unfinished], None] | None = None
     owned: Callable[[], Awaitable[None]] | None = None
+
+
+_Key = tuple[str, int]
+"""The path of a shard and a generation."""
+_Published = tuple[Segment | None, list[Made]]
+"""The segment that was written, None where it was the sealed file; and its tables."""
 
 
 @dataclass(slots=True)
@@ -155,10 +163,8 @@ class SegmentWriter(PeriodicService):
 
             async def lane() -> None:
                 while keys:
-                    try:
-                        await shielded(self._flush_one(*keys.popleft()))
-                    except Exception as error:  # noqa: BLE001 - raised below: what fails for one shard costs no other
-                        failures.append(error)
+                    bunch = [keys.popleft() for _ in range(min(BUNCH, len(keys)))]
+                    failures.extend(await shielded(self._flush_bunch(bunch)))
 
             if len(keys) < LANES or self._measure is not None:  # metrics have processes of their own, and one queue
                 await lane()
@@ -175,17 +181,37 @@ class SegmentWriter(PeriodicService):
             if copies and self._due:
                 self.wake()
 
-    async def _flush_one(self, path: str, generation: int) -> None:
-        gathered = self._gathered.pop((path, generation))
-        results = gathered.results
-        state = self._hooks.unfinished(path)
+    async def _flush_bunch(self, keys: Sequence[_Key]) -> list[Exception]:
+        """Writes the results of some shards on one thread. Those of a shard that fails stay gathered; the failures."""
+        taken = [(self._hooks.unfinished(key[0]), key[1], self._gathered.pop(key)) for key in keys]
         try:
-            segment, parts = await self._offload(self._publish, state, generation, gathered)
-        except BaseException:  # whatever it is: they are paid for, and it may have passed when the run closes
-            since = self._gathered.get((path, generation), _Gathered())
-            self._gathered[path, generation] = _Gathered(results + since.results, gathered.size + since.size)
+            outcomes = await self._offload(self._publish_all, taken)
+        except BaseException as error:
+            for key, (_, _, gathered) in zip(keys, taken, strict=True):
+                self._keep(key, gathered)
+            if isinstance(error, Exception):
+                return [error]
             raise
-        self._held -= len(results)
+        failures: list[Exception] = []
+        for key, (state, _, gathered), outcome in zip(keys, taken, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._keep(key, gathered)
+                failures.append(outcome)
+                continue
+            try:
+                self._note(state, gathered, *outcome)
+            except TooManyFailed as error:
+                failures.append(error)
+        return failures
+
+    def _keep(self, key: _Key, gathered: _Gathered) -> None:
+        """Results that are not written after all: they are paid for, and it may have passed when the run closes."""
+        since = self._gathered.get(key, _Gathered())
+        self._gathered[key] = _Gathered(gathered.results + since.results, gathered.size + since.size)
+
+    def _note(self, state: Unfinished, gathered: _Gathered, segment: Segment | None, parts: list[Made]) -> None:
+        """Results that are on disk. Raises TooManyFailed, as `_note_unfit`."""
+        self._held -= len(gathered.results)
         self._held_bytes -= gathered.size
         stored = [result for part in parts for result in part.results]
         if segment is not None:
@@ -195,9 +221,19 @@ class SegmentWriter(PeriodicService):
         self._room.set()
         for wake in self._on_room:
             wake()
-        self._note_unfit(results, stored, [one for part in parts for one in part.unfit])
+        self._note_unfit(gathered.results, stored, [one for part in parts for one in part.unfit])
 
-    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> tuple[Segment | None, list[Made]]:
+    def _publish_all(self, taken: Sequence[tuple[Unfinished, int, _Gathered]]) -> list[_Published | Exception]:
+        outcomes: list[_Published | Exception] = []
+        with self._run.files.together():
+            for one in taken:
+                try:
+                    outcomes.append(self._publish(*one))
+                except Exception as error:  # noqa: BLE001 - raised by `flush`: what fails for one shard costs no other
+                    outcomes.append(error)
+        return outcomes
+
+    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> _Published:
         """Writes a segment; or, where the results are all of a shard's, its sealed file, and returns no segment."""
         results = gathered.results
         cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)

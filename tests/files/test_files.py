@@ -219,6 +219,22 @@ class TestDurable:
         assert calls[:4] == ["mkdir a", "fsync .", "mkdir a/b", "fsync a"]
         assert calls[4:] == [f"fsync a/b/{PARTIAL}file 0", "replace a/b/file", "fsync a/b"]
 
+    def test_together_syncs_each_folder_once_after_its_last_file(self, calls: list[str], tmp_path: Path) -> None:
+        files = LocalFiles()
+        (tmp_path / "a").mkdir()
+        calls.clear()
+        with files.together():
+            for path in ("a/one", "two", "a/three"):
+                replace(files, f"{tmp_path}/{path}", b"")
+        assert [call for call in calls if not call.endswith(" 0")] == [
+            "replace a/one", "replace two", "replace a/three", "fsync .", "fsync a",
+        ]  # fmt: skip
+        calls.clear()
+        with pytest.raises(ZeroDivisionError), files.together():
+            raise ZeroDivisionError
+        replace(files, f"{tmp_path}/two", b"")
+        assert calls[1:] == ["replace two", "fsync ."]
+
     def test_append_syncs_the_file_and_the_folder_of_a_new_one(self, calls: list[str], tmp_path: Path) -> None:
         files = LocalFiles()
         files.append(f"{tmp_path}/log", b"one")

@@ -26,9 +26,9 @@ from support.clock import inline, run
 from scorer.errors import InputError, ShardChanged
 from scorer.files.files import LocalFiles
 from scorer.inputs.identity import look
-from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS
+from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, ReadStalled
 from scorer.inputs.shards import first_look, missing_columns
-from scorer.inputs.source import Columns, Reader
+from scorer.inputs.source import Columns, Reader, put_together
 from scorer.output import segments as seg
 from scorer.output.schema import (
     result_schema,
@@ -542,3 +542,23 @@ def test_an_error_in_the_reader_reaches_whoever_waits_for_its_rows(tmp_path: Pat
             await anext(batches)
 
     run(night())
+
+
+def test_short_batches_are_put_together_and_a_stall_holds_none_back() -> None:
+    def rows(*numbers: int, size: int = 1) -> list[Row]:
+        return [Row("a", number, {}, kept=(), size=size) for number in numbers]
+
+    stalled = ReadStalled(1.0)
+    pieces = [rows(0), rows(1), rows(2), rows(3), stalled, rows(4), rows(5, 6), rows(7, size=BATCH_BYTES), rows(8)]
+    found = list(put_together(iter(pieces)))
+    assert [one if one is stalled else [row.number for row in one] for one in found] == [
+        [0], [1, 2], [3], stalled, [4, 5, 6], [7], [8],
+    ]  # fmt: skip
+    assert max(len(one) for one in put_together(rows(number) for number in range(2000))) == BATCH_ROWS
+
+
+def test_put_together_keeps_every_row_in_order() -> None:
+    lengths = [3, 1, 300, 256, 1, 1, 2]
+    numbers = iter(range(sum(lengths)))
+    pieces = [[Row("a", next(numbers), {}, kept=()) for _ in range(length)] for length in lengths]
+    assert [row.number for batch in put_together(iter(pieces)) for row in batch] == list(range(sum(lengths)))
