@@ -40,7 +40,7 @@ class ArrowRows:
         column = pa.repeat(pa.scalar(value, pa.string()), self.num_rows)
         return ArrowRows(self.batch.append_column(name, column))
 
-    def values(self, path: str, bad: dict[int, str]) -> list[Any]:
+    def values(self, path: str, bad: dict[int, str], *, typed: bool = False) -> list[Any]:
         root, steps = split(path, tuple(self.batch.schema.names))
         column = self.batch.column(root)
         while steps and isinstance(steps[0], str) and pa.types.is_struct(column.type):

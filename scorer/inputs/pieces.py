@@ -43,10 +43,11 @@ class Rows(Protocol):
         """The same rows with one more column of text."""
         ...
 
-    def values(self, path: str, bad: dict[int, str]) -> list[Any]:
+    def values(self, path: str, bad: dict[int, str], *, typed: bool = False) -> list[Any]:
         """The values of a column, or at a path into one, as Python objects.
 
-        `bad` gets the place of each value that cannot be used, with a sentence; the value is None then.
+        `typed`: integers in CSV are integers, as a key is compared; a prompt shows what is written there. `bad` gets
+        the place of each value that cannot be used, with a sentence; the value is None then.
         """
         ...
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.inputs.column_paths import split, value_at
-from scorer.inputs.value_types import Misfit, fitted
+from scorer.inputs.value_types import Misfit, as_integer, fitted
 
 
 class PlainRows:
@@ -53,9 +53,11 @@ class PlainRows:
         columns = {**self._columns, name: [value] * self.num_rows}
         return PlainRows(columns, {**self._kinds, name: pa.string()}, self.problems, self.nbytes)
 
-    def values(self, path: str, bad: dict[int, str]) -> list[Any]:
+    def values(self, path: str, bad: dict[int, str], *, typed: bool = False) -> list[Any]:
         root, steps = split(path, tuple(self._columns))
         found = self._columns[root]
+        if typed and pa.types.is_int64(self._kinds.get(root, pa.null())):
+            found = [as_integer(value) for value in found]
         return [value_at(value, steps) for value in found] if steps else found
 
     def exact(self, name: str, bad: dict[int, str]) -> list[Any]:

@@ -124,7 +124,10 @@ class Reader:
     def _make(self, work: Work, numbers: list[int], batch: Rows) -> list[Row]:
         columns = self.columns
         bad: dict[int, str] = {}  # by its place in the batch, why a row cannot be judged
-        lists = {name: batch.values(name, bad) for name in dict.fromkeys((*columns.read, *columns.judged))}
+        lists = {
+            name: batch.values(name, bad, typed=name not in columns.judged)
+            for name in dict.fromkeys((*columns.read, *columns.judged))
+        }
         kept = [batch.exact(name, bad) for name in columns.kept]
         bad.update((place, problem) for place, problem in enumerate(batch.problems) if problem is not None)
         texts = [

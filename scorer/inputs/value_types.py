@@ -81,6 +81,13 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     raise Misfit(f"holds {_shown(value)}, and it is {kind} by the first {HEAD_ROWS:,} rows of the file.")
 
 
+def as_integer(value: Any) -> Any:
+    """The integer that a text of CSV stands for, null where it is empty; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    return (int(value) if _WHOLE.fullmatch(value) else value) if value else None
+
+
 def _number(text: str, kind: pa.DataType) -> Any:
     if not text:
         return None

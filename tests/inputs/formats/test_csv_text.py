@@ -70,6 +70,13 @@ def test_columns_of_numbers_are_numbers(tmp_path: Path, fields: list[str], kind:
         assert kept == [float(field) if field else None for field in fields]
 
 
+def test_integers_are_numbers_in_a_key_and_what_is_written_in_a_prompt(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.csv", b"id,n,t\n7,10,a\n,,b\n")
+    reader = Reader(LocalFiles(), Columns(("id", "n"), ("n",), ()), count=lambda texts: [0] * 2, constant_tokens=0)
+    found = [row for batch in reader.read(Work(shard_of(path))) for row in batch]
+    assert [row.values for row in found] == [{"id": 7, "n": "10"}, {"id": None, "n": ""}]
+
+
 def test_a_later_field_that_is_no_number_is_a_bad_row(tmp_path: Path) -> None:
     path = written(tmp_path / "s.csv", csv_text([*({"v": n, "w": ""} for n in range(1000)), {"v": "x", "w": ""}]))
     assert "column 'v' holds \"x\", and it is int64" in str(problems(rows(path, kept=("v",)))[-1])
