@@ -184,7 +184,7 @@ def many(n=240):
 
 def test_agree_intervals_contain_the_statistic_and_depend_on_the_seed_alone():
     def ask(seed):
-        return agree(many(), ["good"], ["human"], item="item", system="system", bootstrap=Bootstrap(200, seed)).table()
+        return agree(many(), ["good"], ["human"], item="item", system="system", bootstrap=Bootstrap(200, seed)).frame
 
     found = ask(0)
     assert found.equals(ask(0))
