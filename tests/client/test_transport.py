@@ -1,4 +1,4 @@
-"""The transport's promises, over real sockets on loopback: what arrives, what fails and how, what cancelling does.
+"""The transport's promises, over real sockets on loopback: what is sent, what comes back, on which connection.
 
 One contract, which each way of posting keeps: connections of our own, and aiohttp's session.
 """
@@ -8,42 +8,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
 
 import pytest
-from support.raw_server import OK, SECRET, Answer, Counted, request, says, server, silent
-from support.through_session import ThroughSession
+from support.raw_server import OK, SECRET, Counted, request, says, server
+from support.through_session import Posting, ThroughSession
 
-from scorer.client import reply_bytes
-from scorer.client.http import deadlines
 from scorer.client.http.direct import TRIES
 from scorer.client.transport import HttpTransport
-from scorer.client.unsent import Unsent
-from scorer.errors import ServerFault, SetupError, TransientError, Unreachable
-from scorer.types import Call, Reply
+from scorer.errors import SetupError, Unreachable
+from scorer.types import Call
 
 
-class TransportContract:
-    """What a transport promises. `wire` makes one."""
-
-    wire: ClassVar[Callable[..., HttpTransport]]
-
-    async def posted(self, url: str, *, timeout_s: float = 10.0, call_s: float | None = None) -> Reply:
-        async with self.wire(connections=4, timeout_s=timeout_s) as wire:
-            return await wire.post(Call(url, b"{}", {"Authorization": "Bearer sk-1"}, call_s))
-
-    async def failure(self, answer: Answer, *, timeout_s: float = 10.0, call_s: float | None = None) -> TransientError:
-        async with server(answer) as url:
-            with pytest.raises(TransientError) as caught:
-                await self.posted(url, timeout_s=timeout_s, call_s=call_s)
-        assert SECRET not in str(caught.value)
-        assert "sk-1" not in str(caught.value)
-        return caught.value
+class TransportContract(Posting):
+    """What a transport promises."""
 
     async def test_what_is_sent_and_what_comes_back(self) -> None:
         seen = []
@@ -167,18 +147,6 @@ class TransportContract:
             server_thread.join(5)
         assert len(answered) == 2
 
-    async def test_a_kept_connection_that_ends_as_it_is_used_says_so(self) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await request(reader)
-            writer.write(OK)
-            await reader.read(1)
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
-            await wire.post(Call(url, b"{}"))
-            with pytest.raises(Unreachable) as caught:
-                await wire.post(Call(url, b"{}"))
-            assert (caught.value.kept, caught.value.silent, caught.value.billed) == (True, True, True)
-
     async def test_a_fresh_connection_is_one_on_which_nothing_was_asked(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:
@@ -190,36 +158,6 @@ class TransportContract:
             for fresh in (False, False, True, False, True):
                 assert (await wire.post(Call(url, b"{}", fresh=fresh))).body == b"hi"
         assert counted.opened == 3
-
-    async def test_what_was_not_written_whole_is_not_billed(self) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.transport.abort()
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
-            with pytest.raises(Unreachable) as caught:
-                await wire.post(Call(url, b"x" * 30_000_000))
-        assert not caught.value.billed
-
-    async def test_a_tls_handshake_that_is_cut_is_not_billed(self) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(10)
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
-            with pytest.raises(Unreachable, match="cannot reach") as caught:
-                await wire.post(Call(url.replace("http://", "https://"), b"{}"))
-        assert not caught.value.billed
-
-    async def test_time_that_is_up_before_a_connection_is_made_is_not_billed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
-        with socket.create_server(("127.0.0.1", 0)) as listening:  # accepts, and never speaks TLS
-            url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
-            async with self.wire(connections=4, timeout_s=0.1) as wire:
-                with pytest.raises(Unreachable, match="did not answer within") as caught:
-                    await wire.post(Call(url, b"{}"))
-        assert not caught.value.billed
 
     async def test_a_connection_that_the_server_closed_is_not_written_to(self) -> None:
         counted = Counted(says(OK))
@@ -268,145 +206,6 @@ class TransportContract:
         async with server(says(b"HTTP/1.1 307 X\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n")) as url:
             assert (await self.posted(url)).headers["location"] == "/v2"
 
-    async def test_nobody_there_is_not_billed(self) -> None:
-        async with server(silent) as url:
-            pass
-        with pytest.raises(Unreachable, match="cannot reach") as caught:
-            await self.posted(url)
-        assert not caught.value.billed
-        assert SECRET not in str(caught.value)
-
-    @pytest.mark.parametrize(
-        "sent",
-        [
-            b"",
-            b"HTTP/1.1 200 OK\r\nContent-Le",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi",
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
-            b"HELLO THERE\r\n\r\n",
-        ],
-        ids=["closed", "half a head", "half a body", "half a chunk", "not packed at all", "no HTTP"],
-    )
-    async def test_what_arrived_and_broke_off_may_be_billed(self, sent: bytes) -> None:
-        error = await self.failure(says(sent))
-        assert isinstance(error, Unreachable)
-        assert error.billed
-
-    @pytest.mark.parametrize(("timeout_s", "call_s"), [(0.1, None), (60.0, 0.1)], ids=["of all", "of the call"])
-    async def test_silence_ends_in_time(
-        self, timeout_s: float, call_s: float | None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
-        error = await self.failure(silent, timeout_s=timeout_s, call_s=call_s)
-        assert isinstance(error, Unreachable)
-        assert str(error).endswith("did not answer within 0.1 s")
-        assert error.billed
-
-    @pytest.mark.parametrize(
-        ("sent", "if_late"),
-        [(b"", True), (b"HTTP/1.1 20", False), (b"HTTP/1.1 200 OK\r\nContent-", False), (OK[:-1], False)],
-    )
-    async def test_a_connection_that_ends_without_a_byte_of_a_reply_says_so(self, sent: bytes, if_late: bool) -> None:
-        error = await self.failure(says(sent))
-        assert (error.billed, error.if_late) == (True, if_late)
-
-    async def test_a_connection_that_is_reset_without_a_byte_of_a_reply_says_so(self) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await request(reader)
-            raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-
-        error = await self.failure(answer)
-        assert (error.billed, error.if_late) == (True, True)
-
-    async def test_silence_until_the_deadline_may_be_billed_however_soon_that_is(self) -> None:
-        error = await self.failure(silent, timeout_s=0.1)
-        assert (error.billed, error.if_late) == (True, False)
-
-    async def test_a_body_that_stalls_ends_in_time(self) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await request(reader)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi")
-            await reader.read()
-
-        assert "did not answer within" in str(await self.failure(answer, timeout_s=0.1))
-
-    async def test_only_the_late_one_of_several_is_given_up(self) -> None:
-        released = asyncio.Event()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            _, body = await request(reader)
-            if body == b"late":
-                await reader.read()
-            await released.wait()
-            writer.write(OK)
-            await writer.drain()
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=0.5) as wire:
-            late = asyncio.ensure_future(wire.post(Call(url, b"late", {}, 0.01)))
-            fine = asyncio.ensure_future(wire.post(Call(url, b"fine", {}, 60.0)))
-            with pytest.raises(Unreachable):
-                await late
-            released.set()
-            assert (await fine).body == b"hi"
-
-    async def test_cancelling_closes_the_connection(self) -> None:
-        asked, gone = asyncio.Event(), asyncio.Event()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await request(reader)
-            asked.set()
-            assert await reader.read() == b""
-            gone.set()
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
-            post = asyncio.ensure_future(wire.post(Call(url, b"{}")))
-            await asked.wait()
-            post.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await post
-            await gone.wait()
-
-    @pytest.mark.parametrize("scheme", ["http", "https"])
-    async def test_a_cancellation_tells_whether_the_request_was_written(self, scheme: str) -> None:
-        heard = asyncio.Event()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readexactly(10)  # of a request, or of a handshake that never ends
-            heard.set()
-            await reader.read()
-
-        async with server(answer) as url:
-            task = asyncio.create_task(self.posted(url.replace("http", scheme, 1)))
-            await heard.wait()
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError) as caught:
-                await task
-        assert isinstance(caught.value, Unsent) is (scheme == "https")
-
-    @pytest.mark.parametrize(
-        "head",
-        [b"Content-Length: 9999999", b"Transfer-Encoding: chunked\r\nX: y"],
-        ids=["that says so", "that does not"],
-    )
-    async def test_a_body_beyond_the_largest_is_not_read(self, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reply_bytes, "LARGEST", 300_000)
-        chunk = b"x" * 65536 if b"Length" in head else b"10000\r\n" + b"x" * 65536 + b"\r\n"
-        error = await self.failure(says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", *(9 * [chunk])))
-        assert isinstance(error, ServerFault)
-        assert error.billed
-
-    async def test_a_small_body_that_unpacks_beyond_the_largest_is_not_read(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(reply_bytes, "LARGEST", 1000)
-        packed = gzip.compress(b"x" * 100_000)
-        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
-        assert isinstance(await self.failure(says(head + packed)), ServerFault)
-
     @pytest.mark.parametrize("url", ["ftp://judge/v1?" + SECRET, "http://?" + SECRET, "nonsense?" + SECRET])
     async def test_an_address_that_is_none_is_a_set_up_error(self, url: str) -> None:
         with pytest.raises(SetupError, match=r"model\.base_url") as caught:
@@ -416,24 +215,6 @@ class TransportContract:
 
 class TestDirect(TransportContract):
     wire = HttpTransport
-
-    async def test_a_cancellation_from_outside_is_never_told_as_a_timeout(self) -> None:
-        asked = asyncio.Event()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await request(reader)
-            asked.set()
-            await reader.read()
-
-        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
-            post = asyncio.ensure_future(wire.post(Call(url, b"{}")))
-            await asked.wait()
-            assert wire._direct is not None
-            for late in wire._direct._deadlines._due:
-                late.expire()
-            post.cancel()  # in the very turn in which its time is up
-            with pytest.raises(asyncio.CancelledError):
-                await post
 
 
 class TestThroughSession(TransportContract):
