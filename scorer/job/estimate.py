@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from scorer.build.checks import dedupe_problems
-from scorer.build.endpoints import concurrency
 from scorer.build.plan import RunPlan
 from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import Price
 from scorer.config.model_prices import tariff
-from scorer.config.spec import Model
+from scorer.config.spec import Limits, Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.learned import Mean, learned
+from scorer.job.model_load import seconds_at_limits
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
 from scorer.output.layout import stems
@@ -37,9 +37,10 @@ class Estimate:
     """What a run would need.
 
     `prompt_tokens_low` and `_high` are a 95 % interval; the two are equal where every row was counted. `exact` is True
-    where every row was counted with the model's own tokeniser. `cost_usd` is None where the price is unknown. `seconds`
-    is the time at these limits; `binding_limit` is the limit that determines it. Each sample counts as a request, as it
-    is where the server gives one choice per request. `advice` holds suggestions, one sentence each.
+    where every row was counted with the model's own tokeniser. `cost_usd` is that of all models, None where the price
+    of one is unknown. `seconds` is the time at the limits of all endpoints; `binding_limit` is the limit that
+    determines it. The models of a panel work at the same time. Each sample counts as a request, as it is where the
+    server gives one choice per request. `advice` holds suggestions, one sentence each.
 
     `shared_prefix_tokens` of the prompt tokens repeat the prefix of the previous row's prompt: a server with a prefix
     cache reads about these from its cache. `repeated_rows` are exact duplicates of an earlier row, and
@@ -114,28 +115,21 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     with closing(AnswerCache()) as cache:
         seen = read_sample(plan, files, shards, asked, counter, share, cache)
     prompt, half_width = seen.prompt_tokens(rows)
-    requests = round(seen.requests / max(1, seen.rows) * rows)
     scale = rows / max(1, seen.rows)
-    low, output, most = (round(tokens * scale) for tokens in (seen.shortest, seen.completion_tokens, seen.longest))
-    if (reply := earlier.reply_tokens) is not None:
-        answered = (seen.rows - sum(seen.bad.values())) * scale
-        low, output, most = (round(tokens * answered) for tokens in (reply.low, reply.value, reply.high))
+    totals = _Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
+    cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
     known = tariff(model)
-    half = round(half_width)
-    cost, cost_low, cost_worst = (
-        _cost(known.price, max(0, round(prompt) + width), tokens, requests) if known is not None else None
-        for width, tokens in ((0, output), (-half, low), (half, most))
-    )
-    latency = earlier.seconds or ASSUMED_LATENCY
-    seconds, binding = _time(plan, requests, prompt, requests * model.max_output_tokens, latency.value)
+    reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
+    limits = plan.spec.limits
+    seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
     return Estimate(
         rows=rows,
         shards=len(shards),
-        requests=requests,
+        requests=totals.requests,
         prompt_tokens=round(prompt),
         prompt_tokens_low=max(0, math.floor(prompt - half_width)),
         prompt_tokens_high=math.ceil(prompt + half_width),
-        completion_tokens_estimate=output,
+        completion_tokens_estimate=totals.output(1),
         cost_usd=cost,
         seconds=seconds,
         binding_limit=binding,
@@ -161,13 +155,72 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
         cost_expected=cost,
         cost_worst=cost_worst,
         learned_rows=reply.n if reply is not None else 0,
-        seconds_low=_time(plan, requests, max(0.0, prompt - half_width), low, latency.low)[0],
+        seconds_low=totals.seconds(limits, -1.0, 0, latency.low)[0],
         seconds_expected=seconds,
-        seconds_worst=_time(
-            plan, requests, prompt + half_width, max(most, requests * model.max_output_tokens), latency.high
-        )[0],
+        seconds_worst=totals.seconds(limits, 1.0, 2, latency.high)[0],
         seconds_a_request=round(latency.value, 3),
     )
+
+
+class _Totals:
+    """The totals of a run by model, from a sample of its rows. The case is 0 for low, 1 for expected, 2 for worst.
+
+    `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
+    finished row's replies where such rows are known, else the sample's assumptions count.
+    """
+
+    def __init__(self, seen: PromptSample, prompt: float, half_width: float, scale: float, reply: Mean | None) -> None:
+        loads = list(seen.models.values())
+        self._loads = [load for load in loads if load.requests] or loads[:1]
+        self._prompt = prompt
+        self._half_width = half_width
+        self._scale = scale
+        sampled = sum(load.prompt_tokens for load in self._loads)
+        self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
+        self._outputs: list[tuple[float, float, float]] = [
+            (load.shortest, load.completion_tokens, load.longest) for load in self._loads
+        ]
+        if reply is not None:
+            answered = seen.rows - sum(seen.bad.values())
+            expected = sum(load.completion_tokens for load in self._loads)
+            parts = [load.completion_tokens / max(1, expected) for load in self._loads]
+            known = [answered * tokens for tokens in (reply.low, reply.value, reply.high)]
+            self._outputs = [(known[0] * part, known[1] * part, known[2] * part) for part in parts]
+
+    @property
+    def requests(self) -> int:
+        return round(sum(load.requests for load in self._loads) * self._scale)
+
+    def output(self, case: int) -> int:
+        """The reply tokens of all models."""
+        return round(sum(outputs[case] for outputs in self._outputs) * self._scale)
+
+    def cost(self, sign: float, case: int) -> float | None:
+        """USD, with the prompt tokens at `sign` half widths. None where a model's price is unknown."""
+        total = 0.0
+        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
+            if (known := tariff(load.model)) is None:
+                return None
+            prompt = max(0, round((self._prompt + sign * self._half_width) * share))
+            total += _cost(known.price, prompt, round(outputs[case] * self._scale), round(load.requests * self._scale))
+        return total
+
+    def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
+        """Seconds of the slowest model, and the limit that determines them.
+
+        The limits charge the replies of `case`. In the worst case, and without one, they charge at least the output
+        limit, as servers do that reserve it.
+        """
+        found = [(0.0, "concurrency")]
+        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
+            requests = round(load.requests * self._scale)
+            prompt = max(0.0, (self._prompt + sign * self._half_width) * share)
+            output = 0.0 if case is None else outputs[case] * self._scale
+            if case != 0:
+                output = max(output, requests * load.most_a_request)
+            found.append(seconds_at_limits(load, limits, prompt, output, requests, seconds_a_request))
+        seconds, binding = max(found, key=lambda one: one[0])
+        return round(seconds, 3), binding
 
 
 def _cost(price: Price, prompt: int, output: int, requests: int) -> float:
@@ -227,18 +280,3 @@ def _reasoning_advice(model: Model) -> tuple[str, ...]:
         f"{model.max_output_tokens} replies may end Truncated, and are paid. Set model.reasoning, such as "
         'model.reasoning = "low".',
     )
-
-
-def _time(plan: RunPlan, requests: int, prompt: float, output: int, seconds_a_request: float) -> tuple[float, str]:
-    """Seconds at the slowest limit, and its name, where token limits charge `prompt` and `output`."""
-    limits, model = plan.spec.limits, plan.spec.all_models[0]
-    paces = {
-        "requests_per_minute": (requests, limits.requests_per_minute),
-        "tokens_per_minute": (prompt + output, limits.tokens_per_minute),
-        "input_tokens_per_minute": (prompt, limits.input_tokens_per_minute),
-        "output_tokens_per_minute": (output, limits.output_tokens_per_minute),
-    }
-    times = {name: amount / per_minute * 60 for name, (amount, per_minute) in paces.items() if per_minute}
-    times["concurrency"] = requests / concurrency(limits, model.provider) * seconds_a_request
-    binding = max(times, key=lambda name: times[name])
-    return round(times[binding], 3), binding

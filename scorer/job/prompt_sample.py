@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from scorer.build.plan import RunPlan
-from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
 from scorer.files.files import Files
 from scorer.inputs.pieces import Batch
 from scorer.inputs.source import Columns, Reader
+from scorer.job.model_load import ModelLoad, loads
 from scorer.job.selecting import Asked
 from scorer.types import Completion, Judge, Mask, Request, Row, Shard, Work
 
@@ -33,26 +33,20 @@ TOKENS_PER_MESSAGE = 4
 class PromptSample:
     """Sums over the rows that were read, and the sizes of all rows.
 
-    `reply_tokens` is the shortest readable reply, `max_reply_tokens` the longest allowed one; each reply may take
-    `reasoning_tokens` more. Duplicates are rows whose
-    request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
+    `models` have the sums of each model by alias. `reply_tokens` is the shortest readable reply. Duplicates are rows
+    whose request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
     """
 
     judge: Judge
     counter: Counter
     cache: AnswerCache
     dedupe: bool
+    models: Mapping[str, ModelLoad]
     reply_tokens: int
-    max_reply_tokens: int
     explanation: str = ""
     explanation_tokens: int = 0
     turns: int = 1
-    reasoning_tokens: int = 0
     rows: int = 0
-    requests: int = 0
-    completion_tokens: int = 0
-    shortest: int = 0
-    longest: int = 0
     bad: Tally[str] = field(default_factory=Tally)
     all_size: int = 0
     sizes: list[int] = field(default_factory=list)
@@ -76,13 +70,12 @@ class PromptSample:
         question = question_of(self.judge, row)
         if question is not None and self.cache.met(question):
             self.duplicate_rows += 1
-            self.duplicate_tokens += prompt_tokens
+            self.duplicate_tokens += sum(prompt_tokens)
             if self.dedupe:
                 self.tokens.append(0)
                 return
-        self._count_replies(requests)
-        self.requests += len(requests)
-        self.tokens.append(prompt_tokens)
+        self._count_tokens(requests, prompt_tokens)
+        self.tokens.append(sum(prompt_tokens))
         self._count_shared_prefix(requests)
 
     def prompt_tokens(self, rows: int) -> tuple[float, float]:
@@ -116,28 +109,30 @@ class PromptSample:
             pass
         return requests
 
-    def _prompt_tokens_of(self, requests: Sequence[Request]) -> int:
-        texts = [text for request in requests for text in _texts(request)]
-        return sum(self.counter.count(texts)) + TOKENS_PER_MESSAGE * len(texts)
+    def _prompt_tokens_of(self, requests: Sequence[Request]) -> list[int]:
+        texts = [_texts(request) for request in requests]
+        counts = iter(self.counter.count([text for some in texts for text in some]))
+        return [sum(next(counts) for _ in some) + TOKENS_PER_MESSAGE * len(some) for some in texts]
 
-    def _count_replies(self, requests: Sequence[Request]) -> None:
+    def _count_tokens(self, requests: Sequence[Request], prompt_tokens: Sequence[int]) -> None:
         first_turn = len(requests) // 2 if self.turns == 2 else 0
-        for place, request in enumerate(requests):
+        for place, (request, prompt) in enumerate(zip(requests, prompt_tokens, strict=True)):
+            load = self.models.get(request.model) or next(iter(self.models.values()))
             if request.continuation is not None:
                 low = most = expected = self.counter.count([request.continuation])[0]
             elif place < first_turn:
-                low, most = min(SHORTEST_EXPLANATION, self.max_reply_tokens), self.max_reply_tokens
-                expected = self.explanation_tokens
+                low, most = min(SHORTEST_EXPLANATION, load.reply_limit), load.reply_limit
+                expected = min(self.explanation_tokens, most)
             else:
-                most = min(request.max_output_tokens or self.max_reply_tokens, self.max_reply_tokens)
+                most = load.reply_limit
+                if request.max_output_tokens is not None:
+                    most = min(most, request.max_output_tokens)
                 low = min(self.reply_tokens, most)
                 expected = round(math.sqrt(low * most))
-            if request.continuation is None and self.reasoning_tokens:
-                most += self.reasoning_tokens
+            if request.continuation is None and load.reasoning_tokens:
+                most += load.reasoning_tokens
                 expected = round(math.sqrt(low * most))
-            self.shortest += low
-            self.longest += most
-            self.completion_tokens += expected
+            load.add(prompt, low, expected, most)
 
     def _count_shared_prefix(self, requests: Sequence[Request]) -> None:
         """Adds the length of the prefix that each request shares with the same request of the row before."""
@@ -164,15 +159,14 @@ def read_sample(
     cache: AnswerCache,
 ) -> PromptSample:
     """Reads a `share` of the rows `asked` for (1.0: all), drawn with a fixed seed, and counts what they would ask."""
+    models = loads(plan.spec)
+    most = next(iter(models.values())).reply_limit
     specimen = getattr(plan.judge, "specimen", None)
-    most = plan.spec.all_models[0].max_output_tokens
-    reply = min(most, counter.count([specimen(0)])[0] + 2) if specimen is not None else max(1, most // 2)
+    reply = counter.count([specimen(0)])[0] + 2 if specimen is not None else max(1, most // 2)
     turns = plan.spec.judge.options.get("turns", 1)
     explanation = "word " * (most // 2)  # half the longest allowed one; the second turn's prompt repeats it
     dedupe = plan.spec.judge.dedupe
-    model = plan.spec.all_models[0]
-    reasoning = room_for(model.reasoning, model.name or "")
-    sample = PromptSample(plan.judge, counter, cache, dedupe, reply, most, explanation, most // 2, turns, reasoning)
+    sample = PromptSample(plan.judge, counter, cache, dedupe, models, reply, explanation, most // 2, turns)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_no_tokens, constant_tokens=0)
     judged = plan.columns.judged

@@ -217,3 +217,72 @@ def test_estimate_excludes_forgotten_shards(tmp_path: Path) -> None:
     run = Run(tmp_path, 5, 7)
     in_virtual_time(run.job().run(choice=Choice(forget=("a",))))
     assert estimate(run.job().plan, LocalFiles()).rows == 7
+
+
+# --- limits in model.extra, several models, several endpoints ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "most"),
+    [({}, 40), ({"max_tokens": 400}, 400), ({"max_completion_tokens": 25}, 25), ({"n": 3}, 120)],
+)
+def test_estimate_takes_the_output_limit_and_the_choices_from_model_extra(
+    extra: dict[str, Any], most: int, tmp_path: Path
+) -> None:
+    """1 USD per million output tokens: `cost_worst` is the longest replies of 4 rows."""
+    found = planned(tmp_path, {"prompt": "{a:fenced}"}, extra=extra, price={"input": 0.0, "output": 1.0})
+    assert found.cost_worst == pytest.approx(4 * most / 10**6)
+    assert found.cost_low is not None
+    assert found.cost_low <= found.cost_usd <= found.cost_worst  # type: ignore[operator]
+
+
+HOUSE = {"base_url": "http://127.0.0.1:9/v1", "max_output_tokens": 40}
+
+
+def panel(folder: Path, *models: Mapping[str, Any], **limits: Any) -> Estimate:
+    pq.write_table(pa.table({"a": ["So it is."] * 10}), folder / "in.parquet")
+    named = [
+        {key: value for key, value in {**HOUSE, "alias": alias, "name": alias, **model}.items() if value is not None}
+        for alias, model in zip("xyz", models, strict=False)
+    ]
+    judge = {"kind": "panel", "prompt": "{a:fenced}", "models": [model["alias"] for model in named]}
+    tree = {
+        "input": {"shards": [f"{folder}/in.parquet"]},
+        "judge": judge if len(named) > 1 else {"prompt": "{a:fenced}"},
+        "models": named,
+        "limits": limits,
+        "output": {"path": f"{folder}/out"},
+    }
+    return estimate(check(tree), LocalFiles())
+
+
+def test_estimate_prices_each_model_of_a_panel_by_its_own_requests(tmp_path: Path) -> None:
+    cheap, dear = {"price": {"input": 1.0, "output": 1.0}}, {"price": {"input": 10.0, "output": 10.0}}
+    alone, together = panel(tmp_path, cheap), panel(tmp_path, cheap, dear)
+    assert (alone.requests, together.requests) == (10, 20)
+    assert alone.cost_usd is not None
+    assert together.cost_usd == pytest.approx(11 * alone.cost_usd, rel=0.01)
+    assert together.cost_worst == pytest.approx(11 * (alone.cost_worst or 0), rel=0.01)
+
+
+def test_estimate_has_no_cost_where_the_price_of_one_model_is_unknown(tmp_path: Path) -> None:
+    found = panel(tmp_path, {"price": {"input": 1.0, "output": 1.0}}, {"name": "nobody-knows-it"})
+    assert (found.cost_usd, found.cost_low, found.cost_worst) == (None, None, None)
+
+
+def test_estimate_takes_the_slowest_model_and_the_sum_of_its_endpoints(tmp_path: Path) -> None:
+    slow = {
+        "base_url": None,
+        "endpoints": [
+            {"base_url": f"http://127.0.0.1:{port}/v1", "limits": {"requests_per_minute": rate}}
+            for port, rate in ((9, 10.0), (10, 20.0))
+        ],
+    }
+    assert panel(tmp_path, {}, {}, requests_per_minute=60.0).seconds == 10.0  # at the same time
+    found = panel(tmp_path, {}, slow, requests_per_minute=60.0)
+    assert (found.seconds, found.binding_limit) == (20.0, "requests_per_minute")
+
+
+def test_estimate_charges_token_limits_the_limit_in_model_extra(tmp_path: Path) -> None:
+    found = panel(tmp_path, {"extra": {"max_tokens": 600}}, output_tokens_per_minute=6000.0)
+    assert (found.seconds, found.binding_limit) == (60.0, "output_tokens_per_minute")
