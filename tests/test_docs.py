@@ -305,7 +305,7 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
             "price": {"input": 1, "output": 1}, "keys": ["k"], "replies": "r", "where": {"w": 1},
         },
         "limits": {"max_tokens": 1},
-        "metrics": {"names": ["x"], "response": "x", "reference": "x"},
+        "metrics": {"names": ["x"], "response": "x", "reference": "x", "options": {"x": {"o": 1}}},
         "output": {"path": "x", "flush_rows": 1},
     }  # fmt: skip
     covers = covered(Spec.model_validate(values), "the text of prompt_file")

@@ -21,16 +21,15 @@ from scorer.config.model_prices import price
 from scorer.config.spec import Spec
 from scorer.errors import SpecError
 from scorer.judges import JUDGES
-from scorer.metrics import unknown
+from scorer.metrics import problems as metric_problems
 from scorer.output.schema import RESULT_COLUMNS
 from scorer.types import Judge
 
 
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
-    problems = (
-        _provider_problems(spec) + _reasoning_problems(spec) + _price_problems(spec) + unknown(spec.metrics.names)
-    )
+    problems = _provider_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
+    problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
 

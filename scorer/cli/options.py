@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -122,3 +122,20 @@ def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverag
         above = coverage.text() if coverage is not None else ""
         to_stdout((f"{above}\n\n" if above else "") + text())
     return 0
+
+
+def metric_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The options of metrics by their names, from texts NAME.KEY=VALUE. Raises SpecError with every mistake."""
+    from scorer.config.loader import assignments
+
+    found: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for item, path, value in assignments(given):
+        name, _, key = path.strip().rpartition(".")  # the name may be an import path
+        if not name or not key:
+            problems.append(f"--option {item!r} is not NAME.KEY=VALUE, for example --option rougeL.stemmer=true")
+            continue
+        found.setdefault(name, {})[key] = value
+    if problems:
+        raise SpecError(problems)
+    return found

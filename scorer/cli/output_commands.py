@@ -88,7 +88,11 @@ def metrics(
     output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],
     names: Annotated[str, Parameter(help="The metrics, with commas between: rouge1,exact_match.")],
     response: Annotated[str, Parameter(help="The column of the texts to score.")],
-    reference: Annotated[str | None, Parameter(help="The column of the references, for metrics that need one.")] = None,
+    reference: Annotated[str | None, Parameter(help="The column of the references, texts or lists of texts.")] = None,
+    option: Annotated[
+        tuple[str, ...],
+        Parameter(help="An option of a metric: NAME.KEY=VALUE, such as rougeL.stemmer=true.", negative=""),
+    ] = (),
     json: Json = False,
 ) -> int:
     """Compute automatic metrics alone, without a judge: the same rows with a column metric_NAME for each.
@@ -96,8 +100,9 @@ def metrics(
     Example: scorer metrics in/*.parquet -o scored.parquet --names rouge1,token_f1 --response response --reference gold
     """
     from scorer.cli.analysis_text import measured_text
+    from scorer.cli.options import metric_options
     from scorer.job.metrics_only import score_files
 
     listed = [name.strip() for name in names.split(",") if name.strip()]
-    found = score_files(inputs, output, listed, response, reference)
+    found = score_files(inputs, output, listed, response, reference, options=metric_options(option))
     return answer(json, asdict(found), lambda: measured_text(output, found))

@@ -129,6 +129,7 @@ class MetricsDict(TypedDict, total=False):
     names: Sequence[str]
     response: str
     reference: str
+    options: Mapping[str, Mapping[str, Any]]
 
 
 class OutputDict(TypedDict, total=False):

@@ -152,6 +152,7 @@ class Metrics(_Section):
     names: tuple[Text, ...] = ()
     response: Text = "response"
     reference: Text = "reference"
+    options: dict[str, dict[str, Any]] = {}
 
 
 class Output(_Section):

@@ -18,7 +18,9 @@ from scorer.inputs.identity import look
 from scorer.inputs.patience import short
 from scorer.inputs.pieces import Batch, Rows
 from scorer.inputs.shards import missing_columns
+from scorer.metrics import Options, problems
 from scorer.metrics.pool import Pool
+from scorer.metrics.references import Reference, listed
 
 GROUP_ROWS = 8192
 GROUP_BYTES = 32 * 1024 * 1024
@@ -41,12 +43,14 @@ def score_files(
     response: str,
     reference: str | None = None,
     *,
+    options: Options | None = None,
     workers: int | None = None,
     files: Files | None = None,
 ) -> Summary:
     """Writes all rows of the input files, in order of path, with all columns and a float64 column `metric_<name>` each.
 
-    `inputs` are paths, folders and globs. `out` is written whole or not at all. `workers` is by default the number of
+    `inputs` are paths, folders and globs. `reference` is a column of texts or of lists of texts; `options` are those of
+    each metric that has some, by its name. `out` is written whole or not at all. `workers` is by default the number of
     cores.
 
     Raises SpecError for wrong arguments, InputError for files that cannot be read, StorageError where `out` cannot be
@@ -55,15 +59,17 @@ def score_files(
     files = files or AnyFiles()
     if not names:
         raise SpecError(["--names is empty: give at least one metric, such as --names rouge1,exact_match."])
+    if wrong := problems(names, options or {}):
+        raise SpecError(wrong)
     paths = _find(files, inputs)
-    schema = _schema(files, paths, [response] if reference is None else [response, reference], names)
+    schema = _schema(files, paths, response, reference, names)
     if os.path.realpath(out) in map(os.path.realpath, paths):
         raise SpecError([f"-o {out} is one of the inputs: name another file."])
     if os.path.isdir(out):
         raise SpecError(
             [f"-o {out} is a folder: name the file to write, for example {os.path.join(out, 'metrics.parquet')}."]
         )
-    with Pool(names, workers=workers, spare_cores=0) as pool:
+    with Pool(names, options=options, workers=workers, spare_cores=0) as pool:
         if reference is None and pool.needs_reference:
             wanting = ", ".join(name for name in pool.names if name in pool.needs_reference)
             raise SpecError([f"{wanting} needs a reference: name its column with --reference."])
@@ -72,9 +78,8 @@ def score_files(
         )
         rows, scored, total = 0, dict.fromkeys(pool.names, 0), dict.fromkeys(pool.names, 0.0)
         with files.create(out) as file, pq.ParquetWriter(file, written, compression="zstd") as writer:
-            for table in _tables(files, paths, schema):
+            for table, references in _tables(files, paths, schema, reference):
                 responses = table.column(response).to_pylist()
-                references = table.column(reference).to_pylist() if reference else [None] * len(responses)
                 columns = pool.columns(responses, references)
                 arrays = [*table.columns, *(pa.array(columns[name], pa.float64()) for name in pool.names)]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=written))
@@ -96,8 +101,15 @@ def _find(files: Files, inputs: Sequence[str]) -> list[str]:
     return [stat.path for stat in files.find(inputs)]
 
 
-def _schema(files: Files, paths: Sequence[str], texts: Sequence[str], names: Sequence[str]) -> pa.Schema:
-    """The schema that all files share. Raises where `texts` are no text columns or a metric's column name is taken."""
+def _schema(
+    files: Files, paths: Sequence[str], response: str, reference: str | None, names: Sequence[str]
+) -> pa.Schema:
+    """The schema that all files share.
+
+    Raises where `response` is no text column, `reference` neither that nor one of lists of texts, or a metric's column
+    name is taken.
+    """
+    texts = [response] if reference is None else [response, reference]
     stats = files.find(paths)
     schema = look(files, stats[0])[2]
     for stat in stats:
@@ -113,10 +125,11 @@ def _schema(files: Files, paths: Sequence[str], texts: Sequence[str], names: Seq
                 "to `scorer metrics` one by one."
             )
     for name in texts:
-        if not _is_text(schema.field(name).type):
+        kind = schema.field(name).type
+        if not _is_text(kind) and not (name == reference and name != response and _is_texts(kind)):
             raise InputError(
-                f"Column {name} of {stats[0].path} has type {schema.field(name).type}; metrics need text: convert it "
-                "to string."
+                f"Column {name} of {stats[0].path} has type {kind}; metrics need text: convert it to string. "
+                "References may also be lists of strings."
             )
     taken = [name for name in names if f"metric_{name}" in schema.names]
     if taken:
@@ -132,21 +145,32 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _tables(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """All rows in order, one table for each row group of the output."""
+def _is_texts(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+    return any(test(kind) for test in tests) and _is_text(kind.value_type)
+
+
+def _tables(
+    files: Files, paths: Sequence[str], schema: pa.Schema, reference: str | None
+) -> Iterator[tuple[pa.Table, list[Reference]]]:
+    """All rows in order and their references, one table for each row group of the output."""
     batches: list[pa.RecordBatch] = []
+    references: list[Reference] = []
     rows = size = 0
-    for batch in _batches(files, paths, schema):
+    for batch, part in _batches(files, paths, schema, reference):
         batches.append(batch)
+        references += part
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield pa.Table.from_batches(batches, schema)
-            batches, rows, size = [], 0, 0
+            yield pa.Table.from_batches(batches, schema), references
+            batches, references, rows, size = [], [], 0, 0
     if batches:
-        yield pa.Table.from_batches(batches, schema)
+        yield pa.Table.from_batches(batches, schema), references
 
 
-def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(
+    files: Files, paths: Sequence[str], schema: pa.Schema, reference: str | None
+) -> Iterator[tuple[pa.RecordBatch, list[Reference]]]:
     for path in paths:
         try:
             (stat,) = [stat for stat in files.find([path]) if stat.path == path]
@@ -154,7 +178,8 @@ def _batches(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[
                 rows = look(files, stat)[0]
                 for piece in format_of(path).batches(file, Wanted(schema.names, rows)):
                     if isinstance(piece, Batch):
-                        yield _whole(path, piece.first, piece.rows, schema)
+                        batch = _whole(path, piece.first, piece.rows, schema)
+                        yield batch, _references(piece.rows, batch, reference)
         except DAMAGE as error:
             raise InputError(
                 f"{path} cannot be read to its end ({short(error)}). Nothing was written. Restore the file, then "
@@ -172,3 +197,12 @@ def _whole(path: str, first: int, rows: Rows, schema: pa.Schema) -> pa.RecordBat
         place = min(bad)
         raise InputError(f"{path}: {bad[place]} It is row {first + place}. Nothing was written. Mend that row first.")
     return rows.arrow(schema)
+
+
+def _references(rows: Rows, batch: pa.RecordBatch, reference: str | None) -> list[Reference]:
+    """The reference of each row: a list of texts where it is one; `batch` has those of JSON Lines as text."""
+    if reference is None:
+        return [None] * batch.num_rows
+    lists = [listed(value) for value in rows.values(reference, {})]
+    texts = batch.column(reference).to_pylist()
+    return [text if each is None else each for each, text in zip(lists, texts, strict=True)]

@@ -15,8 +15,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from scorer.errors import SpecError
-from scorer.metrics import METRICS, load, unknown
+from scorer.metrics import METRICS, Options, load, unknown
+from scorer.metrics.references import Reference
 from scorer.metrics.worker import Batch, Columns, Failures, score
 from scorer.processes.child_process import ChildProcess
 from scorer.processes.search_path import child_environment
@@ -34,28 +37,31 @@ class Pool:
 
     `workers` is the number of child processes: by default one for each core but `spare_cores`, and only one where a
     metric comes from outside, which may be a large model. With light metrics only there is no child at all.
+    `options` are those of each metric that has some, by its name.
 
     With `tell`, a metric that fails on a row, or whose process dies on it, is None there, and `columns` raises nothing:
     `tell` is given a sentence at the first such row, the second, the fourth and so on. Without it `columns` raises.
 
-    Raises, on entering: SpecError where a name is unknown or what a metric needs is not installed.
+    Raises, on entering: SpecError where a name is unknown, an option is wrong or what a metric needs is not installed.
     """
 
     def __init__(
         self,
         names: Sequence[str],
         *,
+        options: Options | None = None,
         workers: int | None = None,
         spare_cores: int = 1,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self.names = tuple(dict.fromkeys(names))
+        self._options = options or {}
         self.needs_reference: frozenset[str] = frozenset()
         """Those of `names` that need a reference; known once entered."""
         self._heavy = [name for name in self.names if name not in LIGHT]
         alone = any(name not in METRICS for name in self.names)
         self._workers = workers or (1 if alone else max(1, _cores() - spare_cores))
-        self._light = {name: load(name) for name in self.names if name in LIGHT}
+        self._light = {name: load(name, self._options.get(name)) for name in self.names if name in LIGHT}
         self._children: list[_Child] = []
         self._turn = threading.Lock()
         self._stack = ExitStack()
@@ -68,11 +74,11 @@ class Pool:
         return f"<Pool {', '.join(self.names)} in {len(self._children)} processes>"
 
     def __enter__(self) -> Self:
-        if problems := unknown(self.names):
-            raise SpecError(problems)
+        if wrong := unknown(self.names):
+            raise SpecError(wrong)
         with ExitStack() as stack:
             count = self._workers if self._heavy else 0
-            self._children = [_Child(self._heavy) for _ in range(count)]
+            self._children = [_Child(self._heavy, self._options) for _ in range(count)]
             for child in self._children:
                 stack.enter_context(child)
             needing = [child.ready() for child in self._children]
@@ -87,8 +93,10 @@ class Pool:
         self._children = []
         self._stack.__exit__(kind, error, trace)
 
-    def columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+    def columns(self, responses: Sequence[str | None], references: Sequence[Reference]) -> Columns:
         """Blocking: one score for each row and metric, by name, in the order of the rows.
+
+        Of several references of a row the best score counts, see `best_scores`.
 
         May be called from any thread. Raises SpecError where a metric fails, with what it said, and closes the pool;
         with `tell` it does neither.
@@ -105,7 +113,7 @@ class Pool:
                 self.__exit__(*sys.exc_info())
                 raise
 
-    def _columns(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+    def _columns(self, responses: Sequence[str | None], references: Sequence[Reference]) -> Columns:
         rows, count = len(responses), len(self._children)
         for first, child in enumerate(self._children):
             child.send((responses[first::count], references[first::count], False))
@@ -118,7 +126,7 @@ class Pool:
 
     # --- what fails costs its row -------------------------------------------------------------------------------------
 
-    def _in_part(self, responses: Sequence[str | None], references: Sequence[str | None]) -> Columns:
+    def _in_part(self, responses: Sequence[str | None], references: Sequence[Reference]) -> Columns:
         rows, count = len(responses), len(self._children)
         failures: Failures = {}
         parts = [(responses[first::count], references[first::count], True) for first in range(count)]
@@ -206,8 +214,9 @@ def _cores() -> int:
 class _Child:
     """One worker process, from `with` to the end of its block."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], options: Options) -> None:
         self._names = names
+        self._options = orjson.dumps({name: options[name] for name in names if name in options}).decode()
         self.died = False
         """True from when its death was found until `again`."""
         self.said = ""
@@ -223,7 +232,7 @@ class _Child:
         self._process.kill()
 
     def __enter__(self) -> Self:
-        self._process = ChildProcess("scorer.metrics.worker", *self._names, environment=_environment())
+        self._process = ChildProcess("scorer.metrics.worker", self._options, *self._names, environment=_environment())
         return self
 
     def __exit__(
@@ -232,9 +241,9 @@ class _Child:
         self._process.stop(now=kind is not None)
 
     def ready(self) -> frozenset[str]:
-        needs_reference, problems = self._answer()
-        if problems:
-            raise SpecError(problems)
+        needs_reference, wrong = self._answer()
+        if wrong:
+            raise SpecError(wrong)
         known: frozenset[str] = needs_reference
         return known
 

@@ -1,4 +1,7 @@
-"""What a metric is: two columns of text in, one column of numbers out."""
+"""What a metric is: two columns of text in, one column of numbers out.
+
+Of several references of a row it is asked about each by itself (references.py), unless it has a true `takes_lists`.
+"""
 
 from __future__ import annotations
 

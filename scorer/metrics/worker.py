@@ -1,4 +1,6 @@
-"""A child process that scores batches with its metrics: python -m scorer.metrics.worker NAME...
+"""A child process that scores batches with its metrics: python -m scorer.metrics.worker OPTIONS NAME...
+
+OPTIONS is a JSON object with the options of each metric that has some.
 
 It reads pickled batches from stdin and writes an answer for each to stdout; the first answer, before any batch, says
 that it is ready. It ends at the end of stdin, so that it never outlives its parent, even after kill -9.
@@ -13,9 +15,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from scorer.errors import SpecError
-from scorer.metrics import load
+from scorer.metrics import Options, load
 from scorer.metrics.protocol import Metric
+from scorer.metrics.references import Reference, best_scores
 
 SLICE = 32
 """Rows that all metrics see before any sees the next: those that share an encoder find each text still in its cache."""
@@ -26,7 +31,7 @@ NICE = 10
 Columns = dict[str, list[float | None]]
 
 
-Batch = tuple[Sequence[str | None], Sequence[str | None], bool]
+Batch = tuple[Sequence[str | None], Sequence[Reference], bool]
 """Responses, references, and whether a row on which a metric fails is None, so that the others are had."""
 
 Failures = dict[str, tuple[int, str]]
@@ -39,7 +44,7 @@ Ready = tuple[frozenset[str], tuple[str, ...]]
 def score(
     metrics: Mapping[str, Metric],
     responses: Sequence[str | None],
-    references: Sequence[str | None],
+    references: Sequence[Reference],
     failures: Failures | None = None,
 ) -> Columns:
     """A column for each metric. A score that is no finite number is None.
@@ -59,14 +64,11 @@ def _scores(
     name: str,
     metric: Metric,
     responses: Sequence[str | None],
-    references: Sequence[str | None],
+    references: Sequence[Reference],
     failures: Failures | None,
 ) -> list[float | None]:
     try:
-        scores = metric(responses, references)
-        if len(scores) != len(responses):
-            raise ValueError(f"{name} gave {len(scores)} scores for {len(responses)} rows")
-        return [_finite(value) for value in scores]
+        return [_finite(value) for value in best_scores(name, metric, responses, references)]
     except Exception as error:
         if failures is None:
             raise
@@ -81,7 +83,7 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def serve(names: Sequence[str]) -> None:
+def serve(names: Sequence[str], options: Options) -> None:
     """Answers until stdin ends.
 
     What a metric raises over a batch that is not to be had in part ends the process, with its traceback on stderr.
@@ -98,7 +100,7 @@ def serve(names: Sequence[str]) -> None:
         answers.flush()
 
     try:
-        metrics = {name: load(name) for name in names}
+        metrics = {name: load(name, options.get(name)) for name in names}
     except SpecError as error:
         answer((frozenset(), error.problems))
         return
@@ -113,4 +115,4 @@ def serve(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:])
+    serve(sys.argv[2:], orjson.loads(sys.argv[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scorer.cli.options import metric_options
 from scorer.errors import InputError, SpecError
 from scorer.job import metrics_only as command
 from scorer.job.metrics_only import Summary, score_files
@@ -139,3 +142,27 @@ def test_score_files_writes_nothing_where_a_file_is_damaged(tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"in.parquet cannot be read to its end"):
         score_files([str(shard)], f"{tmp_path}/out.parquet", ["words"], "r")
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_score_files_takes_the_best_of_several_references_from_parquet_and_json_lines(tmp_path: Path) -> None:
+    gold = [["Rome", "Paris"], [], None, ["x", None]]
+    write(tmp_path / "a.parquet", pa.table({"r": ["Paris"] * 3 + ["x"], "g": gold}))
+    (tmp_path / "b.jsonl").write_text(
+        "".join(f'{{"r": "Paris", "g": {json.dumps(each)}}}\n' for each in [*gold, "Paris"])
+    )
+    os.utime(tmp_path / "b.jsonl", (1, 1))
+    for name, expected in (("a.parquet", [1.0, None, None, 1.0]), ("b.jsonl", [1.0, None, None, 0.0, 1.0])):
+        out = f"{tmp_path}/out-{name}.parquet"
+        score_files([str(tmp_path / name)], out, ["exact_match"], "r", "g")
+        assert pq.read_table(out).column("metric_exact_match").to_pylist() == expected
+
+
+def test_score_files_gives_metrics_their_options_and_tells_wrong_ones(tmp_path: Path) -> None:
+    shard, out = write(tmp_path / "in.parquet"), f"{tmp_path}/out.parquet"
+    score_files([shard], out, ["well_formed"], "answer", options={"well_formed": {"labels": ["Paris", ""]}})
+    assert pq.read_table(out).column("metric_well_formed").to_pylist() == [1.0, None, 1.0, 0.0]
+    with pytest.raises(SpecError, match=r"metrics.options.words.x is no option of words. Known: none\."):
+        score_files([shard], out, ["words"], "answer", options={"words": {"x": 1}})
+    assert metric_options(["a.b:C.n=1", "rougeL.stemmer=true"]) == {"a.b:C": {"n": 1}, "rougeL": {"stemmer": True}}
+    with pytest.raises(SpecError, match=r"--option 'stemmer=true' is not NAME\.KEY=VALUE"):
+        metric_options(["stemmer=true"])

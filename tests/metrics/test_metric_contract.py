@@ -11,6 +11,8 @@ from scorer.testing import MetricContract
 MODELS = ("embedding_similarity", "bert_score")
 """They need weights, and have tests of their own."""
 
+OPTIONS = {"well_formed": {"labels": ["42", "Nothing of it."]}}
+
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in MODELS])
 class TestOurMetrics(MetricContract):
@@ -27,4 +29,4 @@ class TestOurMetrics(MetricContract):
         return self.make()
 
     def make(self) -> Metric:
-        return load(self.name)
+        return load(self.name, OPTIONS.get(self.name))

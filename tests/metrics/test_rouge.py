@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.metrics import load
+from scorer.metrics.protocol import Metric
 
 rouge_scorer = pytest.importorskip(
     "rouge_score.rouge_scorer", reason="Left out: ROUGE, for want of batch-scorer[metrics]."
@@ -19,13 +20,20 @@ rouge_scorer = pytest.importorskip(
 
 NAMES = ["rouge1", "rouge2", "rougeL"]
 THEIRS = rouge_scorer.RougeScorer(NAMES)
+STEMMED = rouge_scorer.RougeScorer(NAMES, use_stemmer=True)
 ALPACA = Path(__file__).resolve().parents[2] / "../shared/data/alpaca_sample.parquet"
 
 texts = st.lists(
-    st.sampled_from(["the", "The", "cat", "sat", "on", "mat.", "x_y", "don't", "é", "1"]), max_size=12
+    st.sampled_from(["the", "The", "cat", "cats", "sitting", "sat", "on", "mat.", "x_y", "don't", "é", "1"]),
+    max_size=12,
 ).map(" ".join)
 
 metric = cache(load)
+
+
+@cache
+def stemmed(name: str) -> Metric:
+    return load(name, {"stemmer": True})
 
 
 def one(name: str, response: str | None, reference: str | None) -> float | None:
@@ -76,3 +84,17 @@ def test_on_real_generations() -> None:
     for response, reference in pairwise(short):
         theirs = THEIRS.score(reference, response)
         assert [one(name, response, reference) for name in NAMES] == [theirs[name].fmeasure for name in NAMES]
+
+
+@settings(max_examples=40)
+@given(response=texts, reference=texts)
+def test_with_a_stemmer_every_score_is_that_of_the_package(response: str, reference: str) -> None:
+    theirs = STEMMED.score(reference, response)
+    for name in NAMES:
+        ours = stemmed(name)([response], [reference])[0]
+        assert ours is None or ours == theirs[name].fmeasure
+
+
+def test_a_stemmer_compares_stems() -> None:
+    assert stemmed("rougeL")(["the dogs barked"], ["the dog barks"]) == [1.0]
+    assert one("rougeL", "the dogs barked", "the dog barks") == pytest.approx(1 / 3)
