@@ -14,6 +14,13 @@ from scorer.judges.reading.reply_body import ReplyBody, Verdict, after_thought, 
 _WORDS = "|".join(REASON_KEYS)
 _REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{_WORDS})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
 _AROUND = " \t\r\n*-:;,.)|"
+# "Rating" before [[4]], "My final verdict" before [[A]]
+_LABEL_BEFORE = re.compile(
+    r"(?:\A|\n|(?<=[.!?]) )[^\w\n]{0,9}(?:my |the )?(?:final |overall )?(?:rating|score|verdict|decision|judge?ment)"
+    r"(?: is)?\W{0,9}\Z",
+    re.IGNORECASE,
+)
+_RESULT = "[RESULT]"
 
 
 def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
@@ -23,8 +30,10 @@ def find_reason(text: str, verdicts: Sequence[Verdict]) -> str | None:
             if normal(key) in REASON_KEYS and isinstance(value, str):
                 return value.strip() or None
     pieces, at = [], len(text) - len(after_thought(text))
+    if (result := text.find(_RESULT, at)) >= 0:  # Prometheus: "Feedback: ... [RESULT] 4"
+        return _REASON_LABEL.sub("", text[at:result].strip()) or None
     for verdict in sorted(verdicts, key=lambda v: v.opened):
-        pieces.append(text[at : max(at, verdict.opened)])
+        pieces.append(_LABEL_BEFORE.sub("", text[at : max(at, verdict.opened)]))
         at = max(at, verdict.closed)
     pieces.append(text[at:])
     kept = (_REASON_LABEL.sub("", piece.strip(_AROUND)) for piece in pieces)
