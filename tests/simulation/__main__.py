@@ -17,16 +17,18 @@ def main() -> int:
     parser.add_argument("--seeds", metavar="A-B", help="simulate all runs with the seeds A to B")
     parser.add_argument("--twins", action="store_true", help="many rows are duplicates, with judge.dedupe")
     parser.add_argument("--pages", action="store_true", help="some row groups of the input are damaged")
+    parser.add_argument("--lines", action="store_true", help="the input is JSON Lines, some of them bad")
     parser.add_argument("--lies", action="store_true", help="the judge reports wrong usage")
     asked = parser.parse_args()
+    variations = {name: getattr(asked, name) for name in ("twins", "lies", "pages", "lines")}
     if asked.seed is not None:
-        report = SimulatedRun(asked.seed, print, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
+        report = SimulatedRun(asked.seed, print, **variations).run()
         print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
     first, _, last = (asked.seeds or "0-199").partition("-")
     bad, sums, began = [], Counter[str](), time.monotonic()
     for seed in range(int(first), int(last or first) + 1):
-        report = SimulatedRun(seed, twins=asked.twins, lies=asked.lies, pages=asked.pages).run()
+        report = SimulatedRun(seed, **variations).run()
         sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
         sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), runs=1)
         if report.findings:

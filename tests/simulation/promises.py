@@ -45,7 +45,7 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
         columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
         for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
             seen += 1
-            if error == "Damaged":  # nothing of it could be read
+            if error == "Damaged" or (name is None and error == "BadRow"):  # nothing of it could be read
                 name = f"s{number}r{row}"
             if (name, row) != (f"s{number}r{place}", place):
                 yield f"row {place} of shard {number} is {name}, row {row}"

@@ -18,6 +18,7 @@ from unittest import mock
 from simulation.bad_pages import damaged
 from simulation.disk import Disk
 from simulation.duplicates import twinned
+from simulation.json_lines import in_lines
 from simulation.loop import Fuse, MortalLoop, PowerCut
 from simulation.memory import Counted
 from simulation.promises import judge
@@ -65,7 +66,7 @@ class SimulatedRun:
     """A run as its seed draws it. `say` gets each event with the virtual second.
 
     With `twins` many rows are duplicates, and the run file has `judge.dedupe`. With `lies` the judge reports wrong
-    usage. With `pages` some rows cannot be read.
+    usage. With `pages` some rows cannot be read. With `lines` the input is JSON Lines.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class SimulatedRun:
         twins: bool = False,
         lies: bool = False,
         pages: bool = False,
+        lines: bool = False,
     ) -> None:
         setting = twinned(drawn(seed)) if twins else drawn(seed)
         setting = damaged(setting) if pages else setting
+        setting = in_lines(setting) if lines else setting
         self._setting = setting = lying(setting) if lies else setting
         self._say = say
         self._draw = Random(f"night of {seed}")

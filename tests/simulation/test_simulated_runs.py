@@ -37,7 +37,7 @@ from scorer.usage import (
     Usage,
 )
 
-RUNS, TWINS, PAGES, LIES, CHUNK = 50, 20, 20, 20, 5
+RUNS, TWINS, PAGES, LIES, LINES, CHUNK = 50, 20, 20, 20, 5, 5
 SEARCHED = 50
 """Seeds that are tried, after the one that is known to find it, until a planted bug is found."""
 
@@ -73,6 +73,16 @@ def test_simulated_runs_with_damaged_input_score_every_other_row(first: int) -> 
     for seed in range(first, first + CHUNK):
         report = SimulatedRun(seed, pages=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --pages"
+        assert report.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, LINES, CHUNK))
+def test_simulated_runs_over_json_lines_keep_all_promises(first: int) -> None:
+    """Slow: five runs."""
+    for seed in range(first, first + CHUNK):
+        report = SimulatedRun(seed, lines=True).run()
+        assert report.findings == (), f"scripts/simulate --seed {seed} --lines"
         assert report.requests
 
 

@@ -154,7 +154,7 @@ class _Records:
             elif record:
                 yield Invalid(f"has {len(record)} fields, and the header {self._width}")
         if self._lines.tail != b"":
-            self.cut = "ends within a line; end the last line where it is whole"
+            self.cut = "ends without a line feed (add one if the last line is whole)"
 
     def _texts(self) -> Iterator[str]:
         for some in self._lines:

@@ -56,7 +56,9 @@ class JsonLines:
         tail = lines.tail
         if tail is None or (tail and not tail.isspace() and not isinstance(parsed(tail), dict)):
             raise Unfinished("ends within a line")
-        if rows and not head.records:
+        if not rows:
+            raise Unfinished("has no row yet")
+        if not head.records:
             raise ValueError(f"none of its first {head.rows:,} lines is a JSON object")
         return Contents(rows, given.rest(), json_types(head.records), shapes(head.records), ended=False)
 

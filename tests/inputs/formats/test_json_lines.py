@@ -149,6 +149,12 @@ def test_nested_values_come_as_they_are_and_by_their_paths(tmp_path: Path) -> No
     assert list(second.values.values()) == [[], None, None, None]
 
 
+@pytest.mark.parametrize("data", [b"\n", b" \r\n\n", b"\xef\xbb\xbf"])
+def test_a_file_without_a_row_is_not_finished(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(InputError, match="has no row yet, so it may still be written"):
+        shard_of(written(tmp_path / "s.jsonl", data))
+
+
 def test_what_is_no_json_at_all_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of its first 2 lines is a JSON object"):
         shard_of(written(tmp_path / "s.jsonl", b"id,text\n1,a\n"))
