@@ -48,6 +48,7 @@ LATE = 0.97
 """A request is late beyond this quantile of the latencies so far."""
 CERTAIN_S = 3.0
 """An address that was never reached is called wrong, where it looks so, after this long."""
+_UNKNOWN, _NOTHING = Outcome(Billing.UNKNOWN), Outcome(Billing.NOTHING)
 STRAGGLERS_S = 5.0
 """Where the set-up is wrong, replies to what is in flight are waited for so long: their bills are then known."""
 
@@ -252,7 +253,7 @@ class HttpClient:
         cancels = task.cancelling()
         if sent is not None:
             sent.set()
-        outcome = Outcome(Billing.UNKNOWN)
+        outcome = _UNKNOWN
         hint: RateHint | None = None
         reply: Reply | None = None
         fresh = spent.fresh or not endpoint.repeats.kept
@@ -288,7 +289,7 @@ class HttpClient:
         except TransientError as error:
             _drop(reply)
             if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
-                outcome = Outcome(Billing.NOTHING)
+                outcome = _NOTHING
                 raise _Another(error.detail, billed=False) from None
             hung = deadline_s is not None and self._clock() - asked_at >= deadline_s
             if hung and isinstance(error, Unreachable):
@@ -309,7 +310,7 @@ class HttpClient:
             raise
         except asyncio.CancelledError as cancelled:
             if isinstance(cancelled, Unsent):
-                outcome = Outcome(Billing.NOTHING)
+                outcome = _NOTHING
             if permit.left and task.uncancel() <= cancels:
                 raise Interrupted("draining: the reply to this row's request did not come") from None
             if isinstance(cancelled, Unsent):  # asyncio.timeout knows its own cancellation by the class

@@ -64,3 +64,34 @@ def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> No
 
     run(night())
     assert order == ["A", "C", "D", "a", "b", "c"]
+
+
+def test_waits_for_one_limit_are_counted_together_and_none_is_lost() -> None:
+    counted: list[tuple[str, float, float]] = []
+    reason = "concurrency"
+    free = 0
+
+    def hold(_: Demand) -> tuple[str, float | None] | None:
+        return None if free else (reason, None)
+
+    def take(_: Demand) -> None:
+        nonlocal free
+        free -= 1
+
+    async def main() -> None:
+        nonlocal free, reason
+        queue: AdmissionQueue[None] = AdmissionQueue(hold, take, lambda *wait: counted.append(wait))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(queue.stand(NEW, None, lambda _: None))
+            for turn in range(50):
+                await asyncio.sleep(0.01)
+                reason = "concurrency" if turn < 30 else "storage"
+                free += 1
+                queue.look()
+
+    run(main())
+    assert {name for name, _, _ in counted} == {"concurrency", "storage"}
+    assert len(counted) < 10
+    assert [until for _, _, until in counted[:-1]] == [since for _, since, _ in counted[1:]]
+    assert (counted[0][1], round(counted[-1][2], 9)) == (0.0, 0.5)
