@@ -44,15 +44,14 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A run as it stands in `run.json`. `covered` is what the fingerprint was made of, to say what changed.
+    """A run as stored in `run.json`. `covered` are the keys and values of the fingerprint, to say which changed.
 
-    `id` names the run for good, in tables that hold the rows of several: the fingerprint changes with a reread, the
-    folder can move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the
-    file it was read from; a start makes it FORMAT. Result files of the earlier one may stand beside new ones then.
-    `forgotten` shards are no part of the run (scorer/job/forget.py).
-    Relative paths are relative to `began`, the folder where the run began; `home` is where its output was at the last
-    start. Both are empty in a run.json of an earlier version. `kept` are the input's columns that the stored results
-    have, None where nobody knows; `edition` counts how often they changed.
+    `id` identifies the run in tables with rows of several runs: the fingerprint changes with a reread, and the folder
+    may move. It is empty in a run.json of an earlier version, until the next start. `format` is that of the file that
+    was read; a start sets it to FORMAT, and result files of both formats may then be side by side. `forgotten` shards
+    are no part of the run (scorer/job/forget.py). Relative paths are relative to `began`, the folder where the run
+    began; `home` is where its output was at the last start. Both are empty in a run.json of an earlier version. `kept`
+    are the input's columns that the stored results have, None where that is unknown; `edition` counts their changes.
     """
 
     fingerprint: str
@@ -72,7 +71,7 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """The rows that are asked for."""
+        """The number of selected rows."""
         return sum(self.selection.rows_of(shard) for shard in self.shards)
 
     @property
@@ -90,13 +89,13 @@ class Manifest:
         return next((revision for revision in self.revisions if revision.open), None)
 
     def finished(self, generation: int) -> Manifest:
-        """The same with that revision closed."""
+        """This manifest with that revision closed."""
         closed = tuple(replace(r, open=False) if r.generation == generation else r for r in self.revisions)
         return replace(self, revisions=closed)
 
 
 class ManifestDamaged(OutputError):
-    """run.json is there and cannot be read; `scorer run` may make it anew."""
+    """run.json cannot be read. `scorer run` may write it again."""
 
 
 def load(files: Files, layout: Layout) -> Manifest | None:
@@ -147,7 +146,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
 
 
 def _kept(found: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Before 0.2.0 the kept columns could not change, and those of the spec are the stored ones."""
+    """The kept columns of the stored results. Before 0.2.0 they could not change, and are those of the spec."""
     stored = found["kept"] if "kept" in found else found["spec"].get("input", {}).get("keep", ())
     return None if stored is None else tuple(stored)
 
@@ -165,12 +164,12 @@ def no_run(files: Files, layout: Layout) -> SpecError:
 
 
 def new_id(*, rehearsal: bool = False) -> str:
-    """16 hex digits for a run that has no id yet; those of a rehearsal stand behind `REHEARSAL`."""
+    """A new id of 16 hex digits, after the prefix `REHEARSAL` for a rehearsal."""
     return (REHEARSAL if rehearsal else "") + secrets.token_hex(8)
 
 
 def save(files: Files, layout: Layout, manifest: Manifest) -> None:
-    """Writes `run.json` anew."""
+    """Writes `run.json`, whole or not at all."""
     data = {"format": manifest.format, **asdict(manifest)}
     replace_file(files, layout.manifest, orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
@@ -178,7 +177,7 @@ def save(files: Files, layout: Layout, manifest: Manifest) -> None:
 def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str, Any], out: str) -> None:
     """Raises OutputError, naming each key that changed, where the folder holds the scores of another run.
 
-    Also where a reread is not finished: scores of two readings would not mix either.
+    Also where a reread is not finished, since it would mix scores of two reading rules.
     """
     revision = manifest.open_revision
     if revision is not None and revision.kind == "reread":
@@ -208,7 +207,7 @@ def changed_keys(manifest: Manifest, covered: Mapping[str, Any]) -> list[str]:
 def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[Shard, Stat], bool]) -> list[Stat]:
     """The files that are new. Raises OutputError for known ones that are gone or changed.
 
-    `same` tells, by its footer, whether a shard whose size or version differs still holds the same rows.
+    `same` returns True where a shard of another size or version has the same rows, by its footer.
     """
     by_path = {path: stat for stat in found for path in (stat.path, *stat.also)}
     new = {stat.path: stat for stat in found}

@@ -17,7 +17,7 @@ from scorer.types import Shard
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """What every writer of a run's result files needs. `run` is its id, `worker` the writer's number, 0 the owner's.
+    """What a writer of a run's result files needs. `run` is the run's id, `worker` the writer's number (0: the owner).
 
     `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
     `selection` says which rows are to have a result, `edition` how often the kept columns changed. `judge` is the
@@ -36,5 +36,5 @@ class RunFiles:
     judges: Mapping[str, int] = field(default_factory=dict)
 
     def about(self, shard: Shard, generation: int) -> dict[str, Any]:
-        """What a file of this run says of itself."""
+        """The metadata of a result file of this run."""
         return about(shard, self.fingerprint, generation, self.run, self.edition, self.judges)

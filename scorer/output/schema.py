@@ -26,7 +26,7 @@ Values = Callable[[Sequence[Result]], list[Any]]
 
 
 class Origin(Enum):
-    """Who made the value of a column, which decides what happens where the column cannot hold it."""
+    """The origin of a column's values. It decides what happens where the column cannot hold one."""
 
     SCORER = "scorer"
     """A bug: the run ends."""
@@ -40,10 +40,10 @@ class Origin(Enum):
 class Column:
     """One column of every result table.
 
-    `values` gives the values of some results; None where all rows hold the fingerprint of the run. `given` is what an
-    error quotes, where that is not `values`. `without` are the fields of a Result that has no value in this column.
-    `dedupe`: only runs with `judge.dedupe` have the column. `added`: files of format 1 lack the column; it is null for
-    their rows, and no damage.
+    `values` returns the values of some results; None where all rows have the fingerprint of the run. `given` returns
+    the values that an error quotes, where they differ. `without` are the fields of a Result without a value in this
+    column. `dedupe`: only runs with `judge.dedupe` have the column. `added`: files of format 1 lack the column, and it
+    is null for their rows.
     """
 
     name: str
@@ -120,7 +120,7 @@ def result_schema(
 ) -> pa.Schema:
     """The Arrow schema of one shard's results; `id_field` and `kept` have the input's types.
 
-    `copies`: rows may be copies of others, and `copied_from` tells of which.
+    `copies`: rows may be copies of others, and `copied_from` names these.
     """
     inserted = {
         "row": [*([pa.field("id", id_field.type)] if id_field is not None else []), *kept],
@@ -164,7 +164,7 @@ def modern(stored: pa.Schema) -> pa.Schema:
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A result file's rows under `schema`; a column that the file is too old for is null.
+    """A result file's rows under `schema`; a column that is younger than the file is null.
 
     Raises ValueError where the file has other columns, or lacks one that is never null.
     """

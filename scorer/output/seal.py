@@ -20,9 +20,9 @@ MERGE_AT = 64
 
 
 def neighbours(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments to merge next: the longest run that follow one another and were merged equally often.
+    """The segments to merge next: the longest sequence of neighbours that were merged equally often.
 
-    Empty while no run has MERGE_AT of them. Equal tiers mean that a row is rewritten once for each factor of 64.
+    Empty while no sequence has MERGE_AT of them. Equal tiers mean that a row is rewritten once for each factor of 64.
     """
     best: list[Segment] = []
     run: list[Segment] = []
@@ -71,7 +71,7 @@ def merge_segments(run: RunFiles, chosen: Sequence[Segment], shard: Shard, schem
 
 
 def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool) -> list[Segment]:
-    """Publishes the sealed file of a shard whose rows all have a result: input order, each row once, newest results.
+    """Writes the sealed file of a shard whose rows all have a result: in input order, each row once, newest results.
 
     Results of rows that do not belong stay in the file. Returns the segments that it hides. Raises OutputError where a
     segment is damaged (it is set aside) or a row that belongs is missing.
@@ -93,7 +93,7 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
 
 
 def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
-    """Publishes the sealed file of a shard from its results, without a segment: `tables` have all rows in order.
+    """Writes the sealed file of a shard from its results, without a segment: `tables` have all rows in order.
 
     Raises OutputError where a row is missing.
     """

@@ -1,7 +1,7 @@
 """Writes results as segments, every `flush_rows` rows or `flush_s` seconds.
 
-A segment is the checkpoint: a row in one is never asked again. A crash loses what was gathered and no more. A shard
-whose results are gathered all at once is sealed from them, without a segment.
+A segment is the checkpoint: its rows are never scored again. A crash loses the results that are not yet in a segment.
+A shard whose results come all in one flush is sealed from them, without a segment.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _Published = tuple[Segment | None, list[Made]]
 
 @dataclass(slots=True)
 class _Gathered:
-    """Results of one shard and generation that are not in a segment, and how many bytes they hold."""
+    """Results of one shard and generation that are not yet in a segment, and their size in bytes."""
 
     results: list[Result] = field(default_factory=list)
     size: int = 0
@@ -92,9 +92,9 @@ class SegmentWriter(PeriodicService):
         self._held = self._held_bytes = 0  # results that are not yet in a segment
         self._room = asyncio.Event()
         self._on_room: list[Callable[[], None]] = []
-        self._heard: set[str] = set()  # what `say` was told of metrics and of columns
-        self._fitted = False  # that some row was stored as it was given
-        self._unfit = 0  # rows that ended in an error because a column could not hold what the judge made
+        self._reported: set[str] = set()  # failures of metrics, and columns, that were reported
+        self._fitted = False  # some row was stored as given
+        self._unfit = 0  # rows with an error because a column could not hold a value
         self._writing = asyncio.Lock()
 
     @property
@@ -103,7 +103,7 @@ class SegmentWriter(PeriodicService):
         return not (self._gathered or self._copies)
 
     async def work(self) -> None:
-        """Writes what is gathered once the folder is surely the run's."""
+        """Writes the gathered results once the folder is surely the run's."""
         if self._hooks.owned is not None:
             await self._hooks.owned()
         await self.flush()
@@ -154,7 +154,7 @@ class SegmentWriter(PeriodicService):
             await self._room.wait()
 
     async def flush(self) -> None:
-        """Writes what is gathered. A shard whose write fails keeps its results; the first failure is raised at last."""
+        """Writes the gathered results. A shard whose write fails keeps its own; the first failure is raised last."""
         async with self._writing:
             self._woken.clear()
             copies = len(self._copies)
@@ -252,23 +252,23 @@ class SegmentWriter(PeriodicService):
         return segment, parts
 
     def _measured(self, results: Sequence[Result]) -> Mapping[str, Sequence[float | None]]:
-        """The automatic metrics of some rows; null where they cannot be had, which costs no paid reply."""
+        """The automatic metrics of some rows. Null where they fail, so that no paid reply is lost."""
         if self._measure is None:
             return {}
         try:
             return self._measure(results)
         except Exception as error:  # noqa: BLE001 - a metric may be somebody's own
             said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
-            if said not in self._heard:
-                self._heard.add(said)
+            if said not in self._reported:
+                self._reported.add(said)
                 self._say(
-                    f"The automatic metrics of {len(results)} rows failed, and are null there ({said}). The run goes "
-                    "on, and others like it are not told; `scorer metrics` computes them later."
+                    f"The automatic metrics of {len(results)} rows failed and are null ({said}). The run goes on. "
+                    "Further such failures are not shown; `scorer metrics` computes the metrics later."
                 )
             return {}
 
     def _note_unfit(self, given: Sequence[Result], stored: Sequence[Result], unfit: Sequence[UnfitValue]) -> None:
-        """Counts and tells what no column could hold. Raises TooManyFailed where nothing else came so far."""
+        """Counts and reports values that no column can hold. Raises TooManyFailed where all rows so far have one."""
         if not unfit:
             self._fitted = True
             return
@@ -280,10 +280,10 @@ class SegmentWriter(PeriodicService):
         self._fitted = self._fitted or failed < len(stored)
         self._unfit += failed
         for one in unfit:
-            if one.column not in self._heard:
-                self._heard.add(one.column)
+            if one.column not in self._reported:
+                self._reported.add(one.column)
                 row, became = one.result.row, "its score stays" if one.error is None else f"it is {one.error.name}"
-                self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Others like it are not told.")
+                self._say(f"Row {row.number} of {row.shard}: {one.detail}; {became}. Further such rows are not shown.")
         if not self._fitted and self._unfit >= UNFIT and not self._stopped:
             raise TooManyFailed(
                 f"The first {self._unfit} rows that were stored all ended so: {unfit[-1].detail}. Mend the judge, then "
