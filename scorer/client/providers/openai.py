@@ -209,7 +209,7 @@ class OpenAI:
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form:
             body["temperature"] = temperature
-        if not extra.keys() & set(_LIMITS):
+        if not (extra and extra.keys() & set(_LIMITS)):
             asked = request.max_output_tokens
             body[limit] = (settings.max_output_tokens if asked is None else asked) + room_for(
                 settings.reasoning, self.name
@@ -225,7 +225,7 @@ class OpenAI:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
-        return body | extra
+        return body | extra if extra else body
 
 
 def _other_limit(reply: Reply, limit: str) -> str | None:
