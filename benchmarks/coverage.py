@@ -84,7 +84,7 @@ class Agree:
     def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
         system = "system" if self.systems > 1 else None
         found = agree(frame, ["score"], ["human"], item="item", system=system, bootstrap=Bootstrap(replicates, seed))
-        for row in found.table().iter_rows(named=True):
+        for row in found.frame.iter_rows(named=True):
             interval = _ends(row)
             yield f"{row['level']} {row['statistic']}", row["value"], interval
 

@@ -20,13 +20,14 @@ RESERVE = 1.2
 def next_command(error: ScorerError, typed: Sequence[str], spec: Spec, found: Status) -> str | None:
     """A sentence that ends with the command; None where none would help. `typed` are the arguments that were given."""
     if isinstance(error, BudgetSpent):
-        return _higher_caps(typed, spec, found)
+        return _higher_caps(str(error), typed, spec, found)
     if isinstance(error, TooManyFailed) and found.errors:
         return _retry(spec, found)
     return None
 
 
-def _higher_caps(typed: Sequence[str], spec: Spec, found: Status) -> str | None:
+def _higher_caps(said: str, typed: Sequence[str], spec: Spec, found: Status) -> str | None:
+    """The same command with higher caps: those that the rest would pass, and the one that `said` names."""
     done = found.scored + found.failed
     spent_usd = found.cost_usd + found.maybe_billed_usd
     spent_tokens = found.prompt_tokens + found.completion_tokens
@@ -36,7 +37,7 @@ def _higher_caps(typed: Sequence[str], spec: Spec, found: Status) -> str | None:
         if most is None:
             continue
         needed = spent / done * found.rows if done else 2.0 * most
-        if needed > most or spent > 0.9 * most:
+        if needed > most or spent > 0.9 * most or f"limits.{cap} " in said:
             proposed = _rounded_up(RESERVE * max(needed, most))
             sets += ["--set", f"limits.{cap}={int(proposed) if cap == 'max_tokens' else f'{proposed:g}'}"]
     if not sets:

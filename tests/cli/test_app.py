@@ -98,7 +98,7 @@ def test_verify_finds_what_is_wrong_and_exits_1(judge: RehearsalProcess, tmp_pat
     assert found.code == 1
     assert "a.parquet: is damaged" in found.out
     sealed.unlink()
-    shutil.rmtree(tmp_path / "out/segments")
+    shutil.rmtree(tmp_path / "out/segments", ignore_errors=True)  # a shard whose results come together has none
     lost = scorer("verify", tmp_path / "out", "--json")
     assert lost.code == 1
     assert lost.json()["findings"] == [f"{tmp_path}/in/a.parquet: 20 of 20 rows have no result yet"]

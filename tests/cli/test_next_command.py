@@ -42,6 +42,15 @@ def test_budget_is_raised_to_what_the_rest_takes_at_the_rate_so_far(limits: dict
     assert command == ["scorer", "run", "my run.toml", "--workers", "2", "--set", *sets]
 
 
+def test_budget_that_is_named_as_used_up_is_raised_even_where_the_rate_says_that_the_rest_fits() -> None:
+    """The next request's reservation did not fit, though the bills of all rows would."""
+    nearly = replace(FOUND, prompt_tokens=100, completion_tokens=0)
+    said = BudgetSpent("limits.max_tokens = 100000 is used up: the next request may take 99999.")
+    told = next_command(said, ["run", "r.toml"], spec(max_tokens=100_000), nearly)
+    assert told is not None
+    assert told.endswith("scorer run r.toml --set limits.max_tokens=120000")
+
+
 def test_budget_without_a_finished_row_is_doubled() -> None:
     none = replace(FOUND, scored=0, failed=0, cost_usd=0.0)
     told = next_command(BudgetSpent("spent"), ["run", "r.toml"], spec(max_usd=2.0), none)
