@@ -120,7 +120,7 @@ def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
 
 
 def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """A contender beside the bare loop that counts what it counts."""
+    """A contender beside the bare loop that counts what it counts, and beside `bare-wire`."""
     counting = CONTENDERS[name].variant in ("tokens", "capped")
     bare = found.get("bare-tokens" if counting else "bare")
     if bare is None:
@@ -129,21 +129,24 @@ def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> 
     found_ratios = {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
     if one["cpu_us_per_row"] and bare["cpu_us_per_row"]:
         found_ratios["cpu_to_bare"] = bare["cpu_us_per_row"] / one["cpu_us_per_row"]
+    if one["cpu_us_per_row"] and (wire_us := found.get("bare-wire", {}).get("cpu_us_per_row")):
+        found_ratios["cpu_to_wire"] = wire_us / one["cpu_us_per_row"]
     return found_ratios
 
 
 def table(result: dict[str, Any]) -> str:
     """What people read, as Markdown."""
     lines = [
-        "| contender | rows/s | to bare | without start | to bare | CPU us/row | to bare | peak MB | start s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| contender | rows/s | to bare | without start | to bare | CPU us/row | to bare | to wire | peak MB "
+        "| start s |",
+        "| --- " + "| ---: " * 9 + "|",
     ]
     for name, one in result["contenders"].items():
         whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
         lines.append(
             f"| {name} | {one['rows_per_s']:.0f} | {_cell(whole, 2)} | {_cell(one['steady_rows_per_s'])} | "
             f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {_cell(one.get('cpu_to_bare'), 2)} | "
-            f"{one['peak_mb']:.0f} | {one['start_s']:.2f} |"
+            f"{_cell(one.get('cpu_to_wire'), 2)} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
         )
     return "\n".join(lines)
 
