@@ -16,7 +16,7 @@ from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import retry_after_s
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
-from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons, room_for
+from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import NAME, anthropic_schema_forms
 from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
@@ -126,7 +126,7 @@ class Anthropic:
             )
         places = self.learned.places
         reply = yield self._call(request)
-        while (said := refusal(reply)) is not None:
+        while reply.status != 200 and (said := refusal(reply)) is not None:
             if not self.learned.learn(said, places, self._sent(request), self._place.quote):
                 break
             places = self.learned.places
@@ -166,8 +166,7 @@ class Anthropic:
                 for message in request.messages
                 if message.role != "system"
             ],
-            "max_tokens": (settings.max_output_tokens if asked is None else asked)
-            + room_for(settings.reasoning, self.name),
+            "max_tokens": (settings.max_output_tokens if asked is None else asked) + settings.room,
         }
         if system:
             body["system"] = system

@@ -17,7 +17,7 @@ from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import retry_after_s
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
-from scorer.client.providers.reasoning import Reasoning, converse_forms, reasons, room_for
+from scorer.client.providers.reasoning import Reasoning, converse_forms, reasons
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import NAME, no_schema, tool_config
 from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
@@ -91,7 +91,7 @@ class Bedrock:
             )
         places = self.learned.places
         reply = yield self._call(request)
-        while (said := refusal(reply)) is not None:
+        while reply.status != 200 and (said := refusal(reply)) is not None:
             if not self.learned.learn(said, places, self._sent(request), self._place.quote):
                 break
             places = self.learned.places
@@ -113,7 +113,7 @@ class Bedrock:
         settings, learned = self._settings, self.learned
         system = [{"text": message.content} for message in request.messages if message.role == "system"]
         asked = settings.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens
-        inference: dict[str, Any] = {"maxTokens": asked + room_for(settings.reasoning, self.name)}
+        inference: dict[str, Any] = {"maxTokens": asked + settings.room}
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form and not reasons(settings.reasoning):
             inference["temperature"] = temperature

@@ -29,26 +29,16 @@ class Setting(Generic[T]):
 
     A refusal of it has its `names` and the words of `refusing`.
 
-    The form in use only ever moves forward. `proven`: a server has taken it.
+    `form` is the one in use, at `place`; it only ever moves forward. `proven`: a server has taken it.
     """
 
-    __slots__ = ("_at", "_forms", "_names", "_refusing", "_what", "proven")
+    __slots__ = ("_forms", "_names", "_refusing", "_what", "form", "place", "proven")
 
     def __init__(self, what: str, forms: Sequence[T], names: str, refusing: str = _OR_WRONG) -> None:
         self._what, self._forms = what, tuple(forms)
         self._names, self._refusing = (re.compile(words, re.IGNORECASE) for words in (names, refusing))
-        self._at = 0
+        self.place, self.form = 0, self._forms[0]
         self.proven = False
-
-    @property
-    def form(self) -> T:
-        """The form in use."""
-        return self._forms[self._at]
-
-    @property
-    def place(self) -> int:
-        """The place of the form in use; higher after each refusal."""
-        return self._at
 
     def named_in(self, said: Complaint) -> bool:
         """Whether a refusal complains of this setting."""
@@ -59,21 +49,24 @@ class Setting(Generic[T]):
 
         Many requests in flight may be refused at once: the first of them moves on, and the others follow.
         """
-        if self._at != place:
+        if self.place != place:
             return None
-        self._at += 1
-        becomes = "it is left out from now on" if self._at == len(self._forms) - 1 else "another form is tried"
+        self._take(place + 1)
+        becomes = "another form is tried" if self.has_more else "it is left out from now on"
         return f"{self._what} is refused ({said}): {becomes}."
 
     def give_up(self) -> str:
         """Leaves the setting out; what to tell of it."""
-        self._at = len(self._forms) - 1
+        self._take(len(self._forms) - 1)
         return f"{self._what} is refused: it is left out from now on."
 
     @property
     def has_more(self) -> bool:
         """Whether another form can be tried."""
-        return self._at + 1 < len(self._forms)
+        return self.place + 1 < len(self._forms)
+
+    def _take(self, place: int) -> None:
+        self.place, self.form = place, self._forms[place]
 
 
 def refusal(reply: Reply) -> Complaint | None:
@@ -96,7 +89,7 @@ class LearnedSettings:
     A refusal that names one of them moves it on to its next form, for this request and all later ones. `tell` is told.
     """
 
-    __slots__ = ("reasoning", "schema", "tell", "temperature")
+    __slots__ = ("places", "reasoning", "schema", "tell", "temperature")
 
     def __init__(self, reasoning: Sequence[Fields], schema: Sequence[SchemaForm]) -> None:
         # One that is merely off the range is the run file's mistake.
@@ -110,11 +103,8 @@ class LearnedSettings:
             r"response_format|json_?schema|json_object|structured|guided|grammar|schema|output_config|output_format|tool",
         )
         self.tell: Tell = quietly
-
-    @property
-    def places(self) -> tuple[int, int, int]:
+        self.places = (0, 0, 0)
         """Which form each setting has now."""
-        return self.temperature.place, self.reasoning.place, self.schema.place
 
     def learn(self, said: Complaint, places: tuple[int, int, int], sent: Sequence[bool], quote: Quote) -> bool:
         """Whether another try may bring more, after a refusal of a request whose settings had these places.
@@ -129,9 +119,17 @@ class LearnedSettings:
                 return True
             if setting.has_more and setting.named_in(said):
                 if note := setting.move_on(place, quote(said.message).rstrip(". ")):
-                    self.tell(note)
+                    self._moved(note)
                 return True
         return False
+
+    def give_up_schema(self) -> None:
+        """Leaves the schema out from now on."""
+        self._moved(self.schema.give_up())
+
+    def _moved(self, note: str) -> None:
+        self.places = (self.temperature.place, self.reasoning.place, self.schema.place)
+        self.tell(note)
 
 
 def merged(body: dict[str, Any], fields: Fields) -> dict[str, Any]:

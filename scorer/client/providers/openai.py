@@ -18,7 +18,7 @@ from scorer.client.providers.completions import billed, read_logprobs, read_mode
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
-from scorer.client.providers.reasoning import Reasoning, openai_forms, room_for, style_of
+from scorer.client.providers.reasoning import Reasoning, openai_forms, style_of
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import openai_schema_forms
 from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError
@@ -80,7 +80,7 @@ class OpenAI:
         limit, places = self._limit, self.learned.places
         reply = yield self.call("/chat/completions", self._body(request, limit))
         renamed = False
-        while (said := refusal(reply)) is not None:
+        while reply.status != 200 and (said := refusal(reply)) is not None:
             if not renamed and (other := _other_limit(reply, limit)) is not None:
                 self._limit, renamed = other, True
             elif not self.learned.learn(said, places, self._sent(request), self._place.quote):
@@ -102,7 +102,7 @@ class OpenAI:
         elif schema.has_more and isinstance(self.fault(reply, "/chat/completions"), Rejected):
             other = yield self.call("/chat/completions", self._body(replace(request, schema=None), limit))
             if other.status == 200:
-                self.learned.tell(schema.give_up())
+                self.learned.give_up_schema()
                 return other
         return reply
 
@@ -211,9 +211,7 @@ class OpenAI:
             body["temperature"] = temperature
         if not (extra and extra.keys() & set(_LIMITS)):
             asked = request.max_output_tokens
-            body[limit] = (settings.max_output_tokens if asked is None else asked) + room_for(
-                settings.reasoning, self.name
-            )
+            body[limit] = (settings.max_output_tokens if asked is None else asked) + settings.room
         if request.choices > 1:
             body["n"] = request.choices
         if request.seed is not None:

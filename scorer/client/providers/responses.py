@@ -19,7 +19,7 @@ from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
 from scorer.client.providers.openai import OpenAI
-from scorer.client.providers.reasoning import responses_forms, room_for
+from scorer.client.providers.reasoning import responses_forms
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import no_schema, text_format
 from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError, TransientError
@@ -73,7 +73,7 @@ class Responses:
             raise Rejected("The Responses API gives one reply a request.")
         places = self.learned.places
         reply = yield self._call(request)
-        while (said := refusal(reply)) is not None:
+        while reply.status != 200 and (said := refusal(reply)) is not None:
             if not self.learned.learn(said, places, self._sent(request), self._place.quote):
                 break
             places = self.learned.places
@@ -105,7 +105,7 @@ class Responses:
         if system:
             body["instructions"] = system
         asked = settings.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens
-        body[_LIMIT] = max(LEAST_OUTPUT, asked + room_for(settings.reasoning, self.name))
+        body[_LIMIT] = max(LEAST_OUTPUT, asked + settings.room)
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form:
             body["temperature"] = temperature

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from scorer.client.providers.errors import Place
 from scorer.client.providers.logprobs import Dialect
-from scorer.client.providers.reasoning import Reasoning
+from scorer.client.providers.reasoning import Reasoning, room_for
 
 _SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
 
@@ -46,6 +46,11 @@ class ProviderSettings:
     max_output_tokens: int = 64
     dialect: Dialect = "auto"
     reasoning: Reasoning = None
+    room: int = field(init=False, default=0)
+    """The output tokens that are set aside for reasoning, beside `max_output_tokens`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "room", room_for(self.reasoning, self.name))
 
     @classmethod
     def of(cls, options: ProviderOptions, base_url: str) -> ProviderSettings:
