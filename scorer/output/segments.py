@@ -28,7 +28,7 @@ WINDOW, WINDOW_BYTES = 4096, 4 * 1024 * 1024
 """A window's rows and bytes: what a merge yields at once, of however many files. A longer row is one by itself."""
 GROUP_BYTES = 4 * 1024 * 1024
 """A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
-MERGE_BYTES, LEAST_BYTES = 32 * 1024 * 1024, 256 * 1024
+MERGE_BYTES, LEAST_BYTES = 16 * 1024 * 1024, 128 * 1024
 """What all files of a merge have loaded, as stored, and what each of them has at least."""
 SMALL_BYTES = 128 * 1024
 """A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time (docs/log.md)."""
