@@ -35,11 +35,18 @@ RUBRICS = {
 }
 """Built-in prompts by name; "versus" reads the column `instruction` beside the two responses."""
 
-_NAMES = (("First", "Second"), ("First response", "Second response"), ("Response 1", "Response 2"))
+_NAMES = (
+    ("First", "Second"),
+    ("First response", "Second response"),
+    *((f"{noun} 1", f"{noun} 2") for noun in ("Response", "Answer", "Assistant", "Score")),
+    *((f"{noun} A", f"{noun} B") for noun in ("Response", "Answer", "Assistant")),
+)
 _GRADE = r"(\d{1,6}(?:\.\d{1,6})?)(?: {0,2}/ {0,2}(\d{1,6}))?"
-# A line of its own: "8/10, 9/10", "8 9", "8.5; 9".
+# A line of its own: "8/10, 9/10", "8 9", "Scores: 8.5; 9".
 _PAIR = re.compile(
-    rf"^[^\w\n-]{{0,9}}{_GRADE}(?:,? {{1,4}}and {{1,4}}| {{0,4}}[,;] {{0,4}}| {{1,4}}){_GRADE}[ .)]{{0,20}}$", re.M
+    rf"^[^\w\n-]{{0,9}}(?:(?:scores?|ratings?|grades?)[^\w\n-]{{1,9}})?{_GRADE}"
+    rf"(?:,? {{1,4}}and {{1,4}}| {{0,4}}[,;] {{0,4}}| {{1,4}}){_GRADE}[ .)]{{0,20}}$",
+    re.M,
 )
 
 
@@ -123,7 +130,10 @@ class VersusReference:
         return self._named(text) or self._pair(text)
 
     def _named(self, text: str) -> tuple[Verdict, Verdict] | None:
+        said = plain(text)
         for names in _NAMES:
+            if names[0].split()[0].lower() not in said:
+                continue
             first, second = find_each(text, names, self._scale).values()
             if first is not None and second is not None:
                 return first, second

@@ -55,6 +55,12 @@ def test_both_orders_are_graded_and_averaged() -> None:
         "First response: 8/10\nSecond response: 9/10",
         "Response 1: 8\nResponse 2: 9",
         '{"first": 8, "second": 9}',
+        "Scores: 8, 9",
+        "**Score:** 8 9",
+        "Score 1: 8\nScore 2: 9",
+        "Assistant 1: 8/10\nAssistant 2: 9/10",
+        "Answer A: 8. It is short.\nAnswer B: 9. It is whole.",
+        "Response A: 8\nResponse B: 9",
     ],
 )
 def test_pairs_as_judges_write_them(reply: str) -> None:
