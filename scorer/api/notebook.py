@@ -1,4 +1,4 @@
-"""The progress of a run in a notebook: Jupyter and its kin (by IPython's display), and marimo. Needs no widgets.
+"""The progress of a run in a notebook: Jupyter, VS Code and Colab (IPython display), and marimo. Needs no widgets.
 
 A cell's output can be written from the cell's own thread alone. So snapshots of a run on another thread wait here, and
 the thread that waits for the run shows the newest one.
