@@ -21,7 +21,8 @@ def in_lines(setting: Setting) -> Setting:
     shards = {}
     for path, data in setting.shards.items():
         lines = []
-        for row in pq.read_table(io.BytesIO(data), use_threads=False).to_pylist():
+        table = pq.read_table(io.BytesIO(data), use_threads=False)
+        for row in table.to_pylist():
             line = json.dumps(row, ensure_ascii=draw.random() < 0.5)
             if row["response"] is None and draw.random() < 0.5:
                 line = line.replace("null", "nothing") if draw.random() < 0.5 else json.dumps([row["id"]])
@@ -29,7 +30,7 @@ def in_lines(setting: Setting) -> Setting:
         whole = "".join(lines).encode()
         end = draw.choice(ENDS)
         if not lines:  # JSON Lines without a row are not finished
-            end, whole = "csv", b"id,response\n"
+            end, whole = "csv", ",".join(table.column_names).encode() + b"\n"
         if end == "jsonl.gz":
             half = draw.randrange(len(whole))
             whole = gzip.compress(whole[:half], mtime=0) + gzip.compress(whole[half:], mtime=0)
