@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -268,7 +269,7 @@ def _reasoning_advice(model: Model) -> tuple[str, ...]:
     most = tokens_of(model.reasoning)
     if most:
         return (
-            f"model.reasoning = {model.reasoning!r} sets aside {most:,} output tokens a reply beside "
+            f"model.reasoning = {json.dumps(model.reasoning)} sets aside {most:,} output tokens a reply beside "
             f"model.max_output_tokens; reasoning is billed as output. Some finished rows (`--sample 100`) tell how "
             "much it takes.",
         )

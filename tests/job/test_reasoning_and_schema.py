@@ -148,7 +148,7 @@ def test_the_plan_counts_reasoning_and_warns(tmp_path: Path) -> None:
     assert without.cost_worst is not None
     assert medium.cost_worst == pytest.approx(without.cost_worst + ROWS * 8192 * 2 / 1e6)
     assert medium.completion_tokens_estimate > without.completion_tokens_estimate
-    assert "model.reasoning = 'medium' sets aside 8,192 output tokens a reply" in plan_text(medium)
+    assert 'model.reasoning = "medium" sets aside 8,192 output tokens a reply' in plan_text(medium)
     assert "advice" not in plan_text(without)
     by_itself = plan_of(tmp_path, name="gpt-5-mini")
     assert "gpt-5-mini reasons before it replies" in plan_text(by_itself)
