@@ -23,6 +23,7 @@ from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Layout, shown
 from scorer.output.manifest import Manifest, save
+from scorer.output.merge import merge
 from scorer.output.schema import kept_names, modern
 from scorer.types import Shard
 
@@ -90,7 +91,7 @@ def _rewrite(
         held = pa.schema([field for field in stored if field.name in schema.names])
         new = [name for name in plan.spec.input.keep if name not in held.names]
         with ColumnWindows(files, shard, new) as given, files.create(path) as file:
-            tables = seg.grouped(_with_columns(seg.merge(files, inputs, held, some=True), given, schema, shard))
+            tables = seg.grouped(_with_columns(merge(files, inputs, held, some=True), given, schema, shard))
             seg.write(file, tables, schema, {**about, "edition": edition})
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error

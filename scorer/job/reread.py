@@ -38,6 +38,7 @@ from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.located import look_for
 from scorer.output.manifest import FORMAT, Manifest, Revision, load, no_run, save
+from scorer.output.merge import merge
 from scorer.output.status import Status, status, within_share
 from scorer.output.tables import to_table
 from scorer.types import Mask, Provider, Result, Row, Shard, Work
@@ -253,7 +254,7 @@ class _Reread:
                 [f for f in schema if f.name in REPLY_COLUMNS or f.name not in computed or f.name in _ORDER]
             )
             rows = chain.from_iterable(self._reader.read(Work(stock.shard, self._done(stock), generation)))
-            for _, _, stored in seg.merge(self._files, stock.paths, stays, some=True):
+            for _, _, stored in merge(self._files, stock.paths, stays, some=True):
                 replies = zip(*(stored.column(name).to_pylist() for name in REPLY_COLUMNS), strict=True)
                 pairs = zip(islice(rows, stored.num_rows), replies, strict=True)
                 results = [self._result(row, reply) for row, reply in pairs]

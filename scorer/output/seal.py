@@ -11,6 +11,7 @@ from scorer.errors import OutputError
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Segment, shown
+from scorer.output.merge import merge
 from scorer.output.run_files import RunFiles
 from scorer.processes.memory import give_memory_back
 from scorer.types import Mask, Shard
@@ -64,7 +65,7 @@ def merge_segments(run: RunFiles, chosen: Sequence[Segment], shard: Shard, schem
     give_memory_back()
     try:
         with files.create(layout.segment(merged)) as file:
-            seg.write(file, (table for _, _, table in seg.merge(files, inputs, schema)), schema, about)
+            seg.write(file, (table for _, _, table in merge(files, inputs, schema)), schema, about)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return merged
@@ -85,7 +86,7 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     generation = max((s.generation for s in segments), default=0)
     give_memory_back()
     try:
-        tables = _whole(seg.merge(files, inputs, schema), shard, belongs)
+        tables = _whole(merge(files, inputs, schema), shard, belongs)
         _write(run, shard, schema, generation, tables)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error

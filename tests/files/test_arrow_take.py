@@ -11,6 +11,7 @@ import pytest
 from scorer.files.arrow_take import owned, take
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
+from scorer.output.merge import merge
 from scorer.output.schema import (
     result_schema,
 )
@@ -66,7 +67,7 @@ def test_merge_sorts_view_columns_by_row(tmp_path: Path, kind: pa.DataType) -> N
     path = f"{tmp_path}/segment.parquet"
     with LocalFiles().create(path) as file:
         seg.write(file, iter([to_table(results, schema, "f")]), schema, {})
-    whole = pa.concat_tables([table for _, _, table in seg.merge(LocalFiles(), [(path, 0, 3)], schema)])
+    whole = pa.concat_tables([table for _, _, table in merge(LocalFiles(), [(path, 0, 3)], schema)])
     assert whole.column("row").to_pylist() == [0, 1, 2, 3]
     assert whole.schema.field("kept").type == kind
     assert whole.column("kept").to_pylist() == COLUMNS[kind]

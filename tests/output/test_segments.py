@@ -16,6 +16,7 @@ from support.outputs import SCHEMA, result
 from scorer.errors import Unreadable
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
+from scorer.output.merge import merge
 from scorer.output.schema import (
     result_schema,
 )
@@ -176,7 +177,7 @@ def test_a_merge_is_what_a_dict_would_hold(
         for number in numbers:
             model[number] = max(model.get(number, (-1, 0.0)), (generation, number + generation / 10))
     upto, rows = None, []
-    for start, stop, merged in seg.merge(LocalFiles(), inputs, SCHEMA):
+    for start, stop, merged in merge(LocalFiles(), inputs, SCHEMA):
         assert upto in (None, start)
         assert stop - start <= window
         upto = stop
@@ -191,14 +192,14 @@ def test_a_merge_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
     bad = segment(tmp_path, [result(SHARD, n) for n in range(5, 10)])
     Path(bad[0]).write_bytes(b"PAR1 no more")
     with pytest.raises(seg.Broken) as caught:
-        list(seg.merge(LocalFiles(), [good, bad], SCHEMA))
+        list(merge(LocalFiles(), [good, bad], SCHEMA))
     assert caught.value.path == bad[0]
 
 
 def test_a_merge_that_is_given_up_closes_its_files(tmp_path: Path) -> None:
     """An unclosed file is a ResourceWarning, and a warning is an error here."""
     inputs = [segment(tmp_path, [result(SHARD, n) for n in range(5)])]
-    windows = seg.merge(LocalFiles(), inputs, SCHEMA)
+    windows = merge(LocalFiles(), inputs, SCHEMA)
     assert next(windows)[:2] == (0, 5)
     windows.close()  # type: ignore[attr-defined]
 
@@ -223,13 +224,13 @@ def test_a_merge_holds_few_bytes_however_long_its_rows(
 ) -> None:
     """Files of an earlier version have row groups of up to 4,096 rows, whatever they hold."""
     monkeypatch.setattr(seg, "WINDOW_BYTES", 10_000)
-    monkeypatch.setattr(seg, "MERGE_BYTES", 40_000)
-    monkeypatch.setattr(seg, "LEAST_BYTES", 5_000)
+    monkeypatch.setattr("scorer.output.merge.MERGE_BYTES", 40_000)
+    monkeypatch.setattr("scorer.output.merge.LEAST_BYTES", 5_000)
     # Interleaved: every window takes rows of each of the four files.
     inputs = [segment(tmp_path, long_results(range(first, 160, 4), size)) for first in range(4)]
     loaded: list[int] = []
     upto = 0
-    for start, stop, merged in seg.merge(LocalFiles(), inputs, SCHEMA):
+    for start, stop, merged in merge(LocalFiles(), inputs, SCHEMA):
         assert start == upto
         assert merged.column("row").to_pylist() == list(range(start, stop))
         loaded.append(merged.nbytes)
@@ -247,8 +248,8 @@ def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], sizes: list[int]
 ) -> None:
     monkeypatch.setattr(seg, "WINDOW_BYTES", 4_000)
-    monkeypatch.setattr(seg, "LEAST_BYTES", 3_000)
-    monkeypatch.setattr(seg, "MERGE_BYTES", 3_000)
+    monkeypatch.setattr("scorer.output.merge.LEAST_BYTES", 3_000)
+    monkeypatch.setattr("scorer.output.merge.MERGE_BYTES", 3_000)
     model: dict[int, int] = {}
     inputs = []
     for generation, numbers in parts:
@@ -260,7 +261,7 @@ def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
         inputs.append(segment(tmp_path, results))
     rows = [
         (row["row"], row["generation"], len(row["raw"][0]))
-        for _, _, merged in seg.merge(LocalFiles(), inputs, SCHEMA)
+        for _, _, merged in merge(LocalFiles(), inputs, SCHEMA)
         for row in merged.to_pylist()
     ]
     assert rows == [(n, generation, sizes[n % 4]) for n, generation in sorted(model.items())]

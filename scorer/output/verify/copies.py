@@ -16,6 +16,7 @@ from scorer.files.files import Files
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, shown
 from scorer.output.manifest import Manifest
+from scorer.output.merge import merge
 from scorer.output.schema import COPIED
 from scorer.output.verify.shard import Fault
 from scorer.types import Shard
@@ -78,7 +79,7 @@ class Provenance:
         with seg.broken(inputs[0][0]), self._files.open(inputs[0][0]) as file:
             stored = pq.read_schema(file)
         schema = pa.schema([field for field in stored if field.name in _READ])
-        yield from seg.merge(self._files, inputs, schema, some=True)
+        yield from merge(self._files, inputs, schema, some=True)
 
     def _copies(self, number: int, inputs: Sequence[tuple[str, int, int]]) -> Iterator[np.ndarray]:
         for _, _, table in self._windows(inputs):

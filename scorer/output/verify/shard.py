@@ -21,6 +21,7 @@ from scorer.output import checksums
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
+from scorer.output.merge import merge
 from scorer.output.schema import lacking, modern, result_schema
 from scorer.output.verify.kept_columns import Copied
 from scorer.types import Mask, Shard
@@ -198,7 +199,7 @@ class Inspector:
                 stored = pq.read_schema(file)
             columns = pa.schema([f for f in stored if f.name in {"row", "generation", "error", *self._given}])
             with Copied(self._files, shard, self._given) as given:
-                for start, stop, table in seg.merge(self._files, inputs, columns, some=True):
+                for start, stop, table in merge(self._files, inputs, columns, some=True):
                     if (row := given.differs(start, table.combine_chunks(), stop)) is not None:
                         for segment in segments:
                             path = self._layout.segment(segment)

@@ -1,0 +1,135 @@
+"""Merges result files that are sorted by row, window by window, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.files.arrow_take import take
+from scorer.files.files import Files
+from scorer.output import segments as seg
+from scorer.output.schema import fitted, modern
+
+MERGE_BYTES, LEAST_BYTES = 16 * 1024 * 1024, 128 * 1024
+"""The stored bytes that all files of a merge have loaded together, and the least that each of them has loaded."""
+
+
+class Cursor:
+    """Reads a file that is sorted by row forward, in portions of `size` bytes. It holds one portion.
+
+    Raises one of DAMAGE, with the path in `Cursor.path`.
+    """
+
+    def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None, *, size: int) -> None:
+        self.path = path
+        with ExitStack() as stack:
+            self._file = stack.enter_context(files.open(path))
+            self._parquet = pq.ParquetFile(
+                self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
+            )
+            stack.pop_all()
+        if columns is not None:
+            stored = self._parquet.schema_arrow
+            named = zip(stored.names, modern(stored).names, strict=True)
+            columns = [name for name, today in named if today in columns]
+        self._batches = seg.batches(self._parquet, size=size, columns=columns)
+        self._rest: pa.Table | None = None
+        self._unread: int = self._parquet.metadata.num_rows
+
+    def loaded(self) -> int | None:
+        """The row number after the last loaded row; None where the file has no rows beyond the loaded ones.
+
+        It loads the next portion where all loaded rows were returned.
+        """
+        while self._rest is None or not self._rest.num_rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                return None
+            self._rest = pa.Table.from_batches([batch])
+            self._unread -= batch.num_rows
+        if not self._unread:
+            return None
+        last: int = self._rest.column("row")[-1].as_py()
+        return last + 1
+
+    def bytes_below(self, limit: int) -> int:
+        """The bytes of the loaded rows before row number `limit`."""
+        return self._rest.slice(0, self._cut(limit)).nbytes if self._rest is not None else 0
+
+    def below(self, limit: int) -> pa.Table | None:
+        """Returns the loaded rows before row number `limit`, once. None where there are none."""
+        cut = self._cut(limit)
+        if self._rest is None or not cut:
+            return None
+        given, self._rest = self._rest.slice(0, cut), self._rest.slice(cut)
+        return given
+
+    def _cut(self, limit: int) -> int:
+        return 0 if self._rest is None else int(np.searchsorted(self._rest.column("row").to_numpy(), limit))
+
+    def close(self) -> None:
+        self._parquet.close()
+        self._file.close()
+
+
+def merge(
+    files: Files, inputs: Sequence[tuple[str, int, int]], schema: pa.Schema, *, some: bool = False
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """The rows of several sorted files in row order, each once (the highest generation), window by window.
+
+    `inputs` are (path, first row, last row). `schema` is theirs, or with `some` a part of it. A nullable column that a
+    file of an earlier version lacks is null. Yields (first row of the window, its end, its rows). A window has at most
+    `WINDOW` rows, and about `WINDOW_BYTES` or a single row. Raises Broken.
+    """
+    waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
+    cursors: list[tuple[Cursor, int]] = []
+    size = max(LEAST_BYTES, MERGE_BYTES // max(8, len(inputs)))
+    end = max((last for _, _, last in inputs), default=-1) + 1
+    try:
+        start = min((first for _, first, _ in inputs), default=0)
+        while start < end:
+            stop = min(end, start + seg.WINDOW)
+            while waiting and waiting[-1][1] < stop:
+                path, _, last = waiting.pop()
+                with seg.broken(path):
+                    cursors.append((Cursor(files, path, schema.names if some else None, size=size), last))
+            for cursor, _ in cursors:
+                with seg.broken(cursor.path):
+                    loaded = cursor.loaded()
+                if loaded is not None:
+                    stop = min(stop, max(loaded, start + 1))
+            while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > seg.WINDOW_BYTES:
+                stop = start + (stop - start) // 2
+            parts: list[pa.Table] = []
+            for cursor, _ in cursors:
+                with seg.broken(cursor.path):
+                    if (part := cursor.below(stop)) is not None:
+                        parts.append(fitted(part, schema))
+            table = _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
+            yield start, stop, table
+            for cursor, last in cursors:
+                if last < stop:
+                    cursor.close()
+            cursors = [(cursor, last) for cursor, last in cursors if last >= stop]
+            start = stop
+    finally:
+        for cursor, _ in cursors:
+            cursor.close()
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    if table.num_rows < 2:
+        return table
+    rows: npt.NDArray[np.int64] = table.column("row").to_numpy()
+    generations = table.column("generation").to_numpy()
+    order = np.lexsort((generations, rows))
+    ordered = rows[order]
+    last_of_row = np.append(ordered[1:] != ordered[:-1], True)
+    if last_of_row.sum() == 1:  # a row by itself, in several generations: copied nowhere, for it may be long
+        return table.slice(int(order[-1]), 1)
+    return take(table, pa.array(order[last_of_row]))
