@@ -54,7 +54,6 @@ def figures(shape: str, few: list[Took], taken: list[Took], files: int) -> dict[
         "cpu_us_per_row": round((whole - start) / (shards * each - FEW) * 1e6, 1),
         "rows_per_s": round(shards * each / median(took.wall_s for took in taken), 1),
         "wall_s": round(median(took.wall_s for took in taken), 2),
-        "peak_mb": round(max(took.peak_mb for took in taken), 1),
         "files": files,
     }
 
