@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from scorer.metrics.protocol import Metric
+from scorer.metrics.references import best_scores
 from scorer.testing.pure import other_moment
 
 
@@ -29,7 +30,7 @@ class MetricContract(ABC):
 
     @abstractmethod
     def make(self) -> Metric:
-        """A new metric, made as a run makes it: without arguments."""
+        """A new metric, made as a run makes it: its options are its keyword arguments, by default none."""
 
     @pytest.fixture
     def metric(self) -> Metric:
@@ -73,6 +74,15 @@ class MetricContract(ABC):
         whole = self._scores(metric, self.pairs)
         with other_moment(7):
             self._same(self._scores(self.make(), self.pairs), whole)
+
+    def test_several_references_give_a_score_that_none_of_them_alone_exceeds(self, metric: Metric) -> None:
+        references = [pair[1] for pair in self.pairs]
+        for response, _ in self.pairs:
+            (score,) = best_scores("metric", metric, [response], [references])
+            assert score is None or math.isfinite(float(score))
+            if not getattr(metric, "takes_lists", False):
+                alone = [next(iter(metric([response], [reference]))) for reference in references]
+                self._same([score], [max((one for one in alone if one is not None), default=None)])
 
     def test_the_given_lists_are_left_as_they_are(self, metric: Metric) -> None:
         responses, references = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]

@@ -27,13 +27,15 @@ from pathlib import Path
 
 class Reward:
     needs_reference = False
+    def __init__(self, factor=1.0):
+        self.factor = factor
     def __call__(self, responses, references):
         print("chatter on stdout")
         if "boom" in responses:
             raise ValueError("no reward for boom")
         if "leave" in responses:
             os._exit(9)
-        return [None if r is None else wait(r) if r.startswith("wait") else float(r) for r in responses]
+        return [None if r is None else wait(r) if r.startswith("wait") else self.factor * float(r) for r in responses]
 
 def wait(words):
     _, begun, enough = words.split()
@@ -162,6 +164,23 @@ def test_a_metric_from_outside(outside: str) -> None:
             outside: [1.5, None, None],
             "words": [1.0, None, 1.0],
         }
+
+
+@pytest.mark.slow
+def test_a_process_gets_options_and_several_references(outside: str) -> None:
+    """Slow: it starts a process."""
+    options = {outside: {"factor": 2.5}, "keyword_match": {"separator": "|"}}
+    with Pool([outside, "keyword_match", "token_f1"], options=options, workers=1) as pool:
+        assert pool.columns(["2", "1"], ["2|3", ["5", "1 1", "1"]]) == {
+            outside: [5.0, 2.5],
+            "keyword_match": [0.5, 1 / 3],
+            "token_f1": [0.0, 1.0],
+        }
+
+
+def test_an_option_that_a_metric_of_ones_own_does_not_take_is_told(outside: str) -> None:
+    with pytest.raises(SpecError, match=rf"{outside}.* cannot be constructed: .*unexpected keyword argument 'size'"):
+        load(outside, {"size": 1})
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class SharedWords:
-    """A `scorer.metrics.protocol.Metric`. scorer makes it without arguments, in a process of its own."""
+    """A `scorer.metrics.protocol.Metric`. scorer makes it in a process of its own, without options."""
 
     needs_reference = True
 
