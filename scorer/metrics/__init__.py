@@ -74,12 +74,13 @@ def problems(names: Sequence[str], options: Options) -> list[str]:
         if name not in names
     ]
     for name in names:
-        wrong += _option_problems(name, options.get(name, {}))
-    if "well_formed" in names and not wrong:
-        try:
-            load("well_formed", options.get("well_formed"))
-        except SpecError as error:
-            wrong += error.problems
+        if of_options := _option_problems(name, options.get(name, {})):
+            wrong += of_options
+        elif name == "well_formed":
+            try:
+                load(name, options.get(name))
+            except SpecError as error:
+                wrong += error.problems
     try:
         size = len(orjson.dumps(options))
     except TypeError as error:

@@ -83,6 +83,6 @@ def test_every_mistake_in_names_and_options_is_told_at_once() -> None:
     told = problems(["rouge9", "rougeL", "bleu", "keyword_match", "well_formed"], options)
     assert [text.partition(":")[0].partition(" ")[0] for text in told] == [
         "metrics.names", "metrics.options.length", "metrics.options.rougeL.stemmer", "metrics.options.bleu.stemmer",
-        "metrics.options.keyword_match.separator",
+        "metrics.options.keyword_match.separator", "metrics.options.well_formed",
     ]  # fmt: skip
     assert "Shorten them" in problems(["well_formed"], {"well_formed": {"pattern": "x" * MOST_OPTION_BYTES}})[0]
