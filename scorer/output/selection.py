@@ -1,4 +1,4 @@
-"""Which rows of a run's input belong to it (`input.where`), and which of these are asked for now (`--sample`).
+"""Which rows of the input belong to a run (`input.where`), and which of these are selected now (`--sample`).
 
 A selection is kept in run.json; the rows that belong, one file a shard, in OUT/selection/. A shard is sealed when all
 rows that belong have a result. Narrowing a selection removes no stored row.
@@ -47,21 +47,21 @@ class Selection:
         return self.where is None and not self.changed
 
     def belonging_of(self, shard: Shard) -> int:
-        """How many rows of a shard belong to the run."""
+        """The number of rows of a shard that belong to the run."""
         return shard.rows if self.where is None else self.belonging.get(shard.stem, shard.rows)
 
     def rows_of(self, shard: Shard) -> int:
-        """How many rows of a shard are asked for."""
+        """The number of selected rows of a shard."""
         return self.belonging_of(shard) if self.sample is None else self.sampled.get(shard.stem, 0)
 
     def belongs(self, files: Files, layout: Layout, shard: Shard) -> Mask:
-        """The rows of a shard that belong to the run. Raises one of segments.DAMAGE where their file is none."""
+        """The rows of a shard that belong to the run. Raises one of segments.DAMAGE where their file is damaged."""
         if self.where is None:
             return np.ones(shard.rows, dtype=bool)
         return read_belonging(files, layout, shard, self.where)
 
     def asked(self, shard: Shard, belongs: Mask) -> Mask:
-        """Those of `belongs` that are asked for."""
+        """The selected rows among `belongs`."""
         if self.threshold is None:
             return belongs
         if self.threshold < 0:
@@ -73,7 +73,7 @@ class Selection:
         return asked
 
     def counted(self, files: Files, layout: Layout, shard: Shard) -> Mask | None:
-        """The rows that count in a status; None where every stored row does. Raises as `belongs`."""
+        """The rows that count in a status; None where all stored rows count. Raises as `belongs`."""
         if self.sample is None and (self.where is None or not self.changed):
             return None
         return self.asked(shard, self.belongs(files, layout, shard))
@@ -82,7 +82,7 @@ class Selection:
 ALL_ROWS = Selection()
 """Every row of every shard."""
 UNKNOWN = Selection(sample="unknown", changed=True)
-"""Of a run.json that was lost: sealed files may lack rows."""
+"""The selection where run.json was lost: sealed files may lack rows."""
 
 
 def hashes(shard: Shard, first: int, stop: int) -> npt.NDArray[np.uint64]:

@@ -25,11 +25,11 @@ _READ = ("row", "generation", "score", "error", "finished_at", COPIED)
 _COPY = np.dtype(
     [("shard", "i4"), ("row", "i8"), ("of", "i4"), ("at", "i8"), ("score", "f8"), ("error", "i2"), ("time", "i8")]
 )
-"""A row that is a copy, where it was copied from, and what it says."""
+"""The columns of a copied row that are compared, and its source."""
 
 
 class Provenance:
-    """Looks at one run's copies. Raises segments.Broken where a file cannot be read."""
+    """Checks the copied rows of one run. Raises segments.Broken where a file cannot be read."""
 
     def __init__(self, files: Files, layout: Layout, manifest: Manifest) -> None:
         self._files = files
@@ -95,7 +95,7 @@ class Provenance:
             yield copies
 
     def _compared(self, copies: np.ndarray, inputs: Sequence[tuple[str, int, int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the copies, sorted by `at`, have a source without a result, and which say something else."""
+        """The copies, sorted by `at`, whose source has no result, and those that differ from their source."""
         missing, other = np.ones(len(copies), dtype=bool), np.zeros(len(copies), dtype=bool)
         for start, stop, table in self._windows(inputs):
             low, high = np.searchsorted(copies["at"], (start, stop))

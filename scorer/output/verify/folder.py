@@ -22,7 +22,7 @@ from scorer.output.verify.shard import Fault, Inspector
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `scorer verify` found: nothing where every row is there exactly once and intact.
+    """The findings of `scorer verify`: none where every row is present exactly once and intact.
 
     `damaged` are the files among the findings whose rows the next `scorer run` scores again. `unchecked`
     says what could not be looked at, because the input is not to be read; it is no finding.
@@ -40,7 +40,7 @@ class Verdict:
 
 
 def verify(files: Files, out: str) -> Verdict:
-    """Looks at every file of an output folder. Raises SpecError where it holds no run, OutputError for run.json."""
+    """Checks every file of an output folder. Raises SpecError where it holds no run, OutputError for run.json."""
     layout = Layout(out)
     manifest = load(files, layout)
     if manifest is None:

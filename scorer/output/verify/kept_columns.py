@@ -26,7 +26,7 @@ class Copied:
 
     @property
     def problem(self) -> str | None:
-        """Why the rest of the input could not be read, which is no fault of the scores either."""
+        """Why the rest of the input could not be read. This is no fault of the scores."""
         return self._input.problem
 
     def __enter__(self) -> Copied:
@@ -36,7 +36,7 @@ class Copied:
         self._input.__exit__(*error)
 
     def differs(self, start: int, found: pa.Table | pa.RecordBatch, stop: int | None = None) -> int | None:
-        """The first row whose copied values are not the input's; `found` lies in rows `start` to `stop` - 1."""
+        """The first row whose copied values differ from the input's. `found` has rows `start` to `stop` - 1."""
         if not self._given or not found.num_rows:
             return None
         rows = found.column("row").to_numpy()
@@ -77,7 +77,7 @@ def _first_difference(found: pa.Array, given: pa.Array) -> int | None:
 
 
 def _read_alike(one: pa.Scalar, other: pa.Scalar) -> bool:
-    """For what holds a NaN, which equals nothing and is copied all the same; and what is no UTF-8, which is not."""
+    """Compares values with NaN, which is unequal to itself and yet copied; texts that are not UTF-8 are not copied."""
     try:
         return str(one) == str(other)
     except UnicodeDecodeError:

@@ -27,12 +27,12 @@ from scorer.output.verify.kept_columns import Copied
 from scorer.types import Mask, Shard
 
 _NEAR = 65536
-"""Input rows that are held at once to compare results with."""
+"""The most input rows that are held at once for the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with `path`. Where `damaged`, its rows have to be scored again or restored.
+    """A fault of the file `path`. Where `damaged`, its rows must be scored again or restored.
 
     `whole` are the rows of a damaged file, as they stand in it, whose bytes are provably what was written.
     """
@@ -48,7 +48,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found in one shard's files; `counts` are those of the rows that could be read.
+    """The findings in one shard's files. `counts` are those of the rows that could be read.
 
     `unchecked` says what of the input could not be read, and so was not compared.
     """
@@ -59,7 +59,7 @@ class Inspection:
 
 
 class Inspector:
-    """Looks at the shards of one run."""
+    """Checks the shards of one run."""
 
     def __init__(self, files: Files, layout: Layout, manifest: Manifest) -> None:
         self._files = files
@@ -69,16 +69,16 @@ class Inspector:
         self._selection = manifest.selection
         revision = manifest.open_revision
         self._unread = revision.generation if revision is not None and revision.kind == "reread" else 0
-        """Files of an earlier generation than this still await a reread: they have the fingerprint of before it."""
+        """Files of an earlier generation are not yet read again: they have the fingerprint from before the reread."""
         given = manifest.spec.get("input", {})
         self._kept = {*given.get("keep", ())}
         self._copies = bool(manifest.spec.get("judge", {}).get("dedupe"))
         self._right = result_schema(copies=self._copies)
         self._given = {**({"id": given["id"]} if given.get("id") else {}), **{name: name for name in self._kept}}
-        """The input's column behind each column that was copied."""
+        """The input's column of each copied column."""
 
     def shard(self, shard: Shard, *, sealed: bool, same_input: bool) -> Inspection:
-        """Everything of one shard; the copied columns are compared where the input is still the same."""
+        """Checks one shard. The copied columns are compared where the input is still the same."""
         found = Inspection()
         try:
             with seg.broken(self._layout.selection):
@@ -99,7 +99,7 @@ class Inspector:
     def _sealed(
         self, shard: Shard, path: str, belongs: Mask, found: Inspection, *, same_input: bool
     ) -> Iterator[Fault]:
-        """One sealed file: each row that belongs once and in order, and what its metadata claims."""
+        """Checks a sealed file: each row that belongs is present once and in order, and the metadata fits."""
         upto, counts, lacking = 0, found.counts, belongs.copy()
         try:
             with seg.broken(path):
@@ -145,7 +145,7 @@ class Inspector:
     # --- under way ----------------------------------------------------------------------------------------------------
 
     def _open(self, shard: Shard, belongs: Mask, found: Inspection, *, same_input: bool) -> Iterator[Fault]:
-        """The segments of a shard that is not sealed: intact, and how many rows they lack."""
+        """Checks the segments of an unsealed shard, and counts the rows that they lack."""
         counts = found.counts
         done = np.zeros(shard.rows, dtype=bool)
         times: dict[int, np.ndarray] = {}
@@ -190,7 +190,7 @@ class Inspector:
             yield _damaged(error, path)
 
     def _values(self, shard: Shard, segments: list[Segment], found: Inspection) -> Iterator[Fault]:
-        """The copied columns of all segments, in row order, so that the input is read once."""
+        """Checks the copied columns of all segments in row order, so that the input is read once."""
         inputs = [(self._layout.segment(s), s.first, s.last) for s in segments]
         if not inputs:
             return
@@ -216,7 +216,7 @@ class Inspector:
     # --- one file -----------------------------------------------------------------------------------------------------
 
     def _bytes(self, shard: Shard, path: str) -> Fault | None:
-        """Whether the file is this run's, this shard's, and byte for byte what was written."""
+        """Checks that the file belongs to this run and this shard, and that its bytes match their checksums."""
         about, _ = seg.read_about(self._files, path)
         awaits = about.get("generation", 0) < self._unread
         if about.get("fingerprint", self._fingerprint) != self._fingerprint and not awaits:
@@ -231,7 +231,7 @@ class Inspector:
         return None
 
     def _rows(self, shard: Shard, path: str, batch: pa.RecordBatch) -> Iterator[Fault]:
-        """What must hold in each row of a result."""
+        """Checks what must hold in each result row."""
         stored = modern(batch.schema)
         if missing := lacking(batch.schema, copies=self._copies):
             yield Fault(path, f"lacks the columns {', '.join(missing)}", damaged=True)
@@ -274,7 +274,7 @@ def _near(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _not_compared(shard: Shard, given: Copied) -> list[str]:
-    """What of the id and kept columns was taken on trust."""
+    """Says which id and kept columns were not compared."""
     if given.problem is not None:
         return [f"{shard.path}: the input cannot be read to compare its id and kept columns ({given.problem})"]
     if given.unread:
@@ -287,5 +287,5 @@ def _another_row(path: str, row: int) -> Fault:
 
 
 def _damaged(error: Exception, path: str = "") -> Fault:
-    told = str(error).removeprefix(f"{getattr(error, 'path', path)}: ") or type(error).__name__
-    return Fault(getattr(error, "path", path), f"is damaged: {told.splitlines()[0]}", damaged=True)
+    detail = str(error).removeprefix(f"{getattr(error, 'path', path)}: ") or type(error).__name__
+    return Fault(getattr(error, "path", path), f"is damaged: {detail.splitlines()[0]}", damaged=True)
