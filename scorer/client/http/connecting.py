@@ -90,8 +90,7 @@ class Connector:
             if task is None:
                 task = self._asked[key] = self._loop.create_task(self._look_up(host, port))
                 task.add_done_callback(partial(self._looked_up, key))
-            await asyncio.shield(task)
-            _, known = self._known[key]
+            known = await asyncio.shield(task)  # `_looked_up` may come later, where the task is done already
         known.append(known.pop(0))
         return list(known)
 

@@ -354,3 +354,14 @@ class TestDirect(ConnectingContract):
 
 class TestThroughSession(ConnectingContract):
     wire = ThroughSession
+
+
+def test_who_asks_as_a_look_up_ends_gets_its_addresses() -> None:
+    async def main() -> list[Any]:
+        connector = connecting.Connector()
+        first = asyncio.create_task(connector._addresses("127.0.0.1", 1))
+        await asyncio.sleep(0)  # its look-up is the next to run, and ends at once
+        second = asyncio.create_task(connector._addresses("127.0.0.1", 1))
+        return [addresses[0][4] for addresses in await asyncio.gather(first, second)]
+
+    assert asyncio.run(main()) == [("127.0.0.1", 1)] * 2
