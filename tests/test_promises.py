@@ -145,6 +145,7 @@ def test_cap_holds_by_the_judges_own_count_across_a_kill(
 class _Gossip(BaseHTTPRequestHandler):
     """A judge that repeats the key it was given, wherever it can."""
 
+    protocol_version = "HTTP/1.1"
     keys: ClassVar[set[str]] = set()
 
     def do_POST(self) -> None:

@@ -147,7 +147,7 @@ class Job:
                 check_open(manifest, retry, self.layout.out)
             self.plan = replace(self.plan, fingerprint=manifest.fingerprint)
             manifest = keep_columns(self.plan, self._files, self.layout, manifest)
-            sample = choice.sample if retry is None else manifest.selection.sample
+            sample = choice.sample if retry is None else manifest.selection.drawn_sample
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
             async with self._published(manifest) as self._publishing:
                 await self._generations(manifest, retry, offload, lock.sure)

@@ -46,6 +46,11 @@ class Selection:
         """True where a sealed file holds each row of its shard."""
         return self.where is None and not self.changed
 
+    @property
+    def drawn_sample(self) -> str | None:
+        """`sample`; None where it is not known either."""
+        return None if self == UNKNOWN else self.sample
+
     def belonging_of(self, shard: Shard) -> int:
         """The number of rows of a shard that belong to the run."""
         return shard.rows if self.where is None else self.belonging.get(shard.stem, shard.rows)

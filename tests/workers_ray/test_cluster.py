@@ -72,7 +72,7 @@ def test_an_address_is_of_no_use_without_a_cluster(tmp_path: Path, capsys: pytes
     shard(tmp_path / "in/a.parquet", 1)
     run = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
     assert _exit_code(["run", run, "--address", "127.0.0.1:6379"]) == 2
-    assert "of no use without --engine ray" in capsys.readouterr().err
+    assert "is for --engine ray alone" in capsys.readouterr().err
     assert _exit_code(["rehearse", run, "--engine", "ray", "--address", "127.0.0.1:6379"]) == 2
     assert "the simulated judge answers on this machine only" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
