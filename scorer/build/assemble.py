@@ -11,7 +11,7 @@ from typing import Any
 from scorer.build.endpoints import all_rate_limits, base_of, concurrency, on_this_machine, rate_limits
 from scorer.build.keys import AwsAccount, asked_key, aws_account, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import SecretBlankingTransport, Secrets
-from scorer.client.client import Endpoint, HttpClient, ModelRouter
+from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.key_command import KeyCommandTransport
 from scorer.client.providers import LEAST_OUTPUT, PROVIDERS, RESPONSES
 from scorer.client.providers.reasoning import room_for
@@ -145,13 +145,11 @@ async def make_client(
         clients[model.alias] = HttpClient(
             endpoints,
             wire,
-            price(model),
-            max_output_tokens=most_output(model),
+            ModelTerms(price(model), most_output(model), window(model)),
             retries=model.retries,
             clock=clock,
             timeout_s=model.timeout_s,
             hedge=spec.limits.hedge,
-            window=window(model),
         )
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else ModelRouter(clients)

@@ -78,34 +78,44 @@ class _Another(TransientError):
         super().__init__(detail, billed=billed)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelTerms:
+    """What a model charges and takes. `tariff` is None where the price is unknown: costs are then null.
+
+    `max_output_tokens` serves requests without one. No count of tokens beyond `window`, its context window, is
+    believed.
+    """
+
+    tariff: Tariff | None
+    max_output_tokens: int
+    window: int = 2_000_000
+
+
 class HttpClient:
     """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
 
-    `tariff` is None where the price is unknown: costs are then null. `max_output_tokens` serves requests without one.
     With `hedge` a late request is asked once more, and the first answer wins. `timeout_s` is how long the transport
     waits for a reply; once enough replies are known, those that hang are waited for less long
-    (adaptive_timeout.py). No count of tokens beyond `window`, the model's context window, is believed.
+    (adaptive_timeout.py).
     """
 
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
         transport: Transport,
-        tariff: Tariff | None,
+        terms: ModelTerms,
         *,
-        max_output_tokens: int,
         retries: int,
         clock: Callable[[], float],
         timeout_s: float = math.inf,
         hedge: bool = False,
-        window: int = 2_000_000,
         seed: int = 0,
     ) -> None:
         self._endpoints = tuple(endpoints)
         self._leave = None if len(self._endpoints) == 1 else lambda: bool(self._up())
         self._transport = transport
-        self._reservation = Reservation(tariff, max_output_tokens)
-        self._settlement = Settlement(tariff, window)
+        self._reservation = Reservation(terms.tariff, terms.max_output_tokens)
+        self._settlement = Settlement(terms.tariff, terms.window)
         self._retries = retries
         self._clock = clock
         self._random = random.Random(seed)

@@ -12,7 +12,7 @@ from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
 from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, AdaptiveTimeout
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.config.cost import Price
 from scorer.errors import Unreachable
@@ -108,9 +108,7 @@ def made(wire: Wire, places: int = 16) -> tuple[HttpClient, Ledger]:
         OpenAI(name="m", base_url="http://judge/v1"), LocalLimiter(RateLimits(concurrency=places), Budget(books))
     )
     clock = asyncio.get_running_loop().time
-    client = HttpClient(
-        [endpoint], wire, Price(1.0, 1.0), max_output_tokens=4, retries=6, clock=clock, timeout_s=TIMEOUT_S
-    )
+    client = HttpClient([endpoint], wire, ModelTerms(Price(1.0, 1.0), 4), retries=6, clock=clock, timeout_s=TIMEOUT_S)
     return client, books
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
-from scorer.client.client import Endpoint, HttpClient, ModelRouter
+from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.unsent import Unsent
 from scorer.config.cost import Price
@@ -149,8 +149,7 @@ def client(wire: Wire, *limits: Strict, retries: int = 3, tariff: Price | None =
     return HttpClient(
         endpoints,
         wire,
-        tariff,
-        max_output_tokens=20,
+        ModelTerms(tariff, 20),
         retries=retries,
         clock=asyncio.get_running_loop().time,
     )
@@ -894,7 +893,7 @@ def test_requests_go_where_there_is_most_room_for_their_weight() -> None:
             Endpoint(Dialect(f"http://judge-{n}"), some, weight)
             for n, (some, weight) in enumerate(zip(limits, (1.0, 3.0), strict=True))
         ]
-        judge = HttpClient(endpoints, wire, None, max_output_tokens=1, retries=1, clock=asyncio.get_running_loop().time)
+        judge = HttpClient(endpoints, wire, ModelTerms(None, 1), retries=1, clock=asyncio.get_running_loop().time)
         async with asyncio.TaskGroup() as group:
             for _ in range(40):
                 group.create_task(judge.complete(asks()))
@@ -944,7 +943,7 @@ def test_a_panel_asks_the_model_that_the_request_names() -> None:
         for alias in ("x", "y"):
             endpoint = Endpoint(Dialect(alias), Strict())
             judge[alias] = HttpClient(
-                [endpoint], wire, None, max_output_tokens=1, retries=1, clock=asyncio.get_running_loop().time
+                [endpoint], wire, ModelTerms(None, 1), retries=1, clock=asyncio.get_running_loop().time
             )
         panel = ModelRouter(judge)
         for alias in ("y", "x", "y"):
@@ -990,7 +989,7 @@ def test_what_hung_is_measured_by_each_call_and_not_by_both_of_a_conversation() 
         limits = Strict()
         wire = Wire(lambda n, _: Unreachable("reset", billed=True) if n == 65 else 200, seconds=0.1)
         judge = HttpClient(
-            [Endpoint(Dialect(), limits)], wire, PRICE, max_output_tokens=20, retries=3, clock=now, timeout_s=120.0
+            [Endpoint(Dialect(), limits)], wire, ModelTerms(PRICE, 20), retries=3, clock=now, timeout_s=120.0
         )
         for _ in range(64):
             await judge.complete(asks())

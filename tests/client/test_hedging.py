@@ -11,7 +11,7 @@ import orjson
 import pytest
 from support.clock import now, run
 
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.hedging import MOST, first_answer
 from scorer.client.providers.openai import OpenAI
 from scorer.config.cost import Price
@@ -176,8 +176,7 @@ def test_the_last_hundredth_takes_at_most_twice_the_p99_of_the_others(capped: bo
         client = HttpClient(
             [Endpoint(OpenAI(name="m", base_url="http://judge/v1"), limits)],
             wire,
-            Price(1.0, 1.0),
-            max_output_tokens=32,
+            ModelTerms(Price(1.0, 1.0), 32),
             retries=6,
             clock=asyncio.get_running_loop().time,
             timeout_s=120.0,

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import inline
 
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, DuplicateReplies, reply_id
 from scorer.client.transport import HttpTransport
@@ -104,8 +104,7 @@ async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause
         judge = HttpClient(
             [Endpoint(OpenAI(name="m", base_url=f"http://127.0.0.1:{port}/v1"), limits)],
             wire,
-            Price(1.0, 1.0),
-            max_output_tokens=8,
+            ModelTerms(Price(1.0, 1.0), 8),
             retries=3,
             clock=asyncio.get_running_loop().time,
         )

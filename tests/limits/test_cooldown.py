@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import SetupError
 from scorer.files.files import LocalFiles
@@ -44,8 +44,7 @@ def client(judge: Judge, limits: LocalLimiter) -> HttpClient:
     return HttpClient(
         [Endpoint(OpenAI(name="m", base_url="http://judge/v1"), limits)],
         judge,
-        None,
-        max_output_tokens=8,
+        ModelTerms(None, 8),
         retries=6,
         clock=now,
     )
@@ -159,8 +158,7 @@ def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
         one = HttpClient(
             [Endpoint(OpenAI(name="m", base_url=f"http://{name}/v1"), local()) for name in ("spent", "good")],
             Both(),
-            None,
-            max_output_tokens=8,
+            ModelTerms(None, 8),
             retries=6,
             clock=now,
         )
