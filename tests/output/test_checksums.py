@@ -1,4 +1,4 @@
-"""Promise: no changed byte of a result file passes, and what its checksums say of a part holds for its rows."""
+"""Promise: checksums find every changed byte of a result file, and tell which of its parts are whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
     monkeypatch.setattr(seg, "WINDOW", 10)
     monkeypatch.setattr(seg, "GROUP_BYTES", 1)
 
-    async def night() -> Output:
+    async def scenario() -> Output:
         made = Output(tmp_path, 40, 0)
         await made.pay(40)
         await made.score({0: range(39)})
@@ -31,7 +31,7 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
         made.store()
         return made
 
-    return run(night())
+    return run(scenario())
 
 
 def parts(path: Path) -> list[sums.Part]:
@@ -49,14 +49,14 @@ def whole(path: Path) -> bool:
         return False
 
 
-def test_a_part_is_a_window_and_every_part_is_whole(output: Output) -> None:
+def test_checksums_cover_each_window_as_a_part(output: Output) -> None:
     assert parts(output.sealed()) == [sums.Part(at, at + 10, True) for at in range(0, 40, 10)]
     assert parts(output.sealed(1)) == [sums.Part(0, 0, True)]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 1))
-def test_no_flipped_bit_passes(output: Output, place: float, bit: int, which: int) -> None:
+def test_checksums_find_every_flipped_bit(output: Output, place: float, bit: int, which: int) -> None:
     path = output.sealed(which)
     data = path.read_bytes()
     try:
@@ -70,7 +70,7 @@ def test_no_flipped_bit_passes(output: Output, place: float, bit: int, which: in
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), extra=st.binary(max_size=20))
-def test_no_cut_or_longer_file_passes(output: Output, place: float, extra: bytes) -> None:
+def test_checksums_find_truncated_and_longer_files(output: Output, place: float, extra: bytes) -> None:
     path = output.sealed()
     data = path.read_bytes()
     try:
@@ -83,7 +83,7 @@ def test_no_cut_or_longer_file_passes(output: Output, place: float, extra: bytes
         path.write_bytes(data)
 
 
-def test_damage_in_one_part_leaves_the_others_whole(output: Output) -> None:
+def test_checksums_confine_damage_to_its_part(output: Output) -> None:
     path = output.sealed()
     place = pq.read_metadata(path).row_group(2).column(0).data_page_offset
     data = bytearray(path.read_bytes())
@@ -92,7 +92,7 @@ def test_damage_in_one_part_leaves_the_others_whole(output: Output) -> None:
     assert [part.whole for part in parts(path)] == [True, True, False, True]
 
 
-def test_files_of_earlier_versions_have_no_sums_and_verify_as_before(output: Output) -> None:
+def test_checksums_absent_in_files_of_earlier_versions_are_no_damage(output: Output) -> None:
     path = output.sealed()
     metadata = {key: value for key, value in pq.read_metadata(path).metadata.items() if key not in sums.OURS}
     table = pq.read_table(path).replace_schema_metadata({k: v for k, v in metadata.items() if k != b"ARROW:schema"})
@@ -101,7 +101,7 @@ def test_files_of_earlier_versions_have_no_sums_and_verify_as_before(output: Out
     assert verify(LocalFiles(), output.layout.out).complete
 
 
-def test_a_table_written_anew_with_the_old_metadata_is_no_longer_what_was_written(output: Output) -> None:
+def test_checksums_reject_a_table_rewritten_with_old_metadata(output: Output) -> None:
     table = pq.read_table(output.sealed())
     pq.write_table(table, output.sealed())
     assert not verify(LocalFiles(), output.layout.out).complete

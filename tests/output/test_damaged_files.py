@@ -1,4 +1,4 @@
-"""Promise: whatever becomes of the files, `verify` finds it, `run` mends it, and only what was lost is paid again.
+"""Promise: `verify` finds any damage to the files, `run` repairs it, and only lost rows are paid again.
 
 Over 300 lines: one table of attacks on files, one on disks, clocks and shards; each attack with its sentence.
 """
@@ -150,7 +150,7 @@ def rows_in(path: Path) -> set[int]:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attacked_sealed_file_is_found_and_mended_and_nothing_else_is_paid_again(whole: Run, attack: Attack) -> None:
+def test_run_repairs_a_damaged_sealed_file_and_pays_for_its_rows_only(whole: Run, attack: Attack) -> None:
     path = whole.sealed()
     attack(path)
     bytes_then = path.read_bytes()
@@ -168,7 +168,7 @@ def test_an_attacked_sealed_file_is_found_and_mended_and_nothing_else_is_paid_ag
     assert noted(LocalFiles(), Layout(whole.out)) == []
 
 
-def test_a_start_does_not_open_sealed_files_to_find_out(whole: Run) -> None:
+def test_run_opens_no_sealed_file_at_start(whole: Run) -> None:
     class Watching(LocalFiles):
         def open(self, path: str) -> BinaryIO:
             assert "/scores/" not in path, "a start opened a sealed file"
@@ -184,7 +184,7 @@ def test_a_start_does_not_open_sealed_files_to_find_out(whole: Run) -> None:
     assert (found.unreadable, found.pending) == ([str(whole.sealed())], 12)
 
 
-def test_what_was_restored_meanwhile_is_kept(whole: Run) -> None:
+def test_run_keeps_a_sealed_file_restored_after_verify(whole: Run) -> None:
     path = whole.sealed()
     data = path.read_bytes()
     cut(path)
@@ -196,7 +196,7 @@ def test_what_was_restored_meanwhile_is_kept(whole: Run) -> None:
     whole.exact()
 
 
-def test_of_a_sealed_file_only_the_rows_around_the_damage_are_scored_again(tmp_path: Path) -> None:
+def test_run_scores_again_only_rows_of_the_damaged_part_of_a_sealed_file(tmp_path: Path) -> None:
     with mock.patch.object(seg, "WINDOW", 4), mock.patch.object(seg, "GROUP_BYTES", 1):  # four rows are a part
         made = Run(tmp_path, 12)
         made.run()
@@ -212,7 +212,7 @@ def test_of_a_sealed_file_only_the_rows_around_the_damage_are_scored_again(tmp_p
         made.exact()
 
 
-def test_a_sealed_file_whose_segments_are_still_there_costs_nothing(tmp_path: Path) -> None:
+def test_run_repairs_a_damaged_sealed_file_from_its_segments_at_no_cost(tmp_path: Path) -> None:
     made = Run(tmp_path, 12)
     made.run()
     assert made.segments()
@@ -223,7 +223,7 @@ def test_a_sealed_file_whose_segments_are_still_there_costs_nothing(tmp_path: Pa
     made.exact()
 
 
-def test_a_missing_sealed_file_is_open_again(whole: Run) -> None:
+def test_run_scores_again_the_shard_of_a_missing_sealed_file(whole: Run) -> None:
     whole.sealed("b").unlink()
     assert whole.verify().findings == (f"{whole.root}/in/b.parquet: 9 of 9 rows have no result yet",)
     assert status(LocalFiles(), whole.out).pending == 9
@@ -232,7 +232,7 @@ def test_a_missing_sealed_file_is_open_again(whole: Run) -> None:
     whole.exact()
 
 
-def test_a_sealed_file_that_is_there_twice_is_said_and_counts_once(whole: Run) -> None:
+def test_verify_reports_a_duplicate_sealed_file_and_run_counts_rows_once(whole: Run) -> None:
     twin = whole.sealed("z")
     shutil.copy(whole.sealed(), twin)
     assert whole.verify().findings == (f"{twin}: belongs to no shard of this run",)
@@ -242,7 +242,7 @@ def test_a_sealed_file_that_is_there_twice_is_said_and_counts_once(whole: Run) -
     whole.exact()
 
 
-def test_the_sealed_file_of_another_shard_is_found_and_mended(tmp_path: Path) -> None:
+def test_run_replaces_a_sealed_file_copied_from_another_shard(tmp_path: Path) -> None:
     made = Run(tmp_path, 9, 9)
     made.run()
     made.run()
@@ -253,7 +253,7 @@ def test_the_sealed_file_of_another_shard_is_found_and_mended(tmp_path: Path) ->
     made.exact()
 
 
-def test_a_retry_that_meets_a_damaged_sealed_file_says_so_and_run_mends_it(tmp_path: Path) -> None:
+def test_retry_refuses_a_damaged_sealed_file_and_run_repairs_its_rows(tmp_path: Path) -> None:
     made = Run(tmp_path, 8)
     made.wire.refuses = {2, 5}
     made.run()
@@ -272,7 +272,7 @@ def test_a_retry_that_meets_a_damaged_sealed_file_says_so_and_run_mends_it(tmp_p
 
 @pytest.mark.parametrize("checked", [False, True], ids=["unnoticed", "verified"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attacked_segment_is_found_and_mended_in_one_start(half: Run, attack: Attack, *, checked: bool) -> None:
+def test_run_repairs_a_damaged_segment_and_pays_for_its_rows_only(half: Run, attack: Attack, *, checked: bool) -> None:
     path = half.segments("b")[0]
     lost, before = rows_in(path), dict(half.wire.asked)
     attack(path)
@@ -289,7 +289,7 @@ def test_an_attacked_segment_is_found_and_mended_in_one_start(half: Run, attack:
     half.exact()
 
 
-def test_a_missing_segment_is_rows_to_score(half: Run) -> None:
+def test_run_scores_again_only_rows_of_a_missing_segment(half: Run) -> None:
     path = half.segments("b")[0]
     lost = rows_in(path)
     path.unlink()
@@ -300,7 +300,7 @@ def test_a_missing_segment_is_rows_to_score(half: Run) -> None:
     half.exact()
 
 
-def test_a_segment_that_is_there_twice_is_said_and_its_rows_count_once(half: Run) -> None:
+def test_verify_reports_a_duplicate_segment_and_run_counts_rows_once(half: Run) -> None:
     path = half.segments("b")[0]
     shutil.copy(path, path.with_name(re.sub(r"-(\d+)\.parquet", "-77.parquet", path.name)))
     assert any("rows are in more than one segment" in finding for finding in half.verify().findings)
@@ -309,7 +309,7 @@ def test_a_segment_that_is_there_twice_is_said_and_its_rows_count_once(half: Run
     half.exact()
 
 
-def test_the_segment_of_another_shard_is_never_taken_for_this_ones(tmp_path: Path) -> None:
+def test_run_rejects_a_segment_copied_from_another_shard(tmp_path: Path) -> None:
     made = Run(tmp_path, 8, 8, 8)
     made.wire.refuses = {5, 13}  # so that the shards end in several flushes
     made.stop_after(14)
@@ -327,7 +327,7 @@ def test_the_segment_of_another_shard_is_never_taken_for_this_ones(tmp_path: Pat
 
 @pytest.mark.parametrize("attack", [cut, emptied, zeroed, not_parquet, Path.unlink])
 @pytest.mark.parametrize("state", ["whole", "half"])
-def test_a_run_json_that_is_cut_or_gone_is_made_anew(
+def test_run_rebuilds_a_damaged_or_missing_run_json_with_its_run_id(
     attack: Attack, state: str, request: pytest.FixtureRequest
 ) -> None:
     made: Run = request.getfixturevalue(state)
@@ -351,7 +351,7 @@ def test_a_run_json_that_is_cut_or_gone_is_made_anew(
     made.exact()
 
 
-def test_files_of_an_earlier_version_do_not_tell_the_run_and_it_gets_a_new_id(whole: Run) -> None:
+def test_run_json_rebuilt_from_files_without_run_id_gets_a_new_id(whole: Run) -> None:
     layout = Layout(whole.out)
     for path in map(Path, (layout.sealed("a"), layout.sealed("b"))):
         table = pq.read_table(path)
@@ -367,7 +367,7 @@ def test_files_of_an_earlier_version_do_not_tell_the_run_and_it_gets_a_new_id(wh
     whole.exact()
 
 
-def test_a_run_json_is_not_made_anew_from_a_footer_that_is_damaged(whole: Run) -> None:
+def test_run_json_is_not_rebuilt_from_a_damaged_footer(whole: Run) -> None:
     """A bit of a name or a value in there: Parquet reads it, and it says something else, or nothing."""
     layout, before = Layout(whole.out), load(LocalFiles(), Layout(whole.out))
     assert before is not None
@@ -384,7 +384,7 @@ def test_a_run_json_is_not_made_anew_from_a_footer_that_is_damaged(whole: Run) -
         whole.exact()
 
 
-def test_a_lost_run_json_is_not_made_anew_for_another_judge(whole: Run) -> None:
+def test_run_json_is_not_rebuilt_for_another_judge(whole: Run) -> None:
     cut(Path(whole.out, "run.json"))
     with pytest.raises(OutputError, match="holds scores of another run: their fingerprint is"):
         whole.run(scale=[1, 9])
@@ -393,7 +393,7 @@ def test_a_lost_run_json_is_not_made_anew_for_another_judge(whole: Run) -> None:
     whole.exact()
 
 
-def test_the_run_json_of_a_later_version_is_no_damage(whole: Run) -> None:
+def test_run_json_of_a_later_version_is_refused_and_unchanged(whole: Run) -> None:
     path = Path(whole.out, "run.json")
     later = path.read_bytes().replace(b'"format": 2', b'"format": 3')
     path.write_bytes(later)
@@ -402,7 +402,7 @@ def test_the_run_json_of_a_later_version_is_no_damage(whole: Run) -> None:
     assert path.read_bytes() == later
 
 
-def test_a_lost_run_json_and_a_changed_shard_are_not_mixed(whole: Run) -> None:
+def test_run_json_is_not_rebuilt_for_a_changed_shard(whole: Run) -> None:
     Path(whole.out, "run.json").unlink()
     path = whole.root / "in" / "a.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
@@ -410,7 +410,7 @@ def test_a_lost_run_json_and_a_changed_shard_are_not_mixed(whole: Run) -> None:
         whole.run()
 
 
-def test_a_retry_under_way_survives_the_loss_of_run_json(tmp_path: Path) -> None:
+def test_retry_resumes_after_run_json_is_lost(tmp_path: Path) -> None:
     made = Run(tmp_path, 12)
     made.wire.refuses = {1, 4, 7, 10, 11}
     made.run()
@@ -432,7 +432,7 @@ def test_a_retry_under_way_survives_the_loss_of_run_json(tmp_path: Path) -> None
     made.exact()
 
 
-def test_a_damaged_sealed_file_and_a_lost_run_json_together(whole: Run) -> None:
+def test_run_repairs_a_damaged_sealed_file_and_a_lost_run_json_together(whole: Run) -> None:
     cut(whole.sealed())
     cut(Path(whole.out, "run.json"))
     whole.run()
@@ -443,7 +443,7 @@ def test_a_damaged_sealed_file_and_a_lost_run_json_together(whole: Run) -> None:
 # --- the books --------------------------------------------------------------------------------------------------------
 
 
-def test_a_torn_tail_of_the_books_loses_nothing_that_was_acted_upon(half: Run) -> None:
+def test_ledger_torn_tail_changes_no_totals(half: Run) -> None:
     (books,) = Path(half.out, "ledger").iterdir()
     told = status(LocalFiles(), half.out)
     with books.open("ab") as file:
@@ -501,7 +501,7 @@ class Failing:
     ("code", "why", "step"),
     [(errno.ENOSPC, "the disk is full: free some space", 1), (errno.EROFS, "the disk is read-only", 5)],
 )
-def test_a_disk_that_fails_at_any_write_stops_the_run_with_a_sentence_and_costs_what_was_not_stored(
+def test_run_stops_at_any_failed_write_and_resume_asks_no_stored_row_again(
     tmp_path: Path, code: int, why: str, step: int
 ) -> None:
     """Slow: a run for each write of a run, and its resume."""
@@ -540,9 +540,7 @@ def _stored(made: Run) -> set[int]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_really_full_stops_the_command_and_it_goes_on_when_there_is_room(
-    judge: RehearsalProcess, tmp_path: Path
-) -> None:
+def test_run_stops_with_exit_7_on_a_full_disk_and_resumes_with_room(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two starts of the real command; the first may write no file over 20 kB, by the kernel's own limit."""
     shard(tmp_path / "in" / "a.parquet", 1000)
     path = run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/out", "flush_rows": 1000})
@@ -561,7 +559,7 @@ def test_a_disk_that_is_really_full_stops_the_command_and_it_goes_on_when_there_
     assert scorer("verify", f"{tmp_path}/out").code == 0
 
 
-def test_a_folder_that_cannot_be_written_can_be_looked_at(whole: Run) -> None:
+def test_verify_and_status_read_a_folder_that_cannot_be_written(whole: Run) -> None:
     class ReadOnly(LocalFiles):
         def create(self, path: str) -> Any:
             raise StorageError(f"Cannot write {path}: the disk is read-only")
@@ -580,7 +578,7 @@ def test_a_folder_that_cannot_be_written_can_be_looked_at(whole: Run) -> None:
 # --- shards -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_changed_shard_is_refused_and_nothing_is_asked(half: Run) -> None:
+def test_run_refuses_a_changed_shard_before_any_request(half: Run) -> None:
     path = half.root / "in" / "b.parquet"
     data, asked = path.read_bytes(), half.wire.asked.total()
     pq.write_table(pq.read_table(path).slice(1), path)
@@ -594,14 +592,14 @@ def test_a_changed_shard_is_refused_and_nothing_is_asked(half: Run) -> None:
     half.exact()
 
 
-def test_a_shard_of_the_same_size_that_is_damaged_is_refused_as_changed(half: Run) -> None:
+def test_run_refuses_a_damaged_shard_of_the_same_size(half: Run) -> None:
     path = half.root / "in" / "a.parquet"
     zeroed(path)
     with pytest.raises(OutputError, match=r"a\.parquet has changed since"):
         half.run()
 
 
-def test_a_removed_shard_is_refused_and_an_added_one_extends_the_run(half: Run) -> None:
+def test_run_refuses_a_removed_shard_and_scores_an_added_one(half: Run) -> None:
     path = half.root / "in" / "b.parquet"
     data = path.read_bytes()
     path.unlink()
@@ -616,7 +614,7 @@ def test_a_removed_shard_is_refused_and_an_added_one_extends_the_run(half: Run) 
     half.exact()
 
 
-def test_an_added_shard_that_is_no_parquet_is_said_before_anything_is_asked(half: Run) -> None:
+def test_run_refuses_an_added_shard_that_is_not_parquet_before_any_request(half: Run) -> None:
     asked = half.wire.asked.total()
     (half.root / "in" / "c.parquet").write_text("mine")
     with pytest.raises(InputError, match=r"c\.parquet is not a readable Parquet file"):
@@ -627,7 +625,7 @@ def test_an_added_shard_that_is_no_parquet_is_said_before_anything_is_asked(half
 # --- two at once, and clocks ------------------------------------------------------------------------------------------
 
 
-def test_of_two_at_once_the_second_is_refused_by_name_and_the_first_is_not_disturbed(tmp_path: Path) -> None:
+def test_lock_refuses_a_second_holder_and_leaves_the_run_undisturbed(tmp_path: Path) -> None:
     made = Run(tmp_path, 12)
     refused: list[str] = []
 
@@ -646,7 +644,7 @@ def test_of_two_at_once_the_second_is_refused_by_name_and_the_first_is_not_distu
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_clock_that_jumps_by_hours_and_years_breaks_nothing(tmp_path: Path, seed: int) -> None:
+def test_run_is_exact_when_the_clock_jumps(tmp_path: Path, seed: int) -> None:
     draw = Random(seed)
     jumps = [-3600.0, -1.0, 0.0, 0.0, 0.5, 3600.0, 365 * 86400.0, -365 * 86400.0]
     clock = [1_790_000_000.0]
@@ -666,7 +664,7 @@ def test_a_clock_that_jumps_by_hours_and_years_breaks_nothing(tmp_path: Path, se
     made.exact()
 
 
-def test_a_clock_that_stands_still_or_goes_back_gives_no_two_books_one_name(tmp_path: Path) -> None:
+def test_ledger_files_get_distinct_names_when_the_clock_goes_back(tmp_path: Path) -> None:
     made = Run(tmp_path, 10)
     made.stop_after(3)
     told = status(LocalFiles(), made.out)

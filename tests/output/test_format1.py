@@ -1,4 +1,4 @@
-"""Promise: a folder that scorer 0.1.0 left stays good: it is read, verified, resumed, retried, read again, published.
+"""Promise: a folder of scorer 0.1.0 can be read, verified, resumed, retried, reread and published.
 
 tests/folders/format1 was written by commit 902cb3a: shard a is sealed, four rows of b are in a segment, c is not begun.
 Two rows are `Refused`. Its input has columns `model` and `score` of its own, which are not kept. `table` is a Delta
@@ -73,7 +73,7 @@ def scores() -> pl.DataFrame:
     return scan_scores("out", join_input=True).collect().sort("shard", "row")
 
 
-def test_it_is_read_with_the_judges_model_and_the_inputs_beside_one_another() -> None:
+def test_format1_reads_judge_model_beside_the_input_column_model() -> None:
     assert load(LocalFiles(), Layout("out")).format == 1  # type: ignore[union-attr]
     assert "model" in pq.read_schema("out/scores/a.parquet").names
     found = status(LocalFiles(), "out")
@@ -86,7 +86,7 @@ def test_it_is_read_with_the_judges_model_and_the_inputs_beside_one_another() ->
     assert frame["score"].to_list() == [told(n, REFUSED)[1] for n in range(9)]
 
 
-def test_verify_finds_what_is_missing_and_no_damage() -> None:
+def test_format1_verify_reports_missing_rows_and_no_damage() -> None:
     verdict = verify(LocalFiles(), "out")
     assert verdict.damaged == ()
     assert verdict.findings == (
@@ -95,7 +95,7 @@ def test_verify_finds_what_is_missing_and_no_damage() -> None:
     )
 
 
-def test_verify_still_finds_a_column_that_is_gone() -> None:
+def test_format1_verify_finds_a_missing_column() -> None:
     path = "out/segments/b/g0-w0-000000000-000000003-0.parquet"
     about, _ = seg.read_about(LocalFiles(), path)
     table = pq.read_table(path).replace_schema_metadata().drop_columns(["judge"])
@@ -104,7 +104,7 @@ def test_verify_still_finds_a_column_that_is_gone() -> None:
     assert f"{path}: lacks the columns judge" in findings()
 
 
-def test_a_start_asks_only_the_rows_without_a_result_and_makes_it_format_2() -> None:
+def test_format1_run_asks_only_rows_without_a_result_and_writes_format_2() -> None:
     wire = Wire()
     done = go_on(wire)
     assert set(wire.asked) == set(range(9, 14))
@@ -128,7 +128,7 @@ def test_a_start_asks_only_the_rows_without_a_result_and_makes_it_format_2() -> 
     assert not again.asked
 
 
-def test_a_retry_asks_only_the_rows_that_failed() -> None:
+def test_format1_retry_asks_only_failed_rows() -> None:
     wire = Wire()
     go_on(wire, Retry(("Refused",)))
     assert set(wire.asked) == REFUSED
@@ -140,7 +140,7 @@ def test_a_retry_asks_only_the_rows_that_failed() -> None:
     assert pq.read_table("out/scores/a.parquet").column("judge_model").to_pylist() == ["wire"] * 5
 
 
-def test_a_run_json_that_is_lost_is_made_anew_from_its_files() -> None:
+def test_format1_run_json_is_rebuilt_from_its_files() -> None:
     Path("out/run.json").unlink()
     wire = Wire()
     assert go_on(wire).state == "complete"
@@ -148,7 +148,7 @@ def test_a_run_json_that_is_lost_is_made_anew_from_its_files() -> None:
     assert findings() == []
 
 
-def test_its_replies_are_read_again_and_nothing_is_asked() -> None:
+def test_format1_reread_makes_no_request() -> None:
     done = reread(LocalFiles(), "out", ["judge.scale=[1, 5]"])
     assert done.scored == sum(1 for n in STORED - REFUSED if own_score(n) <= 5)
     assert scores()["judge_model"].to_list() == [None if n in REFUSED else "wire" for n in range(9)]
@@ -156,7 +156,7 @@ def test_its_replies_are_read_again_and_nothing_is_asked() -> None:
 
 
 @pytest.mark.slow
-def test_what_it_published_is_not_published_again_and_the_rest_is() -> None:
+def test_format1_publish_adds_only_unpublished_rows() -> None:
     """Slow: deltalake."""
     deltalake = pytest.importorskip("deltalake")
     assert publish(LocalFiles(), "out", "delta://table").committed == 0
@@ -171,7 +171,7 @@ def test_what_it_published_is_not_published_again_and_the_rest_is() -> None:
     assert fresh.column("judge_model").to_pylist().count("wire") == 12
 
 
-def test_a_format_of_the_future_is_a_sentence() -> None:
+def test_status_refuses_run_json_of_a_future_format() -> None:
     told = orjson.loads(Path("out/run.json").read_bytes())
     Path("out/run.json").write_bytes(orjson.dumps({**told, "format": 3}))
     with pytest.raises(Exception, match="has format 3, and this version of scorer reads 1 and 2"):
@@ -181,7 +181,7 @@ def test_a_format_of_the_future_is_a_sentence() -> None:
 # --- columns that are younger than a file -----------------------------------------------------------------------------
 
 
-def test_a_nullable_column_that_a_file_lacks_is_null_and_one_that_is_never_null_is_damage() -> None:
+def test_fitted_fills_a_missing_nullable_column_with_null_and_refuses_a_required_one() -> None:
     stored = pa.table({"row": [1], "model": ["m"]})
     nullable = pa.schema(
         [pa.field("row", pa.int64(), nullable=False), ("judge_model", pa.string()), ("tier", pa.string())]
@@ -193,7 +193,7 @@ def test_a_nullable_column_that_a_file_lacks_is_null_and_one_that_is_never_null_
         fitted(stored, pa.schema([("row", pa.int64())]))
 
 
-def test_a_column_that_is_added_later_is_null_in_old_files_and_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fitted_reads_an_added_column_as_null_in_old_files(monkeypatch: pytest.MonkeyPatch) -> None:
     later = Column("later", pa.string(), lambda results: ["now"] * len(results), added=True)
     monkeypatch.setattr("scorer.output.schema.COLUMNS", (*COLUMNS, later))
     monkeypatch.setattr("scorer.output.tables.COLUMNS", (*COLUMNS, later))

@@ -1,4 +1,4 @@
-"""Promise: a name says all that a start needs to know, and tells apart what must not be mixed up."""
+"""Promise: names of segments and stems of shards tell all that a start needs, and are unique."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SEGMENTS = st.builds(
 
 
 @given(segment=_SEGMENTS)
-def test_a_segments_name_says_all_of_it(segment: Segment) -> None:
+def test_segment_name_round_trips_through_parse(segment: Segment) -> None:
     assert parse("s", Stat(f"out/segments/s/{segment.name}", 0, "")) == segment
 
 
@@ -42,7 +42,7 @@ def test_a_segments_name_says_all_of_it(segment: Segment) -> None:
         f"g{10**30}-w0-0-1-0.parquet",
     ],
 )
-def test_a_strangers_name_is_no_segment(tmp_path: Path, name: str) -> None:
+def test_parse_rejects_names_that_are_not_segments(tmp_path: Path, name: str) -> None:
     assert parse("s", Stat(f"segments/s/{name}", 0, "")) is None
     files, layout = LocalFiles(), Layout(str(tmp_path))
     replace(files, f"{layout.segments}/s/{name}", b"x")
@@ -50,7 +50,7 @@ def test_a_strangers_name_is_no_segment(tmp_path: Path, name: str) -> None:
     assert layout.foreign(files, "s") == [f"{layout.segments}/s/{name}"]
 
 
-def test_segments_sort_by_generation_worker_and_number_not_by_name(tmp_path: Path) -> None:
+def test_layout_sorts_segments_by_generation_worker_and_number(tmp_path: Path) -> None:
     files, layout = LocalFiles(), Layout(f"{tmp_path}/")
     given_order = [Segment("s", 0, 0, 0, 1, n, n) for n in (0, 2, 10)] + [
         Segment("s", 0, 1, 0, 1, 0, 0),
@@ -65,7 +65,7 @@ def test_segments_sort_by_generation_worker_and_number_not_by_name(tmp_path: Pat
 
 @settings(max_examples=40)
 @given(segments=st.lists(_SEGMENTS, unique_by=lambda s: s.name, max_size=15))
-def test_a_merged_segment_hides_exactly_what_was_merged_into_it(segments: list[Segment]) -> None:
+def test_shown_hides_exactly_the_segments_merged_into_another(segments: list[Segment]) -> None:
     seen, hidden = shown(segments)
     assert sorted(seen + hidden, key=lambda s: s.name) == sorted(segments, key=lambda s: s.name)
     for one in segments:
@@ -89,7 +89,7 @@ _PATHS = [
 ]
 
 
-def test_twins_of_one_stem_get_names_of_their_own_that_never_change() -> None:
+def test_stems_of_equal_file_names_are_distinct_and_stable() -> None:
     first = stems(["x/a.parquet", "y/b.parquet"], {})
     assert first == {"x/a.parquet": "a", "y/b.parquet": "b"}
     taken = {stem: path for path, stem in first.items()}
@@ -115,12 +115,12 @@ def test_twins_of_one_stem_get_names_of_their_own_that_never_change() -> None:
         ("x" * 200 + ".parquet", "x" * 200),
     ],
 )
-def test_a_stem_is_a_name_that_every_reader_finds(name: str, stem: str) -> None:
+def test_stems_are_names_every_reader_finds(name: str, stem: str) -> None:
     assert stems([f"in/{name}"], {}) == {f"in/{name}": stem}
 
 
 @given(st.text(st.sampled_from("aé漢🦜."), min_size=60, max_size=247), st.text(st.sampled_from("aé"), max_size=3))
-def test_no_name_that_is_made_of_a_stem_is_too_long(text: str, folder: str) -> None:
+def test_stems_keep_file_names_within_length_limit(text: str, folder: str) -> None:
     paths = [f"{folder}/1/{text}.parquet", f"{folder}/2/{text}.parquet", f"{folder}/2/{text}b.parquet"]
     names = stems(paths, {})
     assert len(set(names.values())) == 3
@@ -132,7 +132,7 @@ def test_no_name_that_is_made_of_a_stem_is_too_long(text: str, folder: str) -> N
 
 @settings(max_examples=40)
 @given(paths=st.lists(st.sampled_from(_PATHS), unique=True, max_size=12))
-def test_no_two_paths_share_a_stem(paths: list[str]) -> None:
+def test_stems_are_unique_for_unique_paths(paths: list[str]) -> None:
     names = stems(paths, {"a": "elsewhere/a.parquet"})
     assert set(names) == set(paths)
     assert len({*names.values(), "a"}) == len(paths) + 1

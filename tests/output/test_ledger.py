@@ -1,6 +1,6 @@
-"""Promise: what was or may have been spent is never forgotten and never counted twice, wherever a crash falls.
+"""Promise: the ledger never loses spending and never counts it twice, wherever a crash falls.
 
-Over 300 lines: each way in which a crash may cut the books has its test.
+Over 300 lines: each way in which a crash may cut the ledger has its test.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ AFTER = Totals(
 IN_FLIGHT = Totals(maybe_requests=1, maybe_tokens=400, maybe_pico=4000)
 
 
-def test_each_append_is_one_checked_line(folder: str) -> None:
+def test_ledger_append_writes_one_entry_with_all_changes(folder: str) -> None:
     run(_one_of_each(folder))
     assert entries(folder) == [
         {"total": entries(folder)[0]["total"], "covers": []},
@@ -93,7 +93,7 @@ def test_each_append_is_one_checked_line(folder: str) -> None:
     ]
 
 
-def test_the_owner_knows_what_the_files_say_and_a_reader_counts_what_is_in_flight(folder: str) -> None:
+def test_ledger_owner_excludes_and_reader_includes_requests_in_flight(folder: str) -> None:
     books = run(_one_of_each(folder))
     assert books.totals == AFTER
     assert (books.open_tokens, books.open_pico) == (400, 4000)
@@ -101,8 +101,8 @@ def test_the_owner_knows_what_the_files_say_and_a_reader_counts_what_is_in_fligh
     assert (AFTER.tokens, AFTER.money_pico) == (365, 3650)
 
 
-def test_the_next_owner_counts_what_a_crash_left_open_for_good(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_next_owner_counts_requests_left_open_as_maybe_billed(folder: str) -> None:
+    async def scenario() -> None:
         await _one_of_each(folder)
         books = opened(folder, "2")
         assert books.totals == AFTER + IN_FLIGHT
@@ -112,12 +112,12 @@ def test_the_next_owner_counts_what_a_crash_left_open_for_good(folder: str) -> N
         await books.close()
         assert opened(folder, "3").totals == AFTER + IN_FLIGHT + Totals(requests=1, prompt_tokens=1, pico=1)
 
-    run(night())
+    run(scenario())
     assert [path.name for path in Path(folder).iterdir()] == ["3"]
     assert entries(folder, "3")[0]["covers"] == ["2"]
 
 
-def test_no_books_are_books_of_nothing(folder: str) -> None:
+def test_ledger_of_a_missing_folder_has_zero_totals(folder: str) -> None:
     assert totals(LocalFiles(), folder) == Totals()
     assert damaged(LocalFiles(), folder) is None
 
@@ -125,8 +125,8 @@ def test_no_books_are_books_of_nothing(folder: str) -> None:
 # --- a crash cuts anywhere --------------------------------------------------------------------------------------------
 
 
-def test_a_torn_tail_forgets_that_append_alone(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_torn_tail_loses_only_the_last_append(folder: str) -> None:
+    async def scenario() -> None:
         books = opened(folder)
         first = books.reserve(10, 0)
         await books.written()
@@ -134,7 +134,7 @@ def test_a_torn_tail_forgets_that_append_alone(folder: str) -> None:
         books.reserve(20, 0)
         await books.close()
 
-    run(night())
+    run(scenario())
     path = Path(folder, "1")
     data = path.read_bytes()
     torn = data.rindex(b"\n", 0, -1) + 1
@@ -154,7 +154,7 @@ async def _reopened(folder: str) -> Totals:
 
 
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
-def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
+def test_ledger_detects_any_flipped_bit(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
     folder = str(tmp_path_factory.getbasetemp() / "flipped")
     if not Path(folder, "1").exists():
         run(_one_of_each(folder))
@@ -178,8 +178,8 @@ def _same_line(before: bytes, after: bytes) -> bool:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", range(4))
-def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
-    async def night() -> None:
+def test_ledger_compaction_crash_at_any_step_keeps_totals(folder: str, step: int, *, after: bool) -> None:
+    async def scenario() -> None:
         for owner in ("1", "2", "3"):  # three that nobody summed up, as if each had crashed in `open`
             books = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
             books.settle(books.reserve(9, 9), Usage(5, 2, 1), 8)
@@ -193,7 +193,7 @@ def test_a_crash_at_any_step_of_compaction_changes_no_sum(folder: str, step: int
         assert opened(folder, "5").totals == before
         assert totals(LocalFiles(), folder) == before
 
-    run(night())
+    run(scenario())
     assert [path.name for path in Path(folder).iterdir()] == ["5"]
 
 
@@ -206,8 +206,8 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_files")
-def test_the_books_stay_small_and_say_the_same_however_long_the_run(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_rotation_bounds_file_size_and_keeps_totals(folder: str) -> None:
+    async def scenario() -> None:
         books = opened(folder)
         left_open = books.reserve(7, 70)
         for n in range(200):
@@ -223,7 +223,7 @@ def test_the_books_stay_small_and_say_the_same_however_long_the_run(folder: str)
         assert totals(LocalFiles(), folder) == books.totals
         assert books.totals == Totals(67, 203, 66, 0, 2690, 67, 670, 6700)
 
-    run(night())
+    run(scenario())
     (path,) = Path(folder).iterdir()
     assert path.stat().st_size < 1000
     assert path.name.startswith("1.")
@@ -244,14 +244,14 @@ class Undeleting(LocalFiles):
         super().delete(path)
 
 
-def test_a_file_that_could_not_be_deleted_is_never_counted_twice(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_counts_an_undeletable_file_once(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by the rotations that follow nor by the next owner's: all of them cover it, until it is gone."""
     monkeypatch.setattr(scorer.output.ledger, "ROTATE_BYTES", 60)
 
     def there() -> list[str]:
         return sorted(path.name for path in Path(folder).iterdir())
 
-    async def night() -> None:
+    async def scenario() -> None:
         files = Undeleting("1", "1.2")
         books = opened(folder, files=files)
         for _ in range(9):
@@ -280,10 +280,10 @@ def test_a_file_that_could_not_be_deleted_is_never_counted_twice(folder: str, mo
         assert [name.partition(".")[0] for name in there()] == ["2"]
         assert totals(LocalFiles(), folder).requests == 17
 
-    run(night())
+    run(scenario())
 
 
-def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> None:
+def test_ledger_rotation_counts_requests_during_a_write_once(folder: str) -> None:
     """A judge next door answers faster than a disk writes."""
     books: Ledger | None = None
 
@@ -296,7 +296,7 @@ def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> N
         books.settle(before, Usage(1, 0), 1)
         return result
 
-    async def night() -> None:
+    async def scenario() -> None:
         nonlocal books
         books = opened(folder, offload=slow, strict=False)
         for _ in range(40):
@@ -307,14 +307,14 @@ def test_what_begins_and_ends_while_a_file_is_left_counts_once(folder: str) -> N
             await books.close()
         assert totals(LocalFiles(), folder) == books.totals
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.usefixtures("small_files")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", range(3))
-def test_a_crash_while_a_file_is_left_changes_no_sum(folder: str, step: int, *, after: bool) -> None:
-    async def night() -> None:
+def test_ledger_rotation_crash_at_any_step_keeps_totals(folder: str, step: int, *, after: bool) -> None:
+    async def scenario() -> None:
         books = opened(folder, files=Crashing(step + 1, after=after))
 
         async def score() -> None:
@@ -329,13 +329,13 @@ def test_a_crash_while_a_file_is_left_changes_no_sum(folder: str, step: int, *, 
         assert totals(LocalFiles(), folder) == books.totals + last
         assert opened(folder, "2").totals == books.totals + last
 
-    run(night())
+    run(scenario())
 
 
 # --- when it is written -----------------------------------------------------------------------------------------------
 
 
-def test_strict_waits_until_the_intent_is_on_the_disk_and_writes_once_for_all_who_wait(folder: str) -> None:
+def test_ledger_strict_waits_for_intents_on_disk_in_one_shared_write(folder: str) -> None:
     appends = []
 
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
@@ -343,7 +343,7 @@ def test_strict_waits_until_the_intent_is_on_the_disk_and_writes_once_for_all_wh
         appends.append(now())
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         books = opened(folder, offload=slow)
 
         async def admit() -> float:
@@ -360,16 +360,16 @@ def test_strict_waits_until_the_intent_is_on_the_disk_and_writes_once_for_all_wh
         await books.written()
         assert now() == 2.0
 
-    run(night())
+    run(scenario())
     assert appends == [1.0, 2.0]
 
 
-def test_who_waits_while_the_books_close_goes_on(folder: str) -> None:
+def test_ledger_close_does_not_block_a_concurrent_written(folder: str) -> None:
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(1.0)
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         books = opened(folder, offload=slow)
         books.reserve(1, 1)
         closing = asyncio.create_task(books.close())
@@ -380,11 +380,11 @@ def test_who_waits_while_the_books_close_goes_on(folder: str) -> None:
         await closing
         assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
 
-    run(night())
+    run(scenario())
 
 
-def test_without_a_cap_nobody_waits_and_lines_gather(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_without_cap_never_waits_and_batches_appends(folder: str) -> None:
+    async def scenario() -> None:
         books = opened(folder, strict=False)
         async with asyncio.TaskGroup() as group:
             group.create_task(books.serve())
@@ -395,18 +395,18 @@ def test_without_a_cap_nobody_waits_and_lines_gather(folder: str) -> None:
                 books.settle(number, Usage(1, 0), 1)
             books.stop()
 
-    run(night())
+    run(scenario())
     lines = entries(folder)
     assert 2 <= len(lines) - 1 <= 4
     assert totals(LocalFiles(), folder).requests == 100
 
 
-def test_a_cancelled_waiter_leaves_no_intent_unwritten(folder: str) -> None:
+def test_ledger_cancelled_written_leaves_no_intent_unwritten(folder: str) -> None:
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(1.0)
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         books = opened(folder, offload=slow)
         books.reserve(5, 5)
         waiter = asyncio.create_task(books.written())
@@ -418,7 +418,7 @@ def test_a_cancelled_waiter_leaves_no_intent_unwritten(folder: str) -> None:
         await books.written()
         assert now() == 1.0
 
-    run(night())
+    run(scenario())
     assert totals(LocalFiles(), folder).maybe_tokens == 5
 
 
@@ -438,8 +438,8 @@ class Full(LocalFiles):
             yield file
 
 
-def test_a_ledger_that_could_not_be_written_admits_nothing_more(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_write_failure_blocks_further_admission(folder: str) -> None:
+    async def scenario() -> None:
         files = Full()
         books = opened(folder, files=files)
         files.whole = True
@@ -451,15 +451,15 @@ def test_a_ledger_that_could_not_be_written_admits_nothing_more(folder: str) -> 
         with pytest.raises(StorageError, match="full"):
             await books.close()
 
-    run(night())
+    run(scenario())
     assert totals(LocalFiles(), folder) == Totals()
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_what_could_not_be_appended_is_in_a_new_file_when_it_closes(folder: str, *, strict: bool) -> None:
+def test_ledger_close_writes_failed_appends_to_a_new_file(folder: str, *, strict: bool) -> None:
     """Rows may be stored that it belongs to: `verify` would miss a part of the books for ever."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         files = Full()
         books = opened(folder, files=files, strict=strict)
         known, gone = books.reserve(100, 1000), books.reserve(20, 200)
@@ -476,7 +476,7 @@ def test_what_could_not_be_appended_is_in_a_new_file_when_it_closes(folder: str,
         for _ in range(2):
             await books.close()
 
-    run(night())
+    run(scenario())
     found = totals(LocalFiles(), folder)
     assert (found.prompt_tokens, found.completion_tokens, found.pico) == (60, 5, 650)
     assert (found.maybe_tokens, found.maybe_pico) == (23, 230)
@@ -484,14 +484,14 @@ def test_what_could_not_be_appended_is_in_a_new_file_when_it_closes(folder: str,
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
-def test_who_waits_behind_a_write_is_woken_however_it_ends(folder: str, how: str) -> None:
+def test_ledger_waiters_wake_after_a_cancelled_or_failed_write(folder: str, how: str) -> None:
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(1.0)
         if how == "failed":
             raise StorageError("the disk is full")
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         books = opened(folder, offload=slow)
 
         async def admit(tokens: int) -> float:
@@ -513,22 +513,22 @@ def test_who_waits_behind_a_write_is_woken_however_it_ends(folder: str, how: str
         assert told == expected
         assert now() == max(one for one in (1.0, *told) if isinstance(one, float))
 
-    run(night())
+    run(scenario())
     assert totals(LocalFiles(), folder).maybe_tokens == (1111 if how == "cancelled" else 0)
 
 
-def test_nothing_is_written_where_nothing_happened(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_without_requests_appends_nothing(folder: str) -> None:
+    async def scenario() -> None:
         books = opened(folder)
         await books.written()
         await books.close()
 
-    run(night())
+    run(scenario())
     assert len(read(LocalFiles(), f"{folder}/1").splitlines()) == 1
 
 
-def test_a_request_is_settled_once(folder: str) -> None:
-    async def night() -> None:
+def test_ledger_refuses_to_settle_a_request_twice(folder: str) -> None:
+    async def scenario() -> None:
         books = opened(folder)
         number = books.reserve(1, 1)
         books.cancel(number)
@@ -536,4 +536,4 @@ def test_a_request_is_settled_once(folder: str) -> None:
             with pytest.raises(KeyError):
                 again(number)
 
-    run(night())
+    run(scenario())

@@ -1,4 +1,4 @@
-"""Promise: through any interleaving of what a run does to its books, they say what a perfect bookkeeper would."""
+"""Promise: through any interleaving of operations and crashes, the ledger has the totals of a reference model."""
 
 from __future__ import annotations
 
@@ -182,7 +182,9 @@ class _Run:
 @pytest.mark.slow
 @given(steps=STEPS, rotate_bytes=st.integers(20, 600))
 @settings(max_examples=200)
-def test_the_books_are_those_of_a_perfect_bookkeeper(steps: list[tuple[str, int]], rotate_bytes: int) -> None:
+def test_ledger_matches_reference_model_through_any_steps_and_crashes(
+    steps: list[tuple[str, int]], rotate_bytes: int
+) -> None:
     """Slow: two hundred lives of a ledger on a simulated disk."""
     run = _Run()
     with run.disk.mounted(), mock.patch.object(ledger, "ROTATE_BYTES", rotate_bytes):

@@ -59,14 +59,16 @@ def shard_names(run: Run) -> set[str]:
     return set(frame["shard"])
 
 
-def test_the_same_input_by_another_path_goes_on(run: Relative) -> None:
+def test_run_resumes_with_the_same_input_under_another_path(run: Relative) -> None:
     run.shards_from = f"{run.root}/in/*.parquet"
     goes_on(run)
     assert shard_names(run) == {"in/a.parquet", "in/b.parquet"}
     assert verify(LocalFiles(), run.out).findings == ()
 
 
-def test_from_another_folder_it_goes_on_and_is_analysed(run: Relative, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_resumes_and_is_analysed_from_another_working_directory(
+    run: Relative, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (run.root / "else").mkdir()
     monkeypatch.chdir(run.root / "else")
     run.shards_from = "../in/*.parquet"
@@ -78,7 +80,7 @@ def test_from_another_folder_it_goes_on_and_is_analysed(run: Relative, monkeypat
     assert reread(LocalFiles(), run.out, ["judge.scale=[1, 20]"]).scored == 95
 
 
-def test_a_folder_that_was_moved_whole_is_analysed(run: Relative, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_table_and_verify_find_the_input_of_a_moved_folder(run: Relative, monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on(run)
     moved = run.root.parent / "moved"
     shutil.move(run.root, moved)
@@ -89,7 +91,7 @@ def test_a_folder_that_was_moved_whole_is_analysed(run: Relative, monkeypatch: p
     assert (found.findings, found.unchecked) == ((), ())
 
 
-def test_input_that_was_moved_and_renamed_is_known_by_its_footer(run: Relative) -> None:
+def test_run_finds_moved_and_renamed_shards_by_footer(run: Relative) -> None:
     (run.root / "new").mkdir()
     for name in "ab":
         os.rename(run.root / "in" / f"{name}.parquet", run.root / "new" / f"renamed-{name}.parquet")
@@ -102,7 +104,7 @@ def test_input_that_was_moved_and_renamed_is_known_by_its_footer(run: Relative) 
 
 
 @pytest.mark.parametrize("moved", [True, False])
-def test_a_forgotten_shard_stays_so_by_another_path_and_where_it_was_moved_to(
+def test_forgotten_shard_stays_forgotten_under_another_path_or_after_a_move(
     run: Relative, monkeypatch: pytest.MonkeyPatch, moved: bool
 ) -> None:
     assert in_virtual_time(run.job().run(choice=Choice(forget=("b",)))).rows == 90
@@ -114,7 +116,7 @@ def test_a_forgotten_shard_stays_so_by_another_path_and_where_it_was_moved_to(
     assert (found.rows, found.forgotten, run.wire.asked.total()) == (90, 1, 90)
 
 
-def test_another_file_at_the_old_path_is_no_match_and_the_moved_one_is(run: Relative) -> None:
+def test_run_refuses_another_file_at_an_old_path_and_finds_the_moved_shard(run: Relative) -> None:
     os.rename(run.root / "in" / "b.parquet", run.root / "in" / "c.parquet")
     pq.write_table(pa.table({"id": ["r200"], "response": ["x"], "task": ["t"]}), run.root / "in" / "b.parquet")
     run.shards_from = "in/[ab].parquet"
@@ -125,7 +127,7 @@ def test_another_file_at_the_old_path_is_no_match_and_the_moved_one_is(run: Rela
 
 
 @pytest.mark.parametrize("what", ["gone", "another"])
-def test_without_its_input_a_run_is_analysed_and_verify_says_what_it_could_not_check(run: Relative, what: str) -> None:
+def test_open_table_works_without_input_and_verify_reports_what_is_unchecked(run: Relative, what: str) -> None:
     goes_on(run)
     shutil.rmtree(run.root / "in")
     if what == "another":
@@ -143,14 +145,14 @@ def test_without_its_input_a_run_is_analysed_and_verify_says_what_it_could_not_c
         assert [one for one in found.findings if "a.parquet: the input shard changed" in one]
 
 
-def test_one_shard_that_is_gone_leaves_null_and_the_others_are_joined(run: Relative) -> None:
+def test_open_table_leaves_null_for_rows_of_a_missing_shard(run: Relative) -> None:
     goes_on(run)
     (run.root / "in" / "b.parquet").unlink()
     frame = open_table(run.out).collect()
     assert (len(frame), frame["task"].null_count()) == (95, 5)
 
 
-def test_a_run_json_without_these_places_is_read_and_gets_them(run: Relative) -> None:
+def test_run_adds_locations_to_a_run_json_without_them(run: Relative) -> None:
     path = Path(run.out, "run.json")
     told = orjson.loads(path.read_bytes())
     old = {name: value for name, value in told.items() if name not in ("began", "home")}

@@ -1,4 +1,4 @@
-"""Promise: a lost ledger is no fresh cap; where the books are whole, no result file is opened for them."""
+"""Promise: a lost ledger does not reset the cap; with a whole ledger, no result file is opened for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("progress", [True, False])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_what_the_rows_cost_is_entered_where_the_ledger_is_lost(tmp_path: Path, loss: str, progress: bool) -> None:
+def test_lost_ledger_is_rebuilt_once_with_the_cost_of_stored_rows(tmp_path: Path, loss: str, progress: bool) -> None:
     run = Run(tmp_path, 100, 10)
     run.stop_after(50)
     before = status(LocalFiles(), run.out)
@@ -67,7 +67,7 @@ def test_what_the_rows_cost_is_entered_where_the_ledger_is_lost(tmp_path: Path, 
     assert run.said == [], "it is entered once"
 
 
-def test_the_cap_counts_what_was_lost(tmp_path: Path) -> None:
+def test_lost_ledger_costs_count_towards_max_usd(tmp_path: Path) -> None:
     run = Run(tmp_path, 100)
     run.stop_after(50)
     shutil.rmtree(Path(run.out, "ledger"))
@@ -78,7 +78,7 @@ def test_the_cap_counts_what_was_lost(tmp_path: Path) -> None:
     assert run.wire.billed == billed
 
 
-def test_no_result_file_is_opened_where_the_books_are_whole(tmp_path: Path) -> None:
+def test_whole_ledger_opens_no_sealed_file_at_start(tmp_path: Path) -> None:
     run = Run(tmp_path, 10, 90)
     run.stop_after(60)
     assert run.sealed("a").exists()
@@ -98,12 +98,12 @@ def test_no_result_file_is_opened_where_the_books_are_whole(tmp_path: Path) -> N
     assert run.said == []
 
 
-def test_without_a_cap_a_storage_that_refuses_hides_a_bounded_number_of_requests(tmp_path: Path) -> None:
+def test_ledger_without_cap_bounds_requests_while_storage_refuses(tmp_path: Path) -> None:
     async def refuse(*_: object) -> None:
         await asyncio.sleep(5.0)
         raise ledger.StorageError("refused")
 
-    async def night() -> int:
+    async def scenario() -> int:
         books = Ledger(LocalFiles(), str(tmp_path), "o", offload=refuse, strict=False)
         limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
         sent = 0
@@ -124,10 +124,10 @@ def test_without_a_cap_a_storage_that_refuses_hides_a_bounded_number_of_requests
         assert failure.group_contains(ledger.StorageError)
         return sent
 
-    assert in_virtual_time(night()) == UNWRITTEN
+    assert in_virtual_time(scenario()) == UNWRITTEN
 
 
-def test_without_a_cap_a_request_waits_for_the_disk_only_where_it_is_behind(tmp_path: Path) -> None:
+def test_ledger_without_cap_delays_requests_only_when_writes_are_behind(tmp_path: Path) -> None:
     writes: list[float] = []
 
     async def slow(fn: Callable[..., None], *args: object) -> None:
@@ -135,7 +135,7 @@ def test_without_a_cap_a_request_waits_for_the_disk_only_where_it_is_behind(tmp_
         await asyncio.sleep(1.0)
         fn(*args)
 
-    async def night() -> tuple[float, list[str]]:
+    async def scenario() -> tuple[float, list[str]]:
         books = Ledger(LocalFiles(), str(tmp_path), "o", offload=slow, strict=False, gather_s=60.0)
         limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
         for _ in range(3 * UNWRITTEN):
@@ -144,7 +144,7 @@ def test_without_a_cap_a_request_waits_for_the_disk_only_where_it_is_behind(tmp_
         await books.close()
         return took, list(limits.waits.shares())
 
-    took, waits = in_virtual_time(night())
+    took, waits = in_virtual_time(scenario())
     # The first write begins at half of the bound; each of the two waits is for the write that began before it.
     assert took == 2.0
     assert waits == ["ledger"]

@@ -28,14 +28,14 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(str(tmp_path))
 
 
-def test_it_comes_back_as_it_was_saved(layout: Layout) -> None:
+def test_manifest_round_trips_through_save_and_load(layout: Layout) -> None:
     files = LocalFiles()
     assert load(files, layout) is None
     save(files, layout, MANIFEST)
     assert load(files, layout) == MANIFEST
 
 
-def test_a_run_knows_its_rows_and_the_generation_that_is_open() -> None:
+def test_manifest_tells_rows_and_open_revision() -> None:
     assert MANIFEST.rows == 15
     assert MANIFEST.open_revision == Revision(2, "retry", None)
     closed = MANIFEST.finished(2)
@@ -43,7 +43,7 @@ def test_a_run_knows_its_rows_and_the_generation_that_is_open() -> None:
     assert [r.open for r in closed.revisions] == [False, False]
 
 
-def test_whatever_is_cut_off_is_said_and_never_taken_for_another_run(layout: Layout) -> None:
+def test_manifest_truncated_anywhere_is_damaged(layout: Layout) -> None:
     files = LocalFiles()
     save(files, layout, MANIFEST)
     whole = read(files, layout.manifest)
@@ -54,19 +54,19 @@ def test_whatever_is_cut_off_is_said_and_never_taken_for_another_run(layout: Lay
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{}", b"null", b'{"format": 1, "shards": 3}', b'"format"'])
-def test_json_that_is_no_manifest_is_said(layout: Layout, data: bytes) -> None:
+def test_manifest_load_refuses_json_of_another_shape(layout: Layout, data: bytes) -> None:
     Path(layout.manifest).write_bytes(data)
     with pytest.raises(OutputError, match=r"run\.json is damaged"):
         load(LocalFiles(), layout)
 
 
-def test_the_format_of_another_version_is_said(layout: Layout) -> None:
+def test_manifest_load_refuses_another_format_version(layout: Layout) -> None:
     Path(layout.manifest).write_bytes(b'{"format": 3}')
     with pytest.raises(OutputError, match="has format 3, and this version of scorer reads 1 and 2"):
         load(LocalFiles(), layout)
 
 
-def test_a_changed_fingerprint_is_refused_with_each_key_that_changed() -> None:
+def test_check_fingerprint_names_each_changed_key() -> None:
     check_fingerprint(MANIFEST, MANIFEST.fingerprint, {}, "out")
     now = {"judge": {"kind": "rating", "scale": [1, 10], "prompt": "p" * 200}, "input": {"keep": ["task"]}}
     with pytest.raises(OutputError) as caught:
@@ -85,13 +85,13 @@ def stat(shard: Shard, **changed: object) -> Stat:
     return Stat(shard.path, **{"size": shard.size, "version": shard.version, **changed})  # type: ignore[arg-type]
 
 
-def test_known_shards_are_told_by_size_and_version_and_new_ones_extend_the_run() -> None:
+def test_check_shards_matches_by_size_and_version_and_returns_new_ones() -> None:
     new = Stat("in/c.parquet", 1, "v")
     found = check_shards(SHARDS, [stat(SHARDS[1]), new, stat(SHARDS[0])], same=lambda *_: pytest.fail("it was opened"))
     assert found == [new]
 
 
-def test_a_shard_that_was_only_touched_is_the_same() -> None:
+def test_check_shards_accepts_a_touched_shard() -> None:
     asked = []
 
     def same(shard: Shard, _: Stat) -> bool:
@@ -102,7 +102,7 @@ def test_a_shard_that_was_only_touched_is_the_same() -> None:
     assert asked == ["in/a.parquet"]
 
 
-def test_shards_that_changed_or_are_gone_are_refused_all_at_once() -> None:
+def test_check_shards_refuses_all_changed_and_missing_shards_at_once() -> None:
     with pytest.raises(OutputError) as caught:
         check_shards(SHARDS, [stat(SHARDS[0], size=101)], same=lambda *_: False)
     changed, gone = str(caught.value).splitlines()

@@ -1,4 +1,4 @@
-"""Promise: at any moment of a run, anybody's tool reads each row once, with its newest result."""
+"""Promise: at any moment of a run, `scan_scores` and other tools read each row once, with its newest result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(output: Output) -> list[tuple[str, int]]:
     return [(Path(shard).stem, row) for shard, row in found.rows()]
 
 
-def test_before_the_first_result_there_are_columns_and_no_rows(tmp_path: Path) -> None:
+def test_scan_scores_without_results_has_columns_and_no_rows(tmp_path: Path) -> None:
     output = Output(tmp_path, 3)
     found = scan_scores(output.layout.out).collect()
     assert found.height == 0
@@ -30,8 +30,8 @@ def test_before_the_first_result_there_are_columns_and_no_rows(tmp_path: Path) -
     assert scan_scores(output.layout.out, join_input=True).collect().height == 0
 
 
-def test_what_is_finished_is_seen_while_the_run_goes_on_and_after(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_scan_scores_reads_each_finished_row_once_during_and_after_a_run(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4, 3, 0, 2)
         store = output.store()
         list(store.work(output.shards))
@@ -48,11 +48,11 @@ def test_what_is_finished_is_seen_while_the_run_goes_on_and_after(tmp_path: Path
         output.store()
         assert sorted(rows(output)) == [(stem, n) for stem, size in (("a", 4), ("b", 3), ("d", 2)) for n in range(size)]
 
-    run(night())
+    run(scenario())
 
 
-def test_of_rows_scored_again_the_newest_result_is_seen_also_before_the_retry_ends(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_scan_scores_reads_newest_results_during_a_retry(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4)
         await output.score({0: [1, 2, 3]}, error="Unavailable")
         await output.score({0: [0]})
@@ -63,11 +63,11 @@ def test_of_rows_scored_again_the_newest_result_is_seen_also_before_the_retry_en
         found = scan_scores(output.layout.out).select("row", "score", "generation").collect()
         assert found.rows() == [(0, 0.0, 0), (1, 1.0, 1), (2, 2.0, 1), (3, 3.0, 1)]
 
-    run(night())
+    run(scenario())
 
 
-def test_the_inputs_own_columns_stand_beside_the_scores(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_scan_scores_joins_input_columns(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 3, 2)
         await output.score({0: range(3), 1: [1]})
         found = scan_scores(output.layout.out, join_input=True)
@@ -79,11 +79,11 @@ def test_the_inputs_own_columns_stand_beside_the_scores(tmp_path: Path) -> None:
             ("b1", "said"),
         ]
 
-    run(night())
+    run(scenario())
 
 
-def test_columns_of_the_input_that_are_called_as_ours_do_not_get_in_the_way(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_scan_scores_prefers_result_columns_over_input_columns_of_equal_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 2)
         await output.score({0: range(2)})
         table = pa.table({"row": ["x", "y"], "shard": [1, 2], "score": [9.0, 9.0], "id": ["a0", "a1"], "more": [1, 2]})
@@ -91,11 +91,11 @@ def test_columns_of_the_input_that_are_called_as_ours_do_not_get_in_the_way(tmp_
         found = scan_scores(output.layout.out, join_input=True).select("row", "score", "more").collect()
         assert found.rows() == [(0, 0.0, 1), (1, 1.0, 2)]
 
-    run(night())
+    run(scenario())
 
 
-def test_nobody_needs_scorer_to_read_the_files(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_result_files_are_readable_by_duckdb_polars_and_pyarrow(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5, 3)
         await output.score({0: range(5), 1: [2]}, error="Refused")
         await output.score({1: [0]})
@@ -111,9 +111,9 @@ def test_nobody_needs_scorer_to_read_the_files(tmp_path: Path) -> None:
         assert sealed.collect_schema() == pl.scan_parquet(segments).collect_schema()
         assert pq.read_table(output.layout.scores).num_rows == 5
 
-    run(night())
+    run(scenario())
 
 
-def test_a_folder_without_a_run_is_a_sentence(tmp_path: Path) -> None:
+def test_scan_scores_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"holds no run: there is no run\.json in it"):
         scan_scores(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Promise: what a result says is what the table says, and a merge keeps each row's newest result, once, in order."""
+"""Promise: a table holds each result unchanged, and a merge keeps each row's newest result, once, in order."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def segment(folder: Path, results: list[Result]) -> tuple[str, int, int]:
 # --- one row ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_score_and_an_error_each_fill_their_own_columns() -> None:
+def test_table_of_a_score_and_an_error_fills_their_own_columns() -> None:
     scored, failed = table(result(SHARD, 1), result(SHARD, 0, error="Refused")).to_pylist()[::-1]
     assert (scored["row"], scored["score"], scored["error"], scored["error_detail"]) == (1, 1.0, None, None)
     assert (scored["method"], scored["samples"], scored["id"], scored["task"]) == ("number", 1, "s1", "t")
@@ -62,7 +62,7 @@ def test_a_score_and_an_error_each_fill_their_own_columns() -> None:
         assert (row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"]) == (10, 2, 1)
 
 
-def test_what_nobody_knows_is_null_and_never_zero() -> None:
+def test_table_holds_null_for_unknown_values() -> None:
     unknown = dataclasses.replace(result(SHARD, 0), usage=None, cost_pico=None, raw=None, model=None)
     row = table(unknown).to_pylist()[0]
     for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd", "raw", "judge_model"):
@@ -72,11 +72,11 @@ def test_what_nobody_knows_is_null_and_never_zero() -> None:
 @pytest.mark.parametrize(
     ("pico", "micro"), [(0, 0), (1, 1), (499_999, 1), (10**6, 1), (1_499_999, 2), (10**18, 10**12)]
 )
-def test_money_is_rounded_up_to_a_millionth(pico: int, micro: int) -> None:
+def test_table_rounds_cost_up_to_a_microdollar(pico: int, micro: int) -> None:
     assert table(dataclasses.replace(result(SHARD, 0), cost_pico=pico)).column("cost_microusd").to_pylist() == [micro]
 
 
-def test_a_judges_own_columns_and_a_kept_model_stand_in_their_places() -> None:
+def test_table_keeps_judge_fields_beside_a_kept_model_column() -> None:
     schema = result_schema(kept=[pa.field("model", pa.string())], judge_fields=[pa.field("score_style", pa.float64())])
     one = dataclasses.replace(
         result(SHARD, 0),
@@ -88,7 +88,7 @@ def test_a_judges_own_columns_and_a_kept_model_stand_in_their_places() -> None:
     assert (row["model"], row["judge_model"], row["score_style"], row["reason"]) == ("alder", "judge-7b", 4.0, "good")
 
 
-def test_half_a_character_in_a_reply_is_stored_as_a_sign_that_stands_for_it() -> None:
+def test_table_replaces_lone_surrogates_in_replies() -> None:
     half = dataclasses.replace(result(SHARD, 0), raw=("\ud83d", None), error=Unreadable("saw \ud83d"), score=None)
     row = table(half).to_pylist()[0]
     assert (row["raw"], row["error_detail"]) == (["?", None], "saw \ufffd")
@@ -97,7 +97,7 @@ def test_half_a_character_in_a_reply_is_stored_as_a_sign_that_stands_for_it() ->
 # --- a file -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_says_of_itself_what_is_in_it(tmp_path: Path) -> None:
+def test_segment_metadata_tells_shard_fingerprint_generation_run_and_counts(tmp_path: Path) -> None:
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(9)]
     path, _, _ = segment(tmp_path, results)
     about, counts = seg.read_about(LocalFiles(), path)
@@ -115,7 +115,7 @@ def test_counts_add_up() -> None:
     assert (total.rows, total.scored, total.errors) == (3, 1, {"Refused": 1, "Unreadable": 1})
 
 
-def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path) -> None:
+def test_segment_flipped_bit_is_detected_or_changes_no_value(tmp_path: Path) -> None:
     path, _, _ = segment(tmp_path, [result(SHARD, n) for n in range(200)])
     whole = Path(path).read_bytes()
     before, found = seg.read_columns(LocalFiles(), path, ["row", "score"]), set()
@@ -138,7 +138,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("group_bytes", "rows"), [(1, [5, 5, 5]), (1 << 20, [15])])
-def test_neighbours_are_put_together_while_they_are_small(
+def test_grouped_joins_tables_up_to_group_bytes(
     monkeypatch: pytest.MonkeyPatch, group_bytes: int, rows: list[int]
 ) -> None:
     monkeypatch.setattr(seg, "GROUP_BYTES", group_bytes)
@@ -149,7 +149,7 @@ def test_neighbours_are_put_together_while_they_are_small(
     assert list(seg.grouped(iter([]))) == []
 
 
-def test_a_row_group_is_a_window_or_as_large_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segment_row_groups_have_window_rows_or_group_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seg, "WINDOW", 4)
     tables = [table(*(result(SHARD, n) for n in range(at, at + 10))) for at in (0, 10)]
     for group_rows, groups in ((None, 6), (20, 2)):
@@ -165,7 +165,7 @@ _PART = st.tuples(st.integers(0, 3), st.sets(st.integers(0, 60), max_size=20))
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(_PART, max_size=5), window=st.sampled_from([7, 64]))
-def test_a_merge_is_what_a_dict_would_hold(
+def test_merge_keeps_newest_result_of_each_row_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], window: int
 ) -> None:
     monkeypatch.setattr(seg, "WINDOW", window)
@@ -187,7 +187,7 @@ def test_a_merge_is_what_a_dict_would_hold(
     assert rows == sorted(model.items())
 
 
-def test_a_merge_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
+def test_merge_names_the_unreadable_file(tmp_path: Path) -> None:
     good = segment(tmp_path, [result(SHARD, n) for n in range(5)])
     bad = segment(tmp_path, [result(SHARD, n) for n in range(5, 10)])
     Path(bad[0]).write_bytes(b"PAR1 no more")
@@ -196,7 +196,7 @@ def test_a_merge_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
     assert caught.value.path == bad[0]
 
 
-def test_a_merge_that_is_given_up_closes_its_files(tmp_path: Path) -> None:
+def test_merge_closes_its_files_when_abandoned(tmp_path: Path) -> None:
     """An unclosed file is a ResourceWarning, and a warning is an error here."""
     inputs = [segment(tmp_path, [result(SHARD, n) for n in range(5)])]
     windows = merge(LocalFiles(), inputs, SCHEMA)
@@ -204,7 +204,7 @@ def test_a_merge_that_is_given_up_closes_its_files(tmp_path: Path) -> None:
     windows.close()  # type: ignore[attr-defined]
 
 
-def test_usage_of_a_row_is_the_sum_that_the_books_were_told() -> None:
+def test_counts_hold_token_sums_beyond_32_bits() -> None:
     one = dataclasses.replace(result(SHARD, 0), usage=Usage(2**40, 3, 0))
     assert seg.Counts.of(table(one)).prompt_tokens == 2**40
 
@@ -219,9 +219,7 @@ def long_results(rows: range, size: int) -> list[Result]:
 
 
 @pytest.mark.parametrize("size", [10, 3_000, 20_000])
-def test_a_merge_holds_few_bytes_however_long_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+def test_merge_bounds_bytes_in_memory_for_long_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Files of an earlier version have row groups of up to 4,096 rows, whatever they hold."""
     monkeypatch.setattr(seg, "WINDOW_BYTES", 10_000)
     monkeypatch.setattr("scorer.output.merge.MERGE_BYTES", 40_000)
@@ -244,7 +242,7 @@ def test_a_merge_holds_few_bytes_however_long_its_rows(
     parts=st.lists(_PART, min_size=1, max_size=5),
     sizes=st.lists(st.sampled_from([0, 10, 2_000, 30_000]), min_size=4, max_size=4),
 )
-def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
+def test_merge_keeps_newest_result_of_rows_of_any_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], sizes: list[int]
 ) -> None:
     monkeypatch.setattr(seg, "WINDOW_BYTES", 4_000)
@@ -267,7 +265,7 @@ def test_a_merge_of_rows_of_any_length_is_what_a_dict_would_hold(
     assert rows == [(n, generation, sizes[n % 4]) for n, generation in sorted(model.items())]
 
 
-def test_too_little_memory_is_no_damage() -> None:
+def test_broken_passes_memory_errors_through() -> None:
     with pytest.raises(pa.ArrowMemoryError), seg.broken("s.parquet"):
         raise pa.ArrowMemoryError("malloc of size 4096 failed")
     with pytest.raises(seg.Broken), seg.broken("s.parquet"):

@@ -1,4 +1,4 @@
-"""Promise: from its files alone anybody sees how a run stands, and what is not known is not said to be zero."""
+"""Promise: `status` tells the state of a run from its files alone, and never reports an unknown value as zero."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def stands(output: Output) -> Status:
     return status(LocalFiles(), output.layout.out)
 
 
-def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
+def test_status_of_a_run_not_begun_is_interrupted_with_all_rows_pending(tmp_path: Path) -> None:
     found = stands(Output(tmp_path, 3, 0))
     assert (found.state, found.rows, found.scored, found.failed, found.pending) == ("interrupted", 3, 0, 0, 3)
     assert (found.shards, found.sealed, found.requests, found.cost_usd, found.maybe_billed_usd) == (2, 0, 0, 0, 0)
 
 
-def test_rows_are_counted_in_segments_and_sealed_files_and_money_in_the_books(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_status_counts_rows_of_segments_and_sealed_files_and_ledger_cost(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 6, 4)
         await output.pay(7, lost=2)
         await output.score({0: [0, 1]}, error="Refused")
@@ -43,11 +43,11 @@ def test_rows_are_counted_in_segments_and_sealed_files_and_money_in_the_books(tm
         assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.requests) == (70, 14, 7, 9)
         assert (found.cost_usd, found.maybe_billed_usd) == (35e-6, 14e-6)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_row_that_was_scored_again_counts_once_as_it_is_now(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_status_counts_a_row_scored_again_once_with_its_newest_result(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4, 3)
         await output.score({0: range(4), 1: [0, 1]}, error="Unavailable")
         await output.retry(only=1)
@@ -58,22 +58,22 @@ def test_a_row_that_was_scored_again_counts_once_as_it_is_now(tmp_path: Path) ->
         found = stands(output)
         assert (found.scored, found.failed, found.pending, found.errors) == (6, 0, 1, {})
 
-    run(night())
+    run(scenario())
 
 
-def test_every_row_finished_is_complete_and_an_open_retry_is_not(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_status_is_complete_with_every_row_finished_and_not_during_a_retry(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 3)
         await output.score({0: range(3)}, error="Unavailable")
         assert stands(output).state == "complete"
         await output.retry(only=0)
         assert stands(output).state == "interrupted"
 
-    run(night())
+    run(scenario())
 
 
-def test_it_runs_while_its_lock_is_held_and_then_is_what_it_said_last(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_status_is_running_while_locked_and_last_written_state_afterwards(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5)
         progress = progress_of(
             output,
@@ -90,11 +90,11 @@ def test_it_runs_while_its_lock_is_held_and_then_is_what_it_said_last(tmp_path: 
         await progress.tell("running")  # and killed there
         assert stands(output).state == "interrupted"
 
-    run(night())
+    run(scenario())
 
 
-def test_a_damaged_file_is_named_and_its_rows_are_pending(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_status_names_a_damaged_file_and_counts_its_rows_as_pending(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5, 2)
         await output.score({0: [0, 1], 1: [0, 1]})
         output.segments()[0].write_bytes(b"PAR1 no more")
@@ -103,10 +103,10 @@ def test_a_damaged_file_is_named_and_its_rows_are_pending(tmp_path: Path) -> Non
         replace(output.files, output.layout.progress, b"{cut")
         assert stands(output).state == "interrupted"
 
-    run(night())
+    run(scenario())
 
 
-def test_a_folder_without_a_run_and_a_damaged_run_json_are_sentences(tmp_path: Path) -> None:
+def test_status_refuses_a_folder_without_a_run_and_a_damaged_run_json(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"holds no run: there is no run\.json in it"):
         status(LocalFiles(), str(tmp_path))
     output = Output(tmp_path, 1)
@@ -115,8 +115,8 @@ def test_a_folder_without_a_run_and_a_damaged_run_json_are_sentences(tmp_path: P
         stands(output)
 
 
-def test_more_failed_rows_than_allowed_are_said(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_within_share_refuses_more_failed_rows_than_allowed(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4)
         await output.score({0: [0]}, error="Refused")
         await output.score({0: [1, 2, 3]})
@@ -130,7 +130,7 @@ def test_more_failed_rows_than_allowed_are_said(tmp_path: Path) -> None:
         with pytest.raises(TooManyFailed, match="`scorer retry` does not help: it reads the same rows"):
             within_share(bad, 0.2)
 
-    run(night())
+    run(scenario())
 
 
 # --- second by second -------------------------------------------------------------------------------------------------
@@ -147,8 +147,8 @@ def progress_of(output: Output, counters: RunCounters, seen: list[Snapshot] | No
     )
 
 
-def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_progress_rates_average_over_the_last_minute(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5)
         seen: list[Snapshot] = []
         counters = RunCounters(found=100)
@@ -174,15 +174,15 @@ def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
         assert seen[130].rows_per_s == pytest.approx(5, rel=0.1)
         assert (seen[-1].rows_per_s, seen[-1].eta_s) == (0, None)
 
-    run(night())
+    run(scenario())
 
 
-def test_results_are_counted_as_they_come(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_counts_results_when_written(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5)
         store = output.store()
         list(store.work(output.shards))
         await publish(store, [result(output.shards[0], 0), result(output.shards[0], 1, error="Refused")])
         assert (store.counts.rows, store.counts.scored, store.counts.errors) == (2, 1, {"Refused": 1})
 
-    run(night())
+    run(scenario())

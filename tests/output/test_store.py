@@ -45,8 +45,8 @@ def complete(output: Output, shard: int = 0) -> bool:
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_start_finds_by_names_and_rows_what_is_left(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_start_finds_remaining_rows_of_each_shard(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 6, 3, 0)
         assert left(output) == {"a": [0, 1, 2, 3, 4, 5], "b": [0, 1, 2], "c": []}
         await output.score({0: [4, 1]})
@@ -56,11 +56,11 @@ def test_a_start_finds_by_names_and_rows_what_is_left(tmp_path: Path) -> None:
         assert store.found == 4
         assert store.counts.rows == 0
 
-    run(night())
+    run(scenario())
 
 
-def test_what_was_not_flushed_is_scored_again_and_nothing_else(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_scores_again_only_rows_not_flushed(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 10)
         killed = output.store()
         list(killed.work(output.shards))
@@ -68,40 +68,40 @@ def test_what_was_not_flushed_is_scored_again_and_nothing_else(tmp_path: Path) -
         killed.add(result(output.shards[0], 5))
         assert left(output) == {"a": [0, 1, 2, 4, 5, 6, 8, 9]}
 
-    run(night())
+    run(scenario())
 
 
-def test_a_sealed_shard_is_never_opened_again(tmp_path: Path) -> None:
+def test_store_never_opens_a_sealed_shard(tmp_path: Path) -> None:
     class Sealed(LocalFiles):
         def open(self, path: str) -> BinaryIO:
             assert "/scores/" not in path
             assert "/in/a" not in path
             return super().open(path)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4, 4)
         await output.score({0: range(4)})
         assert left(output, output.store(files=Sealed())) == {"b": [0, 1, 2, 3]}
 
-    run(night())
+    run(scenario())
 
 
-def test_segments_of_a_resume_never_take_a_name_that_was_given(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_resume_gives_segments_unused_names(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 100)
         for n in range(8):
             await output.score({0: [n, 99 - n]})
         assert len(output.segments()) == 8
         assert len(left(output)["a"]) == 84
 
-    run(night())
+    run(scenario())
 
 
 # --- flushing ---------------------------------------------------------------------------------------------------------
 
 
-def test_results_are_published_when_there_are_enough_or_a_second_has_passed(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_flushes_at_flush_rows_or_after_flush_s(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 1000)
         store = output.store(flush_rows=10, flush_s=1.0)
         list(store.work(output.shards))
@@ -121,17 +121,17 @@ def test_results_are_published_when_there_are_enough_or_a_second_has_passed(tmp_
             store.stop()
         assert now() < 62
 
-    run(night())
+    run(scenario())
 
 
-def test_there_is_room_for_two_flushes_and_no_more(tmp_path: Path) -> None:
+def test_store_room_bounds_held_results_to_two_flushes(tmp_path: Path) -> None:
     disk = 0.0
 
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(disk)
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         nonlocal disk
         output = Output(tmp_path, 1000)
         store = output.store(flush_rows=10, flush_s=100, offload=slow)
@@ -146,10 +146,10 @@ def test_there_is_room_for_two_flushes_and_no_more(tmp_path: Path) -> None:
             assert now() == pytest.approx(10.0)  # it waited for the disk twice
             store.stop()
 
-    run(night())
+    run(scenario())
 
 
-def test_a_failed_write_keeps_the_results_for_when_the_disk_is_back(tmp_path: Path) -> None:
+def test_store_keeps_results_of_a_failed_write_for_the_next_flush(tmp_path: Path) -> None:
     class Full(LocalFiles):
         full = True
 
@@ -158,7 +158,7 @@ def test_a_failed_write_keeps_the_results_for_when_the_disk_is_back(tmp_path: Pa
                 raise StorageError("the disk is full")
             return super().create(path)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output, files = Output(tmp_path, 4), Full()
         store = output.store(files=files)
         list(store.work(output.shards))
@@ -169,15 +169,15 @@ def test_a_failed_write_keeps_the_results_for_when_the_disk_is_back(tmp_path: Pa
         await store.close()
         assert left(output) == {"a": [3]}
 
-    run(night())
+    run(scenario())
 
 
-def test_a_cancelled_flush_is_finished_and_remembered(tmp_path: Path) -> None:
+def test_store_finishes_a_cancelled_flush(tmp_path: Path) -> None:
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(1.0)
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4)
         store = output.store(offload=slow)
         list(store.work(output.shards))
@@ -191,14 +191,14 @@ def test_a_cancelled_flush_is_finished_and_remembered(tmp_path: Path) -> None:
         assert len(output.segments()) == 2
         assert complete(output)
 
-    run(night())
+    run(scenario())
 
 
 # --- sealing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_shard_is_sealed_in_input_order_when_its_last_row_is_in(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_seals_a_shard_in_input_order_with_its_last_row(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5, 2)
         await output.score({0: [4, 0, 2]})
         assert not output.sealed().exists()
@@ -213,12 +213,12 @@ def test_a_shard_is_sealed_in_input_order_when_its_last_row_is_in(tmp_path: Path
         assert (about["fingerprint"], about["generation"]) == ("0123456789abcdef", 0)
         assert counts == seg.Counts.of(table)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 4], [1, 2, 3, 4], [0, 1, 2, 3]])
-def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int]) -> None:
-    async def night() -> None:
+def test_seal_refuses_a_shard_with_a_missing_row(tmp_path: Path, rows: list[int]) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 5)
         await output.score({0: rows})
         run_files = RunFiles(output.files, output.layout, "", FINGERPRINT, lambda _: SCHEMA)
@@ -226,21 +226,21 @@ def test_a_shard_that_lacks_a_row_is_never_sealed(tmp_path: Path, rows: list[int
             seal(run_files, output.shards[0], SCHEMA, sealed_before=False)
         assert not output.sealed().exists()
 
-    run(night())
+    run(scenario())
 
 
-def test_empty_shards_are_sealed_without_a_row(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_seals_empty_shards_without_rows(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 0)
         await output.score({})
         assert output.rows() == []
         assert left(output) == {}
 
-    run(night())
+    run(scenario())
 
 
-def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next_start(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_seals_a_shard_finished_before_a_kill_at_the_next_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4)
         store = output.store()
         list(store.work(output.shards))
@@ -252,11 +252,11 @@ def test_a_shard_whose_rows_were_all_in_when_it_was_killed_is_sealed_by_the_next
         await output.score({})
         assert complete(output)
 
-    run(night())
+    run(scenario())
 
 
-def test_segments_outlive_their_sealing_by_ten_minutes_or_until_the_next_start(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_deletes_segments_ten_minutes_after_sealing_or_at_the_next_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4, 4)
         await output.score({0: range(3), 1: range(3)})
         store = await output.score({0: [3]})
@@ -274,11 +274,11 @@ def test_segments_outlive_their_sealing_by_ten_minutes_or_until_the_next_start(t
         assert not output.segments_folder(1).exists()
         assert complete(output, 1)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_shard_whose_results_come_together_is_sealed_without_a_segment(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_seals_a_shard_flushed_at_once_without_a_segment(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4, 3)
         sealed: list[Shard] = []
         store = output.store()
@@ -295,10 +295,10 @@ def test_a_shard_whose_results_come_together_is_sealed_without_a_segment(tmp_pat
         await output.score({0: [2]})
         assert complete(output, 0)
 
-    run(night())
+    run(scenario())
 
 
-def test_results_of_a_shard_that_could_not_be_sealed_are_written_by_the_next_flush(tmp_path: Path) -> None:
+def test_store_writes_results_of_a_failed_seal_at_the_next_flush(tmp_path: Path) -> None:
     class Refusing(LocalFiles):
         refuses = True
 
@@ -307,7 +307,7 @@ def test_results_of_a_shard_that_could_not_be_sealed_are_written_by_the_next_flu
                 raise StorageError("the disk is full")
             return super().create(path)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output, files = Output(tmp_path, 2, 2), Refusing()
         store = output.store(files=files)
         list(store.work(output.shards))
@@ -321,14 +321,14 @@ def test_results_of_a_shard_that_could_not_be_sealed_are_written_by_the_next_flu
         assert complete(output, 0)
         assert complete(output, 1)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.slow
-def test_beyond_64_segments_neighbours_become_one_that_hides_them(tmp_path: Path) -> None:
+def test_store_merges_more_than_64_segments_into_one_that_hides_them(tmp_path: Path) -> None:
     """Slow: it writes 67 segments."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 200)
         store = output.store()
         list(store.work(output.shards))
@@ -344,14 +344,14 @@ def test_beyond_64_segments_neighbours_become_one_that_hides_them(tmp_path: Path
         await output.score({0: range(1, 200 - MERGE_AT - 1)})
         assert complete(output)
 
-    run(night())
+    run(scenario())
 
 
 # --- scoring again ----------------------------------------------------------------------------------------------------
 
 
-def test_a_retry_asks_the_failed_rows_alone_and_its_results_win(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_retry_asks_only_failed_rows_and_keeps_new_results(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 6, 3)
         await output.score({0: [1, 4], 1: [2]}, error="Unavailable")
         await output.score({0: [5]}, error="Refused")
@@ -366,11 +366,11 @@ def test_a_retry_asks_the_failed_rows_alone_and_its_results_win(tmp_path: Path) 
         assert output.rows()[5]["generation"] == 2
         assert await output.retry() == []
 
-    run(night())
+    run(scenario())
 
 
-def test_a_row_that_fails_again_has_its_new_error_and_may_be_retried_once_more(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_retry_replaces_an_error_and_allows_further_retries(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 2)
         await output.score({0: [0, 1]}, error="Unavailable")
         await output.retry(error="Refused")
@@ -378,11 +378,11 @@ def test_a_row_that_fails_again_has_its_new_error_and_may_be_retried_once_more(t
         assert await output.retry() == [0, 1]
         assert [(row["error"], row["generation"]) for row in output.rows()] == [(None, 2)] * 2
 
-    run(night())
+    run(scenario())
 
 
-def test_rows_that_are_scored_again_are_not_counted_as_found(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_found_excludes_rows_to_score_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 6, 4)
         await output.score({0: [1, 4], 1: [2]}, error="Refused")
         await output.score({0: [0, 2, 3, 5]})  # the first is sealed, of the second one row is done
@@ -392,11 +392,11 @@ def test_rows_that_are_scored_again_are_not_counted_as_found(tmp_path: Path) -> 
         assert left(output, store)["b"] == [0, 1, 3]
         assert store.found == -3 + 1
 
-    run(night())
+    run(scenario())
 
 
-def test_a_retry_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_retry_resumes_after_a_kill(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 8)
         await output.score({0: range(5)}, error="Unavailable")
         await output.score({0: range(5, 8)})
@@ -407,11 +407,11 @@ def test_a_retry_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         assert complete(output)
         assert [row["generation"] for row in output.rows()] == [1] * 5 + [0] * 3
 
-    run(night())
+    run(scenario())
 
 
-def test_a_retry_of_a_shard_that_is_still_under_way_seals_it_once_with_the_newest(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_retry_of_an_unsealed_shard_seals_once_with_newest_results(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 6)
         await output.score({0: range(3)}, error="Unavailable")
         assert await output.retry() == [0, 1, 2]
@@ -420,7 +420,7 @@ def test_a_retry_of_a_shard_that_is_still_under_way_seals_it_once_with_the_newes
         assert complete(output)
         assert [row["generation"] for row in output.rows()] == [1, 1, 1, 0, 0, 0]
 
-    run(night())
+    run(scenario())
 
 
 # --- damage and crashes -----------------------------------------------------------------------------------------------
@@ -442,8 +442,8 @@ def kept(output: Output) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(output.layout.damaged).iterdir()}
 
 
-def test_a_damaged_segment_is_set_aside_and_its_rows_are_scored_again(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_sets_a_damaged_segment_aside_and_scores_its_rows_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 9)
         for numbers in (range(3), range(3, 6)):
             await output.score({0: numbers})
@@ -456,11 +456,11 @@ def test_a_damaged_segment_is_set_aside_and_its_rows_are_scored_again(tmp_path: 
         await output.score({0: range(3, 9)})
         assert complete(output)
 
-    run(night())
+    run(scenario())
 
 
-def test_damage_that_only_shows_when_a_shard_is_sealed_leaves_that_shard_open(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_leaves_a_shard_open_when_sealing_finds_a_damaged_segment(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output, said = Output(tmp_path, 9, 2), []
         for numbers in (range(3), range(3, 6)):
             await output.score({0: numbers})
@@ -479,11 +479,11 @@ def test_damage_that_only_shows_when_a_shard_is_sealed_leaves_that_shard_open(tm
         await output.score({0: range(3, 6)})
         assert complete(output)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_damaged_sealed_file_is_said_and_left_alone(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_retry_refuses_a_damaged_sealed_file_and_leaves_it_unchanged(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 3)
         await output.score({0: range(3)}, error="Unavailable")
         data = damage(output.sealed(), "error")
@@ -494,11 +494,11 @@ def test_a_damaged_sealed_file_is_said_and_left_alone(tmp_path: Path) -> None:
         assert output.sealed().read_bytes() == data
         assert noted(output.files, output.layout) == [str(output.sealed())]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_segment_of_another_shard_with_more_rows_is_set_aside(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_sets_a_segment_of_another_shard_aside(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 20, 5)
         await output.score({0: [15], 1: [0]})
         foreign = output.segments(1)[0].with_name("g0-w0-000000001-000000001-7.parquet")
@@ -507,14 +507,12 @@ def test_a_segment_of_another_shard_with_more_rows_is_set_aside(tmp_path: Path) 
         assert left(output, store)["b"] == [1, 2, 3, 4]
         assert len(store.set_aside) == 1
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", range(12))
-def test_a_crash_at_any_step_costs_what_was_not_yet_stored_and_no_more(
-    tmp_path: Path, step: int, *, after: bool
-) -> None:
+def test_store_crash_at_any_step_loses_only_results_not_stored(tmp_path: Path, step: int, *, after: bool) -> None:
     """Two shards in flushes of three, sealed, and tidied up by the next start."""
 
     async def scored(output: Output, files: LocalFiles) -> int:
@@ -529,7 +527,7 @@ def test_a_crash_at_any_step_costs_what_was_not_yet_stored_and_no_more(
         output.store(files=files)
         return asked
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 9, 4)
         with pytest.raises(Crash):
             await scored(output, Crashing(step, after=after))
@@ -539,7 +537,7 @@ def test_a_crash_at_any_step_costs_what_was_not_yet_stored_and_no_more(
         assert complete(output, 1)
         assert [*output.segments(0), *output.segments(1)] == []
 
-    run(night())
+    run(scenario())
     assert not any(path.name.startswith(".") for path in tmp_path.rglob("*"))
 
 
@@ -549,14 +547,14 @@ def files_of_rows(output: Output) -> list[Path]:
     return [*sealed.values(), *(path for n in range(2) if n not in sealed for path in output.segments(n))]
 
 
-def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path) -> None:
+def test_store_serve_raises_sealer_errors(tmp_path: Path) -> None:
     class Sealing(LocalFiles):
         def create(self, path: str) -> Any:
             if "/scores/" in path:
                 raise StorageError("the disk is full")
             return super().create(path)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 2)
         store = output.store(files=Sealing(), flush_rows=1)
         list(store.work(output.shards))
@@ -569,16 +567,16 @@ def test_an_error_of_the_sealer_is_raised_where_the_store_serves(tmp_path: Path)
         assert len(output.segments()) == 2
         assert left(output) == {"a": []}
 
-    run(night())
+    run(scenario())
 
 
 # --- long results -----------------------------------------------------------------------------------------------------
 
 
-def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_flushes_at_flush_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_writer, "FLUSH_BYTES", 10_000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 100)
         store = output.store(flush_rows=1000, flush_s=100.0)
         list(store.work(output.shards))
@@ -595,15 +593,15 @@ def test_results_are_written_by_their_bytes_too(tmp_path: Path, monkeypatch: pyt
         assert complete(output)
         assert store._writer._held_bytes == 0
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.slow
-def test_a_shard_with_more_than_2_gib_of_text_is_sealed(tmp_path: Path) -> None:
+def test_store_seals_a_shard_with_more_than_2_gib_of_text(tmp_path: Path) -> None:
     """Slow: 4,000 rows that keep 600 kB each are written, merged and read back: more than an Arrow column can hold."""
     long = "x" * 600_000
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 4_000)
         store = output.store(flush_rows=1000, flush_s=100.0)
         list(store.work(output.shards))
@@ -627,4 +625,4 @@ def test_a_shard_with_more_than_2_gib_of_text_is_sealed(tmp_path: Path) -> None:
         assert rows == 4_000
         assert bytes_of > 1 << 31
 
-    run(night())
+    run(scenario())

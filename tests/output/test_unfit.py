@@ -83,7 +83,7 @@ def scored(number: int, **fields: Any) -> Result:
         {"words": Nameless()},
     ],
 )
-def test_a_field_of_the_wrong_type_fails_its_row_and_no_other(wrong: dict[str, Any]) -> None:
+def test_to_table_fails_only_rows_with_a_judge_field_of_the_wrong_type(wrong: dict[str, Any]) -> None:
     found = made([scored(n, **(wrong if n == 3 else {})) for n in range(6)], OWN, "f")
     rows = found.table.to_pylist()
     assert [row["score"] for row in rows] == [0.0, 1.0, 2.0, None, 4.0, 5.0]
@@ -104,14 +104,14 @@ def test_a_field_of_the_wrong_type_fails_its_row_and_no_other(wrong: dict[str, A
         ({"raw": ("a", 7)}, "raw"),
     ],
 )
-def test_what_a_server_told_beside_its_verdict_costs_no_score(told: dict[str, Any], column: str) -> None:
+def test_to_table_replaces_unfit_server_values_with_null_and_keeps_the_score(told: dict[str, Any], column: str) -> None:
     found = made([replace(result(SHARD, n), **(told if n == 1 else {})) for n in range(3)], SCHEMA, "f")
     assert [row["score"] for row in found.table.to_pylist()] == [0.0, 1.0, 2.0]
     assert [row[column] is None for row in found.table.to_pylist()] == [False, True, False]
     assert [(one.column, one.error) for one in found.unfit] == [(column, None)]
 
 
-def test_a_kept_value_that_cannot_be_written_is_a_bad_row() -> None:
+def test_to_table_makes_a_row_with_an_unwritable_kept_value_a_bad_row() -> None:
     rows = [result(SHARD, n) for n in range(3)]
     rows[1] = replace(rows[1], row=replace(rows[1].row, kept=("s1", object())))
     found = to_table(rows, SCHEMA, "f").to_pylist()
@@ -133,7 +133,7 @@ VALUES = st.one_of(
     VALUES,
 )
 @settings(max_examples=60)
-def test_whatever_comes_every_row_is_there_once(fields: list[dict[str, Any]], model: Any, reason: Any) -> None:
+def test_to_table_holds_every_row_once_for_any_values(fields: list[dict[str, Any]], model: Any, reason: Any) -> None:
     results = [scored(n, **one) for n, one in enumerate(fields)]
     told = replace(results[0], model=model, score=Score(1.0, reason=reason, fields={}))
     table = to_table([told, *results[1:]], OWN, "f")
@@ -144,12 +144,12 @@ def test_whatever_comes_every_row_is_there_once(fields: list[dict[str, Any]], mo
 
 
 @pytest.mark.parametrize("fields", [None, 7, ["share"]])
-def test_a_score_without_fields_by_name_fails_its_row(fields: Any) -> None:
+def test_to_table_fails_a_row_whose_score_fields_are_no_mapping(fields: Any) -> None:
     odd = replace(scored(1), score=Score(1.0, fields=fields))
     assert [row["error"] for row in to_table([scored(0), odd], OWN, "f").to_pylist()] == [None, "Unreadable"]
 
 
-def test_the_name_of_an_error_is_always_one_of_those_that_are_promised() -> None:
+def test_row_error_subclasses_have_a_documented_name() -> None:
     class Mine(RowError):
         pass
 
@@ -163,7 +163,7 @@ def test_the_name_of_an_error_is_always_one_of_those_that_are_promised() -> None
 
 
 @pytest.mark.parametrize("error", [KeyError("a bug"), MemoryError(), pa.ArrowInvalid("no"), OSError("gone")])
-def test_a_batch_that_could_not_be_published_is_published_when_the_run_closes(
+def test_store_close_writes_a_batch_that_failed_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     write, fails = segment_writer.seg.write, [True]
@@ -173,7 +173,7 @@ def test_a_batch_that_could_not_be_published_is_published_when_the_run_closes(
             raise error
         return write(*given, **told)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 20)
         store = output.store(flush_rows=10, flush_s=1.0)
         list(store.work(output.shards))
@@ -185,17 +185,17 @@ def test_a_batch_that_could_not_be_published_is_published_when_the_run_closes(
         await store.close()
         assert [row["row"] for row in output.rows()] == list(range(20))
 
-    run(night())
+    run(scenario())
 
 
-def test_a_shard_that_cannot_be_published_costs_no_other(tmp_path: Path) -> None:
+def test_store_write_failure_of_one_shard_spares_other_shards(tmp_path: Path) -> None:
     class Part(LocalFiles):
         def create(self, path: str) -> Any:
             if "/a/" in path:
                 raise KeyError("a bug")
             return super().create(path)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 3, 3)
         store = output.store(files=Part())
         list(store.work(output.shards))
@@ -205,11 +205,11 @@ def test_a_shard_that_cannot_be_published_costs_no_other(tmp_path: Path) -> None
             await store.close()
         assert [len(output.segments(0)), len(output.segments(1))] == [0, 1]
 
-    run(night())
+    run(scenario())
 
 
-def test_what_a_batch_becomes_is_counted_and_told_once(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_counts_unfit_rows_as_errors_and_warns_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
         output, said = Output(tmp_path, 10), list[str]()
         store = output.store(say=said.append)
         list(store.work(output.shards))
@@ -222,15 +222,15 @@ def test_what_a_batch_becomes_is_counted_and_told_once(tmp_path: Path) -> None:
         assert "Row 3 of " in said[0]
         assert "the judge's reason is 7" in said[0]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_judge_whose_every_row_is_unfit_stops_the_run_with_all_stored(
+def test_store_stops_the_run_when_every_row_is_unfit_with_all_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segment_writer, "UNFIT", 20)
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 100)
         store = output.store(flush_rows=10, flush_s=1.0)
         list(store.work(output.shards))
@@ -241,10 +241,10 @@ def test_a_judge_whose_every_row_is_unfit_stops_the_run_with_all_stored(
         assert caught.group_contains(TooManyFailed, match="`scorer reread` reads the replies again")
         assert store.counts.errors == {"Unreadable": 25}
 
-    run(night())
+    run(scenario())
 
 
-def test_a_worker_tells_its_owner_what_its_rows_became(tmp_path: Path) -> None:
+def test_worker_store_reports_unfit_rows_as_errors(tmp_path: Path) -> None:
     told: list[tuple[Segment, list[str | None]]] = []
 
     async def sure() -> None: ...
@@ -252,7 +252,7 @@ def test_a_worker_tells_its_owner_what_its_rows_became(tmp_path: Path) -> None:
     def tell(_: Shard, segment: Segment, results: Sequence[Result]) -> None:
         told.append((segment, [None if one.error is None else one.error.name for one in results]))
 
-    async def night() -> None:
+    async def scenario() -> None:
         output = Output(tmp_path, 3)
         worker = WorkerStore(
             RunFiles(output.files, output.layout, "", FINGERPRINT, lambda _: SCHEMA, worker=1),
@@ -265,13 +265,13 @@ def test_a_worker_tells_its_owner_what_its_rows_became(tmp_path: Path) -> None:
         await worker.close()
         assert [errors for _, errors in told] == [[None, "Unreadable", None]]
 
-    run(night())
+    run(scenario())
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_that_fail_are_null_and_cost_no_reply(tmp_path: Path) -> None:
+def test_store_writes_null_for_failing_metrics_and_keeps_results(tmp_path: Path) -> None:
     schema = result_schema(id_field=SCHEMA.field("id"), kept=[SCHEMA.field("task")], metrics=["own"])
     calls: list[int] = []
 
@@ -281,7 +281,7 @@ def test_metrics_that_fail_are_null_and_cost_no_reply(tmp_path: Path) -> None:
             raise RuntimeError("the model is gone")
         return {"metric_own": [1.0] * len(results)}
 
-    async def night() -> None:
+    async def scenario() -> None:
         output, said = Output(tmp_path, 9), list[str]()
         store = output.store(say=said.append, measure=measure, schema=schema)
         list(store.work(output.shards))
@@ -297,20 +297,20 @@ def test_metrics_that_fail_are_null_and_cost_no_reply(tmp_path: Path) -> None:
         assert "RuntimeError: the model is gone" in said[0]
         assert segment_writer.seg.read_about(output.files, output.layout.sealed("a"))[1].unmeasured == {"own": 6}
 
-    run(night())
+    run(scenario())
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
-def test_pieces_are_bounded_by_bytes_and_hold_every_row_in_order() -> None:
+def test_pieces_are_bounded_by_bytes_and_keep_every_row_in_order() -> None:
     results = [replace(result(SHARD, n), raw=("x" * (PIECE_BYTES // 3),)) for n in (4, 1, 0, 3, 2)]
     found = [[one.row.number for one in piece] for piece in pieces(results)]
     assert found == [[0, 1], [2, 3], [4]]
     assert [one.row.number for one in next(pieces([replace(results[0], raw=("x" * 2 * PIECE_BYTES,))]))] == [4]
 
 
-def test_a_result_counts_all_that_it_holds() -> None:
+def test_size_of_counts_replies_kept_values_and_reason() -> None:
     one = result(SHARD, 0)
     assert size_of(replace(one, raw=None, row=replace(one.row, kept=()))) == 0
     assert size_of(replace(one, raw=("x" * 10, None), row=replace(one.row, kept=("x" * 20, b"x" * 30, None, 1)))) == 60
@@ -342,7 +342,7 @@ class Careless:
 
 
 @pytest.mark.parametrize("dedupe", [False, True])
-def test_a_careless_judge_pays_every_row_once(tmp_path: Path, dedupe: bool) -> None:
+def test_run_pays_once_for_each_row_of_a_failing_judge(tmp_path: Path, dedupe: bool) -> None:
     given = Run(tmp_path, 40)
     tree = {
         "input": {"shards": [f"{tmp_path}/in/*.parquet"], "id": "id"},
@@ -377,7 +377,7 @@ class Unwritable(Careless):
     )
 
 
-def test_columns_of_a_judge_that_no_file_can_hold_are_told_before_anything_is_paid(tmp_path: Path) -> None:
+def test_check_refuses_judge_columns_parquet_cannot_hold(tmp_path: Path) -> None:
     tree = {
         "input": {"shards": [f"{tmp_path}/in/*.parquet"]},
         "judge": {"kind": f"{__name__}:Unwritable"},
@@ -403,7 +403,7 @@ class Alike(Careless):
         return Score(1.0, fields={"length": "long"})
 
 
-def test_copies_of_an_answer_that_no_column_holds_end_as_it_did(tmp_path: Path) -> None:
+def test_dedupe_gives_copies_of_an_unfit_answer_the_same_error(tmp_path: Path) -> None:
     given = Run(tmp_path, 12)
     tree = {
         "input": {"shards": [f"{tmp_path}/in/*.parquet"]},

@@ -34,7 +34,7 @@ def look(output: Output) -> Verdict:
 def output(tmp_path: Path) -> Output:
     """Two sealed shards and an empty one; three rows failed, one of them twice; books that fit."""
 
-    async def night() -> Output:
+    async def scenario() -> Output:
         made = Output(tmp_path, 40, 30, 0)
         await made.pay(75)
         await made.score({0: [1, 2, 3]}, error="Unavailable")
@@ -43,14 +43,14 @@ def output(tmp_path: Path) -> Output:
         made.store()  # the next start: hidden files are gone
         return made
 
-    return run(night())
+    return run(scenario())
 
 
 @pytest.fixture
 def half(tmp_path: Path) -> Output:
     """A sealed shard, and one under way in three segments; rows 2, 5, 8, ... of it are still to be scored."""
 
-    async def night() -> Output:
+    async def scenario() -> Output:
         made = Output(tmp_path, 10, 30)
         await made.pay(60)
         await made.score({0: range(10), 1: range(0, 30, 3)})
@@ -59,15 +59,15 @@ def half(tmp_path: Path) -> Output:
         made.store()
         return made
 
-    return run(night())
+    return run(scenario())
 
 
-def test_a_whole_output_is_complete(output: Output) -> None:
+def test_verify_passes_a_whole_output(output: Output) -> None:
     assert look(output) == Verdict(70, 3, ())
     assert look(output).complete
 
 
-def test_what_is_missing_is_said_shard_by_shard(half: Output) -> None:
+def test_verify_reports_missing_rows_by_shard(half: Output) -> None:
     verdict = look(half)
     assert not verdict.complete
     assert verdict.findings == (f"{half.shards[1].path}: 10 of 30 rows have no result yet",)
@@ -116,7 +116,7 @@ def first(value: object) -> Callable[[list[object]], list[object]]:
         (lambda table: table.drop_columns(["raw"]), "lacks the columns raw"),
     ],
 )
-def test_a_sealed_file_that_is_readable_and_wrong_is_found(
+def test_verify_finds_wrong_contents_in_a_readable_sealed_file(
     output: Output, change: Callable[[pa.Table], pa.Table], says: str
 ) -> None:
     rewrite(output, change)
@@ -125,7 +125,7 @@ def test_a_sealed_file_that_is_readable_and_wrong_is_found(
     assert says in finding
 
 
-def test_scores_of_another_run_and_false_claims_are_found(output: Output) -> None:
+def test_verify_finds_scores_of_another_run_and_false_metadata(output: Output) -> None:
     rewrite(output, lambda table: table, fingerprint="e" * 16)
     assert look(output).findings == (f"{output.sealed()}: holds the scores of another run ({'e' * 16})",)
     table = pq.read_table(output.sealed())
@@ -160,7 +160,9 @@ def no_parquet(_: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("change", [cut, emptied, foreign, no_parquet])
-def test_a_sealed_file_cut_emptied_or_replaced_is_found(output: Output, change: Callable[[bytes], bytes]) -> None:
+def test_verify_finds_a_truncated_emptied_or_replaced_sealed_file(
+    output: Output, change: Callable[[bytes], bytes]
+) -> None:
     path = output.sealed(1)
     path.write_bytes(change(path.read_bytes()))
     (finding, *_) = look(output).findings
@@ -168,7 +170,7 @@ def test_a_sealed_file_cut_emptied_or_replaced_is_found(output: Output, change: 
     assert "\n" not in finding
 
 
-def test_a_missing_sealed_file_and_a_strangers_are_found(output: Output) -> None:
+def test_verify_finds_a_missing_and_a_foreign_sealed_file(output: Output) -> None:
     shutil.move(output.sealed(1), output.sealed(1).with_name("z.parquet"))
     assert set(look(output).findings) == {
         f"{output.shards[1].path}: 30 of 30 rows have no result yet",
@@ -178,9 +180,7 @@ def test_a_missing_sealed_file_and_a_strangers_are_found(output: Output) -> None
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), which=st.integers(0, 1))
-def test_a_flipped_bit_anywhere_is_found_or_changes_no_value(
-    output: Output, place: float, bit: int, which: int
-) -> None:
+def test_verify_finds_any_flipped_bit_that_changes_a_value(output: Output, place: float, bit: int, which: int) -> None:
     path = output.sealed(which)
     before, whole = pq.read_table(path), path.read_bytes()
     data = bytearray(whole)
@@ -198,13 +198,13 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_no_value(
 
 
 @pytest.mark.parametrize("change", [cut, emptied, foreign, no_parquet])
-def test_a_segment_cut_emptied_or_replaced_is_found(half: Output, change: Callable[[bytes], bytes]) -> None:
+def test_verify_finds_a_truncated_emptied_or_replaced_segment(half: Output, change: Callable[[bytes], bytes]) -> None:
     path = half.segments(1)[1]
     path.write_bytes(change(path.read_bytes()))
     assert any(finding.startswith(f"{path}: ") for finding in look(half).findings)
 
 
-def test_a_flipped_bit_in_any_column_of_a_segment_is_found(half: Output) -> None:
+def test_verify_finds_a_flipped_bit_in_any_segment_column(half: Output) -> None:
     path = half.segments(1)[0]
     whole, group = path.read_bytes(), pq.read_metadata(path).row_group(0)
     for index in range(group.num_columns):
@@ -215,24 +215,24 @@ def test_a_flipped_bit_in_any_column_of_a_segment_is_found(half: Output) -> None
         assert any(finding.startswith(f"{path}: is damaged") for finding in look(half).findings), chunk.path_in_schema
 
 
-def test_a_missing_segment_is_missing_rows(half: Output) -> None:
+def test_verify_reports_rows_of_a_missing_segment(half: Output) -> None:
     half.segments(1)[1].unlink()
     assert look(half).findings == (f"{half.shards[1].path}: 15 of 30 rows have no result yet",)
 
 
-def test_a_segment_that_is_there_twice_is_found(half: Output) -> None:
+def test_verify_finds_a_duplicate_segment(half: Output) -> None:
     path = half.segments(1)[0]
     shutil.copy(path, path.with_name(path.name.replace("-0.parquet", "-9.parquet")))
     assert f"{half.shards[1].path}: 10 rows are in more than one segment of generation 0" in look(half).findings
 
 
-def test_a_segment_under_a_false_name_is_found(half: Output) -> None:
+def test_verify_finds_a_segment_under_a_wrong_name(half: Output) -> None:
     path = half.segments(1)[2]
     path.rename(path.with_name("g0-w0-000000000-000000002-2.parquet"))
     assert any("holds rows outside of what its name says" in finding for finding in look(half).findings)
 
 
-def test_a_segment_of_another_shard_is_found(half: Output, tmp_path: Path) -> None:
+def test_verify_finds_a_segment_of_another_shard(half: Output, tmp_path: Path) -> None:
     path = half.segments(1)[1]
     table = pq.read_table(path)
     table = table.set_column(0, SCHEMA.field("shard"), pa.array(["in/x.parquet"] * table.num_rows))
@@ -241,7 +241,7 @@ def test_a_segment_of_another_shard_is_found(half: Output, tmp_path: Path) -> No
     assert any(finding == f"{path}: holds rows of another shard" for finding in look(half).findings)
 
 
-def test_files_and_folders_that_are_none_of_the_runs_are_found(half: Output) -> None:
+def test_verify_finds_foreign_files_and_folders(half: Output) -> None:
     folder = Path(half.layout.segments)
     (folder / "b" / "notes.txt").write_text("mine")
     (folder / "stranger").mkdir()
@@ -250,7 +250,7 @@ def test_files_and_folders_that_are_none_of_the_runs_are_found(half: Output) -> 
     assert f"{folder}/stranger: belongs to no shard of this run" in found
 
 
-def test_rows_beyond_the_end_of_the_shard_are_found(half: Output) -> None:
+def test_verify_finds_rows_beyond_the_end_of_a_shard(half: Output) -> None:
     path = half.segments(1)[1]
     table = pq.read_table(path)
     table = table.set_column(1, SCHEMA.field("row"), pa.array(np.arange(100, 100 + table.num_rows)))
@@ -259,21 +259,21 @@ def test_rows_beyond_the_end_of_the_shard_are_found(half: Output) -> None:
     assert any("-7.parquet: is damaged" in finding for finding in look(half).findings)
 
 
-def test_a_shard_that_is_finished_and_not_sealed_is_said(half: Output) -> None:
-    async def night() -> None:
+def test_verify_reports_a_finished_shard_not_sealed(half: Output) -> None:
+    async def scenario() -> None:
         store = half.store()
         list(store.work(half.shards))
         for number in range(2, 30, 3):
             store.add(result(half.shards[1], number))
         await store._writer.flush()
 
-    run(night())
+    run(scenario())
     assert look(half).findings == (
         f"{half.shards[1].path}: every row has a result, and the shard is not sealed yet: `scorer run` seals it",
     )
 
 
-def test_a_retry_that_is_not_finished_is_said(output: Output) -> None:
+def test_verify_reports_an_unfinished_retry(output: Output) -> None:
     run(output.retry(only=1))
     assert any("generation 2 is not finished" in finding for finding in look(output).findings)
 
@@ -281,7 +281,7 @@ def test_a_retry_that_is_not_finished_is_said(output: Output) -> None:
 # --- the input, run.json and the books --------------------------------------------------------------------------------
 
 
-def test_an_input_shard_that_changed_or_is_gone_is_said_and_a_touched_one_is_not(output: Output) -> None:
+def test_verify_reports_changed_and_missing_input_and_accepts_touched_input(output: Output) -> None:
     first_shard, second = Path(output.shards[0].path), Path(output.shards[1].path)
     shutil.copy(first_shard, f"{first_shard}.copy")
     shutil.move(f"{first_shard}.copy", first_shard)
@@ -294,14 +294,14 @@ def test_an_input_shard_that_changed_or_is_gone_is_said_and_a_touched_one_is_not
     assert unchecked.startswith(f"{second}: the input is not where it was")
 
 
-def test_an_input_shard_that_is_no_parquet_any_more_is_said(output: Output) -> None:
+def test_verify_reports_an_input_shard_that_is_no_longer_parquet(output: Output) -> None:
     path = Path(output.shards[0].path)
     data = path.read_bytes()
     path.write_bytes(b"\0" * len(data))
     assert look(output).findings == (f"{path}: the input shard changed since it was scored",)
 
 
-def test_a_cut_run_json_and_an_empty_folder_are_said(output: Output, tmp_path: Path) -> None:
+def test_verify_refuses_a_damaged_run_json_and_a_folder_without_a_run(output: Output, tmp_path: Path) -> None:
     manifest = Path(output.layout.manifest)
     manifest.write_bytes(manifest.read_bytes()[:-40])
     with pytest.raises(OutputError, match=r"run\.json is damaged"):
@@ -315,7 +315,7 @@ def books(output: Output) -> Path:
     return path
 
 
-def test_a_flipped_bit_in_the_books_is_found(output: Output) -> None:
+def test_verify_finds_a_flipped_bit_in_the_ledger(output: Output) -> None:
     path = books(output)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -323,14 +323,14 @@ def test_a_flipped_bit_in_the_books_is_found(output: Output) -> None:
     assert f"{path}: a line of the ledger is damaged; what it said is counted nowhere" in look(output).findings
 
 
-def test_books_that_hold_less_than_the_rows_say_are_found(output: Output) -> None:
+def test_verify_finds_a_ledger_with_fewer_tokens_than_the_rows(output: Output) -> None:
     assert look(output).complete
     books(output).unlink()
     (finding,) = look(output).findings
     assert finding == f"{output.layout.ledger}: the ledger holds 0 tokens and the rows 840: a part is missing"
 
 
-def test_a_torn_last_line_of_the_books_is_no_damage(output: Output) -> None:
+def test_verify_accepts_a_torn_ledger_tail(output: Output) -> None:
     """A crash tears it, and what it said was never acted upon."""
     with books(output).open("ab") as file:
         file.write(b'0badc0de {"intend":[[1,2')
@@ -362,7 +362,7 @@ def copied(tmp_path: Path) -> Run:
     return made
 
 
-def test_ids_and_kept_columns_are_compared_with_the_input(copied: Run) -> None:
+def test_verify_accepts_ids_and_kept_columns_equal_to_the_input(copied: Run) -> None:
     (finding,) = copied.verify().findings
     assert "rows have no result yet" in finding
     copied.run()
@@ -371,7 +371,7 @@ def test_ids_and_kept_columns_are_compared_with_the_input(copied: Run) -> None:
 
 @pytest.mark.parametrize("name", ["id", "x", "kind", "at", "tags"])
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_copied_value_that_is_not_the_inputs_is_found(copied: Run, name: str, *, sealed: bool) -> None:
+def test_verify_finds_ids_and_kept_values_that_differ_from_the_input(copied: Run, name: str, *, sealed: bool) -> None:
     path = copied.sealed() if sealed else max(copied.segments("b"), key=lambda one: pq.read_metadata(one).num_rows)
     table, (about, _) = pq.read_table(path), seg.read_about(LocalFiles(), str(path))
     place, values = table.schema.get_field_index(name), table.column(name).to_pylist() if name != "at" else None
