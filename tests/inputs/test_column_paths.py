@@ -1,4 +1,4 @@
-"""Promise: a path leads to the same value in every format, and one that leads nowhere is told."""
+"""Promise: a column path reads the same value from every format, and a path without a value is reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TALK = {"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content"
         ("odd name.x", ("odd name", ("x",))),
     ],
 )
-def test_the_longest_column_that_fits_comes_first(path: str, wanted: tuple[str, tuple[Any, ...]]) -> None:
+def test_split_prefers_the_longest_matching_column(path: str, wanted: tuple[str, tuple[Any, ...]]) -> None:
     assert split(path, ("a", "a.b", "odd name")) == wanted
 
 
@@ -57,7 +57,7 @@ def test_roots_are_the_columns_to_read() -> None:
         ("messages.role", None),
     ],
 )
-def test_a_path_leads_to_the_same_value_in_arrow_and_in_json(path: str, wanted: Any) -> None:
+def test_column_path_reads_the_same_value_from_arrow_and_json(path: str, wanted: Any) -> None:
     columns = {name: [value, None] for name, value in TALK.items()}
     assert PlainRows(columns, {}, [None, None], 0).values(path, {}) == [wanted, None]
     if problem(path, pa.Table.from_pylist([TALK]).schema) is None:
@@ -65,7 +65,7 @@ def test_a_path_leads_to_the_same_value_in_arrow_and_in_json(path: str, wanted: 
         assert ArrowRows(batch).values(path, {}) == [wanted, None]
 
 
-def test_a_map_is_read_by_its_keys_and_null_within_stays_null() -> None:
+def test_column_path_reads_maps_by_key_and_keeps_null() -> None:
     kind = pa.map_(pa.string(), pa.int64())
     batch = pa.record_batch({"m": pa.array([[("a", 1)], None, []], kind)})
     assert ArrowRows(batch).values("m.a", {}) == [1, None, None]
@@ -73,7 +73,7 @@ def test_a_map_is_read_by_its_keys_and_null_within_stays_null() -> None:
     assert value_at({"a": None}, ("a", "b")) is None
 
 
-def test_a_column_of_type_null_tells_nothing() -> None:
+def test_problem_accepts_a_path_into_a_null_column() -> None:
     assert problem("a.b[0]", pa.schema([("a", pa.null())])) is None
 
 
@@ -93,11 +93,11 @@ SCHEMA = pa.Table.from_pylist(
         (["a.c"], ["a"]),
     ],
 )
-def test_only_the_fields_that_are_needed_are_read(paths: list[str], wanted: list[str]) -> None:
+def test_leaves_are_only_the_needed_fields(paths: list[str], wanted: list[str]) -> None:
     assert leaves(paths, SCHEMA) == wanted
 
 
-def test_a_parquet_file_gives_the_fields_that_are_needed_and_no_others(tmp_path: Path) -> None:
+def test_parquet_reads_only_the_needed_fields(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     pq.write_table(
         pa.table({"meta": [{"x": {"y": 1, "z": 2}, "w": 3}, None], "a.b": [5, 6], "a": [{"b": 7}, {"b": 8}]}), path

@@ -1,4 +1,4 @@
-"""Promise: damaged input costs the rows in it and no other; what the system fails to read is waited for."""
+"""Promise: damaged input fails only its own rows, and failed reads are retried."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def damage(path: Path, places: range, draw: Random, bytes_: int) -> None:
 
 
 @pytest.mark.parametrize("how", WRITERS)
-def test_damaged_bytes_cost_no_row_of_another_group_and_no_row_is_lost_or_doubled(tmp_path: Path, how: str) -> None:
+def test_reader_confines_damage_to_its_row_group_and_yields_each_row_once(tmp_path: Path, how: str) -> None:
     path = written(tmp_path / "s.parquet", how)
     whole, shard = path.read_bytes(), shard_of(path)
     for seed in range(12):
@@ -111,7 +111,7 @@ def test_damaged_bytes_cost_no_row_of_another_group_and_no_row_is_lost_or_double
                 assert row.problem.name in ("Damaged", "BadRow")
 
 
-def test_no_altered_text_is_read_where_pages_have_checksums(tmp_path: Path) -> None:
+def test_reader_yields_no_altered_text_with_page_checksums(tmp_path: Path) -> None:
     path = written(tmp_path / "s.parquet", "checksums")
     whole, shard = path.read_bytes(), shard_of(path)
     for seed in range(20):
@@ -124,7 +124,7 @@ def test_no_altered_text_is_read_where_pages_have_checksums(tmp_path: Path) -> N
         assert all(row.values["response"] == text_of(row.number) for row in rows if row.problem is None)
 
 
-def test_the_rows_before_a_damaged_page_are_read_and_those_from_it_on_are_damaged(tmp_path: Path) -> None:
+def test_reader_yields_rows_before_a_damaged_page_and_marks_later_ones_damaged(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True, "write_batch_size": 10}
     pq.write_table(table(), path, row_group_size=GROUP, data_page_size=1, **options)  # type: ignore[arg-type]
@@ -141,9 +141,7 @@ def test_the_rows_before_a_damaged_page_are_read_and_those_from_it_on_are_damage
     assert [row.number for row in some] == np.flatnonzero(todo).tolist()
 
 
-def test_a_row_group_that_ends_early_has_all_its_rows_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_yields_all_rows_of_a_row_group_that_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is known that makes pyarrow end a row group early without a word; the rows would never be finished."""
     path = written(tmp_path / "s.parquet", "plain")
     shard, real = shard_of(path), pq.ParquetFile
@@ -198,14 +196,14 @@ class Failing(LocalFiles):
 
 
 def rows_in_time(given: Reader, shard: Shard) -> list[Row]:
-    async def night() -> list[Row]:
+    async def scenario() -> list[Row]:
         return [row async for batch in given.batches([Work(shard)], inline) for row in batch]
 
-    return in_virtual_time(night())
+    return in_virtual_time(scenario())
 
 
 @pytest.mark.parametrize("after", [0, 3, 6, 9])
-def test_what_the_system_fails_to_read_is_read_later_and_is_no_damage(tmp_path: Path, after: int) -> None:
+def test_reader_retries_failed_reads_and_marks_no_damage(tmp_path: Path, after: int) -> None:
     shard = shard_of(written(tmp_path / "s.parquet", "plain"))
     rows = rows_in_time(reader(Failing(5, after)), shard)
     assert [(row.number, row.problem, row.values["response"]) for row in rows] == [
@@ -213,7 +211,7 @@ def test_what_the_system_fails_to_read_is_read_later_and_is_no_damage(tmp_path: 
     ]
 
 
-def test_a_system_that_goes_on_failing_ends_the_run_with_exit_7_and_what_is_paid_is_stored(tmp_path: Path) -> None:
+def test_run_ends_with_exit_7_on_lasting_read_errors_and_keeps_paid_rows(tmp_path: Path) -> None:
     run = Run(tmp_path, 100, 30, 30)
     disk = Failing(0)
 
@@ -248,9 +246,7 @@ def rewritten(path: Path) -> None:
 
 
 @pytest.mark.parametrize("group", [0, 1, 2])
-def test_damaged_rows_end_as_damaged_all_others_are_scored_and_retry_scores_them_once_restored(
-    tmp_path: Path, group: int
-) -> None:
+def test_run_marks_damaged_rows_and_retry_scores_them_once_restored(tmp_path: Path, group: int) -> None:
     run = Run(tmp_path, 30, 20, keep=["response"])
     first = tmp_path / "in" / "a.parquet"
     rewritten(first)
@@ -273,7 +269,7 @@ def test_damaged_rows_end_as_damaged_all_others_are_scored_and_retry_scores_them
     assert run.twice() == set()
 
 
-def test_the_share_of_damaged_rows_decides_the_exit_and_the_first_200_alike_do_not_end_the_run(tmp_path: Path) -> None:
+def test_run_with_damaged_rows_ends_by_max_failed_share_not_by_first_200(tmp_path: Path) -> None:
     run = Run(tmp_path, 400, 10, flush_rows=100)
     first = tmp_path / "in" / "a.parquet"
     options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True, "write_statistics": False}
@@ -289,7 +285,7 @@ def test_the_share_of_damaged_rows_decides_the_exit_and_the_first_200_alike_do_n
 
 
 @pytest.mark.parametrize("how", ["gone", "cut", "another"])
-def test_a_shard_that_changes_while_the_run_goes_on_stops_no_other_shard(tmp_path: Path, how: str) -> None:
+def test_run_scores_other_shards_when_one_changes_meanwhile(tmp_path: Path, how: str) -> None:
     run = Run(tmp_path, 90, 10, 10, 10)
     third = tmp_path / "in" / "c.parquet"  # the next one after that which is read ahead
     whole, then = third.read_bytes(), run.wire.then
@@ -315,7 +311,7 @@ def test_a_shard_that_changes_while_the_run_goes_on_stops_no_other_shard(tmp_pat
     assert run.twice() == set()
 
 
-def test_a_text_that_is_no_utf_8_is_a_bad_row_alone_and_the_run_is_complete(tmp_path: Path) -> None:
+def test_run_makes_text_that_is_not_utf_8_a_bad_row(tmp_path: Path) -> None:
     run = Run(tmp_path, 20, keep=["response"])
     path = tmp_path / "in" / "a.parquet"
     given = pq.read_table(path)

@@ -1,4 +1,4 @@
-"""Promise: every row to do comes once, whole, under its number; nothing else is read, and memory stays bounded.
+"""Promise: the reader yields each chosen row once, whole, with its number, reads nothing else, and bounds memory.
 
 Over 300 lines: every type of column, every choice of rows, every way in which a file may be wrong.
 """
@@ -88,7 +88,7 @@ TEXT_TYPES = {
 
 
 @pytest.mark.parametrize("kind", TEXT_TYPES)
-def test_text_is_read_as_it_is_whatever_its_type(tmp_path: Path, kind: str) -> None:
+def test_reader_reads_equal_text_from_every_text_type(tmp_path: Path, kind: str) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": TEXT_TYPES[kind]}))
     rows = rows_of(reader(["text"], kept=["text"], constant=100), shard)
     assert [row.number for row in rows] == list(range(6))
@@ -98,14 +98,14 @@ def test_text_is_read_as_it_is_whatever_its_type(tmp_path: Path, kind: str) -> N
     assert {row.shard for row in rows} == {shard.path}
 
 
-def test_the_size_of_a_row_counts_what_is_kept_and_not_sent(tmp_path: Path) -> None:
+def test_reader_row_size_counts_kept_columns(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["ab"] * 4, "long": ["x" * 50_000] * 4}))
     assert all(50_000 <= row.size < 51_000 for row in rows_of(reader(["text"], kept=["long"]), shard))
     assert all(row.size < 100 for row in rows_of(reader(["text"]), shard))
 
 
 @pytest.mark.parametrize("kind", TEXT_TYPES)
-def test_text_of_every_type_can_be_read_in_part(tmp_path: Path, kind: str) -> None:
+def test_reader_reads_chosen_rows_of_every_text_type(tmp_path: Path, kind: str) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": TEXT_TYPES[kind]}))
     rows = rows_of(reader(["text"], kept=["text"]), shard, np.array([False, True, False, True, True, False]))
     assert values(rows, "text") == [None, "ünï ✓ 漢字 🦜", "x" * 100]
@@ -120,7 +120,7 @@ def test_text_of_every_type_can_be_read_in_part(tmp_path: Path, kind: str) -> No
     ],
     ids=str,
 )
-def test_nanoseconds_are_text_where_python_has_no_object_for_them(
+def test_reader_reads_nanoseconds_as_text_where_python_lacks_a_type(
     tmp_path: Path, kind: pa.DataType, wanted: list[Any]
 ) -> None:
     given = pa.array([1, 2000, None], pa.int64()).cast(kind)
@@ -129,13 +129,13 @@ def test_nanoseconds_are_text_where_python_has_no_object_for_them(
     assert all(type(value) in (str, datetime, time, type(None)) for value in values(rows, "when"))
 
 
-def test_nanoseconds_within_a_list_end_no_run(tmp_path: Path) -> None:
+def test_reader_reads_nanoseconds_in_a_list(tmp_path: Path) -> None:
     given = pa.array([[1], None], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("ns")))
     rows = rows_of(reader(["when"]), write(tmp_path / "s.parquet", pa.table({"when": given})))
     assert [row.values["when"] is None for row in rows] == [False, True]
 
 
-def test_numbers_and_truth_are_read_as_they_are(tmp_path: Path) -> None:
+def test_reader_reads_numbers_and_booleans_unchanged(tmp_path: Path) -> None:
     table = pa.table({"n": pa.array([1, None], pa.int64()), "x": [0.5, None], "b": [True, None]})
     shard = write(tmp_path / "s.parquet", table)
     rows = rows_of(reader(["n", "x", "b"]), shard)
@@ -143,14 +143,14 @@ def test_numbers_and_truth_are_read_as_they_are(tmp_path: Path) -> None:
     assert rows[0].tokens == len("1\n0.5\nTrue")
 
 
-def test_several_columns_count_together_and_key_columns_do_not(tmp_path: Path) -> None:
+def test_reader_counts_tokens_of_judged_columns_only(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"q": ["ab"], "a": ["cde"], "id": ["12345"]}))
     (row,) = rows_of(reader(["q", "a", "id"], judged=["q", "a"]), shard)
     assert row.tokens == len("ab\ncde")
     assert set(row.values) == {"q", "a", "id"}
 
 
-def test_nested_columns_are_ignored_unless_they_are_asked_for(tmp_path: Path) -> None:
+def test_reader_reads_nested_columns_only_when_requested(tmp_path: Path) -> None:
     nested = [{"name": "x", "tags": ["a", None]}, None]
     table = pa.table({"meta": nested, "list": [[1, 2], []], "text": ["a", "b"]})
     shard = write(tmp_path / "s.parquet", table)
@@ -159,13 +159,13 @@ def test_nested_columns_are_ignored_unless_they_are_asked_for(tmp_path: Path) ->
     assert values(asked, "meta") == nested
 
 
-def test_a_dot_in_a_name_is_a_part_of_it(tmp_path: Path) -> None:
+def test_reader_takes_a_dot_as_part_of_a_column_name(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"a.b": ["flat"], "a": [1]}))
     (row,) = rows_of(reader(["a.b"], kept=["a"]), shard)
     assert (row.values, row.kept) == ({"a.b": "flat"}, (1,))
 
 
-def test_a_judge_that_reads_no_column_has_every_row_all_the_same(tmp_path: Path) -> None:
+def test_reader_yields_every_row_for_a_judge_without_columns(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 5}))
     rows = rows_of(reader(constant=3), shard)
     assert [(row.number, row.values, row.tokens) for row in rows] == [(n, {}, 3) for n in range(5)]
@@ -234,9 +234,7 @@ def _columns(draw: st.DrawFn) -> tuple[str, list[Any]]:
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(column=_columns())
-def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
-    tmp_path: Path, column: tuple[str, list[Any]]
-) -> None:
+def test_reader_kept_values_round_trip_with_type_and_value(tmp_path: Path, column: tuple[str, list[Any]]) -> None:
     """Slow: some examples for each of 24 types."""
     kind, given = column
     path = tmp_path / "s.parquet"
@@ -257,7 +255,7 @@ def test_kept_values_come_out_in_the_type_and_with_the_value_they_came_in(
     )
 
 
-def test_text_that_is_no_utf_8_is_a_problem_of_its_row_alone(tmp_path: Path) -> None:
+def test_reader_makes_text_that_is_not_utf_8_a_problem_of_its_row(tmp_path: Path) -> None:
     text = pa.array([b"fine", b"\xff\xfe", b"too"], pa.binary()).view(pa.string())
     table = pa.table(
         {
@@ -290,7 +288,7 @@ def test_text_that_is_no_utf_8_is_a_problem_of_its_row_alone(tmp_path: Path) -> 
     group=st.integers(1, 20),
     generation=st.integers(0, 3),
 )
-def test_exactly_the_rows_to_do_in_order_under_their_own_numbers(
+def test_reader_yields_exactly_the_chosen_rows_in_order_with_their_numbers(
     tmp_path: Path, mask: list[bool], group: int, generation: int
 ) -> None:
     table = pa.table({"text": pa.array([f"row {n}" for n in range(len(mask))], pa.string())})
@@ -303,7 +301,7 @@ def test_exactly_the_rows_to_do_in_order_under_their_own_numbers(
     assert {row.generation for row in rows} <= {generation}
 
 
-def test_empty_shards_and_empty_row_groups_have_no_rows(tmp_path: Path) -> None:
+def test_reader_yields_no_rows_for_empty_shards_and_row_groups(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.parquet", pa.table({"text": pa.array([], pa.string())}))
     assert (empty.rows, rows_of(reader(["text"]), empty)) == (0, [])
     path = tmp_path / "gaps.parquet"
@@ -315,16 +313,16 @@ def test_empty_shards_and_empty_row_groups_have_no_rows(tmp_path: Path) -> None:
     assert [(row.number, row.values["text"]) for row in rows] == [(0, "a"), (1, "b"), (2, "c")]
 
 
-def test_batches_follow_one_another_over_shards_and_hold_256_rows_at_most(tmp_path: Path) -> None:
+def test_reader_batches_hold_at_most_256_rows_of_one_shard(tmp_path: Path) -> None:
     shards = [
         write(tmp_path / f"{n}.parquet", pa.table({"text": ["x"] * count}), row_group_size=1000)
         for n, count in enumerate((600, 0, 1, 256))
     ]
 
-    async def night() -> list[list[Row]]:
+    async def scenario() -> list[list[Row]]:
         return [batch async for batch in reader(["text"]).batches([Work(shard) for shard in shards], inline)]
 
-    batches = run(night())
+    batches = run(scenario())
     assert [len(batch) for batch in batches] == [256, 256, 88, 1, 256]
     assert BATCH_ROWS == 256
     assert [(row.shard, row.number) for batch in batches for row in batch] == [
@@ -332,7 +330,7 @@ def test_batches_follow_one_another_over_shards_and_hold_256_rows_at_most(tmp_pa
     ]
 
 
-def test_large_rows_come_in_small_batches(tmp_path: Path) -> None:
+def test_reader_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
     texts = [str(n) * (BATCH_BYTES // 3) for n in range(5)]
     shard = write(tmp_path / "s.parquet", pa.table({"text": texts}), use_dictionary=False)
     batches = list(reader(["text"]).read(Work(shard)))
@@ -340,7 +338,7 @@ def test_large_rows_come_in_small_batches(tmp_path: Path) -> None:
     assert [row.values["text"] for batch in batches for row in batch] == texts
 
 
-def test_one_batch_is_read_ahead_and_no_more(tmp_path: Path) -> None:
+def test_reader_reads_one_batch_ahead(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["x"] * 256 * 5}))
     done = 0
 
@@ -349,7 +347,7 @@ def test_one_batch_is_read_ahead_and_no_more(tmp_path: Path) -> None:
         done += 1
         return inline(fn, *args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         batches: AsyncIterator[list[Row]] = reader(["text"]).batches([Work(shard)], counted)
         async with aclosing(batches):  # type: ignore[type-var]
             async for batch in batches:
@@ -359,7 +357,7 @@ def test_one_batch_is_read_ahead_and_no_more(tmp_path: Path) -> None:
                     break
                 assert done == batch[0].number // 256 + 2
 
-    run(night())
+    run(scenario())
     assert done == 4
 
 
@@ -399,7 +397,7 @@ def noise(rows: int, size: int, seed: int = 0) -> list[str]:
     return [data[start : start + size] for start in range(0, rows * size, size)]
 
 
-def test_only_the_needed_columns_and_row_groups_are_read(tmp_path: Path) -> None:
+def test_reader_reads_only_needed_columns_and_row_groups(tmp_path: Path) -> None:
     rows, size = 1000, 2000
     table = pa.table({"text": noise(rows, size), "other": noise(rows, size, 1), "id": list(range(rows))})
     shard = write(tmp_path / "s.parquet", table, row_group_size=100)
@@ -418,7 +416,7 @@ def test_only_the_needed_columns_and_row_groups_are_read(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_huge_row_group_costs_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
+def test_reader_memory_is_bounded_for_a_huge_row_group(tmp_path: Path) -> None:
     """Slow: it takes a file of 64 MB to tell reading through a buffer from reading the whole column chunk."""
     text = pa.array(noise(16_000, 4000))
     path = tmp_path / "s.parquet"
@@ -438,7 +436,7 @@ def test_a_huge_row_group_costs_no_more_memory_than_a_small_one(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_long_text_that_repeats_costs_a_few_rows_of_memory(tmp_path: Path) -> None:
+def test_reader_memory_is_bounded_for_long_repeated_text(tmp_path: Path) -> None:
     """Slow: 400 MB of text, of which the file holds one and memory at most some tens."""
     path = tmp_path / "s.parquet"
     pq.write_table(pa.table({"text": pa.array(["x" * 1_000_000]).take(pa.array([0] * 400))}), path)
@@ -449,7 +447,7 @@ def test_a_long_text_that_repeats_costs_a_few_rows_of_memory(tmp_path: Path) -> 
     assert most <= 32_000_000
 
 
-def test_shards_are_never_written(tmp_path: Path) -> None:
+def test_reader_never_writes_to_shards(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
     before = (Path(shard.path).read_bytes(), os.stat(shard.path).st_mtime_ns)
     os.chmod(shard.path, 0o444)
@@ -461,7 +459,7 @@ def test_shards_are_never_written(tmp_path: Path) -> None:
 # --- what may be wrong with a file ------------------------------------------------------------------------------------
 
 
-def test_a_first_look_tells_rows_footer_and_schema(tmp_path: Path) -> None:
+def test_look_tells_rows_footer_and_schema(tmp_path: Path) -> None:
     one = pa.table({"text": ["a", "b"], "n": [1, 2]})
     first, second = (write(tmp_path / f"{name}.parquet", one) for name in "ab")
     other = write(tmp_path / "c.parquet", pa.table({"text": ["a", "c"], "n": [1, 2]}))
@@ -473,7 +471,7 @@ def test_a_first_look_tells_rows_footer_and_schema(tmp_path: Path) -> None:
     assert missing_columns(one.schema, ["n", "no", "text", "no"]) == ["no"]
 
 
-def test_two_columns_of_one_name_are_a_sentence_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_first_look_refuses_a_requested_column_name_that_occurs_twice(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array(["x"]), pa.array(["y"])], names=["id", "text", "text"])
     pq.write_table(table, tmp_path / "s.parquet")
     stats = LocalFiles().find([str(tmp_path)])
@@ -484,7 +482,7 @@ def test_two_columns_of_one_name_are_a_sentence_where_they_are_asked_for(tmp_pat
 
 
 @pytest.mark.parametrize("data", [b"not Parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"])
-def test_what_is_no_parquet_file_is_a_sentence(tmp_path: Path, data: bytes) -> None:
+def test_look_refuses_a_file_that_is_not_parquet(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "s.parquet").write_bytes(data)
     (stat,) = LocalFiles().find([str(tmp_path / "s.parquet")])
     with pytest.raises(InputError, match=r"s\.parquet is not a readable Parquet file \(.*\)\. Take it out of"):
@@ -506,45 +504,43 @@ def _longer(shard: Shard) -> None:
 
 
 @pytest.mark.parametrize("change", [_another, _shorter, _longer])
-def test_a_shard_that_changed_since_it_was_first_seen_gives_no_row(
-    tmp_path: Path, change: Callable[[Shard], None]
-) -> None:
+def test_reader_refuses_a_shard_changed_since_first_look(tmp_path: Path, change: Callable[[Shard], None]) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"] * 1000}))
     change(shard)
     with pytest.raises(ShardChanged, match=r"s\.parquet has changed since this run first read it"):
         rows_of(reader(["text"]), shard)
 
 
-def test_a_shard_that_is_gone_is_left_out_and_the_next_one_read(tmp_path: Path) -> None:
+def test_reader_skips_a_missing_shard_and_reads_the_next(tmp_path: Path) -> None:
     first, second = (write(tmp_path / f"{name}.parquet", pa.table({"text": [name] * 3})) for name in "ab")
     os.unlink(first.path)
     given = reader(["text"])
 
-    async def night() -> list[list[Row]]:
+    async def scenario() -> list[list[Row]]:
         return [batch async for batch in given.batches([Work(first), Work(second)], inline) if batch]
 
-    (batch,) = run(night())
+    (batch,) = run(scenario())
     assert values(batch, "text") == ["b"] * 3
     assert list(given.unread) == [first.path]
 
 
-def test_an_error_in_the_reader_reaches_whoever_waits_for_its_rows(tmp_path: Path) -> None:
+def test_reader_batches_raise_errors_of_the_work_iterator(tmp_path: Path) -> None:
     shard = write(tmp_path / "s.parquet", pa.table({"text": ["a"]}))
 
     def work() -> Iterator[Work]:
         yield Work(shard)
         raise InputError("no more")
 
-    async def night() -> None:
+    async def scenario() -> None:
         batches = reader(["text"]).batches(work(), inline)
         assert len(await anext(batches)) == 1
         with pytest.raises(InputError):
             await anext(batches)
 
-    run(night())
+    run(scenario())
 
 
-def test_short_batches_are_put_together_and_a_stall_holds_none_back() -> None:
+def test_put_together_joins_short_batches_and_flushes_at_a_stall() -> None:
     def rows(*numbers: int, size: int = 1) -> list[Row]:
         return [Row("a", number, {}, kept=(), size=size) for number in numbers]
 

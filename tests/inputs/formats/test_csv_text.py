@@ -1,4 +1,4 @@
-"""Promise: CSV is read as RFC 4180 says, and a record of another shape costs its own row."""
+"""Promise: CSV is read as RFC 4180 says, and a record of another shape fails only its own row."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def problems(found: list[Row]) -> list[str | None]:
     return [None if row.problem is None else row.problem.detail for row in found]
 
 
-def test_quotes_line_feeds_carriage_returns_and_a_byte_order_mark(tmp_path: Path) -> None:
+def test_csv_reads_quotes_line_feeds_carriage_returns_and_byte_order_mark(tmp_path: Path) -> None:
     data = b'\xef\xbb\xbfid,t\r\n1,"a, ""b""\r\nc"\r\n\r\n2,\r\n3, d \r\n'
     found = rows(written(tmp_path / "s.csv", data), "id", "t")
     assert [tuple(row.values.values()) for row in found] == [("1", 'a, "b"\r\nc'), ("2", ""), ("3", " d ")]
 
 
-def test_records_of_another_shape_are_bad_rows_of_their_own(tmp_path: Path) -> None:
+def test_csv_makes_records_of_another_shape_bad_rows(tmp_path: Path) -> None:
     data = b'id,t\n1,a\n2\n3,b,c\n4,"d"e\n5,\xff\n6,f\n'
     found = rows(written(tmp_path / "s.csv", data), "t", kept=("id",))
     assert [row.number for row in found] == list(range(6))
@@ -59,7 +59,7 @@ def test_records_of_another_shape_are_bad_rows_of_their_own(tmp_path: Path) -> N
         (["nan", "inf"], pa.string()),
     ],
 )
-def test_columns_of_numbers_are_numbers(tmp_path: Path, fields: list[str], kind: pa.DataType) -> None:
+def test_csv_infers_column_types_from_fields(tmp_path: Path, fields: list[str], kind: pa.DataType) -> None:
     path = written(tmp_path / "s.csv", csv_text([{"v": field, "w": "x"} for field in fields]))
     with path.open("rb") as file:
         assert format_of(str(path)).schema(file).field("v").type == kind
@@ -70,26 +70,26 @@ def test_columns_of_numbers_are_numbers(tmp_path: Path, fields: list[str], kind:
         assert kept == [float(field) if field else None for field in fields]
 
 
-def test_integers_are_numbers_in_a_key_and_what_is_written_in_a_prompt(tmp_path: Path) -> None:
+def test_csv_reads_integers_as_numbers_in_keys_and_as_text_in_prompts(tmp_path: Path) -> None:
     path = written(tmp_path / "s.csv", b"id,n,t\n7,10,a\n,,b\n")
     reader = Reader(LocalFiles(), Columns(("id", "n"), ("n",), ()), count=lambda texts: [0] * 2, constant_tokens=0)
     found = [row for batch in reader.read(Work(shard_of(path))) for row in batch]
     assert [row.values for row in found] == [{"id": 7, "n": "10"}, {"id": None, "n": ""}]
 
 
-def test_a_later_field_that_is_no_number_is_a_bad_row(tmp_path: Path) -> None:
+def test_csv_makes_a_later_field_of_another_type_a_bad_row(tmp_path: Path) -> None:
     path = written(tmp_path / "s.csv", csv_text([*({"v": n, "w": ""} for n in range(1000)), {"v": "x", "w": ""}]))
     assert "column 'v' holds \"x\", and it is int64" in str(problems(rows(path, kept=("v",)))[-1])
 
 
 @pytest.mark.parametrize("data", [b'id,t\n1,"a\n2,b\n', b"id,t\n1,a\n2,b"])
-def test_a_quote_or_a_last_line_that_does_not_end_is_unfinished(tmp_path: Path, data: bytes) -> None:
+def test_csv_leaves_out_a_file_with_an_open_quote_or_unfinished_last_record(tmp_path: Path, data: bytes) -> None:
     path = written(tmp_path / "s.csv", data)
     look = first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"], alone=False)
     assert "ends with" in look.left_out[0]
 
 
-def test_a_header_alone_has_no_rows_and_names_in_it_twice_are_told(tmp_path: Path) -> None:
+def test_csv_reads_a_lone_header_as_no_rows_and_refuses_duplicate_names(tmp_path: Path) -> None:
     assert shard_of(written(tmp_path / "s.csv", b"id,t\n")).rows == 0
     path = written(tmp_path / "t.csv", b"id,t,t\n1,a,b\n")
     with pytest.raises(InputError, match="several columns called 't'"):
@@ -101,7 +101,7 @@ TEXTS = st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(texts=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
-def test_what_pythons_writer_writes_is_read_as_it_was(tmp_path: Path, texts: list[tuple[str, str]]) -> None:
+def test_csv_round_trips_texts_of_python_csv_writer(tmp_path: Path, texts: list[tuple[str, str]]) -> None:
     data = csv_text([{"a": one, "b": other} for one, other in texts])
     found = rows(written(tmp_path / "s.csv", data), "a", "b")
     assert [(row.values["a"], row.values["b"], row.problem) for row in found] == [(*pair, None) for pair in texts]

@@ -1,4 +1,4 @@
-"""Contract of the input formats: all rows in their order, changes are noticed, and damage costs rows and no run."""
+"""Contract of the input formats: all rows come in order, changes are noticed, and damage fails rows, not the run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class FormatContract:
     def path(self, tmp_path: Path) -> Path:
         return written(tmp_path / f"s.{self.end}", WRITERS[self.end](RECORDS))
 
-    def test_every_row_comes_in_the_order_of_the_file_with_its_values(self, path: Path) -> None:
+    def test_format_yields_every_row_in_file_order_with_its_values(self, path: Path) -> None:
         shard = shard_of(path)
         rows = rows_of(shard)
         assert shard.rows == ROWS
@@ -69,7 +69,7 @@ class FormatContract:
         assert {row.problem for row in rows} == {None}
 
     @pytest.mark.parametrize("density", [0.0, 0.003, 0.3, 0.9])
-    def test_exactly_the_rows_to_do_come(self, path: Path, density: float) -> None:
+    def test_format_yields_exactly_the_chosen_rows(self, path: Path, density: float) -> None:
         shard = shard_of(path)
         for seed in range(2):
             todo = np.random.default_rng(seed).random(ROWS) < density
@@ -77,7 +77,7 @@ class FormatContract:
             assert [row.number for row in rows] == np.flatnonzero(todo).tolist()
             assert all(is_right(row) for row in rows)
 
-    def test_reading_goes_on_at_the_row_where_it_stopped(self, path: Path) -> None:
+    def test_format_resumes_reading_at_any_row(self, path: Path) -> None:
         shard = shard_of(path)
         for at in (0, 1, 99, 100, 333, ROWS - 1):
             with path.open("rb") as file:
@@ -85,7 +85,7 @@ class FormatContract:
             numbers = [n for piece in pieces for n in range(piece.first, piece.stop) if n >= at]
             assert numbers == list(range(at, ROWS))
 
-    def test_a_file_that_was_only_touched_is_the_same_and_one_that_changed_is_not(self, path: Path) -> None:
+    def test_format_accepts_a_touched_file_and_refuses_a_changed_one(self, path: Path) -> None:
         shard = shard_of(path)
         os.utime(path, (LONG_AGO_S + 5, LONG_AGO_S + 5))
         (touched,) = LocalFiles().find([str(path)])
@@ -98,7 +98,7 @@ class FormatContract:
         with pytest.raises(ShardChanged):
             rows_of(shard)
 
-    def test_a_file_that_was_cut_is_left_out_and_told(self, path: Path) -> None:
+    def test_first_look_leaves_out_and_reports_a_truncated_file(self, path: Path) -> None:
         written(path, path.read_bytes()[:-5])
         look = first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"], alone=False)
         assert look.shards == ()
@@ -107,23 +107,23 @@ class FormatContract:
         with pytest.raises(InputError, match="left out now"):
             first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"])
 
-    def test_an_empty_file_is_left_out(self, tmp_path: Path) -> None:
+    def test_first_look_leaves_out_an_empty_file(self, tmp_path: Path) -> None:
         path = written(tmp_path / f"s.{self.end}", b"")
         look = first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"], alone=False)
         assert "is empty" in look.left_out[0]
 
-    def test_a_file_that_has_just_changed_is_left_out_unless_it_says_that_it_is_whole(self, path: Path) -> None:
+    def test_first_look_leaves_out_a_recently_changed_file_without_an_end_mark(self, path: Path) -> None:
         path.touch()
         look = first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"], alone=False)
         assert [shard.rows for shard in look.shards] == ([ROWS] if self.ended else [])
         assert bool(look.left_out) is not self.ended
 
-    def test_other_bytes_are_a_sentence(self, tmp_path: Path) -> None:
+    def test_first_look_refuses_a_file_of_other_bytes(self, tmp_path: Path) -> None:
         path = written(tmp_path / f"s.{self.end}", b"\x00\xffneither this nor that\n" * 50)
         with pytest.raises(InputError, match=rf"s\.{self.end}"):
             first_look(LocalFiles(), LocalFiles().find([str(path)]), {str(path): "s"}, ["id"])
 
-    def test_damaged_bytes_lose_and_double_no_row(self, path: Path) -> None:
+    def test_format_yields_each_row_once_from_damaged_bytes(self, path: Path) -> None:
         shard, whole = shard_of(path), path.read_bytes()
         for seed in range(6):
             draw = Random(seed)
@@ -143,7 +143,7 @@ class FormatContract:
             assert numbers == list(range(len(numbers)))
             assert len(numbers) in (0, ROWS)
 
-    def test_a_disk_that_fails_for_a_while_is_waited_for(self, path: Path) -> None:
+    def test_format_waits_for_a_temporarily_failing_disk(self, path: Path) -> None:
         shard, files = shard_of(path), _Failing()
         stalled, numbers = 0, []
         for piece in read_shard(files, shard, ["id"]):
@@ -156,7 +156,7 @@ class FormatContract:
         assert numbers == list(range(ROWS))
         assert stalled >= 1
 
-    def test_arrow_has_the_columns_in_the_types_of_the_schema(self, path: Path) -> None:
+    def test_format_arrow_columns_have_schema_types(self, path: Path) -> None:
         with path.open("rb") as file:
             schema = format_of(str(path)).schema(file)
             file.seek(0)

@@ -1,4 +1,4 @@
-"""Promise: JSON Lines as people write them are read row by row, and a bad line costs its own row."""
+"""Promise: JSON Lines are read row by row, in the variants found in practice, and a bad line fails only its own row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def detail(row: Row) -> str:
     return row.problem.detail
 
 
-def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_json_lines_skips_byte_order_mark_carriage_returns_and_blank_lines(tmp_path: Path) -> None:
     path = written(tmp_path / "s.jsonl", b'\xef\xbb\xbf{"t": "a"}\r\n\r\n  \n{"t": "b\\r\\n"}\r\n\n{"t": "c"}')
     assert [(row.number, row.values["t"]) for row in rows(path, "t")] == [(0, "a"), (1, "b\r\n"), (2, "c")]
 
@@ -57,14 +57,14 @@ def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows(tmp_path: 
         (b'{"t": ' + b"[" * 300 + b"NaN" + b"]" * 300 + b"}", "The line is nested deeper than 100 levels"),
     ],
 )
-def test_a_line_that_is_no_object_is_a_bad_row_of_its_own(tmp_path: Path, line: bytes, why: str) -> None:
+def test_json_lines_makes_a_line_without_an_object_a_bad_row(tmp_path: Path, line: bytes, why: str) -> None:
     found = rows(written(tmp_path / "s.jsonl", b'{"t": "a"}\n' + line + b'\n{"t": "c"}\n'), "t", kept=("t",))
     assert [row.problem is None for row in found] == [True, False, True]
     assert why in detail(found[1])
     assert (found[1].values, found[1].kept) == ({"t": None}, (None,))
 
 
-def test_a_line_that_is_too_long_is_a_bad_row_and_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_lines_makes_a_too_long_line_a_bad_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Lines", lambda stream, **more: Lines(stream, longest=100, chunk=16))
     path = written(tmp_path / "s.jsonl", b'{"t": "a"}\n{"t": "' + b"x" * 500 + b'"}\n{"t": "c"}\n')
     found = rows(path, "t")
@@ -72,7 +72,7 @@ def test_a_line_that_is_too_long_is_a_bad_row_and_is_not_held(tmp_path: Path, mo
     assert "longer than" in detail(found[1])
 
 
-def test_the_last_of_a_key_counts_and_nan_is_read_and_half_a_pair_is_replaced(tmp_path: Path) -> None:
+def test_json_lines_takes_last_duplicate_key_reads_nan_and_replaces_lone_surrogates(tmp_path: Path) -> None:
     text = b'{"t": "a", "t": "b", "x": 1}\n{"t": "NaN", "x": NaN}\n{"t": "\\ud83d!", "x": -Infinity}\n'
     found = rows(written(tmp_path / "s.jsonl", text), "t", "x", kept=("x",))
     assert [row.values["t"] for row in found] == ["b", "NaN", "\ufffd!"]
@@ -96,7 +96,7 @@ def test_the_last_of_a_key_counts_and_nan_is_read_and_half_a_pair_is_replaced(tm
         ([{"a": 1}, {"b": [2]}], pa.string()),
     ],
 )
-def test_the_first_values_decide_the_type_of_what_is_kept(tmp_path: Path, values: list[Any], kind: pa.DataType) -> None:
+def test_json_lines_infers_kept_types_from_first_values(tmp_path: Path, values: list[Any], kind: pa.DataType) -> None:
     if values == [2**63]:
         kind = pa.string()
     path = written(tmp_path / "s.jsonl", json_lines([{"v": value} for value in values]))
@@ -107,7 +107,7 @@ def test_the_first_values_decide_the_type_of_what_is_kept(tmp_path: Path, values
         assert row.kept == ((json.dumps(value, separators=(",", ":")) if text else value),)
 
 
-def test_a_later_value_of_another_type_is_a_bad_row(tmp_path: Path) -> None:
+def test_json_lines_makes_a_later_value_of_another_type_a_bad_row(tmp_path: Path) -> None:
     records = [
         *({"v": number} for number in range(1000)),
         {"v": "x"},
@@ -122,7 +122,7 @@ def test_a_later_value_of_another_type_is_a_bad_row(tmp_path: Path) -> None:
     assert found[1].kept == (2,)
 
 
-def test_many_braces_are_not_deep(tmp_path: Path) -> None:
+def test_json_lines_depth_limit_ignores_number_of_braces(tmp_path: Path) -> None:
     nested: Any = [{"a": [n]} for n in range(500)]
     for _ in range(96):
         nested = [nested]
@@ -131,12 +131,12 @@ def test_many_braces_are_not_deep(tmp_path: Path) -> None:
     assert row.kept == (json.dumps(nested, separators=(",", ":")),)
 
 
-def test_long_integers_keep_their_digits(tmp_path: Path) -> None:
+def test_json_lines_keeps_all_digits_of_long_integers(tmp_path: Path) -> None:
     (row,) = rows(written(tmp_path / "s.jsonl", b'{"v": 123456789012345678901234567890}\n'), "v", kept=("v",))
     assert (row.values["v"], row.kept) == (123456789012345678901234567890, ("123456789012345678901234567890",))
 
 
-def test_nested_values_come_as_they_are_and_by_their_paths(tmp_path: Path) -> None:
+def test_json_lines_reads_nested_values_whole_and_by_path(tmp_path: Path) -> None:
     record = {
         "messages": [{"role": "user", "content": "hi"}],
         "meta": {"x": [1, {"y": 2}]},
@@ -150,12 +150,12 @@ def test_nested_values_come_as_they_are_and_by_their_paths(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("data", [b"\n", b" \r\n\n", b"\xef\xbb\xbf"])
-def test_a_file_without_a_row_is_not_finished(tmp_path: Path, data: bytes) -> None:
+def test_json_lines_refuses_a_file_without_rows_as_unfinished(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(InputError, match="has no row yet, so it may still be written"):
         shard_of(written(tmp_path / "s.jsonl", data))
 
 
-def test_what_is_no_json_at_all_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+def test_json_lines_refuses_a_file_without_json_at_first_look(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of its first 2 lines is a JSON object"):
         shard_of(written(tmp_path / "s.jsonl", b"id,text\n1,a\n"))
     with pytest.raises(InputError, match="it is UTF-16; write it as UTF-8"):
@@ -166,7 +166,7 @@ LINES = st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), 
 
 
 @given(lines=LINES, chunk=st.integers(1, 9), ended=st.booleans(), more=st.integers(0, 12))
-def test_lines_are_the_same_however_the_bytes_are_split(lines: list[bytes], chunk: int, ended: bool, more: int) -> None:
+def test_lines_are_independent_of_chunk_size(lines: list[bytes], chunk: int, ended: bool, more: int) -> None:
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return
@@ -183,7 +183,7 @@ def test_lines_are_the_same_however_the_bytes_are_split(lines: list[bytes], chun
     chunk=st.integers(1, 50),
     kind=st.sampled_from(["gzip", "zstd"]),
 )
-def test_several_compressed_frames_are_one_stream(data: bytes, at: int, chunk: int, kind: str) -> None:
+def test_decompressed_joins_several_frames(data: bytes, at: int, chunk: int, kind: str) -> None:
     compress = gzip.compress if kind == "gzip" else zstd
     stream = decompressed(hashed(io.BytesIO(compress(data[:at]) + compress(data[at:]))), kind)
     found = b""
@@ -194,7 +194,7 @@ def test_several_compressed_frames_are_one_stream(data: bytes, at: int, chunk: i
 
 
 @given(data=st.binary(min_size=1, max_size=300), cut=st.integers(1, 40), kind=st.sampled_from(["gzip", "zstd"]))
-def test_a_frame_that_was_cut_is_never_taken_for_a_whole_one(data: bytes, cut: int, kind: str) -> None:
+def test_decompressed_refuses_a_truncated_frame(data: bytes, cut: int, kind: str) -> None:
     whole = (gzip.compress if kind == "gzip" else zstd)(data)
     given = hashed(io.BytesIO(whole[: max(1, len(whole) - cut)]))
     with pytest.raises(OSError, match="Truncated compressed stream"):
@@ -217,7 +217,7 @@ class _Remote(io.RawIOBase):
 
 
 @given(data=st.binary(max_size=300), reads=st.lists(st.integers(-1, 90), max_size=9), at=st.integers(0, 300))
-def test_a_remote_file_is_read_ahead_and_hashed_as_it_is(data: bytes, reads: list[int], at: int) -> None:
+def test_hashed_file_reads_ahead_and_hashes_like_the_plain_file(data: bytes, reads: list[int], at: int) -> None:
     file = HashedFile(_Remote(data))  # type: ignore[arg-type]
     file._ahead = 50
     plain = io.BytesIO(data)
@@ -231,7 +231,7 @@ def test_a_remote_file_is_read_ahead_and_hashed_as_it_is(data: bytes, reads: lis
     assert file.rest() == hashlib.sha256(data).hexdigest() == file.digest(len(data))
 
 
-def test_a_remote_compressed_file_takes_few_requests() -> None:
+def test_decompressed_remote_file_takes_few_requests() -> None:
     remote = _Remote(gzip.compress(os.urandom(9_000_000)))
     stream = decompressed(hashed(remote), "gzip")  # type: ignore[arg-type]
     assert sum(len(part) for part in iter(lambda: stream.read(CHUNK), b"")) == 9_000_000
