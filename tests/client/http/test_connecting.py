@@ -1,4 +1,4 @@
-"""Connecting, for both ways of posting: names and addresses, TLS, deadlines, and cancelling at every stage."""
+"""Connecting, for both transports: names and addresses, TLS, deadlines, and cancelling at every stage."""
 
 from __future__ import annotations
 
@@ -109,31 +109,33 @@ class ConnectingContract:
 
     wire: ClassVar[Callable[..., HttpTransport]]
 
-    async def test_ipv6(self) -> None:
+    async def test_transport_connects_to_ipv6(self) -> None:
         async with listening(answers, "::1") as port, self.wire(connections=2, timeout_s=5) as wire:
             assert (await wire.post(Call(f"http://[::1]:{port}/v1", b"{}"))).body == b"hi"
 
-    async def test_one_dead_address_of_two_costs_a_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_tries_next_address_after_unresponsive_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Slow by the quarter second after which the next address is tried (RFC 8305)."""
         async with listening(answers) as port, self.wire(connections=2, timeout_s=10) as wire:
             with full() as dead:
                 resolves(monkeypatch, dead, ("127.0.0.1", port))
                 assert (await wire.post(Call(f"http://{HOST}:{port}/v1", b"{}"))).body == b"hi"
 
-    async def test_one_refused_address_of_two_costs_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_tries_next_address_after_refused_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with listening(answers) as port, self.wire(connections=4, timeout_s=10) as wire:
             resolves(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
             posts = [wire.post(Call(f"http://{HOST}:{port}/v1", b"{}")) for _ in range(4)]
             assert [reply.body for reply in await asyncio.gather(*posts)] == [b"hi"] * 4
 
-    async def test_a_name_that_is_not_known_gives_a_hint(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_hints_at_unknown_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with self.wire(connections=2, timeout_s=5) as wire:
             resolves(monkeypatch)
             with pytest.raises(Unreachable, match=r"cannot reach http://other\.test") as caught:
                 await wire.post(Call("http://other.test/v1", b"{}"))
         assert (caught.value.billed, caught.value.hint) == (False, "No such host is known: check model.base_url.")
 
-    async def test_tls(self, certified: Callable[[str, bool], ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_reuses_tls_connection(
+        self, certified: Callable[[str, bool], ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         counted = Counted(answers)
         tls = certified(HOST, True)
         async with listening(counted, tls=tls) as port, self.wire(connections=2, timeout_s=5) as wire:
@@ -143,7 +145,7 @@ class ConnectingContract:
         assert counted.opened == 1
 
     @pytest.mark.parametrize(("name", "good"), [(HOST, False), ("other.test", True)], ids=["authority", "name"])
-    async def test_a_certificate_that_is_not_trusted_gives_a_hint(
+    async def test_transport_hints_at_untrusted_certificate(
         self,
         name: str,
         good: bool,
@@ -159,7 +161,7 @@ class ConnectingContract:
         assert caught.value.hint is not None
         assert "SSL_CERT_FILE" in caught.value.hint
 
-    async def test_a_server_without_tls_gives_a_hint(self) -> None:
+    async def test_transport_hints_at_server_without_tls(self) -> None:
         async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -176,7 +178,7 @@ class ConnectingContract:
         [(stage, True) for stage in ("name", "connect", "handshake", "place")]
         + [(stage, False) for stage in ("reply", "head", "body")],
     )
-    async def test_cancelling_at_any_stage_frees_its_place(
+    async def test_transport_frees_connection_when_cancelled_at_any_stage(
         self, stage: str, unsent: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Afterwards the one place serves another request, and nothing of the first is left on the server."""
@@ -223,7 +225,7 @@ class ConnectingContract:
                 if not unsent:
                     await asyncio.wait_for(ended.wait(), 5)
 
-    async def test_no_more_requests_at_once_than_connections(self) -> None:
+    async def test_transport_never_exceeds_its_connections(self) -> None:
         under_way = most = 0
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -241,7 +243,7 @@ class ConnectingContract:
             await asyncio.gather(*(wire.post(Call(url, b"{}")) for _ in range(30)))
         assert (most, counted.opened) == (3, 3)
 
-    async def test_the_wait_for_a_place_is_part_of_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_timeout_includes_wait_for_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
         async with server(silent) as url, self.wire(connections=1, timeout_s=60) as wire:
             first = asyncio.create_task(wire.post(Call(url, b"{}")))
@@ -252,7 +254,7 @@ class ConnectingContract:
             first.cancel()
             await asyncio.wait([first])
 
-    def test_large_requests_tls_and_cancelling_on_uvloop(
+    def test_transport_handles_large_requests_tls_and_cancelling_on_uvloop(
         self, certified: Callable[[str, bool], ssl.SSLContext]
     ) -> None:
         """Its transports are none of asyncio's classes, and it collects small writes until the end of a turn."""
@@ -289,7 +291,7 @@ class ConnectingContract:
 class TestDirect(ConnectingContract):
     wire = HttpTransport
 
-    async def test_a_changed_address_takes_effect(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_follows_changed_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection ends at its age; the next one goes where the name points then."""
         old, new = Counted(answers), Counted(answers)
         monkeypatch.setattr(connecting, "NAME_S", 0.0)
@@ -306,7 +308,7 @@ class TestDirect(ConnectingContract):
             await wire.post(call)
             assert (old.opened, new.opened) == (1, 1)
 
-    async def test_a_connection_that_idles_too_long_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_closes_connection_idle_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pool, "KEPT_S", 0.02)
         ended = asyncio.Event()
 
@@ -320,7 +322,7 @@ class TestDirect(ConnectingContract):
             await wire.post(Call(url, b"{}"))
             await asyncio.wait_for(ended.wait(), 5)
 
-    async def test_a_name_is_looked_up_once_for_all_who_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_shares_one_lookup_among_waiting_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = 0
         async with listening(answers) as port, HttpTransport(connections=50, timeout_s=5) as wire:
             resolves(monkeypatch, ("127.0.0.1", port))
@@ -339,7 +341,7 @@ class TestDirect(ConnectingContract):
         assert asked == 1
 
     @pytest.mark.slow
-    def test_512_handshakes_at_once(self, certified: Callable[[str, bool], ssl.SSLContext]) -> None:
+    def test_transport_makes_512_tls_handshakes_at_once(self, certified: Callable[[str, bool], ssl.SSLContext]) -> None:
         """Slow: 512 handshakes, both sides of each in this process. On uvloop, which runs of the command use."""
 
         async def main() -> None:
@@ -356,7 +358,7 @@ class TestThroughSession(ConnectingContract):
     wire = ThroughSession
 
 
-def test_who_asks_as_a_look_up_ends_gets_its_addresses() -> None:
+def test_connector_shares_addresses_of_lookup_that_is_ending() -> None:
     async def main() -> list[Any]:
         connector = connecting.Connector()
         first = asyncio.create_task(connector._addresses("127.0.0.1", 1))

@@ -1,4 +1,4 @@
-"""Both ways of posting against a server that answers by the book, in pieces, late, twice, or not by the book at all."""
+"""Both transports against a server that replies correctly, in pieces, late, twice, or with invalid HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class HostileContract:
     wire: ClassVar[Callable[..., HttpTransport]]
 
     @pytest.mark.parametrize("script", [lambda name: [GOOD[name][0]], bytewise], ids=["whole", "bytes"])
-    async def test_a_reply_that_can_be_read_in_one_way_is_read(self, script: Script) -> None:
+    async def test_transport_reads_unambiguous_replies(self, script: Script) -> None:
         async with scripted(script) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
             for name, (_, status, body) in GOOD.items():
                 reply = await wire.post(Call(url, name.encode()))
@@ -61,7 +61,7 @@ class HostileContract:
         assert counted.opened <= 2, "only the one that closes ends its connection"
 
     @pytest.mark.parametrize("name", BAD)
-    async def test_a_reply_that_cannot_is_an_error_and_ends_its_connection(self, name: str) -> None:
+    async def test_transport_rejects_ambiguous_reply_and_closes_its_connection(self, name: str) -> None:
         async with scripted(lambda _: [BAD[name]]) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
             for _ in range(2):
                 with pytest.raises(Unreachable) as caught:
@@ -70,7 +70,7 @@ class HostileContract:
                 assert "broke off" in str(caught.value)
         assert counted.opened == 2
 
-    async def test_a_reply_and_the_end_of_the_servers_side_is_a_reply(self) -> None:
+    async def test_transport_reads_reply_followed_by_half_close(self) -> None:
         """Half-closed: the server sends no more, and reads on."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +86,7 @@ class HostileContract:
                 await asyncio.sleep(0.01)
         assert counted.opened == 3
 
-    async def test_the_end_of_the_servers_side_without_a_reply_is_silence(self) -> None:
+    async def test_transport_reports_half_close_without_reply_as_silence(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write_eof()
@@ -98,7 +98,9 @@ class HostileContract:
         assert (caught.value.silent, caught.value.kept, caught.value.billed) == (True, False, True)
 
     @pytest.mark.parametrize(("status", "read"), [(200, False), (413, True)])
-    async def test_a_reply_before_its_request_is_sent_is_none_unless_it_refuses(self, status: int, read: bool) -> None:
+    async def test_transport_accepts_reply_before_request_is_sent_only_as_refusal(
+        self, status: int, read: bool
+    ) -> None:
         released = asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +124,7 @@ class TestDirect(HostileContract):
     wire = HttpTransport
 
     @pytest.mark.parametrize("name", UNSPOKEN)
-    async def test_what_is_not_spoken_is_said_once_and_asked_through_the_session_from_then_on(self, name: str) -> None:
+    async def test_transport_falls_back_to_session_for_unsupported_http_with_one_notice(self, name: str) -> None:
         said: list[str] = []
         script = {"first": UNSPOKEN[name], "then": GOOD["known"][0]}
         async with (
@@ -143,7 +145,7 @@ class TestDirect(HostileContract):
 class TestThroughSession(HostileContract):
     wire = ThroughSession
 
-    async def test_a_coding_that_aiohttp_alone_unpacks_is_left_to_it_from_the_next_request_on(self) -> None:
+    async def test_transport_leaves_unsupported_content_coding_to_aiohttp_from_next_request(self) -> None:
         replies = {"first": UNSPOKEN["two codings"], "then": GOOD["gzip"][0]}
         async with (
             scripted(lambda body: [replies[body]]) as (url, _),
@@ -156,7 +158,7 @@ class TestThroughSession(HostileContract):
             assert (await wire.post(Call(url, b"then"))).body == GOOD["gzip"][2]
             assert {origin.aiohttp_unpacks for origin in wire._origins.values()} == {True}
 
-    async def test_an_old_server_is_understood(self) -> None:
+    async def test_transport_reads_http_1_0_replies(self) -> None:
         async with (
             scripted(lambda _: [UNSPOKEN["HTTP/1.0"]]) as (url, _),
             self.wire(connections=4, timeout_s=10) as wire,
@@ -168,7 +170,7 @@ class TestThroughSession(HostileContract):
 @pytest.mark.parametrize("way", [HttpTransport, ThroughSession])
 @settings(max_examples=15)
 @given(asked=st.lists(st.tuples(st.sampled_from(sorted(GOOD)), st.lists(st.integers(0, 500), max_size=6)), max_size=4))
-def test_pieces_make_no_difference(way: type[HttpTransport], asked: list[tuple[str, list[int]]]) -> None:
+def test_transport_reads_replies_split_anywhere(way: type[HttpTransport], asked: list[tuple[str, list[int]]]) -> None:
     left = iter([places for _, places in asked])
 
     def script(name: str) -> Iterable[bytes]:

@@ -19,7 +19,7 @@ from scorer.types import Call
 
 
 @pytest.mark.parametrize("status", [407, 403, 401])
-async def test_a_proxy_that_refuses_to_connect_is_a_set_up_error(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_refusing_connect_is_setup_error(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 %d Not\x1b[2J you\r\nContent-Length: 0\r\n\r\n" % status)
@@ -35,7 +35,7 @@ async def test_a_proxy_that_refuses_to_connect_is_a_set_up_error(status: int, mo
     assert not [word for word in ("secret", "\x1b", SECRET) if word in str(caught.value)]
 
 
-def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_for_reads_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -61,17 +61,17 @@ def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://10.0.0.1/v1", False),
     ],
 )
-def test_only_this_machine_is_loopback_for_which_no_proxy_is_asked(url: str, here: bool) -> None:
+def test_on_this_machine_holds_for_loopback_only(url: str, here: bool) -> None:
     assert on_this_machine(url) is here
 
 
-async def test_an_address_that_cannot_be_parsed_is_a_set_up_error_with_proxies_too() -> None:
+async def test_transport_with_proxies_reports_invalid_address_as_setup_error() -> None:
     async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
         with pytest.raises(SetupError, match="is no address to post to"):
             await wire.post(Call("http://[::1/v1", b"{}"))
 
 
-async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transport_sends_requests_to_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,7 +87,7 @@ async def test_a_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen == ["POST http://judge.invalid/v1 HTTP/1.1"]
 
 
-async def test_a_proxy_that_wants_a_password_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transport_sends_credentials_to_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +106,7 @@ async def test_a_proxy_that_wants_a_password_gets_it(monkeypatch: pytest.MonkeyP
     ] * 2
 
 
-async def test_through_a_proxy_tls_is_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transport_keeps_tls_end_to_end_through_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +123,7 @@ async def test_through_a_proxy_tls_is_from_end_to_end(monkeypatch: pytest.Monkey
     assert b"sk-1" not in b"".join(seen[0])
 
 
-async def test_a_tls_handshake_that_is_cut_in_a_tunnel_is_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transport_does_not_bill_tls_handshake_cut_in_proxy_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -137,7 +137,7 @@ async def test_a_tls_handshake_that_is_cut_in_a_tunnel_is_not_billed(monkeypatch
     assert not caught.value.billed
 
 
-async def test_a_proxy_is_told_of_once_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transport_announces_proxy_once_before_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,7 +158,7 @@ async def test_a_proxy_is_told_of_once_before_the_first_request(monkeypatch: pyt
     assert "secret" not in said[0]
 
 
-def test_only_public_names_of_aiohttp_are_used() -> None:
+def test_client_uses_only_public_names_of_aiohttp() -> None:
     """Each `aiohttp.X` in the client is in `aiohttp.__all__`, and of its modules only `abc` is imported."""
     used: set[str] = set()
     for path in Path(proxies.__file__).parents[1].rglob("*.py"):

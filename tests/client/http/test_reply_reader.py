@@ -1,4 +1,4 @@
-"""The reader of replies: the same reply however its bytes are cut, and none where there are two ways to read it."""
+"""`ReplyReader`: the same reply however its bytes are cut, and an error where a reply is ambiguous."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def found(reader: ReplyReader) -> tuple[bool, int, bytes, bytes, bool]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_reply_is_the_same_wherever_it_is_cut_once_or_everywhere(name: str) -> None:
+def test_reply_reader_result_is_independent_of_one_cut_or_cuts_at_every_byte(name: str) -> None:
     raw, status, text = GOOD[name]
     whole = found(read([raw]))
     assert (whole[0], whole[1], whole[3]) == (True, status, text)
@@ -52,14 +52,14 @@ def test_a_reply_is_the_same_wherever_it_is_cut_once_or_everywhere(name: str) ->
 
 
 @given(st.sampled_from(sorted(GOOD)), st.lists(st.integers(0, 10_000), max_size=12))
-def test_a_reply_is_the_same_however_it_is_cut(name: str, places: list[int]) -> None:
+def test_reply_reader_result_is_independent_of_any_cuts(name: str, places: list[int]) -> None:
     raw, status, text = GOOD[name]
     reader = read(cut(raw, places))
     assert (reader.complete, reader.status, body(reader)) == (True, status, text)
 
 
 @given(st.lists(st.sampled_from(sorted(set(GOOD) - {"closing"})), min_size=2, max_size=5), st.integers(1, 40))
-def test_replies_one_after_another_do_not_mix(names: list[str], size: int) -> None:
+def test_reply_reader_separates_consecutive_replies(names: list[str], size: int) -> None:
     reader = ReplyReader()
     for name in names:
         raw, status, text = GOOD[name]
@@ -70,7 +70,7 @@ def test_replies_one_after_another_do_not_mix(names: list[str], size: int) -> No
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_can_be_read_in_two_ways_is_never_a_reply(name: str) -> None:
+def test_reply_reader_rejects_ambiguous_replies(name: str) -> None:
     """Where the stray bytes come in a piece of their own, the reply before them is whole: nobody asked for those."""
     raw = UNREADABLE[name]
     with pytest.raises(Malformed):
@@ -87,7 +87,7 @@ def test_what_can_be_read_in_two_ways_is_never_a_reply(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNSPOKEN)
-def test_what_is_valid_and_not_implemented_is_told_apart(name: str) -> None:
+def test_reply_reader_raises_not_spoken_for_valid_unsupported_replies(name: str) -> None:
     raw = UNSPOKEN[name]
     for pieces in ([raw], [raw[i : i + 1] for i in range(len(raw))]):
         with pytest.raises(NotSpoken):
@@ -95,7 +95,7 @@ def test_what_is_valid_and_not_implemented_is_told_apart(name: str) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 ", OK, CHUNKED, OK + b"Content-Length: 3\r\n"]))
-def test_no_bytes_raise_anything_else(noise: bytes, before: bytes) -> None:
+def test_reply_reader_raises_only_its_own_errors_on_any_bytes(noise: bytes, before: bytes) -> None:
     try:
         reader = read([before + noise])
         assert body(reader) is not None
@@ -104,7 +104,7 @@ def test_no_bytes_raise_anything_else(noise: bytes, before: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(GOOD)), st.integers(0, 500), st.integers(0, 255))
-def test_a_changed_byte_never_makes_a_body_that_is_longer_than_what_came(name: str, place: int, byte: int) -> None:
+def test_reply_reader_body_never_exceeds_received_bytes_after_changed_byte(name: str, place: int, byte: int) -> None:
     raw = bytearray(GOOD[name][0])
     raw[place % len(raw)] = byte
     try:
@@ -115,7 +115,7 @@ def test_a_changed_byte_never_makes_a_body_that_is_longer_than_what_came(name: s
     assert not reader.complete or reader.head.endswith(b"\r\n\r\n")
 
 
-def test_a_body_lasts_until_the_end_only_without_another_rule() -> None:
+def test_reply_reader_ends_body_at_close_only_without_length_or_chunks() -> None:
     for raw, ends in (
         (OK + b"\r\nhi", True),
         (CHUNKED + b"2\r\nhi\r\n", False),
@@ -127,12 +127,12 @@ def test_a_body_lasts_until_the_end_only_without_another_rule() -> None:
     assert not read([OK]).finish()
 
 
-def test_what_a_body_needs_is_known_from_its_length_or_from_what_came() -> None:
+def test_reply_reader_needs_content_length_or_received_bytes() -> None:
     assert read([OK + b"Content-Length: 1000000\r\n\r\nhi"]).needs == 1_000_000
     assert read([CHUNKED + b"F4240\r\nhi"]).needs == 2
 
 
-def test_a_head_is_read_up_to_its_largest() -> None:
+def test_reply_reader_reads_heads_up_to_largest_head() -> None:
     start, end = OK + b"X: ", b"\r\nContent-Length: 0\r\n\r\n"
     fits = start + b"a" * (LARGEST_HEAD - len(start) - len(end)) + end
     assert read([fits[i : i + 1000] for i in range(0, len(fits), 1000)]).complete
@@ -142,7 +142,7 @@ def test_a_head_is_read_up_to_its_largest() -> None:
             read([long])
 
 
-def test_headers_are_looked_up_in_any_case_and_the_first_counts() -> None:
+def test_raw_headers_ignore_case_and_take_first_value() -> None:
     headers = RawHeaders(read([GOOD["headers"][0]]).head)
     assert (headers["retry-after"], headers["Retry-After"], headers["x"], headers["x-empty"]) == ("7", "7", "a", "")
     assert dict(headers) == {"retry-after": "7", "x-empty": "", "x": "a", "content-length": "2"}
@@ -152,10 +152,10 @@ def test_headers_are_looked_up_in_any_case_and_the_first_counts() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_nothing_is_unpacked_from_nothing(coding: str) -> None:
+def test_unpacked_yields_nothing_for_no_bytes(coding: str) -> None:
     assert list(unpacked([], coding)) == []
 
 
-def test_raw_deflate_is_read_too() -> None:
+def test_unpacked_reads_raw_deflate() -> None:
     packer = zlib.compressobj(wbits=-15)
     assert b"".join(unpacked([packer.compress(b"hi") + packer.flush()], "deflate")) == b"hi"
