@@ -1,4 +1,4 @@
-"""The Messages API byte by byte: what is sent, what is read of a reply, and who is at fault where it is none."""
+"""The Messages API byte by byte: what is sent, what is read of a reply, and the error raised without one."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def error(kind: str, message: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_bytes(path: Path) -> None:
+def test_anthropic_matches_golden_bytes(path: Path) -> None:
     check(path, Anthropic, {"content-type": "application/json", "anthropic-version": "2023-06-01"})
 
 
-def test_there_are_golden_bytes_and_the_register_names_the_class() -> None:
+def test_anthropic_has_golden_bytes_and_is_registered() -> None:
     assert len(GOLDEN) >= 18
     assert PROVIDERS["anthropic"] == f"{Anthropic.__module__}:{Anthropic.__qualname__}"
 
@@ -82,7 +82,7 @@ def test_there_are_golden_bytes_and_the_register_names_the_class() -> None:
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def test_what_the_user_gives_wins() -> None:
+def test_anthropic_lets_user_headers_query_and_extra_win() -> None:
     judge = provider(
         headers={"anthropic-version": "2027-01-01", "anthropic-beta": "x"},
         query={"beta": "true"},
@@ -97,12 +97,12 @@ def test_what_the_user_gives_wins() -> None:
     assert next(provider().converse(ASK)).headers["anthropic-version"] == VERSION
 
 
-def test_without_a_temperature_none_is_sent() -> None:
+def test_anthropic_sends_no_temperature_unless_given() -> None:
     body = orjson.loads(next(provider().converse(ASK)).body)
     assert body == {"model": "m", "messages": [{"role": "user", "content": "Grade it."}], "max_tokens": 64}
 
 
-def test_a_temperature_above_one_is_told_before_anything_is_sent() -> None:
+def test_anthropic_rejects_temperature_above_1_before_sending() -> None:
     with pytest.raises(SpecError, match=r"model.temperature: 1.5 is not allowed; Anthropic takes 0 to 1"):
         provider(temperature=1.5)
 
@@ -110,12 +110,12 @@ def test_a_temperature_above_one_is_told_before_anything_is_sent() -> None:
 @pytest.mark.parametrize(
     "request_", [Request(prompt="Paris is in", continuation="France."), Request(ASK.messages, top_logprobs=5)]
 )
-def test_log_probabilities_are_the_set_ups_fault(request_: Request) -> None:
+def test_anthropic_reports_requested_logprobs_as_setup_error(request_: Request) -> None:
     with pytest.raises(SetupError, match="Anthropic gives no log-probabilities"):
         next(provider().converse(request_))
 
 
-def test_no_secret_is_shown() -> None:
+def test_anthropic_shows_no_secret() -> None:
     key = "sk-ant-secret-0123"
     judge = provider(headers={"x-api-key": key, "authorization": "Bearer other-secret"})
     call = next(judge.converse(ASK))
@@ -140,7 +140,7 @@ def test_no_secret_is_shown() -> None:
         (None, ""),
     ],
 )
-def test_why_a_reply_ended(stopped: str | None, reason: str) -> None:
+def test_anthropic_reads_finish_reason(stopped: str | None, reason: str) -> None:
     result = outcome(reply(answer(text("4"), stop_reason=stopped)))
     assert isinstance(result, Completion)
     assert (result.text, result.finish_reason) == ("4", reason)
@@ -179,13 +179,13 @@ def test_why_a_reply_ended(stopped: str | None, reason: str) -> None:
         ({"input_tokens": 3, "output_tokens": 0}, None),
     ],
 )
-def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
+def test_anthropic_reads_usage_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
     result = outcome(reply(answer(text("4"), usage=usage)))
     assert isinstance(result, Completion)
     assert result.usage == read
 
 
-def test_an_empty_turn_is_an_empty_reply() -> None:
+def test_anthropic_reads_empty_turn_as_empty_text() -> None:
     result = outcome(reply(answer()))
     assert isinstance(result, Completion)
     assert result.text == ""
@@ -215,13 +215,13 @@ def test_an_empty_turn_is_an_empty_reply() -> None:
         (504, error("timeout_error", "slow"), ServerFault),
     ],
 )
-def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
+def test_anthropic_types_errors_by_status_and_body(status: int, body: Any, kind: type[ScorerError]) -> None:
     result = outcome(reply(body, status))
     assert type(result) is kind
     assert "<html>" not in str(result)
 
 
-def test_a_refusal_is_billed_like_any_reply() -> None:
+def test_anthropic_bills_refusal_like_any_reply() -> None:
     usage = {"input_tokens": 30, "output_tokens": 1}
     for told, read in ((usage, Usage(30, 1)), ({}, None)):
         refused = outcome(reply(answer(stop_reason="refusal", usage=told)))
@@ -229,7 +229,7 @@ def test_a_refusal_is_billed_like_any_reply() -> None:
         assert (refused.usage, refused.billed) == (read, True)
 
 
-def test_set_up_errors_say_what_to_change() -> None:
+def test_anthropic_setup_error_names_setting_to_change() -> None:
     told = str(outcome(reply(error("invalid_request_error", "`max_tokens`: 99999 > 8192"), 400)))
     assert told.endswith("Lower model.max_output_tokens.")
 
@@ -239,7 +239,7 @@ def test_set_up_errors_say_what_to_change() -> None:
 NOW = "Tue, 24 Nov 2026 10:00:00 GMT"
 
 
-def test_rate_headers() -> None:
+def test_anthropic_reads_rate_headers() -> None:
     hint = provider().rate(
         {
             "date": NOW,
@@ -274,7 +274,7 @@ def test_rate_headers() -> None:
         ("soon", NOW, None),
     ],
 )
-def test_a_reset_is_measured_from_the_replys_own_date(reset: str, date: str | None, seconds: float | None) -> None:
+def test_anthropic_measures_rate_reset_from_date_header(reset: str, date: str | None, seconds: float | None) -> None:
     headers = {"anthropic-ratelimit-tokens-reset": reset} | ({"date": date} if date else {})
     gauges = provider().rate(headers).gauges
     assert gauges == ({} if seconds is None else {"tokens": Gauge(reset_s=seconds)})
@@ -316,7 +316,7 @@ def broken_bytes(draw: st.DrawFn) -> bytes:
     status=st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 429, 500, 529]),
     body=st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | broken_bytes(),
 )
-def test_any_bytes_are_a_completion_or_a_typed_error(status: int, body: bytes) -> None:
+def test_anthropic_reads_any_bytes_as_completion_or_typed_error(status: int, body: bytes) -> None:
     result = outcome(Reply(status, {}, body))
     if isinstance(result, Completion):
         assert isinstance(result.text, str)
@@ -334,7 +334,7 @@ VALUES = st.text(max_size=20) | st.floats().map(str) | st.datetimes().map(lambda
 
 @settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.sampled_from([*NAMES, "date", "retry-after"]), VALUES | st.just(NOW)))
-def test_no_header_is_too_odd(headers: dict[str, str]) -> None:
+def test_anthropic_rate_survives_any_headers(headers: dict[str, str]) -> None:
     for gauge in provider().rate(headers).gauges.values():
         assert gauge != Gauge()
         assert all(one is None or 0 <= one < float("inf") for one in (gauge.limit, gauge.remaining, gauge.reset_s))

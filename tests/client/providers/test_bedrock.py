@@ -26,18 +26,18 @@ def outcome(body: Any, status: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_bytes(path: Path) -> None:
+def test_bedrock_matches_golden_bytes(path: Path) -> None:
     check(path, Bedrock, {"content-type": "application/json"})
 
 
 @pytest.mark.parametrize("content", [None, ["x"], [{"text": 4}], {}])
-def test_content_that_cannot_be_read_is_garbled(content: Any) -> None:
+def test_bedrock_reports_unreadable_content_as_garbled(content: Any) -> None:
     found = outcome({"output": {"message": {"content": content}}, "stopReason": "end_turn"})
     assert isinstance(found, ServerFault)
     assert found.garbled
 
 
-def test_temperature_above_1_and_log_probabilities_are_refused() -> None:
+def test_bedrock_rejects_temperature_above_1_and_logprobs() -> None:
     with pytest.raises(SpecError, match="Bedrock takes 0 to 1"):
         Bedrock(name="m", base_url="http://h", temperature=1.5)
     with pytest.raises(SetupError, match="no log-probabilities"):
@@ -55,7 +55,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([200, 400, 403, 424, 429, 500]))
-def test_any_reply_is_a_completion_or_a_typed_error(body: Any, status: int) -> None:
+def test_bedrock_reads_any_reply_as_completion_or_typed_error(body: Any, status: int) -> None:
     assert isinstance(outcome(body, status), Completion | RowError | TransientError | SetupError)
 
 
@@ -85,7 +85,7 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "golden-secret-golden-secret")
 
 
-async def test_each_call_is_signed_for_its_body_host_and_region(account: None) -> None:
+async def test_signing_transport_signs_each_call_for_body_host_and_region(account: None) -> None:
     sent = Sent()
     transport = SigningTransport(sent, AwsSession(), "eu-central-1")
     url = "https://bedrock-runtime.eu-central-1.amazonaws.com/model/a%3A0/converse"
@@ -99,7 +99,9 @@ async def test_each_call_is_signed_for_its_body_host_and_region(account: None) -
     assert "golden-secret" not in str(sent.calls[0].headers)
 
 
-async def test_no_credentials_and_no_region_are_setup_errors(account: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aws_session_without_credentials_or_region_is_setup_error(
+    account: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SetupError, match="set AWS_REGION"):
         assert AwsSession().region
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
@@ -109,7 +111,7 @@ async def test_no_credentials_and_no_region_are_setup_errors(account: None, monk
         await AwsSession().credentials()
 
 
-def test_signature_is_that_of_the_published_algorithm(account: None) -> None:
+def test_signed_matches_published_signature_version_4(account: None) -> None:
     """Computed anew by hand: AWS, "Create a signed AWS API request" (Signature Version 4)."""
     import hashlib
     import hmac

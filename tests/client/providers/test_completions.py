@@ -57,7 +57,7 @@ def texts(answers: Iterable[Any]) -> list[Any]:
     return [one.text if isinstance(one, Completion) else one.name for one in answers]
 
 
-def test_choices_are_asked_by_n_and_billed_once() -> None:
+def test_choices_are_requested_by_n_and_billed_once() -> None:
     bodies, whole = talk(provider(), THREE, answer("1", "2", "3"))
     assert bodies[0]["n"] == 3
     assert isinstance(whole, Completion)
@@ -66,7 +66,7 @@ def test_choices_are_asked_by_n_and_billed_once() -> None:
     assert "n" not in talk(provider(), Request(messages=MESSAGES), answer("1"))[0][0]
 
 
-def test_the_body_of_a_choice_is_a_reply_that_holds_it_alone() -> None:
+def test_choice_body_is_reply_with_that_choice_alone() -> None:
     _, whole = talk(provider(), THREE, answer("1", "2", "3"))
     assert isinstance(whole, Completion)
     kept = [one.body for one in whole.choices if isinstance(one, Completion)]
@@ -76,13 +76,13 @@ def test_the_body_of_a_choice_is_a_reply_that_holds_it_alone() -> None:
     assert ["usage" in orjson.loads(body) for body in kept] == [True, False, False]
 
 
-def test_more_choices_than_wanted_are_left() -> None:
+def test_choices_beyond_those_requested_are_dropped() -> None:
     _, whole = talk(provider(), THREE, answer("1", "2", "3", "4"))
     assert isinstance(whole, Completion)
     assert texts(whole.choices) == ["1", "2", "3"]
 
 
-def test_a_choice_that_cannot_be_read_is_missing_and_one_refused_is_an_error() -> None:
+def test_choices_drop_unreadable_and_return_refused_as_errors() -> None:
     choices = [
         {"message": {"content": "1"}},
         "no choice",
@@ -95,7 +95,7 @@ def test_a_choice_that_cannot_be_read_is_missing_and_one_refused_is_an_error() -
     assert texts(whole.choices) == ["1", "Refused"]
 
 
-def test_where_all_are_refused_the_bill_is_still_told() -> None:
+def test_choices_all_refused_still_report_usage() -> None:
     refused = {"message": {"content": None, "refusal": "no"}}
     _, whole = talk(provider(), THREE, reply({"choices": [refused] * 3, "usage": USAGE}))
     assert isinstance(whole, Completion)
@@ -111,7 +111,7 @@ def test_where_all_are_refused_the_bill_is_still_told() -> None:
         {"message": "The model `m` does not exist"},
     ],
 )
-def test_where_n_may_be_what_is_wrong_the_request_is_rejected_and_the_run_goes_on(status: int, complaint: Any) -> None:
+def test_choices_complaint_that_may_concern_n_rejects_only_request(status: int, complaint: Any) -> None:
     bodies, error = talk(provider(), THREE, reply({"error": complaint}, status))
     assert (len(bodies), type(error)) == (1, Rejected)
     # Asked alone, the same words are whose fault they are.
@@ -129,11 +129,11 @@ def test_where_n_may_be_what_is_wrong_the_request_is_rejected_and_the_run_goes_o
         ({"choices": [{"message": {"content": 7}}]}, 200, ServerFault),
     ],
 )
-def test_what_has_nothing_to_do_with_n_is_what_it_is(body: Any, status: int, kind: type[ScorerError]) -> None:
+def test_choices_complaint_unrelated_to_n_keeps_its_error_type(body: Any, status: int, kind: type[ScorerError]) -> None:
     assert type(talk(provider(), THREE, reply(body, status))[1]) is kind
 
 
-def test_the_output_limit_keeps_its_other_name_beside_n() -> None:
+def test_choices_keep_renamed_output_limit() -> None:
     renamed = {"message": "'max_tokens' is not supported", "param": "max_tokens", "code": "unsupported_parameter"}
     bodies, whole = talk(provider(), THREE, reply({"error": renamed}, 400), answer("1", "2", "3"))
     assert [(body["n"], "max_completion_tokens" in body) for body in bodies] == [(3, False), (3, True)]
@@ -145,7 +145,7 @@ CONTENTS = st.none() | st.text(max_size=9) | st.integers() | st.lists(st.text(ma
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(CONTENTS, min_size=1, max_size=5), st.integers(2, 6))
-def test_each_choice_is_what_it_would_be_alone(contents: list[Any], wanted: int) -> None:
+def test_choices_equal_separate_requests(contents: list[Any], wanted: int) -> None:
     alone = [talk(provider(), Request(messages=MESSAGES), answer(content))[1] for content in contents[:wanted]]
     readable = [one for one in alone if not isinstance(one, ServerFault)]
     _, whole = talk(provider(), Request(messages=MESSAGES, choices=wanted), answer(*contents))

@@ -1,4 +1,4 @@
-"""Waits and limits out of headers: every way they are written, and nothing else believed."""
+"""Waits and rate limits from headers: every published form is read, and nothing else is believed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from scorer.types import Gauge
         ({}, "try again in a while", None),
     ],
 )
-def test_how_long_to_wait(headers: dict[str, str], message: str, wait: float | None) -> None:
+def test_retry_after_s_reads_headers_and_message(headers: dict[str, str], message: str, wait: float | None) -> None:
     assert retry_after_s(headers, message) == wait
 
 
@@ -52,11 +52,11 @@ def test_how_long_to_wait(headers: dict[str, str], message: str, wait: float | N
         ("9" * 400, None),
     ],
 )
-def test_durations_as_openai_writes_them(text: str, seconds: float | None) -> None:
+def test_duration_s_reads_openai_durations(text: str, seconds: float | None) -> None:
     assert duration_s(text) == seconds
 
 
-def test_rate_headers() -> None:
+def test_rate_hint_reads_rate_headers() -> None:
     hint = rate_hint(
         {
             "x-ratelimit-limit-requests": "10000",
@@ -80,7 +80,7 @@ VALUES = st.text(max_size=20) | st.from_regex(r"-?[0-9.]{1,20}(ms|[smhd])?", ful
     headers=st.dictionaries(st.sampled_from([*NAMES, "retry-after", "retry-after-ms", "date"]), VALUES),
     message=st.text(max_size=40) | VALUES.map("try again in {}".format),
 )
-def test_no_header_is_too_odd(headers: dict[str, str], message: str) -> None:
+def test_retry_after_s_and_rate_hint_survive_any_headers(headers: dict[str, str], message: str) -> None:
     wait = retry_after_s(headers, message)
     assert wait is None or 0 <= wait <= LONGEST_WAIT_S
     for gauge in rate_hint(headers).gauges.values():

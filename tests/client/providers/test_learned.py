@@ -44,7 +44,7 @@ TEMPERATURE = refused("Unsupported value: 'temperature' does not support 0.0 wit
 FORMAT = refused("response_format.type must be text or json_object")
 
 
-def test_what_is_refused_is_remembered_and_told_once() -> None:
+def test_learned_remembers_refused_settings_and_reports_them_once() -> None:
     judge, said = openai(), list[str]()
     judge.learned.tell = said.append
     calls, result = talk(judge, ASK, [TEMPERATURE, FORMAT, OK])
@@ -61,7 +61,7 @@ def test_what_is_refused_is_remembered_and_told_once() -> None:
     ]
 
 
-def test_requests_in_flight_that_are_refused_together_move_on_together() -> None:
+def test_learned_advances_once_for_requests_refused_together() -> None:
     judge, said = openai(), list[str]()
     judge.learned.tell = said.append
     conversations = [judge.converse(ASK) for _ in range(4)]
@@ -72,7 +72,7 @@ def test_requests_in_flight_that_are_refused_together_move_on_together() -> None
     assert len(said) == 1
 
 
-def test_what_was_not_sent_is_not_what_is_refused() -> None:
+def test_learned_ignores_complaint_about_setting_not_sent() -> None:
     plain = Request(messages=ASK.messages)
     calls, result = talk(openai(), plain, [TEMPERATURE])
     assert (len(calls), isinstance(result, RowError | SetupError)) == (1, True)
@@ -87,7 +87,7 @@ def test_what_was_not_sent_is_not_what_is_refused() -> None:
         refused("Rate limit reached: response_format is not supported at this rate.", 429),
     ],
 )
-def test_another_complaint_moves_nothing(reply: Reply) -> None:
+def test_learned_ignores_unrelated_complaints(reply: Reply) -> None:
     judge = openai()
     judge.learned.schema.proven = True
     calls, result = talk(judge, ASK, [reply])
@@ -96,7 +96,7 @@ def test_another_complaint_moves_nothing(reply: Reply) -> None:
     assert judge.learned.places == (0, 0, 0)
 
 
-def test_a_schema_that_is_refused_in_other_words_is_tried_without_once() -> None:
+def test_learned_retries_once_without_schema_on_unclear_refusal() -> None:
     judge, said = openai(), list[str]()
     judge.learned.tell = said.append
     odd = refused("bad request")
@@ -107,14 +107,14 @@ def test_a_schema_that_is_refused_in_other_words_is_tried_without_once() -> None
     assert said == ['The JSON schema of judge.read = "json" is refused: it is left out from now on.']
 
 
-def test_a_schema_that_was_taken_once_is_not_doubted() -> None:
+def test_learned_keeps_schema_accepted_before() -> None:
     judge = openai()
     talk(judge, ASK, [OK])
     assert isinstance(talk(judge, ASK, [refused("bad request")])[1], Rejected)
 
 
 @given(st.lists(st.sampled_from([TEMPERATURE, FORMAT, refused("reasoning_effort is unknown"), OK, refused("x")])))
-def test_a_conversation_ends_whatever_is_refused(replies: list[Reply]) -> None:
+def test_learned_conversation_ends_for_any_refusals(replies: list[Reply]) -> None:
     judge = openai(reasoning="none")
     _, result = talk(judge, ASK, [*replies, *[TEMPERATURE, FORMAT, refused("effort unsupported")] * 9, OK])
     assert isinstance(result, Completion | RowError | SetupError)
@@ -125,7 +125,7 @@ LEVELS = [None, *TOKENS, 700, 5000, 100_000]
 
 @pytest.mark.parametrize("style", ["openai", "gemini", "openrouter", "deepseek", "vllm", "llamacpp"])
 @pytest.mark.parametrize("reasoning", LEVELS)
-def test_the_last_form_leaves_it_to_the_model(style: str, reasoning: Any) -> None:
+def test_openai_forms_end_with_no_reasoning_setting(style: str, reasoning: Any) -> None:
     forms = openai_forms(reasoning, style)
     assert forms[-1] == {}
     assert len(forms) > (reasoning is not None)
@@ -143,7 +143,7 @@ def test_the_last_form_leaves_it_to_the_model(style: str, reasoning: Any) -> Non
         ("none", "llamacpp", {"chat_template_kwargs": {"enable_thinking": False}}),
     ],
 )
-def test_a_level_in_the_servers_words(reasoning: Any, style: str, first: dict[str, Any]) -> None:
+def test_openai_forms_start_with_level_in_server_style(reasoning: Any, style: str, first: dict[str, Any]) -> None:
     assert openai_forms(reasoning, style)[0] == first
 
 
@@ -158,7 +158,7 @@ def test_a_level_in_the_servers_words(reasoning: Any, style: str, first: dict[st
         ("http://openrouter.ai:1/v1", "llamacpp", "llamacpp"),
     ],
 )
-def test_whose_words_a_server_takes(url: str, dialect: str, style: str) -> None:
+def test_style_of_reads_url_and_dialect(url: str, dialect: str, style: str) -> None:
     assert style_of(url, dialect) == style
 
 
@@ -174,11 +174,11 @@ def test_whose_words_a_server_takes(url: str, dialect: str, style: str) -> None:
         ("claude-opus-4-10", "adaptive"),
     ],
 )
-def test_up_to_claude_4_5_a_budget_is_told_first(name: str, first: str) -> None:
+def test_anthropic_forms_start_with_budget_up_to_claude_4_5(name: str, first: str) -> None:
     assert anthropic_forms("low", name)[0]["thinking"]["type"] == first
 
 
-def test_the_room_is_that_of_the_level_and_of_the_least_that_a_model_can_do() -> None:
+def test_room_for_covers_level_and_least_reasoning_of_model() -> None:
     assert [room_for(level, "m") for level in LEVELS] == [0, 0, 1024, 4096, 8192, 24576, 700, 5000, 100_000]
     assert room_for("none", "o3") == room_for("minimal", "openai/gpt-5-mini") == 4096
     assert room_for(None, "o3") == room_for("none", "gpt-5.1") == room_for("none", "gpt-5-chat-latest") == 0
@@ -187,18 +187,18 @@ def test_the_room_is_that_of_the_level_and_of_the_least_that_a_model_can_do() ->
 @pytest.mark.parametrize(
     "name", ["o3", "gpt-5", "gpt-5-mini", "openai/gpt-oss-20b", "deepseek-r1", "gemini-2.5-flash", "Qwen/Qwen3-8B"]
 )
-def test_models_that_reason_by_themselves(name: str) -> None:
+def test_reasons_by_itself_holds_for_reasoning_models(name: str) -> None:
     assert reasons_by_itself(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "gpt-4o", "gpt-5.1", "gpt-5-chat-latest", "deepseek-chat", "Qwen3-4B-Instruct-2507", "claude-opus-4-6"]
 )
-def test_models_that_do_not(name: str) -> None:
+def test_reasons_by_itself_fails_for_other_models(name: str) -> None:
     assert not reasons_by_itself(name)
 
 
-def test_anthropic_reasons_at_temperature_1_alone() -> None:
+def test_anthropic_reasoning_allows_temperature_1_only() -> None:
     with pytest.raises(SpecError, match=r"model.temperature: 0.3 is not allowed with model.reasoning; Anthropic"):
         Anthropic(name="claude-opus-4-6", reasoning="low", temperature=0.3)
     judge = Anthropic(name="claude-opus-4-6", reasoning="low", temperature=1.0)

@@ -53,20 +53,20 @@ def logprobs(result: Completion | ScorerError) -> list[float]:
     ],
 )
 @pytest.mark.parametrize("begins", [True, False])
-def test_exactly_the_tokens_of_the_continuation_are_measured(
+def test_logprobs_cover_exactly_tokens_of_continuation(
     dialect: str, prompt: str, continuation: str, begins: bool
 ) -> None:
     server = LikeVllm(begins=begins)
     assert logprobs(measure(server, dialect, prompt, continuation)) == server.truth(prompt, continuation)
 
 
-def test_what_does_not_fit_is_too_long_and_never_cut() -> None:
+def test_logprobs_of_text_beyond_context_are_too_long_and_never_cut() -> None:
     for dialect in DIALECTS:
         assert isinstance(measure(LikeVllm(context=5), dialect, "so:", "so ab."), TooLong)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_text_that_cannot_be_measured_was_billed_all_the_same(dialect: str) -> None:
+def test_logprobs_rejection_is_billed_with_usage(dialect: str) -> None:
     error = measure(LikeVllm(begins=False), dialect, "", "ab")
     assert isinstance(error, Rejected)
     assert error.billed
@@ -74,7 +74,7 @@ def test_a_text_that_cannot_be_measured_was_billed_all_the_same(dialect: str) ->
     assert error.usage.prompt_tokens > 0
 
 
-def test_a_continuation_that_begins_the_text_has_a_token_without_a_log_probability() -> None:
+def test_logprobs_reject_continuation_whose_first_token_has_none() -> None:
     server = LikeVllm(begins=False)
     for dialect in DIALECTS:
         assert isinstance(measure(server, dialect, "", "ab"), Rejected)
@@ -94,7 +94,7 @@ def test_a_continuation_that_begins_the_text_has_a_token_without_a_log_probabili
         (" \n", "a", "corrected"),
     ],
 )
-def test_what_the_first_token_may_hold_is_never_guessed(prompt: str, continuation: str, shown: str) -> None:
+def test_logprobs_never_guess_text_of_first_token(prompt: str, continuation: str, shown: str) -> None:
     assert isinstance(measure(LikeVllm(shown, begins=False), "vllm", prompt, continuation), Rejected)
 
 
@@ -109,7 +109,7 @@ TEXTS = st.text(st.sampled_from("abso.é🦙 \n"), max_size=12)
     dialect=st.sampled_from(DIALECTS),
     begins=st.booleans(),
 )
-def test_no_token_of_another_text_is_ever_counted(
+def test_logprobs_never_count_a_token_of_another_text(
     prompt: str, continuation: str, shown: str, dialect: str, begins: bool
 ) -> None:
     server = LikeVllm(shown, begins=begins)

@@ -1,4 +1,4 @@
-"""What goes over the wire and what comes of it: golden bytes per dialect; every reply is an answer or a typed error.
+"""The OpenAI provider: golden bytes of each dialect; every reply is a completion or a typed error.
 
 Over 300 lines because chat and forced texts share the conversation below, and most lines are tables of replies.
 """
@@ -72,15 +72,15 @@ def outcome(body: Any, status: int = 200, **headers: str) -> Completion | Scorer
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
-def test_golden_bytes(path: Path) -> None:
+def test_openai_matches_golden_bytes(path: Path) -> None:
     check(path, OpenAI, {"content-type": "application/json"})
 
 
-def test_every_dialect_has_golden_bytes() -> None:
+def test_openai_has_golden_bytes_of_every_dialect() -> None:
     assert {path.name.split("_")[0] for path in OURS} == set(DIALECTS)
 
 
-def test_the_register_names_the_class() -> None:
+def test_openai_is_registered() -> None:
     assert PROVIDERS["openai"] == f"{OpenAI.__module__}:{OpenAI.__qualname__}"
 
 
@@ -104,26 +104,26 @@ def sent(judge: OpenAI, request: Request = ASK) -> dict[str, Any]:
         ("foo3-mini", "max_tokens"),
     ],
 )
-def test_the_output_limit_has_the_name_that_the_family_takes(name: str, limit: str) -> None:
+def test_openai_names_output_limit_by_model_family(name: str, limit: str) -> None:
     body = sent(provider(name=name, max_output_tokens=9))
     assert body == {"model": name, "messages": [{"role": "user", "content": "Grade it."}], limit: 9}
 
 
-def test_extra_wins_over_everything_and_replaces_the_limit_under_either_name() -> None:
+def test_openai_extra_wins_and_replaces_output_limit_under_either_name() -> None:
     judge = provider(temperature=0.0, extra={"temperature": 1, "max_completion_tokens": 99, "top_p": 0.5})
     body = sent(judge)
     assert (body["temperature"], body["max_completion_tokens"], body["top_p"]) == (1, 99, 0.5)
     assert "max_tokens" not in body
 
 
-def test_a_request_wins_over_the_models_own_setting_even_with_zero() -> None:
+def test_openai_request_settings_win_over_model_settings_even_at_zero() -> None:
     body = sent(
         provider(temperature=0.7, max_output_tokens=9), Request(ASK.messages, temperature=0.0, max_output_tokens=1)
     )
     assert (body["temperature"], body["max_tokens"]) == (0.0, 1)
 
 
-def test_a_renamed_limit_is_remembered_and_asked_again_at_most_once() -> None:
+def test_openai_remembers_renamed_output_limit_and_retries_once() -> None:
     refusal = reply(error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."), 400)
     judge = provider()
     calls, result = talk(judge, ASK, [refusal, refusal])
@@ -132,7 +132,7 @@ def test_a_renamed_limit_is_remembered_and_asked_again_at_most_once() -> None:
     assert "max_completion_tokens" in sent(judge)
 
 
-def test_an_older_server_gets_the_old_name_back() -> None:
+def test_openai_returns_to_max_tokens_for_older_servers() -> None:
     forbidden = {
         "type": "extra_forbidden",
         "loc": ["body", "max_completion_tokens"],
@@ -144,7 +144,7 @@ def test_an_older_server_gets_the_old_name_back() -> None:
     assert "max_tokens" in orjson.loads(calls[1].body)
 
 
-def test_a_limit_that_is_only_too_large_is_not_renamed() -> None:
+def test_openai_does_not_rename_output_limit_that_is_too_large() -> None:
     message = (
         "'max_tokens' or 'max_completion_tokens' is too large: 9. This model's maximum context length is 8 tokens."
     )
@@ -153,7 +153,7 @@ def test_a_limit_that_is_only_too_large_is_not_renamed() -> None:
     assert isinstance(result, TooLong)
 
 
-def test_no_secret_is_shown() -> None:
+def test_openai_shows_no_secret() -> None:
     key = "sk-very-secret-0123"
     judge = provider(headers={"authorization": f"Bearer {key}"}, query={"api-key": "query-secret"})
     call = next(judge.converse(ASK))
@@ -176,7 +176,7 @@ def test_no_secret_is_shown() -> None:
         ([{"type": "thinking", "text": "2?"}, {"type": "text", "text": "4"}], "4"),
     ],
 )
-def test_content_in_every_shape(content: Any, text: str) -> None:
+def test_openai_reads_content_in_every_shape(content: Any, text: str) -> None:
     result = outcome(answer(content))
     assert isinstance(result, Completion)
     assert result.text == text
@@ -190,9 +190,7 @@ def test_content_in_every_shape(content: Any, text: str) -> None:
         *((status, True, True) for status in (502, 504, *range(520, 528))),
     ],
 )
-def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
-    status: int, billed: bool, if_late: bool
-) -> None:
+def test_openai_gateway_error_may_be_billed_if_late(status: int, billed: bool, if_late: bool) -> None:
     error = outcome({"error": {"message": "no"}}, status)
     assert isinstance(error, TransientError)
     assert (error.billed, error.if_late) == (billed, if_late)
@@ -208,7 +206,7 @@ def test_what_a_gateway_says_of_its_upstream_may_be_billed_where_it_comes_late(
     ],
 )
 @pytest.mark.parametrize("choices", [1, 3])
-def test_a_reply_that_is_no_answer_costs_what_it_tells(choice: Any, kind: type[ScorerError], choices: int) -> None:
+def test_openai_error_carries_usage_of_unusable_reply(choice: Any, kind: type[ScorerError], choices: int) -> None:
     told = {"choices": [choice] * choices, "usage": {"prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 50}}
     error = talk(provider(), Request(messages=ASK.messages, choices=choices), [reply(told)])[1]
     if isinstance(error, Completion):  # of several choices some may be refused
@@ -262,7 +260,7 @@ THREE_AND_TWO = {"prompt_tokens": 3, "completion_tokens": 2}
         ({**THREE_AND_TWO, "cache_creation_input_tokens": 2}, Usage(3, 2, 0, 2)),
     ],
 )
-def test_usage_is_read_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
+def test_openai_reads_usage_whole_or_not_at_all(usage: Any, read: Usage | None) -> None:
     result = outcome(answer() | {"usage": usage})
     assert isinstance(result, Completion)
     assert result.usage == read
@@ -285,7 +283,7 @@ COUNT = st.integers(0, 500) | ODD
     )
 )
 @settings(max_examples=100)
-def test_no_usage_says_less_than_any_part_of_it(usage: dict[str, Any]) -> None:
+def test_openai_usage_is_never_below_any_of_its_parts(usage: dict[str, Any]) -> None:
     result = outcome(answer() | {"usage": usage})
     assert isinstance(result, Completion)
     if (read := result.usage) is not None:
@@ -299,7 +297,7 @@ def test_no_usage_says_less_than_any_part_of_it(usage: dict[str, Any]) -> None:
         assert type(total) is not int or total > 2**53 or total <= read.prompt_tokens + read.completion_tokens
 
 
-def test_a_bill_of_choices_whose_texts_it_does_not_count_is_none() -> None:
+def test_openai_ignores_usage_that_counts_no_tokens_of_choices() -> None:
     body = answer() | {"usage": {"prompt_tokens": 3, "completion_tokens": 0}}
     result = talk(provider(), Request(messages=ASK.messages, choices=2), [reply(body)])[1]
     assert isinstance(result, Completion)
@@ -325,7 +323,7 @@ def test_a_bill_of_choices_whose_texts_it_does_not_count_is_none() -> None:
         ({"tokens": ["4"], "token_logprobs": [None]}, None),
     ],
 )
-def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
+def test_openai_reads_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
     result = outcome(answer(logprobs=shape))
     assert isinstance(result, Completion)
     assert (result.logprobs and [(t.token, t.logprob, t.top) for t in result.logprobs]) == tokens
@@ -377,26 +375,26 @@ def test_logprobs_in_every_shape(shape: Any, tokens: Any) -> None:
         (529, b"", ServerFault),
     ],
 )
-def test_who_is_at_fault(status: int, body: Any, kind: type[ScorerError]) -> None:
+def test_openai_types_errors_by_status_and_body(status: int, body: Any, kind: type[ScorerError]) -> None:
     result = outcome(body, status)
     assert type(result) is kind
     assert "<html>" not in str(result)
 
 
 @pytest.mark.parametrize(("status", "billed"), [(200, True), (408, True), (429, False), (500, False), (529, False)])
-def test_what_may_have_been_charged(status: int, billed: bool) -> None:
+def test_openai_marks_errors_that_may_have_been_billed(status: int, billed: bool) -> None:
     result = outcome(b"", status)
     assert isinstance(result, TransientError)
     assert result.billed is billed
 
 
-def test_a_long_complaint_is_cut_at_500_characters() -> None:
+def test_openai_cuts_error_detail_at_500_characters() -> None:
     result = outcome(error("no " * 1_000_000), 400)
     assert isinstance(result, Rejected)
     assert len(result.detail) == 500
 
 
-def test_set_up_errors_say_where_to_mend_it() -> None:
+def test_openai_setup_error_names_setting_to_change() -> None:
     assert "http://h/v1 does not accept the key: check the key in api_key_env" in str(outcome(b"", 401))
     assert "Check model.base_url (http://h/v1) and model.name" in str(outcome(b"", 404))
     assert "redirects (307) to https://h/v1; write" in str(outcome(b"", 307, location="https://h/v1"))
@@ -442,7 +440,7 @@ ANY_BODY = st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | b
     replies=st.lists(st.builds(Reply, STATUSES, st.just({}), ANY_BODY), min_size=6, max_size=6),
     dialect=st.sampled_from(["auto", "openai", "vllm", "llamacpp"]),
 )
-def test_any_bytes_are_a_completion_or_a_typed_error(replies: list[Reply], dialect: Any) -> None:
+def test_openai_reads_any_bytes_as_completion_or_typed_error(replies: list[Reply], dialect: Any) -> None:
     for request in (ASK, FORCE):
         _, result = talk(provider(dialect=dialect), request, replies)
         if isinstance(result, Completion):
@@ -468,7 +466,7 @@ TOKENS = pieces((7, " France"), (9, "."))
 FORCED = forced((7, " France", -0.5), (9, ".", -0.75))
 
 
-def test_llamacpp_forces_the_tokens_of_the_continuation() -> None:
+def test_llamacpp_forces_tokens_of_continuation() -> None:
     judge = provider(extra={"top_k": 1, "max_tokens": 3})
     calls, result = talk(judge, FORCE, [TOKENS, FORCED])
     assert [call.url for call in calls] == ["http://h/tokenize", "http://h/v1/completions"]
@@ -495,7 +493,7 @@ def test_llamacpp_forces_the_tokens_of_the_continuation() -> None:
     assert judge.forcing.dialect == "llamacpp"
 
 
-def test_llamacpp_with_bare_ids_and_a_last_end_of_text() -> None:
+def test_llamacpp_forcing_reads_bare_ids_and_drops_end_of_text() -> None:
     ended = forced((7, " France", -0.5), (9, ".", -0.75), (0, "", -1.0), finish_reason="stop")
     _, result = talk(provider(), FORCE, [reply({"tokens": [7, 9]}), ended])
     assert isinstance(result, Completion)
@@ -518,13 +516,13 @@ def test_llamacpp_with_bare_ids_and_a_last_end_of_text() -> None:
         ([reply({"tokens": ["a"]})], ServerFault, "without token ids"),
     ],
 )
-def test_what_llamacpp_cannot_measure(replies: list[Reply], kind: type[ScorerError], says: str) -> None:
+def test_llamacpp_forcing_types_unmeasurable_replies(replies: list[Reply], kind: type[ScorerError], says: str) -> None:
     _, result = talk(provider(dialect="llamacpp"), FORCE, replies)
     assert type(result) is kind
     assert says in str(result)
 
 
-def test_what_worked_once_is_asked_again_the_same_way_and_its_failure_is_the_moments() -> None:
+def test_forcing_keeps_dialect_that_worked_and_reports_its_failure_as_server_fault() -> None:
     judge = provider()
     talk(judge, FORCE, [TOKENS, FORCED])
     calls, result = talk(judge, FORCE, [TOKENS, reply(answer())])
@@ -532,7 +530,7 @@ def test_what_worked_once_is_asked_again_the_same_way_and_its_failure_is_the_mom
     assert isinstance(result, ServerFault)
 
 
-def test_a_failure_of_the_moment_decides_nothing() -> None:
+def test_forcing_dialect_stays_auto_after_transient_errors() -> None:
     judge = provider()
     for broken in (reply(b"", 503), reply(b"<html>"), reply(b"", 429)):
         assert isinstance(talk(judge, FORCE, [broken])[1], TransientError)
@@ -552,9 +550,7 @@ def echoed(tokens: list[str], offsets: list[int], logprobs: list[float | None]) 
         (["Paris is in", " ", "France."], [0, 11, 12], [" ", "France."]),
     ],
 )
-def test_echo_takes_every_token_that_holds_some_of_the_continuation(
-    tokens: list[str], offsets: list[int], own: list[str]
-) -> None:
+def test_echo_takes_every_token_overlapping_continuation(tokens: list[str], offsets: list[int], own: list[str]) -> None:
     logprobs = [None, *(-float(number) for number in range(1, len(tokens)))]
     _, result = talk(provider(dialect="openai"), FORCE, [echoed(tokens, offsets, logprobs)])
     assert isinstance(result, Completion)
@@ -570,7 +566,7 @@ def test_echo_takes_every_token_that_holds_some_of_the_continuation(
         (reply(answer()), SetupError),
     ],
 )
-def test_what_echo_cannot_measure(echo: Reply, kind: type[ScorerError]) -> None:
+def test_echo_types_unmeasurable_replies(echo: Reply, kind: type[ScorerError]) -> None:
     assert type(talk(provider(dialect="openai"), FORCE, [echo])[1]) is kind
 
 
@@ -592,7 +588,9 @@ def test_what_echo_cannot_measure(echo: Reply, kind: type[ScorerError]) -> None:
         ([], "so", "yes", None),
     ],
 )
-def test_where_the_continuation_begins(tokens: list[str], prompt: str, continuation: str, start: int | None) -> None:
+def test_boundary_finds_start_of_continuation(
+    tokens: list[str], prompt: str, continuation: str, start: int | None
+) -> None:
     assert boundary(tokens, prompt, continuation) == start
 
 
@@ -601,9 +599,7 @@ TEXTS = st.text(st.sampled_from("ab.é🦙 \n\u00a0"), max_size=20) | st.text(ma
 
 @settings(max_examples=40, deadline=None)
 @given(prompt=TEXTS, continuation=TEXTS.filter(str.strip), cuts=st.sets(st.integers(0, 60)), begun=st.booleans())
-def test_the_boundary_splits_any_tokens_of_any_text(
-    prompt: str, continuation: str, cuts: set[int], begun: bool
-) -> None:
+def test_boundary_splits_any_tokens_of_any_text(prompt: str, continuation: str, cuts: set[int], begun: bool) -> None:
     text = f"{prompt} {continuation}"
     if "\ufffd" in text:
         return

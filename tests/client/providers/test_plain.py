@@ -1,4 +1,4 @@
-"""The short way of reading an ordinary reply says what the long way says, or nothing."""
+"""`read_plain`, the fast path for an ordinary reply, agrees with the full parse or returns None."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def told(reply: Reply) -> Completion | tuple[type[ScorerError], str]:
 
 
 @given(REPLY)
-def test_both_ways_say_the_same(value: Any) -> None:
+def test_read_plain_agrees_with_full_parse(value: Any) -> None:
     reply = Reply(200, {}, orjson.dumps(value))
     with patch("scorer.client.providers.openai.read_plain", lambda body: None):
         long = told(reply)
@@ -83,11 +83,11 @@ def test_both_ways_say_the_same(value: Any) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_break_it(body: bytes) -> None:
+def test_read_plain_returns_none_for_any_other_bytes(body: bytes) -> None:
     assert read_plain(body) is None
 
 
-def test_an_ordinary_reply_is_read_the_short_way() -> None:
+def test_read_plain_reads_ordinary_reply() -> None:
     body = (
         b'{"id":"c","object":"chat.completion","model":"m-1","choices":[{"index":0,"finish_reason":"stop","logprobs":null,'
         b'"message":{"role":"assistant","content":"Score: 4","refusal":null}}],"usage":{"prompt_tokens":9,'
@@ -96,5 +96,5 @@ def test_an_ordinary_reply_is_read_the_short_way() -> None:
     assert read_plain(body) == Completion("Score: 4", "stop", "m-1", Usage(9, 3, 4), None, body)
 
 
-def test_nesting_beyond_all_measure_is_no_plain_reply() -> None:
+def test_read_plain_returns_none_for_extreme_nesting() -> None:
     assert read_plain(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}") is None

@@ -220,7 +220,7 @@ ENDS: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", MINUTES)
-def test_a_minutes_limit_is_waited_for(name: str) -> None:
+def test_minute_limit_is_throttled_for_stated_wait(name: str) -> None:
     body, headers, wait_s = MINUTES[name]
     error = told(body, headers=headers)
     assert isinstance(error, Throttled)
@@ -228,7 +228,7 @@ def test_a_minutes_limit_is_waited_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DAYS)
-def test_a_days_quota_is_waited_for_until_the_reply_says(name: str) -> None:
+def test_daily_quota_is_throttled_until_stated_renewal(name: str) -> None:
     body, headers, wait_s = DAYS[name]
     error = told(body, headers=headers)
     assert isinstance(error, Throttled)
@@ -237,14 +237,14 @@ def test_a_days_quota_is_waited_for_until_the_reply_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_quota_that_nobody_says_when_it_renews_ends_the_run(name: str) -> None:
+def test_quota_without_stated_renewal_is_setup_error(name: str) -> None:
     body, headers = ENDS[name]
     error = told(body, headers=headers)
     assert isinstance(error, SetupError)
     assert "used up" in str(error)
 
 
-def test_capacity_and_proxies_are_no_fault_of_the_row() -> None:
+def test_capacity_and_proxy_errors_are_not_row_errors() -> None:
     groq = told(said("Flex tier capacity exceeded", code="capacity_exceeded"), 498, {"retry-after": "3"})
     assert isinstance(groq, Throttled)
     assert (groq.quota, groq.retry_after_s) == (False, 3.0)
@@ -255,7 +255,7 @@ def test_capacity_and_proxies_are_no_fault_of_the_row() -> None:
     assert isinstance(told(b"<html>nothing</html>", 200), ServerFault)
 
 
-def test_what_a_server_says_moves_no_cursor() -> None:
+def test_server_message_escapes_control_characters() -> None:
     error = told(said("go\x1b[2J\r\naway\u202e\x9b1m"), 503)
     assert "go\\x1b[2J\\r\\naway\\u202e\\x9b1m" in str(error)
 
@@ -275,7 +275,7 @@ def test_what_a_server_says_moves_no_cursor() -> None:
         max_leaves=8,
     ),
 )
-def test_whatever_a_429_says_is_one_of_ours(message: str, headers: dict[str, str], details: Any) -> None:
+def test_fault_types_any_429(message: str, headers: dict[str, str], details: Any) -> None:
     body = json.dumps({"error": {"message": message, "details": details, "metadata": {"headers": details}}}).encode()
     error = fault(Reply(429, headers, body), PLACE, "http://judge")
     assert isinstance(error, (TransientError, SetupError, *ROW_ERRORS.values()))

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API byte by byte: what is sent, what is read of a reply, and who is at fault without one."""
+"""OpenAI's Responses API byte by byte: what is sent, what is read of a reply, and the error raised without one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def outcome(body: Any, status: int = 200, request: Request = ASK) -> Any:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_bytes(path: Path) -> None:
+def test_responses_matches_golden_bytes(path: Path) -> None:
     check(path, Responses, {"content-type": "application/json"})
 
 
-def test_texts_of_all_messages_are_joined_and_calls_of_tools_are_not_read() -> None:
+def test_responses_joins_texts_of_messages_and_skips_tool_calls() -> None:
     message = {"type": "message", "content": [{"type": "output_text", "text": "Score: "}]}
     other = {"type": "message", "content": [{"type": "output_text", "text": "4"}]}
     found = outcome({"status": "completed", "output": [{"type": "web_search_call"}, message, other]})
@@ -40,7 +40,7 @@ def test_texts_of_all_messages_are_joined_and_calls_of_tools_are_not_read() -> N
 @pytest.mark.parametrize(
     ("code", "kind"), [("rate_limit_exceeded", Throttled), ("server_error", ServerFault), ("anything", ServerFault)]
 )
-def test_failed_response_under_200_is_what_its_code_says(code: str, kind: type[Exception]) -> None:
+def test_responses_types_failure_under_status_200_by_its_code(code: str, kind: type[Exception]) -> None:
     usage = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
     found = outcome({"status": "failed", "error": {"code": code, "message": "no"}, "output": [], "usage": usage})
     assert type(found) is kind
@@ -51,13 +51,13 @@ def test_failed_response_under_200_is_what_its_code_says(code: str, kind: type[E
 @pytest.mark.parametrize(
     "output", [[{"type": "message"}], [{"type": "message", "content": ["x"]}], ["x"], [{"content": [{"text": 4}]}]]
 )
-def test_output_that_cannot_be_read_is_garbled(output: Any) -> None:
+def test_responses_reports_unreadable_output_as_garbled(output: Any) -> None:
     found = outcome({"status": "completed", "output": output})
     assert isinstance(found, ServerFault)
     assert found.garbled
 
 
-def test_several_choices_and_given_texts_are_not_offered() -> None:
+def test_responses_rejects_several_choices_and_given_texts() -> None:
     provider = Responses(name="m")
     with pytest.raises(Rejected, match="one reply a request"):
         next(provider.converse(Request(messages=ASK.messages, choices=3)))
@@ -76,5 +76,5 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([200, 400, 404, 429, 500]))
-def test_any_reply_is_a_completion_or_a_typed_error(body: Any, status: int) -> None:
+def test_responses_reads_any_reply_as_completion_or_typed_error(body: Any, status: int) -> None:
     assert isinstance(outcome(body, status), Completion | RowError | TransientError | SetupError)
