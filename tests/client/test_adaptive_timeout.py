@@ -29,7 +29,7 @@ ASKED = Request(messages=(Message("user", "?"),), tokens=9)
 # --- the rule ---------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_cut_before_enough_replies_are_known() -> None:
+def test_adaptive_timeout_is_unset_before_enough_replies() -> None:
     deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(KNOWN - 1):
         deadline.answered(1.0)
@@ -44,7 +44,7 @@ def test_nothing_is_cut_before_enough_replies_are_known() -> None:
     times=st.integers(1, 20),
     most_s=st.floats(1, 600),
 )
-def test_it_is_never_near_what_a_reply_took_nor_beyond_the_timeout(
+def test_adaptive_timeout_stays_far_above_latencies_and_below_timeout_s(
     latencies: list[float], times: int, most_s: float
 ) -> None:
     deadline, seen = AdaptiveTimeout(most_s), list[float]()
@@ -57,7 +57,7 @@ def test_it_is_never_near_what_a_reply_took_nor_beyond_the_timeout(
             assert deadline.seconds < most_s
 
 
-def test_a_slow_reply_counts_at_once_and_is_forgotten_in_time() -> None:
+def test_adaptive_timeout_rises_at_once_for_slow_reply_and_falls_after_window() -> None:
     deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(2 * KNOWN):
         deadline.answered(1.0)
@@ -68,7 +68,7 @@ def test_a_slow_reply_counts_at_once_and_is_forgotten_in_time() -> None:
     assert deadline.seconds == LEAST_S
 
 
-def test_where_many_are_cut_nobody_is_until_replies_come_in_time_again() -> None:
+def test_adaptive_timeout_is_off_after_many_cuts_until_replies_come_in_time() -> None:
     deadline = AdaptiveTimeout(TIMEOUT_S)
     for _ in range(100):
         deadline.answered(1.0)
@@ -118,8 +118,8 @@ async def ask(client: HttpClient, times: int) -> None:
             group.create_task(client.complete(ASKED))
 
 
-def test_what_hangs_is_cut_counted_as_possibly_billed_and_asked_again() -> None:
-    async def night() -> None:
+def test_client_cuts_hanging_request_as_possibly_billed_and_retries() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda number: 600.0 if number == 160 else 1.0)
         client, books = made(wire)
         await ask(client, 160)
@@ -130,11 +130,11 @@ def test_what_hangs_is_cut_counted_as_possibly_billed_and_asked_again() -> None:
         assert completion.spent.attempts == 2
         assert (books.totals.requests, books.totals.maybe_requests, books.open_tokens) == (161, 1, 0)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_row_that_takes_long_by_itself_has_all_of_the_timeout_the_second_time() -> None:
-    async def night() -> None:
+def test_client_gives_cut_request_full_timeout_on_retry() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda number: 100.0 if number >= 160 else 1.0)
         client, _ = made(wire)
         await ask(client, 160)
@@ -144,12 +144,12 @@ def test_a_row_that_takes_long_by_itself_has_all_of_the_timeout_the_second_time(
         await client.complete(ASKED)
         assert wire.waited == [LEAST_S]  # now it is known that a reply may take so long
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("takes_s", [15.0, 50.0, 110.0])
-def test_a_judge_that_becomes_slow_loses_what_was_out_at_most_once(takes_s: float) -> None:
-    async def night() -> None:
+def test_client_cuts_requests_in_flight_at_most_once_when_judge_slows(takes_s: float) -> None:
+    async def scenario() -> None:
         wire = Wire(lambda number: takes_s if number >= 160 else 1.0)
         client, books = made(wire)
         await ask(client, 160)
@@ -157,4 +157,4 @@ def test_a_judge_that_becomes_slow_loses_what_was_out_at_most_once(takes_s: floa
         assert len(wire.waited) <= (16 if takes_s > LEAST_S else 0)
         assert books.totals.requests == 560
 
-    run(night())
+    run(scenario())

@@ -169,8 +169,8 @@ def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Demand:
 # --- one attempt, every way out ---------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_settled_at_its_usage_and_says_what_it_took() -> None:
-    async def night() -> None:
+def test_client_settles_answer_at_its_usage_and_reports_spent() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200], seconds=2.5)
         completion = await client(wire, limits).complete(asks())
         assert completion.text == "4"
@@ -179,21 +179,21 @@ def test_an_answer_is_settled_at_its_usage_and_says_what_it_took() -> None:
         assert [(o.bill, o.usage, o.alive) for o in limits.settled] == [(Billing.KNOWN, USAGE, True)]
         assert limits.totals == Totals(1, 10, 3, 2, cost)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_completion_of_two_calls_is_one_attempt() -> None:
-    async def night() -> None:
+def test_client_counts_completion_of_two_calls_as_one_attempt() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200])
         completion = await client(wire, limits).complete(asks("two turns"))
         assert (completion.spent.attempts, completion.spent.answered_s, len(wire.calls)) == (1, 2.0, 2)
         assert limits.given == 1
 
-    run(night())
+    run(scenario())
 
 
-def test_an_answer_without_usage_may_have_been_billed() -> None:
-    async def night() -> None:
+def test_client_counts_answer_without_usage_as_possibly_billed() -> None:
+    async def scenario() -> None:
         limits = Strict()
         completion = await client(Wire([200]), limits, usage=None).complete(asks())
         assert completion.spent.usage is None
@@ -201,21 +201,21 @@ def test_an_answer_without_usage_may_have_been_billed() -> None:
         assert [(o.bill, o.alive) for o in limits.settled] == [(Billing.UNKNOWN, True)]
         assert limits.totals.maybe_requests == 1
 
-    run(night())
+    run(scenario())
 
 
-def test_an_unknown_price_is_no_cost_and_not_zero() -> None:
-    async def night() -> None:
+def test_client_reports_null_cost_for_unknown_price() -> None:
+    async def scenario() -> None:
         completion = await client(Wire([200]), Strict(), tariff=None).complete(asks())
         assert completion.spent.usage == USAGE
         assert completion.spent.cost_pico is None
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("status", "bill"), [(400, Billing.KNOWN), (422, Billing.NOTHING)])
-def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: Billing) -> None:
-    async def night() -> None:
+def test_client_sends_row_error_once_and_reports_spent(status: int, bill: Billing) -> None:
+    async def scenario() -> None:
         limits = Strict()
         with pytest.raises(Refused) as caught:
             await client(Wire([status]), limits).complete(asks())
@@ -225,7 +225,7 @@ def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: B
         assert [(o.bill, o.alive) for o in limits.settled] == [(bill, True)]
         assert limits.totals.requests == (bill is Billing.KNOWN)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -237,10 +237,10 @@ def test_the_rows_fault_is_asked_once_and_says_what_it_took(status: int, bill: B
         (KeyError("a bug"), KeyError, Billing.UNKNOWN),
     ],
 )
-def test_the_set_ups_fault_is_free_a_bug_possibly_billed_and_both_end_at_once(
+def test_client_ends_at_once_with_setup_error_free_and_bug_possibly_billed(
     act: Act, error: type[Exception], bill: Billing
 ) -> None:
-    async def night() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([act])
         with pytest.raises(error):
             await client(wire, limits).complete(asks())
@@ -248,13 +248,13 @@ def test_the_set_ups_fault_is_free_a_bug_possibly_billed_and_both_end_at_once(
         assert [o.bill for o in limits.settled] == [bill]
         assert limits.totals.maybe_requests == (bill is Billing.UNKNOWN)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_refused_key_is_free_for_all_in_flight() -> None:
+def test_client_bills_nothing_in_flight_at_refused_key() -> None:
     """The first 401 ends the run; what is in flight then is waited for, and turns out to be free too."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(RateLimits(concurrency=4)), Wire([401])
         wire.quick.add(b"first")
         judge = client(wire, limits)
@@ -270,11 +270,11 @@ def test_a_refused_key_is_free_for_all_in_flight() -> None:
         assert [o.bill for o in limits.settled] == [Billing.NOTHING] * 4
         assert now() == pytest.approx(1.0)
 
-    run(night())
+    run(scenario())
 
 
-def test_cancelling_settles_what_is_in_flight_as_possibly_billed() -> None:
-    async def night() -> None:
+def test_client_settles_cancelled_request_as_possibly_billed() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200])
         task = asyncio.create_task(client(wire, limits).complete(asks()))
         await asyncio.sleep(0.5)
@@ -285,12 +285,12 @@ def test_cancelling_settles_what_is_in_flight_as_possibly_billed() -> None:
         assert limits.totals.maybe_requests == 1
         assert wire.open == 0
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("error", "stop"), [(BudgetSpent, "budget"), (Interrupted, "drain")])
-def test_what_stops_the_run_sends_nothing(error: type[Exception], stop: str) -> None:
-    async def night() -> None:
+def test_client_sends_nothing_when_run_is_stopped(error: type[Exception], stop: str) -> None:
+    async def scenario() -> None:
         wire, limits = Wire([200]), Strict(max_tokens=1 if stop == "budget" else None)
         if stop == "drain":
             limits.drain()
@@ -299,7 +299,7 @@ def test_what_stops_the_run_sends_nothing(error: type[Exception], stop: str) -> 
         assert wire.calls == []
         assert limits.totals == Totals()
 
-    run(night())
+    run(scenario())
 
 
 _ACT = st.sampled_from(
@@ -309,8 +309,10 @@ _ACT = st.sampled_from(
 
 @settings(max_examples=40)
 @given(script=st.lists(_ACT, min_size=1, max_size=12), others=st.integers(0, 3), cancel_at=st.none() | st.floats(0, 40))
-def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: int, cancel_at: float | None) -> None:
-    async def night() -> None:
+def test_client_settles_every_permit_exactly_once_under_any_failures(
+    script: list[Act], others: int, cancel_at: float | None
+) -> None:
+    async def scenario() -> None:
         limits, wire = Strict(RateLimits(concurrency=2)), Wire([*script, 200])
         judge, told = client(wire, limits), []
 
@@ -332,7 +334,7 @@ def test_any_night_settles_every_permit_exactly_once(script: list[Act], others: 
         assert (books.requests, books.maybe_requests) == (billed, unknown)
         assert limits.given == len(wire.calls)
 
-    run(night())
+    run(scenario())
 
 
 # --- what fails may have been billed, or surely was not ---------------------------------------------------------------
@@ -353,10 +355,10 @@ SILENCE = Unreachable("broke off", billed=True, silent=True)
         ([float(n) for n in range(1, 21)], 2.1, Billing.UNKNOWN),
     ],
 )
-def test_what_fails_sooner_than_replies_come_has_done_no_work(
+def test_client_does_not_bill_failures_faster_than_replies(
     replies_s: list[float], failed_s: float, bill: Billing, failure: Exception
 ) -> None:
-    async def night() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire(lambda *_: 200)
         judge = client(wire, limits)
         for wire.seconds in replies_s:
@@ -365,24 +367,24 @@ def test_what_fails_sooner_than_replies_come_has_done_no_work(
         await judge.complete(asks())
         assert [o.bill for o in limits.settled[len(replies_s) :]] == [bill, Billing.KNOWN]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_reply_that_was_cut_or_not_waited_for_may_be_billed_however_soon() -> None:
-    async def night() -> None:
+def test_client_counts_cut_reply_as_possibly_billed_however_soon() -> None:
+    async def scenario() -> None:
         limits = Strict()
         await client(Wire([Unreachable("cut", billed=True), 200], seconds=0.01), limits).complete(asks())
         assert [o.bill for o in limits.settled] == [Billing.UNKNOWN, Billing.KNOWN]
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
     ("failure", "seconds"),
     [(GATEWAY, 0.005), (SILENCE, 0.005), (Unreachable("refused"), 0.005), (SILENCE, 0.0)],
 )
-def test_an_hour_of_quick_failures_books_nothing(failure: Exception, seconds: float) -> None:
-    async def night() -> None:
+def test_client_bills_nothing_for_hour_of_quick_failures(failure: Exception, seconds: float) -> None:
+    async def scenario() -> None:
         limits, wire = Strict(RateLimits(concurrency=64)), Wire(lambda *_: 200)
         judge = client(wire, limits)
         for _ in range(3):
@@ -395,11 +397,11 @@ def test_an_hour_of_quick_failures_books_nothing(failure: Exception, seconds: fl
         assert limits.totals.maybe_requests == 0
         assert limits.totals.requests >= 103
 
-    run(night())
+    run(scenario())
 
 
-def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_billed() -> None:
-    async def night() -> None:
+def test_client_counts_few_requests_possibly_billed_in_hour_of_late_failures() -> None:
+    async def scenario() -> None:
         limits = Strict(RateLimits(concurrency=8))
         wire = Wire(lambda *_: GATEWAY if now() < 3600 else 200, seconds=20.0)
         judge = client(wire, limits)
@@ -409,12 +411,12 @@ def test_of_an_hour_of_late_failures_only_what_was_out_when_it_began_may_be_bill
         assert len(wire.calls) > 60
         assert 8 <= limits.totals.maybe_requests < 2 * 8
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("usage", "known"), [(Usage(4000, 70), True), (Usage(10**12, 70), False), (None, False)])
-def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(usage: Usage | None, known: bool) -> None:
-    async def night() -> None:
+def test_client_settles_unusable_reply_at_its_usage_and_retries(usage: Usage | None, known: bool) -> None:
+    async def scenario() -> None:
         garbled = ServerFault("no content that can be read", billed=True)
         garbled.usage = usage
         limits = Strict()
@@ -426,7 +428,7 @@ def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(us
         # What it taught is reserved.
         assert (needed(judge, asks()).worst_tokens > 4000) is known
 
-    run(night())
+    run(scenario())
 
 
 # --- what a bill may say ----------------------------------------------------------------------------------------------
@@ -445,10 +447,8 @@ def test_a_reply_that_is_no_answer_is_booked_at_what_it_tells_and_asked_again(us
     ],
 )
 @pytest.mark.parametrize("status", [200, 400])
-def test_no_count_beyond_the_context_window_is_believed(
-    usage: Usage, choices: int, believed: bool, status: int
-) -> None:
-    async def night() -> None:
+def test_client_ignores_usage_beyond_context_window(usage: Usage, choices: int, believed: bool, status: int) -> None:
+    async def scenario() -> None:
         limits = Strict()
         judge = client(Wire([status]), limits, usage=usage)
         judge._settlement._window = 1000
@@ -464,14 +464,14 @@ def test_no_count_beyond_the_context_window_is_believed(
             assert spent.cost_pico is None
             assert 0 < limits.totals.maybe_tokens < 1000
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("failure", [500, Unreachable("cut", billed=True)])
-def test_a_row_that_was_sent_is_finished_while_draining(failure: Act) -> None:
+def test_client_finishes_sent_row_while_draining(failure: Act) -> None:
     """Its retry is no new row: turned away, what other requests of the row were paid would be lost."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([failure, 200])
         task = asyncio.create_task(client(wire, limits).complete(asks()))
         await asyncio.sleep(0.5)
@@ -482,11 +482,11 @@ def test_a_row_that_was_sent_is_finished_while_draining(failure: Act) -> None:
             await client(wire, limits).complete(asks())
         assert len(wire.calls) == 3
 
-    run(night())
+    run(scenario())
 
 
-def test_a_drain_sends_no_probe_though_one_is_due() -> None:
-    async def night() -> None:
+def test_client_drain_sends_no_probe() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200])
         for _ in range(8):
             limits.breaker.failed(probe=False)
@@ -497,14 +497,14 @@ def test_a_drain_sends_no_probe_though_one_is_due() -> None:
             await client(wire, limits).complete(asks(begun=True))
         assert (wire.calls, limits.up) == ([], False)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("waits_for", ["an outage", "a probe", "a 429", "a long pause between attempts"])
-def test_a_drain_does_not_wait_for_what_keeps_the_judge_away(waits_for: str) -> None:
+def test_client_drain_does_not_wait_for_outage_probe_throttle_or_backoff(waits_for: str) -> None:
     """Else one Ctrl-C in an outage would never end a run."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         acts = {
             "an outage": [503],
             "a probe": [503],
@@ -528,11 +528,11 @@ def test_a_drain_does_not_wait_for_what_keeps_the_judge_away(waits_for: str) -> 
         assert limits.in_flight == 0
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_drain_waits_a_moment_for_what_was_sent_before_the_outage() -> None:
-    async def night() -> None:
+def test_client_drain_waits_briefly_for_requests_sent_before_outage() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire(lambda _, call: 200 if call.body in (b"soon", b"never") else 503, seconds=0.01)
         judge = client(wire, limits)
         wire.slow = {b"soon": 12.0, b"never": 10_000.0}
@@ -548,14 +548,14 @@ def test_a_drain_waits_a_moment_for_what_was_sent_before_the_outage() -> None:
         assert now() < 12.0 + 5.0
         await asyncio.gather(*failing, return_exceptions=True)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_drain_waits_for_no_reply_longer_than_replies_take(known: bool) -> None:
+def test_client_drain_waits_no_longer_than_replies_take(known: bool) -> None:
     """A judge that accepts and never answers opens no breaker before `timeout_s`."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200], seconds=10_000.0)
         judge = client(wire, limits)
         wire.slow = {b"known": 20.0, b"late": 35.0}
@@ -570,12 +570,14 @@ def test_a_drain_waits_for_no_reply_longer_than_replies_take(known: bool) -> Non
         assert now() - since == pytest.approx(2 * 35.0 if known else 4.0, abs=0.1)
         assert limits.in_flight == 0
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("cancelled", "bill"), [(Unsent, Billing.NOTHING), (asyncio.CancelledError, Billing.UNKNOWN)])
 @pytest.mark.parametrize("by", ["a drain", "a timeout"])
-def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException], bill: Billing, by: str) -> None:
+def test_client_bills_nothing_for_request_cancelled_before_writing(
+    cancelled: type[BaseException], bill: Billing, by: str
+) -> None:
     class Connecting(Wire):
         async def post(self, call: Call) -> Reply:
             try:
@@ -584,7 +586,7 @@ def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException
                 raise cancelled from None
             raise AssertionError
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits = Strict()
         task = asyncio.create_task(client(Connecting([200]), limits).complete(asks()))
         await asyncio.sleep(1.0)
@@ -598,11 +600,11 @@ def test_what_is_left_before_it_is_written_is_free(cancelled: type[BaseException
                     await task
         assert [outcome.bill for outcome in limits.settled] == [bill]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_drain_in_the_outage_of_one_endpoint_finishes_rows_at_the_other() -> None:
-    async def night() -> None:
+def test_client_drain_in_outage_of_one_endpoint_finishes_rows_at_other() -> None:
+    async def scenario() -> None:
         down, up = Strict(), Strict()
         wire = Wire(lambda _, call: 503 if call.url == "http://judge-0" else 200, seconds=0.01)
         judge = client(wire, down, up)
@@ -612,7 +614,7 @@ def test_a_drain_in_the_outage_of_one_endpoint_finishes_rows_at_the_other() -> N
         up.drain()
         assert {one.text for one in await asyncio.gather(*tasks)} == {"4"}
 
-    run(night())
+    run(scenario())
 
 
 # --- what is free -----------------------------------------------------------------------------------------------------
@@ -620,8 +622,8 @@ def test_a_drain_in_the_outage_of_one_endpoint_finishes_rows_at_the_other() -> N
 ENDED = Unreachable("it broke off", billed=True, silent=True, kept=True)
 
 
-def test_a_kept_connection_that_ends_as_it_is_used_costs_nothing_and_counts_for_nothing() -> None:
-    async def night() -> None:
+def test_client_retries_closed_kept_connection_free_and_uncounted() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200, ENDED, 200])
         judge = client(wire, limits, retries=1)
         await judge.complete(asks())  # takes a second
@@ -633,11 +635,11 @@ def test_a_kept_connection_that_ends_as_it_is_used_costs_nothing_and_counts_for_
         assert [o.alive for o in limits.settled] == [True, None, True]
         assert wire.fresh == [False, False, True]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_kept_connection_that_ends_after_a_replys_time_may_be_billed() -> None:
-    async def night() -> None:
+def test_client_counts_kept_connection_closed_late_as_possibly_billed() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([200, ENDED, 200], seconds=0.5)
         judge = client(wire, limits)
         await judge.complete(asks())
@@ -645,25 +647,25 @@ def test_a_kept_connection_that_ends_after_a_replys_time_may_be_billed() -> None
         await judge.complete(asks())
         assert [o.bill for o in limits.settled] == [Billing.KNOWN, Billing.UNKNOWN, Billing.KNOWN]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_server_that_ends_every_connection_is_an_outage_and_no_endless_hurry() -> None:
-    async def night() -> None:
+def test_client_treats_server_closing_every_connection_as_outage() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([ENDED], seconds=0.01)
         task = asyncio.create_task(client(wire, limits).complete(asks()))
         await asyncio.sleep(600.0)
         task.cancel()
         assert len(wire.calls) < 60
 
-    run(night())
+    run(scenario())
 
 
 # --- whose fault it is ------------------------------------------------------------------------------------------------
 
 
-def test_the_moments_fault_is_retried_through_admission_with_no_connection_held() -> None:
-    async def night() -> None:
+def test_client_retries_transient_error_through_admission_without_connection() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([500, 502, Unreachable("cut", billed=True), 200])
         task = asyncio.create_task(client(wire, limits, retries=9).complete(asks()))
         await asyncio.sleep(1.1)
@@ -675,11 +677,11 @@ def test_the_moments_fault_is_retried_through_admission_with_no_connection_held(
         assert [o.bill for o in limits.settled] == [Billing.NOTHING, Billing.UNKNOWN, Billing.UNKNOWN, Billing.KNOWN]
         assert limits.totals.maybe_requests == 2
 
-    run(night())
+    run(scenario())
 
 
-def test_pauses_between_retries_grow_and_are_never_longer_than_30_s() -> None:
-    async def night() -> None:
+def test_client_backoff_grows_up_to_30_s() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda n, _: 500 if n < 12 else 200, seconds=0.0)
         judge = client(wire, Strict(), retries=100)
         await judge.complete(asks())
@@ -689,7 +691,7 @@ def test_pauses_between_retries_grow_and_are_never_longer_than_30_s() -> None:
             assert 0.25 * 2**n <= gap <= 0.5 * 2**n
         assert max(gaps) <= 60  # the breaker's pause may come after the client's own
 
-    run(night())
+    run(scenario())
 
 
 def _answering_others(
@@ -707,8 +709,8 @@ def _answering_others(
 
 
 @pytest.mark.parametrize(("retries", "act"), [(1, 500), (3, 500), (6, Unreachable("reset", billed=True))])
-def test_an_attempt_counts_only_where_others_were_answered_meanwhile(retries: int, act: Act) -> None:
-    async def night() -> None:
+def test_client_counts_attempt_only_if_others_were_answered_meanwhile(retries: int, act: Act) -> None:
+    async def scenario() -> None:
         wire, others = _answering_others(lambda _: act)
         judge = client(wire, Strict(), retries=retries)
         busy = asyncio.create_task(others(judge))
@@ -720,12 +722,12 @@ def test_an_attempt_counts_only_where_others_were_answered_meanwhile(retries: in
         assert caught.value.spent.attempts == retries
         assert "while other requests were answered" in caught.value.detail
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("status", [500, 429])
-def test_an_hours_outage_costs_an_hour_and_no_row(status: int) -> None:
-    async def night() -> None:
+def test_client_loses_no_row_in_outage_of_hour(status: int) -> None:
+    async def scenario() -> None:
         wire = Wire(lambda *_: status if now() < 3600 else 200)
         limits = Strict(RateLimits(concurrency=16))
         judge = client(wire, limits)
@@ -736,11 +738,11 @@ def test_an_hours_outage_costs_an_hour_and_no_row(status: int) -> None:
         if status == 500:  # what is down is asked by one at a time, and seldom
             assert len(wire.calls) < 300
 
-    run(night())
+    run(scenario())
 
 
-def test_a_429_weighs_a_tenth_and_waits_as_asked() -> None:
-    async def night() -> None:
+def test_client_weighs_429_a_tenth_and_waits_retry_after() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire([429, 200])
         await client(wire, limits, retries=1).complete(asks())
         assert [at for at, _ in wire.calls] == [0.0, 8.0]
@@ -756,11 +758,11 @@ def test_a_429_weighs_a_tenth_and_waits_as_asked() -> None:
         assert caught.value.spent is not None
         assert caught.value.spent.attempts == 20
 
-    run(night())
+    run(scenario())
 
 
-def test_the_last_row_that_breaks_the_server_fails_instead_of_being_probed_for_ever() -> None:
-    async def night() -> None:
+def test_client_fails_last_row_that_breaks_server() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda _, call: 500 if call.body == b"poison" else 200)
         limits = Strict()
         with pytest.raises(Unavailable) as caught:
@@ -770,13 +772,13 @@ def test_the_last_row_that_breaks_the_server_fails_instead_of_being_probed_for_e
         assert now() < 600
         assert limits.totals.requests >= 3  # the small questions that told it from an outage are in the books
 
-    run(night())
+    run(scenario())
 
 
-def test_an_outage_that_begins_right_after_a_small_question_was_answered_costs_no_row() -> None:
+def test_client_loses_no_row_in_outage_right_after_answered_probe() -> None:
     """The row failed, a small question was answered, and then the endpoint went down for everyone (seed 6)."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         asked = 0
 
         def act(_: int, call: Call) -> Act:
@@ -790,7 +792,7 @@ def test_an_outage_that_begins_right_after_a_small_question_was_answered_costs_n
         assert completion.text == "4"
         assert asked > 2
 
-    run(night())
+    run(scenario())
 
 
 # --- what may be spent ------------------------------------------------------------------------------------------------
@@ -798,19 +800,19 @@ def test_an_outage_that_begins_right_after_a_small_question_was_answered_costs_n
 
 @given(text=st.text(max_size=200), system=st.text(max_size=50))
 @settings(max_examples=30)
-def test_the_reservation_bounds_what_any_tokeniser_could_make_of_it(text: str, system: str) -> None:
-    async def night() -> None:
+def test_reservation_bounds_token_count_of_any_tokeniser(text: str, system: str) -> None:
+    async def scenario() -> None:
         limits = Strict()
         request = Request(messages=(Message("system", system), Message("user", text)), max_output_tokens=7)
         judge = client(Wire([200]), limits)
         worst = needed(judge, request).worst_tokens
         assert worst >= len(text.encode()) + len(system.encode()) + 7
 
-    run(night())
+    run(scenario())
 
 
-def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -> None:
-    async def night() -> None:
+def test_reservation_grows_by_prompt_tokens_added_by_server() -> None:
+    async def scenario() -> None:
         limits = Strict()
         judge = client(Wire([200]), limits, usage=Usage(1000, 5))
         before = needed(judge, asks()).worst_tokens
@@ -818,7 +820,7 @@ def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -
         await judge.complete(asks())
         assert needed(judge, asks()).worst_tokens >= 1000 + 20
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -837,8 +839,8 @@ def test_a_server_that_adds_a_prompt_of_its_own_widens_the_next_reservations() -
         ({"max_tokens": "900", "n": True}, 20),
     ],
 )
-def test_what_goes_out_is_what_is_reserved(extra: dict[str, Any], output: int) -> None:
-    async def night() -> None:
+def test_reservation_covers_body_sent(extra: dict[str, Any], output: int) -> None:
+    async def scenario() -> None:
         judge = client(Wire([200]), Strict())
         provider = OpenAI(name="m", base_url="http://h/v1", max_output_tokens=20, extra=extra)
         request = asks('a text that names "max_tokens": 5000000, and n: 9')
@@ -848,22 +850,22 @@ def test_what_goes_out_is_what_is_reserved(extra: dict[str, Any], output: int) -
         assert need.worst_tokens >= len(body) + output
         assert need.worst_pico == PRICE.worst_pico(need.worst_tokens - output, output)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_schema_that_extra_puts_into_every_body_counts() -> None:
-    async def night() -> None:
+def test_reservation_counts_schema_in_extra() -> None:
+    async def scenario() -> None:
         judge = client(Wire([200]), Strict())
         schema = {"type": "json_schema", "json_schema": {"schema": {"description": "x" * 15_000}}}
         provider = OpenAI(name="m", base_url="http://h/v1", extra={"response_format": schema})
         body = next(provider.converse(asks())).body
         assert needed(judge, asks(), body).worst_tokens > 15_000
 
-    run(night())
+    run(scenario())
 
 
-def test_choices_reserve_a_whole_reply_each_and_the_prompt_once() -> None:
-    async def night() -> None:
+def test_reservation_of_choices_counts_each_reply_and_prompt_once() -> None:
+    async def scenario() -> None:
         judge = client(Wire([200]), Strict())
         one, five = needed(judge, asks()), needed(judge, asks(choices=5))
         assert (one.output_tokens, five.output_tokens) == (20, 100)
@@ -871,23 +873,23 @@ def test_choices_reserve_a_whole_reply_each_and_the_prompt_once() -> None:
         assert five.worst_pico - one.worst_pico == PRICE.worst_pico(0, 80)
         assert five.tokens == one.tokens
 
-    run(night())
+    run(scenario())
 
 
-def test_a_continuation_reserves_its_own_length_and_no_reply() -> None:
-    async def night() -> None:
+def test_reservation_of_continuation_counts_its_length_and_no_reply() -> None:
+    async def scenario() -> None:
         need = needed(client(Wire([200]), Strict()), Request(prompt="p" * 300, continuation="c" * 100, tokens=90))
         assert (need.tokens, need.output_tokens, need.first) == (90, 1, True)
         assert need.worst_tokens >= 401
 
-    run(night())
+    run(scenario())
 
 
 # --- several endpoints, several models --------------------------------------------------------------------------------
 
 
-def test_requests_go_where_there_is_most_room_for_their_weight() -> None:
-    async def night() -> None:
+def test_client_prefers_endpoint_with_most_room_by_weight() -> None:
+    async def scenario() -> None:
         wire, limits = Wire([200]), [Strict() for _ in range(2)]
         endpoints = [
             Endpoint(Dialect(f"http://judge-{n}"), some, weight)
@@ -901,11 +903,11 @@ def test_requests_go_where_there_is_most_room_for_their_weight() -> None:
         share = sum(url == "http://judge-1" for _, url in wire.calls) / 40
         assert 0.7 <= share <= 0.8
 
-    run(night())
+    run(scenario())
 
 
-def test_an_endpoint_that_is_down_holds_nobody_up_and_is_found_again() -> None:
-    async def night() -> None:
+def test_client_routes_around_endpoint_that_is_down_until_recovery() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda _, call: 500 if call.url == "http://judge-0" and now() < 100 else 200)
         judge = client(wire, Strict(RateLimits(concurrency=4)), Strict(RateLimits(concurrency=4)))
         async with asyncio.TaskGroup() as group:
@@ -921,11 +923,11 @@ def test_an_endpoint_that_is_down_holds_nobody_up_and_is_found_again() -> None:
                 group.create_task(judge.complete(asks()))
         assert 90 <= sum(url == "http://judge-0" for _, url in wire.calls) <= 110
 
-    run(night())
+    run(scenario())
 
 
-def test_when_all_endpoints_are_down_everybody_waits_for_the_first_to_return() -> None:
-    async def night() -> None:
+def test_client_waits_for_first_endpoint_to_return_when_all_are_down() -> None:
+    async def scenario() -> None:
         wire = Wire(lambda _, call: 200 if call.url == "http://judge-1" and now() > 600 else 500)
         judge = client(wire, Strict(), Strict())
         async with asyncio.TaskGroup() as group:
@@ -934,11 +936,11 @@ def test_when_all_endpoints_are_down_everybody_waits_for_the_first_to_return() -
         assert 600 < now() < 700
         assert len(wire.calls) < 200
 
-    run(night())
+    run(scenario())
 
 
-def test_a_panel_asks_the_model_that_the_request_names() -> None:
-    async def night() -> None:
+def test_model_router_sends_request_to_named_model() -> None:
+    async def scenario() -> None:
         wire, judge = Wire([200]), {}
         for alias in ("x", "y"):
             endpoint = Endpoint(Dialect(alias), Strict())
@@ -950,11 +952,11 @@ def test_a_panel_asks_the_model_that_the_request_names() -> None:
             await panel.complete(asks(model=alias))
         assert [url for _, url in wire.calls] == ["y", "x", "y"]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_reply_of_nothing_is_the_rows_at_its_second_time_where_others_were_answered_between() -> None:
-    async def night() -> None:
+def test_client_fails_row_at_second_garbled_reply_if_others_were_answered() -> None:
+    async def scenario() -> None:
         wire, others = _answering_others(lambda _: 299)
         judge = client(wire, Strict(), retries=6)
         busy = asyncio.create_task(others(judge))
@@ -965,27 +967,27 @@ def test_a_reply_of_nothing_is_the_rows_at_its_second_time_where_others_were_ans
         assert caught.value.spent is not None
         assert caught.value.spent.attempts == 2
 
-    run(night())
+    run(scenario())
 
 
-def test_replies_of_nothing_to_everybody_are_an_outage() -> None:
-    async def night() -> None:
+def test_client_treats_garbled_replies_to_all_requests_as_outage() -> None:
+    async def scenario() -> None:
         limits, wire = Strict(), Wire(lambda _, __: 299 if now() < HOUR_S else 200, seconds=0.1)
         judge = client(wire, limits, retries=2)
         found = await asyncio.gather(*(judge.complete(asks(str(n))) for n in range(20)))
         assert [one.text for one in found] == ["4"] * 20
         assert len(wire.calls) < 300
 
-    run(night())
+    run(scenario())
 
 
 HOUR_S = 3600.0
 
 
-def test_what_hung_is_measured_by_each_call_and_not_by_both_of_a_conversation() -> None:
+def test_client_measures_hanging_by_call_and_not_by_conversation() -> None:
     """Two calls of 15 s are no reply that hangs for 20 s."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits = Strict()
         wire = Wire(lambda n, _: Unreachable("reset", billed=True) if n == 65 else 200, seconds=0.1)
         judge = HttpClient(
@@ -1000,4 +1002,4 @@ def test_what_hung_is_measured_by_each_call_and_not_by_both_of_a_conversation() 
         await judge.complete(asks("two turns"))
         assert cut == []
 
-    run(night())
+    run(scenario())

@@ -1,4 +1,4 @@
-"""A late request is asked again, the first answer wins, and nobody is left running."""
+"""A late request is sent again, the first answer wins, and no request is left running."""
 
 from __future__ import annotations
 
@@ -61,52 +61,52 @@ def race(*plans: tuple[float, float, str | Exception]) -> tuple[str, float, list
     return run(main())
 
 
-def test_an_answer_in_time_is_asked_once() -> None:
+def test_hedging_sends_once_for_answer_in_time() -> None:
     assert race((0, 1, "first")) == ("first", 1, ["first"])
 
 
-def test_waiting_for_admission_is_not_late() -> None:
+def test_hedging_ignores_wait_for_admission() -> None:
     assert race((60, 1, "first")) == ("first", 61, ["first"])
 
 
-def test_a_late_one_is_asked_again_and_the_loser_is_cancelled() -> None:
+def test_hedging_sends_late_request_again_and_cancels_loser() -> None:
     assert race((0, 600, "first"), (0, 0.5, "second")) == ("second", 2.5, ["second", "cancelled"])
 
 
-def test_the_first_may_still_win() -> None:
+def test_hedging_takes_answer_of_first_if_sooner() -> None:
     assert race((0, 2.5, "first"), (0, 5, "second")) == ("first", 2.5, ["first", "cancelled"])
 
 
-def test_no_more_than_the_most_are_asked() -> None:
+def test_hedging_sends_at_most_three() -> None:
     assert MOST == 3
     assert race((0, 600, "1"), (0, 600, "2"), (0, 600, "3")) == ("1", 600, ["1", "cancelled", "cancelled"])
 
 
-def test_the_third_is_asked_sooner_after_the_second() -> None:
+def test_hedging_sends_third_sooner_after_second() -> None:
     assert race((0, 600, "1"), (0, 600, "2"), (0, 0.5, "3")) == ("3", 3.1, ["3", "cancelled", "cancelled"])
 
 
-def test_a_failure_loses_to_an_answer_that_is_still_out() -> None:
+def test_hedging_prefers_pending_answer_to_failure() -> None:
     assert race((0, 5, "first"), (0, 0.5, Moment("second")), (0, 600, "third")) == ("first", 5, ["first", "cancelled"])
 
 
-def test_where_all_fail_the_last_failure_is_told() -> None:
+def test_hedging_raises_last_failure_if_all_fail() -> None:
     with pytest.raises(Moment, match="first"):
         race((0, 5, Moment("first")), (0, 0.5, Moment("second")), (0, 1, Moment("third")))
 
 
-def test_a_failure_in_time_is_told_at_once() -> None:
+def test_hedging_raises_failure_in_time_at_once() -> None:
     with pytest.raises(Moment, match="at once"):
         race((0, 1, Moment("at once")))
 
 
-def test_what_stops_a_run_stops_all() -> None:
+def test_hedging_stops_all_at_error_that_ends_run() -> None:
     with pytest.raises(ExceptionGroup) as failed:
         race((0, 600, "first"), (0, 0.5, ValueError("a bug")))
     assert {str(error) for error in failed.value.exceptions} == {"a bug"}
 
 
-def test_cancelling_it_cancels_all() -> None:
+def test_hedging_cancels_all_when_cancelled() -> None:
     ended: list[str] = []
 
     async def main() -> None:
@@ -152,7 +152,7 @@ class Wire:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capped", [False, True])
-def test_the_last_hundredth_takes_at_most_twice_the_p99_of_the_others(capped: bool) -> None:
+def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -> None:
     """Slow: three thousand requests, of which thirty hang, are what a hundredth needs.
 
     By the judge's own books: no request beyond a limit, every loser hung up on, settled, counted as possibly billed.
@@ -167,7 +167,7 @@ def test_the_last_hundredth_takes_at_most_twice_the_p99_of_the_others(capped: bo
         scale=(1, 100),
     )
 
-    async def night() -> tuple[list[float], RehearsalJudge, Wire, Ledger]:
+    async def scenario() -> tuple[list[float], RehearsalJudge, Wire, Ledger]:
         judge = RehearsalJudge(config)
         books = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=capped)
         caps = Budget(books, max_tokens=10**7 if capped else None)
@@ -197,7 +197,7 @@ def test_the_last_hundredth_takes_at_most_twice_the_p99_of_the_others(capped: bo
         assert (limits.in_flight, limits.waiting, books.open_tokens) == (0, 0, 0)
         return took, judge, wire, books
 
-    took, judge, wire, books = run(night())
+    took, judge, wire, books = run(scenario())
     took.sort()
     others = took[: int(len(took) * 0.99)]
     assert max(took) <= 2 * others[int(len(others) * 0.99)]

@@ -52,7 +52,7 @@ def runs(folder: Path) -> int:
     return int((folder / "runs").read_text())
 
 
-async def test_refused_key_is_asked_for_once_however_many_requests_were_refused(tmp_path: Path) -> None:
+async def test_key_command_runs_once_for_many_refused_requests(tmp_path: Path) -> None:
     secrets = Secrets(())
     command = KeyCommand(counting(tmp_path), secrets)
     assert await command.ask() == "token-number-1"
@@ -70,7 +70,7 @@ async def test_refused_key_is_asked_for_once_however_many_requests_were_refused(
     assert runs(tmp_path) == 2
 
 
-async def test_key_that_stays_refused_is_the_servers_answer(tmp_path: Path) -> None:
+async def test_key_command_returns_server_reply_if_key_stays_refused(tmp_path: Path) -> None:
     command = KeyCommand([sys.executable, "-c", "print('the-only-token')"], Secrets(()))
     await command.ask()
     transport = KeyCommandTransport(server := Server("another"), command, "the-only-token")
@@ -89,16 +89,16 @@ async def test_key_that_stays_refused_is_the_servers_answer(tmp_path: Path) -> N
         ("print('schlüssel')", "one word of ASCII"),
     ],
 )
-async def test_command_that_gives_no_key_is_a_setup_error(script: str, why: str) -> None:
+async def test_key_command_without_key_is_setup_error(script: str, why: str) -> None:
     with pytest.raises(SetupError, match=why):
         await KeyCommand([sys.executable, "-X", "utf8", "-c", script], Secrets(())).ask()
 
 
-async def test_command_that_is_not_there_is_a_setup_error() -> None:
+async def test_key_command_not_found_is_setup_error() -> None:
     with pytest.raises(SetupError, match="cannot be run: No such file"):
         await KeyCommand(["/nowhere/gcloud", "print"], Secrets(())).ask()
 
 
 @pytest.mark.parametrize("path", ["", "/", "/chat/completions", "/chat/completions/", "/messages", "/responses"])
-def test_address_may_end_in_what_providers_add(path: str) -> None:
+def test_base_of_strips_paths_that_providers_add(path: str) -> None:
     assert base_of(f"https://judge.example.com/v1{path}") == "https://judge.example.com/v1"

