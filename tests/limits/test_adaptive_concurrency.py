@@ -1,4 +1,4 @@
-"""The size finds the capacity of a judge that nobody declared, keeps within it, and follows it.
+"""Adaptive concurrency finds the undeclared capacity of a judge, keeps within it and follows its changes.
 
 Minutes of a busy judge are some ten thousand replies, hence slow.
 """
@@ -82,7 +82,7 @@ class Judge:
 
 
 @pytest.mark.parametrize("capacity", [3, 20, 100, 400])
-def test_it_reaches_nine_tenths_of_the_best_where_more_only_adds_latency(capacity: int) -> None:
+def test_adaptive_concurrency_reaches_90_percent_of_best_throughput_with_bounded_queue(capacity: int) -> None:
     judge = Judge(capacity)
     auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
@@ -91,7 +91,7 @@ def test_it_reaches_nine_tenths_of_the_best_where_more_only_adds_latency(capacit
 
 
 @pytest.mark.parametrize("capacity", [20, 100, 400])
-def test_it_stays_just_below_the_edge_of_a_judge_that_refuses(capacity: int) -> None:
+def test_adaptive_concurrency_stays_below_capacity_of_refusing_judge(capacity: int) -> None:
     judge = Judge(capacity, refuses=True)
     auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
@@ -100,7 +100,7 @@ def test_it_stays_just_below_the_edge_of_a_judge_that_refuses(capacity: int) -> 
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_it_follows_a_capacity_that_halves_and_doubles(refuses: bool) -> None:
+def test_adaptive_concurrency_follows_capacity_that_halves_and_doubles(refuses: bool) -> None:
     judge = Judge(100, refuses=refuses)
     auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
@@ -115,7 +115,7 @@ def test_it_follows_a_capacity_that_halves_and_doubles(refuses: bool) -> None:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("refuses", [False, True])
 @pytest.mark.parametrize("capacity", [20, 100])
-def test_it_is_not_misled_by_a_judge_that_is_slow_and_irregular(capacity: int, refuses: bool, seed: int) -> None:
+def test_adaptive_concurrency_holds_under_slow_irregular_latency(capacity: int, refuses: bool, seed: int) -> None:
     """Replies take .5 to 20 s: a window of few says next to nothing."""
     judge = Judge(capacity, refuses=refuses, median_s=3.0, sigma=0.8, seed=seed)
     auto = AdaptiveConcurrency(lambda: judge.now)
@@ -125,14 +125,14 @@ def test_it_is_not_misled_by_a_judge_that_is_slow_and_irregular(capacity: int, r
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_large_judge_that_is_very_slow_is_filled_within_a_minute(seed: int) -> None:
+def test_adaptive_concurrency_fills_large_slow_judge_within_one_minute(seed: int) -> None:
     judge = Judge(400, median_s=6.0, sigma=0.8, seed=seed)
     auto = AdaptiveConcurrency(lambda: judge.now)
     judge.serve(auto, until=60)
     assert judge.serve(auto, until=90) >= 0.9 * judge.best
 
 
-def test_a_small_judge_is_not_tried_so_often_that_its_refusals_count() -> None:
+def test_adaptive_concurrency_keeps_refusals_of_small_judge_below_half_percent() -> None:
     """Two hours."""
     judge = Judge(4, refuses=True, median_s=3.0)
     auto = AdaptiveConcurrency(lambda: judge.now)
@@ -141,7 +141,7 @@ def test_a_small_judge_is_not_tried_so_often_that_its_refusals_count() -> None:
 
 
 @pytest.mark.parametrize("median_s", [0.5, 3.0])
-def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) -> None:
+def test_adaptive_concurrency_builds_no_queue_at_judge_in_two_hours(median_s: float) -> None:
     """Two hours."""
     judge = Judge(20, median_s=median_s, sigma=0.8)
     auto = AdaptiveConcurrency(lambda: judge.now)
@@ -151,7 +151,7 @@ def test_a_night_of_lucky_windows_builds_no_queue_at_the_judge(median_s: float) 
     assert sum(judge.held) / len(judge.held) <= 10 * judge.capacity
 
 
-def test_an_edge_that_a_429_marked_does_not_undo_what_was_learned_since() -> None:
+def test_adaptive_concurrency_keeps_later_measurement_over_earlier_429() -> None:
     """A judge loses nine tenths of its places, and lets requests wait where it refused them before."""
     judge = Judge(200, refuses=True)
     auto = AdaptiveConcurrency(lambda: judge.now)
@@ -164,7 +164,7 @@ def test_an_edge_that_a_429_marked_does_not_undo_what_was_learned_since() -> Non
     assert sum(judge.held) / len(judge.held) <= 4 * judge.capacity
 
 
-def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
+def test_adaptive_concurrency_does_not_grow_on_replies_during_pause() -> None:
     """As after a 429 that another worker met: all are paused, and what is under way comes back."""
     judge = Judge(100)
     auto = AdaptiveConcurrency(lambda: judge.now)
@@ -179,7 +179,7 @@ def test_replies_that_come_while_nobody_may_send_do_not_let_it_grow() -> None:
     assert auto.limit == grown
 
 
-def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
+def test_adaptive_concurrency_does_not_grow_when_another_limit_binds() -> None:
     now = 0.0
     auto = AdaptiveConcurrency(lambda: now)
     for _ in range(2000):  # replies come, but no request ever found every place taken
@@ -188,7 +188,7 @@ def test_it_does_not_grow_where_something_else_holds_the_run_back() -> None:
     assert auto.limit == START
 
 
-def test_a_judge_that_answers_within_a_tick_of_the_clock_is_no_division_by_zero() -> None:
+def test_adaptive_concurrency_handles_replies_within_one_clock_tick() -> None:
     ticks = 0
     auto = AdaptiveConcurrency(lambda: ticks // 10 / 1000, most=64)
     for ticks in range(100_000):  # noqa: B007 - the clock reads it
@@ -197,7 +197,7 @@ def test_a_judge_that_answers_within_a_tick_of_the_clock_is_no_division_by_zero(
     assert START <= auto.limit <= 64
 
 
-def test_it_never_exceeds_its_most_nor_falls_below_one() -> None:
+def test_adaptive_concurrency_stays_between_one_and_maximum() -> None:
     judge = Judge(1000)
     auto = AdaptiveConcurrency(lambda: judge.now, most=50)
     judge.serve(auto, until=60)

@@ -1,4 +1,4 @@
-"""Promise: what a server bills beyond a limit or a request's bytes is reserved from then on, and opens slowly again."""
+"""Promise: a bill above a request's worst case raises later reservations, and is forgotten only gradually."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def billed(bills: LearnedBilling, usage: Usage | None, of: Demand | None = None)
     bills.answered(of or need(), usage, 1.0)
 
 
-def test_an_ordinary_bill_teaches_nothing() -> None:
+def test_learned_billing_ignores_bill_within_worst_case() -> None:
     bills = LearnedBilling()
     billed(bills, Usage(33, 10))
     assert bills.learned == (0, 0)
     assert bills.worst(need()) == need()
 
 
-def test_a_hidden_prompt_is_reserved_for_the_longest_text_too() -> None:
+def test_learned_billing_reserves_hidden_prompt_for_long_texts_too() -> None:
     bills = LearnedBilling()
     billed(bills, Usage(50_020, 3), need(100_000))  # its text had room for it
     assert bills.places == OPENING
@@ -50,14 +50,14 @@ def test_a_hidden_prompt_is_reserved_for_the_longest_text_too() -> None:
         assert worst.worst_pico >= 50_000 + prompt + 100
 
 
-def test_a_reply_beyond_its_limit_is_reserved_for_each_choice() -> None:
+def test_learned_billing_reserves_output_beyond_limit_per_choice() -> None:
     bills = LearnedBilling()
     billed(bills, Usage(20, 3 * 400), need(choices=3))
     assert bills.worst(need(choices=2)).worst_tokens == 100 + 2 * int(MARGIN * 400)
     assert bills.worst(need(limit=5000)).worst_tokens == 5100
 
 
-def test_what_was_billed_once_is_forgotten_after_so_many_ordinary_bills() -> None:
+def test_learned_billing_forgets_surprise_after_kept_number_of_ordinary_bills() -> None:
     bills = LearnedBilling()
     billed(bills, Usage(1_900_000, 900))
     for left in range(KEPT, 0, -1):
@@ -66,7 +66,7 @@ def test_what_was_billed_once_is_forgotten_after_so_many_ordinary_bills() -> Non
     assert bills.learned == (0, 0)
 
 
-def test_a_run_is_open_after_a_few_answers_and_closed_again_by_a_surprise() -> None:
+def test_learned_billing_opens_after_first_answers_and_closes_on_surprise() -> None:
     surprises: list[bool] = []
     bills = LearnedBilling(on_surprise=lambda: surprises.append(True))
     for _ in range(OPENING):
@@ -88,7 +88,9 @@ def test_a_run_is_open_after_a_few_answers_and_closed_again_by_a_surprise() -> N
     texts=st.lists(st.tuples(st.integers(1, 30_000), st.floats(0, 1)), min_size=1, max_size=30),
     thoughts=st.integers(0, 5000),
 )
-def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, float]], thoughts: int) -> None:
+def test_learned_billing_covers_constant_overcharge_from_first_bill_on(
+    added: int, texts: list[tuple[int, float]], thoughts: int
+) -> None:
     """The same hidden prompt and so many thoughts beside the limit: from the first bill on, no worst case is passed."""
     bills = LearnedBilling()
     for number, (size, share) in enumerate(texts):
@@ -102,7 +104,7 @@ def test_a_constant_habit_surprises_once(added: int, texts: list[tuple[int, floa
             bills.answered(need(0), Usage(added, thoughts + 10), 1.0)
 
 
-def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
+def test_learned_billing_applies_values_of_other_workers_without_reporting_them() -> None:
     bills = LearnedBilling()
     bills.learn_from_others(700, 90)
     assert bills.worst(need()).worst_tokens == 100 + 700 + 90
@@ -111,7 +113,7 @@ def test_what_others_learned_holds_here_and_is_not_told_as_ones_own() -> None:
     assert bills.worst(need()) == need()
 
 
-def test_the_quickest_tenth_is_a_second_until_a_reply_tells() -> None:
+def test_learned_billing_quick_s_is_default_until_replies_are_timed() -> None:
     bills = LearnedBilling()
     assert bills.quick_s == QUICK_S
     for latency in range(20, 0, -1):
@@ -131,8 +133,8 @@ def answer(limits: LocalLimiter, permit: Permit, usage: Usage) -> None:
     limits.settle(permit, Outcome(Billing.KNOWN, usage=usage, cost_pico=0, alive=True))
 
 
-def test_who_stood_in_line_while_a_bill_was_learned_is_reserved_at_it() -> None:
-    async def night() -> None:
+def test_queue_reserves_waiting_requests_at_bill_learned_meanwhile() -> None:
+    async def scenario() -> None:
         limits = made(max_tokens=10_000)
         permits = [await limits.admit(need()) for _ in range(OPENING)]
         waiting = asyncio.create_task(limits.admit(need()))
@@ -143,20 +145,20 @@ def test_who_stood_in_line_while_a_bill_was_learned_is_reserved_at_it() -> None:
         assert now() == 1.0
         assert limits.waits.shares() == {"opening": 1.0}
 
-    run(night())
+    run(scenario())
 
 
-def test_without_a_cap_nobody_waits_for_bills() -> None:
-    async def night() -> None:
+def test_limiter_without_cap_admits_without_waiting_for_bills() -> None:
+    async def scenario() -> None:
         limits = made()
         assert len([await limits.admit(need()) for _ in range(64)]) == 64
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("alive", [True, False, None])
-def test_what_was_not_billed_opens_nothing(alive: bool | None) -> None:
-    async def night() -> None:
+def test_learned_billing_stays_closed_after_unbilled_requests(alive: bool | None) -> None:
+    async def scenario() -> None:
         limits = made(max_tokens=10**6)
         for _ in range(2 * OPENING):
             limits.settle(await limits.admit(need()), Outcome(Billing.NOTHING, alive=alive))
@@ -164,4 +166,4 @@ def test_what_was_not_billed_opens_nothing(alive: bool | None) -> None:
                 limits.breaker.answered(success=True)
         assert limits.bills.places == OPENING
 
-    run(night())
+    run(scenario())

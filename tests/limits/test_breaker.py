@@ -1,4 +1,4 @@
-"""Promise: an endpoint that is down is asked by one request at a time, ever more rarely, and found again once up."""
+"""Promise: an endpoint that is down gets one probe at a time, at growing pauses, and is found again once up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def opened(clock: Clock) -> Breaker:
     return breaker
 
 
-def test_it_opens_after_so_many_failures_in_a_row(clock: Clock) -> None:
+def test_breaker_opens_after_threshold_of_consecutive_failures(clock: Clock) -> None:
     breaker = Breaker(clock, threshold=3)
     for success in (True, False):  # a 429 is an answer too
         for _ in range(2):
@@ -42,7 +42,7 @@ def test_it_opens_after_so_many_failures_in_a_row(clock: Clock) -> None:
     assert (breaker.wait_s(), breaker.open_since) == (FIRST_PAUSE_S, 100.0)
 
 
-def test_one_probe_at_a_time_with_pauses_that_grow_up_to_30_s(clock: Clock) -> None:
+def test_breaker_sends_one_probe_at_a_time_with_pauses_doubling_up_to_30_s(clock: Clock) -> None:
     breaker, pauses = opened(clock), []
     for _ in range(20):
         pause = breaker.wait_s()
@@ -59,7 +59,7 @@ def test_one_probe_at_a_time_with_pauses_that_grow_up_to_30_s(clock: Clock) -> N
     assert sum(pauses[:6]) < 60  # who comes back after half a minute is found within the next
 
 
-def test_failures_of_requests_sent_before_it_opened_change_nothing(clock: Clock) -> None:
+def test_breaker_ignores_failures_of_requests_sent_before_opening(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 0.25
     for _ in range(50):
@@ -68,7 +68,7 @@ def test_failures_of_requests_sent_before_it_opened_change_nothing(clock: Clock)
 
 
 @pytest.mark.parametrize("probe", [True, False])
-def test_any_answer_closes_it_and_pauses_begin_anew(clock: Clock, *, probe: bool) -> None:
+def test_breaker_closes_on_any_answer_and_resets_pauses(clock: Clock, *, probe: bool) -> None:
     breaker = opened(clock)
     for _ in range(5):
         clock.now += breaker.wait_s() or 0.0
@@ -83,7 +83,7 @@ def test_any_answer_closes_it_and_pauses_begin_anew(clock: Clock, *, probe: bool
     assert breaker.wait_s() == FIRST_PAUSE_S
 
 
-def test_a_probe_that_was_given_up_lets_the_next_one_go(clock: Clock) -> None:
+def test_breaker_sends_next_probe_after_abandoned_probe(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += FIRST_PAUSE_S
     breaker.abandoned(probe=breaker.send())
@@ -91,7 +91,7 @@ def test_a_probe_that_was_given_up_lets_the_next_one_go(clock: Clock) -> None:
     assert breaker.open_since == 100.0
 
 
-def test_only_an_answer_to_the_question_is_a_success(clock: Clock) -> None:
+def test_breaker_was_up_only_after_successful_answer(clock: Clock) -> None:
     breaker = Breaker(clock)
     assert not breaker.was_up(99.0)
     breaker.answered(success=False)
@@ -101,7 +101,7 @@ def test_only_an_answer_to_the_question_is_a_success(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("success", [True, False])
-def test_a_late_answer_to_what_was_sent_before_the_outage_does_not_end_it(clock: Clock, success: bool) -> None:
+def test_breaker_stays_open_on_late_answer_to_request_sent_before_outage(clock: Clock, success: bool) -> None:
     breaker = opened(clock)
     clock.now += 10.0
     assert breaker.send()

@@ -1,4 +1,4 @@
-"""Promise: known plus possible spend never passes a cap, and nothing is refused that could not push it over."""
+"""Promise: known plus possible spend never passes a cap, and nothing is refused that fits below it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def known(tokens: int, pico: int = 0) -> Outcome:
     return Outcome(Billing.KNOWN, usage=Usage(tokens, 0), cost_pico=pico)
 
 
-def test_without_caps_everything_fits() -> None:
+def test_budget_without_caps_fits_any_demand() -> None:
     assert caps().fits(need(10**15, 10**18))
 
 
-def test_a_cap_is_filled_to_its_last_token() -> None:
+def test_budget_fills_cap_to_last_token() -> None:
     some = caps(max_tokens=100)
     some.settle(some.reserve(need(60)), known(60))
     assert some.fits(need(40))
@@ -42,7 +42,7 @@ def test_a_cap_is_filled_to_its_last_token() -> None:
         some.fits(need(41))
 
 
-def test_what_does_not_fit_waits_while_others_may_still_come_out_cheaper() -> None:
+def test_budget_holds_demand_while_open_reservations_may_settle_cheaper() -> None:
     some, woken = caps(max_tokens=100), []
     some.on_settle(lambda: woken.append(True))
     entry = some.reserve(need(60))
@@ -61,7 +61,7 @@ def test_what_does_not_fit_waits_while_others_may_still_come_out_cheaper() -> No
         (Outcome(Billing.KNOWN, usage=None), 40),  # nobody said what it took
     ],
 )
-def test_every_outcome_counts_for_what_it_may_have_cost(outcome: Outcome, left: int) -> None:
+def test_budget_counts_every_outcome_at_its_possible_cost(outcome: Outcome, left: int) -> None:
     some = caps(max_tokens=100)
     some.settle(some.reserve(need(60)), outcome)
     assert some.fits(need(left))
@@ -69,7 +69,7 @@ def test_every_outcome_counts_for_what_it_may_have_cost(outcome: Outcome, left: 
         some.fits(need(left + 1))
 
 
-def test_the_paragraph_names_the_key_what_is_spent_and_what_to_do() -> None:
+def test_budget_spent_message_names_key_spend_and_remedy() -> None:
     some = caps(max_tokens=100, max_usd=0.01)
     some.settle(some.reserve(need(90, PICO // 200)), known(90, PICO // 200))
     with pytest.raises(BudgetSpent, match=r"^limits\.max_tokens = 100 is used up: 90 tokens .* may take 11\..*--set"):
@@ -86,7 +86,7 @@ def test_the_paragraph_names_the_key_what_is_spent_and_what_to_do() -> None:
         max_size=40,
     ),
 )
-def test_known_and_possible_spend_never_pass_the_cap(usd: float, requests: list[tuple[int, str, int]]) -> None:
+def test_budget_known_plus_possible_spend_never_exceeds_cap(usd: float, requests: list[tuple[int, str, int]]) -> None:
     limit = round(usd * PICO)
     some, spent = caps(max_usd=usd), 0
     open_: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Promise: no server's word makes us ask it thousands of times a second; a day's quota is not asked after for hours."""
+"""Promise: pauses after 429s grow whatever the server asks for; a used-up quota is not retried before it renews."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ WISHES = [
 
 @pytest.mark.parametrize("status", [429, 498])
 @pytest.mark.parametrize("headers", WISHES, ids=str)
-def test_a_wish_for_no_pause_is_heard_once(headers: dict[str, str], status: int) -> None:
+def test_cooldown_honours_zero_retry_after_only_once(headers: dict[str, str], status: int) -> None:
     judge = Judge(headers, 600.0, status=status)
     run(asked(judge))
     bursts = len([t for t in judge.sent_at if t < 600.0]) / 16
@@ -85,19 +85,19 @@ def test_a_wish_for_no_pause_is_heard_once(headers: dict[str, str], status: int)
     assert max(judge.sent_at) < 600.0 + 2 * LONGEST_S, "it goes on once it is over"
 
 
-def test_a_wish_beyond_any_sense_is_a_minute() -> None:
+def test_cooldown_caps_absurd_retry_after_at_one_minute() -> None:
     judge = Judge({"retry-after": "1e308"}, 30.0)
     run(asked(judge))
     assert 60.0 <= max(judge.sent_at) < 62.0
 
 
-def test_a_wish_longer_than_our_own_pause_is_kept_to() -> None:
+def test_cooldown_waits_for_retry_after_longer_than_own_pause() -> None:
     judge = Judge({"retry-after": "20"}, 50.0)
     run(asked(judge, rows=4))
     assert sorted({round(at) for at in judge.sent_at}) == [0, 20, 40, 60]
 
 
-def test_an_answer_to_what_was_sent_before_the_429_does_not_end_the_row() -> None:
+def test_cooldown_keeps_429_streak_on_answer_to_request_sent_earlier() -> None:
     cooldown = Cooldown()
     assert cooldown.throttled(sent_at=1.0, now=2.0, wish_s=0.0)
     cooldown.answered(sent_at=1.5)
@@ -110,7 +110,7 @@ def test_an_answer_to_what_was_sent_before_the_429_does_not_end_the_row() -> Non
 
 @settings(max_examples=100)
 @given(st.lists(st.none() | st.floats(0, 600), min_size=2, max_size=30))
-def test_the_pauses_of_429s_in_a_row_are_never_shorter_than_our_own(wishes: list[float | None]) -> None:
+def test_cooldown_pauses_of_consecutive_429s_are_never_shorter_than_backoff(wishes: list[float | None]) -> None:
     cooldown, at = Cooldown(), 1.0
     for number, wish in enumerate(wishes):
         assert cooldown.throttled(sent_at=at, now=at, wish_s=wish)
@@ -124,14 +124,14 @@ def test_the_pauses_of_429s_in_a_row_are_never_shorter_than_our_own(wishes: list
 # --- a quota for a day ------------------------------------------------------------------------------------------------
 
 
-def test_a_days_quota_is_waited_for_as_long_as_the_server_says() -> None:
+def test_cooldown_waits_for_daily_quota_as_long_as_retry_after() -> None:
     judge = Judge({"retry-after": "18000"}, 17_000.0, LATER)
     run(asked(judge))
     assert len([at for at in judge.sent_at if at < 17_000.0]) == 16
     assert 18_000 < min(at for at in judge.sent_at if at > 1.0) < 18_002
 
 
-def test_a_quota_that_does_not_renew_as_the_server_says_ends_the_run() -> None:
+def test_cooldown_ends_run_when_quota_does_not_renew_as_announced() -> None:
     judge = Judge({"retry-after": "37"}, 1e9, LATER)
     with pytest.raises(ExceptionGroup) as caught:
         run(asked(judge))
@@ -139,7 +139,7 @@ def test_a_quota_that_does_not_renew_as_the_server_says_ends_the_run() -> None:
     assert len({round(at) for at in judge.sent_at}) == QUOTAS
 
 
-def test_a_quota_without_a_word_of_when_ends_the_run_at_once() -> None:
+def test_cooldown_ends_run_at_once_on_quota_without_renewal_time() -> None:
     judge = Judge({}, 1e9, LATER)
     with pytest.raises(ExceptionGroup) as caught:
         run(asked(judge))
@@ -147,8 +147,8 @@ def test_a_quota_without_a_word_of_when_ends_the_run_at_once() -> None:
     assert max(judge.sent_at) == 0.0
 
 
-def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
-    async def night() -> None:
+def test_http_client_uses_other_endpoint_when_quota_of_one_is_used_up() -> None:
+    async def scenario() -> None:
         spent, good = Judge({"retry-after": "18000"}, 1e9, LATER), Judge({}, 0.0)
 
         class Both(FakeTransport):
@@ -168,11 +168,11 @@ def test_where_one_endpoints_quota_is_used_up_the_other_is_asked() -> None:
         assert now() < 60.0
         assert len(spent.sent_at) <= 16
 
-    run(night())
+    run(scenario())
 
 
 @given(st.lists(st.floats(0.001, 0.5), min_size=2, max_size=40), st.sampled_from([None, 0.0, 1.0]))
-def test_where_some_of_a_burst_are_answered_the_pauses_do_not_grow(at: list[float], wish_s: float | None) -> None:
+def test_cooldown_pauses_do_not_grow_while_part_of_burst_is_answered(at: list[float], wish_s: float | None) -> None:
     """A few 429s among many answers are no row of 429s: at a share of 2 % a burst of 128 would always hold one."""
     cooldown, clock = Cooldown(), 0.0
     for late in at:

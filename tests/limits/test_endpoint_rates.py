@@ -1,4 +1,4 @@
-"""Promise: each declared limit is charged what it counts, corrected by the bill; what is not declared costs nothing."""
+"""Promise: each declared limit is charged the tokens it counts, corrected by the bill; others cost nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scorer.usage import Usage
 DEMAND = Demand(tokens=100, output_tokens=20, worst_tokens=200)
 
 
-def test_without_a_declared_rate_there_is_nothing_to_charge() -> None:
+def test_endpoint_rates_charge_nothing_without_declared_rate() -> None:
     async def whole() -> None:
         assert local_rates(RateLimits(concurrency=3), asyncio.get_running_loop().time) is None
         ledger = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
@@ -35,7 +35,7 @@ def test_without_a_declared_rate_there_is_nothing_to_charge() -> None:
     ("name", "charged", "billed"),
     [("tokens", 120.0, 90.0), ("input_tokens", 100.0, 70.0), ("output_tokens", 20.0, 20.0)],
 )
-def test_each_token_limit_counts_its_own_tokens(name: str, charged: float, billed: float) -> None:
+def test_endpoint_rates_count_for_each_limit_its_own_tokens(name: str, charged: float, billed: float) -> None:
     """Unused output is refunded nowhere until the provider is seen to refund it."""
     now = 0.0
     bucket = TokenBucket(60_000, 1.0, lambda: now)
@@ -50,7 +50,7 @@ def test_each_token_limit_counts_its_own_tokens(name: str, charged: float, bille
     assert bucket.level == full - billed
 
 
-def test_the_first_limit_that_lacks_tokens_is_named_with_its_wait() -> None:
+def test_endpoint_rates_name_first_exhausted_limit_with_its_wait() -> None:
     now = 0.0
     large, small = TokenBucket(60_000, 1.0, lambda: now), TokenBucket(600, 1.0, lambda: now)
     rates = EndpointRates({"tokens": large, "output_tokens": small}, None, lambda: now)

@@ -1,4 +1,4 @@
-"""Promise: first come, first served; never more than any limit; and whoever goes away leaves nothing behind.
+"""Promise: first come, first served; no limit is exceeded; a cancelled request leaves nothing reserved.
 
 Over 300 lines: one test for each limit, each way out, and each thing that a server may tell.
 """
@@ -88,12 +88,12 @@ _ASKED = st.tuples(
 
 @settings(max_examples=45)
 @given(rates=_RATES, asked=st.lists(_ASKED, min_size=1, max_size=30))
-def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
+def test_limiter_keeps_limits_and_order_for_any_mix_of_requests(
     rates: RateLimits, asked: list[tuple[float, int, int, float, float | None]]
 ) -> None:
     sent: list[tuple[float, int, int, int]] = []  # when, whose turn, prompt, output
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits, turn = made(rates), 0
 
         async def ask(place: int, prompt: int, output: int, answer_s: float) -> None:
@@ -116,7 +116,7 @@ def test_no_mix_of_requests_ever_breaks_a_limit_or_the_line(
                     asyncio.get_running_loop().call_later(patience_s, task.cancel)
         assert idle(limits)
 
-    run(night())
+    run(scenario())
     assert [place for _, place, _, _ in sent] == sorted(place for _, place, _, _ in sent)
     times = [at for at, _, _, _ in sent]
     if rates.requests_per_minute is not None:
@@ -140,19 +140,19 @@ def _holds(times: Sequence[float], amounts: Sequence[float], rate: float, burst:
             assert total <= rate * (at - times[first]) + burst + 1e-3
 
 
-def test_what_no_minute_could_hold_is_too_long_at_once() -> None:
-    async def night() -> None:
+def test_limiter_refuses_request_larger_than_one_minute_at_once() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(tokens_per_minute=1000))
         with pytest.raises(TooLong, match=r"takes about 1001 tokens; limits\.tokens_per_minute = 1000 could never"):
             await limits.admit(need(1000, 1))
         assert idle(limits)
         assert await next_admitted(limits, need(1000)) == 0.0
 
-    run(night())
+    run(scenario())
 
 
-def test_a_permit_is_settled_once() -> None:
-    async def night() -> None:
+def test_limiter_permit_settles_only_once() -> None:
+    async def scenario() -> None:
         limits = made()
         permit = await limits.admit(need())
         limits.settle(permit, DONE)
@@ -160,15 +160,15 @@ def test_a_permit_is_settled_once() -> None:
             limits.settle(permit, DONE)
         assert idle(limits)
 
-    run(night())
+    run(scenario())
 
 
-def test_giving_up_while_the_intent_is_written_leaves_nothing_reserved(tmp_path: Path) -> None:
+def test_limiter_cancelled_during_intent_write_reserves_nothing(tmp_path: Path) -> None:
     async def slow(fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         await asyncio.sleep(1.0)
         return fn(*args)
 
-    async def night() -> None:
+    async def scenario() -> None:
         books = Ledger(LocalFiles(), str(tmp_path), "me", offload=slow, strict=True)
         limits = LocalLimiter(RateLimits(concurrency=1), Budget(books, max_tokens=100))
         waiter = asyncio.create_task(limits.admit(need(100)))
@@ -181,14 +181,14 @@ def test_giving_up_while_the_intent_is_written_leaves_nothing_reserved(tmp_path:
         assert books.totals.tokens == 0
         limits.settle(await limits.admit(need(100)), DONE)
 
-    run(night())
+    run(scenario())
 
 
 # --- a budget ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight() -> None:
-    async def night() -> None:
+def test_limiter_waits_for_budget_and_refuses_only_with_none_in_flight() -> None:
+    async def scenario() -> None:
         limits = made(max_tokens=100)
         first = await limits.admit(need(worst=60))
         second = asyncio.create_task(limits.admit(need(worst=60)))
@@ -201,15 +201,15 @@ def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight() -> 
             await third
         assert idle(limits)
 
-    run(night())
+    run(scenario())
 
 
 # --- the server slows us down -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("wish", "pause"), [(5.0, 5.0), (0.0, 0.0), (86_400.0, 60.0), (None, 1.0)])
-def test_one_429_pauses_everybody_once(wish: float | None, pause: float) -> None:
-    async def night() -> None:
+def test_limiter_pauses_all_requests_once_for_burst_of_429s(wish: float | None, pause: float) -> None:
+    async def scenario() -> None:
         limits = made()
         permits = [await limits.admit(need()) for _ in range(10)]
         await asyncio.sleep(1)
@@ -218,11 +218,11 @@ def test_one_429_pauses_everybody_once(wish: float | None, pause: float) -> None
             await asyncio.sleep(0.01)
         assert await next_admitted(limits) == pytest.approx(max(1 + pause, 1.1))
 
-    run(night())
+    run(scenario())
 
 
-def test_429s_that_name_no_time_wait_ever_longer_until_one_is_answered() -> None:
-    async def night() -> None:
+def test_limiter_backs_off_longer_on_429s_without_retry_after_until_answered() -> None:
+    async def scenario() -> None:
         limits, pauses = made(), []
         for _ in range(8):
             permit = await limits.admit(need())
@@ -238,25 +238,25 @@ def test_429s_that_name_no_time_wait_ever_longer_until_one_is_answered() -> None
         since = now()
         assert await next_admitted(limits) == pytest.approx(since + 1)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_lower_limit_in_the_headers_is_taken_over_and_a_higher_one_is_not() -> None:
+def test_limiter_adopts_lower_limit_from_headers_but_not_higher() -> None:
     async def seconds_for(limit: float) -> float:
         limits, since = made(RateLimits(requests_per_minute=600, concurrency=1)), now()
         for _ in range(101):
             limits.settle(await limits.admit(need()), told(requests=Gauge(limit=limit)))
         return now() - since
 
-    async def night() -> None:
+    async def scenario() -> None:
         assert await seconds_for(60) == pytest.approx(100 / MARGIN, rel=0.02)
         assert await seconds_for(600_000) == pytest.approx(10 / MARGIN, rel=0.05)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_late_reply_to_what_was_sent_before_a_limit_fell_does_not_raise_it_again() -> None:
-    async def night() -> None:
+def test_limiter_does_not_raise_limit_on_late_reply_to_earlier_request() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=2))
         early, (before, after) = await limits.admit(need()), ((600.0, 60_000.0), (60.0, 6000.0))
         await asyncio.sleep(0.5)
@@ -268,11 +268,11 @@ def test_a_late_reply_to_what_was_sent_before_a_limit_fell_does_not_raise_it_aga
             await next_admitted(limits)
         assert now() - since == pytest.approx(5 / MARGIN, rel=0.11)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> None:
-    async def night() -> None:
+def test_limiter_drops_lower_limit_after_one_minute_without_header() -> None:
+    async def scenario() -> None:
         limits, since = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
         hint = told(requests=Gauge(limit=1), tokens=Gauge(limit=1))
         limits.settle(await limits.admit(need()), hint)
@@ -281,14 +281,14 @@ def test_a_lower_limit_that_no_header_tells_again_is_believed_for_a_minute() -> 
             await next_admitted(limits, outcome=ANSWERED)
         assert now() - since < 60.5 + 10 / MARGIN
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("outcome", [DONE, FAILED], ids=["refused", "failed"])
-def test_only_an_answer_without_the_header_ends_the_belief_in_a_lower_limit(outcome: Outcome) -> None:
+def test_limiter_keeps_lower_limit_until_answer_without_header(outcome: Outcome) -> None:
     """Seed 113549: after an outage of more than a minute the run asked as fast as its run file says."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1))
         limits.settle(await limits.admit(need()), told(requests=Gauge(limit=60), tokens=Gauge(limit=6000)))
         await asyncio.sleep(300)
@@ -298,11 +298,11 @@ def test_only_an_answer_without_the_header_ends_the_belief_in_a_lower_limit(outc
         assert now() - since == pytest.approx(5 / MARGIN, rel=0.01)
         assert limits.tokens_per_minute == 6000
 
-    run(night())
+    run(scenario())
 
 
-def test_what_the_server_has_left_holds_however_much_we_believe_in() -> None:
-    async def night() -> None:
+def test_limiter_trusts_remaining_tokens_of_server_over_own_count() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(tokens_per_minute=60_000, burst_s=10))
         permit = await limits.admit(need(100))
         await asyncio.sleep(0.5)
@@ -310,11 +310,11 @@ def test_what_the_server_has_left_holds_however_much_we_believe_in() -> None:
         # Half a second was refilled since the server counted; the rest of 1,000 tokens must come first.
         assert await next_admitted(limits, need(1000)) == pytest.approx(0.5 + (1000 - 497.5) / 995, rel=0.01)
 
-    run(night())
+    run(scenario())
 
 
-def test_no_requests_left_pauses_until_there_is_one() -> None:
-    async def night() -> None:
+def test_limiter_pauses_until_request_remains_at_server() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(requests_per_minute=60))
         limits.settle(await limits.admit(need()), told(requests=Gauge(remaining=0)))
         assert await next_admitted(limits) == pytest.approx(1.0, rel=0.01)
@@ -322,7 +322,7 @@ def test_no_requests_left_pauses_until_there_is_one() -> None:
         since = now()
         assert await next_admitted(limits) == pytest.approx(since + 60)  # one request then finds out
 
-    run(night())
+    run(scenario())
 
 
 # --- what a provider charges ------------------------------------------------------------------------------------------
@@ -332,13 +332,13 @@ def test_no_requests_left_pauses_until_there_is_one() -> None:
     ("refunds", "bucket_s", "at_least", "at_most"),
     [(False, 60, 118, 121), (False, 1, 118, 121), (True, 60, 505, 546), (True, 1, 505, 546)],
 )
-def test_what_the_provider_charges_is_learned_and_used(
+def test_limiter_learns_token_charge_rule_of_provider(
     refunds: bool, bucket_s: float, at_least: int, at_most: int
 ) -> None:
     """Prompt 100, output about 10 of at most 400, 60,000 tokens a minute: 120 requests of 500 tokens, or 545 of 110."""
     full, refused, draw = 1000.0 * bucket_s, 0, random.Random(2)
 
-    async def night() -> int:
+    async def scenario() -> int:
         limits = made(RateLimits(tokens_per_minute=60_000, concurrency=32))
         left, at, admitted = full, 0.0, 0  # what the server's own bucket holds
 
@@ -362,40 +362,40 @@ def test_what_the_provider_charges_is_learned_and_used(
                 task.cancel()
         return admitted
 
-    assert at_least <= run(night()) <= at_most
+    assert at_least <= run(scenario()) <= at_most
     assert refused == 0
 
 
 @pytest.mark.parametrize(("counted", "waits_s"), [(1000, 1.0), (10, 0.0)])
-def test_the_difference_to_what_a_request_took_is_made_good_at_once(counted: int, waits_s: float) -> None:
-    async def night() -> None:
+def test_limiter_corrects_bucket_by_billed_tokens_at_settlement(counted: int, waits_s: float) -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(tokens_per_minute=60_000 / MARGIN, burst_s=0.2))
         permit = await limits.admit(need(200))
         limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(counted, 0), alive=True))
         # 200 tokens are the whole bucket: a debt of 800, or all but 10 of them back.
         assert await next_admitted(limits, need(40)) == pytest.approx(waits_s, abs=0.001)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_server_that_counts_more_tokens_than_we_is_believed() -> None:
-    async def night() -> float:
+def test_limiter_adapts_to_server_counting_more_tokens() -> None:
+    async def scenario() -> float:
         limits = made(RateLimits(tokens_per_minute=60_000, concurrency=1, burst_s=0.1))
         for _ in range(300):
             permit = await limits.admit(need(100))
             limits.settle(permit, Outcome(Billing.KNOWN, usage=Usage(150, 0), alive=True))
         return now()
 
-    assert run(night()) == pytest.approx(300 * 150 / (1000 * MARGIN), rel=0.01)
+    assert run(scenario()) == pytest.approx(300 * 150 / (1000 * MARGIN), rel=0.01)
 
 
 # --- an outage, and the end -------------------------------------------------------------------------------------------
 
 
-def test_while_the_endpoint_is_down_one_probe_at_a_time_goes_out() -> None:
+def test_limiter_sends_one_probe_at_a_time_during_outage() -> None:
     sent: list[float] = []
 
-    async def night() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(concurrency=32))
 
         async def ask() -> None:
@@ -412,7 +412,7 @@ def test_while_the_endpoint_is_down_one_probe_at_a_time_goes_out() -> None:
             for _ in range(100):
                 group.create_task(ask())
 
-    run(night())
+    run(scenario())
     during = [at for at in sent if 0.5 < at <= 59.9]
     assert during == sorted(set(during))
     assert 3 <= len(during) <= 12
@@ -420,8 +420,8 @@ def test_while_the_endpoint_is_down_one_probe_at_a_time_goes_out() -> None:
     assert max(sent) < 95
 
 
-def test_draining_turns_new_rows_away_and_finishes_those_under_way() -> None:
-    async def night() -> None:
+def test_limiter_drain_refuses_new_rows_and_finishes_started_ones() -> None:
+    async def scenario() -> None:
         limits = made(RateLimits(concurrency=1))
         permit = await limits.admit(need(first=True))
         new, later = (asyncio.create_task(limits.admit(need(first=first))) for first in (True, False))
@@ -436,7 +436,7 @@ def test_draining_turns_new_rows_away_and_finishes_those_under_way() -> None:
             await limits.admit(need(first=True))
         assert idle(limits)
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -449,8 +449,8 @@ def test_draining_turns_new_rows_away_and_finishes_those_under_way() -> None:
         (RateLimits(concurrency=1), "concurrency"),
     ],
 )
-def test_it_says_what_holds_the_line_back(rates: RateLimits, name: str) -> None:
-    async def night() -> dict[str, float]:
+def test_limiter_wait_shares_name_binding_limit(rates: RateLimits, name: str) -> None:
+    async def scenario() -> dict[str, float]:
         limits = made(rates)
 
         async def ask() -> None:
@@ -463,6 +463,6 @@ def test_it_says_what_holds_the_line_back(rates: RateLimits, name: str) -> None:
                 group.create_task(ask())
         return limits.waits.shares()
 
-    shares = run(night())
+    shares = run(scenario())
     assert max(shares, key=lambda other: shares[other]) == name
     assert 0.8 < sum(shares.values()) <= 1.0

@@ -1,4 +1,4 @@
-"""Promise: who is turned down at the head of the line cost one look at the limits, and is looked at when told to."""
+"""Promise: the queue checks its head only, once per wake-up, and serves started rows before new ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NEED = Demand(tokens=1, output_tokens=1, worst_tokens=2)
 NEW = Demand(tokens=1, output_tokens=1, worst_tokens=2, first=True)
 
 
-def test_an_unwilling_head_costs_one_look_and_who_stands_behind_it_none() -> None:
+def test_queue_checks_only_head_while_held() -> None:
     looks: list[float] = []
 
     def hold(_: Demand) -> tuple[str, float | None] | None:
         looks.append(now())
         return None if now() >= 2.0 else ("pause", 2.0 - now())
 
-    async def night() -> None:
+    async def scenario() -> None:
         line: AdmissionQueue[float] = AdmissionQueue(hold, lambda _: now(), lambda *_: None)
         waiters = [asyncio.create_task(line.stand(NEED, None, lambda _: None)) for _ in range(3)]
         await asyncio.sleep(1.0)
@@ -28,10 +28,10 @@ def test_an_unwilling_head_costs_one_look_and_who_stands_behind_it_none() -> Non
         assert await asyncio.gather(*waiters) == [2.0, 2.0, 2.0]
         assert looks == [0.0, 2.0, 2.0, 2.0]
 
-    run(night())
+    run(scenario())
 
 
-def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> None:
+def test_queue_serves_started_rows_before_new_ones_each_in_order() -> None:
     order: list[str] = []
     free = 0
 
@@ -42,7 +42,7 @@ def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> No
         nonlocal free
         free -= 1
 
-    async def night() -> None:
+    async def scenario() -> None:
         nonlocal free
         line: AdmissionQueue[None] = AdmissionQueue(hold, take, lambda *_: None)
 
@@ -62,11 +62,11 @@ def test_rows_under_way_stand_before_new_ones_and_each_kind_in_its_order() -> No
                 await asyncio.sleep(0)
             assert len(line) == 0
 
-    run(night())
+    run(scenario())
     assert order == ["A", "C", "D", "a", "b", "c"]
 
 
-def test_waits_for_one_limit_are_counted_together_and_none_is_lost() -> None:
+def test_queue_sums_waits_per_limit_without_loss() -> None:
     counted: list[tuple[str, float, float]] = []
     reason = "concurrency"
     free = 0

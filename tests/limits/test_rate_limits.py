@@ -23,7 +23,7 @@ _PER_MINUTE = st.one_of(st.sampled_from([0.5, 1.0, 59.0, 60.0, 600.0, 10_000.0])
 def gate_times(per_minute: float, gaps: list[float]) -> tuple[RequestGate, list[float]]:
     """When the gate lets requests through that come `gaps` after one another."""
 
-    async def night() -> tuple[RequestGate, list[float]]:
+    async def scenario() -> tuple[RequestGate, list[float]]:
         gate, times = RequestGate(per_minute), []
         for gap in gaps:
             await asyncio.sleep(gap)
@@ -31,13 +31,13 @@ def gate_times(per_minute: float, gaps: list[float]) -> tuple[RequestGate, list[
             times.append(now())
         return gate, times
 
-    return run(night())
+    return run(scenario())
 
 
 def bucket_times(per_minute: float, burst_s: float, takes: list[tuple[float, float]]) -> list[float]:
     """When the bucket gives `amount`, for each (gap, amount)."""
 
-    async def night() -> list[float]:
+    async def scenario() -> list[float]:
         bucket, times = TokenBucket(per_minute, burst_s, asyncio.get_running_loop().time), []
         for gap, amount in takes:
             await asyncio.sleep(gap)
@@ -47,7 +47,7 @@ def bucket_times(per_minute: float, burst_s: float, takes: list[tuple[float, flo
             times.append(now())
         return times
 
-    return run(night())
+    return run(scenario())
 
 
 def most_above(times: list[float], amounts: list[float], rate: float) -> float:
@@ -66,7 +66,7 @@ def most_above(times: list[float], amounts: list[float], rate: float) -> float:
 
 @settings(max_examples=30)
 @given(per_minute=_PER_MINUTE, gaps=_GAPS)
-def test_n_requests_in_any_n_times_60_over_rpm_seconds(per_minute: float, gaps: list[float]) -> None:
+def test_request_gate_admits_at_most_n_requests_in_any_n_intervals(per_minute: float, gaps: list[float]) -> None:
     gate, times = gate_times(per_minute, gaps)
     n = gate.rate_limit
     assert n == 1 or 0.24 < n * 60 / per_minute < 0.5
@@ -79,20 +79,20 @@ def test_n_requests_in_any_n_times_60_over_rpm_seconds(per_minute: float, gaps: 
 @given(per_minute=st.integers(1, 1500))
 @example(per_minute=1)
 @example(per_minute=241)
-def test_a_sliding_minute_never_holds_more_than_the_limit(per_minute: int) -> None:
+def test_request_gate_never_exceeds_limit_in_sliding_minute(per_minute: int) -> None:
     _, times = gate_times(per_minute, [0.0] * int(1.5 * per_minute + 2))
     for first, beyond in zip(times, times[per_minute:], strict=False):
         assert beyond - first >= 60
 
 
 @pytest.mark.parametrize("per_minute", [60.0, 600.0, 10_000.0])
-def test_the_whole_limit_but_for_half_a_percent_can_be_used(per_minute: float) -> None:
+def test_request_gate_uses_limit_up_to_half_percent(per_minute: float) -> None:
     _, times = gate_times(per_minute, [0.0] * 500)
     assert len(times) / (times[-1] - times[0]) * 60 >= per_minute * MARGIN
 
 
-def test_another_limit_counts_what_was_let_through() -> None:
-    async def night() -> None:
+def test_request_gate_counts_admitted_requests_after_limit_change() -> None:
+    async def scenario() -> None:
         gate = RequestGate(6000)
         while gate.wait_s() == 0:
             await gate.acquire()
@@ -103,7 +103,7 @@ def test_another_limit_counts_what_was_let_through() -> None:
         gate.lower_to(6000, 1.0)
         assert gate.wait_s() == 0
 
-    run(night())
+    run(scenario())
 
 
 # --- tokens a minute --------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_another_limit_counts_what_was_let_through() -> None:
 )
 @example(per_minute=60.0, burst_s=0.3, takes=[(0.0, 1.0)] * 3)
 @example(per_minute=60.0, burst_s=0.3, takes=[(59.0, 0.001)] * 2 + [(0.0, 0.001)] * 50)
-def test_no_window_gives_more_than_its_time_is_worth_and_one_burst(
+def test_token_bucket_gives_at_most_rate_and_one_burst_in_any_window(
     per_minute: float, burst_s: float, takes: list[tuple[float, float]]
 ) -> None:
     amounts = [share * per_minute for _, share in takes]
@@ -130,7 +130,7 @@ def test_no_window_gives_more_than_its_time_is_worth_and_one_burst(
 
 @settings(max_examples=30)
 @given(per_minute=st.floats(1000.0, 1e6), sizes=st.lists(st.floats(0.0, 0.004), min_size=10, max_size=200))
-def test_requests_that_fit_the_bucket_never_exceed_a_sliding_minute(per_minute: float, sizes: list[float]) -> None:
+def test_token_bucket_never_exceeds_sliding_minute_for_fitting_requests(per_minute: float, sizes: list[float]) -> None:
     amounts = [size * per_minute for size in sizes]
     times = bucket_times(per_minute, 0.3, [(0.0, amount) for amount in amounts])
     for index, start in enumerate(times):
@@ -138,7 +138,7 @@ def test_requests_that_fit_the_bucket_never_exceed_a_sliding_minute(per_minute: 
         assert sum(inside) <= per_minute * (1 + 1e-6)
 
 
-def test_a_request_larger_than_the_bucket_goes_when_it_is_full_and_leaves_a_debt() -> None:
+def test_token_bucket_admits_oversized_request_when_full_and_keeps_debt() -> None:
     rate = 6000 * MARGIN / 60
     times = bucket_times(6000, 0.3, [(0.0, 5000.0), (0.0, 1.0)])
     assert times[0] == 0.0
@@ -146,8 +146,8 @@ def test_a_request_larger_than_the_bucket_goes_when_it_is_full_and_leaves_a_debt
     assert times[1] == pytest.approx((5000 - 0.3 * rate + 1) / rate)
 
 
-def test_what_is_given_back_is_there_at_once_and_never_overflows() -> None:
-    async def night() -> None:
+def test_token_bucket_returns_tokens_at_once_without_overflow() -> None:
+    async def scenario() -> None:
         bucket = TokenBucket(6000, 1.0, asyncio.get_running_loop().time)
         full = 6000 * MARGIN / 60
         bucket.take(full)
@@ -160,11 +160,11 @@ def test_what_is_given_back_is_there_at_once_and_never_overflows() -> None:
         bucket.give(-full)  # it took more than was reserved
         assert bucket.wait_s(1) == pytest.approx((full + 1) / full)
 
-    run(night())
+    run(scenario())
 
 
-def test_never_more_is_believed_than_the_server_says() -> None:
-    async def night() -> None:
+def test_token_bucket_correct_never_exceeds_remaining_of_server() -> None:
+    async def scenario() -> None:
         bucket = TokenBucket(60_000, 1.0, asyncio.get_running_loop().time)
         rate = 60_000 * MARGIN / 60
         bucket.correct(remaining=100.0, elapsed_s=0.2, since=50.0)
@@ -175,13 +175,13 @@ def test_never_more_is_believed_than_the_server_says() -> None:
         bucket.correct(remaining=0.0, elapsed_s=0.0, since=1e12)  # nor is despair beyond ten seconds' worth
         assert bucket.wait_s(0.0) == pytest.approx(10.0)
 
-    run(night())
+    run(scenario())
 
 
 # --- what is learned --------------------------------------------------------------------------------------------------
 
 
-def test_a_quantile_says_nothing_before_16_values_and_then_follows_the_last_512() -> None:
+def test_running_quantile_is_none_below_16_values_then_follows_last_512() -> None:
     quantile = RunningQuantile(0.9)
     for value in range(15):
         quantile.add(value)
@@ -195,7 +195,7 @@ def test_a_quantile_says_nothing_before_16_values_and_then_follows_the_last_512(
 
 @settings(max_examples=30)
 @given(factor=st.floats(0.2, 5.0), before=st.floats(0.2, 5.0))
-def test_the_ratio_of_told_to_guessed_tokens_follows_a_change(factor: float, before: float) -> None:
+def test_token_estimate_correction_follows_change_of_ratio(factor: float, before: float) -> None:
     ratio = TokenEstimateCorrection()
     assert ratio.value == 1.0
     for _ in range(500):
@@ -233,7 +233,7 @@ def observations(charged: str, *, foreign: int = 0, out_of_order: bool = False) 
 @pytest.mark.parametrize("charged", ["reserve", "usage"])
 @pytest.mark.parametrize("foreign", [0, 5])
 @pytest.mark.parametrize("out_of_order", [False, True])
-def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign: int, *, out_of_order: bool) -> None:
+def test_token_charge_model_learns_both_charge_rules(charged: str, foreign: int, *, out_of_order: bool) -> None:
     rule = TokenChargeModel()
     assert not rule.refunds
     for seen in observations(charged, foreign=foreign, out_of_order=out_of_order):
@@ -241,7 +241,7 @@ def test_what_a_provider_charges_is_learned_for_both_kinds(charged: str, foreign
     assert rule.refunds == (charged == "usage")
 
 
-def test_a_provider_that_changes_its_rule_is_followed() -> None:
+def test_token_charge_model_follows_change_of_rule() -> None:
     rule = TokenChargeModel()
     for seen in observations("usage") * 2:
         rule.watch(seen, 1000.0)
@@ -252,7 +252,7 @@ def test_a_provider_that_changes_its_rule_is_followed() -> None:
 
 
 @pytest.mark.parametrize(("by_usage", "refunds"), [(8, False), (11, False), (24, True)])
-def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, refunds: bool) -> None:
+def test_token_charge_model_needs_more_evidence_for_faster_rule(by_usage: int, *, refunds: bool) -> None:
     """Seed 115000: six votes of chance, from a limit that had doubled, and the run asked for twice the declared."""
     rule = TokenChargeModel()
     for at in range(48):
@@ -266,7 +266,7 @@ def test_the_rule_that_would_ask_for_more_needs_more_evidence(by_usage: int, *, 
     assert rule.refunds is refunds
 
 
-def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
+def test_token_charge_model_learns_from_limit_of_always_full_bucket() -> None:
     for charged, refunds in ((400.0, False), (210.0, True)):
         rule = TokenChargeModel()
         for index in range(24):
@@ -280,7 +280,7 @@ def test_a_bucket_that_is_always_full_again_tells_by_its_limit() -> None:
 
 @pytest.mark.parametrize("charged", ["reserve", "usage"])
 @pytest.mark.parametrize("prompts", [(100,), (80, 100, 130)])
-def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_differ_in(
+def test_token_charge_model_learns_from_differences_at_one_second_bucket(
     charged: str, prompts: tuple[int, ...]
 ) -> None:
     """Half a second apart, 1,000 tokens a second, at most 400 of output: the bucket is full again each time."""
@@ -297,7 +297,7 @@ def test_a_bucket_of_a_second_that_each_request_meets_full_tells_by_what_they_di
     assert rule.refunds == (charged == "usage")
 
 
-def test_a_bucket_full_to_the_brim_and_replies_without_a_gap_teach_nothing() -> None:
+def test_token_charge_model_ignores_brimful_bucket_and_replies_without_gap() -> None:
     rule = TokenChargeModel()
     for index in range(240):
         rule.watch(

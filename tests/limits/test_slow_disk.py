@@ -1,4 +1,4 @@
-"""Promise: a disk that takes seconds costs time, and neither a burst at the judge nor more that a kill would lose."""
+"""Promise: a slow disk costs time, but causes no burst at the judge and no more possible loss at a kill."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def books(seconds: Callable[[], float], *, strict: bool = True) -> Ledger:
 
 
 @pytest.mark.parametrize(("window", "requests"), [("bucket", 300), ("sliding", 700)])
-def test_what_waited_for_the_disk_leaves_at_the_pace_of_the_limits(window: Any, requests: int) -> None:
+def test_limiter_keeps_rates_for_requests_delayed_by_disk(window: Any, requests: int) -> None:
     """By the judge's own strict books: a bucket of a second, or a sliding minute, on requests and on tokens."""
     draw = random.Random(5)
     refused: list[float] = []
     order: list[int] = []
 
-    async def night() -> None:
+    async def scenario() -> None:
         ledger = books(lambda: draw.choice([0.001, 0.001, draw.uniform(0.1, 3.0)]))
         limits = LocalLimiter(
             RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=64),
@@ -66,15 +66,15 @@ def test_what_waited_for_the_disk_leaves_at_the_pace_of_the_limits(window: Any, 
         assert (limits.in_flight, limits.waiting, ledger.open_tokens) == (0, 0, 0)
         assert ledger.totals.requests == requests
 
-    run(night())
+    run(scenario())
     assert refused == []
     assert order == list(range(requests))
 
 
-def test_a_slow_disk_delays_and_hardly_slows() -> None:
+def test_limiter_keeps_throughput_on_slow_disk() -> None:
     """A second a write, ten requests a second: what is entered ahead grows until the disk is not what they wait for."""
 
-    async def night() -> tuple[float, dict[str, float]]:
+    async def scenario() -> tuple[float, dict[str, float]]:
         limits = LocalLimiter(
             RateLimits(requests_per_minute=600, concurrency=64), Budget(books(lambda: 1.0), max_tokens=10**9)
         )
@@ -89,15 +89,15 @@ def test_a_slow_disk_delays_and_hardly_slows() -> None:
                 group.create_task(ask())
         return now(), limits.waits.shares()
 
-    took, held = run(night())
+    took, held = run(scenario())
     assert took < 75  # 60 s at the declared pace
     assert held["requests_per_minute"] > held.get("ledger", 0.0)
 
 
-def test_little_is_entered_before_it_can_leave() -> None:
+def test_limiter_writes_few_ledger_entries_ahead_of_rate_limits() -> None:
     """A kill counts what is entered as possibly billed, so that waiting for a limit must not cost entries."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         ledger = books(lambda: 0.001)
         limits = LocalLimiter(RateLimits(requests_per_minute=60, concurrency=64), Budget(ledger, max_tokens=10**9))
         async with asyncio.TaskGroup() as group:
@@ -110,7 +110,7 @@ def test_little_is_entered_before_it_can_leave() -> None:
         assert limits.waiting == 0
         assert ledger.open_tokens == 100 * limits.in_flight  # who was still in line left no entry
 
-    run(night())
+    run(scenario())
 
 
 class Shelf:
@@ -135,8 +135,8 @@ class Shelf:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_results_unwritten_and_requests_in_flight_never_exceed_both_bounds(strict: bool) -> None:
-    async def night() -> dict[str, float]:
+def test_limiter_bounds_in_flight_plus_unwritten_results(strict: bool) -> None:
+    async def scenario() -> dict[str, float]:
         shelf, draw = Shelf(20), random.Random(1)
         ledger = books(lambda: 0.01, strict=strict)
         limits = LocalLimiter(
@@ -165,4 +165,4 @@ def test_results_unwritten_and_requests_in_flight_never_exceed_both_bounds(stric
         assert most == 8 + 20
         return limits.waits.shares()
 
-    assert run(night())["storage"] > 0.2
+    assert run(scenario())["storage"] > 0.2
