@@ -1,4 +1,4 @@
-"""Promise: all workers together never commit more than a cap, to the digit; they stop where nothing else is left."""
+"""Promise: all workers together never commit more than a cap, and stop only where nothing else is left."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ _ASKED = st.tuples(
     dies=st.none() | st.floats(0, 3),
     strict=st.booleans(),
 )
-def test_no_mix_of_workers_ever_exceeds_a_cap(
+def test_broker_never_exceeds_cap_for_any_mix_of_workers(
     cap: int, asked: list[tuple[int, float, int, float, float, bool]], dies: float | None, strict: bool
 ) -> None:
     """Slow: twenty-five nights of three workers with a beat every tenth of a second."""
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES, workers=3, max_tokens=cap)
         async with AsyncExitStack() as stack:
             mates = [
@@ -113,11 +113,11 @@ def test_no_mix_of_workers_ever_exceeds_a_cap(
             for _, task in asking:
                 task.cancel()
 
-    run(night())
+    run(scenario())
 
 
-def test_a_cap_is_used_to_its_last_token_whoever_asks() -> None:
-    async def night() -> None:
+def test_broker_uses_cap_to_last_token_across_workers() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES, max_tokens=1000)
         async with (
             mate(broker, 1, RATES, tokens_capped=True) as one,
@@ -131,11 +131,11 @@ def test_a_cap_is_used_to_its_last_token_whoever_asks() -> None:
             with pytest.raises(BudgetSpent, match=r"limits\.max_tokens = 1000 is used up: 1000 tokens .* may take 1\."):
                 await two.limits[0].admit(need(1))
 
-    run(night())
+    run(scenario())
 
 
-def test_money_is_waited_for_while_another_worker_may_come_out_cheaper() -> None:
-    async def night() -> None:
+def test_broker_holds_request_while_another_worker_may_settle_cheaper() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES, max_usd=1e-6)  # a million pico-dollars
         async with mate(broker, 1, RATES, money_capped=True) as one, mate(broker, 2, RATES, money_capped=True) as two:
             dear = await one.limits[0].admit(need(1, 900_000))
@@ -149,11 +149,11 @@ def test_money_is_waited_for_while_another_worker_may_come_out_cheaper() -> None
             with pytest.raises(BudgetSpent, match=r"limits\.max_usd = 1e-06 is used up"):
                 await one.limits[0].admit(need(1, 1))
 
-    run(night())
+    run(scenario())
 
 
-def test_what_a_dead_worker_may_have_spent_is_spent() -> None:
-    async def night() -> None:
+def test_broker_counts_possible_spend_of_dead_worker_as_spent() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES, max_tokens=1000)
         async with (
             mate(broker, 1, RATES, tokens_capped=True) as one,
@@ -170,10 +170,10 @@ def test_what_a_dead_worker_may_have_spent_is_spent() -> None:
             two.client.allowance.refused = None  # type: ignore[union-attr]
             await two.limits[0].admit(need(950))
 
-    run(night())
+    run(scenario())
 
 
-def test_who_was_declared_dead_is_heard_no_more() -> None:
+def test_broker_ignores_reports_of_worker_declared_dead() -> None:
     """Its rows are others' by then: what it reports late neither counts nor gets anything."""
     broker = made()
     broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 4, "f")), 0)
@@ -198,8 +198,8 @@ def asking(prompt: int = 100, limit: int = 10) -> Demand:
     return Demand(prompt // 4, limit, prompt + limit, asked=Asked(prompt, limit))
 
 
-def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
-    async def night() -> None:
+def test_broker_shares_learned_bills_with_all_workers() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES, workers=2, max_tokens=10**6)
         async with (
             mate(broker, 1, RATES, tokens_capped=True) as one,
@@ -217,10 +217,10 @@ def test_what_one_worker_is_billed_raises_the_reservations_of_all() -> None:
             await asyncio.sleep(0.25)
             assert (await two.limits[0].admit(asking())).demand.worst_tokens == 110
 
-    run(night())
+    run(scenario())
 
 
-def test_what_a_worker_taught_goes_with_it() -> None:
+def test_broker_drops_learned_bills_of_lost_worker() -> None:
     broker = made()
     taught = Report(Spendings({}), paces=[Pace(hidden=700, output=90)])
     plain = Report(Spendings({}), paces=[Pace()])
@@ -231,8 +231,8 @@ def test_what_a_worker_taught_goes_with_it() -> None:
 
 
 @pytest.mark.parametrize(("workers_in_all", "places"), [(1, 4), (2, 2), (3, 1), (100, 1)])
-def test_workers_share_the_requests_that_open_a_run(workers_in_all: int, places: int) -> None:
-    async def night() -> None:
+def test_broker_divides_opening_requests_among_workers(workers_in_all: int, places: int) -> None:
+    async def scenario() -> None:
         rates = RateLimits(concurrency=64)
         broker = broker_of(rates, workers=workers_in_all, max_tokens=10**6)
         async with mate(broker, 1, rates, tokens_capped=True, workers=workers_in_all) as one:
@@ -246,7 +246,7 @@ def test_workers_share_the_requests_that_open_a_run(workers_in_all: int, places:
             for _ in range(40):
                 await one.limits[0].admit(asking())
 
-    run(night())
+    run(scenario())
 
 
 # --- the messages -----------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def made(**options: int) -> Broker:
     )
 
 
-def test_messages_survive_the_wire() -> None:
+def test_broker_messages_round_trip_through_encoding() -> None:
     broker = made()
     broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 100, "f")), 3)
     wanting = Report(Spendings({}), wants=1)
@@ -268,7 +268,7 @@ def test_messages_survive_the_wire() -> None:
     assert answer(packed(answered)) == answered
 
 
-def test_one_workers_failure_ends_all_and_the_first_is_told() -> None:
+def test_broker_stops_all_workers_on_failure_and_keeps_first() -> None:
     broker = made()
     broker.exchange(1, Report(Spendings({}), ended=True, failure=Failure("SetupError", "first")))
     broker.exchange(2, Report(Spendings({}), ended=True, failure=Failure("SetupError", "second")))
@@ -277,7 +277,7 @@ def test_one_workers_failure_ends_all_and_the_first_is_told() -> None:
     assert broker.failure.text == "first"
 
 
-def test_nobody_gets_rows_once_the_run_is_to_stop() -> None:
+def test_broker_leases_no_rows_while_draining() -> None:
     broker = made()
     broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 100, "f")), 0)
     broker.order = Order.DRAIN
@@ -285,7 +285,7 @@ def test_nobody_gets_rows_once_the_run_is_to_stop() -> None:
     assert (answered.order, answered.slices) == (Order.DRAIN, [])
 
 
-def test_the_books_of_all_are_those_of_each() -> None:
+def test_broker_totals_are_sum_over_workers() -> None:
     broker = made()
     one = Totals(requests=2, prompt_tokens=10, pico=7)
     told = {name: getattr(one, name) for name in Totals.__slots__}
@@ -295,8 +295,8 @@ def test_the_books_of_all_are_those_of_each() -> None:
     assert broker.totals == replace(one + one, maybe_tokens=5)
 
 
-def test_a_shard_that_a_worker_cannot_read_further_is_left_out_and_why_is_kept() -> None:
-    async def night() -> None:
+def test_broker_leaves_out_unreadable_shard_and_keeps_reason() -> None:
+    async def scenario() -> None:
         broker = broker_of(RATES)
         shard = Shard("in/a.parquet", "a", 1, "1", 100, "f")
         broker.offer(Work(shard), 0)
@@ -306,4 +306,4 @@ def test_a_shard_that_a_worker_cannot_read_further_is_left_out_and_why_is_kept()
         assert broker.exchange(1, told).done
         assert broker.unread == {"in/a.parquet": "it is gone"}
 
-    run(night())
+    run(scenario())

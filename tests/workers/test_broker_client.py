@@ -1,4 +1,4 @@
-"""Promise: a worker talks as often as it must and no oftener, and does nothing that could harm another owner."""
+"""Promise: a worker reports as often as needed and no oftener, and stops sending when its owner is silent."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def need(worst: int = 0) -> Demand:
     return Demand(0, 0, worst_tokens=worst)
 
 
-def test_a_worker_that_lacks_nothing_talks_ten_times_a_second() -> None:
-    async def night() -> None:
+def test_broker_client_reports_ten_times_a_second_when_idle() -> None:
+    async def scenario() -> None:
         async with mate(broker_of(RateLimits()), 1, RateLimits()) as one:
             await asyncio.sleep(2.0)
             assert 19 <= len(one.talks) <= 21
 
-    run(night())
+    run(scenario())
 
 
-def test_one_that_waits_for_a_budget_talks_no_oftener() -> None:
-    async def night() -> None:
+def test_broker_client_reports_no_oftener_while_waiting_for_budget() -> None:
+    async def scenario() -> None:
         broker = broker_of(RateLimits(), max_tokens=100)
         async with (
             mate(broker, 1, RateLimits(), tokens_capped=True) as one,
@@ -49,26 +49,26 @@ def test_one_that_waits_for_a_budget_talks_no_oftener() -> None:
             with suppress(asyncio.CancelledError, BudgetSpent):
                 await waiting
 
-    run(night())
+    run(scenario())
 
 
-def test_talks_grow_with_time_and_not_with_requests() -> None:
+def test_broker_client_report_count_grows_with_time_not_requests() -> None:
     rates = RateLimits(requests_per_minute=60_000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         async with mate(broker_of(rates, workers=1), 1, rates) as one:
             for _ in range(2000):  # a thousand a second
                 one.limits[0].settle(await one.limits[0].admit(need()), Outcome(Billing.NOTHING, alive=True))
             assert now() < 2.2
             assert len(one.talks) < 100
 
-    run(night())
+    run(scenario())
 
 
-def test_what_settles_while_a_rate_is_waited_for_asks_nothing() -> None:
+def test_broker_client_sends_no_report_per_settlement_while_waiting_for_rate() -> None:
     rates = RateLimits(tokens_per_minute=6000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         async with mate(broker_of(rates, workers=1), 1, rates) as one:
             permits = [await one.limits[0].admit(Demand(0, 0, worst_tokens=0)) for _ in range(30)]
             waiting = asyncio.create_task(one.limits[0].admit(Demand(3000, 0, worst_tokens=3000)))
@@ -84,11 +84,11 @@ def test_what_settles_while_a_rate_is_waited_for_asks_nothing() -> None:
             waiting.cancel()
             await asyncio.wait([waiting])
 
-    run(night())
+    run(scenario())
 
 
-def test_a_budget_is_leased_for_many_requests_at_once() -> None:
-    async def night() -> None:
+def test_broker_client_leases_budget_for_many_requests_at_once() -> None:
+    async def scenario() -> None:
         broker = broker_of(RateLimits(), max_tokens=10**6)
         async with mate(broker, 1, RateLimits(), tokens_capped=True) as one:
             for _ in range(80):
@@ -96,11 +96,11 @@ def test_a_budget_is_leased_for_many_requests_at_once() -> None:
                 one.limits[0].settle(await one.limits[0].admit(need(10)), usage)
             assert len(one.talks) <= 15
 
-    run(night())
+    run(scenario())
 
 
-def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> None:
-    async def night() -> None:
+def test_broker_client_stops_sending_and_publishing_while_owner_is_silent() -> None:
+    async def scenario() -> None:
         async with mate(broker_of(RateLimits()), 1, RateLimits()) as one:
             await asyncio.sleep(1.0)
             one.cut = True
@@ -115,11 +115,11 @@ def test_while_the_owner_is_silent_nothing_is_sent_and_nothing_published() -> No
             assert not sure.done()
             sure.cancel()
 
-    run(night())
+    run(scenario())
 
 
-def test_rows_are_in_stock_before_they_are_wanted() -> None:
-    async def night() -> None:
+def test_broker_client_prefetches_slices() -> None:
+    async def scenario() -> None:
         broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 5000, "f")), 0)
         async with mate(broker, 1, RateLimits()) as one:
@@ -130,11 +130,11 @@ def test_rows_are_in_stock_before_they_are_wanted() -> None:
                 assert await one.client.next_slice(wait=False) is not None
             assert now() == began
 
-    run(night())
+    run(scenario())
 
 
-def test_who_has_no_rows_waits_for_those_of_the_dead() -> None:
-    async def night() -> None:
+def test_broker_client_waits_for_rows_of_dead_worker() -> None:
+    async def scenario() -> None:
         broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 2, "f")), 0)
         broker.rows.close()
@@ -151,11 +151,11 @@ def test_who_has_no_rows_waits_for_those_of_the_dead() -> None:
             assert again is not None
             assert (again.first, again.stop) == (first.first, first.stop)
 
-    run(night())
+    run(scenario())
 
 
-def test_an_order_is_obeyed_once_and_ends_the_waiting_for_rows() -> None:
-    async def night() -> None:
+def test_broker_client_obeys_order_once_and_stops_waiting_for_rows() -> None:
+    async def scenario() -> None:
         orders: list[Order] = []
 
         async def exchange(_: Report) -> Answer:
@@ -170,4 +170,4 @@ def test_an_order_is_obeyed_once_and_ends_the_waiting_for_rows() -> None:
         await talking
         assert orders == [Order.DRAIN]
 
-    run(night())
+    run(scenario())

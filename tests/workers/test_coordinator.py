@@ -1,4 +1,4 @@
-"""Promise: what a worker published counts, told or not; what it did not is scored by others; the owner alone seals."""
+"""Promise: every published result counts, the rest is scored by other workers, and only the owner seals."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def _masked(leased: Slice) -> list[int]:
     return [leased.first + int(n) for n in np.flatnonzero(bits)]
 
 
-def test_a_shard_is_sealed_once_every_row_is_told_of(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_coordinator_seals_shard_once_every_row_is_reported(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 100)
         store = out.store()
         owner, _ = owner_of(out, store)
@@ -121,11 +121,11 @@ def test_a_shard_is_sealed_once_every_row_is_told_of(tmp_path: Path) -> None:
         assert (store.counts.rows, store.counts.scored) == (100, 100)
         assert {path.name.split("-")[1] for path in out.segments()} == {"w1", "w2"}
 
-    run(night())
+    run(scenario())
 
 
-def test_what_a_dead_worker_left_is_found_and_the_rest_is_scored_by_others(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_coordinator_recovers_results_of_dead_worker_and_reassigns_rest(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 60)
         store = out.store()
         owner, _ = owner_of(out, store, max_tokens=10**6)
@@ -152,11 +152,11 @@ def test_what_a_dead_worker_left_is_found_and_the_rest_is_scored_by_others(tmp_p
         assert [row["row"] for row in out.rows()] == list(range(60))
         assert store.counts.rows == 60
 
-    run(night())
+    run(scenario())
 
 
-def test_copies_that_a_dead_worker_left_count_as_copies(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_coordinator_counts_copied_rows_of_dead_worker_as_copies(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 10)
         store = out.store()
         owner, _ = owner_of(out, store)
@@ -169,11 +169,11 @@ def test_copies_that_a_dead_worker_left_count_as_copies(tmp_path: Path) -> None:
         await owner.lost(dead.number)
         assert (store.counts.rows, store.counts.copied) == (2, 1)
 
-    run(night())
+    run(scenario())
 
 
-def test_segments_of_a_later_start_have_new_numbers(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_coordinator_numbers_segments_of_later_start_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 60)
         for _ in range(2):
             store = out.store()
@@ -187,11 +187,11 @@ def test_segments_of_a_later_start_have_new_numbers(tmp_path: Path) -> None:
             "g0-w1-000000008-000000015-1.parquet",
         ]
 
-    run(night())
+    run(scenario())
 
 
-def test_a_segment_that_was_merged_meanwhile_is_not_counted_again(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_store_adopt_counts_merged_segment_only_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 60)
         store = out.store()
         list(store.work(out.shards))
@@ -201,10 +201,10 @@ def test_a_segment_that_was_merged_meanwhile_is_not_counted_again(tmp_path: Path
         store.adopt(out.shards[0].path, Segment("a", 0, 3, 4, 7, 2, 2), store.counts)
         assert (store.counts.rows, len(state.segments)) == (before, 1)
 
-    run(night())
+    run(scenario())
 
 
-def test_no_more_workers_than_places(tmp_path: Path) -> None:
+def test_most_workers_is_at_most_concurrency(tmp_path: Path) -> None:
     assert most_workers(plan_of(Output(tmp_path, 1)).spec, 9) == 4
 
 
@@ -217,7 +217,7 @@ def test_no_more_workers_than_places(tmp_path: Path) -> None:
         (Failure("", "Traceback: a bug"), RuntimeError, "Traceback: a bug"),
     ],
 )
-def test_a_workers_error_is_raised_as_if_it_had_happened_here(
+def test_coordinator_raises_worker_failure_with_its_type_and_text(
     failure: Failure, kind: type[Exception], text: str
 ) -> None:
     error = _error(failure)
@@ -225,8 +225,8 @@ def test_a_workers_error_is_raised_as_if_it_had_happened_here(
     assert text in str(error)
 
 
-def test_a_worker_of_another_version_does_not_score(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_worker_of_another_version_does_not_score(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 4)
         owner, _ = owner_of(out, out.store())
         tree = plan_of(out).spec.model_dump(mode="json", exclude_defaults=True)
@@ -246,11 +246,11 @@ def test_a_worker_of_another_version_does_not_score(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="All workers need the same version"):
             owner.check()
 
-    run(night())
+    run(scenario())
 
 
-def test_rows_that_were_done_before_are_not_leased(tmp_path: Path) -> None:
-    async def night() -> None:
+def test_coordinator_does_not_lease_rows_already_scored(tmp_path: Path) -> None:
+    async def scenario() -> None:
         out = Output(tmp_path, 40)
         await out.score({0: range(0, 40, 2)})
         store = out.store()
@@ -260,4 +260,4 @@ def test_rows_that_were_done_before_are_not_leased(tmp_path: Path) -> None:
         assert hand.lease() == [1, 3, 5, 7, 9, 11, 13, 15]
         assert store.found == 20
 
-    run(night())
+    run(scenario())

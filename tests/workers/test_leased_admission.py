@@ -1,4 +1,4 @@
-"""Contract: what holds for the limits of one process holds for those of a worker. One class, two makers."""
+"""Contract of `Admission`: what holds for the limits of one process holds for those of a worker."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Contract(ABC):
 
         run(whole())
 
-    def test_what_no_minute_could_hold_is_too_long_at_once(self) -> None:
+    def test_limiter_refuses_request_larger_than_one_minute_at_once(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             with pytest.raises(TooLong, match=r"limits\.tokens_per_minute = 1000 could never"):
                 await limits.admit(need(1000, 1))
 
         self.night(test, RateLimits(tokens_per_minute=1000))
 
-    def test_first_come_first_served(self) -> None:
+    def test_limiter_serves_first_come_first_served(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             order = []
 
@@ -74,7 +74,7 @@ class Contract(ABC):
         self.night(test, RateLimits(tokens_per_minute=6000))
 
     @pytest.mark.parametrize("strict", [False, True])
-    def test_never_more_in_flight_than_allowed(self, strict: bool) -> None:
+    def test_limiter_never_exceeds_concurrency(self, strict: bool) -> None:
         async def test(limits: LocalLimiter) -> None:
             permits = [await limits.admit(need(1)) for _ in range(2)]
             waiter = asyncio.create_task(limits.admit(need(1)))
@@ -87,7 +87,7 @@ class Contract(ABC):
 
         self.night(test, RateLimits(concurrency=2, requests_per_minute=6000), strict=strict)
 
-    def test_a_permit_is_settled_once(self) -> None:
+    def test_limiter_permit_settles_only_once(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
             limits.settle(permit, DONE)
@@ -97,7 +97,7 @@ class Contract(ABC):
         self.night(test)
 
     @pytest.mark.parametrize("strict", [False, True])
-    def test_whoever_gives_up_leaves_nothing_reserved(self, strict: bool) -> None:
+    def test_limiter_cancelled_request_reserves_nothing(self, strict: bool) -> None:
         async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need(60))
             waiter = asyncio.create_task(limits.admit(need(60)))
@@ -111,7 +111,7 @@ class Contract(ABC):
         self.night(test, max_tokens=100, strict=strict)
 
     @pytest.mark.parametrize("strict", [False, True])
-    def test_a_budget_is_waited_for_and_refused_only_once_nothing_is_in_flight(self, strict: bool) -> None:
+    def test_limiter_waits_for_budget_and_refuses_only_with_none_in_flight(self, strict: bool) -> None:
         async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need(80))
             waiter = asyncio.create_task(limits.admit(need(70)))
@@ -124,7 +124,7 @@ class Contract(ABC):
 
         self.night(test, max_tokens=100, strict=strict)
 
-    def test_draining_turns_away_rows_that_were_not_begun(self) -> None:
+    def test_limiter_drain_refuses_rows_not_yet_started(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
             begun = asyncio.create_task(limits.admit(need()))
@@ -138,7 +138,7 @@ class Contract(ABC):
 
         self.night(test, RateLimits(concurrency=1))
 
-    def test_an_outage_sends_one_probe_at_a_time_and_lets_others_leave(self) -> None:
+    def test_limiter_sends_one_probe_in_outage_and_lets_others_leave(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             for permit in [await limits.admit(need()) for _ in range(8)]:
                 limits.settle(permit, FAILED)
@@ -155,7 +155,7 @@ class Contract(ABC):
 
         self.night(test, RateLimits(requests_per_minute=60_000))
 
-    def test_a_429_pauses_everyone(self) -> None:
+    def test_limiter_pauses_all_requests_on_429(self) -> None:
         async def test(limits: LocalLimiter) -> None:
             permit = await limits.admit(need())
             limits.settle(permit, Outcome(Billing.NOTHING, throttled=True, retry_after_s=3.0))

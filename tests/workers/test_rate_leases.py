@@ -1,4 +1,4 @@
-"""Promise: workers together send what one process may, in any window not one request more, and nearly all of it."""
+"""Promise: all workers together send at most what one process may, in any window, and nearly all of it."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ _ASKED = st.tuples(
 @pytest.mark.slow
 @settings(max_examples=12)
 @given(rates=_RATES, asked=st.lists(_ASKED, min_size=1, max_size=30), dies=st.none() | st.floats(0, 3))
-def test_no_mix_of_workers_ever_breaks_a_limit(
+def test_rate_leases_never_exceed_limit_for_any_mix_of_workers(
     rates: RateLimits, asked: list[tuple[int, float, int, int, float]], dies: float | None
 ) -> None:
     """Slow: twelve nights of three workers, each of up to a minute and a beat every tenth of a second."""
     sent: Sent = []
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates, workers=3)
         async with AsyncExitStack() as stack:
             mates = [await stack.enter_async_context(mate(broker, n + 1, rates)) for n in range(3)]
@@ -114,7 +114,7 @@ def test_no_mix_of_workers_ever_breaks_a_limit(
             for _, task in asking:
                 task.cancel()
 
-    run(night())
+    run(scenario())
     sent.sort()
     if rates.requests_per_minute is not None:
         per_s = rates.requests_per_minute / 60
@@ -130,25 +130,25 @@ def test_no_mix_of_workers_ever_breaks_a_limit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_nearly_all_of_a_minute_is_used_and_never_more(workers: int) -> None:
+def test_rate_leases_use_98_percent_of_minute_and_never_more(workers: int) -> None:
     """Slow: a minute of 1,200 requests, several workers, every one of them hungry."""
     rates = RateLimits(requests_per_minute=1200, concurrency=16)
 
-    async def night() -> None:
+    async def scenario() -> None:
         sents = await together(broker_of(rates, workers=workers), rates, workers, 8, 61.0)
         times = sorted(at for sent in sents for at, _, _ in sent)
         assert 1200 * 0.98 <= sum(at < 60 for at in times) <= 1200
         assert min(len(sent) for sent in sents) > 1200 / workers * 0.5  # nobody starves
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.slow
-def test_tokens_are_shared_by_those_who_want_them() -> None:
+def test_rate_leases_share_tokens_between_large_and_small_requests() -> None:
     """Slow: half a minute of 100,000 tokens; one worker asks for large requests, two for small ones."""
     rates = RateLimits(tokens_per_minute=100_000, concurrency=16)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates, workers=2)
         large: Sent = []
         small: Sent = []
@@ -164,13 +164,13 @@ def test_tokens_are_shared_by_those_who_want_them() -> None:
         assert len(large) >= 4  # a large one is not passed over for ever
         assert len(small) >= 12  # they take turns
 
-    run(night())
+    run(scenario())
 
 
-def test_what_is_not_used_comes_back() -> None:
+def test_rate_leases_reassign_unused_requests() -> None:
     rates = RateLimits(requests_per_minute=600)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             for _ in range(5):  # one takes all, and then falls silent: its wish for more is of its past
@@ -181,10 +181,10 @@ def test_what_is_not_used_comes_back() -> None:
                 passed += 1
             assert passed >= 58
 
-    run(night())
+    run(scenario())
 
 
-def test_a_lease_that_comes_back_is_anothers_to_the_last_request() -> None:
+def test_endpoint_leases_all_returned_requests_to_another_worker() -> None:
     endpoint = Endpoint(RateLimits(requests_per_minute=6000), lambda: 0.0)
     first = endpoint.exchange(1, Pace(wish={"requests": 100.0})).amounts["requests"]
     assert first == 14  # 0.15 s worth, in whole requests
@@ -194,7 +194,7 @@ def test_a_lease_that_comes_back_is_anothers_to_the_last_request() -> None:
     assert again.amounts == {"requests": first - 4}
 
 
-def test_who_is_late_holds_up_nobody_but_finds_what_it_waits_for() -> None:
+def test_endpoint_keeps_share_of_late_worker_without_delaying_others() -> None:
     now = 0.0
     endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     assert endpoint.exchange(1, Pace(wish={"tokens": 199.0})).amounts == {
@@ -209,7 +209,7 @@ def test_who_is_late_holds_up_nobody_but_finds_what_it_waits_for() -> None:
     assert endpoint.exchange(2, second).amounts == {"tokens": pytest.approx(50.0)}
 
 
-def test_one_after_another_waits_a_request_longer_where_a_bucket_holds_less_than_one() -> None:
+def test_endpoint_queues_workers_one_request_apart_below_one_token() -> None:
     endpoint = Endpoint(RateLimits(requests_per_minute=60), lambda: 0.0)
     one = Pace(least={"requests": 1.0}, wish={"requests": 1.0})
     assert endpoint.exchange(1, one).amounts == {"requests": 1.0}
@@ -217,7 +217,7 @@ def test_one_after_another_waits_a_request_longer_where_a_bucket_holds_less_than
     assert third - second == pytest.approx(1 / 0.995)
 
 
-def test_what_was_taken_too_much_is_missing_for_all() -> None:
+def test_endpoint_charges_overdraft_of_one_worker_to_all() -> None:
     now = 0.0
     endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     endpoint.exchange(1, Pace(unused={"tokens": -1000.0}))
@@ -225,7 +225,7 @@ def test_what_was_taken_too_much_is_missing_for_all() -> None:
     assert 0.8 < wait < 0.9  # 800 below nothing, and 50 more, at 995 a second
 
 
-def test_a_lower_limit_is_as_old_as_what_was_sent_and_ends_with_an_answer_that_does_not_tell_it() -> None:
+def test_endpoint_dates_lower_limit_by_sending_and_ends_on_answer_without_header() -> None:
     now = 100.0
     endpoint = Endpoint(RateLimits(tokens_per_minute=60_000), lambda: now)
     for limit, ago_s in ((6000.0, 0.1), (60_000.0, 1.0)):  # the second is a late reply to what was sent before the fall
@@ -237,8 +237,8 @@ def test_a_lower_limit_is_as_old_as_what_was_sent_and_ends_with_an_answer_that_d
         assert endpoint.tokens_per_minute == left
 
 
-def test_a_lease_that_is_over_lets_nobody_through() -> None:
-    async def night() -> None:
+def test_leased_endpoint_admits_nothing_after_lease_expires() -> None:
+    async def scenario() -> None:
         asked: list[float] = []
         books = Ledger(Never(), "never-written", "me", offload=inline, strict=False)
         leased = LeasedEndpoint(RateLimits(requests_per_minute=6000), Budget(books), lambda: asked.append(now()))
@@ -254,13 +254,13 @@ def test_a_lease_that_is_over_lets_nobody_through() -> None:
         leased.lease({"requests": 1.0}, until=now() + 0.1)
         limits.settle(await waiting, DONE)
 
-    run(night())
+    run(scenario())
 
 
-def test_a_dead_workers_lease_is_spent() -> None:
+def test_rate_lease_of_dead_worker_counts_as_used() -> None:
     rates = RateLimits(requests_per_minute=60)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             await one.limits[0].admit(need())
@@ -269,13 +269,13 @@ def test_a_dead_workers_lease_is_spent() -> None:
             await two.limits[0].admit(need())
             assert now() - began > 0.9
 
-    run(night())
+    run(scenario())
 
 
-def test_a_429_of_one_pauses_all_once() -> None:
+def test_broker_pauses_all_workers_once_on_429_of_one() -> None:
     rates = RateLimits(requests_per_minute=6000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             first, second = await one.limits[0].admit(need()), await one.limits[0].admit(need())
@@ -288,13 +288,13 @@ def test_a_429_of_one_pauses_all_once() -> None:
             await waiting
             assert 4.9 <= now() <= 5.2
 
-    run(night())
+    run(scenario())
 
 
-def test_a_lower_limit_in_a_header_is_everybodys() -> None:
+def test_broker_applies_lower_limit_from_header_to_all_workers() -> None:
     rates = RateLimits(requests_per_minute=6000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             hint = RateHint({"requests": Gauge(limit=60.0, remaining=60.0)})
@@ -306,13 +306,13 @@ def test_a_lower_limit_in_a_header_is_everybodys() -> None:
                 passed += 1
             assert passed <= 12
 
-    run(night())
+    run(scenario())
 
 
-def test_what_others_took_from_the_server_is_seen_by_all() -> None:
+def test_broker_applies_remaining_tokens_from_header_to_all_workers() -> None:
     rates = RateLimits(tokens_per_minute=60_000)
 
-    async def night() -> None:
+    async def scenario() -> None:
         broker = broker_of(rates)
         async with mate(broker, 1, rates) as one, mate(broker, 2, rates) as two:
             hint = RateHint({"tokens": Gauge(limit=60_000.0, remaining=-3000.0)})
@@ -323,14 +323,14 @@ def test_what_others_took_from_the_server_is_seen_by_all() -> None:
             await two.limits[0].admit(need(10))
             assert 2.0 < now() - began < 4.0
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
+def test_leased_limiter_cancelled_request_leaves_nothing_reserved(strict: bool) -> None:
     rates = RateLimits(requests_per_minute=60, concurrency=1)
 
-    async def night() -> None:
+    async def scenario() -> None:
         async with mate(broker_of(rates), 1, rates, strict=strict) as one:
             permit: Permit = await one.limits[0].admit(need(1))
             waiter = asyncio.create_task(one.limits[0].admit(need(1)))
@@ -340,10 +340,10 @@ def test_giving_up_leaves_nothing_behind(strict: bool) -> None:
             one.limits[0].settle(permit, DONE)
             assert (one.limits[0].in_flight, one.limits[0].waiting, one.ledger.open_tokens) == (0, 0, 0)
 
-    run(night())
+    run(scenario())
 
 
-def test_429s_in_a_row_pause_everybody_for_longer_and_longer_whatever_they_wish() -> None:
+def test_endpoint_backs_off_on_consecutive_429s_whatever_retry_after() -> None:
     """A server that wishes for no pause would else be asked by every worker again and again."""
     time = [100.0]
     endpoint = Endpoint(RateLimits(requests_per_minute=600), lambda: time[0])

@@ -1,4 +1,4 @@
-"""Promise: every row is leased until it is published, to one worker at a time, whoever dies and however they race."""
+"""Promise: every row is leased to one worker at a time until it is published, even if workers die."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ Racing.TestCase.settings = settings(max_examples=10, stateful_step_count=20)
 TestRacing = Racing.TestCase
 
 
-def test_one_large_shard_is_everybodys() -> None:
+def test_row_leases_split_one_large_shard_between_workers() -> None:
     rows = RowLeases(2)
     rows.offer(Work(shard("a", 100_000)), 0)
     one, two = rows.lease(1), rows.lease(2)
@@ -128,7 +128,7 @@ def test_one_large_shard_is_everybodys() -> None:
     assert (one.first, two.first) == (0, 50_256)  # the front, and the back half of what was left
 
 
-def test_a_worker_reads_forwards() -> None:
+def test_row_leases_give_each_worker_ascending_slices() -> None:
     rows = RowLeases(2)
     rows.offer(Work(shard("a", 10_000)), 0)
     slices = [rows.lease(worker) for worker in (1, 2, 1, 2, 1)]
@@ -137,7 +137,7 @@ def test_a_worker_reads_forwards() -> None:
         assert firsts == sorted(firsts)
 
 
-def test_slices_get_short_near_the_end() -> None:
+def test_row_leases_shorten_slices_near_end() -> None:
     rows = RowLeases(2)
     rows.offer(Work(shard("a", 1000)), 0)
     rows.close()
@@ -152,7 +152,7 @@ def test_slices_get_short_near_the_end() -> None:
 
 @settings(max_examples=20)
 @given(todo=st.lists(st.booleans(), max_size=200))
-def test_only_what_is_to_do_is_leased(todo: list[bool]) -> None:
+def test_row_leases_lease_only_rows_still_to_do(todo: list[bool]) -> None:
     rows = RowLeases(1)
     rows.offer(Work(shard("a", len(todo)), np.array(todo, dtype=bool), 3), 7)
     found = []
@@ -162,7 +162,7 @@ def test_only_what_is_to_do_is_leased(todo: list[bool]) -> None:
     assert found == [n for n, wanted in enumerate(todo) if wanted]
 
 
-def test_what_a_worker_has_is_known_until_it_is_published() -> None:
+def test_row_leases_hold_rows_until_published() -> None:
     rows = RowLeases(2)
     rows.offer(Work(shard("a", 2000)), 5)
     leased = rows.lease(1)
@@ -172,7 +172,7 @@ def test_what_a_worker_has_is_known_until_it_is_published() -> None:
     assert rows.holds(1) == []
 
 
-def test_rows_of_a_shard_that_cannot_be_read_further_hold_nobody_up() -> None:
+def test_row_leases_finish_without_rows_of_unreadable_shard() -> None:
     rows = RowLeases(2)
     rows.offer(Work(shard("a", 100)), 0)
     rows.offer(Work(shard("b", 10)), 0)

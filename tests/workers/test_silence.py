@@ -1,4 +1,4 @@
-"""Promise: a worker that is silent for too long is found, and nobody is blamed for the owner's own sleep."""
+"""Promise: a worker that is silent for too long is found, and the owner's own suspension does not count."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scorer.workers.broker_client import BEAT_S
 from scorer.workers.silence import SILENT_S, STARTS_S, SilenceTimeout
 
 
-def test_a_worker_that_reports_is_never_found_silent() -> None:
-    async def night() -> None:
+def test_silence_timeout_never_fires_for_reporting_worker() -> None:
+    async def scenario() -> None:
         silence = SilenceTimeout()
         silence.awaited()
         watching = asyncio.ensure_future(silence.too_long())
@@ -22,11 +22,11 @@ def test_a_worker_that_reports_is_never_found_silent() -> None:
         assert not watching.done()
         watching.cancel()
 
-    run(night())
+    run(scenario())
 
 
-def test_one_that_stops_is_found_after_the_limit_and_later_before_its_first_report() -> None:
-    async def night() -> None:
+def test_silence_timeout_fires_after_limit_and_later_before_first_report() -> None:
+    async def scenario() -> None:
         silence = SilenceTimeout()
         silence.awaited()
         assert "300 s" in await silence.too_long()
@@ -38,11 +38,11 @@ def test_one_that_stops_is_found_after_the_limit_and_later_before_its_first_repo
         assert await silence.too_long() == f"reported nothing for {SILENT_S:g} s and was killed"
         assert SILENT_S <= now() - began <= SILENT_S + 1
 
-    run(night())
+    run(scenario())
 
 
-def test_time_in_which_it_waits_for_its_owner_does_not_count() -> None:
-    async def night() -> None:
+def test_silence_timeout_excludes_time_waiting_for_owner() -> None:
+    async def scenario() -> None:
         silence = SilenceTimeout()
         silence.awaited()
         watching = asyncio.ensure_future(silence.too_long())
@@ -55,11 +55,11 @@ def test_time_in_which_it_waits_for_its_owner_does_not_count() -> None:
         await asyncio.sleep(3)
         assert watching.done()
 
-    run(night())
+    run(scenario())
 
 
-def test_an_owner_that_was_itself_stopped_blames_no_worker() -> None:
-    async def night() -> None:
+def test_silence_timeout_does_not_fire_after_suspension_of_owner() -> None:
+    async def scenario() -> None:
         loop = asyncio.get_running_loop()
         silence = SilenceTimeout()
         silence.heard()
@@ -71,4 +71,4 @@ def test_an_owner_that_was_itself_stopped_blames_no_worker() -> None:
         assert not watching.done()
         watching.cancel()
 
-    run(night())
+    run(scenario())

@@ -1,4 +1,4 @@
-"""Promise: slices give exactly their rows, and reading on from one to the next does not begin the shard again."""
+"""Promise: slices give exactly their rows, and reading on to the next slice does not reopen the shard."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def rows(reading: SliceReader, shard: Shard, leased: Slice) -> list[int]:
         st.tuples(st.integers(0, ROWS - 1), st.integers(1, 300), st.none() | st.integers(0, 2**20)), max_size=5
     )
 )
-def test_any_slices_in_any_order_give_their_rows(shard: Shard, slices: list[tuple[int, int, int | None]]) -> None:
+def test_slice_reader_returns_rows_of_any_slices_in_any_order(
+    shard: Shard, slices: list[tuple[int, int, int | None]]
+) -> None:
     reading = forward(LocalFiles())
     for first, length, seed in slices:
         stop = min(ROWS, first + length)
@@ -77,7 +79,7 @@ def test_any_slices_in_any_order_give_their_rows(shard: Shard, slices: list[tupl
     reading.close()
 
 
-def test_reading_forwards_opens_the_shard_once(shard: Shard) -> None:
+def test_slice_reader_opens_shard_once_when_reading_forwards(shard: Shard) -> None:
     files = Opens()
     reading = forward(files)
     for first in (0, 100, 350, 600):
@@ -88,7 +90,7 @@ def test_reading_forwards_opens_the_shard_once(shard: Shard) -> None:
     reading.close()
 
 
-def test_a_shard_that_changed_is_not_read(shard: Shard, tmp_path: Path) -> None:
+def test_slice_reader_refuses_changed_shard(shard: Shard, tmp_path: Path) -> None:
     other = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["x"] * ROWS}), other)
     changed = Shard(str(other), "a", shard.size, "1", ROWS, shard.footer)

@@ -1,4 +1,4 @@
-"""Promise: `--workers N` keeps every promise of one process: real processes, kill -9, and the judge's own books."""
+"""Promise: `--workers N` keeps every promise of one process, with real processes, kill -9 and a judge that counts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def segments(folder: Path) -> list[str]:
     return [path.name for path in (folder / "out/segments").rglob("*.parquet")]
 
 
-def test_one_large_shard_spreads_and_no_row_is_asked_twice(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_split_one_large_shard_and_request_each_row_once(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start."""
     shard(tmp_path / "in/a.parquet", ROWS)
     ran = scorer("run", run_file(tmp_path, judge.url, **SMALL_STEPS), "--workers", 2, "--json")
@@ -67,7 +67,7 @@ def test_one_large_shard_spreads_and_no_row_is_asked_twice(judge: RehearsalProce
     assert {name.split("-")[1] for name in segments(tmp_path)} == {"w1", "w2"}
 
 
-def test_a_killed_worker_costs_what_it_had_in_flight_and_unwritten(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_killed_worker_costs_only_its_rows_in_flight_and_unwritten(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three processes, two of which are killed and replaced."""
     for number in range(2):
         shard(tmp_path / f"in/{number}.parquet", ROWS // 2, first=number * ROWS // 2)
@@ -90,7 +90,7 @@ IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 2.0; f
 """The command, whose workers may be silent for two seconds."""
 
 
-def test_a_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three processes, one of which is stopped for two seconds. Woken again it does nothing any more."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
@@ -118,7 +118,7 @@ def test_a_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Reh
     assert done.json()["requests"] >= books["requests"] - 1
 
 
-def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three starts, two of which are killed."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
@@ -140,7 +140,7 @@ def test_workers_die_with_their_owner_and_any_number_resumes(judge: RehearsalPro
 
 
 @pytest.mark.parametrize(("cap", "most"), [("max_tokens", 9_000), ("max_usd", 0.01)])
-def test_a_cap_holds_by_the_judges_own_books_across_kills(
+def test_workers_keep_cap_as_billed_by_judge_across_kills(
     cap: str, most: float, judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: a worker killed half-way, the budget spent, and one more start that has nothing left to spend."""
@@ -163,7 +163,7 @@ def test_a_cap_holds_by_the_judges_own_books_across_kills(
     whole(tmp_path, ROWS)
 
 
-def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_together_keep_declared_rates(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: six seconds of requests at the pace of a minute."""
     judge.configure(requests_per_minute=3000.0)
     shard(tmp_path / "in/a.parquet", 300)
@@ -176,7 +176,7 @@ def test_workers_share_the_rates_that_the_judge_keeps(judge: RehearsalProcess, t
     assert max(arrivals) <= 50 * 1.35  # a second's worth, and the burst
 
 
-def test_ctrl_c_finishes_what_is_under_way_and_a_second_one_leaves(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_finish_started_rows_on_ctrl_c_and_leave_on_second(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two starts that are stopped, and one that ends."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
@@ -197,7 +197,7 @@ def test_ctrl_c_finishes_what_is_under_way_and_a_second_one_leaves(judge: Rehear
     assert judge.stats()["paid_again"] <= IN_FLIGHT
 
 
-def test_a_wrong_setup_found_by_a_worker_stops_all_and_says_why(tmp_path: Path) -> None:
+def test_workers_stop_with_reason_on_setup_error_of_one(tmp_path: Path) -> None:
     """Slow: two processes start, in vain."""
     shard(tmp_path / "in/a.parquet", 20)
     run = run_file(tmp_path, "http://127.0.0.1:9/v1", model={"api_key_env": "NOT_SET_ANYWHERE"})
@@ -215,7 +215,7 @@ def with_my_judge(folder: Path, url: str, text: str) -> Ended:
     return scorer("run", run, "--workers", 2, PYTHONPATH=str(folder))
 
 
-def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_worker_bug_shows_full_traceback(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start."""
     ran = with_my_judge(
         tmp_path,
@@ -234,7 +234,7 @@ def test_a_bug_in_a_worker_is_shown_whole(judge: RehearsalProcess, tmp_path: Pat
     assert "RuntimeError: a bug" in ran.err
 
 
-def test_a_judge_that_fails_on_a_row_in_a_worker_fails_that_row(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_worker_fails_only_row_on_which_judge_raises(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start."""
     ran = with_my_judge(
         tmp_path,
@@ -253,7 +253,7 @@ def test_a_judge_that_fails_on_a_row_in_a_worker_fails_that_row(judge: Rehearsal
     assert "RuntimeError: a bug (__call__, line 5)" in rows[15]["error_detail"]
 
 
-def test_workers_that_keep_dying_are_no_endless_loop(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_run_ends_when_workers_keep_dying(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three processes that end as soon as they start."""
     ran = with_my_judge(
         tmp_path,
@@ -271,7 +271,7 @@ def test_workers_that_keep_dying_are_no_endless_loop(judge: RehearsalProcess, tm
     assert "Traceback" not in ran.err
 
 
-def test_failed_rows_are_retried_by_workers(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_retry_failed_rows(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: a run that fails some rows, and a retry that mends them."""
     judge.configure(refuse="r[0-9]*7\\]")
     shard(tmp_path / "in/a.parquet", 100)
@@ -285,7 +285,7 @@ def test_failed_rows_are_retried_by_workers(judge: RehearsalProcess, tmp_path: P
     assert sum(row["generation"] == 1 for row in scores(tmp_path)) == 10
 
 
-def test_stored_replies_are_read_by_workers(tmp_path: Path) -> None:
+def test_workers_read_recorded_replies(tmp_path: Path) -> None:
     """Slow: two processes start."""
     shard(tmp_path / "in/a.parquet", 100)
     ids = [f"r{number}" for number in range(100)]
@@ -300,7 +300,7 @@ def test_stored_replies_are_read_by_workers(tmp_path: Path) -> None:
     whole(tmp_path, 100)
 
 
-def test_there_are_never_more_workers_than_requests_in_flight(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_workers_are_at_most_concurrency(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start where nine were wished for."""
     shard(tmp_path / "in/a.parquet", 60)
     run = run_file(tmp_path, judge.url, limits={"concurrency": 2})
@@ -311,14 +311,14 @@ def test_there_are_never_more_workers_than_requests_in_flight(judge: RehearsalPr
     assert judge.stats()["max_in_flight"] <= 2
 
 
-def test_a_number_of_workers_that_is_none_is_told(tmp_path: Path) -> None:
+def test_workers_option_refuses_zero(tmp_path: Path) -> None:
     """Slow: a process starts."""
     ran = scorer("run", tmp_path / "run.toml", "--workers", 0)
     assert ran.code == 2
     assert "--workers" in ran.err
 
 
-def test_rows_that_cannot_be_read_are_damaged_and_retried_once_the_shard_is_restored(
+def test_workers_mark_unreadable_rows_damaged_and_retry_them_once_shard_is_restored(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: two processes start, and one more reads on."""
