@@ -1,4 +1,4 @@
-"""A worker behind an actor's methods is the worker behind a pipe, here without Ray: its methods called by hand."""
+"""A worker behind an actor's methods, called here without Ray."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HELLO = Hello(
 )
 
 
-async def test_the_last_answer_ends_it(tmp_path: Path) -> None:
+async def test_ray_worker_ends_after_last_answer(tmp_path: Path) -> None:
     worker = RayWorker(str(tmp_path / "not-there"), [])
     last = report(await worker.begin(packed(HELLO)))
     assert last.ended
@@ -42,14 +42,14 @@ async def test_the_last_answer_ends_it(tmp_path: Path) -> None:
     assert await hearing == b""
 
 
-def test_a_failure_tells_of_its_node() -> None:
+def test_ray_worker_failure_names_its_node() -> None:
     place = Place("id", "10.0.0.7", "1", None)
     told = Report(Spendings({}), failure=Failure("SetupError", "no key."))
     assert _placed(told, place).failure == Failure("SetupError", "no key. (Said by a worker on node 10.0.0.7.)")
     assert _placed(Report(Spendings({})), place) == Report(Spendings({}))
 
 
-def test_a_file_of_the_owner_is_seen_or_it_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_worker_finds_file_of_owner_or_gives_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actor, "SEES_S", 0.0)
     monkeypatch.setattr(actor, "AGAIN_S", 0.0)
     path = tmp_path / "seen"

@@ -1,4 +1,4 @@
-"""What keeps a driver off a cluster is told in a paragraph, at once, and before anything is touched."""
+"""An obstacle to joining a cluster is explained at once, before anything is touched."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def join(address: str | None) -> AbstractContextManager[None]:
     return joined(address, workers=1, say=lambda _: None)
 
 
-def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_names_extra_when_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: None)
     assert "pip install 'batch-scorer[cluster]'" in refused(join(None))
 
 
 @pytest.mark.parametrize("address", ["here", "127.0.0.1", "127.0.0.1:70000", "ray://127.0.0.1:10001", ":6379", "a:b"])
-def test_what_is_no_address_is_told_what_is(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_refuses_malformed_address_and_shows_form(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: True)
     said = refused(join(address))
     assert f"--address {address} is no address" in said
     assert "HOST:PORT" in said
 
 
-def test_an_address_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_refuses_address_without_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: True)
     with socket.socket() as deaf:  # bound, and not listening
         deaf.bind(("127.0.0.1", 0))
@@ -51,7 +51,7 @@ def test_an_address_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\0\0\0\4"])
-def test_an_address_at_which_somebody_else_answers(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_join_refuses_address_of_other_server(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: True)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -68,7 +68,7 @@ def test_an_address_at_which_somebody_else_answers(says: bytes, monkeypatch: pyt
     assert "is no head of a Ray cluster" in said
 
 
-def test_an_address_is_of_no_use_without_a_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_address_option_is_refused_without_ray_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard(tmp_path / "in/a.parquet", 1)
     run = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
     assert _exit_code(["run", run, "--address", "127.0.0.1:6379"]) == 2
@@ -78,7 +78,7 @@ def test_an_address_is_of_no_use_without_a_cluster(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
 
 
-def test_what_ray_prints_is_said_line_by_line() -> None:
+def test_spoken_joins_and_prefixes_output_of_ray() -> None:
     said: list[str] = []
     print("\x1b[33m(raylet)\x1b[0m A worker died", "or was killed.\n\n[state-dump] x\nTwo", file=_Spoken(said.append))
     assert said == ["Ray says: (raylet) A worker died or was killed.", "Ray says: Two"]

@@ -1,4 +1,4 @@
-"""When a worker is taken for dead: never while it may still write."""
+"""When a worker on Ray is declared dead: never while it may still write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from scorer.workers.ray.launcher import LEAVES_S, _buried
 
 
 @pytest.mark.slow
-async def test_it_is_buried_at_once_only_where_ray_saw_its_process_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_launcher_declares_worker_dead_at_once_only_if_ray_saw_its_process_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Slow: Ray is imported."""
     ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
     waited: list[float] = []

@@ -1,4 +1,4 @@
-"""Promise: `--engine ray` keeps every promise of one process: two nodes, kill -9, and the judge's own books."""
+"""Promise: `--engine ray` keeps every promise of one process, with two nodes, kill -9 and a judge that counts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def listening(owner: int) -> set[str]:
     return found
 
 
-def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_others(
+def test_ray_nodes_share_limits_and_score_rows_of_killed_worker(
     nodes: Nodes, judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: two nodes start; twelve seconds at the pace of a minute, so that both workers are there in time."""
@@ -110,7 +110,9 @@ def test_two_nodes_share_the_limits_and_a_killed_workers_rows_are_scored_by_othe
     wait_until(lambda: not any(nodes.workers()))
 
 
-def test_the_driver_may_die_and_the_same_command_resumes(nodes: Nodes, judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_ray_run_resumes_by_same_command_after_driver_is_killed(
+    nodes: Nodes, judge: RehearsalProcess, tmp_path: Path
+) -> None:
     """Slow: two starts, one of which is killed."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
@@ -130,7 +132,9 @@ def test_the_driver_may_die_and_the_same_command_resumes(nodes: Nodes, judge: Re
     assert len({name[:-4] for name in names}) == 2  # whoever outlives an owner has a number that the next never gives
 
 
-def test_what_nodes_do_not_share_is_a_paragraph(nodes: Nodes, judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_ray_run_explains_unshared_output_path_and_differing_versions(
+    nodes: Nodes, judge: RehearsalProcess, tmp_path: Path
+) -> None:
     """Slow: a worker waits five seconds for a file that is only here."""
     shard(tmp_path / "in/a.parquet", 20)
     here = os.open(tmp_path, os.O_RDONLY)
@@ -162,7 +166,7 @@ def test_what_nodes_do_not_share_is_a_paragraph(nodes: Nodes, judge: RehearsalPr
     assert judge.stats()["requests"] == 0
 
 
-def test_a_ray_of_its_own_ends_with_the_run(judge: RehearsalProcess, tmp_path: Path) -> None:
+def test_local_ray_listens_on_loopback_and_ends_with_run(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: Ray starts, listens on loopback alone, and ends at a Ctrl-C; a process of its own does the rest."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
