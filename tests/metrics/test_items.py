@@ -1,4 +1,4 @@
-"""Keyword match and entity F1, worked by hand."""
+"""Keyword match and entity F1 equal hand-computed scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from scorer.metrics import load
         (None, "x", {}, None),
     ],
 )
-def test_keyword_match(response: Any, reference: Any, options: dict[str, Any], score: float | None) -> None:
+def test_keyword_match_equals_hand_computed_scores(
+    response: Any, reference: Any, options: dict[str, Any], score: float | None
+) -> None:
     assert load("keyword_match", options)([response], [reference]) == [score]
 
 
@@ -45,5 +47,7 @@ def test_keyword_match(response: Any, reference: Any, options: dict[str, Any], s
         (None, "Paris", {}, None),
     ],
 )
-def test_entity_f1(response: Any, reference: Any, options: dict[str, Any], score: float | None) -> None:
+def test_entity_f1_equals_hand_computed_scores(
+    response: Any, reference: Any, options: dict[str, Any], score: float | None
+) -> None:
     assert load("entity_f1", options)([response], [reference]) == [score]

@@ -1,4 +1,4 @@
-"""The pool: the same scores as in one process, in order; what fails is told; no child outlives its parent."""
+"""The pool gives the same scores as one process, in order, reports failures, and leaves no child behind."""
 
 from __future__ import annotations
 
@@ -83,20 +83,20 @@ class Echo:
         return given
 
 
-def test_rows_go_to_all_metrics_slice_by_slice() -> None:
+def test_score_passes_rows_to_metrics_in_slices() -> None:
     rows = 2 * SLICE + 1
     echo = Echo([float(n) for n in range(rows)])
     assert score({"echo": echo}, ["x"] * rows, [None] * rows) == {"echo": [float(n) for n in range(rows)]}
     assert echo.asked == [SLICE, SLICE, 1]
 
 
-def test_what_is_no_finite_number_is_null() -> None:
+def test_score_turns_non_finite_numbers_into_null() -> None:
     assert score({"echo": Echo([math.nan, math.inf, -math.inf, 0, None])}, ["x"] * 5, [None] * 5) == {
         "echo": [None, None, None, 0.0, None]
     }
 
 
-def test_a_metric_that_loses_rows_is_found_out() -> None:
+def test_score_refuses_metric_returning_too_few_scores() -> None:
     with pytest.raises(ValueError, match="echo gave 1 scores for 2 rows"):
         score({"echo": Echo([1.0])}, ["x", "y"], [None, None])
 
@@ -104,13 +104,13 @@ def test_a_metric_that_loses_rows_is_found_out() -> None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_name_is_told_with_those_there_are() -> None:
+def test_pool_lists_allowed_names_on_unknown_metric() -> None:
     assert unknown([*METRICS, "a.module:Name"]) == []
     with pytest.raises(SpecError, match=r'"rouge9" is unknown. Allowed: rouge1, .*, or an import path'):
         Pool(["length", "rouge9"]).__enter__()
 
 
-def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_names_extra_when_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     monkeypatch.delitem(sys.modules, "scorer.metrics.edit", raising=False)
     with pytest.raises(SpecError, match=r"edit_similarity needs rapidfuzz.*: pip install 'batch-scorer\[metrics\]'\."):
@@ -124,7 +124,7 @@ def test_a_missing_package_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatc
         ("math:Name", "cannot be imported: .*Name"),
     ],
 )
-def test_an_import_path_that_leads_nowhere_is_told(path: str, why: str) -> None:
+def test_load_refuses_wrong_import_path_with_reason(path: str, why: str) -> None:
     with pytest.raises(SpecError, match=f'metrics.names = "{path}" {why}'):
         load(path)
 
@@ -132,7 +132,7 @@ def test_an_import_path_that_leads_nowhere_is_told(path: str, why: str) -> None:
 # --- children ---------------------------------------------------------------------------------------------------------
 
 
-def test_light_metrics_start_no_process() -> None:
+def test_pool_starts_no_process_for_light_metrics() -> None:
     with Pool(sorted(LIGHT)) as pool:
         assert repr(pool).endswith("in 0 processes>")
         assert pool.needs_reference == LIGHT - {"length", "words"}
@@ -140,7 +140,7 @@ def test_light_metrics_start_no_process() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7])
-def test_the_same_scores_in_order(two: Pool, rows: int) -> None:
+def test_pool_returns_same_scores_as_one_process_in_order(two: Pool, rows: int) -> None:
     responses = [None if n == 3 else "x" * n for n in range(rows)]
     references = ["x" * 4] * rows
     columns = two.columns(responses, references)
@@ -156,7 +156,7 @@ def two() -> object:
 
 
 @pytest.mark.slow
-def test_a_metric_from_outside(outside: str) -> None:
+def test_pool_runs_metric_given_by_import_path(outside: str) -> None:
     """Slow: it starts a process."""
     with Pool([outside, "words"], workers=1) as pool:
         assert pool.needs_reference == frozenset()
@@ -167,7 +167,7 @@ def test_a_metric_from_outside(outside: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_gets_options_and_several_references(outside: str) -> None:
+def test_pool_passes_options_and_several_references_to_process(outside: str) -> None:
     """Slow: it starts a process."""
     options = {outside: {"factor": 2.5}, "keyword_match": {"separator": "|"}}
     with Pool([outside, "keyword_match", "token_f1"], options=options, workers=1) as pool:
@@ -178,14 +178,14 @@ def test_a_process_gets_options_and_several_references(outside: str) -> None:
         }
 
 
-def test_an_option_that_a_metric_of_ones_own_does_not_take_is_told(outside: str) -> None:
+def test_load_refuses_option_unknown_to_imported_metric(outside: str) -> None:
     with pytest.raises(SpecError, match=rf"{outside}.* cannot be constructed: .*unexpected keyword argument 'size'"):
         load(outside, {"size": 1})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("word", "why"), [("boom", "ValueError: no reward for boom"), ("leave", r"exit code 9\)")])
-def test_a_metric_that_fails_is_told_and_closes_the_pool(outside: str, word: str, why: str) -> None:
+def test_pool_without_tell_raises_on_failing_metric_and_closes(outside: str, word: str, why: str) -> None:
     """Slow: it starts two processes."""
     with Pool([outside], workers=2) as pool:
         pids = [child._process.pid for child in pool._children]
@@ -197,7 +197,7 @@ def test_a_metric_that_fails_is_told_and_closes_the_pool(outside: str, word: str
 
 
 @pytest.mark.slow
-def test_where_somebody_is_told_a_metric_that_fails_is_null_in_its_rows_alone(outside: str) -> None:
+def test_pool_with_tell_gives_null_only_in_rows_where_metric_fails(outside: str) -> None:
     """Slow: it starts two processes, and one anew for each half of what held the row it died of."""
     told: list[str] = []
     rows = ["1", "boom", "3", "4", "leave", "6", "boom", None]
@@ -215,7 +215,7 @@ def test_where_somebody_is_told_a_metric_that_fails_is_null_in_its_rows_alone(ou
 
 
 @pytest.mark.slow
-def test_processes_that_always_die_are_given_up(outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_gives_up_on_processes_that_keep_dying(outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: it starts three processes."""
     monkeypatch.setattr("scorer.metrics.pool.MOST_DEATHS", 3)
     told: list[str] = []
@@ -225,7 +225,7 @@ def test_processes_that_always_die_are_given_up(outside: str, monkeypatch: pytes
     assert sum("died 3 times: from here on these metrics are null" in text for text in told) == 1
 
 
-def test_a_metric_that_fails_here_is_null_in_its_rows_alone() -> None:
+def test_score_gives_null_only_in_rows_where_metric_fails() -> None:
     class Fails:
         needs_reference = False
 
@@ -242,7 +242,7 @@ def test_a_metric_that_fails_here_is_null_in_its_rows_alone() -> None:
 
 
 @pytest.mark.slow
-def test_a_metric_that_cannot_be_loaded_is_told_before_any_row() -> None:
+def test_pool_refuses_unloadable_metric_before_any_row() -> None:
     """Slow: it starts two processes."""
     with (
         pytest.raises(SpecError, match='"no_such_module_here:Name" cannot be imported: it needs no_such_module_here'),
@@ -252,7 +252,7 @@ def test_a_metric_that_cannot_be_loaded_is_told_before_any_row() -> None:
 
 
 @pytest.mark.slow
-def test_a_script_without_a_main_guard_works_and_its_death_ends_its_children(tmp_path: Path) -> None:
+def test_pool_works_without_main_guard_and_children_end_with_parent(tmp_path: Path) -> None:
     """Slow: it starts two interpreters."""
     script = tmp_path / "three_lines.py"
     script.write_text(

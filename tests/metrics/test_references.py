@@ -18,7 +18,7 @@ references = st.one_of(st.none(), texts, st.lists(texts, max_size=3))
 
 
 @given(st.lists(st.tuples(st.none() | texts, references), max_size=8))
-def test_a_row_has_the_highest_score_over_its_references(rows: list[tuple[str | None, str | list[str] | None]]) -> None:
+def test_best_scores_take_highest_score_over_references(rows: list[tuple[str | None, str | list[str] | None]]) -> None:
     f1 = metric("token_f1")
     scores = best_scores("token_f1", f1, [row[0] for row in rows], [row[1] for row in rows])
     for (response, reference), score in zip(rows, scores, strict=True):
@@ -27,20 +27,20 @@ def test_a_row_has_the_highest_score_over_its_references(rows: list[tuple[str | 
         assert score == max((one for one in alone if one is not None), default=None)
 
 
-def test_a_reference_without_a_score_is_left_out() -> None:
+def test_best_scores_skip_references_without_score() -> None:
     pytest.importorskip("rouge_score")
     assert best_scores("rouge1", metric("rouge1"), ["a cat", "a cat"], [["?!", "a dog"], ["?!"]]) == [0.5, None]
 
 
-def test_a_metric_of_the_response_alone_has_its_score_whatever_the_references() -> None:
+def test_best_scores_of_reference_free_metric_ignore_references() -> None:
     assert best_scores("words", metric("words"), ["a b", "a"], [["x", "y"], []]) == [2.0, 1.0]
 
 
-def test_a_metric_with_takes_lists_sees_the_list() -> None:
+def test_best_scores_pass_list_to_metric_that_takes_lists() -> None:
     assert best_scores("keyword_match", metric("keyword_match"), ["red and blue"], [["red", "green"]]) == [0.5]
 
 
-def test_a_metric_that_loses_a_pair_is_an_error() -> None:
+def test_best_scores_refuse_metric_returning_too_few_scores() -> None:
     class Loses:
         needs_reference = True
 
@@ -63,5 +63,5 @@ def test_a_metric_that_loses_a_pair_is_an_error() -> None:
         ([{"a": 1}], None),
     ],
 )
-def test_a_list_of_texts_is_several_references(value: object, found: list[str] | None) -> None:
+def test_listed_reads_list_of_texts_as_several_references(value: object, found: list[str] | None) -> None:
     assert listed(value) == found

@@ -1,4 +1,4 @@
-"""ROUGE: equal to the package rouge-score, however ROUGE-L is computed, and silent on scripts it cannot see."""
+"""ROUGE equals the package rouge-score, and is null on scripts that it cannot tokenize."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def one(name: str, response: str | None, reference: str | None) -> float | None:
     return metric(name)([response], [reference])[0]
 
 
-def test_the_example_of_the_paper() -> None:
+def test_rouge_equals_example_of_paper() -> None:
     reference, response = "police killed the gunman", "the gunman kill police"
     assert one("rouge1", response, reference) == pytest.approx(3 / 4)
     assert one("rouge2", response, reference) == pytest.approx(1 / 3)
@@ -49,7 +49,7 @@ def test_the_example_of_the_paper() -> None:
 
 @settings(max_examples=60)
 @given(response=texts, reference=texts)
-def test_every_score_is_that_of_the_package(response: str, reference: str) -> None:
+def test_rouge_equals_rouge_score_package(response: str, reference: str) -> None:
     theirs = THEIRS.score(reference, response)
     for name in NAMES:
         ours = one(name, response, reference)
@@ -61,7 +61,7 @@ def test_every_score_is_that_of_the_package(response: str, reference: str) -> No
 
 @settings(max_examples=40)
 @given(a=texts, b=texts)
-def test_the_same_both_ways(a: str, b: str) -> None:
+def test_rouge_is_symmetric(a: str, b: str) -> None:
     for name in NAMES:
         here, there = one(name, a, b), one(name, b, a)
         if here is not None and there is not None:
@@ -69,13 +69,13 @@ def test_the_same_both_ways(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_null_empty_and_unseen(name: str) -> None:
+def test_rouge_is_null_for_null_and_unsupported_script_and_0_for_empty(name: str) -> None:
     responses = [None, "a cat", "", "a cat", "你好", "a cat", "a cat"]
     references = ["a cat", None, "a cat", "", "你好", "?!", "a cat"]
     assert load(name)(responses, references) == [None, None, 0.0, 0.0, None, None, 1.0]
 
 
-def test_on_real_generations() -> None:
+def test_rouge_equals_rouge_score_package_on_real_generations() -> None:
     if not ALPACA.exists():
         pytest.skip("Left out: ROUGE on real generations, whose folder shared/data is not here.")
     outputs = pq.read_table(ALPACA, columns=["output"]).column("output").to_pylist()
@@ -88,13 +88,13 @@ def test_on_real_generations() -> None:
 
 @settings(max_examples=40)
 @given(response=texts, reference=texts)
-def test_with_a_stemmer_every_score_is_that_of_the_package(response: str, reference: str) -> None:
+def test_rouge_with_stemmer_equals_rouge_score_package(response: str, reference: str) -> None:
     theirs = STEMMED.score(reference, response)
     for name in NAMES:
         ours = stemmed(name)([response], [reference])[0]
         assert ours is None or ours == theirs[name].fmeasure
 
 
-def test_a_stemmer_compares_stems() -> None:
+def test_rouge_with_stemmer_compares_stems() -> None:
     assert stemmed("rougeL")(["the dogs barked"], ["the dog barks"]) == [1.0]
     assert one("rougeL", "the dogs barked", "the dog barks") == pytest.approx(1 / 3)

@@ -1,4 +1,4 @@
-"""well_formed says 1 for the required form alone; wrong options are sentences before anything is scored."""
+"""well_formed is 1 for the required form only; wrong options are explained before anything is scored."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def one(response: str | None, **options: Any) -> float | None:
         ({"schema": "false"}, [], ["1", "null"]),
     ],
 )  # fmt: skip
-def test_the_form_and_no_other(options: dict[str, Any], good: list[str], bad: list[str]) -> None:
+def test_well_formed_is_1_for_required_form_only(options: dict[str, Any], good: list[str], bad: list[str]) -> None:
     assert [one(response, **options) for response in good] == [1.0] * len(good)
     assert [one(response, **options) for response in bad] == [0.0] * len(bad)
     assert one(None, **options) is None
 
 
 @given(st.text())
-def test_any_text_has_0_or_1(text: str) -> None:
+def test_well_formed_is_0_or_1_for_any_text(text: str) -> None:
     assert one(text, schema=SCHEMA) in (0.0, 1.0)
 
 
-def test_a_reference_to_an_address_is_an_error_and_sends_nothing() -> None:
+def test_well_formed_refuses_remote_schema_reference() -> None:
     with pytest.raises(Exception, match="Unresolvable"):
         one("1", schema={"$ref": "http://127.0.0.1:9/schema.json"})
 
@@ -67,13 +67,13 @@ def test_a_reference_to_an_address_is_an_error_and_sends_nothing() -> None:
         ({"regex": "x"}, "regex is no option of well_formed. Known: pattern, schema, labels"),
     ],
 )
-def test_wrong_options_are_told(options: dict[str, Any], told: str) -> None:
+def test_well_formed_refuses_wrong_options(options: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         load("well_formed", options)
     assert problems(["well_formed"], {"well_formed": options})
 
 
-def test_every_mistake_in_names_and_options_is_told_at_once() -> None:
+def test_problems_report_all_mistakes_in_names_and_options_at_once() -> None:
     options = {
         "rougeL": {"stemmer": "yes"},
         "bleu": {"stemmer": True},
