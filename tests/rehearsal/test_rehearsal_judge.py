@@ -1,4 +1,4 @@
-"""The rehearsal judge in virtual time: it admits what it declares, balances its books, and says what it means."""
+"""The rehearsal judge in virtual time: declared limits, balanced counts, and replies that match their verdict."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ arrivals = st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.3, 1.0, 7.0, 59.9, 
 
 @given(arrivals, st.sampled_from([1.0, 5.0, 60.0]), st.sampled_from([None, 30, 120]), st.sampled_from([None, 90, 600]))
 @settings(deadline=None, max_examples=60)
-def test_a_bucket_never_admits_more_than_its_burst_and_its_rate_in_any_window(
+def test_simulated_bucket_admits_at_most_burst_and_rate_in_any_window(
     steps: list[tuple[float, int]], burst_s: float, rpm: float | None, tpm: float | None
 ) -> None:
     config = AT_ONCE.changed({"requests_per_minute": rpm, "tokens_per_minute": tpm, "burst_s": burst_s})
@@ -59,7 +59,7 @@ def test_a_bucket_never_admits_more_than_its_burst_and_its_rate_in_any_window(
 
 @given(arrivals, st.sampled_from([None, 3, 30]), st.sampled_from([None, 90, 200]))
 @settings(deadline=None, max_examples=60)
-def test_a_sliding_window_never_holds_more_than_the_limit(
+def test_simulated_sliding_window_never_exceeds_limit(
     steps: list[tuple[float, int]], rpm: float | None, tpm: float | None
 ) -> None:
     config = AT_ONCE.changed({"requests_per_minute": rpm, "tokens_per_minute": tpm, "window": "sliding"})
@@ -83,7 +83,9 @@ def _night(config: RehearsalConfig, steps: list[tuple[float, int]]) -> list[tupl
 
 
 @given(arrivals, st.sampled_from(["bucket", "sliding"]), st.integers(1, 90))
-def test_who_waits_as_long_as_told_gets_in(steps: list[tuple[float, int]], window: str, tokens: int) -> None:
+def test_simulated_limits_admit_request_after_announced_wait(
+    steps: list[tuple[float, int]], window: str, tokens: int
+) -> None:
     limits = SimulatedLimits(
         RehearsalConfig().changed({"requests_per_minute": 5, "tokens_per_minute": 90, "window": window}), 0
     )
@@ -97,7 +99,7 @@ def test_who_waits_as_long_as_told_gets_in(steps: list[tuple[float, int]], windo
         assert limits.admit(tokens, now + refusal.wait_s + 1e-6) is None
 
 
-def test_a_full_bucket_takes_a_request_larger_than_itself_but_never_one_larger_than_a_minute() -> None:
+def test_simulated_bucket_takes_request_above_its_size_but_not_above_one_minute() -> None:
     bucket = Bucket(per_minute=600, burst_s=1, now=0)
     assert bucket.wait_s(600, 0) == 0
     bucket.take(600, 0)
@@ -111,7 +113,7 @@ def test_a_full_bucket_takes_a_request_larger_than_itself_but_never_one_larger_t
 
 
 @pytest.mark.parametrize(("charge", "charged"), [("reserve", 2 + 3 * 50), ("actual", 2 + 3 * 4)])
-def test_reserving_charges_the_maximum_for_each_choice_and_actual_what_was_said(charge: str, charged: int) -> None:
+def test_rehearsal_judge_charges_reserved_maximum_or_actual_tokens(charge: str, charged: int) -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"charge": charge}))
     outcome = ask(judge, question(n=3, max_tokens=50))
     assert judge.books.charged_tokens == charged
@@ -119,7 +121,7 @@ def test_reserving_charges_the_maximum_for_each_choice_and_actual_what_was_said(
     assert len(json.loads(outcome.body)["choices"]) == 3
 
 
-def test_new_limits_keep_what_was_taken() -> None:
+def test_rehearsal_judge_keeps_usage_when_limits_change() -> None:
     for window in ("bucket", "sliding"):
         judge = RehearsalJudge(AT_ONCE.changed({"requests_per_minute": 2, "window": window, "burst_s": 60}))
         assert [ask(judge, question()).status for _ in range(3)] == [200, 200, 429]
@@ -130,7 +132,7 @@ def test_new_limits_keep_what_was_taken() -> None:
         assert ask(judge, question()).status == 200
 
 
-def test_the_rate_headers_are_those_of_openai() -> None:
+def test_rehearsal_judge_sends_rate_headers_of_openai() -> None:
     judge = RehearsalJudge(
         AT_ONCE.changed({"requests_per_minute": 600, "tokens_per_minute": 6000, "burst_s": 60}), epoch=1e9
     )
@@ -156,7 +158,7 @@ def test_the_rate_headers_are_those_of_openai() -> None:
 # --- pace -----------------------------------------------------------------------------------------------------------
 
 
-def test_capacity_queues_first_come_first_served() -> None:
+def test_rehearsal_judge_capacity_queues_first_come_first_served() -> None:
     config = RehearsalConfig(latency_median_s=1, latency_sigma=0, capacity=2)
     judge = RehearsalJudge(config)
     assert [ask(judge, question()).delay_s for _ in range(5)] == [1, 1, 2, 2, 3]
@@ -164,7 +166,7 @@ def test_capacity_queues_first_come_first_served() -> None:
     assert ask(judge, question(), now=2.5).delay_s == 1.5
 
 
-def test_capacity_can_refuse_instead() -> None:
+def test_rehearsal_judge_capacity_mode_429_refuses() -> None:
     config = RehearsalConfig(latency_median_s=1, latency_sigma=0, capacity=2, capacity_mode="429", retry_after_s=0.25)
     judge = RehearsalJudge(config)
     outcomes = [ask(judge, question()) for _ in range(3)]
@@ -174,7 +176,7 @@ def test_capacity_can_refuse_instead() -> None:
     assert ask(judge, question(), now=1.0).status == 200
 
 
-def test_latency_has_the_median_and_the_spread_that_was_declared() -> None:
+def test_rehearsal_judge_latency_has_declared_median_and_spread() -> None:
     judge, rng = RehearsalJudge(RehearsalConfig(latency_median_s=0.8, latency_sigma=0.5)), Random(1)
     logs = [math.log(judge.ask("chat", question(), 0, rng).delay_s) for _ in range(2000)]
     mean = sum(logs) / len(logs)
@@ -204,7 +206,7 @@ bodies = st.one_of(
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.5, 3.0]), bodies, st.booleans())), st.integers(0, 99))
 @settings(deadline=None, max_examples=60)
-def test_the_books_balance_at_every_moment_and_one_seed_is_one_night(
+def test_rehearsal_judge_counts_balance_and_repeat_for_one_seed(
     steps: list[tuple[float, Any, bool]], seed: int
 ) -> None:
     assert _books(steps, seed) == _books(steps, seed)
@@ -249,7 +251,7 @@ def _books(steps: list[tuple[float, Any, bool]], seed: int) -> dict[str, Any]:
     return stats
 
 
-def test_every_fault_comes_as_often_as_declared() -> None:
+def test_rehearsal_judge_faults_occur_at_declared_rate() -> None:
     config = AT_ONCE.changed({f"fault_{name}": 0.05 for name in FAULTS})
     judge, rng = RehearsalJudge(config), Random(3)
     for _ in range(4000):
@@ -262,7 +264,7 @@ def test_every_fault_comes_as_often_as_declared() -> None:
     assert judge.books.lost["prompt_tokens"] == 2 * lost
 
 
-def test_a_reset_carries_over_what_is_under_way() -> None:
+def test_rehearsal_judge_reset_keeps_requests_in_flight() -> None:
     judge = RehearsalJudge(RehearsalConfig())
     outcome = ask(judge, question())
     judge.reset(1)
@@ -278,7 +280,7 @@ words = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=6, uniqu
 
 
 @given(texts)
-def test_the_pieces_of_any_text_concatenate_to_it(text: str) -> None:
+def test_pieces_concatenate_to_their_text(text: str) -> None:
     assert "".join(pieces(text)) == text
     assert all(pieces(text))
 
@@ -286,7 +288,7 @@ def test_the_pieces_of_any_text_concatenate_to_it(text: str) -> None:
 @given(texts, st.sampled_from([(1, 5), (0, 10), (0, 1), (-2.5, 2.5)]), words | st.just(()), words | st.just(()),
        st.sampled_from(["number", "bare", "json"]), st.integers(0, 20))  # fmt: skip
 @settings(deadline=None, max_examples=60)
-def test_log_probabilities_agree_with_the_text_and_the_verdict(
+def test_reply_writer_logprobs_agree_with_text_and_verdict(
     row: str, scale: tuple[float, float], labels: tuple[str, ...], names: tuple[str, ...], answer: str, top: int
 ) -> None:
     changes = {"scale": scale, "labels": labels, "names": names, "answer": answer}
@@ -312,14 +314,14 @@ def test_log_probabilities_agree_with_the_text_and_the_verdict(
             assert entry["top_logprobs"][0]["token"] == entry["token"]
 
 
-def test_labels_that_share_a_first_token_do_not_outweigh_the_verdict() -> None:
+def test_reply_writer_ranks_verdict_first_among_labels_sharing_first_token() -> None:
     speaker = ReplyWriter(AT_ONCE.changed({"labels": ["bad form", "good", "bad facts"], "answer": "bare"}))
     for number in range(50):
         first = speaker.say(str(number)).logprobs(1)[0]
         assert first["top_logprobs"][0]["token"] == first["token"]
 
 
-def test_the_verdict_is_that_of_the_row_on_every_way() -> None:
+def test_rehearsal_judge_gives_verdict_of_row_as_text_and_as_json() -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"scale": (1, 10)}))
     expected = crc32(b"shard-7") % 10 + 1
     text = "[row:shard-7] Judge this."
@@ -331,7 +333,7 @@ def test_the_verdict_is_that_of_the_row_on_every_way() -> None:
     assert list(json.loads(content)) == ["reason", "rating"]
 
 
-def test_a_schema_with_several_verdicts_gets_one_for_each_name() -> None:
+def test_reply_writer_gives_one_verdict_per_name_in_schema() -> None:
     speaker = ReplyWriter(AT_ONCE)
     inner = {"properties": {"score": {"enum": [1, 2, 3, 4, 5]}, "reason": {"type": "string"}}}
     schema = {
@@ -345,7 +347,7 @@ def test_a_schema_with_several_verdicts_gets_one_for_each_name() -> None:
     assert type(said["tags"]) is list
 
 
-def test_max_tokens_cuts_the_reply_and_says_so() -> None:
+def test_rehearsal_judge_cuts_reply_at_max_tokens_with_finish_reason_length() -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         outcome = ask(RehearsalJudge(AT_ONCE), question(**{name: 2, "logprobs": True, "top_logprobs": 2}))
         cut = choice(outcome)
@@ -354,7 +356,7 @@ def test_max_tokens_cuts_the_reply_and_says_so() -> None:
         assert json.loads(outcome.body)["usage"]["completion_tokens"] == 2
 
 
-def test_usage_tells_cached_tokens_only_where_it_should() -> None:
+def test_rehearsal_judge_usage_has_cached_tokens_only_when_configured() -> None:
     usage = json.loads(ask(RehearsalJudge(AT_ONCE), question("x" * 40)).body)["usage"]
     assert usage == {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
     judge = RehearsalJudge(AT_ONCE.changed({"cached_share": 0.75}))
@@ -363,14 +365,14 @@ def test_usage_tells_cached_tokens_only_where_it_should() -> None:
     assert "usage" not in json.loads(ask(RehearsalJudge(AT_ONCE.changed({"usage": False})), question()).body)
 
 
-def test_prose_too_stays_within_max_tokens() -> None:
+def test_rehearsal_judge_prose_fault_stays_within_max_tokens() -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"fault_prose": 1.0}))
     outcome = ask(judge, question(max_tokens=5))
     assert outcome.bill.completion_tokens == 5
     assert choice(outcome)["finish_reason"] == "length"
 
 
-def test_a_refused_row_has_no_content_and_a_poisoned_one_no_reply() -> None:
+def test_rehearsal_judge_gives_refused_row_no_content_and_poisoned_row_400() -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"refuse": "bomb", "poison": "venom", "context_tokens": 100}))
     refused = choice(ask(judge, question("a bomb")))
     assert (refused["message"]["content"], refused["finish_reason"]) == (None, "content_filter")
@@ -391,7 +393,7 @@ def test_a_refused_row_has_no_content_and_a_poisoned_one_no_reply() -> None:
         ("500", 500, None),
     ],
 )
-def test_always_answers_everything_alike(always: str, status: int, code: str | None) -> None:
+def test_rehearsal_judge_always_gives_same_error_to_every_request(always: str, status: int, code: str | None) -> None:
     judge = RehearsalJudge(RehearsalConfig(always=always))
     outcome = ask(judge, question())
     assert (outcome.status, json.loads(outcome.body)["error"]["code"], outcome.delay_s) == (status, code, 0)
@@ -402,7 +404,7 @@ def test_always_answers_everything_alike(always: str, status: int, code: str | N
 
 
 @given(texts.filter(bool), st.booleans())
-def test_forced_decoding_says_exactly_the_tokens_it_was_given(text: str, room_for_the_end: bool) -> None:
+def test_rehearsal_judge_forced_decoding_returns_exactly_given_tokens(text: str, room_for_the_end: bool) -> None:
     judge = RehearsalJudge(AT_ONCE)
     status, tokenized = judge.tokenize({"content": text, "add_special": False})
     ids = json.loads(tokenized)["tokens"]
@@ -425,7 +427,7 @@ def test_forced_decoding_says_exactly_the_tokens_it_was_given(text: str, room_fo
     assert all(-6.1 < e["logprob"] <= -0.1 for e in entries)
 
 
-def test_a_grammar_of_characters_or_of_unknown_tokens_is_refused() -> None:
+def test_rehearsal_judge_refuses_grammar_of_characters_or_unknown_tokens() -> None:
     judge = RehearsalJudge(AT_ONCE)
     assert forced_ids('root ::= "a"') is None
     for grammar in ('root ::= "a"', "root ::= <[7]>", "root ::= <[999999]>", 7):
@@ -436,7 +438,7 @@ def test_a_grammar_of_characters_or_of_unknown_tokens_is_refused() -> None:
     assert judge.books.fates == {"rejected": 1}
 
 
-def test_a_plain_completion_is_a_verdict_as_text() -> None:
+def test_rehearsal_judge_plain_completion_is_verdict_text() -> None:
     outcome = RehearsalJudge(AT_ONCE).ask("text", {"prompt": "[row:a]", "logprobs": 3}, 0, Random(0))
     said = choice(outcome)
     assert said["text"].startswith("Score: ")
@@ -457,7 +459,7 @@ KEYS = ["messages", "prompt", "n", "max_tokens", "logprobs", "top_logprobs", "re
 
 @given(st.sampled_from(["chat", "text"]), junk | st.dictionaries(st.sampled_from(KEYS), junk))
 @settings(deadline=None, max_examples=40)
-def test_no_body_breaks_the_judge(endpoint: Any, body: Any) -> None:
+def test_rehearsal_judge_answers_any_body_with_200_or_400(endpoint: Any, body: Any) -> None:
     outcome = RehearsalJudge(AT_ONCE).ask(endpoint, body, 0, Random(0))
     assert outcome.status in (200, 400)
     assert isinstance(json.loads(outcome.body), dict)
@@ -465,7 +467,7 @@ def test_no_body_breaks_the_judge(endpoint: Any, body: Any) -> None:
 
 @given(junk)
 @settings(deadline=None, max_examples=60)
-def test_no_schema_breaks_the_judge(schema: Any) -> None:
+def test_rehearsal_judge_answers_any_schema_with_200_or_400(schema: Any) -> None:
     asked = {"type": "json_schema", "json_schema": {"schema": schema}}
     outcome = ask(RehearsalJudge(AT_ONCE), question(response_format=asked, logprobs=True))
     assert outcome.status == (200 if isinstance(schema, dict) else 400)
@@ -476,12 +478,12 @@ def test_no_schema_breaks_the_judge(schema: Any) -> None:
 # --- config -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_config_survives_json() -> None:
+def test_rehearsal_config_round_trips_through_json() -> None:
     config = STORM.changed({"labels": ["good", "bad"], "scale": [0, 1], "names": ["a"], "seed": 7})
     assert RehearsalConfig.from_json(config.to_json()) == config
 
 
-def test_every_mistake_of_a_config_is_told_at_once() -> None:
+def test_rehearsal_config_reports_all_mistakes_at_once() -> None:
     wrong = {
         "requests_per_minute": 0,
         "window": "fixed",
@@ -509,6 +511,6 @@ def test_every_mistake_of_a_config_is_told_at_once() -> None:
         ('{"scale": [0, 1e9]}', "may span at most 10,000"),
     ],
 )
-def test_a_wrong_config_gets_a_sentence(text: str, sentence: str) -> None:
+def test_rehearsal_config_explains_each_mistake_in_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         RehearsalConfig.from_json(text)

@@ -1,4 +1,4 @@
-"""The rehearsal judge on the wire: each fault is there, in the bytes, and its process never outlives its parent."""
+"""The rehearsal judge on the wire: each fault in its bytes, and no process that outlives its parent."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def judged(**changes: Any) -> AsyncIterator[tuple[RehearsalServer, Answer]
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_fault_the_answer_is_whole() -> None:
+async def test_rehearsal_server_answers_completely_without_fault() -> None:
     async with judged(requests_per_minute=60) as (server, answer):
         assert answer.status == 200
         assert answer.headers["content-type"] == "application/json"
@@ -86,7 +86,7 @@ async def test_without_a_fault_the_answer_is_whole() -> None:
 
 
 @pytest.mark.parametrize("fault", ["429", "429_bare", "429_date"])
-async def test_a_429_says_when_to_come_back_in_three_ways(fault: str) -> None:
+async def test_rehearsal_server_429_has_retry_after_as_seconds_date_or_none(fault: str) -> None:
     async with judged(**{f"fault_{fault}": 1.0}, retry_after_s=2.5) as (_, answer):
         told = answer.headers.get("retry-after")
         assert answer.status == 429
@@ -101,33 +101,33 @@ async def test_a_429_says_when_to_come_back_in_three_ways(fault: str) -> None:
 
 
 @pytest.mark.parametrize(("fault", "status"), [("500", 500), ("503", 503)])
-async def test_a_server_error_has_its_status(fault: str, status: int) -> None:
+async def test_rehearsal_server_error_fault_has_its_status(fault: str, status: int) -> None:
     async with judged(**{f"fault_{fault}": 1.0}) as (_, answer):
         assert answer.status == status
         assert answer.json["error"]["type"] == "server_error"
 
 
-async def test_a_reset_is_an_rst_before_any_byte() -> None:
+async def test_rehearsal_server_reset_fault_sends_rst_before_any_byte() -> None:
     async with judged(fault_reset=1.0) as (_, answer):
         assert answer.reset
         assert answer.chunks == 0
 
 
-async def test_a_hang_ends_without_any_byte() -> None:
+async def test_rehearsal_server_hang_fault_closes_without_any_byte() -> None:
     started = time.perf_counter()
     async with judged(fault_hang=1.0, hang_s=0.05) as (_, answer):
         assert time.perf_counter() - started >= 0.05
         assert (answer.chunks, answer.reset) == (0, False)
 
 
-async def test_a_cut_body_is_shorter_than_its_content_length() -> None:
+async def test_rehearsal_server_cut_fault_sends_less_than_content_length() -> None:
     async with judged(fault_cut=1.0) as (_, answer):
         assert answer.status == 200
         assert 0 < len(answer.body) < int(answer.headers["content-length"])
         assert not answer.reset
 
 
-async def test_a_truncated_reply_is_whole_http_and_broken_json() -> None:
+async def test_rehearsal_server_truncate_fault_sends_complete_http_with_broken_json() -> None:
     async with judged(fault_truncate=1.0) as (_, answer):
         assert answer.status == 200
         assert len(answer.body) == int(answer.headers["content-length"])
@@ -135,19 +135,19 @@ async def test_a_truncated_reply_is_whole_http_and_broken_json() -> None:
             _ = answer.json
 
 
-async def test_html_comes_under_200() -> None:
+async def test_rehearsal_server_html_fault_has_status_200() -> None:
     async with judged(fault_html=1.0) as (_, answer):
         assert (answer.status, answer.headers["content-type"]) == (200, "text/html")
         assert answer.body.startswith(b"<!doctype html>")
 
 
-async def test_an_error_body_comes_under_200() -> None:
+async def test_rehearsal_server_error_200_fault_sends_error_body_with_status_200() -> None:
     async with judged(fault_error_200=1.0) as (_, answer):
         assert answer.status == 200
         assert list(answer.json) == ["error"]
 
 
-async def test_prose_holds_no_verdict_and_null_no_content() -> None:
+async def test_rehearsal_server_prose_fault_has_no_verdict_and_null_fault_no_content() -> None:
     async with judged(fault_prose=1.0) as (_, answer):
         assert not any(letter.isdigit() for letter in answer.content)
         assert answer.json["choices"][0]["finish_reason"] == "stop"
@@ -155,7 +155,7 @@ async def test_prose_holds_no_verdict_and_null_no_content() -> None:
         assert answer.content is None
 
 
-async def test_a_slow_body_trickles_and_is_whole() -> None:
+async def test_rehearsal_server_slow_fault_sends_complete_body_in_chunks() -> None:
     started = time.perf_counter()
     async with judged(fault_slow=1.0, slow_s=0.08) as (_, answer):
         assert time.perf_counter() - started >= 0.08
@@ -167,7 +167,7 @@ async def test_a_slow_body_trickles_and_is_whole() -> None:
     ("fault", "column"),
     [("reset", "lost"), ("cut", "lost"), ("truncate", "lost"), ("500", "failed"), ("html", "failed"), ("slow", "ok")],
 )
-async def test_a_fault_is_in_the_books_and_over_with_its_connection(fault: str, column: str) -> None:
+async def test_rehearsal_server_counts_fault_and_ends_with_its_connection(fault: str, column: str) -> None:
     async with judged(**{f"fault_{fault}": 1.0}, slow_s=0.01) as (server, _):
         server.configure(**{f"fault_{fault}": 0.0})
         answer = await exchange(server, "/v1/chat/completions", QUESTION)
@@ -181,7 +181,7 @@ async def test_a_fault_is_in_the_books_and_over_with_its_connection(fault: str, 
 # --- the rest of the wire ---------------------------------------------------------------------------------------------
 
 
-async def test_many_requests_share_a_connection() -> None:
+async def test_rehearsal_server_serves_many_requests_on_one_connection() -> None:
     async with RehearsalServer(RehearsalConfig(latency_median_s=0)) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port)
         body = json.dumps(QUESTION).encode()
@@ -198,7 +198,7 @@ async def test_many_requests_share_a_connection() -> None:
         assert server.judge.books.fates == {"ok": 3}
 
 
-async def test_whoever_hangs_up_pays_and_gets_nothing() -> None:
+async def test_rehearsal_server_bills_client_that_disconnects_early() -> None:
     async with RehearsalServer(RehearsalConfig(latency_median_s=0.05, latency_sigma=0)) as server:
         _, writer = await asyncio.open_connection(server.host, server.port)
         body = json.dumps(QUESTION).encode()
@@ -212,7 +212,7 @@ async def test_whoever_hangs_up_pays_and_gets_nothing() -> None:
         assert server.judge.books.in_flight == 0
 
 
-async def test_leaving_does_not_wait_for_what_hangs() -> None:
+async def test_rehearsal_server_exit_does_not_wait_for_hanging_requests() -> None:
     async with RehearsalServer(RehearsalConfig(fault_hang=1.0, hang_s=60)) as server:
         asking = asyncio.create_task(exchange(server, "/v1/chat/completions", QUESTION))
         await asyncio.sleep(0.02)
@@ -221,7 +221,7 @@ async def test_leaving_does_not_wait_for_what_hangs() -> None:
     assert (await asking).chunks == 0
 
 
-async def test_tokenise_then_force() -> None:
+async def test_rehearsal_server_forced_decoding_returns_tokenized_text() -> None:
     async with RehearsalServer(RehearsalConfig(latency_median_s=0)) as server:
         ids = (await exchange(server, "/tokenize", {"content": " A fine answer.", "add_special": False})).json["tokens"]
         grammar = "root ::= " + " ".join(f"<[{i}]>" for i in ids)
@@ -231,7 +231,7 @@ async def test_tokenise_then_force() -> None:
         assert [entry["id"] for entry in choice["logprobs"]["content"]] == ids
 
 
-async def test_the_side_doors() -> None:
+async def test_rehearsal_server_serves_models_health_config_and_reset_paths() -> None:
     async with RehearsalServer(RehearsalConfig(latency_median_s=0, model="m-1")) as server:
         assert (await exchange(server, "/v1/models")).json["data"][0]["id"] == "m-1"
         assert (await exchange(server, "/health")).status == 200
@@ -249,7 +249,7 @@ async def test_the_side_doors() -> None:
         assert (await exchange(server, "/rows")).json == {}
 
 
-async def test_a_body_that_is_no_json_is_a_400() -> None:
+async def test_rehearsal_server_answers_invalid_body_with_400() -> None:
     async with RehearsalServer(RehearsalConfig(latency_median_s=0)) as server:
         for body in ("no object", {"messages": []}, {**QUESTION, "stream": True}, {**QUESTION, "n": 0}):
             answer = await exchange(server, "/v1/chat/completions", body)
@@ -269,7 +269,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.slow
-def test_a_process_serves_is_changed_and_stops() -> None:
+def test_rehearsal_process_serves_accepts_new_config_and_stops() -> None:
     """Slow: starts an interpreter (0.4 s)."""
     with RehearsalProcess(RehearsalConfig(latency_median_s=0, seed=5)) as judge:
         assert judge.url.endswith("/v1")
@@ -286,7 +286,7 @@ def test_a_process_serves_is_changed_and_stops() -> None:
 
 
 @pytest.mark.slow
-def test_a_reset_is_an_rst_in_the_process_too() -> None:
+def test_rehearsal_process_reset_fault_sends_rst() -> None:
     """Slow: starts an interpreter (0.4 s). The process runs on uvloop, whose sockets are not the standard library's."""
     with RehearsalProcess(RehearsalConfig(latency_median_s=0, fault_reset=1.0)) as judge:
         port = int(judge.url.split(":")[2].split("/")[0])
@@ -301,7 +301,7 @@ def test_a_reset_is_an_rst_in_the_process_too() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["stdin", "SIGTERM", "SIGINT"])
-def test_the_child_ends_cleanly(end: str) -> None:
+def test_rehearsal_process_ends_cleanly_on_signal_or_closed_stdin(end: str) -> None:
     """Slow: starts an interpreter (0.4 s)."""
     command = [sys.executable, "-m", "scorer.rehearsal", "--config", '{"latency_median_s": 0}']
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -329,7 +329,7 @@ with RehearsalProcess() as judge:
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_parent_ends_the_judge() -> None:
+def test_rehearsal_process_ends_when_parent_is_killed() -> None:
     """Slow: starts two interpreters (0.8 s)."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -343,7 +343,7 @@ def test_kill_9_of_the_parent_ends_the_judge() -> None:
 
 
 @pytest.mark.slow
-def test_a_child_that_cannot_start_says_why(capfd: pytest.CaptureFixture[str]) -> None:
+def test_rehearsal_process_that_cannot_start_gives_reason(capfd: pytest.CaptureFixture[str]) -> None:
     """Slow: starts an interpreter twice (0.8 s)."""
     command = [sys.executable, "-m", "scorer.rehearsal", "--config", '{"rpm": 1}']
     refused = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False)
