@@ -27,7 +27,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         process.stop(now=True)
 
 
-def test_the_end_of_its_stdin_ends_a_child(child: Callable[[str], ChildProcess]) -> None:
+def test_child_process_stop_closes_stdin_and_ends_child(child: Callable[[str], ChildProcess]) -> None:
     process = child("import sys\nprint('ready', flush=True)\nsys.stdin.read()\nsys.exit(7)\n")
     assert process.first_line(30.0) == b"ready\n"
     assert (process.poll(), process.late) == (None, False)
@@ -36,7 +36,7 @@ def test_the_end_of_its_stdin_ends_a_child(child: Callable[[str], ChildProcess])
     process.stop()
 
 
-def test_a_child_that_says_nothing_in_time_is_killed(child: Callable[[str], ChildProcess]) -> None:
+def test_child_process_without_first_line_in_time_is_killed(child: Callable[[str], ChildProcess]) -> None:
     process = child("import sys\nsys.stdin.read()\n")
     assert process.first_line(0.2) == b""
     assert process.late
@@ -44,7 +44,7 @@ def test_a_child_that_says_nothing_in_time_is_killed(child: Callable[[str], Chil
 
 
 @pytest.mark.parametrize(("said", "words"), [("a\\n\\nb.\\nc\\nd.\\n", "b. | c | d"), ("", "nothing")])
-def test_the_last_words_are_the_last_lines_of_stderr(
+def test_child_process_last_words_are_last_lines_of_stderr(
     said: str, words: str, child: Callable[[str], ChildProcess]
 ) -> None:
     process = child(f"import sys\nsys.stderr.write('{said}')\nsys.exit(3)\n")

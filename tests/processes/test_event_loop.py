@@ -18,18 +18,18 @@ async def where() -> int:
     return threading.get_ident()
 
 
-def test_run_blocking_runs_in_this_thread_without_a_loop() -> None:
+def test_run_blocking_uses_calling_thread_without_running_loop() -> None:
     assert run_blocking(where()) == threading.get_ident()
 
 
-def test_run_blocking_uses_a_thread_inside_a_running_loop() -> None:
+def test_run_blocking_uses_other_thread_inside_running_loop() -> None:
     async def cell() -> int:
         return run_blocking(where())
 
     assert asyncio.run(cell()) != threading.get_ident()
 
 
-def test_run_blocking_raises_the_coroutines_error() -> None:
+def test_run_blocking_raises_error_of_coroutine() -> None:
     async def fails() -> None:
         raise LookupError("nothing there")
 
@@ -40,7 +40,7 @@ def test_run_blocking_raises_the_coroutines_error() -> None:
         asyncio.run(cell())
 
 
-def test_run_blocking_cancels_and_awaits_on_an_interrupt() -> None:
+def test_run_blocking_cancels_and_awaits_coroutine_on_interrupt() -> None:
     put_away: list[str] = []
 
     async def scores() -> None:

@@ -38,7 +38,7 @@ async def stopped_after(seconds: float, service: Recorder, wake_at: float | None
 
 
 @pytest.mark.parametrize(("rests_first", "turns"), [(True, [2.0, 4.5, 6.0]), (False, [0.0, 2.5, 5.0])])
-def test_a_turn_comes_every_period_and_the_one_that_rests_first_works_once_more(
+def test_periodic_service_works_each_period_and_once_more_if_resting_first(
     rests_first: bool, turns: list[float]
 ) -> None:
     async def whole() -> None:
@@ -50,7 +50,7 @@ def test_a_turn_comes_every_period_and_the_one_that_rests_first_works_once_more(
     run(whole())
 
 
-def test_a_wake_begins_the_next_turn_at_once_and_one_during_a_turn_the_one_after_it() -> None:
+def test_periodic_service_wake_starts_next_turn_at_once_or_after_current() -> None:
     async def whole() -> None:
         service = Recorder(rests_first=True, then=lambda turn: service.wake() if turn == 1 else None)
         await stopped_after(2.5, service, wake_at=1.0)
@@ -59,7 +59,7 @@ def test_a_wake_begins_the_next_turn_at_once_and_one_during_a_turn_the_one_after
     run(whole())
 
 
-def test_a_stop_during_a_turn_lets_it_end() -> None:
+def test_periodic_service_stop_lets_current_turn_end() -> None:
     async def whole() -> None:
         service = Recorder(rests_first=False)
         await stopped_after(0.2, service)
@@ -68,7 +68,7 @@ def test_a_stop_during_a_turn_lets_it_end() -> None:
     run(whole())
 
 
-def test_what_a_turn_raises_ends_the_service() -> None:
+def test_periodic_service_ends_with_error_of_turn() -> None:
     def fail(turn: int) -> None:
         if turn == 2:
             raise OSError("disk")

@@ -1,4 +1,4 @@
-"""A module beside the data never shadows an installed one, in any process; a plug-in beside it is found."""
+"""A module beside the data never shadows an installed one, in any process; a plug-in there is still found."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def nothing_taken(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("program", "workers"), [(MODULE, 1), (SCRIPT, 2)], ids=["module", "script"])
-def test_no_process_of_a_run_imports_from_the_data_folder(
+def test_search_path_of_run_never_shadows_installed_modules(
     folder: Path, judge: RehearsalProcess, program: tuple[str, ...], workers: int
 ) -> None:
     """Slow: real processes; with two workers three of them, and one for the metrics of each."""
@@ -59,7 +59,7 @@ def test_no_process_of_a_run_imports_from_the_data_folder(
 
 
 @pytest.mark.slow
-def test_nor_does_a_worker_on_ray(folder: Path, judge: RehearsalProcess) -> None:
+def test_search_path_of_ray_worker_never_shadows_installed_modules(folder: Path, judge: RehearsalProcess) -> None:
     """Slow: Ray starts. Of itself it puts the driver's folder before everything else of its workers."""
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     run = run_file(folder, judge.url, judge={"kind": "mine:Mine"})
@@ -68,14 +68,14 @@ def test_nor_does_a_worker_on_ray(folder: Path, judge: RehearsalProcess) -> None
 
 
 @pytest.mark.slow
-def test_nor_does_a_rehearsal(folder: Path) -> None:
+def test_search_path_of_rehearsal_never_shadows_installed_modules(folder: Path) -> None:
     """Slow: two real processes."""
     run = run_file(folder, "http://127.0.0.1:9/v1")
     nothing_taken(folder, started_in(folder, *MODULE, "rehearse", run))
 
 
 @pytest.mark.slow
-def test_an_empty_name_in_pythonpath_is_not_the_current_folder(folder: Path, judge: RehearsalProcess) -> None:
+def test_search_path_ignores_empty_name_in_pythonpath(folder: Path, judge: RehearsalProcess) -> None:
     """Slow: real processes. `PYTHONPATH=$UNSET:/lib` names the current folder by accident."""
     for name in ("re", "enum"):  # the installed script imports them before scorer
         (folder / f"{name}.py").unlink()
@@ -85,7 +85,7 @@ def test_an_empty_name_in_pythonpath_is_not_the_current_folder(folder: Path, jud
 
 
 @pytest.mark.slow
-def test_a_program_that_imports_scorer_keeps_its_own_path(folder: Path, judge: RehearsalProcess) -> None:
+def test_search_path_of_program_importing_scorer_is_unchanged(folder: Path, judge: RehearsalProcess) -> None:
     """Slow: three real processes. The program's own folder comes first in it, and last in its workers."""
     run = run_file(folder, judge.url, judge={"kind": "mine:Mine"})
     for name in HOSTILE:
