@@ -85,7 +85,7 @@ def score(judge: Judge, client: Any, sharing: ChoiceBatching | None = None) -> R
     return run(score_row(ROW, keep))
 
 
-def test_samples_are_the_choices_of_one_request_and_the_prompt_is_paid_once() -> None:
+def test_choices_ask_all_samples_in_one_request_and_pay_its_prompt_once() -> None:
     client = Replies(["4", "2", "3"])
     result = score(Rating(prompt="{a}", samples=3), client)
     (request,) = client.asked
@@ -96,7 +96,7 @@ def test_samples_are_the_choices_of_one_request_and_the_prompt_is_paid_once() ->
     assert (result.waited_s, result.answered_s) == (0.5, 1.0)
 
 
-def test_only_the_unreadable_samples_are_asked_again_and_together() -> None:
+def test_choices_retry_only_unreadable_samples_in_one_request() -> None:
     client = Replies(["4", "?", "??", "2", "3"])
     result = score(Rating(prompt="{a}", samples=3), client)
     assert [(request.choices, request.index, request.temperature) for request in client.asked] == [
@@ -106,7 +106,7 @@ def test_only_the_unreadable_samples_are_asked_again_and_together() -> None:
     assert result.raw == ("4", "?", "??", "2", "3")
 
 
-def test_a_server_that_gives_one_choice_is_asked_for_the_others_and_from_then_on_one_by_one() -> None:
+def test_choices_fall_back_to_single_requests_after_server_returns_one_choice() -> None:
     client, sharing = Replies(["4", "2", "3"] * 2, most=1), ChoiceBatching()
     judge = Rating(prompt="{a}", samples=3)
     results = [score(judge, client, sharing) for _ in range(2)]
@@ -116,20 +116,20 @@ def test_a_server_that_gives_one_choice_is_asked_for_the_others_and_from_then_on
     assert [result.attempts for result in results] == [3, 3]
 
 
-def test_a_server_that_gives_some_of_them_is_asked_for_the_rest() -> None:
+def test_choices_request_samples_missing_from_reply_of_several_choices() -> None:
     client, sharing = Replies(["4", "2", "3", "1"] * 2, most=3), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=4), client, sharing) for _ in range(2)]
     assert [request.choices for request in client.asked] == [4, 1, 4, 1]
     assert {result.raw for result in results} == {("4", "2", "3", "1")}
 
 
-def test_separate_means_separate() -> None:
+def test_choices_separate_sends_one_request_per_sample_with_its_seed() -> None:
     client = Replies(["4", "2"])
     score(Rating(prompt="{a}", samples=2, choices="separate"), client)
     assert [(request.choices, request.seed) for request in client.asked] == [(1, 0), (1, 1)]
 
 
-def test_each_order_and_each_model_shares_with_its_own() -> None:
+def test_choices_are_batched_per_order_and_per_model() -> None:
     client = Replies(["A", "A", "B", "B"])
     result = score(Pairwise(prompt="{first} {second}", a="a", b="b", samples=2), client)
     assert [(request.choices, request.index) for request in client.asked] == [(2, 0), (2, 2)]
@@ -141,7 +141,7 @@ def test_each_order_and_each_model_shares_with_its_own() -> None:
     assert result.raw == ("1", "2", "3", "4")
 
 
-def test_two_turns_share_the_first_and_go_on_apart() -> None:
+def test_choices_share_first_turn_and_send_second_turn_per_sample() -> None:
     client = Replies(["Dull.", "Witty.", "2", "4"])
     result = score(Rating(prompt="{a}", samples=2, turns=2), client)
     assert [request.choices for request in client.asked] == [2, 1, 1]
@@ -166,13 +166,13 @@ class Failing:
         raise self.error
 
 
-def test_an_error_of_the_request_is_that_of_each_sample_and_is_paid_once() -> None:
+def test_choices_give_request_error_to_every_sample_and_pay_once() -> None:
     result = score(Rating(prompt="{a}", samples=3), Failing(Refused("no")))
     assert (type(result.error), result.attempts, result.usage) == (Refused, 1, Usage(10, 0))
     assert result.raw == (None, None, None)
 
 
-def test_stored_replies_belong_to_their_samples(tmp_path: Path) -> None:
+def test_recorded_replies_stay_with_their_sample_index(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["So."], "said": [[None, "4", "2"]]}), tmp_path / "said.parquet")
     client = Recorded(path=tmp_path / "said.parquet", keys=["a"], replies="said")
     result = score(Rating(prompt="{a}", samples=4, attempts=1, keys=("a",)), client)
@@ -196,7 +196,7 @@ class Choosy(Failing):
         return Completion(str(self.alone), spent=Spent(1, 0.5, 1.0, Usage(10, 1)))
 
 
-def test_a_refusal_of_several_is_remembered_once_one_was_answered_alone() -> None:
+def test_choice_batching_remembers_rejection_of_several_after_single_success() -> None:
     client, sharing = Choosy(), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=3), client, sharing) for _ in range(2)]
     assert client.asked == [3, 1, 1, 1, 1, 1, 1]
@@ -208,14 +208,14 @@ def test_a_refusal_of_several_is_remembered_once_one_was_answered_alone() -> Non
     assert [result.score and result.score.samples for result in results] == [3, 3]
 
 
-def test_a_question_that_is_wrong_alone_too_says_nothing_of_choices() -> None:
+def test_choice_batching_stays_on_when_single_request_is_rejected_too() -> None:
     client, sharing = Choosy(Rejected), ChoiceBatching()
     results = [score(Rating(prompt="{a}", samples=3), client, sharing) for _ in range(2)]
     assert client.asked == [3, 1, 3, 1]
     assert [(type(result.error), result.attempts) for result in results] == [(Rejected, 2)] * 2
 
 
-def test_a_model_that_gave_several_is_believed_when_it_calls_a_question_wrong() -> None:
+def test_choice_batching_accepts_rejection_from_model_that_returned_several() -> None:
     sharing = ChoiceBatching()
     score(Rating(prompt="{a}", samples=3), Replies(["4", "2", "3"]), sharing)
     client = Choosy()
@@ -223,7 +223,7 @@ def test_a_model_that_gave_several_is_believed_when_it_calls_a_question_wrong() 
     assert client.asked == [3]
 
 
-def test_so_many_replies_that_no_minute_admits_them_at_once_are_asked_one_by_one() -> None:
+def test_choices_over_token_limit_per_minute_are_requested_one_by_one() -> None:
     client = Failing(TooLong("more than a minute's tokens"), attempts=0)
     result = score(Rating(prompt="{a}", samples=3), client)
     assert result.score is not None
@@ -234,12 +234,12 @@ def test_so_many_replies_that_no_minute_admits_them_at_once_are_asked_one_by_one
     assert client.asked == [3]
 
 
-def test_what_stops_the_run_stops_it() -> None:
+def test_choices_pass_on_setup_error() -> None:
     with pytest.raises(SetupError, match="key"):
         score(Rating(prompt="{a}", samples=3), Failing(SetupError("the key")))
 
 
-def test_cancelling_cancels_every_request() -> None:
+def test_choices_cancel_every_request_when_cancelled() -> None:
     cancelled = []
 
     class Slow:
@@ -251,7 +251,7 @@ def test_cancelling_cancels_every_request() -> None:
                 raise
             return Completion("4")
 
-    async def night() -> None:
+    async def scenario() -> None:
         judge = Pairwise(prompt="{first} {second}", a="a", b="b", samples=2)
         task = asyncio.create_task(score_row(ROW, RunContext(judge, Slow(), Shelf(), lambda: 0)))
         await asyncio.sleep(1)
@@ -259,7 +259,7 @@ def test_cancelling_cancels_every_request() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    run(night())
+    run(scenario())
     assert sorted(cancelled) == [0, 2]
 
 
@@ -273,7 +273,7 @@ SAID: st.SearchStrategy[Said] = st.sampled_from(["1", "4", "Score: 5", "?", "", 
     attempts=st.integers(1, 3),
     most=st.integers(1, 4),
 )
-def test_the_same_replies_give_the_same_row_with_choices_and_without(
+def test_choices_and_separate_requests_give_same_row_for_same_replies(
     said: list[Said], samples: int, attempts: int, most: int
 ) -> None:
     judge = Rating(prompt="{a}", samples=samples, attempts=attempts)

@@ -1,4 +1,4 @@
-"""Promise: the same question is asked once; a copy costs nothing, is told apart, and never stands without its source.
+"""Promise: the same question is asked once; a copy costs nothing, is marked, and never stands without its source.
 
 Over 300 lines: from one digest to whole runs that die at every file they write.
 """
@@ -171,7 +171,7 @@ def _exactly(value: Any) -> Any:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(_VALUES, _VALUES), min_size=2, max_size=6))
-def test_rows_ask_the_same_exactly_where_all_that_the_judge_reads_is_the_same(pairs: list[tuple[Any, Any]]) -> None:
+def test_question_of_is_equal_exactly_where_columns_read_by_judge_are(pairs: list[tuple[Any, Any]]) -> None:
     found = [question_of(Reads(), Row("s", n, {"a": a, "b": b, "id": n})) for n, (a, b) in enumerate(pairs)]
     for one, question in zip(pairs, found, strict=True):
         for other, same in zip(pairs, found, strict=True):
@@ -186,7 +186,7 @@ def test_rows_ask_the_same_exactly_where_all_that_the_judge_reads_is_the_same(pa
         {"seed": 1}, {"top_logprobs": 1}, {"key": {"id": 1}}, {"index": 1}, {"model": "m"}, {"alike": True},
     ],
 )  # fmt: skip
-def test_every_part_of_a_request_tells_questions_apart_but_not_its_estimated_length(changed: dict[str, Any]) -> None:
+def test_question_of_covers_every_request_field_except_estimated_tokens(changed: dict[str, Any]) -> None:
     class Asks(Reads):
         def __call__(self, row: Row) -> Conversation:
             yield [Request(prompt="q"), replace(Request(prompt="r", temperature=0.0), **row.kept[0])]
@@ -198,7 +198,7 @@ def test_every_part_of_a_request_tells_questions_apart_but_not_its_estimated_len
     assert question() == question(tokens=7) != question(**changed)
 
 
-def test_a_row_that_asks_nothing_has_no_question() -> None:
+def test_question_of_is_none_for_row_without_requests() -> None:
     class Silent(Letters):
         def __call__(self, row: Row) -> Conversation:
             yield []
@@ -208,7 +208,7 @@ def test_a_row_that_asks_nothing_has_no_question() -> None:
     assert question_of(Letters(), Row("s", 0, {"letter": None})) is None
 
 
-def test_texts_that_no_utf8_holds_are_questions_too() -> None:
+def test_question_of_distinguishes_texts_with_lone_surrogates() -> None:
     judge = Rating(prompt="{response}")
     broken, other = (question_of(judge, Row("s", 0, {"response": f"a{code}b"})) for code in ("\ud800", "\udfff"))
     assert broken != other
@@ -226,7 +226,7 @@ _ENDINGS = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["Refused"
     ending=_ENDINGS,
     in_flight=st.integers(1, 9),
 )
-def test_each_row_has_its_answer_and_what_may_be_copied_is_asked_once(
+def test_dedupe_gives_each_row_its_result_and_requests_copyable_ones_once(
     letters: str, takes: dict[str, float], ending: dict[str, str], in_flight: int
 ) -> None:
     client = Oracle(takes.__getitem__, ending)
@@ -255,7 +255,7 @@ def test_each_row_has_its_answer_and_what_may_be_copied_is_asked_once(
 
 
 @pytest.mark.parametrize("kind", [*ROW_ERRORS.values()])
-def test_only_what_the_question_itself_brings_about_is_copied(kind: type[RowError]) -> None:
+def test_dedupe_copies_only_errors_caused_by_question(kind: type[RowError]) -> None:
     client = Oracle(ending={"a": kind.__name__})
     results = run(scored(rows("aaa"), client))
     copied = [result.copied_from for result in results]
@@ -264,61 +264,61 @@ def test_only_what_the_question_itself_brings_about_is_copied(kind: type[RowErro
     assert details == {(kind, "no a")}
 
 
-def test_a_hundred_duplicates_under_way_are_one_request_and_end_with_it() -> None:
-    async def night() -> None:
+def test_dedupe_sends_one_request_for_100_concurrent_duplicates() -> None:
+    async def scenario() -> None:
         client = Oracle()
         results = await scored(rows("a" * 100), client)
         assert (len(results), client.asked, now()) == (100, ["a"], 1.0)
         assert {result.finished_at for result in results} == {1_000_000}
 
-    run(night())
+    run(scenario())
 
 
-def test_rows_that_wait_hold_no_place_so_that_runs_of_duplicates_fill_the_limits() -> None:
-    async def night() -> None:
+def test_dedupe_waiting_duplicates_hold_no_slot_in_flight() -> None:
+    async def scenario() -> None:
         client = Oracle()
         await scored(rows("a" * 50 + "b" * 50 + "c" * 50 + "d" * 50), client, in_flight=4)
         assert (client.most, now()) == (4, 1.0)
 
-    run(night())
+    run(scenario())
 
 
-def test_no_more_rows_wait_than_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dedupe_bounds_number_of_waiting_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MOST_WAITING", 10)
 
-    async def night() -> None:
+    async def scenario() -> None:
         client = Oracle()
         await scored(rows("a" * 50 + "bc"), client, in_flight=4)
         assert (client.most, now()) == (2, 2.0)  # b was read once a was known
 
-    run(night())
+    run(scenario())
 
 
-def test_who_has_to_ask_after_all_takes_a_place_again() -> None:
-    async def night() -> None:
+def test_dedupe_duplicate_takes_slot_in_flight_when_source_fails() -> None:
+    async def scenario() -> None:
         client = Oracle(ending={"a": "Unavailable"})
         await scored(rows("a" * 21), client, in_flight=4)
         assert (client.most, now()) == (4, 6.0)
 
-    run(night())
+    run(scenario())
 
 
-def test_when_the_first_fails_by_itself_the_others_ask_at_once() -> None:
-    async def night() -> None:
+def test_dedupe_sends_all_duplicates_at_once_when_source_fails_transiently() -> None:
+    async def scenario() -> None:
         client = Oracle(ending={"a": "Unavailable"})
         await scored(rows("a" * 100), client)
         assert (len(client.asked), client.most, now()) == (100, 99, 2.0)
 
-    run(night())
+    run(scenario())
 
 
-def test_null_rows_have_their_own_error_and_are_never_copies() -> None:
+def test_dedupe_never_copies_bad_rows() -> None:
     some = [Row("s", number, {"letter": None}, size=1) for number in range(3)]
     results = run(scored(some, Oracle()))
     assert [(r.error and r.error.name, r.copied_from) for r in results] == [("BadRow", None)] * 3
 
 
-def test_a_drain_gives_back_the_places_of_those_that_wait_for_a_row_turned_away() -> None:
+def test_dedupe_drain_frees_duplicates_waiting_for_interrupted_row() -> None:
     class Draining(Oracle):
         async def complete(self, request: Request) -> Completion:
             await asyncio.sleep(1.0)
@@ -354,7 +354,7 @@ def window(**bounds: int) -> Iterator[AnswerCache]:
         held.close()
 
 
-def test_the_window_forgets_the_oldest_first() -> None:
+def test_answer_cache_evicts_oldest_first() -> None:
     with window(most=3) as held:
         for number in (0, 1, 2, 1, 3, 4):  # what is known keeps its age
             held.keep(key(number), result(number))
@@ -362,7 +362,7 @@ def test_the_window_forgets_the_oldest_first() -> None:
         assert len(held) == 3
 
 
-def test_the_window_is_bounded_in_bytes_too() -> None:
+def test_answer_cache_is_bounded_in_bytes() -> None:
     with window(most_bytes=10_000) as held:
         for number in range(100):
             held.keep(key(number), result(number, "x" * 900))
@@ -386,7 +386,7 @@ _WHEN = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
         result(7, score=None, error=TooLong("of 9 tokens")),
     ],
 )
-def test_what_comes_out_of_the_window_is_what_went_in(kept: Result) -> None:
+def test_answer_cache_returns_result_unchanged(kept: Result) -> None:
     with window() as held:
         held.keep(key(1), kept)
         found = held.find(key(1))
@@ -396,15 +396,15 @@ def test_what_comes_out_of_the_window_is_what_went_in(kept: Result) -> None:
     assert (type(found.error), str(found.error)) == (type(kept.error), str(kept.error))
 
 
-def test_what_the_window_forgot_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dedupe_requests_evicted_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedupe.AnswerCache.__init__, "__defaults__", (2, 10**6))
 
-    async def night() -> None:
+    async def scenario() -> None:
         client = Oracle(lambda _: 0.0)
         await scored(rows("abcabc"), client, in_flight=1)
         assert client.asked == list("abcabc")
 
-    run(night())
+    run(scenario())
 
 
 # --- a whole run ------------------------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ class Repeated(Run):
         return sum(self.wire.asked[thing] for thing in self.wire.refuses)
 
 
-def test_a_run_asks_each_thing_once_and_its_table_adds_up_to_the_bill(tmp_path: Path) -> None:
+def test_dedupe_run_requests_each_question_once_and_table_sums_to_cost(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.wire.refuses = {3, 6}
     found = night.start()
@@ -487,7 +487,7 @@ def test_a_run_asks_each_thing_once_and_its_table_adds_up_to_the_bill(tmp_path: 
     assert night.wire.asked.total() == 8
 
 
-def test_without_it_every_row_is_asked_and_no_such_column_is_there(tmp_path: Path) -> None:
+def test_dedupe_off_requests_every_row_and_writes_no_copied_from_column(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     found = night.run(prompt="{response} Score:")
     assert (found.copied, night.wire.asked.total()) == (0, 21)
@@ -496,7 +496,7 @@ def test_without_it_every_row_is_asked_and_no_such_column_is_there(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flush_rows", [1, 3])
-def test_wherever_it_dies_no_copy_stands_without_its_source(tmp_path: Path, flush_rows: int) -> None:
+def test_dedupe_run_killed_at_any_write_leaves_no_copy_without_source(tmp_path: Path, flush_rows: int) -> None:
     """Slow: a run for each file that can be the last one written; a kill leaves no more than that."""
     for lives in range(60):
         (tmp_path / str(lives)).mkdir()
@@ -519,7 +519,7 @@ def test_wherever_it_dies_no_copy_stands_without_its_source(tmp_path: Path, flus
     assert lives > 5
 
 
-def test_a_retry_asks_the_failed_ones_once_again_and_their_duplicates_not(tmp_path: Path) -> None:
+def test_retry_requests_failed_question_once_for_all_its_duplicates(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.wire.refuses = {0}
     night.start()
@@ -531,7 +531,7 @@ def test_a_retry_asks_the_failed_ones_once_again_and_their_duplicates_not(tmp_pa
     assert night.verify().findings == ()
 
 
-def test_a_reread_keeps_what_is_a_copy_and_cannot_make_any(tmp_path: Path) -> None:
+def test_reread_keeps_copies_and_rejects_change_of_dedupe(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.start()
     copies = night.table()["copied_from"].to_pylist()
@@ -558,7 +558,7 @@ def _changed(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None
 
 
 @pytest.mark.parametrize("when_s", [-1, 0, 1])
-def test_verify_finds_a_copy_that_says_something_else_than_its_source_did(tmp_path: Path, when_s: int) -> None:
+def test_verify_reports_copy_that_differs_from_source(tmp_path: Path, when_s: int) -> None:
     night = Repeated(tmp_path)
     night.start()
 
@@ -572,7 +572,7 @@ def test_verify_finds_a_copy_that_says_something_else_than_its_source_did(tmp_pa
     assert all("is a copy of a row of" in one and "says something else" in one for one in findings)
 
 
-def test_verify_finds_a_copy_of_nothing(tmp_path: Path) -> None:
+def test_verify_reports_copy_whose_source_has_no_result(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.start()
 
@@ -587,7 +587,7 @@ def test_verify_finds_a_copy_of_nothing(tmp_path: Path) -> None:
     ]
 
 
-def test_counts_of_files_from_before_there_were_copies_are_read(tmp_path: Path) -> None:
+def test_counts_read_tables_without_copied_from_column(tmp_path: Path) -> None:
     table = pa.table({"error": pa.nulls(2, pa.string()), "score": [1.0, 2.0],
                       **{name: [1, 2] for name in ("prompt_tokens", "completion_tokens", "cached_tokens",
                                                    "cost_microusd", "attempts")}})  # fmt: skip
@@ -628,7 +628,7 @@ def told(*models: dict[str, Any]) -> list[str]:
         ),
     ],
 )
-def test_only_at_temperature_0_answers_may_be_copied(models: list[dict[str, Any]], says: str | None) -> None:
+def test_dedupe_requires_temperature_0_of_every_model(models: list[dict[str, Any]], says: str | None) -> None:
     problems = told(*models)
     assert len(problems) == (says is not None)
     assert says is None or (says in problems[0] and "leave judge.dedupe out" in problems[0])

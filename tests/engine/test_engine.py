@@ -173,7 +173,7 @@ _ENDING = st.sampled_from(["answered", "Refused", "NoReply"])
     ),
     in_flight=st.integers(1, 6),
 )
-def test_every_row_ends_exactly_once_scored_or_with_its_error(
+def test_score_all_gives_every_row_exactly_one_score_or_error(
     plan: list[tuple[list[int], bool, float, list[str]]], in_flight: int
 ) -> None:
     given_rows = [
@@ -191,13 +191,13 @@ def test_every_row_ends_exactly_once_scored_or_with_its_error(
         error.spent = Spent(2)
         raise error
 
-    async def night() -> Shelf:
+    async def scenario() -> Shelf:
         shelf = Shelf()
         some = parts(shelf, Answers(answer), raw=lambda completion: completion.text)
         await score_all(some, Batches(given_rows), in_flight=in_flight)
         return shelf
 
-    results = run(night()).results
+    results = run(scenario()).results
     assert sorted(result.row.number for result in results) == list(range(len(plan)))
     for result in results:
         turns, strict, _, endings = plan[result.row.number]
@@ -221,24 +221,24 @@ def test_every_row_ends_exactly_once_scored_or_with_its_error(
         assert result.cost_pico == (7 * answered if answered else None)
 
 
-def test_a_result_carries_the_last_replys_model_and_the_seconds_of_all() -> None:
+def test_result_has_model_of_last_reply_and_seconds_of_all_replies() -> None:
     async def answer(request: Request) -> Completion:
         return Completion(
             "", model=f"m{request.index}", finish_reason=f"f{request.index}", spent=Spent(1, waited_s=0.5, answered_s=2)
         )
 
-    async def night() -> Result:
+    async def scenario() -> Result:
         shelf = Shelf()
         await score_all(parts(shelf, Answers(answer)), Batches(rows(1, turns=[1, 2])))
         return shelf.results[0]
 
-    result = run(night())
+    result = run(scenario())
     assert (result.model, result.finish_reason) == ("m2", "f2")
     assert (result.waited_s, result.answered_s, result.attempts) == (1.5, 6.0, 3)
     assert result.raw is None  # nothing was to be kept
 
 
-def test_a_row_that_needs_no_question_or_cannot_be_asked_has_a_result_too() -> None:
+def test_score_all_gives_result_to_row_without_requests_and_to_bad_row() -> None:
     class Broken(Turns):
         def __call__(self, row: Row) -> Conversation:
             if row.number:
@@ -246,7 +246,7 @@ def test_a_row_that_needs_no_question_or_cannot_be_asked_has_a_result_too() -> N
             yield []
             return Score(1.0)
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf, client = Shelf(), Answers(after_a_second)
         await score_all(parts(shelf, client, Broken()), Batches(rows(2)))
         assert client.asked == []
@@ -255,46 +255,46 @@ def test_a_row_that_needs_no_question_or_cannot_be_asked_has_a_result_too() -> N
             (None, "BadRow", 0),
         ]
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_judges_number_that_is_none_is_no_score(value: float) -> None:
+def test_score_all_ends_row_as_unreadable_when_judge_score_is_not_finite(value: float) -> None:
     class Careless(Turns):
         def __call__(self, row: Row) -> Conversation:
             yield [Request(key={"row": row.number})]
             return Score(value)
 
-    async def night() -> Result:
+    async def scenario() -> Result:
         shelf = Shelf()
         await score_all(parts(shelf, Answers(after_a_second), Careless()), Batches(rows(1)))
         return shelf.results[0]
 
-    result = run(night())
+    result = run(scenario())
     assert result.score is None
     assert isinstance(result.error, Unreadable)
 
 
-def test_a_turns_requests_are_asked_at_once_and_answered_in_their_order() -> None:
+def test_score_all_sends_requests_of_turn_at_once_and_keeps_reply_order() -> None:
     async def slower_first(request: Request) -> Completion:
         await asyncio.sleep(3.0 - request.index)
         return Completion(str(request.index))
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf = Shelf()
         some = parts(shelf, Answers(slower_first), raw=lambda completion: completion.text)
         await score_all(some, Batches(rows(1, turns=[3])))
         assert shelf.results[0].raw == ("0", "1", "2")
         assert now() == 3.0
 
-    run(night())
+    run(scenario())
 
 
 # --- bounded, and never held up ---------------------------------------------------------------------------------------
 
 
-def test_rows_under_way_are_bounded_and_the_reader_is_never_far_ahead() -> None:
-    async def night() -> None:
+def test_score_all_bounds_rows_in_flight_and_rows_read_ahead() -> None:
+    async def scenario() -> None:
         shelf, client, batches = Shelf(), Answers(after_a_second), Batches(rows(1000), size=10)
 
         async def look() -> None:
@@ -308,36 +308,36 @@ def test_rows_under_way_are_bounded_and_the_reader_is_never_far_ahead() -> None:
         assert client.most == 50
         assert now() <= 1000 / 50 + 1
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(("size", "most"), [(10, 10), (30, 3), (99, 1), (1000, 1)])
-def test_rows_under_way_are_bounded_by_their_text_and_a_huge_one_goes_alone(size: int, most: int) -> None:
-    async def night() -> None:
+def test_score_all_bounds_bytes_in_flight_and_runs_oversized_row_alone(size: int, most: int) -> None:
+    async def scenario() -> None:
         shelf, client = Shelf(), Answers(after_a_second)
         await score_all(parts(shelf, client), Batches(rows(20, size=size)), in_flight=50, in_flight_bytes=100)
         assert client.most == most
         assert len(shelf.results) == 20
 
-    run(night())
+    run(scenario())
 
 
-def test_a_straggler_holds_back_nobody() -> None:
+def test_score_all_completes_other_rows_while_one_straggles() -> None:
     async def answer(request: Request) -> Completion:
         await asyncio.sleep(1000 if request.key["row"] == 3 else 1)
         return Completion("4")
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf = Shelf()
         await score_all(parts(shelf, Answers(answer)), Batches(rows(400)), in_flight=5)
         assert shelf.numbers[-1] == 3
         assert shelf.times[-2] <= 110
 
-    run(night())
+    run(scenario())
 
 
-def test_without_room_in_the_store_no_row_is_begun() -> None:
-    async def night() -> None:
+def test_score_all_starts_no_row_while_store_has_no_room() -> None:
+    async def scenario() -> None:
         shelf, client = Shelf(), Answers(after_a_second)
         shelf.roomy.clear()
         task = asyncio.create_task(score_all(parts(shelf, client), Batches(rows(3))))
@@ -347,7 +347,7 @@ def test_without_room_in_the_store_no_row_is_begun() -> None:
         await task
         assert len(shelf.results) == 3
 
-    run(night())
+    run(scenario())
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -378,8 +378,8 @@ def ending(names: Sequence[str]) -> Answering:
         (["NoReply", "Refused"], None),
     ],
 )
-def test_a_run_whose_first_200_rows_all_fail_alike_is_stopped(names: list[str], stops_at: int | None) -> None:
-    async def night() -> None:
+def test_score_all_stops_when_first_200_rows_end_in_same_error(names: list[str], stops_at: int | None) -> None:
+    async def scenario() -> None:
         shelf = Shelf()
         job = score_all(parts(shelf, Answers(ending(names))), Batches(rows(300)), in_flight=1000)
         if stops_at is None:
@@ -392,17 +392,17 @@ def test_a_run_whose_first_200_rows_all_fail_alike_is_stopped(names: list[str], 
             await job
         assert len(shelf.results) == stops_at
 
-    run(night())
+    run(scenario())
 
 
-def test_a_run_that_costs_nothing_is_not_stopped_for_rows_that_fail_alike() -> None:
-    async def night() -> None:
+def test_score_all_continues_free_run_whose_rows_end_in_same_error() -> None:
+    async def scenario() -> None:
         shelf = Shelf()
         free = replace(parts(shelf, Answers(ending(["Refused"]))), stop_alike=False)
         await score_all(free, Batches(rows(300)), in_flight=1000)
         assert len(shelf.results) == 300
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -413,14 +413,14 @@ def test_a_run_that_costs_nothing_is_not_stopped_for_rows_that_fail_alike() -> N
         (["Unreadable"], "Remove the cause, then `scorer retry`", "BadRow"),
     ],
 )
-def test_what_helps_is_said_of_the_errors_that_came(names: list[str], says: str, unsaid: str) -> None:
+def test_mended_by_gives_advice_for_errors_that_occurred(names: list[str], says: str, unsaid: str) -> None:
     told = mended_by(names)
     assert says in told
     assert unsaid not in told
 
 
-def test_draining_finishes_the_rows_under_way_and_begins_no_other() -> None:
-    async def night() -> None:
+def test_drain_finishes_rows_in_flight_and_starts_no_other() -> None:
+    async def scenario() -> None:
         shelf, client, drain, batches = Shelf(), Answers(after_a_second), StopFlag(), Batches(rows(1000, turns=[1, 2]))
         task = asyncio.create_task(score_all(parts(shelf, client), batches, in_flight=10, drain=drain))
         await asyncio.sleep(4.5)
@@ -431,11 +431,11 @@ def test_draining_finishes_the_rows_under_way_and_begins_no_other() -> None:
         assert client.cancelled == 0
         assert batches.closed
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("turns", [[1], [3]])
-def test_rows_turned_away_by_a_drain_have_no_result_and_take_nobody_with_them(turns: list[int]) -> None:
+def test_drain_leaves_interrupted_rows_without_result_and_finishes_others(turns: list[int]) -> None:
     """The limits refuse the first request of a row while they drain; others are being answered meanwhile."""
 
     async def answer(request: Request) -> Completion:
@@ -444,16 +444,16 @@ def test_rows_turned_away_by_a_drain_have_no_result_and_take_nobody_with_them(tu
         await asyncio.sleep(1.0)
         return Completion("4")
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf = Shelf()
         await score_all(parts(shelf, Answers(answer)), Batches(rows(10, turns=turns)))
         assert sorted(shelf.numbers) == [0, 2, 4, 6, 8]
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("others", ["answered", "Refused"])
-def test_a_row_of_which_one_request_was_answered_is_finished_while_draining(others: str) -> None:
+def test_drain_finishes_row_with_one_answered_request(others: str) -> None:
     """With several endpoints, some of a row's requests may be out while others still stand in a line."""
 
     async def answer(request: Request) -> Completion:
@@ -466,26 +466,26 @@ def test_a_row_of_which_one_request_was_answered_is_finished_while_draining(othe
             raise Interrupted("draining")
         return Completion("4")
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf, client = Shelf(), Answers(answer)
         await score_all(parts(shelf, client), Batches(rows(1, turns=[3, 2], strict=False)))
         assert [result.score for result in shelf.results] == [Score(5.0 if others == "answered" else 3.0)]
         assert sorted(client.asked) == [(0, 0), (0, 0), (0, 1), (0, 2), (0, 2), (0, 3), (0, 4)]
         assert client.cancelled == 0
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize("turns", [[1], [3]])
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SetupError("no key"), BudgetSpent("spent")])
-def test_what_stops_a_run_stops_it_at_once_and_what_is_finished_is_kept(error: Exception, turns: list[int]) -> None:
+def test_score_all_stops_at_once_on_fatal_error_and_keeps_finished_rows(error: Exception, turns: list[int]) -> None:
     async def answer(request: Request) -> Completion:
         await asyncio.sleep(float(request.key["row"]))
         if request.key["row"] == 5:
             raise error
         return Completion("4")
 
-    async def night() -> None:
+    async def scenario() -> None:
         shelf, client, batches = Shelf(), Answers(answer), Batches(rows(100, turns=turns), size=4)
         with pytest.raises(type(error)) as caught:
             await score_all(parts(shelf, client), batches, in_flight=20)
@@ -495,26 +495,26 @@ def test_what_stops_a_run_stops_it_at_once_and_what_is_finished_is_kept(error: E
         assert client.open == 0
         assert batches.closed
 
-    run(night())
+    run(scenario())
 
 
-def test_a_store_that_cannot_be_written_stops_the_run() -> None:
+def test_score_all_stops_on_storage_error() -> None:
     class Full(Shelf):
         async def room(self) -> None:
             if now() > 2:
                 raise StorageError("the disk is full")
 
-    async def night() -> None:
+    async def scenario() -> None:
         client = Answers(after_a_second)
         with pytest.raises(StorageError):
             await score_all(parts(Full(), client), Batches(rows(100)), in_flight=10)
         assert client.open == 0
 
-    run(night())
+    run(scenario())
 
 
-def test_cancelling_leaves_what_is_finished_and_nothing_under_way() -> None:
-    async def night() -> None:
+def test_score_all_cancelled_keeps_finished_rows_and_leaves_no_request_open() -> None:
+    async def scenario() -> None:
         shelf, client, batches = Shelf(), Answers(after_a_second), Batches(rows(100, turns=[2]))
         task = asyncio.create_task(score_all(parts(shelf, client), batches, in_flight=10))
         await asyncio.sleep(2.5)
@@ -524,7 +524,7 @@ def test_cancelling_leaves_what_is_finished_and_nothing_under_way() -> None:
         assert (len(shelf.results), client.open, client.cancelled) == (20, 0, 20)
         assert batches.closed
 
-    run(night())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_cancelling_leaves_what_is_finished_and_nothing_under_way() -> None:
         ([asyncio.CancelledError(), SetupError("s")], asyncio.CancelledError),
     ],
 )
-def test_a_bug_is_told_before_a_stop_and_a_stop_before_an_interruption(
+def test_first_cause_ranks_bug_before_stop_before_interruption(
     errors: list[BaseException], told: type[BaseException]
 ) -> None:
     assert type(first_cause(BaseExceptionGroup("all", errors))) is told

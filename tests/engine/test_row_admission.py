@@ -1,4 +1,4 @@
-"""Promise: however many requests large rows ask for, few bytes of them are under way, and all are asked in the end."""
+"""Promise: the bytes in flight of large rows' requests are bounded, and every request is sent in the end."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def request(size: int) -> Request:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_requests_under_way_hold_few_bytes_and_none_is_left(seed: int) -> None:
+def test_byte_budget_bounds_bytes_in_flight_and_completes_every_request(seed: int) -> None:
     draw = Random(seed)
     sizes = [draw.choice([0, 1, 40, 99, 100]) for _ in range(60)]
 
-    async def night() -> None:
+    async def scenario() -> None:
         client = Counting()
         weighed = ByteBudget(client, 100)
         tasks = [asyncio.ensure_future(weighed.complete(request(size))) for size in sizes]
@@ -54,22 +54,20 @@ def test_requests_under_way_hold_few_bytes_and_none_is_left(seed: int) -> None:
         assert weighed._left == 100
         assert now() < 61
 
-    run(night())
+    run(scenario())
 
 
-def test_one_that_is_larger_than_all_the_room_goes_alone() -> None:
-    async def night() -> None:
+def test_byte_budget_runs_request_larger_than_budget_alone() -> None:
+    async def scenario() -> None:
         client = Counting()
         weighed = ByteBudget(client, 100)
         await asyncio.gather(*(weighed.complete(Request(prompt="x" * 250)) for _ in range(3)))
         assert (client.most, now()) == (250, 3.0)
 
-    run(night())
+    run(scenario())
 
 
-def test_the_requests_of_a_large_row_are_weighed_and_those_of_others_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_byte_budget_applies_to_requests_of_large_rows_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
     complete = ByteBudget.complete
 
