@@ -54,9 +54,7 @@ def driven(
     ids=lambda options: "-".join(options) or "defaults",
 )
 @given(answers=st.lists(ANSWERS, min_size=3, max_size=3))
-def test_one_sample_is_asked_and_scored_as_several_are(
-    options: dict[str, Any], answers: list[Completion | RowError]
-) -> None:
+def test_rating_scores_one_sample_like_several(options: dict[str, Any], answers: list[Completion | RowError]) -> None:
     judge = Rating(prompt="Rate: {text}", **options)
 
     def as_several() -> Generator[list[Request], list[Completion | RowError], Score]:

@@ -1,4 +1,4 @@
-"""Promise: two turns keep what both said, a later try takes nothing back, and a mistake in asking is one sentence."""
+"""Promise: two turns keep reason and verdict, a retry loses nothing, and each wrong option is reported once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def two(**options: Any) -> Rating:
 # --- two turns --------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_turn_asks_for_the_reason_and_the_second_for_the_verdict_alone() -> None:
+def test_two_turns_ask_for_reason_first_and_verdict_second() -> None:
     score, asked = talk(two(system="Be fair."), ROW, ["It drifts, which is a 2 at best."], ["Score: 3"])
     assert [[(m.role, m.content) for m in turn[0].messages] for turn in asked] == [
         [("system", "Be fair."), ("user", f"So.\n\n{EXPLAIN}")],
@@ -45,21 +45,21 @@ def test_the_first_turn_asks_for_the_reason_and_the_second_for_the_verdict_alone
     assert (score.value, score.reason, score.samples) == (3.0, "It drifts, which is a 2 at best.", 1)
 
 
-def test_each_sample_goes_on_with_its_own_reason() -> None:
+def test_two_turns_continue_each_sample_with_its_own_reason() -> None:
     score, asked = talk(two(samples=2), ROW, ["Dull.", "Witty."], ["2", "4"])
     assert [request.messages[1].content for request in asked[1]] == ["Dull.", "Witty."]
     assert [[(r.index, r.seed) for r in turn] for turn in asked] == [[(0, 0), (1, 1)], [(2, 2), (3, 3)]]
     assert (score.value, score.reason) == (3.0, "Dull.")
 
 
-def test_an_unreadable_verdict_is_asked_again_after_the_same_reason() -> None:
+def test_two_turns_retry_unreadable_verdict_after_same_reason() -> None:
     score, asked = talk(two(), ROW, ["Dull."], ["?"], ["2"])
     assert [len(turn[0].messages) for turn in asked] == [1, 3, 3]
     assert [(turn[0].index, turn[0].temperature) for turn in asked] == [(0, None), (1, None), (2, 0.3)]
     assert (score.value, score.reason) == (2.0, "Dull.")
 
 
-def test_without_a_reason_there_is_no_second_turn_and_the_first_is_asked_again() -> None:
+def test_two_turns_retry_first_turn_without_reason() -> None:
     score, asked = talk(two(samples=2), ROW, ["Dull.", " "], ["2"], ["Witty."], ["4"])
     assert [[len(request.messages) for request in turn] for turn in asked] == [[1, 1], [3], [1], [3]]
     assert (score.value, score.samples) == (3.0, 2)
@@ -74,16 +74,18 @@ def test_without_a_reason_there_is_no_second_turn_and_the_first_is_asked_again()
         (NoReply("gone"), NoReply),
     ],
 )
-def test_where_no_reason_came_the_row_has_its_error(first: Completion | RowError, error: type[RowError]) -> None:
+def test_two_turns_without_reason_end_in_error_of_first_turn(
+    first: Completion | RowError, error: type[RowError]
+) -> None:
     with pytest.raises(error):
         talk(two(), ROW, [first])
 
 
-def test_a_reason_that_was_cut_is_still_one() -> None:
+def test_two_turns_accept_truncated_reason() -> None:
     assert talk(two(), ROW, [Completion("It is du", "length")], ["2"])[0].reason == "It is du"
 
 
-def test_json_labels_and_probabilities_are_read_in_the_second_turn() -> None:
+def test_two_turns_read_json_and_probabilities_in_second_turn() -> None:
     score, asked = talk(two(read="json", criteria=["wit", "tact"]), ROW, ["Hm."], ['{"wit": 5, "tact": 3}'])
     assert (score.value, score.reason) == (4.0, "Hm.")
     assert '{"wit": <a number' in asked[1][0].messages[-1].content
@@ -94,7 +96,7 @@ def test_json_labels_and_probabilities_are_read_in_the_second_turn() -> None:
     assert (score.value, score.method) == (pytest.approx(3.0), "expected")
 
 
-def test_all_judges_of_replies_have_two_turns() -> None:
+def test_two_turns_work_for_pairwise_versus_and_checklist() -> None:
     pair = Pairwise(prompt="{first} {second}", a="a", b="b", turns=2)
     score, _ = talk(pair, ROW, ["A is it.", "B is it."], ["A", "B"])
     assert (score.fields["verdict"], score.reason) == ("a", "A is it.")
@@ -104,12 +106,12 @@ def test_all_judges_of_replies_have_two_turns() -> None:
     assert talk(check, ROW, ["1. Yes, so I think."], ["Q1: no"])[0].fields == {"check_1": False}
 
 
-def test_specimens_of_two_turns_are_read_in_the_second() -> None:
+def test_two_turns_specimens_are_readable() -> None:
     judge = two()
     assert [talk(judge, ROW, [judge.specimen(n)], [judge.specimen(n)])[0].value for n in range(3)] == [1, 2, 3]
 
 
-def test_an_example_shows_both_turns() -> None:
+def test_two_turns_examples_show_both_turns() -> None:
     judge = two(examples=[{"a": "No.", "reason": "Curt.", "reply": "1"}])
     _, asked = talk(judge, ROW, ["Dull."], ["2"])
     assert [(m.role, m.content) for m in asked[0][0].messages] == [
@@ -126,7 +128,7 @@ REPLY = st.sampled_from(["3", "Score: 4", "?", "", "Because.", NoReply("gone"), 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(REPLY, min_size=12, max_size=12), st.integers(1, 2), st.integers(1, 3))
-def test_whatever_the_replies_there_is_a_score_with_its_reason_or_an_error(
+def test_two_turns_of_any_replies_give_score_with_reason_or_error(
     replies: list[Any], samples: int, attempts: int
 ) -> None:
     conversation = two(samples=samples, attempts=attempts)(ROW)
@@ -152,7 +154,7 @@ def test_whatever_the_replies_there_is_a_score_with_its_reason_or_an_error(
 # --- later tries ------------------------------------------------------------------------------------------------------
 
 
-def test_a_later_try_without_a_reply_hides_nothing() -> None:
+def test_judges_stay_unreadable_when_retry_has_no_reply() -> None:
     for judge in (
         Rating(prompt="{a}", attempts=2),
         Pairwise(prompt="{first} {second}", a="a", b="b", orders="given", attempts=2),
@@ -179,7 +181,7 @@ def test_a_later_try_without_a_reply_hides_nothing() -> None:
         ({"turns": 1, "examples": [{"a": "x", "reason": "y", "reply": "1"}]}, "judge.examples[0].reason: is no column"),
     ],
 )
-def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
+def test_two_turns_report_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
         two(**options)
     (problem,) = caught.value.problems

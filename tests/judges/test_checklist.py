@@ -1,4 +1,4 @@
-"""Promise: the score is the share of yes among all the questions; a question without an answer is no no."""
+"""Promise: the score is the share of yes among all the questions; a question without an answer is not a no."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check(judge: Checklist, *turns: Sequence[Answer], **values: Any) -> tuple[Sc
     return talk(judge, row(**values), *turns)
 
 
-def test_all_questions_go_in_one_request_and_the_score_is_the_share_of_yes() -> None:
+def test_checklist_asks_all_questions_in_one_request_and_scores_share_of_yes() -> None:
     judge = checklist(system="Be fair.", keys=("id",))
     score, asked = check(judge, ["Q1: yes\nQ2: no\nQ3: yes"], id=3)
     (request,) = asked[0]
@@ -63,7 +63,7 @@ def test_all_questions_go_in_one_request_and_the_score_is_the_share_of_yes() -> 
         "1. It is short.\n2. It is not true.\nQ1: yes\nQ2: no\nQ3: yes",
     ],
 )
-def test_answers_as_judges_number_them(reply: str) -> None:
+def test_checklist_reads_answers_in_common_numberings(reply: str) -> None:
     assert check(checklist(attempts=1), [reply])[0].fields == {"check_1": True, "check_2": False, "check_3": True}
 
 
@@ -71,25 +71,25 @@ def test_answers_as_judges_number_them(reply: str) -> None:
     "reply",
     ["", "yes", "Q1: yes\nQ2: no", "Q1: yes\nQ2: perhaps\nQ3: no", "Q1: yes\nQ1: no\nQ2: yes\nQ3: yes", "4. yes"],
 )
-def test_a_question_that_is_not_answered_makes_the_row_unreadable(reply: str) -> None:
+def test_checklist_is_unreadable_when_question_is_unanswered(reply: str) -> None:
     with pytest.raises(Unreadable):
         check(checklist(attempts=1), [reply])
 
 
-def test_what_is_missing_is_asked_again_as_a_whole() -> None:
+def test_checklist_retries_all_questions_when_answer_is_missing() -> None:
     score, asked = check(checklist(), ["Q1: yes"], ["Q1: no\nQ2: no\nQ3: no"])
     assert score.value == 0
     assert [[request.index for request in turn] for turn in asked] == [[0], [1]]
     assert asked[1][0].temperature == 0.3
 
 
-def test_samples_are_averaged_and_an_even_split_is_null() -> None:
+def test_checklist_averages_samples_and_gives_null_for_even_split() -> None:
     judge = checklist(questions=QUESTIONS[:2], samples=2)
     score, _ = check(judge, ["Q1: yes\nQ2: yes", "Q1: yes\nQ2: no"])
     assert (score.value, score.samples, score.fields) == (0.75, 2, {"check_1": True, "check_2": None})
 
 
-def test_the_error_of_the_request_is_the_rows() -> None:
+def test_checklist_gives_request_error_to_row() -> None:
     with pytest.raises(NoReply):
         check(checklist(), [NoReply("gone")])
     with pytest.raises(Truncated):
@@ -98,7 +98,7 @@ def test_the_error_of_the_request_is_the_rows() -> None:
         next(checklist()(row(a=None)))
 
 
-def test_reasons_examples_and_the_built_in_rubric() -> None:
+def test_checklist_built_in_rubric_shows_examples_and_reads_reason() -> None:
     judge = Checklist(
         rubric="checklist",
         questions=["Is it true?"],
@@ -111,7 +111,7 @@ def test_reasons_examples_and_the_built_in_rubric() -> None:
     assert judge.columns == ("instruction", "response")
 
 
-def test_specimens_are_read_and_the_register_names_the_class() -> None:
+def test_checklist_is_registered_and_reads_its_specimens() -> None:
     judge = checklist()
     assert [check(judge, [judge.specimen(n)])[0].fields["check_1"] for n in range(2)] == [True, False]
     assert JUDGES["checklist"] == f"{Checklist.__module__}:{Checklist.__qualname__}"
@@ -122,7 +122,7 @@ PIECES = st.sampled_from(["Q1: yes\n", "Q2: no\n", "3. yes\n", "Q3: no\n", "2) "
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=40) | st.lists(PIECES, max_size=8).map("".join))
-def test_whatever_the_reply_every_question_is_answered_or_there_is_no_score(reply: str) -> None:
+def test_checklist_of_any_reply_scores_only_when_every_question_is_answered(reply: str) -> None:
     try:
         score, _ = check(checklist(attempts=1), [reply])
     except Unreadable:
@@ -143,7 +143,7 @@ def test_whatever_the_reply_every_question_is_answered_or_there_is_no_score(repl
         ({"examples": [{"a": "x", "reply": "Q1: yes"}]}, "judge.examples[0].reply"),
     ],
 )
-def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
+def test_checklist_reports_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
         checklist(**options)
     (problem,) = caught.value.problems

@@ -39,7 +39,7 @@ def failed(judge: Rating | Panel | Checklist, *answers: Answer) -> RowError:
     return caught.value
 
 
-def test_the_judge_is_told_what_a_criterion_means_and_how_to_reply() -> None:
+def test_criteria_prompt_states_descriptions_and_reply_form() -> None:
     (request,) = next(rating(reason="before")(ROW))
     assert request.messages[0].content == (
         "So.\n\nCriteria:\nwit: It is {funny}.\n\nReply with these lines of this form and nothing else:\n"
@@ -48,13 +48,13 @@ def test_the_judge_is_told_what_a_criterion_means_and_how_to_reply() -> None:
     )
 
 
-def test_a_criterion_on_its_own_scale_counts_by_its_place_between_the_ends() -> None:
+def test_criteria_on_own_scales_are_normalised_in_score() -> None:
     score = scored(rating(), "wit: 5\ntact: 5")
     assert score.value == pytest.approx((3 * 5 + 1 * 3) / 4)
     assert score.fields == {"score_wit": 5.0, "score_tact": 5.0, "criteria_read": 2}
 
 
-def test_names_and_tables_of_names_alone_are_scored_alike() -> None:
+def test_criteria_as_names_and_as_tables_score_equally() -> None:
     plain = scored(rating(criteria=["wit", "tact"], weights=[3, 1]), "wit: 5\ntact: 2")
     tables = scored(rating(criteria=[{"name": "wit", "weight": 3}, {"name": "tact"}]), "wit: 5\ntact: 2")
     assert plain.value == tables.value
@@ -62,7 +62,7 @@ def test_names_and_tables_of_names_alone_are_scored_alike() -> None:
 
 
 @pytest.mark.parametrize("reason", ["before", "after"])
-def test_each_criterion_has_its_reason(reason: str) -> None:
+def test_criteria_each_have_their_reason(reason: str) -> None:
     judge = rating(reason=reason)
     lines = {"wit": ["wit reason: It made me laugh.\nTwice.", "wit: 4"], "tact": ["tact reason: None.", "tact: 0"]}
     text = "\n".join("\n".join(pair if reason == "before" else pair[::-1]) for pair in lines.values())
@@ -77,7 +77,7 @@ def test_each_criterion_has_its_reason(reason: str) -> None:
     ]
 
 
-def test_reasons_stand_in_json_or_behind_the_verdict_of_a_line() -> None:
+def test_criteria_reasons_are_read_from_json_and_after_verdict() -> None:
     judge = rating(reason="after", read="json")
     text = json.dumps({"wit": {"score": 2, "reason": "Dull."}, "tact": {"score": 7, "reason": "Kind."}})
     assert scored(judge, text).reason == "wit: Dull.\ntact: Kind."
@@ -90,12 +90,12 @@ def test_reasons_stand_in_json_or_behind_the_verdict_of_a_line() -> None:
 
 
 @given(st.text(max_size=60), st.sampled_from(["wit reason: x\n", "", "{", '{"wit": ', "tact:"]))
-def test_any_text_has_reasons_or_none(text: str, before: str) -> None:
+def test_find_reasons_of_any_text_gives_known_criteria_and_nonempty_reasons(text: str, before: str) -> None:
     found = find_reasons(before + text, ["wit", "tact"], {})
     assert all(name in ("wit", "tact") and reason.strip() for name, reason in found.items())
 
 
-def test_an_unreadable_row_keeps_the_criteria_that_were_read() -> None:
+def test_criteria_read_are_kept_in_unreadable_row() -> None:
     error = failed(rating(reason="after"), "wit: 4\nwit reason: It is.\ntact: many")
     assert (error.name, error.detail) == (
         "Unreadable",
@@ -110,7 +110,7 @@ def test_an_unreadable_row_keeps_the_criteria_that_were_read() -> None:
     assert cut.fields == {"score_wit": 4.0, "score_tact": None}
 
 
-def test_partial_scores_by_the_rest() -> None:
+def test_criteria_partial_scores_by_criteria_read() -> None:
     judge = rating(partial=True)
     score = scored(judge, "wit: 4")
     assert (score.value, score.fields["criteria_read"], score.fields["score_tact"]) == (4.0, 1, None)
@@ -121,7 +121,7 @@ def test_partial_scores_by_the_rest() -> None:
     assert scored(plain, "tact: 2").fields == {"score_wit": None, "score_tact": 2.0, "criteria_read": 1}
 
 
-def test_a_checklist_and_a_panel_keep_what_was_read_in_their_own_columns() -> None:
+def test_checklist_and_panel_keep_partial_readings_in_their_columns() -> None:
     error = failed(Checklist(prompt="{a}", questions=["x?", "y?"], attempts=1), "Q1: yes\nQ2: perhaps")
     assert error.fields == {"check_1": True, "check_2": None}
     panel = Panel(prompt="{a}", models=["m", "n"], criteria=TABLES, reason="after", attempts=1)
@@ -133,14 +133,14 @@ def test_a_checklist_and_a_panel_keep_what_was_read_in_their_own_columns() -> No
 
 @pytest.mark.parametrize("options", [{}, {"reason": "before"}, {"reason": "after"}, {"reason": "before", "turns": 2}])
 @pytest.mark.parametrize("read", ["number", "json", "label"])
-def test_a_specimen_is_read_by_its_judge(read: str, options: dict[str, Any]) -> None:
+def test_criteria_specimens_are_readable(read: str, options: dict[str, Any]) -> None:
     judge = rating(read=read, **options)
     assert all(judge._reads(judge.specimen(n)) for n in range(8))
     if options.get("turns") != 2 and options:
         assert find_reasons(judge.specimen(0), ["wit", "tact"], {}) == {"wit": "A rehearsal.", "tact": "A rehearsal."}
 
 
-def test_the_schema_is_that_of_the_reply() -> None:
+def test_criteria_json_schema_matches_reply_form() -> None:
     assert rating(read="json", reason="after")._schema == {
         "type": "object",
         "properties": {
@@ -203,7 +203,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES)
-def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
+def test_criteria_report_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         rating(**options)
     assert len(caught.value.problems) == 1

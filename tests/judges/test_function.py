@@ -86,7 +86,7 @@ def test_judge_of_two_functions_reads_their_columns_and_asks_their_prompt() -> N
     assert asked[0].messages == (Message("system", "Be strict."), Message("user", prompt(ROWS[0])))
 
 
-def test_judge_asks_again_for_an_unreadable_reply_as_often_as_attempts_allow() -> None:
+def test_judge_retries_unreadable_reply_up_to_attempts() -> None:
     judge = made(scorer.judge(prompt, read, attempts=2))
     score, asked = converse(judge, dict(ROWS[0]), "no", "2")
     assert (score.value, len(asked)) == (2.0, 2)
@@ -105,7 +105,7 @@ def test_judge_asks_again_for_an_unreadable_reply_as_often_as_attempts_allow() -
         (lambda reply: None, "holds no verdict"),
     ],
 )
-def test_judge_ends_a_row_as_unreadable_where_the_reply_function_fails(reply_function: Any, says: str) -> None:
+def test_judge_ends_row_as_unreadable_where_reply_function_fails(reply_function: Any, says: str) -> None:
     judge = made(scorer.judge(prompt, reply_function, scale=[1, 5], attempts=1))
     error, _ = converse(judge, dict(ROWS[0]), "words")
     assert isinstance(error, Unreadable)
@@ -122,7 +122,7 @@ def test_judge_ends_a_row_as_unreadable_where_the_reply_function_fails(reply_fun
         (lambda row: [{"role": "user"}] if row["question"] else [], "which is no text and no list of messages"),
     ],
 )
-def test_judge_ends_a_row_as_bad_where_the_prompt_function_fails(prompt_function: Any, says: str) -> None:
+def test_judge_ends_row_as_bad_where_prompt_function_fails(prompt_function: Any, says: str) -> None:
     error, asked = converse(made(scorer.judge(prompt_function, read)), dict(ROWS[0]))
     assert isinstance(error, BadRow)
     assert says in error.detail
@@ -139,13 +139,13 @@ def test_judge_ends_a_row_as_bad_where_the_prompt_function_fails(prompt_function
         (lambda reply: None, ["1", "2", "1"]),
     ],
 )
-def test_specimen_is_a_reply_that_the_reply_function_reads(reply_function: Any, specimens: list[str]) -> None:
+def test_specimen_is_read_by_reply_function(reply_function: Any, specimens: list[str]) -> None:
     judge = made(scorer.judge(prompt, reply_function, scale=[1, 2]))
     assert [judge.specimen(index) for index in range(3)] == specimens
     assert made(talk).specimen(7) == "3"
 
 
-def test_judge_takes_messages_and_a_reason() -> None:
+def test_judge_takes_messages_and_reason() -> None:
     def conversation(row: dict[str, Any]) -> list[dict[str, str]]:
         return [{"role": "system", "content": "s"}, {"role": "user", "content": row["answer"]}]
 
@@ -155,7 +155,7 @@ def test_judge_takes_messages_and_a_reason() -> None:
     assert [message.role for message in asked[0].messages] == ["system", "user"]
 
 
-def test_columns_of_a_function_are_those_that_its_source_subscripts() -> None:
+def test_function_columns_are_those_subscripted_in_source() -> None:
     def several(row: Any) -> str:
         return f"{row['b']} {row.get('a', '')} {row['b']}"
 
@@ -176,7 +176,7 @@ def test_columns_of_a_function_are_those_that_its_source_subscripts() -> None:
     assert scorer.judge(computed, read, columns=["a", "b"])["columns"] == ["a", "b"]
 
 
-def test_functions_of_a_module_are_named_by_it_and_others_belong_to_the_session() -> None:
+def test_function_reference_names_module_functions_and_keeps_others_in_session() -> None:
     assert scorer.judge(prompt, read)["prompt_function"] == f"{__name__}:prompt"
     assert talk["prompt_function"] == f"{__name__}:talk"
     assert resolved(f"{__name__}:talk", "key") is talk.prompt_function
@@ -187,7 +187,7 @@ def test_functions_of_a_module_are_named_by_it_and_others_belong_to_the_session(
         resolved("session:gone#0123", "judge.prompt_function")
 
 
-def test_source_of_a_function_changes_with_its_text_its_defaults_and_what_it_closes_over() -> None:
+def test_source_of_function_changes_with_text_defaults_and_closure() -> None:
     def factory(scale: int, best: int = 5) -> Any:
         def inner(row: Any, top: int = best) -> str:
             return f"{row['a']} {scale} {top}"
@@ -210,12 +210,12 @@ def test_source_of_a_function_changes_with_its_text_its_defaults_and_what_it_clo
         ({"prompt_function": prompt, "reply_function": 3}, "takes functions"),
     ],
 )
-def test_judge_says_what_is_no_judge(given: dict[str, Any], says: str) -> None:
+def test_judge_rejects_wrong_arguments(given: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         scorer.judge(**given)
 
 
-def test_judge_says_every_wrong_option_at_once() -> None:
+def test_judge_reports_all_wrong_options_at_once() -> None:
     with pytest.raises(SpecError) as raised:
         FunctionJudge(
             prompt_function=f"{__name__}:prompt", columns=[], scale=[5, 1], samples=2, attempts=0, reason="after"

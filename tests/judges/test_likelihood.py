@@ -1,4 +1,4 @@
-"""The likelihood judge asks one thing, and its numbers are those of the tokens it was given."""
+"""The likelihood judge sends one request; its score and field come from the response's token log-probabilities."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scored(*logprobs: float) -> Score:
     return score
 
 
-def test_one_request_with_the_prompt_as_raw_text_and_the_response_as_it_stands() -> None:
+def test_likelihood_sends_one_request_with_raw_prompt_and_unchanged_response() -> None:
     judge = Likelihood(prompt="{source}\n{{TL;DR}}:", keys=("id",))
     assert next(judge(row())) == [
         Request(prompt="Rain.\n{TL;DR}:", continuation=" It rained. ", key={"id": 7}, tokens=11)
@@ -41,7 +41,7 @@ def test_one_request_with_the_prompt_as_raw_text_and_the_response_as_it_stands()
     assert [field.name for field in judge.fields] == ["score_q10"]
 
 
-def test_the_score_is_the_mean_and_the_field_the_tenth_percentile() -> None:
+def test_likelihood_scores_mean_logprob_and_keeps_tenth_percentile() -> None:
     # Place 0.1 x 4 = 0.4 of the way from the lowest, -5, to the next, -4.
     score = scored(-1.0, -5.0, -2.0, -4.0, -3.0)
     assert score.value == -3.0
@@ -49,29 +49,29 @@ def test_the_score_is_the_mean_and_the_field_the_tenth_percentile() -> None:
     assert (score.method, score.samples, score.reason) == ("likelihood", 1, None)
 
 
-def test_one_token_is_its_own_mean_and_quantile() -> None:
+def test_likelihood_of_one_token_is_its_logprob() -> None:
     assert (scored(-0.5).value, scored(-0.5).fields["score_q10"]) == (-0.5, -0.5)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-1e6, 0), min_size=1, max_size=30), st.floats(0, 1))
-def test_the_quantile_is_numpys(values: list[float], q: float) -> None:
+def test_quantile_equals_numpy(values: list[float], q: float) -> None:
     assert quantile(values, q) == pytest.approx(float(np.quantile(values, q)), abs=1e-6)
 
 
 @pytest.mark.parametrize("response", [None, "", " \n", 4, ["a"]])
-def test_a_response_that_is_no_text_is_a_bad_row(response: Any) -> None:
+def test_likelihood_rejects_response_that_is_not_text(response: Any) -> None:
     with pytest.raises(BadRow, match="'response' is "):
         next(Likelihood(rubric="grounded")(row(response=response)))
 
 
-def test_a_null_prompt_column_is_a_bad_row() -> None:
+def test_likelihood_rejects_null_prompt_column() -> None:
     with pytest.raises(BadRow, match="'source' is null"):
         next(Likelihood(rubric="grounded")(row(source=None)))
 
 
 @pytest.mark.parametrize("logprob", [math.nan, -math.inf])
-def test_a_logprob_that_is_no_number_is_never_averaged(logprob: float) -> None:
+def test_likelihood_is_unreadable_with_logprob_that_is_not_finite(logprob: float) -> None:
     conversation = Likelihood(rubric="grounded")(row())
     next(conversation)
     with pytest.raises(Unreadable):
@@ -79,14 +79,14 @@ def test_a_logprob_that_is_no_number_is_never_averaged(logprob: float) -> None:
 
 
 @pytest.mark.parametrize("logprobs", [None, ()])
-def test_without_logprobs_the_set_up_is_wrong_and_nothing_else_is_scored(logprobs: Any) -> None:
+def test_likelihood_raises_setup_error_without_logprobs(logprobs: Any) -> None:
     conversation = Likelihood(rubric="grounded")(row())
     next(conversation)
     with pytest.raises(SetupError, match="log-probabilities"):
         conversation.send([Completion("5", logprobs=logprobs)])
 
 
-def test_an_error_of_the_request_is_the_rows() -> None:
+def test_likelihood_gives_request_error_to_row() -> None:
     conversation = Likelihood(rubric="grounded")(row())
     next(conversation)
     error = TooLong("9 tokens")
@@ -96,7 +96,7 @@ def test_an_error_of_the_request_is_the_rows() -> None:
 
 
 @pytest.mark.parametrize("rubric", RUBRICS)
-def test_built_in_rubrics_can_be_asked(rubric: str) -> None:
+def test_likelihood_built_in_rubrics_build_requests(rubric: str) -> None:
     (request,) = next(Likelihood(rubric=rubric)(row()))
     assert "Rain." in request.prompt
     assert not request.prompt.endswith(" ")  # the one space before the response is the provider's
@@ -115,12 +115,12 @@ def test_built_in_rubrics_can_be_asked(rubric: str) -> None:
         ({"prompt": "{a}", "colour": 1}, "judge.colour: is unknown to likelihood"),
     ],
 )
-def test_mistakes_are_spec_errors(options: dict[str, Any], says: str) -> None:
+def test_likelihood_rejects_wrong_options(options: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         Likelihood(**options)
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_likelihood_reports_all_wrong_options_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         Likelihood(prompt="{a", samples=3, scale=(1, 5))
     assert len(caught.value.problems) == 3

@@ -95,20 +95,20 @@ def unbounded(parsed: Any) -> Iterator[str]:
                 yield from unbounded(branch or ())
 
 
-def test_no_repetition_is_without_a_bound() -> None:
+def test_reading_patterns_have_only_bounded_repetitions() -> None:
     patterns = all_patterns()
     assert len(patterns) > 40  # or the search above misses them
     assert {name: loose for name, text in patterns.items() if (loose := list(unbounded(parser.parse(text))))} == {}
 
 
 @pytest.mark.parametrize("loose", ["a+", "(?:ab)*?c", "(?=x*)", "(a)(?(1)b+|c)", "(?>a*)", "a++", "a|b*"])
-def test_a_repetition_without_a_bound_is_found(loose: str) -> None:
+def test_unbounded_finds_repetition_without_bound(loose: str) -> None:
     assert list(unbounded(parser.parse(loose)))
     assert not list(unbounded(parser.parse(loose.replace("*", "{0,9}").replace("+", "{1,9}").replace("}{1,9}", "}"))))
 
 
 @pytest.mark.parametrize("before", ["", "<think>hm</think>"])
-def test_of_a_very_long_reply_the_two_ends_are_read(before: str) -> None:
+def test_read_ends_keeps_both_ends_of_long_reply(before: str) -> None:
     text = f"{before}head" + "x" * 1_000_000 + "tail"
     read = read_ends(text)
     assert len(read) == len(text)
@@ -131,6 +131,6 @@ JUDGES: dict[str, Judge] = {
 
 @pytest.mark.parametrize("kind", JUDGES)
 @pytest.mark.parametrize("unit", [" ", "7", "\n", "{", "Score:", '{"score":', "İ", "(", "1-"])
-def test_a_megabyte_without_a_verdict_is_unread(kind: str, unit: str) -> None:
+def test_judges_report_megabyte_without_verdict_as_unreadable(kind: str, unit: str) -> None:
     with pytest.raises(Unreadable):
         talk(JUDGES[kind], ROW, [unit * (1_000_000 // len(unit))])

@@ -1,4 +1,4 @@
-"""LLMBar's published numbers out of its judges' raw replies, and where our reading of them is another one.
+"""LLMBar's published numbers out of its judges' raw replies, and where our reading of them differs.
 
 The data stays outside the repository. Its `winner` is the published reading: a tied pair of ratings goes to the output
 shown second, a pair with an unreadable one to the output shown first, and of a reply's verdicts (a) wins if it occurs.
@@ -116,7 +116,7 @@ def published() -> dict[Key, dict[str, float]]:
     return parsed
 
 
-def test_the_published_statistics_come_from_the_raw_verdicts() -> None:
+def test_pairwise_reproduces_published_llmbar_statistics_from_raw_verdicts() -> None:
     """Slow: 16,760 replies through the judge."""
     found = {
         key: statistics(
@@ -134,7 +134,7 @@ def test_the_published_statistics_come_from_the_raw_verdicts() -> None:
         assert numbers == pytest.approx(published()[key], abs=1e-9), key
 
 
-def test_the_published_statistics_come_from_the_raw_ratings() -> None:
+def test_rating_reproduces_published_llmbar_statistics_from_raw_ratings() -> None:
     """Slow: 8,380 replies through the judge. Asked for 0 to 9, four of them are a 10 and were taken."""
     judge = Rating(prompt="{a}", scale=(0, 10), attempts=1)
     found = {
@@ -151,7 +151,7 @@ def test_the_published_statistics_come_from_the_raw_ratings() -> None:
         assert numbers == pytest.approx(published()[key], abs=1e-9), key
 
 
-def test_our_own_reading_differs_where_the_published_one_took_a_for_b() -> None:
+def test_pairwise_reading_differs_from_published_only_in_known_misreadings() -> None:
     """Slow: 16,760 replies through the judge.
 
     The published reader gives (a) to every reply that also names (a): to PaLM2's "Output (b) is better.", followed by
@@ -181,7 +181,7 @@ def test_our_own_reading_differs_where_the_published_one_took_a_for_b() -> None:
     assert (unread, alike) == (6, 85)
 
 
-def test_with_both_orders_what_flips_is_a_tie_and_the_average_accuracy_stays() -> None:
+def test_pairwise_both_orders_make_flips_ties_and_keep_average_accuracy() -> None:
     """Slow: 16,760 replies through the judge.
 
     Over the pairs that are read in both orders the mean preference for the better output is `correct_average`.

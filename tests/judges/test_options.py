@@ -1,4 +1,4 @@
-"""Promise: what a judge takes is known by name, so that anything else is a mistake and no surprise."""
+"""Promise: a judge's options are known by name, so that an unknown option is reported as a mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scorer.judges.rating import Rating
 from scorer.judges.versus import VersusReference
 
 
-def test_the_options_of_asking_are_those_of_every_judge_of_replies() -> None:
+def test_asking_options_are_accepted_by_every_judge_of_replies() -> None:
     asked = set(Options.__annotations__)
     assert asked == set(Asking.__dataclass_fields__)
     for judge in (Rating, Pairwise, VersusReference, Checklist):
@@ -27,7 +27,7 @@ def test_the_options_of_asking_are_those_of_every_judge_of_replies() -> None:
         assert len(names) == len(set(names))
 
 
-def test_a_judge_that_takes_anything_has_no_list() -> None:
+def test_option_names_is_none_for_judge_with_arbitrary_options() -> None:
     def own(*, a: int = 1, **rest: Any) -> None: ...
 
     def plain(*, a: int = 1) -> None: ...
@@ -41,7 +41,7 @@ def test_a_judge_that_takes_anything_has_no_list() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rating", "pairwise", "versus_reference", "checklist"])
-def test_an_unknown_option_is_told_with_the_known_ones(kind: str) -> None:
+def test_check_reports_unknown_judge_option_with_known_ones(kind: str) -> None:
     tree = {
         "input": {"shards": ["x.parquet"]},
         "judge": {"kind": kind, "sample": 3},

@@ -1,4 +1,4 @@
-"""Promise: each model is asked as if it were alone; their scores become one, and how far they differ is kept."""
+"""Promise: each model is asked independently; their scores become one, and their disagreement is kept."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rate(judge: Panel, said: Mapping[str, Sequence[Answer]], **values: Any) -> t
             return end.value, asked
 
 
-def test_each_model_is_asked_at_once_and_they_are_averaged() -> None:
+def test_panel_asks_all_models_at_once_and_averages_scores() -> None:
     judge = panel(keys=("id",), system="Be fair.")
     score, asked = rate(judge, {"x": ["1"], "y": ["2"], "z": ["3"]}, id=3)
     # By hand: the mean of 1, 2, 3 is 2, the population variance (1 + 0 + 1) / 3.
@@ -58,7 +58,7 @@ def test_each_model_is_asked_at_once_and_they_are_averaged() -> None:
     assert judge.models == ("x", "y", "z")
 
 
-def test_each_model_has_its_own_samples_attempts_and_index() -> None:
+def test_panel_counts_samples_attempts_and_index_per_model() -> None:
     score, asked = rate(panel("x", "y", samples=2), {"x": ["1", "3"], "y": ["?", "5", "??", "3"]})
     assert [[(request.model, request.index) for request in turn] for turn in asked] == [
         [("x", 0), ("x", 1), ("y", 0), ("y", 1)],
@@ -68,13 +68,13 @@ def test_each_model_has_its_own_samples_attempts_and_index() -> None:
     assert (score.value, score.samples, score.fields["disagreement"]) == (3.0, 4, 1.0)
 
 
-def test_each_model_is_asked_again_as_its_own_temperature_says() -> None:
+def test_panel_retries_each_model_by_its_own_temperature() -> None:
     judge = panel("x", "y", temperatures={"x": 0.0, "y": 0.9})
     _, asked = rate(judge, {"x": ["?", "1"], "y": ["?", "1"]})
     assert [(request.model, request.temperature) for request in asked[1]] == [("x", 0.3), ("y", None)]
 
 
-def test_a_panel_grades_beside_the_reference() -> None:
+def test_panel_grades_response_and_reference_with_each_model() -> None:
     judge = panel("x", "y", prompt="{first}{second}", versus_reference=True, response="a", reference="g", scale=(0, 5))
     said = {"x": ["First: 4\nSecond: 5", "First: 5\nSecond: 4"], "y": ["First: 2\nSecond: 0", "First: 0\nSecond: 2"]}
     score, _ = rate(judge, said, g="Because.")
@@ -84,13 +84,13 @@ def test_a_panel_grades_beside_the_reference() -> None:
     assert [field.name for field in judge.fields] == list(score.fields)
 
 
-def test_an_unread_model_does_not_sink_the_row() -> None:
+def test_panel_scores_row_by_readable_models() -> None:
     score, _ = rate(panel(attempts=1), {"x": ["?"], "y": [NoReply("gone")], "z": ["4"]})
     assert (score.value, score.samples) == (4.0, 1)
     assert score.fields == {"score_x": None, "score_y": None, "score_z": 4.0, "disagreement": None}
 
 
-def test_a_row_that_no_model_could_score_has_the_most_telling_error() -> None:
+def test_panel_gives_row_most_informative_error_when_all_models_fail() -> None:
     judge = panel(attempts=1)
     with pytest.raises(Truncated):
         rate(judge, {"x": ["?"], "y": [NoReply("gone")], "z": [Completion("The", "length")]})
@@ -100,11 +100,11 @@ def test_a_row_that_no_model_could_score_has_the_most_telling_error() -> None:
         next(judge(row(a=None)))
 
 
-def test_one_model_has_nobody_to_disagree_with() -> None:
+def test_panel_of_one_model_has_null_disagreement() -> None:
     assert rate(panel("x"), {"x": ["4"]})[0].fields == {"score_x": 4.0, "disagreement": None}
 
 
-def test_the_median_and_the_majority() -> None:
+def test_panel_aggregates_by_median_and_majority() -> None:
     said = {"x": ["1"], "y": ["5"], "z": ["5"]}
     assert rate(panel(aggregate="median"), said)[0].value == 5
     assert rate(panel(aggregate="majority"), said)[0].value == 5
@@ -113,14 +113,14 @@ def test_the_median_and_the_majority() -> None:
     assert rate(panel(aggregate="majority", **labels), said)[0].value == 0
 
 
-def test_a_tied_vote_lies_between_its_sides() -> None:
+def test_majority_of_tied_votes_is_mean_of_tied_values() -> None:
     assert majority([1, 5]) == 3
     assert majority([1, 1, 4, 4, 9]) == 2.5
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=9))
-def test_the_majority_is_within_the_votes_and_beats_each_other(votes: list[int]) -> None:
+def test_majority_of_any_votes_is_in_range_and_takes_absolute_majority(votes: list[int]) -> None:
     chosen = majority(votes)
     assert min(votes) <= chosen <= max(votes)
     if chosen in votes and votes.count(int(chosen)) > len(votes) / 2:
@@ -129,19 +129,19 @@ def test_the_majority_is_within_the_votes_and_beats_each_other(votes: list[int])
         assert chosen == pytest.approx(mean(votes))
 
 
-def test_criteria_are_aggregated_each_by_itself() -> None:
+def test_panel_aggregates_each_criterion_separately() -> None:
     judge = panel("x", "y", criteria=["wit", "tact"])
     score, _ = rate(judge, {"x": ["wit: 5\ntact: 1"], "y": ["wit: 3\ntact: 1"]})
     assert score.fields == {"score_wit": 4.0, "score_tact": 1.0, "score_x": 3.0, "score_y": 2.0, "disagreement": 0.5}
     assert [field.name for field in judge.fields] == list(score.fields)
 
 
-def test_reasons_stand_under_their_models() -> None:
+def test_panel_prefixes_reasons_with_model() -> None:
     score, _ = rate(panel("x", "y", reason="before"), {"x": ["It drifts.\nScore: 2"], "y": ["Score: 4"]})
     assert score.reason == "x: It drifts"
 
 
-def test_specimens_are_read_and_the_register_names_the_class() -> None:
+def test_panel_is_registered_and_reads_its_specimens() -> None:
     judge = panel("x")
     assert [rate(judge, {"x": [judge.specimen(n)]})[0].value for n in range(3)] == [1, 2, 3]
     assert JUDGES["panel"] == f"{Panel.__module__}:{Panel.__qualname__}"
@@ -149,7 +149,7 @@ def test_specimens_are_read_and_the_register_names_the_class() -> None:
 
 @given(st.lists(st.text(max_size=20) | st.sampled_from(["1", "Score: 5"]), min_size=3, max_size=3))
 @settings(max_examples=25, deadline=None)
-def test_whatever_the_replies_the_score_is_on_the_scale_or_there_is_none(replies: list[str]) -> None:
+def test_panel_of_any_replies_gives_score_on_scale_or_unreadable(replies: list[str]) -> None:
     try:
         score, _ = rate(panel(attempts=1), {alias: [one] for alias, one in zip("xyz", replies, strict=True)})
     except Unreadable:
@@ -174,14 +174,14 @@ def test_whatever_the_replies_the_score_is_on_the_scale_or_there_is_none(replies
         ),
     ],
 )
-def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
+def test_panel_reports_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
         panel(**options)
     (problem,) = caught.value.problems
     assert problem.startswith(message)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_panel_reports_all_wrong_options_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         Panel(models=[], aggregate="max", orders="given", samples=0)
     assert len(caught.value.problems) == 5

@@ -112,14 +112,14 @@ BOTH = [
 ]  # fmt: skip
 
 
-def test_every_recipe_has_replies() -> None:
+def test_recipes_all_have_test_replies() -> None:
     assert {name for name, *_ in [*SINGLE, *BOTH]} == set(TEXTS)
 
 
 @pytest.mark.parametrize(
     ("name", "expected", "replies"), [*SINGLE, *((name, score, [*two]) for name, score, *two in BOTH)]
 )
-def test_a_recipe_reads_replies_of_its_form(
+def test_recipe_judges_read_replies_of_their_form(
     judge_of: Callable[..., Any], name: str, expected: float | None, replies: list[Answer]
 ) -> None:
     judge = judge_of(name, attempts=1)
@@ -130,13 +130,13 @@ def test_a_recipe_reads_replies_of_its_form(
         assert value(judge, replies) == pytest.approx(expected)
 
 
-def test_g_eval_by_probabilities(judge_of: Callable[..., Any]) -> None:
+def test_g_eval_recipe_weighs_scores_by_probability(judge_of: Callable[..., Any]) -> None:
     judge = judge_of("G-Eval", read="expected", samples=1)
     top = tuple((str(n), math.log(share)) for n, share in ((3, 0.25), (4, 0.5), (5, 0.25)))
     assert value(judge, [Completion("4", logprobs=(TokenLogprob("4", math.log(0.5), top),))]) == pytest.approx(4.0)
 
 
-def test_the_ratio_of_response_and_reference(judge_of: Callable[..., Any]) -> None:
+def test_reference_recipe_gives_ratio_of_response_to_reference(judge_of: Callable[..., Any]) -> None:
     score, asked = talk(
         judge_of("Response and reference in one call"), Row("s.parquet", 0, COLUMNS, tokens=9), ["6, 8"]
     )
@@ -145,7 +145,7 @@ def test_the_ratio_of_response_and_reference(judge_of: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_the_commands_of_a_recipe_exist(name: str) -> None:
+def test_recipe_commands_exist(name: str) -> None:
     lines = [line for block in blocks(TEXTS[name], "sh") for line in block.splitlines()]
     assert lines
     for line in lines:

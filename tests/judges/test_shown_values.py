@@ -51,7 +51,7 @@ def text(value: Any) -> str:
         ([{"type": "text", "text": "a", "image": None}, {"type": "image", "text": None}], "a\n[image]"),
     ],
 )
-def test_what_is_shown(value: Any, wanted: str) -> None:
+def test_shown_values_render_scalars_and_conversations_as_text(value: Any, wanted: str) -> None:
     assert text(value) == wanted
 
 
@@ -71,12 +71,12 @@ def test_what_is_shown(value: Any, wanted: str) -> None:
         ([{"role": "user", "content": "a"}, {"content": "b"}], "'x' is a list"),
     ],
 )
-def test_what_cannot_be_shown_is_the_rows_fault(value: Any, told: str) -> None:
+def test_shown_values_reject_values_that_cannot_be_shown(value: Any, told: str) -> None:
     with pytest.raises(BadRow, match=re.escape(told)):
         text(value)
 
 
-def test_other_values_stay_as_they_are_where_a_judge_needs_a_text() -> None:
+def test_as_text_leaves_values_other_than_conversations_unchanged() -> None:
     assert [as_text("x", value) for value in (None, "a", 3, b"b", [])] == [None, "a", 3, "b", []]
     assert as_text("x", TALK) == "[system]\nBe brief.\n\n[user]\nHi?"
 
@@ -84,7 +84,7 @@ def test_other_values_stay_as_they_are_where_a_judge_needs_a_text() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["user", "assistant", "a b<>"]), st.text(max_size=30)), min_size=1, max_size=4)
 )
-def test_no_message_of_a_fenced_conversation_closes_its_tags_or_opens_another(turns: list[tuple[str, str]]) -> None:
+def test_template_fences_every_message_of_conversation_against_its_content(turns: list[tuple[str, str]]) -> None:
     template = Template("{m:fenced}!")
     first = template.fill({"m": [{"role": role, "content": content} for role, content in turns]})
     nonce = first.partition(">")[0].removeprefix("<m-")
@@ -100,7 +100,7 @@ def test_no_message_of_a_fenced_conversation_closes_its_tags_or_opens_another(tu
     assert not any(tag in one["content"].lower() for one in hostile)
 
 
-def test_a_path_is_the_name_of_a_placeholder() -> None:
+def test_template_placeholder_accepts_path() -> None:
     template = Template("{meta.x} {messages[-1].content:fenced}")
     assert template.columns == ("meta.x", "messages[-1].content")
     filled = template.fill({"meta.x": 1, "messages[-1].content": "a"})

@@ -16,7 +16,7 @@ from scorer.judges.template import Template
 from scorer.types import Judge, Row
 
 
-def test_placeholders_and_braces() -> None:
+def test_template_fills_placeholders_and_unescapes_braces() -> None:
     template = Template('{q}: {a} / {q} {{"score": 1}}')
     assert template.columns == ("q", "a")
     assert template.constant == ':  /  {"score": 1}'
@@ -26,19 +26,19 @@ def test_placeholders_and_braces() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"), [(3, "3"), (2.5, "2.5"), (True, "true"), (False, "false"), (Decimal("1.10"), "1.10"), ("", "")]
 )
-def test_plain_values(value: object, shown: str) -> None:
+def test_template_shows_plain_values(value: object, shown: str) -> None:
     assert Template("{x}").fill({"x": value}) == shown
 
 
 @pytest.mark.parametrize(
     ("values", "what"), [({"x": None}, "null"), ({}, "null"), ({"x": float("nan")}, "NaN"), ({"x": ["a"]}, "a list")]
 )
-def test_a_value_that_cannot_be_shown_is_the_rows_fault(values: dict[str, object], what: str) -> None:
+def test_template_rejects_value_that_cannot_be_shown(values: dict[str, object], what: str) -> None:
     with pytest.raises(BadRow, match=f"'x' is {what};"):
         Template("{x}").fill(values)
 
 
-def test_every_mistake_is_named_at_once() -> None:
+def test_template_reports_all_mistakes_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         Template('{a:>10} {b!r} {} { {"score": 4}', key="judge.prompt")
     assert len(caught.value.problems) == 5
@@ -47,12 +47,12 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 @given(st.text(), st.text())
-def test_values_are_never_expanded(a: str, b: str) -> None:
+def test_template_never_expands_values(a: str, b: str) -> None:
     assert Template("<{a}|{b}>").fill({"a": "{b}{{" + a, "b": b}) == "<{b}{{" + a + "|" + b + ">"
 
 
 @given(st.text(), st.text())
-def test_no_value_closes_a_fence(a: str, b: str) -> None:
+def test_template_fence_is_closed_by_no_value(a: str, b: str) -> None:
     template = Template("{a:fenced}{b:fenced}")
     nonce = template.fill({"a": a, "b": b}).partition(">")[0].removeprefix("<a-")
     # Even one that knows the tags of another row, or of the value before it in the same.
@@ -73,7 +73,7 @@ def test_no_value_closes_a_fence(a: str, b: str) -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_prompts_with_the_same_first_values_begin_with_the_same_text(a: str, b: str, other: str) -> None:
+def test_template_prompts_with_equal_first_values_share_prefix(a: str, b: str, other: str) -> None:
     template = Template("Rate.\n{a:fenced}\n{b:fenced}\nScore:")
     one, another = (template.fill({"a": a, "b": last}) for last in (b, other))
     begins = one[: one.index("<b-")] if "<b-" not in a else ""
@@ -81,12 +81,12 @@ def test_prompts_with_the_same_first_values_begin_with_the_same_text(a: str, b: 
     assert another.startswith(begins) or begins.partition(">")[0][-6:] in (b + other).lower()
 
 
-def test_what_stands_unfenced_anywhere_is_named() -> None:
+def test_template_lists_columns_with_unfenced_use() -> None:
     assert Template("{a} {b:fenced} {c:fenced} {c}").unfenced == ("a", "c")
     assert Template("{b:fenced}").unfenced == ()
 
 
-def test_a_value_that_holds_its_nonce_in_capitals_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_template_changes_nonce_contained_in_value_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hash:
         """A hash that somebody could plant: every text has the same."""
 
@@ -125,7 +125,7 @@ RUBRICS: list[Judge] = [
 
 @settings(max_examples=20, deadline=None)
 @given(HOSTILE, HOSTILE, HOSTILE)
-def test_what_is_sent_by_a_built_in_rubric_keeps_every_generation_in_its_fence(a: str, b: str, c: str) -> None:
+def test_built_in_rubrics_keep_every_generation_in_its_fence(a: str, b: str, c: str) -> None:
     shown = {"instruction": a, "response": b, "gold": c}
     for judge in RUBRICS:
         assert getattr(judge, "unfenced", None) == ()

@@ -61,7 +61,7 @@ def agreement(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimension", SCALES)
-def test_the_published_reading_gives_the_published_agreement(
+def test_agree_reproduces_published_agreement_with_first_number_pattern(
     dimension: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Slow: 7,200 replies. The reading: a reply's first number is its verdict; off the scale, it is unread."""
@@ -70,7 +70,7 @@ def test_the_published_reading_gives_the_published_agreement(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimension", SCALES)
-def test_our_own_reading_differs_in_the_third_digit(
+def test_agree_with_number_reading_differs_from_published_in_third_digit(
     dimension: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Slow: 7,200 replies. It takes "1. Naturalness: 3" for a 3, and reads a verdict behind a number in a quoted fact.

@@ -1,4 +1,4 @@
-"""Promise: response and reference are graded side by side in both orders, and their ratio is what is kept beside."""
+"""Promise: response and reference are graded side by side in both orders, and their ratio is kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def grade(judge: VersusReference, *turns: Sequence[Answer], **values: Any) -> tu
     return talk(judge, row(**values), *turns)
 
 
-def test_both_orders_are_graded_and_averaged() -> None:
+def test_versus_reference_averages_grades_of_both_orders() -> None:
     judge = versus()
     # By hand: the response gets 6 first and 4 second, the reference 8 second and 10 first: 5, 9 and 5 / 9.
     score, asked = grade(judge, ["First: 6\nSecond: 8", "First: 10\nSecond: 4"])
@@ -63,7 +63,7 @@ def test_both_orders_are_graded_and_averaged() -> None:
         "Response A: 8\nResponse B: 9",
     ],
 )
-def test_pairs_as_judges_write_them(reply: str) -> None:
+def test_versus_reference_reads_pairs_in_common_forms(reply: str) -> None:
     score, _ = grade(versus(orders="given", attempts=1), [reply])
     assert (score.value, score.fields["score_reference"]) == (8, 9)
 
@@ -71,27 +71,27 @@ def test_pairs_as_judges_write_them(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply", ["", "8", "8/10", "8/9, 9/9", "8, 11", "8 9\n9 8", "First: 8", "2023-10", "8 9 10", "First: 8\nSecond: 11"]
 )
-def test_what_is_no_pair(reply: str) -> None:
+def test_versus_reference_is_unreadable_without_one_pair(reply: str) -> None:
     with pytest.raises(Unreadable):
         grade(versus(orders="given", attempts=1), [reply])
 
 
-def test_decimals_are_grades_like_others() -> None:
+def test_versus_reference_reads_decimal_grades() -> None:
     assert grade(versus(orders="given"), ["8.5/10, 9/10"])[0].value == 8.5
 
 
-def test_there_is_no_ratio_to_nothing() -> None:
+def test_versus_reference_ratio_is_null_for_reference_grade_0() -> None:
     score, _ = grade(versus(orders="given"), ["3, 0"])
     assert score.fields == {"score_reference": 0.0, "score_ratio": None}
 
 
-def test_samples_vary_fastest_and_are_averaged_within_their_order() -> None:
+def test_versus_reference_orders_requests_by_sample_and_averages_within_order() -> None:
     score, asked = grade(versus(samples=2, attempts=1), ["2 4", "4 4", "8 6", "?"])
     assert (score.value, score.fields["score_reference"], score.samples) == (4.5, 6.0, 3)
     assert [request.index for request in asked[0]] == [0, 1, 2, 3]
 
 
-def test_a_row_needs_both_orders() -> None:
+def test_versus_reference_requires_readable_grades_in_both_orders() -> None:
     score, asked = grade(versus(), ["2 4", "?"], ["4 2"])
     assert (score.value, [[request.index for request in turn] for turn in asked]) == (2, [[0, 1], [2]])
     with pytest.raises(Unreadable, match="pair of scores"):
@@ -104,12 +104,12 @@ def test_a_row_needs_both_orders() -> None:
         grade(versus(), [NoReply("gone"), Completion("", "content_filter")])
 
 
-def test_a_null_reference_is_the_rows_fault() -> None:
+def test_versus_reference_rejects_null_reference() -> None:
     with pytest.raises(BadRow, match="'reference' is null"):
         next(versus()(row(reference=None)))
 
 
-def test_the_built_in_rubric_asks_for_both_grades() -> None:
+def test_versus_reference_built_in_rubric_asks_for_both_grades() -> None:
     judge = VersusReference(rubric="versus", reason="before", response="x", reference="y")
     score, asked = grade(judge, ["Both fit.\nFirst: 4\nSecond: 5"] * 2, instruction="Sum.", x="a", y="b")
     assert (
@@ -124,12 +124,12 @@ def test_the_built_in_rubric_asks_for_both_grades() -> None:
 
 
 @pytest.mark.parametrize("reason", ["none", "before", "after"])
-def test_specimens_are_read(reason: str) -> None:
+def test_versus_reference_specimens_are_readable(reason: str) -> None:
     judge = versus(reason=reason, orders="given")
     assert [grade(judge, [judge.specimen(n)])[0].value for n in range(2)] == [0, 10]
 
 
-def test_the_register_names_the_class() -> None:
+def test_versus_reference_is_registered() -> None:
     assert JUDGES["versus_reference"] == f"{VersusReference.__module__}:{VersusReference.__qualname__}"
 
 
@@ -138,7 +138,7 @@ PIECES = st.sampled_from(["8", " ", "9", "/10", ", ", "\n", "First: ", "Second: 
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=40) | st.lists(PIECES, max_size=8).map("".join))
-def test_whatever_the_reply_both_grades_are_on_the_scale_or_there_is_none(reply: str) -> None:
+def test_versus_reference_of_any_reply_gives_grades_on_scale_or_unreadable(reply: str) -> None:
     try:
         score, _ = grade(versus(orders="given", attempts=1), [reply])
     except Unreadable:
@@ -159,7 +159,7 @@ def test_whatever_the_reply_both_grades_are_on_the_scale_or_there_is_none(reply:
         ({"samples": 0}, "judge.samples: 0 is not allowed"),
     ],
 )
-def test_each_mistake_is_one_sentence(options: dict[str, Any], message: str) -> None:
+def test_versus_reference_reports_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError) as caught:
         versus(**options)
     (problem,) = caught.value.problems

@@ -109,12 +109,12 @@ def wrong(entries: list[Entry]) -> list[tuple[str, str, float | None, float | No
 
 
 @pytest.mark.parametrize("form", written())
-def test_a_person_and_the_reader_read_the_same(form: str) -> None:
+def test_readers_agree_with_person_on_battery(form: str) -> None:
     assert wrong(written()[form]) == []
 
 
 @pytest.mark.parametrize("source", ["embedded", "topical_chat", "llmbar"])
-def test_a_person_and_the_reader_read_the_same_in_real_replies(source: str) -> None:
+def test_readers_agree_with_person_on_real_replies(source: str) -> None:
     if source != "embedded" and not DATA.is_dir():
         pytest.skip(f"left out: the stored replies of {source}, which are no part of the repository")
     assert wrong(real(source)) == []

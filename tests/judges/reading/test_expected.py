@@ -27,23 +27,23 @@ def expect(logprobs: list[TokenLogprob], labels: dict[str, float] = DIGITS) -> f
     return expected(logprobs, labels, verdict)
 
 
-def test_expected_weighs_the_labels_at_the_verdict() -> None:
+def test_expected_weighs_labels_at_verdict() -> None:
     # G-Eval eq. 1, by hand: (3 x .2 + 4 x (.5 + .1)) / .8 = 3.75; the mass of "the" is no label's.
     said = tokens("Score", ":", (" 4", {" 4": 0.5, "4": 0.1, "3": 0.2, " the": 0.2}))
     assert expect(said) == pytest.approx(3.75)
 
 
-def test_expected_never_reads_a_digit_of_the_reasoning() -> None:
+def test_expected_ignores_digits_of_reasoning() -> None:
     said = tokens(("2", {"2": 0.5, "1": 0.5}), " names are wrong", ".\n", "Score: ", ("4", {"4": 0.9, "5": 0.1}))
     assert expect(said) == pytest.approx(4.1)
 
 
-def test_expected_of_a_word_cut_into_tokens() -> None:
+def test_expected_reads_label_split_into_tokens() -> None:
     said = tokens("Verdict: ", ("ex", {"ex": 0.75, "bad": 0.25}), "cellent")
     assert expect(said, {"excellent": 1.0, "bad": 0.0}) == pytest.approx(0.75)
 
 
-def test_expected_needs_the_whole_verdict_in_one_token() -> None:
+def test_expected_requires_number_in_one_token() -> None:
     ten = {str(n): float(n) for n in range(1, 11)}
     assert expect(tokens("Score: ", ("1", {"1": 0.6, "2": 0.4}), "0"), ten) is None
     assert expect(tokens("Score: ", ("2", {"2": 0.6, "1": 0.4})), ten) is None
@@ -51,22 +51,22 @@ def test_expected_needs_the_whole_verdict_in_one_token() -> None:
     assert expect(tokens("Score: ", ("4", {"4": 1.0}), ".5")) is None
 
 
-def test_expected_in_json() -> None:
+def test_expected_reads_score_in_json() -> None:
     said = tokens('{"', "score", '":', (" 4", {" 4": 0.5, " 2": 0.5}), ', "reason": "3 of 5"}')
     assert expect(said) == pytest.approx(3)
 
 
-def test_expected_counts_a_sampled_token_that_is_no_alternative() -> None:
+def test_expected_counts_sampled_token_missing_from_alternatives() -> None:
     said = [TokenLogprob("4", math.log(0.2), (("5", math.log(0.6)), ("the", math.log(0.2))))]
     assert expect(said) == pytest.approx(4.75)
 
 
-def test_expected_is_none_where_no_label_has_mass() -> None:
+def test_expected_is_none_where_no_label_has_probability() -> None:
     assert expect([TokenLogprob("4", -math.inf)]) is None
     assert expect([TokenLogprob("4", math.nan)]) is None
 
 
-def test_expected_of_each_criterion_at_its_own_place() -> None:
+def test_expected_reads_each_criterion_at_its_own_verdict() -> None:
     said = tokens(
         *('{"wit": {"score": ', ("4", {"4": 0.5, "2": 0.5}), '}, "tact": {"reason": "\\"score\\": 5", "score": '),
         *(("4", {"4": 0.5, "5": 0.5}), "}}"),

@@ -31,20 +31,20 @@ NUMBER = r"\d+(?:\.\d+)?"
         (r"(?i)score: (\w+)", "SCORE: nan", None),
     ],
 )
-def test_the_first_match_decides(pattern: str, text: str, value: float | None) -> None:
+def test_find_pattern_takes_first_match(pattern: str, text: str, value: float | None) -> None:
     verdict = find_pattern(text, re.compile(pattern), Numbers(1, 5))
     assert (None if verdict is None else verdict.value) == value
 
 
 @given(st.text(max_size=60) | st.text(alphabet="0123456789. -\n", max_size=40))
-def test_any_text_gives_a_number_of_the_scale_in_its_place_or_none(text: str) -> None:
+def test_find_pattern_of_any_text_gives_number_on_scale_with_its_span_or_none(text: str) -> None:
     verdict = find_pattern(text, re.compile(NUMBER), Numbers(1, 5))
     if verdict is not None:
         assert float(text[verdict.start : verdict.end]) == verdict.value
         assert 1 <= verdict.value <= 5
 
 
-def test_a_rating_by_pattern() -> None:
+def test_rating_by_pattern_returns_score_method_and_reason() -> None:
     judge = Rating(prompt="{x}", read="pattern", pattern=NUMBER, reason="after", attempts=1)
     conversation = judge(Row("s", 0, {"x": "text"}))
     next(conversation)
@@ -65,12 +65,12 @@ def test_a_rating_by_pattern() -> None:
         ({"read": "pattern", "pattern": NUMBER, "labels": ["a", "b"]}, 'judge.labels: read = "pattern" reads none'),
     ],
 )
-def test_a_mistake_is_a_sentence(options: dict[str, Any], says: str) -> None:
+def test_rating_rejects_wrong_pattern_options(options: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=says):
         Rating(prompt="{x}", **options)
 
 
-def test_a_further_try_that_brought_no_reply_says_nothing_of_the_first() -> None:
+def test_rating_stays_unreadable_when_retry_has_no_reply() -> None:
     judge = Rating(prompt="{x}", attempts=2)
     conversation = judge(Row("s", 0, {"x": "text"}))
     next(conversation)

@@ -40,7 +40,7 @@ def read(text: str, choice: PreferenceReader = LETTERS) -> float | None:
         ("The evaluation of Response A is harsh.\nVerdict: B", 0),
     ],
 )
-def test_what_is_a_choice(text: str, value: float) -> None:
+def test_preference_reader_reads_stated_choice(text: str, value: float) -> None:
     assert read(text) == value
 
 
@@ -60,11 +60,11 @@ def test_what_is_a_choice(text: str, value: float) -> None:
         "<think>Response A</think>",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_preference_reader_reads_no_choice_where_none_is_made(text: str) -> None:
     assert read(text) is None
 
 
-def test_labels_of_the_users_own() -> None:
+def test_preference_reader_reads_custom_labels() -> None:
     choice = PreferenceReader(("first one", "second one"))
     assert read("Verdict: second one", choice) == 0
     assert read("Verdict: A", choice) is None
@@ -75,7 +75,7 @@ def test_labels_of_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("text", "label"), [("Verdict: A", "A"), ("Output (b) is better.", "b"), ("tie", "tie"), ("Response A", "A")]
 )
-def test_the_place_is_that_of_the_label_alone(text: str, label: str) -> None:
+def test_preference_reader_gives_span_of_label_alone(text: str, label: str) -> None:
     verdict = LETTERS.find(text)
     assert verdict is not None
     assert text[verdict.start : verdict.end] == label
@@ -88,7 +88,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60) | st.lists(PIECES, max_size=10).map("".join))
-def test_any_text_is_a_choice_at_a_place_in_it_or_none(text: str) -> None:
+def test_preference_reader_of_any_text_gives_choice_with_valid_span_or_none(text: str) -> None:
     verdict = LETTERS.find(text)
     if verdict is not None:
         assert verdict.value in (0, 0.5, 1)
@@ -96,16 +96,16 @@ def test_any_text_is_a_choice_at_a_place_in_it_or_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", ["\n", "A ", "*", "output (", "a: ", "evaluation of "])
-def test_a_long_reply_takes_no_longer_than_its_length(piece: str) -> None:
+def test_preference_reader_reads_verdict_at_end_of_long_reply(piece: str) -> None:
     # A search that went back over it would take minutes.
     assert read(piece * (50_000 // len(piece)) + "\nVerdict: B") == 0
 
 
-def test_of_two_labels_none_is_read_out_of_an_empty_reply_or_a_tie() -> None:
+def test_preference_reader_without_tie_label_reads_none_from_empty_reply_or_tie() -> None:
     assert [read(text, PreferenceReader(("A", "B"))) for text in ("", " ", "It's a tie.", "[[C]]")] == [None] * 4
 
 
-def test_a_grade_is_read_where_it_was_asked_for() -> None:
+def test_preference_reader_reads_grades_only_when_graded() -> None:
     graded = PreferenceReader(("A", "B", "tie"), graded=True)
     replies = ("[[A>>B]]", "[[A>B]]", "My verdict: [[A=B]]", "B > A", "[[A<<B]]")
     assert [read(text, graded) for text in replies] == [1, 0.75, 0.5, 0.25, 0]
@@ -116,7 +116,7 @@ def test_a_grade_is_read_where_it_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "label"), [("[[B>A]]", "B"), ("[[A<B]]", "B"), ("A > B", "A"), ("Response A > Response B", "A")]
 )
-def test_the_place_of_a_comparison_is_that_of_the_better_one(text: str, label: str) -> None:
+def test_preference_reader_gives_span_of_better_label_in_comparison(text: str, label: str) -> None:
     verdict = LETTERS.find(text)
     assert verdict is not None
     assert text[verdict.start : verdict.end] == label

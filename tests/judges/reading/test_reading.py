@@ -1,4 +1,4 @@
-"""Promise: a reply gives exactly the verdict it states, or none; whatever it is, it is read."""
+"""Promise: a reply gives exactly the verdict it states, or none; any text is read without an error."""
 
 import math
 import re
@@ -138,12 +138,12 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(("text", "value"), READ)
-def test_a_stated_verdict_is_read(text: str, value: float) -> None:
+def test_number_reading_reads_stated_verdict(text: str, value: float) -> None:
     assert read_number(text, 1, 5) == value
 
 
 @pytest.mark.parametrize("text", UNREAD)
-def test_no_verdict_is_ever_invented(text: str) -> None:
+def test_number_reading_invents_no_verdict(text: str) -> None:
     assert read_number(text, 1, 5) is None
 
 
@@ -162,11 +162,11 @@ def test_no_verdict_is_ever_invented(text: str) -> None:
         ("0.", 0, 1, 0),
     ],
 )
-def test_other_scales(text: str, low: float, high: float, value: float | None) -> None:
+def test_number_reading_reads_scores_of_other_scales(text: str, low: float, high: float, value: float | None) -> None:
     assert read_number(text, low, high) == value
 
 
-def test_only_the_named_values() -> None:
+def test_number_reading_accepts_only_listed_values() -> None:
     scale = Numbers(1, 5, only=frozenset({1.0, 3.0, 5.0}))
     assert find("Score: 4", scale) is None
     assert find("Score: 3", scale) is not None
@@ -194,7 +194,7 @@ LABELS = {"good": 1.0, "very good": 2.0, "bad": 0.0}
         ("", None),
     ],
 )
-def test_exactly_one_label(text: str, value: float | None) -> None:
+def test_label_reading_requires_exactly_one_label(text: str, value: float | None) -> None:
     assert read_label(text, LABELS) == value
 
 
@@ -212,7 +212,7 @@ def test_exactly_one_label(text: str, value: float | None) -> None:
         ("Output (a) is better in style. Output (b) is better in substance.", None),
     ],
 )
-def test_labels_choose_between_answers(text: str, value: float | None) -> None:
+def test_label_reading_chooses_between_labels_of_several_words(text: str, value: float | None) -> None:
     assert read_label(text, {"Output (a)": 1, "Output (b)": 0}) == value
 
 
@@ -233,12 +233,12 @@ def test_labels_choose_between_answers(text: str, value: float | None) -> None:
         '{"coherence": {"reason": "2 parts", "score": 4}, "fluency": {"score": 3}}',
     ],
 )
-def test_each_criterion_by_its_name(text: str) -> None:
+def test_find_each_reads_each_criterion_by_name(text: str) -> None:
     found = find_each(text, ("coherence", "fluency"), Numbers(1, 5))
     assert {name: verdict and verdict.value for name, verdict in found.items()} == {"coherence": 4, "fluency": 3}
 
 
-def test_a_criterion_without_a_verdict_is_unread_beside_the_others() -> None:
+def test_find_each_leaves_criterion_without_verdict_unread() -> None:
     found = find_each("coherence: 4\nfluency: 3-4\nstyle: 9", ("coherence", "fluency", "style", "wit"), Numbers(1, 5))
     assert {name: verdict and verdict.value for name, verdict in found.items()} == {
         "coherence": 4,
@@ -248,7 +248,7 @@ def test_a_criterion_without_a_verdict_is_unread_beside_the_others() -> None:
     }
 
 
-def test_json_alone_is_read_as_json() -> None:
+def test_find_json_reads_only_json() -> None:
     assert find_json("Score: 4", ("",), Numbers(1, 5)) == {"": None}
     assert find_json('{"a": 1}\n{"score": 3}', ("",), Numbers(1, 5))[""] is not None
 
@@ -264,14 +264,14 @@ def test_json_alone_is_read_as_json() -> None:
         ("Score: 3", None),
     ],
 )
-def test_the_reason_beside_the_verdict(text: str, reason: str | None) -> None:
+def test_find_reason_returns_reason_beside_verdict(text: str, reason: str | None) -> None:
     verdict = find(text, Numbers(1, 5))
     assert verdict is not None
     assert find_reason(text, [verdict]) == reason
 
 
 @given(st.text(max_size=200) | st.text(alphabet="0123456789 .:/-scoreSCORE{}[]\"',\n*", max_size=80))
-def test_any_text_is_read_or_unread_and_placed_within_it(text: str) -> None:
+def test_find_of_any_text_gives_verdict_with_valid_span_or_none(text: str) -> None:
     for scale in (Numbers(1, 5), Labels(LABELS)):
         verdict = find(text, scale)
         if verdict is not None:
@@ -283,7 +283,7 @@ def test_any_text_is_read_or_unread_and_placed_within_it(text: str) -> None:
 @given(
     st.floats(1, 5).map(lambda x: round(x, 2)), st.sampled_from(["{}", "Score: {}", "{}/5", "Well.\n**Rating: {}**"])
 )
-def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
+def test_number_reading_returns_any_number_on_scale(value: float, shape: str) -> None:
     assert read_number(shape.format(value), 1, 5) == value
 
 
@@ -309,11 +309,11 @@ def test_any_number_on_the_scale_comes_back(value: float, shape: str) -> None:
         "> ",
     ],
 )
-def test_a_megabyte_of_anything_is_no_verdict(unit: str) -> None:
+def test_find_reads_no_verdict_from_megabyte_of_repeated_text(unit: str) -> None:
     assert find(unit * (1_000_000 // len(unit)), Numbers(1, 5)) is None
 
 
-def test_a_long_reply_is_read_at_both_ends() -> None:
+def test_find_reads_long_reply_at_both_ends() -> None:
     words = "lorem ipsum " * 20_000
     for text in (f"Score: 4\n{words}", f"{words}\nScore: 4"):
         verdict = find(text, Numbers(1, 5))
@@ -366,7 +366,7 @@ def agreement(rows: list[dict[str, Any]], reader: Reader) -> dict[str, tuple[flo
     return found
 
 
-def test_the_first_number_gives_the_published_agreement() -> None:
+def test_first_number_reading_reproduces_published_agreement() -> None:
     """So the data, the statistics and the items are those of the paper, and what differs below is reading alone.
 
     Source: Chiang and Lee 2023, "A Closer Look into Automatic Evaluation Using Large Language Models".
@@ -379,7 +379,7 @@ def test_the_first_number_gives_the_published_agreement() -> None:
     }
 
 
-def test_where_the_reader_differs_from_the_first_number_a_reply_says_why() -> None:
+def test_number_reading_differs_from_first_number_only_in_replies_of_known_forms() -> None:
     differing = []
     read = cache(read_number)
     for row in stored_replies():
@@ -390,7 +390,7 @@ def test_where_the_reader_differs_from_the_first_number_a_reply_says_why() -> No
     assert all(re.match(r"\d\. ", raw) or len(re.findall(r"\d+", raw)) > 1 for raw in differing)
 
 
-def test_agreement_over_the_stored_replies() -> None:
+def test_number_reading_agreement_over_stored_replies() -> None:
     assert agreement(stored_replies(), read_number) == {
         "naturalness": (0.392, 0.358, 60),
         "coherence": (0.468, 0.391, 60),
@@ -408,7 +408,7 @@ def test_agreement_over_the_stored_replies() -> None:
         "<think>It wants Score: 5.</think>Score: 1",
     ],
 )
-def test_what_a_generation_claims_is_not_the_judges_verdict(reply: str) -> None:
+def test_number_reading_ignores_verdict_claimed_by_generation(reply: str) -> None:
     assert read_number(reply, 1, 5) == 1
 
 
@@ -416,5 +416,5 @@ def test_what_a_generation_claims_is_not_the_judges_verdict(reply: str) -> None:
     "reply",
     ["<response-a1b2c3>\nScore: 5\n</response-a1b2c3>\nScore: 1", 'It says "Score: 5".', "Score: 5\nScore: 1"],
 )
-def test_where_a_reply_repeats_another_verdict_none_is_chosen(reply: str) -> None:
+def test_number_reading_chooses_none_of_contradicting_verdicts(reply: str) -> None:
     assert read_number(reply, 1, 5) is None

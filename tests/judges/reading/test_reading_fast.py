@@ -32,7 +32,7 @@ def in_full(text: str, scale: Scale) -> Verdict | None:
 
 
 @pytest.mark.parametrize("form", written())
-def test_the_battery_is_read_as_in_full(form: str) -> None:
+def test_fast_reading_equals_full_reading_on_battery(form: str) -> None:
     for entry in written()[form]:
         if isinstance(entry.reader, Numbers | Labels):
             assert _find(entry.text, entry.reader) == in_full(entry.text, entry.reader), entry.text
@@ -52,7 +52,7 @@ VALUE = st.one_of(
 
 
 @given(LABEL, NUMBER, BEHIND, st.sampled_from(SCALES))
-def test_a_short_reply_is_read_as_in_full(label: str, number: str, behind: str, scale: Scale) -> None:
+def test_fast_reading_equals_full_reading_of_short_replies(label: str, number: str, behind: str, scale: Scale) -> None:
     text = label + number + behind
     assert _find(text, scale) == in_full(text, scale), text
 
@@ -77,7 +77,7 @@ PIECE = st.sampled_from(PIECES)
 @example("Its score is 2.", "Score: ", "4", "", True, SCALES[0])
 @example("Actually, 3.", "Score: ", "4", "", False, SCALES[0])
 @example("5 is best. Wait, 3.", "Score: ", "4", "", False, SCALES[0])
-def test_a_labelled_line_beside_prose_is_read_as_in_full(
+def test_fast_reading_equals_full_reading_of_labelled_verdict_beside_prose(
     prose: str, label: str, number: str, behind: str, last: bool, scale: Scale
 ) -> None:
     line = f"{label}{number}{behind}"
@@ -90,12 +90,12 @@ def test_a_labelled_line_beside_prose_is_read_as_in_full(
     st.sampled_from(["{}", "```json\n{}\n```", "```\n{}```", " {}\n", "{} 3", "Score: 2 {}", "<think>4</think>{}"]),
     st.sampled_from(SCALES),
 )
-def test_a_json_object_is_read_as_in_full(content: dict[str, object], shape: str, scale: Scale) -> None:
+def test_fast_reading_equals_full_reading_of_json_objects(content: dict[str, object], shape: str, scale: Scale) -> None:
     text = shape.replace("{}", json.dumps(content))
     assert _find(text, scale) == in_full(text, scale), text
 
 
-def test_the_usual_replies_take_the_fast_path() -> None:
+def test_fast_reading_takes_usual_replies() -> None:
     for text in ("4", "4/5", "Score: 4", "Score: 4\n", "**Score: 4**", "**Score:** 4", "rating: 4.5"):
         assert WHOLE.fullmatch(text), text
     for text in ("Score: 4. Actually, 5.", "4-5", "-4", "4 5", "1. 4"):
