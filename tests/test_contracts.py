@@ -146,16 +146,16 @@ class Judges(JudgeContract):
 
 UNREAD = {"text": "I would rather not say.", "finish_reason": "stop"}
 BROKEN_JUDGES: dict[type[GoodJudge], tuple[str, dict[str, Any]]] = {
-    Invents: ("test_a_reply_without_a_verdict_is_a_row_error", UNREAD),
-    Hides: ("test_where_every_request_failed_the_row_fails", {"kind": Refused}),
-    Raises: ("test_a_null_column_is_a_bad_row_before_anything_is_asked", {}),
-    AsksByChance: ("test_the_same_row_is_asked_and_scored_the_same_at_any_time", {}),
-    AsksByTheClock: ("test_the_same_row_is_asked_and_scored_the_same_at_any_time", {}),
-    Reads: ("test_it_does_no_io", {}),
-    SharesRows: ("test_two_rows_under_way_at_once_do_not_mix", {}),
-    Undeclared: ("test_each_row_gets_a_finite_score_and_only_declared_columns", {}),
-    NotANumber: ("test_each_row_gets_a_finite_score_and_only_declared_columns", {}),
-    CountsWrong: ("test_requests_are_whole_and_counted_from_0_for_each_model", {}),
+    Invents: ("test_judge_raises_row_error_for_a_reply_without_verdict", UNREAD),
+    Hides: ("test_judge_fails_the_row_where_every_request_failed", {"kind": Refused}),
+    Raises: ("test_judge_raises_bad_row_for_a_null_column_before_any_request", {}),
+    AsksByChance: ("test_judge_asks_and_scores_the_same_row_the_same_way", {}),
+    AsksByTheClock: ("test_judge_asks_and_scores_the_same_row_the_same_way", {}),
+    Reads: ("test_judge_does_no_io", {}),
+    SharesRows: ("test_judge_keeps_concurrent_rows_apart", {}),
+    Undeclared: ("test_judge_gives_a_finite_score_and_only_declared_columns", {}),
+    NotANumber: ("test_judge_gives_a_finite_score_and_only_declared_columns", {}),
+    CountsWrong: ("test_judge_requests_are_complete_and_numbered_from_0_for_each_model", {}),
 }
 
 
@@ -191,12 +191,12 @@ counter = itertools.count()
 @pytest.mark.parametrize(
     ("test", "score"),
     [
-        ("test_each_row_has_one_finite_number_or_none", lambda one, other: math.nan),
-        ("test_some_row_has_a_score", lambda one, other: None),
-        ("test_a_null_response_is_none_and_changes_no_other_row", lambda one, other: 0.0),
-        ("test_a_null_reference_is_none_only_where_it_is_needed", lambda one, other: 0.0),
-        ("test_a_row_has_the_same_score_in_any_batch_and_order", lambda one, other: float(next(counter))),
-        ("test_another_instance_at_another_time_gives_the_same_scores", lambda one, other: random.random()),
+        ("test_metric_gives_a_finite_number_or_none_for_each_row", lambda one, other: math.nan),
+        ("test_metric_scores_some_row", lambda one, other: None),
+        ("test_metric_of_a_null_response_is_none_and_changes_no_other_row", lambda one, other: 0.0),
+        ("test_metric_of_a_null_reference_is_none_only_where_needed", lambda one, other: 0.0),
+        ("test_metric_is_the_same_in_any_batch_and_order", lambda one, other: float(next(counter))),
+        ("test_metric_is_the_same_for_another_instance", lambda one, other: random.random()),
     ],
 )
 def test_metric_contract_fails_broken_metrics(
@@ -259,13 +259,13 @@ class Plain:
 
 
 BROKEN_PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "repr": ("test_no_repr_shows_the_key", {}),
-    "chance": ("test_the_same_request_is_the_same_call_at_any_time", {}),
-    "address": ("test_it_posts_below_the_base_url_with_the_headers", {}),
-    "status": ("test_the_status_says_who_is_at_fault", {}),
-    "raises": ("test_a_200_without_a_completion_is_a_typed_error", {"body": b"<html>"}),
-    "invents": ("test_a_reply_that_is_cut_is_the_moments_fault", {}),
-    "headers": ("test_no_header_makes_rate_raise", {"value": "nan"}),
+    "repr": ("test_provider_repr_hides_the_key", {}),
+    "chance": ("test_provider_makes_the_same_call_of_the_same_request", {}),
+    "address": ("test_provider_posts_below_base_url_with_its_headers", {}),
+    "status": ("test_provider_tells_set_up_row_and_transient_errors_by_status", {}),
+    "raises": ("test_provider_raises_typed_error_for_200_without_completion", {"body": b"<html>"}),
+    "invents": ("test_provider_raises_transient_error_for_a_cut_reply", {}),
+    "headers": ("test_provider_rate_raises_for_no_header", {"value": "nan"}),
 }
 
 
@@ -323,11 +323,11 @@ class Listed:
 
 NEWER = {"version": Version(1, 1_790_000_000_000_000)}
 BROKEN_PUBLISHERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "repeats": ("test_every_row_is_there_once_and_a_repeat_changes_nothing", {}),
-    "replaces all": ("test_runs_and_shards_share_a_table", {}),
-    "keeps old": ("test_a_newer_version_replaces_the_rows_of_its_shard_alone", NEWER),
-    "goes back": ("test_an_older_version_is_not_published_over_a_newer_one", {}),
-    "in parts": ("test_an_end_in_the_middle_leaves_no_row_and_the_same_call_makes_it_whole", {}),
+    "repeats": ("test_publish_writes_every_row_once_and_a_repeat_changes_nothing", {}),
+    "replaces all": ("test_publish_keeps_runs_and_shards_apart_in_one_table", {}),
+    "keeps old": ("test_publish_of_a_newer_version_replaces_only_rows_of_its_shard", NEWER),
+    "goes back": ("test_publish_ignores_an_older_version", {}),
+    "in parts": ("test_publish_killed_in_the_middle_leaves_no_row_and_can_be_repeated", {}),
 }
 
 

@@ -62,8 +62,8 @@ def test_plugins_page_contract_runs_with_pytest_only(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **PYTHONPATH})
     failed = set(re.findall(r"^FAILED .*test_(good|bad).py::TestSharedWords::(\w+)", ended.stdout, re.MULTILINE))
     assert failed == {
-        ("bad", "test_a_null_response_is_none_and_changes_no_other_row"),
-        ("bad", "test_a_null_reference_is_none_only_where_it_is_needed"),
+        ("bad", "test_metric_of_a_null_response_is_none_and_changes_no_other_row"),
+        ("bad", "test_metric_of_a_null_reference_is_none_only_where_needed"),
     }, ended.stdout
 
 

@@ -46,7 +46,7 @@ class JudgeContract(ABC):
     def judge(self) -> Judge:
         return self.make()
 
-    def test_it_says_which_columns_it_reads_and_adds(self, judge: Judge) -> None:
+    def test_judge_declares_columns_that_it_reads_and_adds(self, judge: Judge) -> None:
         assert isinstance(judge.columns, tuple)
         assert all(isinstance(name, str) for name in judge.columns)
         assert isinstance(judge.constant, str)
@@ -55,7 +55,7 @@ class JudgeContract(ABC):
         assert len({*names}) == len(names), "two columns of one name"
         assert not {*names} & {*RESULT_COLUMNS, "id"}, "a result column has that name already"
 
-    def test_each_row_gets_a_finite_score_and_only_declared_columns(self, judge: Judge) -> None:
+    def test_judge_gives_a_finite_score_and_only_declared_columns(self, judge: Judge) -> None:
         types = {field.name: field.type for field in judge.fields}
         for row in self._rows():
             score, error, _ = self._talk(judge, row, self.answer)
@@ -67,7 +67,7 @@ class JudgeContract(ABC):
             assert score.reason is None or isinstance(score.reason, str)
             assert score.samples >= 1
 
-    def test_requests_are_whole_and_counted_from_0_for_each_model(self, judge: Judge) -> None:
+    def test_judge_requests_are_complete_and_numbered_from_0_for_each_model(self, judge: Judge) -> None:
         for row in self._rows():
             _, _, turns = self._talk(judge, row, self.answer)
             asked = [request for turn in turns for request in turn]
@@ -80,17 +80,17 @@ class JudgeContract(ABC):
                 assert bool(request.messages) != (request.continuation is not None), "messages or a continuation"
                 assert request.choices == 1, "how many choices are asked at once is the engine's to say"
 
-    def test_the_same_row_is_asked_and_scored_the_same_at_any_time(self, judge: Judge) -> None:
+    def test_judge_asks_and_scores_the_same_row_the_same_way(self, judge: Judge) -> None:
         before = [self._talk(judge, row, self.answer) for row in self._rows()]
         with other_moment(7):
             after = [self._talk(self.make(), row, self.answer) for row in self._rows()]
         assert before == after
 
-    def test_the_scores_do_not_depend_on_the_order_of_rows(self, judge: Judge) -> None:
+    def test_judge_scores_do_not_depend_on_row_order(self, judge: Judge) -> None:
         before = [self._talk(judge, row, self.answer) for row in self._rows()]
         assert [self._talk(judge, row, self.answer) for row in self._rows()[::-1]][::-1] == before
 
-    def test_two_rows_under_way_at_once_do_not_mix(self, judge: Judge) -> None:
+    def test_judge_keeps_concurrent_rows_apart(self, judge: Judge) -> None:
         rows = self._rows()
         assert len(rows) >= 2, "give two rows or more"
         alone = [self._talk(self.make(), row, self.answer)[0] for row in rows]
@@ -106,13 +106,13 @@ class JudgeContract(ABC):
                     del turns[number]
         assert [scores[number] for number in range(len(rows))] == alone
 
-    def test_it_does_no_io(self, judge: Judge) -> None:
+    def test_judge_does_no_io(self, judge: Judge) -> None:
         for row in self._rows():
             self._talk(judge, row, self.answer)
             with no_io():
                 self._talk(judge, row, self.answer)
 
-    def test_a_row_is_left_as_it_is(self, judge: Judge) -> None:
+    def test_judge_does_not_change_the_row(self, judge: Judge) -> None:
         for row in self._rows():
             values = dict(row.values)
             self._talk(judge, row, self.answer)
@@ -120,7 +120,9 @@ class JudgeContract(ABC):
 
     @pytest.mark.parametrize("text", ["", " \n", "I would rather not say.", "\x00\ufffd{]"])
     @pytest.mark.parametrize("finish_reason", ["stop", "length", "content_filter", ""])
-    def test_a_reply_without_a_verdict_is_a_row_error(self, judge: Judge, text: str, finish_reason: str) -> None:
+    def test_judge_raises_row_error_for_a_reply_without_verdict(
+        self, judge: Judge, text: str, finish_reason: str
+    ) -> None:
         """A judge that needs log-probabilities may raise SetupError where there are none."""
         for row in self._rows():
             score, error, _ = self._talk(judge, row, lambda _: Completion(text, finish_reason), SetupError)
@@ -128,13 +130,13 @@ class JudgeContract(ABC):
             assert error
 
     @pytest.mark.parametrize("kind", [Refused, Unavailable])
-    def test_where_every_request_failed_the_row_fails(self, judge: Judge, kind: type[RowError]) -> None:
+    def test_judge_fails_the_row_where_every_request_failed(self, judge: Judge, kind: type[RowError]) -> None:
         for row in self._rows():
             score, error, _ = self._talk(judge, row, lambda _: kind("It failed."))
             assert score is None, f"the score {score} is of no reply"
             assert error.startswith(kind.__name__), f"{error} hides why: {kind.__name__}"
 
-    def test_one_failed_request_is_a_score_or_a_row_error(self, judge: Judge) -> None:
+    def test_judge_scores_or_fails_a_row_with_one_failed_request(self, judge: Judge) -> None:
         for row in self._rows():
             _, _, turns = self._talk(judge, row, self.answer)
             for failing in (request for turn in turns for request in turn):
@@ -142,7 +144,7 @@ class JudgeContract(ABC):
                 assert (score is None) == bool(error)
                 assert score is None or math.isfinite(score.value)
 
-    def test_a_null_column_is_a_bad_row_before_anything_is_asked(self, judge: Judge) -> None:
+    def test_judge_raises_bad_row_for_a_null_column_before_any_request(self, judge: Judge) -> None:
         for name in judge.columns:
             if name in self.nullable:
                 continue

@@ -36,22 +36,22 @@ class MetricContract(ABC):
     def metric(self) -> Metric:
         return self.make()
 
-    def test_needs_reference_is_a_boolean(self, metric: Metric) -> None:
+    def test_metric_needs_reference_is_a_boolean(self, metric: Metric) -> None:
         assert isinstance(metric.needs_reference, bool)
 
-    def test_each_row_has_one_finite_number_or_none(self, metric: Metric) -> None:
+    def test_metric_gives_a_finite_number_or_none_for_each_row(self, metric: Metric) -> None:
         scores = self._scores(metric, self.pairs)
         assert len(scores) == len(self.pairs)
         for score in scores:
             assert score is None or math.isfinite(float(score)), "write None where there is no score"
 
-    def test_some_row_has_a_score(self, metric: Metric) -> None:
+    def test_metric_scores_some_row(self, metric: Metric) -> None:
         assert any(score is not None for score in self._scores(metric, self.pairs))
 
-    def test_no_rows_have_no_scores(self, metric: Metric) -> None:
+    def test_metric_of_no_rows_is_empty(self, metric: Metric) -> None:
         assert list(metric([], [])) == []
 
-    def test_a_null_response_is_none_and_changes_no_other_row(self, metric: Metric) -> None:
+    def test_metric_of_a_null_response_is_none_and_changes_no_other_row(self, metric: Metric) -> None:
         whole = self._scores(metric, self.pairs)
         for null in range(len(self.pairs)):
             responses = [None if n == null else pair[0] for n, pair in enumerate(self.pairs)]
@@ -59,23 +59,23 @@ class MetricContract(ABC):
             assert scores[null] is None
             self._same(scores, [None if n == null else score for n, score in enumerate(whole)])
 
-    def test_a_null_reference_is_none_only_where_it_is_needed(self, metric: Metric) -> None:
+    def test_metric_of_a_null_reference_is_none_only_where_needed(self, metric: Metric) -> None:
         whole = self._scores(metric, self.pairs)
         scores = list(metric([pair[0] for pair in self.pairs], [None] * len(self.pairs)))
         self._same(scores, [None] * len(whole) if metric.needs_reference else whole)
 
-    def test_a_row_has_the_same_score_in_any_batch_and_order(self, metric: Metric) -> None:
+    def test_metric_is_the_same_in_any_batch_and_order(self, metric: Metric) -> None:
         whole = self._scores(metric, self.pairs)
         self._same([self._scores(metric, [pair])[0] for pair in self.pairs], whole)
         self._same(self._scores(metric, self.pairs[::-1])[::-1], whole)
         self._same(self._scores(metric, [*self.pairs, *self.pairs]), [*whole, *whole])
 
-    def test_another_instance_at_another_time_gives_the_same_scores(self, metric: Metric) -> None:
+    def test_metric_is_the_same_for_another_instance(self, metric: Metric) -> None:
         whole = self._scores(metric, self.pairs)
         with other_moment(7):
             self._same(self._scores(self.make(), self.pairs), whole)
 
-    def test_several_references_give_a_score_that_none_of_them_alone_exceeds(self, metric: Metric) -> None:
+    def test_metric_over_several_references_is_the_highest(self, metric: Metric) -> None:
         references = [pair[1] for pair in self.pairs]
         for response, _ in self.pairs:
             (score,) = best_scores("metric", metric, [response], [references])
@@ -84,7 +84,7 @@ class MetricContract(ABC):
                 alone = [next(iter(metric([response], [reference]))) for reference in references]
                 self._same([score], [max((one for one in alone if one is not None), default=None)])
 
-    def test_the_given_lists_are_left_as_they_are(self, metric: Metric) -> None:
+    def test_metric_does_not_change_the_given_lists(self, metric: Metric) -> None:
         responses, references = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
         metric(responses, references)
         assert list(zip(responses, references, strict=True)) == [tuple(pair) for pair in self.pairs]

@@ -73,7 +73,7 @@ class ProviderContract(ABC):
 
     # --- what is sent -------------------------------------------------------------------------------------------------
 
-    def test_it_posts_below_the_base_url_with_the_headers(self) -> None:
+    def test_provider_posts_below_base_url_with_its_headers(self) -> None:
         for url in ("http://judge.test/v1", "http://judge.test/v1/"):
             (call,), _ = self._talk(self.made(base_url=url), 200, self.body)
             assert call.url.startswith("http://judge.test/")
@@ -81,31 +81,31 @@ class ProviderContract(ABC):
             assert isinstance(call.body, bytes)
             assert call.headers["Authorization"] == f"Bearer {SECRET}"
 
-    def test_the_model_the_messages_and_extra_are_in_the_body(self) -> None:
+    def test_provider_body_holds_model_messages_and_extra(self) -> None:
         (call,), _ = self._talk(self.made(extra={"a_key_of_extra": "its value"}), 200, self.body)
         sent = call.body.decode() + call.url
         for part in ("some-model", "You grade.", "a_key_of_extra", "its value"):
             assert part in sent, f"{part} is not sent"
 
-    def test_the_temperature_and_the_output_limit_change_the_body(self) -> None:
+    def test_provider_body_depends_on_temperature_and_output_limit(self) -> None:
         (usual,), _ = self._talk(self.made(), 200, self.body)
         for options in ({"temperature": 0.75}, {"max_output_tokens": 7}):
             (other,), _ = self._talk(self.made(**options), 200, self.body)
             assert other.body != usual.body, f"{options} changes nothing"
 
-    def test_the_same_request_is_the_same_call_at_any_time(self) -> None:
+    def test_provider_makes_the_same_call_of_the_same_request(self) -> None:
         before = self._talk(self.made(), 200, self.body)
         with other_moment(7):
             assert self._talk(self.made(), 200, self.body) == before
 
-    def test_it_does_no_io(self) -> None:
+    def test_provider_does_no_io(self) -> None:
         provider = self.made()
         self._talk(provider, 200, self.body)
         with no_io():
             self._talk(provider, 200, self.body)
             provider.rate({"retry-after": "3"})
 
-    def test_no_repr_shows_the_key(self) -> None:
+    def test_provider_repr_hides_the_key(self) -> None:
         provider = self.made()
         calls, _ = self._talk(provider, 200, self.body)
         assert SECRET not in repr(provider)
@@ -113,12 +113,12 @@ class ProviderContract(ABC):
 
     # --- what is read -------------------------------------------------------------------------------------------------
 
-    def test_a_whole_reply_is_its_text_usage_and_body(self) -> None:
+    def test_provider_reads_text_usage_and_body_of_a_reply(self) -> None:
         _, told = self._talk(self.made(), 200, self.body)
         assert isinstance(told, Completion), told
         assert (told.text, told.usage, told.body) == (self.text, self.usage, self.body)
 
-    def test_a_reply_that_is_cut_is_the_moments_fault(self) -> None:
+    def test_provider_raises_transient_error_for_a_cut_reply(self) -> None:
         for length in range(len(self.body)):
             if not self.body[length:].strip():
                 continue
@@ -126,18 +126,18 @@ class ProviderContract(ABC):
             assert isinstance(told, TransientError), f"the first {length} bytes are read as {told!r}"
 
     @pytest.mark.parametrize("body", STRANGE)
-    def test_a_200_without_a_completion_is_a_typed_error(self, body: bytes) -> None:
+    def test_provider_raises_typed_error_for_200_without_completion(self, body: bytes) -> None:
         _, told = self._talk(self.made(), 200, body)
         assert not isinstance(told, Completion), f"{body[:60]!r} is read as {told!r}"
 
     @pytest.mark.parametrize("body", STRANGE)
     @pytest.mark.parametrize("status", [201, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529])
-    def test_any_other_status_is_a_typed_error(self, status: int, body: bytes) -> None:
+    def test_provider_raises_typed_error_for_any_other_status(self, status: int, body: bytes) -> None:
         """_talk lets no other exception through."""
         _, told = self._talk(self.made(), status, body)
         assert isinstance(told, RowError | TransientError | SetupError), told
 
-    def test_the_status_says_who_is_at_fault(self) -> None:
+    def test_provider_tells_set_up_row_and_transient_errors_by_status(self) -> None:
         expected: Mapping[int, type | tuple[type, ...]] = {
             401: SetupError,
             403: SetupError,
@@ -155,7 +155,7 @@ class ProviderContract(ABC):
     @pytest.mark.parametrize(
         "value", ["", "3", "0", "-1", "1e999", "nan", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "\x00"]
     )
-    def test_no_header_makes_rate_raise(self, value: str) -> None:
+    def test_provider_rate_raises_for_no_header(self, value: str) -> None:
         names = ("retry-after", "retry-after-ms", "x-ratelimit-limit-requests", "x-ratelimit-remaining-tokens", "date")
         hint = self.made().rate(dict.fromkeys(names, value))
         assert isinstance(hint, RateHint)
@@ -163,7 +163,7 @@ class ProviderContract(ABC):
         for number in (hint.retry_after_s, *gauges):
             assert number is None or (math.isfinite(number) and number >= 0), number
 
-    def test_no_headers_say_nothing(self) -> None:
+    def test_provider_rate_is_empty_without_headers(self) -> None:
         assert self.made().rate({}) == RateHint()
 
     # --- the conversation ---------------------------------------------------------------------------------------------

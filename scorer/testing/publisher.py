@@ -54,13 +54,13 @@ class PublisherContract(ABC):
     def table(self, tmp_path: Path) -> str:
         return self.place(tmp_path)
 
-    def test_making_one_writes_nothing(self, tmp_path: Path) -> None:
+    def test_publisher_writes_nothing_when_made(self, tmp_path: Path) -> None:
         place = self.place(tmp_path)
         before = sorted(tmp_path.rglob("*"))
         self.make(place)
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_every_row_is_there_once_and_a_repeat_changes_nothing(self, table: str, tmp_path: Path) -> None:
+    def test_publish_writes_every_row_once_and_a_repeat_changes_nothing(self, table: str, tmp_path: Path) -> None:
         shard = sealed(tmp_path, rows=10)
         publisher = self.make(table)
         assert publisher.publish(shard) is True
@@ -69,7 +69,7 @@ class PublisherContract(ABC):
         assert self.make(table).publish(shard) is False, "what is published has to be known to the table itself"
         assert self._keys(table) == keys(shard)
 
-    def test_runs_and_shards_share_a_table(self, table: str, tmp_path: Path) -> None:
+    def test_publish_keeps_runs_and_shards_apart_in_one_table(self, table: str, tmp_path: Path) -> None:
         shards = [
             sealed(tmp_path, run=run, shard=shard) for run in ("r1", "r2") for shard in ("a", "it's b/日本.parquet")
         ]
@@ -80,7 +80,7 @@ class PublisherContract(ABC):
     @pytest.mark.parametrize(
         "version", [Version(1, FINISHED_US), Version(0, FINISHED_US + 1)], ids=["generation", "finished later"]
     )
-    def test_a_newer_version_replaces_the_rows_of_its_shard_alone(
+    def test_publish_of_a_newer_version_replaces_only_rows_of_its_shard(
         self, table: str, tmp_path: Path, version: Version
     ) -> None:
         old, other, run = sealed(tmp_path), sealed(tmp_path, shard="b"), sealed(tmp_path, run="r2")
@@ -91,15 +91,13 @@ class PublisherContract(ABC):
         assert self._keys(table) == sorted([*keys(new), *keys(other), *keys(run)])
         assert self.make(table).publish(new) is False
 
-    def test_an_older_version_is_not_published_over_a_newer_one(self, table: str, tmp_path: Path) -> None:
+    def test_publish_ignores_an_older_version(self, table: str, tmp_path: Path) -> None:
         new, old = sealed(tmp_path, version=Version(2, FINISHED_US), score=5.0), sealed(tmp_path)
         self.make(table).publish(new)
         assert self.make(table).publish(old) is False
         assert self._keys(table) == keys(new)
 
-    def test_an_end_in_the_middle_leaves_no_row_and_the_same_call_makes_it_whole(
-        self, table: str, tmp_path: Path
-    ) -> None:
+    def test_publish_killed_in_the_middle_leaves_no_row_and_can_be_repeated(self, table: str, tmp_path: Path) -> None:
         shard, other = sealed(tmp_path, rows=30), sealed(tmp_path, shard="b")
         self.make(table).publish(other)
         with pytest.raises(BaseException):  # noqa: B017 - a library may word Died as it likes
@@ -108,7 +106,9 @@ class PublisherContract(ABC):
         assert self.make(table).publish(shard) is True
         assert self._keys(table) == sorted([*keys(shard), *keys(other)])
 
-    def test_an_end_in_the_middle_of_a_newer_version_leaves_the_old_rows(self, table: str, tmp_path: Path) -> None:
+    def test_publish_of_a_newer_version_killed_in_the_middle_leaves_the_old_rows(
+        self, table: str, tmp_path: Path
+    ) -> None:
         old, new = sealed(tmp_path), sealed(tmp_path, version=Version(1, FINISHED_US), rows=30, score=5.0)
         self.make(table).publish(old)
         with pytest.raises(BaseException):  # noqa: B017
@@ -117,7 +117,7 @@ class PublisherContract(ABC):
         assert self.make(table).publish(new) is True
         assert self._keys(table) == keys(new)
 
-    def test_a_shard_without_rows_is_published_once(self, table: str, tmp_path: Path) -> None:
+    def test_publish_commits_a_shard_without_rows_once(self, table: str, tmp_path: Path) -> None:
         shard = sealed(tmp_path, rows=0)
         self.make(table).publish(shard)
         assert self.make(table).publish(shard) is False
