@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.command import run_file, scorer, shard
 from support.inprocess import Run
+from support.transport import FakeTransport
 
 from scorer.build.plan import check
 from scorer.cli.app import _exit_code
@@ -95,8 +96,8 @@ def test_blanking_removes_any_secret_and_keeps_json_valid(secret: str, around: s
 
 
 async def test_blanking_removes_a_key_that_is_cut_off() -> None:
-    class Breaks:
-        async def post(self, _: Call) -> Reply:
+    class Breaks(FakeTransport):
+        async def reply(self, call: Call, number: int) -> Reply:
             raise Unreachable(f"bad line: {KEY}", billed=True, hint="x")
 
     with pytest.raises(Unreachable) as told:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
+from support.transport import FakeTransport
 
 from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.providers.openai import OpenAI
@@ -54,10 +55,11 @@ USAGE = Usage(10, 3, 2)
 PRICE = Price(1.0, 2.0)
 
 
-class Wire:
+class Wire(FakeTransport):
     """A transport that acts as `script` says, call by call, and remembers when each call came and to whom."""
 
     def __init__(self, script: Callable[[int, Call], Act] | Sequence[Act], seconds: float = 1.0) -> None:
+        super().__init__()
         self._script = script
         self.seconds = seconds
         self.slow: dict[bytes, float] = {}
@@ -67,8 +69,7 @@ class Wire:
         self.fresh: list[bool] = []
         self.open = 0
 
-    async def post(self, call: Call) -> Reply:
-        number = len(self.calls)
+    async def reply(self, call: Call, number: int) -> Reply:
         self.calls.append((now(), call.url))
         self.fresh.append(call.fresh)
         self.open += 1
@@ -579,7 +580,7 @@ def test_client_bills_nothing_for_request_cancelled_before_writing(
     cancelled: type[BaseException], bill: Billing, by: str
 ) -> None:
     class Connecting(Wire):
-        async def post(self, call: Call) -> Reply:
+        async def reply(self, call: Call, number: int) -> Reply:
             try:
                 await asyncio.sleep(1000.0)
             except asyncio.CancelledError:

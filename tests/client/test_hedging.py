@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from support.clock import now, run
+from support.transport import FakeTransport
 
 from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.hedging import MOST, first_answer
@@ -124,15 +125,16 @@ async def a_millisecond(*_: object) -> None:
     await asyncio.sleep(0.001)
 
 
-class Wire:
+class Wire(FakeTransport):
     """A transport to the rehearsal judge, whose books are strict; where it hangs up, the judge goes on and bills."""
 
     def __init__(self, judge: RehearsalJudge) -> None:
+        super().__init__()
         self._judge = judge
         self._random = random.Random(0)
         self.given_up = 0
 
-    async def post(self, call: Call) -> Reply:
+    async def reply(self, call: Call, number: int) -> Reply:
         outcome = self._judge.ask("chat", orjson.loads(call.body), now(), self._random)
         arrived = False
         try:

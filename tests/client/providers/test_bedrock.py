@@ -10,6 +10,7 @@ import pytest
 from golden_exchange import FOLDER, check, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from support.transport import FakeTransport
 
 from scorer.client.aws_signing import AwsSession, SigningTransport, signed
 from scorer.client.providers.bedrock import Bedrock
@@ -62,13 +63,14 @@ def test_bedrock_reads_any_reply_as_completion_or_typed_error(body: Any, status:
 # --- signing ----------------------------------------------------------------------------------------------------------
 
 
-class Sent:
+class Sent(FakeTransport):
     """A transport that keeps what it is given."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[Call] = []
 
-    async def post(self, call: Call) -> Reply:
+    async def reply(self, call: Call, number: int) -> Reply:
         self.calls.append(call)
         return Reply(200, {}, b"{}")
 
