@@ -3,6 +3,8 @@
 Who is at fault decides what happens (errors.py). A temporary fault is retried through admission, and no
 connection is held while it waits. An attempt counts against a row only if another request to the endpoint was sent and
 answered between its sending and its failure: an endpoint that is down for an hour costs an hour, not rows.
+
+Over 300 lines: every way out of a request shares one settlement.
 """
 
 from __future__ import annotations

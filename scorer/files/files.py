@@ -2,6 +2,7 @@
 
 `scorer.files.router.AnyFiles()` is Files for any path, local or s3://, gs://, az://. A file that `create` writes is
 whole and durable, or does not exist. Knows nothing of what the bytes mean.
+Over 300 lines: the protocol and the local disk, its reference, are read side by side.
 """
 
 from __future__ import annotations

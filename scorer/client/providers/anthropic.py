@@ -15,7 +15,7 @@ from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import retry_after_s
-from scorer.client.providers.learned import LearnedSettings, merged, refusal
+from scorer.client.providers.learned import LearnedSettings, asked_until_taken, merged
 from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import NAME, anthropic_schema_forms
@@ -124,13 +124,7 @@ class Anthropic:
                 "Anthropic gives no log-probabilities. Ask a provider that does, or judge by kind = "
                 '"rating" with read = "number", "label" or "json".'
             )
-        places = self.learned.places
-        reply = yield self._call(request)
-        while reply.status != 200 and (said := refusal(reply)) is not None:
-            if not self.learned.learn(said, places, self._sent(request), self._place.quote):
-                break
-            places = self.learned.places
-            reply = yield self._call(request)
+        reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
         return self._read(reply)
 
     def _sent(self, request: Request) -> tuple[bool, bool, bool]:

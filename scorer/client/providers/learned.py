@@ -6,13 +6,13 @@ Knows no dialect: a provider gives the forms and the words by which a refusal na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from scorer.client.providers.complaints import Complaint, complaint, parse
 from scorer.client.providers.reasoning import Fields
 from scorer.client.providers.structured import SchemaForm
-from scorer.types import Reply
+from scorer.types import Call, Reply, Request
 
 T = TypeVar("T")
 
@@ -79,6 +79,8 @@ def quietly(note: str) -> None:
 
 
 Quote = Callable[[str], str]
+Sent = Callable[[Request], tuple[bool, bool, bool]]
+"""Whether a request has a temperature, a reasoning, a schema."""
 Tell = Callable[[str], None]
 """Told, once each, what a server was found not to take."""
 
@@ -130,6 +132,20 @@ class LearnedSettings:
     def _moved(self, note: str) -> None:
         self.places = (self.temperature.place, self.reasoning.place, self.schema.place)
         self.tell(note)
+
+
+def asked_until_taken(
+    learned: LearnedSettings, request: Request, call: Callable[[Request], Call], sent: Sent, quote: Quote
+) -> Generator[Call, Reply, Reply]:
+    """The reply to the request: `call` is made again after each refusal from which something was learned."""
+    places = learned.places
+    reply = yield call(request)
+    while reply.status != 200 and (said := refusal(reply)) is not None:
+        if not learned.learn(said, places, sent(request), quote):
+            break
+        places = learned.places
+        reply = yield call(request)
+    return reply
 
 
 def merged(body: dict[str, Any], fields: Fields) -> dict[str, Any]:

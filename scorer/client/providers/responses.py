@@ -17,7 +17,7 @@ from scorer.client.providers.complaints import parse
 from scorer.client.providers.completions import read_logprobs, read_model, read_usage
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
-from scorer.client.providers.learned import LearnedSettings, merged, refusal
+from scorer.client.providers.learned import LearnedSettings, asked_until_taken, merged
 from scorer.client.providers.openai import OpenAI
 from scorer.client.providers.reasoning import responses_forms
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
@@ -71,13 +71,7 @@ class Responses:
             )
         if request.choices > 1:
             raise Rejected("The Responses API gives one reply a request.")
-        places = self.learned.places
-        reply = yield self._call(request)
-        while reply.status != 200 and (said := refusal(reply)) is not None:
-            if not self.learned.learn(said, places, self._sent(request), self._place.quote):
-                break
-            places = self.learned.places
-            reply = yield self._call(request)
+        reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
         return self._read(reply)
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
