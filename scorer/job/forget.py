@@ -15,6 +15,7 @@ import orjson
 
 from scorer.errors import OutputError, SpecError
 from scorer.files.files import Files, Stat, copy, read, replace
+from scorer.inputs.sample import parse_sample
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, stems
 from scorer.types import Shard
@@ -31,6 +32,11 @@ class Choice:
     forget: tuple[str, ...] = ()
     remember: tuple[str, ...] = ()
     sample: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SpecError for a wrong sample: before a start writes anything."""
+        if self.sample is not None:
+            parse_sample(self.sample)
 
 
 ALL = Choice()

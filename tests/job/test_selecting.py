@@ -136,6 +136,12 @@ def test_sample_that_is_none_is_refused(text: str) -> None:
         parse_sample(text)
 
 
+def test_sample_that_is_none_is_refused_before_the_folder_is_made(run: Run) -> None:
+    with pytest.raises(SpecError, match="is no sample"):
+        run.run(sample="ten")
+    assert not Path(run.out).exists()
+
+
 def test_plan_counts_the_rows_that_the_run_takes(run: Run) -> None:
     plan = run.job().plan
     found = estimate(plan, LocalFiles(), sample="10")
