@@ -1,6 +1,6 @@
 """The docs are current: the tree, the commands and their output, every option, key, column and error.
 
-`python tests/test_docs.py` writes the help texts in docs/commands.md anew.
+`python tests/test_docs.py` writes the help texts in docs/reference/commands.md anew.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from scorer.rehearsal.config import RehearsalConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
-COMMANDS = (ROOT / "docs/commands.md").read_text()
-RUN_FILE = (ROOT / "docs/run-file.md").read_text()
-OUTPUT = (ROOT / "docs/output.md").read_text()
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+ARCHITECTURE = (ROOT / "docs/project/architecture.md").read_text()
+COMMANDS = (ROOT / "docs/reference/commands.md").read_text()
+RUN_FILE = (ROOT / "docs/reference/run-file.md").read_text()
+OUTPUT = (ROOT / "docs/reference/output.md").read_text()
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def tree_of(folder: str) -> Iterator[str]:
 
 
 def with_trees(text: str) -> str:
-    """docs/architecture.md with its trees as they are now."""
+    """docs/project/architecture.md with its trees as they are now."""
     for folder in ("scorer", "benchmarks", "scripts"):
         block = "```text\n" + "\n".join(tree_of(folder)) + "\n```"
         text = re.sub(rf"```text\n{folder}/\n.*?```", lambda _, block=block: block, text, flags=re.DOTALL)
@@ -128,7 +129,7 @@ def layers() -> Iterator[str]:
 
 
 def with_layers(text: str) -> str:
-    """docs/architecture.md with the arrows between its layers as the imports are now."""
+    """docs/project/architecture.md with the arrows between its layers as the imports are now."""
     arrows = "\n".join(layers())
     return re.sub(r"(?<=\n)  \w+ --> \w+\n(?:  \w+ --> \w+\n)*", arrows + "\n", text, count=1)
 
@@ -136,7 +137,7 @@ def with_layers(text: str) -> str:
 def test_architecture_drawing_shows_every_part_and_the_imports_between_them() -> None:
     assert with_layers(ARCHITECTURE) == ARCHITECTURE, "run: python tests/test_docs.py"
     drawn = re.findall(r'^  (\w+)\["', ARCHITECTURE.partition("## The layers")[2].partition("\n## ")[0], re.MULTILINE)
-    assert sorted(drawn) == sorted([*parts_of_the_package(), "base"]), "add or remove its box in docs/architecture.md"
+    assert sorted(drawn) == sorted([*parts_of_the_package(), "base"]), "add or remove its box in the drawing"
 
 
 def test_architecture_names_only_existing_files() -> None:
@@ -159,7 +160,7 @@ def help_of(command: str) -> str:
 
 
 def with_help(text: str) -> str:
-    """docs/commands.md with its help texts as they are now."""
+    """docs/reference/commands.md with its help texts as they are now."""
     for name in names():
         block = f"```text\n{help_of(name)}\n```"
         text = re.sub(rf"```text\nUsage: scorer {name}\b.*?\n```", lambda _, block=block: block, text, flags=re.DOTALL)
@@ -230,6 +231,22 @@ def test_docs_links_have_targets() -> None:
     for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             assert target.startswith("https://") or (path.parent / target).exists(), (path.name, target)
+
+
+def named_pages() -> Iterator[tuple[Path, str]]:
+    """Each page below docs/ that code, a test or a script names, with the file that names it."""
+    for folder in ("scorer", "tests", "scripts", "benchmarks", "docs/examples"):
+        for path in [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sh", ".tsv", "")]:
+            if path.is_file():
+                found = re.findall(r"\bdocs/(?:[a-z-]+/)*(?:[\w-]+\.(?:md|svg)|\d{4})\b", path.read_text())
+                yield from ((path, name) for name in found)
+
+
+def test_pages_named_in_code_exist() -> None:
+    named = [*named_pages(), *((ROOT / "pyproject.toml", n) for n in re.findall(r"docs/[\w/-]+(?:\.md)?", PYPROJECT))]
+    assert len(named) > 30
+    for path, name in named:
+        assert list(ROOT.glob(f"{name}*")), f"{path.relative_to(ROOT)} names {name}, which is not there"
 
 
 # --- the run file -----------------------------------------------------------------------------------------------------
@@ -356,7 +373,7 @@ def test_commands_page_describes_the_json_keys_of_plan_status_and_verify() -> No
 
 
 def test_log_entries_have_date_question_setup_result_and_kept_newest_first() -> None:
-    entries = re.split(r"^## ", (ROOT / "docs/log.md").read_text(), flags=re.MULTILINE)[1:]
+    entries = re.split(r"^## ", (ROOT / "docs/project/log.md").read_text(), flags=re.MULTILINE)[1:]
     assert len(entries) >= 49
     for entry in entries:
         assert re.match(r"\d{4}-\d\d-\d\d: \S", entry), entry[:80]
@@ -367,5 +384,5 @@ def test_log_entries_have_date_question_setup_result_and_kept_newest_first() -> 
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/commands.md").write_text(with_help(COMMANDS))
-    (ROOT / "docs/architecture.md").write_text(with_layers(with_trees(ARCHITECTURE)))
+    (ROOT / "docs/reference/commands.md").write_text(with_help(COMMANDS))
+    (ROOT / "docs/project/architecture.md").write_text(with_layers(with_trees(ARCHITECTURE)))

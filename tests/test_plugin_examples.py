@@ -1,4 +1,4 @@
-"""The plug-ins of docs/plugins.md keep the contracts of scorer.testing, and real runs use them by import path."""
+"""The plug-ins of docs/how-to/plugins.md keep the contracts of scorer.testing; real runs use them by import path."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from scorer.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "docs/examples/plugins"
+PAGE = (ROOT / "docs/how-to/plugins.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +42,18 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.py")), ids=lambda path: path.name)
 def test_plugins_page_shows_the_example_files(path: Path) -> None:
-    assert f"```python\n{path.read_text()}```" in (ROOT / "docs/plugins.md").read_text()
+    assert f"```python\n{path.read_text()}```" in PAGE
 
 
 def test_plugins_page_run_file_is_valid() -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert check(read_toml("plugins.md", text)).judge.columns == ("response",)
 
 
 @pytest.mark.slow
 def test_plugins_page_contract_runs_with_pytest_only(tmp_path: Path) -> None:
     """Slow: a pytest of its own. The second metric invents a score for a null."""
-    snippet = re.search(r"```python\n(from shared_words.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
+    snippet = re.search(r"```python\n(from shared_words.*?)```", PAGE, re.DOTALL)
     assert snippet is not None
     (tmp_path / "test_good.py").write_text(snippet[1])
     broken = "class Broken(SharedWords):\n    def _one(self, *pair):\n        return 0.0\n\n\n"

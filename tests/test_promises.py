@@ -1,6 +1,6 @@
 """Promises of the real command under kill -9 and a faulty judge: no row lost, no score invented, no cap exceeded.
 
-All of it at small scale, 600 rows; docs/log.md has the figures of the large one.
+All of it at small scale, 600 rows; docs/project/log.md has the figures of the large one.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def scores():
     @task(retries=0)
     def look(code: str) -> None:
         if code != "0":
-            raise AirflowFailException(f"scorer ended with exit code {code}: see docs/commands.md and the log of score")
+            raise AirflowFailException(
+                f"scorer ended with exit code {code}: see docs/reference/commands.md and the log of score"
+            )
 
     # Sealed shards into a table. Idempotent, so Airflow may repeat it as it likes.
     publish = BashOperator(

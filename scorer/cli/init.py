@@ -10,7 +10,7 @@ from scorer.errors import SpecError
 from scorer.files.files import LocalFiles, replace
 
 STARTER = '''# A run of scorer: what to score, who judges, within which limits, and where the scores go.
-# Every key is described in docs/run-file.md. Try: scorer plan {file}, then scorer run {file}.
+# Every key is described in docs/reference/run-file.md. Try: scorer plan {file}, then scorer run {file}.
 
 [input]
 shards = ["{sample}"]      # Parquet, .jsonl, .csv, .arrow; folders, globs: here the bundled sample of 60 generations
@@ -69,7 +69,7 @@ def missing_parts(file: str) -> str:
     from scorer.errors import SetupError
 
     if importlib.util.find_spec("xllamacpp") is None:
-        needs = "Install it: pip install 'batch-scorer[embedded]', and the weights (docs/install.md)."
+        needs = "Install it: pip install 'batch-scorer[embedded]', and the weights (docs/how-to/install.md)."
     else:
         try:
             find_weights()

@@ -40,7 +40,7 @@ CAPPED = ("openai", "anthropic")
 TEXT = """\
 # A run of scorer, made after a look at {first}.
 # {columns}
-# What is a guess is marked so: look at it. Every key is described in docs/run-file.md.
+# What is a guess is marked so: look at it. Every key is described in docs/reference/run-file.md.
 # Try: scorer plan {file}, then scorer run {file} --sample 10.
 
 [input]

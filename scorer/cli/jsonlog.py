@@ -1,4 +1,4 @@
-"""Events of a run as JSON lines on stderr, for log collectors. Their fields: docs/workflows.md."""
+"""Events of a run as JSON lines on stderr, for log collectors. Their fields: docs/how-to/schedulers.md."""
 
 from __future__ import annotations
 

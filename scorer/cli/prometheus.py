@@ -1,4 +1,4 @@
-"""Prometheus metrics of a run, served over HTTP while it runs. docs/workflows.md has every name.
+"""Prometheus metrics of a run, served over HTTP while it runs. docs/how-to/schedulers.md has every name.
 
 Knows snapshots only: a scrape gets the newest.
 """

@@ -17,7 +17,7 @@ class InputDict(TypedDict, total=False):
 
 
 class JudgeDict(TypedDict, total=False):
-    """`[judge]`: the kind of judge and its options; each kind takes some of them (docs/run-file.md)."""
+    """`[judge]`: the kind of judge and its options; each kind takes some of them (docs/reference/run-file.md)."""
 
     kind: str
     prompt: str

@@ -1,7 +1,7 @@
 """Deduplicates identical requests within one process: one row asks, its duplicates copy the result.
 
 Knows no wire, no limit, no file. A row that waits sends nothing and waits for no limit.
-What is known is forgotten when the process ends (docs/decisions/0013).
+What is known is forgotten when the process ends (docs/project/decisions/0013).
 """
 
 from __future__ import annotations

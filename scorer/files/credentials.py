@@ -82,7 +82,7 @@ def open_store(root: str, *, request_s: float = REQUEST_S) -> ObjectStore:
     except (BaseError, ValueError) as error:
         said = str(error).partition("\n")[0][:300]
         raise SpecError(
-            [f"{root} cannot be opened: {said}. docs/object-storage.md says what the environment needs."]
+            [f"{root} cannot be opened: {said}. docs/how-to/object-storage.md says what the environment needs."]
         ) from error
 
 

@@ -1,6 +1,7 @@
 """The columns of a result table: name, Arrow type, and how each is filled from a Result.
 
-A new column is one entry of COLUMNS: the schema, the tables, verify and the test of docs/output.md read it there.
+A new column is one entry of COLUMNS: the schema, the tables, verify and the test of
+docs/reference/output.md read it there.
 """
 
 from __future__ import annotations

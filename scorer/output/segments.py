@@ -25,9 +25,9 @@ from scorer.types import (
 WINDOW, WINDOW_BYTES = 4096, 4 * 1024 * 1024
 """The most rows and bytes of a window, the unit of reading and merging. A longer row is a window by itself."""
 GROUP_BYTES = 4 * 1024 * 1024
-"""A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB (docs/log.md)."""
+"""A sealed file's row group, in memory: with a window each, the footer of 2,000,000 rows took 20 MB."""
 SMALL_BYTES = 128 * 1024
-"""A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time (docs/log.md)."""
+"""A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time."""
 SINK_BYTES = 64 * 1024
 """Buffer below the Parquet writer, which writes each column's pages by themselves."""
 UNIQUE = frozenset(("row", "id", "raw", "waited_s", "answered_s", "finished_at"))

@@ -20,8 +20,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 def keep_memory_flat() -> None:
     """Keeps the memory of a long-running process low: Arrow allocates by malloc, and malloc uses one arena.
 
-    Call it before pyarrow is first imported, which reads the variable then. Measured (docs/log.md): Arrow's own pool
-    needs 50 MB more, one arena per thread 15 MB, two arenas 4 MB. The second half needs glibc and else does nothing.
+    Call it before pyarrow is first imported, which reads the variable then. Arrow's own pool needs 50 MB more, one
+    arena per thread 15 MB, two arenas 4 MB (docs/project/log.md). The second half needs glibc and else does nothing.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _mallopt(_M_ARENA_MAX, 1)
@@ -31,9 +31,9 @@ def stream_from_here() -> None:
     """Tunes memory for streaming rows. Call it once all modules are loaded.
 
     Freezes the objects that exist, so that the cycle collector skips them. From here on it runs every 50,000 objects:
-    rows make no reference cycles, and collections took 68 us per row (docs/log.md). Fixes malloc's mmap threshold:
-    glibc raises it to the largest block ever freed, and batches of rows then fragment the heap by 6 MB (docs/log.md).
-    Not for analyses, which reuse large blocks.
+    rows make no reference cycles, and collections took 68 us per row. Fixes malloc's mmap threshold: glibc raises it to
+    the largest block ever freed, and batches of rows then fragment the heap by 6 MB. Both: docs/project/log.md. Not for
+    analyses, which reuse large blocks.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -56,6 +56,6 @@ def tune_gc() -> None:
     """Makes the cycle collector run less often while modules are loaded. Call it before large imports.
 
     Modules make few reference cycles, and a start makes fewer objects than the threshold. With a threshold of 50,000
-    one collection took 20 ms (docs/log.md).
+    one collection took 20 ms (docs/project/log.md).
     """
     gc.set_threshold(250_000, 20, 50)

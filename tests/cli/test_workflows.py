@@ -24,7 +24,7 @@ from scorer.rehearsal.process import RehearsalProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs/examples"
-WORKFLOWS = (ROOT / "docs/workflows.md").read_text()
+WORKFLOWS = (ROOT / "docs/how-to/schedulers.md").read_text()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ SNAPSHOT = Snapshot(
 
 
 def told(event: str) -> set[str]:
-    """The fields that docs/workflows.md promises for an event."""
+    """The fields that docs/how-to/schedulers.md promises for an event."""
     row = re.search(rf"^\| `{event}` \|[^|]*\|([^|]*)\|", WORKFLOWS, re.MULTILINE)
     assert row is not None, event
     return {"time", "event", *re.findall(r"`([a-z_]+)`", row[1])}
@@ -264,7 +264,7 @@ def load(name: str) -> Any:
 @pytest.mark.slow
 def test_dagster_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: a real materialisation, where dagster is installed."""
-    dagster = pytest.importorskip("dagster", reason="left out: dagster is heavy; docs/log.md says how it went by hand")
+    dagster = pytest.importorskip("dagster", reason="left out: dagster is heavy; docs/project/log.md has a run by hand")
     shard(tmp_path / "in/a.parquet", 20)
     monkeypatch.setenv("SCORER_RUN_FILE", str(run_file(tmp_path, judge.url)))
     monkeypatch.setenv("PATH", environment()["PATH"])
@@ -278,7 +278,7 @@ def test_dagster_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypa
 @pytest.mark.slow
 def test_airflow_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: a real run of the DAG, where airflow is installed."""
-    pytest.importorskip("airflow", reason="left out: airflow is heavy; docs/log.md says how it went by hand")
+    pytest.importorskip("airflow", reason="left out: airflow is heavy; docs/project/log.md has a run by hand")
     shard(tmp_path / "in/a.parquet", 20)
     monkeypatch.setenv("SCORER_RUN_FILE", str(run_file(tmp_path, judge.url)))
     monkeypatch.setenv("SCORER_OUT", str(tmp_path / "out"))

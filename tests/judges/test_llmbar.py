@@ -156,8 +156,8 @@ def test_pairwise_reading_differs_from_published_only_in_known_misreadings() -> 
 
     The published reader gives (a) to every reply that also names (a): to PaLM2's "Output (b) is better.", followed by
     what (a) lacks, and to debates that quote the other side before they conclude. It takes (b) from "I cannot claim
-    that either Output (a) or Output (b) is better", which says neither (docs/decisions, 22). All else is read alike.
-    The judges were asked for one of two, so that a tie is no verdict here.
+    that either Output (a) or Output (b) is better", which says neither (docs/project/decisions/0022). All else is read
+    alike. The judges were asked for one of two, so that a tie is no verdict here.
     """
     judge = Pairwise(prompt="{first}{second}", a="a", b="b", orders="given", attempts=1, labels=["A", "B"])
     other: Counter[tuple[str, str]] = Counter()

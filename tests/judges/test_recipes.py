@@ -1,4 +1,4 @@
-"""Every recipe of docs/recipes.md: its run file is valid, its commands exist, its judge reads replies of its form."""
+"""Every recipe of docs/how-to/recipes.md: its run file is valid, its commands exist, its judge reads such replies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scorer.cli.app import app
 from scorer.errors import Unreadable
 from scorer.types import Completion, Row, TokenLogprob
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/recipes.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/how-to/recipes.md").read_text()
 SHARED, *RECIPES = re.split(r"^## (?!The prompt as a file)", PAGE, flags=re.MULTILINE)
 TEXTS = {recipe.partition("\n")[0]: recipe for recipe in RECIPES}
 COLUMNS = {

@@ -76,6 +76,6 @@ def test_agree_with_number_reading_differs_from_published_in_third_digit(
     """Slow: 7,200 replies. It takes "1. Naturalness: 3" for a 3, and reads a verdict behind a number in a quoted fact.
 
     39 of 28,600 replies differ. Of the 28 that both readings read, 25 lie nearer to the other samples of their item as
-    we read them (docs/decisions).
+    we read them (docs/project/decisions/0022).
     """
     assert agreement(tmp_path / "out", dimension, {}, capsys) == OURS[dimension]

@@ -149,7 +149,7 @@ def test_lake_type_of_any_column_is_a_fixed_point_and_castable(form: Format, kin
 
 
 def test_the_run_file_in_the_documentation_is_one() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs/publishing.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs/how-to/publishing.md").read_text()
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 1
     output = check(read_toml("publishing.md", blocks[0])).spec.output

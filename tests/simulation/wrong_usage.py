@@ -108,7 +108,7 @@ class Truth:
         self._arrived.clear()
 
     def beyond(self, concurrency: int) -> tuple[float, float]:
-        """How far a cap may be exceeded, in tokens and pico-dollars (docs/decisions/0020).
+        """How far a cap may be exceeded, in tokens and pico-dollars (docs/project/decisions/0020).
 
         A constant habit costs the requests that open a run, one that comes and goes those in flight; where nothing is
         billed beyond a request's bytes and limits, nothing. What no reply told counts at what was reserved for it.

@@ -72,8 +72,8 @@ _decode = msgspec.json.Decoder(_Plain).decode
 def read_plain(body: bytes) -> Completion | None:
     """The completion in a chat reply without error, refusal or log-probabilities; None where it is not so plain.
 
-    Gives what the other functions here give for such a reply, five times as fast (docs/log.md); of the fields that
-    nobody reads, it does not even look at the encoding.
+    Gives what the other functions here give for such a reply, five times as fast (docs/project/log.md); of the fields
+    that nobody reads, it does not even look at the encoding.
     """
     try:
         reply = _decode(body)
