@@ -24,7 +24,14 @@ path = "replies.parquet"
 keys = ["id"]
 replies = "reply"
 """
-CARRIED = {"py.typed", "config/prices.tsv", "cli/sample/generations.jsonl", "cli/sample/generations.parquet"}
+CARRIED = {
+    "py.typed",
+    "config/prices.tsv",
+    "cli/sample/generations.jsonl",
+    "cli/sample/generations.parquet",
+    "report/html/style.css",
+    "report/html/script.js",
+}
 
 home = Path(scorer.__file__).parent
 if not home.is_relative_to(sys.prefix):

@@ -345,5 +345,7 @@ class Page:
     empty: Mapping[str, str] = field(default_factory=dict)
     shards: Sequence[str] = ()
     """Paths of the shards that the cards name, by number."""
+    folders: Sequence[str] = ()
+    """The output folders as they were given, for commands: `scorer show FOLDER ...`."""
     texts: bool = True
     """Whether texts of rows are inside; False with `--rows 0`."""

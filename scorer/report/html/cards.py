@@ -1,0 +1,98 @@
+"""The card of a row: its texts, verdicts, values; and the choice of cards that fit into the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from scorer.report.html.elements import Html, join, name, tag, text
+from scorer.report.html.figures import count, number
+from scorer.report.page.data import Card, Text, Verdict
+
+FOLDED = 2_000
+"""Characters of a text that are shown unfolded."""
+
+
+def card(values: Card, at: Mapping[str, int], places: int) -> Html:
+    """The card as a folded element, whose inside is the target of links. `at` numbers the systems for the script."""
+    return tag(
+        "details",
+        tag("summary", join([_label(values), _values(values, places)], " ")),
+        tag(
+            "article",
+            tag("h4", _label(values), tabindex="-1"),
+            tag("p", _values(values, places), class_="values"),
+            *(_text(title, one) for title, one in values.texts.items()),
+            _verdicts(values.verdicts) if values.verdicts else None,
+            tag("p", tag("b", values.error), class_="error") if values.error else None,
+            _facts(values) if values.facts else None,
+            id=f"r={values.id}",
+        ),
+        data_r=values.id,
+        data_s=None if values.system is None else at.get(values.system),
+    )
+
+
+def fitting(cards: Iterable[tuple[Card, Html]], budget: int) -> list[tuple[Card, Html]]:
+    """The first cards whose markup has at most `budget` bytes in all."""
+    kept = []
+    for one, markup in cards:
+        budget -= len(markup.encode())
+        if budget < 0:
+            break
+        kept.append((one, markup))
+    return kept
+
+
+def _label(values: Card) -> Html:
+    named = [values.system, values.task, values.key]
+    return join([name(part) for part in named if part is not None] or [name(f"row {values.id}")], " · ")
+
+
+def _values(values: Card, places: int) -> Html:
+    parts = [
+        ("score", number(values.score, places) if values.score is not None else None),
+        ("people", number(values.human, places) if values.human is not None else None),
+        ("error", values.error),
+    ]
+    return join([tag("span", label, " ", tag("b", value)) for label, value in parts if value is not None], " ")
+
+
+def _text(title: str, values: Text) -> Html:
+    whole = values.head if not values.cut else None
+    if whole is not None and len(whole) <= FOLDED:
+        body = tag("pre", text(whole), dir="auto")
+    else:
+        rest = values.head[FOLDED:]
+        gap = tag("p", f"{count(values.cut)} characters are left out here", class_="cut") if values.cut else None
+        hidden = [
+            tag("pre", rest, dir="auto") if rest else None,
+            gap,
+            tag("pre", values.tail, dir="auto") if values.tail else None,
+        ]
+        left = len(rest) + len(values.tail)
+        body = join(
+            [
+                tag("pre", values.head[:FOLDED], dir="auto"),
+                tag("details", tag("summary", f"{count(left)} more characters"), *hidden, class_="more"),
+            ]
+        )
+    return tag("div", tag("h5", title), body, class_="text")
+
+
+def _verdicts(verdicts: Iterable[Verdict]) -> Html:
+    return tag("div", tag("h5", "Verdict"), *map(_verdict, verdicts), class_="verdicts")
+
+
+def _verdict(one: Verdict) -> Html:
+    raw = (
+        tag("details", tag("summary", "Reply"), tag("pre", one.raw.head + one.raw.tail, dir="auto"))
+        if one.raw
+        else None
+    )
+    reason = tag("p", one.reason.head, dir="auto") if one.reason else None
+    return tag("div", tag("p", tag("span", one.of), " ", tag("b", name(one.value))), reason, raw)
+
+
+def _facts(values: Card) -> Html:
+    facts = {"Row": f"{values.row:,} of {values.shard}", **values.facts}
+    return tag("dl", *(tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()), class_="facts")

@@ -1,0 +1,24 @@
+"""Panel 1: the answer in a sentence, what would change it, and how far the judge can be trusted."""
+
+from __future__ import annotations
+
+from scorer.report.html.elements import Html, tag
+from scorer.report.html.panels.frame import command
+from scorer.report.page.data import Answer
+
+
+def answer(values: Answer) -> Html:
+    """The panel. Its heading is the answer itself."""
+    why = tag("ul", *(tag("li", sentence) for sentence in values.assumes)) if values.assumes else None
+    return tag(
+        "section",
+        tag("h1", values.systems, id="h-answer", dir="auto"),
+        tag("p", values.tipping, class_="tipping", dir="auto") if values.tipping else None,
+        tag("p", values.judge, class_="trust", dir="auto"),
+        command(values.command) if values.command else None,
+        tag("details", tag("summary", "What this assumes"), why, class_="why") if why else None,
+        id="answer",
+        class_="panel",
+        aria_labelledby="h-answer",
+        tabindex="-1",
+    )

@@ -1,0 +1,55 @@
+"""Named figures with intervals and their meaning, as a table that is a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scorer.report.html.downloads import csv_link, svg_link
+from scorer.report.html.elements import Html, join, tag
+from scorer.report.html.figures import bracket, count, number
+from scorer.report.html.marks import Marks
+from scorer.report.html.scale import axis, ends
+from scorer.report.html.svg import across, drawing, file, forest, labels, rules
+from scorer.report.html.tables import cell, head, table
+from scorer.report.page.data import Statistic
+
+HEIGHT = 28
+
+
+def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool) -> Html:
+    """The figures under a heading. With `zero` the axis holds 0, which means no effect, and marks it."""
+    shared = axis(ends(one.value for one in listed), around=[0.0] if zero else [])
+    none = 0.0 if zero else None
+    headings = [
+        head("", style="first"),
+        head("", style="plot", more=drawing(labels(shared, 14), 18)),
+        head("Value", style="n"),
+        head("95 % interval", style="n"),
+        head("Rows", style="n"),
+    ]
+    body = [
+        tag(
+            "tr",
+            tag("th", tag("span", one.name, class_="term"), tag("small", one.meaning), scope="row"),
+            tag(
+                "td",
+                drawing(join([rules(shared, HEIGHT, none), across(shared, one.value, HEIGHT / 2)]), HEIGHT),
+                class_="plot",
+            ),
+            cell(number(one.value.value)),
+            cell(bracket(one.value)),
+            cell(marks.link(count(one.value.n), one.name, one.rows)),
+        )
+        for one in listed
+    ]
+    drawn, height = forest([(one.name, one.value) for one in listed], shared, 2, none)
+    slug = title.lower().replace(" ", "-")
+    saves = [
+        csv_link(
+            slug,
+            ["name", "value", "low", "high", "n", "meaning"],
+            ((one.name, one.value.value, one.value.low, one.value.high, one.value.n, one.meaning) for one in listed),
+        ),
+        svg_link(slug, file(drawn, height, title)),
+    ]
+    return join([tag("h3", title), table(title, headings, body, "stats"), tag("div", *saves, class_="tools")])

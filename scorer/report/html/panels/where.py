@@ -1,0 +1,68 @@
+"""Panel 3: system by task, a table whose cells are coloured by their mean score."""
+
+from __future__ import annotations
+
+from scorer.report.html.downloads import csv_link
+from scorer.report.html.elements import Html, name, tag
+from scorer.report.html.figures import bracket, count, decimals, number
+from scorer.report.html.marks import Marks
+from scorer.report.html.panels.frame import notes, panel
+from scorer.report.html.tables import head, table
+from scorer.report.page.data import Cell, Where
+
+
+def where(values: Where, systems: list[str], marks: Marks) -> Html:
+    """The panel. `systems` are the names by which the script filters the page."""
+    cells = {(cell.system, cell.task): cell for cell in values.cells}
+    known = [cell.score.value for cell in values.cells if cell.score.value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    at = {system: number_ for number_, system in enumerate(systems)}
+    headings = [head("System", "text"), *(head("", "number", "n", name(task)) for task in values.tasks)]
+    body = [
+        tag(
+            "tr",
+            tag("th", name(system), scope="row"),
+            *(_cell(cells.get((system, task)), low, high, marks) for task in values.tasks),
+            data_s=at.get(system),
+        )
+        for system in values.systems
+    ]
+    more = (
+        [f"{count(values.hidden)} more systems or tasks are in the results, not in this page."] if values.hidden else []
+    )
+    return panel(
+        "where",
+        table("Mean score and number of rows by system and task", headings, body, "heat"),
+        tag(
+            "div",
+            csv_link(
+                "systems-by-task",
+                ["system", "task", "mean", "low", "high", "n"],
+                (
+                    (one.system, one.task, one.score.value, one.score.low, one.score.high, one.score.n)
+                    for one in values.cells
+                ),
+            ),
+            class_="tools",
+        ),
+        notes(["Mean score, and the number of rows below it. The darker a cell, the higher its mean.", *more]),
+    )
+
+
+def _cell(cell: Cell | None, low: float, high: float, marks: Marks) -> Html:
+    if cell is None:
+        return tag("td", tag("span", "no rows", class_="sr"))
+    value = cell.score.value
+    shade = None if value is None else f"--v:{(value - low) / (high - low) if high > low else 0:.2f}"
+    places = decimals(low, max(high, low + 1e-9))
+    shown = marks.link(number(value, places), f"{cell.system}, {cell.task}", cell.rows)
+    n = tag("small", count(cell.score.n))
+    return tag(
+        "td",
+        shown,
+        n,
+        class_="n",
+        style=shade,
+        title=bracket(cell.score, places) or None,
+        data_v=None if value is None else f"{value:.6g}",
+    )

@@ -1,0 +1,139 @@
+"""Drawings: the parts of a chart as SVG, and a chart as a file of its own.
+
+Positions across are percentages, so one drawing fits every width without scaling its text; heights are pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from scorer.report.html.elements import Html, join, tag
+from scorer.report.html.figures import number
+from scorer.report.html.scale import Axis
+from scorer.report.page.data import Interval
+
+TOP, BOTTOM = 18, 34
+"""Pixels above and below the plotted range: a title, and labels with the name of the axis."""
+
+_FILE_STYLE = (
+    "text{font:12px Helvetica,Arial,sans-serif;fill:#222}.q{fill:#666}line{stroke:#222}.g{stroke:#ddd}.z{stroke:#888;"
+    "stroke-dasharray:3 3}.i{stroke:#0b62a8;stroke-width:2}.d{fill:#0b62a8}.b{fill:#0b62a8}.band{fill:#0b62a8;opacity:"
+    ".1}.e{text-anchor:end}.m{text-anchor:middle}"
+    + "".join(
+        f".c{at}{{stroke:{colour};stroke-width:2}}.k{at}{{fill:{colour}}}"
+        for at, colour in enumerate(("#0072b2", "#d55e00", "#007a5a", "#a3488a", "#846a00", "#444"))
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Two axes and a height: where a pair of values stands."""
+
+    x: Axis
+    y: Axis
+    height: int = 240
+
+    def top(self, value: float) -> str:
+        """The position of a value of the vertical axis."""
+        return f"{TOP + (1 - self.y.share(value)) * (self.height - TOP - BOTTOM):.1f}"
+
+    def frame(self, x_name: str, y_name: str) -> Html:
+        """The lines of the grid, the labels of both axes and their names."""
+        floor = self.height - BOTTOM
+        across = [
+            tag("line", class_="g", x1="0", x2="100%", y1=self.top(tick), y2=self.top(tick)) for tick in self.y.ticks
+        ]
+        up = [word(self.y.label(tick), "0", float(self.top(tick)) - 3, "q") for tick in self.y.ticks[:-1]]
+        along = [word(self.x.label(tick), self.x.x(tick), floor + 14, "q m") for tick in self.x.ticks]
+        names = [word(y_name, "0", 11, "q"), word(x_name, "100%", self.height - 4, "q e")]
+        return join([*across, *up, *along, *names])
+
+    def line(self, points: list[tuple[float, float]], style: str) -> Html:
+        """Straight lines from each point to the next."""
+        return join(
+            tag("line", class_=style, x1=self.x.x(a), y1=self.top(b), x2=self.x.x(c), y2=self.top(d))
+            for (a, b), (c, d) in pairwise(points)
+        )
+
+    def point(self, x: float, interval: Interval, style: str = "") -> Html:
+        """A value with its interval as a vertical line; nothing where it is unknown."""
+        if interval.value is None:
+            return Html()
+        at = self.x.x(x)
+        whisker = (
+            tag("line", class_=f"i c{style}", x1=at, x2=at, y1=self.top(interval.low), y2=self.top(interval.high))
+            if interval.low is not None and interval.high is not None
+            else None
+        )
+        return join([whisker, tag("circle", class_=f"d k{style}", cx=at, cy=self.top(interval.value), r="4")])
+
+
+def word(label: str, x: str, y: float, style: str = "") -> Html:
+    """A text in a drawing."""
+    return tag("text", label, class_=style or None, x=x, y=f"{y:g}")
+
+
+def across(axis: Axis, interval: Interval, y: float = 14) -> Html:
+    """A value with its interval as a horizontal line."""
+    whisker = (
+        tag("line", class_="i", x1=axis.x(interval.low), x2=axis.x(interval.high), y1=f"{y:g}", y2=f"{y:g}")
+        if interval.low is not None and interval.high is not None
+        else None
+    )
+    dot = (
+        tag("circle", class_="d", cx=axis.x(interval.value), cy=f"{y:g}", r="4") if interval.value is not None else None
+    )
+    return join([whisker, dot])
+
+
+def rules(axis: Axis, height: float, zero: float | None = None) -> Html:
+    """Vertical lines at the ticks of an axis; a broken one at `zero`, the value that means no effect."""
+    lines = [tag("line", class_="g", x1=axis.x(tick), x2=axis.x(tick), y1="0", y2=f"{height:g}") for tick in axis.ticks]
+    if zero is not None:
+        lines.append(tag("line", class_="z", x1=axis.x(zero), x2=axis.x(zero), y1="0", y2=f"{height:g}"))
+    return join(lines)
+
+
+def labels(axis: Axis, y: float) -> Html:
+    """The labels of an axis that runs across."""
+    return join(word(axis.label(tick), axis.x(tick), y, "q m") for tick in axis.ticks)
+
+
+def drawing(body: Html, height: float, label: str | None = None, linked: bool = False) -> Html:
+    """The drawing in the page. `label` says what it shows; without one it repeats what stands beside it in words."""
+    role = None if label is None else "group" if linked else "img"
+    return tag(
+        "svg",
+        body,
+        width="100%",
+        height=f"{height:g}",
+        role=role,
+        aria_label=label,
+        aria_hidden=label is None and "true",
+    )
+
+
+def file(body: Html, height: float, title: str, width: int = 640) -> str:
+    """The drawing as a file: with its own colours, on white, under its title."""
+    return tag(
+        "svg",
+        tag("style", Html(_FILE_STYLE)),
+        tag("rect", width="100%", height="100%", fill="#fff"),
+        word(title, "12", 20),
+        tag("svg", body, x="12", y="32", width=str(width - 24), height=f"{height:g}"),
+        xmlns="http://www.w3.org/2000/svg",
+        width=str(width),
+        height=f"{height + 44:g}",
+    )
+
+
+def forest(rows: list[tuple[str, Interval]], axis: Axis, places: int, zero: float | None = None) -> tuple[Html, float]:
+    """Names, intervals and values one below another, for a file; with the height of the drawing."""
+    height = 26.0 * len(rows)
+    plot = join([rules(axis, height, zero), *(across(axis, one, 26 * at + 13) for at, (_, one) in enumerate(rows))])
+    names = [word(name, "0", 26 * at + 17) for at, (name, _) in enumerate(rows)]
+    values = [word(number(one.value, places), "100%", 26 * at + 17, "e") for at, (_, one) in enumerate(rows)]
+    inner = tag("svg", plot, labels(axis, height + 14), x="30%", width="58%", height=f"{height + 20:g}")
+    return join([*names, inner, *values]), height + 24
