@@ -29,6 +29,12 @@ def collected(frame: pl.LazyFrame) -> pl.DataFrame:
 
 def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> None:
     """Raises SpecError with a sentence for each missing column and what it might have meant."""
+    if problems := missing_columns(schema, names, where):
+        raise SpecError(problems)
+
+
+def missing_columns(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> list[str]:
+    """A sentence for each column that is not there, and what it might have meant."""
     problems = []
     for name in dict.fromkeys(names):
         if name in schema:
@@ -36,8 +42,7 @@ def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -
         close = difflib.get_close_matches(name, schema.names(), n=3)
         meant = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(schema.names())}."
         problems.append(f"Column {name} is not in {where}; {meant}")
-    if problems:
-        raise SpecError(problems)
+    return problems
 
 
 @dataclass(frozen=True, slots=True)

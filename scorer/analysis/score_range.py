@@ -66,10 +66,11 @@ def scale_of(table: Tables, score: str) -> Range | None:
     else:
         out = out_folder(single(table))
     manifest = load(AnyFiles(), Layout(out)) if out is not None else None
-    return None if manifest is None else _of_judge(manifest.spec.get("judge", {}), score)
+    return None if manifest is None else scale_of_judge(manifest.spec.get("judge", {}), score)
 
 
-def _of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
+def scale_of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
+    """The scale of a result column by the [judge] of a run file; None where it is not known."""
     kind = str(judge.get("kind", "rating"))
     if score in _SHARES.get(kind, ()):
         return 0.0, 1.0

@@ -1,4 +1,4 @@
-"""The condition of `input.where`: SQL over one row's columns, evaluated by polars a batch at a time.
+"""A SQL condition over one row's columns, as `input.where` and `scorer show --where` take it, evaluated by polars.
 
 polars is imported where a condition is given, and nowhere else in a run.
 """
@@ -6,7 +6,7 @@ polars is imported where a condition is given, and nowhere else in a run.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -14,6 +14,9 @@ import pyarrow as pa
 
 from scorer.errors import InputError, SpecError
 from scorer.types import Mask
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _SEVERAL_ROWS = {
     "Agg": "an aggregate such as avg or max",
@@ -26,24 +29,26 @@ _SEVERAL_ROWS = {
 
 
 class Where:
-    """A condition. `columns` are the input's columns that it reads. Raises SpecError where it is none.
+    """A condition. `columns` are the columns that it reads. Raises SpecError where it is none.
 
-    A row belongs where the condition is true; not where it is false or null.
+    A row belongs where the condition is true; not where it is false or null. `called` is what gave the condition, in
+    messages.
     """
 
-    def __init__(self, condition: str) -> None:
+    def __init__(self, condition: str, called: str = "input.where =") -> None:
         import polars as pl
 
         self.condition = condition
+        self.shown = f'{called} "{condition}"'
         try:
-            self._expression = pl.sql_expr(condition)
+            self.expression: pl.Expr = pl.sql_expr(condition)
         except (pl.exceptions.PolarsError, ValueError) as error:
             raise self._wrong(str(error).partition("\n")[0]) from error
         tree = orjson.loads(self._tree())
         for name, what in _SEVERAL_ROWS.items():
             if _holds(tree, name):
                 raise self._wrong(f"it holds {what}, which looks at several rows")
-        self.columns: tuple[str, ...] = tuple(dict.fromkeys(self._expression.meta.root_names()))
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys(self.expression.meta.root_names()))
         if not self.columns:
             raise self._wrong("it names no column")
 
@@ -54,16 +59,13 @@ class Where:
         frame = pl.from_arrow(pa.Table.from_batches([rows]))
         assert isinstance(frame, pl.DataFrame)
         try:
-            found = frame.select(self._expression.alias("belongs")).to_series()
+            found = frame.select(self.expression.alias("belongs")).to_series()
             if found.dtype not in (pl.Boolean, pl.Null):
-                raise InputError(
-                    f'input.where = "{self.condition}" gives {found.dtype}, not true or false. Compare it with a value.'
-                )
+                raise InputError(f"{self.shown} gives {found.dtype}, not true or false. Compare it with a value.")
         except pl.exceptions.PolarsError as error:
             types = ", ".join(f"{name} is {kind}" for name, kind in frame.schema.items())
             raise InputError(
-                f'input.where = "{self.condition}" cannot be evaluated over {path}: '
-                f"{str(error).partition(chr(10))[0]}. There {types}."
+                f"{self.shown} cannot be evaluated over {path}: {str(error).partition(chr(10))[0]}. There {types}."
             ) from error
         belongs: Mask = np.array(found.cast(pl.Boolean).fill_null(False).to_numpy(), dtype=bool)
         return belongs
@@ -71,12 +73,12 @@ class Where:
     def _tree(self) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # polars promises no stable form of the tree: only names are looked for
-            return str(self._expression.meta.serialize(format="json"))
+            return str(self.expression.meta.serialize(format="json"))
 
     def _wrong(self, why: str) -> SpecError:
         return SpecError(
             [
-                f'input.where = "{self.condition}": {why}. It is a SQL condition over the columns of one row, such as '
+                f"{self.shown}: {why}. It is a SQL condition over the columns of one row, such as "
                 "\"task = 'summary' and n > 3\"."
             ]
         )

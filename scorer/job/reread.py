@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build.assemble import make_provider
 from scorer.build.plan import (
     RunPlan,
     check,
     schema_of,
 )
+from scorer.build.reply_providers import ReplyProviders
 from scorer.config.loader import Sets, assignments, set_values
 from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
@@ -41,7 +41,7 @@ from scorer.output.manifest import FORMAT, Manifest, Revision, load, no_run, sav
 from scorer.output.merge import merge
 from scorer.output.status import Status, status, within_share
 from scorer.output.tables import to_table
-from scorer.types import Mask, Provider, Result, Row, Shard, Work
+from scorer.types import Mask, Result, Row, Shard, Work
 
 ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
@@ -137,7 +137,7 @@ class _Reread:
         self._edition = 0
         self._plan = plan
         self._wall_s = wall_s
-        self._providers: dict[str, Provider] = {}
+        self._provider = ReplyProviders(plan.spec)
         columns = Columns(read=plan.columns.read, judged=(), kept=())
         self._reader = Reader(files, columns, count=lambda texts: [0] * len(texts), constant_tokens=0)
 
@@ -273,18 +273,6 @@ class _Reread:
         score, error = (None, found) if isinstance(found, RowError) else (found, None)
         # The other columns (tokens, costs) are copied from the stored result.
         return Result(row, score, error, None, None, None, None, None, 0, 0.0, 0.0, int(self._wall_s() * 1e6))
-
-    def _provider(self, alias: str) -> Provider:
-        """The provider that parses the whole replies of a model."""
-        if alias not in self._providers:
-            models = self._plan.spec.all_models
-            model = next((m for m in models if m.alias == alias), models[0])
-            # Nothing is sent, so neither the address nor secrets in the query are needed. Whole replies of `recorded`
-            # are of OpenAI's dialect.
-            dialect = "openai" if model.provider == "recorded" else model.provider
-            unsent = model.model_copy(update={"query": {}, "provider": dialect})
-            self._providers[alias] = make_provider(unsent, "http://stored.invalid", {})
-        return self._providers[alias]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def scan_folders(folders: Mapping[str, str], join_input: bool = False, *, files:
     results = dict.fromkeys(name for schema in schemas for name in schema.names() if name not in kept)
     copies = {name for name in kept if name != "id" or runs[0].manifest.spec.get("input", {}).get("id") in ("id", None)}
     columns: dict[str, list[pl.Expr]] = {name: _of_one_type(places) for name, places in kept.items()}
-    if join_input and (inputs := scan_inputs(_places(runs, files))) is not None:
+    if join_input and (inputs := scan_inputs(shards_at(runs, files))) is not None:
         given = [name for name in inputs.collect_schema().names() if name not in INPUT_KEY]
         shown_as = input_names([*results, *kept], given, copies)
         again = [name for name in given if name in copies]
@@ -144,8 +144,8 @@ def _of_one_type(places: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     return [pl.col(place).cast(pl.String) for place in places]
 
 
-def _places(runs: Sequence[Run], files: Files) -> list[Shard]:
-    """The shards that can be read now, once each, under their path in the table."""
+def shards_at(runs: Sequence[Run], files: Files) -> list[Shard]:
+    """The shards that can be read now, once each, with their path in the table and the place where they are."""
     found: dict[str, Shard] = {}
     for run in runs:
         for shard in run.manifest.shards:

@@ -13,7 +13,7 @@ import pytest
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.compare import compare
 from scorer.analysis.leaderboard import leaderboard
-from scorer.analysis.score_range import _of_judge, bounds
+from scorer.analysis.score_range import bounds, scale_of_judge
 from scorer.api.runs import run
 from scorer.cli.app import _exit_code
 
@@ -89,7 +89,7 @@ def test_bounds_have_no_note_without_unread_rows() -> None:
 def test_scale_of_a_column_follows_its_judge(
     judge: dict[str, Any], score: str, scale: tuple[float, float] | None
 ) -> None:
-    assert _of_judge(judge, score) == scale
+    assert scale_of_judge(judge, score) == scale
 
 
 def test_bounds_are_the_observed_range_where_a_score_is_off_the_scale() -> None:

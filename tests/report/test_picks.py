@@ -1,0 +1,120 @@
+"""Promise: each pick has the rows that polars finds by its definition, counts all of its kind, and is repeatable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from support.recorded import recorded_run
+
+import scorer
+from scorer.errors import SpecError
+from scorer.report.picks import Wanted, pick_rows
+from scorer.report.run_table import RunTable, open_runs
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """60 rows scored 1 to 5 in turn; every tenth reply holds no verdict. Human values are 1 to 5, shifted by a row."""
+    root = tmp_path_factory.mktemp("picks")
+    rows = [
+        {
+            "id": f"r{n}",
+            "question": "q",
+            "response": f"said {n}",
+            "human": float((n + n // 5) % 5 + 1),
+            "system": f"s{n % 3}",
+        }
+        for n in range(ROWS)
+    ]
+    return recorded_run(root, rows, [["no verdict" if n % 10 == 9 else f"Score: {n % 5 + 1}"] for n in range(ROWS)])
+
+
+@pytest.fixture(scope="module")
+def table(out: str) -> RunTable:
+    return open_runs(out)
+
+
+@pytest.fixture(scope="module")
+def frame(out: str) -> pl.DataFrame:
+    return scorer.scan_scores(out, join_input=True).collect()
+
+
+def test_worst_and_best_are_the_ends_of_the_scores(table: RunTable, frame: pl.DataFrame) -> None:
+    worst, best = pick_rows(table, [Wanted("worst", 7), Wanted("best", 4)])
+    scores = frame["score"].drop_nulls().sort()
+    assert list(worst.by) == scores[:7].to_list()
+    assert list(best.by) == scores[-4:].reverse().to_list()
+    assert (worst.count, best.count) == (54, 54)
+    assert worst.unit == "score"
+
+
+def test_too_high_and_too_low_are_measured_on_the_scale_that_people_used(table: RunTable, frame: pl.DataFrame) -> None:
+    high, low = pick_rows(table, [Wanted("too_high", 100), Wanted("too_low", 5)])
+    gap = frame.select(gap=pl.col("score") - pl.col("human"))["gap"]
+    assert list(high.by) == gap.filter(gap > 0).sort(descending=True).to_list()
+    assert list(low.by) == gap.filter(gap < 0).sort()[:5].to_list()
+    assert (high.count, low.count) == ((gap > 0).sum(), (gap < 0).sum())
+    assert high.unit == "points on the scale 1 to 5"
+
+
+def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(table: RunTable, out: str) -> None:
+    frame = scorer.scan_scores(out, join_input=True).filter(pl.col("score").is_not_null()).collect()
+    other = replace(table, joined=table.joined.with_columns(human=pl.col("human") * 20))
+    (high,) = pick_rows(other, [Wanted("too_high", 3)])
+    n = frame.height
+    ranks = (frame["score"].rank("average") - frame["human"].rank("average")) / n
+    assert list(high.by) == pytest.approx(ranks.sort(descending=True)[:3].to_list())
+    assert high.unit.startswith("ranks")
+
+
+def test_random_rows_have_their_weight_and_are_the_same_for_a_seed(table: RunTable) -> None:
+    (one,), (again,), (other,) = (pick_rows(table, [Wanted("random", 12)], seed=seed) for seed in (0, 0, 1))
+    assert one.rows == again.rows != other.rows
+    assert (one.count, one.weight, len(set(one.rows))) == (ROWS, ROWS / 12, 12)
+
+
+def test_random_rows_are_drawn_evenly(table: RunTable) -> None:
+    drawn = [row for seed in range(40) for _, row in pick_rows(table, [Wanted("random", 6)], seed=seed)[0].rows]
+    counts = [drawn.count(row) for row in range(ROWS)]
+    assert sum((count - 4) ** 2 / 4 for count in counts) < 90  # chi-square with 59 degrees of freedom, p > .006
+
+
+def test_failed_and_unread_rows_are_counted(table: RunTable) -> None:
+    failed, unread = pick_rows(table, [Wanted("failed", 2), Wanted("unread", 0)])
+    assert (failed.count, unread.count) == (6, 6)
+    assert {row % 10 for _, row in failed.rows} == {9}
+    assert unread.rows == []
+
+
+def test_every_pick_keeps_to_the_condition(table: RunTable, frame: pl.DataFrame) -> None:
+    where = "system = 's1' and human > 2 and error is null"
+    found = pick_rows(table, [Wanted("worst", 3), Wanted("random", 100), Wanted("rows", 4)], where=where)
+    keep = frame.filter(pl.col("system") == "s1", pl.col("human") > 2, pl.col("error").is_null())
+    assert {pick.count for pick in found} == {keep.height}
+    assert {row for pick in found for _, row in pick.rows} <= set(keep["row"])
+    assert [row for _, row in found[2].rows] == keep["row"][:4].to_list()
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("scor > 1", "Column scor is not in the results or the input; did you mean score"),
+        ("score + 1", "gives Float64, not true or false"),
+        ("system > 3", "cannot be evaluated"),
+        ("score >", "It is a SQL condition"),
+        ("avg(score) > 1", "an aggregate"),
+    ],
+)
+def test_a_condition_that_does_not_fit_is_refused_by_its_name(table: RunTable, where: str, says: str) -> None:
+    with pytest.raises(SpecError, match="--where") as error:
+        pick_rows(table, [Wanted("rows", 1)], where=where)
+    assert says in str(error.value)
+
+
+def test_kinds_that_a_run_cannot_have_say_why(table: RunTable) -> None:
+    flips, spread, judges = pick_rows(table, [Wanted("flips", 3), Wanted("spread", 3), Wanted("judges", 3)])
+    assert all(pick.missing and not pick.rows and pick.count == 0 for pick in (flips, spread, judges))
