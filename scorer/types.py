@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Classify:
+    """Asks a classifier or a reward model for the values of its classes instead of a reply.
+
+    `form` says what of the request's messages is classified: "chat", the conversation by the model's chat template;
+    "text", the text of the only message; "pair", the texts of two messages as a pair. With `activation` the values are
+    those after the model's activation function (probabilities), else the raw ones (logits).
+    """
+
+    form: Literal["chat", "text", "pair"] = "chat"
+    activation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request to one model: a reply to `messages`, or the log-probabilities of `continuation` after `prompt`.
 
@@ -103,7 +116,8 @@ class Request:
     `alike` marks samples: consecutive requests that differ only in `seed` and `index` may be sent as the choices of one
     request. `choices` is the number of replies that such a request asks for; a judge leaves it at 1. The engine sets
     `begun` where another request of the row has been answered: a drain does not refuse it. `schema` is the JSON
-    schema of the reply, None for free text; a provider whose server takes none leaves it out.
+    schema of the reply, None for free text; a provider whose server takes none leaves it out. With `classify` the
+    messages are classified, and the text of the completion is that of `scorer.class_values`.
     """
 
     messages: tuple[Message, ...] = ()
@@ -121,6 +135,7 @@ class Request:
     choices: int = 1
     begun: bool = False
     schema: Mapping[str, Any] | None = None
+    classify: Classify | None = None
 
 
 @dataclass(frozen=True, slots=True)

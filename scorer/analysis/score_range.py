@@ -74,6 +74,9 @@ def scale_of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
     kind = str(judge.get("kind", "rating"))
     if score in _SHARES.get(kind, ()):
         return 0.0, 1.0
+    if kind == "reward":
+        is_share = score == "score" and (judge.get("value") == "probability" or judge.get("reference") is not None)
+        return (0.0, 1.0) if is_share else None
     criteria = judge.get("criteria", ())
     tables = [
         one if isinstance(one, Mapping) else {"name": one} for one in criteria or () if not isinstance(criteria, str)

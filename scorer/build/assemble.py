@@ -13,7 +13,7 @@ from scorer.build.keys import AwsAccount, asked_key, aws_account, key_header, ke
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.key_command import KeyCommandTransport
-from scorer.client.providers import LEAST_OUTPUT, PROVIDERS, RESPONSES
+from scorer.client.providers import APIS, LEAST_OUTPUT, PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.tokens import Counter, encoding_for
 from scorer.client.transport import HttpTransport
@@ -166,7 +166,9 @@ def temperature(model: Model) -> float | None:
 
 
 def most_output(model: Model) -> int:
-    """The most tokens of one reply, its reasoning included."""
+    """The most tokens of one reply, its reasoning included; a classifier generates none."""
+    if model.classifies:
+        return 0
     most = model.max_output_tokens + room_for(model.reasoning, model.name or "")
     return max(LEAST_OUTPUT, most) if model.api == "responses" else most
 
@@ -174,7 +176,7 @@ def most_output(model: Model) -> int:
 def provider_of(model: Model) -> Callable[..., Any]:
     """The provider class of the model. Raises SpecError where there is none, or where it has no address."""
     name = "openai" if model.provider == "embedded" else model.provider
-    path = RESPONSES if model.api == "responses" else PROVIDERS.get(name, name)
+    path = APIS.get(model.api) or PROVIDERS.get(name, name)
     make = load(path, "model.provider", PROVIDERS)
     if name not in PROVIDERS and not (model.base_url or model.endpoints or getattr(make, "default_base_url", None)):
         raise SpecError([f'model.base_url is missing: model.provider = "{name}" has no address of its own.'])

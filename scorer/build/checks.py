@@ -28,7 +28,7 @@ from scorer.types import Judge
 
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
-    problems = _provider_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
+    problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
@@ -55,6 +55,34 @@ def _provider_problems(spec: Spec) -> list[str]:
                 check_installed()
         except SpecError as error:
             problems += error.problems
+    return problems
+
+
+FORMS = {"classify": ("chat", "text"), "pooling": ("chat", "text"), "score": ("pair",), "predict": ("text", "pair")}
+"""The forms of a reward judge's requests that each API of classifiers takes."""
+
+
+def _classifier_problems(spec: Spec) -> list[str]:
+    """Mistakes in `model.api` beside `judge.kind`: a classifier writes no text, and only it gives values of classes."""
+    rewards, problems = spec.judge.kind == "reward", []
+    form = spec.judge.options.get("form", "chat")
+    for model in spec.all_models:
+        where = f"models.{model.alias}.api" if model.alias else "model.api"
+        if not rewards and spec.judge.kind in JUDGES and model.classifies:
+            problems.append(
+                f'{where} = "{model.api}" gives the values of a classifier, and judge.kind = "{spec.judge.kind}" reads '
+                'none. Set judge.kind = "reward", or leave it out.'
+            )
+        elif rewards and not model.classifies and model.provider in PROVIDERS:
+            problems.append(
+                f'{where} = "{model.api}" writes text, and judge.kind = "reward" needs the values of a classifier. '
+                f"Allowed: {', '.join(FORMS)}."
+            )
+        elif rewards and model.provider == "embedded":
+            problems.append('model.provider = "embedded" writes text; judge.kind = "reward" needs a classifier.')
+        elif rewards and model.classifies and form not in FORMS[model.api]:
+            allowed = " and ".join(f'"{one}"' for one in FORMS[model.api])
+            problems.append(f'judge.form = "{form}" is not taken by {where} = "{model.api}". Allowed: {allowed}.')
     return problems
 
 

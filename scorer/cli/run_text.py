@@ -104,6 +104,8 @@ def plan_text(e: Estimate) -> str:
 def _learned(e: Estimate) -> str:
     if e.learned_rows:
         return f"as the {e.learned_rows:,} rows took that are finished"
+    if e.requests and not e.completion_tokens_estimate:
+        return "a classifier writes no text"
     return "estimated: between the shortest reply and model.max_output_tokens; some finished rows will tell better"
 
 

@@ -199,10 +199,17 @@ def _model_conflicts(model: Model) -> list[str]:
         problems.append(f"{where}.base_urls is given beside base_url or endpoints: keep one of them.")
     if model.base_urls and model.provider == "embedded":
         problems.append(f'{where}.base_urls does not go with provider = "embedded", which serves itself: take it out.')
-    if model.api == "responses" and model.provider != "openai":
+    if model.api != "chat" and model.provider != "openai":
         problems.append(
-            f'{where}.api = "responses" belongs to provider = "openai", but provider = "{model.provider}": take it out.'
+            f'{where}.api = "{model.api}" belongs to provider = "openai", but provider = "{model.provider}": take it '
+            "out."
         )
+    if model.classifies:
+        problems += [
+            f'{where}.{key} does not go with {where}.api = "{model.api}": a classifier generates no text. Remove it.'
+            for key in ("temperature", "max_output_tokens", "reasoning")
+            if key in model.model_fields_set
+        ]
     if model.api_key_command and any(name is not None for _, name in keys):
         problems.append(f"{where}.api_key_command and api_key_env are both given: keep one of them.")
     if model.provider == "recorded":

@@ -42,6 +42,9 @@ class JudgeDict(TypedDict, total=False):
     examples: Sequence[Mapping[str, Any]]
     reference: str
     response: str
+    form: Literal["chat", "text", "pair"]
+    value: Literal["logit", "probability"]
+    label: str | int
     versus_reference: bool
     a: str
     b: str
@@ -89,7 +92,7 @@ class ModelDict(TypedDict, total=False):
     alias: str
     provider: str
     dialect: Literal["auto", "openai", "vllm", "llamacpp"]
-    api: Literal["chat", "responses"]
+    api: Literal["chat", "responses", "classify", "score", "pooling", "predict"]
     name: str
     path: str
     base_url: str

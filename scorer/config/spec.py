@@ -94,7 +94,7 @@ class Model(_Section):
     alias: str = ""
     provider: Text = "openai"
     dialect: Literal["auto", "openai", "vllm", "llamacpp"] = "auto"
-    api: Literal["chat", "responses"] = "chat"
+    api: Literal["chat", "responses", "classify", "score", "pooling", "predict"] = "chat"
     name: str | None = None
     path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
@@ -115,6 +115,11 @@ class Model(_Section):
     keys: tuple[Text, ...] = ()
     replies: Text | None = None
     where: dict[str, Value] = {}
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its API is one of classifiers, which write no text."""
+        return self.api not in ("chat", "responses")
 
     @property
     def place(self) -> str | None:

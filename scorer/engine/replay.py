@@ -60,7 +60,7 @@ class Answers:
         text = self._raw[n] if n < len(self._raw) else None
         if text is None:
             return self._missing(n)
-        provider = self._provider(request.model) if text.startswith("{") else None
+        provider = self._provider(request.model) if text.startswith(("{", "[")) else None
         whole = None if provider is None else _whole(provider, request, text)
         # The column tells why the last reply that came was finished; the others came too.
         return whole or Completion(text, self._finish_reason if n == self._last else "stop")

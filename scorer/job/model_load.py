@@ -61,7 +61,9 @@ def _load(model: Model) -> ModelLoad:
     conversation = make_provider(plain, "http://127.0.0.1/v1", {}).converse(Request(messages=(Message("user", "?"),)))
     limit, choices = asked_output(next(conversation).body)
     conversation.close()
-    reply = model.max_output_tokens if limit is None else max(1, limit - reasoning)
+    if limit is None:
+        return ModelLoad(model, 0 if model.classifies else model.max_output_tokens, reasoning, choices)
+    reply = max(1, limit - reasoning)
     return ModelLoad(model, reply, reasoning, choices)
 
 

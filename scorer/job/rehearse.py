@@ -37,6 +37,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "names": names_of(options.get("criteria", ())),
             "answer": "json" if options.get("read") == "json" else "number",
             "replies": _specimens(real),
+            "classes": _classes(options.get("label")),
             "reasoning_tokens": max(tokens_of(model.reasoning) for model in spec.all_models) // 4,
             **spec.rehearsal,
         }
@@ -45,12 +46,21 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
         yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
 
 
+def _classes(label: Any) -> tuple[str, ...]:
+    """The names of classes among which a reward judge finds its `judge.label`; none for a model with one output."""
+    if isinstance(label, int):
+        return tuple(f"LABEL_{place}" for place in range(max(2, label + 1)))
+    return (label, f"not {label}") if label else ()
+
+
 def _specimens(plan: RunPlan) -> tuple[str, ...]:
     """Sample replies that the run's judge can read; empty where the simulated judge knows the form of its verdicts."""
     specimen = getattr(plan.judge, "specimen", None)
     options = plan.spec.judge.options
     lines = are_tables(options.get("criteria")) and options.get("read") != "json"
-    known = (plan.spec.judge.kind in ("rating", "likelihood") and not lines) or options.get("read") == "expected"
+    known = (plan.spec.judge.kind in ("rating", "likelihood", "reward") and not lines) or options.get(
+        "read"
+    ) == "expected"
     return () if known or specimen is None else tuple(specimen(n) for n in range(16))
 
 
@@ -64,6 +74,8 @@ def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
             kept["price"] = {name: value for name, value in prices.items() if value is not None}
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
+        if Model.model_validate(given).classifies:
+            kept["api"] = given["api"]
         return {
             "name": "rehearsal-judge",
             **kept,

@@ -7,5 +7,6 @@ JUDGES: dict[str, str] = {
     "panel": "scorer.judges.panel:Panel",
     "checklist": "scorer.judges.checklist:Checklist",
     "versus_reference": "scorer.judges.versus:VersusReference",
+    "reward": "scorer.judges.reward:Reward",
     "function": "scorer.judges.function:FunctionJudge",
 }

@@ -45,9 +45,10 @@ class RehearsalConfig:
     Faults: `fault_*` are probabilities of exclusive fates of an admitted request. `poison` and `refuse` are patterns in
     the prompt (400 context_length_exceeded; finish_reason content_filter), `always` one answer to everything.
     Answers: the verdict is drawn by crc32 of the row from `labels`, or from `scale`: whole numbers where both its ends
-    are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where
-    given, are its only replies, one drawn by the row. The row is group 1 of `row_regex` in the
-    prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False all.
+    are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where given, are its only replies,
+    one drawn by the row. A classifier has one output, or one for each of `classes`. The row is group 1 of `row_regex`
+    in the prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False
+    all.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -96,6 +97,7 @@ class RehearsalConfig:
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     replies: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     answer: Literal["number", "bare", "json"] = "number"
     reason: str = "Accurate, clear and complete."
     seed: int = 0
@@ -170,7 +172,7 @@ class RehearsalConfig:
 
     def _lists(self) -> list[str]:
         problems = []
-        for name in ("labels", "names", "replies", "refuses"):
+        for name in ("labels", "names", "replies", "classes", "refuses"):
             words = getattr(self, name)
             if not isinstance(words, tuple) or not all(type(word) is str and word for word in words):
                 problems.append(f"{name} must be a list of non-empty strings, not {words!r}.")

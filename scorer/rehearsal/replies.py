@@ -9,7 +9,6 @@ import orjson
 
 JSON = "application/json"
 _HTML = b"<!doctype html>\n<html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
-PROSE = "I would rather not put this into one word: the answer has its merits and its faults."
 
 
 def error(message: str, kind: str, code: str | None = None, param: str | None = None) -> bytes:
@@ -47,6 +46,20 @@ def too_long(context: int, prompt: int) -> bytes:
         f"This model's maximum context length is {context} tokens. However, your messages resulted in {prompt} tokens."
     )
     return error(message, "invalid_request_error", "context_length_exceeded", "messages")
+
+
+def usage(prompt: int, completion: int, reasoning: int, cached: int | None) -> dict[str, Any]:
+    """The tokens of a request; without `cached` where the server does not tell."""
+    told: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+    if reasoning:
+        told["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    if cached is not None:
+        told["prompt_tokens_details"] = {"cached_tokens": cached}
+    return told
 
 
 def chat(

@@ -79,6 +79,13 @@ class Spoken:
         return entries
 
 
+def prose() -> Spoken:
+    """A reply that holds no verdict."""
+    spoken = Spoken()
+    spoken.add("I would rather not put this into one word: the answer has its merits and its faults.")
+    return spoken
+
+
 class ReplyWriter:
     """Writes replies as the config says; the same row always gets the same verdicts."""
 

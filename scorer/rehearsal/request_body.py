@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from scorer.rehearsal.vocabulary import forced_ids
 
-Endpoint = Literal["chat", "text"]
+Endpoint = Literal["chat", "text", "classify", "score", "pooling", "predict"]
 
 
 class InvalidRequest(ValueError):
@@ -27,7 +27,7 @@ class Question:
 
     `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
     log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are
-    the token ids of a token-level grammar, in order.
+    the token ids of a token-level grammar, in order. With `activation` a classifier's values are probabilities.
     """
 
     endpoint: Endpoint
@@ -38,6 +38,12 @@ class Question:
     top: int | None = None
     schema: Mapping[str, Any] | None = None
     forced: tuple[int, ...] = ()
+    activation: bool = True
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the values of classes are asked for, and no text."""
+        return self.endpoint not in ("chat", "text")
 
 
 def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Question:
@@ -46,7 +52,7 @@ def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Questio
         raise InvalidRequest("We could not parse the JSON body of your request.")
     if body.get("stream"):
         raise InvalidRequest("This server does not stream.", "stream")
-    text = _prompt(body) if endpoint == "text" else _contents(body)
+    text = _text(endpoint, body)
     found = row_pattern.search(text)
     limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     grammar = body.get("grammar")
@@ -59,7 +65,28 @@ def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Questio
         top=_top(endpoint, body),
         schema=_schema(body.get("response_format")),
         forced=_forced(grammar) if grammar else (),
+        activation=not body.get("raw_scores") if endpoint == "predict" else body.get("use_activation") is not False,
     )
+
+
+def _text(endpoint: Endpoint, body: Mapping[str, Any]) -> str:
+    if endpoint == "text":
+        return _string(body, "prompt")
+    if endpoint == "score":
+        return "\n".join(_string(body, name) for name in ("text_1", "text_2"))
+    if endpoint == "predict":
+        pair = body.get("inputs")
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair):
+            return "\n".join(pair)
+        return _string(body, "inputs")
+    return _contents(body) if endpoint == "chat" or "messages" in body else _string(body, "input")
+
+
+def _string(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"Missing required parameter: '{name}' (one string).", name)
+    return value
 
 
 def _contents(body: Mapping[str, Any]) -> str:
@@ -76,13 +103,6 @@ def _contents(body: Mapping[str, Any]) -> str:
         else:
             raise InvalidRequest("Invalid type for 'messages': expected objects with a content.", "messages")
     return "\n".join(texts)
-
-
-def _prompt(body: Mapping[str, Any]) -> str:
-    prompt = body.get("prompt")
-    if not isinstance(prompt, str):
-        raise InvalidRequest("Missing required parameter: 'prompt' (one string).", "prompt")
-    return prompt
 
 
 def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:

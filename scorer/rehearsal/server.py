@@ -1,6 +1,7 @@
 """HTTP server of the simulated judge, on loopback.
 
-Serves /v1/chat/completions, /v1/completions, /v1/models and llama.cpp's /tokenize; at the root GET /stats, GET /rows,
+Serves /v1/chat/completions, /v1/completions, /v1/models, llama.cpp's /tokenize, vLLM's /classify, /score and /pooling,
+and text-embeddings-inference's /predict; at the root GET /stats, GET /rows,
 GET /health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are made in
 simulator.py. It uses aiohttp's low-level `web.Server` and no Application, since it must be faster than the client that
 it tests, and fixed paths need no router and no middleware.
@@ -24,6 +25,12 @@ from scorer.rehearsal.replies import JSON, error
 from scorer.rehearsal.request_body import Endpoint
 from scorer.rehearsal.simulator import Outcome, RehearsalJudge
 
+_CLASSIFIERS: dict[str, Endpoint] = {
+    "classify": "classify",
+    "score": "score",
+    "pooling": "pooling",
+    "predict": "predict",
+}
 _BACKLOG = 8192  # a rehearsal may open thousands of connections in one instant
 _PIECES = 8  # of a trickling body
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for 0 s: closing sends RST instead of FIN
@@ -81,6 +88,8 @@ class RehearsalServer:
                 return await self._judge(http, "chat", body)
             if path.endswith("/completions"):
                 return await self._judge(http, "text", body)
+            if (endpoint := _CLASSIFIERS.get(path.rpartition("/")[2])) is not None:
+                return await self._judge(http, endpoint, body)
             if path == "/tokenize":
                 return _json(*self.judge.tokenize(_loads(body)))
             if path == "/config":

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from scorer.rehearsal import replies
+from scorer.rehearsal.classes import classified
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
-from scorer.rehearsal.reply_writer import ReplyWriter, Spoken
+from scorer.rehearsal.reply_writer import ReplyWriter, Spoken, prose
 from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
 from scorer.rehearsal.request_log import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
@@ -107,7 +108,7 @@ class RehearsalJudge:
         if context and prompt_tokens + len(question.forced) > context:
             return Outcome(400, replies.too_long(context, prompt_tokens), "rejected", fault="context")
         try:
-            spoken = self._forced(question) if question.forced else self._speaker.say(question.row, question.schema)
+            spoken = self._spoken(question)
         except KeyError as unknown:
             return _rejected(f"failed to parse grammar: {unknown} is no token id", "grammar")
         return self._admit(question, spoken, prompt_tokens, now, rng)
@@ -160,7 +161,9 @@ class RehearsalJudge:
             status, headers["content-type"], body = replies.FAILURES[fault]
             return Outcome(status, body, "failed", headers, delay_s, fault=fault, row=question.row)
         if fault == "prose":
-            said, finish = self._within(question, _prose())
+            said, finish = self._within(question, prose())
+        if question.endpoint == "predict":
+            headers["x-compute-tokens"] = str(prompt_tokens)
         cached_tokens = int(prompt_tokens * (config.cached_share or 0))
         output = len(said.tokens) + self._reasoning(question)
         bill = Bill(prompt_tokens, output * question.choices, cached_tokens)
@@ -191,12 +194,16 @@ class RehearsalJudge:
         most = self.config.reasoning_tokens if question.endpoint == "chat" else 0
         return most if question.max_tokens is None else min(most, question.max_tokens)
 
-    def _forced(self, question: Question) -> Spoken:
-        """The tokens of the grammar and the empty end token, which a reply holds where max_tokens has room for it.
+    def _spoken(self, question: Question) -> Spoken:
+        """The reply's tokens: of a grammar with the empty end token, which max_tokens may cut; of a classifier none.
 
         Raises: KeyError for an id that /tokenize never gave.
         """
-        return Spoken([*self.vocabulary.tokens(question.forced), ""])
+        if question.classifies:
+            return Spoken()
+        if question.forced:
+            return Spoken([*self.vocabulary.tokens(question.forced), ""])
+        return self._speaker.say(question.row, question.schema)
 
     def _completion(
         self, question: Question, said: Spoken, finish: str, bill: Bill, now: float, *, null: bool
@@ -205,17 +212,14 @@ class RehearsalJudge:
         logprobs = None
         if question.top is not None and text is not None:
             logprobs = self._logprobs(question, said, question.top)
-        usage: dict[str, Any] | None = None
+        usage = None
         if self.config.usage:
-            usage = {
-                "prompt_tokens": bill.prompt_tokens,
-                "completion_tokens": bill.completion_tokens,
-                "total_tokens": bill.prompt_tokens + bill.completion_tokens,
-            }
-            if reasoning := self._reasoning(question) * question.choices:
-                usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
-            if self.config.cached_share is not None:
-                usage["prompt_tokens_details"] = {"cached_tokens": bill.cached_tokens}
+            reasoning = self._reasoning(question) * question.choices
+            cached = None if self.config.cached_share is None else bill.cached_tokens
+            usage = replies.usage(bill.prompt_tokens, bill.completion_tokens, reasoning, cached)
+        if question.classifies:
+            identity = f"{question.endpoint}-{self.books.requests}"
+            return b"null" if null else classified(question, self.config, identity, int(self.epoch + now), usage)
         envelope, choice = (
             (replies.chat, replies.chat_choice) if question.endpoint == "chat" else (replies.text, replies.text_choice)
         )
@@ -288,12 +292,6 @@ class RehearsalJudge:
         done = max(now, self._busy_until[0]) + work_s
         heapreplace(self._busy_until, done)
         return done - now
-
-
-def _prose() -> Spoken:
-    prose = Spoken()
-    prose.add(replies.PROSE)
-    return prose
 
 
 def _rejected(message: str, param: str | None) -> Outcome:

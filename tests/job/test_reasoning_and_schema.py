@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.clock import inline
 from support.clock import run as in_virtual_time
-from support.transport import FakeTransport
+from support.simulated import Simulated
 
 from scorer.analysis.open_table import open_table
 from scorer.build.assemble import make_client
@@ -26,28 +24,9 @@ from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Callbacks, Job
 from scorer.output.status import Status
 from scorer.output.verify.folder import verify
-from scorer.rehearsal.config import RehearsalConfig
-from scorer.rehearsal.simulator import RehearsalJudge
-from scorer.types import Call, Reply
 
 ROWS = 12
 CRITERIA = [{"name": "wit", "weight": 2}, {"name": "tact", "scale": [0, 10]}]
-
-
-class Simulated(FakeTransport):
-    """The rehearsal judge without a network; `bodies` are what it was asked."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__()
-        self.judge = RehearsalJudge(RehearsalConfig(latency_median_s=0.0, **config))
-        self.bodies: list[dict[str, Any]] = []
-
-    async def reply(self, call: Call, number: int) -> Reply:
-        body = orjson.loads(call.body)
-        self.bodies.append(body)
-        outcome = self.judge.ask("chat", body, float(number), Random(0))
-        self.judge.settle(outcome, float(number), delivered=True)
-        return Reply(outcome.status, outcome.headers, outcome.body)
 
 
 def tree(folder: Path, judge: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from scorer.judges.likelihood import Likelihood
 from scorer.judges.pairwise import Pairwise
 from scorer.judges.panel import Panel
 from scorer.judges.rating import Rating
+from scorer.judges.reward import Reward
 from scorer.judges.versus import VersusReference
 from scorer.testing import JudgeContract
 from scorer.types import Completion, Judge, Request, TokenLogprob
@@ -109,3 +110,23 @@ class TestVersusReference(JudgeContract):
 
     def answer(self, request: Request) -> Completion:
         return Completion(f"First: {grade(request)}\nSecond: 3")
+
+
+class TestReward(JudgeContract):
+    rows = ROWS
+
+    def make(self) -> Judge:
+        return Reward(prompt="{instruction}", label=1)
+
+    def answer(self, request: Request) -> Completion:
+        return Completion(f'{{"values": [0.5, {grade(request)}]}}')
+
+
+class TestRewardAgainstReference(JudgeContract):
+    rows = tuple({**row, "reference": "Good day."} for row in ROWS)
+
+    def make(self) -> Judge:
+        return Reward(prompt="{instruction} {response}", form="text", reference="reference")
+
+    def answer(self, request: Request) -> Completion:
+        return Completion(f"{grade(request)}")

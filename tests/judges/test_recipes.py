@@ -43,7 +43,10 @@ def judge_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def judge(name: str, **options: Any) -> Any:
         (shown,) = blocks(TEXTS[name], "text")
         (shared,) = blocks(SHARED, "text")
-        tree = merged(merged(tomllib.loads(shared), tomllib.loads(shown)), {"judge": options})
+        own, common = tomllib.loads(shown), tomllib.loads(shared)
+        if own["judge"].get("kind") == "reward":  # its [model] is whole, and its prompt is no published one
+            return check({**common, **own}).judge
+        tree = merged(merged(common, own), {"judge": options})
         pair = tree["judge"].get("kind") in ("pairwise", "versus_reference")
         prompt = Path(tree["judge"]["prompt_file"])
         prompt.parent.mkdir(exist_ok=True)
@@ -87,6 +90,10 @@ SINGLE = [
     ("Response and reference in one call", 6.0, ["Assistant 1: 6/10\nAssistant 2: 9/10"]),
     ("Response and reference in one call", None, ["8"]),
     ("Response and reference in one call", None, ["11 9"]),
+    ("Reward model", 0.75, ['{"values": [1.0986122886681098]}', '{"values": [0.0]}']),
+    ("Reward model", None, ["It is a fair answer.", '{"values": [0.0]}']),
+    ("Classifier", 0.25, ['{"values": [0.75, 0.25], "labels": ["negative", "positive"]}']),
+    ("Classifier", None, ['{"values": [null, 0.25], "labels": ["positive", "negative"]}']),
 ]
 BOTH = [
     ("MT-Bench, pair", 1.0, "Assistant A is right, B is not.\n\n[[A]]", "B says it.\n[[B]]"),

@@ -5,7 +5,13 @@ PROVIDERS = {
     "anthropic": "scorer.client.providers.anthropic:Anthropic",
     "bedrock": "scorer.client.providers.bedrock:Bedrock",
 }
-RESPONSES = "scorer.client.providers.responses:Responses"
-"""What `model.api = "responses"` makes of provider "openai"."""
+APIS = {
+    "responses": "scorer.client.providers.responses:Responses",
+    "classify": "scorer.client.providers.classifiers:Classify",
+    "score": "scorer.client.providers.classifiers:Score",
+    "pooling": "scorer.client.providers.classifiers:Pooling",
+    "predict": "scorer.client.providers.classifiers:Predict",
+}
+"""What `model.api` makes of provider "openai", apart from chat completions."""
 LEAST_OUTPUT = 16
 """The Responses API refuses to generate fewer tokens at most."""

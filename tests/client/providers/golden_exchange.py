@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scorer.errors import ScorerError, TransientError
-from scorer.types import Call, Completion, Message, Provider, Reply, Request
+from scorer.types import Call, Classify, Completion, Message, Provider, Reply, Request
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -31,7 +31,10 @@ def check(path: Path, make: Callable[..., Provider], own_headers: Mapping[str, s
     """The provider that `make` makes does as the file says; `own_headers` stand beside those of its settings."""
     golden = orjson.loads(path.read_bytes())
     asked = golden["request"]
-    request = Request(**asked | {"messages": tuple(Message(**one) for one in asked.get("messages", ()))})
+    made: dict[str, Any] = {"messages": tuple(Message(**one) for one in asked.get("messages", ()))}
+    if "classify" in asked:
+        made["classify"] = Classify(**asked["classify"])
+    request = Request(**asked | made)
     answers = [one["reply"] for one in golden["exchange"]]
     replies = [Reply(one["status"], one["headers"], one["body"].encode()) for one in answers]
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from scorer.client.providers.anthropic import Anthropic
 from scorer.client.providers.bedrock import Bedrock
+from scorer.client.providers.classifiers import Classify, Predict
 from scorer.client.providers.openai import OpenAI
 from scorer.client.providers.responses import Responses
 from scorer.testing import ProviderContract
-from scorer.types import Provider
+from scorer.types import Classify as Asked
+from scorer.types import Message, Provider, Request
 from scorer.usage import Usage
 
 
@@ -60,3 +62,37 @@ class TestBedrock(ProviderContract):
 
     def make(self, **options: Any) -> Provider:
         return Bedrock(**options)
+
+
+PAIR = Request(
+    messages=(Message("user", "You grade."), Message("assistant", "Grade “naïve” 日本語.")),
+    tokens=20,
+    classify=Asked("pair"),
+)
+
+
+# Score and Pooling differ from these two in one method each: test_classifiers.py.
+
+
+class TestClassify(ProviderContract):
+    generates = False
+    body = (
+        b'{"id": "x", "object": "list", "model": "some-model-1", "data": [{"index": 0, "label": "LABEL_0", "probs": '
+        b'[-1.25], "num_classes": 1}], "usage": {"prompt_tokens": 11, "total_tokens": 11, "completion_tokens": 0}}'
+    )
+    text = '{"values":[-1.25],"labels":["LABEL_0"]}'
+    usage = Usage(11, 0)
+
+    def make(self, **options: Any) -> Provider:
+        return Classify(**options)
+
+
+class TestPredict(ProviderContract):
+    generates = False
+    request = PAIR
+    body = b'[{"score": 4.5, "label": "good"}, {"score": -1.5, "label": "bad"}]'
+    text = '{"values":[4.5,-1.5],"labels":["good","bad"]}'
+    usage = None
+
+    def make(self, **options: Any) -> Provider:
+        return Predict(**options)
