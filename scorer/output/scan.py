@@ -50,6 +50,11 @@ def scan_scores(
     manifest = load(files, layout)
     if manifest is None:
         raise no_run(files, layout)
+    return scan_run(files, layout, manifest, join_input)
+
+
+def scan_run(files: Files, layout: Layout, manifest: Manifest, join_input: bool = False) -> pl.LazyFrame:
+    """`scan_scores` of one run for the shards that `manifest` lists, which may be a part of the run's."""
     # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
     segments = layout.segments_to_read(files)
     sealed = {stat.path for stat in files.listing(layout.scores)}

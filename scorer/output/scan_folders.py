@@ -14,7 +14,7 @@ from scorer.files.router import AnyFiles
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
-from scorer.output.scan import INPUT_KEY, input_names, scan_inputs, scan_scores
+from scorer.output.scan import INPUT_KEY, input_names, scan_inputs, scan_run
 from scorer.output.schema import kept_names
 from scorer.types import Shard
 
@@ -91,9 +91,13 @@ def scan_folders(folders: Mapping[str, str], join_input: bool = False, *, files:
     the name. Sorted by shard and row. Raises SpecError as `load_runs` does.
     """
     files = files or AnyFiles()
-    runs = load_runs(folders, files)
+    return scan_runs(load_runs(folders, files), files, join_input)
+
+
+def scan_runs(runs: Sequence[Run], files: Files, join_input: bool = False) -> pl.LazyFrame:
+    """`scan_folders` of runs that are loaded, for the shards that their manifests list."""
     one_id = len({run.manifest.spec.get("input", {}).get("id") for run in runs}) == 1
-    scans = [scan_scores(run.out, files=files) for run in runs]
+    scans = [scan_run(files, Layout(run.out), run.manifest) for run in runs]
     schemas = [scan.collect_schema() for scan in scans]
     kept: dict[str, dict[str, pl.DataType]] = {}  # by column: the temporary column of each run, and its type
     frames = []

@@ -49,17 +49,14 @@ def distance(table: RunTable) -> Distance | None:
         return None
     score = table.columns.scores[0]
     mine, theirs = number(score, table.schema.get(score)), number(human, table.schema.get(human))
-    both = table.rows([score, human]).select(mine.alias(_SCORE), theirs.alias(_HUMAN)).drop_nulls()
-    ends, scores, values = collect_all(
-        [
-            both.select(low=pl.col(_HUMAN).min(), high=pl.col(_HUMAN).max()),
-            both.group_by(value=_SCORE).len(),
-            both.group_by(value=_HUMAN).len(),
-        ]
-    )
+    parts = []
+    for frame in table.parts([score, human]):
+        both = frame.select(mine.alias(_SCORE), theirs.alias(_HUMAN)).drop_nulls()
+        parts.append(collect_all([both.group_by(value=name).len() for name in (_SCORE, _HUMAN)]))
+    scores, values = (pl.concat(part[n] for part in parts).group_by("value").sum().sort("value") for n in (0, 1))
     run = next(iter(table.runs.values()))
     scale = scale_of_judge(next(iter(table.judges.values())).options, score.removeprefix(f"{run.name}."))
-    if scale is not None and scale == (ends["low"][0], ends["high"][0]):
+    if scale is not None and scale == (values["value"].min(), values["value"].max()):
         unit = f"points on the scale {scale[0]:g} to {scale[1]:g}"
         return Distance(mine - theirs, unit, (score, human))
     value = pl.col(f"{_RANK}{_SCORE}") - pl.col(f"{_RANK}{_HUMAN}")
@@ -73,6 +70,5 @@ def distance(table: RunTable) -> Distance | None:
 
 
 def _ranked(counts: pl.DataFrame) -> pl.DataFrame:
-    """The average rank of each value, from 0 to 1, by how many rows have it."""
-    ranks = counts.sort("value").with_columns(rank=(pl.col("len").cum_sum() - pl.col("len") / 2) / pl.col("len").sum())
-    return ranks.select("value", "rank")
+    """The average rank of each value, from 0 to 1, by how many rows have it; sorted by value."""
+    return counts.select("value", rank=(pl.col("len").cum_sum() - pl.col("len") / 2) / pl.col("len").sum())

@@ -1,6 +1,6 @@
 """Picks rows to look at: random, worst, best, disagreement with people or between judges, flips, failed ones.
 
-All picks are found in one pass over few columns, in bounded memory, and each counts its rows over the whole table.
+All picks are found in one pass over few columns, some shards at a time, and each counts its rows over the whole table.
 Texts are read afterwards, of the picked rows only (`row_texts`).
 """
 
@@ -15,8 +15,7 @@ from scorer.analysis.columns import first_line, missing_columns
 from scorer.errors import SpecError
 from scorer.inputs.where import Where
 from scorer.report.collecting import collect_all
-from scorer.report.distance import distance
-from scorer.report.pick_kinds import KINDS, PickKind
+from scorer.report.pick_kinds import KINDS, Measured, PickKind
 from scorer.report.row_hash import row_hash
 from scorer.report.run_table import RowKey, RunTable
 
@@ -61,24 +60,22 @@ def pick_rows(
     in an order drawn likewise. Raises SpecError for a condition that does not fit the table.
     """
     keep = None if where is None else condition(where, table, called)
-    kinds = {one.kind: KINDS[one.kind] for one in wanted}
-    far = distance(table) if {"too_high", "too_low"} & set(kinds) else None
-    made = {name: make(table, far) for name, make in kinds.items()}
+    measured = Measured(table)
+    made = {one.kind: KINDS[one.kind](table, measured) for one in wanted}
+    far = measured.distance if {"too_high", "too_low"} & set(made) else None
     asked = [one.condition for one in wanted] + [keep]
     read = {name for expression in asked if expression is not None for name in expression.meta.root_names()}
     read |= {name for kind in made.values() for name in kind.columns}
-    frame = table.rows(["shard", "row", *read])
-    if keep is not None:
-        frame = frame.filter(keep)
-    if far is not None:
-        frame = far.prepare(frame)
     each = [(one, made[one.kind], _belongs(one, made[one.kind])) for one in wanted]
-    counts = frame.select(belongs.sum().cast(pl.Int64).alias(str(n)) for n, (_, _, belongs) in enumerate(each))
-    queries = [_query(frame, table, one, kind, belongs, seed) for one, kind, belongs in each]
-    counted, *found = collect_all([counts, *queries])
+    parts = []
+    for frame in table.parts(["shard", "row", *read]) if wanted else ():
+        frame = frame if keep is None else frame.filter(keep)
+        frame = frame if far is None else far.prepare(frame)
+        counts = frame.select(belongs.sum().cast(pl.Int64).alias(str(n)) for n, (_, _, belongs) in enumerate(each))
+        parts.append(collect_all([counts, *(_query(frame, table, *one, seed) for one in each)]))
     return [
-        _picked(one, kind, int(count or 0), rows)
-        for (one, kind, _), count, rows in zip(each, counted.row(0), found, strict=True)
+        _picked(one, kind, sum(part[0].row(0)[n] or 0 for part in parts), pl.concat(part[n + 1] for part in parts))
+        for n, (one, kind, _) in enumerate(each)
     ]
 
 
@@ -115,12 +112,23 @@ def _query(
     chance = row_hash(table, "random" if one.kind == "random" else "ties", seed).alias(_RANDOM)
     order = pl.lit(0.0) if kind.order is None else kind.order
     by = pl.lit(None, pl.Float64) if kind.by is None else kind.by
-    rows = frame.filter(belongs).select("shard", "row", order.alias(_ORDER), chance, by.alias("by"))
-    return rows.bottom_k(max(0, one.n), by=[_ORDER, _RANDOM])
+    read = kind.columns if kind.measure is not None else ()
+    rows = frame.filter(belongs).select("shard", "row", order.alias(_ORDER), chance, by.alias("by"), *read)
+    return rows.bottom_k(_most(one, kind), by=[_ORDER, _RANDOM])
+
+
+def _most(one: Wanted, kind: PickKind) -> int:
+    """How many rows are taken before they are measured, where they are."""
+    return kind.pool if kind.measure is not None and one.n > 0 else max(0, one.n)
 
 
 def _picked(one: Wanted, kind: PickKind, count: int, rows: pl.DataFrame) -> Picked:
-    rows = rows.sort(_ORDER, _RANDOM)
+    rows = rows.sort(_ORDER, _RANDOM).head(_most(one, kind))
+    if kind.measure is not None:
+        found = pl.Series(kind.measure(rows), dtype=pl.Float64)
+        rows = rows.with_columns(by=found).filter(pl.col("by") > 0).sort("by", descending=True, maintain_order=True)
+        rows = rows.head(max(0, one.n))
     keys = list(zip(rows["shard"].to_list(), rows["row"].to_list(), strict=True))
     weight = count / len(keys) if one.kind == "random" and keys else None
-    return Picked(one.kind, keys, count, rows["by"].to_list(), kind.unit, weight, kind.missing)
+    drawn = f", among {kind.pool:,} of them drawn by chance" if kind.measure is not None and count > kind.pool else ""
+    return Picked(one.kind, keys, count, rows["by"].to_list(), kind.unit + drawn, weight, kind.missing)

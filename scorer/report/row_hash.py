@@ -22,6 +22,11 @@ def row_hash(table: RunTable, purpose: str, seed: int) -> pl.Expr:
     return mixed ^ (mixed // _u64(2**31))
 
 
+def row_share(table: RunTable) -> pl.Expr:
+    """A number from 0 to 1 for each row, drawn by chance and always the same."""
+    return row_hash(table, "share", 0).cast(pl.Float64) / 2.0**64
+
+
 def shard_numbers(table: RunTable) -> pl.Expr:
     """The number of each row's shard, in the order of run.json."""
     return _by_shard(table.numbers, pl.Int64())

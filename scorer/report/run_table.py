@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,14 +13,18 @@ from scorer.analysis.open_table import out_folder, several_folders, single
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
-from scorer.output.scan import scan_scores
-from scorer.output.scan_folders import Run, load_runs, shards_at
+from scorer.output.layout import Layout
+from scorer.output.scan import scan_run
+from scorer.output.scan_folders import Run, load_runs, scan_runs, shards_at
 from scorer.report.columns import GivenColumns, RunColumns, find_columns
 from scorer.report.stored_judge import StoredJudge
 from scorer.types import Shard
 
 RowKey = tuple[str, int]
 """A row: the path of its shard, as in the column `shard` of the table, and its number."""
+
+_PART_ROWS = 250_000
+"""A part of a table has about so many rows, or one shard."""
 
 Runs = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """One output folder or its run file, or several, as a list (`NAME=OUT` names one) or by name."""
@@ -42,6 +46,7 @@ class RunTable:
     judges: Mapping[str, StoredJudge]
     shards: Sequence[str]
     at: Mapping[str, Shard]
+    _files: Files = field(default_factory=AnyFiles, repr=False)
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -60,6 +65,31 @@ class RunTable:
     def rows(self, columns: Sequence[str]) -> pl.LazyFrame:
         """The rows with at least these columns; joined with the input only where one of them is the input's."""
         return self.results if self._result_names.issuperset(columns) else self.joined
+
+    def parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
+        """The same rows in frames of some shards each, of all columns that are asked for: a join of one is small."""
+        joined = not self._result_names.issuperset(columns)
+        for paths in self._groups():
+            runs = [_restricted(run, paths) for run in self.runs.values()]
+            frame = _scan(runs, self._files, joined)
+            own = frame.collect_schema()
+            yield frame.with_columns(
+                pl.col(name).cast(kind) if name in own else pl.lit(None, kind).alias(name)
+                for name in columns
+                if own.get(name) != (kind := self.schema[name])
+            )
+
+    def _groups(self) -> Iterator[frozenset[str]]:
+        """Paths of shards, as many as have some rows together."""
+        rows = {run.paths[shard.path]: shard.rows for run in self.runs.values() for shard in run.manifest.shards}
+        group: list[str] = []
+        for path in self.shards:
+            group.append(path)
+            if sum(rows[one] for one in group) >= _PART_ROWS:
+                yield frozenset(group)
+                group = []
+        if group or not self.shards:
+            yield frozenset(group)
 
     def of_run(self, run: str, column: str) -> str:
         """The name in the table of a result column of a run."""
@@ -98,11 +128,9 @@ def open_runs(tables: Runs, given: GivenColumns | None = None, *, files: Files |
             raise SpecError(
                 [f"{single(tables)} is no output folder of a run: give the output.path of a run, or its run file."]
             )
-        runs = load_runs({"": out}, files)
-        results, joined = scan_scores(out, files=files), scan_scores(out, join_input=True, files=files)
-    else:
-        runs = load_runs(folders, files)
-        results, joined = scan_scores(folders, files=files), scan_scores(folders, join_input=True, files=files)
+        folders = {"": out}
+    runs = load_runs(folders, files)
+    results, joined = _scan(runs, files, joined=False), _scan(runs, files, joined=True)
     judges = {run.name: StoredJudge(run.manifest) for run in runs}
     schema = joined.collect_schema()
     scores = [f"{run.name}.{given.score}" for run in runs if f"{run.name}.{given.score}" in schema]
@@ -110,4 +138,17 @@ def open_runs(tables: Runs, given: GivenColumns | None = None, *, files: Files |
     columns = find_columns(given, schema, scores or [given.score], first.options, first.shown)
     paths = dict.fromkeys(path for run in runs for path in run.paths.values())
     at = {shard.path: shard for shard in shards_at(runs, files)}
-    return RunTable({run.name: run for run in runs}, results, joined, columns, judges, list(paths), at)
+    return RunTable({run.name: run for run in runs}, results, joined, columns, judges, list(paths), at, files)
+
+
+def _scan(runs: Sequence[Run], files: Files, joined: bool) -> pl.LazyFrame:
+    """The rows of a single run, whose name is "", or of several."""
+    if len(runs) == 1 and not runs[0].name:
+        return scan_run(files, Layout(runs[0].out), runs[0].manifest, joined)
+    return scan_runs(runs, files, joined)
+
+
+def _restricted(run: Run, paths: Collection[str]) -> Run:
+    """A run with those of its shards whose path in the table is among `paths`."""
+    shards = tuple(shard for shard in run.manifest.shards if run.paths[shard.path] in paths)
+    return replace(run, manifest=replace(run.manifest, shards=shards))

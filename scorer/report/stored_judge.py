@@ -106,6 +106,25 @@ class StoredJudge:
         replies += [StoredReply("", "", None, text) for text in (raw or ())[len(requests) :]]
         return Asked(self._prompts([request for request, _ in requests]), replies)
 
+    @property
+    def samples(self) -> int:
+        """How many replies are asked for one question."""
+        samples = self.options.get("samples", 1)
+        return samples if isinstance(samples, int) else 1
+
+    @property
+    def reads_replies(self) -> bool:
+        """Whether a reply says something by itself."""
+        return self._single is not None
+
+    def readings(self, raw: Sequence[str | None]) -> list[float]:
+        """What each stored reply says by itself, as a number; those that say nothing are left out."""
+        if self._judge is None or self._single is None:
+            return []
+        # What a reply says does not depend on the texts of the row.
+        replies = self.asked(Row("", 0, dict.fromkeys(self._judge.columns, "")), {"raw": raw}).replies
+        return [reply.number for reply in replies if reply.number is not None]
+
     # --- what was asked -----------------------------------------------------------------------------------------------
 
     def _prompts(self, requests: Sequence[Request]) -> list[tuple[str, str]]:
@@ -119,7 +138,7 @@ class StoredJudge:
         """What each request is of, in words; "" for a single one."""
         if len(requests) == 1:
             return [""]
-        samples = int(self.options.get("samples", 1) or 1)
+        samples = self.samples
         models = len({request.model for request in requests}) > 1
         starts = _first_turns(requests)
         orders = list(dict.fromkeys(starts))

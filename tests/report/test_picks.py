@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,6 +10,7 @@ from support.recorded import recorded_run
 
 import scorer
 from scorer.errors import SpecError
+from scorer.report.columns import GivenColumns
 from scorer.report.picks import Wanted, pick_rows
 from scorer.report.run_table import RunTable, open_runs
 
@@ -26,6 +27,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> str:
             "question": "q",
             "response": f"said {n}",
             "human": float((n + n // 5) % 5 + 1),
+            "percent": (n + n // 5) % 5 * 25,
             "system": f"s{n % 3}",
         }
         for n in range(ROWS)
@@ -61,10 +63,9 @@ def test_too_high_and_too_low_are_measured_on_the_scale_that_people_used(table: 
     assert high.unit == "points on the scale 1 to 5"
 
 
-def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(table: RunTable, out: str) -> None:
+def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(out: str) -> None:
     frame = scorer.scan_scores(out, join_input=True).filter(pl.col("score").is_not_null()).collect()
-    other = replace(table, joined=table.joined.with_columns(human=pl.col("human") * 20))
-    (high,) = pick_rows(other, [Wanted("too_high", 3)])
+    (high,) = pick_rows(open_runs(out, GivenColumns(human="percent")), [Wanted("too_high", 3)])
     n = frame.height
     ranks = (frame["score"].rank("average") - frame["human"].rank("average")) / n
     assert list(high.by) == pytest.approx(ranks.sort(descending=True)[:3].to_list())
@@ -118,3 +119,21 @@ def test_a_condition_that_does_not_fit_is_refused_by_its_name(table: RunTable, w
 def test_kinds_that_a_run_cannot_have_say_why(table: RunTable) -> None:
     flips, spread, judges = pick_rows(table, [Wanted("flips", 3), Wanted("spread", 3), Wanted("judges", 3)])
     assert all(pick.missing and not pick.rows and pick.count == 0 for pick in (flips, spread, judges))
+
+
+def test_failed_rows_are_of_each_error_in_turn(tmp_path: Path) -> None:
+    rows = [{"id": f"r{n}", "question": "q", "response": "x"} for n in range(40)]
+    out = recorded_run(tmp_path, rows, [[None] if n == 7 else ["none"] for n in range(40)])
+    (failed,) = pick_rows(open_runs(out), [Wanted("failed", 4)])
+    assert 7 in [row for _, row in failed.rows]
+    assert (failed.count, failed.unit) == (40, "Unreadable 39, NoReply 1")
+
+
+def test_spread_of_samples_is_that_of_the_readings(tmp_path: Path) -> None:
+    rows = [{"id": f"r{n}", "question": "q", "response": "x"} for n in range(3)]
+    replies = [["Score: 2", "2"], ["Score: 1", "Score: 5"], ["Score: 3", "Score: 4"]]
+    out = recorded_run(tmp_path, rows, replies, samples=2)
+    (spread,) = pick_rows(open_runs(out), [Wanted("spread", 5)])
+    assert [row for _, row in spread.rows] == [1, 2]
+    assert list(spread.by) == [2.0, 0.5]
+    assert spread.count == 3  # whose replies differ, as texts
