@@ -30,7 +30,7 @@ CARRIED = {
     "cli/sample/generations.jsonl",
     "cli/sample/generations.parquet",
     "report/html/style.css",
-    "report/html/script.js",
+    "report/html/script/start.js",
 }
 
 home = Path(scorer.__file__).parent

@@ -78,7 +78,7 @@ def page(
 ) -> Page:
     """A complete run of these systems over these tasks. With `texts` every generation is that text."""
     draw = Random(5)
-    made = [_card(at, systems[at % len(systems)], tasks[at % len(tasks)], texts, draw) for at in range(cards)]
+    made = [_card(at, systems, tasks[at % len(tasks)], texts, draw) for at in range(cards)]
     return Page(
         title="Summaries, September",
         written_at="2026-09-14 05:42 UTC",
@@ -194,7 +194,9 @@ def empty() -> Page:
 def only_errors() -> Page:
     """A run in which every row failed."""
     whole = empty()
-    cards = [replace(_card(at, SYSTEMS[0], TASKS[0], None, Random(at)), score=None, error="Refused") for at in range(5)]
+    cards = [
+        replace(_card(at, SYSTEMS[:1], TASKS[0], None, Random(at)), score=None, error="Refused") for at in range(5)
+    ]
     return replace(
         whole,
         answer=Answer("No row has a score: all 4,830 failed.", None, "Nobody has checked this judge.", []),
@@ -262,7 +264,7 @@ def _prose(draw: Random, words: int) -> str:
     return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
 
 
-def _card(at: int, system: str, task: str, texts: str | None, draw: Random) -> Card:
+def _card(at: int, systems: Sequence[str], task: str, texts: str | None, draw: Random) -> Card:
     score = float(draw.choice([1, 2, 3, 3, 4, 4, 5]))
     human = float(min(max(score + draw.choice([-2, -1, 0, 0, 0, 1]), 1), 5)) if at % 2 else None
     picked = [("random", "high", "low", "lowest", "highest")[at % 5]]
@@ -271,9 +273,9 @@ def _card(at: int, system: str, task: str, texts: str | None, draw: Random) -> C
         shard=("data/a.parquet", "data/b.parquet")[at % 2],
         row=at,
         key=f"item-{at:04d}",
-        system=system,
+        system=systems[at % len(systems)],
         task=task,
-        item=f"item-{at // 6}",
+        item=f"item-{at // len(systems)}",
         score=score,
         human=human,
         error=None,
@@ -290,7 +292,7 @@ def _card(at: int, system: str, task: str, texts: str | None, draw: Random) -> C
 
 
 def _some(cards: Sequence[Card], at: int, count: int, where: str | None) -> Rows:
-    return Rows(count, [card.id for card in cards[at % max(len(cards), 1) :: 13]][:4], where)
+    return Rows(count, [card.id for card in cards[at % max(len(cards), 1) :: 13]][: min(count, 4)], where)
 
 
 def _systems(systems: Sequence[str], cards: Sequence[Card], draw: Random) -> Systems:

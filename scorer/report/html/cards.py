@@ -8,12 +8,16 @@ from scorer.report.html.elements import Html, join, name, tag, text
 from scorer.report.html.figures import count, number
 from scorer.report.page.data import Card, Text, Verdict
 
+MAIN = ("generation", "response", "output", "answer", "prompt")
+"""The text by which a row is known in lists is the first of these names, else the last text."""
+
 FOLDED = 2_000
 """Characters of a text that are shown unfolded."""
 
 
 def card(values: Card, at: Mapping[str, int], places: int) -> Html:
     """The card as a folded element, whose inside is the target of links. `at` numbers the systems for the script."""
+    main = next((title for title in MAIN if title in values.texts), next(reversed(list(values.texts)), None))
     return tag(
         "details",
         tag("summary", join([_label(values), _values(values, places)], " ")),
@@ -21,7 +25,7 @@ def card(values: Card, at: Mapping[str, int], places: int) -> Html:
             "article",
             tag("h4", _label(values), tabindex="-1"),
             tag("p", _values(values, places), class_="values"),
-            *(_text(title, one) for title, one in values.texts.items()),
+            *(_text(title, one, title == main) for title, one in values.texts.items()),
             _verdicts(values.verdicts) if values.verdicts else None,
             tag("p", tag("b", values.error), class_="error") if values.error else None,
             _facts(values) if values.facts else None,
@@ -57,7 +61,7 @@ def _values(values: Card, places: int) -> Html:
     return join([tag("span", label, " ", tag("b", value)) for label, value in parts if value is not None], " ")
 
 
-def _text(title: str, values: Text) -> Html:
+def _text(title: str, values: Text, main: bool) -> Html:
     whole = values.head if not values.cut else None
     if whole is not None and len(whole) <= FOLDED:
         body = tag("pre", text(whole), dir="auto")
@@ -76,7 +80,7 @@ def _text(title: str, values: Text) -> Html:
                 tag("details", tag("summary", f"{count(left)} more characters"), *hidden, class_="more"),
             ]
         )
-    return tag("div", tag("h5", title), body, class_="text")
+    return tag("div", tag("h5", title), body, class_="text", data_g=main)
 
 
 def _verdicts(verdicts: Iterable[Verdict]) -> Html:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 
 from scorer.report.html.cards import card, fitting
+from scorer.report.html.commands import agree
 from scorer.report.html.elements import Html, join, tag
-from scorer.report.html.figures import decimals
+from scorer.report.html.figures import bracket, decimals, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.answer import answer
 from scorer.report.html.panels.frame import TITLES, notes, panel
 from scorer.report.html.panels.how import how
 from scorer.report.html.panels.judge import judge
+from scorer.report.html.panels.pairs import SHOWN
 from scorer.report.html.panels.rows import rows
 from scorer.report.html.panels.run import run
 from scorer.report.html.panels.strip import navigation, population, strip
 from scorer.report.html.panels.systems import systems
 from scorer.report.html.panels.training import training
 from scorer.report.html.panels.where import where
-from scorer.report.page.data import Page
+from scorer.report.page.data import Card, Page, RowId, Systems
 
 CARD_BYTES = 1_600_000
 """Most bytes of all cards."""
 
 STYLES = ("style.css",)
-SCRIPTS = ("script.js",)
+SCRIPTS = tuple(f"script/{part}.js" for part in ("state", "tables", "rows", "labels", "start"))
 
 
 def document(page: Page) -> str:
@@ -50,16 +53,16 @@ def document(page: Page) -> str:
         how(page.how),
     ]
     data = {
+        "page": f"{page.title} {page.written_at}",
         "systems": names,
         "shards": list(page.shards),
         "scale": list(page.systems.scale) if page.systems else None,
+        "places": places,
+        "agree": agree(page),
+        "show": marks.show(),
         "marks": marks.listed(),
-        "cards": [
-            [one.id, one.score, one.human, one.item, one.key, one.weight, list(one.picked)] for one in kept.values()
-        ],
-        "pairs": [[at.get(pair.a), at.get(pair.b), list(pair.rows)] for pair in page.systems.pairs if pair.rows]
-        if page.systems
-        else [],
+        "cards": [[one.id, one.score, one.human, one.item, one.key, one.weight] for one in kept.values()],
+        "pairs": _pairs(page.systems, at, kept) if page.systems else [],
     }
     return _whole(
         page,
@@ -90,6 +93,21 @@ def _whole(page: Page, body: Html, data: object) -> str:
     values = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
     end = [tag("script", Html(values), type="application/json", id="data"), tag("script", Html(script))]
     return "<!doctype html>\n" + tag("html", head, tag("body", body, *end), lang="en") + "\n"
+
+
+def _pairs(values: Systems, at: Mapping[str, int], kept: Mapping[RowId, Card]) -> list[list[object]]:
+    """The differences of pairs for the script; rows only where it cannot match them by their item."""
+    listed: list[list[object]] = []
+    places = decimals(*values.scale)
+    for pair in values.pairs[:SHOWN]:
+        if pair.a not in at or pair.b not in at:
+            continue
+        one = pair.difference
+        both = [(kept[a], kept[b]) for a, b in pair.rows if a in kept and b in kept]
+        rows = [(a.id, b.id) for a, b in both if a.item is None or a.item != b.item]
+        shown = f"{number(one.value, places)} {bracket(one, places)}"
+        listed.append([at[pair.a], at[pair.b], shown, one.n, rows] if rows else [at[pair.a], at[pair.b], shown, one.n])
+    return listed
 
 
 def _empty(page: Page, key: str) -> Html | None:

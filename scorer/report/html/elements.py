@@ -13,7 +13,12 @@ from html import escape
 
 from scorer.escapes import HARMFUL, printable_line
 
-_PERHAPS_HIDDEN = re.compile(r"([^\x20-\x7e\n\t])\1*")
+_EMOJI = "\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
+_JOINED = f"(?<=[{_EMOJI}])\u200d(?=[{_EMOJI}])|(?<=[\u0600-\u06ff])\u200c(?=[\u0600-\u06ff])"
+"""Joiners where they shape what is read: within an emoji, and between letters of Persian and its neighbours."""
+
+_PERHAPS_HIDDEN = re.compile(_JOINED + r"|([^\x20-\x7e\n\t])\1*")
+_LINE_BREAKS = re.compile(r"[\n\t]")
 _VOID = frozenset({"br", "hr", "input", "link", "meta"})
 _SELF_CLOSING = frozenset({"circle", "line", "path", "rect"})
 
@@ -53,7 +58,7 @@ def text(value: str) -> Html:
 
 def name(value: str) -> Html:
     """A foreign name in its line, isolated from the direction of the text around it."""
-    return tag("bdi", printable_line(value))
+    return tag("bdi", Html(_LINE_BREAKS.sub(lambda found: str(_mark(found[0])), text(value))))
 
 
 def _attribute(key: str, value: Attribute) -> str:
@@ -65,7 +70,7 @@ def _attribute(key: str, value: Attribute) -> str:
 
 def _shown(found: re.Match[str]) -> str:
     character, count = found[1], len(found[0])
-    mark = _mark(character)
+    mark = _mark(character) if character else None
     if mark is None:
         return found[0]
     return f"{mark}<i>×{count}</i>" if count > 1 else mark

@@ -47,11 +47,12 @@ def usd(value: float | None) -> str:
     """US dollars: cents from 1 dollar on, below it three significant digits."""
     if value is None or not isfinite(value):
         return NONE
-    if value == 0 or value >= 1:
+    if not 1e-9 <= value < 1:
         return f"${value:,.2f}"
-    return f"${value:.{2 - floor(log10(abs(value)))}f}" if abs(value) >= 1e-9 else "$0.00"
+    whole, _, cents = f"{value:.{2 - floor(log10(value))}f}".partition(".")
+    return f"${whole}.{cents.rstrip('0'):0<2}"
 
 
 def raw(value: float | None) -> str:
-    """A value for a CSV file: all digits that it needs, nothing where it is unknown."""
-    return "" if value is None or not isfinite(value) else f"{value:.10g}"
+    """A value for a CSV file: five significant digits, nothing where it is unknown."""
+    return "" if value is None or not isfinite(value) else f"{value:.5g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from scorer.report.html.downloads import csv_link, svg_link
@@ -26,10 +26,10 @@ def figures(values: Systems, marks: Marks) -> Html | None:
     whole = [one for one in values.histograms if one.system is None and one.task is None]
     parts = [one for one in values.histograms if one not in whole]
     places = decimals(*values.scale)
-    shown = [_whole(one, places, marks) for one in whole] + ([_multiples(parts)] if parts else [])
+    at = {one.name: number_ for number_, one in enumerate(values.systems)}
+    shown = [_whole(one, places, marks) for one in whole] + ([_multiples(parts, at)] if parts else [])
     return join(
         [
-            tag("h3", "Distribution of scores"),
             figure(
                 f"Rows by {values.score}",
                 tag("div", *shown),
@@ -65,13 +65,13 @@ def _whole(one: Histogram, places: int, marks: Marks) -> Html:
     )
 
 
-def _multiples(parts: Sequence[Histogram]) -> Html:
+def _multiples(parts: Sequence[Histogram], at: Mapping[str, int]) -> Html:
     drawn = (
         tag(
             "div",
             tag("span", join([name(key) for key in (one.system, one.task) if key is not None], ", ")),
             drawing(join(_bars(one, SMALL)), SMALL),
-            data_n=one.system,
+            data_s=None if one.system is None else at.get(one.system),
         )
         for one in parts
     )

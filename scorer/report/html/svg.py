@@ -18,8 +18,8 @@ TOP, BOTTOM = 18, 34
 
 _FILE_STYLE = (
     "text{font:12px Helvetica,Arial,sans-serif;fill:#222}.q{fill:#666}line{stroke:#222}.g{stroke:#ddd}.z{stroke:#888;"
-    "stroke-dasharray:3 3}.i{stroke:#0b62a8;stroke-width:2}.d{fill:#0b62a8}.b{fill:#0b62a8}.band{fill:#0b62a8;opacity:"
-    ".1}.e{text-anchor:end}.m{text-anchor:middle}"
+    "stroke-dasharray:3 3}.i{stroke:#0b62a8;stroke-width:2}.d{fill:#0b62a8}"
+    ".b{fill:#0b62a8;fill-opacity:.72}.band{fill:#0b62a8;opacity:.1}.e{text-anchor:end}.m{text-anchor:middle}"
     + "".join(
         f".c{at}{{stroke:{colour};stroke-width:2}}.k{at}{{fill:{colour}}}"
         for at, colour in enumerate(("#0072b2", "#d55e00", "#007a5a", "#a3488a", "#846a00", "#444"))
@@ -88,12 +88,19 @@ def across(axis: Axis, interval: Interval, y: float = 14) -> Html:
     return join([whisker, dot])
 
 
-def rules(axis: Axis, height: float, zero: float | None = None) -> Html:
-    """Vertical lines at the ticks of an axis; a broken one at `zero`, the value that means no effect."""
-    lines = [tag("line", class_="g", x1=axis.x(tick), x2=axis.x(tick), y1="0", y2=f"{height:g}") for tick in axis.ticks]
-    if zero is not None:
-        lines.append(tag("line", class_="z", x1=axis.x(zero), x2=axis.x(zero), y1="0", y2=f"{height:g}"))
-    return join(lines)
+def rules(axis: Axis, height: float) -> Html:
+    """Vertical lines at the ticks of an axis."""
+    return join(rule(axis, tick, height, "g") for tick in axis.ticks)
+
+
+def rule(axis: Axis, value: float, height: float, style: str = "z") -> Html:
+    """A vertical line at a value; broken, it is the value that means no effect."""
+    return tag("line", class_=style, x1=axis.x(value), x2=axis.x(value), y1="0", y2=f"{height:g}")
+
+
+def grid(axis: Axis) -> str:
+    """The style of a table whose plots have lines at the ticks of an axis: the style sheet draws them."""
+    return f"--n:{len(axis.ticks) - 1}"
 
 
 def labels(axis: Axis, y: float) -> Html:
@@ -132,7 +139,9 @@ def file(body: Html, height: float, title: str, width: int = 640) -> str:
 def forest(rows: list[tuple[str, Interval]], axis: Axis, places: int, zero: float | None = None) -> tuple[Html, float]:
     """Names, intervals and values one below another, for a file; with the height of the drawing."""
     height = 26.0 * len(rows)
-    plot = join([rules(axis, height, zero), *(across(axis, one, 26 * at + 13) for at, (_, one) in enumerate(rows))])
+    none = None if zero is None else rule(axis, zero, height)
+    intervals = (across(axis, one, 26 * at + 13) for at, (_, one) in enumerate(rows))
+    plot = join([rules(axis, height), none, *intervals])
     names = [word(name, "0", 26 * at + 17) for at, (name, _) in enumerate(rows)]
     values = [word(number(one.value, places), "100%", 26 * at + 17, "e") for at, (_, one) in enumerate(rows)]
     inner = tag("svg", plot, labels(axis, height + 14), x="30%", width="58%", height=f"{height + 20:g}")

@@ -12,12 +12,14 @@ def head(label: str, sort: str | None = None, style: str | None = None, more: Ht
     return tag("th", label, more, scope="col", data_sort=sort, class_=style)
 
 
-def cell(value: str, sort: float | None = None, **attributes: Attribute) -> Html:
-    """A cell with a number: aligned right. `sort` is what it is sorted by, where that is not its text."""
-    return tag("td", value, class_="n", data_v=None if sort is None else f"{sort:.6g}", **attributes)
+def cell(value: str, **attributes: Attribute) -> Html:
+    """A cell with a number: aligned right."""
+    return tag("td", value, class_="n", **attributes)
 
 
-def table(caption: str, headings: Iterable[Html], rows: Iterable[Html], style: str | None = None) -> Html:
+def table(
+    caption: str, headings: Iterable[Html], rows: Iterable[Html], kind: str | None = None, style: str | None = None
+) -> Html:
     """A table in a frame that scrolls across where the page is narrow; `caption` is for screen readers."""
     return tag(
         "div",
@@ -26,7 +28,8 @@ def table(caption: str, headings: Iterable[Html], rows: Iterable[Html], style: s
             tag("caption", caption, class_="sr"),
             tag("thead", tag("tr", *headings)),
             tag("tbody", join(rows, "\n")),
-            class_=style,
+            class_=kind,
+            style=style,
         ),
         class_="wide",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from scorer.report.html.elements import Html, join, tag
+from scorer.report.html.elements import Html, tag
 
 LANES = 5
 """More brackets side by side than this are not drawn: the ranks say the same."""
@@ -22,24 +22,31 @@ def groups(tied: Sequence[Set[int]]) -> list[tuple[int, int]]:
     return found
 
 
-def ties(tied: Sequence[Set[int]]) -> list[Html]:
-    """The brackets of each row, as marks that join to lines from row to row. `tied[i]` are the rows tied with row i."""
-    lanes: list[list[tuple[int, int]]] = []
+Lane = Sequence[tuple[int, int]]
+"""Brackets below one another: the first and the last row of each."""
+
+
+def lanes(tied: Sequence[Set[int]]) -> list[Lane]:
+    """The brackets of a table, in as few lanes side by side as hold them. `tied[i]` are the rows tied with row i.
+
+    None where there are more than LANES.
+    """
+    found: list[list[tuple[int, int]]] = []
     for group in groups(tied):
-        lane = next((lane for lane in lanes if lane[-1][1] < group[0]), None)
-        lanes.append([group]) if lane is None else lane.append(group)
-    if len(lanes) > LANES or not lanes:
-        return [Html()] * len(tied)
-    return [
-        tag("span", *(_piece(lane, row) for lane in lanes), class_="ties", aria_hidden="true")
-        for row in range(len(tied))
-    ]
+        lane = next((lane for lane in found if lane[-1][1] < group[0]), None)
+        if lane is None:
+            found.append([group])
+        else:
+            lane.append(group)
+    return list(found) if len(found) <= LANES else []
 
 
-def _piece(lane: list[tuple[int, int]], row: int) -> Html:
+def brackets(lanes: Sequence[Lane], row: int) -> Html | None:
+    """The pieces of the brackets that pass a row; those of neighbouring rows join."""
+    pieces = (tag("i", class_=_piece(lane, row)) for lane in lanes)
+    return tag("span", *pieces, class_="ties", aria_hidden="true") if lanes else None
+
+
+def _piece(lane: Lane, row: int) -> str | None:
     inside = next(((first, last) for first, last in lane if first <= row <= last), None)
-    if inside is None:
-        return tag("i")
-    return tag(
-        "i", class_=join(["on", *(["first"] if row == inside[0] else []), *(["last"] if row == inside[1] else [])], " ")
-    )
+    return inside and "on" + " first" * (row == inside[0]) + " last" * (row == inside[1])

@@ -11,8 +11,8 @@ from scorer.report.html.panels.frame import notes
 from scorer.report.html.tables import cell, head, table
 from scorer.report.page.data import Pair, Systems
 
-SHOWN = 100
-"""Pairs in the table; the CSV has all of them."""
+SHOWN = 120
+"""At most so many pairs are in the page: all of 16 systems."""
 
 
 def pairs(values: Systems) -> Html:
@@ -30,7 +30,7 @@ def pairs(values: Systems) -> Html:
         "details",
         tag("summary", "Differences of pairs"),
         table("Difference of the mean scores of two systems over the items of both", headings, body),
-        notes([f"{count(more)} more pairs are in the CSV."]) if more > 0 else None,
+        notes([f"{count(more)} more pairs are in the results, not in this page."]) if more > 0 else None,
         tag(
             "div",
             csv_link(
@@ -38,7 +38,7 @@ def pairs(values: Systems) -> Html:
                 ["a", "b", "difference", "low", "high", "items"],
                 (
                     (one.a, one.b, one.difference.value, one.difference.low, one.difference.high, one.difference.n)
-                    for one in values.pairs
+                    for one in values.pairs[:SHOWN]
                 ),
             ),
             class_="tools",
@@ -51,7 +51,7 @@ def _row(pair: Pair, places: int) -> Html:
     return tag(
         "tr",
         tag("th", tag("a", join([name(pair.a), "minus", name(pair.b)], " "), href=href), scope="row"),
-        cell(number(pair.difference.value, places), pair.difference.value),
+        cell(number(pair.difference.value, places)),
         cell(bracket(pair.difference, places)),
-        cell(count(pair.difference.n), pair.difference.n),
+        cell(count(pair.difference.n)),
     )

@@ -35,13 +35,15 @@ def _errors(values: RunFacts, marks: Marks) -> Html:
         tag(
             "tr",
             tag("th", marks.link(one.name, one.name, one.rows), scope="row"),
-            cell(count(one.rows.count), one.rows.count),
+            cell(count(one.rows.count)),
             tag("td", one.example, dir="auto", class_="example"),
         )
         for one in values.errors
     ]
     return table(
-        "Rows that failed, by error", [head("Error", "text"), head("Rows", "number", "n"), head("An example")], body
+        "Rows that failed, by error",
+        [head("Error", "text"), head("Rows", "number", "n"), head("An example", style="example")],
+        body,
     )
 
 
@@ -50,9 +52,9 @@ def _unread(values: RunFacts) -> Html:
         tag(
             "tr",
             tag("th", name(system), scope="row"),
-            cell(percent(share.value), share.value),
+            cell(percent(share.value)),
             cell(_range(share.low, share.high)),
-            cell(count(share.n), share.n),
+            cell(count(share.n)),
         )
         for system, share in values.unread
     ]

@@ -9,7 +9,7 @@ from scorer.report.html.elements import Html, join, tag
 from scorer.report.html.figures import bracket, count, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.scale import axis, ends
-from scorer.report.html.svg import across, drawing, file, forest, labels, rules
+from scorer.report.html.svg import across, drawing, file, forest, grid, labels, rule
 from scorer.report.html.tables import cell, head, table
 from scorer.report.page.data import Statistic
 
@@ -19,7 +19,7 @@ HEIGHT = 28
 def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool) -> Html:
     """The figures under a heading. With `zero` the axis holds 0, which means no effect, and marks it."""
     shared = axis(ends(one.value for one in listed), around=[0.0] if zero else [])
-    none = 0.0 if zero else None
+    none = rule(shared, 0.0, HEIGHT) if zero else None
     headings = [
         head("", style="first"),
         head("", style="plot", more=drawing(labels(shared, 14), 18)),
@@ -33,7 +33,7 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
             tag("th", tag("span", one.name, class_="term"), tag("small", one.meaning), scope="row"),
             tag(
                 "td",
-                drawing(join([rules(shared, HEIGHT, none), across(shared, one.value, HEIGHT / 2)]), HEIGHT),
+                drawing(join([none, across(shared, one.value, HEIGHT / 2)]), HEIGHT),
                 class_="plot",
             ),
             cell(number(one.value.value)),
@@ -42,7 +42,7 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
         )
         for one in listed
     ]
-    drawn, height = forest([(one.name, one.value) for one in listed], shared, 2, none)
+    drawn, height = forest([(one.name, one.value) for one in listed], shared, 2, 0.0 if zero else None)
     slug = title.lower().replace(" ", "-")
     saves = [
         csv_link(
@@ -52,4 +52,6 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
         ),
         svg_link(slug, file(drawn, height, title)),
     ]
-    return join([tag("h3", title), table(title, headings, body, "stats"), tag("div", *saves, class_="tools")])
+    return join(
+        [tag("h3", title), table(title, headings, body, "stats", grid(shared)), tag("div", *saves, class_="tools")]
+    )

@@ -36,7 +36,8 @@ def navigation(page: Page) -> Html:
     shown = [
         key for key in TITLES if key in ("answer", "run", "how", "rows") or getattr(page, key) or key in page.empty
     ]
-    return tag("nav", *(tag("a", TITLES[key], href=f"#{key}") for key in shown), aria_label="Panels", id="panels")
+    links = (tag("a", TITLES[key], href=f"#{key}") for key in shown)
+    return tag("div", tag("nav", *links, aria_label="Panels"), id="top")
 
 
 def population(page: Page) -> Html:

@@ -13,9 +13,9 @@ from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import notes, panel
 from scorer.report.html.panels.pairs import pairs
 from scorer.report.html.scale import Axis, axis, ends
-from scorer.report.html.svg import across, drawing, file, forest, labels, rules
+from scorer.report.html.svg import across, drawing, file, forest, grid, labels
 from scorer.report.html.tables import cell, head, table
-from scorer.report.html.ties import ties
+from scorer.report.html.ties import Lane, brackets, lanes
 from scorer.report.page.data import System, Systems
 
 HEIGHT = 28
@@ -48,41 +48,41 @@ def _board(values: Systems, marks: Marks) -> Html:
         head("Rows", "number", "n"),
         *([head("USD a row", "number", "n")] if any(one.mean_cost_usd is not None for one in listed) else []),
     ]
-    brackets = ties([{at for at, other in enumerate(listed) if other.name in one.tied} for one in listed])
-    body = [_row(values, at, shared, places, brackets[at], marks) for at in range(len(listed))]
+    shared_lanes = lanes([{at for at, other in enumerate(listed) if other.name in one.tied} for one in listed])
+    body = [_row(values, at, shared, places, shared_lanes, marks) for at in range(len(listed))]
     drawn, height = forest([(one.name, one.score) for one in listed], shared, places)
     more = [f"{count(values.hidden)} more systems are in the results, not in this page."] if values.hidden else []
     return join(
         [
-            table(f"Systems by mean {values.score}, with 95 % intervals", headings, body, "board"),
+            table(f"Systems by mean {values.score}, with 95 % intervals", headings, body, "board", grid(shared)),
             tag("div", _csv(listed), svg_link("systems", file(drawn, height, f"Mean {values.score}")), class_="tools"),
             notes([values.interval, *values.notes, *more]),
         ]
     )
 
 
-def _row(values: Systems, at: int, shared: Axis, places: int, bracketed: Html, marks: Marks) -> Html:
+def _row(values: Systems, at: int, shared: Axis, places: int, tied: Sequence[Lane], marks: Marks) -> Html:
     one = values.systems[at]
     listed = values.systems
     link = tag("a", name(one.name), href=f"#s={quote(one.name, safe='', errors='replace')}", class_="system")
-    plot = drawing(join([rules(shared, HEIGHT), across(shared, one.score, HEIGHT / 2)]), HEIGHT)
+    plot = drawing(across(shared, one.score, HEIGHT / 2), HEIGHT)
     cells = [
-        tag("th", bracketed, link, _tied(one), scope="row"),
+        tag("th", brackets(tied, at), link, _tied(one), scope="row", style=f"--lanes:{len(tied)}" if tied else None),
         tag("td", plot, class_="plot"),
-        cell(number(one.score.value, places), one.score.value),
+        cell(number(one.score.value, places)),
         cell(bracket(one.score, places)),
     ]
     if any(other.rank for other in listed):
-        cells.append(cell(_rank(one.rank), one.rank and one.rank[0] + one.rank[1] / 1e4))
+        cells.append(cell(_rank(one.rank)))
     if any(other.acceptable for other in listed):
         share = one.acceptable.value if one.acceptable else None
-        cells.append(cell(percent(share), share, title=_shares(one)))
+        cells.append(cell(percent(share), title=_shares(one)))
     cells += [
-        cell(count(one.unscored), one.unscored),
-        cell(marks.link(count(one.score.n), one.name, one.rows), one.score.n),
+        cell(count(one.unscored)),
+        cell(marks.link(count(one.score.n), one.name, one.rows)),
     ]
     if any(other.mean_cost_usd is not None for other in listed):
-        cells.append(cell(usd(one.mean_cost_usd), one.mean_cost_usd))
+        cells.append(cell(usd(one.mean_cost_usd)))
     return tag("tr", *cells, data_s=at)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scorer.report.html.downloads import csv_link
 from scorer.report.html.elements import Html, name, tag
-from scorer.report.html.figures import bracket, count, decimals, number
+from scorer.report.html.figures import count, decimals, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import notes, panel
 from scorer.report.html.tables import head, table
@@ -53,16 +53,6 @@ def _cell(cell: Cell | None, low: float, high: float, marks: Marks) -> Html:
     if cell is None:
         return tag("td", tag("span", "no rows", class_="sr"))
     value = cell.score.value
-    shade = None if value is None else f"--v:{(value - low) / (high - low) if high > low else 0:.2f}"
-    places = decimals(low, max(high, low + 1e-9))
-    shown = marks.link(number(value, places), f"{cell.system}, {cell.task}", cell.rows)
-    n = tag("small", count(cell.score.n))
-    return tag(
-        "td",
-        shown,
-        n,
-        class_="n",
-        style=shade,
-        title=bracket(cell.score, places) or None,
-        data_v=None if value is None else f"{value:.6g}",
-    )
+    shade = None if value is None else f"--v:{(value - low) / (high - low) if high > low else 0:.2g}"
+    shown = marks.link(number(value, decimals(low, max(high, low + 1e-9))), None, cell.rows)
+    return tag("td", shown, tag("small", count(cell.score.n)), style=shade)
