@@ -7,17 +7,13 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from scorer import frozen, usage
-from scorer.types import (
-    Message,
-    Request,
-)
-from scorer.usage import (
-    Usage,
-)
+from scorer.types import Call, Line, Message, Reply, Request
+from scorer.usage import Usage
 
 
 def test_frozen_equal_values_have_equal_hashes() -> None:
@@ -31,9 +27,19 @@ def test_frozen_replace_leaves_the_original_unchanged() -> None:
     assert (first.seed, second.seed, second.messages) == (None, 7, first.messages)
 
 
-def test_frozen_refuses_unknown_fields_and_survives_pickle() -> None:
+def test_frozen_repr_and_equality_leave_out_the_fields_that_say_so() -> None:
+    call = Call("https://judge", b"{}", {"authorization": "Bearer secret"})
+    assert repr(call) == "Call(url='https://judge', body=b'{}', timeout_s=None, fresh=False)"
+    assert Reply(200, {}, b"", line=cast(Line, object())) == Reply(200, {}, b"")
+    assert Request().key is not Request().key
+    assert dataclasses.asdict(Usage(1, 2))["prompt_tokens"] == 1
+
+
+def test_frozen_refuses_assignments_and_survives_pickle() -> None:
     with pytest.raises(AttributeError):
         Usage(1, 2).extra = 3  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        Usage(1, 2).prompt_tokens = 3  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(Usage(1, 2))) == Usage(1, 2)
 
 

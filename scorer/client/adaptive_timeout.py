@@ -14,7 +14,7 @@ LEAST_S = 20.0
 FACTOR = 3.0
 KNOWN, WINDOW = 64, 512
 MOST_CUT = 1 / 20
-LOOK = 32
+LOOK = 64
 """So many replies pass before a slow one that left the window is forgotten."""
 
 

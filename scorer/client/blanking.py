@@ -58,7 +58,7 @@ class Secrets:
         """The same bytes where they hold no secret, else with *** in its place. JSON stays valid."""
         plain = self._without(data)
         if plain is data:
-            if b"\\" not in data or (b"\\u00" not in data and b"\\/" not in data):
+            if data.find(b"\\") < 0 or (b"\\u00" not in data and b"\\/" not in data):
                 return data
             read = _NEEDLESS.sub(_read, data)
             plain = self._without(read)
@@ -89,7 +89,8 @@ class Secrets:
         return text if found is data else found.decode("utf-8", "replace")
 
     def _without(self, data: bytes) -> bytes:
-        return self._cut(data) if True in map(data.__contains__, self._words) else data
+        # `find`, because `in` takes twice as long for bytes: it first raises and drops a TypeError for "no integer".
+        return self._cut(data) if max(map(data.find, self._words), default=-1) >= 0 else data
 
     def _cut(self, data: bytes) -> bytes:
         for needle, form, forwards in self._needles:

@@ -6,6 +6,8 @@ Knows nothing of HTTP, of dialects or of requests.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from scorer.types import Reply
@@ -22,10 +24,13 @@ class _Named(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Named).decode
+_leading_id = re.compile(rb'\{\s*"id"\s*:\s*"([\x20\x21\x23-\x5b\x5d-\x7e]+)"').match
 
 
 def reply_id(body: bytes) -> str | None:
     """The id at the top of a reply; None where it has none, or is no JSON object."""
+    if (leading := _leading_id(body)) is not None:  # as most servers write it: nothing else is read
+        return leading[1].decode("ascii")
     try:
         named = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scorer.errors import NoReply, Refused, RowError, Truncated, Unreadable
+from scorer.frozen import dataclass
 from scorer.types import Completion
 
 # Which error speaks for a row whose samples failed in several ways: what a reply showed before what kept one away.

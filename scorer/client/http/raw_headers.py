@@ -21,7 +21,7 @@ class RawHeaders(Mapping[str, str]):
         """True where one of these lower-case words stands anywhere in the head. Parses nothing."""
         lower = self._head.lower()
         for word in words:  # noqa: SIM110 - `any` and a generator take twice as long
-            if word in lower:
+            if lower.find(word) >= 0:  # `in` takes twice as long for bytes
                 return True
         return False
 

@@ -136,11 +136,11 @@ class ReplyReader:
         elif at >= 0:
             at += 17
             self._length = self.needs = int(lower[at : lower.find(b"\r", at)])
-        elif b"\r\ntransfer-encoding:" in lower:
+        elif lower.find(b"\r\ntransfer-encoding:") >= 0:
             if _values(lower, b"transfer-encoding") != [b"chunked"]:
                 raise Malformed("the transfer coding is not just chunked")
             self._chunked = True
-        if b"\r\ncontent-encoding:" in lower:
+        if lower.find(b"\r\ncontent-encoding:") >= 0:
             self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
         self.status, self.head = status, head
         self._before += end
