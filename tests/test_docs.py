@@ -8,23 +8,17 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-import io
 import json
-import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
-from rich.console import Console
+from support.doc_blocks import help_of
 
-from scorer.cli.app import _exit_code, app
-from scorer.cli.sample import sample_path
+from scorer.cli.app import app
 from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metrics, Model, Output, Price, Spec, covered
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
@@ -152,13 +146,6 @@ def names() -> list[str]:
     return [name for name in app if not name.startswith("-")]
 
 
-def help_of(command: str) -> str:
-    """What `scorer COMMAND --help` prints on a screen of 100 columns."""
-    printed = io.StringIO()
-    app.help_print([command], console=Console(file=printed, width=100, color_system=None, force_terminal=False))
-    return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
-
-
 def with_help(text: str) -> str:
     """docs/reference/commands.md with its help texts as they are now."""
     for name in names():
@@ -185,37 +172,6 @@ def test_docs_explain_every_exit_code() -> None:
         kinds += kind.__subclasses__()
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", COMMANDS, re.MULTILINE)}
     assert told == {0} | {kind.exit_code for kind in kinds}
-
-
-OF_A_JUDGE = ("rehearse",)
-"""Commands that start a server."""
-
-
-@pytest.mark.slow
-def test_readme_shell_commands_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Slow: they really run, in a folder of their own and in their order; a table of stored replies is the judge."""
-    monkeypatch.chdir(tmp_path)
-    ids = pq.read_table(sample_path(), columns=["id"]).column("id")
-    pq.write_table(pa.table({"id": ids, "reply": ["Score: 3"] * len(ids)}), "replies.parquet")
-    stored = (
-        'model={provider="recorded", path="replies.parquet", keys=["id"], replies="reply"}',
-        'judge={prompt="{response}"}',
-    )
-    ran = []
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
-        for line in block.splitlines():
-            program, *arguments = shlex.split(line, comments=True)
-            if program == "scorer" and arguments[0] not in OF_A_JUDGE:
-                sets = [word for value in stored for word in ("--set", value)] if arguments[0] == "run" else []
-                assert _exit_code([*arguments, *sets]) == 0, (line, capsys.readouterr().err)
-            elif program == "scorer":
-                assert set(re.findall(r"--[a-z-]+", line)) <= set(re.findall(r"--[a-z-]+", help_of(arguments[0]))), line
-            elif program != "pip":
-                assert os.access(ROOT / program, os.X_OK), line
-            ran.append(" ".join([program, *arguments[:1]]))
-    assert {"scripts/demo", "scripts/test", "scorer init", "scorer plan", "scorer run", "scorer status"} <= set(ran)
 
 
 def test_readme_run_file_is_valid(tmp_path: Path) -> None:
