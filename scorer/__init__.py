@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from scorer.judges.function_table import judge as judge
     from scorer.output.scan import scan_scores as scan_scores
     from scorer.output.status import Status as Status
+    from scorer.report.write import write_report as write_report
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ _HOMES = {
     "score_frame": "scorer.frames.score_frame",
     "status": "scorer.api.outputs",
     "verify": "scorer.api.outputs",
+    "write_report": "scorer.report.write",
 }
 """Where each public name is defined."""
 

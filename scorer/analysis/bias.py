@@ -14,9 +14,9 @@ from scorer.analysis.bootstrap import (
     BOOTSTRAP,
     Bootstrap,
     Interval,
-    correlations,
     mean,
     means_by_group,
+    rank_correlations,
     share_interval,
 )
 from scorer.analysis.columns import codes_or_rows, compact, require, take
@@ -161,13 +161,26 @@ def length(
 
     Raises SpecError for columns that cannot serve and fewer than three rows with all numbers.
     """
-    columns = take(measured(frame, text), [score, text, *([human] if human else [])], [item] if item else [])
-    x, size = columns.floats(score), columns.floats(text)
+    return by_length(measured(frame, text), score, text, human=human, item=item, bootstrap=bootstrap)
+
+
+def by_length(
+    frame: pl.LazyFrame,
+    score: str,
+    length: str,
+    *,
+    human: str | None = None,
+    item: str | None = None,
+    bootstrap: Bootstrap = BOOTSTRAP,
+) -> Length:
+    """The same, where the column `length` holds the numbers of characters."""
+    columns = take(frame, [score, length, *([human] if human else [])], [item] if item else [])
+    x, size = columns.floats(score), columns.floats(length)
     y = columns.floats(human) if human else np.zeros(len(x))
     known = ~np.isnan(size) & ~np.isnan(y)
     kept = known & ~np.isnan(x)
     if kept.sum() < 3:
-        needed = " and ".join(name for name in (score, text, human) if name)
+        needed = " and ".join(name for name in (score, length, human) if name)
         raise SpecError([f"{kept.sum()} rows have {needed}; a correlation with length needs three."])
     x, size, y = x[kept], size[kept], y[kept]
     drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
@@ -176,7 +189,7 @@ def length(
         rho = spearman(values, size)
         if drawn is None or rho is None:
             return rho, None
-        return rho, drawn.interval(correlations(values, size, drawn)["spearman"])
+        return rho, drawn.interval(rank_correlations(values, size, drawn))
 
     (judge, judge_interval), (people, people_interval) = with_length(x), with_length(y) if human else (None, None)
     partial = None

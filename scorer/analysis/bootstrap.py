@@ -157,9 +157,24 @@ def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
     x_runs, y_runs = runs(x, whole), runs(y, whole)
     exact = len(x) <= EXACT_ROWS
     with np.errstate(divide="ignore", invalid="ignore"):
-        ranked = _spearman_exact(x_runs, y_runs, of) if exact else _spearman_projected(x_runs, y_runs, of)
         tau, accuracy = _pairs_exact(x_runs, y_runs, of) if exact else _pairs_projected(x_runs, y_runs, of)
-        return {"pearson": _pearson(x, y, of), "spearman": ranked, "kendall": tau, "pairwise_accuracy": accuracy}
+        return {
+            "pearson": _pearson(x, y, of),
+            "spearman": _spearman(x_runs, y_runs, of),
+            "kendall": tau,
+            "pairwise_accuracy": accuracy,
+        }
+
+
+def rank_correlations(x: Floats, y: Floats, of: Resamples) -> Floats:
+    """Spearman's correlation over all rows, for each resample; NaN where a resample does not define it."""
+    whole = np.zeros(len(x), dtype=np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _spearman(runs(x, whole), runs(y, whole), of)
+
+
+def _spearman(x: Runs, y: Runs, of: Resamples) -> Floats:
+    return (_spearman_exact if len(x.code) <= EXACT_ROWS else _spearman_projected)(x, y, of)
 
 
 def mean(values: Floats, of: Resamples) -> Floats:

@@ -16,7 +16,7 @@ import polars as pl
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
 from scorer.analysis.columns import codes_or_rows, collected, listed, require, take
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns
-from scorer.analysis.ranks import Ranks, ranked
+from scorer.analysis.ranks import Leads, Ranks, places_and_leads, ranked
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks, system_means
 from scorer.analysis.unread import UnreadDiffers, by_group, unread_notes
@@ -33,13 +33,16 @@ class Leaderboard:
     both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the scale, or of
     the observed scores; a note says which. With tasks the mean is that of the task means, each task counting alike, and
     null for a system that lacks one. `tasks`: the same by task (rank, rank_last, task, system, ...); None without a
-    task column.
+    task column. `leads`: system, against, value, low, high, sure for each pair that can be compared, the higher mean
+    first: its lead, with intervals that hold together for all pairs (null where unknown), and whether it is one
+    wherever unread rows stand. The ranks follow from `sure`. None where systems are ranked by pairs.
     """
 
     systems: pl.DataFrame
     tasks: pl.DataFrame | None
     notes: Sequence[str] = field(default=())
     unread: Sequence[UnreadDiffers] = field(default=())
+    leads: pl.DataFrame | None = None
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -80,6 +83,7 @@ def leaderboard(
     beside: SystemColumns = NO_COLUMNS,
     scale: Range | None = None,
     bootstrap: Bootstrap = BOOTSTRAP,
+    rank_within_tasks: bool = True,
 ) -> Leaderboard:
     """The systems by their mean score, with intervals from the cluster bootstrap over items.
 
@@ -87,6 +91,7 @@ def leaderboard(
     is adjusted. A system is better than another only where it leads with unread rows at either end of the `scale` as
     well; without one, at the lowest and the highest observed score.
     The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
+    The ranks within tasks take the time of systems squared times tasks; without `rank_within_tasks` they are null.
     Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
     """
     columns = take(frame, [score, *beside.averages], [name for name in (system, task, item) if name])
@@ -109,7 +114,8 @@ def leaderboard(
         )
     shares = are_shares(values)
     overall = mean_over_tasks(boards)
-    best = _table(systems, overall, drawn, is_share=shares, ranks=ranked([overall.standing()], drawn)[0])
+    ((places, leads),) = places_and_leads([overall.standing()], drawn)
+    best = _table(systems, overall, drawn, is_share=shares, ranks=places)
     extra = pl.DataFrame(
         [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, beside.averages)]
     )
@@ -118,17 +124,34 @@ def leaderboard(
     order = pl.col("mean").is_null(), -pl.col("mean")
     by_task = None
     if task:
-        places = ranked([board.standing() for board in boards], drawn)
+        unranked: list[list[Ranks]] = [[(None, None)] * len(systems)] * len(boards)
+        by_board = ranked([board.standing() for board in boards], drawn) if rank_within_tasks else unranked
         named = [
             _table(systems, board, drawn, is_share=shares, ranks=ranks).with_columns(task=pl.lit(name))
-            for board, ranks, name in zip(boards, places, tasks, strict=True)
+            for board, ranks, name in zip(boards, by_board, tasks, strict=True)
         ]
         first = ["rank", "rank_last", "task"]
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
     named_by = {system: (of_system, systems), **({task: (of_task, tasks)} if task else {})}
     differs = by_group(named_by, ~read, of_item)
     notes = [*_notes(boards, overall, systems), *([] if read.all() else [ends.note(score)]), *unread_notes(differs)]
-    return Leaderboard(best.sort(*order, "system"), by_task, notes, differs)
+    return Leaderboard(best.sort(*order, "system"), by_task, notes, differs, _leads(systems, overall, leads))
+
+
+def _leads(systems: Sequence[str], board: SystemMeans, leads: Leads) -> pl.DataFrame:
+    names = pl.Series(systems, dtype=pl.String)
+    value = board.means[leads.high] - board.means[leads.low]
+    known = np.where(np.isfinite(leads.half) & (leads.half > 0), leads.half, np.nan)
+    return pl.DataFrame(
+        {
+            "system": names[leads.high],
+            "against": names[leads.low],
+            "value": value,
+            "low": nullable(value - known),
+            "high": nullable(value + known),
+            "sure": leads.sure,
+        }
+    )
 
 
 def _table(

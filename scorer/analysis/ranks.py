@@ -32,8 +32,26 @@ class Standing:
     ends: Sequence[Floats] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """The pairs of systems of a board, the one with the higher mean first, and half the interval of each difference.
+
+    `half` is infinite where a system rests on one item, and 0 without resamples. `sure` are those that are significant.
+    """
+
+    high: Codes
+    low: Codes
+    half: Floats
+    sure: NDArray[np.bool_]
+
+
 def ranked(boards: Sequence[Standing], drawn: Resamples | None) -> list[list[Ranks]]:
-    """The first and the last place that each system may have, board by board; None without a mean.
+    """The first and the last place that each system may have, board by board, as `places_and_leads` has them."""
+    return [places for places, _ in places_and_leads(boards, drawn)]
+
+
+def places_and_leads(boards: Sequence[Standing], drawn: Resamples | None) -> list[tuple[list[Ranks], Leads]]:
+    """The first and the last place that each system may have, None without a mean, and the leads behind them.
 
     1 plus the number of systems significantly better, and the number of systems minus those significantly worse. All
     these judgements, over all boards given, are right together in 95 % of tables. Without resamples any lead counts. In
@@ -48,10 +66,12 @@ def ranked(boards: Sequence[Standing], drawn: Resamples | None) -> list[list[Ran
                 a, b = high[start : start + CHUNK], low[start : start + CHUNK]
                 family.add(board.influence[:, a] - board.influence[:, b], np.minimum(board.items[a], board.items[b]))
     critical = family.critical()
-    return [
-        _places(board, *pairs, _sure(board, *pairs, critical, known=drawn is not None))
-        for board, pairs in zip(boards, leads, strict=True)
-    ]
+    found = []
+    for board, (high, low) in zip(boards, leads, strict=True):
+        half = np.zeros(len(high)) if drawn is None else _halves(board, high, low, critical)
+        sure = _sure(board, high, low, half)
+        found.append((_places(board, high, low, sure), Leads(high, low, half, sure)))
+    return found
 
 
 def _leads(board: Standing) -> tuple[Codes, Codes]:
@@ -64,12 +84,9 @@ def _leads(board: Standing) -> tuple[Codes, Codes]:
     return high[kept], low[kept]
 
 
-def _sure(board: Standing, high: Codes, low: Codes, critical: float, *, known: bool) -> NDArray[np.bool_]:
+def _sure(board: Standing, high: Codes, low: Codes, half: Floats) -> NDArray[np.bool_]:
     """Which of the leads are significant."""
-    lead = board.means[high] - board.means[low]
-    sure = lead > 0
-    if known:
-        sure &= lead > _halves(board, high, low, critical)
+    sure: NDArray[np.bool_] = board.means[high] - board.means[low] > half
     for end in board.ends:
         sure &= end[high] > end[low]
     return sure

@@ -18,6 +18,7 @@ from scorer import __version__
 from scorer.cli.analysis_commands import app as analysis_commands
 from scorer.cli.options import HIDE_DEFAULT, answer
 from scorer.cli.output_commands import app as output_commands
+from scorer.cli.report_command import app as report_command
 from scorer.cli.run_commands import app as run_commands
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
@@ -31,7 +32,7 @@ app = App(
     help_format="plaintext",
     default_parameter=HIDE_DEFAULT,
 )
-for commands in (run_commands, output_commands, analysis_commands):
+for commands in (run_commands, output_commands, report_command, analysis_commands):
     app.command(commands, name="*")
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scorer.output.status import Status
     from scorer.output.verify.folder import Verdict
     from scorer.publish.publish import Published
+    from scorer.report.write import WrittenReport
 
 
 def summary_text(out: str, s: Status) -> str:
@@ -151,3 +152,14 @@ def rehearsal_text(counters: dict[str, Any]) -> str:
         f"  the judge  {counters['requests']:,} requests, {counters['ok']:,} answered, {counters['r429']:,} times 429, "
         f"at most {counters['max_in_flight']} at once"
     )
+
+
+def report_text(written: WrittenReport) -> str:
+    """What `scorer report` shows."""
+    size = f"{written.bytes / 1e6:.1f} MB" if written.bytes >= 100_000 else f"{written.bytes / 1e3:.0f} kB"
+    inside = (
+        f"It holds texts of {written.rows:,} rows: mail it only to those who may read them."
+        if written.rows
+        else "It holds no text of any row."
+    )
+    return f"{written.path} ({size}) opens in any browser, offline. {inside}"

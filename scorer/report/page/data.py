@@ -79,7 +79,8 @@ class System:
     """One row of panel 2. `rank` is the best and the worst place that the system may have, None while withheld.
 
     `tied` names the systems whose rank intervals overlap this one's. `acceptable` is the share of scores at or above
-    the bar, where one is given. `mean_cost_usd` is that of a row.
+    the bar, where one is given. `mean_cost_usd` is that of a row. `others` are the means by the other judges, by the
+    names of their runs, over the rows of the page that each of them scored.
     """
 
     name: str
@@ -90,6 +91,7 @@ class System:
     unscored: int
     mean_cost_usd: float | None
     rows: Rows
+    others: Mapping[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,11 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Panel 4: how far the judge can be trusted."""
+    """Panel 4: how far the judge can be trusted.
+
+    `between` is the agreement of two judges on the same rows, where the page is of several runs: `people` are then the
+    values of the judge that `human` names.
+    """
 
     agreement: Sequence[Statistic]
     ceiling: Statistic | None
@@ -201,6 +207,7 @@ class Judge:
     bias: Sequence[Statistic]
     length: Scatter | None
     notes: Sequence[str] = ()
+    between: Sequence[Confusion] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,194 @@
+"""Panel 1: which system is best in a sentence, what would change that, and how far the judge can be trusted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from scorer.analysis.compare import compare
+from scorer.errors import SpecError
+from scorer.report.page.data import Answer, Interval
+from scorer.report.page.judge import Checked
+from scorer.report.page.means import grouped_means, interval
+from scorer.report.page.population import Population
+from scorer.report.page.sentences import counted, listed, number, within
+from scorer.report.page.strip import Progress
+from scorer.report.page.systems import Ranking
+
+_LEAD = "\0lead"
+
+
+def answer(of: Population, board: Ranking | None, known: Checked, far: Progress) -> Answer:
+    """The panel."""
+    folders = " ".join(shlex.quote(run.out) for run in of.table.runs.values())
+    judge, command = _judge(of, known, folders)
+    said = _systems(of, board, far)
+    tipping = None if board is None or far.withheld else _tipping(of, board)
+    return Answer(said, tipping, judge, list(_assumes(of, board)), command)
+
+
+def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
+    if not of.rows:
+        return "No row is finished yet." if far.rows else "The run has no rows."
+    if not np.isfinite(of.scores).any():
+        errors = ", ".join(f"{name} {count:,}" for name, count in of.errors.items())
+        return f"No row has a score: all {of.finished:,} finished rows failed ({errors})."
+    if far.withheld:
+        done = f"{far.done:,} of {far.rows:,} rows are finished" if far.done < far.rows else "The scores are simulated"
+        return f"{done}: which system is best is not said before the run has ended."
+    if board is None or board.systems.height < 2:
+        return _mean(of, board)
+    return _best(board)
+
+
+def _mean(of: Population, board: Ranking | None) -> str:
+    """The mean of all rows, where there are no systems to compare."""
+    (mean,) = grouped_means(of.scores, np.zeros(of.rows, dtype=np.int64), 1, of.drawn)
+    name = None if board is None else board.systems["system"][0]
+    scale = f" on the scale {of.scale[0]:g} to {of.scale[1]:g}" if of.scale else ""
+    whose = "The mean score" if name is None else f"The mean score of {name}"
+    hint = "" if name else " To compare systems, name the column that tells them apart: --system COL."
+    return f"{whose} is {number(mean.value)}{within(mean)}{scale}, over {mean.n:,} rows.{hint}"
+
+
+def _best(board: Ranking) -> str:
+    """Who may be first, by how much the first leads, and who cannot be told from the next."""
+    table = board.systems.filter(pl.col("rank").is_not_null())
+    if table.height < 2:
+        return "The systems share no task and no item by which they could be compared."
+    first, second = table["system"][0], table["system"][1]
+    lead = _lead(board, first, second)
+    may_be = table.filter(pl.col("rank") == 1)["system"].to_list()
+    if len(may_be) == 1:
+        ends = table.row(1, named=True)
+        near = table.slice(2).filter((pl.col("rank") <= ends["rank_last"]) & (pl.col("rank_last") >= ends["rank"]))
+        others = near["system"].to_list()
+        rest = f"; {listed(others)} cannot be told apart from {second}" if others else ""
+        return f"{first} is best: its mean is {number(lead.value)} above that of {second}{within(lead)}{rest}."
+    if len(may_be) == table.height > 2:
+        return (
+            f"No two of the {table.height} systems can be told apart: {first} leads {second} by "
+            f"{number(lead.value)}{within(lead)}."
+        )
+    below = table.filter(pl.col("rank") > 1)["system"].to_list()
+    behind = f"{listed(below)} {'is' if len(below) == 1 else 'are'} behind." if below else ""
+    return (
+        f"{listed(may_be)} cannot be told apart: {first} leads {second} by {number(lead.value)}{within(lead)}. {behind}"
+    ).strip()
+
+
+def _lead(board: Ranking, first: str, second: str) -> Interval:
+    """The lead of one system over another; nothing where they cannot be compared."""
+    assert board.leads is not None
+    found = board.leads.filter((pl.col("system") == first) & (pl.col("against") == second))
+    if not found.height:
+        return Interval(None, None, None, 0)
+    return Interval(found["value"][0], found["low"][0], found["high"][0], 0)
+
+
+def _tipping(of: Population, board: Ranking) -> str | None:
+    """By how much the judge would have to favour the first system over the second to change their order."""
+    table = board.systems.filter(pl.col("rank").is_not_null())
+    if table.height < 2:
+        return None
+    first, second = table["system"][0], table["system"][1]
+    lead = _lead(board, first, second)
+    if lead.value is None:
+        return None
+    said = f"{first} stays ahead of {second} unless the judge favours it by more than {number(lead.value)}"
+    if lead.low is not None and lead.low > 0:
+        said += f", and surely ahead unless by more than {number(lead.low)}"
+    favour = _favour(of, first, second)
+    return f"{said}. {favour}" if favour else f"{said}."
+
+
+def _favour(of: Population, first: str, second: str) -> str | None:
+    """How much the judge favours one system over another, by people's labels of both; None where they do not say."""
+    system = of.columns.system
+    if system is None or not of.people or of.scale is None:
+        return None
+    human = of.floats(of.human)
+    known = human[np.isfinite(human)]
+    if not len(known) or known.min() < of.scale[0] or known.max() > of.scale[1]:
+        return None  # on another scale a difference says nothing
+    frame = of.frame.select(
+        pl.Series(_LEAD, of.scores - human).fill_nan(None),
+        pl.col(system).cast(pl.String),
+        *([of.columns.item] if of.columns.item is not None else []),
+    )
+    frame = frame.filter(pl.col(system).is_in([first, second]) & pl.col(_LEAD).is_not_null())
+    try:
+        found = compare(frame.lazy(), _LEAD, system, bootstrap=of.bootstrap).differences.row(0, named=True)
+    except SpecError:
+        return None
+    if found["value"] is None:
+        return None
+    sign = 1 if found["variant"] == first else -1
+    value = sign * found["value"]
+    ends = (found["low"], found["high"])
+    if sign < 0 and None not in ends:
+        ends = (-ends[1], -ends[0])
+    favour = interval(value, None if None in ends else ends, found["rows"])
+    return f"By {counted(favour.n, 'labelled row')} it favours it by {number(value)}{within(favour)}."
+
+
+def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | None]:
+    """The sentence on the judge, and the command to type where nobody has checked it."""
+    others = "" if known.judges is None else _judges(of, known)
+    if known.people is None:
+        if of.people:
+            return " ".join([*known.notes, others]).strip(), None
+        command = f"scorer agree {folders} --score {of.score} --human human --labels labels.csv --on shard --on row"
+        said = (
+            "Nobody has checked this judge: no column of human values is known. Label the random rows below, save "
+            "labels.csv, and compare:"
+        )
+        return f"{others} {said}".strip(), command
+    sentences = []
+    for name, one in known.people.scores.items():
+        level = one.whole.dataset
+        value = level.statistics.get("pearson")
+        whose = "The judge" if len(known.people.scores) == 1 else of.run_of(name)
+        if value is None:
+            sentences.append(f"{whose} cannot be compared with people: {level.note}")
+            continue
+        found = interval(value, level.intervals.get("pearson"), one.whole.n)
+        sentences.append(
+            f"{whose} agrees with people {number(value)}{within(found)} (Pearson, {counted(one.whole.n, 'row')})"
+        )
+    ceiling = known.people.ceiling
+    top = None if ceiling is None else ceiling.statistics.get("dataset", {}).get("pearson")
+    people = "" if top is None else f"; people with each other {number(top)}"
+    return " ".join(part for part in (f"{'; '.join(sentences)}{people}.".replace("..", "."), others) if part), None
+
+
+def _judges(of: Population, known: Checked) -> str:
+    assert known.judges is not None
+    said = []
+    for pair in known.judges.pairs:
+        level = pair.agreement.whole.dataset
+        value = level.statistics.get("pearson")
+        names = f"{of.run_of(pair.first)} and {of.run_of(pair.second)}"
+        if value is None:
+            said.append(f"{names} cannot be compared: {level.note}")
+            continue
+        found = interval(value, level.intervals.get("pearson"), pair.agreement.whole.n)
+        said.append(f"{names} agree with each other {number(value)}{within(found)} (Pearson, {found.n:,} rows).")
+    return " ".join(said)
+
+
+def _assumes(of: Population, board: Ranking | None) -> Iterator[str]:
+    items = of.columns.item
+    if items is not None:
+        yield f"The {of.items:,} items (column {items}) are a sample; intervals say what another sample might give."
+    else:
+        yield "Each row counts as an item of its own, since no column of items is known: --item COL names one."
+    if board is not None and board.systems.height > 1:
+        yield "Ranks and differences hold together in 95 % of samples; the interval of a mean holds by itself."
+        yield "Rows without a score may have any score of the scale: a lead counts only where it holds at either end."
+    yield "The answer is in terms of this judge's scores. Whether people would say the same is the second sentence."
+    if of.people:
+        yield "The labelled rows stand for all rows of the page: a choice of hard or of easy ones would not."

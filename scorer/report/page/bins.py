@@ -1,0 +1,69 @@
+"""Bins of numbers: each value by itself where few values occur, else ranges of equal width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scorer.analysis.correlation import Codes, Floats
+from scorer.report.page.conditions import between, equals
+
+FEW = 11
+RANGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Bins of the column `name`. `edges` has one value more than there are bins; the last bin holds its upper edge.
+
+    `values` has the single value of each bin, and is empty where the bins are ranges.
+    """
+
+    name: str
+    edges: Sequence[float]
+    values: Sequence[float] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.edges) - 1
+
+    def codes(self, values: Floats) -> Codes:
+        """The bin of each value; -1 for NaN."""
+        found = np.searchsorted(np.asarray(self.edges[1:-1]), values, side="right").astype(np.int64)
+        return np.where(np.isfinite(values), found, -1)
+
+    def label(self, code: int) -> str:
+        """The value, or the two ends of the range."""
+        if self.values:
+            return f"{self.values[code]:g}"
+        return f"{self.edges[code]:.4g} to {self.edges[code + 1]:.4g}"
+
+    def where(self, code: int) -> str | None:
+        """The SQL condition of a bin."""
+        if self.values:
+            return equals(self.name, self.values[code])
+        return between(self.name, self.edges[code], self.edges[code + 1], closed=code == self.size - 1)
+
+
+def bins_of(
+    name: str, values: Floats, scale: tuple[float, float] | None = None, *, ranges: int = RANGES
+) -> Bins | None:
+    """Bins of the values that are not NaN, from end to end of the scale where one is known; None without a value.
+
+    Whole numbers of a short scale have a bin each, occurring or not.
+    """
+    known = np.unique(values[np.isfinite(values)])
+    if not len(known):
+        return None
+    low, high = (min(known[0], scale[0]), max(known[-1], scale[1])) if scale else (known[0], known[-1])
+    low, high = float(low), float(high)
+    if (known == np.round(known)).all() and high - low < FEW and low == round(low):
+        known = np.arange(low, high + 1)
+    if len(known) <= min(FEW, ranges):
+        middle = (known[1:] + known[:-1]) / 2
+        half = float(np.diff(known).min()) / 2 if len(known) > 1 else 0.5
+        edges = [known[0] - half, *middle, known[-1] + half]
+        return Bins(name, [float(edge) for edge in edges], known.tolist())
+    return Bins(name, [float(edge) for edge in np.linspace(low, high, ranges + 1)])

@@ -1,0 +1,67 @@
+"""Groups of rows behind the numbers and marks of a page: how many, which of them are in the page, how to list them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from scorer.analysis.correlation import Codes
+from scorer.report.page.conditions import together
+from scorer.report.page.data import RowId, Rows
+
+MOST_IDS = 12
+"""Rows that a mark names; the page's own lists have more."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A division of the rows into `size` groups: `codes` has the group of each row, -1 for rows of none.
+
+    `where` returns the SQL condition of a group, None where there is no such condition. The greater its `weight`, the
+    sooner each group gets a row in the page.
+    """
+
+    codes: Codes
+    size: int
+    where: Callable[[int], str | None]
+    weight: float = 1.0
+
+    @cached_property
+    def counts(self) -> Codes:
+        """The number of rows of each group."""
+        counts: Codes = np.bincount(self.codes[self.codes >= 0], minlength=self.size)
+        return counts
+
+
+@dataclass(frozen=True)
+class RowsOf:
+    """The rows behind each mark. `shown` are the places of the rows in the page, in its order, and `ids` their ids.
+
+    `where` is the condition of the page's population, "" where it holds for every row.
+    """
+
+    groups: Mapping[str, Group]
+    shown: Codes
+    ids: Sequence[RowId]
+    where: str
+
+    def __call__(self, group: str, code: int) -> Rows:
+        """The rows of one group."""
+        found = self.groups[group]
+        mine = np.flatnonzero(found.codes[self.shown] == code)[:MOST_IDS]
+        return Rows(
+            int(found.counts[code]), [self.ids[at] for at in mine.tolist()], together([self.where, found.where(code)])
+        )
+
+
+def crossed(first: Group, second: Group, weight: float) -> Group:
+    """The groups of both: the code is that of the first times the size of the second, plus that of the second."""
+    codes = np.where((first.codes >= 0) & (second.codes >= 0), first.codes * second.size + second.codes, -1)
+
+    def where(code: int) -> str | None:
+        return together([first.where(code // second.size), second.where(code % second.size)])
+
+    return Group(codes, first.size * second.size, where, weight)

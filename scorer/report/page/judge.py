@@ -1,0 +1,237 @@
+"""Panel 4: how far the judge can be trusted: agreement with people, confusion, calibration, biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from scorer.analysis.agree import agree
+from scorer.analysis.agree_result import Agreement
+from scorer.analysis.bias import position_of_orders
+from scorer.analysis.correlation import Floats
+from scorer.analysis.inter_judge import InterJudge, inter_judge
+from scorer.errors import SpecError
+from scorer.report.page.bins import Bins, bins_of
+from scorer.report.page.data import Calibration, Confusion, Interval, Judge, Rows, Scatter, Statistic
+from scorer.report.page.groups import Group, RowsOf, crossed
+from scorer.report.page.length_bias import length_bias
+from scorer.report.page.means import grouped_means, interval
+from scorer.report.page.population import Population
+
+RANGES = 5
+"""Ranges of a confusion matrix, where values are too many."""
+STEPS = 10
+"""Parts of equally many rows in calibration and length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of the judge: its agreement with people, None without human values, and with other judges.
+
+    `notes` say what could not be computed.
+    """
+
+    people: Agreement | None
+    judges: InterJudge | None
+    notes: Sequence[str] = ()
+
+
+def checked(of: Population) -> Checked:
+    """The agreement of the judges with people and with each other, over the page's rows."""
+    notes = []
+    with_people = between = None
+    if of.people:
+        try:
+            with_people = agree(
+                of.lazy.filter(pl.col(of.human).is_not_null()),
+                of.columns.scores,
+                of.people,
+                item=of.columns.item,
+                system=of.columns.system,
+                bootstrap=of.bootstrap,
+            )
+        except SpecError as error:
+            notes.append(f"The agreement with people is not known: {error}")
+    if len(of.columns.scores) > 1:
+        try:
+            between = inter_judge(
+                of.lazy, of.columns.scores, item=of.columns.item, system=of.columns.system, bootstrap=of.bootstrap
+            )
+        except SpecError as error:
+            notes.append(f"The agreement of the judges is not known: {error}")
+    return Checked(with_people, between, notes)
+
+
+def groups(of: Population) -> dict[str, Group]:
+    """The rows of a cell of each confusion matrix, of a step of the calibration, and of a length."""
+    found = {}
+    for name, bins in _sides(of).items():
+        values = of.scores if name == "judge" else of.floats(of.human if name == "people" else name)
+        found[name] = Group(bins.codes(values), bins.size, bins.where, weight=0.0)
+    for name in [name for name in found if name != "judge"]:
+        found[f"judge, {name}"] = crossed(found[name], found["judge"], weight=4.0)
+    steps = _steps(of.score, of.scores, of.floats(of.human) if of.people else None)
+    if steps is not None:
+        found["calibration"] = Group(steps.codes(of.scores), steps.size, steps.where, weight=2.0)
+    return found
+
+
+def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
+    """The panel; None where nothing is known of the judge."""
+    agreement = list(_agreement(of, known))
+    bias, length, notes = _bias(of)
+    sides = _sides(of)
+    matrices = {name: _confusion(of, name, sides, rows) for name in sides if name != "judge"}
+    confusion = matrices.pop("people", None)
+    if not (agreement or bias or length or confusion or matrices or known.notes):
+        return None
+    return Judge(
+        agreement=agreement,
+        ceiling=_ceiling(known.people),
+        confusion=confusion,
+        calibration=list(_calibration(of, rows)),
+        bias=bias,
+        length=length,
+        notes=[*known.notes, *notes],
+        between=list(matrices.values()),
+    )
+
+
+_LEVELS = {
+    "dataset": ("over all rows", "whether the judge orders and spaces all rows as people do"),
+    "item": ("within items", "whether the judge orders the answers to one item as people do"),
+    "system": ("over systems", "whether the judge orders the systems as people do, by their means"),
+}
+_SAID = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall's tau-b"}
+_SHOWN = (("dataset", "pearson"), ("dataset", "spearman"), ("item", "kendall"), ("system", "pearson"))
+
+
+def _agreement(of: Population, known: Checked) -> Iterator[Statistic]:
+    parts = []
+    if known.people is not None:
+        several = len(known.people.scores) > 1
+        parts += [
+            (f"{of.run_of(name)} with people: " if several else "", "People", one)
+            for name, one in known.people.scores.items()
+        ]
+    if known.judges is not None:
+        parts += [
+            (f"{of.run_of(pair.first)} with {of.run_of(pair.second)}: ", "The other judge", pair.agreement)
+            for pair in known.judges.pairs
+        ]
+    for prefix, _, one in parts:
+        levels = dict(one.whole.levels())
+        for level, statistic in _SHOWN:
+            found = levels.get(level)
+            value = None if found is None else found.statistics.get(statistic)
+            if found is None or value is None:
+                continue
+            where, meaning = _LEVELS[level]
+            n = int(found.counts.get("items" if level == "item" else "systems", one.whole.n))
+            yield Statistic(
+                f"{prefix}{_SAID[statistic]} {where}",
+                interval(value, found.intervals.get(statistic), n),
+                f"1 is perfect: {meaning}.",
+            )
+        if one.labels and one.labels.get("kappa_quadratic") is not None:
+            yield Statistic(
+                f"{prefix}quadratic kappa",
+                Interval(one.labels["kappa_quadratic"], None, None, one.whole.n),
+                "1 is perfect, 0 is chance: agreement on the values themselves, with larger errors weighing more.",
+            )
+
+
+def _ceiling(people: Agreement | None) -> Statistic | None:
+    if people is None or people.ceiling is None:
+        return None
+    value = people.ceiling.statistics.get("dataset", {}).get("pearson")
+    if value is None:
+        return None
+    named = ", ".join(people.ceiling.people)
+    meaning = f"Pearson over all rows of each person with the mean of the others ({named}): the ceiling of a judge."
+    return Statistic("People with each other", Interval(value, None, None, people.rows - people.unlabelled), meaning)
+
+
+def _sides(of: Population) -> dict[str, Bins]:
+    """The bins of the scores under "judge", of people's values under "people", of the other judges' by their columns.
+
+    Empty where there is nobody to compare the judge with.
+    """
+    columns = {**({"people": of.human} if of.people else {}), **{name: name for name in of.columns.scores[1:]}}
+    found = {}
+    for name, column in columns.items():
+        values = of.floats(column)
+        bins = bins_of(of.comparable(column), values, ranges=RANGES)
+        if bins is not None and np.isfinite(values[np.isfinite(of.scores)]).any():
+            found[name] = bins
+    mine = bins_of(of.score, of.scores, of.scale, ranges=RANGES)
+    return {**found, "judge": mine} if found and mine is not None else {}
+
+
+def _confusion(of: Population, side: str, sides: Mapping[str, Bins], rows: RowsOf) -> Confusion:
+    theirs, mine = sides[side], sides["judge"]
+    cells = [
+        [rows(f"judge, {side}", row * mine.size + code) for code in range(mine.size)] for row in range(theirs.size)
+    ]
+    people, judge = ([bins.label(code) for code in range(bins.size)] for bins in (theirs, mine))
+    return Confusion(", ".join(of.people) if side == "people" else of.run_of(side), people, judge, cells)
+
+
+def _steps(name: str, values: Floats, only: Floats | None) -> Bins | None:
+    """Bins of rising values: a value each where few occur, else parts of about equally many rows with `only`."""
+    if only is None:
+        return None
+    known = values[np.isfinite(values) & np.isfinite(only)]
+    if not len(known):
+        return None
+    few = bins_of(name, known)
+    if few is not None and few.values:
+        return few
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, STEPS + 1)))
+    return Bins(name, [float(edge) for edge in edges])
+
+
+def _calibration(of: Population, rows: RowsOf) -> Iterator[Calibration]:
+    if "calibration" not in rows.groups:
+        return
+    group = rows.groups["calibration"]
+    human = of.floats(of.human)
+    labelled = np.isfinite(human) & np.isfinite(of.scores)
+    codes = np.where(labelled, group.codes, -1)
+    means = grouped_means(of.scores, codes, group.size, None if of.drawn is None else of.drawn)
+    values = grouped_means(human, codes, group.size, of.drawn)
+    for code, (score, value) in enumerate(zip(means, values, strict=True)):
+        if score.value is not None and value.n:
+            shown: Rows = rows("calibration", code)
+            yield Calibration(score.value, value, shown)
+
+
+def _bias(of: Population) -> tuple[list[Statistic], Scatter | None, list[str]]:
+    found, notes = [], list(of.notes)
+    first = next(iter(of.table.runs))
+    given, swapped = (of.table.of_run(first, name) for name in ("preference_given", "preference_swapped"))
+    if given in of.frame.columns and swapped in of.frame.columns:
+        try:
+            position = position_of_orders(of.lazy, given, swapped, item=of.columns.item, bootstrap=of.bootstrap)
+        except SpecError as error:
+            notes.append(f"Position bias is not known: {error}")
+        else:
+            found.append(
+                Statistic(
+                    "Preference for the first place",
+                    interval(position.first, position.first_interval, position.pairs),
+                    "The mean preference for what stands first, over both orders of each pair; 0.5 is no bias.",
+                )
+            )
+            found.append(
+                Statistic(
+                    "Same verdict in both orders",
+                    interval(position.same, position.same_interval, position.pairs),
+                    "The share of pairs whose verdict does not change with the order.",
+                )
+            )
+    of_length, scatter = length_bias(of)
+    return [*found, *of_length], scatter, notes

@@ -1,0 +1,253 @@
+"""The rows that all panels of a page count, with the few columns that the panels need, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from operator import and_
+
+import numpy as np
+import polars as pl
+
+from scorer.analysis.bootstrap import Bootstrap, Resamples
+from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.score_range import scale_of_judge
+from scorer.analysis.unread import NO_REPLY_TO_READ
+from scorer.report.collecting import collect_all
+from scorer.report.columns import RunColumns, number
+from scorer.report.page.conditions import column, literal
+from scorer.report.page.options import ReportOptions
+from scorer.report.page.text_lengths import LENGTH, with_lengths
+from scorer.report.run_table import RunTable
+
+HUMAN = "\0human"
+"""The mean human value of a row, where there are several people."""
+BOOK_KEEPING = ("error", "finished_at", "waited_s", "answered_s", "prompt_tokens", "completion_tokens", "cost_microusd")
+FEWER = (60, 400)
+"""With more systems than the first number, so many resamples: the intervals of all pairs take the square of it."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """The rows of a page as a frame in memory. It holds no text of any row.
+
+    `frame` has the columns `shard` and `row`, those of `columns` (names as Enum, items as numbers), the people's, the
+    step, the mix, further result columns, and the lengths of the responses where they are known. `columns.human` is
+    HUMAN where there are several `people`. `finished` counts all rows that have a result, `errors` their errors, and
+    `left_out` says in sentences which of them no panel counts. `where` is the condition that the others meet, "" where
+    all do. `notes` are sentences on what could not be read.
+    """
+
+    table: RunTable
+    options: ReportOptions
+    columns: RunColumns
+    people: Sequence[str]
+    frame: pl.DataFrame
+    finished: int
+    errors: Mapping[str, int]
+    left_out: Sequence[str]
+    where: str
+    notes: Sequence[str]
+
+    @property
+    def score(self) -> str:
+        """The column of the scores that the panels are about: the first run's."""
+        return self.columns.scores[0]
+
+    @property
+    def error(self) -> str:
+        """The column of the first run's errors."""
+        return self.table.of_run(next(iter(self.table.runs)), "error")
+
+    def first(self, name: str) -> pl.Series | None:
+        """A result column of the first run; None where the results have no such column."""
+        found = self.table.of_run(next(iter(self.table.runs)), name)
+        return self.frame[found] if found in self.frame.columns else None
+
+    @property
+    def human(self) -> str:
+        """The column of human values, where there are `people`."""
+        assert self.columns.human is not None
+        return self.columns.human
+
+    @property
+    def rows(self) -> int:
+        return self.frame.height
+
+    @property
+    def items(self) -> int:
+        """How many items the rows are of; the rows themselves without a column of items."""
+        return self.rows if self.columns.item is None else int(self.frame[self.columns.item].n_unique())
+
+    @cached_property
+    def scale(self) -> tuple[float, float] | None:
+        """The judge's scale; None where it has none, or a score lies outside of it."""
+        run = next(iter(self.table.runs))
+        scale = scale_of_judge(self.table.judges[run].options, self.score.removeprefix(f"{run}."))
+        known = self.scores[np.isfinite(self.scores)]
+        return scale if scale and len(known) and scale[0] <= known.min() and known.max() <= scale[1] else None
+
+    def comparable(self, name: str) -> str:
+        """A column's name where SQL can compare its values with numbers; else one that no condition can have."""
+        return name if name in self.table.schema and self.table.schema[name].is_numeric() else f"\0{name}"
+
+    def run_of(self, score: str) -> str:
+        """The name of the run whose score a column is; the column's where there is one run."""
+        return next((run for run in self.table.runs if run and score.startswith(f"{run}.")), score)
+
+    @property
+    def lazy(self) -> pl.LazyFrame:
+        return self.frame.lazy()
+
+    @cached_property
+    def picking(self) -> RunTable:
+        """The table of these rows alone and in memory, for picks by the columns of `frame`."""
+        return replace(self.table, results=self.lazy, joined=self.lazy, columns=self.columns)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The scores, NaN where a row has none."""
+        return self.floats(self.score)
+
+    def floats(self, name: str) -> Floats:
+        """A column of numbers, NaN where a row has none."""
+        found = self.frame.select(number(name, self.frame.schema[name]).fill_null(float("nan"))).to_series()
+        return found.to_numpy().astype(np.float64)
+
+    def names(self, name: str | None) -> list[str]:
+        """The values of a column that names systems, tasks or mixes, as texts and in order; empty without one."""
+        kind = None if name is None else self.frame.schema[name]
+        return kind.categories.to_list() if isinstance(kind, pl.Enum) else []
+
+    def values(self, name: str) -> Mapping[str, object]:
+        """The values of such a column as the table has them, by their texts; without those that are no plain values."""
+        kind = self.table.schema[name]
+        if kind in (pl.String, pl.Categorical, pl.Enum):
+            return {text: text for text in self.names(name)}
+        if kind == pl.Boolean:
+            return {text: text == "true" for text in self.names(name)}
+        if not kind.is_numeric():
+            return {}
+        return {text: int(text) if kind.is_integer() else float(text) for text in self.names(name)}
+
+    def codes(self, name: str) -> Codes:
+        """The number of each row's value among `names`."""
+        return self.frame[name].to_physical().to_numpy().astype(np.int64)
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """How often items are drawn: less often where many systems are compared with each other."""
+        many, resamples = FEWER
+        return Bootstrap(resamples) if len(self.names(self.columns.system)) > many else Bootstrap()
+
+    @cached_property
+    def drawn(self) -> Resamples | None:
+        """Resamples of the items; of the rows where no item column is known. None without rows."""
+        item = self.columns.item
+        of_item = np.arange(self.rows) if item is None else self.frame[item].to_numpy().astype(np.int64)
+        return self.bootstrap.draw(of_item) if self.rows else None
+
+
+def open_population(table: RunTable, options: ReportOptions) -> Population:
+    """Reads the columns that a page needs, in one streaming pass. Raises SpecError for columns that cannot serve."""
+    columns, notes = table.columns, []
+    people = options.human or ((columns.human,) if columns.human is not None else ())
+    names = [name for name in (columns.system, columns.task, options.mix) if name is not None]
+    errors = {run: table.of_run(run, "error") for run in table.runs}
+    first = next(iter(table.runs))
+    wanted = [*columns.scores, *people, *names, *([options.step] if options.step else []), *errors.values()]
+    wanted += [table.of_run(first, name) for name in BOOK_KEEPING]
+    wanted += [table.of_run(run, name) for run in table.runs for name in _JUDGES_OWN]
+    wanted = [name for name in dict.fromkeys(wanted) if name in table.schema]
+    frame, measured = with_lengths(table, wanted)
+    if measured is not None:
+        notes.append(measured)
+    item = columns.item if columns.item not in wanted else None
+    lengths = [LENGTH] if LENGTH in frame.collect_schema() else []
+    (rows,) = collect_all(
+        [
+            frame.select(
+                pl.col("shard").cast(pl.Enum(list(table.shards))),
+                "row",
+                *(_name(name) if name in names else pl.col(name) for name in wanted),
+                *([item] if item is not None else []),
+                *lengths,
+            )
+        ]
+    )
+    if item is not None:
+        rows = rows.with_columns(pl.col(item).rank("dense").cast(pl.Int64) - 1)
+    if len(people) > 1:
+        values = [number(name, rows.schema[name]) for name in people]
+        rows = rows.with_columns(pl.mean_horizontal(values).alias(HUMAN))
+        columns = replace(columns, human=HUMAN)
+    columns = replace(columns, item=item)
+    rules = list(_rules(table, rows, [*names, *([item] if item else [])]))
+    inside = rows.filter(reduce(and_, (rule.kept for rule in rules))) if rules else rows
+    inside = inside.with_columns(
+        pl.col(name).cast(pl.Enum(sorted(inside[name].cast(pl.String).unique()))) for name in names
+    )
+    counted = rows[errors[first]].drop_nulls().cast(pl.String).value_counts(sort=True)
+    return Population(
+        table=table,
+        options=options,
+        columns=columns,
+        people=people,
+        frame=inside,
+        finished=rows.height,
+        errors=dict(counted.iter_rows()),
+        left_out=[rule.sentence(count) for rule, count in zip(rules, _shares(rows, rules), strict=True) if count],
+        where=" AND ".join(
+            rule.where for rule, count in zip(rules, _shares(rows, rules), strict=True) if count and rule.where
+        ),
+        notes=notes,
+    )
+
+
+_JUDGES_OWN = ("disagreement", "flipped", "preference_given", "preference_swapped", "judge_model")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Rows that stay, the condition that says so in SQL, and why the others go."""
+
+    kept: pl.Expr
+    where: str
+    why: str
+
+    def sentence(self, count: int) -> str:
+        return f"{count:,} {'row' if count == 1 else 'rows'} {self.why}"
+
+
+def _name(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String)
+
+
+def _rules(table: RunTable, rows: pl.DataFrame, names: Sequence[str]) -> Iterator[_Rule]:
+    """What is left out, in this order: a row that breaks two rules counts for the first."""
+    bad = ", ".join(str(literal(name)) for name in NO_REPLY_TO_READ)
+    for run in table.runs:
+        error, score = table.of_run(run, "error"), table.of_run(run, table.columns.scores[0].removeprefix(f"{run}."))
+        of = f" of {run}" if run else ""
+        if run:
+            kept = pl.col(error).is_not_null() | pl.col(score).is_not_null()
+            where = f"({column(error)} IS NOT NULL OR {column(score)} IS NOT NULL)"
+            yield _Rule(
+                kept, where, f"without a result{of}: the judges are compared over rows that all of them judged."
+            )
+        kept = ~pl.col(error).is_in(NO_REPLY_TO_READ).fill_null(False)
+        where = f"({column(error)} IS NULL OR {column(error)} NOT IN ({bad}))"
+        yield _Rule(kept, where, f"that had nothing to judge{of} ({' or '.join(NO_REPLY_TO_READ)}).")
+    for name in names:
+        yield _Rule(pl.col(name).is_not_null(), f"{column(name)} IS NOT NULL", f"without a value in {name}.")
+
+
+def _shares(rows: pl.DataFrame, rules: Sequence[_Rule]) -> list[int]:
+    """How many rows each rule is the first to leave out."""
+    counts, left = [], rows
+    for rule in rules:
+        after = left.filter(rule.kept)
+        counts.append(left.height - after.height)
+        left = after
+    return counts

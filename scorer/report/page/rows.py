@@ -1,0 +1,177 @@
+"""Panel 5: lists of rows by kind, and the cards of the rows in the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import orjson
+import polars as pl
+
+from scorer.analysis.correlation import Codes
+from scorer.report.folding import fold_bytes
+from scorer.report.page.conditions import column, literal, together
+from scorer.report.page.cover import cover
+from scorer.report.page.data import Card, RowId, RowList, Rows, Tab
+from scorer.report.page.groups import Group
+from scorer.report.page.population import Population
+from scorer.report.page.text_lengths import LENGTH
+from scorer.report.pick_kinds import TITLES, UNREAD
+from scorer.report.picks import Picked, Wanted, pick_rows
+from scorer.report.row_texts import row_texts
+from scorer.report.run_table import RowKey
+
+TABS = ("random", "too_high", "too_low", "judges", "flips", "spread", "unread", "worst", "best")
+"""The lists of the panel, in its order: kinds of picks."""
+RANDOM, LISTED, SOONEST = 50, 30, 15
+"""Rows of the random list, of any other, and so many of each list before the rows that stand for marks."""
+FIELD_BYTES = 4096
+CARD_BYTES = 1_600_000
+BATCH_CHARACTERS = 50_000_000
+"""So much text is read at once at most, as far as lengths are known."""
+CHARACTERS_OF_TOKEN, PACKED = 4, 8
+"""About how many characters a token has, and how many bytes of text a byte of a packed file."""
+MARK = "mark"
+"""Why a row is in the page that stands for a number of another panel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows of the page, by their place in its population and in the order of their importance, and the lists."""
+
+    places: Sequence[int]
+    picks: Sequence[Picked]
+
+
+def choose(of: Population, groups: Mapping[str, Group], pairs: Iterable[Sequence[tuple[int, int]]]) -> Chosen:
+    """Picks the lists, and chooses rows: random ones, the heads of lists, pairs, rows for marks, the lists' rest."""
+    most = of.options.rows
+    if not of.rows or not most:
+        return Chosen((), ())
+    sizes = {"random": min(RANDOM, max(1, most // 4))}
+    picks = pick_rows(of.picking, [Wanted(kind, min(most, sizes.get(kind, LISTED))) for kind in TABS])
+    place = _places(of, {key for pick in picks for key in pick.rows})
+    lists = {pick.kind: [place[key] for key in pick.rows] for pick in picks}
+    soonest = max(1, min(SOONEST, most // (2 * len(TABS))))
+    first = lists["random"] + [row for rows in lists.values() for row in rows[:soonest]]
+    first += [row for pair in pairs for both in pair for row in both]
+    rest = [row for rank in range(LISTED) for rows in lists.values() for row in rows[rank : rank + 1]]
+    weighed = [group for group in groups.values() if group.weight > 0]
+    return Chosen(cover(weighed, first, rest, most), picks)
+
+
+def cards(of: Population, chosen: Chosen) -> tuple[list[Card], list[int], list[str]]:
+    """The cards that fit into the page's bytes, their places, and sentences on what could not be shown.
+
+    Texts are read a batch of rows at a time, so that long ones never are in memory together.
+    """
+    keys = _keys(of, chosen.places)
+    place_of = {key: place for place, key in keys.items()}
+    made: list[Card] = []
+    notes: dict[str, None] = {}
+    budget = CARD_BYTES
+    for batch in _batches(of, chosen.places):
+        found = row_texts(of.table, [keys[place] for place in batch], picks=chosen.picks, fold=fold_bytes(FIELD_BYTES))
+        notes |= dict.fromkeys(found.notes)
+        for card in found.cards:
+            budget -= _bytes(card)
+            if budget < 0:
+                break
+            made.append(card)
+        if budget < 0:
+            break
+    kept = [place_of[card.shard, card.row] for card in made]
+    human = of.floats(of.human)[kept].tolist() if of.people and len(of.people) > 1 else None
+    randoms = sum("random" in card.picked for card in made)
+    whole = next((pick.count for pick in chosen.picks if pick.kind == "random"), 0)
+    shown = []
+    for at, card in enumerate(made):
+        weight = whole / randoms if "random" in card.picked else None
+        card = replace(card, picked=card.picked or [MARK], weight=weight)
+        if human is not None:
+            card = replace(card, human=None if np.isnan(human[at]) else human[at])
+        shown.append(card)
+    return shown, kept, list(notes)
+
+
+def panel(of: Population, chosen: Chosen, shown: Sequence[Card], left_out: Sequence[str]) -> RowList | None:
+    """The panel; None without a row, and where no text may be in the page."""
+    if not of.rows or not of.options.rows:
+        return None
+    number = {(card.shard, card.row): card.id for card in shown}
+    tabs = [
+        Tab(
+            pick.kind,
+            TITLES[pick.kind][:1].upper() + TITLES[pick.kind][1:],
+            Rows(pick.count, list(_ids(pick, number)), _where(of, pick.kind)),
+            pick.missing or "There are none of this kind.",
+        )
+        for pick in chosen.picks
+        if pick.missing is None or pick.kind in ("too_high", "too_low")
+    ]
+    return RowList(tabs, shown, " ".join(left_out) or None)
+
+
+def _ids(pick: Picked, number: Mapping[RowKey, RowId]) -> Iterator[RowId]:
+    return (number[key] for key in pick.rows if key in number)
+
+
+def _keys(of: Population, places: Sequence[int]) -> dict[int, RowKey]:
+    rows = of.frame.select(pl.col("shard").cast(pl.String), "row")[list(places)]
+    return dict(zip(places, rows.iter_rows(), strict=True))
+
+
+def _places(of: Population, keys: Iterable[RowKey]) -> dict[RowKey, int]:
+    """The places of rows in the population."""
+    wanted = pl.DataFrame(list(keys), schema={"shard": pl.String, "row": pl.Int64}, orient="row")
+    found = (
+        of.frame.lazy()
+        .select(pl.col("shard"), "row")
+        .with_row_index("\0place")
+        .join(wanted.lazy().with_columns(pl.col("shard").cast(of.frame.schema["shard"])), on=["shard", "row"])
+        .select(pl.col("shard").cast(pl.String), "row", "\0place")
+        .collect()
+    )
+    return {(shard, row): place for shard, row, place in found.iter_rows()}
+
+
+def _batches(of: Population, places: Sequence[int]) -> Iterator[list[int]]:
+    """The rows in order, a batch of which has about BATCH_CHARACTERS of text at most, or one row."""
+    sizes = _sizes(of)[list(places)].tolist()
+    batch: list[int] = []
+    left = BATCH_CHARACTERS
+    for place, size in zip(places, sizes, strict=True):
+        if batch and size > left:
+            yield batch
+            batch, left = [], BATCH_CHARACTERS
+        batch.append(place)
+        left -= size
+    if batch:
+        yield batch
+
+
+def _sizes(of: Population) -> Codes:
+    """About how many characters of text each row has: by its response, its tokens, or the mean of the input."""
+    if LENGTH in of.frame.columns:
+        return of.frame[LENGTH].fill_null(0).to_numpy().astype(np.int64)
+    tokens = of.first("prompt_tokens")
+    if tokens is not None and tokens.count():
+        return (tokens.fill_null(0).to_numpy() * CHARACTERS_OF_TOKEN).astype(np.int64)
+    size = sum(shard.size for shard in of.table.at.values())
+    return np.full(of.rows, size * PACKED // max(of.finished, 1), dtype=np.int64)
+
+
+def _bytes(card: Card) -> int:
+    """The bytes of a card as JSON, with each `<` escaped."""
+    said = orjson.dumps(asdict(card), default=str)
+    return len(said) + 5 * said.count(b"<")
+
+
+def _where(of: Population, kind: str) -> str | None:
+    """The SQL condition of a list; None where its rows are a choice by order or by chance."""
+    if kind == "unread":
+        return together([of.where, f"{column(of.error)} IN ({', '.join(str(literal(name)) for name in UNREAD)})"])
+    if kind == "flips" and (flipped := of.first("flipped")) is not None:
+        return together([of.where, column(flipped.name)])
+    return None

@@ -1,0 +1,33 @@
+"""Numbers and names within a sentence of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scorer.report.page.data import Interval
+
+
+def number(value: float | None) -> str:
+    """Two decimals; two digits where that would be 0, and four digits of large numbers."""
+    if value is None:
+        return "unknown"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{value:.2f}"
+    return f"{value:.2g}" if abs(value) < 1 else f"{value:.4g}"
+
+
+def within(one: Interval) -> str:
+    """ " [0.03, 0.21]", or nothing where there is no interval."""
+    return "" if one.low is None or one.high is None else f" [{number(one.low)}, {number(one.high)}]"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 row", "1,200 rows"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """ "A", "A and B", "A, B and C"; of many the first, and how many more there are."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,89 @@
+"""Panel 0: which run the page is of, how far it is, and what to be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from scorer.output.status import Status
+from scorer.report.page.data import Notice, Strip
+from scorer.report.page.population import Population
+
+UNREAD_SHARE = 0.05
+"""From this share of rows without a score on the strip warns of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the runs of a page are together: `done` of `rows` rows; `withheld` says why ranks are, None where not."""
+
+    done: int
+    rows: int
+    state: str
+    withheld: str | None
+
+
+def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
+    """The progress of the runs; ranks are withheld while one of them lacks rows, and of a rehearsal."""
+    done = sum(state.scored + state.failed for state in states.values())
+    rows = sum(state.rows for state in states.values())
+    told = dict.fromkeys(state.state for state in states.values())
+    withheld = None
+    if done < rows:
+        withheld = f"Ranks are withheld: {done:,} of {rows:,} rows are finished, of {len(systems)} systems so far."
+    elif any(state.rehearsal for state in states.values()):
+        withheld = "Ranks are withheld: this is a rehearsal, and its scores are simulated."
+    return Progress(done, rows, ", ".join(told), withheld)
+
+
+def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
+    """The panel."""
+    finished = of.first("finished_at")
+    last = finished.max() if finished is not None and finished.count() else None
+    return Strip(
+        runs=[f"{name}: {run.out}" if name else run.out for name, run in of.table.runs.items()],
+        judges=list(_judges(of)),
+        finished_at=f"{last:%Y-%m-%d %H:%M} UTC" if last is not None and far.done >= far.rows else None,  # type: ignore[str-bytes-safe]
+        rows_done=far.done,
+        rows=far.rows,
+        state=far.state,
+        cost_usd=sum(state.cost_usd for state in states.values()),
+        maybe_billed_usd=sum(state.maybe_billed_usd for state in states.values()) or None,
+        notices=list(_notices(of, states, far)),
+    )
+
+
+def _judges(of: Population) -> Iterator[str]:
+    """The model of each run's judge as the server names it, else as the run file does, and the kind of judge."""
+    for name, run in of.table.runs.items():
+        column = of.table.of_run(name, "judge_model")
+        told: list[str] = []
+        if column in of.frame.columns:
+            told = of.frame[column].drop_nulls().cast(pl.String).unique().sort().head(3).to_list()
+        model = run.manifest.spec.get("model", {}).get("name")
+        kind = str(of.table.judges[name].options.get("kind", "rating"))
+        models = ", ".join(told) or str(model or "")
+        yield f"{name}: {models}, {kind}" if name else ", ".join(part for part in (models, kind) if part)
+
+
+def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Iterator[Notice]:
+    for name, state in states.items():
+        run = f"{name}: " if name else ""
+        if state.rehearsal:
+            yield Notice(f"{run}This is a rehearsal: the scores are simulated and mean nothing.", "how")
+        if state.why:
+            yield Notice(f"{run}The judge does not answer: {state.why}", "run")
+        if state.unreadable:
+            yield Notice(
+                f"{run}{len(state.unreadable)} files of the output cannot be read; `scorer verify` lists them.", "run"
+            )
+    if far.done < far.rows:
+        yield Notice(f"{far.state}: {far.done:,} of {far.rows:,} rows are finished. Ranks are withheld.", "systems")
+    missing = of.rows - of.frame[of.score].count() if of.rows else 0
+    if missing and missing >= UNREAD_SHARE * of.rows:
+        yield Notice(f"{missing:,} of {of.rows:,} rows ({missing / of.rows:.0%}) have no score.", "run")
+    judges = [judge for run in of.table.runs.values() for judge in run.manifest.judges]
+    if judges:
+        yield Notice("A retry changed keys of the model, so the rows are of several judges.", "how")

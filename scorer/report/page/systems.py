@@ -1,0 +1,203 @@
+"""Panel 2: the systems by mean score, their differences, and histograms of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+
+import numpy as np
+import polars as pl
+
+from scorer.analysis.leaderboard import Leaderboard, SystemColumns, leaderboard
+from scorer.report.page.bins import Bins, bins_of
+from scorer.report.page.conditions import equals
+from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
+from scorer.report.page.groups import Group, RowsOf, crossed
+from scorer.report.page.means import grouped_means
+from scorer.report.page.population import Population
+
+MOST_SYSTEMS = 60
+MOST_PAIRS = 300
+PAIRS_WITH_ROWS, ITEMS_OF_PAIR = 5, 4
+"""So many pairs of neighbours have rows in the page, where they differ most."""
+
+Ranking = Leaderboard
+COST = "cost_microusd"
+
+
+def ranking(of: Population) -> Ranking | None:
+    """The leaderboard of the systems over the page's rows; None without a column of systems, or without a score."""
+    system = of.columns.system
+    if system is None or not np.isfinite(of.scores).any():
+        return None
+    cost = of.table.of_run(next(iter(of.table.runs)), COST)
+    return leaderboard(
+        of.lazy,
+        of.score,
+        system,
+        task=of.columns.task,
+        item=of.columns.item,
+        beside=SystemColumns((cost,) if cost in of.frame.columns else ()),
+        scale=of.scale,
+        bootstrap=of.bootstrap,
+        rank_within_tasks=False,
+    )
+
+
+def shown_systems(board: Ranking) -> list[str]:
+    """The systems in the page, best first."""
+    return board.systems["system"].head(MOST_SYSTEMS).to_list()
+
+
+def score_bins(of: Population) -> Bins | None:
+    """The bins of all histograms; None without a score."""
+    return bins_of(of.score, of.scores, of.scale)
+
+
+def groups(of: Population, board: Ranking | None) -> dict[str, Group]:
+    """The groups of rows behind the panel's marks: of a system, of a bin, of both."""
+    found = {}
+    bins = score_bins(of)
+    if bins is not None:
+        found["bin"] = Group(bins.codes(of.scores), bins.size, bins.where, weight=4.0)
+    if board is not None and of.columns.system is not None:
+        found["system"] = named_group(of, of.columns.system, shown_systems(board), weight=8.0)
+        if bins is not None:
+            found["system bin"] = crossed(found["system"], found["bin"], weight=0.5)
+    return found
+
+
+def named_group(of: Population, column: str, shown: Sequence[str], weight: float) -> Group:
+    """The rows by their value in a column, those of the values `shown`, in that order."""
+    names = of.names(column)
+    place = {name: at for at, name in enumerate(shown)}
+    number_of = np.array([place.get(name, -1) for name in names] or [-1], dtype=np.int64)
+    values = of.values(column)
+    return Group(number_of[of.codes(column)], len(shown), lambda code: equals(column, values.get(shown[code])), weight)
+
+
+def panel(
+    of: Population,
+    board: Ranking | None,
+    rows: RowsOf,
+    withheld: str | None,
+    pairs: Mapping[tuple[str, str], Sequence[tuple[RowId, RowId]]],
+) -> Systems | None:
+    """The panel; None without a score. `withheld` says why ranks are, `pairs` are rows where two systems differ."""
+    bins = score_bins(of)
+    if bins is None:
+        return None
+    known = of.scores[np.isfinite(of.scores)]
+    shown = [] if board is None else shown_systems(board)
+    return Systems(
+        score=of.score,
+        scale=of.scale or (float(known.min()), float(known.max())),
+        systems=[] if board is None else list(_systems(of, board, rows, withheld)),
+        pairs=[] if board is None or withheld else list(_pairs(board, shown, pairs)),
+        histograms=list(_histograms(bins, rows, shown)),
+        withheld=withheld,
+        interval=_interval(of, board),
+        notes=[] if board is None else list(board.notes),
+        hidden=0 if board is None else board.systems.height - len(shown),
+    )
+
+
+def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None) -> Iterator[System]:
+    listed = board.systems.head(MOST_SYSTEMS).to_dicts()
+    acceptable = _acceptable(of)
+    others = {name: _by_system(of, of.floats(name)) for name in of.columns.scores[1:]}
+    for at, row in enumerate(listed):
+        name = row["system"]
+        ranked = withheld is None and row["rank"] is not None
+        tied = [
+            other["system"]
+            for other in listed
+            if ranked and other is not row and other["rank"] is not None
+            if other["rank"] <= row["rank_last"] and row["rank"] <= other["rank_last"]
+        ]
+        cost = next((row[column] for column in row if column == COST or column.endswith(f".{COST}")), None)
+        yield System(
+            name=name,
+            score=Interval(row["mean"], row["low"], row["high"], row["rows"]),
+            rank=(row["rank"], row["rank_last"]) if ranked else None,
+            tied=tied,
+            acceptable=acceptable.get(name),
+            unscored=row["unread"],
+            mean_cost_usd=None if cost is None else cost / 1e6,
+            rows=rows("system", at),
+            others={of.run_of(score): means[name] for score, means in others.items()},
+        )
+
+
+def _by_system(of: Population, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, Interval]:
+    assert of.columns.system is not None
+    names = of.names(of.columns.system)
+    means = grouped_means(values, of.codes(of.columns.system), len(names), of.drawn)
+    return dict(zip(names, means, strict=True))
+
+
+def _acceptable(of: Population) -> dict[str, Interval]:
+    """The share of scores at or above the bar."""
+    bar = of.options.acceptable
+    if bar is None:
+        return {}
+    return _by_system(of, np.where(np.isfinite(of.scores), (of.scores >= bar).astype(np.float64), np.nan))
+
+
+def _pairs(
+    board: Ranking, shown: Sequence[str], rows: Mapping[tuple[str, str], Sequence[tuple[RowId, RowId]]]
+) -> Iterator[Pair]:
+    assert board.leads is not None
+    counts = dict(board.systems.select("system", "rows").iter_rows())
+    listed = board.leads.filter(pl.col("system").is_in(shown) & pl.col("against").is_in(shown)).head(MOST_PAIRS)
+    for one in listed.iter_rows(named=True):
+        a, b = one["system"], one["against"]
+        n = min(counts[a], counts[b])
+        yield Pair(a, b, Interval(one["value"], one["low"], one["high"], n), rows.get((a, b), ()))
+
+
+def _histograms(bins: Bins, rows: RowsOf, shown: Sequence[str]) -> Iterator[Histogram]:
+    counts = rows.groups["bin"].counts.tolist()
+    yield Histogram(bins.edges, counts, [rows("bin", code) for code in range(bins.size)])
+    for at, name in enumerate(shown if len(shown) > 1 else ()):
+        codes = range(at * bins.size, (at + 1) * bins.size)
+        marks: list[Rows] = [rows("system bin", code) for code in codes]
+        yield Histogram(bins.edges, [mark.count for mark in marks], marks, system=name)
+
+
+def _interval(of: Population, board: Ranking | None) -> str:
+    drawn = of.bootstrap.resamples
+    items = f"the {of.items:,} items" if of.columns.item is not None else f"the {of.rows:,} rows"
+    first = f"95 % intervals: cluster bootstrap of {items}, {drawn:,} resamples, each interval by itself."
+    if board is None or board.systems.height < 2:
+        return first
+    return (
+        f"{first} Differences and ranks hold for all systems together: studentised max-t bootstrap (Romano and Wolf "
+        "2005)."
+    )
+
+
+def differing(of: Population, board: Ranking | None) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """The rows, by their place, where two neighbours in the ranking differ most: of each item one row of each."""
+    item, system = of.columns.item, of.columns.system
+    if board is None or item is None or system is None:
+        return {}
+    names = shown_systems(board)
+    places = of.frame.with_row_index("\0place").select(
+        "\0place",
+        pl.col(item).alias("\0item"),
+        pl.col(system).cast(pl.String).alias("\0system"),
+        pl.Series("\0score", of.scores),
+    )
+    found = {}
+    for a, b in islice(pairwise(names), PAIRS_WITH_ROWS):
+        sides = [
+            places.filter((pl.col("\0system") == name) & pl.col("\0score").is_finite()).unique(
+                "\0item", keep="first", maintain_order=True
+            )
+            for name in (a, b)
+        ]
+        gap = (pl.col("\0score") - pl.col("\0score_right")).abs()
+        far = sides[0].join(sides[1], on="\0item").filter(gap > 0).top_k(ITEMS_OF_PAIR, by=gap)
+        found[(a, b)] = list(far.select("\0place", "\0place_right").iter_rows())
+    return found
