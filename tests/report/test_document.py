@@ -75,7 +75,9 @@ def test_no_element_or_attribute_comes_from_a_text() -> None:
 
 def test_characters_that_cannot_be_seen_are_shown_as_marks() -> None:
     written = document(pages.hostile())
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]", written)
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]", written
+    )
     assert '<i title="right-to-left override">U+202E</i>' in written
     assert '<i title="control character">U+0000</i>' in written
 

@@ -124,6 +124,11 @@ def page(
     )
 
 
+def small() -> Page:
+    """Few systems and rows, and every panel."""
+    return page(SYSTEMS[:3], TASKS[:2], 12)
+
+
 def unlabelled() -> Page:
     """A run that nobody has checked: no human values, one task, one column of scores."""
     whole = page(tasks=TASKS[:1])
@@ -228,7 +233,7 @@ def large() -> Page:
 def hostile() -> Page:
     """Every text that comes from outside is hostile."""
     texts = list(HOSTILE)
-    whole = page(texts[:9], texts[:5], 40)
+    whole = page(texts[:9], texts[:5], 20)
     assert whole.rows
     cards = [
         replace(

@@ -23,7 +23,7 @@ def card(values: Card, at: Mapping[str, int], places: int) -> Html:
         tag("summary", join([_label(values), _values(values, places)], " ")),
         tag(
             "article",
-            tag("h4", _label(values), tabindex="-1"),
+            tag("h3", _label(values), tabindex="-1"),
             tag("p", _values(values, places), class_="values"),
             *(_text(title, one, title == main) for title, one in values.texts.items()),
             _verdicts(values.verdicts) if values.verdicts else None,
@@ -80,11 +80,11 @@ def _text(title: str, values: Text, main: bool) -> Html:
                 tag("details", tag("summary", f"{count(left)} more characters"), *hidden, class_="more"),
             ]
         )
-    return tag("div", tag("h5", title), body, class_="text", data_g=main)
+    return tag("div", tag("h4", title), body, class_="text", data_g=main)
 
 
 def _verdicts(verdicts: Iterable[Verdict]) -> Html:
-    return tag("div", tag("h5", "Verdict"), *map(_verdict, verdicts), class_="verdicts")
+    return tag("div", tag("h4", "Verdict"), *map(_verdict, verdicts), class_="verdicts")
 
 
 def _verdict(one: Verdict) -> Html:

@@ -117,4 +117,4 @@ def _twin(histograms: Sequence[Histogram], places: int) -> Html:
         for one in histograms
         if list(one.edges) == list(edges)
     ]
-    return plain_table("Rows by score", ["", *bins], rows)
+    return plain_table("Rows by score", ["System", *bins], rows)

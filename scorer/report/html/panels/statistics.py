@@ -21,8 +21,8 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
     shared = axis(ends(one.value for one in listed), around=[0.0] if zero else [])
     none = rule(shared, 0.0, HEIGHT) if zero else None
     headings = [
-        head("", style="first"),
-        head("", style="plot", more=drawing(labels(shared, 14), 18)),
+        head("Measure"),
+        head("", style="plot", more=join([tag("span", "Drawn", class_="sr"), drawing(labels(shared, 14), 18)])),
         head("Value", style="n"),
         head("95 % interval", style="n"),
         head("Rows", style="n"),

@@ -37,7 +37,7 @@ def navigation(page: Page) -> Html:
         key for key in TITLES if key in ("answer", "run", "how", "rows") or getattr(page, key) or key in page.empty
     ]
     links = (tag("a", TITLES[key], href=f"#{key}") for key in shown)
-    return tag("div", tag("nav", *links, aria_label="Panels"), id="top")
+    return tag("nav", tag("div", *links), aria_label="Panels", id="top")
 
 
 def population(page: Page) -> Html:

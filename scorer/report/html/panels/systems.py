@@ -39,7 +39,7 @@ def _board(values: Systems, marks: Marks) -> Html:
     shared = axis(ends(one.score for one in listed))
     headings = [
         head("System", "text"),
-        head("", style="plot", more=drawing(labels(shared, 14), 18)),
+        head("", style="plot", more=join([tag("span", "Drawn", class_="sr"), drawing(labels(shared, 14), 18)])),
         head(f"Mean {values.score}", "number", "n"),
         head("95 % interval", style="n"),
         *([head("Rank", "number", "n")] if any(one.rank for one in listed) else []),

@@ -61,7 +61,7 @@ function labelForm(card, state) {
 
 const counted = make("span", {}), save = make("button", {type: "button", class: "first", onclick: saveLabels}, "Save labels.csv");
 const discard = make("button", {type: "button", onclick: () => {
-  if (confirm("Discard all labels of this page?")) { labels = {}; keep(); show(); }
+  if (confirm("Discard all labels of this page?")) { labels = {}; built = null; keep(); show(); }
 }}, "Discard");
 const next = make("p", {class: "note"}, "Then: ");
 const blind = make("input", {type: "checkbox", id: "blind"});

@@ -9,7 +9,7 @@ const panel = find("#rows"), lists = find("#lists"), reader = find("#cards");
 const wide = matchMedia("(min-width: 60rem)");
 const places = data.places;
 const extra = make("section", {hidden: true});  // the list of a mark, or of two systems
-let shown = [], partners = new Map(), opened = [], moving = false;
+let shown = [], partners = new Map(), opened = [], moving = false, built = null;
 
 const written = (value) => (value === null ? "–" : value.toFixed(places).replace("-", "−"));
 
@@ -20,7 +20,7 @@ function snippet(card) {
 
 function item(card, state) {
   const other = partners.get(card.id);
-  const label = find("h4", card.element);
+  const label = find("h3", card.element);
   return make("li", {}, make("a", {href: hashOf({...state, r: card.id}), "data-r": card.id},
     make("b", {}, card.score === null ? find(".error", card.element)?.textContent ?? "–" : written(card.score)),
     other ? make("b", {class: "other"}, written(cards.get(other).score)) : null,
@@ -30,16 +30,22 @@ function item(card, state) {
     make("span", {class: "snippet", dir: "auto"}, snippet(card))));
 }
 
-// The section, its rows, and how many rows there are of the kind, in the page or not.
-function chosen(state) {
-  partners = new Map();
-  if (state.m !== undefined && data.marks[state.m]) return ofMark(state);
-  if (state.s !== undefined && state.c !== undefined) return ofPair(state);
+// Without a list in its address the page shows the one that has the row, else the first that has rows.
+function resolve(state) {
+  if (data.marks[state.m] || (state.s !== undefined && state.c !== undefined)) return;
   const sections = all("section[data-t]", lists);
   for (const one of sections) one.ids ??= all("a[href^='#r=']", one).map((link) => link.hash.slice(3));
   const section = sections.find((one) => one.dataset.t === state.t) ?? sections.find((one) => one.ids.includes(state.r)) ??
     sections.find((one) => one.ids.length) ?? sections[0];
   state.t = section.dataset.t;
+}
+
+// The section, its rows, and how many rows there are of the kind, in the page or not.
+function chosen(state) {
+  partners = new Map();
+  if (data.marks[state.m]) return ofMark(state);
+  if (state.s !== undefined && state.c !== undefined) return ofPair(state);
+  const section = all("section[data-t]", lists).find((one) => one.dataset.t === state.t);
   return {section, ids: section.ids, count: Number(section.dataset.n)};
 }
 
@@ -93,19 +99,23 @@ function commandLine(before, typed) {
   return line;
 }
 
+// The list is made anew only where it is another one, so that the link in focus stays.
 function showList(state) {
+  resolve(state);
+  const {r, ...rest} = state;
+  if (built?.of === hashOf(rest)) return built;
   const {section, ids} = chosen(state);
   const system = state.s === undefined || partners.size ? -1 : data.systems.indexOf(state.s);
   shown = ids.map((id) => cards.get(id)).filter((card) => card && (system < 0 || card.system === system));
   for (const other of lists.children) if (other.tagName === "SECTION") other.hidden = other !== section;
-  const {r, ...rest} = state;
   const list = find("ol", section);
   if (list) list.replaceChildren(...shown.map((card) => item(card, rest)));
   for (const link of all(".tabs a", lists)) {
     link.href = hashOf({t: link.dataset.t, s: state.s});
     if (section.dataset.t === link.dataset.t) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
   }
-  return {section, hidden: ids.length - shown.length};
+  built = {section, hidden: ids.length - shown.length, of: hashOf(rest)};
+  return built;
 }
 
 // Opens the row of the state; on a wide page the first of the list where the state names none.
@@ -167,7 +177,11 @@ function startRows() {
     to.focus();
     if (wide.matches) { moving = true; location.replace(to.href); }
   });
-  reader.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { event.preventDefault(); location.hash = find(".back", bar).hash; }
+  lists.addEventListener("click", (event) => {
+    const link = event.target.closest("li a");
+    if (link && link.hash === location.hash) find("h3", cards.get(link.dataset.r).element).focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && stateOf(location.hash).r !== undefined) { event.preventDefault(); location.hash = find(".back", bar).hash; }
   });
 }

@@ -2,6 +2,9 @@
 const chip = make("span", {class: "chip", hidden: true});
 let before = {};
 
+// The address of the page without a filter.
+const unfiltered = (state) => (lists ? hashOf({t: state.t ?? find("section[data-t]", lists).dataset.t}) : "#systems");
+
 // Filters the tables and small charts to the system of the state.
 function showSystem(state) {
   const at = data.systems.indexOf(state.s);
@@ -9,7 +12,7 @@ function showSystem(state) {
   for (const row of all(".board tr[data-s]")) {
     const one = Number(row.dataset.s), link = find("a.system", row), other = find("a.vs", row);
     row.classList.toggle("on", one === at || data.systems[one] === state.c);
-    link.href = one === at ? hashOf({t: state.t}) : hashOf({s: data.systems[one], t: state.t});
+    link.href = one === at ? unfiltered(state) : hashOf({s: data.systems[one], t: state.t});
     if (one === at) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
     other.hidden = at < 0 || one === at;
     if (!other.hidden) other.href = hashOf({s: state.s, c: data.systems[one]});
@@ -18,7 +21,7 @@ function showSystem(state) {
   if (at >= 0) {
     const also = state.c === undefined ? "Only " : "Compared: ";
     chip.replaceChildren(also, make("bdi", {}, state.s), ...(state.c === undefined ? [] : [" and ", make("bdi", {}, state.c)]), " ",
-      make("a", {href: hashOf({t: state.t})}, "Show all"));
+      make("a", {href: unfiltered(state)}, "Show all"));
   }
 }
 
@@ -32,8 +35,8 @@ function show() {
   find(".back", bar).href = hashOf(rest);
   const card = showRow(state);
   if (moving) { moving = false; return; }
-  if (state.r !== undefined && card) find("h4", card.element).focus();
-  else if (old.r !== undefined && reader.contains(focused)) all("li a", section).find((link) => link.dataset.r === old.r)?.focus();
+  if (state.r !== undefined && card) find("h3", card.element).focus();
+  else if (old.r !== undefined && (focused === document.body || reader.contains(focused))) all("li a", section).find((link) => link.dataset.r === old.r)?.focus();
   else if (state.m !== old.m || state.c !== old.c) if (section === extra) toHeading();
   if (state.s !== old.s || state.t !== old.t || state.m !== old.m) {
     say(`${state.s === undefined ? "" : "Only " + state.s + ": "}${shown.length} rows in the list` + (hidden ? `, ${hidden} of other systems left out.` : "."));
@@ -78,3 +81,5 @@ addEventListener("hashchange", show);
 wide.addEventListener("change", show);
 show();
 scrollers();
+// At its start the browser gives the focus to the target of the address after the script has run.
+addEventListener("load", () => setTimeout(show));

@@ -1,0 +1,255 @@
+"""The report page in a headless Chromium: by mouse, by keyboard, without script, on paper, and as axe sees it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import pages
+from support.browser import Watched, chromium
+
+from scorer.report.html import document
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+EVERY = (
+    "page",
+    "small",
+    "unlabelled",
+    "one_system",
+    "running",
+    "empty",
+    "only_errors",
+    "numbers_only",
+    "hostile",
+    "large",
+)
+WIDTHS = (400, 700, 900, 1400)  # 700 is 1400 at 200 % zoom
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Started once: it takes a second."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of each page."""
+    written = tmp_path_factory.mktemp("pages")
+    for name in EVERY:
+        (written / f"{name}.html").write_text(document(getattr(pages, name)()), encoding="utf-8")
+    return written
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    """Pages that must write nothing to the console and ask for nothing."""
+    opener = Watched(browser)
+    yield opener
+    assert not opener.faults
+
+
+def focused(page: Page) -> str:
+    """The text of the element that has the focus."""
+    return str(page.evaluate("document.activeElement.textContent"))
+
+
+def fragment(page: Page) -> str:
+    """The part of the address after #, once the page has followed it."""
+    return str(page.evaluate("new Promise((done) => setTimeout(() => done(location.hash)))"))
+
+
+def listed(page: Page) -> Locator:
+    """The links of the list that is shown."""
+    return page.locator("#lists li a:visible")
+
+
+def test_no_page_is_wider_than_its_window_or_runs_a_text(watched: Watched, folder: Path) -> None:
+    for name in EVERY:
+        with watched.open(folder / f"{name}.html") as page:
+            for width in WIDTHS[:2] if name == "large" else WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                shown, room = page.evaluate(
+                    "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+                )
+                assert shown <= room, (name, width)
+            assert page.evaluate("window.hacked") is None
+
+
+def test_the_policy_refuses_requests_and_scripts_that_a_text_would_bring(browser: Browser, folder: Path) -> None:
+    watched = Watched(browser)
+    with watched.open(folder / "page.html") as page:
+        page.evaluate(
+            """() => document.body.insertAdjacentHTML('beforeend',
+            '<img src="http://127.0.0.1:9/x.png" onerror="window.hacked = 1"><iframe src="http://127.0.0.1:9/"></iframe>')"""
+        )
+        page.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {text: 'window.hacked = 1'}))"
+        )
+        page.wait_for_timeout(50)
+        assert page.evaluate("window.hacked") is None
+    assert len([fault for fault in watched.faults if "Content Security Policy" in fault]) >= 3
+
+
+def test_a_heading_sorts_its_column_and_ties_are_shown_only_where_they_hold(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html") as page:
+        board = page.locator("table.board")
+        first = board.locator("tbody tr:first-child a.system")
+        button = board.get_by_role("button", name="No score")
+        button.focus()
+        page.keyboard.press("Enter")
+        assert first.text_content() == pages.SYSTEMS[-1]
+        assert board.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+        assert board.locator(".ties").first.is_hidden()
+        page.keyboard.press("Enter")
+        assert first.text_content() == pages.SYSTEMS[0]
+        assert board.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+        assert board.locator(".ties").first.is_visible()
+
+
+def test_a_row_opens_by_its_link_takes_the_focus_and_gives_it_back(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html", "#r=1:1") as page:
+        opened = page.locator("#cards > details:visible")
+        assert opened.count() == 1
+        assert opened.get_attribute("data-r") == "1:1"
+        assert "item-0001" in focused(page)
+        assert page.locator(".tabs [aria-current]").text_content() == "Judge too high 84"
+        page.get_by_role("link", name="Next", exact=True).click()
+        assert opened.get_attribute("data-r") == "0:6"
+        page.go_back()
+        assert opened.get_attribute("data-r") == "1:1"
+        page.keyboard.press("Escape")
+        assert fragment(page) == "#t=high"
+        assert "item-0001" in focused(page)
+        assert page.evaluate("document.activeElement.closest('#lists') !== null")
+
+
+def test_j_and_k_move_in_the_list_and_nowhere_else(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html") as page:
+        page.keyboard.press("j")
+        assert fragment(page) == ""
+        listed(page).first.focus()
+        page.keyboard.press("j")
+        assert fragment(page) == "#t=random&r=1:5"
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        assert fragment(page) == "#t=random&r=1:5"
+        assert "item-0005" in focused(page)
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.tagName") == "H3"
+        page.keyboard.press("j")
+        assert fragment(page) == "#t=random&r=1:5"
+
+
+def test_a_system_filters_the_page_and_a_second_one_is_compared(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html") as page:
+        page.locator("a.system", has_text="cobalt-large").click()
+        assert fragment(page) == "#t=random&s=cobalt-large"
+        assert page.locator(".chip").inner_text() == "Only cobalt-large Show all"
+        assert (
+            page.locator("[aria-live]").text_content()
+            == "Only cobalt-large: 2 rows in the list, 10 of other systems left out."
+        )
+        assert page.locator("table.heat tr[data-s]:visible").count() == 1
+        assert {text.split(" · ")[0] for text in page.locator("#lists li:visible .label").all_text_contents()} == {
+            "cobalt-large"
+        }
+        page.locator("tr[data-s='4'] a.vs").click()
+        assert fragment(page) == "#s=cobalt-large&c=juniper-7b"
+        assert focused(page).startswith("cobalt-large and juniper-7b")
+        assert "cobalt-large minus juniper-7b: " in page.locator("#lists").inner_text()
+        both = page.locator("#cards > details:visible h3").all_text_contents()
+        assert [label.split(" · ")[0] for label in both] == ["cobalt-large", "juniper-7b"]
+        page.get_by_role("link", name="Show all").click()
+        assert page.locator("table.heat tr[data-s]:visible").count() == len(pages.SYSTEMS)
+        page.go_back()
+        assert fragment(page) == "#s=cobalt-large&c=juniper-7b"
+
+
+def test_a_mark_leads_to_its_rows_or_to_the_command_that_lists_them(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html") as page:
+        page.locator("table.confusion td a").first.click()
+        assert focused(page).startswith("People 1, judge 1 ")
+        assert listed(page).count() == 4
+        page.get_by_role("link", name="Truncated").click()
+        assert "None of these rows is in the page." in page.locator("#lists").inner_text()
+        assert (
+            page.locator("#lists code:visible").text_content()
+            == "scorer show out/september --where \"error = 'Truncated'\""
+        )
+        page.locator(".board").scroll_into_view_if_needed()
+        page.locator("figure a", has=page.locator("rect")).first.click()
+        assert focused(page).startswith("Score 0.50 to 1.50 ")
+
+
+def test_labels_are_kept_and_saved_with_how_their_rows_were_picked(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html", "#t=random&r=0:0") as page:
+        form = page.locator("fieldset:visible")
+        form.get_by_role("button", name="Right").click()
+        page.get_by_role("link", name="Next", exact=True).click()
+        form.get_by_role("button", name="Wrong").click()
+        assert page.evaluate("document.activeElement.tagName") == "INPUT"
+        assert "1 marked wrong without a value" in page.locator(".labels").inner_text()
+        page.keyboard.type("2.5")
+        page.keyboard.press("Enter")
+        page.locator(".tabs a", has_text="Lowest").click()
+        form.get_by_role("button", name="Right").click()
+        page.reload()
+        assert page.locator(".labels").get_by_text("3 labelled, 2 of them in the random list.").is_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save labels.csv").click()
+        rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+        assert download.value.suggested_filename == "labels.csv"
+        assert [
+            (row["shard"], row["row"], row["right"], row["human"], row["picked"], row["weight"]) for row in rows
+        ] == [
+            ("data/a.parquet", "0", "1", "4", "random", "80.5"),
+            ("data/b.parquet", "5", "0", "2.5", "random", "80.5"),
+            ("data/b.parquet", "3", "1", "4", "lowest", ""),
+        ]
+
+
+def test_without_script_every_row_is_there_and_links_open_them(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html", java_script_enabled=False) as page:
+        assert page.locator("#cards > details:visible").count() == 60
+        assert page.get_by_role("button").count() == 0
+        page.locator("table.confusion td a").first.click()
+        assert page.locator("#cards article:visible").count() == 1
+        page.get_by_text("Differences of pairs").click()
+        assert page.get_by_text("atlas-2-72b minus cobalt-large").is_visible()
+
+
+def test_on_paper_the_page_is_light_and_its_first_ten_rows_are_open(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html", color_scheme="dark") as page:
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)" != dark
+        assert page.locator("#cards article:visible").count() == 10
+        assert page.get_by_role("button").count() == 0
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.locator("#cards article:visible").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "width", "scheme"),
+    [("small", "#s=cobalt-large&c=atlas-2-72b", 1400, "light"), ("hostile", "#t=high&r=1:1", 400, "dark")],
+)
+def test_axe_finds_nothing(watched: Watched, folder: Path, name: str, place: str, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install -e '.[dev]'")
+    with watched.open(folder / f"{name}.html", place, width, color_scheme=scheme) as page:
+        if name == "small":
+            page.evaluate(
+                "document.querySelectorAll('details:not(#cards > details)').forEach((one) => (one.open = true))"
+            )
+        found = axe.Axe().run(page).response["violations"]
+    assert not found, json.dumps(
+        [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found], indent=1
+    )
