@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ import pytest
 from pydantic import BaseModel
 from support.doc_blocks import help_of
 
+import scorer
 from scorer.cli.app import app
 from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metrics, Model, Output, Price, Spec, covered
 from scorer.errors import ROW_ERRORS, ScorerError
@@ -203,6 +205,26 @@ def test_pages_named_in_code_exist() -> None:
     assert len(named) > 30
     for path, name in named:
         assert list(ROOT.glob(f"{name}*")), f"{path.relative_to(ROOT)} names {name}, which is not there"
+
+
+def public_functions() -> list[str]:
+    return [name for name in scorer.__all__ if inspect.isfunction(getattr(scorer, name))]
+
+
+def test_python_page_has_every_public_name_once() -> None:
+    page = (ROOT / "docs/reference/python-api.md").read_text()
+    assert sorted(re.findall(r"^::: scorer\.(\w+)$", page, re.MULTILINE)) == sorted(scorer.__all__)
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_docstring_of_public_function_explains_every_parameter(name: str) -> None:
+    function = getattr(scorer, name)
+    doc = inspect.getdoc(function) or ""
+    if name == "run_async":
+        doc += inspect.getdoc(scorer.run) or ""
+    for parameter in inspect.signature(function).parameters:
+        if parameter not in ("table", "score", "files"):  # the page says the first two of all analyses
+            assert f"`{parameter}" in doc, f"scorer.{name} does not explain {parameter}"
 
 
 # --- the run file -----------------------------------------------------------------------------------------------------

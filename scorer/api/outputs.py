@@ -53,9 +53,12 @@ def verify(out: str | Path) -> Verification:
 
 
 def publish_scores(out: str | Path, to: str | None = None, *, partition_by: Sequence[str] = ()) -> Published:
-    """Publishes sealed shards to a Delta or Iceberg table, each row once; without `to` to the run's output.publish.
+    """Publishes sealed shards to a Delta or Iceberg table, each row once, and returns what was published.
 
-    Raises what the command `scorer publish` does.
+    `out` is the output folder or the run file. `to` is `delta://PATH` or `iceberg://CATALOG/NAMESPACE.TABLE`, by
+    default the run's output.publish; `partition_by` are columns by which a new table is divided. Repeating it changes
+    nothing. Raises SpecError where the address is wrong or the table cannot take the rows, StorageError where it
+    cannot be reached.
     """
     from scorer.publish.publish import publish
 

@@ -62,7 +62,10 @@ async def run_async(
     workers: int = 1,
     sample: int | str | None = None,
 ) -> RunResult:
-    """`run` for a running event loop. Cancelling it stores finished rows; the next start sends rows in flight again."""
+    """`run` for a running event loop, with the same arguments.
+
+    Cancelling it stores finished rows; the next start sends rows in flight again.
+    """
     planned = _checked(plan_of(spec, set), workers)
     shown = _shown(watch, progress)
     seen = _both(watch, None if shown is None else shown.watch_and_show)
@@ -70,7 +73,11 @@ async def run_async(
 
 
 def plan(spec: RunFile, *, set: Sets = (), exact: bool = False, sample: int | str | None = None) -> Estimate:
-    """Estimates rows, tokens, cost and time. Reads the input, sends nothing. `set` and `sample` are those of `run`."""
+    """Rows, tokens, cost and time of a run, estimated. Reads the input, sends nothing.
+
+    `spec`, `set` and `sample` are those of `run`. Beyond 100,000 rows a random sample is counted and the total has an
+    interval; `exact` counts every row. Raises SpecError for the run file, InputError for the input.
+    """
     return estimate(plan_of(spec, set), AnyFiles(), exact=exact, sample=None if sample is None else str(sample))
 
 
@@ -82,9 +89,9 @@ def rehearse(
     progress: bool | None = None,
     sample: int | str | None = None,
 ) -> RunResult:
-    """Runs the job against a local simulated judge, into <output.path>-rehearsal, and returns its status. Free.
+    """Runs the job against a local simulated judge, into `<output.path>-rehearsal`, and returns its status. Free.
 
-    Its scores are simulated and mean nothing. The arguments are those of `run`.
+    Its scores are simulated and mean nothing. `spec`, `set`, `watch`, `progress` and `sample` are those of `run`.
     """
     from scorer.job.rehearse import rehearsal
 
@@ -101,9 +108,10 @@ def retry(
     progress: bool | None = None,
     workers: int = 1,
 ) -> RunResult:
-    """Scores again the rows of a run that ended in one of these errors (without any: in any error).
+    """Scores again the rows of a run that ended in an error, and returns the status of the run.
 
-    `out` is the output folder or the run file. The other arguments are those of `run`.
+    `out` is the output folder or the run file; `error` is a name of `scorer.errors.ROW_ERRORS` or a list of them, by
+    default all. `set`, `watch`, `progress` and `workers` are those of `run`. Raises what `run` raises.
     """
     from scorer.job.retry import retry_of
 
@@ -114,7 +122,11 @@ def retry(
 
 
 def reread(out: str | Path, *, set: Sets = ()) -> RunResult:
-    """Reads the stored replies of a run again by another rule, such as {"judge.read": "json"}. Sends nothing."""
+    """Reads the stored replies of a run again by another rule, and returns the status of the run. Sends nothing.
+
+    `out` is the output folder or the run file; `set` has keys of [judge] that say how a reply is read, such as
+    {"judge.read": "json"}. Raises SpecError for other keys, and where the replies were not kept (`output.keep_raw`).
+    """
     from scorer.job.reread import reread as read_again
 
     folder = folder_of(str(out))

@@ -62,7 +62,7 @@ def bias(
     system. It is not AlpacaEval's length-controlled win rate.
 
     --format measures format bias: a random sample of the run's answers is scored again as it is and as JSON,
-    markdown, bullets and capitals, by the run's own judge into <TABLE>-format, and each score and metric compared. It
+    markdown, bullets and capitals, by the run's own judge into TABLE-format, and each score and metric compared. It
     sends requests, within the run's limits; what the run has spent counts against its caps. The same command resumes.
 
     Example: scorer bias out --score score --text response --human human

@@ -64,8 +64,15 @@ def agree(
 ) -> Agreement | InterJudge:
     """Agreement of scores with human values; without `human`, of two or more judges with each other.
 
-    `frame` has a row for each score (or pair), task, level and statistic. Raises SpecError for columns that cannot
-    serve.
+    `score` and `human` are columns, or lists of them; several human columns count by their mean. `item`, `system` and
+    `task` are columns that name what was answered, who answered, and the task. `permutations` above 0 also tests which
+    of two scores agrees better (PERM-BOTH; Deutsch, Dror and Roth 2021).
+
+    `frame` has a row for each score (or pair of judges), task, level and statistic: value, low and high of the 95 %
+    interval, n rows, and unread ones among them. A null value is undefined, as a correlation of constant values. The
+    intervals are those of a bootstrap over items, `bootstrap` times; over rows without `item`; null with `bootstrap=0`.
+
+    Raises SpecError for columns that are missing or cannot serve.
     """
     frame, scores = _opened(table, score)
     settings, people = Bootstrap(bootstrap), _listed(human)
@@ -89,9 +96,21 @@ def leaderboard(
     fact: Names = (),
     bootstrap: int = 1000,
 ) -> ByScore[Leaderboard]:
-    """Ranks systems by their mean score, with rank intervals; `average` and `fact` are further columns to show.
+    """Systems in the order of their mean score, each with the interval of ranks that it may have.
 
-    `frame` has a row for each score and system, best first. Raises SpecError for columns that cannot serve.
+    `system` is the column that names who answered, `item` what was answered: with it systems are compared on the same
+    items. `task` ranks within each task, too. `average` columns are averaged for each system, `fact` columns, one value
+    a system, are shown as they are.
+
+    `frame` has a row for each score and system, best first: rank and rank_last, the mean with low and high of its 95 %
+    interval, raw (the plain mean, where `mean` is adjusted for missing items), at_lowest and at_highest (the mean with
+    each unread row at an end of the scale), rows, and unread ones among them; the ranks by task are in `tasks` of a
+    score's result. Ranks hold together in 95 % of tables, the interval of a mean by itself. Both come from `bootstrap`
+    resamples of items; with 0 the intervals are null and the ranks those of the means. With `task` the mean is that of
+    the task means.
+
+    Source of the ranks: Mogstad, Romano, Shaikh and Wilhelm (2024), "Inference for ranks". Raises SpecError for columns
+    that are missing or cannot serve.
     """
     beside = SystemColumns(_listed(average), _listed(fact))
 
@@ -112,7 +131,18 @@ def bradley_terry(
     item: str | None = None,
     bootstrap: int = 1000,
 ) -> pl.DataFrame:
-    """Ranks systems by pairwise preferences in [0, 1] for `system` over `against`: `scorer leaderboard --against`."""
+    """Systems by their strength in pairwise preferences: `scorer leaderboard --against`.
+
+    `preference` is a column in [0, 1], 0.5 for a tie: how far the system in the column `system` is preferred to that in
+    the column `against`. `item` names what was answered, and items are resampled `bootstrap` times; 0 for no intervals.
+
+    The frame has a row for each system, best first: rank, rank_last, system, strength (log-odds about their mean) with
+    low and high of its 95 % interval, win_rate and comparisons.
+
+    Source: Bradley and Terry (1952); Hunter (2004), "MM algorithms for generalized Bradley-Terry models". Raises
+    SpecError for columns that are missing or cannot serve, for preferences outside [0, 1], and where no finite
+    strengths exist: some systems never lost to the others, or never met them.
+    """
     frame, (name,) = _opened(table, [preference])
     return pairs.bradley_terry(frame, system, against, name, item=item, bootstrap=Bootstrap(bootstrap))
 
@@ -129,7 +159,18 @@ def compare(
 ) -> ByScore[Compared]:
     """Differences of variants, or of the steps of a learning curve, paired over items.
 
-    `frame` has a row for each score, task, pair and measure. Raises SpecError for columns that cannot serve.
+    `variant` is the column that names the variant. Of names every two are compared, of numbers (steps, examples trained
+    on) each with the one before. `item` names what was answered and pairs the variants; without it they are independent
+    samples. `task` compares within each task, too. `well_formed`, a column of booleans or of 0 and 1, separates the
+    share of answers in the right form from the score of those.
+
+    `frame` has a row for each score, task (null: all), variant, measure and the variant that it is compared `against`:
+    value, the difference, with low and high of its 95 % interval, at_lowest and at_highest (each unread row at an end
+    of the scale), items (null without `item`), rows, unread, and `better`, the variant that surely leads whatever the
+    unread rows would have (null: neither). The intervals of all differences of a table hold together (max-t over
+    `bootstrap` resamples of items; Romano and Wolf 2005). `levels` of a score's result are the variants' own means.
+
+    Raises SpecError for columns that are missing or cannot serve, and for fewer than two variants.
     """
 
     def compared(frame: pl.LazyFrame, name: str, scale: Range | None) -> Compared:
@@ -146,8 +187,17 @@ def estimate(
 ) -> ByScore[Estimates]:
     """The mean human value of all rows, from all scores and a random sample of human labels.
 
-    `frame` has a row for each score and system, and one for all rows (`system` null). Raises SpecError for columns that
-    cannot serve, and where fewer than two rows have a label.
+    `human` is the column of labels, null where a row has none. The interval is valid for any judge, as long as the
+    labelled rows are a random sample of all rows: nothing here can check that. `system` names who answered: a row for
+    each. `item` names what was answered: rows of an item count as one, and systems are compared over common items.
+
+    `frame` has a row for each score and system, and one for all rows (`system` null): rows, labels, unread, the mean
+    with low and high of its 95 % interval, the same from the labels alone (labels_only) and from the judge alone
+    (judge_only), the judge's weight, and labels_worth: how many labels without a judge would be as precise.
+
+    Source: Angelopoulos et al. (2023), "Prediction-powered inference", Science 382; weights: Angelopoulos, Duchi and
+    Zrnic (2023), "PPI++", section 6. Raises SpecError for columns that are missing or cannot serve, and where fewer
+    than two rows have a label.
     """
 
     def estimates(frame: pl.LazyFrame, name: str, _: Range | None) -> Estimates:
@@ -157,9 +207,15 @@ def estimate(
 
 
 def scale(table: Table, score: Names = "score", *, human: str, task: str, system: str | None = None) -> ByScore[Scale]:
-    """Whether a judge uses one scale in all tasks. `frame` has a row for each score and task.
+    """Whether a judge uses one scale in all tasks.
 
-    Raises SpecError for columns that cannot serve, and for fewer than two tasks.
+    `human` and `task` are the columns of human values and of the task; `system`, who answered, also compares the order
+    of systems between tasks.
+
+    `frame` has a row for each score and task: n rows, mean_score, mean_human, and two figures in standard deviations of
+    the human values: shift (0 in every task on one coherent scale) and spread (1 in every task on one).
+
+    Raises SpecError for columns that are missing or cannot serve, and for fewer than two tasks.
     """
 
     def found(frame: pl.LazyFrame, name: str, _: Range | None) -> Scale:
@@ -173,8 +229,14 @@ def bias(
 ) -> ByScore[Biases]:
     """Biases of a judge: length (`text`), position (`swapped`), self-preference (`own`, `system` and `human`).
 
-    `frame` has a row for each score, bias and figure. Sends nothing: format bias is the command's.
-    Raises SpecError where no bias is named, and for columns that cannot serve.
+    `columns` say what is measured: `text`, the judged text, with `baseline` also the win rate at equal length;
+    `swapped`, the preference in the other order, or with `pair` whether this row has it; `own`, systems of the judge's
+    family. Rows of an `item` count as one.
+
+    `frame` has a row for each score, bias, system (null: all) and figure: value, low and high of its 95 % interval by
+    `bootstrap` resamples. Sends nothing: format bias is measured by the command `scorer bias --format` alone.
+
+    Raises SpecError where no bias is named, and for columns that are missing or cannot serve.
     """
     lists: dict[str, Any] = {name: _listed(columns[name]) for name in ("pair", "own") if name in columns}
     given = BiasColumns(**{**columns, **lists})
