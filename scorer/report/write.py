@@ -50,8 +50,12 @@ def write_report(
 ) -> WrittenReport:
     """Writes one HTML page of a run, or of several over the same input: `scorer report`. It opens offline.
 
-    `file` is `report-<name of the run>.html` in the current folder where it is None. `human` is a column of human
-    values, or one for each person. Raises what the command does.
+    `out` is an output folder or its run file, or several of them as a list or a dict by name. `file` is
+    `report-<name of the run>.html` in the current folder where it is None. `human` is a column of human values, or one
+    for each person. `options` are those of the command by their names; `rows=0` leaves out all texts.
+
+    Raises SpecError where there is no run, for columns that cannot serve and where the file cannot be written,
+    OutputError where run.json is damaged.
     """
     people = (human,) if isinstance(human, str) else tuple(human)
     return write_report_file(out, file, ReportOptions(human=people, **options))
