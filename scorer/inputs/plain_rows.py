@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from scorer.inputs.value_types import Misfit, as_integer, fitted
 class PlainRows:
     """`Rows` over lists of Python objects, one list for each column.
 
-    `kinds` are the types in which columns are written again. A row with a problem has None in every column.
+    `kinds` are the types in which columns are written again, `nested` the types of those that hold objects or lists. A
+    row with a problem has None in every column.
     """
 
-    __slots__ = ("_columns", "_kinds", "nbytes", "num_rows", "problems")
+    __slots__ = ("_columns", "_kinds", "_nested", "nbytes", "num_rows", "problems")
 
     def __init__(
         self,
@@ -27,12 +29,14 @@ class PlainRows:
         kinds: Mapping[str, pa.DataType],
         problems: Sequence[str | None],
         nbytes: int,
+        nested: Mapping[str, pa.DataType] = MappingProxyType({}),
     ) -> None:
         self.num_rows = len(problems)
         self.problems = problems
         self.nbytes = nbytes
         self._columns = columns
         self._kinds = kinds
+        self._nested = nested
 
     def take(self, places: npt.NDArray[np.int64]) -> PlainRows:
         at = places.tolist()
@@ -47,11 +51,12 @@ class PlainRows:
         return self._part(columns, self.problems[offset:stop])
 
     def _part(self, columns: dict[str, list[Any]], problems: Sequence[str | None]) -> PlainRows:
-        return PlainRows(columns, self._kinds, problems, self.nbytes * len(problems) // max(1, self.num_rows))
+        size = self.nbytes * len(problems) // max(1, self.num_rows)
+        return PlainRows(columns, self._kinds, problems, size, self._nested)
 
     def with_constant(self, name: str, value: str | None) -> PlainRows:
         columns = {**self._columns, name: [value] * self.num_rows}
-        return PlainRows(columns, {**self._kinds, name: pa.string()}, self.problems, self.nbytes)
+        return PlainRows(columns, {**self._kinds, name: pa.string()}, self.problems, self.nbytes, self._nested)
 
     def values(self, path: str, bad: dict[int, str], *, typed: bool = False) -> list[Any]:
         root, steps = split(path, tuple(self._columns))
@@ -61,7 +66,9 @@ class PlainRows:
         return [value_at(value, steps) for value in found] if steps else found
 
     def exact(self, name: str, bad: dict[int, str]) -> list[Any]:
-        kind = self._kinds.get(name, pa.string())
+        return self._fitted(name, self._kinds.get(name, pa.string()), bad)
+
+    def _fitted(self, name: str, kind: pa.DataType, bad: dict[int, str]) -> list[Any]:
         found: list[Any] = []
         for place, value in enumerate(self._columns[name]):
             try:
@@ -78,8 +85,10 @@ class PlainRows:
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def own(self, names: Sequence[str], bad: dict[int, str]) -> pa.RecordBatch:
-        schema = pa.schema([(name, self._kinds.get(name, pa.string())) for name in names])
-        return pa.RecordBatch.from_arrays([pa.array(self.exact(f.name, bad), f.type) for f in schema], schema=schema)
+        kinds = {**self._kinds, **self._nested}
+        schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+        arrays = [pa.array(self._fitted(field.name, field.type, bad), field.type) for field in schema]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def characters(self, path: str) -> int:
         return sum(1 + len(str(value)) for value in self.values(path, {}) if value is not None)

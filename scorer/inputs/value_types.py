@@ -2,8 +2,11 @@
 
 The rule, for `input.id` and `input.keep`: the values of the first 1,000 rows (or 16 MiB) that are not null decide. All
 true or false: bool. All whole numbers of 64 bits: int64. All numbers: float64. Anything else, or nothing: text, in
-which values that are no text stand as JSON. CSV has no types: a column whose fields are all whole numbers, or all
-numbers, is int64 or float64, with empty fields as null; a number with leading zeros is text.
+which values that are no text stand as JSON. For `input.where` the rule holds within objects and lists, too: a column of
+objects alone is a struct, one of lists alone a list.
+
+CSV has no types: a column whose fields are all whole numbers, or all numbers, is int64 or float64, with empty fields as
+null; a number with leading zeros is text.
 """
 
 from __future__ import annotations
@@ -33,6 +36,12 @@ def json_types(records: Iterable[Mapping[str, Any]]) -> pa.Schema:
     return pa.schema([(name, _json_type(values)) for name, values in by_name(records).items()])
 
 
+def nested_types(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.DataType]:
+    """The types of those columns of JSON objects that hold objects alone, or lists alone, for `input.where`."""
+    found = {name: _nested_type(values) for name, values in by_name(records).items()}
+    return {name: kind for name, kind in found.items() if pa.types.is_nested(kind)}
+
+
 def csv_types(header: Sequence[str], records: Sequence[Sequence[str]]) -> pa.Schema:
     """The columns of a CSV file with the types that the rule gives."""
     return pa.schema(
@@ -60,6 +69,10 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     """The value as a column of that type holds it. Raises Misfit where it cannot. Texts stand for numbers in CSV."""
     if value is None:
         return None
+    if pa.types.is_struct(kind) and isinstance(value, Mapping):
+        return {field.name: fitted(value.get(field.name), field.type) for field in kind}
+    if pa.types.is_list(kind) and isinstance(value, list):
+        return [fitted(one, kind.value_type) for one in value]
     if pa.types.is_string(kind):
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, str) and not pa.types.is_boolean(kind):
@@ -112,6 +125,15 @@ def _json_type(values: Sequence[Any]) -> pa.DataType:
         return pa.int64()
     exact = all(isinstance(value, float) or abs(value) <= _EXACT_IN_FLOAT for value in values)
     return pa.float64() if exact else pa.string()
+
+
+def _nested_type(values: Sequence[Any]) -> pa.DataType:
+    if values and all(isinstance(value, dict) for value in values):
+        fields = [(name, _nested_type(inner)) for name, inner in by_name(values).items()]
+        return pa.struct(fields) if fields else pa.string()
+    if values and all(isinstance(value, list) for value in values):
+        return pa.list_(_nested_type([one for value in values for one in value if one is not None]))
+    return _json_type(values)
 
 
 def _csv_type(texts: Sequence[str]) -> pa.DataType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,8 @@ def _finished(
     tokens: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     seconds: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     rows = 0
-    for path in _paths(files, layout, manifest):
+    found = layout.result_files(files)
+    for path in (path for shard in manifest.shards for path in found.paths(shard.stem)):
         if rows >= MOST_ROWS:
             break
         try:
@@ -100,13 +101,3 @@ def _finished(
         tokens.append(np.nan_to_num(table.column("completion_tokens").to_numpy(zero_copy_only=False)[asked]))
         seconds.append((waited[asked] / attempts[asked])[waited[asked] > 0])
     return np.concatenate(tokens), np.concatenate(seconds)
-
-
-def _paths(files: Files, layout: Layout, manifest: Manifest) -> Iterator[str]:
-    sealed = {stat.path for stat in files.listing(layout.scores)}
-    segments = layout.segments_to_read(files)
-    for shard in manifest.shards:
-        if (path := layout.sealed(shard.stem)) in sealed:
-            yield path
-        else:
-            yield from (layout.segment(segment) for segment in segments.get(shard.stem, ()))

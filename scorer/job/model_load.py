@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scorer.build.assemble import make_provider
 from scorer.build.endpoints import concurrency
+from scorer.client.providers import PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.request_body import asked_output
 from scorer.config.spec import Model, Rates, Spec
@@ -17,13 +18,15 @@ class ModelLoad:
     """The requests to one model, and their tokens: of prompts, and of replies at least, as expected and at most.
 
     One choice of a reply has at most `reply_limit` tokens, and as many as `reasoning_tokens` of reasoning beside it. A
-    request asks for `choices`, which `model.extra` may set.
+    request asks for `choices`, which `model.extra` may set. `schema_in_prompt`: the server counts the schema of a reply
+    as a part of the prompt, as OpenAI, Anthropic and Bedrock do; servers that make a grammar of it do not.
     """
 
     model: Model
     reply_limit: int
     reasoning_tokens: int = 0
     choices: int = 1
+    schema_in_prompt: bool = False
     requests: int = 0
     prompt_tokens: int = 0
     shortest: int = 0
@@ -61,10 +64,10 @@ def _load(model: Model) -> ModelLoad:
     conversation = make_provider(plain, "http://127.0.0.1/v1", {}).converse(Request(messages=(Message("user", "?"),)))
     limit, choices = asked_output(next(conversation).body)
     conversation.close()
-    if limit is None:
-        return ModelLoad(model, 0 if model.classifies else model.max_output_tokens, reasoning, choices)
-    reply = max(1, limit - reasoning)
-    return ModelLoad(model, reply, reasoning, choices)
+    most = 0 if model.classifies else model.max_output_tokens
+    reply = most if limit is None else max(1, limit - reasoning)
+    in_prompt = model.provider in PROVIDERS and model.dialect not in ("vllm", "llamacpp")
+    return ModelLoad(model, reply, reasoning, choices, in_prompt)
 
 
 def seconds_at_limits(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from scorer.build.plan import RunPlan
 from scorer.client.tokens import Counter
@@ -55,6 +56,7 @@ class PromptSample:
     duplicate_tokens: int = 0
     bytes: int = 0
     shared_bytes: int = 0
+    _schemas: dict[str, int] = field(default_factory=dict)
     _previous: list[npt.NDArray[np.uint8]] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
@@ -112,12 +114,27 @@ class PromptSample:
     def _prompt_tokens_of(self, requests: Sequence[Request]) -> list[int]:
         texts = [_texts(request) for request in requests]
         counts = iter(self.counter.count([text for some in texts for text in some]))
-        return [sum(next(counts) for _ in some) + TOKENS_PER_MESSAGE * len(some) for some in texts]
+        return [
+            sum(next(counts) for _ in some) + TOKENS_PER_MESSAGE * len(some) + self._schema_tokens(request)
+            for some, request in zip(texts, requests, strict=True)
+        ]
+
+    def _schema_tokens(self, request: Request) -> int:
+        """The tokens of the reply's schema where the server counts it as a part of the prompt."""
+        if request.schema is None or not self._load(request).schema_in_prompt:
+            return 0
+        text = orjson.dumps(request.schema).decode()
+        if text not in self._schemas:
+            self._schemas[text] = self.counter.count([text])[0]
+        return self._schemas[text]
+
+    def _load(self, request: Request) -> ModelLoad:
+        return self.models.get(request.model) or next(iter(self.models.values()))
 
     def _count_tokens(self, requests: Sequence[Request], prompt_tokens: Sequence[int]) -> None:
         first_turn = len(requests) // 2 if self.turns == 2 else 0
         for place, (request, prompt) in enumerate(zip(requests, prompt_tokens, strict=True)):
-            load = self.models.get(request.model) or next(iter(self.models.values()))
+            load = self._load(request)
             if request.continuation is not None:
                 low = most = expected = self.counter.count([request.continuation])[0]
             elif place < first_turn:

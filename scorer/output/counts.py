@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
 from scorer.files.files import Files
 from scorer.output import segments as seg
-from scorer.output.layout import Layout, Segment
+from scorer.output.layout import ResultFiles
 from scorer.types import Mask, Shard
 
 
-def count_results(
-    files: Files,
-    layout: Layout,
-    shard: Shard,
-    segments: Sequence[Segment],
-    *,
-    sealed: bool,
-    within: Mask | None = None,
-) -> seg.Counts:
-    """The counts of a shard's newest results; `segments` are those to read. Raises segments.Broken for bad files.
+def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask | None = None) -> seg.Counts:
+    """The counts of a shard's newest results. Raises segments.Broken for bad files.
 
     `within` are the rows that count, None for all.
     """
-    paths = [layout.segment(segment) for segment in segments]
-    generations = {segment.generation for segment in segments}
+    segments = found.segments.get(shard.stem, [])
+    paths = [found.layout.segment(segment) for segment in segments]
+    sealed = found.layout.sealed(shard.stem) if shard.stem in found.sealed else None
     if within is not None:
-        if sealed:
-            paths.append(layout.sealed(shard.stem))
+        if sealed is not None:
+            paths.append(sealed)
         return _newest(files, paths, within) if paths else seg.Counts()
-    if sealed:
-        path = layout.sealed(shard.stem)
-        with seg.broken(path):
-            about, counts = seg.read_about(files, path)
+    if sealed is not None:
+        with seg.broken(sealed):
+            about, counts = seg.read_about(files, sealed)
         newer = [p for p, s in zip(paths, segments, strict=True) if s.generation > about["generation"]]
-        if not newer:
-            return counts
-        paths = [path, *newer]
-    elif len(generations) <= 1:
-        total = seg.Counts()
-        for path in paths:
-            with seg.broken(path):
-                total.add(seg.read_about(files, path)[1])
-        return total
-    return _newest(files, paths)
+        return _newest(files, [sealed, *newer]) if newer else counts
+    if len({segment.generation for segment in segments}) > 1:
+        return _newest(files, paths)
+    total = seg.Counts()
+    for path in paths:
+        with seg.broken(path):
+            total.add(seg.read_about(files, path)[1])
+    return total
 
 
 def _newest(files: Files, paths: list[str], within: Mask | None = None) -> seg.Counts:

@@ -73,7 +73,7 @@ class Inventory:
         layout, files = self._run.layout, self._run.files
         files.sweep(layout.out)
         files.sweep(layout.scores)
-        self._sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+        self._sealed = layout.sealed_stems(files)
         for stem in files.folders(layout.segments):
             files.sweep(f"{layout.segments}/{stem}")
             everything = layout.segments_of(files, stem)

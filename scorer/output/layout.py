@@ -81,6 +81,16 @@ class Layout:
     def segment(self, segment: Segment) -> str:
         return f"{self.segments}/{segment.stem}/{segment.name}"
 
+    def sealed_stems(self, files: Files) -> set[str]:
+        """The stems of all sealed shards, by one listing."""
+        return {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(self.scores)}
+
+    def result_files(self, files: Files) -> ResultFiles:
+        """The files with the results of each shard."""
+        # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
+        segments = self.segments_to_read(files)
+        return ResultFiles(self, self.sealed_stems(files), segments)
+
     def segments_of(self, files: Files, stem: str) -> list[Segment]:
         """Every segment of a shard in the order of their numbers, hidden ones included."""
         found = [parse(stem, stat) for stat in files.listing(f"{self.segments}/{stem}")]
@@ -93,6 +103,24 @@ class Layout:
     def foreign(self, files: Files, stem: str) -> list[str]:
         """Files in a shard's folder of segments that are not segments."""
         return [stat.path for stat in files.listing(f"{self.segments}/{stem}") if parse(stem, stat) is None]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """Where the results of the shards are: sealed ones by stem, and the segments of unfinished ones by stem.
+
+    Segments of a sealed shard are of a retry or a reread that is not finished, or wait to be deleted.
+    """
+
+    layout: Layout
+    sealed: set[str]
+    segments: dict[str, list[Segment]]
+
+    def paths(self, stem: str) -> list[str]:
+        """The sealed file of a shard, else its segments."""
+        if stem in self.sealed:
+            return [self.layout.sealed(stem)]
+        return [self.layout.segment(segment) for segment in self.segments.get(stem, ())]
 
 
 def parse(stem: str, stat: Stat) -> Segment | None:

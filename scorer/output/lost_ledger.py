@@ -71,12 +71,11 @@ def _reported(files: Files, layout: Layout) -> Totals:
 
 def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
     """The sums of a run's newest results, by their metadata. Files that cannot be read are left out."""
-    sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
-    segments = layout.segments_to_read(files)
+    found = layout.result_files(files)
     total = seg.Counts()
     for shard in manifest.shards:
         try:
-            total.add(count_results(files, layout, shard, segments.get(shard.stem, []), sealed=shard.stem in sealed))
+            total.add(count_results(files, found, shard))
         except seg.Broken:
             continue
     return total

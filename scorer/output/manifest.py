@@ -6,7 +6,7 @@ Written whole and renamed; read at every start. A resume is refused where the fi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -187,10 +187,10 @@ def check_fingerprint(manifest: Manifest, fingerprint: str, covered: Mapping[str
         )
     if manifest.fingerprint == fingerprint:
         return
-    before, now = _flat(manifest.covered), _flat(covered)
     keys = changed_keys(manifest, covered)
     if not keys:
         return
+    before, now = _flat(manifest.covered), _flat(covered)
     changes = "; ".join(f"{key} was {_show(before.get(key))} and is now {_show(now.get(key))}" for key in keys)
     raise OutputError(
         f"{out} holds the scores of another run: {changes}. Scores made differently do "
@@ -228,14 +228,20 @@ def check_shards(known: Sequence[Shard], found: Sequence[Stat], same: Callable[[
     return list(new.values())
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of nested tables with dots; those of the only model as `model.<key>`. Values are as JSON gives them."""
+    plain = orjson.loads(orjson.dumps(tree))
+    models = plain.pop("models", [])
+    named = {"model": models[0]} if len(models) == 1 else {f"models[{n}]": model for n, model in enumerate(models)}
+    return dict(_keys({**plain, **named}))
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
+            yield from _keys(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+            yield f"{prefix}{key}", value
 
 
 def _show(value: Any) -> str:

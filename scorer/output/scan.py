@@ -55,19 +55,17 @@ def scan_scores(
 
 def scan_run(files: Files, layout: Layout, manifest: Manifest, join_input: bool = False) -> pl.LazyFrame:
     """`scan_scores` of one run for the shards that `manifest` lists, which may be a part of the run's."""
-    # Segments first: a shard that is sealed between the two listings is then seen twice, never not at all.
-    segments = layout.segments_to_read(files)
-    sealed = {stat.path for stat in files.listing(layout.scores)}
+    results = layout.result_files(files)
     whole: dict[str, list[str]] = {}  # by the types of what is kept, since polars reads only equal ones as one table
     parts: dict[str, list[str]] = {}  # files of which some may hold the same row
     for shard in manifest.shards:
-        path, found = layout.sealed(shard.stem), segments.get(shard.stem, [])
-        if path not in sealed:
-            parts.setdefault(shard.types, []).extend(layout.segment(segment) for segment in found)
-        elif again := [layout.segment(segment) for segment in found if segment.generation]:
-            parts.setdefault(shard.types, []).extend([path, *again])
+        paths = results.paths(shard.stem)
+        if shard.stem not in results.sealed:
+            parts.setdefault(shard.types, []).extend(paths)
+        elif again := [layout.segment(one) for one in results.segments.get(shard.stem, ()) if one.generation]:
+            parts.setdefault(shard.types, []).extend([*paths, *again])
         else:
-            whole.setdefault(shard.types, []).append(path)
+            whole.setdefault(shard.types, []).extend(paths)
     frames = [_scan(paths) for paths in whole.values()]
     frames += [
         _scan(paths)

@@ -80,15 +80,13 @@ def within_share(found: Status, most: float) -> Status:
 
 
 def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
-    sealed = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
-    segments = layout.segments_to_read(files)
+    results = layout.result_files(files)
     counts, unreadable = seg.Counts(), []
     for shard in manifest.shards:
         try:
             with seg.broken(layout.selection):
                 within = manifest.selection.counted(files, layout, shard)
-            found, done = segments.get(shard.stem, []), shard.stem in sealed
-            counts.add(count_results(files, layout, shard, found, sealed=done, within=within))
+            counts.add(count_results(files, results, shard, within))
         except seg.Broken as error:
             unreadable.append(error.path)
     running = files.locked(layout.lock)
@@ -112,7 +110,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         rows_per_s=last.get("rows_per_s", 0.0),
         held_back_by=live.get("held_back_by", {}),
         shards=len(manifest.shards),
-        sealed=sum(shard.stem in sealed for shard in manifest.shards),
+        sealed=sum(shard.stem in results.sealed for shard in manifest.shards),
         unreadable=unreadable,
         copied=counts.copied,
         reasoning_tokens=counts.reasoning_tokens,

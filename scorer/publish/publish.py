@@ -31,7 +31,8 @@ class Published:
 def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:
     """The publisher of an address `scheme://place`; nothing is read or written yet.
 
-    The scheme is one of PUBLISHERS, or an import path `package.module:Name`. Raises SpecError for a wrong address.
+    The scheme is one of PUBLISHERS, or an import path `package.module:Name`. A ~ that begins the place is the home
+    folder. Raises SpecError for a wrong address.
     """
     scheme, separator, place = to.partition("://")
     path = PUBLISHERS.get(scheme, scheme)
@@ -40,6 +41,10 @@ def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:
         raise SpecError(
             [f'"{to}" is no address of a table. It begins with one of {known}, or with package.module:Name://.']
         )
+    if place.startswith("~"):
+        place = os.path.expanduser(place)
+        if place.startswith("~"):
+            raise SpecError([f'"{to}" begins with a ~ that leads to no home folder of this machine; ~/ is your own.'])
     make = found(path, "publisher")
     built: Publisher = made(lambda: make(place, tuple(partition_by)), path, "publisher", ("publish",))
     return built
@@ -92,7 +97,7 @@ def publish_shard(files: Files, layout: Layout, run: str, shard: Shard, place: P
 
 def sealed_shards(files: Files, layout: Layout, manifest: Manifest) -> list[Shard]:
     """The shards of a run that have a sealed file, by one listing."""
-    names = {stat.path.rpartition("/")[2].removesuffix(".parquet") for stat in files.listing(layout.scores)}
+    names = layout.sealed_stems(files)
     return [shard for shard in manifest.shards if shard.stem in names]
 
 

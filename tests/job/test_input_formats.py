@@ -226,6 +226,39 @@ def test_where_over_lines_reads_their_types_and_a_bad_line_belongs(tmp_path: Pat
     assert run.verify().complete
 
 
+@pytest.mark.parametrize("end", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("condition", "numbers"),
+    [("meta.lang = 'de'", [1, 3, 5]), ("meta.deep.n > 3", [4, 5]), ("array_length(tags) = 2", [2, 5])],
+)
+def test_where_sees_nested_values_of_lines_as_those_of_parquet(
+    tmp_path: Path, end: str, condition: str, numbers: list[int]
+) -> None:
+    rows = [
+        {"id": f"r{n}", "response": "said", "tags": ["x"] * (n % 3),
+         "meta": {"lang": "de" if n % 2 else "en", "deep": {"n": n}}}
+        for n in range(6)
+    ]  # fmt: skip
+    run = Run(tmp_path)
+    run.patterns = [f"{tmp_path}/in/*.{end}"]
+    written(tmp_path / f"in/a.{end}", WRITERS[end](rows))
+    assert run.run(where=condition).scored == len(numbers)
+    assert sorted(run.wire.asked) == numbers
+
+
+def test_where_over_lines_takes_a_row_whose_nested_value_does_not_fit(tmp_path: Path) -> None:
+    lines = [{"id": f"r{n}", "response": "said", "meta": {"n": n, "note": n if n % 2 else "x"}} for n in range(1000)]
+    lines += [
+        {"id": "r1000", "response": "said", "meta": {"n": "many"}},
+        {"id": "r1001", "response": "said", "meta": 3},
+    ]
+    run = Run(tmp_path)
+    run.patterns = [f"{tmp_path}/in/*.jsonl"]
+    written(tmp_path / "in/a.jsonl", json_lines(lines))
+    status = run.run(where="meta.n >= 998 and meta.note in ('x', '999')")
+    assert (status.scored, sorted(run.wire.asked)) == (4, [998, 999, 1000, 1001])
+
+
 def test_a_file_that_was_only_touched_is_hashed_by_one_start_and_known_by_its_time_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

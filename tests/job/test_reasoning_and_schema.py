@@ -134,6 +134,18 @@ def test_the_plan_counts_reasoning_and_warns(tmp_path: Path) -> None:
     assert "advice" not in plan_text(plan_of(tmp_path, name="gpt-5-mini", extra={"reasoning_effort": "low"}))
 
 
+def test_the_plan_counts_the_schema_where_the_server_reads_it(tmp_path: Path) -> None:
+    def tokens(model: dict[str, Any], **judge: Any) -> int:
+        return estimate(check(tree(tmp_path, {"read": "json", **judge}, model)), LocalFiles()).prompt_tokens
+
+    without = tokens({}, structured="none")
+    schema = tokens({}) - without
+    assert schema > 0
+    assert schema % ROWS == 0
+    assert tokens({"provider": "anthropic"}) == without + schema
+    assert tokens({"dialect": "vllm"}) == tokens({"dialect": "llamacpp"}) == without
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

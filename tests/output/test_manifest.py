@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,14 @@ def test_check_shards_refuses_all_changed_and_missing_shards_at_once() -> None:
     changed, gone = str(caught.value).splitlines()
     assert changed.startswith("in/a.parquet has changed since this run first read it")
     assert gone.startswith("in/b.parquet belongs to this run and is gone")
+
+
+def test_check_fingerprint_names_only_the_key_of_a_model_that_changed() -> None:
+    before = replace(MANIFEST, covered={"judge": {"kind": "rating"}, "models": [{"name": "m", "keys": ["id"]}]})
+    same = {"judge": {"kind": "rating"}, "models": [{"name": "m", "keys": ("id",)}]}
+    check_fingerprint(before, "e" * 16, same, "out")
+    with pytest.raises(OutputError) as caught:
+        check_fingerprint(before, "e" * 16, {**same, "models": [{"name": "other", "keys": ("id",)}]}, "out")
+    assert 'another run: model.name was "m" and is now "other". ' in str(caught.value)
+    with pytest.raises(OutputError, match=r"models\[1\]\.name was not set and is now"):
+        check_fingerprint(before, "e" * 16, {**same, "models": [*same["models"], {"name": "n"}]}, "out")

@@ -132,6 +132,7 @@ def test_publish_explains_an_unusable_target_in_a_paragraph(
             (["--to", "hudi://x"], {}, 2, 'is no address of a table'),
             (["--to", ""], {}, 2, '"" is no address of a table'),
             (["--to", "no.such.module:Name://x"], {}, 2, "cannot be imported"),
+            (["--to", "delta://~no-such-user/x"], {}, 2, "leads to no home folder"),
             (["--to", "delta://"], {}, 2, "needs the place of a table behind it"),
             (["--to", "iceberg://catalog"], {}, 2, "write iceberg://catalog/namespace.table"),
             (["--to", f"delta://{file}"], {}, 2, "is a file, not a table"),

@@ -17,7 +17,7 @@ from scorer.errors import OutputError, SpecError, StorageError
 from scorer.files.files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
-from scorer.publish.publish import publish
+from scorer.publish.publish import publish, publisher
 from scorer.publish.sealed import Version
 
 
@@ -279,3 +279,9 @@ def test_publish_gives_an_earlier_run_json_an_id_once(tmp_path: Path) -> None:
     with pytest.raises((SpecError, StorageError)):
         publish(LocalFiles(), made.layout.out, "delta://")
     assert load(LocalFiles(), Layout(made.layout.out)) == manifest
+
+
+def test_publish_takes_a_tilde_as_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = [publisher(address).target for address in ("delta://~/lake", "delta://lake~/x")]  # type: ignore[attr-defined]
+    assert found == [f"delta://{tmp_path}/lake", "delta://lake~/x"]

@@ -96,9 +96,7 @@ class Bedrock:
         return RateHint(retry_after_s=retry_after_s(headers))
 
     def _sent(self, request: Request) -> tuple[bool, bool, bool]:
-        told = self._settings.temperature is not None or request.temperature is not None
-        reasoning = self._settings.reasoning
-        return told and not reasons(reasoning), reasoning is not None, request.schema is not None
+        return self._settings.sent(request, reasons=reasons(self._settings.reasoning))
 
     def _call(self, request: Request) -> Call:
         return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)

@@ -83,7 +83,7 @@ class OpenAI:
         while reply.status != 200 and (said := refusal(reply)) is not None:
             if not renamed and (other := _other_limit(reply, limit)) is not None:
                 self._limit, renamed = other, True
-            elif not self.learned.learn(said, places, self._sent(request), self._place.quote):
+            elif not self.learned.learn(said, places, self._settings.sent(request), self._place.quote):
                 break
             limit, places = self._limit, self.learned.places
             reply = yield self.call("/chat/completions", self._body(request, limit))
@@ -105,10 +105,6 @@ class OpenAI:
                 self.learned.give_up_schema()
                 return other
         return reply
-
-    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
-        told = self._settings.temperature is not None or request.temperature is not None
-        return told, self._settings.reasoning is not None, request.schema is not None
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return rate_hint(headers)

@@ -71,15 +71,11 @@ class Responses:
             )
         if request.choices > 1:
             raise Rejected("The Responses API gives one reply a request.")
-        reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
+        reply = yield from asked_until_taken(self.learned, request, self._call, self._settings.sent, self._place.quote)
         return self._read(reply)
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return rate_hint(headers)
-
-    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
-        told = self._settings.temperature is not None or request.temperature is not None
-        return told, self._settings.reasoning is not None, request.schema is not None
 
     def _call(self, request: Request) -> Call:
         return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)

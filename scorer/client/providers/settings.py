@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from scorer.client.providers.errors import Place
 from scorer.client.providers.logprobs import Dialect
 from scorer.client.providers.reasoning import Reasoning, room_for
+from scorer.types import Request
 
 _SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
 
@@ -57,6 +58,11 @@ class ProviderSettings:
         """The settings out of the options of a provider whose own address is `base_url`."""
         given: dict[str, Any] = {**options}
         return cls(**{"base_url": base_url, **given})
+
+    def sent(self, request: Request, *, reasons: bool = False) -> tuple[bool, bool, bool]:
+        """Whether a request has a temperature, a reasoning and a schema. One that `reasons` has no temperature."""
+        told = self.temperature is not None or request.temperature is not None
+        return told and not reasons, self.reasoning is not None, request.schema is not None
 
     @property
     def url_query(self) -> str:

@@ -14,41 +14,33 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from scorer.inputs.column_paths import roots
-from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed, is_cut
+from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed
 from scorer.inputs.formats.lines import CAREFUL_CHUNK, LINE_BYTES, Lines
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
 from scorer.inputs.formats.text_batches import Invalid, TextBatches
+from scorer.inputs.formats.text_format import TextFormat
 from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import Batch, UnreadableRows
 from scorer.inputs.plain_rows import PlainRows
 from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, csv_types
 
 
-class CsvText:
-    """`Format` of CSV. `compression` is "gzip", "zstd" or None."""
+class CsvText(TextFormat):
+    """`Format` of CSV."""
 
-    def __init__(self, compression: str | None = None) -> None:
-        self.name = "CSV" if compression is None else f"CSV in {compression}"
-        self._compression = compression
+    kind = "CSV"
 
     def look(self, file: BinaryIO, size: int) -> Contents:
-        if size == 0:
-            raise Unfinished("is empty")
-        given = hashed(file)
-        records = self._records(given)
         head: list[list[str]] = []
         rows = held = 0
-        try:
+        with self._looking(file, size) as given:
+            records = self._records(given)
             header = records.header()
             for record in records:
                 rows += 1
                 if not isinstance(record, Invalid) and len(head) < HEAD_ROWS and held < HEAD_BYTES:
                     head.append(record)
                     held += sum(map(len, record))
-        except DAMAGE as error:
-            if is_cut(error):
-                raise Unfinished("is cut within a compressed frame") from error
-            raise
         if records.cut is not None:
             raise Unfinished(records.cut)
         schema = csv_types(header, head)
@@ -56,9 +48,6 @@ class CsvText:
 
     def schema(self, file: BinaryIO) -> pa.Schema:
         return self._schema(hashed(file), careful=False)
-
-    def mark(self, file: BinaryIO, size: int) -> str:
-        return hashed(file).rest()
 
     def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
         given = hashed(file)
@@ -74,21 +63,14 @@ class CsvText:
         places = {name: schema.names.index(name) for name in columns}
         made = TextBatches(wanted, partial(_rows, places, types))
         given.seek(0)
-        try:
-            records = self._records(given, careful=wanted.careful)
-            records.header()
-            for record in records:
-                yield from made.add(record, 0 if isinstance(record, Invalid) else sum(map(len, record)))
-                if made.done:
-                    yield from made.rest()
-                    return
-            yield from made.end()
-            given.rest()
-        except DAMAGE as error:
-            if is_systems(error) or not wanted.careful:
-                raise
-            yield from made.rest()
-            yield from made.unreadable(short(error))
+        yield from self._batches(given, wanted, made, self._sized(given, careful=wanted.careful))
+
+    def _sized(self, given: HashedFile, *, careful: bool) -> Iterator[tuple[list[str] | Invalid, int]]:
+        """The records behind the header, each with the number of its characters."""
+        records = self._records(given, careful=careful)
+        records.header()
+        for record in records:
+            yield record, 0 if isinstance(record, Invalid) else sum(map(len, record))
 
     def _records(self, given: HashedFile, *, careful: bool = False) -> _Records:
         chunk = CAREFUL_CHUNK if careful else CHUNK

@@ -16,43 +16,35 @@ import pyarrow as pa
 
 from scorer.errors import whole
 from scorer.inputs.column_paths import roots
-from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed, is_cut
+from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed
 from scorer.inputs.formats.lines import CAREFUL_CHUNK, LINE_BYTES, Lines
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
 from scorer.inputs.formats.text_batches import Invalid, TextBatches
-from scorer.inputs.patience import is_systems, short
+from scorer.inputs.formats.text_format import TextFormat
+from scorer.inputs.patience import is_systems
 from scorer.inputs.pieces import Batch, UnreadableRows
 from scorer.inputs.plain_rows import PlainRows
-from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, shapes
+from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, nested_types, shapes
 
 _NUMBER_BYTES = 8
 DEEPEST = 100
 """Levels of lists and objects in a row: what is nested deeper ends Python's own repr and json."""
 
 
-class JsonLines:
-    """`Format` of JSON Lines. `compression` is "gzip", "zstd" or None."""
+class JsonLines(TextFormat):
+    """`Format` of JSON Lines."""
 
-    def __init__(self, compression: str | None = None) -> None:
-        self.name = "JSON Lines" if compression is None else f"JSON Lines in {compression}"
-        self._compression = compression
+    kind = "JSON Lines"
 
     def look(self, file: BinaryIO, size: int) -> Contents:
-        if size == 0:
-            raise Unfinished("is empty")
-        given = hashed(file)
         head = _Head()
         rows = 0
-        lines = Lines(decompressed(given, self._compression))
-        try:
+        with self._looking(file, size) as given:
+            lines = Lines(decompressed(given, self._compression))
             for line in _filled(lines):
                 rows += 1
                 if not head.full:
                     head.add(line)
-        except DAMAGE as error:
-            if is_cut(error):
-                raise Unfinished("is cut within a compressed frame") from error
-            raise
         tail = lines.tail
         if tail is None or (tail and not tail.isspace() and not isinstance(parsed(tail), dict)):
             raise Unfinished("ends within a line")
@@ -65,30 +57,16 @@ class JsonLines:
     def schema(self, file: BinaryIO) -> pa.Schema:
         return json_types(self._head(hashed(file), careful=False).records)
 
-    def mark(self, file: BinaryIO, size: int) -> str:
-        return hashed(file).rest()
-
     def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
         given = hashed(file)
-        kinds = json_types(self._head(given, careful=wanted.careful).records)
+        records = self._head(given, careful=wanted.careful).records
+        kinds = json_types(records)
         columns = roots(wanted.columns, kinds.names)
         types = {name: kinds.field(name).type for name in columns if name in kinds.names}
-        made = TextBatches(wanted, partial(_rows, columns, types))
+        made = TextBatches(wanted, partial(_rows, columns, types, nested_types(records)))
         given.seek(0)
         lines = Lines(decompressed(given, self._compression), chunk=CAREFUL_CHUNK if wanted.careful else CHUNK)
-        try:
-            for line in _filled(lines):
-                yield from made.add(line, len(line or b""))
-                if made.done:
-                    yield from made.rest()
-                    return
-            yield from made.end()
-            given.rest()
-        except DAMAGE as error:
-            if is_systems(error) or not wanted.careful:
-                raise
-            yield from made.rest()
-            yield from made.unreadable(short(error))
+        yield from self._batches(given, wanted, made, ((line, len(line or b"")) for line in _filled(lines)))
 
     def _head(self, given: HashedFile, *, careful: bool) -> _Head:
         """The first rows; where reading is `careful`, those before the damage."""
@@ -183,7 +161,12 @@ def _exact(record: dict[str, Any], line: bytes) -> dict[str, Any]:
     return found
 
 
-def _rows(columns: Sequence[str], kinds: Mapping[str, pa.DataType], lines: Sequence[Any]) -> PlainRows:
+def _rows(
+    columns: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+    within: Mapping[str, pa.DataType],
+    lines: Sequence[Any],
+) -> PlainRows:
     """Rows of lines of bytes; None is a line that is too long."""
     found: dict[str, list[Any]] = {name: [] for name in columns}
     problems: list[str | None] = []
@@ -208,4 +191,4 @@ def _rows(columns: Sequence[str], kinds: Mapping[str, pa.DataType], lines: Seque
                 size += _NUMBER_BYTES
         size += nested
         problems.append(problem)
-    return PlainRows(found, kinds, problems, size)
+    return PlainRows(found, kinds, problems, size, {name: within[name] for name in columns if name in within})
