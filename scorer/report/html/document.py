@@ -20,7 +20,7 @@ from scorer.report.html.panels.judge import judge
 from scorer.report.html.panels.pairs import SHOWN
 from scorer.report.html.panels.rows import rows
 from scorer.report.html.panels.run import run
-from scorer.report.html.panels.strip import navigation, population, strip
+from scorer.report.html.panels.strip import navigation, strip
 from scorer.report.html.panels.systems import systems
 from scorer.report.html.panels.training import training
 from scorer.report.html.panels.where import where
@@ -43,7 +43,7 @@ def document(page: Page) -> str:
     kept = {one.id: one for one, _ in fit}
     marks = Marks(page.folders, kept)
     panels = [
-        answer(page.answer),
+        answer(page.answer, [page.population, *page.left_out]),
         systems(page.systems, marks) if page.systems else _empty(page, "systems"),
         where(page.where, names, marks) if page.where else _empty(page, "where"),
         judge(page.judge, marks) if page.judge else _empty(page, "judge"),
@@ -66,7 +66,7 @@ def document(page: Page) -> str:
     }
     return _whole(
         page,
-        join([strip(page), navigation(page), tag("main", *panels), tag("footer", population(page), _inside(page))]),
+        join([strip(page), navigation(page), tag("main", *panels), tag("footer", _inside(page))]),
         data,
     )
 

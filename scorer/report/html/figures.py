@@ -54,5 +54,7 @@ def usd(value: float | None) -> str:
 
 
 def raw(value: float | None) -> str:
-    """A value for a CSV file: five significant digits, nothing where it is unknown."""
-    return "" if value is None or not isfinite(value) else f"{value:.5g}"
+    """A value for a CSV file: five significant digits, above 10,000 to the unit; nothing where it is unknown."""
+    if value is None or not isfinite(value):
+        return ""
+    return f"{value:.5g}" if abs(value) < 10_000 else f"{value:.0f}"

@@ -59,7 +59,10 @@ def figures(values: Systems, marks: Marks) -> Html | None:
 def _whole(one: Histogram, places: int, marks: Marks) -> Html:
     edges = [number(edge, places) for edge in one.edges]
     titles = [f"Score {low} to {high}" for low, high in pairwise(edges)]
-    bars = [marks.link(bar, title, rows) for bar, title, rows in zip(_bars(one, TALL), titles, one.rows, strict=True)]
+    bars = [
+        marks.link(bar, title, rows)
+        for bar, title, rows in zip(_bars(one, TALL, space=True), titles, one.rows, strict=True)
+    ]
     return drawing(
         join([*bars, _edges(one)]), TALL, "Histogram of scores; the table below has its numbers", linked=True
     )
@@ -78,8 +81,8 @@ def _multiples(parts: Sequence[Histogram], at: Mapping[str, int]) -> Html:
     return tag("div", *drawn, class_="multiples")
 
 
-def _bars(one: Histogram, height: int) -> list[Html]:
-    """A bar for each bin, in a large histogram with its count and with the space above it, which belongs to a link."""
+def _bars(one: Histogram, height: int, space: bool = False) -> list[Html]:
+    """A bar for each bin, in a large histogram with its count; with `space` the area above a bar belongs to it."""
     tall = height == TALL
     above, below = (18, 20) if tall else (2, 2)
     most = max(one.counts, default=0) or 1
@@ -90,11 +93,11 @@ def _bars(one: Histogram, height: int) -> list[Html]:
         x, width = f"{left + 0.15:.2f}%", f"{max(right - left - 0.3, 0.1):.2f}%"
         size = (height - above - below) * rows / most
         top = height - below - size
-        space = tag("rect", class_="hit", x=x, width=width, y="0", height=f"{height - below}") if tall else None
+        room = tag("rect", class_="hit", x=x, width=width, y="0", height=f"{height - below}") if space else None
         bar = tag("rect", class_="b", x=x, width=width, y=f"{top:.1f}", height=f"{size:.1f}")
         labelled = tall and rows and len(one.counts) <= LABELLED
         label = word(count(rows), f"{(left + right) / 2:.2f}%", top - 4, "m") if labelled else None
-        bars.append(join([space, bar, label]))
+        bars.append(join([room, bar, label]))
     return bars
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scorer.report.html.elements import Html, tag
 from scorer.report.html.panels.frame import command
 from scorer.report.page.data import Answer
 
 
-def answer(values: Answer) -> Html:
-    """The panel. Its heading is the answer itself."""
+def answer(values: Answer, counted: Sequence[str]) -> Html:
+    """The panel. Its heading is the answer itself; `counted` says which rows the page counts and which it does not."""
     why = tag("ul", *(tag("li", sentence) for sentence in values.assumes)) if values.assumes else None
     return tag(
         "section",
@@ -17,6 +19,7 @@ def answer(values: Answer) -> Html:
         tag("p", values.judge, class_="trust", dir="auto"),
         command(values.command) if values.command else None,
         tag("details", tag("summary", "What this assumes"), why, class_="why") if why else None,
+        tag("p", " ".join(counted), class_="note counted"),
         id="answer",
         class_="panel",
         aria_labelledby="h-answer",

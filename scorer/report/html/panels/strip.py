@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scorer.report.html.elements import Html, join, name, tag
 from scorer.report.html.figures import count, usd
-from scorer.report.html.panels.frame import TITLES, notes
+from scorer.report.html.panels.frame import TITLES
 from scorer.report.page.data import Page
 
 
@@ -38,11 +38,6 @@ def navigation(page: Page) -> Html:
     ]
     links = (tag("a", TITLES[key], href=f"#{key}") for key in shown)
     return tag("nav", tag("div", *links), aria_label="Panels", id="top")
-
-
-def population(page: Page) -> Html:
-    """Which rows the page counts, and which it does not."""
-    return notes([page.population, *page.left_out])
 
 
 def _notices(page: Page) -> Html | None:

@@ -86,4 +86,4 @@ def _band(plot: Plot, curve: Curve, margin: float) -> Html:
 
 
 def _legend(curves: Sequence[Curve]) -> list[Html]:
-    return [word(curve.mix, "100%", 30 + 16 * at, f"e k{at % COLOURS}") for at, curve in enumerate(curves)]
+    return [word(curve.mix, f"{100 - 18 * at}%", 11, f"e k{at % COLOURS}") for at, curve in enumerate(curves)]

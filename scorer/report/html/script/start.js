@@ -26,6 +26,7 @@ function showSystem(state) {
 }
 
 function show() {
+  if (printed) return;
   const state = stateOf(location.hash), old = before, focused = document.activeElement;
   before = state;
   if (!lists) { showSystem(state); return; }
@@ -61,15 +62,16 @@ document.addEventListener("click", (event) => {
   target.scrollIntoView();
 });
 
-// In print: the first ten rows of the list, open.
-let printed = [];
+// On paper: the first ten rows of the list and what the numbers assume, open.
+let printed = null;
 addEventListener("beforeprint", () => {
-  printed = [...shown.slice(0, 10).filter((card) => !opened.includes(card)).map((card) => card.element), ...all("details.why, #how details")];
-  printed = printed.filter((one) => !one.open);
+  printed = [...shown.slice(0, 10).map((card) => card.element), ...all("details.why, #how details")].filter((one) => !one.open || one.hidden);
   for (const one of printed) { one.hidden = false; one.open = true; }
 });
 addEventListener("afterprint", () => {
-  for (const one of printed) { one.open = false; one.hidden = one.parentElement === reader; }
+  for (const one of printed ?? []) { one.open = false; one.hidden = one.parentElement === reader; }
+  printed = null;
+  show();
 });
 
 document.documentElement.classList.add("js");
