@@ -6,7 +6,8 @@ ScorerError
 ├── BudgetSpent      3    the next request could exceed max_tokens or max_usd
 ├── SetupError       4    the judge's set-up: key, model, address, quota, a missing feature
 ├── OutputError      5    the output folder: another fingerprint, changed input, another process
-│   └── InUse             another process holds its lock; on object storage it may be dead
+│   ├── InUse             another process holds its lock; on object storage it may be dead
+│   └── ShardChanged      an input shard has changed since the run first read it, or is gone
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission

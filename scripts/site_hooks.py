@@ -32,6 +32,7 @@ def on_files(files: Any, config: Any) -> Any:
     for path, uri in OUTSIDE.items():
         files.append(File.generated(config, uri, content=(ROOT / path).read_text()))
     files.append(File.generated(config, DECISIONS, content=decisions()))
+    files.append(File.generated(config, "reference/keys.md", content=keys()))
     return files
 
 
@@ -43,6 +44,32 @@ def decisions() -> str:
         number, _, what = title.partition(". ")
         lines.append(f"- {number}: [{what}]({path.name})")
     return "\n".join(lines) + "\n"
+
+
+KEY = re.compile(
+    r"^### (?P<names>.*?)\n+\*Default: (?P<default>.*?)\. On resume: (?P<resume>\w+).*?\*\n+"
+    r"(?P<text>.*?)(?=\n\n|\n#|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def keys() -> str:
+    """A page with a line for each key of the run file: default, whether a resume may change it, its first sentence."""
+    text = (ROOT / "docs/reference/run-file.md").read_text()
+    lines = ["# All keys of the run file", "", "Each key leads to its description in [Run file](run-file.md).", ""]
+    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
+        found = [*KEY.finditer(section)]
+        if not found:
+            continue
+        lines += [section.partition("\n")[0], "", "| key | default | on resume | |", "| --- | --- | --- | --- |"]
+        for key in found:
+            anchor = re.sub(r"[^\w\- ]", "", key["names"]).strip().lower().replace(" ", "-")
+            first = re.split(r"(?<=\.)\s", " ".join(key["text"].split()), maxsplit=1)[0].replace("|", "\\|")
+            shown = "" if first.startswith(("-", "\\|", "```")) else first
+            default = key["default"].replace("|", "\\|")
+            lines.append(f"| [{key['names']}](run-file.md#{anchor}) | {default} | {key['resume']} | {shown} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

@@ -36,6 +36,7 @@ ARCHITECTURE = (ROOT / "docs/project/architecture.md").read_text()
 COMMANDS = (ROOT / "docs/reference/commands.md").read_text()
 RUN_FILE = (ROOT / "docs/reference/run-file.md").read_text()
 OUTPUT = (ROOT / "docs/reference/output.md").read_text()
+ERRORS = (ROOT / "docs/reference/errors.md").read_text()
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -172,8 +173,31 @@ def test_docs_explain_every_exit_code() -> None:
     kinds = [ScorerError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", COMMANDS, re.MULTILINE)}
-    assert told == {0} | {kind.exit_code for kind in kinds}
+    told = dict(re.findall(r"^\| (\d+) \|([^|]*)\|", ERRORS, re.MULTILINE))
+    assert {int(code) for code in told} == {0} | {kind.exit_code for kind in kinds}
+    for code, cell in told.items():
+        for name in re.findall(r"`(\w+)`", cell):
+            assert getattr(scorer.errors, name).exit_code == int(code), name
+
+
+def tree_of_errors() -> str:
+    """The classes of errors as scorer/errors.py draws them."""
+    return (scorer.errors.__doc__ or "").partition("\n\n")[2].strip()
+
+
+def with_errors(text: str) -> str:
+    """docs/reference/errors.md with the classes as they are now."""
+    block = f"```text\n{tree_of_errors()}\n```"
+    return re.sub(r"```text\nScorerError.*?\n```", lambda _: block, text, flags=re.DOTALL)
+
+
+def test_errors_page_has_every_class() -> None:
+    assert with_errors(ERRORS) == ERRORS, "run: python tests/test_docs.py"
+    kinds = [ScorerError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    ours = {kind.__name__ for kind in kinds if kind.__module__ == "scorer.errors"}
+    assert ours == set(re.findall(r"\b([A-Z]\w+) {2,}", tree_of_errors())) | {"ScorerError"}
 
 
 def test_readme_run_file_is_valid(tmp_path: Path) -> None:
@@ -331,7 +355,7 @@ def test_output_page_has_every_column_and_error() -> None:
         assert column.nullable or column.name in never, column.name
     for name in ("id", "score_q10", "preference", "verdict", "disagreement", "metric_<name>", "score_<criterion>"):
         assert name in types
-    assert set(re.findall(r"^\| `([A-Z]\w+)` \|", OUTPUT, re.MULTILINE)) == set(ROW_ERRORS)
+    assert set(re.findall(r"^\| `([A-Z]\w+)` \|", ERRORS, re.MULTILINE)) == set(ROW_ERRORS)
 
 
 def test_commands_page_describes_the_json_keys_of_plan_status_and_verify() -> None:
@@ -364,4 +388,5 @@ def test_log_entries_have_date_question_setup_result_and_kept_newest_first() -> 
 
 if __name__ == "__main__":
     (ROOT / "docs/reference/commands.md").write_text(with_help(COMMANDS))
+    (ROOT / "docs/reference/errors.md").write_text(with_errors(ERRORS))
     (ROOT / "docs/project/architecture.md").write_text(with_layers(with_trees(ARCHITECTURE)))
