@@ -81,7 +81,7 @@ def find_columns(
     problems += [
         f"Column {name} holds {schema[name]}, not numbers: give {option} a column of numbers."
         for option, name in [*(("--score", name) for name in scores), ("--human", given.human)]
-        if name is not None and name in schema and not _may_be_number(schema[name])
+        if name is not None and name in schema and not may_be_number(schema[name])
     ]
     problems += [
         f"Column {name} holds {schema[name]}; --{role} takes a column of plain values: texts, numbers, dates."
@@ -144,5 +144,6 @@ def _column_b(judge: Mapping[str, Any]) -> str | None:
     return judge.get("b") or (baseline.get("column") if isinstance(baseline, Mapping) else None)
 
 
-def _may_be_number(kind: pl.DataType) -> bool:
+def may_be_number(kind: pl.DataType) -> bool:
+    """Whether a column of this type may hold numbers; texts may."""
     return kind.is_numeric() or kind in (pl.Boolean, pl.Null, *TEXTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import and_
@@ -11,21 +11,30 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import Bootstrap, Resamples
+from scorer.analysis.columns import missing_columns
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.score_range import scale_of_judge
 from scorer.analysis.unread import NO_REPLY_TO_READ
+from scorer.errors import SpecError
 from scorer.report.collecting import collect_all
-from scorer.report.columns import RunColumns, number
+from scorer.report.columns import RunColumns, may_be_number, number
 from scorer.report.page.conditions import column, literal
 from scorer.report.page.options import ReportOptions
-from scorer.report.page.text_lengths import LENGTH, with_lengths
+from scorer.report.page.text_lengths import length_of
 from scorer.report.run_table import RunTable
 
-HUMAN = "\0human"
+HUMAN = "\0people"
 """The mean human value of a row, where there are several people."""
 BOOK_KEEPING = ("error", "finished_at", "waited_s", "answered_s", "prompt_tokens", "completion_tokens", "cost_microusd")
 FEWER = (60, 400)
 """With more systems than the first number, so many resamples: the intervals of all pairs take the square of it."""
+
+
+class _InMemory(RunTable):
+    """A table whose rows are in memory, with the columns that picks need and no others."""
+
+    def parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
+        yield self.rows(list(columns))
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,8 @@ class Population:
     @cached_property
     def picking(self) -> RunTable:
         """The table of these rows alone and in memory, for picks by the columns of `frame`."""
-        return replace(self.table, results=self.lazy, joined=self.lazy, columns=self.columns)
+        of = self.table
+        return _InMemory(of.runs, self.lazy, self.lazy, self.columns, of.judges, of.shards, of.at)
 
     @cached_property
     def scores(self) -> Floats:
@@ -150,32 +160,16 @@ class Population:
 
 
 def open_population(table: RunTable, options: ReportOptions) -> Population:
-    """Reads the columns that a page needs, in one streaming pass. Raises SpecError for columns that cannot serve."""
-    columns, notes = table.columns, []
+    """Reads the columns that a page needs, some shards at a time. Raises SpecError for columns that cannot serve."""
+    columns = table.columns
     people = options.human or ((columns.human,) if columns.human is not None else ())
     names = [name for name in (columns.system, columns.task, options.mix) if name is not None]
-    errors = {run: table.of_run(run, "error") for run in table.runs}
-    first = next(iter(table.runs))
-    wanted = [*columns.scores, *people, *names, *([options.step] if options.step else []), *errors.values()]
-    wanted += [table.of_run(first, name) for name in BOOK_KEEPING]
-    wanted += [table.of_run(run, name) for run in table.runs for name in _JUDGES_OWN]
-    wanted = [name for name in dict.fromkeys(wanted) if name in table.schema]
-    frame, measured = with_lengths(table, wanted)
-    if measured is not None:
-        notes.append(measured)
+    numbers = [*people, *([options.step] if options.step is not None else [])]
+    _check(table, [*numbers, *names], numbers)
+    wanted = [name for name in _wanted(table, [*columns.scores, *numbers, *names]) if name in table.schema]
     item = columns.item if columns.item not in wanted else None
-    lengths = [LENGTH] if LENGTH in frame.collect_schema() else []
-    (rows,) = collect_all(
-        [
-            frame.select(
-                pl.col("shard").cast(pl.Enum(list(table.shards))),
-                "row",
-                *(_name(name) if name in names else pl.col(name) for name in wanted),
-                *([item] if item is not None else []),
-                *lengths,
-            )
-        ]
-    )
+    length, measured = length_of(table)
+    rows = _read(table, wanted, names, item, length)
     if item is not None:
         rows = rows.with_columns(pl.col(item).rank("dense").cast(pl.Int64) - 1)
     if len(people) > 1:
@@ -188,7 +182,7 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     inside = inside.with_columns(
         pl.col(name).cast(pl.Enum(sorted(inside[name].cast(pl.String).unique()))) for name in names
     )
-    counted = rows[errors[first]].drop_nulls().cast(pl.String).value_counts(sort=True)
+    counted = rows[table.of_run(next(iter(table.runs)), "error")].drop_nulls().cast(pl.String).value_counts(sort=True)
     return Population(
         table=table,
         options=options,
@@ -201,8 +195,53 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         where=" AND ".join(
             rule.where for rule, count in zip(rules, _shares(rows, rules), strict=True) if count and rule.where
         ),
-        notes=notes,
+        notes=[measured] if measured is not None else [],
     )
+
+
+def _check(table: RunTable, names: Sequence[str], numbers: Sequence[str]) -> None:
+    """Raises SpecError for columns that are not there, and for those that hold no numbers."""
+    problems = missing_columns(table.schema, names)
+    problems += [
+        f"Column {name} holds {table.schema[name]}, not numbers: give a column of numbers."
+        for name in numbers
+        if name in table.schema and not may_be_number(table.schema[name])
+    ]
+    problems += [
+        f"Column {name} holds {table.schema[name]}: give a column of plain values, such as texts."
+        for name in names
+        if name in table.schema and name not in numbers and table.schema[name].is_nested()
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def _wanted(table: RunTable, named: Sequence[str]) -> Iterator[str]:
+    first = next(iter(table.runs))
+    yield from dict.fromkeys(
+        [
+            *named,
+            *(table.of_run(run, "error") for run in table.runs),
+            *(table.of_run(first, name) for name in BOOK_KEEPING),
+            *(table.of_run(run, name) for run in table.runs for name in _JUDGES_OWN),
+        ]
+    )
+
+
+def _read(
+    table: RunTable, wanted: Sequence[str], names: Collection[str], item: str | None, length: pl.Expr | None
+) -> pl.DataFrame:
+    """All rows that have a result, with these columns; names as texts."""
+    further = [*([item] if item is not None else []), *(length.meta.root_names() if length is not None else [])]
+    chosen = [
+        pl.col("shard").cast(pl.Enum(list(table.shards))),
+        pl.col("row"),
+        *(pl.col(name).cast(pl.String) if name in names else pl.col(name) for name in wanted),
+        *([pl.col(item)] if item is not None else []),
+        *([length] if length is not None else []),
+    ]
+    parts = table.parts(["shard", "row", *wanted, *further])
+    return pl.concat([collect_all([part.select(chosen)])[0] for part in parts])
 
 
 _JUDGES_OWN = ("disagreement", "flipped", "preference_given", "preference_swapped", "judge_model")
@@ -220,15 +259,12 @@ class _Rule:
         return f"{count:,} {'row' if count == 1 else 'rows'} {self.why}"
 
 
-def _name(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String)
-
-
 def _rules(table: RunTable, rows: pl.DataFrame, names: Sequence[str]) -> Iterator[_Rule]:
     """What is left out, in this order: a row that breaks two rules counts for the first."""
     bad = ", ".join(str(literal(name)) for name in NO_REPLY_TO_READ)
+    first = next(iter(table.runs))
     for run in table.runs:
-        error, score = table.of_run(run, "error"), table.of_run(run, table.columns.scores[0].removeprefix(f"{run}."))
+        error, score = table.of_run(run, "error"), table.of_run(run, table.columns.scores[0].removeprefix(f"{first}."))
         of = f" of {run}" if run else ""
         if run:
             kept = pl.col(error).is_not_null() | pl.col(score).is_not_null()

@@ -50,7 +50,12 @@ def choose(of: Population, groups: Mapping[str, Group], pairs: Iterable[Sequence
     if not of.rows or not most:
         return Chosen((), ())
     sizes = {"random": min(RANDOM, max(1, most // 4))}
-    picks = pick_rows(of.picking, [Wanted(kind, min(most, sizes.get(kind, LISTED))) for kind in TABS])
+    wanted = [Wanted(kind, min(most, sizes.get(kind, LISTED))) for kind in TABS]
+    # The spread of samples is in the replies, which are not in memory.
+    stored = [one for one in wanted if one.kind == "spread" and of.first("disagreement") is None]
+    found = pick_rows(of.picking, [one for one in wanted if one not in stored])
+    found += pick_rows(of.table, stored, where=of.where or None)
+    picks = sorted(found, key=lambda pick: TABS.index(pick.kind))
     place = _places(of, {key for pick in picks for key in pick.rows})
     lists = {pick.kind: [place[key] for key in pick.rows] for pick in picks}
     soonest = max(1, min(SOONEST, most // (2 * len(TABS))))
