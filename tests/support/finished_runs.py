@@ -73,8 +73,8 @@ def finished_run(
         count = size + (n < rest)
         shard = _shard(root / "in" / f"{n:04d}.parquet", given.slice(first, count))
         mine = table.slice(first, count - (pending if n == shards - 1 else 0))
-        columns = {"shard": pa.array([shard.path] * mine.num_rows, pa.string()), "row": pa.array(range(mine.num_rows), pa.int64())}
-        for at, (column, values) in enumerate(columns.items()):
+        path = pa.array([shard.path] * mine.num_rows, pa.string())
+        for at, (column, values) in enumerate((("shard", path), ("row", pa.array(range(mine.num_rows), pa.int64())))):
             mine = mine.set_column(at, pa.field(column, values.type, nullable=False), values)
         _write(files, layout, shard, mine.cast(table.schema))
         found.append(shard)

@@ -16,9 +16,11 @@ from scorer.report.page.means import grouped_means, interval
 from scorer.report.page.population import Population
 from scorer.report.page.sentences import counted, listed, number, within
 from scorer.report.page.strip import Progress
-from scorer.report.page.systems import Ranking
+from scorer.report.page.systems import Ranking, not_told_apart
 
 _LEAD = "\0lead"
+TINY = 1e-12
+"""Differences of means below it are of rounding."""
 
 
 def answer(of: Population, board: Ranking | None, known: Checked, far: Progress) -> Answer:
@@ -31,6 +33,8 @@ def answer(of: Population, board: Ranking | None, known: Checked, far: Progress)
 
 
 def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
+    if not of.rows and of.finished:
+        return f"None of the {of.finished:,} finished rows can be counted: {' '.join(of.left_out)}"
     if not of.rows:
         return "No row is finished yet." if far.rows else "The run has no rows."
     if not np.isfinite(of.scores).any():
@@ -51,7 +55,7 @@ def _mean(of: Population, board: Ranking | None) -> str:
     scale = f" on the scale {of.scale[0]:g} to {of.scale[1]:g}" if of.scale else ""
     whose = "The mean score" if name is None else f"The mean score of {name}"
     hint = "" if name else " To compare systems, name the column that tells them apart: --system COL."
-    return f"{whose} is {number(mean.value)}{within(mean)}{scale}, over {mean.n:,} rows.{hint}"
+    return f"{whose} is {number(mean.value)}{within(mean)}{scale}, over {counted(mean.n, 'row')}.{hint}"
 
 
 def _best(board: Ranking) -> str:
@@ -63,21 +67,21 @@ def _best(board: Ranking) -> str:
     lead = _lead(board, first, second)
     may_be = table.filter(pl.col("rank") == 1)["system"].to_list()
     if len(may_be) == 1:
-        ends = table.row(1, named=True)
-        near = table.slice(2).filter((pl.col("rank") <= ends["rank_last"]) & (pl.col("rank_last") >= ends["rank"]))
-        others = near["system"].to_list()
+        near = not_told_apart(board).get(second, set())
+        others = [name for name in table["system"] if name in near]
         rest = f"; {listed(others)} cannot be told apart from {second}" if others else ""
         return f"{first} is best: its mean is {number(lead.value)} above that of {second}{within(lead)}{rest}."
     if len(may_be) == table.height > 2:
-        return (
-            f"No two of the {table.height} systems can be told apart: {first} leads {second} by "
-            f"{number(lead.value)}{within(lead)}."
-        )
+        return f"No two of the {table.height} systems can be told apart: {_led(first, second, lead)}."
     below = table.filter(pl.col("rank") > 1)["system"].to_list()
     behind = f"{listed(below)} {'is' if len(below) == 1 else 'are'} behind." if below else ""
-    return (
-        f"{listed(may_be)} cannot be told apart: {first} leads {second} by {number(lead.value)}{within(lead)}. {behind}"
-    ).strip()
+    return f"{listed(may_be)} cannot be told apart: {_led(first, second, lead)}. {behind}".strip()
+
+
+def _led(first: str, second: str, lead: Interval) -> str:
+    if lead.value is not None and lead.value < TINY:
+        return f"{first} and {second} have equal means{within(lead)}"
+    return f"{first} leads {second} by {number(lead.value)}{within(lead)}"
 
 
 def _lead(board: Ranking, first: str, second: str) -> Interval:
@@ -97,6 +101,8 @@ def _tipping(of: Population, board: Ranking) -> str | None:
     first, second = table["system"][0], table["system"][1]
     lead = _lead(board, first, second)
     if lead.value is None:
+        return None
+    if lead.value < TINY:
         return None
     said = f"{first} stays ahead of {second} unless the judge favours it by more than {number(lead.value)}"
     if lead.low is not None and lead.low > 0:
@@ -126,13 +132,14 @@ def _favour(of: Population, first: str, second: str) -> str | None:
         return None
     if found["value"] is None:
         return None
-    sign = 1 if found["variant"] == first else -1
-    value = sign * found["value"]
-    ends = (found["low"], found["high"])
-    if sign < 0 and None not in ends:
-        ends = (-ends[1], -ends[0])
-    favour = interval(value, None if None in ends else ends, found["rows"])
-    return f"By {counted(favour.n, 'labelled row')} it favours it by {number(value)}{within(favour)}."
+    # The difference is of the second variant less the first: turned so that the favour is above 0.
+    up = found["value"] >= 0
+    low, high = (found["low"], found["high"]) if up else (found["high"], found["low"])
+    ends = None if low is None or high is None else (low, high) if up else (-low, -high)
+    favour = interval(abs(found["value"]), ends, found["rows"])
+    whom = found["variant"] if up else found["against"]
+    said = f"{counted(favour.n, 'labelled row')} {'says' if favour.n == 1 else 'say'}"
+    return f"{said} that it favours {whom} by {number(favour.value)}{within(favour)}."
 
 
 def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | None]:
@@ -141,12 +148,11 @@ def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | Non
     if known.people is None:
         if of.people:
             return " ".join([*known.notes, others]).strip(), None
+        said = "Nobody has checked this judge: no column of human values is known."
+        if not of.rows or not of.options.rows:
+            return f"{others} {said} --human COL names one.".strip(), None
         command = f"scorer agree {folders} --score {of.score} --human human --labels labels.csv --on shard --on row"
-        said = (
-            "Nobody has checked this judge: no column of human values is known. Label the random rows below, save "
-            "labels.csv, and compare:"
-        )
-        return f"{others} {said}".strip(), command
+        return f"{others} {said} Label the random rows below, save labels.csv, and compare:".strip(), command
     sentences = []
     for name, one in known.people.scores.items():
         level = one.whole.dataset

@@ -52,7 +52,7 @@ def bins_of(
 ) -> Bins | None:
     """Bins of the values that are not NaN, from end to end of the scale where one is known; None without a value.
 
-    Whole numbers of a short scale have a bin each, occurring or not.
+    Up to FEW different values have a bin each; whole numbers of a short scale also where they do not occur.
     """
     known = np.unique(values[np.isfinite(values)])
     if not len(known):
@@ -61,7 +61,7 @@ def bins_of(
     low, high = float(low), float(high)
     if (known == np.round(known)).all() and high - low < FEW and low == round(low):
         known = np.arange(low, high + 1)
-    if len(known) <= min(FEW, ranges):
+    if len(known) <= FEW:
         middle = (known[1:] + known[:-1]) / 2
         half = float(np.diff(known).min()) / 2 if len(known) > 1 else 0.5
         edges = [known[0] - half, *middle, known[-1] + half]

@@ -129,7 +129,7 @@ def _empty(of: Population, panels: _Panels) -> Iterator[tuple[str, str]]:
     """What would fill each panel that has no values."""
     folder = next(iter(of.table.runs.values())).out
     if panels.systems is None:
-        yield "systems", "No row has a score yet." if of.rows else "No row is finished yet."
+        yield "systems", "No row has a score." if of.finished else "No row is finished yet."
     if panels.judge is None:
         yield (
             "judge",
@@ -140,6 +140,6 @@ def _empty(of: Population, panels: _Panels) -> Iterator[tuple[str, str]]:
         )
     if panels.rows is None:
         if of.options.rows:
-            yield "rows", "No row is finished yet."
+            yield "rows", "No row can be shown." if of.finished else "No row is finished yet."
         else:
             yield "rows", f"This page was written without texts (--rows 0). `scorer show {folder}` shows rows."

@@ -78,7 +78,7 @@ class Answer:
 class System:
     """One row of panel 2. `rank` is the best and the worst place that the system may have, None while withheld.
 
-    `tied` names the systems whose rank intervals overlap this one's. `acceptable` is the share of scores at or above
+    `tied` names the systems that cannot be told apart from this one. `acceptable` is the share of scores at or above
     the bar, where one is given. `mean_cost_usd` is that of a row. `others` are the means by the other judges, by the
     names of their runs, over the rows of the page that each of them scored.
     """

@@ -101,7 +101,7 @@ def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
 
 
 _LEVELS = {
-    "dataset": ("over all rows", "whether the judge orders and spaces all rows as people do"),
+    "dataset": ("over all rows", "whether the judge orders all rows as people do"),
     "item": ("within items", "whether the judge orders the answers to one item as people do"),
     "system": ("over systems", "whether the judge orders the systems as people do, by their means"),
 }
@@ -134,7 +134,7 @@ def _agreement(of: Population, known: Checked) -> Iterator[Statistic]:
             yield Statistic(
                 f"{prefix}{_SAID[statistic]} {where}",
                 interval(value, found.intervals.get(statistic), n),
-                f"1 is perfect: {meaning}.",
+                f"1 is perfect: {meaning}{', and spaces them alike' if statistic == 'pearson' else ''}.",
             )
         if one.labels and one.labels.get("kappa_quadratic") is not None:
             yield Statistic(

@@ -17,13 +17,23 @@ from scorer.report.page.data import Card, RowId, RowList, Rows, Tab
 from scorer.report.page.groups import Group
 from scorer.report.page.population import Population
 from scorer.report.page.text_lengths import LENGTH
-from scorer.report.pick_kinds import TITLES, UNREAD
+from scorer.report.pick_kinds import UNREAD
 from scorer.report.picks import Picked, Wanted, pick_rows
 from scorer.report.row_texts import row_texts
 from scorer.report.run_table import RowKey
 
-TABS = ("random", "too_high", "too_low", "judges", "flips", "spread", "unread", "worst", "best")
-"""The lists of the panel, in its order: kinds of picks."""
+TABS = {
+    "random": "Random",
+    "too_high": "Judge too high",
+    "too_low": "Judge too low",
+    "judges": "Judges differ",
+    "flips": "Order flips the verdict",
+    "spread": "Samples differ",
+    "unread": "No verdict",
+    "worst": "Lowest",
+    "best": "Highest",
+}
+"""The lists of the panel in its order, by the kinds of picks, and their titles."""
 RANDOM, LISTED, SOONEST = 50, 30, 15
 """Rows of the random list, of any other, and so many of each list before the rows that stand for marks."""
 FIELD_BYTES = 4096
@@ -55,7 +65,8 @@ def choose(of: Population, groups: Mapping[str, Group], pairs: Iterable[Sequence
     stored = [one for one in wanted if one.kind == "spread" and of.first("disagreement") is None]
     found = pick_rows(of.picking, [one for one in wanted if one not in stored])
     found += pick_rows(of.table, stored, where=of.where or None)
-    picks = sorted(found, key=lambda pick: TABS.index(pick.kind))
+    order = list(TABS)
+    picks = sorted(found, key=lambda pick: order.index(pick.kind))
     place = _places(of, {key for pick in picks for key in pick.rows})
     lists = {pick.kind: [place[key] for key in pick.rows] for pick in picks}
     soonest = max(1, min(SOONEST, most // (2 * len(TABS))))
@@ -108,7 +119,7 @@ def panel(of: Population, chosen: Chosen, shown: Sequence[Card], left_out: Seque
     tabs = [
         Tab(
             pick.kind,
-            TITLES[pick.kind][:1].upper() + TITLES[pick.kind][1:],
+            TABS[pick.kind],
             Rows(pick.count, list(_ids(pick, number)), _where(of, pick.kind)),
             pick.missing or "There are none of this kind.",
         )
@@ -176,7 +187,9 @@ def _bytes(card: Card) -> int:
 def _where(of: Population, kind: str) -> str | None:
     """The SQL condition of a list; None where its rows are a choice by order or by chance."""
     if kind == "unread":
-        return together([of.where, f"{column(of.error)} IN ({', '.join(str(literal(name)) for name in UNREAD)})"])
+        names = ", ".join(str(literal(name)) for name in UNREAD)
+        errors = [of.table.of_run(run, "error") for run in of.table.runs]
+        return together([of.where, f"({' OR '.join(f'{column(error)} IN ({names})' for error in errors)})"])
     if kind == "flips" and (flipped := of.first("flipped")) is not None:
         return together([of.where, column(flipped.name)])
     return None

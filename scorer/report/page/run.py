@@ -88,7 +88,7 @@ def _series(of: Population) -> Iterator[Series]:
         return np.bincount(codes, known, minlength=POINTS).astype(np.float64)
 
     count = np.bincount(codes, minlength=POINTS).astype(np.float64)
-    per = f"in steps of {duration(width)}"
+    per = f"in steps of {duration(width) if width >= 1 else f'{width:.2g} s'}"
     yield Series("Rows a second", f"rows/s, {per}", middle, _rounded(count / width))
     tokens = [of.first(name) for name in ("prompt_tokens", "completion_tokens")]
     if all(one is not None and one.count() for one in tokens):

@@ -11,8 +11,8 @@ def number(value: float | None) -> str:
     """Two decimals; two digits where that would be 0, and four digits of large numbers."""
     if value is None:
         return "unknown"
-    if value == 0 or 0.01 <= abs(value) < 1000:
-        return f"{value:.2f}"
+    if abs(value) < 1e-9 or 0.01 <= abs(value) < 1000:
+        return f"{0.0 if abs(value) < 1e-9 else value:.2f}"
     return f"{value:.2g}" if abs(value) < 1 else f"{value:.4g}"
 
 

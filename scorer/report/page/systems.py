@@ -105,28 +105,33 @@ def panel(
 def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None) -> Iterator[System]:
     listed = board.systems.head(MOST_SYSTEMS).to_dicts()
     acceptable = _acceptable(of)
+    tied = {} if withheld else not_told_apart(board)
     others = {name: _by_system(of, of.floats(name)) for name in of.columns.scores[1:]}
     for at, row in enumerate(listed):
         name = row["system"]
-        ranked = withheld is None and row["rank"] is not None
-        tied = [
-            other["system"]
-            for other in listed
-            if ranked and other is not row and other["rank"] is not None
-            if other["rank"] <= row["rank_last"] and row["rank"] <= other["rank_last"]
-        ]
+        ranked = withheld is None and row["rank"] is not None and board.systems.height > 1
         cost = next((row[column] for column in row if column == COST or column.endswith(f".{COST}")), None)
         yield System(
             name=name,
             score=Interval(row["mean"], row["low"], row["high"], row["rows"]),
             rank=(row["rank"], row["rank_last"]) if ranked else None,
-            tied=tied,
+            tied=[other["system"] for other in listed if other["system"] in tied.get(name, ())],
             acceptable=acceptable.get(name),
             unscored=row["unread"],
             mean_cost_usd=None if cost is None else cost / 1e6,
             rows=rows("system", at),
             others={of.run_of(score): means[name] for score, means in others.items()},
         )
+
+
+def not_told_apart(board: Ranking) -> dict[str, set[str]]:
+    """For each system those that it can be compared with and not surely told apart from."""
+    found: dict[str, set[str]] = {}
+    if board.leads is not None:
+        for a, b in board.leads.filter(~pl.col("sure")).select("system", "against").iter_rows():
+            found.setdefault(a, set()).add(b)
+            found.setdefault(b, set()).add(a)
+    return found
 
 
 def _by_system(of: Population, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, Interval]:
