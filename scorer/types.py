@@ -91,6 +91,15 @@ class Message:
     content: str
 
 
+class RowStart:
+    """Shared by the requests of one row that are asked together: `sent` is True once one of them was sent."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
+
+
 @dataclass(frozen=True, slots=True)
 class Classify:
     """Asks a classifier or a reward model for the values of its classes instead of a reply.
@@ -117,7 +126,8 @@ class Request:
     request. `choices` is the number of replies that such a request asks for; a judge leaves it at 1. The engine sets
     `begun` where another request of the row has been answered: a drain does not refuse it. `schema` is the JSON
     schema of the reply, None for free text; a provider whose server takes none leaves it out. With `classify` the
-    messages are classified, and the text of the completion is that of `scorer.class_values`.
+    messages are classified, and the text of the completion is that of `scorer.class_values`. The engine sets `row` for
+    requests that are asked together.
     """
 
     messages: tuple[Message, ...] = ()
@@ -136,6 +146,7 @@ class Request:
     begun: bool = False
     schema: Mapping[str, Any] | None = None
     classify: Classify | None = None
+    row: RowStart | None = None
 
 
 @dataclass(frozen=True, slots=True)

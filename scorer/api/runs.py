@@ -16,6 +16,7 @@ from scorer.config.run_file_types import RunFileDict
 from scorer.config.spec import Spec
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
+from scorer.job.control_socket import served
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job
@@ -171,7 +172,7 @@ def _checked(planned: RunPlan, workers: int) -> RunPlan:
 async def _scored(
     planned: RunPlan, watch: Watch | None, *, workers: int = 1, retry: Retry | None = None, choice: Choice = ALL
 ) -> RunResult:
-    job = Job(planned, AnyFiles(), callbacks=Callbacks(watch), workers=workers)
+    job = Job(planned, AnyFiles(), callbacks=Callbacks(watch), workers=workers, serve_control=served)
     return run_result(await job.run(retry, choice), planned.spec.output.path)
 
 

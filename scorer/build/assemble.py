@@ -24,6 +24,8 @@ from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.plugins import found, made
 from scorer.types import Client, Completion, Transport
 
+MOST_RAISED = 4
+"""Requests in flight may be raised to so many times their number at the start while a run goes on."""
 ROOM_FOR_TEXT = 64 * 1024 * 1024
 """Bytes of row text in flight at once."""
 
@@ -76,7 +78,7 @@ WHOLE_RUN = WorkerShare()
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A client, the limiters of its endpoints, and the most requests in flight in all.
+    """A client, the limiters of its endpoints, and the most requests in flight in all by the run file.
 
     Each of `checks` raises SetupError once a server that the run started has ended.
     """
@@ -85,6 +87,11 @@ class Assembled:
     limits: list[LocalLimiter]
     in_flight: int
     checks: list[Callable[[], None]]
+
+    @property
+    def most_in_flight(self) -> int:
+        """The most requests in flight in all, where a person raised it while the run goes on."""
+        return max(self.in_flight, sum(one.concurrency for one in self.limits))
 
 
 async def make_client(
@@ -121,7 +128,7 @@ async def make_client(
         loopback = all(on_this_machine(url) for url, _, _ in addresses)
         wire = await stack.enter_async_context(
             transport(
-                connections=sum(places),
+                connections=MOST_RAISED * sum(places),
                 timeout_s=model.timeout_s,
                 proxies=not loopback,
                 room=caps,

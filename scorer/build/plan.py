@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scorer.build.assemble import Assembled, counter, load, raw_of, temperature
+from scorer.build.assemble import counter, load, raw_of, temperature
 from scorer.build.checks import judge_problems, spec_problems
 from scorer.build.row_metrics import measured
 from scorer.config.loader import parse
@@ -180,9 +180,9 @@ def make_parts(
     )
 
 
-def rows_under_way(wires: Assembled) -> int:
+def rows_under_way(in_flight: int) -> int:
     """The most rows in flight: one for each request in flight, and up to 64 more, so that no slot idles."""
-    return wires.in_flight + min(wires.in_flight, 64)
+    return in_flight + min(in_flight, 64)
 
 
 def schema_of(plan: RunPlan, files: Files, shard: Shard) -> pa.Schema:

@@ -21,6 +21,7 @@ from scorer.cli.output_commands import app as output_commands
 from scorer.cli.report_command import app as report_command
 from scorer.cli.run_commands import app as run_commands
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
+from scorer.cli.watch_command import app as watch_command
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.processes.memory import keep_memory_flat, tune_gc
@@ -32,7 +33,7 @@ app = App(
     help_format="plaintext",
     default_parameter=HIDE_DEFAULT,
 )
-for commands in (run_commands, output_commands, report_command, analysis_commands):
+for commands in (run_commands, output_commands, watch_command, report_command, analysis_commands):
     app.command(commands, name="*")
 
 

@@ -39,7 +39,7 @@ class View:
         self._screen.say(text)
 
     def tell(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Shows an event: started, sealed, published, publish_failed, finished."""
+        """Shows an event: started, changed, sealed, published, publish_failed, finished."""
         self._screen.tell(name, fields)
 
     def ended(self, error: Exception) -> None:

@@ -6,13 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from scorer.cli.stdio import raw_to_stderr
 from scorer.text_width import cells
-
-if TYPE_CHECKING:
-    pass
 
 NARROWEST = 20
 
@@ -44,10 +41,10 @@ class Block:
         return f"\x1b[{rows}A\r\x1b[J" if rows else "\r\x1b[K"
 
 
-def size() -> tuple[int, int]:
-    """Columns and lines of the terminal on stderr; 80 and 24 where it does not say."""
+def size(stream: TextIO | None = None) -> tuple[int, int]:
+    """Columns and lines of the terminal on a stream, stderr by default; 80 and 24 where it does not say."""
     try:
-        columns, lines = os.get_terminal_size(sys.stderr.fileno())
+        columns, lines = os.get_terminal_size((stream or sys.stderr).fileno())
     except (AttributeError, OSError, ValueError):
         columns, lines = 0, 0
     fallback = shutil.get_terminal_size()

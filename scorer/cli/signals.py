@@ -13,6 +13,7 @@ from scorer.cli.progress_views import View
 from scorer.cli.terminal import TerminalView
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
+from scorer.job.control_socket import served
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Callbacks, Job
 from scorer.job.retry import Retry
@@ -55,7 +56,7 @@ async def run_interruptibly(
     """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
     callbacks = Callbacks(view.show, view.say, view.tell, answered)
     places = AnyFiles()
-    job = Job(planned, places, callbacks=callbacks, workers=workers, launcher=launcher)
+    job = Job(planned, places, callbacks=callbacks, workers=workers, launcher=launcher, serve_control=served)
     loop = asyncio.get_running_loop()
     task: asyncio.Task[Any] | None = asyncio.current_task()
     assert task is not None

@@ -35,6 +35,18 @@ def raw_to_stderr(text: str) -> None:
             _write(sys.stderr, text)
 
 
+def raw_to_stdout(text: str) -> bool:
+    """Writes an already escaped text to stdout and flushes it. False where stdout is closed, or nobody reads it."""
+    if sys.stdout is None:
+        return False
+    try:
+        _write(sys.stdout, text)
+    except (OSError, ValueError):
+        _to_nowhere(sys.stdout)
+        return False
+    return True
+
+
 def to_stdout(text: str) -> None:
     """Writes an answer, escaped. A reader that has gone (`| head`) is no error.
 

@@ -68,6 +68,7 @@ class Reservation:
                 worst_pico=worst_pico(most, most_output) if worst_pico else 0,
                 first=not (begun or request.begun),
                 asked=Asked(most, limit, choices, worst_pico),
+                row=request.row,
             )
         )
 

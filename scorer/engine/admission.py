@@ -14,9 +14,13 @@ MOST_WAITING = 16_384
 
 
 class RowSlots:
-    """Slots for rows in flight. A row that waits for the answer to a duplicate frees its slot and keeps its text."""
+    """Slots for at most `rows` rows in flight with `size` bytes of text.
+
+    A row that waits for the answer to a duplicate frees its slot and keeps its text.
+    """
 
     def __init__(self, rows: int, size: int) -> None:
+        self.size = size
         self._rows, self._most, self._size = rows, rows, size
         self._aside = 0
         self._freed = asyncio.Event()
@@ -29,11 +33,17 @@ class RowSlots:
 
     def took(self, size: int) -> bool:
         """Takes a slot and `size` bytes where they are free now."""
-        if self._rows == 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
+        if self._rows <= 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
             return False
         self._rows -= 1
         self._size -= size
         return True
+
+    def resize(self, rows: int) -> None:
+        """Sets the number of slots. Where more are taken, none is given until enough are free again."""
+        self._rows += rows - self._most
+        self._most = rows
+        self._freed.set()
 
     def free(self, size: int) -> None:
         self._rows += 1
@@ -53,7 +63,7 @@ class RowSlots:
 
     async def come_back(self) -> None:
         """A row that stepped aside has a place again."""
-        while self._rows == 0:
+        while self._rows <= 0:
             self._freed.clear()
             await self._freed.wait()
         self._rows -= 1

@@ -29,6 +29,7 @@ from scorer.types import (
     Request,
     Result,
     Row,
+    RowStart,
     Score,
     Store,
 )
@@ -69,12 +70,10 @@ class StopFlag:
         self.asked = False
 
 
-async def run(
-    parts: RunContext, batches: AsyncIterator[list[Row]], *, in_flight: int, in_flight_bytes: int, drain: StopFlag
-) -> None:
-    """Scores every row: at most `in_flight` rows, or `in_flight_bytes` of their text, are under way at once.
+async def run(parts: RunContext, batches: AsyncIterator[list[Row]], *, slots: RowSlots, drain: StopFlag) -> None:
+    """Scores every row: as many rows, and as much of their text, are under way at once as `slots` has.
 
-    The requests of large rows hold `in_flight_bytes` of text at once, too, however many each of them asks for.
+    The requests of large rows hold at most `slots.size` bytes of text at once, too, however many each of them asks for.
     Of rows that wait for the answer to a duplicate only the text counts, and there are at most
     `admission.MOST_WAITING`.
 
@@ -84,8 +83,7 @@ async def run(
 
     Over a complexity of 15: the three inner functions share the slots and the task group of the run.
     """
-    places = RowSlots(in_flight, in_flight_bytes)
-    weighed = replace(parts, client=ByteBudget(parts.client, in_flight_bytes))
+    weighed = replace(parts, client=ByteBudget(parts.client, slots.size))
     alike = UniformFailureGuard(ALIKE if parts.stop_alike else None)
     deduplicator = parts.deduplicator
 
@@ -96,27 +94,27 @@ async def run(
             for other in (
                 deduplicator.turned_away(question) if deduplicator is not None and question is not None else ()
             ):
-                places.leave(other.size)
+                slots.leave(other.size)
             return
         finally:
-            places.free(row.size)
+            slots.free(row.size)
         parts.store.add(result)
         alike.look(result)
         if deduplicator is not None and question is not None:
             copies, others = deduplicator.finished(question, result, parts.now_us())
             for copy in copies:  # nothing was asked: they say nothing of what `alike` looks for
-                places.leave(copy.row.size)
+                slots.leave(copy.row.size)
                 parts.store.add(copy)
             for other in others:
                 group.create_task(after_all(other, question))
 
     async def after_all(row: Row, question: bytes) -> None:
-        await places.come_back()
+        await slots.come_back()
         await score(row, question)
 
     def begin(row: Row) -> None:
         if row.problem is not None:
-            places.free(row.size)
+            slots.free(row.size)
             result = result_of(row, None, row.problem, [], parts)
             parts.store.add(result)
             if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
@@ -125,11 +123,11 @@ async def run(
         question = None if deduplicator is None else deduplicator.question(row)
         if deduplicator is not None and question is not None:
             if (known := deduplicator.known(question, row, parts.now_us())) is not None:
-                places.free(row.size)
+                slots.free(row.size)
                 parts.store.add(known)
                 return
             if deduplicator.waits(question, row):
-                places.step_aside()
+                slots.step_aside()
                 return
         group.create_task(score(row, question))
 
@@ -146,8 +144,8 @@ async def run(
                     break
                 for row in batch:
                     await parts.store.room()
-                    if not places.took(row.size):
-                        await places.take(row.size)
+                    if not slots.took(row.size):
+                        await slots.take(row.size)
                     if drain.asked:
                         return
                     begin(row)
@@ -201,6 +199,7 @@ class _AllOrNone:
     def __init__(self, client: Client, *, begun: bool) -> None:
         self._client = client
         self._begun = begun
+        self._row = RowStart()
         self._open = 0
         self._known = asyncio.Event()  # that the row is begun, or that all were turned away
 
@@ -210,7 +209,7 @@ class _AllOrNone:
         self._open += 1
         try:
             try:
-                completion = await self._client.complete(request)
+                completion = await self._client.complete(replace(request, row=self._row))
             finally:
                 self._open -= 1
         except Interrupted:

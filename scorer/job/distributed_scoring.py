@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 
 from scorer.build.assemble import serve_embedded
 from scorer.build.open_run import OpenRun
-from scorer.job.scoring import StartedWork
+from scorer.job.scoring import Range, StartedWork, concurrency_range
+from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
 from scorer.types import Work
@@ -28,6 +29,7 @@ class DistributedScoring:
         self._workers = workers
         self._gather_s = gather_s
         self._owner: Coordinator | None = None
+        self._settings = LiveSettings()
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened = self._opened
@@ -38,11 +40,21 @@ class DistributedScoring:
             served=serve_embedded(opened.plan.spec, stack, checks),
             gather_s=self._gather_s,
         )
+        owner.broker.apply(self._settings)
         return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
 
     def drain(self) -> None:
         if self._owner is not None:
             leave(self._owner.broker, Order.DRAIN)
+
+    def apply(self, settings: LiveSettings) -> None:
+        self._settings = settings
+        if self._owner is not None:
+            self._owner.broker.apply(settings)
+
+    @property
+    def concurrency(self) -> Range:
+        return concurrency_range(self._opened.plan.spec, self.load.places, self._workers)
 
     def hurry(self) -> None:
         if self._owner is not None:

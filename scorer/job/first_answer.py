@@ -15,7 +15,8 @@ class FirstAnswer:
     """Watches for the first answer of a run; `answered` is True once there was one, in this start or an earlier one.
 
     `load` returns the load of the limiters; `billed` is True once a request has a known bill. `most_s` counts from the
-    first request of this start; 0 means no limit. A request that was sent within `most_s` keeps its whole `timeout_s`.
+    first request of this start, or from the end of a pause; 0 means no limit. A request that was sent within `most_s`
+    keeps its whole `timeout_s`.
     """
 
     def __init__(
@@ -45,6 +46,9 @@ class FirstAnswer:
         if self.answered or not self._most_s:
             return
         load, now = self._load(), self._clock()
+        if load.paused:
+            self._since = None
+            return
         self._why = load.why or self._why
         if self._since is None:
             self._since = now if load.in_flight or self._why is not None else None

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -27,22 +27,24 @@ from scorer.build.plan import (
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Watch, served
-from scorer.errors import Interrupted, OutputError, SetupError, StorageError
+from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
 from scorer.files.files import Files, Lock
 from scorer.files.locking import take_on_loop
 from scorer.files.router import is_remote
+from scorer.job.control import ChangeRecorder, Control, described
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice
 from scorer.job.kept_columns import keep_columns
 from scorer.job.recovery import repair
 from scorer.job.retry import Retry, check_open, revision_of, with_sets
-from scorer.job.scoring import Connect, LocalScoring, Scoring
+from scorer.job.scoring import Connect, LocalScoring, Range, Scoring
 from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
+from scorer.limits.live_settings import LiveSettings
 from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
-from scorer.output.manifest import Manifest, save
+from scorer.output.manifest import Change, Manifest, save
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
@@ -76,13 +78,16 @@ class Callbacks:
 
 
 NO_CALLBACKS = Callbacks()
+ServeControl = Callable[[Control, str, Callable[[str], None]], AbstractAsyncContextManager[None]]
+"""Serves the control of a run into this folder while a block lasts, as `control_socket.served` does."""
 
 
 class Job:
     """A plan, its input and its output folder. `run` may be called once.
 
     With `workers` > 1, or with `launcher`, rows are scored by worker processes; `launcher` says where these run. A
-    simulation passes its own `offload`, `wall_s` and `connect`. `drain` is set by `stop`.
+    simulation passes its own `offload`, `wall_s` and `connect`. `drain` is set by `stop`. `control` changes the
+    run while it goes on; `serve_control` lets others use it while the folder's lock is held.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Job:
         offload: Offload | None = None,
         wall_s: Callable[[], float] = time.time,
         connect: Connect = make_client,
+        serve_control: ServeControl | None = None,
     ) -> None:
         self.drain = engine.StopFlag()
         self.plan = plan
@@ -114,6 +120,16 @@ class Job:
         self._publishing: Publishing | None = None
         self._scoring: Scoring | None = None
         self._first: FirstAnswer | None = None
+        self._serve_control = serve_control
+        self.control = Control(
+            plan.spec.limits,
+            apply=self._apply,
+            concurrency=lambda: Range() if self._scoring is None else self._scoring.concurrency,
+            tell=self._changed,
+            wall_s=wall_s,
+        )
+        self._recorder: ChangeRecorder | None = None
+        self._error: ScorerError | None = None
         self._why: str | None = None
 
     def stop(self) -> None:
@@ -123,6 +139,16 @@ class Job:
             self._publishing.leave()
         if self._scoring is not None:
             self._scoring.drain()
+
+    def _apply(self, settings: LiveSettings) -> None:
+        if self._scoring is not None:
+            self._scoring.apply(settings)
+
+    def _changed(self, change: Change) -> None:
+        self._callbacks.say(described(change))
+        self._callbacks.tell("changed", asdict(change))
+        if self._recorder is not None:
+            self._recorder.wake()
 
     def hurry(self) -> None:
         """Shortens the retries of failing storage, in workers too. Called before the job is cancelled on request."""
@@ -149,7 +175,7 @@ class Job:
             manifest = keep_columns(self.plan, self._files, self.layout, manifest)
             sample = choice.sample if retry is None else manifest.selection.drawn_sample
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
-            async with self._published(manifest) as self._publishing:
+            async with self._published(manifest) as self._publishing, self._controlled():
                 await self._generations(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
@@ -165,6 +191,10 @@ class Job:
 
         return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
 
+    def _controlled(self) -> AbstractAsyncContextManager[None]:
+        serve = self._serve_control
+        return nullcontext() if serve is None else serve(self.control, self.layout.out, self._callbacks.say)
+
     async def _generations(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]
     ) -> None:
@@ -176,7 +206,7 @@ class Job:
             changed = replace(manifest, spec=stored_spec(other))
             await self._rounds(changed, Retry(revision.errors, revision.sets), offload, owned)
             manifest, self.plan = replace(manifest.finished(revision.generation), spec=stored_spec(plan)), plan
-            save(self._files, self.layout, manifest)
+            self._save(manifest)
         if retry is None or revision is None or not revision.sets:
             await self._rounds(manifest, retry, offload, owned)
 
@@ -234,12 +264,15 @@ class Job:
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
             scoring = self._scoring = self._scoring_of(opened)
+            scoring.apply(self.control.settings)
+            recorder = self._recorder = ChangeRecorder(
+                self.control, self._files, self.layout, offload=offload, owned=owned, say=self._callbacks.say
+            )
             first = self._first = self._first_answer(opened, scoring)
             snapshots = Snapshots(
                 self._counters(opened, scoring),
                 rows_total=manifest.rows,
                 wall_s=self._wall_s,
-                limits=spec.declared_limits,
                 say=self._callbacks.say,
             )
             progress = Progress(
@@ -251,24 +284,29 @@ class Job:
                     scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
                     if self.drain.asked:
                         scoring.drain()
-                    await served(scored, [store, ledger, progress, Watch([*checks, owned, first.check])])
+                    await served(scored, [store, ledger, progress, recorder, Watch([*checks, owned, first.check])])
                 unread = {**store.unread, **scoring.unread}
                 state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):
                 state = "interrupted"
                 raise
-            except SetupError as error:
-                self._why = str(error)
+            except ScorerError as error:
+                self._error = error
+                self._why = str(error) if isinstance(error, SetupError) else None
                 raise
             finally:
-                await shielded(_close(store, ledger, progress, state), failure_first=True)
+                await shielded(_close(store, ledger, recorder, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
             raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " All other shards are scored.")
         if revision is not None and not store.lost and not revision.sets:
-            save(self._files, self.layout, manifest.finished(revision.generation))
+            self._save(manifest.finished(revision.generation))
         return store.lost
+
+    def _save(self, manifest: Manifest) -> None:
+        """Writes run.json, with the changes of this start in it."""
+        save(self._files, self.layout, replace(manifest, changes=(*manifest.changes, *self.control.changes)))
 
     def _scoring_of(self, opened: OpenRun) -> Scoring:
         if self._launcher is None:
@@ -307,7 +345,7 @@ class Job:
         )
 
     def _counters(self, opened: OpenRun, scoring: Scoring) -> Callable[[], RunCounters]:
-        store = opened.store
+        store, declared = opened.store, self.plan.spec.declared_limits
         rows_of = opened.manifest.selection.rows_of
         before = sum(rows_of(shard) for shard in opened.manifest.shards if store.sealed(shard))
 
@@ -322,6 +360,10 @@ class Job:
                 why=self._why or load.why,
                 to_publish=publishing.pending if publishing is not None else 0,
                 publish_problem=publishing.problem if publishing is not None else None,
+                limits={**declared, **{name.removeprefix("limits."): cap for name, cap in self.control.caps.items()}},
+                last_change=self.control.last,
+                last_change_at=self.control.last_at,
+                error=self._error,
             )
 
         return counters
@@ -332,7 +374,7 @@ class Job:
         return again if retry is not None else chain(again, store.work(manifest.shards))
 
 
-async def _close(store: Store, ledger: Ledger, progress: Progress, state: str) -> None:
+async def _close(store: Store, ledger: Ledger, recorder: ChangeRecorder, progress: Progress, state: str) -> None:
     """Stores finished rows, whatever ended the run. Raises StorageError where the store or the ledger fails."""
     try:
         await store.close()
@@ -340,5 +382,6 @@ async def _close(store: Store, ledger: Ledger, progress: Progress, state: str) -
         try:
             await ledger.close()
         finally:
+            await recorder.close()
             with suppress(StorageError):  # progress.json is only displayed; the next start writes it again
                 await progress.tell(state)

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
+from scorer.build.assemble import MOST_RAISED, ROOM_FOR_TEXT, Assembled, make_client
+from scorer.build.endpoints import all_rate_limits
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import make_parts, make_reader, rows_under_way
 from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
+from scorer.engine.admission import RowSlots
 from scorer.limits import Budget, LocalLimiter
+from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.ledger import Totals
 from scorer.types import Work
@@ -39,6 +43,15 @@ class Scoring(Protocol):
         """Starts no further row; rows in flight are finished. Does nothing before `begin`."""
         ...
 
+    def apply(self, settings: LiveSettings) -> None:
+        """Changes the run while it goes on; before `begin`, from its start."""
+        ...
+
+    @property
+    def concurrency(self) -> Range:
+        """Requests in flight over all endpoints: how many there may be now, and to which numbers it may be changed."""
+        ...
+
     @property
     def unread(self) -> dict[str, str]:
         """Why rows were left out, by the path of their shard: the file is gone or was replaced."""
@@ -52,6 +65,15 @@ class Scoring(Protocol):
     def totals(self) -> Totals: ...
     @property
     def load(self) -> LimiterStats: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number, and the least and the most that it may be changed to. All are 0 where nothing can be changed."""
+
+    now: int = 0
+    least: int = 0
+    most: int = 0
 
 
 class LocalScoring:
@@ -69,14 +91,17 @@ class LocalScoring:
         self._drain = drain
         self._connect = connect
         self._answered = answered
-        self._limits: list[LocalLimiter] = []
+        self._assembled: Assembled | None = None
         self._reader = make_reader(opened.plan, opened.files)
         self._clock = asyncio.get_running_loop().time
+        self._settings = LiveSettings()
+        self._budget: Budget | None = None
+        self._slots: RowSlots | None = None
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
         spec, store = plan.spec, opened.store
-        budget = Budget(
+        budget = self._budget = Budget(
             opened.ledger,
             max_tokens=spec.limits.max_tokens,
             max_usd=spec.limits.max_usd,
@@ -84,13 +109,14 @@ class LocalScoring:
             owned=opened.owned,
         )
         assembled = await self._connect(spec, budget, stack, self._clock)
-        self._limits = assembled.limits
+        self._assembled = assembled
+        slots = self._slots = RowSlots(rows_under_way(assembled.in_flight), ROOM_FOR_TEXT)
+        self.apply(self._settings)
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         scoring = engine.run(
             make_parts(plan, client, store, opened.wall_s, stack),
             self._reader.batches(work, opened.offload),
-            in_flight=rows_under_way(assembled),
-            in_flight_bytes=ROOM_FOR_TEXT,
+            slots=slots,
             drain=self._drain,
         )
         return scoring, assembled.checks
@@ -98,6 +124,23 @@ class LocalScoring:
     def drain(self) -> None:
         for limits in self._limits:
             limits.drain()
+
+    def apply(self, settings: LiveSettings) -> None:
+        self._settings = settings
+        if self._assembled is None or self._budget is None or self._slots is None:
+            return
+        for limits in self._limits:
+            limits.pause(paused=settings.paused)
+        self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
+        if settings.concurrency is not None and self._limits:
+            weights = [rates.most for rates in all_rate_limits(self._opened.plan.spec)]
+            for limits, places in zip(self._limits, divided(settings.concurrency, weights), strict=True):
+                limits.set_concurrency(places)
+            self._slots.resize(rows_under_way(self._assembled.most_in_flight))
+
+    @property
+    def concurrency(self) -> Range:
+        return concurrency_range(self._opened.plan.spec, self.load.places, 1)
 
     def hurry(self) -> None:
         pass  # the caller of the job hurries the storage of this process itself
@@ -111,5 +154,15 @@ class LocalScoring:
         return self._opened.ledger.totals
 
     @property
+    def _limits(self) -> list[LocalLimiter]:
+        return [] if self._assembled is None else self._assembled.limits
+
+    @property
     def load(self) -> LimiterStats:
         return limiter_stats(self._limits, self._clock())
+
+
+def concurrency_range(spec: Spec, now: int, workers: int) -> Range:
+    """The range of requests in flight: each worker keeps one for each endpoint, and its connections are counted."""
+    limits = all_rate_limits(spec)
+    return Range(now, len(limits) * workers, MOST_RAISED * sum(rates.most for rates in limits))

@@ -75,6 +75,10 @@ class AdaptiveConcurrency:
         """The head of the queue waits because `limit` requests are in flight: only then does the limit matter."""
         self._waited = True
 
+    def resumed(self) -> None:
+        """The run goes on after a pause, of which the window under way would count the seconds."""
+        self._begin()
+
     def answered(self, latency_s: float) -> None:
         """Takes a reply that came `latency_s` after its request was sent."""
         now = self._clock()

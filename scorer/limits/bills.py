@@ -12,7 +12,7 @@ no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from scorer.limits.types import Demand
@@ -68,6 +68,11 @@ class LearnedBilling:
         self.places: float = opening
         """The most requests in flight under a cap: infinite once the opening is over."""
         self._latencies: deque[float] = deque(maxlen=KEPT)
+
+    @property
+    def latencies(self) -> Sequence[float]:
+        """The seconds of the latest `KEPT` replies."""
+        return self._latencies
 
     @property
     def quick_s(self) -> float:

@@ -78,6 +78,13 @@ class BudgetCap:
         self.capped = max_tokens is not None or max_usd is not None
         """There is a cap."""
 
+    def raise_to(self, *, max_tokens: int | None, max_usd: float | None) -> None:
+        """Raises the caps. A cap that there is not, a lower value and None change nothing."""
+        if self.max_tokens is not None and max_tokens is not None:
+            self.max_tokens = max(self.max_tokens, max_tokens)
+        if self.max_pico is not None and max_usd is not None:
+            self.max_pico = max(self.max_pico, round(max_usd * PICO))
+
     @property
     def committed(self) -> tuple[int, int]:
         """Tokens and pico-dollars that are spent, possibly spent, or reserved."""
@@ -143,6 +150,10 @@ class Budget(BudgetCap):
         if room is not None:
             room.on_room(self._wake)
         ledger.on_written(self._wake)
+
+    def raise_to(self, *, max_tokens: int | None, max_usd: float | None) -> None:
+        super().raise_to(max_tokens=max_tokens, max_usd=max_usd)
+        self._wake()
 
     @property
     def full(self) -> bool:

@@ -4,6 +4,8 @@ The head of the queue checks breaker, cap, storage, concurrency, tokens, request
 allow it, everything is taken in one synchronous step. With a budget, a request first waits until its ledger entry is
 durable, then for the rate limits: two queues. So requests are paced as they leave, however long the disk takes. Few
 entries are written ahead, because a kill counts them as possibly billed.
+
+Over 300 lines: every way in and out of a permit shares its state.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 
 from scorer.errors import Interrupted
@@ -23,7 +26,7 @@ from scorer.limits.queue import AdmissionQueue
 from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Billing, Demand, Outcome, Permit
 from scorer.limits.wait_stats import WaitStats
-from scorer.limits.write_ahead import Entry, WorstCaseGrew, WriteAhead
+from scorer.limits.write_ahead import AskAgain, Entry, WriteAhead
 
 UNSURE_S = 0.05
 """Between two looks whether the folder is still this run's."""
@@ -62,6 +65,7 @@ class LocalLimiter:
         self._out: set[Permit] = set()
         self._drain = Drain(self._clock, self.breaker, self.bills, self._out)
         self._closed = False
+        self.paused = False
         self._empty: asyncio.Event | None = None
         strict = caps.ledger.strict
         self._ledger_queue: AdmissionQueue[Entry] = AdmissionQueue(
@@ -79,21 +83,26 @@ class LocalLimiter:
     async def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         if self._rates is not None:
             self._rates.check_size(demand)
+        while True:
+            if demand.first and demand.row is not None and demand.row.sent:
+                demand = replace(demand, first=False)
+            try:
+                return await self._admitted(demand, leave)
+            except AskAgain:
+                continue
+
+    async def _admitted(self, demand: Demand, leave: Callable[[], bool] | None) -> Permit:
         ledger = self._caps.ledger
         if not ledger.strict:
             return await self._queue.stand(demand, leave, self._cancel)
-        while True:
-            entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
-            try:
-                await ledger.written()
-                self._ahead.written(len(self._queue))
-                permit = await self._queue.stand(entry.demand, leave, self._return_permit)
-                break
-            except WorstCaseGrew:
-                self._cancel_entry(entry)
-            except BaseException:
-                self._cancel_entry(entry)
-                raise
+        entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
+        try:
+            await ledger.written()
+            self._ahead.written(len(self._queue))
+            permit = await self._queue.stand(entry.demand, leave, self._return_permit)
+        except BaseException:
+            self._cancel_entry(entry)
+            raise
         permit.entry = entry.number
         self._ahead.sent(len(self._queue), self.concurrency)
         self._ledger_queue.look()
@@ -135,8 +144,8 @@ class LocalLimiter:
         return None if self._caps.fits(self.bills.worst(demand)) else ("budget", None)
 
     def _hold_entered(self, demand: Demand) -> tuple[str, float | None] | None:
-        if self.bills.worst(demand) is not demand:
-            raise WorstCaseGrew
+        if (demand.first and self.paused) or self.bills.worst(demand) is not demand:
+            raise AskAgain
         return self._hold_all(demand) or self._hold_pace(demand)
 
     def _waited_for_ledger(self, name: str, since: float, until: float) -> None:
@@ -149,6 +158,8 @@ class LocalLimiter:
             raise _not_begun()
         if self._closed:
             return "setup", None
+        if demand.first and self.paused:
+            return "paused", None
         if self.breaker.open_since is None:
             return None
         wait = self.health.outage_s(draining=self._drain.asked)
@@ -183,6 +194,8 @@ class LocalLimiter:
         self.in_flight += 1
         charge = None if self._rates is None else self._rates.take(demand)
         permit = Permit(demand, self._clock(), self.breaker.send(), charge)
+        if demand.row is not None:
+            demand.row.sent = True
         self._out.add(permit)
         return permit
 
@@ -224,6 +237,26 @@ class LocalLimiter:
 
     def close(self) -> None:
         self._closed = True
+
+    def pause(self, *, paused: bool) -> None:
+        """Paused, it begins no further row: what is `first` waits with nothing reserved, and the rest goes on."""
+        if paused == self.paused:
+            return
+        self.paused = paused
+        if paused:
+            self._ledger_queue.turn_away(AskAgain)
+            self._queue.turn_away(AskAgain)
+        elif self._adaptive is not None:
+            self._adaptive.resumed()
+        self.look()
+
+    def set_concurrency(self, places: int) -> bool:
+        """Keeps at most `places` requests in flight from now on, and ends an adaptation. True where that is new."""
+        if self._adaptive is None and self._fixed == places:
+            return False
+        self._fixed, self._adaptive = places, None
+        self.look()
+        return True
 
     async def emptied(self, most_s: float) -> None:
         if not self.in_flight:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scorer.limits.limiter import LocalLimiter
@@ -16,7 +16,8 @@ class LimiterStats:
     minute in which the head of a queue waited for each limit, the largest of all queues. `outage_s` is how long no
     endpoint has answered, None while one does. `met`: a request was answered once. `oldest_s` is the age of the oldest
     request in flight, None without one. `why` is the last failure's message, None while an endpoint answers. `notes`
-    are sentences for the user, each once.
+    are sentences for the user, each once. `latency_s` has quantiles of the latest replies' seconds, empty before the
+    first one. `paused`: no further row is begun.
     """
 
     tokens_per_minute: float | None = None
@@ -28,6 +29,8 @@ class LimiterStats:
     oldest_s: float | None = None
     why: str | None = None
     notes: tuple[str, ...] = ()
+    latency_s: Mapping[str, float] = field(default_factory=dict)
+    paused: bool = False
 
 
 def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
@@ -44,7 +47,19 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
         oldest_s=max((age for one in limits if (age := one.oldest_s) is not None), default=None),
         why=why_of([(one.health.why, one.in_flight) for one in limits]),
         notes=merged([one.notes for one in limits]),
+        latency_s=quantiles([seconds for one in limits for seconds in one.bills.latencies]),
+        paused=any(one.paused for one in limits),
     )
+
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def quantiles(values: Iterable[float]) -> dict[str, float]:
+    """The quantiles of `QUANTILES` by the nearest rank, to milliseconds. Empty where there is no value."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {name: round(ordered[round(share * last)], 3) for name, share in QUANTILES.items()} if ordered else {}
 
 
 def why_of(endpoints: Sequence[tuple[str | None, int]]) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import Cooldown
-from scorer.types import RateHint
+from scorer.types import RateHint, RowStart
 from scorer.usage import Usage
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Demand:
     worst_pico: int = 0
     first: bool = False
     asked: Asked | None = None
+    row: RowStart | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ class Entry:
     demand: Demand
 
 
-class WorstCaseGrew(Exception):
-    """The ledger entry is below the worst case as known now: a higher one must be written."""
+class AskAgain(Exception):
+    """A request has to ask for its permit again, without its ledger entry: that is below the worst case as known now,
+    or the run was paused."""
 
 
 class WriteAhead:

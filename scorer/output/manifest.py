@@ -43,6 +43,20 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change to a run while it went on: when (ISO 8601, UTC), by whom, and what a key was and then became.
+
+    `key` is `paused`, `limits.concurrency`, `limits.max_usd` or `limits.max_tokens`. It held until that start ended.
+    """
+
+    at: str
+    who: str
+    key: str
+    before: float | bool | None
+    after: float | bool
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A run as stored in `run.json`. `covered` are the keys and values of the fingerprint, to say which changed.
 
@@ -68,6 +82,7 @@ class Manifest:
     selection: Selection = ALL_ROWS
     kept: tuple[str, ...] | None = None
     edition: int = 0
+    changes: tuple[Change, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -136,6 +151,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             selection=Selection(**found.get("selection", {})),
             kept=_kept(found),
             edition=found.get("edition", 0),
+            changes=tuple(Change(**change) for change in found.get("changes", ())),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field
 
+import msgspec
 import orjson
 
-from scorer.escapes import printable_line
+from scorer.errors import ScorerError
+from scorer.escapes import printable, printable_line
 from scorer.files.files import Files, replace
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
@@ -29,7 +32,8 @@ class RunCounters:
 
     `counts` are of this start and `totals` of the whole run; both go on counting. `found` rows were finished before
     this start. `answered`: the judge answered once, in any start. `why` is the last failure's message, None while the
-    judge answers. `to_publish` and `publish_problem` are as in Snapshot.
+    judge answers. `limits` are the limits that hold now by their keys of the run file, all endpoints together. The
+    others are as in Snapshot.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -40,6 +44,10 @@ class RunCounters:
     why: str | None = None
     to_publish: int = 0
     publish_problem: str | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    last_change: str | None = None
+    last_change_at: float | None = None
+    error: ScorerError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,11 @@ class Snapshot:
     are those of the last minute. `use` is the used share of each limit: of a limit a minute in the last minute, of
     `concurrency` now, of a cap in all. `to_publish` shards are sealed and not known to be in the table;
     `publish_problem` is the message of the last failure. `outage_s` is how long the judge has not answered, null while
-    it does; `why` is the last failure's message meanwhile. `answered`: it answered once, in any start.
+    it does; `why` is the last failure's message meanwhile. `answered`: it answered once, in any start. `limits` are the
+    limits that hold now by the same names as `use`. `latency_s` has quantiles (p50, p90, p99) of the latest replies'
+    seconds. `paused`: a person paused the run. `last_change` is the last change to it while it goes on, a sentence, and
+    `last_change_at` its time. `host` is the machine. `error` is what ended the run early, with its `exit_code`; both
+    are null otherwise.
     """
 
     state: str
@@ -79,6 +91,15 @@ class Snapshot:
     copied: int = 0
     why: str | None = None
     answered: bool = False
+    limits: dict[str, float] = field(default_factory=dict)
+    requests_per_minute: float = 0.0
+    latency_s: dict[str, float] = field(default_factory=dict)
+    paused: bool = False
+    last_change: str | None = None
+    last_change_at: float | None = None
+    host: str = ""
+    error: str | None = None
+    exit_code: int | None = None
 
     @property
     def finished(self) -> int:
@@ -95,8 +116,7 @@ class Snapshot:
 class Snapshots:
     """Makes a Snapshot from the counters, and remembers those of the last minute for the rates.
 
-    `limits` are the declared limits by their keys of the run file, all endpoints together. `wall_s` returns the seconds
-    since 1970. `say` gets each new note of the limiters, once.
+    `wall_s` returns the seconds since 1970. `say` gets each new note of the limiters, once.
     """
 
     def __init__(
@@ -105,13 +125,11 @@ class Snapshots:
         *,
         rows_total: int,
         wall_s: Callable[[], float],
-        limits: Mapping[str, float] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._counters = counters
         self._rows_total = rows_total
         self._wall_s = wall_s
-        self._limits = limits or {}
         self._say = say
         self._said: set[str] = set()
         self._clock = asyncio.get_running_loop().time
@@ -131,6 +149,7 @@ class Snapshots:
         since, rows_then, then = self._seen[0]
         span_s = max(now - since, 1e-9)
         tokens = _billed_tokens(totals) - _billed_tokens(then)
+        limits = {**counters.limits, **({"concurrency": load.places} if load.places else {})}
         return Snapshot(
             state=state,
             pid=os.getpid(),
@@ -151,26 +170,30 @@ class Snapshots:
             requests=totals.requests,
             prompt_tokens=totals.prompt_tokens,
             completion_tokens=totals.completion_tokens,
-            use=self._use(totals, then, load, span_s),
+            use=_use(limits, totals, then, load.in_flight, span_s),
             to_publish=counters.to_publish,
             publish_problem=counters.publish_problem,
             copied=counts.copied,
             why=None if counters.why is None else printable_line(counters.why),
             answered=counters.answered,
+            limits=limits,
+            requests_per_minute=round((totals.requests - then.requests) / span_s * 60, 1),
+            latency_s=dict(load.latency_s),
+            paused=load.paused,
+            last_change=counters.last_change,
+            last_change_at=counters.last_change_at,
+            host=platform.node(),
+            error=None if counters.error is None else printable(str(counters.error)),
+            exit_code=None if counters.error is None else counters.error.exit_code,
         )
 
-    def _use(self, now: Totals, then: Totals, load: LimiterStats, span_s: float) -> dict[str, float]:
-        per_minute = 60 / max(span_s, 1.0)  # however short the run is so far
-        used = {
-            "requests_per_minute": (now.requests - then.requests) * per_minute,
-            "tokens_per_minute": (_billed_tokens(now) - _billed_tokens(then)) * per_minute,
-            "input_tokens_per_minute": (now.prompt_tokens - then.prompt_tokens) * per_minute,
-            "output_tokens_per_minute": (now.completion_tokens - then.completion_tokens) * per_minute,
-            "max_tokens": now.tokens,
-            "max_usd": now.money_pico / 10**12,
-        }
-        use = {name: round(used[name] / limit, 4) for name, limit in self._limits.items()}
-        return {**use, **({"concurrency": round(load.in_flight / load.places, 4)} if load.places else {})}
+
+def snapshot_of(data: bytes) -> Snapshot | None:
+    """The snapshot in the bytes of a `progress.json`, also of an earlier version; None where it is damaged."""
+    try:
+        return msgspec.json.decode(data, type=Snapshot)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class Progress(PeriodicService):
@@ -207,3 +230,18 @@ class Progress(PeriodicService):
 
 def _billed_tokens(totals: Totals) -> int:
     return totals.prompt_tokens + totals.completion_tokens
+
+
+def _use(limits: Mapping[str, float], now: Totals, then: Totals, in_flight: int, span_s: float) -> dict[str, float]:
+    """The used share of each limit; `then` are the totals of `span_s` seconds ago."""
+    per_minute = 60 / max(span_s, 1.0)  # however short the run is so far
+    used = {
+        "requests_per_minute": (now.requests - then.requests) * per_minute,
+        "tokens_per_minute": (_billed_tokens(now) - _billed_tokens(then)) * per_minute,
+        "input_tokens_per_minute": (now.prompt_tokens - then.prompt_tokens) * per_minute,
+        "output_tokens_per_minute": (now.completion_tokens - then.completion_tokens) * per_minute,
+        "max_tokens": now.tokens,
+        "max_usd": now.money_pico / 10**12,
+        "concurrency": in_flight,
+    }
+    return {name: round(used[name] / limit, 4) for name, limit in limits.items() if limit}

@@ -7,6 +7,7 @@ that owns the output folder has the broker (scorer/workers/coordinator.py).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from scorer.errors import BudgetSpent
 from scorer.limits import Demand, RateLimits
+from scorer.limits.bills import KEPT
 from scorer.limits.budget import BudgetCap
-from scorer.limits.load import LimiterStats, largest, why_of
+from scorer.limits.live_settings import LiveSettings, divided
+from scorer.limits.load import LimiterStats, largest, quantiles, why_of
 from scorer.output.ledger import Totals
 from scorer.types import Work
 from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
@@ -80,6 +83,7 @@ class Broker:
         max_usd: float | None,
         clock: Callable[[], float],
     ) -> None:
+        self.workers = workers
         self.rows = RowLeases(workers)
         self.lease_s = min([LEASE_S, *(lease_s(rate) for rate in rates if rate.declared)])
         self.order = Order.SCORE
@@ -95,6 +99,11 @@ class Broker:
         self._ledgers = _AllLedgers(before)
         self._notes: dict[str, None] = {}
         self._why: str | None = None
+        self._rates = rates
+        self._latencies: deque[float] = deque(maxlen=KEPT)
+        self.settings = LiveSettings()
+        """What was changed while the run goes on; `apply` sets it."""
+        self._places: list[int] = []
         self._caps = BudgetCap(self._ledgers, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
@@ -114,6 +123,7 @@ class Broker:
         if report.paces:
             self._why = why_of([(p.why, p.in_flight) for one in self._ledgers.workers.values() for p in one.paces])
         self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
+        self._latencies.extend(seconds for pace in report.paces for seconds in pace.latencies)
         for segment in report.published:
             self.rows.published(segment.path, segment.generation, np.frombuffer(segment.rows, dtype=np.int64))
             self.published.append((worker, segment))
@@ -136,6 +146,8 @@ class Broker:
             pico=pico,
             recall=any(other.lacks_budget for other in self._ledgers.workers.values()),
             refused=refused,
+            paused=self.settings.paused,
+            places=self._places,
         )
 
     def _slices(self, worker: int, wants: int) -> list[Slice]:
@@ -183,6 +195,13 @@ class Broker:
 
     # --- what the owner calls -----------------------------------------------------------------------------------------
 
+    def apply(self, settings: LiveSettings) -> None:
+        """Changes the run: the caps at once, the rest with each worker's next answer."""
+        self.settings = settings
+        self._caps.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
+        if settings.concurrency is not None:
+            self._places = divided(settings.concurrency, [rate.most for rate in self._rates], self.workers)
+
     def offer(self, work: Work, number: int) -> None:
         """Offers rows to score. Segments of their shard are numbered from `number` on."""
         self.rows.offer(work, number)
@@ -229,4 +248,6 @@ class Broker:
             oldest_s=max((pace.oldest_s for pace in paces if pace.oldest_s is not None), default=None),
             why=self._why,
             notes=tuple(self._notes),
+            latency_s=quantiles(self._latencies),
+            paused=self.settings.paused,
         )

@@ -23,6 +23,7 @@ from scorer.output.segments import Counts
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Result, Shard
 from scorer.workers.messages import (
+    MOST_LATENCIES,
     Answer,
     Failure,
     GaugeObservation,
@@ -53,7 +54,7 @@ class BrokerClient(PeriodicService):
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
     suspended, by default the loop's. Each of `workers` workers opens a capped run with its part of `OPENING` requests,
-    at least one.
+    at least one. `part` computes a worker's part of requests in flight; `on_places` is called after that changed.
     """
 
     rests_first = False
@@ -66,6 +67,8 @@ class BrokerClient(PeriodicService):
         on_order: Callable[[Order], None],
         lived_s: Callable[[], float] | None = None,
         workers: int = 1,
+        part: Callable[[int], int] = lambda places: places,
+        on_places: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(BEAT_S)
         self.endpoints: list[LeasedEndpoint] = []
@@ -75,6 +78,8 @@ class BrokerClient(PeriodicService):
         self._exchange = exchange
         self._lease_s = lease_s
         self._on_order = on_order
+        self._part = part
+        self._on_places = on_places
         self._opening = max(1, OPENING // workers)
         self._clock = asyncio.get_running_loop().time
         self._lived_s = lived_s or self._clock
@@ -226,10 +231,12 @@ class BrokerClient(PeriodicService):
             notes=limiter.notes,
             hidden=hidden,
             output=output,
+            latencies=endpoint.latencies_since(MOST_LATENCIES),
         )
 
     def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:
         now = self._clock()
+        self._apply(answer)
         self._slices.extend(answer.slices)
         self._done = answer.done
         self._recalled = answer.recall
@@ -254,3 +261,14 @@ class BrokerClient(PeriodicService):
         if self.allowance is not None:
             self.allowance.allow(answer.tokens, answer.pico, answer.refused)
         return next_s
+
+    def _apply(self, answer: Answer) -> None:
+        """Applies what a person changed while the run goes on."""
+        for endpoint in self.endpoints:
+            endpoint.limiter.pause(paused=answer.paused)
+        changed = [
+            endpoint.limiter.set_concurrency(self._part(places))
+            for endpoint, places in zip(self.endpoints, answer.places, strict=False)
+        ]
+        if any(changed):
+            self._on_places()

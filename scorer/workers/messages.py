@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scorer.output.layout import Segment
 from scorer.output.segments import Counts
 
+MOST_LATENCIES = 16
 Amounts = dict[str, float]
 """Amounts by the name of the limit: `requests`, `tokens`, `input_tokens`, `output_tokens`."""
 
@@ -161,7 +162,8 @@ class Pace(msgspec.Struct, frozen=True):
     request waits), and it could use `wish` during a lease. `answered`: a request was answered since the last message.
     `places` is the most requests in flight. `down_s` is how long the endpoint has failed, None while it answers.
     `waits` is the share of the last minute that the head waited for each limit. `met`, `oldest_s`, `why` and `notes`
-    are as in limits/load.py, `hidden` and `output` as in limits/bills.py.
+    are as in limits/load.py, `hidden` and `output` as in limits/bills.py. `latencies` are seconds of replies since the
+    last message, at most `MOST_LATENCIES` of them.
     """
 
     unused: Amounts = {}
@@ -180,6 +182,7 @@ class Pace(msgspec.Struct, frozen=True):
     notes: list[str] = []
     hidden: int = 0
     output: int = 0
+    latencies: list[float] = []
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -223,7 +226,9 @@ class Answer(msgspec.Struct, frozen=True):
     """The broker's answer to a report.
 
     `done`: no row is left for any worker. `tokens` and `pico` are added to the allowance. `recall`: the worker must
-    give back the part of it that is neither spent nor reserved. `refused` is the text of BudgetSpent.
+    give back the part of it that is neither spent nor reserved. `refused` is the text of BudgetSpent. `paused`: the
+    worker begins no further row and finishes those in flight. `places` is the most requests in flight of each endpoint
+    over all workers, empty where the run file's numbers hold.
     """
 
     order: Order = Order.SCORE
@@ -234,6 +239,8 @@ class Answer(msgspec.Struct, frozen=True):
     pico: int = 0
     recall: bool = False
     refused: str | None = None
+    paused: bool = False
+    places: list[int] = []
 
 
 def packed(message: Hello | Report | Answer) -> bytes:

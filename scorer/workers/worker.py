@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from scorer.build.assemble import ROOM_FOR_TEXT, WorkerShare, make_client
+from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, WorkerShare, make_client
 from scorer.build.plan import (
     RunPlan,
     check,
@@ -27,6 +27,7 @@ from scorer.build.plan import (
 )
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
+from scorer.engine.admission import RowSlots
 from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files.files import Files
@@ -81,6 +82,8 @@ class Worker:
         self._drain = engine.StopFlag()
         self._scoring: asyncio.Task[None] | None = None
         self._left = False
+        self._wires: Assembled | None = None
+        self._slots: RowSlots | None = None
 
     async def run(self) -> None:
         """Scores to the end. Cancelling it stores and reports finished rows."""
@@ -90,6 +93,8 @@ class Worker:
             on_order=self._obey,
             lived_s=self._lived_s,
             workers=self._hello.workers,
+            part=WorkerShare(self._hello.index, self._hello.workers).places,
+            on_places=self._resize,
         )
         self._broker = broker
         failure: Failure | None = None
@@ -118,6 +123,11 @@ class Worker:
                 f"{self._hello.fingerprint}). All workers need the same version of scorer and of the judge's package."
             )
         return replace(plan, fingerprint=self._hello.judge)
+
+    def _resize(self) -> None:
+        """Takes as many rows in flight as requests may be since a person changed that."""
+        if self._slots is not None and self._wires is not None:
+            self._slots.resize(rows_under_way(self._wires.most_in_flight))
 
     def _obey(self, order: Order) -> None:
         self._drain.asked = True
@@ -177,7 +187,9 @@ class Worker:
             reader = make_reader(plan, self._files)
             parts = make_parts(plan, wires.client, store, self._wall_s, stack)
             self._loaded()
-            scoring = self._stored(self._rounds(parts, store, reader, rows_under_way(wires)), store, ledger)
+            self._wires = wires
+            self._slots = RowSlots(rows_under_way(wires.most_in_flight), ROOM_FOR_TEXT // hello.workers)
+            scoring = self._stored(self._rounds(parts, store, reader), store, ledger)
             await served(scoring, [broker])
 
     async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger) -> None:
@@ -187,15 +199,15 @@ class Worker:
         finally:
             await shielded(_closed(store, ledger), failure_first=True)
 
-    async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader, in_flight: int) -> None:
+    async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader) -> None:
         """Scores until no row is left, stores all, and asks again: rows of other workers may have become free."""
+        assert self._slots is not None
         forward = SliceReader(reader)
         while (first := await self._broker.next_slice(wait=True)) is not None:
             await engine.run(
                 parts,
                 self._batches(first, store, forward),
-                in_flight=in_flight,
-                in_flight_bytes=ROOM_FOR_TEXT // self._hello.workers,
+                slots=self._slots,
                 drain=self._drain,
             )
             await store.close()

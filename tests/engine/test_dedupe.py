@@ -27,6 +27,7 @@ from scorer import scan_scores
 from scorer.build.plan import check
 from scorer.engine import admission as room
 from scorer.engine import dedupe
+from scorer.engine.admission import RowSlots
 from scorer.engine.dedupe import AnswerCache, Deduplicator, question_of
 from scorer.engine.engine import RunContext, StopFlag
 from scorer.engine.engine import run as score_rows
@@ -132,7 +133,7 @@ async def scored(
         parts = RunContext(
             Letters(), client, shelf, lambda: int(now() * 1e6), lambda c: c.text, deduplicator=deduplicator
         )
-        await score_rows(parts, batches(), in_flight=in_flight, in_flight_bytes=10**9, drain=drain or StopFlag())
+        await score_rows(parts, batches(), slots=RowSlots(in_flight, 10**9), drain=drain or StopFlag())
     return shelf.results
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support.clock import now, run
 
 from scorer.engine import engine
+from scorer.engine.admission import RowSlots
 from scorer.engine.engine import ALIKE, RunContext, StopFlag, first_cause
 from scorer.errors import (
     BadRow,
@@ -152,7 +153,7 @@ async def score_all(
     in_flight_bytes: int = 10**9,
     drain: StopFlag | None = None,
 ) -> None:
-    await engine.run(some, batches(), in_flight=in_flight, in_flight_bytes=in_flight_bytes, drain=drain or StopFlag())
+    await engine.run(some, batches(), slots=RowSlots(in_flight, in_flight_bytes), drain=drain or StopFlag())
 
 
 # --- one result for each row ------------------------------------------------------------------------------------------

@@ -1,0 +1,32 @@
+"""How a run ended, as a sentence and an exit code, for whoever watched it. Pure."""
+
+from __future__ import annotations
+
+import time
+
+from scorer.escapes import printable
+from scorer.output.status import Status
+from scorer.report.watch.source import Seen
+
+RESUMES = "Finished rows are stored; the same command resumes."
+
+
+def ending(seen: Seen, found: Status) -> tuple[str, int]:
+    """The sentence, and the exit code that the run had, or has to be taken for."""
+    s = seen.snapshot
+    if found.state == "complete" and (s is None or s.error is None):
+        kind = "The rehearsal" if seen.rehearsal else "The run"
+        return f"{kind} has ended: every row is finished.", 0
+    if seen.state == "killed":
+        who = "its process" if s is None else f"process {s.pid}" + (f" on {printable(s.host)}" if s.host else "")
+        last = (
+            ""
+            if s is None
+            else f", last heard of at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(s.updated_at))}"
+        )
+        return f"The run ended without a word: {who} was killed or its machine went down{last}. {RESUMES}", 130
+    if s is not None and s.error is not None:
+        return f"The run was stopped: {printable(s.error)}", s.exit_code or 1
+    if seen.state == "interrupted":
+        return f"The run was interrupted. {RESUMES}", 130
+    return f"The run has ended before its last row ({found.pending:,} are left). {RESUMES}", 130
