@@ -146,7 +146,8 @@ class Reward:
             told = " and names only the likeliest" if any(names) else " and names none"
             allowed = f"a place from 0 to {count - 1} (id2label in the model's config.json)"
             allowed = f"{allowed}, since the server gives {count} values{told}"
-        raise SetupError(f"judge.label: {label!r} is none of the model's classes. Allowed is {allowed}.")
+        what = "missing" if label is None else f"{label!r} is none of the model's classes"
+        raise SetupError(f"judge.label: {what}. Allowed is {allowed}.")
 
 
 def sigma(difference: float) -> float:

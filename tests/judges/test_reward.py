@@ -98,7 +98,7 @@ def test_reward_score_is_value_of_the_label(label: Any, labels: Any, expected: f
 @pytest.mark.parametrize(
     ("label", "labels", "says"),
     [
-        (None, ["good", "bad"], "None is none of the model's classes. Allowed is one of 'good', 'bad'"),
+        (None, ["good", "bad"], "judge.label: missing. Allowed is one of 'good', 'bad'"),
         ("God", ["good", "bad"], "'God' is none"),
         (0, ["good", "bad"], "Allowed is one of"),  # a server that names classes gives them in the order of values
         (None, [None, None], "a place from 0 to 1 .*names none"),

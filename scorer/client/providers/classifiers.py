@@ -21,7 +21,7 @@ from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import Tell, quietly
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
-from scorer.errors import ServerFault, SetupError
+from scorer.errors import Rejected, ServerFault, SetupError
 from scorer.types import Call, Completion, RateHint, Reply, Request
 from scorer.types import Classify as Asked
 from scorer.usage import Usage
@@ -86,7 +86,7 @@ class Classifier(ABC):
         reply = yield Call(url=f"{self._url}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers)
         value = parse(reply.body)
         if reply.status != 200 or complaint(value) is not None or not isinstance(value, dict | list):
-            raise fault(reply, self._place, self._url)
+            raise self._fault(reply, asked)
         whole: Mapping[str, Any] = value if isinstance(value, dict) else {}
         usage = _usage(whole, reply)
         found = self._values(value)
@@ -97,6 +97,15 @@ class Classifier(ABC):
         if not asked.activation and not self.learned.raw:
             self._check_raw(values)
         return Completion(written(values, found[1]), model=read_model(whole), usage=usage, body=reply.body)
+
+    def _fault(self, reply: Reply, asked: Asked) -> Exception:
+        error = fault(reply, self._place, self._url)
+        if asked.form == "chat" and isinstance(error, Rejected) and "chat template" in str(error):
+            return SetupError(
+                f'{self._url} answered {reply.status}: {str(error).rstrip(". ")}. Set judge.form = "text" and write '
+                "all that the model is to see into judge.prompt, or start the server with a template (--chat-template)."
+            )
+        return error
 
     @abstractmethod
     def _body(self, request: Request, asked: Asked, texts: Sequence[str]) -> dict[str, Any]:
