@@ -15,6 +15,7 @@ from scorer.report.page.data import Page
 
 EVERY = (
     pages.page,
+    pages.two_judges,
     pages.unlabelled,
     pages.one_system,
     pages.running,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EVERY = (
     "page",
     "small",
+    "two_judges",
     "unlabelled",
     "one_system",
     "running",
@@ -176,7 +177,7 @@ def test_a_system_filters_the_page_and_a_second_one_is_compared(watched: Watched
 def test_a_mark_leads_to_its_rows_or_to_the_command_that_lists_them(watched: Watched, folder: Path) -> None:
     with watched.open(folder / "page.html") as page:
         page.locator("table.confusion td a").first.click()
-        assert focused(page).startswith("People 1, judge 1 ")
+        assert focused(page).startswith("People 1, the judge 1 ")
         assert listed(page).count() == 4
         page.get_by_role("link", name="Truncated").click()
         assert "None of these rows is in the page." in page.locator("#lists").inner_text()

@@ -129,6 +129,25 @@ def small() -> Page:
     return page(SYSTEMS[:3], TASKS[:2], 12)
 
 
+def two_judges() -> Page:
+    """Two runs over the same rows: both means of each system, and where the judges differ."""
+    whole = page()
+    assert whole.systems
+    assert whole.judge
+    assert whole.judge.confusion
+    both = [
+        replace(one, others={"haiku": interval((one.score.value or 0) - 0.3 + at / 10, 0.14, 805)})
+        for at, one in enumerate(whole.systems.systems)
+    ]
+    return replace(
+        whole,
+        strip=replace(whole.strip, runs=["gpt", "haiku"], judges=["gpt-4o-mini, number", "claude-haiku-4-5, number"]),
+        systems=replace(whole.systems, systems=both),
+        judge=replace(whole.judge, between=[replace(whole.judge.confusion, human="haiku")]),
+        folders=["gpt=out/gpt", "haiku=out/haiku"],
+    )
+
+
 def unlabelled() -> Page:
     """A run that nobody has checked: no human values, one task, one column of scores."""
     whole = page(tasks=TASKS[:1])

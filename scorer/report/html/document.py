@@ -42,11 +42,12 @@ def document(page: Page) -> str:
     fit = fitting(((one, card(one, at, places)) for one in cards), CARD_BYTES)
     kept = {one.id: one for one, _ in fit}
     marks = Marks(page.folders, kept)
+    first = next(iter(page.strip.runs), "judge")
     panels = [
         answer(page.answer, [page.population, *page.left_out]),
-        systems(page.systems, marks) if page.systems else _empty(page, "systems"),
+        systems(page.systems, first, marks) if page.systems else _empty(page, "systems"),
         where(page.where, names, marks) if page.where else _empty(page, "where"),
-        judge(page.judge, marks) if page.judge else _empty(page, "judge"),
+        judge(page.judge, first, marks) if page.judge else _empty(page, "judge"),
         rows(page.rows, (markup for _, markup in fit), kept, marks, places) if page.rows else _empty(page, "rows"),
         training(page.training, marks) if page.training else _empty(page, "training"),
         run(page.run, marks),

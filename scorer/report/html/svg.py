@@ -75,17 +75,18 @@ def word(label: str, x: str, y: float, style: str = "") -> Html:
     return tag("text", label, class_=style or None, x=x, y=f"{y:g}")
 
 
-def across(axis: Axis, interval: Interval, y: float = 14) -> Html:
-    """A value with its interval as a horizontal line."""
-    whisker = (
-        tag("line", class_="i", x1=axis.x(interval.low), x2=axis.x(interval.high), y1=f"{y:g}", y2=f"{y:g}")
-        if interval.low is not None and interval.high is not None
-        else None
-    )
-    dot = (
-        tag("circle", class_="d", cx=axis.x(interval.value), cy=f"{y:g}", r="4") if interval.value is not None else None
-    )
-    return join([whisker, dot])
+def across(axis: Axis, interval: Interval, y: float = 14, colour: int = 0) -> Html:
+    """A value with its interval as a horizontal line: a dot, and with `colour` a square in one of the colours."""
+    row, style = f"{y:g}", f" c{colour}" if colour else ""
+    parts = []
+    if interval.low is not None and interval.high is not None:
+        parts.append(tag("line", class_=f"i{style}", x1=axis.x(interval.low), x2=axis.x(interval.high), y1=row, y2=row))
+    if interval.value is not None and not colour:
+        parts.append(tag("circle", class_="d", cx=axis.x(interval.value), cy=row, r="4"))
+    elif interval.value is not None:
+        at = {"x": axis.x(interval.value), "y": f"{y - 3.5:g}", "transform": "translate(-3.5)"}
+        parts.append(tag("rect", class_=f"k{colour}", width="7", height="7", **at))
+    return join(parts)
 
 
 def rules(axis: Axis, height: float) -> Html:

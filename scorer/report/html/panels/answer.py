@@ -8,13 +8,16 @@ from scorer.report.html.elements import Html, tag
 from scorer.report.html.panels.frame import command
 from scorer.report.page.data import Answer
 
+LONG = 120
+"""A longer answer is set smaller."""
+
 
 def answer(values: Answer, counted: Sequence[str]) -> Html:
     """The panel. Its heading is the answer itself; `counted` says which rows the page counts and which it does not."""
     why = tag("ul", *(tag("li", sentence) for sentence in values.assumes)) if values.assumes else None
     return tag(
         "section",
-        tag("h1", values.systems, id="h-answer", dir="auto"),
+        tag("h1", values.systems, id="h-answer", dir="auto", class_="long" if len(values.systems) > LONG else None),
         tag("p", values.tipping, class_="tipping", dir="auto") if values.tipping else None,
         tag("p", values.judge, class_="trust", dir="auto"),
         command(values.command) if values.command else None,

@@ -14,13 +14,14 @@ from scorer.report.html.tables import figure, head, plain_table, table
 from scorer.report.page.data import Confusion, Judge, Rows, Scatter
 
 
-def judge(values: Judge, marks: Marks) -> Html:
-    """The panel; each part only where it has values."""
+def judge(values: Judge, first: str, marks: Marks) -> Html:
+    """The panel; each part only where it has values. `first` is the run whose judge the page is about."""
     agreement = [*values.agreement, *([values.ceiling] if values.ceiling else [])]
     return panel(
         "judge",
         statistics("Agreement with people", agreement, marks, zero=False) if agreement else None,
-        _confusion(values.confusion, marks) if values.confusion else None,
+        _confusion(values.confusion, ("People", "the judge"), marks) if values.confusion else None,
+        *(_confusion(one, (one.human, first), marks) for one in values.between),
         _calibration(values, marks) if values.calibration else None,
         statistics("Biases", values.bias, marks, zero=True) if values.bias else None,
         _length(values.length) if values.length and values.length.length else None,
@@ -28,15 +29,17 @@ def judge(values: Judge, marks: Marks) -> Html:
     )
 
 
-def _confusion(values: Confusion, marks: Marks) -> Html:
+def _confusion(values: Confusion, sides: tuple[str, str], marks: Marks) -> Html:
+    """A table of the values of two sides, whose names are `sides`: down, across."""
+    down, across = sides
     most = max((cell.count for row in values.cells for cell in row), default=0) or 1
-    headings = [head(f"{values.human} \\ judge"), *(head(label, style="n") for label in values.judge)]
+    headings = [head(f"{values.human} \\ {across}"), *(head(label, style="n") for label in values.judge)]
     body = [
         tag(
             "tr",
             tag("th", person, scope="row"),
             *(
-                _cell(cell, most, f"People {person}, judge {verdict}", marks, agree=person == verdict)
+                _cell(cell, most, f"{down} {person}, {across} {verdict}", marks, agree=person == verdict)
                 for verdict, cell in zip(values.judge, row, strict=True)
             ),
         )
@@ -49,10 +52,10 @@ def _confusion(values: Confusion, marks: Marks) -> Html:
     )
     return join(
         [
-            tag("h3", "People and judge"),
-            table("Rows by the value of people and of the judge", headings, body, "heat confusion"),
+            tag("h3", f"{down} and {across}"),
+            table(f"Rows by the values of {down} and {across}", headings, body, "heat confusion"),
             tag("div", save, class_="tools"),
-            notes(["Rows by what people said (down) and what the judge said (across). A cell opens its rows."]),
+            notes([f"{down} down, {across} across. A cell opens its rows."]),
         ]
     )
 

@@ -65,7 +65,10 @@ def _unread(values: RunFacts) -> Html:
         head("Rows", "number", "n"),
     ]
     return join(
-        [tag("h3", "Rows without a verdict"), table("Share of rows without a verdict, by system", headings, body)]
+        [
+            tag("h3", "Rows without a verdict"),
+            table("Share of rows without a verdict, by system", headings, body, "narrow"),
+        ]
     )
 
 

@@ -24,7 +24,7 @@ def strip(page: Page) -> Html:
     ]
     return tag(
         "header",
-        tag("p", page.title, class_="title", dir="auto"),
+        tag("p", page.title, class_="title", dir="auto") if list(values.runs) != [page.title] else None,
         tag("dl", *(tag("div", tag("dt", term), tag("dd", value)) for term, value in facts if value)),
         _notices(page),
         id="strip",

@@ -45,7 +45,12 @@ def where(values: Where, systems: list[str], marks: Marks) -> Html:
             ),
             class_="tools",
         ),
-        notes(["Mean score, and the number of rows below it. The darker a cell, the higher its mean.", *more]),
+        notes(
+            [
+                "Mean score, and the number of rows below it. The stronger the colour of a cell, the higher its mean.",
+                *more,
+            ]
+        ),
     )
 
 
