@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from scorer.frames.analyses import leaderboard as leaderboard
     from scorer.frames.analyses import scale as scale
     from scorer.frames.score_frame import score_frame as score_frame
+    from scorer.frames.show import show as show
     from scorer.job.estimate import Estimate as Estimate
     from scorer.judges.function_table import judge as judge
     from scorer.output.scan import scan_scores as scan_scores
@@ -69,6 +70,7 @@ _HOMES = {
     "scale": "scorer.frames.analyses",
     "scan_scores": "scorer.output.scan",
     "score_frame": "scorer.frames.score_frame",
+    "show": "scorer.frames.show",
     "status": "scorer.api.outputs",
     "verify": "scorer.api.outputs",
     "write_report": "scorer.report.write",

@@ -20,6 +20,7 @@ from scorer.cli.options import HIDE_DEFAULT, answer
 from scorer.cli.output_commands import app as output_commands
 from scorer.cli.report_command import app as report_command
 from scorer.cli.run_commands import app as run_commands
+from scorer.cli.show_command import show
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.cli.watch_command import app as watch_command
 from scorer.config.out_folder import STDIN
@@ -35,6 +36,7 @@ app = App(
 )
 for commands in (run_commands, output_commands, watch_command, report_command, analysis_commands):
     app.command(commands, name="*")
+app.command(show, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -52,10 +52,15 @@ def to_stdout(text: str) -> None:
 
     Raises StorageError where it could not be written: the caller must not take it for an empty answer.
     """
+    escaped_to_stdout(printable(text) + "\n")
+
+
+def escaped_to_stdout(text: str) -> None:
+    """The same for a text that is already escaped."""
     if sys.stdout is None:
         return
     try:
-        _write(sys.stdout, printable(text) + "\n")
+        _write(sys.stdout, text)
     except BrokenPipeError:
         _to_nowhere(sys.stdout)
     except (OSError, ValueError) as error:

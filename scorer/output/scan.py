@@ -31,6 +31,7 @@ def scan_scores(
 ) -> pl.LazyFrame:
     """Everything scored so far in an output folder: each row once, with its newest result.
 
+    The columns that a person looks for come first: id, kept columns, scores, reason, error, then those of the input.
     Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
     kept, it has the smallest type that holds all of them (an integer and a text: text). In files of an earlier version
     the judge's `model` is `judge_model`, and a column that they lack is null. With `join_input` the input's other
@@ -50,7 +51,9 @@ def scan_scores(
     manifest = load(files, layout)
     if manifest is None:
         raise no_run(files, layout)
-    return scan_run(files, layout, manifest, join_input)
+    scan = scan_run(files, layout, manifest, join_input)
+    names = scan.collect_schema().names()
+    return scan.select(first_to_read(names))
 
 
 def scan_run(files: Files, layout: Layout, manifest: Manifest, join_input: bool = False) -> pl.LazyFrame:
@@ -133,10 +136,11 @@ def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
 
 def beside(out: str, manifest: Manifest) -> dict[str, str]:
     """The names under which the input's columns stand beside the scores of `out`; {} where no shard can be read."""
+    results = scan_run(AnyFiles(), Layout(out), manifest).collect_schema().names()
     for shard in manifest.shards:
         try:
             scan = scan_input(look_for(AnyFiles(), shard, manifest, out).shard)
-            return joined_names(scan_scores(out).collect_schema().names(), scan.collect_schema().names(), manifest)
+            return joined_names(results, scan.collect_schema().names(), manifest)
         except (pl.exceptions.PolarsError, OSError):
             continue
     return {}
@@ -154,6 +158,20 @@ def joined_names(results: Sequence[str], given: Sequence[str], manifest: Manifes
     if manifest.spec.get("input", {}).get("id") not in ("id", None):
         copies.discard("id")  # it is the copy of another column
     return input_names(results, given, copies)
+
+
+def first_to_read(names: Sequence[str]) -> list[str]:
+    """The columns of a result table in an order to read: what names a row, what was scored and why, then the rest."""
+    from scorer.output.schema import COLUMNS, METRIC, judge_names, kept_names
+
+    others = {column.name for column in COLUMNS}
+    own = ["score", *judge_names(names), "reason", "error", "error_detail"]
+    metrics = [name for name in names if name.startswith(METRIC)]
+    kept = kept_names(names)
+    first = [*kept, *own, *(name for name in metrics if name not in kept)]
+    inputs = [name for name in names if name not in others and name not in first]
+    first += inputs
+    return [*first, *(name for name in names if name not in first)]
 
 
 def input_names(results: Sequence[str], given: Sequence[str], copies: Collection[str]) -> dict[str, str]:

@@ -47,7 +47,7 @@ class RunColumns:
 
     `scores` has one column for each run. `shown` are the columns of the input, or paths into them, that the prompt
     shows, in its order; `pair` are the two responses of a comparison, where both are such. `found` says which columns
-    were taken that no option named.
+    were taken by their names alone, as "human" or "system = model".
     """
 
     scores: tuple[str, ...]
@@ -61,6 +61,12 @@ class RunColumns:
     shown: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All columns of the table that have a role, the texts that the prompt shows aside."""
+        others = (self.human, *self.labels, self.response, self.reference)
+        return tuple(dict.fromkeys((*self.scores, *(name for name in others if name is not None))))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,9 +108,8 @@ def find_columns(
         if role == "response" and name is None and len(pair) == 2:
             taken = None  # there are two
         roles[role] = taken
-        if name is None and taken is not None:
-            how = f"judge.{role} of the run file" if taken == named.get(role) else "by its name"
-            found.append(f"{role}: column {taken} ({how})")
+        if name is None and taken is not None and taken != named.get(role):
+            found.append(role if taken == role else f"{role} = {taken}")
     return RunColumns(
         tuple(scores),
         id="id" if "id" in schema else None,

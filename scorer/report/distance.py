@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from scorer.analysis.score_range import scale_of_judge
+from scorer.errors import SpecError
 from scorer.report.collecting import collect_all
 from scorer.report.columns import number
 from scorer.report.run_table import RunTable
@@ -54,19 +55,30 @@ def distance(table: RunTable) -> Distance | None:
         both = frame.select(mine.alias(_SCORE), theirs.alias(_HUMAN)).drop_nulls()
         parts.append(collect_all([both.group_by(value=name).len() for name in (_SCORE, _HUMAN)]))
     scores, values = (pl.concat(part[n] for part in parts).group_by("value").sum().sort("value") for n in (0, 1))
+    if not len(values):
+        _check_numbers(table, human)
     run = next(iter(table.runs.values()))
     scale = scale_of_judge(next(iter(table.judges.values())).options, score.removeprefix(f"{run.name}."))
     if scale is not None and scale == (values["value"].min(), values["value"].max()):
-        unit = f"points on the scale {scale[0]:g} to {scale[1]:g}"
+        unit = f"{score} minus {human}, in points on the scale {scale[0]:g} to {scale[1]:g}"
         return Distance(mine - theirs, unit, (score, human))
     value = pl.col(f"{_RANK}{_SCORE}") - pl.col(f"{_RANK}{_HUMAN}")
     return Distance(
         value,
-        "ranks among the rows with both, as a share of them",
+        f"rank of {score} minus rank of {human}, as a share of the rows with both",
         (score, human),
         (_ranked(scores), _ranked(values)),
         (mine, theirs),
     )
+
+
+def _check_numbers(table: RunTable, human: str) -> None:
+    """Raises SpecError where a column has values and no number among them."""
+    value = number(human, table.schema.get(human))
+    for frame in table.parts([human]):
+        (found,) = collect_all([frame.select(given=pl.col(human).count(), numbers=value.count())])
+        if found["given"][0] and not found["numbers"][0]:
+            raise SpecError([f"Column {human} holds texts that are no numbers: name a column of human values."])
 
 
 def _ranked(counts: pl.DataFrame) -> pl.DataFrame:

@@ -39,9 +39,15 @@ class RowTexts:
 
 
 def row_texts(
-    table: RunTable, rows: Sequence[RowKey], *, picks: Sequence[Picked] = (), fold: Fold = whole, verbatim: bool = False
+    table: RunTable,
+    rows: Sequence[RowKey],
+    *,
+    picks: Sequence[Picked] = (),
+    fold: Fold = whole,
+    fold_prompt: Fold | None = None,
+    verbatim: bool = False,
 ) -> RowTexts:
-    """The cards of `rows`, each text folded by `fold`.
+    """The cards of `rows`, each text folded by `fold`, and its prompts by `fold_prompt` where that is given.
 
     `picks` tell by which of them a row was picked. In a prompt a long text that the card shows by itself is replaced by
     "[response: below]"; not where `verbatim`. Rows that have no result are left out.
@@ -53,7 +59,7 @@ def row_texts(
     results = _results(table, keys)
     inputs = read_rows(AnyFiles(), table, keys, notes)
     notes += dict.fromkeys(judge.problem for judge in table.judges.values() if judge.problem is not None)
-    made = _Cards(table, picks, fold, verbatim)
+    made = _Cards(table, picks, fold, fold_prompt or fold, verbatim)
     return RowTexts([made.card(key, results[key], inputs.get(key)) for key in keys if key in results], notes)
 
 
@@ -68,8 +74,8 @@ def _results(table: RunTable, keys: Sequence[RowKey]) -> dict[RowKey, dict[str, 
 
 
 class _Cards:
-    def __init__(self, table: RunTable, picks: Sequence[Picked], fold: Fold, verbatim: bool) -> None:
-        self._table, self._fold, self._verbatim = table, fold, verbatim
+    def __init__(self, table: RunTable, picks: Sequence[Picked], fold: Fold, fold_prompt: Fold, verbatim: bool) -> None:
+        self._table, self._fold, self._fold_prompt, self._verbatim = table, fold, fold_prompt, verbatim
         self._picked: dict[RowKey, list[str]] = {}
         self._weights: dict[RowKey, float] = {}
         for pick in picks:
@@ -126,7 +132,7 @@ class _Cards:
         for run, one in asked.items():
             for of, prompt in one.prompts if several or not texts else ():
                 name = ", ".join(part for part in (f"prompt of {run}" if several else "prompt", of) if part)
-                texts[name] = self._fold(prompt if self._verbatim else _without(prompt, beside))
+                texts[name] = self._fold_prompt(prompt if self._verbatim else _without(prompt, beside))
         return {**texts, **{name: self._fold(text) for name, text in beside.items()}}
 
     def _verdicts(self, run: str, results: Mapping[str, Any], asked: Asked) -> list[Verdict]:

@@ -36,7 +36,8 @@ class RunTable:
 
     `results` has the columns of `scorer.scan_scores`, `joined` those of the input beside them. `judges` has the judge
     of each run, by its name; of a single run the name is "". `at` has the shards that can be read now, by their path
-    in the table, and `shards` are all these paths in the order of run.json.
+    in the table, and `shards` are all these paths in the order of run.json. `within` are rows in memory, with
+    columns of their own, to which `parts` keeps; None for all rows.
     """
 
     runs: Mapping[str, Run]
@@ -47,11 +48,17 @@ class RunTable:
     shards: Sequence[str]
     at: Mapping[str, Shard]
     _files: Files = field(default_factory=AnyFiles, repr=False)
+    within: pl.DataFrame | None = None
 
     @cached_property
     def schema(self) -> pl.Schema:
-        """The columns of `joined` and their types."""
-        return self.joined.collect_schema()
+        """The columns of `joined`, and of `within`, and their types."""
+        own = {} if self.within is None else self.within.schema
+        return pl.Schema({**self.joined.collect_schema(), **own})
+
+    def over(self, rows: pl.DataFrame, columns: RunColumns) -> RunTable:
+        """The same runs over these rows alone, which have a column shard and row; `columns` may be some of theirs."""
+        return replace(self, within=rows, columns=columns)
 
     @cached_property
     def _result_names(self) -> frozenset[str]:
@@ -62,12 +69,32 @@ class RunTable:
         """The number of each shard, by its path in the table."""
         return {path: number for number, path in enumerate(self.shards)}
 
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of rows of each shard, by its path in the table."""
+        return {run.paths[shard.path]: shard.rows for run in self.runs.values() for shard in run.manifest.shards}
+
     def rows(self, columns: Sequence[str]) -> pl.LazyFrame:
         """The rows with at least these columns; joined with the input only where one of them is the input's."""
         return self.results if self._result_names.issuperset(columns) else self.joined
 
     def parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
-        """The same rows in frames of some shards each, of all columns that are asked for: a join of one is small."""
+        """The rows in frames of some shards each, with all columns that are asked for: a join of one is small."""
+        if self.within is None:
+            yield from self._parts(columns)
+            return
+        own = self.within.columns
+        if set(own).issuperset(columns):
+            yield self.within.lazy().with_columns(pl.col("shard").cast(pl.String))
+            return
+        rows = self.within.lazy().select(
+            pl.col("shard").cast(pl.String), *(name for name in own if name in columns and name != "shard")
+        )
+        others = [name for name in columns if name not in own]
+        for frame in self._parts(["shard", "row", *others]):
+            yield frame.select("shard", "row", *others).join(rows, on=["shard", "row"])
+
+    def _parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
         joined = not self._result_names.issuperset(columns)
         for paths in self._groups():
             runs = [_restricted(run, paths) for run in self.runs.values()]
@@ -81,11 +108,10 @@ class RunTable:
 
     def _groups(self) -> Iterator[frozenset[str]]:
         """Paths of shards, as many as have some rows together."""
-        rows = {run.paths[shard.path]: shard.rows for run in self.runs.values() for shard in run.manifest.shards}
         group: list[str] = []
         for path in self.shards:
             group.append(path)
-            if sum(rows[one] for one in group) >= _PART_ROWS:
+            if sum(self.sizes[one] for one in group) >= _PART_ROWS:
                 yield frozenset(group)
                 group = []
         if group or not self.shards:

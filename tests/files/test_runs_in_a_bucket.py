@@ -97,6 +97,8 @@ def test_commands_take_uris(judge: RehearsalProcess, files: Files, root: str, tm
     assert run(path).scored == ROWS
     assert judge.stats()["requests"] == asked
     whole(out)
+    shown = scorer("show", out, "--row", "r7")
+    assert "It is right, more or less." in shown.out, shown.err
     joined = open_table(out).collect()
     assert joined["response"].to_list() == ["It is right, more or less."] * ROWS
     assert scorer("reread", out, "--set", "judge.scale=[1, 20]").code == 0

@@ -71,7 +71,8 @@ def test_scan_scores_joins_input_columns(tmp_path: Path) -> None:
         output = Output(tmp_path, 3, 2)
         await output.score({0: range(3), 1: [1]})
         found = scan_scores(output.layout.out, join_input=True)
-        assert found.collect_schema().names() == [*SCHEMA.names, "response"]
+        first = ["id", "task", "score", "reason", "error", "error_detail", "response", "shard", "row"]
+        assert found.collect_schema().names() == [*first, *(name for name in SCHEMA.names if name not in first)]
         assert found.select("id", "response").collect().rows() == [
             ("a0", "said"),
             ("a1", "said"),

@@ -60,7 +60,7 @@ def test_too_high_and_too_low_are_measured_on_the_scale_that_people_used(table: 
     assert list(high.by) == gap.filter(gap > 0).sort(descending=True).to_list()
     assert list(low.by) == gap.filter(gap < 0).sort()[:5].to_list()
     assert (high.count, low.count) == ((gap > 0).sum(), (gap < 0).sum())
-    assert high.unit == "points on the scale 1 to 5"
+    assert high.unit == "score minus human, in points on the scale 1 to 5"
 
 
 def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(out: str) -> None:
@@ -69,7 +69,7 @@ def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(o
     n = frame.height
     ranks = (frame["score"].rank("average") - frame["human"].rank("average")) / n
     assert list(high.by) == pytest.approx(ranks.sort(descending=True)[:3].to_list())
-    assert high.unit.startswith("ranks")
+    assert high.unit.startswith("rank of score minus rank of percent")
 
 
 def test_random_rows_have_their_weight_and_are_the_same_for_a_seed(table: RunTable) -> None:

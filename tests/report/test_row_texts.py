@@ -7,10 +7,13 @@ from typing import Any
 
 from support.recorded import recorded_run
 
+from scorer.output.manifest import Manifest
 from scorer.report.folding import fold_characters
 from scorer.report.page.data import Card, Text
 from scorer.report.row_texts import RowTexts, row_texts
 from scorer.report.run_table import open_runs
+from scorer.report.stored_judge import StoredJudge
+from scorer.types import Row
 
 LONG = "a long answer " * 30
 
@@ -129,3 +132,26 @@ def test_without_the_input_a_card_has_what_the_results_have(tmp_path: Path) -> N
 def test_whole_replies_are_shown_as_their_text(tmp_path: Path) -> None:
     out = recorded_run(tmp_path, rows(), [["Score: 4"]])
     assert first(out, fold=fold_characters(6)).verdicts[0].raw == Text("Scor", " 4", 2)
+
+
+def test_a_likelihood_shows_its_prompt() -> None:
+    spec = {
+        "input": {"shards": ["x"]},
+        "judge": {"kind": "likelihood", "prompt": "{question}"},
+        "model": {"name": "m", "base_url": "http://127.0.0.1:1/v1"},
+        "output": {"path": "out"},
+    }
+    judge = StoredJudge(Manifest("0", {}, spec, ""))
+    asked = judge.asked(Row("x", 0, {"question": "why?", "response": "because"}), {"raw": [""]})
+    assert asked.prompts == [("", "why?")]
+    assert [reply.value for reply in asked.replies] == [""]
+
+
+def test_a_judge_that_cannot_be_made_leaves_the_texts_and_says_why(tmp_path: Path) -> None:
+    out = recorded_run(tmp_path, rows(), [["Score: 4"]], keep=["question"])
+    manifest = tmp_path / "out" / "run.json"
+    manifest.write_text(manifest.read_text().replace('"rating"', '"nowhere:Judge"'))
+    found = cards(out)
+    assert found.cards[0].verdicts[0].value == "4"
+    assert "prompt" not in found.cards[0].texts
+    assert "cannot be made here" in found.notes[0]

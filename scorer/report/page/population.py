@@ -30,13 +30,6 @@ FEWER = (60, 400)
 """With more systems than the first number, so many resamples: the intervals of all pairs take the square of it."""
 
 
-class _InMemory(RunTable):
-    """A table whose rows are in memory, with the columns that picks need and no others."""
-
-    def parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
-        yield self.rows(list(columns))
-
-
 @dataclass(frozen=True)
 class Population:
     """The rows of a page as a frame in memory. It holds no text of any row.
@@ -111,9 +104,8 @@ class Population:
 
     @cached_property
     def picking(self) -> RunTable:
-        """The table of these rows alone and in memory, for picks by the columns of `frame`."""
-        of = self.table
-        return _InMemory(of.runs, self.lazy, self.lazy, self.columns, of.judges, of.shards, of.at)
+        """The table of these rows alone, for picks."""
+        return self.table.over(self.frame, self.columns)
 
     @cached_property
     def scores(self) -> Floats:

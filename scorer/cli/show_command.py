@@ -1,0 +1,155 @@
+"""The command `scorer show`: rows to read. Light to import, as the command line is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from scorer.cli.options import Json
+from scorer.errors import SpecError
+
+if TYPE_CHECKING:
+    from scorer.report.show import Asked
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_FOLDED, _FOLDED_PROMPT = 2000, 700
+"""Characters of a text, and of a prompt, that are shown without --full."""
+
+Outs = Annotated[
+    str,
+    Parameter(
+        help="The output folder of a run, or its run file. Several folders over the same input show each judge's "
+        "verdict; NAME=OUT names one."
+    ),
+]
+
+
+def _whole_numbers(_: Any, tokens: Sequence[Any]) -> tuple[int | str, ...]:
+    """What follows an option with a number: the number, and any OUT behind it."""
+    return tuple(int(token.value) if _INTEGER.fullmatch(token.value) else token.value for token in tokens)
+
+
+Number = Annotated[
+    tuple[int | str, ...] | None,
+    Parameter(
+        consume_multiple=True,
+        negative="",
+        allow_repeating=False,
+        converter=_whole_numbers,
+        n_tokens=-1,
+        metavar="[N]",
+    ),
+]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def show(
+    *outs: Outs,
+    worst: Annotated[Number, Parameter(help="The rows with the lowest scores: N, or as -n says.")] = None,
+    best: Annotated[Number, Parameter(help="The rows with the highest scores: N, or as -n says.")] = None,
+    random: Annotated[Number, Parameter(help="Random rows: N, or as -n says; the same for the same --seed.")] = None,
+    row: Annotated[
+        tuple[str, ...],
+        Parameter(help="A row by its id, or by SHARD:ROW as rows are shown; may be repeated.", negative=""),
+    ] = (),
+    failed: Annotated[Flag, Parameter(help="Rows that failed, of each error in turn.")] = False,
+    unread: Annotated[Flag, Parameter(help="Rows whose reply held no verdict.")] = False,
+    disagree: Annotated[
+        str | None,
+        Parameter(
+            help="Rows where the score is farthest above, and farthest below, this column of human values: on the "
+            "judge's scale where people used it from end to end, else in ranks."
+        ),
+    ] = None,
+    flips: Annotated[Flag, Parameter(help="Pairs whose verdict changes with the order of the two.")] = False,
+    spread: Annotated[Flag, Parameter(help="Rows whose samples, or whose panel, differ most.")] = False,
+    judges: Annotated[Flag, Parameter(help="Rows on which the judges of several folders differ most.")] = False,
+    where: Annotated[
+        str | None,
+        Parameter(help="Only rows for which this SQL condition over columns of results and input is true."),
+    ] = None,
+    n: Annotated[
+        int, Parameter(("-n", "--n"), help="How many rows of each kind that has no number.", show_default=True)
+    ] = 5,
+    seed: Annotated[int, Parameter(help="Another number draws other random rows.", show_default=True)] = 0,
+    score: Annotated[str, Parameter(help="The column of scores.", show_default=True)] = "score",
+    human: Annotated[str | None, Parameter(help="The column of human values to show.")] = None,
+    item: Annotated[str | None, Parameter(help="The column that names the item.")] = None,
+    system: Annotated[str | None, Parameter(help="The column that names the system.")] = None,
+    task: Annotated[str | None, Parameter(help="The column that names the task.")] = None,
+    response: Annotated[str | None, Parameter(help="The column of the text that was judged.")] = None,
+    reference: Annotated[str | None, Parameter(help="The column of the reference answer.")] = None,
+    full: Annotated[Flag, Parameter(help="Whole texts and all prompts; long ones are folded without it.")] = False,
+    json: Json = False,
+) -> int:
+    """Show rows to read: prompt, generation, verdict, reason, human value, tokens and cost.
+
+    Without options the row with the worst score, the one with the best, and three random ones. Options combine. On a
+    terminal less pages the text: n and N go to the next and the previous row, q ends it.
+
+    Example: scorer show out --worst 3 --where "task = 'summary'"
+
+    Example: scorer show out --disagree human -n 10
+
+    Example: scorer show gpt=out-gpt haiku=out-haiku --judges
+    """
+    from scorer.report.columns import GivenColumns
+    from scorer.report.show import Asked
+
+    tables: list[str] = []
+    numbers = {"worst": worst, "best": best, "random": random}
+    picks = {kind: _number(given, n, tables) for kind, given in numbers.items() if given is not None}
+    flags = {"failed": failed, "unread": unread, "flips": flips, "spread": spread, "judges": judges}
+    picks |= {kind: n for kind, asked in flags.items() if asked}
+    if disagree is not None:
+        picks |= {"too_high": n, "too_low": n}
+    problems = (
+        []
+        if human in (None, disagree) or disagree is None
+        else [f"--human {human} and --disagree {disagree} name two columns of human values: give one of them."]
+    )
+    columns = GivenColumns(score, disagree or human, item, system, task, response, reference)
+    asked_for = Asked(picks, row, where, n, seed, columns)
+    tables = [*outs, *tables]
+    if not tables:
+        problems.append("OUT is missing: give the output folder of a run, or its run file.")
+    if problems:
+        raise SpecError(problems)
+    return _answer_json(tables, asked_for) if json else _answer_text(tables, asked_for, full=full)
+
+
+def _number(given: Sequence[int | str], n: int, tables: list[str]) -> int:
+    """The number behind an option, `n` where there is none. What follows it is an OUT, and goes to `tables`."""
+    number, outs = (given[0], given[1:]) if given and isinstance(given[0], int) else (n, given)
+    tables += map(str, outs)
+    return int(number)
+
+
+def _answer_text(tables: Sequence[str], asked: Asked, *, full: bool) -> int:
+    from scorer.analysis.run_coverage import run_coverage
+    from scorer.cli.pager import page
+    from scorer.cli.show_text import MARKS, show_text
+    from scorer.cli.styles import styles_of_stdout
+    from scorer.cli.text_table import width
+    from scorer.report.folding import fold_characters, whole
+    from scorer.report.show import show as show_rows
+
+    folds = (whole, whole) if full else (fold_characters(_FOLDED), fold_characters(_FOLDED_PROMPT))
+    shown = show_rows(tables, asked, fold=folds[0], fold_prompt=folds[1])
+    coverage = run_coverage(tables, None, shown.table.columns.named)
+    above = coverage.text() if coverage is not None else ""
+    page(show_text(shown, above, width(), styles_of_stdout(), full=full) + "\n", marks=MARKS)
+    return 0
+
+
+def _answer_json(tables: Sequence[str], asked: Asked) -> int:
+    from scorer.analysis.run_coverage import run_coverage
+    from scorer.cli.options import answer
+    from scorer.report.show import show as show_rows
+    from scorer.report.show_values import show_json
+
+    shown = show_rows(tables, asked, verbatim=True)
+    return answer(True, show_json(shown), str, run_coverage(tables, None, shown.table.columns.named))
