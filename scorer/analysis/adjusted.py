@@ -41,6 +41,14 @@ def has_holes(values: Floats, system: Codes, item: Codes) -> bool:
     return bool(len(pairs) < there[0] * there[1])
 
 
+def is_balanced(system: Codes, item: Codes) -> bool:
+    """Whether every system has as many rows of every item: adjusted means are then the plain ones."""
+    code = np.sort(item * (int(system.max(initial=0)) + 1) + system)
+    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    there = [np.count_nonzero(np.bincount(one)) for one in (item, system)]
+    return len(starts) == there[0] * there[1] and len(np.unique(np.diff(starts, append=len(code)))) <= 1
+
+
 def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resamples | None) -> Adjusted:
     """The adjusted means over all items of the rows; NaN in `values` is an unread score.
 

@@ -70,7 +70,8 @@ def pearson(x: Floats, y: Floats) -> float | None:
 
 def spearman(x: Floats, y: Floats) -> float | None:
     """Pearson's r of the average ranks; None where Pearson's r would be."""
-    return defined(by_group(x, y, _whole(x)).spearman[0]) if len(x) else None
+    whole = _whole(x)
+    return pearson(midranks(runs(x, whole), whole), midranks(runs(y, whole), whole))
 
 
 def kendall(x: Floats, y: Floats) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.analysis.adjusted import adjust, has_holes
+from scorer.analysis.adjusted import adjust, has_holes, is_balanced
 from scorer.analysis.bootstrap import Resamples, means_by_group
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Standing
@@ -56,7 +56,7 @@ def system_means(
         if drawn is not None:
             draws = means + drawn.weights @ influence
     filled = [np.where(read, values, end) for end in (low, high)]
-    if item is not None and adjusted:
+    if item is not None and adjusted and not is_balanced(system, item):
         at = [adjust(full, system, systems, item, None).means for full in filled]
     else:
         at = [means_by_group(full, system, systems, None)[0] for full in filled]

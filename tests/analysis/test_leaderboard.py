@@ -152,3 +152,37 @@ def test_bradley_terry_equals_scikit_learns_logistic_regression():
         bradley_terry(pl.LazyFrame(rows), "a", "b", "p", bootstrap=Bootstrap(0)).sort("system")["strength"].to_numpy()
     )
     np.testing.assert_allclose(found, fit - fit.mean(), atol=2e-3)
+
+
+def test_leads_are_those_that_the_ranks_follow_from():
+    rng = np.random.default_rng(4)
+    quality = rng.normal(size=200)
+    frame = pl.DataFrame(
+        {
+            "item": np.repeat(np.arange(200), 3),
+            "system": ["a", "b", "c"] * 200,
+            "score": (quality[:, None] + np.array([0.0, 0.05, 1.0]) + rng.normal(scale=0.5, size=(200, 3))).ravel(),
+        }
+    )
+    board = leaderboard(frame.lazy(), "score", "system", item="item")
+    assert board.leads is not None
+    for lead in board.leads.iter_rows(named=True):
+        assert lead["sure"] == (lead["low"] > 0)
+        assert lead["low"] < lead["value"] < lead["high"]
+    behind = board.leads.filter("sure").group_by("against").len()
+    ranks = dict(board.systems.select("system", "rank").iter_rows())
+    assert ranks == {"a": 1, "b": 1, "c": 1} | {name: 1 + better for name, better in behind.iter_rows()}
+
+
+def test_ranks_within_tasks_can_be_left_out_and_change_nothing_else():
+    frame = pl.DataFrame(
+        {"t": ["x", "y"] * 30, "system": ["a"] * 30 + ["b"] * 30, "score": [float(n % 7) for n in range(60)]}
+    )
+    whole, without = (
+        leaderboard(frame.lazy(), "score", "system", task="t", rank_within_tasks=ranked) for ranked in (True, False)
+    )
+    assert without.systems.equals(whole.systems)
+    assert without.tasks is not None
+    assert whole.tasks is not None
+    assert without.tasks["rank"].null_count() == 4
+    assert without.tasks.drop("rank", "rank_last").equals(whole.tasks.drop("rank", "rank_last"))

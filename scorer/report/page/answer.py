@@ -25,8 +25,8 @@ TINY = 1e-12
 
 def answer(of: Population, board: Ranking | None, known: Checked, far: Progress) -> Answer:
     """The panel."""
-    folders = " ".join(shlex.quote(run.out) for run in of.table.runs.values())
-    judge, command = _judge(of, known, folders)
+    folders = [f"{name}={run.out}" if name else run.out for name, run in of.table.runs.items()]
+    judge, command = _judge(of, known, shlex.join(folders))
     said = _systems(of, board, far)
     tipping = None if board is None or far.withheld else _tipping(of, board)
     return Answer(said, tipping, judge, list(_assumes(of, board)), command)
