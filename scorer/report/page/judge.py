@@ -210,7 +210,7 @@ def _calibration(of: Population, rows: RowsOf) -> Iterator[Calibration]:
 
 
 def _bias(of: Population) -> tuple[list[Statistic], Scatter | None, list[str]]:
-    found, notes = [], list(of.notes)
+    found, notes = [], [of.lengths.note] if of.lengths.note is not None else []
     first = next(iter(of.table.runs))
     given, swapped = (of.table.of_run(first, name) for name in ("preference_given", "preference_swapped"))
     if given in of.frame.columns and swapped in of.frame.columns:

@@ -20,7 +20,7 @@ from scorer.report.collecting import collect_all
 from scorer.report.columns import RunColumns, may_be_number, number
 from scorer.report.page.conditions import column, literal
 from scorer.report.page.options import ReportOptions
-from scorer.report.page.text_lengths import length_of
+from scorer.report.page.text_lengths import Lengths, lengths_of
 from scorer.report.run_table import RunTable
 
 HUMAN = "\0people"
@@ -38,7 +38,7 @@ class Population:
     step, the mix, further result columns, and the lengths of the responses where they are known. `columns.human` is
     HUMAN where there are several `people`. `finished` counts all rows that have a result, `errors` their errors, and
     `left_out` says in sentences which of them no panel counts. `where` is the condition that the others meet, "" where
-    all do. `notes` are sentences on what could not be read.
+    all do. `lengths` are those of the responses.
     """
 
     table: RunTable
@@ -50,7 +50,7 @@ class Population:
     errors: Mapping[str, int]
     left_out: Sequence[str]
     where: str
-    notes: Sequence[str]
+    lengths: Lengths
 
     @property
     def score(self) -> str:
@@ -160,8 +160,8 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     _check(table, [*numbers, *names], numbers)
     wanted = [name for name in _wanted(table, [*columns.scores, *numbers, *names]) if name in table.schema]
     item = columns.item if columns.item not in wanted else None
-    length, measured = length_of(table)
-    rows = _read(table, wanted, names, item, length)
+    lengths = lengths_of(table)
+    rows = _read(table, wanted, names, item, lengths.expression)
     if item is not None:
         rows = rows.with_columns(pl.col(item).rank("dense").cast(pl.Int64) - 1)
     if len(people) > 1:
@@ -187,7 +187,7 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         where=" AND ".join(
             rule.where for rule, count in zip(rules, _shares(rows, rules), strict=True) if count and rule.where
         ),
-        notes=[measured] if measured is not None else [],
+        lengths=lengths,
     )
 
 

@@ -38,10 +38,9 @@ RANDOM, LISTED, SOONEST = 50, 30, 15
 """Rows of the random list, of any other, and so many of each list before the rows that stand for marks."""
 FIELD_BYTES = 4096
 CARD_BYTES = 1_600_000
-BATCH_CHARACTERS = 50_000_000
+BATCH_CHARACTERS = 100_000_000
 """So much text is read at once at most, as far as lengths are known."""
-CHARACTERS_OF_TOKEN, PACKED = 4, 8
-"""About how many characters a token has, and how many bytes of text a byte of a packed file."""
+CHARACTERS_OF_TOKEN = 4
 MARK = "mark"
 """Why a row is in the page that stands for a number of another panel."""
 
@@ -168,14 +167,15 @@ def _batches(of: Population, places: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _sizes(of: Population) -> Codes:
-    """About how many characters of text each row has: by its response, its tokens, or the mean of the input."""
+    """About how many characters of text each row has: by its response, else by its tokens, as many as the mean."""
     if LENGTH in of.frame.columns:
         return of.frame[LENGTH].fill_null(0).to_numpy().astype(np.int64)
+    mean = np.full(of.rows, int(of.lengths.mean), dtype=np.int64)
     tokens = of.first("prompt_tokens")
-    if tokens is not None and tokens.count():
-        return (tokens.fill_null(0).to_numpy() * CHARACTERS_OF_TOKEN).astype(np.int64)
-    size = sum(shard.size for shard in of.table.at.values())
-    return np.full(of.rows, size * PACKED // max(of.finished, 1), dtype=np.int64)
+    if tokens is None:
+        return mean
+    sizes: Codes = np.maximum(mean, tokens.fill_null(0).to_numpy().astype(np.int64) * CHARACTERS_OF_TOKEN)
+    return sizes
 
 
 def _bytes(card: Card) -> int:
