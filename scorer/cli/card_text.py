@@ -34,12 +34,12 @@ class CardText:
 
     def heading(self, title: str, rest: str) -> str:
         """A line above the cards of a pick."""
-        lines = self._wrapped(f"{title}: {rest}" if rest else title, self._width)
+        lines = self._wrapped(printable_line(f"{title}: {rest}" if rest else title), self._width)
         return "\n".join(self._styles.bold(self._styles.accent(line)) for line in lines)
 
     def paragraph(self, text: str) -> str:
         """A sentence, dimmed."""
-        return "\n".join(self._styles.dim(line) for line in self._wrapped(text, self._width))
+        return "\n".join(self._styles.dim(line) for line in self._wrapped(printable_line(text), self._width))
 
     def card(self, card: Card, beside: str = "", prompt: bool = True) -> str:
         """All of a row, without its `prompt` where that is False; `beside` says why it was picked."""

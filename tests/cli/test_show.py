@@ -14,7 +14,7 @@ from support.recorded import recorded_run
 import scorer
 from scorer.cli.app import _exit_code
 from scorer.cli.card_text import CardText
-from scorer.cli.styles import Styles
+from scorer.cli.styles import Styles, styles_of_stdout
 from scorer.text_width import cells
 
 HOSTILE = "\x1b[31mred\x1b[0m \u202eright to left\u202c zero\u200bwidth \x07 日本語のテキスト 👍🏽 " + "long " * 900
@@ -146,6 +146,16 @@ def test_show_takes_the_run_file_and_the_function_gives_a_frame(out: str, tmp_pa
     assert frame["pick"].to_list() == ["worst", "worst", "too_high"]
     assert {"id", "score", "reason", "prompt", "question", "response", "verdicts"} <= set(frame.columns)
     assert frame["response"][0] == HOSTILE
+
+
+def test_colours_are_for_terminals_and_not_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert styles_of_stdout() == Styles(False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert styles_of_stdout() == Styles(True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert styles_of_stdout() == Styles(False)
 
 
 def test_styles_are_left_out_where_they_are_off() -> None:

@@ -137,3 +137,12 @@ def test_spread_of_samples_is_that_of_the_readings(tmp_path: Path) -> None:
     assert [row for _, row in spread.rows] == [1, 2]
     assert list(spread.by) == [2.0, 0.5]
     assert spread.count == 3  # whose replies differ, as texts
+
+
+def test_picks_over_rows_in_memory_keep_to_them_and_read_other_columns_of_the_files(tmp_path: Path) -> None:
+    rows = [{"id": f"r{n}", "question": "q", "response": "x"} for n in range(3)]
+    table = open_runs(recorded_run(tmp_path, rows, [["1", "2"], ["1", "5"], ["3", "4"]], samples=2))
+    some = table.results.filter(pl.col("row") != 1).select("shard", "row", "score").collect()
+    best, spread = pick_rows(table.over(some, table.columns), [Wanted("best", 5), Wanted("spread", 5)])
+    assert [row for _, row in best.rows] == [2, 0]
+    assert {row for _, row in spread.rows} == {0, 2}
