@@ -35,6 +35,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "tokens_per_minute": spec.limits.tokens_per_minute,
             "scale": options.get("scale", (1, 5)),
             "names": names_of(options.get("criteria", ())),
+            "labels": tuple(options.get("labels") or ()) if spec.judge.kind == "rating" else (),
             "answer": "json" if options.get("read") == "json" else "number",
             "replies": _specimens(real),
             "classes": _classes(options.get("label")),
