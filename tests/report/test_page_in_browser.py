@@ -75,7 +75,7 @@ def listed(page: Page) -> Locator:
 def test_no_page_is_wider_than_its_window_or_runs_a_text(watched: Watched, folder: Path) -> None:
     for name in EVERY:
         with watched.open(folder / f"{name}.html") as page:
-            for width in WIDTHS[:2] if name == "large" else WIDTHS:
+            for width in WIDTHS if name in ("page", "two_judges", "hostile") else WIDTHS[:1]:
                 page.set_viewport_size({"width": width, "height": 900})
                 shown, room = page.evaluate(
                     "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -215,6 +215,50 @@ def test_labels_are_kept_and_saved_with_how_their_rows_were_picked(watched: Watc
             ("data/b.parquet", "5", "0", "2.5", "random", "80.5"),
             ("data/b.parquet", "3", "1", "4", "lowest", ""),
         ]
+
+
+def test_a_hidden_verdict_shows_once_the_row_is_labelled(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "page.html", "#t=random&r=0:0") as page:
+        verdict, form = page.locator(".verdicts:visible"), page.locator("fieldset:visible")
+        page.get_by_label("Hide the verdict until a row is labelled").check()
+        assert verdict.count() == 0
+        assert page.locator("#lists li a > b").first.is_hidden()
+        assert form.get_by_role("button").count() == 0
+        form.get_by_role("spinbutton").fill("4")
+        page.keyboard.press("Enter")
+        assert verdict.count() == 1
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save labels.csv").click()
+        row = next(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+        assert (row["human"], row["right"], row["blind"]) == ("4", "1", "1")
+
+
+STOPS = """() => {
+  const one = document.activeElement, box = one.getBoundingClientRect(), style = getComputedStyle(one);
+  const at = document.elementFromPoint(box.left + box.width / 2, box.top + Math.min(box.height / 2, 12));
+  const around = one.closest("svg") ?? one;  // points of two curves may lie on one another; the table has both
+  return [one.outerHTML.slice(0, 120), style.outlineStyle, around.contains(at), box.width, box.height,
+    one === document.body || one.closest("p, header li") !== null];
+}"""
+
+
+def test_the_keyboard_reaches_everything_sees_where_it_is_and_is_caught_nowhere(watched: Watched, folder: Path) -> None:
+    with watched.open(folder / "small.html") as page:
+        reached = []
+        while len(reached) < 300:
+            page.keyboard.press("Tab")
+            shown, outline, uncovered, width, height, inline = page.evaluate(STOPS)
+            if shown.startswith("<body"):
+                break
+            assert outline != "none", shown
+            assert uncovered, shown
+            assert inline or (width >= 24 and height >= 24) or shown.startswith("<input"), (shown, width, height)
+            reached.append(shown)
+        wanted = page.evaluate(
+            """[...document.querySelectorAll("a[href], button, summary, input")]
+            .filter((one) => one.checkVisibility({visibilityProperty: true})).length"""
+        )
+        assert len(reached) >= wanted
 
 
 def test_without_script_every_row_is_there_and_links_open_them(watched: Watched, folder: Path) -> None:

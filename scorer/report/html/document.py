@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 from scorer.report.html.cards import card, fitting
@@ -26,8 +26,8 @@ from scorer.report.html.panels.training import training
 from scorer.report.html.panels.where import where
 from scorer.report.page.data import Card, Page, RowId, Systems
 
-CARD_BYTES = 1_600_000
-"""Most bytes of all cards."""
+CARD_BYTES = 1_900_000
+"""Most bytes of all cards: 1.6 MB of texts, and their markup."""
 
 STYLES = ("style.css",)
 SCRIPTS = tuple(f"script/{part}.js" for part in ("state", "tables", "rows", "labels", "start"))
@@ -41,6 +41,8 @@ def document(page: Page) -> str:
     cards = page.rows.cards if page.rows else ()
     fit = fitting(((one, card(one, at, places)) for one in cards), CARD_BYTES)
     kept = {one.id: one for one, _ in fit}
+    # A random sample of which some did not fit is a smaller random sample: each of its rows stands for more.
+    scaled = _randoms(cards) / max(_randoms(kept.values()), 1)
     marks = Marks(page.folders, kept)
     first = next(iter(page.strip.runs), "judge")
     panels = [
@@ -62,7 +64,10 @@ def document(page: Page) -> str:
         "agree": agree(page),
         "show": marks.show(),
         "marks": marks.listed(),
-        "cards": [[one.id, one.score, one.human, one.item, one.key, one.weight] for one in kept.values()],
+        "cards": [
+            [one.id, one.score, one.human, one.item, one.key, one.weight and one.weight * scaled]
+            for one in kept.values()
+        ],
         "pairs": _pairs(page.systems, at, kept) if page.systems else [],
     }
     return _whole(
@@ -109,6 +114,10 @@ def _pairs(values: Systems, at: Mapping[str, int], kept: Mapping[RowId, Card]) -
         shown = f"{number(one.value, places)} {bracket(one, places)}"
         listed.append([at[pair.a], at[pair.b], shown, one.n, rows] if rows else [at[pair.a], at[pair.b], shown, one.n])
     return listed
+
+
+def _randoms(cards: Iterable[Card]) -> int:
+    return sum("random" in one.picked for one in cards)
 
 
 def _empty(page: Page, key: str) -> Html | None:

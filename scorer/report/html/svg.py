@@ -57,17 +57,22 @@ class Plot:
             for (a, b), (c, d) in pairwise(points)
         )
 
-    def point(self, x: float, interval: Interval, style: str = "") -> Html:
-        """A value with its interval as a vertical line; nothing where it is unknown."""
+    def point(self, x: float, interval: Interval, style: str = "", space: bool = False) -> Html:
+        """A value with its interval as a vertical line; nothing where it is unknown.
+
+        With `space` the square around it belongs to it, large enough to be hit with a finger (WCAG 2.5.8).
+        """
         if interval.value is None:
             return Html()
         at = self.x.x(x)
+        corner = {"x": at, "y": f"{float(self.top(interval.value)) - 12:.1f}", "transform": "translate(-12)"}
+        room = tag("rect", class_="hit", width="24", height="24", **corner) if space else None
         whisker = (
             tag("line", class_=f"i c{style}", x1=at, x2=at, y1=self.top(interval.low), y2=self.top(interval.high))
             if interval.low is not None and interval.high is not None
             else None
         )
-        return join([whisker, tag("circle", class_=f"d k{style}", cx=at, cy=self.top(interval.value), r="4")])
+        return join([room, whisker, tag("circle", class_=f"d k{style}", cx=at, cy=self.top(interval.value), r="4")])
 
 
 def word(label: str, x: str, y: float, style: str = "") -> Html:

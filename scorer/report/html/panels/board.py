@@ -77,7 +77,7 @@ def _columns(values: Systems, marks: Marks) -> list[Column]:
         Column(head("No score", "number", "n"), lambda one: cell(count(one.unscored))),
         Column(head("Rows", "number", "n"), lambda one: cell(marks.link(count(one.score.n), one.name, one.rows))),
     ]
-    if any(one.mean_cost_usd is not None for one in listed):
+    if any(one.mean_cost_usd for one in listed):
         columns.append(Column(head("USD a row", "number", "n"), lambda one: cell(usd(one.mean_cost_usd))))
     return columns
 

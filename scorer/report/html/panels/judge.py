@@ -76,8 +76,8 @@ def _calibration(values: Judge, marks: Marks) -> Html:
     frame = plot.frame("Score of the judge", "Mean value of people")
     points = [plot.point(one.score, one.human) for one in bins]
     linked = [
-        marks.link(point, f"Scores about {number(one.score)}", one.rows)
-        for one, point in zip(bins, points, strict=True)
+        marks.link(plot.point(one.score, one.human, space=True), f"Scores about {number(one.score)}", one.rows)
+        for one in bins
     ]
     shown = drawing(join([frame, even, *linked]), plot.height, "Calibration", linked=True)
     twin = plain_table(

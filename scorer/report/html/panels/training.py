@@ -70,7 +70,7 @@ def _curve(plot: Plot, curve: Curve, at: int, marks: Marks | None = None) -> Htm
     known = [(step, one.value) for step, one in zip(curve.steps, curve.scores, strict=True) if one.value is not None]
     points = []
     for step, one, rows in zip(curve.steps, curve.scores, curve.rows, strict=True):
-        point = plot.point(step, one, style)
+        point = plot.point(step, one, style, space=marks is not None)
         if marks and point:
             point = marks.link(point, f"{curve.mix}, {number(step, 0)}", rows)
         points.append(point)

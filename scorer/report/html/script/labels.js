@@ -31,7 +31,8 @@ function labelForm(card, state) {
   const article = find("article", card.element);
   find("fieldset", article)?.remove();
   const value = make("input", {type: "number", step: "any", min: data.scale?.[0], max: data.scale?.[1], inputmode: "decimal", id: "v=" + card.id});
-  const buttons = card.score === null ? [] : [true, false].map((right) =>
+  const hidden = panel.classList.contains("blind") && !labels[card.id];
+  const buttons = card.score === null || hidden ? [] : [true, false].map((right) =>
     make("button", {type: "button", onclick: () => press(right)}, right ? "Right" : "Wrong"));
   const refresh = () => {
     const label = labels[card.id];
@@ -102,7 +103,7 @@ function saveLabels() {
 }
 
 function startLabels() {
-  blind.addEventListener("change", () => panel.classList.toggle("blind", blind.checked));
+  blind.addEventListener("change", () => { panel.classList.toggle("blind", blind.checked); opened.forEach((card) => labelForm(card, before)); });
   const code = make("code", {class: "cmd"}, data.agree);
   next.append(code);
   copyButton(code);
