@@ -91,7 +91,9 @@ def line(s: Snapshot) -> str:
         parts.append(f"{s.to_publish} shards not published")
     if s.eta_s is not None and s.state == "running":
         parts.append(f"{duration(s.eta_s)} to go")
-    if s.outage_s is not None:
+    if s.paused:
+        parts.append("paused")
+    elif s.outage_s is not None:
         parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
         if s.why is not None:
             parts.append(f"the failure: {_cut(s.why)}")

@@ -23,6 +23,8 @@ app = App()
 
 LOOK_S, REMOTE_LOOK_S = 1.0, 2.0
 """Seconds between two looks at the output folder. On object storage each look is a paid request."""
+LEFT = 130
+"""The exit code where the view is left before the run ends."""
 KEY_S = 0.2
 PLAIN_S = 10.0
 UNREADABLE_S = 120.0
@@ -50,8 +52,11 @@ def watch(
     seen = looker.look()
     if not seen.over:
         looker.start()
-        seen = _plain(looker) if plain or not _is_terminal() else _live(looker, out)
-    return _ended(out, seen) if seen.over else 0
+        try:
+            seen = _plain(looker) if plain or not _is_terminal() else _live(looker, out)
+        except KeyboardInterrupt:
+            return LEFT
+    return _ended(out, seen) if seen.over else LEFT
 
 
 class _Looker:
@@ -121,14 +126,14 @@ def _live(looker: _Looker, out: str) -> Seen:
     keys, control = Keys(), _Control(out)
     with full_screen() as terminal:
         while not (seen := looker.now()).over and not keys.left:
-            keys.control = control.answer() if seen.state == "running" else None
+            keys.control = control.answer(seen.run) if seen.state == "running" else None
             prompt = Prompt(keys.help, keys.typed, keys.answer)
             if not terminal.draw(watch_lines(seen, prompt, *terminal.size)):
                 break
             for key in terminal.wait(KEY_S):
                 if (wish := keys.take(key)) is not None:
-                    keys.answer = control.change(wish.key, wish.value)
-                    keys.control = control.answer()
+                    keys.answer = control.change(seen.run, wish.key, wish.value)
+                    keys.control = control.answer(seen.run)
     return seen
 
 
@@ -141,25 +146,25 @@ class _Control:
         self._answer: Answer | None = None
         self._asked_at = float("-inf")
 
-    def answer(self) -> Answer | None:
+    def answer(self, run: str) -> Answer | None:
         """How the run stands, asked at most once a second; None where it can only be looked at."""
         if time.monotonic() - self._asked_at >= LOOK_S:
-            self._ask()
+            self._ask(run)
         return self._answer
 
-    def change(self, key: str, value: object) -> str:
+    def change(self, run: str, key: str, value: object) -> str:
         """Asks for a change, and returns what the run says."""
-        answer = self._ask(key, value)
+        answer = self._ask(run, key, value)
         if answer is None:
             return "The run does not answer any more."
         return answer.refused or answer.said or ""
 
-    def _ask(self, key: str | None = None, value: object = None) -> Answer | None:
+    def _ask(self, run: str, key: str | None = None, value: object = None) -> Answer | None:
         from scorer.job.control_socket import ControlClient
 
         self._asked_at = time.monotonic()
         try:
-            self._client = self._client or ControlClient(self._out)
+            self._client = self._client or ControlClient(run, self._out)
             self._answer = self._client.ask(key, value)
         except OSError:
             if self._client is not None:

@@ -24,6 +24,8 @@ MOST_BYTES = 4096
 """Bytes of the longest message."""
 IDLE_S = 600.0
 """A connection that asks nothing for so long is closed."""
+CLOSE_S = 1.0
+"""Seconds in which connections close at the end."""
 ANSWER_S = 5.0
 """Seconds that a client waits for an answer."""
 
@@ -38,10 +40,11 @@ class Message(msgspec.Struct, omit_defaults=True):
 class Answer(msgspec.Struct, omit_defaults=True):
     """What the run answers: how it stands, and a sentence. `refused` says why nothing was changed.
 
-    `concurrency` is requests in flight now, the least and the most; `caps` are those that hold, by their keys.
+    `run` is the id of the run, as in `run.json`: two folders may have the same path in two containers. `concurrency` is
+    requests in flight now, the least and the most; `caps` are those that hold, by their keys.
     """
 
-    pid: int = 0
+    run: str = ""
     paused: bool = False
     concurrency: tuple[int, int, int] = (0, 0, 0)
     caps: dict[str, float] = {}
@@ -55,8 +58,8 @@ def control_path(out: str) -> str | None:
 
 
 @asynccontextmanager
-async def served(control: Control, out: str, say: Callable[[str], None]) -> AsyncIterator[None]:
-    """Serves the control while the block lasts. The caller holds the lock of the folder `out`.
+async def served(control: Control, run: str, out: str, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Serves the control of the run with this id while the block lasts. The caller holds the lock of the folder `out`.
 
     Where no socket can be had, `say` gets why, and the run goes on without.
     """
@@ -65,7 +68,7 @@ async def served(control: Control, out: str, say: Callable[[str], None]) -> Asyn
         say("`scorer watch` can only look at this run: there is no folder for its socket that is this user's alone.")
         yield
         return
-    sessions = _Sessions(control)
+    sessions = _Sessions(control, run)
     try:
         server = await asyncio.start_unix_server(sessions.serve, sock=listener(path), limit=MOST_BYTES)
     except OSError as error:
@@ -78,35 +81,45 @@ async def served(control: Control, out: str, say: Callable[[str], None]) -> Asyn
         with suppress(OSError):
             os.unlink(path)
         server.close()
-        sessions.close()
+        await sessions.close()
 
 
 class _Sessions:
     """The connections of clients, and the answers to them."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, run: str) -> None:
         self._control = control
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._run = run
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Closes all connections."""
-        for writer in self._writers:
+        for writer in self._open.values():
             writer.close()
+        if self._open:
+            await asyncio.wait(self._open, timeout=CLOSE_S)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
         try:
-            who = _known(writer)
-            while who is not None:
-                async with asyncio.timeout(IDLE_S):
-                    line = await reader.readuntil(b"\n")
-                    writer.write(msgspec.json.encode(self._answer(line, who)) + b"\n")
-                    await writer.drain()
+            await self._answers(reader, writer)
         except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
             pass  # it has gone, or speaks another language
         finally:
-            self._writers.discard(writer)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            del self._open[task]
+
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        who = _known(writer)
+        while who is not None:
+            async with asyncio.timeout(IDLE_S):
+                line = await reader.readuntil(b"\n")
+                writer.write(msgspec.json.encode(self._answer(line, who)) + b"\n")
+                await writer.drain()
 
     def _answer(self, line: bytes, who: str) -> Answer:
         control, said, refused = self._control, None, None
@@ -119,7 +132,7 @@ class _Sessions:
             refused = f"This is no message: {error}."
         except SpecError as error:
             refused = str(error)
-        return Answer(os.getpid(), control.settings.paused, control.concurrency, control.caps, said, refused)
+        return Answer(self._run, control.settings.paused, control.concurrency, control.caps, said, refused)
 
 
 def _known(writer: asyncio.StreamWriter) -> str | None:
@@ -132,9 +145,9 @@ def _known(writer: asyncio.StreamWriter) -> str | None:
 
 
 class ControlClient:
-    """The other end: asks the run on this machine. Blocking. Raises OSError where no run answers."""
+    """The other end: asks the run on this machine. Blocking. Raises OSError where this run does not answer."""
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, run: str, out: str) -> None:
         path = control_path(out)
         if path is None:
             raise FileNotFoundError("there is no folder for sockets that is this user's alone")
@@ -145,10 +158,12 @@ class ControlClient:
             found = peer(self._socket)
             if found is not None and found[0] != os.getuid():
                 raise PermissionError(f"{path} is served by another user")
+            self._lines = self._socket.makefile("rb")
+            if self.ask().run != run:
+                raise ConnectionRefusedError(f"{path} is the socket of another run, whose folder has the same path")
         except OSError:
             self._socket.close()
             raise
-        self._lines = self._socket.makefile("rb")
 
     def ask(self, key: str | None = None, value: Any = None) -> Answer:
         """The run's answer; with `key` it makes that change first, or says why not. Raises OSError where it is gone."""

@@ -78,8 +78,8 @@ class Callbacks:
 
 
 NO_CALLBACKS = Callbacks()
-ServeControl = Callable[[Control, str, Callable[[str], None]], AbstractAsyncContextManager[None]]
-"""Serves the control of a run into this folder while a block lasts, as `control_socket.served` does."""
+ServeControl = Callable[[Control, str, str, Callable[[str], None]], AbstractAsyncContextManager[None]]
+"""Serves the control of a run, by its id and its folder, while a block lasts: `control_socket.served`."""
 
 
 class Job:
@@ -175,7 +175,7 @@ class Job:
             manifest = keep_columns(self.plan, self._files, self.layout, manifest)
             sample = choice.sample if retry is None else manifest.selection.drawn_sample
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
-            async with self._published(manifest) as self._publishing, self._controlled():
+            async with self._published(manifest) as self._publishing, self._controlled(manifest):
                 await self._generations(manifest, retry, offload, lock.sure)
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
@@ -191,9 +191,10 @@ class Job:
 
         return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
 
-    def _controlled(self) -> AbstractAsyncContextManager[None]:
-        serve = self._serve_control
-        return nullcontext() if serve is None else serve(self.control, self.layout.out, self._callbacks.say)
+    def _controlled(self, manifest: Manifest) -> AbstractAsyncContextManager[None]:
+        if self._serve_control is None:
+            return nullcontext()
+        return self._serve_control(self.control, manifest.id, self.layout.out, self._callbacks.say)
 
     async def _generations(
         self, manifest: Manifest, retry: Retry | None, offload: Offload, owned: Callable[[], bool]

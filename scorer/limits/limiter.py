@@ -84,7 +84,7 @@ class LocalLimiter:
         if self._rates is not None:
             self._rates.check_size(demand)
         while True:
-            if demand.first and demand.row is not None and demand.row.sent:
+            if self.paused and demand.first and demand.row is not None and demand.row.sent:
                 demand = replace(demand, first=False)
             try:
                 return await self._admitted(demand, leave)

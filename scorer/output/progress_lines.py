@@ -91,6 +91,8 @@ def _what_limits(s: Snapshot) -> list[Part]:
     parts: list[Part] = []
     if s.state == "interrupted":
         parts.append(("The same command resumes.",))
+    elif s.state == "running" and s.paused:
+        parts.append(("paused: `p` in `scorer watch` resumes it", "paused"))
     elif s.state == "running" and (s.outage_s is not None or s.why is not None):
         since = "" if s.outage_s is None else f" for {duration(s.outage_s)}"
         parts.append((f"no answer from the judge{since}, one probe at a time", f"no answer from the judge{since}"))
@@ -108,12 +110,12 @@ def _what_limits(s: Snapshot) -> list[Part]:
 def limited_by(shares: Mapping[str, float]) -> str:
     """What requests waited for in the last minute: "limited by tokens_per_minute 93%, waiting for disk 4.0%"; or ""."""
     kept = largest(shares)
-    limits = ", ".join(f"{name} {_percent(share)}" for name, share in kept if name not in _ON_DISK)
-    disk = ", ".join(f"{_ON_DISK[name]} {_percent(share)}" for name, share in kept if name in _ON_DISK)
+    limits = ", ".join(f"{name} {_percent(share)}" for name, share in kept if name not in _NO_LIMIT)
+    disk = ", ".join(f"{_NO_LIMIT[name]} {_percent(share)}" for name, share in kept if name in _NO_LIMIT)
     return ", ".join(filter(None, [f"limited by {limits}" if limits else "", disk]))
 
 
-_ON_DISK = {"ledger": "waiting for disk", "storage": "waiting for results to be stored"}
+_NO_LIMIT = {"ledger": "waiting for disk", "storage": "waiting for results to be stored", "paused": "paused"}
 """What a wait that no limit of the run file causes is called."""
 
 

@@ -27,7 +27,7 @@ from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED
 from scorer.job.control_socket import Answer
 from scorer.rehearsal.process import RehearsalProcess
 
-STANDING = Answer(1, False, (64, 1, 256), {MAX_USD: 5.0})
+STANDING = Answer("id", False, (64, 1, 256), {MAX_USD: 5.0})
 
 
 def keys(standing: Answer | None = STANDING) -> Keys:
@@ -46,7 +46,7 @@ def typed(made: Keys, text: str) -> list[Ask]:
 def test_keys_pause_and_resume_and_change_requests_in_flight_by_a_tenth() -> None:
     made = keys()
     assert typed(made, "p+=-") == [Ask(PAUSED, True), *[Ask(CONCURRENCY, 70)] * 2, Ask(CONCURRENCY, 58)]
-    made.control = Answer(1, True, (1, 1, 4), {})
+    made.control = Answer("id", True, (1, 1, 4), {})
     assert typed(made, "p+-bt") == [Ask(PAUSED, False), Ask(CONCURRENCY, 2), Ask(CONCURRENCY, 1)]
     assert made.typed is None
     assert [part[0] for part in made.help] == ["p resume", "+/- requests in flight", "q quit"]
@@ -62,7 +62,7 @@ def test_keys_raise_a_cap_by_a_number_and_enter_alone() -> None:
     assert typed(made, "b\r") == typed(made, "b9\x1b") == typed(made, "t") == []
     assert typed(made, "b1.2.3\r") == []
     assert made.answer == "1.2.3 is no number, so limits.max_usd stays as it is."
-    made.control = Answer(1, False, (0, 0, 0), {MAX_TOKENS: 10.0})
+    made.control = Answer("id", False, (0, 0, 0), {MAX_TOKENS: 10.0})
     assert typed(made, "t1,000\n") == [Ask(MAX_TOKENS, 1000)]
     assert not made.left
 

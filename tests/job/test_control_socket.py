@@ -47,7 +47,7 @@ def while_served(out: str, client: Callable[[], Any]) -> tuple[Any, list[LiveSet
     said: list[str] = []
 
     async def serve() -> Any:
-        async with served(control(applied), out, said.append):
+        async with served(control(applied), "id", out, said.append):
             return await asyncio.to_thread(client)
 
     return asyncio.run(serve()), applied, said
@@ -60,7 +60,7 @@ def test_client_changes_the_run_and_learns_how_it_stands(tmp_path: Path, own_fol
         path = Path(str(control_path(out)))
         assert path.parent == own_folder
         assert [stat.S_IMODE(one.stat().st_mode) for one in (path, own_folder)] == [0o600, 0o700]
-        run = ControlClient(out)
+        run = ControlClient("id", out)
         try:
             return [
                 run.ask(),
@@ -73,7 +73,7 @@ def test_client_changes_the_run_and_learns_how_it_stands(tmp_path: Path, own_fol
             run.close()
 
     (first, paused, refused, raised, again), applied, said = while_served(out, client)
-    assert (first.pid, first.paused, first.concurrency, first.caps) == (os.getpid(), False, (8, 1, 32), {MAX_USD: 5.0})
+    assert (first.run, first.paused, first.concurrency, first.caps) == ("id", False, (8, 1, 32), {MAX_USD: 5.0})
     assert paused.paused
     assert f"process {os.getpid()}" in str(paused.said)
     assert "from 1 to 32" in str(refused.refused)
@@ -82,7 +82,7 @@ def test_client_changes_the_run_and_learns_how_it_stands(tmp_path: Path, own_fol
     assert said == []
     assert list(own_folder.iterdir()) == []
     with pytest.raises(FileNotFoundError):
-        ControlClient(out)
+        ControlClient("id", out)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_nonsense_is_refused_and_changes_nothing(tmp_path: Path, sent: bytes) ->
             raw.connect(str(control_path(out)))
             raw.sendall(sent)
             answered = raw.makefile("rb").readline()
-        run = ControlClient(out)
+        run = ControlClient("id", out)
         try:
             return answered, run.ask()
         finally:
@@ -115,13 +115,13 @@ def test_line_without_an_end_closes_its_connection_alone(tmp_path: Path) -> None
             raw.connect(str(control_path(out)))
             raw.sendall(b"x" * (4 * MOST_BYTES))
             assert raw.recv(1) == b""
-        run = ControlClient(out)
+        run = ControlClient("id", out)
         try:
             return run.ask()
         finally:
             run.close()
 
-    assert while_served(out, client)[0].pid == os.getpid()
+    assert while_served(out, client)[0].run == "id"
 
 
 def test_another_user_is_not_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,16 +131,17 @@ def test_another_user_is_not_answered(tmp_path: Path, monkeypatch: pytest.Monkey
     def client() -> bytes:
         with socket.socket(socket.AF_UNIX) as raw:
             raw.connect(str(control_path(out)))
-            with suppress(BrokenPipeError):
+            with suppress(BrokenPipeError, ConnectionResetError):
                 raw.sendall(b'{"key": "paused", "value": true}\n')
-            return raw.recv(1)
+                return raw.recv(1)
+        return b""
 
     answered, applied, _ = while_served(out, client)
     assert (answered, applied) == (b"", [])
 
     def impostor() -> None:
         with pytest.raises(PermissionError, match="another user"):
-            ControlClient(out)
+            ControlClient("id", out)
 
     while_served(out, impostor)
 
@@ -149,16 +150,16 @@ def test_socket_of_a_killed_run_is_refused_and_the_next_start_replaces_it(tmp_pa
     out = str(tmp_path / "out")
     local_socket.listener(str(control_path(out))).close()  # its file stays, as after kill -9
     with pytest.raises(ConnectionRefusedError):
-        ControlClient(out)
+        ControlClient("id", out)
 
-    def client() -> int:
-        run = ControlClient(out)
+    def client() -> str:
+        run = ControlClient("id", out)
         try:
-            return run.ask().pid
+            return run.ask().run
         finally:
             run.close()
 
-    assert while_served(out, client)[0] == os.getpid()
+    assert while_served(out, client)[0] == "id"
 
 
 def test_paths_of_one_folder_have_one_socket_and_buckets_have_theirs(
@@ -188,3 +189,13 @@ def test_folder_that_others_can_use_is_not_taken_and_the_run_goes_on_without(
 def test_runtime_folder_with_a_long_name_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
     assert str(control_path("out")).startswith("/tmp/scorer-")
+
+
+def test_run_of_another_container_with_the_same_path_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+
+    def client() -> None:
+        with pytest.raises(ConnectionRefusedError, match="another run"):
+            ControlClient("other id", out)
+
+    while_served(out, client)

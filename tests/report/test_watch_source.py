@@ -93,7 +93,8 @@ def test_run_whose_lock_is_free_is_killed_or_ended(watched: Watched) -> None:
     Path(watched.layout.progress).write_bytes(b'{"state": 5')
     assert watched.look() == ("stopped", None)  # what was read last
     fresh = WatchedRun(LocalFiles(), watched.run.out, lambda: 0.0)
-    assert fresh.look() == Seen(watched.run.out, "killed")
+    seen = fresh.look()
+    assert (seen.state, seen.snapshot, len(seen.run)) == ("killed", None, 16)
 
 
 def test_folder_without_a_run_is_refused_and_one_that_is_locked_is_starting(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ def main() -> int:
     parser.add_argument("--pages", action="store_true", help="some row groups of the input are damaged")
     parser.add_argument("--lines", action="store_true", help="the input is JSON Lines, some of them bad")
     parser.add_argument("--lies", action="store_true", help="the judge reports wrong usage")
+    parser.add_argument("--pauses", action="store_true", help="a person pauses the run and raises its caps")
     asked = parser.parse_args()
-    variations = {name: getattr(asked, name) for name in ("twins", "lies", "pages", "lines")}
+    variations = {name: getattr(asked, name) for name in ("twins", "lies", "pages", "lines", "pauses")}
     if asked.seed is not None:
         report = SimulatedRun(asked.seed, print, **variations).run()
         print(report)  # noqa: T201 - this is what it is for

@@ -66,7 +66,8 @@ class SimulatedRun:
     """A run as its seed draws it. `say` gets each event with the virtual second.
 
     With `twins` many rows are duplicates, and the run file has `judge.dedupe`. With `lies` the judge reports wrong
-    usage. With `pages` some rows cannot be read. With `lines` the input is JSON Lines.
+    usage. With `pages` some rows cannot be read. With `lines` the input is JSON Lines. With `pauses` a person pauses
+    and resumes the run, and raises its caps.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class SimulatedRun:
         lies: bool = False,
         pages: bool = False,
         lines: bool = False,
+        pauses: bool = False,
     ) -> None:
         setting = twinned(drawn(seed)) if twins else drawn(seed)
         setting = damaged(setting) if pages else setting
@@ -85,6 +87,7 @@ class SimulatedRun:
         self._setting = setting = lying(setting) if lies else setting
         self._say = say
         self._draw = Random(f"night of {seed}")
+        self._pauses = Random(f"pauses of {seed}") if pauses else None
         self._fuse = Fuse()
         self._disk = Disk(Random(f"disk of {seed}"), self._fuse)
         for path, data in setting.shards.items():
@@ -162,6 +165,8 @@ class SimulatedRun:
         self._added.clear()
         self._signalled = 0
         self._watch(loop)
+        if self._pauses is not None:
+            loop.call_later(self._pauses.uniform(0.0, 20.0), self._pause, job, loop, self._pauses)
         task = loop.create_task(job.run())
         self._stop, self._leave = job.stop, task.cancel
         try:
@@ -352,6 +357,24 @@ class SimulatedRun:
             self._stop()
         else:
             self._leave()
+
+    def _pause(self, job: Job, loop: MortalLoop, draw: Random) -> None:
+        """Pauses, raises each cap by a tenth or not, resumes after a while, and pauses again later."""
+        seconds = draw.uniform(0.0, 40.0)
+        self._tell(f"paused for {seconds:.1f} s")
+        job.control.change("paused", True, "the simulation")
+        self._world.paused(seconds)
+        if draw.random() < 0.5:
+            for name, cap in self._caps.items():
+                self._caps[name] = type(cap)(cap * 1.1)
+                job.control.change(f"limits.{name}", self._caps[name], "the simulation")
+        loop.call_later(seconds, self._resume, job, loop, draw)
+
+    def _resume(self, job: Job, loop: MortalLoop, draw: Random) -> None:
+        self._tell("resumed")
+        job.control.change("paused", False, "the simulation")
+        self._world.resumed()
+        loop.call_later(draw.uniform(0.0, 60.0), self._pause, job, loop, draw)
 
     def _on_disk_full(self, seconds: float) -> None:
         self._disk.full, self._full_until = True, self._world.clock() + seconds

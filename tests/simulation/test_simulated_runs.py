@@ -1,6 +1,6 @@
 """Promise: no fault loses a row, invents a score or exceeds a limit; and the simulation would find it.
 
-Slow: each of the 110 runs is minutes of virtual time and up to a second of real time. `.ci/run` simulates 220 more.
+Slow: each of the 115 runs is minutes of virtual time and up to a second of real time. `.ci/run` simulates 220 more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from scorer.usage import (
     Usage,
 )
 
-RUNS, TWINS, PAGES, LIES, LINES, CHUNK = 50, 20, 20, 20, 5, 5
+RUNS, TWINS, PAGES, LIES, LINES, PAUSES, CHUNK = 50, 20, 20, 20, 5, 5, 5
 SEARCHED = 50
 """Seeds that are tried, after the one that is known to find it, until a planted bug is found."""
 
@@ -83,6 +83,16 @@ def test_simulated_runs_over_json_lines_keep_all_promises(first: int) -> None:
     for seed in range(first, first + CHUNK):
         report = SimulatedRun(seed, lines=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --lines"
+        assert report.requests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, PAUSES, CHUNK))
+def test_simulated_runs_that_are_paused_and_given_higher_caps_keep_all_promises(first: int) -> None:
+    """Slow: five runs."""
+    for seed in range(first, first + CHUNK):
+        report = SimulatedRun(seed, pauses=True).run()
+        assert report.findings == (), f"scripts/simulate --seed {seed} --pauses"
         assert report.requests
 
 

@@ -46,6 +46,9 @@ _LIES: tuple[dict[str, str], ...] = (
 )
 _ROW = re.compile(r"\[row:([^\]]+)\]")
 
+LET_THROUGH_S = 0.01
+"""Between a permit and its request passes a turn of the loop or two."""
+
 
 @dataclass(slots=True)
 class RowBook:
@@ -81,6 +84,9 @@ class World:
         self.billed_tokens = self.billed_pico = 0
         self.truth = Truth(setting.lie, Random(f"truth of {setting.seed}"))
         self.patience = Patience()
+        self._begun: set[str] = set()
+        """The rows that the process that lives has asked for."""
+        self._paused_at = math.inf
         self.excused_until = -1.0
         """Until then scorer cannot know the enforced limits."""
         self._setting = setting
@@ -114,10 +120,21 @@ class World:
     def begins(self) -> None:
         """A process starts: it knows only the declared limits."""
         self._good_now.clear()
+        self._begun.clear()
+        self._paused_at = math.inf
         self.patience = Patience(self.patience.until)
         self.patience.excuse(self.clock())
         if (self._config.requests_per_minute or math.inf) < self._setting.requests_per_minute:
             self.excuse_limits(self.clock())
+
+    def paused(self, seconds: float) -> None:
+        """From now on no further row may be begun; a request that was let through just before may still come."""
+        self._paused_at = self.clock() + LET_THROUGH_S
+        self.patience.excuse(self.clock(), seconds)
+
+    def resumed(self) -> None:
+        self._paused_at = math.inf
+        self.patience.excuse(self.clock())
 
     def lines(self) -> Lines:
         """The connections of a new client."""
@@ -173,6 +190,9 @@ class World:
         body = orjson.loads(call.body)
         row = _row(body)
         book = self.rows.get(row, self._others)
+        if row not in self._begun and row in self.rows and self.clock() > self._paused_at:
+            self._broken(f"{row} is begun in a pause")
+        self._begun.add(row)
         self._open += 1
         book.out += 1
         if self._open > self._setting.concurrency:

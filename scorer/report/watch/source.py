@@ -6,12 +6,12 @@ Decides what state a run is in, also of one that was killed. Writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scorer.errors import ScorerError
 from scorer.files.files import Files, read
 from scorer.output.layout import Layout
-from scorer.output.manifest import load, no_run
+from scorer.output.manifest import Manifest, load, no_run
 from scorer.output.progress import Snapshot, snapshot_of
 
 STALE_S = 3.0
@@ -27,8 +27,8 @@ OVER = ("complete", "stopped", "interrupted", "killed")
 class Seen:
     """What was seen of a run. `state` is starting, running, ending (it publishes what is left), or one of OVER.
 
-    `snapshot` is the last one, None before the first. `silent_s` is how long a running run has written none, None where
-    that is short. `problem` says why the folder could not be read just now.
+    `run` is the id of the run. `snapshot` is the last one, None before the first. `silent_s` is how long a running run
+    has written none, None where that is short. `problem` says why the folder could not be read just now.
     """
 
     out: str
@@ -37,6 +37,7 @@ class Seen:
     rehearsal: bool = False
     silent_s: float | None = None
     problem: str | None = None
+    run: str = ""
 
     @property
     def over(self) -> bool:
@@ -54,7 +55,7 @@ class WatchedRun:
         self._news_at = clock()
         self._news = False
         """A snapshot was written while this was looking."""
-        self._rehearsal: bool | None = None
+        self._manifest: Manifest | None = None
         self._snapshot: Snapshot | None = None
 
     def look(self) -> Seen:
@@ -63,13 +64,12 @@ class WatchedRun:
         Raises SpecError where the folder holds no run, OutputError where `run.json` is damaged, and StorageError or
         OSError where the folder cannot be read.
         """
-        if self._rehearsal is None:
-            manifest = load(self._files, self._layout)
-            if manifest is None:
-                if self._files.locked(self._layout.lock):
-                    return Seen(self._layout.out, "starting")
-                raise no_run(self._files, self._layout)
-            self._rehearsal = manifest.rehearsal
+        if self._manifest is None:
+            self._manifest = load(self._files, self._layout)
+        if self._manifest is None:
+            if self._files.locked(self._layout.lock):
+                return self._seen("starting")
+            raise no_run(self._files, self._layout)
         self._read()
         snapshot, silent_s = self._snapshot, self._clock() - self._news_at
         if self._news and silent_s < STALE_S and snapshot is not None and snapshot.state == "running":
@@ -86,12 +86,12 @@ class WatchedRun:
 
     def problem(self, error: ScorerError | OSError) -> Seen:
         """The run as it was last seen, and why it cannot be seen now."""
-        state = "running" if self._news else "starting"
-        why = f"The output folder cannot be read just now: {error}"
-        return Seen(self._layout.out, state, self._snapshot, bool(self._rehearsal), None, why)
+        seen = self._seen("running" if self._news else "starting")
+        return replace(seen, problem=f"The output folder cannot be read just now: {error}")
 
     def _seen(self, state: str, silent_s: float | None = None) -> Seen:
-        return Seen(self._layout.out, state, self._snapshot, bool(self._rehearsal), silent_s)
+        rehearsal, run = (self._manifest.rehearsal, self._manifest.id) if self._manifest is not None else (False, "")
+        return Seen(self._layout.out, state, self._snapshot, rehearsal, silent_s, run=run)
 
     def _read(self) -> None:
         try:
