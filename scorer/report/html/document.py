@@ -5,26 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 from scorer.report.html.cards import card, fitting
-from scorer.report.html.commands import agree
 from scorer.report.html.elements import Html, join, tag
-from scorer.report.html.figures import bracket, decimals, number
+from scorer.report.html.figures import decimals
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.answer import answer
 from scorer.report.html.panels.frame import TITLES, notes, panel
 from scorer.report.html.panels.how import how
 from scorer.report.html.panels.judge import judge
-from scorer.report.html.panels.pairs import SHOWN
 from scorer.report.html.panels.rows import rows
 from scorer.report.html.panels.run import run
 from scorer.report.html.panels.strip import navigation, strip
 from scorer.report.html.panels.systems import systems
 from scorer.report.html.panels.training import training
 from scorer.report.html.panels.where import where
-from scorer.report.page.data import Card, Page, RowId, Systems
+from scorer.report.html.script_data import script_data
+from scorer.report.page.data import Page
+
+PAGE_BYTES = 2_500_000
+"""Most bytes of a page, unless its numbers alone have more."""
 
 CARD_BYTES = 1_900_000
 """Most bytes of all cards: 1.6 MB of texts, and their markup."""
@@ -35,14 +36,19 @@ SCRIPTS = tuple(f"script/{part}.js" for part in ("state", "tables", "rows", "lab
 
 def document(page: Page) -> str:
     """The HTML file of a page, at most 2.5 MB in UTF-8. It asks for nothing: its policy forbids every request."""
+    written = _document(page, CARD_BYTES)
+    over = len(written.encode()) - PAGE_BYTES
+    return written if over <= 0 else _document(page, CARD_BYTES - over)
+
+
+def _document(page: Page, card_bytes: int) -> str:
+    """The file, with as many cards as fit into so many bytes."""
     names = [one.name for one in page.systems.systems] if page.systems else []
     at = {system: number for number, system in enumerate(names)}
     places = decimals(*page.systems.scale) if page.systems else 2
     cards = page.rows.cards if page.rows else ()
-    fit = fitting(((one, card(one, at, places)) for one in cards), CARD_BYTES)
+    fit = fitting(((one, card(one, at, places)) for one in cards), card_bytes)
     kept = {one.id: one for one, _ in fit}
-    # A random sample of which some did not fit is a smaller random sample: each of its rows stands for more.
-    scaled = _randoms(cards) / max(_randoms(kept.values()), 1)
     marks = Marks(page.folders, kept)
     first = next(iter(page.strip.runs), "judge")
     panels = [
@@ -55,26 +61,8 @@ def document(page: Page) -> str:
         run(page.run, marks),
         how(page.how),
     ]
-    data = {
-        "page": f"{page.title} {page.written_at}",
-        "systems": names,
-        "shards": list(page.shards),
-        "scale": list(page.systems.scale) if page.systems else None,
-        "places": places,
-        "agree": agree(page),
-        "show": marks.show(),
-        "marks": marks.listed(),
-        "cards": [
-            [one.id, one.score, one.human, one.item, one.key, one.weight and one.weight * scaled]
-            for one in kept.values()
-        ],
-        "pairs": _pairs(page.systems, at, kept) if page.systems else [],
-    }
-    return _whole(
-        page,
-        join([strip(page), navigation(page), tag("main", *panels), tag("footer", _inside(page))]),
-        data,
-    )
+    parts = [strip(page), navigation(page), tag("main", *panels), tag("footer", _inside(page))]
+    return _whole(page, join(parts), script_data(page, kept, marks))
 
 
 def _whole(page: Page, body: Html, data: object) -> str:
@@ -99,25 +87,6 @@ def _whole(page: Page, body: Html, data: object) -> str:
     values = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
     end = [tag("script", Html(values), type="application/json", id="data"), tag("script", Html(script))]
     return "<!doctype html>\n" + tag("html", head, tag("body", body, *end), lang="en") + "\n"
-
-
-def _pairs(values: Systems, at: Mapping[str, int], kept: Mapping[RowId, Card]) -> list[list[object]]:
-    """The differences of pairs for the script; rows only where it cannot match them by their item."""
-    listed: list[list[object]] = []
-    places = decimals(*values.scale)
-    for pair in values.pairs[:SHOWN]:
-        if pair.a not in at or pair.b not in at:
-            continue
-        one = pair.difference
-        both = [(kept[a], kept[b]) for a, b in pair.rows if a in kept and b in kept]
-        rows = [(a.id, b.id) for a, b in both if a.item is None or a.item != b.item]
-        shown = f"{number(one.value, places)} {bracket(one, places)}"
-        listed.append([at[pair.a], at[pair.b], shown, one.n, rows] if rows else [at[pair.a], at[pair.b], shown, one.n])
-    return listed
-
-
-def _randoms(cards: Iterable[Card]) -> int:
-    return sum("random" in one.picked for one in cards)
 
 
 def _empty(page: Page, key: str) -> Html | None:

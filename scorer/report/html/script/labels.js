@@ -107,6 +107,6 @@ function startLabels() {
   const code = make("code", {class: "cmd"}, data.agree);
   next.append(code);
   copyButton(code);
-  lists.after(labelBar);
+  find(".tabs", lists).after(labelBar);
   showLabels();
 }
