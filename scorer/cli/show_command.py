@@ -12,7 +12,7 @@ from scorer.cli.options import Json
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
-    from scorer.report.show import Asked
+    from scorer.report.show import Asked, Shown
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _FOLDED, _FOLDED_PROMPT = 2000, 700
@@ -139,7 +139,7 @@ def _answer_text(tables: Sequence[str], asked: Asked, *, full: bool) -> int:
 
     folds = (whole, whole) if full else (fold_characters(_FOLDED), fold_characters(_FOLDED_PROMPT))
     shown = show_rows(tables, asked, fold=folds[0], fold_prompt=folds[1])
-    coverage = run_coverage(tables, None, shown.table.columns.named)
+    coverage = run_coverage(tables, None, _to_tell(shown, asked))
     above = coverage.text() if coverage is not None else ""
     page(show_text(shown, above, width(), styles_of_stdout(), full=full) + "\n", marks=MARKS)
     return 0
@@ -152,4 +152,10 @@ def _answer_json(tables: Sequence[str], asked: Asked) -> int:
     from scorer.report.show_values import show_json
 
     shown = show_rows(tables, asked, verbatim=True)
-    return answer(True, show_json(shown), str, run_coverage(tables, None, shown.table.columns.named))
+    return answer(True, show_json(shown), str, run_coverage(tables, None, _to_tell(shown, asked)))
+
+
+def _to_tell(shown: Shown, asked: Asked) -> list[str]:
+    """The columns whose namesakes in the input are told: not the score where no option names it."""
+    columns = shown.table.columns
+    return [name for name in columns.named if name not in columns.scores or asked.columns.score != "score"]
