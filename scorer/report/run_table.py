@@ -23,8 +23,8 @@ from scorer.types import Shard
 RowKey = tuple[str, int]
 """A row: the path of its shard, as in the column `shard` of the table, and its number."""
 
-_PART_ROWS = 250_000
-"""A part of a table has about so many rows, or one shard."""
+_PART_ROWS, _PART_SHARDS = 250_000, 100
+"""A part of a table has about so many rows, or one shard; and no more shards, for polars has a thread for each."""
 
 Runs = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """One output folder or its run file, or several, as a list (`NAME=OUT` names one) or by name."""
@@ -111,7 +111,7 @@ class RunTable:
         group: list[str] = []
         for path in self.shards:
             group.append(path)
-            if sum(self.sizes[one] for one in group) >= _PART_ROWS:
+            if len(group) >= _PART_SHARDS or sum(self.sizes[one] for one in group) >= _PART_ROWS:
                 yield frozenset(group)
                 group = []
         if group or not self.shards:
