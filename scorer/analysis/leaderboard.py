@@ -71,6 +71,8 @@ class SystemColumns:
 
 
 NO_COLUMNS = SystemColumns()
+RAW_BESIDE = "The plain means are beside the adjusted ones as raw."
+"""The note on the column `raw`."""
 
 
 def leaderboard(
@@ -177,8 +179,9 @@ def _notes(boards: Sequence[SystemMeans], overall: SystemMeans, systems: Sequenc
     if overall.adjusted:
         notes.append(
             "Some systems lack a score for items that others have: means are adjusted for the items (two-way least "
-            "squares), the plain ones are beside them as raw."
+            "squares)."
         )
+        notes.append(RAW_BESIDE)
     apart = {
         systems[i]
         for board in boards

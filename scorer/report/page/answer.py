@@ -10,8 +10,8 @@ import polars as pl
 
 from scorer.analysis.compare import compare
 from scorer.errors import SpecError
+from scorer.report.page.agreement import Checked
 from scorer.report.page.data import Answer, Interval
-from scorer.report.page.judge import Checked
 from scorer.report.page.means import grouped_means, interval
 from scorer.report.page.population import Population
 from scorer.report.page.sentences import counted, listed, number, within

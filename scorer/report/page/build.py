@@ -11,6 +11,7 @@ import numpy as np
 from scorer.files.router import AnyFiles
 from scorer.output.status import Status, status
 from scorer.report.page import answer, how, judge, rows, run, strip, systems, training, where
+from scorer.report.page.agreement import checked
 from scorer.report.page.data import Card, Judge, Page, RowId, RowList, Systems, Training, Where
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.options import ReportOptions
@@ -35,7 +36,7 @@ def page(tables: Runs, options: ReportOptions) -> Page:
 def _page(of: Population, states: Mapping[str, Status]) -> Page:
     board = systems.ranking(of)
     far = strip.progress(states, of.names(of.columns.system))
-    known = judge.checked(of)
+    known = checked(of)
     groups = _groups(of, board)
     far_apart = {} if far.withheld else systems.differing(of, board)
     chosen = rows.choose(of, groups, far_apart.values())

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import polars as pl
 
-from scorer.analysis.agree import agree
-from scorer.analysis.agree_result import Agreement
 from scorer.analysis.bias import position_of_orders
 from scorer.analysis.correlation import Floats
-from scorer.analysis.inter_judge import InterJudge, inter_judge
 from scorer.errors import SpecError
+from scorer.report.page.agreement import Checked, agreement_of, ceiling_of
 from scorer.report.page.bins import Bins, bins_of
-from scorer.report.page.data import Calibration, Confusion, Interval, Judge, Rows, Scatter, Statistic
+from scorer.report.page.data import Calibration, Confusion, Judge, Rows, Scatter, Statistic
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.length_bias import length_bias
 from scorer.report.page.means import grouped_means, interval
@@ -25,44 +21,6 @@ RANGES = 5
 """Ranges of a confusion matrix, where values are too many."""
 STEPS = 10
 """Parts of equally many rows in calibration and length."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What is known of the judge: its agreement with people, None without human values, and with other judges.
-
-    `notes` say what could not be computed.
-    """
-
-    people: Agreement | None
-    judges: InterJudge | None
-    notes: Sequence[str] = ()
-
-
-def checked(of: Population) -> Checked:
-    """The agreement of the judges with people and with each other, over the page's rows."""
-    notes = []
-    with_people = between = None
-    if of.people:
-        try:
-            with_people = agree(
-                of.lazy.filter(pl.col(of.human).is_not_null()),
-                of.columns.scores,
-                of.people,
-                item=of.columns.item,
-                system=of.columns.system,
-                bootstrap=of.bootstrap,
-            )
-        except SpecError as error:
-            notes.append(f"The agreement with people is not known: {error}")
-    if len(of.columns.scores) > 1:
-        try:
-            between = inter_judge(
-                of.lazy, of.columns.scores, item=of.columns.item, system=of.columns.system, bootstrap=of.bootstrap
-            )
-        except SpecError as error:
-            notes.append(f"The agreement of the judges is not known: {error}")
-    return Checked(with_people, between, notes)
 
 
 def groups(of: Population) -> dict[str, Group]:
@@ -81,7 +39,7 @@ def groups(of: Population) -> dict[str, Group]:
 
 def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
     """The panel; None where nothing is known of the judge."""
-    agreement = list(_agreement(of, known))
+    agreement = list(agreement_of(of, known))
     bias, length, notes = _bias(of)
     sides = _sides(of)
     matrices = {name: _confusion(of, name, sides, rows) for name in sides if name != "judge"}
@@ -90,7 +48,7 @@ def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
         return None
     return Judge(
         agreement=agreement,
-        ceiling=_ceiling(known.people),
+        ceiling=ceiling_of(known.people),
         confusion=confusion,
         calibration=list(_calibration(of, rows)),
         bias=bias,
@@ -98,61 +56,6 @@ def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
         notes=[*known.notes, *notes],
         between=list(matrices.values()),
     )
-
-
-_LEVELS = {
-    "dataset": ("over all rows", "whether the judge orders all rows as people do"),
-    "item": ("within items", "whether the judge orders the answers to one item as people do"),
-    "system": ("over systems", "whether the judge orders the systems as people do, by their means"),
-}
-_SAID = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall's tau-b"}
-_SHOWN = (("dataset", "pearson"), ("dataset", "spearman"), ("item", "kendall"), ("system", "pearson"))
-
-
-def _agreement(of: Population, known: Checked) -> Iterator[Statistic]:
-    parts = []
-    if known.people is not None:
-        several = len(known.people.scores) > 1
-        parts += [
-            (f"{of.run_of(name)} with people: " if several else "", "People", one)
-            for name, one in known.people.scores.items()
-        ]
-    if known.judges is not None:
-        parts += [
-            (f"{of.run_of(pair.first)} with {of.run_of(pair.second)}: ", "The other judge", pair.agreement)
-            for pair in known.judges.pairs
-        ]
-    for prefix, _, one in parts:
-        levels = dict(one.whole.levels())
-        for level, statistic in _SHOWN:
-            found = levels.get(level)
-            value = None if found is None else found.statistics.get(statistic)
-            if found is None or value is None:
-                continue
-            where, meaning = _LEVELS[level]
-            n = int(found.counts.get("items" if level == "item" else "systems", one.whole.n))
-            yield Statistic(
-                f"{prefix}{_SAID[statistic]} {where}",
-                interval(value, found.intervals.get(statistic), n),
-                f"1 is perfect: {meaning}{', and spaces them alike' if statistic == 'pearson' else ''}.",
-            )
-        if one.labels and one.labels.get("kappa_quadratic") is not None:
-            yield Statistic(
-                f"{prefix}quadratic kappa",
-                Interval(one.labels["kappa_quadratic"], None, None, one.whole.n),
-                "1 is perfect, 0 is chance: agreement on the values themselves, with larger errors weighing more.",
-            )
-
-
-def _ceiling(people: Agreement | None) -> Statistic | None:
-    if people is None or people.ceiling is None:
-        return None
-    value = people.ceiling.statistics.get("dataset", {}).get("pearson")
-    if value is None:
-        return None
-    named = ", ".join(people.ceiling.people)
-    meaning = f"Pearson over all rows of each person with the mean of the others ({named}): the ceiling of a judge."
-    return Statistic("People with each other", Interval(value, None, None, people.rows - people.unlabelled), meaning)
 
 
 def _sides(of: Population) -> dict[str, Bins]:

@@ -8,12 +8,15 @@ from scorer.report.page.data import Interval
 
 
 def number(value: float | None) -> str:
-    """Two decimals; two digits where that would be 0, and four digits of large numbers."""
+    """Two decimals; three of small numbers, and four digits of large ones."""
     if value is None:
         return "unknown"
-    if abs(value) < 1e-9 or 0.01 <= abs(value) < 1000:
-        return f"{0.0 if abs(value) < 1e-9 else value:.2f}"
-    return f"{value:.2g}" if abs(value) < 1 else f"{value:.4g}"
+    if abs(value) < 1e-9:
+        return "0.00"
+    if abs(value) >= 1000:
+        return f"{value:.4g}"
+    decimals = 2 if abs(value) >= 0.01 else 3
+    return f"{value:.{decimals}f}" if abs(value) >= 0.0005 else f"{value:.1g}"
 
 
 def within(one: Interval) -> str:

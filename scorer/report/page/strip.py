@@ -17,7 +17,10 @@ UNREAD_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the runs of a page are together: `done` of `rows` rows; `withheld` says why ranks are, None where not."""
+    """How far the runs of a page are: `done` of `rows` rows of the one with the least; `withheld` says why ranks are.
+
+    It is None where they are not withheld.
+    """
 
     done: int
     rows: int
@@ -27,8 +30,8 @@ class Progress:
 
 def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
     """The progress of the runs; ranks are withheld while one of them lacks rows, and of a rehearsal."""
-    done = sum(state.scored + state.failed for state in states.values())
-    rows = sum(state.rows for state in states.values())
+    least = min(states.values(), key=lambda state: (state.scored + state.failed) / max(state.rows, 1))
+    done, rows = least.scored + least.failed, least.rows
     told = dict.fromkeys(state.state for state in states.values())
     withheld = None
     if done < rows:
@@ -43,16 +46,23 @@ def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
     finished = of.first("finished_at")
     last = finished.max() if finished is not None and finished.count() else None
     return Strip(
-        runs=[f"{name}: {run.out}" if name else run.out for name, run in of.table.runs.items()],
+        runs=[name or run.out for name, run in of.table.runs.items()],
         judges=list(_judges(of)),
         finished_at=f"{last:%Y-%m-%d %H:%M} UTC" if last is not None and far.done >= far.rows else None,  # type: ignore[str-bytes-safe]
         rows_done=far.done,
         rows=far.rows,
         state=far.state,
-        cost_usd=sum(state.cost_usd for state in states.values()),
+        cost_usd=_cost(of, states),
         maybe_billed_usd=sum(state.maybe_billed_usd for state in states.values()) or None,
         notices=list(_notices(of, states, far)),
     )
+
+
+def _cost(of: Population, states: Mapping[str, Status]) -> float | None:
+    """The cost of the runs; None where no row has one, so that the model has no price."""
+    cost = sum(state.cost_usd for state in states.values())
+    of_rows = of.first("cost_microusd")
+    return None if not cost and of_rows is not None and of.rows and not of_rows.count() else cost
 
 
 def _judges(of: Population) -> Iterator[str]:

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 import numpy as np
 import polars as pl
 
-from scorer.analysis.leaderboard import Leaderboard, SystemColumns, leaderboard
+from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, SystemColumns, leaderboard
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.conditions import equals
 from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
@@ -97,7 +97,7 @@ def panel(
         histograms=list(_histograms(bins, rows, shown)),
         withheld=withheld,
         interval=_interval(of, board),
-        notes=[] if board is None else list(board.notes),
+        notes=[] if board is None else [note for note in board.notes if note != RAW_BESIDE],
         hidden=0 if board is None else board.systems.height - len(shown),
     )
 
@@ -107,10 +107,11 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
     acceptable = _acceptable(of)
     tied = {} if withheld else not_told_apart(board)
     others = {name: _by_system(of, of.floats(name)) for name in of.columns.scores[1:]}
+    cost = next((name for name in board.systems.columns if name == COST or name.endswith(f".{COST}")), None)
+    costly = cost is not None and bool((board.systems[cost] > 0).any())
     for at, row in enumerate(listed):
         name = row["system"]
         ranked = withheld is None and row["rank"] is not None and board.systems.height > 1
-        cost = next((row[column] for column in row if column == COST or column.endswith(f".{COST}")), None)
         yield System(
             name=name,
             score=Interval(row["mean"], row["low"], row["high"], row["rows"]),
@@ -118,7 +119,7 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
             tied=[other["system"] for other in listed if other["system"] in tied.get(name, ())],
             acceptable=acceptable.get(name),
             unscored=row["unread"],
-            mean_cost_usd=None if cost is None else cost / 1e6,
+            mean_cost_usd=row[cost] / 1e6 if cost is not None and costly and row[cost] is not None else None,
             rows=rows("system", at),
             others={of.run_of(score): means[name] for score, means in others.items()},
         )

@@ -1,0 +1,112 @@
+"""The agreement of the judges with people and with each other, as figures of panel 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from scorer.analysis.agree import agree
+from scorer.analysis.agree_result import Agreement, ScoreAgreement
+from scorer.analysis.inter_judge import InterJudge, inter_judge
+from scorer.errors import SpecError
+from scorer.report.page.data import Interval, Statistic
+from scorer.report.page.means import interval
+from scorer.report.page.population import Population
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known of the judge: its agreement with people, None without human values, and with other judges.
+
+    `notes` say what could not be computed.
+    """
+
+    people: Agreement | None
+    judges: InterJudge | None
+    notes: Sequence[str] = ()
+
+
+def checked(of: Population) -> Checked:
+    """The agreement of the judges with people and with each other, over the page's rows."""
+    notes = []
+    with_people = between = None
+    if of.people:
+        try:
+            with_people = agree(
+                of.lazy.filter(pl.col(of.human).is_not_null()),
+                of.columns.scores,
+                of.people,
+                item=of.columns.item,
+                system=of.columns.system,
+                bootstrap=of.bootstrap,
+            )
+        except SpecError as error:
+            notes.append(f"The agreement with people is not known: {error}")
+    if len(of.columns.scores) > 1:
+        try:
+            between = inter_judge(
+                of.lazy, of.columns.scores, item=of.columns.item, system=of.columns.system, bootstrap=of.bootstrap
+            )
+        except SpecError as error:
+            notes.append(f"The agreement of the judges is not known: {error}")
+    return Checked(with_people, between, notes)
+
+
+_LEVELS = {
+    "dataset": ("over all rows", "orders all rows as {others} do"),
+    "item": ("within items", "orders the answers to one item as {others} do"),
+    "system": ("over systems", "orders the systems by their means as {others} do"),
+}
+_SAID = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall's tau-b"}
+_SHOWN = (("dataset", "pearson"), ("dataset", "spearman"), ("item", "kendall"), ("system", "pearson"))
+
+
+def agreement_of(of: Population, known: Checked) -> Iterator[Statistic]:
+    """The figures: of each judge with people, then of each two judges."""
+    if known.people is not None:
+        several = len(known.people.scores) > 1
+        for name, one in known.people.scores.items():
+            run = of.run_of(name)
+            whose = run if several else "the judge"
+            yield from _statistics(one, f"{run} with people: " if several else "", whose, "people")
+    if known.judges is not None:
+        for pair in known.judges.pairs:
+            first, second = of.run_of(pair.first), of.run_of(pair.second)
+            yield from _statistics(pair.agreement, f"{first} with {second}: ", first, f"the scores of {second}")
+
+
+def _statistics(one: ScoreAgreement, prefix: str, whose: str, others: str) -> Iterator[Statistic]:
+    levels = dict(one.whole.levels())
+    for level, statistic in _SHOWN:
+        found = levels.get(level)
+        value = None if found is None else found.statistics.get(statistic)
+        if found is None or value is None:
+            continue
+        where, does = _LEVELS[level]
+        n = int(found.counts.get("items" if level == "item" else "systems", one.whole.n))
+        meaning = f"{whose} {does.replace('{others}', others)}"
+        yield Statistic(
+            f"{prefix}{_SAID[statistic]} {where}",
+            interval(value, found.intervals.get(statistic), n),
+            f"1 is perfect: whether {meaning}{', and spaces them alike' if statistic == 'pearson' else ''}.",
+        )
+    if one.labels and one.labels.get("kappa_quadratic") is not None:
+        yield Statistic(
+            f"{prefix}quadratic kappa",
+            Interval(one.labels["kappa_quadratic"], None, None, one.whole.n),
+            "1 is perfect, 0 is chance: agreement on the values themselves, with larger errors weighing more.",
+        )
+
+
+def ceiling_of(people: Agreement | None) -> Statistic | None:
+    """The agreement of people with each other; None of a single one."""
+    if people is None or people.ceiling is None:
+        return None
+    value = people.ceiling.statistics.get("dataset", {}).get("pearson")
+    if value is None:
+        return None
+    named = ", ".join(people.ceiling.people)
+    meaning = f"Pearson over all rows of each person with the mean of the others ({named}): the ceiling of a judge."
+    return Statistic("People with each other", Interval(value, None, None, people.rows - people.unlabelled), meaning)

@@ -1,0 +1,219 @@
+"""The report page of runs that are unfinished, empty, failed, of one system, of two judges or of training steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from support.finished_runs import RATING, finished_run
+
+from scorer.errors import SpecError
+from scorer.output.scan import scan_scores
+from scorer.report.html import document
+from scorer.report.page.build import page
+from scorer.report.page.data import Page
+from scorer.report.page.options import ReportOptions
+
+
+def rows(count: int, systems: int = 3, **more: Any) -> pl.DataFrame:
+    """Items answered by each of the systems."""
+    system = [f"s{n % systems}" for n in range(count)]
+    given = {"item": [f"q{n // systems}" for n in range(count)], "system": system, "response": ["said"] * count}
+    return pl.DataFrame({**given, **more}, schema_overrides=dict.fromkeys(given, pl.String))
+
+
+def scores(count: int, systems: int = 3, lead: float = 0.0, seed: int = 1) -> list[float]:
+    """Scores from 1 to 5; each system is ahead of the one before by `lead`."""
+    draw = np.random.default_rng(seed)
+    quality = np.repeat(draw.normal(3, 0.6, count // systems + 1), systems)[:count]
+    ahead = lead * (np.arange(count) % systems)
+    return np.clip(quality + ahead + draw.normal(0, 0.3, count), 1, 5).round(3).tolist()
+
+
+def of(root: Path, given: pl.DataFrame, results: dict[str, Any], **more: Any) -> Page:
+    """The page of a run with these results, which can be written as a document."""
+    options = ReportOptions(**{name: more.pop(name) for name in list(more) if name in ReportOptions.__slots__})
+    made = page(finished_run(root, given, results, **more), options)
+    document(made)
+    return made
+
+
+def test_page_without_rows_says_so_and_has_no_panel_of_numbers(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(0), {"score": []})
+    assert made.answer.systems == "The run has no rows."
+    assert (made.systems, made.where, made.judge, made.rows, made.training) == (None,) * 5
+    assert made.empty["systems"]
+
+
+def test_page_of_an_unfinished_run_withholds_ranks(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(90), {"score": scores(90, lead=1.0)}, pending=30)
+    assert (made.strip.rows_done, made.strip.rows) == (60, 90)
+    assert made.answer.systems.startswith("60 of 90 rows are finished")
+    assert made.systems
+    assert made.systems.withheld
+    assert made.systems.pairs == []
+    assert all(one.rank is None and not one.tied for one in made.systems.systems)
+
+
+def test_page_of_errors_alone_lists_them_with_an_example(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(30), {"score": [None] * 30, "error": ["Refused"] * 20 + ["Unreadable"] * 10})
+    assert made.answer.systems == "No row has a score: all 30 finished rows failed (Refused 20, Unreadable 10)."
+    assert [(one.name, one.rows.count) for one in made.run.errors] == [("Refused", 20), ("Unreadable", 10)]
+    assert all(one.rows.ids for one in made.run.errors)
+    assert made.systems is None
+
+
+def test_page_leaves_out_and_counts_rows_that_had_nothing_to_judge_or_no_system(tmp_path: Path) -> None:
+    given = rows(60).with_columns(pl.when(pl.int_range(60) < 5).then(None).otherwise(pl.col("system")).alias("system"))
+    bad = {"score": [None] * 10 + scores(50), "error": ["BadRow"] * 10 + [None] * 50}
+    out = finished_run(tmp_path, given, bad)
+    made = page(out, ReportOptions())
+    assert made.left_out == ["10 rows that had nothing to judge (BadRow or Damaged)."]
+    assert made.systems
+    assert sum(one.rows.count for one in made.systems.systems) == 50
+    assert made.rows
+    assert next(tab.rows.count for tab in made.rows.tabs if tab.name == "random") == 50
+    table = scan_scores(out, join_input=True).collect()
+    for one in made.systems.systems:
+        assert table.filter(pl.sql_expr(one.rows.where or "")).height == one.rows.count
+    # An error that no other panel counts is listed all the same.
+    assert [(one.name, one.rows.count) for one in made.run.errors] == [("BadRow", 10)]
+
+
+def test_page_names_the_best_system_by_the_lead_that_decides_its_rank(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(300), {"score": scores(300, lead=0.4)})
+    assert made.systems
+    best, second = made.systems.systems[:2]
+    lead = next(pair for pair in made.systems.pairs if (pair.a, pair.b) == (best.name, second.name)).difference
+    assert best.rank == (1, 1)
+    assert lead.low is not None
+    assert lead.low > 0
+    assert made.answer.systems == (
+        f"s2 is best: its mean is {lead.value:.2f} above that of s1 [{lead.low:.2f}, {lead.high:.2f}]."
+    )
+    assert made.answer.tipping
+    assert f"more than {lead.value:.2f}" in made.answer.tipping
+    assert best.score.value
+    assert second.score.value
+    assert lead.value == pytest.approx(best.score.value - second.score.value)
+
+
+def test_page_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(60), {"score": scores(60)})
+    assert "No two of the 3 systems can be told apart" in made.answer.systems
+    assert made.systems
+    assert {len(one.tied) for one in made.systems.systems} == {2}
+
+
+def test_page_of_one_system_shows_its_mean_and_distribution_and_no_rank(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(40, 1), {"score": scores(40, 1)})
+    assert made.answer.systems.startswith("The mean score of s0 is ")
+    assert made.systems
+    assert [one.rank for one in made.systems.systems] == [None]
+    assert sum(made.systems.histograms[0].counts) == 40
+
+
+def test_page_asks_for_labels_where_nobody_has_checked_the_judge(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(40), {"score": scores(40)})
+    assert "Nobody has checked this judge" in made.answer.judge
+    assert made.answer.command
+    assert made.rows
+    random = [card for card in made.rows.cards if "random" in card.picked]
+    assert {card.weight for card in random} == {40 / len(random)}
+    assert all(card.weight is None for card in made.rows.cards if card not in random)
+
+
+def test_page_without_texts_holds_no_text_of_any_row(tmp_path: Path) -> None:
+    given = rows(30, response=["SECRET"] * 30, human=[1.0, 2.0, 3.0] * 10)
+    told = {"score": scores(27) + [None] * 3, "reason": ["SECRET"] * 30, "error_detail": ["SECRET"] * 30}
+    out = finished_run(tmp_path, given, {**told, "error": [None] * 27 + ["Unreadable"] * 3})
+    made = page(out, ReportOptions(rows=0))
+    assert not made.texts
+    assert made.rows is None
+    assert "SECRET" not in document(made)
+    assert "SECRET" in document(page(out, ReportOptions()))
+
+
+def test_page_of_two_judges_compares_them_over_rows_that_both_judged(tmp_path: Path) -> None:
+    given = rows(90, human=scores(90, seed=5))
+    first = finished_run(tmp_path, given, {"score": scores(90, lead=0.5)}, name="a")
+    second = finished_run(tmp_path, given, {"score": scores(90, lead=0.4)}, name="b", run="f" * 16, pending=30)
+    made = page({"first": first, "second": second}, ReportOptions())
+    assert any("30 rows" in sentence and "second" in sentence for sentence in made.left_out)
+    assert made.systems
+    assert made.systems.withheld
+    assert {one.rows.count for one in made.systems.systems} == {20}
+    assert {name for one in made.systems.systems for name in one.others} == {"second"}
+    assert made.judge
+    assert any(one.name.startswith("first with second") for one in made.judge.agreement)
+    assert sum(cell.count for row in made.judge.between[0].cells for cell in row) == 60
+    assert made.rows
+    assert "judges" in [tab.name for tab in made.rows.tabs]
+    table = scan_scores({"first": first, "second": second}, join_input=True).collect()
+    unread = next(tab for tab in made.rows.tabs if tab.name == "unread")
+    assert table.filter(pl.sql_expr(unread.rows.where or "")).height == unread.rows.count
+    document(made)
+
+
+def test_page_of_pairs_measures_position_bias(tmp_path: Path) -> None:
+    spec = {**RATING, "judge": {"kind": "pairwise", "prompt": "{first} {second}", "a": "response", "b": "other"}}
+    given, swapped = [1.0, 0.0] * 30, [1.0, 1.0] * 30
+    results = {
+        "score": [0.5 * (a + b) for a, b in zip(given, swapped, strict=True)],
+        "preference_given": given,
+        "preference_swapped": swapped,
+        "flipped": [a != b for a, b in zip(given, swapped, strict=True)],
+    }
+    made = of(tmp_path, rows(60, other=["other"] * 60), results, spec=spec)
+    assert made.judge
+    found = {one.name: one.value.value for one in made.judge.bias}
+    assert found["Preference for the first place"] == 0.25
+    assert found["Same verdict in both orders"] == 0.5
+    assert made.rows
+    flips = next(tab for tab in made.rows.tabs if tab.name == "flips")
+    assert flips.rows.count == 30
+
+
+def test_page_draws_a_curve_for_each_mix(tmp_path: Path) -> None:
+    given = pl.DataFrame({"mix": ["a", "b"] * 30, "steps": [n // 20 * 100 for n in range(60)], "response": ["x"] * 60})
+    score = [float(n % 5 + 1) for n in range(60)]
+    made = of(tmp_path, given, {"score": score}, step="steps", mix="mix", margin=0.1)
+    assert made.training
+    means = given.with_columns(pl.Series("score", score)).group_by("mix", "steps").agg(pl.col("score").mean())
+    expected = {(mix, step): mean for mix, step, mean in means.iter_rows()}
+    assert {
+        (curve.mix, step): one.value
+        for curve in made.training.curves
+        for step, one in zip(curve.steps, curve.scores, strict=True)
+    } == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rows": 1000}, "--rows 1000"),
+        ({"mix": "mix"}, "--mix needs --step"),
+        ({"system": "sistem"}, "did you mean system"),
+        ({"human": ("response", "item")}, "Column item holds"),
+    ],
+)
+def test_page_refuses_wrong_options_in_a_sentence(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    given = rows(9).with_columns(item=pl.struct("item"))
+    with pytest.raises(SpecError) as refused:
+        page(finished_run(tmp_path, given, {"score": scores(9)}), ReportOptions(**options))
+    assert said in str(refused.value)
+
+
+def test_page_keeps_to_its_bytes_with_long_texts(tmp_path: Path) -> None:
+    long = "<é" * 5_000
+    told = {"score": scores(150), "reason": [long] * 150, "raw": [[long]] * 150}
+    made = of(tmp_path, rows(150, response=[f"{n} {long}" for n in range(150)]), told)
+    assert made.rows
+    texts = [text for card in made.rows.cards for text in card.texts.values()]
+    assert max(len(f"{text.head}{text.tail}".encode()) for text in texts) <= 4096
+    assert len(document(made).encode()) < 2_500_000
+    assert 20 < len(made.rows.cards) < 100
+    assert "left out" in (made.rows.left_out or "")
