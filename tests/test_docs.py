@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,19 @@ def named_pages() -> Iterator[tuple[Path, str]]:
             if path.is_file():
                 found = re.findall(r"\bdocs/(?:[a-z-]+/)*(?:[\w-]+\.(?:md|svg)|\d{4})\b", path.read_text())
                 yield from ((path, name) for name in found)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text()
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    missing = [page for page in sorted(pages) if page not in site and not page.startswith("project/decisions/0")]
+    assert not missing, "add them to `nav` in mkdocs.yml"
+
+
+def test_every_extra_is_described() -> None:
+    install = (ROOT / "docs/how-to/install.md").read_text()
+    for extra in tomllib.loads(PYPROJECT)["project"]["optional-dependencies"]:
+        assert extra in ("dev", "docs") or f"| `{extra}`" in install, extra
 
 
 def test_pages_named_in_code_exist() -> None:
