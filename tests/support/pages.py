@@ -135,6 +135,7 @@ def two_judges() -> Page:
     assert whole.systems
     assert whole.judge
     assert whole.judge.confusion
+    assert whole.rows
     both = [
         replace(one, others={"haiku": interval((one.score.value or 0) - 0.3 + at / 10, 0.14, 805)})
         for at, one in enumerate(whole.systems.systems)
@@ -142,10 +143,17 @@ def two_judges() -> Page:
     return replace(
         whole,
         strip=replace(whole.strip, runs=["gpt", "haiku"], judges=["gpt-4o-mini, number", "claude-haiku-4-5, number"]),
-        systems=replace(whole.systems, systems=both),
+        systems=replace(whole.systems, score="gpt.score", systems=both),
         judge=replace(whole.judge, between=[replace(whole.judge.confusion, human="haiku")]),
+        rows=RowList(whole.rows.tabs, [replace(card, verdicts=_two(card.score or 0)) for card in whole.rows.cards]),
         folders=["gpt=out/gpt", "haiku=out/haiku"],
     )
+
+
+def _two(score: float) -> list[Verdict]:
+    """The verdicts of both judges, and the samples of one."""
+    samples = [Verdict(f"gpt: sample {at}", f"{score:g}", None, Text(f"Score: {score:g}")) for at in range(1, 9)]
+    return [Verdict("gpt", f"{score:g}"), *samples, Verdict("haiku", "3", None, Text("I would say\nthat it is a 3."))]
 
 
 def unlabelled() -> Page:

@@ -11,6 +11,9 @@ from scorer.report.page.data import Card, Text, Verdict
 MAIN = ("generation", "response", "output", "answer", "prompt")
 """The text by which a row is known in lists is the first of these names, else the last text."""
 
+SHORT = 60
+"""Characters of a reply that is shown in its line."""
+
 FOLDED = 2_000
 """Characters of a text that are shown unfolded."""
 
@@ -88,13 +91,15 @@ def _verdicts(verdicts: Iterable[Verdict]) -> Html:
 
 
 def _verdict(one: Verdict) -> Html:
-    raw = (
-        tag("details", tag("summary", "Reply"), tag("pre", one.raw.head + one.raw.tail, dir="auto"))
-        if one.raw
-        else None
-    )
-    reason = tag("p", one.reason.head, dir="auto") if one.reason else None
-    return tag("div", tag("p", tag("span", one.of), " ", tag("b", name(one.value))), reason, raw)
+    """The verdict; a short one beside its neighbours, with its reply in the line where that says more."""
+    said = [tag("span", one.of), " ", tag("b", name(one.value))]
+    reply = one.raw.head + one.raw.tail if one.raw else ""
+    if one.reason is None and len(reply) <= SHORT and "\n" not in reply.strip():
+        shown = tag("q", reply.strip(), dir="auto") if reply.strip() not in ("", one.value) else None
+        return tag("div", tag("p", *said, " ", shown), class_="short")
+    raw = tag("details", tag("summary", "Reply"), tag("pre", reply, dir="auto")) if reply else None
+    reason = tag("p", one.reason.head, one.reason.tail, dir="auto") if one.reason else None
+    return tag("div", tag("p", *said), reason, raw)
 
 
 def _facts(values: Card) -> Html:

@@ -50,7 +50,7 @@ def _document(page: Page, card_bytes: int) -> str:
     fit = fitting(((one, card(one, at, places)) for one in cards), card_bytes)
     kept = {one.id: one for one, _ in fit}
     marks = Marks(page.folders, kept)
-    first = next(iter(page.strip.runs), "judge")
+    first = _first_judge(page)
     panels = [
         answer(page.answer, [page.population, *page.left_out]),
         systems(page.systems, first, marks) if page.systems else _empty(page, "systems"),
@@ -87,6 +87,14 @@ def _whole(page: Page, body: Html, data: object) -> str:
     values = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
     end = [tag("script", Html(values), type="application/json", id="data"), tag("script", Html(script))]
     return "<!doctype html>\n" + tag("html", head, tag("body", body, *end), lang="en") + "\n"
+
+
+def _first_judge(page: Page) -> str:
+    """The name of the judge whose scores the page is about: of several, the run's, which its column begins with."""
+    systems = page.systems
+    if systems and any(one.others for one in systems.systems):
+        return systems.score.rpartition(".")[0] or systems.score
+    return next(iter(page.strip.runs), "judge")
 
 
 def _empty(page: Page, key: str) -> Html | None:

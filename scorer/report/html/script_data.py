@@ -22,6 +22,7 @@ def script_data(page: Page, kept: Mapping[RowId, Card], marks: Marks) -> dict[st
         "systems": [one.name for one in systems.systems] if systems else [],
         "shards": list(page.shards),
         "scale": list(systems.scale) if systems else None,
+        "judges": list(systems.systems[0].others) if systems and systems.systems else [],
         "places": decimals(*systems.scale) if systems else 2,
         "agree": agree(page),
         "show": marks.show(),

@@ -18,12 +18,20 @@ function snippet(card) {
   return text ? text.textContent.slice(0, 140).replace(/\s+/g, " ") : "";
 }
 
+// What the other judges of a page of several said.
+function byOthers(card) {
+  const said = data.judges.length ? all(".verdicts p", card.element) : [];
+  return said.filter((line) => data.judges.includes(find("span", line)?.textContent))
+    .map((line) => make("span", {class: "human"}, find("span", line).textContent + " ", make("b", {class: "other"}, find("b", line).textContent)));
+}
+
 function item(card, state) {
   const other = partners.get(card.id);
   const label = find("h3", card.element);
   return make("li", {}, make("a", {href: hashOf({...state, r: card.id}), "data-r": card.id},
     make("b", {}, card.score === null ? find(".error", card.element)?.textContent ?? "–" : written(card.score)),
     other ? make("b", {class: "other"}, written(cards.get(other).score)) : null,
+    ...(other ? [] : byOthers(card)),
     card.human === null || other ? null : make("span", {class: "human"}, "people " + written(card.human)),
     make("span", {class: "done"}, labelled(card.id)),
     make("span", {class: "label"}, other ? card.item ?? card.key ?? card.id : label.textContent),
