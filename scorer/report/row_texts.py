@@ -69,7 +69,7 @@ def _results(table: RunTable, keys: Sequence[RowKey]) -> dict[RowKey, dict[str, 
     for shard, row in keys:
         by_shard.setdefault(shard, []).append(row)
     chosen = reduce(or_, ((pl.col("shard") == shard) & pl.col("row").is_in(rows) for shard, rows in by_shard.items()))
-    (found,) = collect_all([table.results.filter(chosen)])
+    (found,) = collect_all([table.results_of(by_shard).filter(chosen)])
     return {(row["shard"], row["row"]): row for row in found.iter_rows(named=True)}
 
 

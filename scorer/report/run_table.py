@@ -94,6 +94,10 @@ class RunTable:
         for frame in self._parts(["shard", "row", *others]):
             yield frame.select("shard", "row", *others).join(rows, on=["shard", "row"])
 
+    def results_of(self, shards: Collection[str]) -> pl.LazyFrame:
+        """The results of some shards, by the files that are there now."""
+        return _scan([_restricted(run, shards) for run in self.runs.values()], self._files, joined=False)
+
     def _parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
         joined = not self._result_names.issuperset(columns)
         for paths in self._groups():

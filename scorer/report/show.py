@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from scorer.errors import SpecError
 from scorer.inputs.where import Where
-from scorer.report.collecting import collect_all
+from scorer.report.collecting import FilesChanged, collect_all
 from scorer.report.columns import GivenColumns
 from scorer.report.folding import Fold, whole
 from scorer.report.page.data import Card
@@ -20,6 +21,7 @@ from scorer.report.run_table import RowKey, Runs, RunTable, open_runs
 
 DEFAULT = {"worst": 1, "best": 1, "random": 3}
 """What is shown where nothing is asked for."""
+_TRIES = 3
 MOST = 1000
 """So many rows of one kind are shown at most: beyond that a table is the better answer."""
 
@@ -57,9 +59,16 @@ class Shown:
 def show(tables: Runs, asked: Asked, *, fold: Fold = whole, fold_prompt: Fold = whole, verbatim: bool = False) -> Shown:
     """The rows asked for, as cards with texts folded by `fold` and `fold_prompt`; see `row_texts` for `verbatim`.
 
-    Raises SpecError with every mistake in `tables` and `asked`.
+    Files that a run under way merges meanwhile are looked for again. Raises SpecError with every mistake in what was
+    given.
     """
-    table = _opened(tables, asked)
+    for _ in range(_TRIES - 1):
+        with suppress(FilesChanged):
+            return _shown(_opened(tables, asked), asked, fold, fold_prompt, verbatim)
+    return _shown(_opened(tables, asked), asked, fold, fold_prompt, verbatim)
+
+
+def _shown(table: RunTable, asked: Asked, fold: Fold, fold_prompt: Fold, verbatim: bool) -> Shown:
     picks = [_by_id(table, asked.ids)] if asked.ids else []
     wanted = [Wanted(kind, n) for kind, n in _kinds(asked).items()]
     picks += pick_rows(table, wanted, where=asked.where, seed=asked.seed)

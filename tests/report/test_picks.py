@@ -10,6 +10,7 @@ from support.recorded import recorded_run
 
 import scorer
 from scorer.errors import SpecError
+from scorer.report.collecting import collect_all
 from scorer.report.columns import GivenColumns
 from scorer.report.picks import Wanted, pick_rows
 from scorer.report.run_table import RunTable, open_runs
@@ -146,3 +147,13 @@ def test_picks_over_rows_in_memory_keep_to_them_and_read_other_columns_of_the_fi
     best, spread = pick_rows(table.over(some, table.columns), [Wanted("best", 5), Wanted("spread", 5)])
     assert [row for _, row in best.rows] == [2, 0]
     assert {row for _, row in spread.rows} == {0, 2}
+
+
+def test_show_looks_again_for_files_that_a_run_has_merged_meanwhile(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = iter([True, False])
+
+    def collect(frames: list[pl.LazyFrame]) -> list[pl.DataFrame]:
+        return collect_all([pl.scan_parquet(f"{out}/gone.parquet", schema={})] if next(gone, False) else frames)
+
+    monkeypatch.setattr("scorer.report.picks.collect_all", collect)
+    assert scorer.show(out, worst=2).height == 2
