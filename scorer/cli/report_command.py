@@ -36,6 +36,9 @@ def report(
     score: Annotated[
         str, Parameter(help="The column of scores, such as score_coherence.", show_default=True)
     ] = "score",
+    own: Annotated[
+        tuple[str, ...], Parameter(help="A system of the judge's own kind, for self-preference.", negative="")
+    ] = (),
     acceptable: Annotated[float | None, Parameter(help="Count the scores at or above this bar as acceptable.")] = None,
     step: Annotated[str | None, Parameter(help="A column of training steps: draws curves along it.")] = None,
     mix: Annotated[str | None, Parameter(help="The column that tells the curves apart.")] = None,
@@ -61,6 +64,6 @@ def report(
 
     if not outs:
         raise SpecError(["OUT is missing: give the output folder of a run, or its run file."])
-    options = ReportOptions(score, human, item, system, task, None, step, mix, margin, acceptable, rows)
+    options = ReportOptions(score, human, item, system, task, None, own, step, mix, margin, acceptable, rows)
     written = write_report_file(outs, output, options)
     return answer(json, asdict(written), lambda: report_text(written))

@@ -38,6 +38,7 @@ class ReportColumns(TypedDict, total=False):
     item: str
     system: str
     task: str
+    own: tuple[str, ...]
     step: str
     mix: str
     margin: float

@@ -11,11 +11,14 @@ import pytest
 from support.finished_runs import RATING, finished_run
 
 from scorer.errors import SpecError
+from scorer.files.files import LocalFiles
 from scorer.output.scan import scan_scores
 from scorer.report.html import document
+from scorer.report.page import build
 from scorer.report.page.build import page
 from scorer.report.page.data import Page
 from scorer.report.page.options import ReportOptions
+from scorer.report.page.population import Population, open_population
 
 
 def rows(count: int, systems: int = 3, **more: Any) -> pl.DataFrame:
@@ -209,7 +212,7 @@ def test_page_refuses_wrong_options_in_a_sentence(tmp_path: Path, options: dict[
 
 def test_page_keeps_to_its_bytes_with_long_texts(tmp_path: Path) -> None:
     long = "<é" * 5_000
-    told = {"score": scores(150), "reason": [long] * 150, "raw": [[long]] * 150}
+    told = {"score": scores(150), "reason": [long] * 150}
     made = of(tmp_path, rows(150, response=[f"{n} {long}" for n in range(150)]), told)
     assert made.rows
     texts = [text for card in made.rows.cards for text in card.texts.values()]
@@ -217,3 +220,55 @@ def test_page_keeps_to_its_bytes_with_long_texts(tmp_path: Path) -> None:
     assert len(document(made).encode()) < 2_500_000
     assert 20 < len(made.rows.cards) < 100
     assert "left out" in (made.rows.left_out or "")
+
+
+def test_page_of_a_run_under_way_reads_again_what_was_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = finished_run(tmp_path, rows(30), {"score": scores(30)}, pending=10)
+    failing = [SpecError(["gone"]), SpecError(["gone"])]
+
+    def replaced(*given: Any) -> Population:
+        if failing:
+            raise failing.pop()
+        return open_population(*given)
+
+    monkeypatch.setattr(build, "open_population", replaced)
+    with pytest.raises(SpecError):
+        page(out, ReportOptions())
+    lock = LocalFiles().lock(f"{out}/lock", "test")
+    try:
+        assert page(out, ReportOptions()).strip.state == "running"
+    finally:
+        lock.release()
+
+
+def test_page_measures_preference_for_the_own_kind(tmp_path: Path) -> None:
+    human = scores(90)
+    flattered = [value + (n % 3 == 0) for n, value in enumerate(human)]
+    made = of(tmp_path, rows(90, human=human), {"score": flattered}, own=("s0",), human=("human",))
+    assert made.judge
+    found = next(one for one in made.judge.bias if one.name == "Self-preference").value
+    assert found.low is not None
+    assert found.low > 0
+    assert found.n == 90
+
+
+def test_page_of_published_preferences_has_their_means(tmp_path: Path) -> None:
+    data = Path(__file__).resolve().parents[2] / "../shared/data/alpaca2_preferences.parquet"
+    if not data.is_file():
+        pytest.skip("Left out: AlpacaEval's stored preferences, which are no part of the repository.")
+    given = pl.read_parquet(data)
+    given = given.filter(pl.col("system").is_in(given["system"].unique(maintain_order=True).head(5).implode()))
+    options = {"task": "dataset", "rows": 20}
+    made = of(tmp_path, given.drop("preference"), {"score": given["preference"].cast(pl.Float64)}, **options)
+    means = given.group_by("system", "dataset").agg(pl.col("preference").cast(pl.Float64).mean(), pl.len())
+    assert made.where
+    assert made.systems
+    found = {(cell.system, cell.task): cell.score for cell in made.where.cells}
+    most = dict(means.group_by("dataset").agg(pl.col("len").max()).iter_rows())
+    for system, task, mean, count in means.iter_rows():
+        assert found[system, task].n == count
+        if count == most[task]:  # a mean of fewer items is adjusted for them
+            assert found[system, task].value == pytest.approx(mean)
+    assert len(made.systems.systems) == 5

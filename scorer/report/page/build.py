@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
 from scorer.output.status import Status, status
 from scorer.report.page import answer, how, judge, rows, run, strip, systems, training, where
@@ -27,10 +28,16 @@ def page(tables: Runs, options: ReportOptions) -> Page:
     damaged.
     """
     options.check()
-    table = open_runs(tables, options.columns())
-    of = open_population(table, options)
-    states = {name: status(AnyFiles(), run.out) for name, run in table.runs.items()}
-    return _page(of, states)
+    for last in (False, False, True):
+        table = open_runs(tables, options.columns())
+        states = {name: status(AnyFiles(), run.out) for name, run in table.runs.items()}
+        try:
+            return _page(open_population(table, options), states)
+        except SpecError:
+            # A run under way replaces files by merged ones, also between listing and reading them.
+            if last or all(state.state != "running" for state in states.values()):
+                raise
+    raise AssertionError
 
 
 def _page(of: Population, states: Mapping[str, Status]) -> Page:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from scorer.analysis.bias import position_of_orders
+from scorer.analysis.bias import position_of_orders, self_preference
 from scorer.analysis.correlation import Floats
 from scorer.errors import SpecError
 from scorer.report.page.agreement import Checked, agreement_of, ceiling_of
@@ -113,28 +113,47 @@ def _calibration(of: Population, rows: RowsOf) -> Iterator[Calibration]:
 
 
 def _bias(of: Population) -> tuple[list[Statistic], Scatter | None, list[str]]:
-    found, notes = [], [of.lengths.note] if of.lengths.note is not None else []
-    first = next(iter(of.table.runs))
-    given, swapped = (of.table.of_run(first, name) for name in ("preference_given", "preference_swapped"))
-    if given in of.frame.columns and swapped in of.frame.columns:
+    notes = [of.lengths.note] if of.lengths.note is not None else []
+    found: list[Statistic] = []
+    for what, measure in (("Position bias", _position), ("Self-preference", _own_kind)):
         try:
-            position = position_of_orders(of.lazy, given, swapped, item=of.columns.item, bootstrap=of.bootstrap)
+            found += measure(of)
         except SpecError as error:
-            notes.append(f"Position bias is not known: {error}")
-        else:
-            found.append(
-                Statistic(
-                    "Preference for the first place",
-                    interval(position.first, position.first_interval, position.pairs),
-                    "The mean preference for what stands first, over both orders of each pair; 0.5 is no bias.",
-                )
-            )
-            found.append(
-                Statistic(
-                    "Same verdict in both orders",
-                    interval(position.same, position.same_interval, position.pairs),
-                    "The share of pairs whose verdict does not change with the order.",
-                )
-            )
+            notes.append(f"{what} is not known: {error}")
     of_length, scatter = length_bias(of)
     return [*found, *of_length], scatter, notes
+
+
+def _position(of: Population) -> Iterator[Statistic]:
+    """Of the first run, where it compared pairs in both orders."""
+    first = next(iter(of.table.runs))
+    given, swapped = (of.table.of_run(first, name) for name in ("preference_given", "preference_swapped"))
+    if given not in of.frame.columns or swapped not in of.frame.columns:
+        return
+    position = position_of_orders(of.lazy, given, swapped, item=of.columns.item, bootstrap=of.bootstrap)
+    yield Statistic(
+        "Preference for the first place",
+        interval(position.first, position.first_interval, position.pairs),
+        "The mean preference for what stands first, over both orders of each pair; 0.5 is no bias.",
+    )
+    yield Statistic(
+        "Same verdict in both orders",
+        interval(position.same, position.same_interval, position.pairs),
+        "The share of pairs whose verdict does not change with the order.",
+    )
+
+
+def _own_kind(of: Population) -> Iterator[Statistic]:
+    """Where systems of the judge's own kind are named."""
+    own, system = of.options.own, of.columns.system
+    if not own or system is None or not of.people:
+        return
+    item = of.columns.item
+    found = self_preference(of.lazy, of.score, of.human, system, own, item=item, bootstrap=of.bootstrap)
+    if found.excess is not None:
+        yield Statistic(
+            "Self-preference",
+            interval(found.excess, found.interval, found.own + found.others),
+            f"How much further above people's values the judge puts {', '.join(own)} than the other systems, in "
+            "standard deviations; 0 is no bias.",
+        )

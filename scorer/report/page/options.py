@@ -15,9 +15,10 @@ class ReportOptions:
     """The options of `scorer report`. Columns that are None are found by their usual names.
 
     `human` are columns of human values, one for each person; of several, their mean counts and their agreement with
-    each other is the ceiling. `step` is a column of numbers (examples trained on), `mix` names what is trained on, and
-    `margin` is the difference between steps that counts as none. Scores at or above `acceptable` are counted as such.
-    `rows` is the largest number of rows whose texts are in the page; with 0 it holds no text of any row.
+    each other is the ceiling. `own` names systems of the judge's own kind. `step` is a column of numbers (examples
+    trained on), `mix` names what is trained on, and `margin` is the difference between steps that counts as none.
+    Scores at or above `acceptable` are counted as such. `rows` is the largest number of rows whose texts are in the
+    page; with 0 it holds no text of any row.
     """
 
     score: str = "score"
@@ -26,6 +27,7 @@ class ReportOptions:
     system: str | None = None
     task: str | None = None
     response: str | None = None
+    own: tuple[str, ...] = ()
     step: str | None = None
     mix: str | None = None
     margin: float | None = None
@@ -44,6 +46,8 @@ class ReportOptions:
             problems.append(
                 f"--rows {self.rows}: a page holds 0 to {MOST_ROWS} rows. `scorer show OUT` shows any other row."
             )
+        if self.own and not self.human:
+            problems.append("--own needs --human: people's values say whether the judge prefers its own kind.")
         if self.mix is not None and self.step is None:
             problems.append("--mix needs --step: the column of numbers along which the mixes are compared.")
         if self.margin is not None and (self.step is None or not self.margin >= 0):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from scorer.output.progress_lines import duration
+from scorer.output.progress_lines import duration, limited_by
 from scorer.output.status import Status
 from scorer.report.page.conditions import equals
 from scorer.report.page.data import ErrorCount, Interval, Rows, RunFacts, Series
@@ -66,6 +66,8 @@ def _totals(states: Mapping[str, Status]) -> Iterator[tuple[str, str]]:
         yield f"{of}cost", f"{state.cost_usd:,.4f} USD"
         if state.maybe_billed_usd:
             yield f"{of}possibly billed", f"{state.maybe_billed_usd:,.4f} USD"
+        if state.held_back_by:
+            yield f"{of}limited by, in the last minute", limited_by(state.held_back_by)
         if state.copied:
             yield f"{of}rows with another row's answer", f"{state.copied:,}"
 
@@ -95,7 +97,7 @@ def _series(of: Population) -> Iterator[Series]:
         total = sum((sums(one) for one in tokens if one is not None), np.zeros(POINTS))
         yield Series("Tokens a minute", f"tokens/min, {per}", middle, _rounded(total / width * 60))
     cost = of.first("cost_microusd")
-    if cost is not None and cost.count():
+    if cost is not None and (cost > 0).any():
         spent = np.cumsum(sums(cost)) / 1e6
         yield Series("Money spent", "USD so far", middle, _rounded(spent))
     times = {name: of.first(name) for name in ("waited_s", "answered_s")}
@@ -105,7 +107,7 @@ def _series(of: Population) -> Iterator[Series]:
         ("waited_s", "Time a row waited for limits"),
     ):
         values = times[name]
-        if values is not None:
+        if values is not None and (values > 0).any():
             yield Series(title, "seconds, mean of the rows", middle, _rounded(sums(values) / busy))
 
 
