@@ -13,6 +13,11 @@ from html import escape
 WIDTH, GAP, LINE, RISE = 122, 10, 14, 44
 """Pixels: a box's width, the space between boxes, a line of text, and the space between levels."""
 
+HEAD = (
+    '<defs><marker id="arrow" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
+    '<path d="M0 0L6 3L0 6z" fill="currentColor"/></marker></defs>'
+)
+
 
 def levels_of(names: Iterable[str], arrows: Iterable[tuple[str, str]]) -> list[list[str]]:
     """The boxes by level, top first: each stands as high as it can below the boxes that point to it."""
@@ -66,13 +71,13 @@ def svg_of_flowchart(text: str) -> str:
     parts += [box(boxes[name], lines[name]) for name in boxes]
     size = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full} {top - RISE + GAP:.0f}" width="{full}"'
     words = ", ".join(f"{one} imports {other}" for one, other in arrows)
-    drawn = "".join(parts)
+    drawn = HEAD + "".join(parts)
     return f'<div class="drawing"><svg {size} role="img" aria-label="{words}">{drawn}</svg></div>'
 
 
 def lines_of(title: str) -> Iterable[str]:
     for part in title.split("<br/>"):
-        yield from textwrap.wrap(part, 19 if "<br/>" in title else 60)
+        yield from textwrap.wrap(part, 19 if "<br/>" in title else 90)
 
 
 def curve(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> str:
@@ -82,7 +87,7 @@ def curve(one: tuple[float, float, float, float], other: tuple[float, float, flo
     bend = (to_y - y) / 2
     return (
         f'<path d="M{x:.0f} {y:.0f}C{x:.0f} {y + bend:.0f} {to_x:.0f} {to_y - bend:.0f} {to_x:.0f} {to_y:.0f}" '
-        'fill="none" stroke="currentColor" stroke-opacity=".45"/>'
+        'fill="none" stroke="currentColor" stroke-opacity=".45" marker-end="url(#arrow)"/>'
     )
 
 

@@ -225,6 +225,11 @@ def named_pages() -> Iterator[tuple[Path, str]]:
                 yield from ((path, name) for name in found)
 
 
+def test_pages_hold_no_marks_of_a_merge() -> None:
+    for path in [ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"^(?:<{7}|>{7}) ", path.read_text(), re.MULTILINE), path.relative_to(ROOT)
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "mkdocs.yml").read_text()
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}

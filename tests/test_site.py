@@ -71,4 +71,4 @@ def test_layer_drawing_shows_every_box_above_what_it_points_to(hooks: Any) -> No
     assert all(height[one] < height[other] for one, other in arrows)
     svg = drawing.svg_of_flowchart(chart)
     assert svg.count("<rect") == len(names)
-    assert svg.count("<path") == len(arrows)
+    assert svg.count("marker-end") == len(arrows)
