@@ -319,12 +319,15 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 6])
-@pytest.mark.parametrize(("added", "zeros"), [(50_000, False), (0, True)], ids=["hidden", "zeros"])
+@pytest.mark.parametrize(
+    ("added", "zeros", "workers"),
+    [(50_000, False, 1), (50_000, False, OPENING + 1), (0, True, 1), (0, True, 2)],
+    ids=["hidden-1", "hidden-more_than_the_opening", "zeros-1", "zeros-2"],
+)
 def test_run_command_keeps_the_bound_of_a_cap_at_every_start(
-    workers: int, added: int, zeros: bool, tmp_path: Path
+    added: int, zeros: bool, workers: int, tmp_path: Path
 ) -> None:
-    """Slow: two starts of up to six processes."""
+    """Slow: two starts of up to six processes, for the bound grows from the fifth worker on."""
     (tmp_path / "in").mkdir()
     rows = {"id": [f"r{number}" for number in range(600)], "response": ["some words " * 20] * 600}
     pq.write_table(pa.table(rows), tmp_path / "in/a.parquet")

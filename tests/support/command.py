@@ -1,6 +1,7 @@
 """Runs the real command in a process: run files, shards, processes, and the files that they leave.
 
-Every start is a process of its own (half a second), so that signals, exit codes and imports are those of life.
+Every start is a process of its own, so that signals and exit codes are those of life. What is run to its end is forked
+from a process that has imported scorer (`warm_starts`); what is `started`, to be sent signals, starts cold.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from support.warm_starts import WarmStarts
 
 from scorer.files.files import LocalFiles
 from scorer.output.status import Status, status
@@ -26,6 +28,7 @@ from scorer.output.verify.folder import verify
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.reply_writer import ReplyWriter
 
+_WARM = WarmStarts()
 COMMAND = (sys.executable, "-m", "scorer")
 PATIENCE_S = 60.0
 JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), retry_after_s=0.05)
@@ -47,7 +50,9 @@ class Ended:
 
 
 def scorer(*arguments: object, stdin: str | None = None, **variables: str) -> Ended:
-    """Runs a command to its end, with `variables` in its environment."""
+    """Runs a command to its end, with `variables` in its environment; a variable of Python's own means a cold start."""
+    if not any(name.startswith("PYTHON") for name in variables):
+        return Ended(*_WARM.run([*map(str, arguments)], {**os.environ, **variables}, stdin, PATIENCE_S))
     ended = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         input=stdin,
