@@ -83,7 +83,18 @@ def test_architecture_trees_match_the_files_and_their_docstrings() -> None:
             assert len(line.split(maxsplit=1)) == 2, f"no first line in {line}"
 
 
-BASE = ("class_values", "errors", "escapes", "frozen", "plugins", "processes", "text_width", "types", "usage")
+BASE = (
+    "class_values",
+    "errors",
+    "escapes",
+    "frozen",
+    "patterns",
+    "plugins",
+    "processes",
+    "text_width",
+    "types",
+    "usage",
+)
 """What every layer may import; the drawing of the layers shows it as one box."""
 APART = ("__init__", "__main__", "schema")
 

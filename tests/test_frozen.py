@@ -6,7 +6,9 @@ import dataclasses
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -55,3 +57,32 @@ def test_frozen_assignment_is_a_type_error(tmp_path: Path) -> None:
         text=True,
     )
     assert 'Property "prompt_tokens" defined in "Usage" is read-only' in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_dataclass_compiles_its_methods_at_their_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    def compiling(**options: bool) -> Callable[[type], type]:
+        def compiled_now(cls: type) -> type:
+            compiled.append(cls.__name__)
+            return dataclasses.dataclass(**options)(cls)
+
+        return compiled_now
+
+    spy = SimpleNamespace(**{**vars(dataclasses), "dataclass": compiling})
+    monkeypatch.setattr(frozen, "dataclasses", spy)
+
+    @frozen.dataclass(slots=True)
+    class Counter:
+        count: int = 0
+        names: list[str] = dataclasses.field(default_factory=list, compare=False)
+
+    first, second = Counter(1), Counter(count=1, names=["a"])
+    second.count += 1
+    assert compiled == []
+    assert first != second
+    second.count -= 1
+    assert (first == second, repr(first)) == (True, f"{Counter.__qualname__}(count=1, names=[])")
+    assert dataclasses.replace(first, count=5) == Counter(5)
+    assert Counter.__hash__ is None
+    assert compiled == ["Counter"]

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import stat
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -301,7 +302,7 @@ def test_rehearsal_refuses_a_runs_folder(tmp_path: Path) -> None:
     run.out = f"{tmp_path}/out-rehearsal"
     run.run()
     job = run.job()
-    object.__setattr__(job.plan, "rehearsal", True)
+    job.plan = replace(job.plan, rehearsal=True)
     from support.clock import run as in_virtual_time
 
     with pytest.raises(OutputError, match="holds the scores of a run"):

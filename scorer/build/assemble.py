@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scorer.build.endpoints import all_rate_limits, base_of, concurrency, on_this_machine, rate_limits
@@ -20,6 +20,7 @@ from scorer.client.transport import HttpTransport
 from scorer.config.model_prices import price, window
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
+from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.plugins import found, made
 from scorer.types import Client, Completion, Transport

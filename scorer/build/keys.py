@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from scorer.client.aws_signing import AwsSession, SigningTransport
@@ -15,6 +14,7 @@ from scorer.config.loader import references, resolve_references
 from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Model
 from scorer.errors import SetupError
+from scorer.frozen import dataclass
 from scorer.types import Transport
 
 _REGION = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scorer.build.plan import RunPlan
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from scorer.engine import engine
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
+from scorer.frozen import dataclass
 from scorer.inputs.identity import schema_now
 from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
+
+from scorer.frozen import dataclass
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "response": (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from scorer.frozen import dataclass
 from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED
 from scorer.job.control_socket import Answer
 from scorer.output.progress_lines import Part

@@ -13,7 +13,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scorer.client.adaptive_timeout import AdaptiveTimeout
 from scorer.client.hedging import first_answer
@@ -31,6 +31,7 @@ from scorer.errors import (
     TransientError,
     Unreachable,
 )
+from scorer.frozen import dataclass
 from scorer.limits import Admission, Billing, EndpointDown, Outcome
 from scorer.limits.cooldown import QUOTAS
 from scorer.limits.running_quantile import RunningQuantile

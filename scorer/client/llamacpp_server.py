@@ -19,12 +19,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from scorer.client.tokens import cache_folder
 from scorer.errors import SetupError
+from scorer.frozen import dataclass
 from scorer.processes.child_process import ChildProcess
 from scorer.processes.search_path import child_environment
 

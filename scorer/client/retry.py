@@ -6,9 +6,10 @@ its failure: an endpoint that is down for an hour costs an hour, not rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scorer.errors import ServerFault, Throttled, TransientError, Unavailable, Unreadable
+from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 
 FIRST_BACKOFF_S = 0.5

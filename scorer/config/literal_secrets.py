@@ -14,18 +14,19 @@ from urllib.parse import unquote, urlsplit
 
 from scorer.config.messages import SECRET_NAME, SECRET_SHAPE, looks_random
 from scorer.config.spec import Model, Spec
+from scorer.patterns import pattern
 
-REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_IN_BODY = re.compile(
+REFERENCE = pattern(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_IN_BODY = pattern(
     r"(?:api|access|secret|private|auth|account|service|subscription)[-_]?key|secret|passw|authori[sz]ation|cookie|credential"
     r"|(?:access|auth|bearer|api|session|refresh|id)[-_]?token|^(?:key|token|auth|bearer)$",
     re.IGNORECASE,
 )
 """Names of secrets in a request body. `prompt_cache_key` and `stop_token_ids` do not match."""
-_USER = re.compile(r"://[^/@]*:[^/@]*@")
-_IN_QUERY = re.compile(r"[?&;][^/=]*(?:key|secret|token|sig|passw)[^/=]*=", re.IGNORECASE)
+_USER = pattern(r"://[^/@]*:[^/@]*@")
+_IN_QUERY = pattern(r"[?&;][^/=]*(?:key|secret|token|sig|passw)[^/=]*=", re.IGNORECASE)
 """A query with a secret. A question mark alone belongs to a glob."""
-_KEY_BEFORE = re.compile(r"(?:^|[-_])(?:key|keys|apikey|token|tokens|secret|auth)$", re.IGNORECASE)
+_KEY_BEFORE = pattern(r"(?:^|[-_])(?:key|keys|apikey|token|tokens|secret|auth)$", re.IGNORECASE)
 
 
 def leaks(spec: Spec) -> list[str]:

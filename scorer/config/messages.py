@@ -16,18 +16,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from scorer.config.spec import Input, Limits, Metrics, Model, Output, Price, Spec
+from scorer.patterns import pattern
 
-SECRET_NAME = re.compile(r"auth|key|secret|token|password|cookie|credential|^sig$|signature", re.IGNORECASE)
-SECRET_SHAPE = re.compile(
+SECRET_NAME = pattern(r"auth|key|secret|token|password|cookie|credential|^sig$|signature", re.IGNORECASE)
+SECRET_SHAPE = pattern(
     r"\b(?:sk|pk|gsk|xai|hf|key|nvapi|glpat|pplx|r8|ghp|gho|github_pat|xox[abps])[-_][A-Za-z0-9_-]{16}"
     r"|\bAIza[A-Za-z0-9_-]{30}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bdapi[0-9a-f]{30}|\beyJ[A-Za-z0-9_-]{16,}\."
     r"|\bBearer\s+[^\s$]",
     re.IGNORECASE,
 )
 """Keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Google, AWS, Databricks, GitHub; JSON web tokens."""
-_RANDOM = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9_+=-]{32,}")
+_RANDOM = pattern(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9_+=-]{32,}")
 """Matches no hex id and no UUID, which have one case."""
-_IDS = re.compile(r"^(?:org|proj|asst|req|session)[-_]")
+_IDS = pattern(r"^(?:org|proj|asst|req|session)[-_]")
 _NO_SECRETS = frozenset({"keys", "max_output_tokens", "max_tokens"})
 
 _WANTED = {

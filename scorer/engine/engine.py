@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
@@ -21,6 +21,7 @@ from scorer.errors import (
     TooManyFailed,
     mended_by,
 )
+from scorer.frozen import dataclass
 from scorer.types import (
     Client,
     Completion,

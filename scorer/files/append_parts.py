@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scorer.files.local_globs import MATCHED, MATCHED_ELSE
+from scorer.frozen import dataclass
 
 MOST_PARTS = 128
 _PART = re.compile(r"(.+)\.part-(\d{12})")

@@ -17,7 +17,6 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -26,6 +25,7 @@ from scorer.errors import OutputError, SpecError, StorageError
 from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.local_globs import match
+from scorer.frozen import dataclass
 
 PARTIAL = ".partial-"
 """Prefix of files that are being written; the next start deletes those that a crash left."""

@@ -15,12 +15,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Protocol
 
 import orjson
 
 from scorer.errors import InUse, OutputError, StorageError
+from scorer.frozen import dataclass
 
 LEASE_S = 12.0
 BEATS = 6

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO, TypeVar, cast
 
 import obstore
@@ -31,6 +31,7 @@ from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 from scorer.files.object_globs import Glob
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
 from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
+from scorer.frozen import dataclass
 
 SPOOL_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 8 * 1024 * 1024

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from scorer.frozen import dataclass
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 * 1024 * 1024

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from scorer.errors import SpecError
+from scorer.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

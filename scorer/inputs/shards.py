@@ -6,13 +6,13 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
 from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
+from scorer.frozen import dataclass
 from scorer.inputs.column_paths import problem, split
 from scorer.inputs.formats import is_parquet
 from scorer.inputs.formats.protocol import Contents, Unfinished

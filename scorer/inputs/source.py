@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from scorer.errors import BadRow, Damaged, ShardChanged
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, Piece, ReadStalled, Rows, UnreadableRows
 from scorer.inputs.shard_reader import read_shard
 from scorer.types import Mask, Offload, Row, Shard, Work

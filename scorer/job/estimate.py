@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
@@ -17,6 +17,7 @@ from scorer.config.model_prices import tariff
 from scorer.config.spec import Limits, Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.learned import Mean, learned
 from scorer.job.model_load import seconds_at_limits

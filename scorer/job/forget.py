@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import orjson
 
 from scorer.errors import OutputError, SpecError
 from scorer.files.files import Files, Stat, copy, read, replace
+from scorer.frozen import dataclass
 from scorer.inputs.sample import parse_sample
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, stems

@@ -7,7 +7,6 @@ module makes its input and its plan; `job` scores it, `scorer.analysis.format_bi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from scorer.build.plan import RunPlan, check
 from scorer.config.loader import set_values
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output import ledger
 from scorer.output.layout import Layout
 from scorer.output.located import look_for

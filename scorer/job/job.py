@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, Sto
 from scorer.files.files import Files, Lock
 from scorer.files.locking import take_on_loop
 from scorer.files.router import is_remote
+from scorer.frozen import dataclass
 from scorer.job.control import ChangeRecorder, Control, described
 from scorer.job.first_answer import FirstAnswer
 from scorer.job.forget import ALL, Choice

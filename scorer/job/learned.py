@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scorer.build.plan import RunPlan
 from scorer.errors import BadRow, Damaged, ScorerError
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, changed_keys, load

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
+from scorer.frozen import dataclass
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
 from scorer.inputs.identity import look

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from scorer.build.assemble import make_provider
 from scorer.build.endpoints import concurrency
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.request_body import asked_output
 from scorer.config.spec import Model, Rates, Spec
+from scorer.frozen import dataclass
 from scorer.types import Message, Request
 
 

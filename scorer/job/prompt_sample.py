@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from scorer.client.tokens import Counter
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.inputs.pieces import Batch
 from scorer.inputs.source import Columns, Reader
 from scorer.job.model_load import ModelLoad, loads

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -32,6 +32,7 @@ from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files.files import Files
 from scorer.files.locking import take
+from scorer.frozen import dataclass
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
 from scorer.output import segments as seg

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from scorer.build.plan import RunPlan, check
 from scorer.config.loader import Sets, assignments, set_values
 from scorer.errors import ROW_ERRORS, OutputError, SpecError
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.job.start import stored_spec
 from scorer.output.layout import Layout
 from scorer.output.located import rebased

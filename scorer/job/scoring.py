@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scorer.build.assemble import MOST_RAISED, ROOM_FOR_TEXT, Assembled, make_client
@@ -20,6 +19,7 @@ from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.engine.admission import RowSlots
+from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, limiter_stats

@@ -7,10 +7,11 @@ of a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypedDict, cast
 
 from scorer.errors import BadRow, RowError, Unreadable
+from scorer.frozen import dataclass
 from scorer.judges.options import choice_problems, count_problems
 from scorer.judges.samples import NOTHING, Sample, better, unread
 from scorer.judges.template import Template

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from scorer.frozen import dataclass
 from scorer.judges.options import weights_of
 from scorer.judges.reading.numbers import Numbers
 from scorer.judges.reading.phrases import plain

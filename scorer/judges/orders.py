@@ -6,10 +6,10 @@ Judges have a position bias, which the mean of both orders cancels. With both or
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scorer.errors import BadRow, RowError, SpecError
+from scorer.frozen import dataclass
 from scorer.judges.asking import Asking
 from scorer.judges.options import choice_problems
 from scorer.judges.samples import Sample, most_telling

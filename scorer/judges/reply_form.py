@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from scorer.frozen import dataclass
 from scorer.judges.asking import Asking
 from scorer.judges.criteria import Criterion
 

@@ -22,6 +22,7 @@ from scorer.judges.reading.reply_body import Verdict, read_ends
 from scorer.judges.reading.verdicts import find_each
 from scorer.judges.samples import Sample, unread
 from scorer.judges.scale_options import chosen
+from scorer.patterns import pattern
 from scorer.types import Completion, Conversation, Row, Score
 
 RUBRICS = {
@@ -43,7 +44,7 @@ _NAMES = (
 )
 _GRADE = r"(\d{1,6}(?:\.\d{1,6})?)(?: {0,2}/ {0,2}(\d{1,6}))?"
 # A line of its own: "8/10, 9/10", "8 9", "Scores: 8.5; 9".
-_PAIR = re.compile(
+_PAIR = pattern(
     rf"^[^\w\n-]{{0,9}}(?:(?:scores?|ratings?|grades?)[^\w\n-]{{1,9}})?{_GRADE}"
     rf"(?:,? {{1,4}}and {{1,4}}| {{0,4}}[,;] {{0,4}}| {{1,4}}){_GRADE}[ .)]{{0,20}}$",
     re.M,

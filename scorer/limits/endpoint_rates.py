@@ -6,9 +6,9 @@ Knows no queue, budget or ledger. Where nothing a minute is declared there is no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from scorer.errors import TooLong
+from scorer.frozen import dataclass
 from scorer.limits.cooldown import LONGEST_S, Cooldown
 from scorer.limits.rate_limits import AdjustableLimit, RateLimits, RequestGate, TokenBucket, TokenRate
 from scorer.limits.running_quantile import RunningQuantile

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
+from scorer.frozen import dataclass
 from scorer.limits.bills import OPENING, LearnedBilling
 from scorer.limits.budget import Budget
 from scorer.limits.endpoint_rates import EndpointRates

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from scorer.frozen import dataclass
 from scorer.limits.limiter import LocalLimiter
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from scorer.frozen import dataclass
 from scorer.limits.types import Demand, EndpointDown
 
 LONGEST_LOOK_S = 60.0

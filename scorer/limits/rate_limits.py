@@ -10,9 +10,10 @@ import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from asyncio_throttle import Throttler  # type: ignore[attr-defined]
+
+from scorer.frozen import dataclass
 
 MARGIN = 0.995
 BELIEVED_S = 60.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from scorer.frozen import dataclass
 
 OUTLIER = 32.0
 

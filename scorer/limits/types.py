@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,7 +62,7 @@ class Charge:
     request_mark: float
 
 
-@plain_dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Permit:
     """Permission to send one request once. Each permit is settled exactly once. Times are on the loop's clock.
 

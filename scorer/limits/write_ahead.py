@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from scorer.frozen import dataclass
 from scorer.limits.types import Demand
 
 LEAST_AHEAD = 2

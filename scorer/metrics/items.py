@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from scorer.frozen import dataclass
 from scorer.metrics.protocol import Metric
 from scorer.metrics.references import Reference
 

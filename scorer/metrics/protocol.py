@@ -6,8 +6,9 @@ Of several references of a row it is asked about each by itself (references.py),
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from scorer.frozen import dataclass
 
 
 class Metric(Protocol):

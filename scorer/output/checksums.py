@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import BinaryIO
 
@@ -19,6 +18,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 
 FOOTER_SUM, PART_SUMS = "scorer.sum", "scorer.sums"
 OURS = (FOOTER_SUM.encode(), PART_SUMS.encode())

@@ -6,12 +6,13 @@ Blocking where it reads files; the reader's thread calls `work` and `again`, a s
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import pyarrow as pa
 
 from scorer.errors import ShardChanged
+from scorer.frozen import dataclass
 from scorer.inputs.patience import Patience, is_systems
 from scorer.output import segments as seg
 from scorer.output.damage import SetAside, set_aside, unreadable

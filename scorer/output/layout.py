@@ -18,11 +18,11 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from scorer.files.filenames import cut
 from scorer.files.files import Files, Stat
 from scorer.files.local_globs import MATCHED, MATCHED_ELSE
+from scorer.frozen import dataclass
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")

@@ -20,13 +20,14 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Self
 
 import orjson
 
 from scorer.errors import StorageError
 from scorer.files.files import Files, replace
+from scorer.frozen import dataclass
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload

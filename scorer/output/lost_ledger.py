@@ -8,7 +8,7 @@ scored again, or of requests that were possibly billed. Result files are opened 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import orjson
 
@@ -31,7 +31,7 @@ def with_recovered_costs(
         if found and not below:
             return held
         rows = _of_rows(files, layout, manifest)
-        least = Totals(*(max(getattr(rows, name), getattr(reported, name)) for name in Totals.__slots__))
+        least = Totals(*(max(getattr(rows, one.name), getattr(reported, one.name)) for one in fields(Totals)))
         tokens = max(0, least.tokens - held.tokens)
         pico = max(0, least.money_pico - held.money_pico)
         if not tokens and not pico:

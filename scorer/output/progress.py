@@ -8,7 +8,7 @@ import platform
 from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
 import msgspec
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from scorer.errors import ScorerError
 from scorer.escapes import printable, printable_line
 from scorer.files.files import Files, replace
+from scorer.frozen import dataclass
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
 from scorer.output.segments import Counts

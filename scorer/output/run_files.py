@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import pyarrow as pa
 
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output.layout import Layout
 from scorer.output.segments import about
 from scorer.output.selection import ALL_ROWS, Selection

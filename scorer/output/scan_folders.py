@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 import polars as pl
@@ -11,6 +11,7 @@ import polars as pl
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
+from scorer.frozen import dataclass
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run

@@ -7,13 +7,14 @@ docs/reference/output.md read it there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
 
+from scorer.frozen import dataclass
 from scorer.types import Result
 
 COPIED = "copied_from"

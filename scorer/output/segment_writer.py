@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scorer.errors import TooManyFailed
+from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from scorer.files.files import Files
 from scorer.files.parquet_batches import bounded_batches
+from scorer.frozen import dataclass
 from scorer.output.checksums import OURS, Summed, check_footer
 from scorer.output.schema import COPIED, METRIC
 from scorer.types import (

@@ -7,7 +7,7 @@ be converted as a whole is converted row by row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, Unreadable
 from scorer.files.arrow_take import owned
+from scorer.frozen import dataclass
 from scorer.output.schema import COLUMNS, METRIC, Origin, Values, judge_names, kept_names
 from scorer.types import Result, Score
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Literal, Self
 
 import orjson
 
 from scorer.errors import SpecError
+from scorer.frozen import dataclass
 from scorer.rehearsal.replies import ALWAYS
 
 FAULTS = (

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from scorer.frozen import dataclass
 from scorer.rehearsal.config import RehearsalConfig
 
 WINDOW_S = 60.0

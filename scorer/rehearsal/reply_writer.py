@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from zlib import crc32
 
 import orjson
 
+from scorer.frozen import dataclass
 from scorer.rehearsal.config import WIDEST, RehearsalConfig
 from scorer.rehearsal.vocabulary import pieces
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
+from scorer.frozen import dataclass
 from scorer.rehearsal.vocabulary import forced_ids
 
 Endpoint = Literal["chat", "text", "classify", "score", "pooling", "predict"]

@@ -6,8 +6,9 @@ At every moment requests = ok + r429 + rejected + failed + lost + in_flight.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from scorer.frozen import dataclass
 
 Fate = Literal["ok", "r429", "rejected", "failed", "lost"]
 """ok: a whole completion, paid. r429: asked to slow down. rejected: a 4xx for this request. failed: the server's fault,

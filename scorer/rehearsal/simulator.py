@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import formatdate
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from scorer.frozen import dataclass
 from scorer.rehearsal import replies
 from scorer.rehearsal.classes import classified
 from scorer.rehearsal.config import FAULTS, RehearsalConfig

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
 import numpy as np
 
 from scorer.errors import BudgetSpent
+from scorer.frozen import dataclass
 from scorer.limits import Demand, RateLimits
 from scorer.limits.bills import KEPT
 from scorer.limits.budget import BudgetCap

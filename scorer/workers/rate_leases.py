@@ -12,10 +12,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from msgspec import structs
 
+from scorer.frozen import dataclass
 from scorer.limits import RateLimits
 from scorer.limits.cooldown import Cooldown
 from scorer.limits.rate_limits import TokenBucket

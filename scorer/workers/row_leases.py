@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 
+from scorer.frozen import dataclass
 from scorer.types import Work
 from scorer.workers.messages import File, Slice
 

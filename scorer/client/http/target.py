@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from scorer.errors import SetupError
+from scorer.frozen import dataclass
 
 if TYPE_CHECKING:
     from scorer.client.http.connection import Connection

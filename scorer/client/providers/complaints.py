@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
 
 from scorer.errors import whole
+from scorer.frozen import dataclass
 
 _HEARD_LENGTH = 10_000  # of a message; keeps the searches below cheap whatever the server sends
 

@@ -7,7 +7,7 @@ decide first; words of a message only where a dialect has nothing better.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scorer.client.providers.complaints import Complaint, complaint, parse
 from scorer.client.providers.headers import renews_s, retry_after_s
@@ -22,6 +22,8 @@ from scorer.errors import (
     TransientError,
 )
 from scorer.escapes import printable_line
+from scorer.frozen import dataclass
+from scorer.patterns import pattern
 from scorer.types import Reply
 
 MESSAGE_LENGTH = 500
@@ -57,29 +59,29 @@ _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
 # A quota for a day or longer: OpenAI's and Groq's RPD and TPD, Gemini's quotaId, OpenRouter's free-models-per-day,
 # GitHub's UserByModelByDay, Bedrock's "too many tokens per day", Anthropic's "daily rate limit", Cerebras, Cohere.
-_LONG_QUOTA = re.compile(
+_LONG_QUOTA = pattern(
     r"(?:per|by|[a-z0-9]/|/ )[ _-]?(?:day|month|week|24 ?h|86400 ?s)|\b(?:daily|monthly|weekly)\b|\b[RT]PD\b",
     re.IGNORECASE,
 )
-_SHORT_QUOTA = re.compile(r"per[ _-]?(?:min|sec)|/ ?(?:min(?:ute)?|sec(?:ond)?)\b|\b[RT]PM\b|\b[RT]PS\b", re.IGNORECASE)
-_ITS_QUOTA = re.compile(r"exceeded your (?:current|monthly|daily) quota", re.IGNORECASE)
+_SHORT_QUOTA = pattern(r"per[ _-]?(?:min|sec)|/ ?(?:min(?:ute)?|sec(?:ond)?)\b|\b[RT]PM\b|\b[RT]PS\b", re.IGNORECASE)
+_ITS_QUOTA = pattern(r"exceeded your (?:current|monthly|daily) quota", re.IGNORECASE)
 LONGEST_QUOTA_S = 48 * 3600.0
 """A quota that renews later than this is not waited for."""
 # Not "quota" or "billing" alone: plain rate limits of OpenAI and Gemini mention both.
-_QUOTA_WORDS = re.compile(r"credit balance|insufficient (?:credits?|balance|quota|funds)", re.IGNORECASE)
-_LARGER_THAN_A_MINUTE = re.compile(r"^request too large\b", re.IGNORECASE)
-_NO_MODEL_WORDS = re.compile(
+_QUOTA_WORDS = pattern(r"credit balance|insufficient (?:credits?|balance|quota|funds)", re.IGNORECASE)
+_LARGER_THAN_A_MINUTE = pattern(r"^request too large\b", re.IGNORECASE)
+_NO_MODEL_WORDS = pattern(
     r"\bmodel\b.{0,200}?(?:does not exist|not found|not exist|is not available|is not a valid model)"
     r"|not a valid model|unknown model|invalid model|no such model|model not found",
     re.IGNORECASE | re.DOTALL,
 )
-_TOO_LONG_WORDS = re.compile(
+_TOO_LONG_WORDS = pattern(
     r"context (?:length|window|size)|maximum (?:model|input|allowed|prompt) length|max_model_len"
     r"|`?inputs`? tokens \+ `?max_new_tokens`? must be|`?inputs`? must have less than"
     r"|(?:prompt|input|request|message)s? (?:is|are) too (?:long|large)|too many (?:input )?tokens|reduce the length",
     re.IGNORECASE,
 )
-_FILTERED_WORDS = re.compile(r"content management policy|content.filter|was flagged|is flagged", re.IGNORECASE)
+_FILTERED_WORDS = pattern(r"content management policy|content.filter|was flagged|is flagged", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

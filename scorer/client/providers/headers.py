@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from scorer.client.http.raw_headers import RawHeaders
+from scorer.patterns import pattern
 from scorer.types import Gauge, RateHint
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ _FIRST_TIME_S = 1e9  # the year 2001
 _DAY_RESETS = ("x-ratelimit-reset", "x-ratelimit-reset-requests-day", "x-ratelimit-reset-tokens-day")
 _UNIT_S = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER = r"\d{1,15}(?:\.\d{0,9})?"
-_DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|[dhms]))+")
-_STEP = re.compile(rf"({_NUMBER})(ms|[dhms])")
+_DURATION = pattern(rf"(?:{_NUMBER}(?:ms|[dhms]))+")
+_STEP = pattern(rf"({_NUMBER})(ms|[dhms])")
 _SPAN = rf"(?:{_NUMBER}(?:ms|[dhms])(?![a-z]))+"
-_IN_WORDS = re.compile(
+_IN_WORDS = pattern(
     rf"(?:try|retry) again (?:in|after) ({_SPAN}|{_NUMBER} ?(?:milli)?seconds?)"
     rf"|(?:retry (?:in|after)|please wait) ({_SPAN}|{_NUMBER} ?(?:(?:milli)?seconds?|s\b)?)",
     re.IGNORECASE,

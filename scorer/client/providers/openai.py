@@ -22,18 +22,19 @@ from scorer.client.providers.reasoning import Reasoning, openai_forms, style_of
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import openai_schema_forms
 from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError
+from scorer.patterns import pattern
 from scorer.types import Call, Completion, RateHint, Reply, Request
 
 _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
 _LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
 # A family name, perhaps behind a vendor's ("openai/o3-mini"); gpt-5-chat is no reasoning model but takes the new name.
-_REASONING = re.compile(r"(?:^|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
-_NOT_TAKEN = re.compile(
+_REASONING = pattern(r"(?:^|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
+_NOT_TAKEN = pattern(
     r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)",
     re.IGNORECASE,
 )
-_EITHER_LIMIT = re.compile(r"max_(?:completion_)?tokens")
+_EITHER_LIMIT = pattern(r"max_(?:completion_)?tokens")
 
 
 class OpenAI:

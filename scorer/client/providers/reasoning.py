@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from scorer.patterns import pattern
+
 Level = Literal["none", "minimal", "low", "medium", "high"]
 Reasoning = Level | int | None
 """A level, a number of tokens, or None: as the model does by itself."""
@@ -25,7 +27,7 @@ TOKENS: dict[str, int] = {"none": 0, "minimal": 1024, "low": 4096, "medium": 819
 _LEAST_BUDGET = 1024  # Anthropic's
 _NEXT: dict[str, tuple[str, ...]] = {"none": ("none", "minimal", "low"), "minimal": ("minimal", "low")}
 # Up to Claude 4.5 a budget is told; later models decide by themselves, and refuse one from 4.7 on.
-_BUDGETED = re.compile(r"claude-(?:v?[23]|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:[-@]\d{8})?(?:$|[^\d-]))", re.I)
+_BUDGETED = pattern(r"claude-(?:v?[23]|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:[-@]\d{8})?(?:$|[^\d-]))", re.I)
 
 
 def tokens_of(reasoning: Reasoning) -> int:
@@ -41,7 +43,7 @@ def room_for(reasoning: Reasoning, name: str) -> int:
     return max(tokens_of(reasoning), least)
 
 
-_NEVER_WITHOUT = re.compile(r"(?:^|/)(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gemini-(?:2\.5|3[^/]*)-pro)", re.IGNORECASE)
+_NEVER_WITHOUT = pattern(r"(?:^|/)(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gemini-(?:2\.5|3[^/]*)-pro)", re.IGNORECASE)
 
 
 def reasons(reasoning: Reasoning) -> bool:
@@ -105,7 +107,7 @@ def responses_forms(reasoning: Reasoning) -> list[Fields]:
     return [*({"reasoning": {"effort": word}} for word in _NEXT.get(level, (level,))), {}]
 
 
-_BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
+_BEDROCK_VERSION = pattern(r"-v\d+(?::\d+)?$")
 
 
 def converse_forms(reasoning: Reasoning, name: str) -> list[Fields]:
@@ -122,7 +124,7 @@ def converse_forms(reasoning: Reasoning, name: str) -> list[Fields]:
 
 # Families that reason unless they are told not to. gpt-5-chat is no reasoning model, and gpt-5.1 and later do not by
 # themselves.
-_BY_ITSELF = re.compile(
+_BY_ITSELF = pattern(
     r"(?:^|/)(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gpt-oss|deepseek-(?:reasoner|r1|v4)|gemini-(?:2\.5|3)|grok-4|qwq|"
     r"qwen-?3(?!.*instruct)|magistral)",
     re.IGNORECASE,

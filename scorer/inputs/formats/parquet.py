@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.files.parquet_batches import rows_at_once
+from scorer.frozen import dataclass
 from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.column_paths import leaves
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
 from scorer.errors import InputError
+from scorer.frozen import dataclass
 from scorer.inputs.pieces import Batch, UnreadableRows
 from scorer.types import Mask
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from scorer.frozen import dataclass
 from scorer.judges.reading.phrases import word_set
+from scorer.patterns import pattern
 
 MOST_OBJECTS = 16
 REASON_KEYS = ("reason", "reasoning", "explanation", "rationale", "justification", "analysis", "feedback", "thought")
@@ -23,8 +23,8 @@ _VERDICT_KEYS = word_set(
     "verdict label answer judgement judgment result winner preferred preference choice better best selected pick "
     "decision conclusion gewinner gagnant ganador vencedor vincitore 胜者 選択 勝者 승자"
 )
-_FINAL = re.compile(r"(?:final|overall|total)(?: |\Z)")
-_NOUN = re.compile(r" (?:response|answer|output|model|assistant|option|one)\Z")
+_FINAL = pattern(r"(?:final|overall|total)(?: |\Z)")
+_NOUN = pattern(r" (?:response|answer|output|model|assistant|option|one)\Z")
 
 
 @dataclass(frozen=True, slots=True)

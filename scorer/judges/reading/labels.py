@@ -34,8 +34,9 @@ from scorer.judges.reading.statements import (
     stated,
     tier,
 )
+from scorer.patterns import pattern
 
-_NOT_THIS = re.compile(
+_NOT_THIS = pattern(
     rf"(?:\b(?:not|nor|neither|never|no|hardly|cannot|without|rather than|instead of|anything but|far from|"
     rf"nothing|almost|"
     rf"nearly|partly|partially|mostly|half|barely|between|more|less|either)|n't|{NOT}|{BETWEEN})(?: (?:an?|the|"

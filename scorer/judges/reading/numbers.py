@@ -49,23 +49,24 @@ from scorer.judges.reading.statements import (
     stated,
     tier,
 )
+from scorer.patterns import pattern
 
-_LISTED = re.compile(r"^[^\w\n]{0,8}(\d{1,3})(?:[.):]| {0,2}[-=](?=[ ]))(?= {0,4}\S)", re.MULTILINE)
-_MEANS = re.compile(r"(?<![\w.:])(\d{1,3}) {0,2}= {0,2}(?=[^\W\d_])")
-_FRACTION = re.compile(r"\\[dt]?frac\{( {0,2}\d{1,4} {0,2})\}\{( {0,2}\d{1,4} {0,2})\}")
-_MATH = re.compile(r"\$(?= {0,20}[-\d.]{1,9} {0,20}\$)")
-_STARS = re.compile(r"(\d {0,2})?((?:[★⭐🌟] ?){1,100})((?:[☆✩] ?){0,100})( {0,2}\d)?")
+_LISTED = pattern(r"^[^\w\n]{0,8}(\d{1,3})(?:[.):]| {0,2}[-=](?=[ ]))(?= {0,4}\S)", re.MULTILINE)
+_MEANS = pattern(r"(?<![\w.:])(\d{1,3}) {0,2}= {0,2}(?=[^\W\d_])")
+_FRACTION = pattern(r"\\[dt]?frac\{( {0,2}\d{1,4} {0,2})\}\{( {0,2}\d{1,4} {0,2})\}")
+_MATH = pattern(r"\$(?= {0,20}[-\d.]{1,9} {0,20}\$)")
+_STARS = pattern(r"(\d {0,2})?((?:[★⭐🌟] ?){1,100})((?:[☆✩] ?){0,100})( {0,2}\d)?")
 _CHINESE = str.maketrans("零〇一二两三四五六七八九", "001223456789")
-_CHINESE_NUMBER = re.compile(r"(?<![一-龥])[零〇一二两三四五六七八九](?= ?(?:分|点|星))")
-_CENTURY = re.compile(r"(?:^|[.!?\n] {0,3})(\d{1,2})[.)] ", re.MULTILINE)
-_OTHER_FULL_MARKS = re.compile(r"满分 ?:? ?\d|\d ?(?:点|점|分) ?(?:満点|만점|中|중)")
-_COMMA = re.compile(r"\d,\d")
-_START = re.compile(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(NUMBER_WORDS)}|minus|negative)\b")
+_CHINESE_NUMBER = pattern(r"(?<![一-龥])[零〇一二两三四五六七八九](?= ?(?:分|点|星))")
+_CENTURY = pattern(r"(?:^|[.!?\n] {0,3})(\d{1,2})[.)] ", re.MULTILINE)
+_OTHER_FULL_MARKS = pattern(r"满分 ?:? ?\d|\d ?(?:点|점|分) ?(?:満点|만점|中|중)")
+_COMMA = pattern(r"\d,\d")
+_START = pattern(rf"[-+]?\.?\d{{1,20}}|\b(?:{'|'.join(NUMBER_WORDS)}|minus|negative)\b")
 # "a four", "it three"; but no "a clue or two"
-_SAID_BEFORE = re.compile(
+_SAID_BEFORE = pattern(
     rf"(?:\b(?:an?|it|this|that|of|as|only|is|say|with|at|on|gets?|rated?|scores?|give|{MERE})|[^\w\s]|\A)\s{{0,4}}\Z"
 )
-_MARK_BEFORE = re.compile(r"(?:\A|[.!?\n])\s{0,4}\d{1,2}\Z")
+_MARK_BEFORE = pattern(r"(?:\A|[.!?\n])\s{0,4}\d{1,2}\Z")
 _ABBREVIATED = word_set("fig vol nos approx chap sec art eq ref version page chapter")
 
 
@@ -84,22 +85,22 @@ class Numbers:
         best = r"(?:is|being|as) (?:the )?(?:best|highest|worst|lowest|max\w{0,4}|min\w{0,4}|perfect|top|bottom)"
         note = r"(?: ?\([^()\n\d]{1,40}\))?"
         # Each begins with a number, so that it is soon found.
-        self._mention = re.compile(
+        self._mention = pattern(
             rf"{bottom}(?<![\w.]{bottom}){note} {{0,2}}{until} {{0,2}}{top}(?![\w.]?\d)(?: ?{UNIT})?{note}"
             rf"|{top}(?<![\w.]{top})[- ](?:point|star)s? (?:likert )?scale\b"
             rf"|{top}(?<=[^\W\d_] \(out of {top})(?=\))"
             rf"|(?:{bottom}(?<![\w.]{bottom})|{top}(?<![\w.]{top})) (?:{best}|means?|represents)\b"
         )
-        self._maximum = re.compile(
+        self._maximum = pattern(
             rf"\b(?:max(?:imum)?|highest(?: possible)?|top|min(?:imum)?|lowest(?: possible)?) {NAMED}(?: possible)?"
             rf"(?: is| was|:| =) {{0,3}}(?:{bottom}|{top})\b"
         )
-        self._full_marks = re.compile(
+        self._full_marks = pattern(
             rf"满分 ?:? ?{top}(?!\d) ?分?"
             rf"|{top}(?<!\d{top}) ?(?:(?:点|点|점|分) ?(?:満点|만점|中|중)(?:中の|中|에서|에|で)?|"
             rf"段階 ?{JOINED}?で)"
         )
-        self._comma = re.compile(
+        self._comma = pattern(
             rf"(?<![\d,./])(\d{{1,3}}),(?=\d{{1,2}}(?![\d,])(?: {{0,2}}{OF} {{0,2}}{top}(?!\d)|{UNIT}))"
             rf"|(?<=[{LABEL}{JOINED}{FINAL}{GIVES}])([ :{IS}]{{0,20}}(?:eine |une? )?\d{{1,3}}),(?=\d{{1,2}}(?![\d,]))"
         )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from scorer.frozen import dataclass
+from scorer.patterns import pattern
 
 # --- flattening -------------------------------------------------------------------------------------------------------
 
@@ -59,7 +61,7 @@ def without_text_macros(text: str) -> str:
     return _TEXT_MACRO.sub(lambda m: f" {m[1]} ".rjust(len(m[0])), text)
 
 
-_TEXT_MACRO = re.compile(r"\\text(?:bf|rm|it)?\{([^{}\n]{0,60})\}")
+_TEXT_MACRO = pattern(r"\\text(?:bf|rm|it)?\{([^{}\n]{0,60})\}")
 
 
 def word_set(said: str) -> frozenset[str]:
@@ -202,7 +204,7 @@ def vocabulary(numbers: bool, without: Collection[str] = ()) -> Vocabulary:
     )
 
 
-_WORD = re.compile(r"[^\W\d_]{1,40}")
+_WORD = pattern(r"[^\W\d_]{1,40}")
 
 
 def translated(text: str, known: Vocabulary) -> str:

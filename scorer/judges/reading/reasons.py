@@ -10,12 +10,13 @@ from scorer.judges.reading.json_verdicts import key as normal
 from scorer.judges.reading.labels import spelled
 from scorer.judges.reading.phrases import plain
 from scorer.judges.reading.reply_body import ReplyBody, Verdict, after_thought, read_ends
+from scorer.patterns import pattern
 
 _WORDS = "|".join(REASON_KEYS)
-_REASON_LABEL = re.compile(rf"^\W{{0,8}}(?:{_WORDS})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
+_REASON_LABEL = pattern(rf"^\W{{0,8}}(?:{_WORDS})\W{{0,4}}[:=]\s{{0,20}}", re.IGNORECASE)
 _AROUND = " \t\r\n*-:;,.)|"
 # "Rating" before [[4]], "My final verdict" before [[A]]
-_LABEL_BEFORE = re.compile(
+_LABEL_BEFORE = pattern(
     r"(?:\A|\n|(?<=[.!?]) )[^\w\n]{0,9}(?:my |the )?(?:final |overall )?(?:rating|score|verdict|decision|judge?ment)"
     r"(?: is)?\W{0,9}\Z",
     re.IGNORECASE,

@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
+from scorer.frozen import dataclass
 from scorer.judges.reading.json_verdicts import Object, objects
 from scorer.judges.reading.numbers import Numbers
 from scorer.judges.reading.phrases import plain
 from scorer.judges.reading.scales import Scale
 from scorer.judges.reading.statements import Statement, Tier
+from scorer.patterns import pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,11 @@ def ends(text: str) -> tuple[int, int]:
 _HALF = 8_000
 LONGEST_WHOLE = 2 * _HALF
 """Characters of a reply that is read as a whole."""
-_QUOTATION = re.compile(r'"[^"\n]{1,400}"(\s?:)?')
-_QUOTED_LINE = re.compile(r"^ {0,3}>[^\n]{0,20000}", re.MULTILINE)
+_QUOTATION = pattern(r'"[^"\n]{1,400}"(\s?:)?')
+_QUOTED_LINE = pattern(r"^ {0,3}>[^\n]{0,20000}", re.MULTILINE)
 _FENCES = (("```json", "```"), ("```", "```"))
 ABSENT = Verdict(math.nan, -1, -1, -1, -1)
-_CORRECTION = re.compile(
+_CORRECTION = pattern(
     r"[^\w\n]{0,20}\n?\s?[^\w\n]{0,20}(?:actually|correction|on (?:second thoughts?|reflection)|upon reflection|wait|"
     r"sorry|scratch that|no(?= ?[,:])|rather|i mean|let me (?:revise|correct|reconsider|change)|make (?:it|that))\b"
     r"(?:[,. ]{1,3}(?:no|wait|actually)\b)?[,.:]?(?P<sentence>(?:[^\n.!?]|\.(?=\d)){0,200})"

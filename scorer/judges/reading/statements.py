@@ -7,9 +7,9 @@ search takes linear time.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
+from scorer.frozen import dataclass
 from scorer.judges.reading.phrases import (
     BEGIN,
     BETTER,
@@ -23,6 +23,7 @@ from scorer.judges.reading.phrases import (
     NOT,
     NUMBER_WORD,
 )
+from scorer.patterns import pattern
 
 # --- the vocabulary ---------------------------------------------------------------------------------------------------
 
@@ -59,7 +60,7 @@ IS_BETTER = (
 
 # --- what takes a statement back --------------------------------------------------------------------------------------
 
-UNSURE = re.compile(
+UNSURE = pattern(
     rf"(?:(?<!{LETTER})(?:between|at least|at most|up to|(?:more|less|higher|lower|greater|fewer|better|"
     rf"worse) than|over|"
     r"above|below|under|beyond|nearly|almost|close to|short of|not(?: quite)?|never|without|minimum of|maximum of|"
@@ -68,10 +69,10 @@ UNSURE = re.compile(
     rf"|(?:\d|{NUMBER_WORD}) {{0,3}}(?:[-~/]|to|or|bis|oder|et|ou|y|o|e|à|a|до|или|到|至|或|から|か) {{0,3}}$"
     r"|(?:(?<![a-z\"'/=-])[<>]|[≤≥])=? {0,2}$"
 )
-_CLAUSE = re.compile(
+_CLAUSE = pattern(
     r".{0,160}(?:[,.;:!?\n()]|(?<![^\W\d_])(?:and|but|so|because|though|although|while|since)(?![^\W\d_]))", re.S
 )
-_DENIED = re.compile(
+_DENIED = pattern(
     r"\b(?:not|cannot|never|neither|nor|either|whether|hardly|unlikely|if|unless|could|might|may|(?:would|"
     r"should) have|"
     r"would (?:need|require)|to (?:get|earn|reach|receive|deserve|score)|fails? to|far from|claims?|asks? for|"
@@ -80,8 +81,8 @@ _DENIED = re.compile(
     r"website)\b|n't\b|"
     rf"{NOT}|\bno {{1,3}}{GIVES}"
 )
-_IF = re.compile(r"(?:\A|[.!?\n] {0,3})(?:if|unless) (?!i\b|we\b|you\b|forced\b|pressed\b)[^\n.!?]{0,120}\Z")
-_ONLY_IF = re.compile(r"[^\n.!?;]{0,40}?\b(?:if|unless|were it|had it)\b|[^\n.!?;]{0,60}\?")
+_IF = pattern(r"(?:\A|[.!?\n] {0,3})(?:if|unless) (?!i\b|we\b|you\b|forced\b|pressed\b)[^\n.!?]{0,120}\Z")
+_ONLY_IF = pattern(r"[^\n.!?;]{0,40}?\b(?:if|unless|were it|had it)\b|[^\n.!?;]{0,60}\?")
 
 
 def clause(text: str, end: int) -> str:

@@ -17,19 +17,20 @@ from scorer.judges.reading.phrases import (
     words_of_numbers,
 )
 from scorer.judges.reading.reply_body import LONGEST_WHOLE, Verdict
+from scorer.patterns import pattern
 
 _NUMBER = r"(?P<n>[0-9]{1,6}(?:\.[0-9]{1,6})?)(?:/(?P<of>[0-9]{1,3}))?"
 _LABEL = r"(?:\*\*)?(?:[Ss]core|[Rr]ating|SCORE|RATING):(?:\*\*)? ?"
 _REST = r"(?:\*\*)?[ \t\r\n]{0,9}"
-WHOLE = re.compile(rf"(?P<said>(?:{_LABEL}|\*\*)?{_NUMBER}){_REST}")
+WHOLE = pattern(rf"(?P<said>(?:{_LABEL}|\*\*)?{_NUMBER}){_REST}")
 """A whole reply: "4", "4/5", "Score: 4", "**Score:** 4.5"."""
-LAST_LINE = re.compile(rf"\n(?P<said>{_LABEL}{_NUMBER}){_REST}\Z")
+LAST_LINE = pattern(rf"\n(?P<said>{_LABEL}{_NUMBER}){_REST}\Z")
 """The last line of a reply: "Score: 4"."""
-FIRST_LINE = re.compile(rf"(?P<said>{_LABEL}{_NUMBER})(?:\*\*)?[ \t\r]{{0,9}}\n")
+FIRST_LINE = pattern(rf"(?P<said>{_LABEL}{_NUMBER})(?:\*\*)?[ \t\r]{{0,9}}\n")
 """The first line of a reply, with more behind it."""
 
 _LONGEST_LAST_LINE = 48
-_DIGIT = re.compile("[0-9]")
+_DIGIT = pattern("[0-9]")
 _TYPOGRAPHY = "’‘“”–—…"
 _SPACES = {ord(mark): " " for mark in (*map(chr, range(128)), *_TYPOGRAPHY) if not mark.isalnum()}
 
@@ -58,7 +59,7 @@ def _labelled_line(text: str) -> re.Match[str] | None:
 
 
 _NEAR = 80
-_CORRECTS = re.compile(
+_CORRECTS = pattern(
     r"\b(?:actually|correction|upon|wait|sorry|scratch|rather|on\W{1,9}(?:second|reflection)|no(?=\W{0,9}[,:])|i\W{1,9}mean|"
     r"let\W{1,9}me|make\W{1,9}(?:it|that))\b",
     re.IGNORECASE,
@@ -92,7 +93,7 @@ def _is_unlinked(text: str, at: int) -> bool:
     return before.endswith(" ") and word.isalpha() and word not in _LINKS
 
 
-_NUMBER_BEGINS = re.compile(rf"(?<![0-9.])[0-9]|\b{NUMBER_WORD}\b")
+_NUMBER_BEGINS = pattern(rf"(?<![0-9.])[0-9]|\b{NUMBER_WORD}\b")
 _LABELS = words_of_labels()
 _FOREIGN_NUMBERS = words_of_numbers() - frozenset(NUMBER_WORDS)
 _LINKS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import ROW_ERRORS
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output import checksums
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown

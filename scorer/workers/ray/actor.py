@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from scorer.frozen import dataclass
 
 SEES_S = 5.0
 """A new file may take this long to appear on a shared file system, which caches that it was missing."""
