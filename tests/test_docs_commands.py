@@ -5,6 +5,7 @@ tests/support/doc_blocks.py says how blocks are read. The plug-ins have tests/te
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -154,6 +155,13 @@ def test_blocks_of_page_run(
     monkeypatch.syspath_prepend(folder)
     capsys.readouterr()
     Page(name, pages_judge.url, capsys, monkeypatch.setenv, {"df": pl.from_arrow(generations())}).run(BLOCKS[name])
+
+
+def test_every_block_names_a_language_that_the_tests_know() -> None:
+    """A block of commands named otherwise, `bash` or nothing, would not run."""
+    for name in BLOCKS:
+        kinds = re.findall(r"^ *```(\S*).*$", (ROOT / name).read_text(), re.MULTILINE)[::2]
+        assert set(kinds) <= {"sh", "python", "toml", "text", "json", "sql", "mermaid"}, (name, kinds)
 
 
 def test_blocks_that_do_not_run_are_few_and_say_why() -> None:
