@@ -209,7 +209,7 @@ def test_labels_are_kept_and_saved_with_how_their_rows_were_picked(watched: Watc
         rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
         assert download.value.suggested_filename == "labels.csv"
         assert [
-            (row["shard"], row["row"], row["right"], row["human"], row["picked"], row["weight"]) for row in rows
+            (row["shard"], row["row"], row["right"], row["human_label"], row["picked"], row["weight"]) for row in rows
         ] == [
             ("data/a.parquet", "0", "1", "4", "random", "80.5"),
             ("data/b.parquet", "5", "0", "2.5", "random", "80.5"),
@@ -230,7 +230,7 @@ def test_a_hidden_verdict_shows_once_the_row_is_labelled(watched: Watched, folde
         with page.expect_download() as download:
             page.get_by_role("button", name="Save labels.csv").click()
         row = next(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
-        assert (row["human"], row["right"], row["blind"]) == ("4", "1", "1")
+        assert (row["human_label"], row["right"], row["blind"]) == ("4", "1", "1")
 
 
 STOPS = """() => {

@@ -18,7 +18,7 @@ def agree(page: Page) -> str | None:
     """The command that reads the labels saved in the page."""
     score = page.systems.score if page.systems else "score"
     keys = ["--labels", "labels.csv", "--on", "shard", "--on", "row"]
-    return typed(["scorer", "agree", *page.folders, "--score", score, "--human", "human", *keys])
+    return typed(["scorer", "agree", *page.folders, "--score", score, "--human", "human_label", *keys])
 
 
 def _quoted(word: str) -> str:

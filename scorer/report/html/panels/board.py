@@ -66,9 +66,10 @@ def _columns(values: Systems, marks: Marks) -> list[Column]:
     columns = [
         Column(head("", style="plot", more=plot), lambda one: tag("td", _plot(shared, one), class_="plot")),
         Column(head(f"Mean {values.score}", "number", "n"), lambda one: cell(number(one.score.value, places))),
-        Column(head("95 % interval", style="n"), lambda one: cell(bracket(one.score, places))),
-        *(_other(other, places) for other in _others(listed)),
     ]
+    if any(one.score.low is not None for one in listed):
+        columns.append(Column(head("95 % interval", style="n"), lambda one: cell(bracket(one.score, places))))
+    columns += (_other(other, places) for other in _others(listed))
     if any(one.rank for one in listed):
         columns.append(Column(head("Rank", "number", "n"), lambda one: cell(_rank(one.rank))))
     if any(one.acceptable for one in listed):

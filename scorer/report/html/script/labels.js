@@ -73,7 +73,8 @@ function showLabels() {
   const given = Object.values(labels), random = given.filter((label) => label.picked === "random").length;
   const open = given.filter((label) => label.right === false && label.human === null).length;
   const lacking = open ? ` ${open} marked wrong without a value: agreement needs one, or it looks better than it is.` : "";
-  counted.textContent = given.length ? `${given.length} labelled, ${random} of them in the random list.${lacking}` : "";
+  const others = given.length - random ? " The others are no random sample: leave them out of numbers about all rows." : "";
+  counted.textContent = given.length ? `${given.length} labelled, ${random} of them in the random list.${others}${lacking}` : "";
   save.hidden = discard.hidden = next.hidden = !given.length;
 }
 
@@ -83,7 +84,7 @@ function quotedCell(value) {
 }
 
 function labelsFile() {
-  const lines = [["shard", "row", "id", "system", "item", "score", "right", "human", "picked", "weight", "blind"]];
+  const lines = [["shard", "row", "id", "system", "item", "score", "right", "human_label", "picked", "weight", "blind"]];
   for (const [id, label] of Object.entries(labels)) {
     const card = cards.get(id);
     if (!card) continue;
