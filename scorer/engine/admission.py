@@ -22,18 +22,17 @@ class RowSlots:
     def __init__(self, rows: int, size: int) -> None:
         self.size = size
         self._rows, self._most, self._size = rows, rows, size
-        self._aside = 0
-        self._freed = asyncio.Event()
-
-    async def take(self, size: int) -> None:
-        """Waits for a slot and `size` bytes. A row larger than the whole budget goes alone. One caller at a time."""
-        while not self.took(size):
-            self._freed.clear()
-            await self._freed.wait()
+        self._aside = self._coming_back = 0
+        self._changed = asyncio.Event()
 
     def took(self, size: int) -> bool:
-        """Takes a slot and `size` bytes where they are free now."""
-        if self._rows <= 0 or self._aside >= MOST_WAITING or (self._size < size and self._rows < self._most):
+        """Takes a slot and `size` bytes where they are free, after rows that come back.
+
+        A row larger than the whole budget goes alone.
+        """
+        if self._rows <= self._coming_back or self._aside >= MOST_WAITING:
+            return False
+        if self._size < size and self._rows < self._most:
             return False
         self._rows -= 1
         self._size -= size
@@ -43,29 +42,42 @@ class RowSlots:
         """Sets the number of slots. Where more are taken, none is given until enough are free again."""
         self._rows += rows - self._most
         self._most = rows
-        self._freed.set()
+        self.look()
+
+    def look(self) -> None:
+        """Wakes those who wait in `changed`."""
+        self._changed.set()
+
+    async def changed(self) -> None:
+        """Returns at the next `look` or `resize`, or where a slot is freed for a row that comes back."""
+        self._changed.clear()
+        await self._changed.wait()
 
     def free(self, size: int) -> None:
         self._rows += 1
         self._size += size
-        self._freed.set()
+        if self._coming_back:
+            self.look()
 
     def step_aside(self) -> None:
         self._rows += 1
         self._aside += 1
-        self._freed.set()
+        if self._coming_back:
+            self.look()
 
     def leave(self, size: int) -> None:
         """A row that stepped aside is finished."""
         self._aside -= 1
         self._size += size
-        self._freed.set()
 
     async def come_back(self) -> None:
         """A row that stepped aside has a place again."""
-        while self._rows <= 0:
-            self._freed.clear()
-            await self._freed.wait()
+        self._coming_back += 1
+        try:
+            while self._rows <= 0:
+                await self.changed()
+        finally:
+            self._coming_back -= 1
         self._rows -= 1
         self._aside -= 1
 

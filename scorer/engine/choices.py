@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scorer.errors import NoReply, Rejected, RowError, TooLong
+from scorer.errors import Interrupted, NoReply, Rejected, RowError, TooLong
 from scorer.types import (
     Client,
     Completion,
     Request,
+    RowStart,
 )
 from scorer.usage import (
     Spent,
@@ -108,3 +109,40 @@ def _copies(error: RowError, requests: Sequence[Request]) -> list[Answer]:
 
 def _alike(one: Request, other: Request) -> bool:
     return replace(one, seed=other.seed, index=other.index) == other
+
+
+class AllOrNone:
+    """The client of several requests of one row: a drain turns away all of them, or none once one was answered."""
+
+    def __init__(self, client: Client, *, begun: bool) -> None:
+        self._client = client
+        self._begun = begun
+        self._row = RowStart()
+        self._open = 0
+        self._known = asyncio.Event()  # that the row is begun, or that all were turned away
+
+    async def complete(self, request: Request) -> Completion:
+        if self._begun:
+            return await self._client.complete(replace(request, begun=True))
+        self._open += 1
+        try:
+            try:
+                completion = await self._client.complete(replace(request, row=self._row))
+            finally:
+                self._open -= 1
+        except Interrupted:
+            if self._open:
+                await self._known.wait()
+            self._known.set()
+            if not self._begun:
+                raise
+            return await self._client.complete(replace(request, begun=True))
+        except RowError:
+            self._answered()
+            raise
+        self._answered()
+        return completion
+
+    def _answered(self) -> None:
+        self._begun = True
+        self._known.set()

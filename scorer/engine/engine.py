@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
-from scorer.engine.choices import ChoiceBatching
+from scorer.engine.choices import AllOrNone, ChoiceBatching
 from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.uniform_failures import UniformFailureGuard
 from scorer.errors import (
     Damaged,
     InputError,
@@ -18,8 +20,6 @@ from scorer.errors import (
     RowError,
     ScorerError,
     StorageError,
-    TooManyFailed,
-    mended_by,
 )
 from scorer.frozen import dataclass
 from scorer.types import (
@@ -30,7 +30,6 @@ from scorer.types import (
     Request,
     Result,
     Row,
-    RowStart,
     Score,
     Store,
 )
@@ -81,79 +80,117 @@ async def run(parts: RunContext, batches: AsyncIterator[list[Row]], *, slots: Ro
     Raises SetupError, BudgetSpent, StorageError or TooManyFailed, whichever came first, after cancelling what is in
     flight; what is finished is in the store. Cancelling it does the same. Where `batches` raises StorageError or
     InputError, the rows under way are finished before that is raised.
-
-    Over a complexity of 15: the three inner functions share the slots and the task group of the run.
     """
-    weighed = replace(parts, client=ByteBudget(parts.client, slots.size))
-    alike = UniformFailureGuard(ALIKE if parts.stop_alike else None)
-    deduplicator = parts.deduplicator
-
-    async def score(row: Row, question: bytes | None = None) -> None:
-        try:
-            result = await score_row(row, parts if row.size < LARGE else weighed)
-        except Interrupted:  # draining turned it away before its first request
-            for other in (
-                deduplicator.turned_away(question) if deduplicator is not None and question is not None else ()
-            ):
-                slots.leave(other.size)
-            return
-        finally:
-            slots.free(row.size)
-        parts.store.add(result)
-        alike.look(result)
-        if deduplicator is not None and question is not None:
-            copies, others = deduplicator.finished(question, result, parts.now_us())
-            for copy in copies:  # nothing was asked: they say nothing of what `alike` looks for
-                slots.leave(copy.row.size)
-                parts.store.add(copy)
-            for other in others:
-                group.create_task(after_all(other, question))
-
-    async def after_all(row: Row, question: bytes) -> None:
-        await slots.come_back()
-        await score(row, question)
-
-    def begin(row: Row) -> None:
-        if row.problem is not None:
-            slots.free(row.size)
-            result = result_of(row, None, row.problem, [], parts)
-            parts.store.add(result)
-            if not isinstance(row.problem, Damaged):  # a damaged row group says nothing of the next one
-                alike.look(result)
-            return
-        question = None if deduplicator is None else deduplicator.question(row)
-        if deduplicator is not None and question is not None:
-            if (known := deduplicator.known(question, row, parts.now_us())) is not None:
-                slots.free(row.size)
-                parts.store.add(known)
-                return
-            if deduplicator.waits(question, row):
-                slots.step_aside()
-                return
-        group.create_task(score(row, question))
-
     unread: StorageError | InputError | None = None
     try:
         async with asyncio.TaskGroup() as group, aclosing(batches):  # type: ignore[type-var]
-            while True:
+            rows = RowTasks(parts, slots, drain, group)
+            while not drain.asked:
                 try:
                     batch = await anext(batches, None)
                 except (StorageError, InputError) as error:  # the rows under way are finished, so that none is lost
                     unread = error
                     break
-                if batch is None or drain.asked:
+                if batch is None:
                     break
-                for row in batch:
-                    await parts.store.room()
-                    if not slots.took(row.size):
-                        await slots.take(row.size)
-                    if drain.asked:
-                        return
-                    begin(row)
+                await rows.begin(batch)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None
     if unread is not None:
         raise unread
+
+
+_Begun = tuple[Row, bytes | None]
+"""A row that has a slot, and the hash of what it asks where rows that ask the same are asked once."""
+
+
+class RowTasks:
+    """The tasks that score rows. A task goes on to the next row, so that most rows need no task of their own."""
+
+    def __init__(self, parts: RunContext, slots: RowSlots, drain: StopFlag, group: asyncio.TaskGroup) -> None:
+        self._parts = parts
+        self._weighed = replace(parts, client=ByteBudget(parts.client, slots.size))
+        self._slots = slots
+        self._drain = drain
+        self._group = group
+        self._alike = UniformFailureGuard(ALIKE if parts.stop_alike else None)
+        self._read: deque[Row] = deque()  # of the batch, those that are not begun
+
+    async def begin(self, batch: Sequence[Row]) -> None:
+        """Returns once each row of the batch has a slot, or the run drains."""
+        self._read.extend(batch)
+        while self._read and not self._drain.asked:
+            await self._parts.store.room()
+            while (begun := self._next()) is not None:
+                self._group.create_task(self._score(begun))
+            if self._read and not self._drain.asked:
+                await self._slots.changed()
+
+    def _next(self) -> _Begun | None:
+        """The next row that has something to ask, with a slot taken. None where no further row may begin now."""
+        slots, deduplicator, read = self._slots, self._parts.deduplicator, self._read
+        while read and not self._drain.asked and slots.took(read[0].size):
+            row = read.popleft()
+            if row.problem is not None:
+                slots.free(row.size)
+                self._add(result_of(row, None, row.problem, [], self._parts))
+                continue
+            question = None if deduplicator is None else deduplicator.question(row)
+            if deduplicator is None or question is None:
+                return row, None
+            if (known := deduplicator.known(question, row, self._parts.now_us())) is not None:
+                slots.free(row.size)
+                self._parts.store.add(known)
+            elif deduplicator.waits(question, row):
+                slots.step_aside()
+            else:
+                return row, question
+        return None
+
+    async def _score(self, begun: _Begun | None) -> None:
+        """Scores a row that has a slot, and then one row after another."""
+        try:
+            while begun is not None:
+                row, question = begun
+                try:
+                    result = await score_row(row, self._parts if row.size < LARGE else self._weighed)
+                except Interrupted:  # draining turned it away before its first request
+                    self._turned_away(question)
+                    return
+                finally:
+                    self._slots.free(row.size)
+                self._finished(question, result)
+                del result  # it may hold long replies, and the store may have written it before the next row ends
+                await self._parts.store.room()
+                begun = self._next()
+        finally:
+            self._slots.look()
+
+    def _finished(self, question: bytes | None, result: Result) -> None:
+        self._add(result)
+        if question is None:
+            return
+        assert self._parts.deduplicator is not None
+        copies, others = self._parts.deduplicator.finished(question, result, self._parts.now_us())
+        for copy in copies:  # nothing was asked: they say nothing of what `_alike` looks for
+            self._slots.leave(copy.row.size)
+            self._parts.store.add(copy)
+        for other in others:
+            self._group.create_task(self._score_later(other, question))
+
+    def _add(self, result: Result) -> None:
+        self._parts.store.add(result)
+        if not isinstance(result.error, Damaged):  # a damaged row group says nothing of the next one
+            self._alike.look(result)
+
+    def _turned_away(self, question: bytes | None) -> None:
+        if question is not None and self._parts.deduplicator is not None:
+            for other in self._parts.deduplicator.turned_away(question):
+                self._slots.leave(other.size)
+
+    async def _score_later(self, row: Row, question: bytes) -> None:
+        await self._slots.come_back()
+        await self._score((row, question))
 
 
 async def score_row(row: Row, parts: RunContext) -> Result:
@@ -189,46 +226,9 @@ async def score_row(row: Row, parts: RunContext) -> Result:
 async def _all_of(parts: RunContext, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
     """An answer for each request, in their order."""
     try:
-        return await parts.sharing.answers(_AllOrNone(parts.client, begun=begun), requests)
+        return await parts.sharing.answers(AllOrNone(parts.client, begun=begun), requests)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None  # so that a drain is not taken for a failure
-
-
-class _AllOrNone:
-    """The client of several requests of one row: a drain turns away all of them, or none once one was answered."""
-
-    def __init__(self, client: Client, *, begun: bool) -> None:
-        self._client = client
-        self._begun = begun
-        self._row = RowStart()
-        self._open = 0
-        self._known = asyncio.Event()  # that the row is begun, or that all were turned away
-
-    async def complete(self, request: Request) -> Completion:
-        if self._begun:
-            return await self._client.complete(replace(request, begun=True))
-        self._open += 1
-        try:
-            try:
-                completion = await self._client.complete(replace(request, row=self._row))
-            finally:
-                self._open -= 1
-        except Interrupted:
-            if self._open:
-                await self._known.wait()
-            self._known.set()
-            if not self._begun:
-                raise
-            return await self._client.complete(replace(request, begun=True))
-        except RowError:
-            self._answered()
-            raise
-        self._answered()
-        return completion
-
-    def _answered(self) -> None:
-        self._begun = True
-        self._known.set()
 
 
 def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -244,31 +244,6 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
     walk(group)
     return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
-
-
-class UniformFailureGuard:
-    """Stops a run whose first `most` rows all fail with the same error. None: never."""
-
-    def __init__(self, most: int | None) -> None:
-        self._most = most
-        self._name: str | None = "" if most is not None else None
-        self._rows = 0
-
-    def look(self, result: Result) -> None:
-        if self._name is None:
-            return
-        name = result.error.name if result.error is not None else None
-        if name is None or self._name not in ("", name):
-            self._name = None
-            return
-        self._name = name
-        self._rows += 1
-        if self._most is not None and self._rows >= self._most:
-            assert result.error is not None
-            raise TooManyFailed(
-                f"The first {self._rows} rows all ended in {name}; the last one says: "
-                f"{result.error.detail.rstrip('.')}. What is finished is kept. {mended_by([name])}"
-            )
 
 
 def result_of(
