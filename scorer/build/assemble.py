@@ -15,7 +15,7 @@ from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.key_command import KeyCommandTransport
 from scorer.client.providers import APIS, LEAST_OUTPUT, PROVIDERS
 from scorer.client.providers.reasoning import room_for
-from scorer.client.tokens import Counter, encoding_for
+from scorer.client.tokens import Counter, SampledCounter, encoding_for
 from scorer.client.transport import HttpTransport
 from scorer.config.model_prices import price, window
 from scorer.config.spec import Limits, Model, Rates, Spec
@@ -48,12 +48,25 @@ def load(target: str, key: str, known: Mapping[str, str]) -> Callable[..., Any]:
     return make
 
 
+SAMPLED_FROM = 30_000_000
+"""Where all limits are at least so many tokens a minute, not every text is counted: in each second 1,700 requests of
+300 tokens may go out, and the sum of their estimates is right within 1 %. Below it, counting takes 7 % of a core."""
+
+
 def counter(spec: Spec) -> Counter:
     """Counts tokens with the first model's tokeniser where a rate limit needs them; else estimates them from bytes."""
     model = spec.all_models[0]
-    paced = any(limits.tokens_per_minute or limits.input_tokens_per_minute for limits in all_rate_limits(spec))
-    exact = paced and model.provider not in ("embedded", "recorded")
-    return Counter(encoding_for(model.name or "") if exact else None)
+    limits = [
+        limit
+        for rates in all_rate_limits(spec)
+        for limit in (rates.tokens_per_minute, rates.input_tokens_per_minute)
+        if limit
+    ]
+    known = model.provider not in ("embedded", "recorded")
+    encoding = encoding_for(model.name or "") if limits and known else None
+    if encoding is not None and min(limits) >= SAMPLED_FROM:
+        return SampledCounter(encoding)
+    return Counter(encoding)
 
 
 @dataclass(frozen=True, slots=True)

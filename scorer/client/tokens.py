@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import importlib.util
 import os
+import random
 import re
 import tempfile
 import threading
@@ -29,6 +30,9 @@ _PIECE = 8192
 """Characters that tiktoken gets at once: in one run 0.9 takes quadratic time, and 0.14 panics at a million blanks."""
 
 _BYTES_A_TOKEN = 4
+
+EVERY, FEWEST = 8, 32
+"""`SampledCounter` counts one text in so many, but at least so many of a call."""
 
 _RANKS_URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 _RANKS_SHA256 = {
@@ -89,10 +93,41 @@ class Counter:
         return sum(len(encode(piece)) for piece in pieces(text, _PIECE))
 
 
+class SampledCounter(Counter):
+    """Counts a random one in `EVERY` texts, at least `FEWEST`, and estimates the others by those.
+
+    An estimate is the text's bytes times the tokens a byte of the counted texts of the same call. The sum over a call
+    is right on average: for rates of so many texts that the error of one text does not count. Counting takes 40 us a
+    text of 300 tokens, estimating 0.5 (docs/project/log.md).
+    """
+
+    __slots__ = ("_random",)
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.exact = False
+        self._random = random.Random(0)
+
+    def count(self, texts: Sequence[str | None]) -> list[int]:
+        """The tokens of each text, 0 for None and for an empty one, and at least 1 for any other."""
+        given = [place for place, text in enumerate(texts) if text]
+        drawn = set(self._random.sample(given, min(len(given), max(FEWEST, len(given) // EVERY))))
+        counts = super().count([text if place in drawn else None for place, text in enumerate(texts)])
+        sizes = [_bytes(text) if text else 0 for text in texts]
+        ratio = sum(counts) / max(1, sum(sizes[place] for place in drawn))
+        return [
+            count if place in drawn or not size else max(1, round(size * ratio))
+            for place, (count, size) in enumerate(zip(counts, sizes, strict=True))
+        ]
+
+
 def _estimate(text: str) -> int:
+    return -(-_bytes(text) // _BYTES_A_TOKEN)
+
+
+def _bytes(text: str) -> int:
     # surrogatepass: half an emoji, cut off by somebody's slice, is no reason to stop a run.
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return -(-size // _BYTES_A_TOKEN)
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def pieces(text: str, size: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ import tiktoken
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from scorer.build.assemble import SAMPLED_FROM
 from scorer.build.assemble import counter as counter_of
 from scorer.build.plan import check
 from scorer.client import tokens
-from scorer.client.tokens import Counter, encoding_for, pieces
+from scorer.client.tokens import FEWEST, Counter, SampledCounter, encoding_for, pieces
 from scorer.errors import SetupError
 
 CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"  # what tiktoken calls the file: the SHA-1 of its address
@@ -100,6 +102,19 @@ def test_pieces_cut_at_word_borders_keep_count(counter: Counter, parts: list[str
     cut = list(pieces(text, 40))
     assume(all(re.search(r"\S\Z", before) and after[0] == " " for before, after in pairwise(cut)))
     assert [sum(counter.count(cut))] == counter.count([text])
+
+
+def test_sampled_counter_sums_up_to_the_count_and_counts_few_texts_exactly(counter: Counter) -> None:
+    draw = Random(1)
+    prose = [
+        " ".join(draw.choices(["a verdict", "of", "Straße", "3.5", "naïve"], k=draw.randint(5, 80))) for _ in range(512)
+    ]
+    texts = [*prose, None, "", "!"]
+    counted, sampled = counter.count(texts), SampledCounter("o200k_base").count(texts)
+    assert sum(sampled) == pytest.approx(sum(counted), rel=0.03)
+    assert sum(one == other for one, other in zip(counted, sampled, strict=True)) >= 64  # these were counted
+    assert (*sampled[-3:-1], min(sampled[-1], 1)) == (0, 0, 1)
+    assert SampledCounter("o200k_base").count(texts[:FEWEST]) == counted[:FEWEST]
 
 
 @given(anything)
@@ -234,6 +249,8 @@ print("bpe_openai" in sys.modules)
         ({"tokens_per_minute": 10**6}, {}, True),
         ({"input_tokens_per_minute": 10**6}, {}, True),
         ({}, {"tokens_per_minute": 10**6}, True),
+        ({"tokens_per_minute": SAMPLED_FROM - 1}, {}, True),
+        ({"tokens_per_minute": SAMPLED_FROM}, {}, False),
     ],
 )
 def test_counter_of_is_exact_if_rate_limit_needs_tokens(
