@@ -124,9 +124,10 @@ class Ledger(PeriodicService):
         self._settle: list[tuple[int, int, int, int, int]] = []
         self._unknown: list[int] = []
         self._writing = asyncio.Lock()
-        self._wrote = asyncio.Event()  # that the write under way, or the next one, has ended
+        self._coming = self._begun = asyncio.Event()  # that the next write to begin, or the last that began, has ended
+        self._called: asyncio.Event | None = None  # the write that somebody has called for
         self._entered = asyncio.Event()
-        self._durable = 0  # every intent with an id below this one is on disk
+        self._durable = self._upto = 0  # every intent with an id below is on disk, or will be after the write under way
         self._write_at: float = UNWRITTEN // 2  # the id from which on intents are written at once; unless strict
         self._early: asyncio.Task[None] | None = None
         self._on_written: list[Callable[[], None]] = []
@@ -186,10 +187,16 @@ class Ledger(PeriodicService):
         """Returns once every reservation entered so far is durable. Raises StorageError."""
         wanted = self._next
         while self._durable < wanted:
-            if self._writing.locked():
-                await self._wrote.wait()
-            else:  # the first caller writes for all that was entered before, and all callers go on together
-                await self._flush()
+            if self._failed is not None:
+                raise self._failed
+            coming = self._coming
+            if wanted <= self._upto:
+                await self._begun.wait()
+            elif self._called is coming:
+                await coming.wait()
+            else:  # the first caller writes for all that is entered until then, and all callers go on together
+                self._called = coming
+                await self._flush(wanted)
 
     async def work(self) -> None:
         """Writes what has gathered."""
@@ -223,19 +230,29 @@ class Ledger(PeriodicService):
         except StorageError:
             self._entered.set()
 
-    async def _flush(self) -> None:
-        async with self._writing:
-            try:
-                await shielded(self._write())
-            finally:
-                self._wrote.set()
-                self._wrote = asyncio.Event()
+    async def _flush(self, wanted: int | None = None) -> None:
+        """Writes what is entered. A caller who waits for `wanted` reservations leaves it once they are durable."""
+        coming = self._coming
+        try:
+            async with self._writing:
+                if wanted is not None and self._durable >= wanted:  # another write came before
+                    return
+                try:
+                    await shielded(self._write())
+                finally:
+                    coming = self._begun
+        finally:
+            self._upto = self._durable
+            if coming is self._coming:  # cancelled before it wrote: another caller does
+                self._coming = asyncio.Event()
+            coming.set()  # after the lock is free, so that who called for the write goes on first
 
     async def _write(self) -> None:
         if self._failed is not None:
             raise self._failed
         entry: dict[str, Any] = {}
         self._entered.clear()
+        self._begun, self._coming = self._coming, asyncio.Event()
         if self._intend:
             entry["intend"], self._intend = self._intend, []
         if self._settle:
@@ -244,7 +261,7 @@ class Ledger(PeriodicService):
             entry["unknown"], self._unknown = self._unknown, []
         if not entry:
             return
-        upto = self._next
+        upto = self._upto = self._next
         try:
             line = _line(entry)
             await self._offload(self._files.append, self._path, line)

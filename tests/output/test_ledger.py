@@ -364,6 +364,38 @@ def test_ledger_strict_waits_for_intents_on_disk_in_one_shared_write(folder: str
     assert appends == [1.0, 2.0]
 
 
+def test_ledger_strict_reservation_waits_for_two_writes_at_most_beside_the_service(folder: str) -> None:
+    """The service writes too, and its writes must not leave callers behind that write one after another."""
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def scenario() -> None:
+        books = opened(folder, offload=slow)
+        service = asyncio.create_task(books.serve())
+        took: list[float] = []
+        durable: list[int] = []
+
+        async def admit() -> None:
+            number, began = books.reserve(1, 1), now()
+            await books.written()
+            took.append(now() - began)
+            durable.append(number)
+            books.cancel(number)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(200):
+                group.create_task(admit())
+                await asyncio.sleep(0.11)
+        assert max(took) <= 2.0 + 1e-6
+        assert durable == sorted(durable)
+        books.stop()
+        await service
+
+    run(scenario())
+
+
 def test_ledger_close_does_not_block_a_concurrent_written(folder: str) -> None:
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(1.0)
