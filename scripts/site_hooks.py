@@ -73,9 +73,12 @@ def keys() -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page with links to other pages of the site, and its flowcharts drawn; records of work are found last."""
-    if page.file.src_uri.startswith("project/"):
-        page.meta["search"] = {"boost": 0.2}
+    """The page with links to other pages of the site, and its flowcharts drawn.
+
+    A search shows reference pages first and records of work last.
+    """
+    boost = {"project": 0.2, "reference": 2}.get(page.file.src_uri.partition("/")[0], 1)
+    page.meta["search"] = {"boost": boost}
     home = next((path for path, uri in OUTSIDE.items() if uri == page.file.src_uri), f"docs/{page.file.src_uri}")
     markdown = re.sub(r"```mermaid\n(.*?)```", lambda found: svg_of_flowchart(found[1]), markdown, flags=re.DOTALL)
     return re.sub(r"(?<=\]\()([^)\s]+)(?=\))", lambda found: link(found[1], home, page.file.src_uri), markdown)
