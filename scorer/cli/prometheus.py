@@ -116,6 +116,7 @@ def _metrics(s: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "scorer_publish_failing", "1 while publishing fails.", value=0 if s.publish_problem is None else 1
     )
+    yield GaugeMetricFamily("scorer_paused", "1 while a person has paused the run.", value=int(s.paused))
     yield GaugeMetricFamily("scorer_updated_timestamp_seconds", "When this was so.", value=s.updated_at)
 
 

@@ -50,7 +50,6 @@ class LeasedEndpoint:
         self._capped = caps.capped
         self._ask = ask
         self._settled = 0
-        self._latencies: list[float] = []
         self._lately: deque[tuple[float, int, dict[str, float]]] = deque()  # (when, settled, used) of recent leases
         self.observations: list[LimitObservation] = []
         """Observations since `hand_back`: every 429, and the latest gauges."""
@@ -69,9 +68,7 @@ class LeasedEndpoint:
         if outcome.hint is not None and outcome.hint.gauges:
             self.observations = [seen for seen in self.observations if seen.throttled]
             self.observations.append(LimitObservation(permit.admitted_at, dict(outcome.hint.gauges)))
-        if outcome.alive:
-            self.answered = True
-            self._latencies.append(round(self._clock() - permit.admitted_at, 3))
+        self.answered = self.answered or bool(outcome.alive)
 
     @property
     def _places(self) -> float:
@@ -79,11 +76,10 @@ class LeasedEndpoint:
         limiter = self.limiter
         return min(limiter.concurrency, limiter.bills.places) if self._capped else limiter.concurrency
 
-    def latencies_since(self, most: int) -> list[float]:
-        """Seconds of replies since the last call: at most `most` of them, evenly over the time."""
-        found = self._latencies[:: -(-len(self._latencies) // most)] if self._latencies else []
-        self._latencies = []
-        return found
+    def latencies(self, most: int) -> list[float]:
+        """Seconds of the latest replies: at most `most`, and as many as requests were settled since `hand_back`."""
+        count = min(most, self._settled)
+        return [round(seconds, 3) for seconds in list(self.limiter.bills.latencies)[-count:]] if count else []
 
     def least(self) -> dict[str, float]:
         """What the head of the queue needs. Empty where none waits or no further request may be in flight."""

@@ -38,6 +38,7 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
     """The statistics of the endpoints in this process. `now` is on the loop's clock."""
     opened = [one.breaker.open_since for one in limits]
     down = [since for since in opened if since is not None]
+    of_each = max(1, MOST_LATENCIES // max(1, len(limits)))
     return LimiterStats(
         tokens_per_minute=sum(one.tokens_per_minute or 0 for one in limits) or None,
         in_flight=sum(one.in_flight for one in limits),
@@ -48,11 +49,13 @@ def limiter_stats(limits: Sequence[LocalLimiter], now: float) -> LimiterStats:
         oldest_s=max((age for one in limits if (age := one.oldest_s) is not None), default=None),
         why=why_of([(one.health.why, one.in_flight) for one in limits]),
         notes=merged([one.notes for one in limits]),
-        latency_s=quantiles([seconds for one in limits for seconds in one.bills.latencies]),
+        latency_s=quantiles([seconds for one in limits for seconds in list(one.bills.latencies)[-of_each:]]),
         paused=any(one.paused for one in limits),
     )
 
 
+MOST_LATENCIES = 1024
+"""Quantiles are of about so many replies at most, the latest of each endpoint: they are sorted every second."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 

@@ -213,6 +213,7 @@ class BrokerClient(PeriodicService):
             observations += [GaugeObservation(name, g.limit, g.remaining, ago_s) for name, g in seen.gauges.items()]
         down = limiter.breaker.open_since
         hidden, output = limiter.bills.learned
+        latencies = endpoint.latencies(MOST_LATENCIES)
         answered, least, wish = endpoint.answered, endpoint.least(), endpoint.wish(self._lease_s)
         return Pace(
             unused=endpoint.hand_back(),
@@ -231,7 +232,7 @@ class BrokerClient(PeriodicService):
             notes=limiter.notes,
             hidden=hidden,
             output=output,
-            latencies=endpoint.latencies_since(MOST_LATENCIES),
+            latencies=latencies,
         )
 
     def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:

@@ -162,8 +162,8 @@ class Pace(msgspec.Struct, frozen=True):
     request waits), and it could use `wish` during a lease. `answered`: a request was answered since the last message.
     `places` is the most requests in flight. `down_s` is how long the endpoint has failed, None while it answers.
     `waits` is the share of the last minute that the head waited for each limit. `met`, `oldest_s`, `why` and `notes`
-    are as in limits/load.py, `hidden` and `output` as in limits/bills.py. `latencies` are seconds of replies since the
-    last message, at most `MOST_LATENCIES` of them.
+    are as in limits/load.py, `hidden` and `output` as in limits/bills.py. `latencies` are seconds of the latest
+    replies, at most `MOST_LATENCIES` of them.
     """
 
     unused: Amounts = {}

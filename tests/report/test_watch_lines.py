@@ -67,7 +67,11 @@ def test_view_fits_80_columns_and_24_lines_with_all_that_a_run_has_to_say() -> N
             "doubling it does not help, since requests in flight",
         ),
         ({"held_back_by": {"concurrency": 0.6}, "use": {"concurrency": 1.0}}, "Limited by requests in flight (60 %)"),
-        ({"held_back_by": {"tokens_per_minute": 0.2}}, "Little limits it: requests waited for tokens/min 20 %"),
+        ({"held_back_by": {"tokens_per_minute": 0.2}}, "Hardly limited: tokens/min 20 % of the last minute."),
+        (
+            {"held_back_by": {"tokens_per_minute": 0.45, "retry_after": 0.47}},
+            "Limited by several waits: the judge's 429s 47 %, tokens/min 45 % of the last minute.",
+        ),
         ({"held_back_by": {}}, "No limit is reached"),
         ({"held_back_by": {"retry_after": 0.7}}, "Limited by the judge's 429s (70 %"),
         ({"held_back_by": {"ledger": 0.7}}, "Waiting for disk (70 %"),

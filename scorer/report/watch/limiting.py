@@ -24,7 +24,18 @@ _ELSE = {
     "budget": "A cap is nearly reached ({share} of the last minute): a request waits until those in flight are billed.",
     "opening": "Few requests are sent at first under a cap ({share} of the last minute), until their bills are known.",
     "lock": "Waiting for the lock of the output folder ({share} of the last minute).",
-    "paused": "Resumed a short time ago.",
+    "paused": "Resumed a short time ago: the run was paused {share} of the last minute.",
+}
+_SHORT = {
+    **LIMITS,
+    "retry_after": "the judge's 429s",
+    "quota": "the judge's quota",
+    "ledger": "disk (ledger)",
+    "storage": "disk (results)",
+    "budget": "room under a cap",
+    "opening": "the opening of a capped run",
+    "lock": "the lock",
+    "paused": "a pause",
 }
 BINDS = 0.5
 """From this share of the last minute on a limit is said to limit the run, and a higher one to help."""
@@ -46,13 +57,14 @@ def what_limits(s: Snapshot) -> str:
     if not held:
         return "No limit is reached: requests wait for nothing."
     name, share = held[0]
+    if share < BINDS:
+        waits = ", ".join(f"{_SHORT.get(name, printable_line(name))} {percent(share)}" for name, share in held)
+        much = "Limited by several waits" if sum(share for _, share in held) >= BINDS else "Hardly limited"
+        return f"{much}: {waits} of the last minute."
     if name not in LIMITS:
         known = _ELSE.get(name, f"Waiting for {printable_line(name)} ({{share}} of the last minute).")
         return known.format(share=percent(share))
-    shown = LIMITS[name]
-    if share < BINDS:
-        return f"Little limits it: requests waited for {shown} {percent(share)} of the last minute."
-    return f"Limited by {shown} ({percent(share)}){_doubled(s, name)}."
+    return f"Limited by {LIMITS[name]} ({percent(share)}){_doubled(s, name)}."
 
 
 def _doubled(s: Snapshot, name: str) -> str:

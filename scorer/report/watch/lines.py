@@ -16,6 +16,8 @@ from scorer.text_width import cells, cropped
 
 LABEL = 20
 """Columns of the label of a line."""
+LONG = 200
+"""Columns of a part of a plain line, which no terminal bounds."""
 ROOMY = 60
 """From this width on there are labels and bars."""
 
@@ -69,7 +71,7 @@ def plain_line(seen: Seen) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(s.updated_at))
     parts = [
         f"{at} {'paused' if s.paused and seen.state == 'running' else seen.state}",
-        _how_far(s, 0).text,
+        _finished(s, LONG),
         f"{s.rows_per_s:,.1f} rows/s",
         ", ".join(_money(s)),
         f"{s.in_flight:,} in flight",
@@ -135,16 +137,27 @@ def _warnings(seen: Seen, s: Snapshot) -> list[str]:
     return [text for text in found if text is not None]
 
 
-def _how_far(s: Snapshot, width: int) -> Line:
-    share = min(1.0, s.finished / s.rows_total) if s.rows_total else 1.0
-    rows = f"{s.finished:,} of {s.rows_total:,} rows ({percent(share)})"
-    eta = ""
+def _share(s: Snapshot) -> float:
+    return min(1.0, s.finished / s.rows_total) if s.rows_total else 1.0
+
+
+def _finished(s: Snapshot, width: int) -> str:
+    """How many rows are finished, and when all are."""
+    rows = f"{s.finished:,} of {s.rows_total:,} rows"
+    parts: list[Part] = [(f"{rows} ({percent(_share(s))})", rows)]
     if s.state == "running" and not s.paused and s.eta_s is not None and s.finished < s.rows_total:
-        left = duration(s.eta_s) if s.eta_s <= FARTHEST_ETA_S else ""
-        eta = f"ETA {clock(s.updated_at + s.eta_s, s.eta_s)} ({left})" if left else "ETA over 10 years"
-    words = "  ".join(filter(None, [rows, eta]))
+        if s.eta_s <= FARTHEST_ETA_S:
+            ends = f"ETA {clock(s.updated_at + s.eta_s, s.eta_s)}"
+            parts.append((f"{ends} ({duration(s.eta_s)})", ends))
+        else:
+            parts.append(("ETA over 10 years",))
+    return fitted(parts, width, "  ")
+
+
+def _how_far(s: Snapshot, width: int) -> Line:
+    words = _finished(s, width)
     room = min(60, width - cells(words) - 2)
-    return Line(f"{bar(share, room)}  {words}" if room >= 10 else words)
+    return Line(f"{bar(_share(s), room)}  {words}" if room >= 10 else words)
 
 
 def bar(share: float, width: int) -> str:
