@@ -4,6 +4,7 @@
     frame = scorer.scan_scores("out")           # polars.LazyFrame
     scored = scorer.score_frame(df, judge={...}, model={...})
     board = scorer.leaderboard("out", system="model").frame
+    scorer.plot.leaderboard("out", system="model")  # an Altair chart
 
 Names are loaded at their first use, so that `import scorer` is fast.
 """
@@ -16,6 +17,7 @@ import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
+    from scorer import plot as plot
     from scorer.api.outputs import publish_scores as publish_scores
     from scorer.api.outputs import status as status
     from scorer.api.outputs import verify as verify
@@ -81,10 +83,12 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module("scorer.plot")
     if name not in _HOMES:
         raise AttributeError(f"module 'scorer' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "plot", "__version__"]

@@ -89,6 +89,7 @@ BASE = (
     "escapes",
     "frozen",
     "patterns",
+    "html_tables",
     "plugins",
     "processes",
     "text_width",

@@ -81,6 +81,7 @@ def generations() -> pa.Table:
                 "task": ("sums", "chat", "code")[question % 3],
                 "model": ("alder", "birch")[second],
                 "mix": ("a", "b")[second],
+                "step": 100 * (1 + question % 3),
                 "model_a": ("alder", "birch")[second],
                 "model_b": ("birch", "alder")[second],
                 "left": ("alder", "birch")[second],

@@ -11,6 +11,7 @@ import polars as pl
 from scorer.analysis.bootstrap import Interval
 from scorer.analysis.scale_across_tasks import Stance
 from scorer.analysis.unread import UnreadDiffers
+from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,10 @@ class Agreement:
             ({"score": name}, task, levels) for name, score in self.scores.items() for task, levels in score.parts()
         ]
         return level_rows(("score",), rows)
+
+    def _repr_html_(self) -> str:
+        counted = f"Agreement with human values: {self.rows:,} rows, {self.unlabelled:,} without a human value"
+        return rows_html(counted, self.frame.to_dicts())
 
 
 def level_rows(keys: Sequence[str], parts: Sequence[tuple[Mapping[str, str], str | None, Levels]]) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.simultaneous import critical_of
 from scorer.errors import SpecError
+from scorer.html_tables import rows_html
 
 KEY = dict.fromkeys(("task", "variant", "measure"), pl.String())
 VALUE = dict.fromkeys(("value", "low", "high"), pl.Float64())
@@ -58,6 +59,9 @@ class Compared:
     def frame(self) -> pl.DataFrame:
         """`differences`."""
         return self.differences
+
+    def _repr_html_(self) -> str:
+        return rows_html("Differences", self.differences.to_dicts(), self.notes)
 
     def json(self) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from scorer.analysis.columns import LARGEST, take
 from scorer.analysis.kappa_alpha import alpha
 from scorer.analysis.score_agreement import score_agreement
 from scorer.errors import SpecError
+from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,9 @@ class InterJudge:
             for task, levels in pair.agreement.parts()
         ]
         return level_rows(("first", "second"), parts)
+
+    def _repr_html_(self) -> str:
+        return rows_html(f"Agreement between judges: {self.rows:,} rows", self.frame.to_dicts())
 
 
 def inter_judge(

@@ -21,6 +21,7 @@ from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks, system_means
 from scorer.analysis.unread import UnreadDiffers, by_group, unread_notes
 from scorer.errors import SpecError
+from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Leaderboard:
     def frame(self) -> pl.DataFrame:
         """`systems`."""
         return self.systems
+
+    def _repr_html_(self) -> str:
+        return rows_html("Leaderboard", self.systems.to_dicts(), self.notes)
 
     def json(self) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval
+from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ class Estimates:
             schema_overrides={"system": pl.String, "labels_worth": pl.Int64, **dict.fromkeys(_FLOATS, pl.Float64)},
             infer_schema_length=None,
         )
+
+    def _repr_html_(self) -> str:
+        return rows_html("Mean human value, estimated", self.frame.to_dicts(), self.notes)
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import polars as pl
 from scorer.analysis.columns import Columns, compact, take
 from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, defined
 from scorer.errors import SpecError
+from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class Scale:
         """A row for each task: n, mean_score, mean_human, shift, spread."""
         rows = [{"task": task, **asdict(stance)} for task, stance in self.tasks.items()]
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def _repr_html_(self) -> str:
+        return rows_html(f"Scale by task: {self.n:,} rows, {self.unread:,} unread", self.frame.to_dicts())
 
     def json(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scorer.api.run_result import RunResult, run_result
 from scorer.config.out_folder import folder_of
 from scorer.files.router import AnyFiles
+from scorer.html_tables import facts_html, rows_html
 from scorer.output.status import status as status_of
 from scorer.output.verify.folder import Verdict
 from scorer.output.verify.folder import verify as verify_folder
@@ -40,6 +41,10 @@ class Verification(Verdict):
 
         rows = [("finding", text) for text in self.findings] + [("unchecked", text) for text in self.unchecked]
         return pl.DataFrame(rows, schema={"kind": pl.String, "text": pl.String}, orient="row")
+
+    def _repr_html_(self) -> str:
+        title = f"{'Complete' if self.complete else 'Not complete'}: {self.rows:,} rows in {self.shards:,} shards"
+        return rows_html(title, self.frame.to_dicts()) if self.frame.height else facts_html(title, [])
 
 
 def verify(out: str | Path) -> Verification:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
+from scorer.html_tables import facts_html
 from scorer.output.status import Status
+from scorer.output.status_facts import status_facts, status_title
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +37,9 @@ class RunResult(Status):
         }
         frame = pl.DataFrame([values], schema_overrides={"unreadable": pl.List(pl.String)})
         return frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.String))
+
+    def _repr_html_(self) -> str:
+        return facts_html(status_title(self.path, self), status_facts(self))
 
 
 def run_result(status: Status, path: str) -> RunResult:

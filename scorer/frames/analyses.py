@@ -74,7 +74,7 @@ def agree(
 
     Raises SpecError for columns that are missing or cannot serve.
     """
-    frame, scores = _opened(table, score)
+    frame, scores, _ = opened(table, score)
     settings, people = Bootstrap(bootstrap), _listed(human)
     if not people:
         if permutations:
@@ -143,7 +143,7 @@ def bradley_terry(
     SpecError for columns that are missing or cannot serve, for preferences outside [0, 1], and where no finite
     strengths exist: some systems never lost to the others, or never met them.
     """
-    frame, (name,) = _opened(table, [preference])
+    frame, (name,), _ = opened(table, [preference])
     return pairs.bradley_terry(frame, system, against, name, item=item, bootstrap=Bootstrap(bootstrap))
 
 
@@ -248,20 +248,22 @@ def bias(
 
 
 def _by_score(table: Table, score: Names, answer: Callable[[pl.LazyFrame, str, Range | None], R]) -> ByScore[R]:
-    frame, scores = _opened(table, score)
-    named = _is_named(table)
-    return ByScore({name: answer(frame, name, scale_of(table, name) if named else None) for name in scores})
+    frame, scores, is_named = opened(table, score)
+    return ByScore({name: answer(frame, name, scale_of(table, name) if is_named else None) for name in scores})
 
 
-def _opened(table: Table, score: Names) -> tuple[pl.LazyFrame, list[str]]:
-    """The rows of a table, and the score columns that `score` names. Raises SpecError."""
+def opened(table: Table, score: Names) -> tuple[pl.LazyFrame, list[str], bool]:
+    """The rows of a table, the score columns that `score` names, and whether the table is named by a path.
+
+    Raises SpecError.
+    """
     scores = _listed(score)
     if not scores:
         raise SpecError(["Give at least one score column."])
     if not _is_named(table):
-        return as_frame(table).lazy(), list(dict.fromkeys(scores))
+        return as_frame(table).lazy(), list(dict.fromkeys(scores)), False
     frame = open_table(table)
-    return frame, score_columns(frame, table, scores)
+    return frame, score_columns(frame, table, scores), True
 
 
 def _is_named(table: Table) -> bool:

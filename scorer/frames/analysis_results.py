@@ -10,6 +10,7 @@ import polars as pl
 
 from scorer.analysis.bias_measures import BiasMeasure
 from scorer.analysis.win_rate import WinRates
+from scorer.html_tables import rows_html
 
 
 class _Result(Protocol):
@@ -44,7 +45,7 @@ class ByScore(dict[str, R], Generic[R]):
         return "\n".join([repr(self.frame), *self.notes])
 
     def _repr_html_(self) -> str:
-        return "".join([self.frame._repr_html_(), *(f"<p>{note}</p>" for note in self.notes)])
+        return rows_html(f"By score: {', '.join(self)}", self.frame.to_dicts(), self.notes)
 
 
 class Biases(dict[str, BiasMeasure]):
@@ -67,6 +68,9 @@ class Biases(dict[str, BiasMeasure]):
     def json(self) -> dict[str, Any]:
         """The value that `scorer bias --json` prints for one score."""
         return {name: one.json() for name, one in self.items()}
+
+    def _repr_html_(self) -> str:
+        return rows_html("Biases", self.frame.to_dicts())
 
 
 def _systems(measure: BiasMeasure) -> Iterator[tuple[str | None, Mapping[str, Any]]]:

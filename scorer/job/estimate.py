@@ -18,7 +18,9 @@ from scorer.config.spec import Limits, Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.frozen import dataclass
+from scorer.html_tables import facts_html
 from scorer.inputs.shards import find, first_look, linked
+from scorer.job.estimate_facts import estimate_facts
 from scorer.job.learned import Mean, learned
 from scorer.job.model_load import seconds_at_limits
 from scorer.job.prompt_sample import PromptSample, read_sample
@@ -92,6 +94,9 @@ class Estimate:
     seconds_expected: float = 0.0
     seconds_worst: float = 0.0
     seconds_a_request: float = 1.0
+
+    def _repr_html_(self) -> str:
+        return facts_html("Estimate", estimate_facts(self))
 
 
 def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | None = None) -> Estimate:

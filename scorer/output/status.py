@@ -9,11 +9,13 @@ import orjson
 
 from scorer.errors import TooManyFailed, mended_by
 from scorer.files.files import Files, read
+from scorer.html_tables import facts_html
 from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.counts import count_results
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.output.status_facts import status_facts, status_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class Status:
     forgotten: int = 0
     rehearsal: bool = False
     selection: dict[str, Any] | None = None
+
+    def _repr_html_(self) -> str:
+        return facts_html(status_title("", self), status_facts(self))
 
 
 def status(files: Files, out: str) -> Status:

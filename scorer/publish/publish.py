@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.files.files import Files
+from scorer.html_tables import facts_html
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load, new_id, no_run, save
 from scorer.plugins import found, made
@@ -26,6 +27,13 @@ class Published:
     committed: int
     rows: int
     unsealed: int
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("shards published now", f"{self.committed:,} of {self.sealed:,} sealed, {self.rows:,} rows"),
+            ("shards not sealed", f"{self.unsealed:,}"),
+        ]
+        return facts_html(f"Published to {self.target}", facts)
 
 
 def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:

@@ -14,6 +14,7 @@ from scorer.errors import SpecError, StorageError
 from scorer.files.credentials import SCHEMES
 from scorer.files.files import replace
 from scorer.files.router import AnyFiles
+from scorer.html_tables import facts_html
 from scorer.report.html import document
 from scorer.report.page.build import page
 from scorer.report.page.options import ReportOptions
@@ -29,6 +30,10 @@ class WrittenReport:
     path: str
     bytes: int
     rows: int
+
+    def _repr_html_(self) -> str:
+        facts = [("bytes", f"{self.bytes:,}"), ("rows with texts", f"{self.rows:,}")]
+        return facts_html(f"Report page {self.path}", facts)
 
 
 class ReportColumns(TypedDict, total=False):

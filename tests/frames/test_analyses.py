@@ -34,7 +34,7 @@ FRAME = pl.DataFrame(
 
 
 def test_dir_of_scorer_is_the_public_names_and_each_is_there() -> None:
-    assert set(dir(scorer)) == {*scorer.__all__, "__version__"}
+    assert set(dir(scorer)) == {*scorer.__all__, "plot", "__version__"}
     for name in scorer.__all__:
         assert getattr(scorer, name) is not None
     assert {"agree", "bias", "compare", "estimate", "judge", "leaderboard", "retry", "status", "verify"} <= set(
@@ -71,7 +71,7 @@ def test_leaderboard_has_a_row_for_each_score_and_system() -> None:
     assert found["score"].systems.equals(found.frame.filter(score="score").drop("score"))
     assert any("no verdict" in note for note in found.notes)
     assert "no verdict" in repr(found)
-    assert found._repr_html_().startswith("<div>")
+    assert "no verdict" in found._repr_html_()
 
 
 def test_every_other_analysis_has_a_frame() -> None:

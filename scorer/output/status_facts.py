@@ -1,0 +1,54 @@
+"""The status of a run as short texts, each with its name: for the commands and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from scorer.output.progress_lines import limited_by
+
+if TYPE_CHECKING:
+    from scorer.output.status import Status
+
+
+def status_title(out: str, s: Status) -> str:
+    """The output folder (where it is known) and the state of its run."""
+    state = s.state + (" (a rehearsal: its scores are simulated)" if s.rehearsal else "")
+    return f"{out}: {state}" if out else state
+
+
+def status_facts(s: Status) -> Iterator[tuple[str, str]]:
+    """Rows, errors, tokens, cost and pace."""
+    yield (
+        "rows",
+        f"{s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
+        f" ({s.sealed} of {s.shards} shards sealed)",
+    )
+    if s.selection is not None:
+        parts = {"sample": s.selection["sample"], "where": s.selection["where"]}
+        conditions = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+        yield "selection", f"{s.selection['rows']:,} of {s.selection['of']:,} rows: {conditions}"
+    if s.copied:
+        yield "copied", f"{s.copied:,} rows took the answer of an exact duplicate"
+    if s.errors:
+        yield "errors", ", ".join(f"{name} {count:,}" for name, count in s.errors.items())
+    if s.unmeasured:
+        nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
+        yield "metrics", f"null (no text to measure, or the metric failed): {nulls} rows"
+    reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
+    yield (
+        "tokens",
+        f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}, in "
+        f"{s.requests:,} requests",
+    )
+    maybe = (
+        f", and up to {s.maybe_billed_usd:.6f} USD possibly billed (timeouts, crashes)" if s.maybe_billed_usd else ""
+    )
+    yield "cost", f"{s.cost_usd:.6f} USD{maybe}"
+    if s.state != "running":
+        yield "pace", f"{s.rows_per_s:,.1f} rows/s in the last minute of work"
+    else:
+        yield "pace", f"{s.rows_per_s:,.1f} rows/s, {limited_by(s.held_back_by) or 'no limit reached'}"
+    if s.why:
+        yield "judge", f"{'does' if s.state == 'running' else 'did'} not answer: {s.why}"
+    yield from (("unreadable", path) for path in s.unreadable)
