@@ -59,8 +59,8 @@ def names_axis(field: str, order: Sequence[str], label: str = "") -> Any:
 def numbers_axis(field: str, label: str, low: float | None = None, high: float | None = None) -> Any:
     """A horizontal axis of numbers, from `low` to `high` where both are given."""
     alt = altair()
-    ends = {"domain": [low, high]} if low is not None and high is not None else {}
-    scale = alt.Scale(zero=False, nice=False, **(ends or {"padding": 14}))
+    reach: dict[str, Any] = {"padding": 14} if low is None or high is None else {"domain": [low, high]}
+    scale = alt.Scale(zero=False, nice=False, **reach)
     return alt.X(f"{field}:Q", title=printable_line(label), scale=scale)
 
 
