@@ -104,6 +104,17 @@ def test_page_names_the_best_system_by_the_lead_that_decides_its_rank(tmp_path: 
     assert lead.value == pytest.approx(best.score.value - second.score.value)
 
 
+def test_page_says_whom_the_judge_favours_by_the_labels_of_both(tmp_path: Path) -> None:
+    human = [2.0, 3.0] * 30
+    for favoured, ahead in (("s0", 0.5), ("s1", 0.0)):
+        folder = tmp_path / favoured
+        folder.mkdir()
+        judged = [value + ahead + (0.7 if n % 2 else 0.9) * (favoured == f"s{n % 2}") for n, value in enumerate(human)]
+        made = of(folder, rows(60, 2, human=human), {"score": judged})
+        assert made.answer.tipping
+        assert f"60 labelled rows say that it favours {favoured} by 0." in made.answer.tipping
+
+
 def test_page_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
     made = of(tmp_path, rows(60), {"score": scores(60)})
     assert "No two of the 3 systems can be told apart" in made.answer.systems
@@ -120,12 +131,12 @@ def test_page_of_one_system_shows_its_mean_and_distribution_and_no_rank(tmp_path
 
 
 def test_page_asks_for_labels_where_nobody_has_checked_the_judge(tmp_path: Path) -> None:
-    made = of(tmp_path, rows(40), {"score": scores(40)})
+    made = of(tmp_path, rows(40), {"score": scores(40)}, rows=20)
     assert "Nobody has checked this judge" in made.answer.judge
     assert made.answer.command
     assert made.rows
     random = [card for card in made.rows.cards if "random" in card.picked]
-    assert {card.weight for card in random} == {40 / len(random)}
+    assert [card.weight for card in random] == [8.0] * 5
     assert all(card.weight is None for card in made.rows.cards if card not in random)
 
 
