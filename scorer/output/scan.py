@@ -16,11 +16,7 @@ from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
 from scorer.output.scan_input import scan_input
-from scorer.types import Shard
-
-_ROW, _SHARD = "\0row", "\0shard"
-INPUT_KEY = (_SHARD, _ROW)
-"""The columns of `scan_inputs` that name a row."""
+from scorer.output.scan_inputs import INPUT_KEY, scan_inputs
 
 
 def scan_scores(
@@ -120,18 +116,6 @@ def _joined(scores: pl.LazyFrame, manifest: Manifest, out: str, files: Files) ->
     return scores.join(
         others, left_on=["shard", "row"], right_on=INPUT_KEY, how="left", maintain_order="left", coalesce=True
     ).drop(INPUT_KEY, strict=False)
-
-
-def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
-    """The input rows of these shards and the columns `INPUT_KEY`; None where there are none."""
-    scans = [
-        scan_input(shard)
-        .with_row_index(_ROW)
-        .with_columns(pl.col(_ROW).cast(pl.Int64), pl.lit(shard.path).alias(_SHARD))
-        for shard in shards
-        if shard.rows
-    ]
-    return pl.concat(scans, how="diagonal_relaxed") if scans else None
 
 
 def beside(out: str, manifest: Manifest) -> dict[str, str]:

@@ -15,7 +15,8 @@ from scorer.frozen import dataclass
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
-from scorer.output.scan import INPUT_KEY, input_names, scan_inputs, scan_run
+from scorer.output.scan import input_names, scan_run
+from scorer.output.scan_inputs import INPUT_KEY, scan_inputs
 from scorer.output.schema import kept_names
 from scorer.types import Shard
 
