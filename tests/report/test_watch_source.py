@@ -143,6 +143,11 @@ def test_ending_says_how_the_run_ended_with_its_exit_code(
     assert exit_code == code
 
 
+def test_ending_without_progress_does_not_guess(watched: Watched) -> None:
+    found = replace(status(LocalFiles(), watched.run.out), state="interrupted", pending=2)
+    assert "does not say how" in ending(Seen("out", "killed"), found)[0]
+
+
 def test_ending_of_a_rehearsal_calls_it_one(watched: Watched) -> None:
     found = status(LocalFiles(), watched.run.out)
     assert ending(Seen("out", "complete", None, True), found)[0].startswith("The rehearsal has ended")

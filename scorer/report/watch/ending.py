@@ -17,15 +17,14 @@ def ending(seen: Seen, found: Status) -> tuple[str, int]:
     if found.state == "complete" and (s is None or s.error is None):
         kind = "The rehearsal" if seen.rehearsal else "The run"
         return f"{kind} has ended: every row is finished.", 0
+    if s is None:
+        return f"The run has ended before its last row; progress.json does not say how. {RESUMES}", 130
     if seen.state == "killed":
-        who = "its process" if s is None else f"process {s.pid}" + (f" on {printable(s.host)}" if s.host else "")
-        last = (
-            ""
-            if s is None
-            else f", last heard of at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(s.updated_at))}"
-        )
-        return f"The run ended without a word: {who} was killed or its machine went down{last}. {RESUMES}", 130
-    if s is not None and s.error is not None:
+        last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(s.updated_at))
+        who = f"process {s.pid}" + (f" on {printable(s.host)}" if s.host else "")
+        lost = f"The run ended without a word: {who} was killed or its machine went down, last heard of at {last}."
+        return f"{lost} {RESUMES}", 130
+    if s.error is not None:
         return f"The run was stopped: {printable(s.error)}", s.exit_code or 1
     if seen.state == "interrupted":
         return f"The run was interrupted. {RESUMES}", 130
