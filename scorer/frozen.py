@@ -8,14 +8,14 @@ one is first used. A class that inherits, or that sets fields in `__post_init__`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
     import dataclasses
-
-    import msgspec
 
     _METHODS = ("__repr__", "__eq__", "__hash__")
     _NOT_TAKEN = ("__dict__", "__weakref__", "__module__", "__annotations__")
@@ -72,3 +72,8 @@ else:
                     if part in vars(cls) and part not in own:
                         setattr(self.struct, part, vars(cls)[part])
             return getattr(cls, name)
+
+
+def values(thing: Any) -> dict[str, Any]:
+    """The values of an object of such a class by the names of its fields, as they are: `asdict` copies them, 50 us."""
+    return msgspec.structs.asdict(thing)

@@ -86,3 +86,9 @@ def test_dataclass_compiles_its_methods_at_their_first_use(monkeypatch: pytest.M
     assert dataclasses.replace(first, count=5) == Counter(5)
     assert Counter.__hash__ is None
     assert compiled == ["Counter"]
+
+
+def test_values_are_those_of_asdict_uncopied() -> None:
+    request = Request(messages=(Message("user", "hello"),))
+    assert frozen.values(Usage(1, 2)) == dataclasses.asdict(Usage(1, 2))
+    assert frozen.values(request)["messages"] is request.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ def take(rows: Rows, places: pa.Array) -> Rows:
     return type(rows).from_arrays([_taken(column, places) for column in rows.columns], schema=rows.schema)
 
 
+@lru_cache(4096)
 def owned(kind: pa.DataType) -> pa.DataType:
     """The type with `large_string` for `string_view` and `large_binary` for `binary_view`, at any depth."""
     if kind == pa.string_view():

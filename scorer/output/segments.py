@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import field
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from scorer.files.files import Files
 from scorer.files.parquet_batches import bounded_batches
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, values
 from scorer.output.checksums import OURS, Summed, check_footer
 from scorer.output.schema import COPIED, METRIC
 from scorer.types import (
@@ -146,7 +146,7 @@ def write(
                 sink.flush()
                 summed.part(counts.rows)
         sink.flush()
-        stated = {**about, **asdict(counts), "bounded": True}
+        stated = {**about, **values(counts), "bounded": True}
         metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in stated.items()}
         writer.add_key_value_metadata({**metadata, **summed.metadata()})
     sink.flush()
@@ -167,7 +167,7 @@ def about(
     `edition` counts how often the kept columns of the run changed before it was written. `judges` are the fingerprints
     of its retries with other keys, and their generations.
     """
-    identity = {name: value for name, value in asdict(shard).items() if name != "at"}
+    identity = {name: value for name, value in values(shard).items() if name != "at"}
     found = {"shard": identity, "fingerprint": fingerprint, "generation": generation, "run": run}
     return {**found, **({"edition": edition} if edition else {}), **({"judges": dict(judges)} if judges else {})}
 
@@ -194,7 +194,7 @@ def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
         if key.startswith(b"scorer.") and key not in OURS
     }
     found.pop("bounded", None)
-    counts = Counts(**{name: found.pop(name) for name in asdict(Counts()) if name not in YOUNGER or name in found})
+    counts = Counts(**{name: found.pop(name) for name in values(Counts()) if name not in YOUNGER or name in found})
     return found, counts
 
 

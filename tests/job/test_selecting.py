@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,7 @@ from scorer.job.estimate import estimate
 from scorer.job.forget import Choice
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
-from scorer.job.selecting import _nth_smallest
+from scorer.job.selecting import _nth_smallest, select
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.output.selection import Selection, hashes
@@ -220,6 +221,23 @@ def test_other_where_in_mid_run_keeps_what_is_stored(run: Run) -> None:
     assert run.twice() == set()
     assert run.verify().findings == ()
     right(run)
+
+
+def test_start_reads_each_mask_once_for_where_and_sample(run: Run) -> None:
+    class Counting(LocalFiles):
+        opened: ClassVar[list[str]] = []
+
+        def open(self, path: str) -> BinaryIO:
+            self.opened.append(path)
+            return super().open(path)
+
+    where = "id <> 'r3'"
+    plan = run.job(where=where).plan
+    run.run(where=where, sample="5")
+    layout = Layout(run.out)
+    select(plan, Counting(), layout, load(LocalFiles(), layout), "9")
+    masks = [path for path in Counting.opened if path.startswith(layout.selection)]
+    assert len(masks) == len(set(masks)) == 2
 
 
 def test_where_and_sample_together(run: Run) -> None:
