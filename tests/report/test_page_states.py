@@ -122,6 +122,19 @@ def test_page_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
     assert {len(one.tied) for one in made.systems.systems} == {2}
 
 
+def test_page_does_not_compare_thousands_of_systems_or_tasks(tmp_path: Path) -> None:
+    given = rows(700, task=[f"t{n % 350}" for n in range(700)]).with_columns(system=pl.col("item") + pl.col("system"))
+    made = of(tmp_path, given, {"score": scores(700)}, rows=10)
+    assert made.where is None
+    assert made.systems
+    assert made.systems.systems == []
+    assert sum(made.systems.histograms[0].counts) == 700
+    assert [notice.text.split(":")[0] for notice in made.strip.notices] == [
+        "Column system has 700 values",
+        "Column task has 350 values",
+    ]
+
+
 def test_page_of_one_system_shows_its_mean_and_distribution_and_no_rank(tmp_path: Path) -> None:
     made = of(tmp_path, rows(40, 1), {"score": scores(40, 1)})
     assert made.answer.systems.startswith("The mean score of s0 is ")

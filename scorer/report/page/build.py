@@ -146,6 +146,8 @@ def _empty(of: Population, panels: _Panels) -> Iterator[tuple[str, str]]:
                 "column of human values."
             ),
         )
+    if panels.training is None and of.options.step is not None and of.rows:
+        yield "training", "The steps and mixes have too many values for curves, or none."
     if panels.rows is None:
         if of.options.rows:
             yield "rows", "No row can be shown." if of.finished else "No row is finished yet."

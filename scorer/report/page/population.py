@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from operator import and_
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -14,11 +13,10 @@ from scorer.analysis.bootstrap import Bootstrap, Resamples
 from scorer.analysis.columns import missing_columns
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.score_range import scale_of_judge
-from scorer.analysis.unread import NO_REPLY_TO_READ
 from scorer.errors import SpecError
 from scorer.report.collecting import collect_all
 from scorer.report.columns import RunColumns, may_be_number, number
-from scorer.report.page.conditions import column, literal
+from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.text_lengths import Lengths, lengths_of
 from scorer.report.run_table import RunTable
@@ -28,6 +26,8 @@ HUMAN = "\0people"
 BOOK_KEEPING = ("error", "finished_at", "waited_s", "answered_s", "prompt_tokens", "completion_tokens", "cost_microusd")
 FEWER = (60, 400)
 """With more systems than the first number, so many resamples: the intervals of all pairs take the square of it."""
+MOST_NAMES = {"system": 300, "task": 200}
+"""With more values a column tells no systems or tasks apart that anybody compares, and comparing them takes hours."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Population:
     step, the mix, further result columns, and the lengths of the responses where they are known. `columns.human` is
     HUMAN where there are several `people`. `finished` counts all rows that have a result, `errors` their errors, and
     `left_out` says in sentences which of them no panel counts. `where` is the condition that the others meet, "" where
-    all do. `lengths` are those of the responses.
+    all do. `lengths` are those of the responses. `notes` say which columns
+    have too many values to compare.
     """
 
     table: RunTable
@@ -51,6 +52,7 @@ class Population:
     left_out: Sequence[str]
     where: str
     lengths: Lengths
+    notes: Sequence[str] = ()
 
     @property
     def score(self) -> str:
@@ -169,8 +171,10 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         rows = rows.with_columns(pl.mean_horizontal(values).alias(HUMAN))
         columns = replace(columns, human=HUMAN)
     columns = replace(columns, item=item)
-    rules = list(_rules(table, rows, [*names, *([item] if item else [])]))
-    inside = rows.filter(reduce(and_, (rule.kept for rule in rules))) if rules else rows
+    columns, notes = _comparable(columns, rows)
+    names = [name for name in (columns.system, columns.task, options.mix) if name is not None]
+    left = leave_out(table, rows, [*names, *([item] if item else [])])
+    inside = left.rows
     inside = inside.with_columns(
         pl.col(name).cast(pl.Enum(sorted(inside[name].cast(pl.String).unique()))) for name in names
     )
@@ -183,12 +187,23 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         frame=inside,
         finished=rows.height,
         errors=dict(counted.iter_rows()),
-        left_out=[rule.sentence(count) for rule, count in zip(rules, _shares(rows, rules), strict=True) if count],
-        where=" AND ".join(
-            rule.where for rule, count in zip(rules, _shares(rows, rules), strict=True) if count and rule.where
-        ),
+        left_out=left.sentences,
+        where=left.where,
         lengths=lengths,
+        notes=notes,
     )
+
+
+def _comparable(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[str]]:
+    """The columns without those of systems and tasks that have too many values, and a sentence for each of these."""
+    notes = []
+    for role, most in MOST_NAMES.items():
+        name = getattr(columns, role)
+        if name is None or (count := rows[name].n_unique()) <= most:
+            continue
+        notes.append(f"Column {name} has {count:,} values: more than {most} are not compared. --{role} names another.")
+        columns = replace(columns, system=None) if role == "system" else replace(columns, task=None)
+    return columns, notes
 
 
 def _check(table: RunTable, names: Sequence[str], numbers: Sequence[str]) -> None:
@@ -237,45 +252,3 @@ def _read(
 
 
 _JUDGES_OWN = ("disagreement", "flipped", "preference_given", "preference_swapped", "judge_model")
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Rows that stay, the condition that says so in SQL, and why the others go."""
-
-    kept: pl.Expr
-    where: str
-    why: str
-
-    def sentence(self, count: int) -> str:
-        return f"{count:,} {'row' if count == 1 else 'rows'} {self.why}"
-
-
-def _rules(table: RunTable, rows: pl.DataFrame, names: Sequence[str]) -> Iterator[_Rule]:
-    """What is left out, in this order: a row that breaks two rules counts for the first."""
-    bad = ", ".join(str(literal(name)) for name in NO_REPLY_TO_READ)
-    first = next(iter(table.runs))
-    for run in table.runs:
-        error, score = table.of_run(run, "error"), table.of_run(run, table.columns.scores[0].removeprefix(f"{first}."))
-        of = f" of {run}" if run else ""
-        if run:
-            kept = pl.col(error).is_not_null() | pl.col(score).is_not_null()
-            where = f"({column(error)} IS NOT NULL OR {column(score)} IS NOT NULL)"
-            yield _Rule(
-                kept, where, f"without a result{of}: the judges are compared over rows that all of them judged."
-            )
-        kept = ~pl.col(error).is_in(NO_REPLY_TO_READ).fill_null(False)
-        where = f"({column(error)} IS NULL OR {column(error)} NOT IN ({bad}))"
-        yield _Rule(kept, where, f"that had nothing to judge{of} ({' or '.join(NO_REPLY_TO_READ)}).")
-    for name in names:
-        yield _Rule(pl.col(name).is_not_null(), f"{column(name)} IS NOT NULL", f"without a value in {name}.")
-
-
-def _shares(rows: pl.DataFrame, rules: Sequence[_Rule]) -> list[int]:
-    """How many rows each rule is the first to leave out."""
-    counts, left = [], rows
-    for rule in rules:
-        after = left.filter(rule.kept)
-        counts.append(left.height - after.height)
-        left = after
-    return counts

@@ -91,6 +91,8 @@ def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Ite
             )
     if far.done < far.rows:
         yield Notice(f"{far.state}: {far.done:,} of {far.rows:,} rows are finished. Ranks are withheld.", "systems")
+    for note in of.notes:
+        yield Notice(note, "systems")
     missing = of.rows - of.frame[of.score].count() if of.rows else 0
     if missing and missing >= UNREAD_SHARE * of.rows:
         yield Notice(f"{missing:,} of {of.rows:,} rows ({missing / of.rows:.0%}) have no score.", "run")
