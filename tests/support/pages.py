@@ -299,7 +299,7 @@ def _prose(draw: Random, words: int) -> str:
 def _card(at: int, systems: Sequence[str], task: str, texts: str | None, draw: Random) -> Card:
     score = float(draw.choice([1, 2, 3, 3, 4, 4, 5]))
     human = float(min(max(score + draw.choice([-2, -1, 0, 0, 0, 1]), 1), 5)) if at % 2 else None
-    picked = [("random", "high", "low", "lowest", "highest")[at % 5]]
+    picked = [("random", "high", "low", "lowest", "highest")[at % 5], *(["lowest"] if at == 20 else [])]
     return Card(
         id=f"{at % 2}:{at}",
         shard=("data/a.parquet", "data/b.parquet")[at % 2],
@@ -319,7 +319,7 @@ def _card(at: int, systems: Sequence[str], task: str, texts: str | None, draw: R
         verdicts=[Verdict("score", f"{score:g}", Text(_prose(draw, 25)), Text(f"Score: {score:g}"))],
         facts={"tokens in": "1,204", "tokens out": "61", "cost": "$0.00021"},
         picked=picked,
-        weight=80.5 if picked == ["random"] else None,
+        weight=80.5 if "random" in picked else None,
     )
 
 

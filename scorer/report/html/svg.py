@@ -19,7 +19,8 @@ TOP, BOTTOM = 18, 34
 _FILE_STYLE = (
     "text{font:12px Helvetica,Arial,sans-serif;fill:#222}.q{fill:#666}line{stroke:#222}.g{stroke:#ddd}.z{stroke:#888;"
     "stroke-dasharray:3 3}.i{stroke:#0b62a8;stroke-width:2}.d{fill:#0b62a8}"
-    ".b{fill:#0b62a8;fill-opacity:.72}.band{fill:#0b62a8;opacity:.1}.e{text-anchor:end}.m{text-anchor:middle}"
+    ".b{fill:#0b62a8;fill-opacity:.72}.band{fill-opacity:.1}.e{text-anchor:end}.m{text-anchor:middle}"
+    ".c1{stroke-dasharray:7 3}.c2{stroke-dasharray:2 3}.c3{stroke-dasharray:9 3 2 3}.i{stroke-dasharray:none}"
     + "".join(
         f".c{at}{{stroke:{colour};stroke-width:2}}.k{at}{{fill:{colour}}}"
         for at, colour in enumerate(("#0072b2", "#d55e00", "#007a5a", "#a3488a", "#846a00", "#444"))

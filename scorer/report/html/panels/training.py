@@ -25,10 +25,13 @@ def training(values: Training, marks: Marks) -> Html:
         axis(ends(one for curve in curves for one in curve.scores)),
         300,
     )
-    band = _band(plot, curves[0], values.margin) if len(curves) == 1 and values.margin else Html()
-    frame = join([band, plot.frame(values.step, "Mean score")])
+    bands = [_band(plot, curve, values.margin, at) for at, curve in enumerate(curves)] if values.margin else []
+    frame = join([*bands, plot.frame(values.step, "Mean score")])
     bare = [_curve(plot, curve, at) for at, curve in enumerate(curves)]
     linked = [_curve(plot, curve, at, marks) for at, curve in enumerate(curves)]
+    meaning = (
+        [f"A band holds the values within {number(values.margin)} of the last of its curve."] if values.margin else []
+    )
     twin = plain_table(
         "Mean score by step",
         ["Mix", values.step, "Mean score", "95 % interval", "Rows"],
@@ -58,11 +61,13 @@ def training(values: Training, marks: Marks) -> Html:
     ]
     key = tag(
         "p",
-        *(tag("span", tag("i", class_=f"k{at % COLOURS}"), curve.mix) for at, curve in enumerate(curves)),
-        class_="key",
+        *(tag("span", tag("i", class_=f"c{at % COLOURS}"), curve.mix) for at, curve in enumerate(curves)),
+        class_="key lines",
     )
     shown = join([key, drawing(join([frame, *linked]), plot.height, f"Mean score by {values.step}", linked=True)])
-    return panel("training", figure(f"Mean score by {values.step}", shown, twin, saves), notes(values.notes))
+    return panel(
+        "training", figure(f"Mean score by {values.step}", shown, twin, saves), notes([*meaning, *values.notes])
+    )
 
 
 def _curve(plot: Plot, curve: Curve, at: int, marks: Marks | None = None) -> Html:
@@ -77,12 +82,15 @@ def _curve(plot: Plot, curve: Curve, at: int, marks: Marks | None = None) -> Htm
     return join([plot.line(known, f"c{style}"), *points])
 
 
-def _band(plot: Plot, curve: Curve, margin: float) -> Html:
+def _band(plot: Plot, curve: Curve, margin: float, at: int) -> Html:
+    """The values that differ by no more than the margin from the last of a curve."""
     last = next((one.value for one in reversed(curve.scores) if one.value is not None), None)
     if last is None:
         return Html()
     top, bottom = float(plot.top(last + margin)), float(plot.top(last - margin))
-    return tag("rect", class_="band", x="0", width="100%", y=f"{top:.1f}", height=f"{bottom - top:.1f}")
+    return tag(
+        "rect", class_=f"band k{at % COLOURS}", x="0", width="100%", y=f"{top:.1f}", height=f"{bottom - top:.1f}"
+    )
 
 
 def _legend(curves: Sequence[Curve]) -> list[Html]:
