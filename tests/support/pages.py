@@ -126,7 +126,7 @@ def page(
 
 def small() -> Page:
     """Few systems and rows, and every panel."""
-    return page(SYSTEMS[:3], TASKS[:2], 12)
+    return page(SYSTEMS[:2], TASKS[:2], 6)
 
 
 def two_judges() -> Page:
