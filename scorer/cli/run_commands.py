@@ -28,6 +28,7 @@ from scorer.cli.options import (
     WorkerOptions,
     answer,
 )
+from scorer.cli.plan_choices import NO_CHOICES, ChoiceOptions
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import BudgetSpent, InputError, ScorerError, TooManyFailed
@@ -90,10 +91,15 @@ def plan(
     sample: SampleOption = None,
     sets: Sets = (),
     json: Json = False,
+    choice_options: ChoiceOptions = NO_CHOICES,
 ) -> int:
     """Estimate a run: rows, tokens, cost, time. Sends nothing.
 
+    With --choices, --by, --max-usd or -o it compares models and numbers of samples, and picks one that fits.
+
     Example: scorer plan run.toml --exact
+
+    Example: scorer plan run.toml --model gpt-4o --model gpt-4o-mini --by 07:00 --max-usd 400 -o new.toml
 
     Parameters
     ----------
@@ -105,8 +111,15 @@ def plan(
     from scorer.files.router import AnyFiles
     from scorer.job.estimate import estimate
 
-    found = estimate(check(_tree(run_file, sets)), AnyFiles(), exact=exact, sample=sample)
-    answer(json, asdict(found), lambda: plan_text(found))
+    tree = _tree(run_file, sets)
+    found = estimate(check(tree), AnyFiles(), exact=exact, sample=sample)
+    if choice_options.wanted:
+        from scorer.cli.plan_choices import answered, choices_text
+
+        choices = answered(run_file, tree, choice_options, sample)
+        answer(json, {**asdict(found), **choices.json()}, lambda: f"{plan_text(found)}\n\n{choices_text(choices)}")
+    else:
+        answer(json, asdict(found), lambda: plan_text(found))
     if found.rows and sum(found.rows_bad.values()) >= found.rows:
         raise InputError(
             "No row of the input can be judged; see rows_bad. Correct the input, or the columns of the judge."

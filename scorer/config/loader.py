@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from scorer.config.literal_secrets import REFERENCE, leaks
 from scorer.config.messages import sentences, without_invalid_keys
+from scorer.config.out_folder import STDIN
 from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError
 
@@ -39,11 +40,19 @@ def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
 
 def read_stdin() -> dict[str, Any]:
     """The run file on stdin as nested dicts. stdin is read once; further calls return the same. Raises SpecError."""
+    return read_toml("stdin", _stdin_text())
+
+
+def run_file_text(path: str) -> str:
+    """The text of a run file that was read before; STDIN names the one on stdin."""
+    return _stdin_text() if path == STDIN else Path(path).read_text(encoding="utf-8")
+
+
+def _stdin_text() -> str:
     try:
-        text = _all_of(sys.stdin)
+        return _all_of(sys.stdin)
     except UnicodeDecodeError as error:
         raise SpecError([f"stdin is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
-    return read_toml("stdin", text)
 
 
 @lru_cache(maxsize=1)

@@ -99,12 +99,14 @@ class Estimate:
         return facts_html("Estimate", estimate_facts(self))
 
 
-def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | None = None) -> Estimate:
+def estimate(
+    plan: RunPlan, files: Files, *, exact: bool = False, sample: str | None = None, counted: int | None = None
+) -> Estimate:
     """Reads the input and sends nothing. Raises InputError, and SpecError for a wrong `sample`.
 
     `sample` is "100" (rows) or "1%" of them: the rows that `scorer run --sample` would take. Up to 100,000 rows (with
     `exact`, any number) every request is made and its tokens are counted. Beyond that, 20,000 rows are drawn with a
-    fixed seed, and the total is estimated from the lengths of all rows.
+    fixed seed, and the total is estimated from the lengths of all rows. `counted` is another number than 100,000.
     """
     found = find(files, plan.spec.input.shards)
     earlier = learned(plan, files)
@@ -117,8 +119,8 @@ def estimate(plan: RunPlan, files: Files, *, exact: bool = False, sample: str | 
     model = plan.spec.all_models[0]
     name = encoding_for(model.name or "") if model.provider not in ("embedded", "recorded") else None
     counter = Counter(name)
-    everything = exact or rows <= EXACT_ROWS
-    share = 1.0 if everything else SAMPLE_ROWS / rows
+    everything = exact or rows <= (counted or EXACT_ROWS)
+    share = 1.0 if everything else min(SAMPLE_ROWS, counted or SAMPLE_ROWS) / rows
     with closing(AnswerCache()) as cache:
         seen = read_sample(plan, files, shards, asked, counter, share, cache)
     prompt, half_width = seen.prompt_tokens(rows)

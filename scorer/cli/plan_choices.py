@@ -1,0 +1,202 @@
+"""The choices of `scorer plan`: its options, the table that it prints, and the run file that it writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from scorer.errors import SpecError
+from scorer.frozen import dataclass
+
+if TYPE_CHECKING:
+    from scorer.job.pick_choice import Wanted
+    from scorer.job.run_choices import Choices, RunChoice
+
+_REPEATED = Parameter(negative="", allow_repeating=True)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ChoiceOptions:
+    """The options of `scorer plan` that compare choices."""
+
+    choices: Annotated[
+        bool, Parameter(help="Compare models and numbers of samples: money, time, agreement.", negative="")
+    ] = False
+    by: Annotated[str | None, Parameter(help='When it has to end: "07:00", the next one, or ISO 8601.')] = None
+    max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=Number(gt=0))] = None
+    output: Annotated[
+        str | None, Parameter(name=("--output", "-o"), help="Write the picked choice to this new run file.")
+    ] = None
+    model: Annotated[tuple[str, ...], _REPEATED, Parameter(help="Another model at the same address; repeatable.")] = ()
+    measured: Annotated[
+        tuple[str, ...], _REPEATED, Parameter(help="The output of a run on labelled rows; may be repeated.")
+    ] = ()
+    human: Annotated[str | None, Parameter(help="The column of human values in --measured.")] = None
+    item: Annotated[str | None, Parameter(help="The column that names what was answered, in --measured.")] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether choices are asked for."""
+        return self != NO_CHOICES
+
+    @property
+    def picks(self) -> bool:
+        """Whether one of them is to be picked."""
+        return self.by is not None or self.max_usd is not None or self.output is not None
+
+
+NO_CHOICES = ChoiceOptions()
+"""The plan of the run file alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The choices of a run, the picked one (None where nothing was to be picked), why, and the file it is in."""
+
+    found: Choices
+    wanted: Wanted
+    picked: RunChoice | None = None
+    why: str = ""
+    file: str | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The keys beside those of the plan: choices, picked (a place in them, null without a pick), why, notes."""
+        from scorer.job.pick_choice import frontier
+
+        choices = self.found.choices
+        rows = [
+            {
+                **asdict(one),
+                "ends_at": self.wanted.ends(one).isoformat(timespec="seconds"),
+                "fits": self.wanted.fits(one),
+                "frontier": on_it,
+            }
+            for one, on_it in zip(choices, frontier(choices), strict=True)
+        ]
+        place = None if self.picked is None else list(choices).index(self.picked)
+        notes = list(self.found.notes)
+        return {"choices": rows, "picked": place, "why": self.why or None, "written": self.file, "choice_notes": notes}
+
+
+def answered(run_file: str, tree: dict[str, Any], options: ChoiceOptions, sample: str | None) -> Answer:
+    """Finds the choices, picks one where asked to, and writes it. Raises SpecError."""
+    from datetime import datetime
+
+    from scorer.config.moments import moment
+    from scorer.files.router import AnyFiles
+    from scorer.job.pick_choice import Wanted, pick
+    from scorer.job.run_choices import Asked, run_choices
+
+    now = datetime.now().astimezone()
+    wanted = Wanted(now, moment(options.by, now, "--by") if options.by is not None else None, options.max_usd)
+    if options.output is not None and Path(options.output).exists():
+        raise SpecError([f"-o {options.output}: the file is there already. Give a new name; nothing is overwritten."])
+    asked = Asked(options.model, options.measured, options.human, options.item)
+    found = run_choices(tree, AnyFiles(), asked, sample=sample)
+    if not options.picks:
+        return Answer(found, wanted)
+    picked, why = pick(found.choices, wanted)
+    if options.output is not None:
+        _write(run_file, tree, options, picked)
+    return Answer(found, wanted, picked, why, options.output)
+
+
+def choices_text(answer: Answer) -> str:
+    """The table of choices, what was picked and why."""
+    from scorer.cli.text_table import aligned, wrapped
+    from scorer.job.pick_choice import frontier
+    from scorer.report.watch.limiting import LIMITS, clock
+
+    choices = answer.found.choices
+    measured = any(one.measured for one in choices)
+    rows = [
+        {
+            "": ">" if one == answer.picked else "*" if measured and on_it and one.measured else "",
+            "model": one.model,
+            "samples": one.samples,
+            "USD": None
+            if one.cost_usd is None
+            else f"{one.cost_usd:,.2f}"
+            if one.cost_usd >= 1
+            else f"{one.cost_usd:.4f}",
+            "ends": clock(answer.wanted.ends(one).timestamp(), one.seconds),
+            **({"agreement": _agreement(one)} if measured else {}),
+            "limited by": LIMITS.get(one.binding_limit, one.binding_limit),
+        }
+        for one, on_it in zip(choices, frontier(choices), strict=True)
+    ]
+    lines = ["Choices, all online, begun now:", "", aligned(rows), ""]
+    if measured:
+        lines.append(wrapped(_MEASURED, indent=0))
+    else:
+        lines.append(
+            wrapped("Agreement with people is not known for any: --measured OUT --human COLUMN tells.", indent=0)
+        )
+    lines += [wrapped(note, indent=0) for note in answer.found.notes]
+    if answer.picked is not None:
+        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}: {answer.why}"
+        lines += ["", wrapped(picked, indent=0)]
+    if answer.file is not None:
+        lines.append(f"Wrote {answer.file}. Next: scorer plan {answer.file}, then scorer run {answer.file}")
+    return "\n".join(lines)
+
+
+_MEASURED = (
+    "Agreement is Spearman's, with its 95 % interval; * is on the frontier: no measured choice that agrees as "
+    "well is as cheap and as soon."
+)
+
+
+def _usd(cost: float | None) -> str | None:
+    if cost is None:
+        return None
+    return f"{cost:,.2f}" if cost >= 1 else f"{cost:.4f}"
+
+
+def _agreement(one: RunChoice) -> str | None:
+    if one.measured is None or one.measured.value is None:
+        return None
+    ends = one.measured.interval
+    return f"{one.measured.value:.2f}" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends is not None else "")
+
+
+def _write(run_file: str, tree: dict[str, Any], options: ChoiceOptions, picked: RunChoice) -> None:
+    """Writes the run file with the keys of the picked choice, after a check that it is one."""
+    import tomllib
+
+    from scorer.build.plan import check
+    from scorer.config.edited_run_file import edited
+    from scorer.config.loader import run_file_text
+    from scorer.files.files import LocalFiles, replace
+    from scorer.files.router import AnyFiles
+    from scorer.output.layout import Layout
+    from scorer.output.manifest import load
+
+    assert options.output is not None
+    text = run_file_text(run_file)
+    changes = {**_set_keys(tomllib.loads(text), tree), **picked.changes}
+    if options.max_usd is not None:
+        changes["limits.max_usd"] = options.max_usd
+    planned = check(tomllib.loads(edited(text, changes)))
+    out = planned.spec.output.path
+    there = load(AnyFiles(), Layout(out))
+    if there is not None and there.fingerprint != planned.fingerprint:  # the scores of another judge
+        changes["output.path"] = f"{out.rstrip('/')}-{planned.fingerprint[:8]}"
+    replace(LocalFiles(), options.output, edited(text, changes).encode())
+
+
+def _set_keys(given: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """The keys that --set changed; a list such as [[models]] as a whole."""
+    changes: dict[str, Any] = {}
+    for section, table in tree.items():
+        old = given.get(section, {})
+        if isinstance(table, dict) and isinstance(old, dict):
+            changes |= {f"{section}.{key}": value for key, value in table.items() if old.get(key) != value}
+        elif table != old:
+            changes[section] = table
+    return changes

@@ -1,0 +1,30 @@
+"""A moment that a person writes: "07:00", the next one by local time, or ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from scorer.errors import SpecError
+
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
+
+
+def moment(text: str, now: datetime, name: str) -> datetime:
+    """The moment, with its time zone. `now` has the local zone, which also holds where `text` names none.
+
+    Raises SpecError, which calls it `name`, for another text and for a moment that is not after `now`.
+    """
+    problem = f'{name} = "{text}" is no time to come: give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00".'
+    found = _CLOCK.fullmatch(text.strip())
+    try:
+        if found is not None:
+            today = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+            return today if today > now else today + timedelta(days=1)
+        given = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise SpecError([problem]) from None
+    given = given if given.tzinfo is not None else given.replace(tzinfo=now.tzinfo)
+    if given <= now:
+        raise SpecError([problem])
+    return given

@@ -1,0 +1,195 @@
+"""The choices that a run leaves open (model, samples), each with its money and time, and how well it is known to agree.
+
+A choice is a set of changed keys. Its agreement with people is known only where that very choice was run on labelled
+rows; nothing is concluded from the name or the price of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import field
+from typing import Any
+
+from scorer.analysis.agree import agree
+from scorer.analysis.bootstrap import Bootstrap, Interval
+from scorer.analysis.open_table import open_table
+from scorer.build.assemble import temperature
+from scorer.build.plan import RunPlan, check
+from scorer.config.price_file_models import models_of_file
+from scorer.errors import SpecError
+from scorer.files.files import Files
+from scorer.frozen import dataclass
+from scorer.job.estimate import Estimate, estimate
+from scorer.output.layout import Layout
+from scorer.output.manifest import load, no_run
+
+SAMPLES = (1, 3, 5)
+COUNTED_ROWS = 2_000
+"""So many rows are counted for each choice; the totals are estimated from them."""
+STATISTIC = "spearman"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Spearman's correlation with human values over the rows of a folder, and its 95 % interval over items."""
+
+    folder: str
+    value: float | None
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunChoice:
+    """One way to do the run. `changes` are the keys that differ from the run file; empty for the run file's own.
+
+    `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits. `measured` is None where
+    this choice was not run on labelled rows. `mode` is how requests are sent.
+    """
+
+    model: str
+    samples: int
+    changes: Mapping[str, Any]
+    cost_usd: float | None
+    cost_worst: float | None
+    seconds: float
+    binding_limit: str
+    measured: Measured | None = None
+    mode: str = "online"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the choices are made from: names of models, and folders of runs on labelled rows with their columns."""
+
+    models: Sequence[str] = ()
+    folders: Sequence[str] = ()
+    human: str | None = None
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All choices, the run file's own first, and notes on what was left out."""
+
+    choices: Sequence[RunChoice]
+    notes: Sequence[str] = field(default=())
+
+
+def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: str | None = None) -> Choices:
+    """The choices of a run file. Reads the input and the folders, sends nothing.
+
+    Models are the run file's own, those `asked` for, those of `model.price_file` where they are few, and those of the
+    folders. With several [[models]] only the samples vary. Raises SpecError for a wrong run file or folder.
+    """
+    own = check(tree)
+    if asked.folders and not asked.human:
+        raise SpecError(["--measured needs --human COLUMN: the human values that the judge is compared with."])
+    notes: list[str] = []
+    measured = {path: _measured(files, path, asked) for path in asked.folders}
+    found: dict[str, RunChoice] = {}
+    known = {_identity(covered): one for covered, one in measured.values()}
+    for changes in _changes(tree, own, asked, files, notes):
+        try:
+            plan = check(changed(tree, changes))
+        except SpecError as error:
+            notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
+            continue
+        identity = _identity(plan.covers)
+        if identity not in found:
+            needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
+            found[identity] = _choice(plan, changes, needed, known.get(identity))
+    for path, (covered, one) in measured.items():
+        if _identity(covered) not in found:
+            notes.append(f"{path} ({one.n:,} labelled rows) was judged in another way than any choice; it is left out.")
+    return Choices(list(found.values()), notes)
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with these keys, "section.key"; None takes a key out."""
+    copy = deepcopy(dict(tree))
+    for path, value in changes.items():
+        section, _, key = path.partition(".")
+        table = copy.setdefault(section, {})
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+    return copy
+
+
+def _changes(
+    tree: Mapping[str, Any], own: RunPlan, asked: Asked, files: Files, notes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The changed keys of each candidate, the run file's own first."""
+    yield {}
+    single = own.spec.model
+    judges: list[dict[str, Any]] = [{}]
+    if single is None or single.provider in ("embedded", "recorded"):
+        if asked.models:
+            raise SpecError(["--model compares models at one address; this run file has several, or none."])
+    else:
+        names = [*asked.models, *models_of_file(single, notes)]
+        judges += [{"model.name": name, "model.price": None} for name in dict.fromkeys(names) if name != single.name]
+        judges += [changes for path in asked.folders if (changes := _of_folder(tree, files, path))]
+    hot = single is not None and temperature(single) != 0
+    if single is not None and not hot:
+        notes.append("Numbers of samples are not compared: at model.temperature = 0 all samples are alike.")
+    for judge in judges:
+        for samples in _sample_numbers(own) if hot else [None]:
+            yield {**judge, **({} if samples is None else {"judge.samples": samples})}
+
+
+def _sample_numbers(own: RunPlan) -> list[int | None]:
+    """The numbers of samples to compare; none where the judge takes no samples."""
+    given = own.spec.judge.options.get("samples", 1)
+    return [*sorted({*SAMPLES, given})] if own.spec.judge.kind in ("rating", "pairwise", "checklist") else [None]
+
+
+def _of_folder(tree: Mapping[str, Any], files: Files, path: str) -> dict[str, Any]:
+    """The keys in which the run of a folder has another model or other samples."""
+    manifest = load(files, Layout(path))
+    spec: Mapping[str, Any] = manifest.spec if manifest is not None else {}
+    theirs, ours = spec.get("model") or {}, tree.get("model") or {}
+    differing = {f"model.{key}": theirs.get(key) for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
+    samples = (spec.get("judge") or {}).get("samples", 1)
+    return {**dict(sorted(differing.items())), "judge.samples": samples} if theirs else {}
+
+
+def _measured(files: Files, path: str, asked: Asked) -> tuple[Mapping[str, Any], Measured]:
+    """What the scores of a folder depend on, and how they agree with the human values."""
+    manifest = load(files, Layout(path))
+    if manifest is None:
+        raise no_run(files, Layout(path))
+    if manifest.rehearsal:
+        raise SpecError([f"{path} is a rehearsal: its scores are simulated. Give a run with a real judge."])
+    assert asked.human is not None
+    found = agree(open_table(path), ["score"], [asked.human], item=asked.item, bootstrap=Bootstrap(1000))
+    whole = found.scores["score"].whole
+    level = whole.dataset
+    return manifest.covered, Measured(path, level.statistics[STATISTIC], level.intervals.get(STATISTIC), whole.n)
+
+
+def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measured: Measured | None) -> RunChoice:
+    return RunChoice(
+        model=", ".join(model.name or model.provider for model in plan.spec.all_models),
+        samples=plan.spec.judge.options.get("samples", 1),
+        changes=changes,
+        cost_usd=needed.cost_usd,
+        cost_worst=needed.cost_worst,
+        seconds=needed.seconds,
+        binding_limit=needed.binding_limit,
+        measured=measured,
+    )
+
+
+def _identity(covered: Mapping[str, Any]) -> str:
+    """What scores depend on: the judge and its models."""
+    judge = {"samples": 1, **covered.get("judge", {})}
+    models = covered.get("models", ())
+    return repr((sorted(judge.items(), key=repr), [sorted(model.items(), key=repr) for model in models]))
+
+
+def _named(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value!r}" for key, value in changes.items() if value is not None) or "the run file"
