@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, help="another checkout, measured in turn with this one")
     options = parser.parse_args()
     checkouts = {"ours": ROOT, **({"beside": options.beside.resolve()} if options.beside else {})}
+    for checkout in checkouts.values():  # as an installation does; else a start compiles every module: .2 s
+        subprocess.run([sys.executable, "-m", "compileall", "-q", checkout / "scorer"], check=True)
     shard = rows(options.rows)
     taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
     load = [round(os.getloadavg()[0], 1)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from scorer.errors import SpecError
-from scorer.frozen import dataclass
 
 if TYPE_CHECKING:
     import polars as pl
