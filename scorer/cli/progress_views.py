@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 class View:
     """The outputs of one run's progress, as one object: a terminal or JSON lines, and perhaps Prometheus."""
 
-    def __init__(self, screen: TerminalView | JsonLog, endpoint: PrometheusExporter | None, out: str) -> None:
+    def __init__(
+        self,
+        screen: TerminalView | JsonLog,
+        endpoint: PrometheusExporter | None,
+        out: str,
+        also: Callable[[Snapshot], None] | None = None,
+    ) -> None:
+        self._also = also
         self._screen = screen
         self._endpoint = endpoint
         self._out = out
@@ -30,6 +37,8 @@ class View:
     def show(self, snapshot: Snapshot) -> None:
         """Shows a snapshot; called every second."""
         self._last = snapshot
+        if self._also is not None:
+            self._also(snapshot)
         if self._endpoint is not None:
             self._endpoint.show(snapshot)
         self._screen.show(snapshot)
@@ -64,8 +73,13 @@ class View:
 
 
 @contextmanager
-def view(options: ViewOptions, *, out: str, fingerprint: str) -> Iterator[View]:
-    """The view of a run for as long as the block lasts. Raises SpecError where the metrics' port cannot be had."""
+def view(
+    options: ViewOptions, *, out: str, fingerprint: str, also: Callable[[Snapshot], None] | None = None
+) -> Iterator[View]:
+    """The view of a run for as long as the block lasts; `also` gets each snapshot, too.
+
+    Raises SpecError where the metrics' port cannot be had.
+    """
     with ExitStack() as stack:
         endpoint = None
         if options.metrics_port is not None:
@@ -77,9 +91,9 @@ def view(options: ViewOptions, *, out: str, fingerprint: str) -> Iterator[View]:
             )
         if options.log_format == "json":
             log = stack.enter_context(JsonLog(out, quiet=options.quiet))
-            seen = View(log, endpoint, out)
+            seen = View(log, endpoint, out, also)
         else:
-            seen = View(stack.enter_context(TerminalView(quiet=options.quiet)), endpoint, out)
+            seen = View(stack.enter_context(TerminalView(quiet=options.quiet)), endpoint, out, also)
         if endpoint is not None:
             seen.say(f"Metrics: {endpoint.url}")
         yield seen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from scorer.build.plan import RunPlan
     from scorer.job.forget import Choice
     from scorer.job.retry import Retry
+    from scorer.output.progress import Snapshot
     from scorer.output.status import Status
 
 
@@ -177,13 +179,18 @@ def rehearse(
     from scorer.cli.run_text import rehearsal_text, summary_text
     from scorer.job.forget import Choice
     from scorer.job.rehearse import rehearsal
+    from scorer.report.watch.rehearsed import Steady, rehearsed
 
     worker_options = worker_options.here("the simulated judge answers on this machine only")
+    steady = Steady()
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
-        status = _score(planned, view_options, worker_options, choice=Choice(sample=sample))
+        status = _score(planned, view_options, worker_options, choice=Choice(sample=sample), also=steady.see)
         counters = judge.stats()
-    value = {**asdict(status), "judge": counters}
-    return answer(json, value, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(counters)}")
+    whole = rehearsed(steady.snapshot, status) if steady.snapshot is not None and status.scored else None
+    value = {**asdict(status), "judge": counters, "real_run": None if whole is None else whole.json()}
+    return answer(
+        json, value, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(counters, whole)}"
+    )
 
 
 @app.command
@@ -248,7 +255,9 @@ def _score(
     worker_options: WorkerOptions,
     retry: Retry | None = None,
     choice: Choice | None = None,
+    also: Callable[[Snapshot], None] | None = None,
 ) -> Status:
+    """Runs a job and shows it; `also` gets each snapshot. Raises what the job raises, after a last look at the run."""
     from scorer.cli.progress_views import view
     from scorer.cli.signals import run_interruptibly
     from scorer.job.forget import ALL
@@ -257,7 +266,7 @@ def _score(
     stream_from_here()
     out = planned.spec.output.path
     with (
-        view(view_options, out=out, fingerprint=planned.fingerprint) as seen,
+        view(view_options, out=out, fingerprint=planned.fingerprint, also=also) as seen,
         worker_options.launcher(out, seen.say) as launcher,
     ):
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scorer.cli.text_table import wrapped
+from scorer.cli.text_table import width, wrapped
 from scorer.job.estimate_facts import estimate_facts
 from scorer.output.status_facts import status_facts, status_title
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scorer.output.status import Status
     from scorer.output.verify.folder import Verdict
     from scorer.publish.publish import Published
+    from scorer.report.watch.rehearsed import Rehearsed
     from scorer.report.write import WrittenReport
 
 
@@ -51,12 +52,15 @@ def published_text(done: Published) -> str:
     return "\n".join(lines)
 
 
-def rehearsal_text(counters: dict[str, Any]) -> str:
-    """What the local simulated judge counted."""
-    return (
+def rehearsal_text(counters: dict[str, Any], whole: Rehearsed | None) -> str:
+    """What the local simulated judge counted, and what the rehearsal says about the real run."""
+    from scorer.report.watch.rehearsed import rehearsed_lines
+
+    judge = (
         f"  the judge  {counters['requests']:,} requests, {counters['ok']:,} answered, {counters['r429']:,} times 429, "
         f"at most {counters['max_in_flight']} at once"
     )
+    return "\n".join([judge, *(["", *rehearsed_lines(whole, width() or 100)] if whole is not None else [])])
 
 
 def report_text(written: WrittenReport) -> str:

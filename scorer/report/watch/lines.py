@@ -100,21 +100,21 @@ def _body(seen: Seen, width: int) -> list[list[Line]]:
     s = seen.snapshot
     if s is None:
         return [[Line("")], [Line("The run is starting: it reads its input and repairs its output.")]]
-    warnings = [Line(text, "warn") for text in _warnings(seen, s) for text in _wrapped(text, width)]
+    warnings = [Line(text, "warn") for text in _warnings(seen, s) for text in wrapped_lines(text, width)]
     blocks = [
         [Line("")],
         [_how_far(s, width)],
-        [Line(text, "bad" if s.outage_s is not None else "bold") for text in _wrapped(_sentence(seen, s), width)],
+        [Line(text, "bad" if s.outage_s is not None else "bold") for text in wrapped_lines(_sentence(seen, s), width)],
         *([warnings] if warnings else []),
         [Line("")],
         [_line("rows", _rows(s), width)],
         *([[_line("errors", _errors(s), width, "warn")]] if s.errors else []),
-        *([line] for line in _limits(s, width)),
+        *([line] for line in limit_lines(s, width)),
         [_line("money", _money(s), width)],
         [_line("latency", _latency(s), width)],
     ]
     if s.last_change is not None:
-        blocks += [[Line("")], [Line(text, "dim") for text in _wrapped(_last_change(s), width)]]
+        blocks += [[Line("")], [Line(text, "dim") for text in wrapped_lines(_last_change(s), width)]]
     return blocks
 
 
@@ -179,7 +179,7 @@ def _errors(s: Snapshot) -> list[str]:
     return [f"{_clean(name)} {count:,}" for name, count in sorted(s.errors.items(), key=lambda item: -item[1])]
 
 
-def _limits(s: Snapshot, width: int) -> list[Line]:
+def limit_lines(s: Snapshot, width: int) -> list[Line]:
     """A line for each limit that paces the run: its use as a bar, in numbers, and how long requests waited for it."""
     lines = []
     for name, shown in LIMITS.items():
@@ -235,13 +235,14 @@ def _line(label: str, parts: list[str], width: int, style: str = "", share: floa
 
 
 def _foot(prompt: Prompt, width: int) -> list[Line]:
-    lines = [Line(text, "warn") for text in (_wrapped(_clean(prompt.answer), width) if prompt.answer else [])]
+    lines = [Line(text, "warn") for text in (wrapped_lines(_clean(prompt.answer), width) if prompt.answer else [])]
     if prompt.typed is not None:
         lines.append(Line(fitted([prompt.typed], width, ""), "bold"))
     return [*lines, Line(fitted(prompt.keys, width, "   "), "dim")]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped_lines(text: str, width: int) -> list[str]:
+    """A sentence in lines of a width."""
     return textwrap.wrap(text, width) or [""]
 
 
