@@ -98,6 +98,16 @@ def test_where_has_a_cell_for_each_system_and_task(made: Page, table: pl.DataFra
     }
 
 
+def test_agreement_within_tasks_is_that_of_the_command_agree_by_task(made: Page, table: pl.DataFrame) -> None:
+    assert made.judge
+    within = agree(table.lazy(), ["score"], ["human", "second"], task="task").scores["score"].within
+    assert within
+    assert [one.value.value for one in made.judge.agreement if one.name == "Pearson within tasks"] == [
+        within["pearson"]
+    ]
+    assert f", {within['pearson']:.2f} within a task on average" in made.answer.judge
+
+
 def test_agreement_is_that_of_the_command_agree(made: Page, table: pl.DataFrame) -> None:
     assert made.judge
     assert made.judge.ceiling

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from scorer.analysis.agree import agree
 from scorer.analysis.agree_result import Agreement, ScoreAgreement
+from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.inter_judge import InterJudge, inter_judge
 from scorer.errors import SpecError
 from scorer.report.page.data import Interval, Statistic
@@ -20,11 +21,13 @@ from scorer.report.page.population import Population
 class Checked:
     """What is known of the judge: its agreement with people, None without human values, and with other judges.
 
-    `notes` say what could not be computed.
+    `within` is the mean over tasks of Pearson's correlation with people, by score column: over all rows differences
+    between tasks count too. Empty where the rows are of one task. `notes` say what could not be computed.
     """
 
     people: Agreement | None
     judges: InterJudge | None
+    within: Mapping[str, float]
     notes: Sequence[str] = ()
 
 
@@ -32,16 +35,19 @@ def checked(of: Population) -> Checked:
     """The agreement of the judges with people and with each other, over the page's rows."""
     notes = []
     with_people = between = None
+    within: dict[str, float] = {}
     if of.people:
+        labelled = of.lazy.filter(pl.col(of.human).is_not_null())
         try:
             with_people = agree(
-                of.lazy.filter(pl.col(of.human).is_not_null()),
+                labelled,
                 of.columns.scores,
                 of.people,
                 item=of.columns.item,
                 system=of.columns.system,
                 bootstrap=of.bootstrap,
             )
+            within = _within_tasks(of, labelled)
         except SpecError as error:
             notes.append(f"The agreement with people is not known: {error}")
     if len(of.columns.scores) > 1:
@@ -51,7 +57,15 @@ def checked(of: Population) -> Checked:
             )
         except SpecError as error:
             notes.append(f"The agreement of the judges is not known: {error}")
-    return Checked(with_people, between, notes)
+    return Checked(with_people, between, within, notes)
+
+
+def _within_tasks(of: Population, labelled: pl.LazyFrame) -> dict[str, float]:
+    if of.columns.task is None:
+        return {}
+    found = agree(labelled, of.columns.scores, of.people, task=of.columns.task, bootstrap=Bootstrap(0))
+    means = {name: (one.within or {}).get("pearson") for name, one in found.scores.items() if len(one.tasks) > 1}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 _LEVELS = {
@@ -70,7 +84,14 @@ def agreement_of(of: Population, known: Checked) -> Iterator[Statistic]:
         for name, one in known.people.scores.items():
             run = of.run_of(name)
             whose = run if several else "the judge"
-            yield from _statistics(one, f"{run} with people: " if several else "", whose, "people")
+            prefix = f"{run} with people: " if several else ""
+            yield from _statistics(one, prefix, whose, "people")
+            if name in known.within:
+                yield Statistic(
+                    f"{prefix}Pearson within tasks",
+                    Interval(known.within[name], None, None, one.whole.n),
+                    "1 is perfect: the mean over the tasks. Over all rows the differences between tasks count too.",
+                )
     if known.judges is not None:
         for pair in known.judges.pairs:
             first, second = of.run_of(pair.first), of.run_of(pair.second)

@@ -162,8 +162,9 @@ def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | Non
             sentences.append(f"{whose} cannot be compared with people: {level.note}")
             continue
         found = interval(value, level.intervals.get("pearson"), one.whole.n)
+        tasks = f", {number(known.within[name])} within a task on average" if name in known.within else ""
         sentences.append(
-            f"{whose} agrees with people {number(value)}{within(found)} (Pearson, {counted(one.whole.n, 'row')})"
+            f"{whose} agrees with people {number(value)}{within(found)} (Pearson, {counted(one.whole.n, 'row')}){tasks}"
         )
     ceiling = known.people.ceiling
     top = None if ceiling is None else ceiling.statistics.get("dataset", {}).get("pearson")
