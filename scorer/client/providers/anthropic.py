@@ -44,7 +44,7 @@ _FINISH = {
     "refusal": "content_filter",
 }
 # What an error's type means where the status under it says nothing: 200, or a gateway's own.
-_STATUS = {
+STATUS_OF_ERROR = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -201,7 +201,7 @@ class Anthropic:
         url = f"{self.base_url}/messages"
         status = reply.status
         if said is not None and status == 200:
-            status = next((_STATUS[code] for code in sorted(said.codes) if code in _STATUS), status)
+            status = next((STATUS_OF_ERROR[code] for code in sorted(said.codes) if code in STATUS_OF_ERROR), status)
         if said is not None and status == 400:
             words = self._place.quote(said.message)
             if _TOO_LONG.search(said.message):

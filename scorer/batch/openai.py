@@ -1,0 +1,150 @@
+"""OpenAI's Batch API (/files and /batches), which Azure, Groq, Together and vLLM's and LiteLLM's servers speak too.
+
+The nonce of a batch is in its metadata and in the name of its file. https://platform.openai.com/docs/api-reference/batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, BinaryIO
+
+import msgspec
+import orjson
+
+from scorer.batch.fields import count, id_of, seconds, text
+from scorer.batch.http import BatchHttp, Streamed
+from scorer.batch.listing import listed
+from scorer.batch.types import Batch, Bounds, Frame, Gone, NotAccepted, Problem, ResultLine, Status, Unresolved
+from scorer.errors import ServerFault, TransientError
+from scorer.types import Call, Reply
+
+NONCE = "scorer"
+"""The key of the metadata that holds the nonce."""
+WINDOW = "24h"
+_ENDED = frozenset({"completed", "expired", "cancelled"})
+
+_Response = msgspec.defstruct("_Response", [("status_code", Any, 0), ("body", msgspec.Raw, msgspec.Raw(b""))])
+_Error = msgspec.defstruct("_Error", [("code", Any, None), ("message", Any, None)])
+_Line = msgspec.defstruct(
+    "_Line", [("custom_id", str), ("response", _Response | None, None), ("error", _Error | None, None)]
+)
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+class OpenAIBatches:
+    """A `BatchApi`."""
+
+    bounds = Bounds(requests=50_000, bytes=200_000_000)
+    frame = Frame(between=b"\n", tail=b"\n")
+    names = True
+
+    def __init__(self, http: BatchHttp) -> None:
+        self._http = http
+
+    @property
+    def now(self) -> float | None:
+        return self._http.now
+
+    def line(self, custom_id: str, call: Call) -> bytes:
+        return b'{"custom_id":"%s","method":"POST","url":"%s","body":%s}' % (
+            custom_id.encode(),
+            self._endpoint(call).encode(),
+            call.body,
+        )
+
+    async def upload(self, requests: BinaryIO, size: int, nonce: str) -> str:
+        edge = f"scorer-{nonce}"
+        head = (
+            f'--{edge}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+            f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{nonce}.jsonl"\r\n'
+            "Content-Type: application/jsonl\r\n\r\n"
+        )
+        body = Streamed(requests, size, self._http.offload, head.encode(), f"\r\n--{edge}--\r\n".encode())
+        try:
+            made = await self._http.make("/files", body, {"Content-Type": f"multipart/form-data; boundary={edge}"})
+        except Unresolved as error:  # a file is not billed; `discard` does not know this one
+            raise ServerFault(str(error)) from error
+        return id_of(made, "file")
+
+    async def create(self, requests: BinaryIO, size: int, nonce: str, input_id: str, call: Call) -> Batch:
+        asked = {
+            "input_file_id": input_id,
+            "endpoint": self._endpoint(call),
+            "completion_window": WINDOW,
+            "metadata": {NONCE: nonce},
+        }
+        made = await self._http.make("/batches", orjson.dumps(asked))
+        try:
+            return _batch(made)
+        except TransientError as error:
+            raise Unresolved(error.detail) from error
+
+    async def look(self, id: str) -> Batch:
+        return _batch(await self._http.get(f"/batches/{id}"))
+
+    def listed(self, since: float) -> AsyncIterator[Batch]:
+        return listed(partial(self._http.get, "/batches"), "after", _batch, since)
+
+    async def cancel(self, id: str) -> None:
+        try:
+            await self._http.post(f"/batches/{id}/cancel")
+        except (NotAccepted, ServerFault):  # 400 or 409 where it has ended
+            if (await self.look(id)).status == "running":
+                raise
+
+    async def fetch(self, id: str, into: BinaryIO) -> None:
+        await self._http.fetch(f"/files/{id}/content", into)
+
+    def read(self, results: BinaryIO) -> Iterator[ResultLine]:
+        for line in results:
+            try:
+                found: Any = _decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue
+            yield _result(found)
+
+    async def discard(self, batch: Batch) -> None:
+        if batch.input_id:
+            with suppress(Gone):
+                await self._http.delete(f"/files/{batch.input_id}")
+
+    def _endpoint(self, call: Call) -> str:
+        """The path that names the endpoint in a batch: from /v1 on, or what follows the address of a deployment."""
+        path = call.url.partition("?")[0].removeprefix(self._http.base_url)
+        return f"/v1{path}" if self._http.base_url.endswith("/v1") else path
+
+
+def _batch(value: Mapping[str, Any]) -> Batch:
+    said, counts, metadata = text(value.get("status")), value.get("request_counts"), value.get("metadata")
+    completed, failed = count(counts, "completed"), count(counts, "failed")
+    output, errors = text(value.get("output_file_id")), text(value.get("error_file_id"))
+    status: Status = "failed" if said == "failed" else "ended" if said in _ENDED else "running"
+    return Batch(
+        id=id_of(value, "batch"),
+        status=status,
+        created_at=seconds(value.get("created_at")),
+        nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) else None,
+        requests=count(counts, "total"),
+        answered=completed + failed,
+        results=tuple(one for one in (output, errors) if one),
+        awaited=status == "ended" and bool((completed and not output) or (failed and not errors)),
+        input_id=text(value.get("input_file_id")),
+        problem=_problem(value.get("errors")) if status == "failed" else None,
+    )
+
+
+def _problem(errors: Any) -> Problem:
+    data = errors.get("data") if isinstance(errors, dict) else None
+    first = next((one for one in data if isinstance(one, dict)), {}) if isinstance(data, list) else {}
+    return Problem(text(first.get("code")), text(first.get("message")), count(first, "line") or None)
+
+
+def _result(line: Any) -> ResultLine:
+    response, error = line.response, line.error
+    if error is not None or response is None:
+        return ResultLine(line.custom_id, None, text(error.code if error is not None else None) or "no response")
+    if type(response.status_code) is not int or not 100 <= response.status_code <= 599:
+        return ResultLine(line.custom_id, None, f"status {response.status_code!r}")
+    return ResultLine(line.custom_id, Reply(response.status_code, {}, bytes(response.body)))
