@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-import tomli_w
+import tomlkit
 
 from scorer import __version__
 from scorer.report.page.data import How
@@ -27,20 +27,22 @@ def how(of: Population) -> How:
 def _run_files(table: RunTable) -> str:
     files = [
         (f"# {run.out}\n" if len(table.runs) > 1 else "")
-        + tomli_w.dumps(_blanked(run.manifest.spec), multiline_strings=True)
+        + tomlkit.dumps(_blanked(run.manifest.spec))
         for run in table.runs.values()
     ]
     return "\n".join(files)
 
 
 def _blanked(value: Any, key: str = "") -> Any:
-    """The value without credentials and without nulls, which TOML lacks."""
+    """The value without credentials and without nulls, which TOML lacks; texts of several lines stay such."""
     if key in _SECRET:
         return dict.fromkeys(value, BLANKED) if isinstance(value, Mapping) else BLANKED
     if isinstance(value, Mapping):
         return {str(name): _blanked(inner, name) for name, inner in value.items() if inner is not None}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_blanked(inner) for inner in value if inner is not None]
+    if isinstance(value, str) and "\n" in value and "\r" not in value:
+        return tomlkit.string(value, multiline=True)
     return value
 
 
