@@ -51,8 +51,14 @@ def demo(folder: str) -> int:
     if code := _typed("agree", out, *asked, "--human", "human", "--item", "item", "--system", "model"):
         return code
     print(f"\n{WHAT_IT_SEES}")
-    print(f"\nScores: {out}/scores/generations.parquet. Read them: scorer.scan_scores({out!r}), or any Parquet reader.")
-    return 0
+    print(
+        f"\nScores: {out}/scores/generations.parquet. Read them: scorer.scan_scores({out!r}), or any Parquet reader.\n"
+    )
+    page, columns = (
+        f"{folder}/report.html",
+        ("--human", "human", "--item", "item", "--system", "model", "--task", "task"),
+    )
+    return _typed("report", out, "-o", page, *columns)
 
 
 def _typed(*words: str) -> int:
