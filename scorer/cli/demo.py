@@ -54,11 +54,8 @@ def demo(folder: str) -> int:
     print(
         f"\nScores: {out}/scores/generations.parquet. Read them: scorer.scan_scores({out!r}), or any Parquet reader.\n"
     )
-    page, columns = (
-        f"{folder}/report.html",
-        ("--human", "human", "--item", "item", "--system", "model", "--task", "task"),
-    )
-    return _typed("report", out, "-o", page, *columns)
+    named = ("--human", "human", "--item", "item", "--system", "model", "--task", "task")
+    return _typed("report", out, "-o", f"{folder}/report.html", *named)
 
 
 def _typed(*words: str) -> int:
