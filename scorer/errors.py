@@ -15,6 +15,7 @@ ScorerError
 ├── TransientError        a temporary fault: the client retries, no row gets it
 │   ├── Unreachable       no whole reply: refused, reset, cut off, timed out
 │   ├── Throttled         429: too many requests
+│   ├── NoCapacity        the service tier is full at the moment
 │   └── ServerFault       5xx, HTML, an error body with status 200, a body that is not a completion
 └── RowError              one row's fault: becomes the row's typed error
     ├── Refused           the provider's content filter
@@ -178,6 +179,13 @@ class Throttled(TransientError):
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None, quota: bool = False) -> None:
         self.quota = quota
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class NoCapacity(TransientError):
+    """The service tier has no capacity at the moment. Nothing was billed, and it says nothing of any rate limit."""
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
 
 

@@ -127,7 +127,8 @@ class Request:
     `begun` where another request of the row has been answered: a drain does not refuse it. `schema` is the JSON
     schema of the reply, None for free text; a provider whose server takes none leaves it out. With `classify` the
     messages are classified, and the text of the completion is that of `scorer.class_values`. The engine sets `row` for
-    requests that are asked together.
+    requests that are asked together. The client sets `tier` where a request leaves the model's service tier; "" for
+    that of the model.
     """
 
     messages: tuple[Message, ...] = ()
@@ -147,6 +148,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     classify: Classify | None = None
     row: RowStart | None = None
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ class Usage:
 
     Of the prompt, `cached_tokens` were read from the cache and `written_tokens` were written to it, `written_1h_tokens`
     of these for an hour. Of the completion, `reasoning_tokens` were reasoning; None where the server does not say.
+    `tier` is the service tier that the reply names: standard, flex, priority or the server's own word; None where it
+    names none. Of a sum it is the dearest.
     """
 
     prompt_tokens: int
@@ -19,6 +21,7 @@ class Usage:
     written_tokens: int = 0
     written_1h_tokens: int = 0
     reasoning_tokens: int | None = None
+    tier: str | None = None
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -30,7 +33,14 @@ class Usage:
             self.reasoning_tokens
             if other.reasoning_tokens is None
             else (self.reasoning_tokens or 0) + other.reasoning_tokens,
+            self.tier if self.tier == other.tier else _dearer(self.tier, other.tier),
         )
+
+
+def _dearer(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda tier: {"flex": 0, "priority": 2}.get(tier, 1))
 
 
 @dataclass(frozen=True, slots=True)

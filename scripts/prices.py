@@ -1,10 +1,13 @@
-"""Writes scorer/config/prices.tsv from two wheels: python scripts/prices.py GENAI_PRICES.whl=DATE LITELLM.whl=DATE
+"""Writes prices.tsv and tier_prices.tsv of scorer/config from two wheels.
+
+Call it by `python scripts/prices.py GENAI_PRICES.whl=DATE LITELLM.whl=DATE`.
 
 Get them with `pip download --no-deps genai-prices` and `pip download --no-deps litellm` (not litellm 1.107.0). DATE is
 the upload date on the package index. Neither is installed: genai-prices is imported from its wheel (it needs pydantic,
 which scorer has), LiteLLM's table is read from its wheel. Set PYTHONPATH to the checkout.
 
-A line is one provider's price of one model: standard tier, text, no batch discount. Where the two sources differ, the
+A line of prices.tsv is one provider's price of one model: standard tier, text, no batch discount. One of
+tier_prices.tsv is that of a service tier, by LiteLLM. Where the two sources differ, the
 higher price is taken, so that a cap errs on the safe side, and the larger context window.
 """
 
@@ -22,9 +25,10 @@ from typing import Any
 
 import orjson
 
-from scorer.config.price_table import litellm_price
+from scorer.config.price_table import TIERS, in_tier, litellm_price
 
 TABLE = Path(__file__).resolve().parents[1] / "scorer" / "config" / "prices.tsv"
+TIER_TABLE = TABLE.with_name("tier_prices.tsv")
 
 # Their names of a provider to ours. Left out: resellers without a fixed price, and hosts that nobody judges with.
 GENAI = {
@@ -140,8 +144,8 @@ def _equals(match: Any) -> Iterator[str]:
 _LISTING = re.compile(r"litellm/model_prices_and_context_window.*\.json")
 
 
-def from_litellm(wheel: str) -> tuple[Table, set[tuple[str, str]]]:
-    """Its prices; and the models that it knows to be of another kind than text."""
+def from_litellm(wheel: str, tier: str = "") -> tuple[Table, set[tuple[str, str]]]:
+    """Its prices, of a service tier where one is named; and the models that it knows not to write text."""
     with zipfile.ZipFile(wheel) as archive:
         file = next(name for name in archive.namelist() if _LISTING.fullmatch(name))
         listed = orjson.loads(archive.read(file))
@@ -157,7 +161,7 @@ def from_litellm(wheel: str) -> tuple[Table, set[tuple[str, str]]]:
         if value.get("mode") not in TEXT:
             others.add((ours, name))
             continue
-        entry = _litellm_entry(value)
+        entry = _litellm_entry(in_tier(value, tier) if tier else value)
         if entry is not None:
             table[ours, name] = _higher(table[ours, name], entry) if (ours, name) in table else entry
     return table, others
@@ -236,6 +240,27 @@ def main(genai: str, litellm: str) -> None:
         lines.append("\t".join([provider, name, *(_short(cell) for cell in shown), source]))
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write(f"{len(lines) - 7} prices in {TABLE}\n")
+    write_tiers(litellm_wheel, litellm_day)
+
+
+def write_tiers(wheel: str, date: str) -> None:
+    """Writes the prices of service tiers, which LiteLLM alone lists."""
+    names = [field.name for field in fields(Entry)][:-1]
+    lines = [
+        "# What providers charge for service tiers, USD per million tokens. Made by scripts/prices.py; do not edit.",
+        f"# Source: LiteLLM {Path(wheel).name.split('-')[1]}, {date}; MIT licence, Copyright (c) 2023 Berri AI.",
+        "# provider\tname\ttier\t" + "\t".join(names),
+    ]
+    for tier in TIERS:
+        table, others = from_litellm(wheel, tier)
+        for (provider, name), entry in sorted(table.items()):
+            if (provider, name) in others or NO_TEXT.search(name) or not entry.input:
+                continue
+            cells = [getattr(entry, one) for one in names]
+            shown = ["" if cell is None else f"{cell:f}" if isinstance(cell, Decimal) else str(cell) for cell in cells]
+            lines.append("\t".join([provider, name, tier, *(_short(cell) for cell in shown)]))
+    TIER_TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{len(lines) - 3} prices in {TIER_TABLE}\n")
 
 
 def _short(figure: str) -> str:

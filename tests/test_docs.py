@@ -351,6 +351,7 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
             "alias": "a", "provider": "p", "dialect": "vllm", "api": "responses", "name": "n", "path": "p",
             "base_url": "u", "base_urls": ["u"], "api_key_env": "K", "api_key_command": ["k"], "headers": {"h": "h"},
             "query": {"q": "q"}, "extra": {"e": 1}, "temperature": 1.0, "max_output_tokens": 1, "reasoning": "low",
+            "tier": "flex", "tier_fallback": {"after_s": 1.0},
             "timeout_s": 1.0, "retries": 1,
             "endpoints": [{"base_url": "u"}],
             "price": {"input": 1, "output": 1}, "keys": ["k"], "replies": "r", "where": {"w": 1},

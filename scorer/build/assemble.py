@@ -15,9 +15,10 @@ from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.key_command import KeyCommandTransport
 from scorer.client.providers import APIS, LEAST_OUTPUT, PROVIDERS
 from scorer.client.providers.reasoning import room_for
+from scorer.client.tiers import TierFallback
 from scorer.client.tokens import Counter, SampledCounter, encoding_for
 from scorer.client.transport import HttpTransport
-from scorer.config.model_prices import price, window
+from scorer.config.model_prices import tier_prices, window
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
@@ -166,7 +167,7 @@ async def make_client(
         clients[model.alias] = HttpClient(
             endpoints,
             wire,
-            ModelTerms(price(model), most_output(model), window(model)),
+            ModelTerms(tier_prices(model), most_output(model), window(model), model.tier, _fallback(model)),
             retries=model.retries,
             clock=clock,
             timeout_s=model.timeout_s,
@@ -175,6 +176,11 @@ async def make_client(
         in_flight += sum(places)
     client = next(iter(clients.values())) if len(clients) == 1 else ModelRouter(clients)
     return Assembled(client, limits, in_flight, checks)
+
+
+def _fallback(model: Model) -> TierFallback | None:
+    given = model.tier_fallback
+    return None if given is None or model.tier == "standard" else TierFallback(given.after_s, given.share)
 
 
 def temperature(model: Model) -> float | None:
@@ -219,6 +225,8 @@ def make_provider(model: Model, base_url: str, headers: Mapping[str, str]) -> An
     }
     if model.reasoning is not None:
         options["reasoning"] = model.reasoning
+    if model.tier != "standard":
+        options["tier"] = model.tier
     if ":" not in model.provider:
         return make(**options)
     return made(lambda: make(**options), model.provider, "model.provider", ("converse", "rate"))

@@ -29,6 +29,7 @@ from scorer.types import Judge
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
     problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
+    problems += _tier_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
@@ -107,6 +108,38 @@ def _reasoning_problems(spec: Spec) -> list[str]:
                         f'model.reasoning = {shown_value}: model.provider = "{model.provider}" takes no argument '
                         "`reasoning`. Remove it, or put its own key into model.extra."
                     )
+    return problems
+
+
+def _tier_problems(spec: Spec) -> list[str]:
+    """What is wrong with `model.tier` and `model.tier_fallback` beside the other keys of their model."""
+    problems: list[str] = []
+    for model in spec.all_models:
+        where = f"models.{model.alias}" if model.alias else "model"
+        unasked = model.tier == "priority" or "tier" not in model.model_fields_set
+        if model.tier_fallback is not None and unasked:
+            problems.append(
+                f'{where}.tier_fallback says when a request leaves the tier "flex", and {where}.tier = "{model.tier}". '
+                f'Set {where}.tier = "flex", or leave {where}.tier_fallback out.'
+            )
+        if model.tier == "standard":
+            continue
+        said = f'{where}.tier = "{model.tier}"'
+        if model.provider in ("embedded", "recorded") or model.classifies:
+            problems.append(f"{said} does not go with this model, which has no service tiers. Remove it.")
+        elif spec.judge.kind == "likelihood":
+            problems.append(f'{said} does not go with judge.kind = "likelihood", whose requests take none. Remove it.')
+        elif model.provider == "anthropic" and model.tier == "flex":
+            problems.append(f'{said}: Anthropic has no such tier. Allowed: "standard", "priority".')
+        elif ":" in model.provider:
+            with suppress(SpecError):
+                if "tier" not in inspect.signature(provider_of(model)).parameters:
+                    problems.append(
+                        f'{said}: model.provider = "{model.provider}" takes no argument `tier`. Remove it, or put its '
+                        "own key into model.extra."
+                    )
+        if own := {"service_tier", "serviceTier"} & model.extra.keys():
+            problems.append(f"{said} and {where}.extra.{own.pop()} say the same. Remove the latter.")
     return problems
 
 

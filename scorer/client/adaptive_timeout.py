@@ -21,8 +21,8 @@ LOOK = 64
 class AdaptiveTimeout:
     """The timeout now is `seconds`; None means `most_s` holds, as the learned one would be no shorter."""
 
-    def __init__(self, most_s: float = math.inf) -> None:
-        self._most_s = most_s
+    def __init__(self, most_s: float = math.inf, least_s: float = LEAST_S) -> None:
+        self._most_s, self._least_s = most_s, least_s
         self._last: deque[float] = deque(maxlen=WINDOW)  # latencies; inf for what was cut
         self._cuts = 0  # of these
         self._seen = 0
@@ -58,6 +58,6 @@ class AdaptiveTimeout:
         self._learn()
 
     def _learn(self) -> None:
-        seconds = max(LEAST_S, FACTOR * self._slowest)
+        seconds = max(self._least_s, FACTOR * self._slowest)
         enough = len(self._last) - self._cuts >= KNOWN and self._cuts <= MOST_CUT * len(self._last)
         self.seconds = seconds if enough and seconds < self._most_s else None

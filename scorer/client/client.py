@@ -15,16 +15,18 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 
-from scorer.client.adaptive_timeout import AdaptiveTimeout
+from scorer.client.adaptive_timeout import LEAST_S, AdaptiveTimeout
 from scorer.client.hedging import first_answer
 from scorer.client.meter import Meter
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.client.reservation import Reservation, Tariff
 from scorer.client.retry import RetryState
 from scorer.client.settlement import Settlement
+from scorer.client.tiers import TierFallback, tier_note
 from scorer.client.unsent import Unsent
 from scorer.errors import (
     Interrupted,
+    NoCapacity,
     RowError,
     SetupError,
     Throttled,
@@ -86,12 +88,15 @@ class ModelTerms:
     """What a model charges and takes. `tariff` is None where the price is unknown: costs are then null.
 
     `max_output_tokens` serves requests without one. No count of tokens beyond `window`, its context window, is
-    believed.
+    believed. `tier` is the service tier that is asked for, and `fallback` says when a request leaves it, None for
+    never.
     """
 
     tariff: Tariff | None
     max_output_tokens: int
     window: int = 2_000_000
+    tier: str = "standard"
+    fallback: TierFallback | None = None
 
 
 class HttpClient:
@@ -123,7 +128,9 @@ class HttpClient:
         self._clock = clock
         self._random = random.Random(seed)
         self._late = RunningQuantile(LATE) if hedge else None
-        self._deadline = AdaptiveTimeout(timeout_s)
+        # How long a cheap tier takes changes with the hour: the latencies so far tell nothing of the next one.
+        self._deadline = AdaptiveTimeout(timeout_s, timeout_s if terms.tier == "flex" else LEAST_S)
+        self._tier, self._fallback = terms.tier, terms.fallback
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
 
@@ -137,6 +144,8 @@ class HttpClient:
         state: RetryState | None = None  # few requests fail
         failed: Endpoint | None = None
         again: Endpoint | None = None
+        if self._fallback is not None:
+            self._fallback.begin()
         try:
             while True:
                 endpoint = self._choose(failed) if again is None or again not in self._up() else again
@@ -158,6 +167,8 @@ class HttpClient:
                     last, failed = error, endpoint
                 state = state or RetryState(self._retries)
                 await self._pause(last, endpoint, state, spent)
+                if self._leaves_tier(request, spent, endpoint):
+                    request = replace(request, tier="standard")
         except RowError as error:
             error.spent = spent.read()
             raise
@@ -177,11 +188,24 @@ class HttpClient:
         self._check_setup(error, endpoint)
         breaker, sent_at = endpoint.limits.breaker, spent.sent_at
         state.failed(error, breaker, sent_at)
+        if isinstance(error, NoCapacity):
+            pause_s = state.capacity_pause_s(self._random.random(), error.retry_after_s)
+            if self._fallback is not None:
+                pause_s = self._fallback.shorter(pause_s, spent.asking_s)
+            await endpoint.limits.rest(pause_s, self._leave)
+            return
         if state.needs_probe:
             state.probed(breaker, sent_at, answered=await self._answers(endpoint, spent))
         state.check(error, spent.attempts)
         if not isinstance(error, Throttled):
             await endpoint.limits.rest(state.pause_s(self._random.random()), self._leave)
+
+    def _leaves_tier(self, request: Request, spent: Meter, endpoint: Endpoint) -> bool:
+        """Whether a request that failed is asked at the standard tier from now on."""
+        if self._fallback is None or request.tier or not self._fallback.may_leave(spent.asking_s):
+            return False
+        endpoint.limits.note(self._fallback.note)
+        return True
 
     def _check_setup(self, error: TransientError, endpoint: Endpoint) -> None:
         """Raises SetupError where this failure shows that waiting does not help."""
@@ -290,6 +314,10 @@ class HttpClient:
                     break
             outcome = self._settlement.answered(completion.usage, hint, permit.demand, billed=True)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
+            if self._tier != "standard" and outcome.usage is not None:
+                note = tier_note(request.tier or self._tier, outcome.usage.tier)
+                if note is not None:
+                    endpoint.limits.note(note)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if self._late is not None:

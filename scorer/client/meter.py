@@ -24,6 +24,7 @@ class Meter:
         """It is asked on a new connection."""
         self.doubted: tuple[DuplicateReplies, str] | None = None
         """Of which endpoint, the id of a reply that may have been another's."""
+        self._first_sent_at: float | None = None
         self._out = 0
         self._waited_s = self._answered_s = 0.0
         self._usage: Usage | None = None
@@ -32,11 +33,18 @@ class Meter:
     def sent(self) -> None:
         """An attempt goes out; of several at once, hedged ones, only the first begins another time."""
         self.sent_at = self._clock()
+        if self._first_sent_at is None:
+            self._first_sent_at = self.sent_at
         self.attempts += 1
         self._out += 1
         if self._out == 1:
             self._waited_s += self.sent_at - self._since
             self._since = self.sent_at
+
+    @property
+    def asking_s(self) -> float:
+        """Seconds since the first attempt went out; 0 where none did."""
+        return 0.0 if self._first_sent_at is None else self._clock() - self._first_sent_at
 
     def over(self) -> None:
         """An attempt ended."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from scorer.errors import ServerFault, Throttled, TransientError, Unavailable, Unreadable
+from scorer.errors import NoCapacity, ServerFault, Throttled, TransientError, Unavailable, Unreadable
 from scorer.frozen import dataclass
 from scorer.limits.breaker import Breaker
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
+LONGEST_CAPACITY_S = 60.0
+"""The longest backoff where a service tier has no capacity."""
 THROTTLES_PER_RETRY = 10
 """A 429 is hardly ever the row's fault: this many weigh as much as one failure."""
 
@@ -30,6 +32,8 @@ class RetryState:
     """Failed attempts but for 429."""
     throttles: int = 0
     """429 after which the endpoint answered others."""
+    shortages: int = 0
+    """Refusals because the service tier had no capacity, which count against no row."""
     counted: int = 0
     """Failures that count against the row: others were answered meanwhile, or a probe was, before and after."""
     _own: list[tuple[Breaker, float]] = field(default_factory=list)
@@ -44,6 +48,9 @@ class RetryState:
 
     def failed(self, error: TransientError, breaker: Breaker, sent_at: float) -> None:
         """Counts a failed attempt. Raises Unreadable at a second garbled reply while others were answered."""
+        if isinstance(error, NoCapacity):
+            self.shortages += 1
+            return
         # Sent after it and answered before it failed: a late answer to what was sent earlier says nothing.
         self._answered_others = breaker.was_up(sent_at)
         if isinstance(error, ServerFault) and error.garbled:
@@ -77,5 +84,12 @@ class RetryState:
 
     def pause_s(self, draw: float) -> float:
         """Seconds until the next attempt: exponential backoff, its upper half drawn (`draw` is from 0 to 1)."""
-        longest = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self.failures - 1, 10))
-        return longest * (0.5 + 0.5 * draw)
+        return _backoff(self.failures, LONGEST_BACKOFF_S, draw)
+
+    def capacity_pause_s(self, draw: float, wish_s: float | None) -> float:
+        """Seconds until the next attempt after a shortage of capacity; the server's own wish where that is longer."""
+        return max(_backoff(self.shortages, LONGEST_CAPACITY_S, draw), wish_s or 0.0)
+
+
+def _backoff(failures: int, longest_s: float, draw: float) -> float:
+    return min(longest_s, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 10)) * (0.5 + 0.5 * draw)

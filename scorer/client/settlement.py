@@ -7,7 +7,7 @@ then unknown, and counts at its reservation.
 from __future__ import annotations
 
 from scorer.client.reservation import Tariff
-from scorer.errors import Throttled, TransientError
+from scorer.errors import NoCapacity, Throttled, TransientError
 from scorer.limits import Billing, Demand, Outcome
 from scorer.types import RateHint
 from scorer.usage import Usage
@@ -27,17 +27,18 @@ class Settlement:
         then cost nothing.
         """
         usage = self._believed(error.usage, demand)
-        throttled = isinstance(error, Throttled)
+        throttled, no_capacity = isinstance(error, Throttled), isinstance(error, NoCapacity)
         billed = error.billed and not (error.if_late and too_soon)
         return Outcome(
             Billing.KNOWN if usage is not None else Billing.UNKNOWN if billed else Billing.NOTHING,
             usage=usage,
             cost_pico=self._cost_pico(usage),
             hint=hint,
-            alive=None if throttled else False,
+            alive=None if throttled or no_capacity else False,
             throttled=throttled,
             retry_after_s=error.retry_after_s,
             quota=isinstance(error, Throttled) and error.quota,
+            no_capacity=no_capacity,
             why=error.detail,
         )
 

@@ -7,7 +7,8 @@ errors. price_table.py has the prices of models.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 
 from scorer.usage import (
@@ -72,6 +73,57 @@ class Price:
         if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
             return worst
         return max(worst, self.long.worst_pico(prompt_tokens, completion_tokens, caching=caching))
+
+
+STANDARD = "standard"
+FLEX, PRIORITY = 0.5, 2.5
+"""Prices of the service tiers divided by the standard price, where no list has them.
+
+Sources: OpenAI, Google and Amazon, Pricing: flex is half; the dearest priority tier that LiteLLM lists is 2.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierPrices:
+    """The prices of a model by service tier; `asked` is the tier of its requests.
+
+    A usage costs the price of the tier that it names; one that names none the dearer of that of `asked` and the
+    standard one. A tier without a price of its own costs the standard price.
+    """
+
+    standard: Price
+    others: Mapping[str, Price]
+    asked: str = STANDARD
+
+    @property
+    def price(self) -> Price:
+        """The price at the tier that is asked for."""
+        return self.others.get(self.asked, self.standard)
+
+    def cost_pico(self, usage: Usage) -> int:
+        """The cost of `usage` in pico-dollars."""
+        if usage.tier is not None:
+            return self.others.get(usage.tier, self.standard).cost_pico(usage)
+        cost = self.standard.cost_pico(usage)
+        return cost if self.asked == STANDARD else max(cost, self.price.cost_pico(usage))
+
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+        """The most that a request can cost, served at the tier that is asked for or at the standard one."""
+        worst = self.standard.worst_pico(prompt_tokens, completion_tokens, caching=caching)
+        if self.asked == STANDARD:
+            return worst
+        return max(worst, self.price.worst_pico(prompt_tokens, completion_tokens, caching=caching))
+
+
+def scaled(price: Price, times: float) -> Price:
+    """The price with each figure multiplied."""
+    return replace(
+        price,
+        input=price.input * times,
+        output=price.output * times,
+        cached_input=None if price.cached_input is None else price.cached_input * times,
+        cache_write=None if price.cache_write is None else price.cache_write * times,
+        long=None if price.long is None else scaled(price.long, times),
+    )
 
 
 def _pico(usd_per_million: float, times: float = 1.0) -> int:

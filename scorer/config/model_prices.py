@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from scorer.config.cost import CACHE_WRITE, Price
-from scorer.config.price_table import Listed, context_window, in_file, listed
+from scorer.config.cost import CACHE_WRITE, FLEX, PRIORITY, Price, TierPrices, scaled
+from scorer.config.price_table import TIERS, Listed, context_window, in_file, listed, on_host
 from scorer.config.spec import Model
+from scorer.config.spec import Price as PriceTable
 from scorer.errors import SpecError
 
 LEAST_WINDOW, UNKNOWN_WINDOW = 100_000, 2_000_000
@@ -20,13 +22,38 @@ LEAST_WINDOW, UNKNOWN_WINDOW = 100_000, 2_000_000
 
 
 def price(model: Model) -> Price | None:
-    """The price of the model's tokens; see `tariff`."""
-    found = tariff(model)
+    """The price of the model's tokens at `model.tier`; see `tariff`."""
+    found = tier_prices(model)
     return found.price if found is not None else None
 
 
+def tier_prices(model: Model) -> TierPrices | None:
+    """The prices of the model's tokens in each service tier; None where the standard price is unknown.
+
+    A tier that neither the run file nor the source lists costs `FLEX` or `PRIORITY` times the standard price; Groq's
+    flex and Anthropic's priority cost as much as the standard tier.
+    """
+    found = tariff(model)
+    if found is None:
+        return None
+    same = {"flex": on_host(model.base_url, "groq"), "priority": model.provider == "anthropic"}
+    times = {"flex": FLEX, "priority": PRIORITY}
+    others = {tier: scaled(found.price, 1.0 if same[tier] else times[tier]) for tier in TIERS}
+    return TierPrices(found.price, {**others, **_with_long(found)}, model.tier)
+
+
+def _with_long(found: Listed) -> dict[str, Price]:
+    """The prices of the tiers that a source lists; long prompts are as much dearer as at the standard tier."""
+    standard, tiers = found.price, dict(found.tiers)
+    for tier, one in tiers.items():
+        if one.long is None and standard.long is not None and standard.input:
+            long = scaled(standard.long, one.input / standard.input)
+            tiers[tier] = replace(one, long_from=standard.long_from, long=long)
+    return tiers
+
+
 def tariff(model: Model) -> Listed | None:
-    """The price of the model's tokens with its source and date; None where it is unknown.
+    """The standard price of the model's tokens with its source and date; None where it is unknown.
 
     `model.price` comes first, then `model.price_file`, then the built-in table. Of several endpoints the dearest price
     counts. The date of a price file is that of its last change; that of `model.price` is "".
@@ -34,16 +61,21 @@ def tariff(model: Model) -> Listed | None:
     """
     if model.price is not None:
         given = model.price
-        write = given.cache_write
-        if write is None and model.provider == "anthropic":
-            write = CACHE_WRITE * given.input
-        return Listed(Price(given.input, given.output, given.cached_input, write), "the run file", "")
+        named = {tier: _given(told, model) for tier in TIERS if (told := getattr(given, tier)) is not None}
+        return Listed(_given(given, model), "the run file", "", tiers=named)
     if model.provider in ("embedded", "recorded"):
         return Listed(Price(0.0, 0.0), f'provider = "{model.provider}"', "")
     urls = [endpoint.base_url for endpoint in model.endpoints] or [model.base_url or ""]
     found = [_in_file(model, url) or listed(model.name or "", url) for url in urls]
     known = [one for one in found if one is not None]
     return max(known, key=lambda one: (one.price.input, one.price.output)) if len(known) == len(found) else None
+
+
+def _given(given: PriceTable, model: Model) -> Price:
+    write = given.cache_write
+    if write is None and model.provider == "anthropic":
+        write = CACHE_WRITE * given.input
+    return Price(given.input, given.output, given.cached_input, write)
 
 
 def _in_file(model: Model, url: str) -> Listed | None:
@@ -53,7 +85,9 @@ def _in_file(model: Model, url: str) -> Listed | None:
     path = Path(model.price_file)
     try:
         changed = path.stat().st_mtime
-        found = in_file(_listing(model.price_file, changed), model.name or "", url)
+        listing, name = _listing(model.price_file, changed), model.name or ""
+        found = in_file(listing, name, url)
+        tiers = {tier: price for tier in TIERS if (price := in_file(listing, name, url, tier)) is not None}
     except OSError as error:
         raise SpecError(
             [f'{where} = "{path}" cannot be read ({error.strerror}). Give a local file, or leave the key out.']
@@ -67,7 +101,7 @@ def _in_file(model: Model, url: str) -> Listed | None:
             ]
         ) from error
     date = datetime.fromtimestamp(changed, UTC).date().isoformat()
-    return Listed(found, str(path), date) if found is not None else None
+    return Listed(found, str(path), date, tiers=tiers) if found is not None else None
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from scorer.config.cost import Price
 from scorer.frozen import dataclass
 
 _TABLE = Path(__file__).with_name("prices.tsv")
+_TIERS = Path(__file__).with_name("tier_prices.tsv")
+TIERS = ("flex", "priority")
+"""Service tiers with a price of their own."""
 MAKERS = ("openai", "anthropic", "google", "deepseek", "mistral", "xai", "cohere", "moonshotai", "zai", "perplexity")
 """Providers that sell their own models: a name without an address is theirs."""
 _HOSTS = {
@@ -70,13 +74,15 @@ _RELEASE = re.compile(r"(?:[-@]\d{4}-\d{2}-\d{2}|[-@]\d{8}|-latest)\Z", re.ASCII
 class Listed:
     """A price with its source and the day on which the source was published (ISO 8601).
 
-    `window` is the longest prompt in tokens, None where it is unknown.
+    `window` is the longest prompt in tokens, None where it is unknown. `tiers` has the prices of service tiers that the
+    source lists.
     """
 
     price: Price
     source: str
     date: str
     window: int | None = None
+    tiers: Mapping[str, Price] = field(default_factory=dict)
 
 
 def price_of(model_name: str, base_url: str = "") -> Price | None:
@@ -120,6 +126,11 @@ def _provider(base_url: str) -> str | None:
     if host.startswith("bedrock") and host.endswith(".amazonaws.com"):
         return "bedrock"
     return next((name for ends, name in _HOSTS.items() if host == ends or host.endswith(f".{ends}")), None)
+
+
+def on_host(base_url: str | None, provider: str) -> bool:
+    """Whether the address is one of this provider."""
+    return _provider(base_url or "") == provider
 
 
 def _made(name: str) -> Listed | None:
@@ -174,7 +185,26 @@ def _line(provider: str, name: str) -> Listed | None:
     if start < 0:
         return None
     cells = text[start + 1 : text.index("\n", start + 1)].split("\t")[2:]
-    return Listed(_price(cells[:9]), *sources[cells[10]], window=int(cells[9]) if cells[9] else None)
+    return Listed(
+        _price(cells[:9]),
+        *sources[cells[10]],
+        window=int(cells[9]) if cells[9] else None,
+        tiers=_tier_prices(provider, name),
+    )
+
+
+@cache
+def _tier_table() -> str:
+    return _TIERS.read_text(encoding="utf-8")
+
+
+def _tier_prices(provider: str, name: str) -> dict[str, Price]:
+    text, found = _tier_table(), {}
+    for tier in TIERS:
+        start = text.find(head := f"\n{provider}\t{name}\t{tier}\t")
+        if start >= 0:
+            found[tier] = _price(text[start + len(head) : text.index("\n", start + 1)].split("\t"))
+    return found
 
 
 def _price(cells: list[str]) -> Price:
@@ -208,8 +238,8 @@ KEYS = {
 _ABOVE = re.compile(r"(.+)_above_(\d+)k_tokens")
 
 
-def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "") -> Price | None:
-    """The price of a model in a table of LiteLLM's format; None where it has none.
+def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "", tier: str = "") -> Price | None:
+    """The price of a model in a table of LiteLLM's format, at a service tier; None where it has none.
 
     Names are compared case-insensitively: as given, with and without the provider prefix, and each also without the
     release date. Raises ValueError for an invalid entry.
@@ -227,8 +257,21 @@ def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "") -> 
         wanted += _names(rest)
     for one in wanted:
         if one in keys:
-            return litellm_price(listing[keys[one]])
+            entry = listing[keys[one]]
+            return litellm_price(in_tier(entry, tier) if tier and isinstance(entry, Mapping) else entry)
     return None
+
+
+def in_tier(entry: Mapping[str, Any], tier: str) -> dict[str, Any]:
+    """The entry of a model with the prices of a service tier in the place of the standard ones.
+
+    A cached price that only the standard tier has costs as much here, and more where the tier is dearer.
+    """
+    told = {key.removesuffix(f"_{tier}"): price for key, price in entry.items() if key.endswith(f"_{tier}")}
+    cached, base, input_price = (entry.get(KEYS["cached_input"]), entry.get(KEYS["input"]), told.get(KEYS["input"]))
+    if cached and base and input_price and KEYS["cached_input"] not in told:
+        told[KEYS["cached_input"]] = cached * max(1.0, input_price / base)
+    return told
 
 
 def litellm_price(entry: Any) -> Price | None:

@@ -59,13 +59,28 @@ class JudgeDict(TypedDict, total=False):
     dedupe: bool
 
 
-class PriceDict(TypedDict, total=False):
-    """`price`: USD per million tokens."""
+class TierPriceDict(TypedDict, total=False):
+    """`price`, and a price in it for a service tier: USD per million tokens."""
 
     input: Required[float]
     output: Required[float]
     cached_input: float
     cache_write: float
+
+
+class PriceDict(TierPriceDict, total=False):
+    """`price`: that of the standard tier, and those of others."""
+
+    flex: TierPriceDict
+    priority: TierPriceDict
+
+
+class TierFallbackDict(TypedDict, total=False):
+    """`tier_fallback`: after how many seconds without an answer a request leaves the tier, and how many may."""
+
+    to: Literal["standard"]
+    after_s: float
+    share: float
 
 
 class RatesDict(TypedDict, total=False):
@@ -103,6 +118,8 @@ class ModelDict(TypedDict, total=False):
     query: Mapping[str, str]
     extra: Mapping[str, Any]
     reasoning: int | Literal["none", "minimal", "low", "medium", "high"]
+    tier: Literal["standard", "flex", "priority"]
+    tier_fallback: TierFallbackDict
     temperature: float
     max_output_tokens: int
     timeout_s: float

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from scorer.frozen import dataclass
 
@@ -21,6 +21,8 @@ Text = Annotated[str, Field(min_length=1)]
 Path = Annotated[Text, AfterValidator(os.path.expanduser)]
 """A path in which a leading ~ is the home folder, as in a shell."""
 Value = str | int | float | bool
+FLEX_TIMEOUT_S = 900.0
+"""`model.timeout_s` at the tier "flex". Source: OpenAI, "Flex processing"."""
 
 
 class _Section(BaseModel):
@@ -50,16 +52,32 @@ class JudgeOptions(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Price(_Section):
-    """`price`: USD per million tokens. Without `cached_input`, cached tokens cost the same as others.
+class TierPrice(_Section):
+    """`price`, and a price in it for a service tier: USD per million tokens.
 
-    Without `cache_write`, tokens written to a cache cost the same as others; at Anthropic 1.25 times that.
+    Without `cached_input`, cached tokens cost the same as others. Without `cache_write`, tokens written to a cache cost
+    the same as others; at Anthropic 1.25 times that.
     """
 
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     cached_input: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     cache_write: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class Price(TierPrice):
+    """`price`: that of the standard tier, and those of others. A tier without one costs a share of the standard one."""
+
+    flex: TierPrice | None = None
+    priority: TierPrice | None = None
+
+
+class TierFallback(_Section):
+    """`tier_fallback`: after how many seconds without an answer a request leaves the tier, and how many may."""
+
+    to: Literal["standard"] = "standard"
+    after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Rates(_Section):
@@ -108,6 +126,8 @@ class Model(_Section):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Count = 64
     reasoning: Literal["none", "minimal", "low", "medium", "high"] | Count | None = None
+    tier: Literal["standard", "flex", "priority"] = "standard"
+    tier_fallback: TierFallback | None = None
     timeout_s: Positive = 120.0
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()
@@ -116,6 +136,14 @@ class Model(_Section):
     keys: tuple[Text, ...] = ()
     replies: Text | None = None
     where: dict[str, Value] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flex_takes_minutes(cls, given: Any) -> Any:
+        """The default of `timeout_s` at the tier "flex"."""
+        if isinstance(given, Mapping) and given.get("tier") == "flex":
+            return {"timeout_s": FLEX_TIMEOUT_S, **given}
+        return given
 
     @property
     def classifies(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import field, replace
 
@@ -12,8 +12,9 @@ from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
 from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for
-from scorer.config.cost import Price
-from scorer.config.model_prices import tariff
+from scorer.config.cost import STANDARD, Price, TierPrices
+from scorer.config.model_prices import tariff, tier_prices
+from scorer.config.price_table import Listed
 from scorer.config.spec import Limits, Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
@@ -127,7 +128,7 @@ def estimate(
     scale = rows / max(1, seen.rows)
     totals = _Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
-    known = tariff(model)
+    known, price = tariff(model), tier_prices(model)
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
     limits = plan.spec.limits
     seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
@@ -151,13 +152,14 @@ def estimate(
             *first.left_out,
             *_fence_advice(plan.judge),
             *(advice for model in plan.spec.all_models for advice in _reasoning_advice(model)),
+            *totals.tier_advice(),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
         repeated_rows=seen.duplicate_rows if everything else None,
         repeated_tokens=seen.duplicate_tokens if everything else None,
-        price=_price_fields(known.price) if known is not None else None,
-        price_source=known.source if known is not None else None,
+        price=_price_fields(price.price) if price is not None else None,
+        price_source=_source(known, model) if known is not None else None,
         price_date=(known.date or None) if known is not None else None,
         rows_bad={reason: round(count * scale) for reason, count in seen.bad.most_common()},
         cost_low=cost_low,
@@ -206,12 +208,31 @@ class _Totals:
 
     def cost(self, sign: float, case: int) -> float | None:
         """USD, with the prompt tokens at `sign` half widths. None where a model's price is unknown."""
+        return self._cost(sign, case, lambda known, model: _tier_mix(known, model, case))
+
+    def tier_advice(self) -> tuple[str, ...]:
+        """What the run costs at the standard tier, where it asks for another one."""
+        asked = sorted({load.model.tier for load in self._loads} - {STANDARD})
+        cost, standard = self.cost(0.0, 1), self._cost(0.0, 1, lambda known, _: [(1.0, known.standard)])
+        if not asked or cost is None or standard is None:
+            return ()
+        named = " and ".join(f'"{tier}"' for tier in asked)
+        return (
+            f"model.tier = {named}: {cost:,.4g} USD expected, and {standard:,.4g} at the standard tier. Each reply is "
+            "billed at the tier that it names.",
+        )
+
+    def _cost(
+        self, sign: float, case: int, prices: Callable[[TierPrices, Model], list[tuple[float, Price]]]
+    ) -> float | None:
+        """USD, where `prices` gives the shares of a model's requests and their prices."""
         total = 0.0
         for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
-            if (known := tariff(load.model)) is None:
+            if (known := tier_prices(load.model)) is None:
                 return None
             prompt = max(0, round((self._prompt + sign * self._half_width) * share))
-            total += _cost(known.price, prompt, round(outputs[case] * self._scale), round(load.requests * self._scale))
+            output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
+            total += sum(part * _cost(one, prompt, output, requests) for part, one in prices(known, load.model))
         return total
 
     def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
@@ -230,6 +251,19 @@ class _Totals:
             found.append(seconds_at_limits(load, limits, prompt, output, requests, seconds_a_request))
         seconds, binding = max(found, key=lambda one: one[0])
         return round(seconds, 3), binding
+
+
+def _tier_mix(known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
+    """The shares of requests and their prices: in the worst case as many leave the tier as `tier_fallback` lets."""
+    left = model.tier_fallback.share if case == 2 and model.tier_fallback is not None else 0.0
+    return [(1.0 - left, known.price), (left, known.standard)]
+
+
+def _source(known: Listed, model: Model) -> str:
+    """Where the price is from; for a tier that the source does not list, the rule that made it."""
+    if model.tier == STANDARD:
+        return known.source
+    return known.source if model.tier in known.tiers else f"{known.source}, the tier by rule"
 
 
 def _cost(price: Price, prompt: int, output: int, requests: int) -> float:

@@ -9,13 +9,14 @@ from typing import Any
 
 from scorer.build.plan import RunPlan, check
 from scorer.client.providers.reasoning import tokens_of
-from scorer.config.model_prices import price
+from scorer.config.cost import Price
+from scorer.config.model_prices import tier_prices
 from scorer.config.spec import Model
 from scorer.judges.criteria import are_tables, names_of
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
-KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning")
+KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning", "tier", "tier_fallback")
 """Keys of [model] that a rehearsal keeps, beside the price."""
 
 
@@ -65,14 +66,19 @@ def _specimens(plan: RunPlan) -> tuple[str, ...]:
     return () if known or specimen is None else tuple(specimen(n) for n in range(16))
 
 
+def _figures(price: Price) -> dict[str, float]:
+    found = {name: getattr(price, name) for name in ("input", "output", "cached_input", "cache_write")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
     """The tree with every model at the simulated judge's address."""
 
     def model(given: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in given.items() if k in KEPT}
-        if (known := price(Model.model_validate(given))) is not None:  # the price at the model's own address
-            prices = {name: getattr(known, name) for name in ("input", "output", "cached_input", "cache_write")}
-            kept["price"] = {name: value for name, value in prices.items() if value is not None}
+        if (known := tier_prices(Model.model_validate(given))) is not None:  # the prices at the model's own address
+            others = {tier: _figures(price) for tier, price in known.others.items()}
+            kept["price"] = {**_figures(known.standard), **others}
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
         if Model.model_validate(given).classifies:

@@ -46,6 +46,11 @@ class EndpointHealth:
                 self.adaptive.throttled()
             self.breaker.answered(success=bool(outcome.alive), sent_at=sent_at)
             self.why = outcome.why
+        elif outcome.no_capacity:
+            # The set-up is right and the endpoint is there; other requests are neither paused nor fewer.
+            self.met = True
+            self.breaker.answered(success=False, sent_at=sent_at)
+            self.why = outcome.why
         elif outcome.alive:
             self.met = True
             self.cooldown.answered(sent_at)

@@ -102,7 +102,8 @@ class Outcome:
 
     `alive` is True where the endpoint answered (also with a row's fault), False where it failed, and None where neither
     is known (cancelled, throttled). `throttled`: the reply was a 429, with `retry_after_s` (None: not stated), and
-    `quota` where it is for a day's quota or a longer one. `why` is the message of a failure or a 429, for the user.
+    `quota` where it is for a day's quota or a longer one. `no_capacity`: the service tier had none left, which concerns
+    this request alone. `why` is the message of a failure or a 429, for the user.
     """
 
     bill: Billing
@@ -113,6 +114,7 @@ class Outcome:
     throttled: bool = False
     retry_after_s: float | None = None
     quota: bool = False
+    no_capacity: bool = False
     why: str | None = None
 
 

@@ -50,6 +50,8 @@ class RehearsalConfig:
     one drawn by the row. A classifier has one output, or one for each of `classes`. The row is group 1 of `row_regex`
     in the prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False
     all.
+    A chat request may name a `service_tier`, and its reply names the same. `flex_refused` is the share of requests at
+    the tier "flex" that are refused for want of capacity, by a 429 that costs nothing and takes from no limit.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -93,6 +95,7 @@ class RehearsalConfig:
     usage: bool = True
     reasoning_tokens: int = 0
     refuses: tuple[str, ...] = ()
+    flex_refused: float = 0.0
     row_regex: str = r"\[row:([^\]]+)\]"
     scale: tuple[float, float] = (1, 5)
     labels: tuple[str, ...] = ()
@@ -209,6 +212,7 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "chars_per_token": (_TINY, 1e6, False, False),
     "cached_share": (0, 1, False, True),
     "reasoning_tokens": (0, 1e6, True, False),
+    "flex_refused": (0, 1, False, False),
     "seed": (-_ANY, _ANY, True, False),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {

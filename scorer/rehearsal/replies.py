@@ -40,6 +40,9 @@ ALWAYS: dict[str, tuple[int, bytes]] = {
 }  # fmt: skip
 
 
+NO_CAPACITY = error("Flex capacity is not available right now. Try again later.", "resource_unavailable", "429")
+
+
 def too_long(context: int, prompt: int) -> bytes:
     """The error body for a prompt of so many tokens, beyond the context window."""
     message = (

@@ -27,7 +27,8 @@ class Question:
 
     `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
     log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are
-    the token ids of a token-level grammar, in order. With `activation` a classifier's values are probabilities.
+    the token ids of a token-level grammar, in order. With `activation` a classifier's values are probabilities. `tier`
+    is the service tier that it names.
     """
 
     endpoint: Endpoint
@@ -39,6 +40,7 @@ class Question:
     schema: Mapping[str, Any] | None = None
     forced: tuple[int, ...] = ()
     activation: bool = True
+    tier: str | None = None
 
     @property
     def classifies(self) -> bool:
@@ -65,8 +67,19 @@ def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Questio
         top=_top(endpoint, body),
         schema=_schema(body.get("response_format")),
         forced=_forced(grammar) if grammar else (),
+        tier=_tier(body.get("service_tier")),
         activation=not body.get("raw_scores") if endpoint == "predict" else body.get("use_activation") is not False,
     )
+
+
+TIERS = ("auto", "default", "flex", "priority")
+
+
+def _tier(named: Any) -> str | None:
+    if named is not None and named not in TIERS:
+        allowed = ", ".join(f"'{tier}'" for tier in TIERS)
+        raise InvalidRequest(f"Invalid value for 'service_tier': supported values are {allowed}.", "service_tier")
+    return "default" if named == "auto" else named
 
 
 def _text(endpoint: Endpoint, body: Mapping[str, Any]) -> str:

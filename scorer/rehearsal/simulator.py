@@ -143,6 +143,8 @@ class RehearsalJudge:
             body = replies.error("Too many requests at once.", "requests", "concurrency_limit_exceeded")
             return self._throttled(body, "capacity", config.retry_after_s, now)
 
+        if question.tier == "flex" and config.flex_refused and rng.random() < config.flex_refused:
+            return Outcome(429, replies.NO_CAPACITY, "r429", fault="no_capacity")
         said, finish = self._within(question, spoken)
         if config.charge == "reserve" and question.max_tokens is not None:
             charge = prompt_tokens + question.max_tokens * question.choices
@@ -226,7 +228,8 @@ class RehearsalJudge:
         )
         choices = [choice(i, text, finish, logprobs) for i in range(question.choices)]
         identity = f"{'chatcmpl' if question.endpoint == 'chat' else 'cmpl'}-{self.books.requests}"
-        return orjson.dumps(envelope(identity, int(self.epoch + now), self.config.model, choices, usage))
+        told = envelope(identity, int(self.epoch + now), self.config.model, choices, usage)
+        return orjson.dumps(told if question.tier is None else {**told, "service_tier": question.tier})
 
     def _logprobs(self, question: Question, said: Spoken, top: int) -> list[dict[str, Any]]:
         if not question.forced:

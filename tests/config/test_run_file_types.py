@@ -18,7 +18,9 @@ from scorer.judges.options import option_names
 
 PAIRS: dict[type, type[BaseModel]] = {
     typed.InputDict: spec.Input,
+    typed.TierPriceDict: spec.TierPrice,
     typed.PriceDict: spec.Price,
+    typed.TierFallbackDict: spec.TierFallback,
     typed.RatesDict: spec.Rates,
     typed.EndpointDict: spec.EndpointSpec,
     typed.ModelDict: spec.Model,

@@ -75,10 +75,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize("status", [429, 498])
 @pytest.mark.parametrize("headers", WISHES, ids=str)
-def test_cooldown_honours_zero_retry_after_only_once(headers: dict[str, str], status: int) -> None:
-    judge = Judge(headers, 600.0, status=status)
+def test_cooldown_honours_zero_retry_after_only_once(headers: dict[str, str]) -> None:
+    judge = Judge(headers, 600.0)
     run(asked(judge))
     bursts = len([t for t in judge.sent_at if t < 600.0]) / 16
     assert bursts <= 2 + 600 / LONGEST_S + 6, "1, 2, 4 ... 60 s apart"

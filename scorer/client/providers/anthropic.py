@@ -19,6 +19,7 @@ from scorer.client.providers.learned import LearnedSettings, asked_until_taken, 
 from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import NAME, anthropic_schema_forms
+from scorer.client.providers.tiers import our_word
 from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
 from scorer.types import (
     Call,
@@ -169,6 +170,8 @@ class Anthropic:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
+        if settings.tier != "standard":  # the API asks for no tier by name: "auto" takes the priority one where it can
+            body["service_tier"] = "standard_only" if request.tier == "standard" else "auto"
         return body | (settings.extra or {})
 
     def _read(self, reply: Reply) -> Completion:
@@ -254,7 +257,8 @@ def _usage(usage: Any, *, said: bool) -> Usage | None:
     reasoning = _count(of_output.get("thinking_tokens")) if isinstance(of_output, dict) else None
     if reasoning is not None and reasoning > completion:
         reasoning = None
-    return Usage(prompt, completion, cached, written, min(hour or 0, written), reasoning)
+    tier = our_word(usage.get("service_tier"))
+    return Usage(prompt, completion, cached, written, min(hour or 0, written), reasoning, tier)
 
 
 def _count(value: Any) -> int | None:

@@ -20,6 +20,7 @@ from scorer.client.providers.learned import LearnedSettings, asked_until_taken, 
 from scorer.client.providers.reasoning import Reasoning, converse_forms, reasons
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import NAME, no_schema, tool_config
+from scorer.client.providers.tiers import our_word
 from scorer.errors import Refused, RowError, ServerFault, SetupError, SpecError, TooLong, TransientError
 from scorer.types import Call, Completion, RateHint, Reply, Request
 from scorer.usage import Usage
@@ -122,6 +123,8 @@ class Bedrock:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
+        if settings.tier != "standard":
+            body["serviceTier"] = {"type": "default" if request.tier == "standard" else settings.tier}
         return body | (settings.extra or {})
 
     def _read(self, reply: Reply) -> Completion:
@@ -131,7 +134,7 @@ class Bedrock:
             raise self._fault(reply)
         message = output.get("message")
         text = _text(message.get("content")) if isinstance(message, dict) else None
-        usage = _usage(value.get("usage"), said=bool(text))
+        usage = _usage(value, said=bool(text))
         if text is None:
             garbled = ServerFault(f"{self._url} answered with content that cannot be read", billed=True, garbled=True)
             garbled.usage = usage
@@ -163,11 +166,12 @@ def _text(content: Any) -> str | None:
     return "".join(texts) if all(isinstance(text, str) for text in texts) else None
 
 
-def _usage(usage: Any, *, said: bool) -> Usage | None:
+def _usage(value: Mapping[str, Any], *, said: bool) -> Usage | None:
     """The bill; `inputTokens` counts only what no cache had to do with. `said`: the reply holds a text.
 
     No token for a prompt, or none for a text, is no bill.
     """
+    usage, served = value.get("usage"), value.get("serviceTier")
     if not isinstance(usage, dict):
         return None
     counts = [usage.get(name) or 0 for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")]
@@ -178,4 +182,5 @@ def _usage(usage: Any, *, said: bool) -> Usage | None:
     prompt = fresh + cached + written
     if not prompt or (said and not completion):
         return None
-    return Usage(prompt, completion, cached, written)
+    tier = our_word(served.get("type")) if isinstance(served, dict) else None
+    return Usage(prompt, completion, cached, written, tier=tier)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 
+from scorer.client.providers.tiers import named_tier, our_word
 from scorer.errors import RowError, TransientError
 from scorer.types import (
     Completion,
@@ -54,6 +56,7 @@ class _Usage(msgspec.Struct):
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _OutputDetails | None = None
     cache_creation_input_tokens: _Count | None = None
+    extra_properties: Any = None
 
 
 class _Plain(msgspec.Struct):
@@ -63,6 +66,7 @@ class _Plain(msgspec.Struct):
     usage: _Usage
     model: str = ""
     object: str = ""
+    service_tier: str | None = None
     error: None = None
 
 
@@ -95,8 +99,10 @@ def read_plain(body: bytes) -> Completion | None:
     details = told.prompt_tokens_details
     if told.cache_creation_input_tokens or (details is not None and details.cache_write_tokens):
         return None
+    if told.extra_properties is not None:
+        return None
     cached = 0 if details is None else min(details.cached_tokens, prompt)
-    usage = Usage(prompt, output, cached, 0, 0, reasoning)
+    usage = Usage(prompt, output, cached, 0, 0, reasoning, our_word(reply.service_tier))
     return Completion(text, choice.finish_reason, reply.model, usage, None, body)
 
 
@@ -133,9 +139,16 @@ def billed(value: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (RowError, TransientError) as error:
         if error.usage is None:
-            error.usage = read_usage(value.get("usage"))
+            error.usage = read_bill(value)
         error.billed = True
         raise
+
+
+def read_bill(value: Mapping[str, Any], *, said: bool = False) -> Usage | None:
+    """The bill of a whole reply: its usage, and the tier that it names. As `read_usage`."""
+    usage = read_usage(value.get("usage"), said=said)
+    tier = named_tier(value)
+    return usage if usage is None or tier is None else replace(usage, tier=tier)
 
 
 def read_usage(usage: Any, *, said: bool = False) -> Usage | None:

@@ -11,7 +11,9 @@ from dataclasses import field
 
 from scorer.client.providers.complaints import Complaint, complaint, parse
 from scorer.client.providers.headers import renews_s, retry_after_s
+from scorer.client.providers.tiers import tier_refused
 from scorer.errors import (
+    NoCapacity,
     Refused,
     Rejected,
     RowError,
@@ -55,6 +57,9 @@ _FILTERED = frozenset(
 )
 _GATEWAYS = frozenset({502, 504, *range(520, 528), 598, 599})
 """Bad gateway, gateway timeout, Cloudflare's words for both, and those of other proxies for a timeout."""
+# A service tier that is full: OpenAI's and Azure's flex (429), Groq's (498).
+_NO_CAPACITY = frozenset({"resource_unavailable", "capacity_exceeded"})
+_NO_CAPACITY_WORDS = pattern(r"\bresource unavailable\b|flex \w* ?capacity", re.IGNORECASE)
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
 # A quota for a day or longer: OpenAI's and Groq's RPD and TPD, Gemini's quotaId, OpenRouter's free-models-per-day,
@@ -144,18 +149,20 @@ def _account_fault(told: _Told) -> TransientError | RowError | SetupError | None
         return SetupError(
             f"{told.heard}. The account's quota or credit is used up; top it up and run the same command again."
         )
+    if status == 498 or (status == 429 and told.says(_NO_CAPACITY, (429,), _NO_CAPACITY_WORDS)):
+        return NoCapacity(told.heard, retry_after_s=retry_after_s(told.reply.headers, said.message))
     if status == 429:
         if _LARGER_THAN_A_MINUTE.search(said.message):  # OpenAI: one request beyond a whole minute's tokens
             return TooLong(told.words)
         return _throttled(told.reply, said, told.heard)
-    if status == 498:  # Groq: no capacity left for this tier at the moment
-        return Throttled(told.heard, retry_after_s=retry_after_s(told.reply.headers, said.message))
     return None
 
 
 def _request_fault(told: _Told) -> RowError | SetupError | None:
     """What the words say of the request: its text, the key, the address, the model or a setting."""
     status, said, heard = told.status, told.said, told.heard
+    if status in (400, 403, 404, 422) and tier_refused(said):
+        return SetupError(f"{heard}. Change model.tier, or leave it out.")
     if told.says(_FILTERED, (400, 403), _FILTERED_WORDS):
         return Refused(told.words)
     if status in (401, 403) or said.codes & _KEY:

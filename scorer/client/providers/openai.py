@@ -14,20 +14,22 @@ import orjson
 
 from scorer.client.providers import logprobs as forced
 from scorer.client.providers.complaints import complaint, parse
-from scorer.client.providers.completions import billed, read_logprobs, read_model, read_plain, read_text, read_usage
+from scorer.client.providers.completions import billed, read_bill, read_logprobs, read_model, read_plain, read_text
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
 from scorer.client.providers.reasoning import Reasoning, openai_forms, style_of
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import openai_schema_forms
-from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError
+from scorer.client.providers.tiers import OpenAITiers, our_word
+from scorer.errors import NoCapacity, Refused, Rejected, RowError, ServerFault, SetupError
 from scorer.patterns import pattern
 from scorer.types import Call, Completion, RateHint, Reply, Request
 
 _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
 _LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
+_TIER_HEADER = "x-gemini-service-tier"
 # A family name, perhaps behind a vendor's ("openai/o3-mini"); gpt-5-chat is no reasoning model but takes the new name.
 _REASONING = pattern(r"(?:^|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
 _NOT_TAKEN = pattern(
@@ -48,7 +50,7 @@ class OpenAI:
     default_base_url = "https://api.openai.com/v1"
     """Where model.base_url gives no other."""
 
-    __slots__ = ("_headers", "_limit", "_place", "_settings", "base_url", "forcing", "learned", "name")
+    __slots__ = ("_headers", "_limit", "_place", "_settings", "_tiers", "base_url", "forcing", "learned", "name")
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         self._settings = settings = ProviderSettings.of(options, self.default_base_url)
@@ -57,7 +59,9 @@ class OpenAI:
         self.forcing = forced.Forcing(settings.dialect)
         style = style_of(self.base_url, settings.dialect)
         self.learned = LearnedSettings(openai_forms(settings.reasoning, style), openai_schema_forms(style))
-        self._headers = {"content-type": "application/json", **(settings.headers or {})}
+        self._tiers = OpenAITiers(settings.tier, self.base_url)
+        headers = {"content-type": "application/json", **(settings.headers or {})}
+        self._headers = {tier: {**headers, **told} for tier, told in self._tiers.headers.items()}
         self._limit = _NEW_LIMIT if _REASONING.search(self.name) else _OLD_LIMIT
         self._place = settings.place
 
@@ -79,7 +83,7 @@ class OpenAI:
         if request.continuation is not None:
             return (yield from forced.converse(self, request))
         limit, places = self._limit, self.learned.places
-        reply = yield self.call("/chat/completions", self._body(request, limit))
+        reply = yield self._chat(request, limit)
         renamed = False
         while reply.status != 200 and (said := refusal(reply)) is not None:
             if not renamed and (other := _other_limit(reply, limit)) is not None:
@@ -87,10 +91,14 @@ class OpenAI:
             elif not self.learned.learn(said, places, self._settings.sent(request), self._place.quote):
                 break
             limit, places = self._limit, self.learned.places
-            reply = yield self.call("/chat/completions", self._body(request, limit))
+            reply = yield self._chat(request, limit)
         if request.schema is not None and not self.learned.schema.proven:
             reply = yield from self._schema_proved(request, limit, reply)
-        return self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
+        done = self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
+        named = our_word(reply.headers.get(_TIER_HEADER)) if self._settings.tier != "standard" else None
+        if done.usage is not None and done.usage.tier is None and named is not None:
+            return replace(done, usage=replace(done.usage, tier=named))
+        return done
 
     def _schema_proved(self, request: Request, limit: str, reply: Reply) -> Generator[Call, Reply, Reply]:
         """The reply; where a request with a schema is called wrong in other words, that to the same without it.
@@ -101,7 +109,7 @@ class OpenAI:
         if reply.status == 200:
             schema.proven = True
         elif schema.has_more and isinstance(self.fault(reply, "/chat/completions"), Rejected):
-            other = yield self.call("/chat/completions", self._body(replace(request, schema=None), limit))
+            other = yield self._chat(replace(request, schema=None), limit)
             if other.status == 200:
                 self.learned.give_up_schema()
                 return other
@@ -110,10 +118,13 @@ class OpenAI:
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return rate_hint(headers)
 
-    def call(self, path: str, body: Mapping[str, Any]) -> Call:
+    def _chat(self, request: Request, limit: str) -> Call:
+        return self.call("/chat/completions", self._body(request, limit), request.tier)
+
+    def call(self, path: str, body: Mapping[str, Any], tier: str = "") -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
         base = self.base_url.removesuffix("/v1") if path == "/tokenize" else self.base_url
-        return Call(url=f"{base}{path}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers)
+        return Call(url=f"{base}{path}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers[tier])
 
     def completion_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """A body for /completions; here `fields` win over `extra`, because the measurement depends on them."""
@@ -154,12 +165,12 @@ class OpenAI:
         refused = Completion("", "content_filter", read_model(value))
         first = next((one for one in read if isinstance(one, Completion)), refused)
         said = any(isinstance(one, Completion) and one.text for one in read)
-        return replace(first, usage=read_usage(value.get("usage"), said=said), body=reply.body, choices=tuple(read))
+        return replace(first, usage=read_bill(value, said=said), body=reply.body, choices=tuple(read))
 
     def _completion(self, choice: dict[str, Any], value: dict[str, Any], body: bytes, path: str) -> Completion:
         text, refusal = read_text(choice)
         finish_reason = choice.get("finish_reason")
-        usage = read_usage(value.get("usage"), said=bool(text))
+        usage = read_bill(value, said=bool(text))
         if refusal:
             raise Refused(self._place.quote(refusal), usage=usage, billed=True)
         if text is None:
@@ -187,14 +198,17 @@ class OpenAI:
             raise self.fault(reply, path)
         if choice.get("error") and not read_text(choice)[0]:  # OpenRouter: the upstream model failed half-way
             error = self.fault(Reply(reply.status, reply.headers, orjson.dumps({"error": choice["error"]})), path)
-            if read_usage(value.get("usage")) is None:
+            if read_bill(value) is None:
                 raise error
             with billed(value):
                 raise error
         return choice, value
 
     def fault(self, reply: Reply, path: str) -> Exception:
-        return fault(reply, self._place, f"{self.base_url}{path}")
+        found = fault(reply, self._place, f"{self.base_url}{path}")
+        if self._tiers.sheds and reply.status == 503 and isinstance(found, ServerFault):
+            return NoCapacity(found.detail, retry_after_s=found.retry_after_s)
+        return found
 
     def _body(self, request: Request, limit: str) -> dict[str, Any]:
         settings, learned = self._settings, self.learned
@@ -220,6 +234,7 @@ class OpenAI:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
+        body.update(self._tiers.fields[request.tier])
         return body | extra if extra else body
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from scorer.client.providers import LEAST_OUTPUT
 from scorer.client.providers.complaints import parse
-from scorer.client.providers.completions import read_logprobs, read_model, read_usage
+from scorer.client.providers.completions import read_bill, read_logprobs, read_model
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, asked_until_taken, merged
@@ -22,6 +22,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.client.providers.reasoning import responses_forms
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import no_schema, text_format
+from scorer.client.providers.tiers import OpenAITiers
 from scorer.errors import Refused, Rejected, RowError, ServerFault, SetupError, TransientError
 from scorer.types import Call, Completion, RateHint, Reply, Request
 from scorer.usage import Usage
@@ -45,7 +46,7 @@ class Responses:
     """Where model.base_url gives no other."""
     default_temperature = staticmethod(OpenAI.default_temperature)
 
-    __slots__ = ("_headers", "_place", "_settings", "_url", "base_url", "learned", "name")
+    __slots__ = ("_headers", "_place", "_settings", "_tiers", "_url", "base_url", "learned", "name")
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         self._settings = settings = ProviderSettings.of(options, self.default_base_url)
@@ -54,6 +55,7 @@ class Responses:
         self.learned = LearnedSettings(responses_forms(settings.reasoning), [text_format, no_schema])
         self._place = settings.place
         self._headers = {"content-type": "application/json", **(settings.headers or {})}
+        self._tiers = OpenAITiers(settings.tier, self.base_url)
         self._url = f"{self.base_url}{_PATH}{settings.url_query}"
 
     def __repr__(self) -> str:
@@ -106,6 +108,7 @@ class Responses:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
+        body.update(self._tiers.fields[request.tier])
         return body | (settings.extra or {})
 
     def _read(self, reply: Reply) -> Completion:
@@ -114,7 +117,7 @@ class Responses:
         if reply.status != 200 or not isinstance(value, dict) or value.get("error") or not isinstance(output, list):
             raise self._fault(reply, value)
         text, refused, logprobs = _content(output)
-        usage = _usage(value.get("usage"), said=bool(text))
+        usage = _usage(value, said=bool(text))
         if text is None:
             garbled = ServerFault(f"{self._url} answered with output that cannot be read", billed=True, garbled=True)
             garbled.usage = usage
@@ -139,7 +142,7 @@ class Responses:
             status = _STATUS.get(str(error.get("code")), 500)
         found = fault(Reply(status, reply.headers, reply.body), self._place, f"{self.base_url}{_PATH}")
         if isinstance(value, dict) and isinstance(found, RowError | TransientError):
-            usage = _usage(value.get("usage"), said=False)
+            usage = _usage(value, said=False)
             if usage is not None:
                 found.usage, found.billed = usage, True
         return found
@@ -178,8 +181,9 @@ def _finish_reason(value: Mapping[str, Any]) -> str:
     return "stop" if value.get("status") == "completed" else ""
 
 
-def _usage(usage: Any, *, said: bool) -> Usage | None:
+def _usage(value: Mapping[str, Any], *, said: bool) -> Usage | None:
     """The bill, read by the rules of chat completions under their names."""
+    usage = value.get("usage")
     if not isinstance(usage, dict):
         return None
     named = {
@@ -189,4 +193,5 @@ def _usage(usage: Any, *, said: bool) -> Usage | None:
         "prompt_tokens_details": usage.get("input_tokens_details"),
         "completion_tokens_details": usage.get("output_tokens_details"),
     }
-    return read_usage({name: value for name, value in named.items() if value is not None}, said=said)
+    counts = {name: count for name, count in named.items() if count is not None}
+    return read_bill({"usage": counts, "service_tier": value.get("service_tier")}, said=said)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from scorer.client.providers.errors import Place
 from scorer.client.providers.logprobs import Dialect
 from scorer.client.providers.reasoning import Reasoning, room_for
+from scorer.client.providers.tiers import Tier
 from scorer.types import Request
 
 _SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
@@ -28,6 +29,7 @@ class ProviderOptions(TypedDict, total=False):
     max_output_tokens: int
     dialect: Dialect
     reasoning: Reasoning
+    tier: Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class ProviderSettings:
     max_output_tokens: int = 64
     dialect: Dialect = "auto"
     reasoning: Reasoning = None
+    tier: Tier = "standard"
     room: int = field(init=False, default=0)
     """The output tokens that are set aside for reasoning, beside `max_output_tokens`."""
 

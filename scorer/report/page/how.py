@@ -26,8 +26,7 @@ def how(of: Population) -> How:
 
 def _run_files(table: RunTable) -> str:
     files = [
-        (f"# {run.out}\n" if len(table.runs) > 1 else "")
-        + tomlkit.dumps(_blanked(run.manifest.spec))
+        (f"# {run.out}\n" if len(table.runs) > 1 else "") + tomlkit.dumps(_blanked(run.manifest.spec))
         for run in table.runs.values()
     ]
     return "\n".join(files)

@@ -64,6 +64,7 @@ def _told(result: Completion, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "finish_reason": result.finish_reason,
         "model": result.model,
         "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
+        "tier": usage and usage.tier,
         "reasoning_tokens": usage and usage.reasoning_tokens,
         "logprobs": result.logprobs and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
     }

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.client.providers.errors import Place, fault
-from scorer.errors import ROW_ERRORS, Rejected, ServerFault, SetupError, Throttled, TransientError
+from scorer.errors import ROW_ERRORS, NoCapacity, Rejected, ServerFault, SetupError, Throttled, TransientError
 from scorer.types import Reply
 
 PLACE = Place("http://judge/v1")
@@ -246,8 +246,8 @@ def test_quota_without_stated_renewal_is_setup_error(name: str) -> None:
 
 def test_capacity_and_proxy_errors_are_not_row_errors() -> None:
     groq = told(said("Flex tier capacity exceeded", code="capacity_exceeded"), 498, {"retry-after": "3"})
-    assert isinstance(groq, Throttled)
-    assert (groq.quota, groq.retry_after_s) == (False, 3.0)
+    assert isinstance(groq, NoCapacity)
+    assert groq.retry_after_s == 3.0
     proxy = told(b"<html>Proxy Authentication Required</html>", 407)
     assert isinstance(proxy, SetupError)
     assert "HTTPS_PROXY" in str(proxy)
