@@ -21,8 +21,11 @@ from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.job.estimate import Estimate, estimate
+from scorer.judges import JUDGES
+from scorer.judges.options import option_names
 from scorer.output.layout import Layout
 from scorer.output.manifest import load, no_run
+from scorer.plugins import found
 
 SAMPLES = (1, 3, 5)
 COUNTED_ROWS = 2_000
@@ -88,7 +91,7 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
         raise SpecError(["--measured needs --human COLUMN: the human values that the judge is compared with."])
     notes: list[str] = []
     measured = {path: _measured(files, path, asked) for path in asked.folders}
-    found: dict[str, RunChoice] = {}
+    choices: dict[str, RunChoice] = {}
     known = {_identity(covered): one for covered, one in measured.values()}
     for changes in _changes(tree, own, asked, files, notes):
         try:
@@ -97,13 +100,13 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
             notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
             continue
         identity = _identity(plan.covers)
-        if identity not in found:
+        if identity not in choices:
             needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
-            found[identity] = _choice(plan, changes, needed, known.get(identity))
+            choices[identity] = _choice(plan, changes, needed, known.get(identity))
     for path, (covered, one) in measured.items():
-        if _identity(covered) not in found:
+        if _identity(covered) not in choices:
             notes.append(f"{path} ({one.n:,} labelled rows) was judged in another way than any choice; it is left out.")
-    return Choices(list(found.values()), notes)
+    return Choices(list(choices.values()), notes)
 
 
 def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,18 +136,22 @@ def _changes(
         names = [*asked.models, *models_of_file(single, notes)]
         judges += [{"model.name": name, "model.price": None} for name in dict.fromkeys(names) if name != single.name]
         judges += [changes for path in asked.folders if (changes := _of_folder(tree, files, path))]
-    hot = single is not None and temperature(single) != 0
-    if single is not None and not hot:
-        notes.append("Numbers of samples are not compared: at model.temperature = 0 all samples are alike.")
+    numbers = _sample_numbers(own, notes)
     for judge in judges:
-        for samples in _sample_numbers(own) if hot else [None]:
+        for samples in numbers:
             yield {**judge, **({} if samples is None else {"judge.samples": samples})}
 
 
-def _sample_numbers(own: RunPlan) -> list[int | None]:
-    """The numbers of samples to compare; none where the judge takes no samples."""
-    given = own.spec.judge.options.get("samples", 1)
-    return [*sorted({*SAMPLES, given})] if own.spec.judge.kind in ("rating", "pairwise", "checklist") else [None]
+def _sample_numbers(own: RunPlan, notes: list[str]) -> list[int | None]:
+    """The numbers of samples to compare; None alone, for the run file's own, where they cannot differ."""
+    kind, single = own.spec.judge.kind, own.spec.model
+    names = option_names(found(JUDGES[kind], "judge.kind")) if kind in JUDGES else ()
+    if single is None or "samples" not in (names or ()):
+        return [None]
+    if temperature(single) == 0:
+        notes.append("Numbers of samples are not compared: at model.temperature = 0 all samples are alike.")
+        return [None]
+    return [*sorted({*SAMPLES, own.spec.judge.options.get("samples", 1)})]
 
 
 def _of_folder(tree: Mapping[str, Any], files: Files, path: str) -> dict[str, Any]:
@@ -165,8 +172,8 @@ def _measured(files: Files, path: str, asked: Asked) -> tuple[Mapping[str, Any],
     if manifest.rehearsal:
         raise SpecError([f"{path} is a rehearsal: its scores are simulated. Give a run with a real judge."])
     assert asked.human is not None
-    found = agree(open_table(path), ["score"], [asked.human], item=asked.item, bootstrap=Bootstrap(1000))
-    whole = found.scores["score"].whole
+    agreed = agree(open_table(path), ["score"], [asked.human], item=asked.item, bootstrap=Bootstrap(1000))
+    whole = agreed.scores["score"].whole
     level = whole.dataset
     return manifest.covered, Measured(path, level.statistics[STATISTIC], level.intervals.get(STATISTIC), whole.n)
 

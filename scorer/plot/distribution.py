@@ -79,5 +79,7 @@ def _chart(rows: list[dict[str, Any]], bins: Bins, by: str | None, heading: Any)
     )
     if by is None:
         return bars.properties(title=heading)
-    head = alt.Header(labelAngle=0, labelAlign="left", labelOrient="top", labelAnchor="start", labelPadding=2)
+    head = alt.Header(
+        labelLimit=WIDTH, labelAngle=0, labelAlign="left", labelOrient="top", labelAnchor="start", labelPadding=2
+    )
     return bars.facet(row=alt.Row("group:N", title=None, header=head), spacing=8).properties(title=heading)

@@ -58,7 +58,7 @@ def _chart(name: str, board: Leaderboard) -> Any:
     y = names_axis("label", [row["label"] for row in rows])
     has_intervals = any(row["low"] is not None for row in rows)
     about = [
-        f"{sum(row['rows'] for row in rows):,} rows with a score, of {len(rows):,} systems"
+        f"{sum(row['rows'] for row in rows):,} rows with a score, of {len(rows):,} system{'s' * (len(rows) != 1)}"
         + (f"; {unread:,} without one" if (unread := sum(row["unread"] for row in rows)) else ""),
         *(["Lines: 95 % intervals. Before each name: the ranks that the system may have."] if has_intervals else []),
     ]
