@@ -50,6 +50,8 @@ class RehearsalConfig:
     one drawn by the row. A classifier has one output, or one for each of `classes`. The row is group 1 of `row_regex`
     in the prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False
     all.
+    With `cache_life_s` above 0, prompts are cached: a prefix of at least `cache_least_tokens` that a prompt repeats
+    within that time is counted as cached (prefix_cache.py), whatever `cached_share` says.
     A chat request may name a `service_tier`, and its reply names the same. `flex_refused` is the share of requests at
     the tier "flex" that are refused for want of capacity, by a 429 that costs nothing and takes from no limit.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
@@ -92,6 +94,8 @@ class RehearsalConfig:
     context_tokens: int | None = None
     chars_per_token: float = 4.0
     cached_share: float | None = None
+    cache_life_s: float = 0.0
+    cache_least_tokens: int = 1024
     usage: bool = True
     reasoning_tokens: int = 0
     refuses: tuple[str, ...] = ()
@@ -211,6 +215,8 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool]] = {
     "context_tokens": (1, _ANY, True, True),
     "chars_per_token": (_TINY, 1e6, False, False),
     "cached_share": (0, 1, False, True),
+    "cache_life_s": (0, 1e6, False, False),
+    "cache_least_tokens": (1, 1e9, True, False),
     "reasoning_tokens": (0, 1e6, True, False),
     "flex_refused": (0, 1, False, False),
     "seed": (-_ANY, _ANY, True, False),

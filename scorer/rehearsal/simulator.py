@@ -21,6 +21,7 @@ from scorer.rehearsal import replies
 from scorer.rehearsal.classes import classified
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
+from scorer.rehearsal.prefix_cache import PrefixCache
 from scorer.rehearsal.reply_writer import ReplyWriter, Spoken, prose
 from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
 from scorer.rehearsal.request_log import NOTHING, Bill, Fate, RequestLog
@@ -64,6 +65,8 @@ class RehearsalJudge:
         self.vocabulary = Vocabulary()
         self._busy_until: list[float] = []  # a heap: when each place of `capacity` is free again
         self._limits = SimulatedLimits(config, now)
+        self._cache: PrefixCache | None = None
+        self._cache_of: tuple[float, int, float] | None = None
         self.configure(config, now)
 
     def __repr__(self) -> str:
@@ -78,6 +81,10 @@ class RehearsalJudge:
         self._limits = SimulatedLimits(config, now, self._limits)
         self._speaker = ReplyWriter(config)
         self._row = re.compile(config.row_regex)
+        kept = config.cache_life_s, config.cache_least_tokens, config.chars_per_token
+        if kept != self._cache_of:
+            self._cache_of = kept
+            self._cache = PrefixCache(*kept) if config.cache_life_s else None
         self._poison = re.compile(config.poison) if config.poison else None
         self._refuse = re.compile(config.refuse) if config.refuse else None
         self._faults = [(name, share) for name in FAULTS if (share := config.fault(name))]
@@ -168,6 +175,9 @@ class RehearsalJudge:
         if question.endpoint == "predict":
             headers["x-compute-tokens"] = str(prompt_tokens)
         cached_tokens = int(prompt_tokens * (config.cached_share or 0))
+        if self._cache is not None:
+            cached_tokens = min(prompt_tokens, self._cache.read(question.text, now))
+            self._cache.write(question.text, now, now + delay_s)
         output = len(said.tokens) + self._reasoning(question)
         bill = Bill(prompt_tokens, output * question.choices, cached_tokens)
         body = self._completion(question, said, finish, bill, now, null=fault == "null")
@@ -218,7 +228,8 @@ class RehearsalJudge:
         usage = None
         if self.config.usage:
             reasoning = self._reasoning(question) * question.choices
-            cached = None if self.config.cached_share is None else bill.cached_tokens
+            counts = self._cache is not None or self.config.cached_share is not None
+            cached = bill.cached_tokens if counts else None
             usage = replies.usage(bill.prompt_tokens, bill.completion_tokens, reasoning, cached)
         if question.classifies:
             identity = f"{question.endpoint}-{self.books.requests}"
