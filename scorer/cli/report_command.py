@@ -50,8 +50,9 @@ def report(
 ) -> int:
     """Write one HTML page of a run: the answer, systems, judge, rows to read, errors. It opens offline.
 
-    Columns that are not named are found by their usual names. The page holds texts of rows unless --rows 0, and is then
-    readable by its owner alone.
+    Columns that are not named are found by their usual names.
+
+    With texts of rows, that is without --rows 0, the page is readable by its owner alone.
 
     Example: scorer report out --human human
 
