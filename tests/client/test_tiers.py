@@ -104,6 +104,19 @@ def test_full_tier_pauses_no_other_request() -> None:
     assert server.sent_at[1:3] == [0.0, 0.0], "the others went out at once"
 
 
+def test_full_tier_is_an_answer_of_a_judge_that_is_set_up_well() -> None:
+    async def refused() -> None:
+        one = Run(Server(lambda _: FULL, 0.0))
+        task = asyncio.create_task(one.complete())
+        await asyncio.sleep(1.0)
+        assert one.limits.health.met, "limits.first_answer_s does not end the run"
+        assert "Resource Unavailable" in (one.limits.health.why or "")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(refused())
+
+
 def test_fallback_asks_at_the_standard_tier_after_its_seconds() -> None:
     server = Server(lambda tier: FULL if tier == "flex" else good("default"), 0.0)
 
