@@ -58,6 +58,8 @@ def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
     measured = [one for one in fit if _agreement(one) is not None]
     if measured:
         best = max(measured, key=lambda one: (_agreement(one) or 0.0, -(one.cost_usd or 0.0), -one.seconds))
+        if len(measured) == 1:
+            return best, "of the choices that fit, its agreement with people alone is known."
         return best, f"it agrees best with people of the {len(measured)} measured choices that fit."
     unknown = "How well it agrees with people is not known: --measured OUT --human COLUMN tells."
     own = choices[0]
