@@ -9,6 +9,8 @@ for good. A line with a wrong checksum is a torn last line: no request was sent 
     {"unknown": [id, ...]}                                         timeout, cut reply: counts at its reservation
     {"total": {...}, "covers": ["file", ...]}                      the first line: the sum of these files
 
+A provider batch is an entry of its own that stays open across owners (open_batches.py).
+
 Knows no limits, prices or requests. Longer than other files, because writing and reading the format change together.
 """
 
@@ -16,18 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict
 from typing import Any, Self
 
-import orjson
-
 from scorer.errors import StorageError
+from scorer.files.checked_lines import entry as _entry
+from scorer.files.checked_lines import line as _line
 from scorer.files.files import Files, replace
 from scorer.frozen import dataclass
+from scorer.output.open_batches import LineBill, OpenBatches
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload
@@ -73,9 +75,9 @@ class Totals:
         self.cached_tokens += cached
         self.pico += pico
 
-    def suspect(self, tokens: int, pico: int) -> None:
-        """Adds a request that may have been billed, at its reservation."""
-        self.maybe_requests += 1
+    def suspect(self, tokens: int, pico: int, requests: int = 1) -> None:
+        """Adds requests that may have been billed, at their reservation."""
+        self.maybe_requests += requests
         self.maybe_tokens += tokens
         self.maybe_pico += pico
 
@@ -117,8 +119,9 @@ class Ledger(PeriodicService):
         self._left: list[str] = []  # files that are summed up in the present one and could not be deleted yet
         self._offload = offload
         self.totals = Totals()
-        """Known and possibly billed so far; what is in flight is in `open_tokens` and `open_pico`."""
+        """Known and possibly billed so far; what is in flight or in a batch is in `open_tokens` and `open_pico`."""
         self._open: dict[int, tuple[int, int]] = {}
+        self._batches = OpenBatches()
         self._next = 0
         self._intend: list[tuple[int, int, int]] = []
         self._settle: list[tuple[int, int, int, int, int]] = []
@@ -175,6 +178,36 @@ class Ledger(PeriodicService):
         """Enters that a request was possibly billed: it counts at its reservation."""
         self.totals.suspect(*self._close(number))
         self._unknown.append(number)
+
+    @property
+    def open_batches(self) -> set[str]:
+        """The nonces of the provider batches that are open."""
+        return self._batches.nonces
+
+    def reserve_batch(self, nonce: str, lines: int, tokens: int, pico: int) -> None:
+        """Opens a provider batch at its worst case. Await `written` before anything is sent.
+
+        Raises ValueError where it is open already.
+        """
+        self._batches.reserve(nonce, lines, tokens, pico)
+        self._about_batch(-tokens, -pico)
+
+    def settle_lines(self, nonce: str, bills: Sequence[LineBill]) -> None:
+        """Enters the bills of lines of a batch. Lines that are settled already, and batches not open, are passed over.
+
+        `written` waits for these entries too.
+        """
+        self._about_batch(*self._batches.settle(nonce, bills, self.totals))
+
+    def close_batch(self, nonce: str) -> None:
+        """Enters that what is left of a batch was not billed. Does nothing where it is not open."""
+        self._about_batch(*self._batches.close(nonce))
+
+    def _about_batch(self, freed_tokens: int, freed_pico: int) -> None:
+        self.open_tokens -= freed_tokens
+        self.open_pico -= freed_pico
+        self._next += 1  # `written` waits for it as for a reservation
+        self._entered.set()
 
     def _close(self, number: int) -> tuple[int, int]:
         self._entered.set()
@@ -259,6 +292,7 @@ class Ledger(PeriodicService):
             entry["settle"], self._settle = self._settle, []
         if self._unknown:
             entry["unknown"], self._unknown = self._unknown, []
+        entry |= self._batches.take_entries()
         if not entry:
             return
         upto = self._upto = self._next
@@ -287,6 +321,9 @@ class Ledger(PeriodicService):
         covers = [*self._left, old.rpartition("/")[2]]
         content = _line({"total": asdict(self.totals), "covers": covers})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
+        if self._batches.nonces:
+            content += _line(self._batches.entry())
+        self._batches.take_entries()
         # All entries so far are in the sum. Entries from here on are written after it.
         self._intend, self._settle, self._unknown, upto = [], [], [], self._next
         self._size = 0
@@ -307,12 +344,16 @@ class Ledger(PeriodicService):
         """
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
-        names, covered, held = _sum(self._files, folder)
+        names, covered, held, self._batches = _sum(self._files, folder)
         self.totals = mended(held, self._any(folder, names))
+        self.open_tokens, self.open_pico = self._batches.reserved
         while any(f"{folder}/{name}".startswith(self._first) for name in {*names, *covered}):
             self._first += "_"  # a clock set back, and the process number of a container, give a name twice
         self._path = self._first
-        replace(self._files, self._path, _line({"total": asdict(self.totals), "covers": names}))
+        content = _line({"total": asdict(self.totals), "covers": names})
+        if self._batches.nonces:
+            content += _line(self._batches.entry())
+        replace(self._files, self._path, content)
         self._left = self._undeleted(names)
 
     def _undeleted(self, names: Sequence[str]) -> list[str]:
@@ -337,9 +378,11 @@ class Ledger(PeriodicService):
 def totals(files: Files, folder: str, owner: str | None = None) -> Totals:
     """The totals of the ledger in `folder`, or of one owner's files. Reads only.
 
-    Open reservations count as possibly billed.
+    Open reservations and batches count as possibly billed.
     """
-    return _sum(files, folder, owner)[2]
+    _, _, total, batches = _sum(files, folder, owner)
+    batches.suspect(total)
+    return total
 
 
 def damaged(files: Files, folder: str) -> str | None:
@@ -351,8 +394,8 @@ def damaged(files: Files, folder: str) -> str | None:
     return None
 
 
-def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str], set[str], Totals]:
-    """The names of all files in `folder`, the names that one of them covers, and the totals of the others."""
+def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str], set[str], Totals, OpenBatches]:
+    """The names of all files in `folder`, the names that one covers, and the totals and batches of the others."""
     names = [stat.path.rpartition("/")[2] for stat in files.listing(folder)]
     if owner is not None:
         names = [name for name in names if name == owner or name.startswith(f"{owner}.")]
@@ -360,21 +403,22 @@ def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str]
     for name in names:
         with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:
             covered.update((_entry(file.readline()) or {}).get("covers", ()))
-    total = Totals()
+    total, batches = Totals(), OpenBatches()
     for name in names:
         if name not in covered:
             with suppress(FileNotFoundError), files.open(f"{folder}/{name}") as file:  # else compacted meanwhile
-                total += _replay(file)
-    return names, covered, total
+                total += _replay(file, batches)
+    return names, covered, total, batches
 
 
-def _replay(lines: Iterable[bytes]) -> Totals:
+def _replay(lines: Iterable[bytes], batches: OpenBatches) -> Totals:
     total = Totals()
     intents: dict[int, tuple[int, int]] = {}
     for line in lines:
         entry = _entry(line) or {}
         if "total" in entry:
             total += Totals(**entry["total"])
+        batches.replay(entry, total)
         for number, tokens, pico in entry.get("intend", ()):
             intents[number] = (tokens, pico)
         for number, prompt, completion, cached, pico in entry.get("settle", ()):
@@ -386,20 +430,3 @@ def _replay(lines: Iterable[bytes]) -> Totals:
     for reserved in intents.values():
         total.suspect(*reserved)
     return total
-
-
-def _line(entry: dict[str, Any]) -> bytes:
-    text = orjson.dumps(entry)
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None where it is torn or damaged."""
-    checksum, _, text = line.removesuffix(b"\n").partition(b" ")
-    try:
-        if text and int(checksum, 16) == zlib.crc32(text):
-            entry: dict[str, Any] = orjson.loads(text)
-            return entry
-    except ValueError:
-        pass
-    return None

@@ -1,0 +1,102 @@
+"""A chunk: the requests that become one batch, and what its log says of it. Pure; times are the provider's clock.
+
+    intent -> sending -> created -> ended -> fetched -> closed
+                 |          ^
+                 +-> unclear +          (from each of them to closed, where nothing was billed)
+
+A chunk in `intent` was never sent. One in `sending` or `unclear` may exist at the provider or not; `reconcile` finds
+out. A chunk is sent once: from `sending` no event leads back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from scorer.frozen import dataclass
+
+State = Literal["intent", "sending", "unclear", "created", "ended", "fetched", "closed"]
+Kind = Literal["sending", "unclear", "created", "ruled_out", "twin", "twin_closed", "ended", "fetched", "closed"]
+
+_FROM: dict[Kind, tuple[State, ...]] = {
+    "sending": ("intent",),
+    "unclear": ("sending",),
+    "created": ("sending", "unclear"),
+    "ruled_out": ("sending", "unclear", "created", "ended", "fetched"),
+    "twin": ("created", "ended", "fetched"),
+    "twin_closed": ("created", "ended", "fetched"),
+    "ended": ("created",),
+    "fetched": ("ended",),
+    "closed": ("intent", "sending", "unclear", "created", "ended", "fetched"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a chunk's log. `value` is a time for `sending` and `unclear`, a batch's id or a word for others."""
+
+    kind: Kind
+    value: float | str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk as its log leaves it. `requests` is the number of its lines.
+
+    `ruled_out` are batches that are not its own, or failed and billed nothing. `twins` are further batches of its
+    nonce, which were booked and cancelled; those in `twins_open` have not been read yet.
+    """
+
+    nonce: str
+    requests: int
+    state: State = "intent"
+    sending_at: float = 0.0
+    unclear_at: float = 0.0
+    batch_id: str = ""
+    ruled_out: frozenset[str] = frozenset()
+    twins: frozenset[str] = frozenset()
+    twins_open: frozenset[str] = frozenset()
+    why: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        """It may have been made, and nobody knows its batch."""
+        return self.state in ("sending", "unclear")
+
+    def custom_id(self, line: int) -> str:
+        """The `custom_id` of one of its lines."""
+        return f"{self.nonce}-{line}"
+
+    def line_of(self, custom_id: str) -> int | None:
+        """The line that a `custom_id` names; None where it is none of this chunk."""
+        nonce, _, number = custom_id.rpartition("-")
+        if nonce != self.nonce or not (number.isascii() and number.isdigit()) or len(number) > 9:
+            return None
+        return line if str(line := int(number)) == number and line < self.requests else None
+
+
+def after(chunk: Chunk, event: Event) -> Chunk:
+    """The chunk after an event. Raises ValueError where the event does not follow its state."""
+    if chunk.state not in _FROM[event.kind]:
+        raise ValueError(f"{event.kind} does not follow {chunk.state} ({chunk.nonce})")
+    value = event.value
+    match event.kind:
+        case "sending":
+            return replace(chunk, state="sending", sending_at=float(value))
+        case "unclear":
+            return replace(chunk, state="unclear", unclear_at=float(value))
+        case "created":
+            return replace(chunk, state="created", batch_id=str(value))
+        case "ruled_out":
+            return replace(chunk, ruled_out=chunk.ruled_out | {str(value)})
+        case "twin":
+            one = {str(value)}
+            return replace(chunk, twins=chunk.twins | one, twins_open=chunk.twins_open | one)
+        case "twin_closed":
+            return replace(chunk, twins_open=chunk.twins_open - {str(value)})
+        case "closed":
+            if chunk.twins_open:
+                raise ValueError(f"a second batch of {chunk.nonce} is still open")
+            return replace(chunk, state="closed", why=str(value))
+        case "ended" | "fetched":
+            return replace(chunk, state=event.kind)

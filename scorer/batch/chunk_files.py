@@ -1,0 +1,176 @@
+"""The files of chunks in OUT/batches: what their lines ask, the log of what became of them, and their results.
+
+    <nonce>.parquet   the lines: shard, row, request, attempt, digest (SHA-256 of the body), tokens, pico (worst case)
+    <nonce>.log       the events, one line each with a checksum (scorer.files.checked_lines)
+    <nonce>.results   what was downloaded
+
+A file of lines appears whole, before anything is sent. The log is deleted last: a chunk that is closed stays closed,
+whatever a crash leaves of its files. All methods block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scorer.batch.chunk import Chunk, Event, Kind, after
+from scorer.errors import StorageError
+from scorer.escapes import printable_line
+from scorer.files.checked_lines import entry, line
+from scorer.files.files import Files, read, replace
+from scorer.frozen import dataclass
+
+LINES = pa.schema(
+    [
+        pa.field("shard", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("request", pa.int32(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("digest", pa.binary(32), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("pico", pa.int64(), nullable=False),
+    ]
+)
+_LINES, _LOG, _RESULTS = ".parquet", ".log", ".results"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLine:
+    """One request: the `request`-th that the judge yields for its row, asked the `attempt`-th time, both from 0.
+
+    `tokens` and `pico` are its worst case. `digest` is the SHA-256 of its body.
+    """
+
+    shard: str
+    row: int
+    request: int
+    attempt: int
+    digest: bytes
+    tokens: int
+    pico: int
+
+
+class ChunkFiles:
+    """The chunks in one folder."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self._files = files
+        self._folder = folder
+        self._torn: set[str] = set()  # logs that may end within a line
+
+    def write(self, nonce: str, lines: Sequence[ChunkLine]) -> Chunk:
+        """Writes a new chunk, durable on return. Its lines are numbered from 0, in this order."""
+        columns = {
+            name: pa.array([getattr(one, name) for one in lines], LINES.field(name).type) for name in LINES.names[1:]
+        }
+        shards = pa.array([one.shard for one in lines], pa.string()).dictionary_encode()
+        table = pa.table({"shard": shards, **columns}, schema=LINES)
+        with self._files.create(self._path(nonce, _LINES)) as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        return Chunk(nonce, len(lines))
+
+    def append(self, chunk: Chunk, event: Event) -> Chunk:
+        """Appends an event to the chunk's log, durable on return. Raises ValueError where it does not follow."""
+        found = after(chunk, event)
+        if chunk.nonce in self._torn:
+            self._mend(chunk.nonce)
+        self._torn.add(chunk.nonce)
+        self._files.append(self._path(chunk.nonce, _LOG), line({event.kind: event.value}))
+        self._torn.discard(chunk.nonce)
+        return found
+
+    def found(self) -> list[Chunk]:
+        """All chunks that are there, closed ones too, by nonce. Raises StorageError where a file is damaged."""
+        names = {stat.path.rpartition("/")[2] for stat in self._files.listing(self._folder)}
+        nonces = {name.removesuffix(end) for name in names for end in (_LINES, _LOG) if name.endswith(end)}
+        return [self._chunk(nonce, names) for nonce in sorted(nonces)]
+
+    def lines(self, nonce: str) -> pa.Table:
+        """The lines of a chunk, with the columns of `LINES`. Raises StorageError where they cannot be read."""
+        return self._read(nonce, LINES.names)
+
+    def rows(self, chunks: Iterable[Chunk]) -> dict[str, npt.NDArray[np.int64]]:
+        """The rows of these chunks, sorted, each once, by shard."""
+        tables = [self._read(chunk.nonce, ["shard", "row"]) for chunk in chunks]
+        if not tables:
+            return {}
+        together = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        shards, rows = together["shard"].combine_chunks(), together["row"].to_numpy()
+        codes = shards.indices.to_numpy()
+        return {
+            shard: np.unique(rows[codes == code])
+            for code, shard in enumerate(shards.dictionary.to_pylist())
+            if (codes == code).any()
+        }
+
+    def results(self, nonce: str) -> str:
+        """The path of the chunk's downloaded results."""
+        return self._path(nonce, _RESULTS)
+
+    def delete(self, chunk: Chunk) -> None:
+        """Deletes the files of a closed chunk."""
+        assert chunk.state == "closed", chunk
+        for end in (_RESULTS, _LINES, _LOG):
+            self._files.delete(self._path(chunk.nonce, end))
+
+    def _path(self, nonce: str, end: str) -> str:
+        return f"{self._folder}/{nonce}{end}"
+
+    def _chunk(self, nonce: str, names: set[str]) -> Chunk:
+        requests = 0
+        if f"{nonce}{_LINES}" in names:
+            with self._files.open(self._path(nonce, _LINES)) as file, self._said(nonce, _LINES):
+                requests = pq.ParquetFile(file).metadata.num_rows
+        chunk = Chunk(nonce, requests)
+        if f"{nonce}{_LOG}" in names:
+            chunk = self._replayed(chunk)
+        if not requests and chunk.state != "closed":
+            raise self._damaged(nonce, _LINES, "it is gone or empty")
+        return chunk
+
+    def _replayed(self, chunk: Chunk) -> Chunk:
+        with self._files.open(self._path(chunk.nonce, _LOG)) as file:
+            for text in file:
+                said = entry(text)
+                if not text.endswith(b"\n"):  # torn: nothing was done about it yet
+                    self._torn.add(chunk.nonce)
+                    break
+                try:
+                    ((kind, value),) = (said or {}).items()
+                    chunk = after(chunk, Event(cast(Kind, kind), value))
+                except (ValueError, KeyError):
+                    raise self._damaged(chunk.nonce, _LOG, "a line in it is not what was written") from None
+        return chunk
+
+    def _mend(self, nonce: str) -> None:
+        """Takes the torn end off a log, so that the next line begins where a line begins."""
+        path = self._path(nonce, _LOG)
+        try:
+            whole = read(self._files, path)
+        except FileNotFoundError:
+            whole = b""
+        replace(self._files, path, whole[: whole.rfind(b"\n") + 1])
+        self._torn.discard(nonce)
+
+    def _read(self, nonce: str, columns: Sequence[str]) -> pa.Table:
+        with self._files.open(self._path(nonce, _LINES)) as file, self._said(nonce, _LINES):
+            return pq.read_table(file, columns=[*columns], page_checksum_verification=True)
+
+    @contextmanager
+    def _said(self, nonce: str, end: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(nonce, end, printable_line(str(error))) from error
+
+    def _damaged(self, nonce: str, end: str, why: str) -> StorageError:
+        return StorageError(
+            f"{self._path(nonce, end)} is damaged: {why}. It says which rows a provider's batch holds, so nothing more "
+            "is sent. Restore the file from a copy and run the same command again."
+        )
