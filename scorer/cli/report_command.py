@@ -59,10 +59,13 @@ def report(
     Example: scorer report gpt=out-gpt haiku=out-haiku -o judges.html --rows 0
     """
     from scorer.cli.run_text import report_text
+    from scorer.config.out_folder import STDIN
     from scorer.errors import SpecError
     from scorer.report.page.options import ReportOptions
     from scorer.report.write import write_report_file
 
+    if output == STDIN:
+        raise SpecError(["-o -: the page is written to a file. Give its name, such as report.html."])
     if not outs:
         raise SpecError(["OUT is missing: give the output folder of a run, or its run file."])
     options = ReportOptions(score, human, item, system, task, None, own, step, mix, margin, acceptable, rows)

@@ -5,7 +5,7 @@ A column is what an option says it is; else what the run file says; else the one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,6 +23,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "response": ("response", "output", "answer", "completion", "generation"),
 }
 """The names by which a column is taken where no option names it, the likeliest first."""
+
+_NAMES = ("item", "system", "task")
+"""Roles of columns by whose values rows are grouped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,10 @@ def find_columns(
     problems += [
         f"Column {name} holds {schema[name]}; --{role} takes a column of plain values: texts, numbers, dates."
         for role, name in options.items()
-        if name is not None and role in ("item", "system", "task") and name in schema and schema[name].is_nested()
+        if name is not None and role in _NAMES and name in schema and not may_be_name(schema[name])
     ]
+    if given.system is not None and given.system == given.task:
+        problems.append(f"--system {given.system} and --task {given.task}: give each a column of its own, or only one.")
     if problems:
         raise SpecError(problems)
     pair = tuple(str(name) for name in (judge.get("a"), _column_b(judge)) if name in shown)
@@ -101,10 +106,11 @@ def find_columns(
         "response": judge.get("response"),
         "reference": judge.get("reference"),
     }
+    own = {name for role, name in options.items() if role in _NAMES and name is not None}
     roles: dict[str, str | None] = {}
     found = []
     for role, name in options.items():
-        taken = name or next(_candidates(role, named.get(role), schema, shown), None)
+        taken = name or next(_candidates(role, named.get(role), schema, shown, own), None)
         if role == "response" and name is None and len(pair) == 2:
             taken = None  # there are two
         roles[role] = taken
@@ -121,15 +127,16 @@ def find_columns(
 
 
 def number(name: str, kind: pl.DataType | None) -> pl.Expr:
-    """A column as float64; null where it is null, not a number, or a text that is none."""
+    """A column as float64; null where it is null, infinite, not a number, or a text that is none."""
     column = pl.col(name)
     if kind in TEXTS:
         column = column.cast(pl.String).str.strip_chars()
-    return column.cast(pl.Float64, strict=False).fill_nan(None)
+    value = column.cast(pl.Float64, strict=False)
+    return pl.when(value.is_finite()).then(value)
 
 
-def _candidates(role: str, named: Any, schema: pl.Schema, shown: Sequence[str]) -> Iterator[str]:
-    """The columns that may have a role, the likeliest first."""
+def _candidates(role: str, named: Any, schema: pl.Schema, shown: Sequence[str], own: Collection[str]) -> Iterator[str]:
+    """The columns that may have a role, the likeliest first. `own` are those that options name item, system or task."""
     if isinstance(named, str) and (named in schema or named in shown):
         yield named
     for name in USUAL[role]:
@@ -137,7 +144,7 @@ def _candidates(role: str, named: Any, schema: pl.Schema, shown: Sequence[str]) 
             continue
         if role == "human" and not (schema[name].is_numeric() or schema[name] == pl.Boolean):
             continue
-        if role in ("item", "system", "task") and schema[name].is_nested():
+        if role in _NAMES and (name in own or not may_be_name(schema[name])):
             continue
         if role == "response" and shown and name not in shown:
             continue  # a response that the judge never saw is not the one that it judged
@@ -152,3 +159,8 @@ def _column_b(judge: Mapping[str, Any]) -> str | None:
 def may_be_number(kind: pl.DataType) -> bool:
     """Whether a column of this type may hold numbers; texts may."""
     return kind.is_numeric() or kind in (pl.Boolean, pl.Null, *TEXTS)
+
+
+def may_be_name(kind: pl.DataType) -> bool:
+    """Whether rows can be grouped by a column of this type, and its values be written as texts."""
+    return not (kind.is_nested() or kind in (pl.Binary, pl.Duration, pl.Object))

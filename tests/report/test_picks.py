@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from support.finished_runs import finished_run
 from support.recorded import recorded_run
 
 import scorer
@@ -71,6 +72,14 @@ def test_too_high_is_measured_in_average_ranks_where_people_used_another_scale(o
     ranks = (frame["score"].rank("average") - frame["human"].rank("average")) / n
     assert list(high.by) == pytest.approx(ranks.sort(descending=True)[:3].to_list())
     assert high.unit.startswith("rank of score minus rank of percent")
+
+
+def test_an_infinite_human_value_is_none_to_differ_from(tmp_path: Path) -> None:
+    human = [2.0, 4.0, float("inf"), float("-inf"), float("nan"), None]
+    given = pl.DataFrame({"response": ["said"] * 6, "human": human})
+    out = finished_run(tmp_path, given, {"score": [3.0, 3.0, 1.0, 5.0, 2.0, 4.0]})
+    high, low = pick_rows(open_runs(out), [Wanted("too_high", 9), Wanted("too_low", 9)])
+    assert ([row for _, row in high.rows], [row for _, row in low.rows]) == ([0], [1])
 
 
 def test_random_rows_have_their_weight_and_are_the_same_for_a_seed(table: RunTable) -> None:

@@ -70,6 +70,7 @@ def test_report_replaces_a_page_and_no_other_file(out: str, tmp_path: Path, caps
         (["nowhere"], "no output folder"),
         ([], "OUT is missing"),
         (["{out}", "-o", "{folder}"], "is a folder"),
+        (["{out}", "-o", "-"], "-o -: the page is written to a file"),
         (["{out}", "-o", "{folder}/none/page.html"], "there is no folder"),
     ],
 )

@@ -22,6 +22,9 @@ _LINE_BREAKS = re.compile(r"[\n\t]")
 _VOID = frozenset({"br", "hr", "input", "link", "meta"})
 _SELF_CLOSING = frozenset({"circle", "line", "path", "rect"})
 
+LONGEST_NAME = 200
+"""Characters of a name that is shown whole."""
+
 
 class Html(str):
     """Markup, which `tag` takes as it is."""
@@ -57,7 +60,9 @@ def text(value: str) -> Html:
 
 
 def name(value: str) -> Html:
-    """A foreign name in its line, isolated from the direction of the text around it."""
+    """A foreign name in its line, isolated from the direction of the text around it; a long one without its middle."""
+    if len(value) > LONGEST_NAME:
+        value = f"{value[: LONGEST_NAME - 60]} … {value[-50:]}"
     return tag("bdi", Html(_LINE_BREAKS.sub(lambda found: str(_mark(found[0])), text(value))))
 
 

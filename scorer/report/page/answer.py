@@ -37,6 +37,8 @@ def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
         return f"None of the {of.finished:,} finished rows can be counted: {' '.join(of.left_out)}"
     if not of.rows:
         return "No row is finished yet." if far.rows else "The run has no rows."
+    if not np.isfinite(of.scores).any() and sum(of.errors.values()) < of.finished:
+        return f"No row has a value in {of.score}."
     if not np.isfinite(of.scores).any():
         errors = ", ".join(f"{name} {count:,}" for name, count in of.errors.items())
         return f"No row has a score: all {of.finished:,} finished rows failed ({errors})."
@@ -79,7 +81,9 @@ def _best(board: Ranking) -> str:
 
 
 def _led(first: str, second: str, lead: Interval) -> str:
-    if lead.value is not None and lead.value < TINY:
+    if lead.value is None:
+        return f"by how much {first} leads {second} is not known"
+    if lead.value < TINY:
         return f"{first} and {second} have equal means{within(lead)}"
     return f"{first} leads {second} by {number(lead.value)}{within(lead)}"
 

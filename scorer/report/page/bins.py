@@ -30,9 +30,11 @@ class Bins:
         return len(self.edges) - 1
 
     def codes(self, values: Floats) -> Codes:
-        """The bin of each value; -1 for NaN."""
+        """The bin of each value; -1 for NaN, and for a value that meets the condition of no bin."""
         found = np.searchsorted(np.asarray(self.edges[1:-1]), values, side="right").astype(np.int64)
-        return np.where(np.isfinite(values), found, -1)
+        if self.values:
+            return np.where(np.asarray(self.values)[found] == values, found, -1)
+        return np.where((values >= self.edges[0]) & (values <= self.edges[-1]), found, -1)
 
     def label(self, code: int) -> str:
         """The value, or the two ends of the range."""

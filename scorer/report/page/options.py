@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isfinite
 
 from scorer.errors import SpecError
 from scorer.report.columns import GivenColumns
@@ -50,7 +51,9 @@ class ReportOptions:
             problems.append("--own needs --human: people's values say whether the judge prefers its own kind.")
         if self.mix is not None and self.step is None:
             problems.append("--mix needs --step: the column of numbers along which the mixes are compared.")
-        if self.margin is not None and (self.step is None or not self.margin >= 0):
+        if self.acceptable is not None and not isfinite(self.acceptable):
+            problems.append(f"--acceptable {self.acceptable:g}: give a score, as a finite number.")
+        if self.margin is not None and (self.step is None or not 0 <= self.margin < inf):
             problems.append(f"--margin {self.margin:g}: give a difference of 0 or more, together with --step.")
         if problems:
             raise SpecError(problems)

@@ -15,7 +15,7 @@ from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.score_range import scale_of_judge
 from scorer.errors import SpecError
 from scorer.report.collecting import collect_all
-from scorer.report.columns import RunColumns, may_be_number, number
+from scorer.report.columns import RunColumns, may_be_name, may_be_number, number
 from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.text_lengths import Lengths, lengths_of
@@ -39,7 +39,7 @@ class Population:
     HUMAN where there are several `people`. `finished` counts all rows that have a result, `errors` their errors, and
     `left_out` says in sentences which of them no panel counts. `where` is the condition that the others meet, "" where
     all do. `lengths` are those of the responses. `notes` say which columns
-    have too many values to compare.
+    were not used, since they have too many values to compare, or none.
     """
 
     table: RunTable
@@ -171,8 +171,10 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         rows = rows.with_columns(pl.mean_horizontal(values).alias(HUMAN))
         columns = replace(columns, human=HUMAN)
     columns = replace(columns, item=item)
+    columns, empty = _filled(columns, rows)
     columns, notes = _comparable(columns, rows)
-    names = [name for name in (columns.system, columns.task, options.mix) if name is not None]
+    item = columns.item
+    names = list(dict.fromkeys(name for name in (columns.system, columns.task, options.mix) if name is not None))
     left = leave_out(table, rows, [*names, *([item] if item else [])])
     inside = left.rows
     inside = inside.with_columns(
@@ -190,8 +192,26 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
         left_out=left.sentences,
         where=left.where,
         lengths=lengths,
-        notes=notes,
+        notes=[*empty, *notes],
     )
+
+
+def _filled(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[str]]:
+    """The columns without those that were taken by their names and hold no value, and a sentence for each of these."""
+    found = {one.partition(" = ")[0] for one in columns.found}
+    named = {role: getattr(columns, role) for role in ("item", "system", "task") if role in found}
+    empty = {
+        role: f"Column {name} has no value in any row: it is not used. --{role} names another."
+        for role, name in named.items()
+        if name is not None and 0 < rows.height == rows[name].null_count()
+    }
+    columns = replace(
+        columns,
+        item=None if "item" in empty else columns.item,
+        system=None if "system" in empty else columns.system,
+        task=None if "task" in empty else columns.task,
+    )
+    return columns, list(empty.values())
 
 
 def _comparable(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[str]]:
@@ -217,7 +237,7 @@ def _check(table: RunTable, names: Sequence[str], numbers: Sequence[str]) -> Non
     problems += [
         f"Column {name} holds {table.schema[name]}: give a column of plain values, such as texts."
         for name in names
-        if name in table.schema and name not in numbers and table.schema[name].is_nested()
+        if name in table.schema and name not in numbers and not may_be_name(table.schema[name])
     ]
     if problems:
         raise SpecError(problems)
