@@ -37,6 +37,7 @@ _GIVEN: dict[str, Any] = {
     "completion_tokens": 2,
     "cached_tokens": 0,
     "reasoning_tokens": None,
+    "tier": None,
     "cost_microusd": 5,
     "attempts": 1,
     "waited_s": 0.0,
