@@ -45,7 +45,7 @@ _GIVEN: dict[str, Any] = {
     "finished_at": 1_700_000_000_000_000,
     "generation": 0,
 }
-"""What a row has where nothing else is said."""
+"""What a row has where nothing else is said; any other column of the results is null."""
 
 
 def finished_run(
@@ -104,7 +104,7 @@ def _results(given: pl.DataFrame, results: Mapping[str, Sequence[Any] | pl.Serie
     rows = given.height
     frame = pl.DataFrame({"score": results["score"]}, schema={"score": pl.Float64}, strict=False)
     missing = pl.when(frame["score"].is_null())
-    values = {**_GIVEN, **results}
+    values = {**dict.fromkeys(usual), **_GIVEN, **results}
     if "error" not in results:
         values["error"] = frame.select(missing.then(pl.lit("Unreadable"))).to_series()
         values["error_detail"] = frame.select(missing.then(pl.lit("no verdict in the reply"))).to_series()
