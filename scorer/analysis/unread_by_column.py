@@ -41,7 +41,7 @@ def unread_by_column(out: str, status: Status) -> UnreadByColumn:
     try:
         scores = scan_scores(out)
         names = scores.collect_schema().names()
-        found = by_kept(scores, names[2 : names.index("score")])
+        found = by_kept(scores, names[: names.index("score")])  # the id and kept columns come first
     except ScorerError as error:
         return UnreadByColumn(
             notes=[f"Whether the share of rows with no verdict differs by column is not known: {error}"]

@@ -19,7 +19,7 @@ from simulation.settings import drawn
 from simulation.simulated_run import SimulatedRun
 
 from scorer.client.client import Endpoint, HttpClient
-from scorer.client.providers import openai
+from scorer.client.providers import completions
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
@@ -123,24 +123,24 @@ def no_opening(patch: pytest.MonkeyPatch) -> None:
 
 def zeros_believed(patch: pytest.MonkeyPatch) -> None:
     """Usage without tokens counts as a bill of 0."""
-    read = openai.read_usage
+    read = completions.read_usage
 
     def credulous(usage: Any, *, said: bool = False) -> Usage | None:
         zeros = isinstance(usage, dict) and usage.get("prompt_tokens") == 0
         return Usage(0, 0) if zeros else read(usage, said=said)
 
-    patch.setattr(openai, "read_usage", credulous)
+    patch.setattr(completions, "read_usage", credulous)
 
 
 def totals_unread(patch: pytest.MonkeyPatch) -> None:
     """Tokens that only total_tokens counts are ignored."""
-    read = openai.read_usage
+    read = completions.read_usage
 
     def short(usage: Any, *, said: bool = False) -> Usage | None:
         rest = {name: value for name, value in usage.items() if name != "total_tokens"} if usage else usage
         return read(rest if isinstance(usage, dict) else usage, said=said)
 
-    patch.setattr(openai, "read_usage", short)
+    patch.setattr(completions, "read_usage", short)
 
 
 @pytest.mark.slow
