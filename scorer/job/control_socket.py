@@ -1,7 +1,7 @@
 """The control of a run over a Unix socket of its own machine: `scorer watch` pauses, resumes, and raises a cap by it.
 
 One JSON object a line: `{"key": "limits.max_usd", "value": 300}` to the run, and back how it stands, with `said` or
-`refused`. An object without `key` only asks how it stands. Decision 30 says why a socket, and where it is.
+`refused`. An object without `key` only asks how it stands. Decision 37 says why a socket, and where it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MOST_BYTES = 4096
 """Bytes of the longest message."""
 IDLE_S = 600.0
 """A connection that asks nothing for so long is closed."""
+ACCEPT_TURNS = 5
+"""Turns of the event loop from the acceptance of a connection to the call that begins its session."""
 CLOSE_S = 1.0
 """Seconds in which connections close at the end."""
 ANSWER_S = 5.0
@@ -70,7 +72,7 @@ async def served(control: Control, run: str, out: str, say: Callable[[str], None
         return
     sessions = _Sessions(control, run)
     try:
-        server = await asyncio.start_unix_server(sessions.serve, sock=listener(path), limit=MOST_BYTES)
+        server = await asyncio.start_unix_server(sessions.connected, sock=listener(path), limit=MOST_BYTES)
     except OSError as error:
         say(f"`scorer watch` can only look at this run: its socket {path} cannot be opened ({error}).")
         yield
@@ -80,6 +82,8 @@ async def served(control: Control, run: str, out: str, say: Callable[[str], None
     finally:
         with suppress(OSError):
             os.unlink(path)
+        for _ in range(ACCEPT_TURNS):  # nobody new can connect; asyncio leaks what a closed server has just accepted
+            await asyncio.sleep(0)
         server.close()
         await sessions.close()
 
@@ -99,10 +103,13 @@ class _Sessions:
         if self._open:
             await asyncio.wait(self._open, timeout=CLOSE_S)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begins a session. The connection is closed at its end, also where it is cancelled before its first step."""
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._open[task] = writer
+        task.add_done_callback(lambda ended: self._open.pop(ended).close())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._answers(reader, writer)
         except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
@@ -111,7 +118,6 @@ class _Sessions:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-            del self._open[task]
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         who = _known(writer)

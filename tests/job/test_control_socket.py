@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import stat
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -189,6 +191,27 @@ def test_folder_that_others_can_use_is_not_taken_and_the_run_goes_on_without(
 def test_runtime_folder_with_a_long_name_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
     assert str(control_path("out")).startswith("/tmp/scorer-")
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_connection_accepted_as_the_run_ends_is_closed(tmp_path: Path, turns: int) -> None:
+    out = str(tmp_path / "out")
+
+    async def ends_at_once() -> None:
+        with socket.socket(socket.AF_UNIX) as raw:
+            async with served(control([]), "id", out, lambda _: None):
+                raw.connect(str(control_path(out)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            raw.setblocking(False)
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 1), 5)
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(ends_at_once())
+        gc.collect()
+    assert [str(one.message) for one in warned] == []
 
 
 def test_run_of_another_container_with_the_same_path_is_not_taken_for_this_one(tmp_path: Path) -> None:
