@@ -3,6 +3,7 @@
 `scorer.report.page` computes them from the results of a run, `scorer.report.html` writes them as a page. All panels
 describe one population, `Page.population`. None where a value is unknown or does not apply; an empty panel is None in
 `Page`, with a sentence in `Page.empty` that says what would fill it.
+Over 300 lines: one list of values that two sides share.
 """
 
 from __future__ import annotations
