@@ -53,7 +53,8 @@ class RehearsalConfig:
     With `cache_life_s` above 0, prompts are cached: a prefix of at least `cache_least_tokens` that a prompt repeats
     within that time is counted as cached (prefix_cache.py), whatever `cached_share` says.
     A chat request may name a `service_tier`, and its reply names the same. `flex_refused` is the share of requests at
-    the tier "flex" that are refused for want of capacity, by a 429 that costs nothing and takes from no limit.
+    the tier "flex" that are refused for want of capacity, by `flex_refused_by`: a 429 as OpenAI's or a 498 as Groq's,
+    which costs nothing and takes from no limit.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -100,6 +101,7 @@ class RehearsalConfig:
     reasoning_tokens: int = 0
     refuses: tuple[str, ...] = ()
     flex_refused: float = 0.0
+    flex_refused_by: Literal["429", "498"] = "429"
     row_regex: str = r"\[row:([^\]]+)\]"
     scale: tuple[float, float] = (1, 5)
     labels: tuple[str, ...] = ()
@@ -226,6 +228,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "charge": ("reserve", "actual"),
     "capacity_mode": ("queue", "429"),
     "answer": ("number", "bare", "json"),
+    "flex_refused_by": ("429", "498"),
     "always": ("", *ALWAYS),
 }
 

@@ -40,7 +40,11 @@ ALWAYS: dict[str, tuple[int, bytes]] = {
 }  # fmt: skip
 
 
-NO_CAPACITY = error("Flex capacity is not available right now. Try again later.", "resource_unavailable", "429")
+_NO_CAPACITY = "Flex capacity is not available right now. Try again later."
+NO_CAPACITY: dict[str, tuple[int, bytes]] = {
+    "429": (429, error(_NO_CAPACITY, "resource_unavailable", "429")),
+    "498": (498, error(_NO_CAPACITY, "invalid_request_error", "capacity_exceeded")),
+}
 
 
 def too_long(context: int, prompt: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from scorer.frozen import dataclass
 from scorer.rehearsal.vocabulary import forced_ids
 
-Endpoint = Literal["chat", "text", "classify", "score", "pooling", "predict"]
+Endpoint = Literal["chat", "text", "messages", "classify", "score", "pooling", "predict"]
 
 
 class InvalidRequest(ValueError):
@@ -28,7 +28,7 @@ class Question:
     `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
     log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are
     the token ids of a token-level grammar, in order. With `activation` a classifier's values are probabilities. `tier`
-    is the service tier that it names.
+    is the service tier that it names, `tool` the tool whose arguments are the reply.
     """
 
     endpoint: Endpoint
@@ -41,35 +41,41 @@ class Question:
     forced: tuple[int, ...] = ()
     activation: bool = True
     tier: str | None = None
+    tool: str | None = None
 
     @property
     def classifies(self) -> bool:
         """Whether the values of classes are asked for, and no text."""
-        return self.endpoint not in ("chat", "text")
+        return self.endpoint not in ("chat", "text", "messages")
 
 
 def read(endpoint: Endpoint, body: Any, row_pattern: re.Pattern[str]) -> Question:
-    """Raises: Unasked."""
+    """Raises: InvalidRequest."""
     if not isinstance(body, dict):
         raise InvalidRequest("We could not parse the JSON body of your request.")
     if body.get("stream"):
         raise InvalidRequest("This server does not stream.", "stream")
     text = _text(endpoint, body)
-    found = row_pattern.search(text)
     limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     grammar = body.get("grammar")
     return Question(
         endpoint=endpoint,
         text=text,
-        row=found[1] if found and found[1] else blake2b(text.encode(), digest_size=8).hexdigest(),
-        max_tokens=_whole(body, limit, 1, 1 << 31),
-        choices=_whole(body, "n", 1, 128) or 1,
+        row=row_of(text, row_pattern),
+        max_tokens=whole_number(body, limit, 1, 1 << 31),
+        choices=whole_number(body, "n", 1, 128) or 1,
         top=_top(endpoint, body),
         schema=_schema(body.get("response_format")),
         forced=_forced(grammar) if grammar else (),
         tier=_tier(body.get("service_tier")),
         activation=not body.get("raw_scores") if endpoint == "predict" else body.get("use_activation") is not False,
     )
+
+
+def row_of(text: str, row_pattern: re.Pattern[str]) -> str:
+    """The row that a prompt names; else a hash of the prompt."""
+    found = row_pattern.search(text)
+    return found[1] if found and found[1] else blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 TIERS = ("auto", "default", "flex", "priority")
@@ -92,7 +98,7 @@ def _text(endpoint: Endpoint, body: Mapping[str, Any]) -> str:
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair):
             return "\n".join(pair)
         return _string(body, "inputs")
-    return _contents(body) if endpoint == "chat" or "messages" in body else _string(body, "input")
+    return contents(body.get("messages")) if endpoint == "chat" or "messages" in body else _string(body, "input")
 
 
 def _string(body: Mapping[str, Any], name: str) -> str:
@@ -102,8 +108,8 @@ def _string(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _contents(body: Mapping[str, Any]) -> str:
-    messages = body.get("messages")
+def contents(messages: Any) -> str:
+    """The texts of messages, joined by line feeds. Raises: InvalidRequest."""
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("Missing required parameter: 'messages'.", "messages")
     texts = []
@@ -118,7 +124,8 @@ def _contents(body: Mapping[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+def whole_number(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    """A number of a body; None where there is none. Raises: InvalidRequest."""
     value = body.get(name)
     if value is None:
         return None
@@ -131,10 +138,10 @@ def _top(endpoint: Endpoint, body: Mapping[str, Any]) -> int | None:
     """Chat asks with logprobs true and top_logprobs n; text with logprobs n (llama.cpp: or true)."""
     asked = body.get("logprobs")
     if endpoint == "text" and type(asked) is int:
-        return _whole(body, "logprobs", 0, 200)
+        return whole_number(body, "logprobs", 0, 200)
     if not asked:
         return None
-    return _whole(body, "top_logprobs", 0, 200) or 0
+    return whole_number(body, "top_logprobs", 0, 200) or 0
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:

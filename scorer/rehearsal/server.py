@@ -1,10 +1,10 @@
 """HTTP server of the simulated judge, on loopback.
 
-Serves /v1/chat/completions, /v1/completions, /v1/models, llama.cpp's /tokenize, vLLM's /classify, /score and /pooling,
-and text-embeddings-inference's /predict; at the root GET /stats, GET /rows,
-GET /health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are made in
-simulator.py. It uses aiohttp's low-level `web.Server` and no Application, since it must be faster than the client that
-it tests, and fixed paths need no router and no middleware.
+Serves /v1/chat/completions, /v1/completions, /v1/models, Anthropic's /v1/messages, llama.cpp's /tokenize, vLLM's
+/classify, /score and /pooling, and text-embeddings-inference's /predict; at the root GET /stats, GET /rows, GET
+/health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are made in simulator.py. It
+uses aiohttp's low-level `web.Server` and no Application, since it must be faster than the client that it tests, and
+fixed paths need no router and no middleware.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ class RehearsalServer:
                 return await self._judge(http, "chat", body)
             if path.endswith("/completions"):
                 return await self._judge(http, "text", body)
+            if path.endswith("/messages"):
+                return await self._judge(http, "messages", body)
             if (endpoint := _CLASSIFIERS.get(path.rpartition("/")[2])) is not None:
                 return await self._judge(http, endpoint, body)
             if path == "/tokenize":

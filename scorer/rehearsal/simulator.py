@@ -7,9 +7,8 @@ virtual time, and a seed determines the run.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from email.utils import formatdate
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from scorer.frozen import dataclass
-from scorer.rehearsal import replies
-from scorer.rehearsal.classes import classified
+from scorer.rehearsal import messages, replies
+from scorer.rehearsal.answers import Answerer, Declined, Prepared
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
 from scorer.rehearsal.prefix_cache import PrefixCache
-from scorer.rehearsal.reply_writer import ReplyWriter, Spoken, prose
-from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
+from scorer.rehearsal.request_body import Endpoint
 from scorer.rehearsal.request_log import NOTHING, Bill, Fate, RequestLog
-from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
+from scorer.rehearsal.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from random import Random
@@ -79,14 +77,11 @@ class RehearsalJudge:
         """Takes another config from now on; requests under way end as they were decided, buckets keep their level."""
         self.config = config
         self._limits = SimulatedLimits(config, now, self._limits)
-        self._speaker = ReplyWriter(config)
-        self._row = re.compile(config.row_regex)
+        self.answerer = Answerer(config, self.vocabulary)
         kept = config.cache_life_s, config.cache_least_tokens, config.chars_per_token
         if kept != self._cache_of:
             self._cache_of = kept
             self._cache = PrefixCache(*kept) if config.cache_life_s else None
-        self._poison = re.compile(config.poison) if config.poison else None
-        self._refuse = re.compile(config.refuse) if config.refuse else None
         self._faults = [(name, share) for name in FAULTS if (share := config.fault(name))]
         while config.capacity is not None and len(self._busy_until) > config.capacity:
             heappop(self._busy_until)
@@ -99,27 +94,17 @@ class RehearsalJudge:
     def ask(self, endpoint: Endpoint, body: Any, now: float, rng: Random) -> Outcome:
         """What becomes of a request whose JSON body this is (None where it was no JSON)."""
         self.books.received(now)
-        if self.config.always:
-            status, text = replies.ALWAYS[self.config.always]
-            return Outcome(status, text, "failed", fault=f"always_{self.config.always}")
-        if isinstance(body, dict) and (refused := next((key for key in self.config.refuses if key in body), None)):
-            return _rejected(f"Unsupported parameter: '{refused}' is not supported with this model.", refused)
         try:
-            question = read(endpoint, body, self._row)
-        except InvalidRequest as fault:
-            return _rejected(str(fault), fault.param)
-        self.books.asked(question.row)
-        prompt_tokens = max(1, math.ceil(len(question.text) / self.config.chars_per_token))
-        context = self.config.context_tokens
-        if self._poison and self._poison.search(question.text):
-            return Outcome(400, replies.too_long(context or 1, prompt_tokens), "rejected", fault="poison")
-        if context and prompt_tokens + len(question.forced) > context:
-            return Outcome(400, replies.too_long(context, prompt_tokens), "rejected", fault="context")
-        try:
-            spoken = self._spoken(question)
-        except KeyError as unknown:
-            return _rejected(f"failed to parse grammar: {unknown} is no token id", "grammar")
-        return self._admit(question, spoken, prompt_tokens, now, rng)
+            question = self.answerer.read(endpoint, body)
+            self.books.asked(question.row)
+            outcome = self._admit(self.answerer.prepare(question), now, rng)
+        except Declined as no:
+            outcome = Outcome(no.status, no.body, "rejected" if no.status == 400 else "failed", fault=no.fault)
+        return outcome if endpoint != "messages" else self._in_anthropics_words(outcome, now)
+
+    def _in_anthropics_words(self, outcome: Outcome, now: float) -> Outcome:
+        body = outcome.body if outcome.bill != NOTHING else messages.error(outcome.status, outcome.body)
+        return replace(outcome, body=body, headers=messages.headers(outcome.headers, self.epoch + now))
 
     def settle(self, outcome: Outcome, now: float, *, delivered: bool) -> None:
         """Writes an answer into the books; `delivered` says whether somebody was still there to take it."""
@@ -144,19 +129,18 @@ class RehearsalJudge:
 
     # --- from a question to its outcome ---------------------------------------------------------------------------
 
-    def _admit(self, question: Question, spoken: Spoken, prompt_tokens: int, now: float, rng: Random) -> Outcome:
-        config, limits = self.config, self._limits
+    def _admit(self, prepared: Prepared, now: float, rng: Random) -> Outcome:
+        config, limits, question = self.config, self._limits, prepared.question
         if config.capacity_mode == "429" and config.capacity is not None and self._full(now):
             body = replies.error("Too many requests at once.", "requests", "concurrency_limit_exceeded")
             return self._throttled(body, "capacity", config.retry_after_s, now)
 
         if question.tier == "flex" and config.flex_refused and rng.random() < config.flex_refused:
-            return Outcome(429, replies.NO_CAPACITY, "r429", fault="no_capacity")
-        said, finish = self._within(question, spoken)
+            return Outcome(*replies.NO_CAPACITY[config.flex_refused_by], "r429", fault="no_capacity")
         if config.charge == "reserve" and question.max_tokens is not None:
-            charge = prompt_tokens + question.max_tokens * question.choices
+            charge = prepared.prompt_tokens + question.max_tokens * question.choices
         else:
-            charge = prompt_tokens + (len(said.tokens) + self._reasoning(question)) * question.choices
+            charge = prepared.prompt_tokens + prepared.completion_tokens
         refusal = limits.admit(charge, now)
         if refusal:
             return self._over_limit(refusal, charge, now)
@@ -171,16 +155,12 @@ class RehearsalJudge:
             status, headers["content-type"], body = replies.FAILURES[fault]
             return Outcome(status, body, "failed", headers, delay_s, fault=fault, row=question.row)
         if fault == "prose":
-            said, finish = self._within(question, prose())
+            prepared = self.answerer.without_verdict(prepared)
         if question.endpoint == "predict":
-            headers["x-compute-tokens"] = str(prompt_tokens)
-        cached_tokens = int(prompt_tokens * (config.cached_share or 0))
-        if self._cache is not None:
-            cached_tokens = min(prompt_tokens, self._cache.read(question.text, now))
-            self._cache.write(question.text, now, now + delay_s)
-        output = len(said.tokens) + self._reasoning(question)
-        bill = Bill(prompt_tokens, output * question.choices, cached_tokens)
-        body = self._completion(question, said, finish, bill, now, null=fault == "null")
+            headers["x-compute-tokens"] = str(prepared.prompt_tokens)
+        cached = self._cached(prepared, now, delay_s)
+        created = int(self.epoch + now)
+        body = self.answerer.reply(prepared, self.books.requests, created, cached_tokens=cached, null=fault == "null")
         return Outcome(
             status=200,
             body=body[: len(body) // 2] if fault == "truncate" else body,
@@ -188,74 +168,19 @@ class RehearsalJudge:
             headers=headers,
             delay_s=delay_s,
             wire=_WIRES.get(fault, "whole"),
-            fault=fault or ("refuse" if finish == "content_filter" else ""),
+            fault=fault or ("refuse" if prepared.finish == "content_filter" else ""),
             row=question.row,
-            bill=bill,
+            bill=self.answerer.bill(prepared, cached),
         )
 
-    def _within(self, question: Question, spoken: Spoken) -> tuple[Spoken, str]:
-        """What may be said of it, and the finish reason."""
-        if self._refuse and self._refuse.search(question.text):
-            return Spoken(), "content_filter"
-        room = None if question.max_tokens is None else max(0, question.max_tokens - self._reasoning(question))
-        if room is not None and room < len(spoken.tokens):
-            return spoken.cut(room), "length"
-        return spoken, "stop"
-
-    def _reasoning(self, question: Question) -> int:
-        """The tokens that a reply takes before its text."""
-        most = self.config.reasoning_tokens if question.endpoint == "chat" else 0
-        return most if question.max_tokens is None else min(most, question.max_tokens)
-
-    def _spoken(self, question: Question) -> Spoken:
-        """The reply's tokens: of a grammar with the empty end token, which max_tokens may cut; of a classifier none.
-
-        Raises: KeyError for an id that /tokenize never gave.
-        """
-        if question.classifies:
-            return Spoken()
-        if question.forced:
-            return Spoken([*self.vocabulary.tokens(question.forced), ""])
-        return self._speaker.say(question.row, question.schema)
-
-    def _completion(
-        self, question: Question, said: Spoken, finish: str, bill: Bill, now: float, *, null: bool
-    ) -> bytes:
-        text = None if null or finish == "content_filter" else said.text
-        logprobs = None
-        if question.top is not None and text is not None:
-            logprobs = self._logprobs(question, said, question.top)
-        usage = None
-        if self.config.usage:
-            reasoning = self._reasoning(question) * question.choices
-            counts = self._cache is not None or self.config.cached_share is not None
-            cached = bill.cached_tokens if counts else None
-            usage = replies.usage(bill.prompt_tokens, bill.completion_tokens, reasoning, cached)
-        if question.classifies:
-            identity = f"{question.endpoint}-{self.books.requests}"
-            return b"null" if null else classified(question, self.config, identity, int(self.epoch + now), usage)
-        envelope, choice = (
-            (replies.chat, replies.chat_choice) if question.endpoint == "chat" else (replies.text, replies.text_choice)
-        )
-        choices = [choice(i, text, finish, logprobs) for i in range(question.choices)]
-        identity = f"{'chatcmpl' if question.endpoint == 'chat' else 'cmpl'}-{self.books.requests}"
-        told = envelope(identity, int(self.epoch + now), self.config.model, choices, usage)
-        return orjson.dumps(told if question.tier is None else {**told, "service_tier": question.tier})
-
-    def _logprobs(self, question: Question, said: Spoken, top: int) -> list[dict[str, Any]]:
-        if not question.forced:
-            return said.logprobs(top)
-        drawn = forced_logprobs(question.text, said.tokens)
-        return [
-            {
-                "id": self.vocabulary.id(token),
-                "token": token,
-                "bytes": list(token.encode()),
-                "logprob": logprob,
-                "top_logprobs": [],
-            }
-            for token, logprob in zip(said.tokens, drawn, strict=True)
-        ]
+    def _cached(self, prepared: Prepared, now: float, delay_s: float) -> int | None:
+        """The cached tokens of a prompt, which is answered in `delay_s`; None where the usage does not tell them."""
+        if self._cache is None:
+            share = self.config.cached_share
+            return None if share is None else int(prepared.prompt_tokens * share)
+        found = min(prepared.prompt_tokens, self._cache.read(prepared.question.text, now))
+        self._cache.write(prepared.question.text, now, now + delay_s)
+        return found
 
     # --- limits, places, chance -----------------------------------------------------------------------------------
 
@@ -307,7 +232,3 @@ class RehearsalJudge:
         done = max(now, self._busy_until[0]) + work_s
         heapreplace(self._busy_until, done)
         return done - now
-
-
-def _rejected(message: str, param: str | None) -> Outcome:
-    return Outcome(400, replies.error(message, "invalid_request_error", param=param), "rejected", fault="unasked")
