@@ -8,7 +8,6 @@ Over 300 lines: the protocol and the local disk, its reference, are read side by
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import io
 import itertools
@@ -21,7 +20,8 @@ from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from scorer.errors import OutputError, SpecError, StorageError
+from scorer.errors import OutputError, SpecError
+from scorer.files.durable import Written, closed_on_error, discard, publish, start_writing, storage_errors, sync_folder
 from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.local_globs import match
@@ -81,7 +81,10 @@ class Files(Protocol):
         ...
 
     def together(self) -> AbstractContextManager[None]:
-        """Files that this thread creates in the block are published one by one, but durable only at its clean end."""
+        """Files that this thread creates in the block appear at its clean end: all are durable then, or none appears.
+
+        On object storage each appears at once, as without it.
+        """
         ...
 
     def append(self, path: str, data: bytes) -> None:
@@ -139,7 +142,7 @@ class LocalFiles:
 
     def __init__(self) -> None:
         self._serial = itertools.count()
-        self._unsynced = _Unsynced()
+        self._together = _Together()
         self._space = Space()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
@@ -172,40 +175,40 @@ class LocalFiles:
         folder, name = os.path.split(path)
         tail = f"-{os.getpid()}-{next(self._serial)}"
         partial = os.path.join(folder, PARTIAL + short_name(name, NAME_BYTES - len(PARTIAL) - len(tail)) + tail)
-        with _said(path):
+        with storage_errors(path):
             _make_folder(folder)
         try:
-            with _said(path):
+            with storage_errors(path):
                 raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
-            with _said(path), io.BufferedWriter(FullDiskRetry(raw, self._space)) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            with _said(path):
-                os.replace(partial, path)
-                if self._unsynced.folders is None:
-                    _sync_folder(folder)
-                else:
-                    self._unsynced.folders.add(folder)
+            written = Written(path, partial, io.BufferedWriter(FullDiskRetry(raw, self._space)))
+            with storage_errors(path), closed_on_error(written.file):
+                yield written.file
+                written.file.flush()
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
             raise
+        if self._together.files is None:
+            publish([written])
+        else:
+            start_writing(raw)
+            self._together.files.append(written)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        folders: set[str] = set()
-        self._unsynced.folders = folders
+        files: list[Written] = []
+        self._together.files = files
         try:
             yield
+        except BaseException:
+            discard(files)
+            raise
         finally:
-            self._unsynced.folders = None
-        for folder in sorted(folders):
-            with _said(folder):
-                _sync_folder(folder)
+            self._together.files = None
+        publish(files)
 
     def append(self, path: str, data: bytes) -> None:
-        with _said(path):
+        with storage_errors(path):
             new = not os.path.exists(path)
             if new:
                 _make_folder(os.path.dirname(path))
@@ -215,10 +218,10 @@ class LocalFiles:
                     view = view[self._space.wait_for(bound(file.write, view)) :]
                 os.fdatasync(file.fileno())
             if new:
-                _sync_folder(os.path.dirname(path))
+                sync_folder(os.path.dirname(path))
 
     def delete(self, path: str) -> None:
-        with _said(path), contextlib.suppress(FileNotFoundError):
+        with storage_errors(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
     def sweep(self, folder: str) -> None:
@@ -231,7 +234,7 @@ class LocalFiles:
 
     def lock(self, path: str, owner: str) -> Lock:
         _check_no_file(os.path.dirname(path))
-        with _said(path):
+        with storage_errors(path):
             _make_folder(os.path.dirname(path), OWNER_ONLY)
             file = open(path, "a+b")  # noqa: SIM115 - held until released
         try:
@@ -244,7 +247,7 @@ class LocalFiles:
                 f"{os.path.dirname(path)} is in use by {holder}. One run owns an output folder: wait for it, stop it, "
                 "or give this run another output.path."
             ) from None
-        with _said(path):
+        with storage_errors(path):
             file.truncate(0)
             file.write(owner.encode())
             file.flush()
@@ -262,10 +265,10 @@ class LocalFiles:
             return True
 
 
-class _Unsynced(threading.local):
-    """The folders whose new names are not yet durable, within `together`; None outside of it."""
+class _Together(threading.local):
+    """The files that wait for the end of this thread's `together`; None outside of it."""
 
-    folders: set[str] | None = None
+    files: list[Written] | None = None
 
 
 class _LocalLock:
@@ -306,35 +309,4 @@ def _make_folder(folder: str, mode: int = 0o777) -> None:
     _make_folder(parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, mode)
-    _sync_folder(parent)
-
-
-def _sync_folder(folder: str) -> None:
-    fd = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-_WHY = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "the disk is read-only: give another output.path or mount it writable",
-    errno.EACCES: "permission denied: give another output.path or change its owner",
-    errno.EPERM: "the operation is not permitted: give another output.path or change its owner",
-    errno.EMFILE: "too many open files: raise `ulimit -n`",
-    errno.ENOTDIR: "a part of the path is a file, not a folder: give another output.path",
-}
-
-
-@contextlib.contextmanager
-def _said(path: str) -> Iterator[None]:
-    """Turns an OSError into a StorageError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        why = _WHY.get(error.errno or 0, f"the system says: {error.strerror or error}")
-        raise StorageError(
-            f"Cannot write {path}: {why}. Everything stored before is intact; the same command resumes."
-        ) from error
+    sync_folder(parent)

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,21 +219,45 @@ class TestDurable:
         assert calls[:4] == ["mkdir a", "fsync .", "mkdir a/b", "fsync a"]
         assert calls[4:] == [f"fsync a/b/{PARTIAL}file 0", "replace a/b/file", "fsync a/b"]
 
-    def test_together_syncs_each_folder_once_after_its_last_file(self, calls: list[str], tmp_path: Path) -> None:
+    def test_together_syncs_all_files_then_names_them_then_syncs_each_folder_once(
+        self, calls: list[str], tmp_path: Path
+    ) -> None:
         files = LocalFiles()
         (tmp_path / "a").mkdir()
         calls.clear()
         with files.together():
             for path in ("a/one", "two", "a/three"):
-                replace(files, f"{tmp_path}/{path}", b"")
-        assert [call for call in calls if not call.endswith(" 0")] == [
-            "replace a/one", "replace two", "replace a/three", "fsync .", "fsync a",
+                replace(files, f"{tmp_path}/{path}", b"x")
+            assert not calls
+        assert calls == [
+            f"fsync a/{PARTIAL}one 1", f"fsync {PARTIAL}two 1", f"fsync a/{PARTIAL}three 1",
+            "replace a/one", "replace two", "replace a/three", "fsync a", "fsync .",
         ]  # fmt: skip
         calls.clear()
-        with pytest.raises(ZeroDivisionError), files.together():
-            raise ZeroDivisionError
         replace(files, f"{tmp_path}/two", b"")
         assert calls[1:] == ["replace two", "fsync ."]
+
+    def test_together_leaves_nothing_where_it_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = LocalFiles()
+
+        def write(names: Sequence[str], then: Callable[[], object] = lambda: None) -> None:
+            with files.together():
+                for name in names:
+                    replace(files, f"{tmp_path}/{name}", b"x")
+                then()
+
+        with pytest.raises(ZeroDivisionError):
+            write(["one"], lambda: 1 / 0)
+        synced = iter([None, OSError(errno.EIO, "Input/output error")])
+
+        def fsync(_: int) -> None:
+            if (error := next(synced)) is not None:
+                raise error
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(StorageError, match="two: the system says"):
+            write(["one", "two", "three"])
+        assert os.listdir(tmp_path) == []
 
     def test_append_syncs_the_file_and_the_folder_of_a_new_one(self, calls: list[str], tmp_path: Path) -> None:
         files = LocalFiles()

@@ -23,7 +23,7 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer.files import files, local_globs
+from scorer.files import durable, files, local_globs
 from scorer.files import full_disk as fulldisk
 
 
@@ -126,6 +126,7 @@ class Disk:
         matched = {"os": system, "_glob": globbing}
         with (
             mock.patch.multiple(files, create=True, **patched),
+            mock.patch.object(durable, "os", system),
             mock.patch.multiple(local_globs, **matched),
             mock.patch.object(fulldisk, "FULL_DISK_S", 0.0),  # blocking work takes no time here: nothing waits in it
         ):

@@ -1,0 +1,103 @@
+"""Makes written files of the local disk durable and gives them their names: one file, or several at once.
+
+Words the disk's errors as one paragraph each. Knows no run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from scorer.errors import StorageError
+from scorer.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file whose bytes are written and not yet durable: its path, its name until it is published, open."""
+
+    path: str
+    partial: str
+    file: io.BufferedWriter
+
+
+def publish(files: Sequence[Written]) -> None:
+    """Makes files durable, gives them their names, and makes these durable. No name is given where a sync fails.
+
+    One commit of the file system's journal serves many files, where each is written before the first is synced.
+    """
+    try:
+        for one in files:
+            with storage_errors(one.path):
+                os.fsync(one.file.fileno())
+                one.file.close()
+        for one in files:
+            with storage_errors(one.path):
+                os.replace(one.partial, one.path)
+    except BaseException:
+        discard(files)
+        raise
+    for folder in dict.fromkeys(os.path.dirname(one.path) for one in files):
+        with storage_errors(folder):
+            sync_folder(folder)
+
+
+def discard(files: Sequence[Written]) -> None:
+    """Closes and deletes files that have no name yet."""
+    for one in files:
+        with contextlib.suppress(OSError):
+            one.file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(one.partial)
+
+
+def start_writing(file: BinaryIO) -> None:
+    """Lets the kernel begin to write a file's bytes to the disk, where it can be told so."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def closed_on_error(file: io.BufferedWriter) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
+
+
+def sync_folder(folder: str) -> None:
+    fd = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+_WHY = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the disk is read-only: give another output.path or mount it writable",
+    errno.EACCES: "permission denied: give another output.path or change its owner",
+    errno.EPERM: "the operation is not permitted: give another output.path or change its owner",
+    errno.EMFILE: "too many open files: raise `ulimit -n`",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: give another output.path",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Turns an OSError into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        why = _WHY.get(error.errno or 0, f"the system says: {error.strerror or error}")
+        raise StorageError(
+            f"Cannot write {path}: {why}. Everything stored before is intact; the same command resumes."
+        ) from error
