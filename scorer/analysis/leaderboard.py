@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from scorer.analysis.board import board_of
+from scorer.analysis.board_columns import acceptable_columns, average_columns, facts_of, weights_note
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
-from scorer.analysis.columns import codes_or_rows, collected, listed, require, take
-from scorer.analysis.rank_table import interval_columns, nullable, rank_columns
+from scorer.analysis.columns import listed
+from scorer.analysis.rank_table import interval_columns, nullable, rank_columns, share_columns
 from scorer.analysis.ranks import Leads, Ranks, places_and_leads, ranked
-from scorer.analysis.score_range import Range, bounds
-from scorer.analysis.system_means import SystemMeans, mean_over_tasks, system_means
+from scorer.analysis.score_range import Range
+from scorer.analysis.system_means import SystemMeans, mean_over_tasks
+from scorer.analysis.task_weights import Weights, weights_of
 from scorer.analysis.unread import UnreadDiffers, by_group, unread_notes
-from scorer.errors import SpecError
 from scorer.html_tables import rows_html
 
 
@@ -28,15 +30,17 @@ from scorer.html_tables import rows_html
 class Leaderboard:
     """Two tables, best first, and notes; `unread` says whether the share of unread rows differs by system or task.
 
-    `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the facts and
-    the averages asked for. `rank` is the best place that a system may have, `rank_last` the worst. Where items are
-    named and some system lacks a score for one, `mean` is adjusted for the items and `raw` the plain mean; elsewhere
-    both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the scale, or of
-    the observed scores; a note says which. With tasks the mean is that of the task means, each task counting alike, and
-    null for a system that lacks one. `tasks`: the same by task (rank, rank_last, task, system, ...); None without a
-    task column. `leads`: system, against, value, low, high, sure for each pair that can be compared, the higher mean
-    first: its lead, with intervals that hold together for all pairs (null where unknown), and whether it is one
-    wherever unread rows stand. The ranks follow from `sure`. None where systems are ranked by pairs.
+    `systems`: rank, rank_last, system, mean, low, high, raw, at_lowest, at_highest, rows, unread, then the share of
+    acceptable rows (acceptable, acceptable_low, acceptable_high), the facts and the averages asked for, each average
+    with its interval (<name>_low, <name>_high). `rank` is the best place that a system may have, `rank_last` the worst.
+    Where items are named and some system lacks a score for one, `mean` is adjusted for the items and `raw` the plain
+    mean; elsewhere both are that. `at_lowest` and `at_highest` are the mean with every unread row at that end of the
+    scale, or of the observed scores; a note says which. With tasks the mean is that of the task means, each task
+    counting alike or by the weights given, and null for a system that lacks one. `tasks`: the same by task (rank,
+    rank_last, task, system, ...); None without a task column. `leads`: system, against, value, low, high, sure for each
+    pair that can be compared, the higher mean first: its lead, with intervals that hold together for all pairs (null
+    where unknown), and whether it is one wherever unread rows stand. The ranks follow from `sure`. None where systems
+    are ranked by pairs.
     """
 
     systems: pl.DataFrame
@@ -88,6 +92,8 @@ def leaderboard(
     item: str | None = None,
     beside: SystemColumns = NO_COLUMNS,
     scale: Range | None = None,
+    weights: Weights | None = None,
+    acceptable: float | None = None,
     bootstrap: Bootstrap = BOOTSTRAP,
     rank_within_tasks: bool = True,
 ) -> Leaderboard:
@@ -97,36 +103,33 @@ def leaderboard(
     is adjusted. A system is better than another only where it leads with unread rows at either end of the `scale` as
     well; without one, at the lowest and the highest observed score.
     The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
+    `weights` are those of the tasks, which otherwise count alike; by them averages are weighted, too, which otherwise
+    are over all rows. `acceptable` is the lowest acceptable score: the share of read rows that reach it is a statement
+    about this judge.
     The ranks within tasks take the time of systems squared times tasks; without `rank_within_tasks` they are null.
-    Raises SpecError for columns that cannot serve, a fact that varies within a system, and where no row has a score.
+    Raises SpecError for columns or weights that cannot serve, a fact that varies within a system, and where no row has
+    a score.
     """
-    columns = take(frame, [score, *beside.averages], [name for name in (system, task, item) if name])
-    fact_table = _facts(frame, system, beside.facts)
-    values = columns.floats(score)
-    of_system, systems = columns.codes(system)
-    of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [""])
+    rows = board_of(
+        frame, score, system, task=task, item=item, numbers=beside.averages, scale=scale, bootstrap=bootstrap
+    )
+    fact_table = facts_of(frame, system, beside.facts)
+    of_tasks = weights_of(rows.tasks if task else (), weights) if weights is not None else weights_of(rows.tasks, None)
+    given = None if weights is None else of_tasks
+    values, systems, drawn = rows.values, rows.systems, rows.drawn
     read = ~np.isnan(values)
-    if not read.any():
-        raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
-    of_item = codes_or_rows(columns, item)
-    drawn = bootstrap.draw(of_item)
-    ends = bounds(values, scale)
-    boards = []
-    for t in range(len(tasks)):
-        mine = of_task == t
-        part = None if drawn is None else Resamples(drawn.weights, drawn.cluster[mine], drawn.items)
-        boards.append(
-            system_means(values[mine], of_system[mine], len(systems), of_item[mine] if item else None, part, ends)
-        )
+    boards = rows.by_task(values, rows.ends)
     shares = are_shares(values)
-    overall = mean_over_tasks(boards)
+    overall = mean_over_tasks(boards, of_tasks)
     ((places, leads),) = places_and_leads([overall.standing()], drawn)
     best = _table(systems, overall, drawn, is_share=shares, ranks=places)
-    extra = pl.DataFrame(
-        [columns.names[system].cast(pl.String).alias("system"), *map(columns.numbers.__getitem__, beside.averages)]
-    )
-    for further in (fact_table, extra.group_by("system").mean()):
-        best = best.join(further, on="system", how="left", maintain_order="left")
+    if shares:
+        best = best.with_columns(**share_columns(boards, of_tasks, drawn))
+    if acceptable is not None:
+        best = best.with_columns(**acceptable_columns(rows, acceptable, of_tasks))
+    best = best.join(fact_table, on="system", how="left", maintain_order="left")
+    for name in beside.averages:
+        best = best.with_columns(**average_columns(rows, name, given))
     order = pl.col("mean").is_null(), -pl.col("mean")
     by_task = None
     if task:
@@ -134,13 +137,18 @@ def leaderboard(
         by_board = ranked([board.standing() for board in boards], drawn) if rank_within_tasks else unranked
         named = [
             _table(systems, board, drawn, is_share=shares, ranks=ranks).with_columns(task=pl.lit(name))
-            for board, ranks, name in zip(boards, by_board, tasks, strict=True)
+            for board, ranks, name in zip(boards, by_board, rows.tasks, strict=True)
         ]
         first = ["rank", "rank_last", "task"]
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
-    named_by = {system: (of_system, systems), **({task: (of_task, tasks)} if task else {})}
-    differs = by_group(named_by, ~read, of_item)
-    notes = [*_notes(boards, overall, systems), *([] if read.all() else [ends.note(score)]), *unread_notes(differs)]
+    named_by = {system: (rows.system, systems), **({task: (rows.task, rows.tasks)} if task else {})}
+    differs = by_group(named_by, ~read, rows.item)
+    notes = [
+        *(weights_note(rows.tasks, given) if given is not None else ()),
+        *_notes(boards, overall, systems),
+        *([] if read.all() else [rows.ends.note(score)]),
+        *unread_notes(differs),
+    ]
     return Leaderboard(best.sort(*order, "system"), by_task, notes, differs, _leads(systems, overall, leads))
 
 
@@ -198,24 +206,3 @@ def _notes(boards: Sequence[SystemMeans], overall: SystemMeans, systems: Sequenc
             "Without --item they are compared as independent samples."
         )
     return notes
-
-
-def _facts(frame: pl.LazyFrame, system: str, facts: Sequence[str]) -> pl.DataFrame:
-    require(frame.collect_schema(), [system, *facts])
-    fact_table = collected(
-        frame.group_by(pl.col(system).cast(pl.String).alias("system")).agg(
-            pl.col(name).drop_nulls().unique() for name in facts
-        )
-    )
-    problems = []
-    for name in facts:
-        ambiguous = [
-            (str(row["system"]), len(row[name])) for row in fact_table.sort("system").to_dicts() if len(row[name]) > 1
-        ]
-        if ambiguous:
-            (of, count), others = ambiguous[0], len(ambiguous) - 1
-            also = f", and several of {others} other systems" if others else ""
-            problems.append(f"Column {name} has {count} values for {of}{also}; a fact must be one for each system.")
-    if problems:
-        raise SpecError(problems)
-    return fact_table.with_columns(pl.col(name).list.first() for name in facts)

@@ -79,19 +79,33 @@ def system_means(
     )
 
 
-def mean_over_tasks(boards: Sequence[SystemMeans]) -> SystemMeans:
-    """The mean over tasks. Systems are of one part where they are so in every task."""
-    parts = np.stack([board.part for board in boards], axis=1)
+def mean_over_tasks(boards: Sequence[SystemMeans], weights: Floats | None = None) -> SystemMeans:
+    """The mean over tasks, by these weights, which add up to 1; without them each task counts alike.
+
+    A task of weight 0 takes no part. Systems are of one part where they are so in every task. The number of items is
+    that of equal items on which a mean of this error would rest: few, where one task of few items weighs much.
+    """
+    given = np.full(len(boards), 1 / len(boards)) if weights is None else weights
+    kept, w = [board for board, weight in zip(boards, given, strict=True) if weight > 0], given[given > 0]
+    parts = np.stack([board.part for board in kept], axis=1)
+
+    def mean(values: Sequence[Floats]) -> Floats:
+        return np.asarray(np.tensordot(w, np.stack(values), axes=1), dtype=np.float64)
+
+    items = np.stack([board.items for board in kept])
+    with np.errstate(divide="ignore"):
+        equal = 1 / (w[:, None] ** 2 / items).sum(axis=0)
+    clusters = kept[0].influence.shape[0]
     return SystemMeans(
-        means=np.mean([board.means for board in boards], axis=0),
-        raw=np.mean([board.raw for board in boards], axis=0),
-        draws=np.mean([board.draws for board in boards], axis=0),
-        influence=np.mean([board.influence for board in boards], axis=0),
-        items=np.sum([board.items for board in boards], axis=0),
+        means=mean([board.means for board in kept]),
+        raw=mean([board.raw for board in kept]),
+        draws=mean([board.draws for board in kept]),
+        influence=mean([board.influence for board in kept]),
+        items=np.minimum(np.round(equal), clusters).astype(np.int64),
         part=np.unique(parts, axis=0, return_inverse=True)[1].reshape(-1),
-        ends=(np.mean([b.ends[0] for b in boards], axis=0), np.mean([b.ends[1] for b in boards], axis=0)),
+        ends=(mean([board.ends[0] for board in kept]), mean([board.ends[1] for board in kept])),
         rows=np.sum([board.rows for board in boards], axis=0),
         unread=np.sum([board.unread for board in boards], axis=0),
-        span=max(board.span for board in boards),
-        adjusted=any(board.adjusted for board in boards),
+        span=max(board.span for board in kept),
+        adjusted=any(board.adjusted for board in kept),
     )

@@ -14,7 +14,20 @@ from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Columns, Human, Item, Labels, On, Resamples, Scores, Systems, Table, Task, opened
+from scorer.cli.table_options import (
+    Columns,
+    Human,
+    Item,
+    Labels,
+    On,
+    Resamples,
+    Scores,
+    Systems,
+    Table,
+    Task,
+    TaskWeights,
+    opened,
+)
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -181,6 +194,10 @@ def leaderboard(
         str | None, Parameter(help="A table with the --fact columns, where they are not in TABLE; see --on.")
     ] = None,
     on: Annotated[Columns, Parameter(help="The columns that find a row's facts: the system's.", negative="")] = (),
+    weights: TaskWeights = None,
+    acceptable: Annotated[
+        float | None, Parameter(help="The lowest acceptable score: also the share of rows that reach it.")
+    ] = None,
     bootstrap: Resamples = 1000,
     json: Json = False,
 ) -> int:
@@ -194,6 +211,7 @@ def leaderboard(
     from scorer.analysis.bradley_terry import bradley_terry
     from scorer.analysis.leaderboard import Leaderboard, SystemColumns
     from scorer.analysis.leaderboard import leaderboard as run_analysis
+    from scorer.analysis.task_weights import read_weights
     from scorer.cli.analysis_text import leaderboard_text
 
     if labels is not None and not fact:
@@ -209,12 +227,16 @@ def leaderboard(
                 item=item,
                 beside=SystemColumns(average, fact),
                 scale=table.scale_of(name),
+                weights=None if weights is None else read_weights(weights),
+                acceptable=acceptable,
                 bootstrap=Bootstrap(bootstrap),
             )
             for name in table.scores
         }
-    elif task is not None or average or fact:
-        raise SpecError(["--against ranks by pairs alone: leave out --task, --average and --fact."])
+    elif task is not None or average or fact or weights is not None or acceptable is not None:
+        raise SpecError(
+            ["--against ranks by pairs alone: leave out --task, --average, --fact, --weights and --acceptable."]
+        )
     else:
         found = {
             name: Leaderboard(

@@ -40,6 +40,14 @@ Resamples = Annotated[
     int,
     Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.", show_default=True),
 ]
+TaskWeights = Annotated[
+    str | None,
+    Parameter(
+        "--weights",
+        help="A file with the weight of each task: TOML or JSON of names and numbers, or a CSV with columns task and "
+        "weight. Without it each task counts alike.",
+    ),
+]
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 

@@ -110,12 +110,16 @@ def cell(value: Any) -> str:
 
 
 def with_intervals(frame: pl.DataFrame) -> Rows:
-    """The rows of a table with `low` and `high` merged into the column before them."""
+    """The rows of a table with `low` and `high` merged into the column before them, `X_low` and `X_high` into X."""
+    ends = {frame.columns[frame.columns.index("low") - 1]: ("low", "high")} if "low" in frame.columns else {}
+    for name in frame.columns:
+        if f"{name}_low" in frame.columns and f"{name}_high" in frame.columns:
+            ends[name] = (f"{name}_low", f"{name}_high")
     rows = []
     for row in frame.to_dicts():
-        low, high = row.pop("low"), row.pop("high")
-        before = frame.columns[frame.columns.index("low") - 1]
-        row[before] = (row[before], None if low is None else (low, high))
+        for name, (low, high) in ends.items():
+            interval = (row.pop(low), row.pop(high))
+            row[name] = (row[name], None if interval[0] is None else interval)
         rows.append(row)
     return rows
 

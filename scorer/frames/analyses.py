@@ -28,6 +28,7 @@ from scorer.analysis.open_table import open_table, score_columns
 from scorer.analysis.prediction_powered_result import Estimates
 from scorer.analysis.scale_across_tasks import Scale
 from scorer.analysis.score_range import Range, scale_of
+from scorer.analysis.task_weights import Weights, read_weights
 from scorer.errors import SpecError
 from scorer.frames.analysis_results import Biases, ByScore, R
 from scorer.frames.as_frame import as_frame
@@ -94,29 +95,42 @@ def leaderboard(
     item: str | None = None,
     average: Names = (),
     fact: Names = (),
+    weights: Weights | str | Path | None = None,
+    acceptable: float | None = None,
     bootstrap: int = 1000,
 ) -> ByScore[Leaderboard]:
     """Systems in the order of their mean score, each with the interval of ranks that it may have.
 
     `system` is the column that names who answered, `item` what was answered: with it systems are compared on the same
     items. `task` ranks within each task, too. `average` columns are averaged for each system, `fact` columns, one value
-    a system, are shown as they are.
+    a system, are shown as they are. `weights` are those of the tasks, by name or in a file of them; without them each
+    task counts alike. `acceptable` is the lowest acceptable score: the frame has the share of rows that reach it.
 
     `frame` has a row for each score and system, best first: rank and rank_last, the mean with low and high of its 95 %
     interval, raw (the plain mean, where `mean` is adjusted for missing items), at_lowest and at_highest (the mean with
-    each unread row at an end of the scale), rows, and unread ones among them; the ranks by task are in `tasks` of a
-    score's result. Ranks hold together in 95 % of tables, the interval of a mean by itself. Both come from `bootstrap`
-    resamples of items; with 0 the intervals are null and the ranks those of the means. With `task` the mean is that of
-    the task means.
+    each unread row at an end of the scale), rows, and unread ones among them, acceptable and each average with columns
+    <name>_low and <name>_high beside them; the ranks by task are in `tasks` of a score's result. Ranks hold together in
+    95 % of tables, the interval of a mean by itself. Both come from `bootstrap` resamples of items; with 0 the
+    intervals are null and the ranks those of the means. With `task` the mean is that of the task means.
 
     Source of the ranks: Mogstad, Romano, Shaikh and Wilhelm (2024), "Inference for ranks". Raises SpecError for columns
     that are missing or cannot serve.
     """
     beside = SystemColumns(_listed(average), _listed(fact))
+    of_tasks = weights if weights is None or isinstance(weights, Mapping) else read_weights(weights)
 
     def board(frame: pl.LazyFrame, name: str, scale: Range | None) -> Leaderboard:
         return boards.leaderboard(
-            frame, name, system, task=task, item=item, beside=beside, scale=scale, bootstrap=Bootstrap(bootstrap)
+            frame,
+            name,
+            system,
+            task=task,
+            item=item,
+            beside=beside,
+            scale=scale,
+            weights=of_tasks,
+            acceptable=acceptable,
+            bootstrap=Bootstrap(bootstrap),
         )
 
     return _by_score(table, score, board)
