@@ -80,7 +80,7 @@ def agree(
 def _check_people(y: Floats, human: Sequence[str]) -> None:
     name = " and ".join(human)
     if len(y) < 2:
-        raise SpecError([f"{len(y)} rows have a value in {name}; agreement needs two or more."])
+        raise SpecError([f"Rows with a value in {name}: {len(y)}; agreement needs two or more."])
     if y.min() == y.max():
         raise SpecError([f"{name} is {y[0]:g} in all {len(y)} rows; agreement needs people to tell rows apart."])
 

@@ -51,7 +51,7 @@ def levels_of(rows: PairedRows, bootstrap: Bootstrap) -> Levels:
 def _dataset(rows: PairedRows, drawn: Resamples | None) -> Level:
     n = len(rows.x)
     if n < 2:
-        return _undefined(f"{n} rows have both numbers; agreement needs two or more.")
+        return _undefined(f"Rows with both numbers: {n}; agreement needs two or more.")
     found = by_group(rows.x, rows.y, np.zeros(n, dtype=np.int64))
     draws = bootstrap.correlations(rows.x, rows.y, drawn) if drawn else {}
     note = ""

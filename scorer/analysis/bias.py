@@ -181,7 +181,7 @@ def by_length(
     kept = known & ~np.isnan(x)
     if kept.sum() < 3:
         needed = " and ".join(name for name in (score, length, human) if name)
-        raise SpecError([f"{kept.sum()} rows have {needed}; a correlation with length needs three."])
+        raise SpecError([f"Rows with {needed}: {kept.sum()}; a correlation with length needs three."])
     x, size, y = x[kept], size[kept], y[kept]
     drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
 

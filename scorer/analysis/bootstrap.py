@@ -33,6 +33,11 @@ EXACT_ROWS = 1024
 Interval = tuple[float, float]
 
 
+FEWEST_ITEMS = 5
+"""Of fewer items there is no bootstrap interval. No resample has a mean outside the range of its m items, and the range
+of m items holds the centre of a symmetric distribution with a chance of 1 - 2^(1 - m): 50 % of two, 88 % of four."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
     """The settings of a cluster bootstrap: how many resamples are drawn, 0 for no intervals, and the seed."""
@@ -88,7 +93,8 @@ class Resamples:
     def interval(self, draws: Floats, *, level: float = 0.95, items: int | None = None) -> Interval | None:
         """The central `level` of the draws, widened for few items; None where half of them or more are undefined.
 
-        `items` are those that the statistic rests on, where that is not all of them; of one there is no interval.
+        `items` are those that the statistic rests on, where that is not all of them; of fewer than `FEWEST_ITEMS` there
+        is no interval.
 
         The plain percentile interval of m items is too narrow by sqrt((m - 1) / m) and ignores Student's t; the level
         is moved outwards to make good for both. A statistic with few possible values (ranks of six systems) has an
@@ -96,7 +102,7 @@ class Resamples:
         """
         usable = draws[np.isfinite(draws)]
         m = self.items if items is None else min(items, self.items)
-        if m < 2 or 2 * len(usable) <= len(draws):
+        if m < FEWEST_ITEMS or 2 * len(usable) <= len(draws):
             return None
         tail = NormalDist().cdf(-math.sqrt(m / (m - 1)) * student((1 + level) / 2, m - 1))
         low, high = np.quantile(usable, [tail, 1 - tail])

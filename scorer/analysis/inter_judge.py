@@ -94,7 +94,7 @@ def inter_judge(
         has_first, has_second = ~np.isnan(values[first]), ~np.isnan(values[second])
         both = has_first & has_second
         if both.sum() < 2:
-            problems.append(f"{both.sum()} rows have both {first} and {second}; agreement needs two or more.")
+            problems.append(f"Rows with both {first} and {second}: {both.sum()}; agreement needs two or more.")
             continue
         rows = PairedRows(values[first], values[second], *groups).where(both)
         pairs.append(

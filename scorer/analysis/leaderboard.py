@@ -79,7 +79,7 @@ class SystemColumns:
 
 
 NO_COLUMNS = SystemColumns()
-RAW_BESIDE = "The plain means are beside the adjusted ones as raw."
+RAW_BESIDE = "The column raw has the plain means."
 """The note on the column `raw`."""
 
 

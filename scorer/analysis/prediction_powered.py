@@ -101,12 +101,14 @@ def _estimate(rows: LabelledRows, bad: int, pending: int) -> Estimate:
 def _notes(overall: Estimate, systems: Mapping[str, Estimate]) -> list[str]:
     notes = []
     if overall.bad:
-        notes.append(f"{overall.bad:,} rows ended as BadRow: they could not be judged and are not in the population.")
+        notes.append(
+            f"Rows that ended as BadRow: {overall.bad:,}. They could not be judged and are not in the population."
+        )
     if overall.pending:
-        notes.append(f"{overall.pending:,} rows are not judged yet: this is the mean of the rows judged so far.")
+        notes.append(f"Rows that are not judged yet: {overall.pending:,}. This is the mean of the rows judged so far.")
     if overall.unread and not overall.labels_unread:
         notes.append(
-            f"{overall.unread:,} rows have no verdict and none of them has a label: their weight is 0, and their human "
+            f"None of the rows without a verdict ({overall.unread:,}) has a label: their weight is 0, and their human "
             "values are not known. Label some of them."
         )
     elif dark := [name for name, one in systems.items() if one.unread and not one.labels_unread and one.labels > 1]:

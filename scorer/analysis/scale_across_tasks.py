@@ -85,7 +85,7 @@ def scale(frame: pl.LazyFrame, score: str, human: str, task: str, *, system: str
     both = ~np.isnan(x) & ~np.isnan(y)
     code, names = columns.codes(task)
     if both.sum() < 2:
-        raise SpecError([f"{both.sum()} rows have both {score} and {human}; a comparison needs two or more."])
+        raise SpecError([f"Rows with both {score} and {human}: {both.sum()}; a comparison needs two or more."])
     for name, values in ((score, x[both]), (human, y[both])):
         if values.min() == values.max():
             raise SpecError([f"{name} is {values[0]:g} in all {len(values)} rows; a scale needs values that differ."])

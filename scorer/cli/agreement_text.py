@@ -56,7 +56,7 @@ def inter_judge_text(found: InterJudge) -> str:
         for row in _agreement_rows(pair.first, pair.agreement)
     ]
     missing = [
-        f"{one:,} rows have {first} and not {second}"
+        f"rows with {first} and not {second}: {one:,}"
         for pair in found.pairs
         for one, first, second in (
             (pair.only_first, pair.first, pair.second),
@@ -70,7 +70,7 @@ def inter_judge_text(found: InterJudge) -> str:
         aligned(rows),
         "\n".join(wrapped(f"{name}, {where}: {note}") for name, score in names for where, note in _notes(score)),
         "\n".join(named_values(f"{name}, as labels", score.labels) for name, score in names if score.labels),
-        noted([f"{'; '.join(missing)}: they are left out of that pair."] if missing else []),
+        noted([f"Left out of their pair: {'; '.join(missing)}."] if missing else []),
         named_values("all judges, Krippendorff's alpha", found.alpha),
     )
 

@@ -33,6 +33,7 @@ app = App(
     help="Scores model generations with a language-model judge.",
     help_format="plaintext",
     default_parameter=HIDE_DEFAULT,
+    suppress_keyboard_interrupt=False,
 )
 for commands in (run_commands, output_commands, watch_command, report_command, analysis_commands):
     app.command(commands, name="*")
@@ -64,8 +65,9 @@ def _exit_code(arguments: list[str]) -> int:
     except CycloptsError as error:
         return _report(SpecError([f"{error} See: scorer --help"]), 2, tokens)
     except KeyboardInterrupt:
-        stored = "Interrupted. What is finished is stored; the same command resumes."
-        return _report(Interrupted(stored), 130, tokens)
+        return _report(
+            Interrupted("Interrupted before the command was done. Give it again to do the rest."), 130, tokens
+        )
     except ScorerError as error:
         return _report(error, error.exit_code, tokens)
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scorer.cli.jsonlog import JsonLog
@@ -12,6 +13,7 @@ from scorer.cli.run_text import summary_text
 from scorer.cli.stdio import to_stderr
 from scorer.cli.terminal import TerminalView, line
 from scorer.errors import ScorerError, StorageError, TooManyFailed
+from scorer.escapes import printable_line
 
 if TYPE_CHECKING:
     from scorer.cli.prometheus import PrometheusExporter
@@ -61,7 +63,10 @@ class View:
         try:
             if isinstance(error, StorageError):  # it would be asked for minutes again, or for a lock that is left
                 raise error
-            to_stderr(summary_text(self._out, status(AnyFiles(), self._out)))
+            found = status(AnyFiles(), self._out)
+            if found.why is not None and found.why == printable_line(str(error)):
+                found = replace(found, why=None)  # the error itself is shown next
+            to_stderr(summary_text(self._out, found))
         except (ScorerError, OSError):  # the error itself says what is wrong with the output
             if self._last is not None:
                 to_stderr(line(self._last))

@@ -97,7 +97,7 @@ def line(s: Snapshot) -> str:
         parts.append(f"the judge does not answer for {duration(s.outage_s)}: one probe at a time, no row is failed")
         if s.why is not None:
             parts.append(f"the failure: {_cut(s.why)}")
-    elif s.why is not None:
+    elif s.why is not None and s.state != "stopped":  # the error that stopped it follows
         parts.append(f"the judge does not answer: {_cut(s.why)}")
     elif held := limited_by(s.held_back_by):
         parts.append(held)

@@ -46,7 +46,7 @@ from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Change, Manifest, save
-from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
+from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots, note_error
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.store import Store
@@ -178,6 +178,7 @@ class Job:
             manifest = select(self.plan, self._files, self.layout, manifest, sample)
             async with self._published(manifest) as self._publishing, self._controlled(manifest):
                 await self._generations(manifest, retry, offload, lock.sure)
+            self._note_unpublished()
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
             self._publishing.check()
@@ -191,6 +192,14 @@ class Job:
         from scorer.publish.during import publishing
 
         return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
+
+    def _note_unpublished(self) -> None:
+        """Writes to progress.json that shards were not published: whoever watches the run ends with its exit code."""
+        try:
+            if self._publishing is not None:
+                self._publishing.check()
+        except StorageError as error:
+            note_error(self._files, self.layout.progress, error)
 
     def _controlled(self, manifest: Manifest) -> AbstractAsyncContextManager[None]:
         if self._serve_control is None:
@@ -252,7 +261,6 @@ class Job:
                 offload=offload,
                 flush_rows=spec.output.flush_rows,
                 flush_s=spec.output.flush_s,
-                measure=make_measure(spec, ended_last, say=self._callbacks.say) if self._launcher is None else None,
                 say=self._callbacks.say,
             )
             store.on_sealed(self._sealed)
@@ -260,6 +268,8 @@ class Job:
             store.open(revision.generation if revision is not None else None)
             if revision is None and all(store.sealed(shard) for shard in manifest.shards):
                 return False
+            if self._launcher is None:
+                store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
             ledger = self._open_ledger(manifest, offload)
             opened = OpenRun(
                 plan, manifest, self._files, self.layout, store, ledger, offload,

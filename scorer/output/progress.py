@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, field
+from dataclasses import replace as changed
 
 import msgspec
 import orjson
 
 from scorer.errors import ScorerError
 from scorer.escapes import printable, printable_line
-from scorer.files.files import Files, replace
+from scorer.files.files import Files, read, replace
 from scorer.frozen import dataclass
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
@@ -195,6 +196,17 @@ def snapshot_of(data: bytes) -> Snapshot | None:
         return msgspec.json.decode(data, type=Snapshot)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def note_error(files: Files, path: str, error: ScorerError) -> None:
+    """Adds to the last snapshot, in the file at `path`, an error that came after it. Raises StorageError."""
+    try:
+        last = snapshot_of(read(files, path))
+    except FileNotFoundError:
+        return
+    if last is not None:
+        known = changed(last, error=printable(str(error)), exit_code=error.exit_code)
+        replace(files, path, orjson.dumps(asdict(known)))
 
 
 class Progress(PeriodicService):

@@ -63,7 +63,7 @@ class _Gathered:
 
 
 class SegmentWriter(PeriodicService):
-    """Writes results as segments. `measure` adds the automatic metrics, on the writer's thread.
+    """Writes results as segments. `measure` adds the automatic metrics, on the writer's thread; it may be set later.
 
     `say` gets a sentence for values that no column could hold, on any thread.
     """
@@ -86,7 +86,7 @@ class SegmentWriter(PeriodicService):
         self._hooks = hooks
         self._offload = offload
         self._flush_rows = flush_rows
-        self._measure = measure
+        self.measure = measure
         self._say = say
         self._gathered: dict[tuple[str, int], _Gathered] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
@@ -167,7 +167,7 @@ class SegmentWriter(PeriodicService):
                     bunch = [keys.popleft() for _ in range(min(BUNCH, len(keys)))]
                     failures.extend(await shielded(self._flush_bunch(bunch)))
 
-            if len(keys) < LANES or self._measure is not None:  # metrics have processes of their own, and one queue
+            if len(keys) < LANES or self.measure is not None:  # metrics have processes of their own, and one queue
                 await lane()
             else:
                 async with asyncio.TaskGroup() as group:
@@ -254,10 +254,10 @@ class SegmentWriter(PeriodicService):
 
     def _measured(self, results: Sequence[Result]) -> Mapping[str, Sequence[float | None]]:
         """The automatic metrics of some rows. Null where they fail, so that no paid reply is lost."""
-        if self._measure is None:
+        if self.measure is None:
             return {}
         try:
-            return self._measure(results)
+            return self.measure(results)
         except Exception as error:  # noqa: BLE001 - a metric may be somebody's own
             said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
             if said not in self._reported:

@@ -23,7 +23,7 @@ from scorer.types import Offload, Result, Shard, Work
 class Store(ResultStore):
     """The store of one run. The caller holds the folder's lock.
 
-    `measure` adds the automatic metrics, on the writer's thread. `say` gets a sentence for each file that was set
+    `say` gets a sentence for each file that was set
     aside, on any thread.
     """
 
@@ -34,7 +34,6 @@ class Store(ResultStore):
         offload: Offload,
         flush_rows: int,
         flush_s: float,
-        measure: Measure | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.set_aside: list[str] = []
@@ -49,7 +48,7 @@ class Store(ResultStore):
                 offload=offload,
                 flush_rows=flush_rows,
                 flush_s=flush_s,
-                measure=measure,
+                measure=None,
                 say=say,
             )
         )
@@ -85,6 +84,10 @@ class Store(ResultStore):
         return self._inventory.unread
 
     # --- results in ---------------------------------------------------------------------------------------------------
+
+    def measure_with(self, measure: Measure | None) -> None:
+        """Adds these automatic metrics to the results from here on; they are computed on the writer's thread."""
+        self._writer.measure = measure
 
     @property
     def counts(self) -> seg.Counts:

@@ -5,16 +5,23 @@ It lies in a folder of the user's own with mode 0700: `$XDG_RUNTIME_DIR/scorer`,
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pwd
+import re
 import socket
 import stat
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 LONGEST = 90
 """Bytes of the longest path here. A Unix socket's has 103 at most on macOS, and a number is added while it is made."""
+
+MOST_ASKED = 256
+"""At most so many sockets are looked at when one is made."""
+_SOCKET = re.compile(r"\.sock(\.\d+)?$")
 
 
 def socket_path(name: str) -> str | None:
@@ -45,21 +52,47 @@ def _own(folder: str) -> bool:
 def listener(path: str) -> socket.socket:
     """A listening socket of mode 0600 at this path, in the place of one that a killed process left. Raises OSError.
 
-    Only who surely is the one server of this path may call it.
+    Only who surely is the one server of this path may call it. Sockets that other killed processes left in the folder
+    are removed.
     """
     made = f"{path}.{os.getpid()}"
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(made)
-        found.bind(made)
-        os.chmod(made, 0o600)
-        found.listen(8)
-        os.rename(made, path)  # nobody ever finds it with another mode, or before it listens
+        with _one_at_a_time(os.path.dirname(path)) as folder:
+            _remove_dead(folder)
+            with suppress(FileNotFoundError):
+                os.unlink(made)
+            found.bind(made)
+            os.chmod(made, 0o600)
+            found.listen(8)
+            os.rename(made, path)  # nobody ever finds it with another mode, or before it listens
     except OSError:
         found.close()
         raise
     return found
+
+
+@contextmanager
+def _one_at_a_time(folder: str) -> Iterator[str]:
+    """Keeps other processes from making or removing sockets in the folder."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(opened)
+
+
+def _remove_dead(folder: str) -> None:
+    """Removes the sockets that nobody listens at."""
+    for entry in list(os.scandir(folder))[:MOST_ASKED]:
+        if _SOCKET.search(entry.name):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked, suppress(OSError):
+                asked.setblocking(False)
+                try:
+                    asked.connect(entry.path)
+                except ConnectionRefusedError:
+                    os.unlink(entry.path)
 
 
 def peer(connection: socket.socket) -> tuple[int, int] | None:

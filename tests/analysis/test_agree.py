@@ -127,8 +127,8 @@ def test_agree_within_items_equals_a_loop_over_scipy(rows):
 def test_agree_refuses_tables_that_cannot_serve():
     for columns, words in (
         ({"score": [1.0, 2], "human": ["good", "bad"]}, "Column human holds String, not numbers"),
-        ({"score": [1.0], "human": [2.0]}, "1 rows have a value in human"),
-        ({"score": [1.0, 2, 3], "human": [None, None, None]}, "0 rows have a value in human"),
+        ({"score": [1.0], "human": [2.0]}, "Rows with a value in human: 1"),
+        ({"score": [1.0, 2, 3], "human": [None, None, None]}, "Rows with a value in human: 0"),
         ({"score": [1.0, 2, 3], "human": [3.0, 3, 3]}, "human is 3 in all 3 rows"),
     ):
         with pytest.raises(SpecError, match=words):

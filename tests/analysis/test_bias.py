@@ -87,7 +87,7 @@ def test_length_bias_without_human_values_counts_unread_rows_and_refuses_other_t
     assert (found.n, found.unread, found.judge, found.people, found.partial) == (3, 1, 1.0, None, None)
     with pytest.raises(SpecError, match="Column number holds Int64, not texts"):
         length(frame, "score", "number")
-    with pytest.raises(SpecError, match="2 rows have score and text; a correlation with length needs three"):
+    with pytest.raises(SpecError, match="Rows with score and text: 2; a correlation with length needs three"):
         length(frame.head(2), "score", "text")
     flat = length(frame.with_columns(score=pl.lit(2.0)), "score", "text", human="number")
     assert (flat.judge, flat.judge_interval, flat.partial) == (None, None, None)

@@ -146,13 +146,13 @@ def test_share_interval_counts_rows_of_one_item_as_fewer_rows():
     assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.02)
 
 
-def test_interval_widens_with_fewer_items_and_is_none_for_one():
+def test_interval_widens_with_fewer_items_and_is_none_below_five():
     drawn = resample(np.arange(60), 500, 1)
     draws = mean(np.arange(60.0), drawn)
     assert drawn.interval(draws, items=60) == drawn.interval(draws)
-    narrow, wide = drawn.interval(draws), drawn.interval(draws, items=4)
+    narrow, wide = drawn.interval(draws), drawn.interval(draws, items=6)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
-    assert drawn.interval(draws, items=1) is None
+    assert drawn.interval(draws, items=4) is None
     assert share_interval(1.0, np.ones(9), 1) is None
 
 

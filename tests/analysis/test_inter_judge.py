@@ -43,5 +43,5 @@ def test_inter_judge_refuses_one_judge_and_pairs_without_common_rows() -> None:
     frame = pl.DataFrame({"a": [1.0, 2, None], "b": [None, None, 3.0]}).lazy()
     with pytest.raises(SpecError, match="needs two score columns or more"):
         inter_judge(frame, ["a", "a"])
-    with pytest.raises(SpecError, match="0 rows have both a and b"):
+    with pytest.raises(SpecError, match="Rows with both a and b: 0"):
         inter_judge(frame, ["a", "b"])

@@ -71,7 +71,7 @@ def test_estimate_without_a_labelled_unread_row_has_weight_0_and_a_note():
     human = [1.5, 2, 3.5, 4, None, None, None, None]
     found = estimate(pl.LazyFrame({"score": score, "human": human}), "score", "human")
     assert found.overall.unread_weight == 0.0
-    assert "1 rows have no verdict and none of them has a label" in found.notes[0]
+    assert "None of the rows without a verdict (1) has a label" in found.notes[0]
     read = estimate(pl.LazyFrame({"score": score[:-1], "human": human[:-1]}), "score", "human")
     assert (read.overall.unread_weight, list(read.notes)) == (None, [])
     both = pl.DataFrame({"score": score * 2, "human": [*human, *human[:-1], 1.0], "system": ["a"] * 8 + ["b"] * 8})
@@ -93,8 +93,8 @@ def test_estimate_counts_bad_and_pending_rows_outside_the_population():
     one = found.overall
     assert (one.rows, one.unread, one.labels, one.labels_unread, one.bad, one.pending) == (4, 1, 3, 1, 1, 1)
     assert one.labels_only.value == 2.5
-    assert any("1 rows ended as BadRow" in note for note in found.notes)
-    assert any("1 rows are not judged yet" in note for note in found.notes)
+    assert any("Rows that ended as BadRow: 1" in note for note in found.notes)
+    assert any("Rows that are not judged yet: 1" in note for note in found.notes)
     with pytest.raises(SpecError, match="1 rows of the 5 that are judged have both score and human"):
         estimate(frame.with_columns(human=pl.Series([1.0, *[None] * 3, 9.0, 9.0, None])), "score", "human")
 

@@ -49,6 +49,18 @@ def _help(command: str) -> list[str]:
     return [line.rstrip() for line in printed.getvalue().splitlines()]
 
 
+def test_ctrl_c_ends_a_command_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scorer.report.write.write_report_file", pressed)
+    assert _exit_code(["report", "out"]) == 130
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Interrupted before the command was done. Give it again to do the rest.\n")
+
+
 @pytest.mark.slow
 def test_commands_from_plan_to_verify_work_in_order(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: six starts of the real command."""
@@ -182,7 +194,7 @@ def test_run_with_a_wrong_set_up_exits_4_and_fails_no_row(judge: RehearsalProces
     assert "Traceback" not in refused.err
     unset = scorer("run", run_file(tmp_path, judge.url, model={"api_key_env": "KEY_THAT_IS_NOT_SET"}))
     assert unset.code == 4
-    assert 'api_key_env = "KEY_THAT_IS_NOT_SET": that environment variable is not set' in unset.err
+    assert unset.err.count('api_key_env = "KEY_THAT_IS_NOT_SET": that environment variable is not set') == 1
     judge.configure(always="")
     mended = scorer("run", run_file(tmp_path, judge.url), "--json").json()
     assert (mended["scored"], mended["failed"]) == (40, 0)

@@ -71,7 +71,7 @@ def test_agree_without_human_values_compares_the_judges(tables: list[str], capsy
     (pair,) = value["pairs"]
     assert (pair["first"], pair["second"], pair["n"], pair["only_first"]) == ("a.score", "second.score", 10, 2)
     assert pair["dataset"]["pearson"] == pytest.approx(1.0)
-    assert "2 rows have a.score and not second.score" in text
+    assert "rows with a.score and not second.score: 2" in text
     assert "all judges, Krippendorff's alpha: ordinal" in text
 
 

@@ -164,6 +164,19 @@ def test_socket_of_a_killed_run_is_refused_and_the_next_start_replaces_it(tmp_pa
     assert while_served(out, client)[0] == "id"
 
 
+def test_next_start_removes_sockets_of_other_killed_runs_and_leaves_those_of_live_ones(
+    tmp_path: Path, own_folder: Path
+) -> None:
+    dead, alive = (str(control_path(str(tmp_path / name))) for name in ("dead", "alive"))
+    local_socket.listener(dead).close()
+    with socket.socket(socket.AF_UNIX) as half:
+        half.bind(f"{alive}.98")
+    (own_folder / "other").write_text("somebody else's")
+    with local_socket.listener(alive):
+        while_served(str(tmp_path / "out"), lambda: None)
+        assert {path.name for path in own_folder.iterdir()} == {Path(alive).name, "other"}
+
+
 def test_paths_of_one_folder_have_one_socket_and_buckets_have_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,9 @@ def test_run_loses_no_row_where_the_table_fails_and_publishes_when_repeated(
     standing_now = standing(tmp_path)
     assert standing_now is not None
     assert (standing_now.state, standing_now.requests) == ("complete", 20)
+    watched = scorer("watch", tmp_path / "out")
+    assert watched.code == 7
+    assert "The run was stopped: Every row is scored and stored, but 1 shards were not published" in watched.out
     (place / "other.txt").unlink()
     mended = scorer("run", run, "--json")
     assert mended.code == 0

@@ -74,6 +74,7 @@ def _assumes(of: Population) -> Sequence[tuple[str, str]]:
         (
             "Means",
             f"A sample of {unit}. Another sample of as many would give a mean within the interval in 95 % of samples. "
+            "Of fewer than five there is no interval. "
             "With tasks, a system's mean is that of its task means; where systems lack scores for items that others "
             "have, it is adjusted for the items by two-way least squares.",
         ),

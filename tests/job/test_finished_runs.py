@@ -1,0 +1,25 @@
+"""What a start does, and does not do, where every row is finished already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.inprocess import Run
+
+from scorer.job import job
+
+
+def test_finished_run_with_metrics_starts_no_metric_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def counted(*arguments: Any, **named: Any) -> None:
+        made.append(arguments)
+
+    monkeypatch.setattr(job, "make_measure", counted)
+    run = Run(tmp_path, 5)
+    assert run.run().state == "complete"
+    assert len(made) == 1
+    assert run.run().state == "complete"
+    assert len(made) == 1
