@@ -28,6 +28,7 @@ from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
 from scorer.judges.options import option_defaults
 from scorer.output.schema import COLUMNS
+from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.config import RehearsalConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -325,7 +326,8 @@ def described() -> dict[str, str]:
 
 
 def test_run_file_page_has_exactly_one_heading_for_every_key() -> None:
-    rehearsal = {f"rehearsal.{field.name}" for field in dataclasses.fields(RehearsalConfig)}
+    rehearsal = {f"rehearsal.{field.name}" for field in dataclasses.fields(RehearsalConfig)} - {"rehearsal.batch"}
+    rehearsal |= {f"rehearsal.batch.{field.name}" for field in dataclasses.fields(BatchConfig)}
     assert sorted(described()) == sorted({*keys(), *rehearsal})
     assert all(len(text.splitlines()) > 2 for text in described().values())
 

@@ -67,9 +67,17 @@ class Answerer:
         except InvalidRequest as fault:
             raise _rejected(str(fault), fault.param) from fault
 
+    def size(self, endpoint: Endpoint, body: Any) -> tuple[str, int]:
+        """The text of a request and its prompt tokens; "" and 1 where it is none."""
+        try:
+            text = self.read(endpoint, body).text
+        except Declined:
+            return "", 1
+        return text, self._tokens(text)
+
     def prepare(self, question: Question) -> Prepared:
         """What is said of it. Raises Declined."""
-        prompt_tokens = max(1, math.ceil(len(question.text) / self.config.chars_per_token))
+        prompt_tokens = self._tokens(question.text)
         context = self.config.context_tokens
         if self._poison and self._poison.search(question.text):
             raise Declined(400, replies.too_long(context or 1, prompt_tokens), "poison", question.row)
@@ -114,6 +122,9 @@ class Answerer:
         identity = f"{'chatcmpl' if question.endpoint == 'chat' else 'cmpl'}-{number}"
         told = envelope(identity, created, self.config.model, choices, usage)
         return orjson.dumps(told if question.tier is None else {**told, "service_tier": question.tier})
+
+    def _tokens(self, text: str) -> int:
+        return max(1, math.ceil(len(text) / self.config.chars_per_token))
 
     def _spoken(self, question: Question) -> Spoken:
         """The reply's tokens: of a grammar with the empty end token, which max_tokens may cut; of a classifier none.

@@ -12,6 +12,7 @@ import orjson
 
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
+from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.replies import ALWAYS
 
 FAULTS = (
@@ -55,6 +56,7 @@ class RehearsalConfig:
     A chat request may name a `service_tier`, and its reply names the same. `flex_refused` is the share of requests at
     the tier "flex" that are refused for want of capacity, by `flex_refused_by`: a 429 as OpenAI's or a 498 as Groq's,
     which costs nothing and takes from no limit.
+    `batch` is how it serves batches.
     Each chat reply first takes `reasoning_tokens` of its output. A request with one of the keys `refuses` is a 400.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -111,6 +113,7 @@ class RehearsalConfig:
     answer: Literal["number", "bare", "json"] = "number"
     reason: str = "Accurate, clear and complete."
     seed: int = 0
+    batch: BatchConfig = BatchConfig()
 
     def __post_init__(self) -> None:
         problems = [*self._numbers(), *self._texts(), *self._lists()]
@@ -140,6 +143,10 @@ class RehearsalConfig:
         if unknown:
             raise SpecError([f"{name} is not a key of the rehearsal config." for name in unknown])
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+        if isinstance(batch := values.get("batch"), Mapping):
+            values["batch"] = self.batch.changed(batch)
+        elif "batch" in values and not isinstance(batch, BatchConfig):
+            raise SpecError([f"batch must be a table, not {batch!r}."])
         return replace(self, **values)
 
     def fault(self, name: str) -> float:

@@ -60,6 +60,8 @@ def message(prepared: Prepared, text: str | None, model: str, number: int, cache
     }
     if cached_tokens is not None:
         usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached_tokens}
+    if prepared.question.tier is not None:
+        usage["service_tier"] = prepared.question.tier
     return {
         "id": f"msg_{number}",
         "type": "message",

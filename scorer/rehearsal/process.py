@@ -65,13 +65,18 @@ class RehearsalProcess:
             child.stop()
 
     def stats(self) -> dict[str, Any]:
-        """The totals of `Books.stats`."""
+        """The totals of `RequestLog.stats`, and in `batches` those of `BatchLog.stats`."""
         answer: dict[str, Any] = self._ask("/stats")
         return answer
 
     def rows(self) -> dict[str, dict[str, int]]:
         """For each row seen: recv, paid, delivered, lost."""
         answer: dict[str, dict[str, int]] = self._ask("/rows")
+        return answer
+
+    def payments(self) -> dict[str, dict[str, Any]]:
+        """What was paid in batches, by `custom_id`: row, paid, fetched, prompt_tokens, completion_tokens."""
+        answer: dict[str, dict[str, Any]] = self._ask("/payments")
         return answer
 
     def configure(self, **changes: Any) -> None:

@@ -1,17 +1,17 @@
 """HTTP server of the simulated judge, on loopback.
 
 Serves /v1/chat/completions, /v1/completions, /v1/models, Anthropic's /v1/messages, llama.cpp's /tokenize, vLLM's
-/classify, /score and /pooling, and text-embeddings-inference's /predict; at the root GET /stats, GET /rows, GET
-/health, POST /config (a JSON object of the keys to change) and POST /reset. All decisions are made in simulator.py. It
-uses aiohttp's low-level `web.Server` and no Application, since it must be faster than the client that it tests, and
-fixed paths need no router and no middleware.
+/classify, /score and /pooling, text-embeddings-inference's /predict, and the batch APIs of OpenAI (/files, /batches)
+and Anthropic (/messages/batches); at the root GET /stats, GET /rows, GET /payments, GET /health, POST /config (a JSON
+object of the keys to change) and POST /reset. All decisions are made in simulator.py. It uses aiohttp's low-level
+`web.Server` and no Application, since it must be faster than the client that it tests, and fixed paths need no router
+and no middleware.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 import time
 from random import Random
 from typing import Any, Self
@@ -20,6 +20,8 @@ import orjson
 from aiohttp import web
 
 from scorer.errors import SpecError
+from scorer.rehearsal.batches.http import RESET_ON_CLOSE, BatchHandler
+from scorer.rehearsal.batches.simulator import SimulatedBatches
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.replies import JSON, error
 from scorer.rehearsal.request_body import Endpoint
@@ -33,7 +35,6 @@ _CLASSIFIERS: dict[str, Endpoint] = {
 }
 _BACKLOG = 8192  # a rehearsal may open thousands of connections in one instant
 _PIECES = 8  # of a trickling body
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for 0 s: closing sends RST instead of FIN
 _CLOSE_S = 0.01  # aiohttp takes 0 for "wait for ever"
 
 
@@ -57,6 +58,8 @@ class RehearsalServer:
         now = self._loop.time()
         self.judge = RehearsalJudge(self.config, now, epoch=time.time() - now)
         self._rng = Random(self.config.seed)
+        self._new_batches()
+        self._batch_http = BatchHandler(lambda: self.batches, self._loop.time, lambda: self.config.hang_s)
         self._http = web.Server(self._answer, access_log=None)
         self._listener = await self._loop.create_server(self._http, self.host, self.port, backlog=_BACKLOG)
         self.port = self._listener.sockets[0].getsockname()[1]
@@ -64,6 +67,7 @@ class RehearsalServer:
 
     async def __aexit__(self, *_: object) -> None:
         self._listener.close()
+        await self._batch_http.close()
         await self._http.shutdown(_CLOSE_S)
         await self._listener.wait_closed()
 
@@ -74,14 +78,24 @@ class RehearsalServer:
             self._rng.seed(config.seed)
         self.config = config
         self.judge.configure(config, self._loop.time())
+        self.batches.configure(config.batch)
 
     def reset(self) -> None:
         """Empty books, full buckets, the draws from their beginning."""
         self._rng.seed(self.config.seed)
         self.judge.reset(self._loop.time())
+        self._new_batches()
+
+    def _new_batches(self) -> None:
+        self.batches = SimulatedBatches(self.judge, self.config.batch, Random(f"batches of {self.config.seed}"))
+
+    def _stats(self) -> dict[str, Any]:
+        return {**self.judge.stats(), "batches": self.batches.stats(self._loop.time())}
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.path
+        if self._batch_http.takes(below := path.removeprefix("/v1")):
+            return await self._batch_http.answer(http, below)
         if http.method == "POST":
             body = await http.content.read()
             if path.endswith("/chat/completions"):
@@ -98,9 +112,11 @@ class RehearsalServer:
                 return self._configure(body)
             if path == "/reset":
                 self.reset()
-                return _json(200, orjson.dumps(self.judge.stats()))
+                return _json(200, orjson.dumps(self._stats()))
         elif path == "/stats":
-            return _json(200, orjson.dumps(self.judge.stats()))
+            return _json(200, orjson.dumps(self._stats()))
+        elif path == "/payments":
+            return _json(200, orjson.dumps(self.batches.payments()))
         elif path == "/rows":
             return _json(200, orjson.dumps(self.judge.books.rows))
         elif path.endswith("/models"):
@@ -138,7 +154,7 @@ class RehearsalServer:
         transport = http.transport
         assert transport is not None
         if outcome.wire == "reset":
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             transport.abort()
             return False
         if outcome.wire == "hang":

@@ -60,6 +60,8 @@ class RehearsalJudge:
     def __init__(self, config: RehearsalConfig, now: float = 0.0, epoch: float = 0.0) -> None:
         self.epoch = epoch
         self.books = RequestLog(now)
+        self.answers = 0
+        """In batches."""
         self.vocabulary = Vocabulary()
         self._busy_until: list[float] = []  # a heap: when each place of `capacity` is free again
         self._limits = SimulatedLimits(config, now)
@@ -101,6 +103,26 @@ class RehearsalJudge:
         except Declined as no:
             outcome = Outcome(no.status, no.body, "rejected" if no.status == 400 else "failed", fault=no.fault)
         return outcome if endpoint != "messages" else self._in_anthropics_words(outcome, now)
+
+    def in_batch(self, endpoint: Endpoint, body: Any, now: float, rng: Random, tier: str | None) -> Outcome:
+        """What becomes of a request in a batch: no limit, no latency, and of the faults but `prose` and `null`.
+
+        It is not in the books. Its reply names the `tier`.
+        """
+        try:
+            question = self.answerer.read(endpoint, body)
+            prepared = self.answerer.prepare(question if tier is None else replace(question, tier=tier))
+        except Declined as no:
+            outcome = Outcome(no.status, no.body, "rejected", fault=no.fault, row=no.row)
+            return outcome if endpoint != "messages" else self._in_anthropics_words(outcome, now)
+        fault = self._fate(rng)
+        if fault == "prose":
+            prepared = self.answerer.without_verdict(prepared)
+        cached = self._cached(prepared, now, 0.0)
+        self.answers += 1
+        created = int(self.epoch + now)
+        told = self.answerer.reply(prepared, self.answers, created, cached_tokens=cached, null=fault == "null")
+        return Outcome(200, told, "ok", fault=fault, row=question.row, bill=self.answerer.bill(prepared, cached))
 
     def _in_anthropics_words(self, outcome: Outcome, now: float) -> Outcome:
         body = outcome.body if outcome.bill != NOTHING else messages.error(outcome.status, outcome.body)
