@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from scorer.frames.analyses import compare as compare
     from scorer.frames.analyses import estimate as estimate
     from scorer.frames.analyses import leaderboard as leaderboard
+    from scorer.frames.analyses import samples as samples
     from scorer.frames.analyses import scale as scale
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.frames.show import show as show
@@ -69,6 +70,7 @@ _HOMES = {
     "retry": "scorer.api.runs",
     "run": "scorer.api.runs",
     "run_async": "scorer.api.runs",
+    "samples": "scorer.frames.analyses",
     "scale": "scorer.frames.analyses",
     "scan_scores": "scorer.output.scan",
     "score_frame": "scorer.frames.score_frame",

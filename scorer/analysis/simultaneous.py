@@ -164,3 +164,28 @@ def discordant(difference: Floats) -> tuple[int, int] | None:
     if not np.isin(difference, (-1.0, 0.0, 1.0)).all():
         return None
     return int((difference > 0).sum()), int((difference < 0).sum())
+
+
+def simultaneous_of_draws(values: Sequence[float], draws: Sequence[Floats], items: int) -> list[Interval | None]:
+    """`simultaneous` of statistics that are known by their `draws` in resamples of the items, no sums over items.
+
+    The standard error is that of the draws. None without draws, for one item, and where half of the draws or more are
+    undefined or all are equal.
+    """
+    spreads: list[float] = []
+    most = np.zeros(len(draws[0]) if draws else 0)
+    for value, drawn in zip(values, draws, strict=True):
+        known = np.isfinite(drawn)
+        usable = items > 1 and 2 * known.sum() > len(drawn)
+        spread = float(drawn[known].std()) if usable and math.isfinite(value) else 0.0
+        spreads.append(spread)
+        if spread > 0:
+            # About their own mean: a resampled correlation is a little smaller than that of the table.
+            moved = np.abs(drawn - drawn[known].mean()) / spread
+            most = np.fmax(most, np.where(known, moved, 0.0))
+    critical = max(Z, float(np.quantile(most, 0.95))) if len(most) else Z
+    factor = critical * math.sqrt(items / (items - 1)) * student(0.975, items - 1) / Z if items > 1 else math.nan
+    return [
+        (value - factor * spread, value + factor * spread) if spread > 0 else None
+        for value, spread in zip(values, spreads, strict=True)
+    ]

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
 from scorer.cli.options import Json, answer
+from scorer.cli.samples_command import samples
 from scorer.cli.table_options import (
     Columns,
     Human,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 app = App()
 app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
+app.command(samples)
 
 
 @app.command

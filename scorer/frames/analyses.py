@@ -26,12 +26,14 @@ from scorer.analysis.inter_judge import InterJudge, inter_judge
 from scorer.analysis.leaderboard import Leaderboard, SystemColumns
 from scorer.analysis.open_table import open_table, score_columns
 from scorer.analysis.prediction_powered_result import Estimates
+from scorer.analysis.sample_worth import WORTH, SampleWorth
 from scorer.analysis.scale_across_tasks import Scale
 from scorer.analysis.score_range import Range, scale_of
 from scorer.analysis.task_weights import Weights, read_weights
 from scorer.errors import SpecError
 from scorer.frames.analysis_results import Biases, ByScore, R
 from scorer.frames.as_frame import as_frame
+from scorer.report.sample_readings import worth_of_samples
 
 Names = str | Sequence[str]
 Table = Any
@@ -218,6 +220,40 @@ def estimate(
         return prediction_powered.estimate(frame, name, human, system=system, item=item)
 
     return _by_score(table, score, estimates)
+
+
+def samples(
+    table: Table,
+    score: Names = "score",
+    *,
+    human: str,
+    item: str | None = None,
+    task: str | None = None,
+    worth: float = WORTH,
+    bootstrap: int = 1000,
+) -> SampleWorth:
+    """What one more sample of the judge is worth in agreement with people, from the stored replies of a run.
+
+    `table` is an output folder, or several over the same input: forms of one question. `score` is a column of scores
+    that replies give (score, preference, score_<criterion>), or a list. `human` is the column of human values, null
+    where a row has none, `item` names what was answered, and with `task` values are means over tasks. `bootstrap` is
+    the number of resamples of items; with 0 there are no intervals and no `stop`.
+
+    `frame` has a row for each form, statistic (pearson over all rows; item_kendall, tau-b within items) and n, from 1
+    to all samples: value with low and high of its 95 % interval over items, gain to 2n samples, gain_at_most (its upper
+    95 % bound), and unread rows. `stop` is the smallest n whose gain to 2n is below `worth` by that bound, None where
+    none is known to be. `forms` has the differences of forms, over rows that both read; their intervals hold together.
+    A value of n is the mean over 20 random subsets of each row's samples, without replacement.
+
+    Raises SpecError for columns that are missing or cannot serve, and where replies are not stored or a judge's cannot
+    be read one by one.
+    """
+    if not _is_named(table):
+        raise SpecError(["samples reads the stored replies of a run: give its output folder or its run file."])
+    frame, scores, _ = opened(table, score)
+    return worth_of_samples(
+        frame, table, scores, human, item=item, task=task, worth=worth, bootstrap=Bootstrap(bootstrap)
+    )
 
 
 def scale(table: Table, score: Names = "score", *, human: str, task: str, system: str | None = None) -> ByScore[Scale]:

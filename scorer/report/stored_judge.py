@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scorer.build.plan import make_judge
@@ -31,13 +31,26 @@ _ORDERS = ("given order", "swapped order")
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyPlace:
+    """Which request a reply answers: the model's alias, the order of a pair (0 given, 1 swapped), and the how-manieth.
+
+    Requests are counted from 1 by model and order, explanations (the first of two turns) by themselves.
+    """
+
+    model: str = ""
+    order: int = 0
+    place: int = 1
+    explains: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReply:
     """One reply to the judge's requests about a row.
 
     `of` says to which: the model of a panel, the order of a pair, the sample, "asked again" after an unreadable one;
     "" where there is but one. `value` is what this reply alone says, "" where that cannot be told, an error's name
-    where it is unreadable; `number` the same as a number, None for criteria and answers. `text` is None where no reply
-    was stored.
+    where it is unreadable; `number` the same as a number, None for criteria and answers. `numbers` are its own result
+    columns that are numbers, such as score_<criterion>. `text` is None where no reply was stored.
     """
 
     of: str
@@ -45,6 +58,8 @@ class StoredReply:
     reason: str | None
     text: str | None
     number: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    place: ReplyPlace = field(default_factory=ReplyPlace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +113,11 @@ class StoredJudge:
         with suppress(SpecError):
             replay(self._judge, row, recorded)
         requests = recorded.requests
-        names = self._names([request for request, _ in requests])
+        places = self._places([request for request, _ in requests])
+        texts = [*(raw or ()), *[None] * len(requests)]
         replies = [
-            self._reply(row, name, request, answer, (raw or [])[n] if n < len(raw or ()) else None)
-            for n, (name, (request, answer)) in enumerate(zip(names, requests, strict=True))
+            replace(self._reply(row, name, place, answer, text), place=place)
+            for name, place, (_, answer), text in zip(self._names(places), places, requests, texts, strict=False)
         ]
         replies += [StoredReply("", "", None, text) for text in (raw or ())[len(requests) :]]
         return Asked(self._prompts([request for request, _ in requests]), replies)
@@ -113,17 +129,32 @@ class StoredJudge:
         return samples if isinstance(samples, int) else 1
 
     @property
+    def in_two_orders(self) -> bool:
+        """Whether each row's two texts are shown in both orders."""
+        default: Mapping[str, Any] = {"orders": "both"}
+        return self._kind in _TWO_ORDERS and {**default, **self.options}["orders"] == "both"
+
+    @property
+    def flips(self) -> bool:
+        """Whether a row whose two orders prefer different sides is a tie, as for labels of `pairwise`."""
+        by_degree = self.options.get("read") == "expected" or self.options.get("graded") is True
+        return self._kind == "pairwise" and not by_degree
+
+    @property
     def reads_replies(self) -> bool:
         """Whether a reply says something by itself."""
         return self._single is not None
 
-    def readings(self, raw: Sequence[str | None]) -> list[float]:
-        """What each stored reply says by itself, as a number; those that say nothing are left out."""
+    def read_alone(self, raw: Sequence[str | None]) -> Sequence[StoredReply]:
+        """Each stored reply read by itself, without the row: what a reply says does not depend on the row's texts."""
         if self._judge is None or self._single is None:
             return []
-        # What a reply says does not depend on the texts of the row.
-        replies = self.asked(Row("", 0, dict.fromkeys(self._judge.columns, "")), {"raw": raw}).replies
-        return [reply.number for reply in replies if reply.number is not None]
+        # Each column holds a text of its own: two equal texts have one order.
+        return self.asked(Row("", 0, {name: name for name in self._judge.columns}), {"raw": raw}).replies
+
+    def readings(self, raw: Sequence[str | None]) -> list[float]:
+        """What each stored reply says by itself, as a number; those that say nothing are left out."""
+        return [reply.number for reply in self.read_alone(raw) if reply.number is not None]
 
     # --- what was asked -----------------------------------------------------------------------------------------------
 
@@ -134,40 +165,45 @@ class StoredJudge:
             return [("", text or request.prompt) for text, request in list(zip(texts, requests, strict=False))[:1]]
         return list(zip(_ORDERS, texts, strict=True))
 
-    def _names(self, requests: Sequence[Request]) -> list[str]:
-        """What each request is of, in words; "" for a single one."""
-        if len(requests) == 1:
-            return [""]
-        samples = self.samples
-        models = len({request.model for request in requests}) > 1
+    def _places(self, requests: Sequence[Request]) -> list[ReplyPlace]:
+        """What each request is of."""
         starts = _first_turns(requests)
         orders = list(dict.fromkeys(starts))
         in_orders = self._kind in _TWO_ORDERS and len(orders) == 2
         seen: dict[tuple[Any, ...], int] = {}
-        names = []
+        places = []
         for request, start in zip(requests, starts, strict=True):
             explains = self.options.get("turns") == 2 and request.messages == start
             order = orders.index(start) if in_orders else 0
             key = (request.model, order, explains)
-            seen[key] = place = seen.get(key, 0) + 1
-            parts = [request.model] if models else []
-            parts += [_ORDERS[order]] if in_orders else []
-            parts += [f"sample {place}"] if samples > 1 and place <= samples else []
-            parts += ["asked again"] if place > samples else []
-            parts += ["explanation"] if explains else []
+            seen[key] = seen.get(key, 0) + 1
+            places.append(ReplyPlace(request.model, order, seen[key], explains))
+        return places
+
+    def _names(self, places: Sequence[ReplyPlace]) -> list[str]:
+        """What each request is of, in words; "" for a single one."""
+        if len(places) == 1:
+            return [""]
+        models = len({place.model for place in places}) > 1
+        in_orders = len({place.order for place in places}) > 1
+        names = []
+        for place in places:
+            parts = [place.model] if models else []
+            parts += [_ORDERS[place.order]] if in_orders else []
+            parts += [f"sample {place.place}"] if self.samples > 1 and place.place <= self.samples else []
+            parts += ["asked again"] if place.place > self.samples else []
+            parts += ["explanation"] if place.explains else []
             names.append(", ".join(parts))
         return names
 
     # --- what a reply says --------------------------------------------------------------------------------------------
 
     def _reply(
-        self, row: Row, of: str, request: Request, answer: Completion | RowError | None, raw: str | None
+        self, row: Row, of: str, place: ReplyPlace, answer: Completion | RowError | None, raw: str | None
     ) -> StoredReply:
         if isinstance(answer, RowError) or answer is None:
             return StoredReply(of, "" if answer is None else answer.name, None, raw)
-        if of.endswith("explanation"):
-            return StoredReply(of, "", None, answer.text)
-        if self._single is None:
+        if place.explains or self._single is None:
             return StoredReply(of, "", None, answer.text)
         try:
             score = replay(self._single, row, _One(answer))
@@ -175,8 +211,9 @@ class StoredJudge:
             return StoredReply(of, "", None, answer.text)
         if isinstance(score, RowError):
             return StoredReply(of, score.name, None, answer.text)
-        value, number = self._said(score, swapped="swapped order" in of)
-        return StoredReply(of, value, score.reason, answer.text, number)
+        value, number = self._said(score, swapped=place.order == 1)
+        numbers = {name: float(one) for name, one in score.fields.items() if _says(name) and isinstance(one, float)}
+        return StoredReply(of, value, score.reason, answer.text, number, numbers)
 
     def _said(self, score: Score, *, swapped: bool) -> tuple[str, float | None]:
         """What a single reply says, in words, and as a number where it is one."""
