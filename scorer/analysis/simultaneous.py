@@ -69,22 +69,33 @@ class Family:
         if self._weights is None:
             return
         for start in range(0, influence.shape[1], CHUNK):
-            part, m = influence[:, start : start + CHUNK], items[start : start + CHUNK]
-            size = np.sqrt((part * part).sum(axis=0))
-            known = (m > 1) & (size > 0)
-            if not known.any():
-                continue
-            scaled = (part[:, known] / size[known]).astype(np.float32)
-            moved = (self._weights @ scaled).astype(np.float64)
-            squares = (self._weights @ (scaled * scaled)).astype(np.float64) - moved**2 / len(scaled)
-            free = m[known] / (m[known] - 1)
-            # A resample may leave out the few items in which two systems differ: no error below half of the whole's.
-            t = np.abs(moved) / np.sqrt(np.maximum(squares, 0.25) * free) / widening(m[known])
-            np.maximum(self._most, t.max(axis=1), out=self._most)
+            t, known = studentised(self._weights, influence[:, start : start + CHUNK], items[start : start + CHUNK])
+            if known.any():
+                np.maximum(self._most, np.abs(t).max(axis=1), out=self._most)
 
     def critical(self) -> float:
         """How many standard errors wide each side is, before `widening`; at least 1.96, as for a single one."""
         return max(Z, float(np.quantile(self._most, 0.95))) if len(self._most) else Z
+
+
+def studentised(weights: NDArray[np.float32], influence: Floats, items: Codes) -> tuple[Floats, NDArray[np.bool_]]:
+    """How far each difference is from its value in each resample, in its own standard errors there: resamples x known.
+
+    `weights` are resamples x clusters, `influence` clusters x differences. The second is which differences are known:
+    those that vary, over two items or more.
+    """
+    influence = influence - influence.mean(
+        axis=0
+    )  # 0 but for rounding, which may be all that a constant difference has
+    size = np.sqrt((influence * influence).sum(axis=0))
+    known = (items > 1) & (size > 0)
+    scaled = (influence[:, known] / size[known]).astype(np.float32)
+    moved = (weights @ scaled).astype(np.float64)
+    squares = (weights @ (scaled * scaled)).astype(np.float64) - moved**2 / len(scaled)
+    free = items[known] / (items[known] - 1)
+    # A resample may leave out the few items in which two systems differ: no error below half of the whole's.
+    t: Floats = moved / np.sqrt(np.maximum(squares, 0.25) * free) / widening(items[known])
+    return t, known
 
 
 def widening(items: Codes) -> Floats:

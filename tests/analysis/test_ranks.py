@@ -153,3 +153,11 @@ def test_ranked_does_not_depend_on_the_size_of_the_scores(scale, item):
     ranks = leaderboard(frame, "score", "system", item=item).systems.select("system", "rank", "rank_last")
     again = leaderboard(frame.with_columns(pl.col("score") * scale), "score", "system", item=item).systems
     assert again.select("system", "rank", "rank_last").equals(ranks)
+
+
+def test_ranked_sees_a_constant_lead_that_varies_by_rounding_alone():
+    first = np.random.default_rng(1).normal(size=400)
+    frame = pl.LazyFrame(
+        {"item": [*range(400)] * 2, "system": ["b"] * 400 + ["a"] * 400, "score": [*first + 1, *first]}
+    )
+    assert leaderboard(frame, "score", "system", item="item").systems["rank"].to_list() == [1, 2]

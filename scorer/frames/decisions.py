@@ -1,0 +1,67 @@
+"""The commands that decide as functions: a table or a frame in, a decision with a polars `frame` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scorer.analysis import gate as gates
+from scorer.analysis.bootstrap import Bootstrap
+from scorer.analysis.gate import Gate
+from scorer.analysis.run_coverage import run_coverage
+from scorer.analysis.score_range import scale_of
+from scorer.analysis.task_weights import Weights, read_weights
+from scorer.errors import SpecError
+from scorer.frames.analyses import Table, opened
+
+TaskWeights = Weights | str | Path | None
+"""The weights of tasks by their names, or the path of a file of them."""
+
+
+def gate(
+    table: Table,
+    score: str = "score",
+    *,
+    system: str,
+    new: str,
+    old: str,
+    margin: float = 0.0,
+    item: str | None = None,
+    task: str | None = None,
+    weights: TaskWeights = None,
+    bootstrap: int = 1000,
+) -> Gate:
+    """Whether a new system is not worse than an old one by more than a margin: `scorer gate`.
+
+    `system` is the column that names who answered, `new` and `old` are two of its values, `margin` is in points of the
+    score. `item` names what was answered: both are compared on the items that both have. With `task` the difference is
+    the mean over tasks, by their `weights`. `bootstrap` is the number of resamples.
+
+    The result has `verdict` ("not worse", "worse" or "undecided"), `difference` with `low` and `high` of its 95 %
+    interval, `items_needed` to decide it, and `exit_code` (0, 10 or 11). "Not worse" and "worse" are each false in at
+    most 2.5 % of tables, and hold with unread rows at either end of the scale. An unfinished run decides nothing.
+
+    Raises SpecError for columns, systems, weights or a margin that cannot serve.
+    """
+    frame, names, is_named = opened(table, score)
+    if len(names) > 1:
+        raise SpecError([f"A gate is about one judge: {score} is a column of each of {', '.join(names)}."])
+    found = gates.gate(
+        frame,
+        names[0],
+        system,
+        new,
+        old,
+        margin=margin,
+        task=task,
+        item=item,
+        weights=_read(weights),
+        scale=scale_of(table, names[0]) if is_named else None,
+        bootstrap=Bootstrap(bootstrap),
+    )
+    return found.over(run_coverage(table)) if is_named else found
+
+
+def _read(weights: TaskWeights) -> Mapping[str, Any] | None:
+    return weights if weights is None or isinstance(weights, Mapping) else read_weights(weights)
