@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from scorer.api.outputs import verify as verify
     from scorer.api.run_result import RunResult as RunResult
     from scorer.api.runs import plan as plan
-    from scorer.api.runs import rehearse as rehearse
     from scorer.api.runs import reread as reread
     from scorer.api.runs import retry as retry
     from scorer.api.runs import run as run
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from scorer.judges.function_table import judge as judge
     from scorer.output.scan import scan_scores as scan_scores
     from scorer.output.status import Status as Status
+    from scorer.report.rehearse import rehearse as rehearse
     from scorer.report.write import write_report as write_report
 
 __version__ = "0.1.0"
@@ -67,7 +67,7 @@ _HOMES = {
     "leaderboard": "scorer.frames.analyses",
     "plan": "scorer.api.runs",
     "publish_scores": "scorer.api.outputs",
-    "rehearse": "scorer.api.runs",
+    "rehearse": "scorer.report.rehearse",
     "reread": "scorer.api.runs",
     "retry": "scorer.api.runs",
     "run": "scorer.api.runs",

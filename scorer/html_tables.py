@@ -24,6 +24,12 @@ def facts_html(title: str, facts: Iterable[tuple[str, str]]) -> str:
     return f"<table><caption {_CAPTION}>{_escaped(title)}</caption><tbody>{rows}</tbody></table>"
 
 
+def preformatted_html(title: str, lines: Iterable[str]) -> str:
+    """A title, and lines below it whose columns are aligned, such as bars and curves."""
+    text = "\n".join(_escaped(line) for line in lines)
+    return f'<div><b>{_escaped(title)}</b><pre style="line-height: 1.25">{text}</pre></div>'
+
+
 def rows_html(title: str, rows: Sequence[Mapping[str, Any]], notes: Iterable[str] = ()) -> str:
     """A table of rows with equal keys, and notes below it. The first 30 rows are shown, with the number of all."""
     names = list(rows[0]) if rows else []

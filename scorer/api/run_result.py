@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from scorer.html_tables import facts_html
@@ -33,7 +33,7 @@ class RunResult(Status):
 
         values = {
             name: ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
-            for name, value in asdict(self).items()
+            for name, value in ((one.name, getattr(self, one.name)) for one in fields(RunResult))
         }
         frame = pl.DataFrame([values], schema_overrides={"unreadable": pl.List(pl.String)})
         return frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.String))

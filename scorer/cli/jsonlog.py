@@ -43,7 +43,8 @@ class JsonLog:
         if self._quiet or (snapshot.state == "running" and now - self._last < EVERY_S):
             return
         self._last = now
-        self.tell("progress", {**asdict(snapshot), "finished": snapshot.finished, "eta_s": snapshot.eta_s})
+        fields = {name: value for name, value in asdict(snapshot).items() if name != "history"}
+        self.tell("progress", {**fields, "finished": snapshot.finished, "eta_s": snapshot.eta_s})
 
     def say(self, text: str) -> None:
         self.tell("said", {"message": text})

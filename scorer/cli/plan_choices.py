@@ -25,7 +25,7 @@ class ChoiceOptions:
     """The options of `scorer plan` that compare choices."""
 
     choices: Annotated[
-        bool, Parameter(help="Compare models and numbers of samples: money, time, agreement.", negative="")
+        bool, Parameter(help="Compare models, samples and tiers: money, time, agreement.", negative="")
     ] = False
     by: Annotated[str | None, Parameter(help='When it has to end: "07:00", the next one, or ISO 8601.')] = None
     max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=Number(gt=0))] = None
@@ -114,16 +114,14 @@ def choices_text(answer: Answer) -> str:
 
     choices = answer.found.choices
     measured = any(one.measured for one in choices)
+    tiers = len({one.tier for one in choices}) > 1
     rows = [
         {
             "": ">" if one == answer.picked else "*" if measured and on_it and one.measured else "",
             "model": one.model,
             "samples": one.samples,
-            "USD": None
-            if one.cost_usd is None
-            else f"{one.cost_usd:,.2f}"
-            if one.cost_usd >= 1
-            else f"{one.cost_usd:.4f}",
+            **({"tier": one.tier} if tiers else {}),
+            "USD": _usd(one.cost_usd),
             "ends": clock(answer.wanted.ends(one).timestamp(), one.seconds),
             **({"agreement": _agreement(one)} if measured else {}),
             "limited by": LIMITS.get(one.binding_limit, one.binding_limit),
@@ -139,7 +137,8 @@ def choices_text(answer: Answer) -> str:
         )
     lines += [wrapped(note, indent=0) for note in answer.found.notes]
     if answer.picked is not None:
-        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}: {answer.why}"
+        tier = f", tier = {answer.picked.tier}" if tiers else ""
+        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}: {answer.why}"
         lines += ["", wrapped(picked, indent=0)]
     if answer.file is not None:
         lines.append(f"Wrote {answer.file}. Next: scorer plan {answer.file}, then scorer run {answer.file}")

@@ -48,7 +48,7 @@ from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Change, Manifest, save
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots, note_error
 from scorer.output.run_files import RunFiles
-from scorer.output.status import Status, last_progress, status, within_share
+from scorer.output.status import Status, history_of, last_progress, status, within_share
 from scorer.output.store import Store
 from scorer.processes.event_loop import shielded, threads
 from scorer.types import Offload, Shard, Work
@@ -286,6 +286,7 @@ class Job:
                 rows_total=manifest.rows,
                 wall_s=self._wall_s,
                 say=self._callbacks.say,
+                history=history_of(self._files, self.layout),
             )
             progress = Progress(
                 snapshots, self._files, self.layout.progress, offload=offload, watch=self._callbacks.watch

@@ -65,9 +65,12 @@ def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
     own = choices[0]
     if own in fit:
         return own, f"the run file's own choice fits. {unknown}"
-    same = [one for one in fit if one.model == own.model and one.samples < own.samples]
+    same = [one for one in fit if one.model == own.model and one.samples <= own.samples]
     if same:
-        return max(same, key=lambda one: one.samples), f"the same model with fewer samples fits. {unknown}"
+        most = max(same, key=lambda one: one.samples)
+        if most.samples == own.samples:
+            return most, f"the run file's own choice fits at the tier {most.tier}. {unknown}"
+        return most, f"the same model with fewer samples fits. {unknown}"
     return max(fit, key=lambda one: (one.cost_usd or 0.0, -one.seconds)), f"it is the dearest that fits. {unknown}"
 
 

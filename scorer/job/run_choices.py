@@ -1,4 +1,4 @@
-"""The choices that a run leaves open (model, samples), each with its money and time, and how well it is known to agree.
+"""The choices that a run leaves open (model, samples, tier), each with its money, time and known agreement.
 
 A choice is a set of changed keys. Its agreement with people is known only where that very choice was run on labelled
 rows; nothing is concluded from the name or the price of a model.
@@ -16,6 +16,8 @@ from scorer.analysis.bootstrap import Bootstrap, Interval
 from scorer.analysis.open_table import open_table
 from scorer.build.assemble import temperature
 from scorer.build.plan import RunPlan, check
+from scorer.config.cost import STANDARD
+from scorer.config.model_prices import tariff
 from scorer.config.price_file_models import models_of_file
 from scorer.errors import SpecError
 from scorer.files.files import Files
@@ -31,6 +33,9 @@ SAMPLES = (1, 3, 5)
 COUNTED_ROWS = 2_000
 """So many rows are counted for each choice; the totals are estimated from them."""
 STATISTIC = "spearman"
+FLEX_NOTE = (
+    "At the tier flex a request waits where there is no capacity: it may end later than said, and scores are the same."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class RunChoice:
     """One way to do the run. `changes` are the keys that differ from the run file; empty for the run file's own.
 
     `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits. `measured` is None where
-    this choice was not run on labelled rows. `mode` is how requests are sent.
+    this choice was not run on labelled rows. `mode` is how requests are sent, `tier` the service tier; scores do not
+    depend on it, so neither does `measured`.
     """
 
     model: str
@@ -60,6 +66,7 @@ class RunChoice:
     binding_limit: str
     measured: Measured | None = None
     mode: str = "online"
+    tier: str = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +98,40 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
         raise SpecError(["--measured needs --human COLUMN: the human values that the judge is compared with."])
     notes: list[str] = []
     measured = {path: _measured(files, path, asked) for path in asked.folders}
-    choices: dict[str, RunChoice] = {}
+    choices: dict[tuple[str, str], RunChoice] = {}
     known = {_identity(covered): one for covered, one in measured.values()}
     for changes in _changes(tree, own, asked, files, notes):
         try:
-            plan = check(changed(tree, changes))
+            for tiers, plan in _at_each_tier(tree, changes):
+                identity = _identity(plan.covers)
+                if (identity, _tier(plan)) not in choices:
+                    needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
+                    choices[identity, _tier(plan)] = _choice(plan, tiers, needed, known.get(identity))
         except SpecError as error:
             notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
-            continue
-        identity = _identity(plan.covers)
-        if identity not in choices:
-            needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
-            choices[identity] = _choice(plan, changes, needed, known.get(identity))
+    if len({one.tier for one in choices.values()}) > 1:
+        notes.append(FLEX_NOTE)
+    judged = {identity for identity, _ in choices}
     for path, (covered, one) in measured.items():
-        if _identity(covered) not in choices:
+        if _identity(covered) not in judged:
             notes.append(f"{path} ({one.n:,} labelled rows) was judged in another way than any choice; it is left out.")
     return Choices(list(choices.values()), notes)
+
+
+def _at_each_tier(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], RunPlan]]:
+    """The plan with these changes, and that at the tier "flex" where a source lists a price for it."""
+    plan = check(changed(tree, changes))
+    yield changes, plan
+    model = plan.spec.model
+    if model is not None and model.tier == STANDARD:
+        listed = tariff(model)
+        if listed is not None and "flex" in listed.tiers:
+            cheaper = {**changes, "model.tier": "flex"}
+            yield cheaper, check(changed(tree, cheaper))
+
+
+def _tier(plan: RunPlan) -> str:
+    return STANDARD if plan.spec.model is None else plan.spec.model.tier
 
 
 def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +213,7 @@ def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measure
         seconds=needed.seconds,
         binding_limit=needed.binding_limit,
         measured=measured,
+        tier=_tier(plan),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, field
 from dataclasses import replace as changed
@@ -20,6 +20,7 @@ from scorer.files.files import Files, read, replace
 from scorer.frozen import dataclass
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
+from scorer.output.limit_history import LimitHistory, Sample
 from scorer.output.segments import Counts
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload
@@ -65,7 +66,7 @@ class Snapshot:
     limits that hold now by the same names as `use`. `latency_s` has quantiles (p50, p90, p99) of the latest replies'
     seconds. `paused`: a person paused the run. `last_change` is the last change to it while it goes on, a sentence, and
     `last_change_at` its time. `host` is the machine. `error` is what ended the run early, with its `exit_code`; both
-    are null otherwise.
+    are null otherwise. `history` is `held_back_by` over the time of the run, all its starts, at most 120 samples.
     """
 
     state: str
@@ -102,6 +103,7 @@ class Snapshot:
     host: str = ""
     error: str | None = None
     exit_code: int | None = None
+    history: list[Sample] = field(default_factory=list)
 
     @property
     def finished(self) -> int:
@@ -118,7 +120,8 @@ class Snapshot:
 class Snapshots:
     """Makes a Snapshot from the counters, and remembers those of the last minute for the rates.
 
-    `wall_s` returns the seconds since 1970. `say` gets each new note of the limiters, once.
+    `wall_s` returns the seconds since 1970. `say` gets each new note of the limiters, once. `history` is that of the
+    run's earlier starts.
     """
 
     def __init__(
@@ -128,7 +131,9 @@ class Snapshots:
         rows_total: int,
         wall_s: Callable[[], float],
         say: Callable[[str], None] = lambda _: None,
+        history: Sequence[Sample] = (),
     ) -> None:
+        self._history = LimitHistory(history)
         self._counters = counters
         self._rows_total = rows_total
         self._wall_s = wall_s
@@ -149,6 +154,7 @@ class Snapshots:
         while len(self._seen) > 2 and self._seen[0][0] < now - WINDOW_S:
             self._seen.popleft()
         since, rows_then, then = self._seen[0]
+        self._history.add(self._wall_s(), load.held_back_by)
         span_s = max(now - since, 1e-9)
         tokens = _billed_tokens(totals) - _billed_tokens(then)
         limits = {**counters.limits, **({"concurrency": load.places} if load.places else {})}
@@ -187,6 +193,7 @@ class Snapshots:
             host=platform.node(),
             error=None if counters.error is None else printable(str(counters.error)),
             exit_code=None if counters.error is None else counters.error.exit_code,
+            history=self._history.samples,
         )
 
 

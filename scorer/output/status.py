@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from scorer.errors import TooManyFailed, mended_by
@@ -14,6 +15,7 @@ from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.counts import count_results
 from scorer.output.layout import Layout
+from scorer.output.limit_history import Sample
 from scorer.output.manifest import Manifest, load, no_run
 from scorer.output.status_facts import status_facts, status_title
 
@@ -140,6 +142,14 @@ def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
     if not pending and manifest.open_revision is None:
         return "complete"
     return "stopped" if last.get("state") == "stopped" else "interrupted"
+
+
+def history_of(files: Files, layout: Layout) -> list[Sample]:
+    """What held the run back over its time, as progress.json has it; empty where there is none, or it is damaged."""
+    try:
+        return msgspec.convert(last_progress(files, layout).get("history", []), list[Sample])
+    except msgspec.ValidationError:
+        return []
 
 
 def last_progress(files: Files, layout: Layout) -> dict[str, Any]:

@@ -48,6 +48,9 @@ def test_agree_has_a_row_for_each_score_level_and_statistic() -> None:
     assert frame.columns == ["score", "task", "level", "statistic", "value", "low", "high", "n", "unread"]
     pearson = frame.filter(level="dataset", statistic="pearson", score="score").row(0, named=True)
     assert (pearson["n"], pearson["unread"]) == (7, 1)
+    assert (pearson["low"], pearson["high"]) == (None, None)  # of four items
+    rows = scorer.agree(FRAME, ["score"], "human", bootstrap=50).frame
+    pearson = rows.filter(level="dataset", statistic="pearson").row(0, named=True)
     assert pearson["low"] < pearson["value"] < pearson["high"]
 
 

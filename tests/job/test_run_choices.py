@@ -96,6 +96,36 @@ def test_choices_are_models_by_samples_with_the_money_of_each(tmp_path: Path) ->
     assert {one.measured for one in found} == {None}
 
 
+def test_flex_is_a_choice_where_its_price_is_listed_at_the_same_agreement(tmp_path: Path) -> None:
+    path = run_file(tmp_path)
+    path.write_text(
+        path.read_text().replace('name = "gpt-4o-mini"', 'name = "gpt-4o-mini"\nprice_file = "prices.json"')
+    )
+    entry = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "litellm_provider": "openai", "mode": "chat"}
+    flex = {"input_cost_per_token_flex": 5e-7, "output_cost_per_token_flex": 1e-6}
+    (tmp_path / "prices.json").write_text(json.dumps({"gpt-4o-mini": {**entry, **flex}, "b": entry}))
+    tree = read_toml(str(path))
+    tree["model"]["price_file"] = str(tmp_path / "prices.json")
+    del tree["model"]["temperature"]
+    found = run_choices(tree, LocalFiles(), Asked())
+    assert [(one.model, one.tier) for one in found.choices] == [
+        ("gpt-4o-mini", "standard"), ("gpt-4o-mini", "flex"), ("b", "standard"),
+    ]  # fmt: skip
+    own, half, _ = found.choices
+    assert half.changes == {"model.tier": "flex"}
+    assert own.cost_usd == pytest.approx(2 * half.cost_usd)
+    assert any("scores are the same" in note for note in found.notes)
+    picked, why = pick(found.choices, Wanted(NOW, max_usd=0.75 * own.cost_usd))
+    assert (picked, "at the tier flex" in why) == (half, True)
+    mini = judged(tmp_path, "mini", 1.5, price_file=str(tmp_path / "prices.json"))
+    tree["model"]["temperature"] = 0.7
+    known = [
+        one for one in run_choices(tree, LocalFiles(), Asked(folders=[mini], human="human")).choices if one.measured
+    ]
+    assert {one.tier for one in known} == {"standard", "flex"}
+    assert len({one.measured for one in known}) == 1
+
+
 def test_samples_are_not_compared_at_temperature_0(tmp_path: Path) -> None:
     tree = read_toml(str(run_file(tmp_path)))
     del tree["model"]["temperature"]

@@ -20,11 +20,11 @@ from scorer.report.html import document
 from scorer.report.html.commands import typed
 from scorer.report.html.downloads import csv_link
 from scorer.report.html.elements import tag, text
-from scorer.report.html.figures import bracket, decimals, number, percent, usd
+from scorer.report.html.figures import bracket, count, decimals, number, percent, usd
 from scorer.report.html.marks import Marks
 from scorer.report.html.scale import axis
 from scorer.report.html.ties import groups, lanes
-from scorer.report.page.data import Interval, Rows
+from scorer.report.page.data import Interval, Page, Rows
 
 DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 LARGE = document(pages.large())
@@ -117,6 +117,34 @@ def test_every_drawing_that_can_be_saved_is_xml_of_its_own() -> None:
         root = ElementTree.fromstring(unquote(html.unescape(drawing)))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert not root.findall(".//{http://www.w3.org/2000/svg}a")
+
+
+def test_maps_are_saved_with_the_number_of_each_cell_and_large_ones_as_csv_alone() -> None:
+    def saved(name: str, page: Page) -> ElementTree.Element | None:
+        found = re.search(rf'download="{name}.svg" href="data:image/svg\+xml,([^"]*)"', document(page))
+        return ElementTree.fromstring(unquote(html.unescape(found[1]))) if found else None
+
+    page = pages.page()
+    assert page.where
+    assert page.judge
+    assert page.judge.confusion
+    svg = "{http://www.w3.org/2000/svg}"
+    drawn = saved("systems-by-task", page)
+    assert drawn is not None
+    texts = [one.text for one in drawn.iter(f"{svg}text")]
+    assert set(page.where.systems) <= set(texts)
+    assert {name if len(name) <= 12 else f"{name[:11]}…" for name in page.where.tasks} <= set(texts)
+    for cell in page.where.cells:
+        assert count(cell.score.n) in texts
+        assert number(cell.score.value) in texts
+    shapes = [one.get("d", "") for one in drawn.iter(f"{svg}path")]
+    assert sum(shape.count("M") for shape in shapes) == len(page.where.cells)
+    drawn = saved("confusion", page)
+    assert drawn is not None
+    texts = [one.text for one in drawn.iter(f"{svg}text")]
+    for row in page.judge.confusion.cells:
+        assert all(count(cell.count) in texts for cell in row)
+    assert saved("systems-by-task", pages.page([f"s{n}" for n in range(60)], [f"t{n}" for n in range(11)])) is None
 
 
 @given(st.lists(st.text("ab'😀 ", max_size=12), max_size=8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from support.finished_runs import RATING, finished_run
+from support.recorded import recorded_run
 
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
@@ -175,7 +177,7 @@ def test_page_of_two_judges_compares_them_over_rows_that_both_judged(tmp_path: P
     assert {one.rows.count for one in made.systems.systems} == {20}
     assert {name for one in made.systems.systems for name in one.others} == {"second"}
     assert made.judge
-    assert any(one.name.startswith("first with second") for one in made.judge.agreement)
+    assert any(one.name.startswith("Retest, first with second") for one in made.judge.agreement)  # of one judge
     assert sum(cell.count for row in made.judge.between[0].cells for cell in row) == 60
     assert made.rows
     assert "judges" in [tab.name for tab in made.rows.tabs]
@@ -183,6 +185,37 @@ def test_page_of_two_judges_compares_them_over_rows_that_both_judged(tmp_path: P
     unread = next(tab for tab in made.rows.tabs if tab.name == "unread")
     assert table.filter(pl.sql_expr(unread.rows.where or "")).height == unread.rows.count
     document(made)
+
+
+def test_page_of_two_samples_a_row_says_how_far_the_judge_agrees_with_itself(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    texts = [{"id": f"r{n}", "item": n // 3, "question": "q", "response": "x"} for n in range(60)]
+    first = draw.integers(1, 6, 60)
+    second = np.clip(first + draw.integers(-1, 2, 60), 1, 5)
+    replies = [
+        [f"Score: {a}", f"Score: {b}" if n else "nothing"] for n, (a, b) in enumerate(zip(first, second, strict=True))
+    ]
+    made = page(recorded_run(tmp_path, texts, replies, samples=2), ReportOptions(item="item"))
+    assert made.judge
+    (found,) = [one for one in made.judge.agreement if one.name.startswith("Retest")]
+    assert found.value.value == pytest.approx(np.corrcoef(first[1:], second[1:])[0, 1])
+    assert found.value.n == 59
+    assert found.value.low is not None
+    assert found.value.low < found.value.value
+    assert "<h3>Agreement</h3>" in document(made)
+    single = page(recorded_run(tmp_path, texts, [some[:1] for some in replies], name="one"), ReportOptions())
+    assert single.judge is None or not [one for one in single.judge.agreement if "Retest" in one.name]
+
+
+def test_page_draws_what_held_requests_back_over_the_time_of_the_run(tmp_path: Path) -> None:
+    out = finished_run(tmp_path, rows(30), {"score": scores(30)})
+    history = [[1e9 + 60 * at, {"tokens_per_minute": at / 10, "ledger": 0.1}] for at in range(10)]
+    assert not [one for one in page(out, ReportOptions()).run.series if "Held back" in one.name]
+    Path(out, "progress.json").write_text(json.dumps({"history": history}))
+    found = {one.name: one for one in page(out, ReportOptions()).run.series}
+    assert list(found["Held back by tokens/min"].at) == [60.0 * at for at in range(10)]
+    assert list(found["Held back by tokens/min"].values) == [at / 10 for at in range(10)]
+    assert "Held back by disk (ledger)" in found
 
 
 def test_page_of_pairs_measures_position_bias(tmp_path: Path) -> None:

@@ -64,6 +64,25 @@ def test_lines_fit_80_columns_and_name_each_limit_money_and_what_ends_it_sooner(
     assert "ends the run" not in text
 
 
+def test_picture_shows_what_held_requests_back_over_the_whole_rehearsal_and_is_safe_html() -> None:
+    history = [(AT + second, {"tokens_per_minute": second / 100, "concurrency": 0.5}) for second in range(101)]
+    steady = Steady()
+    steady.see(SEEN)
+    steady.see(replace(SEEN, state="complete", history=history))
+    assert steady.snapshot is not None
+    whole = rehearsed(steady.snapshot, SAMPLE)
+    for width, columns in ((80, 38), (200, 40)):
+        held = [line for line in rehearsed_lines(whole, width) if "held back by" in line]
+        assert [line.rpartition("|")[2].strip() for line in held] == ["tokens/min", "requests in flight"]
+        rising = held[0].split("|")[1]
+        assert (len(rising), rising[0], rising[-1]) == (columns, " ", "█")
+        assert list(rising) == sorted(rising)
+        assert set(held[1].split("|")[1]) == {"▄"}
+    assert str(whole) == "\n".join(rehearsed_lines(whole, 100))
+    assert whole._repr_html_().startswith("<div><b>The real run of 72,000 rows, at this pace:</b><pre")
+    assert rehearsed_lines(whole, 44)[1].startswith("  10.0 rows/s")  # no room for a curve
+
+
 def test_cap_that_ends_the_run_early_is_named() -> None:
     limits = {**SEEN.limits, "max_usd": 72.0}
     text = " ".join(rehearsed_lines(rehearsed(replace(SEEN, limits=limits), SAMPLE), 80))
@@ -83,7 +102,7 @@ def test_pace_is_that_of_the_last_snapshot_before_the_last_rows_were_begun() -> 
     over = replace(SEEN, state="complete", rows=1000, in_flight=0)
     for one in (SEEN, draining, over):
         steady.see(one)
-    assert steady.snapshot is SEEN
+    assert steady.snapshot == SEEN
     short = Steady()
     short.see(over)
-    assert short.snapshot is over
+    assert short.snapshot == over

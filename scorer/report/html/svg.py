@@ -16,16 +16,16 @@ from scorer.report.page.data import Interval
 TOP, BOTTOM = 18, 34
 """Pixels above and below the plotted range: a title, and labels with the name of the axis."""
 
+TEXT_STYLE = "text{font:12px Helvetica,Arial,sans-serif;fill:#222}.q{fill:#666}.m{text-anchor:middle}"
+"""The style sheet of a file that has no chart, only texts."""
 _FILE_STYLE = (
-    "text{font:12px Helvetica,Arial,sans-serif;fill:#222}.q{fill:#666}line{stroke:#222}.g{stroke:#ddd}.z{stroke:#888;"
+    TEXT_STYLE + "line{stroke:#222}.g{stroke:#ddd}.z{stroke:#888;"
     "stroke-dasharray:3 3}.i{stroke:#0b62a8;stroke-width:2}.d{fill:#0b62a8}"
-    ".b{fill:#0b62a8;fill-opacity:.72}.band{fill-opacity:.1}.e{text-anchor:end}.m{text-anchor:middle}"
+    ".b{fill:#0b62a8;fill-opacity:.72}.band{fill-opacity:.1}.e{text-anchor:end}"
     ".c1{stroke-dasharray:7 3}.c2{stroke-dasharray:2 3}.c3{stroke-dasharray:9 3 2 3}.i{stroke-dasharray:none}"
-    + "".join(
-        f".c{at}{{stroke:{colour};stroke-width:2}}.k{at}{{fill:{colour}}}"
-        for at, colour in enumerate(("#0072b2", "#d55e00", "#007a5a", "#a3488a", "#846a00", "#444"))
-    )
 )
+_COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a3488a", "#846a00", "#444")
+"""Of curves and of further judges, by their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,17 @@ def drawing(body: Html, height: float, label: str | None = None, linked: bool = 
     )
 
 
-def file(body: Html, height: float, title: str, width: int = 640) -> str:
-    """The drawing as a file: with its own colours, on white, under its title."""
+def file(body: Html, height: float, title: str, width: int = 640, style: str = _FILE_STYLE) -> str:
+    """The drawing as a file: with its own colours, on white, under its title.
+
+    `style` is its style sheet, to which the colours that occur are added.
+    """
+    for at, colour in enumerate(_COLOURS):
+        if f"c{at}" in body or f"k{at}" in body:
+            style += f".c{at}{{stroke:{colour};stroke-width:2}}.k{at}{{fill:{colour}}}"
     return tag(
         "svg",
-        tag("style", Html(_FILE_STYLE)),
+        tag("style", Html(style)),
         tag("rect", width="100%", height="100%", fill="#fff"),
         word(title, "12", 20),
         tag("svg", body, x="12", y="32", width=str(width - 24), height=f"{height:g}"),

@@ -15,6 +15,7 @@ from scorer.errors import SpecError
 from scorer.report.page.data import Interval, Statistic
 from scorer.report.page.means import interval
 from scorer.report.page.population import Population
+from scorer.report.page.retest import same_judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def agreement_of(of: Population, known: Checked) -> Iterator[Statistic]:
     if known.judges is not None:
         for pair in known.judges.pairs:
             first, second = of.run_of(pair.first), of.run_of(pair.second)
-            yield from _statistics(pair.agreement, f"{first} with {second}: ", first, f"the scores of {second}")
+            prefix = "Retest, " if same_judge(of, pair.first, pair.second) else ""
+            yield from _statistics(pair.agreement, f"{prefix}{first} with {second}: ", first, f"the scores of {second}")
 
 
 def _statistics(one: ScoreAgreement, prefix: str, whose: str, others: str) -> Iterator[Statistic]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
-from scorer.output.status import Status, status
+from scorer.output.layout import Layout
+from scorer.output.limit_history import Sample
+from scorer.output.status import Status, history_of, status
 from scorer.report.page import answer, how, judge, rows, run, strip, systems, training, where
 from scorer.report.page.agreement import checked
 from scorer.report.page.data import Card, Judge, Page, RowId, RowList, Systems, Training, Where
@@ -70,7 +72,7 @@ def _page(of: Population, states: Mapping[str, Status]) -> Page:
         judge=panels.judge,
         rows=panels.rows,
         training=panels.training,
-        run=run.facts(of, rows_of, states, run.examples(of) if of.options.rows else {}),
+        run=run.facts(of, rows_of, states, run.examples(of) if of.options.rows else {}, _history(of.table)),
         how=how.how(of),
         empty=dict(_empty(of, panels)),
         shards=of.table.shards,
@@ -110,6 +112,11 @@ def _left(chosen: rows.Chosen, cards: Sequence[Card]) -> Iterator[str]:
     if left := len(chosen.places) - len(cards):
         most = f"{rows.CARD_BYTES / 1e6:.1f} MB"
         yield f"{left:,} more rows were chosen and left out, since the texts of a page have {most} at most."
+
+
+def _history(table: RunTable) -> list[Sample]:
+    """What held the first run back over its time."""
+    return history_of(AnyFiles(), Layout(next(iter(table.runs.values())).out))
 
 
 def _title(table: RunTable) -> str:

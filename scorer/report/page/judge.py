@@ -16,6 +16,7 @@ from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.length_bias import length_bias
 from scorer.report.page.means import grouped_means, interval
 from scorer.report.page.population import Population
+from scorer.report.page.retest import retest
 
 RANGES = 5
 """Ranges of a confusion matrix, where values are too many."""
@@ -39,7 +40,7 @@ def groups(of: Population) -> dict[str, Group]:
 
 def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
     """The panel; None where nothing is known of the judge."""
-    agreement = list(agreement_of(of, known))
+    agreement = [*agreement_of(of, known), *retest(of)]
     bias, length, notes = _bias(of)
     sides = _sides(of)
     matrices = {name: _confusion(of, name, sides, rows) for name in sides if name != "judge"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from scorer.output.limit_history import Sample, curves
 from scorer.output.progress_lines import duration, limited_by
 from scorer.output.status import Status
 from scorer.report.page.conditions import equals
@@ -14,6 +15,7 @@ from scorer.report.page.data import ErrorCount, Interval, Rows, RunFacts, Series
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
 from scorer.report.page.population import Population
+from scorer.report.watch.limiting import NAMES
 
 POINTS = 60
 """Points in time of a series."""
@@ -30,13 +32,23 @@ def groups(of: Population) -> dict[str, Group]:
     return {"error": Group(codes.to_numpy(), len(names), lambda code: equals(column, names[code]), weight=8.0)}
 
 
-def facts(of: Population, rows: RowsOf, states: Mapping[str, Status], examples: Mapping[str, str]) -> RunFacts:
-    """The panel. `states` are the states of the runs by their names, `examples` a message for each error."""
+def facts(
+    of: Population,
+    rows: RowsOf,
+    states: Mapping[str, Status],
+    examples: Mapping[str, str],
+    history: Sequence[Sample] = (),
+) -> RunFacts:
+    """The panel.
+
+    `states` are the states of the runs by their names, `examples` a message for each error, `history` what held the
+    first run back over its time.
+    """
     errors = [
         ErrorCount(name, _all_of(of, rows("error", at), name, count), examples.get(name, "")[:EXAMPLE])
         for at, (name, count) in enumerate(of.errors.items())
     ]
-    return RunFacts(errors, list(_unread(of)), dict(_totals(states)), list(_series(of)))
+    return RunFacts(errors, list(_unread(of)), dict(_totals(states)), [*_series(of), *_limiting(history)])
 
 
 def _all_of(of: Population, rows: Rows, name: str, count: int) -> Rows:
@@ -109,6 +121,15 @@ def _series(of: Population) -> Iterator[Series]:
         values = times[name]
         if values is not None and (values > 0).any():
             yield Series(title, "seconds, mean of the rows", middle, _rounded(sums(values) / busy))
+
+
+def _limiting(history: Sequence[Sample]) -> Iterator[Series]:
+    """What held requests back over the time of the first run, a curve for each limit."""
+    if len(history) < 2:
+        return
+    at = [round(moment - history[0][0], 1) for moment, _ in history]
+    for name, shares in curves(history).items():
+        yield Series(f"Held back by {NAMES.get(name, name)}", "share of the minute before", at, shares)
 
 
 def _rounded(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Sequence[float]:

@@ -8,15 +8,17 @@ from scorer.report.page.data import Interval
 
 
 def number(value: float | None) -> str:
-    """Two decimals; three of small numbers, and four digits of large ones."""
+    """Two decimals; three of small numbers, and four digits of large ones. With a true minus sign."""
     if value is None:
         return "unknown"
-    if abs(value) < 1e-9:
+    if value < 0:
+        return f"−{number(-value)}" if number(-value) != "0.00" else "0.00"
+    if value < 1e-9:
         return "0.00"
-    if abs(value) >= 1000:
+    if value >= 1000:
         return f"{value:.4g}"
-    decimals = 2 if abs(value) >= 0.01 else 3
-    return f"{value:.{decimals}f}" if abs(value) >= 0.0005 else f"{value:.1g}"
+    decimals = 2 if value >= 0.01 else 3
+    return f"{value:.{decimals}f}" if value >= 0.0005 else f"{value:.1g}"
 
 
 def within(one: Interval) -> str:

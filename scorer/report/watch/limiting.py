@@ -26,7 +26,7 @@ _ELSE = {
     "lock": "Waiting for the lock of the output folder ({share} of the last minute).",
     "paused": "Resumed a short time ago: the run was paused {share} of the last minute.",
 }
-_SHORT = {
+NAMES = {
     **LIMITS,
     "retry_after": "the judge's 429s",
     "quota": "the judge's quota",
@@ -37,6 +37,7 @@ _SHORT = {
     "lock": "the lock",
     "paused": "a pause",
 }
+"""What everything that can hold requests back is called, by the names in `held_back_by`."""
 BINDS = 0.5
 """From this share of the last minute on a limit is said to limit the run, and a higher one to help."""
 SURE_ROWS = 50
@@ -58,7 +59,7 @@ def what_limits(s: Snapshot) -> str:
         return "No limit is reached: requests wait for nothing."
     name, share = held[0]
     if share < BINDS:
-        waits = ", ".join(f"{_SHORT.get(name, printable_line(name))} {percent(share)}" for name, share in held)
+        waits = ", ".join(f"{NAMES.get(name, printable_line(name))} {percent(share)}" for name, share in held)
         much = "Limited by several waits" if sum(share for _, share in held) >= BINDS else "Hardly limited"
         return f"{much}: {waits} of the last minute."
     if name not in LIMITS:

@@ -5,14 +5,20 @@ Pure. Latency is the simulated judge's, so the use of `concurrency` is as good a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scorer.frozen import dataclass
+from scorer.html_tables import preformatted_html
+from scorer.output.limit_history import Sample, curves
 from scorer.output.progress import Snapshot
 from scorer.output.progress_lines import FARTHEST_ETA_S, duration
 from scorer.output.status import Status
-from scorer.report.watch.limiting import LIMITS, clock, over_budget, percent, what_limits
+from scorer.report.watch.limiting import LIMITS, NAMES, clock, over_budget, percent, what_limits
 from scorer.report.watch.lines import LABEL, limit_lines, wrapped_lines
+
+WIDTH = 100
+"""Columns of the picture where no terminal says how many there are."""
 
 
 class Steady:
@@ -21,10 +27,12 @@ class Steady:
     def __init__(self) -> None:
         self._steady: Snapshot | None = None
         self._last: Snapshot | None = None
+        self._history: list[Sample] = []
 
     def see(self, snapshot: Snapshot) -> None:
         """Takes a snapshot of the run."""
         self._last = snapshot
+        self._history = list(snapshot.history)
         if (
             snapshot.state == "running"
             and snapshot.rows
@@ -34,8 +42,9 @@ class Steady:
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The snapshot; None where there was none."""
-        return self._steady or self._last
+        """The snapshot, with the history of the whole run; None where there was none."""
+        found = self._steady or self._last
+        return None if found is None else replace(found, history=self._history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,13 @@ class Rehearsed:
     cost_usd: float
     limited_by: str
 
+    def __str__(self) -> str:
+        return "\n".join(rehearsed_lines(self, WIDTH))
+
+    def _repr_html_(self) -> str:
+        title, *lines = rehearsed_lines(self, WIDTH)
+        return preformatted_html(title, lines)
+
     def json(self) -> dict[str, object]:
         """The figures, for --json."""
         s = self.snapshot
@@ -63,6 +79,7 @@ class Rehearsed:
             "use": {name: share for name, share in s.use.items() if name in LIMITS},
             "held_back_by": s.held_back_by,
             "limited_by": self.limited_by,
+            "history": self.snapshot.history,
         }
 
 
@@ -75,6 +92,26 @@ def rehearsed(snapshot: Snapshot, found: Status) -> Rehearsed:
     whole = replace(snapshot, rows_total=rows, rows_before=0, rows=0, state="running", why=None, outage_s=None)
     cost = found.cost_usd / max(1, finished) * rows
     return Rehearsed(whole, whole.eta_s, cost, what_limits(whole))
+
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+CURVE = 40
+"""Columns of a curve."""
+
+
+def held_back_lines(history: Sequence[Sample], width: int) -> list[str]:
+    """A curve over the time of the run for each limit that held requests back, from 0 to all of the minute before."""
+    room = min(CURVE, width - LABEL - 20)
+    if len(history) < 2 or room < 8:
+        return []
+    lines = []
+    for name, shares in curves(history).items():
+        size = min(room, len(shares))
+        parts = [shares[at * len(shares) // size : (at + 1) * len(shares) // size] for at in range(size)]
+        means = [sum(part) / len(part) for part in parts]
+        curve = "".join(BLOCKS[round(min(1.0, mean) * (len(BLOCKS) - 1))] for mean in means)
+        lines.append(f"{'held back by':<{LABEL}}|{curve}|  {NAMES.get(name, name)}")
+    return lines
 
 
 def rehearsed_lines(of: Rehearsed, width: int) -> list[str]:
@@ -92,6 +129,7 @@ def rehearsed_lines(of: Rehearsed, width: int) -> list[str]:
     lines.append(f"{'money':<{LABEL}}about {of.cost_usd:,.4f}{share}")
     if (latency := s.latency_s.get("p50")) is not None:
         lines.append(f"{'latency':<{LABEL}}{latency:,.2f} s in the median, by rehearsal.latency_median_s")
+    lines += held_back_lines(s.history, width - 2)
     lines += wrapped_lines(of.limited_by, width - 2)
     whole = replace(
         s, cost_usd=of.cost_usd, maybe_billed_usd=0.0, rows=s.rows_total, prompt_tokens=0, completion_tokens=0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scorer.report.html.downloads import csv_link, svg_link
 from scorer.report.html.elements import Html, join, tag
 from scorer.report.html.figures import bracket, count, number
+from scorer.report.html.heat_svg import HeatCell, heat_link
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import notes, panel
 from scorer.report.html.panels.statistics import statistics
@@ -19,7 +20,7 @@ def judge(values: Judge, first: str, marks: Marks) -> Html:
     agreement = [*values.agreement, *([values.ceiling] if values.ceiling else [])]
     return panel(
         "judge",
-        statistics("Agreement with people", agreement, marks, zero=False) if agreement else None,
+        statistics(_title(values), agreement, marks, zero=False) if agreement else None,
         _confusion(values.confusion, ("People", "the judge"), marks) if values.confusion else None,
         *(_confusion(one, (one.human, first), marks) for one in values.between),
         _calibration(values, marks) if values.calibration else None,
@@ -27,6 +28,12 @@ def judge(values: Judge, first: str, marks: Marks) -> Html:
         _length(values.length) if values.length and values.length.length else None,
         notes(values.notes),
     )
+
+
+def _title(values: Judge) -> str:
+    """What the first table is about: people where one of its figures is."""
+    with_people = values.ceiling or any(not one.name.startswith("Retest") for one in values.agreement)
+    return "Agreement with people" if with_people and not values.between else "Agreement"
 
 
 def _confusion(values: Confusion, sides: tuple[str, str], marks: Marks) -> Html:
@@ -50,11 +57,21 @@ def _confusion(values: Confusion, sides: tuple[str, str], marks: Marks) -> Html:
         [values.human, *values.judge],
         ([person, *(cell.count for cell in row)] for person, row in zip(values.people, values.cells, strict=True)),
     )
+    drawn = heat_link(
+        "confusion",
+        f"Rows by the values of {down} (down) and {across} (across)",
+        values.people,
+        values.judge,
+        [
+            [HeatCell(count(cell.count), "", cell.count / most if cell.count else None) for cell in row]
+            for row in values.cells
+        ],
+    )
     return join(
         [
             tag("h3", f"{down} and {across}"),
             table(f"Rows by the values of {down} and {across}", headings, body, "heat confusion"),
-            tag("div", save, class_="tools"),
+            tag("div", save, drawn, class_="tools"),
             notes([f"{down} down, {across} across. A cell opens its rows."]),
         ]
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scorer.report.html.downloads import csv_link
 from scorer.report.html.elements import Html, name, tag
 from scorer.report.html.figures import count, decimals, number
+from scorer.report.html.heat_svg import HeatCell, heat_link
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import notes, panel
 from scorer.report.html.tables import head, table
@@ -43,6 +46,7 @@ def where(values: Where, systems: list[str], marks: Marks) -> Html:
                     for one in values.cells
                 ),
             ),
+            _saved(values, cells, low, high),
             class_="tools",
         ),
         notes(
@@ -54,10 +58,32 @@ def where(values: Where, systems: list[str], marks: Marks) -> Html:
     )
 
 
+def _saved(values: Where, cells: Mapping[tuple[str, str], Cell], low: float, high: float) -> Html | None:
+    """The map as a drawing."""
+    rows = [
+        [_drawn(cells[system, task], low, high) if (system, task) in cells else None for task in values.tasks]
+        for system in values.systems
+    ]
+    return heat_link("systems-by-task", "Mean score, and number of rows", values.systems, values.tasks, rows)
+
+
+def _drawn(cell: Cell, low: float, high: float) -> HeatCell:
+    return HeatCell(_shown(cell, low, high), count(cell.score.n), _share(cell.score.value, low, high))
+
+
+def _shown(cell: Cell, low: float, high: float) -> str:
+    return number(cell.score.value, decimals(low, max(high, low + 1e-9)))
+
+
+def _share(value: float | None, low: float, high: float) -> float | None:
+    """Where the value stands between the lowest and the highest of the map."""
+    return None if value is None else (value - low) / (high - low) if high > low else 0.0
+
+
 def _cell(cell: Cell | None, low: float, high: float, marks: Marks) -> Html:
     if cell is None:
         return tag("td", tag("span", "no rows", class_="sr"))
-    value = cell.score.value
-    shade = None if value is None else f"--v:{(value - low) / (high - low) if high > low else 0:.2g}"
-    shown = marks.link(number(value, decimals(low, max(high, low + 1e-9))), None, cell.rows)
+    share = _share(cell.score.value, low, high)
+    shown = marks.link(_shown(cell, low, high), None, cell.rows)
+    shade = None if share is None else f"--v:{share:.2g}"
     return tag("td", shown, tag("small", count(cell.score.n)), style=shade)
