@@ -22,6 +22,7 @@ from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
 from scorer.output.limit_history import LimitHistory, Sample
 from scorer.output.segments import Counts
+from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload
 
@@ -245,7 +246,11 @@ class Progress(PeriodicService):
         snapshot = self._snapshots.take(state)
         if self._watch is not None:
             self._watch(snapshot)
-        await self._offload(replace, self._files, self._path, orjson.dumps(asdict(snapshot)))
+        # Shielded, so that a cancelled one is on the disk before the last one is written.
+        await shielded(self._write(orjson.dumps(asdict(snapshot))))
+
+    async def _write(self, data: bytes) -> None:
+        await self._offload(replace, self._files, self._path, data)
 
 
 def _billed_tokens(totals: Totals) -> int:

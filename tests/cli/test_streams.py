@@ -311,6 +311,7 @@ def test_run_prints_its_summary_before_the_reason_of_its_end(judge: RehearsalPro
     def sees(code: int, out: str, state: str, *options: str) -> None:
         done = scorer("run", run, "--set", f"output.path={tmp_path}/{out}", *options)
         assert done.code == code, done.err
+        assert f"{tmp_path}/{out}: {state}\n  rows       40: " in done.err, done.err
         summary = done.err.index(f"{tmp_path}/{out}: {state}\n  rows       40: ")
         assert summary < done.err.rindex("\n", 0, -1)
         assert done.out == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from scorer.limits.load import LimiterStats
 from scorer.output.ledger import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
 from scorer.output.segments import Counts
-from scorer.output.status import Status, status, within_share
+from scorer.output.status import Status, last_progress, status, within_share
 
 
 def stands(output: Output) -> Status:
@@ -173,6 +174,31 @@ def test_progress_rates_average_over_the_last_minute(tmp_path: Path) -> None:
         assert (seen[90].finished, seen[90].eta_s) == (1000, pytest.approx(900, rel=0.05))
         assert seen[130].rows_per_s == pytest.approx(5, rel=0.1)
         assert (seen[-1].rows_per_s, seen[-1].eta_s) == (0, None)
+
+    run(scenario())
+
+
+def test_progress_of_a_cancelled_run_ends_with_its_last_state(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 5)
+
+        async def slow_at_first(fn: Callable[..., object], *args: object) -> None:
+            await asyncio.shield(asyncio.ensure_future(written(fn, *args)))  # as a thread, which cannot be cancelled
+
+        async def written(fn: Callable[..., object], *args: object) -> None:
+            await asyncio.sleep(5.0 if b"running" in args[-1] else 0.1)  # type: ignore[operator]
+            fn(*args)
+
+        snapshots = Snapshots(lambda: RunCounters(), rows_total=5, wall_s=now)
+        progress = Progress(snapshots, output.files, output.layout.progress, offload=slow_at_first, watch=None)
+        serving = asyncio.ensure_future(progress.serve())
+        await asyncio.sleep(1.0)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await progress.tell("stopped")
+        await asyncio.sleep(10.0)
+        assert last_progress(output.files, output.layout)["state"] == "stopped"
 
     run(scenario())
 
