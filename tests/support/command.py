@@ -1,7 +1,7 @@
 """Runs the real command in a process: run files, shards, processes, and the files that they leave.
 
-Every start is a process of its own, so that signals and exit codes are those of life. What is run to its end is forked
-from a process that has imported scorer (`warm_starts`); what is `started`, to be sent signals, starts cold.
+Every start is a process of its own, so that signals and exit codes are those of life. It is forked from a process that
+has imported scorer (`warm_starts`); its workers start cold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.warm_starts import WarmStarts
+from support.warm_starts import WarmProcess, WarmStarts
 
 from scorer.files.files import LocalFiles
 from scorer.output.status import Status, status
@@ -65,19 +65,13 @@ def scorer(*arguments: object, stdin: str | None = None, **variables: str) -> En
 
 
 @contextmanager
-def started(*arguments: object, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: object, **variables: str) -> Iterator[WarmProcess]:
     """A command under way, with `variables` in its environment; it does not outlive the block."""
-    command, environment = [*COMMAND, *map(str, arguments)], {**os.environ, **variables}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with _WARM.start([*map(str, arguments)], {**os.environ, **variables}) as process:
+        yield process
 
 
-def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> Ended:
+def ended(process: WarmProcess, *signals: signal.Signals) -> Ended:
     """Sends the signals, each when the one before was answered in a line, and waits for the end."""
     said = ""
     for number in signals:
@@ -85,10 +79,11 @@ def ended(process: subprocess.Popen[str], *signals: signal.Signals) -> Ended:
         if number is not signal.SIGKILL:
             said += _answer(process)
     out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode is not None
     return Ended(process.returncode, out, said + err)
 
 
-def _answer(process: subprocess.Popen[str]) -> str:
+def _answer(process: WarmProcess) -> str:
     """The next line on stderr that is no progress."""
     assert process.stderr is not None
     return next(line for line in process.stderr if " rows | " not in line)

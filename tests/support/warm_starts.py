@@ -8,17 +8,79 @@ its start (PYTHON...) it does not see. Tests of starts, imports and the search p
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import IO
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, NoReturn
 
 PRELOADED = ("scorer.cli.app", "scorer.job.job", "scorer.job.retry", "scorer.output.verify.folder", "pyarrow.parquet")
+
+
+class WarmProcess:
+    """A command under way, with the part of `subprocess.Popen` that tests use; leaving its block kills it."""
+
+    def __init__(self, pid: int, status: socket.socket, stdout: IO[str] | None, stderr: IO[str] | None) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+        """Minus the number of the signal that ended it, where one did."""
+        self._status = status
+
+    def __enter__(self) -> WarmProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.wait()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        self._status.close()  # its number is free from now on
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0.0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self._status.settimeout(timeout)
+            try:
+                self.returncode = int(_line(self._status))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0) from None
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Waits for the end. The rest of what it wrote to stdout and to stderr."""
+        assert self.stdout is not None
+        assert self.stderr is not None
+        with ThreadPoolExecutor(2) as threads:
+            streams = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        out, err = (stream.result() for stream in streams)
+        return out, err
 
 
 class WarmStarts:
@@ -32,25 +94,33 @@ class WarmStarts:
         self, arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None, timeout_s: float
     ) -> tuple[int, str, str]:
         """Exit code (minus the number of the signal that ended it), stdout and stderr of one command."""
-        channel = self._ready()
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write((stdin or "").encode())
             given.seek(0)
-            asked = {"arguments": [*arguments], "environment": {**environment}, "folder": os.getcwd()}
-            streams = [one.fileno() for one in (given, out, err)]
-            socket.send_fds(channel, [json.dumps(asked).encode() + b"\n"], streams)
-            pid = int(_line(channel))
-            channel.settimeout(timeout_s)
-            try:
-                code = int(_line(channel))
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                channel.settimeout(None)
-                _line(channel)
-                raise subprocess.TimeoutExpired([*arguments], timeout_s, _text(out), _text(err)) from None
-            finally:
-                channel.settimeout(None)
+            with self._begun(arguments, environment, (given, out, err)) as process:
+                try:
+                    code = process.wait(timeout_s)
+                except subprocess.TimeoutExpired:
+                    raise subprocess.TimeoutExpired([*arguments], timeout_s, _text(out), _text(err)) from None
             return code, _text(out), _text(err)
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> WarmProcess:
+        """A command under way, whose stdout and stderr are pipes. A `sitecustomize` of PYTHONPATH is run first."""
+        (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()
+        with open(os.devnull) as given, open(theirs_out, "wb") as out_end, open(theirs_err, "wb") as err_end:
+            process = self._begun(arguments, environment, (given, out_end, err_end))
+        process.stdout, process.stderr = open(out), open(err)  # noqa: SIM115 - closed with the process
+        return process
+
+    def _begun(
+        self, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[IO[Any]]
+    ) -> WarmProcess:
+        status, theirs = socket.socketpair()
+        asked = {"arguments": [*arguments], "environment": {**environment}, "folder": os.getcwd()}
+        with theirs:
+            descriptors = [*(one.fileno() for one in streams), theirs.fileno()]
+            socket.send_fds(self._ready(), [json.dumps(asked).encode() + b"\n"], descriptors)
+        return WarmProcess(int(_line(status)), status, None, None)
 
     def _ready(self) -> socket.socket:
         if self._channel is None:
@@ -77,36 +147,60 @@ def _text(file: IO[bytes]) -> str:
 def _line(channel: socket.socket) -> bytes:
     said = b""
     while not said.endswith(b"\n"):
-        read = channel.recv(4096)
+        read = channel.recv(1)
         assert read, "the parent of the warm starts has ended"
         said += read
     return said
 
 
 def _serve(channel: socket.socket) -> list[str]:
-    """Forks for each command and tells its pid and its exit code. Returns its arguments in the forked process alone."""
+    """Forks a keeper for each command, which forks the command. Returns its arguments in the command alone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave nothing behind
     while True:
-        told, streams, *_ = socket.recv_fds(channel, 1 << 20, 3)
+        told, descriptors, *_ = socket.recv_fds(channel, 1 << 20, 4)
         if not told:
             sys.exit(0)
         while not told.endswith(b"\n"):
             told += channel.recv(1 << 20)
-        asked = json.loads(told)
-        pid = os.fork()
-        if pid == 0:
+        if os.fork() == 0:
             channel.close()
-            for number, stream in enumerate(streams):
-                os.dup2(stream, number)
-                os.close(stream)
-            os.environ.clear()
-            os.environ.update(asked["environment"])
-            os.chdir(asked["folder"])
-            return ["scorer", *asked["arguments"]]
-        for stream in streams:
-            os.close(stream)
-        channel.sendall(b"%d\n" % pid)
-        _, status = os.waitpid(pid, 0)
-        channel.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            *streams, status = descriptors
+            pid = os.fork()
+            if pid:
+                _keep(pid, streams, socket.socket(fileno=status))
+            os.close(status)
+            return _become(json.loads(told), streams)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _keep(pid: int, streams: Sequence[int], status: socket.socket) -> NoReturn:
+    """Tells a command's pid and its exit code. Its pid stays taken until the other end of `status` is closed."""
+    for stream in streams:
+        os.close(stream)
+    status.sendall(b"%d\n" % pid)
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    with contextlib.suppress(OSError):  # nobody waits any more
+        status.sendall(b"%d\n" % code)
+        status.recv(1)
+    os._exit(0)
+
+
+def _become(asked: dict[str, Any], streams: Sequence[int]) -> list[str]:
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        sys.path.insert(0, folder)
+        if os.path.exists(path := os.path.join(folder, "sitecustomize.py")):
+            runpy.run_path(path)
+    return ["scorer", *asked["arguments"]]
 
 
 def _main() -> None:
