@@ -85,10 +85,30 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a chat; `role` is system, user or assistant."""
+    """One message of a chat; `role` is system, user or assistant.
+
+    `constant` characters at its start are the same in every row. `ends` are further places, in characters, where a
+    prefix ends that other rows may begin with, too. Prompt caching reads both; they change nothing of the content.
+    """
 
     role: str
     content: str
+    constant: int = field(default=0, repr=False, compare=False)
+    ends: tuple[int, ...] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The start of a prompt: all messages before number `message`, and of that one the characters before `end`.
+
+    `key` is a hash of it. `constant`: every row's prompt begins with it. `size` is its length in bytes.
+    """
+
+    message: int
+    end: int
+    key: bytes
+    size: int = 0
+    constant: bool = False
 
 
 class RowStart:
@@ -128,7 +148,7 @@ class Request:
     schema of the reply, None for free text; a provider whose server takes none leaves it out. With `classify` the
     messages are classified, and the text of the completion is that of `scorer.class_values`. The engine sets `row` for
     requests that are asked together. The client sets `tier` where a request leaves the model's service tier; "" for
-    that of the model.
+    that of the model. The client sets `prefixes`, the shortest first, where the provider is to cache them.
     """
 
     messages: tuple[Message, ...] = ()
@@ -149,6 +169,7 @@ class Request:
     classify: Classify | None = None
     row: RowStart | None = None
     tier: str = ""
+    prefixes: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from typing import Any
 from scorer.build.endpoints import all_rate_limits, base_of, concurrency, on_this_machine, rate_limits
 from scorer.build.keys import AwsAccount, asked_key, aws_account, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import SecretBlankingTransport, Secrets
+from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
 from scorer.client.key_command import KeyCommandTransport
+from scorer.client.prompt_cache import BYTES_A_TOKEN, PromptCache, least_tokens
 from scorer.client.providers import APIS, LEAST_OUTPUT, PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.tiers import TierFallback
@@ -163,11 +165,18 @@ async def make_client(
             provider = make_provider(model, url, headers)
             if ":" not in model.provider:
                 provider.learned.tell = local.note
-            endpoints.append(Endpoint(provider, local, weight=most))
+            endpoints.append(Endpoint(provider, local, weight=most, leaders=_leaders(model, provider, local, clock)))
         clients[model.alias] = HttpClient(
             endpoints,
             wire,
-            ModelTerms(tier_prices(model), most_output(model), window(model), model.tier, _fallback(model)),
+            ModelTerms(
+                tier_prices(model),
+                most_output(model),
+                window(model),
+                model.tier,
+                _fallback(model),
+                prompt_cache(model, clock),
+            ),
             retries=model.retries,
             clock=clock,
             timeout_s=model.timeout_s,
@@ -181,6 +190,21 @@ async def make_client(
 def _fallback(model: Model) -> TierFallback | None:
     given = model.tier_fallback
     return None if given is None or model.tier == "standard" else TierFallback(given.after_s, given.share)
+
+
+def prompt_cache(model: Model, clock: Callable[[], float]) -> PromptCache | None:
+    """Chooses the prefixes that the model's provider is to cache; None without `model.cache`."""
+    return PromptCache(least_tokens(model.name or ""), clock) if model.cache == "auto" else None
+
+
+def _leaders(model: Model, provider: Any, local: LocalLimiter, clock: Callable[[], float]) -> CacheLeaders | None:
+    if model.cache == "none":
+        return None
+    told = (
+        f'model.cache = "auto": replies of {provider!r} read nothing from a cache where they should. Requests do not '
+        "wait for one another there any more."
+    )
+    return CacheLeaders(clock, least_tokens(model.name or "") * BYTES_A_TOKEN, lambda: local.note(told))
 
 
 def temperature(model: Model) -> float | None:

@@ -30,6 +30,7 @@ def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
     problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
     problems += _tier_problems(spec)
+    problems += _cache_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
@@ -140,6 +141,22 @@ def _tier_problems(spec: Spec) -> list[str]:
                     )
         if own := {"service_tier", "serviceTier"} & model.extra.keys():
             problems.append(f"{said} and {where}.extra.{own.pop()} say the same. Remove the latter.")
+    return problems
+
+
+def _cache_problems(spec: Spec) -> list[str]:
+    """What is wrong with `model.cache` beside the other keys of its model."""
+    problems: list[str] = []
+    for model in spec.all_models:
+        said = f'{f"models.{model.alias}" if model.alias else "model"}.cache = "{model.cache}"'
+        if model.cache == "none":
+            continue
+        if model.provider in ("embedded", "recorded") or model.classifies:
+            problems.append(f"{said} does not go with this model, whose requests name no cache. Remove it.")
+        elif spec.judge.kind == "likelihood":
+            problems.append(f'{said} does not go with judge.kind = "likelihood", whose requests name none. Remove it.')
+        elif "prompt_cache_key" in model.extra:
+            problems.append(f"{said} chooses the key of each prompt. Remove model.extra.prompt_cache_key.")
     return problems
 
 

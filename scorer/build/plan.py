@@ -6,7 +6,7 @@ assemble.py makes clients and limits, row_metrics.py the automatic metrics.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -24,6 +24,7 @@ from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
 from scorer.frozen import dataclass
 from scorer.inputs.identity import schema_now
+from scorer.inputs.prefix_order import in_prefix_order
 from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where
 from scorer.judges import JUDGES
@@ -35,6 +36,7 @@ from scorer.plugins import made
 from scorer.types import (
     Client,
     Judge,
+    Row,
     Shard,
     Store,
 )
@@ -162,6 +164,14 @@ def make_reader(plan: RunPlan, files: Files) -> Reader:
     """The reader of a plan's rows, which also counts their tokens."""
     tokens = counter(plan.spec)
     return Reader(files, plan.columns, count=tokens.count, constant_tokens=tokens.count([plan.judge.constant])[0])
+
+
+def in_order(plan: RunPlan, batches: AsyncIterator[list[Row]], in_flight: int) -> AsyncIterator[list[Row]]:
+    """The rows in the order in which they are asked: with `model.cache`, those with the same beginning together."""
+    leading: Sequence[str] = getattr(plan.judge, "leading", ())
+    if not leading or all(model.cache == "none" for model in plan.spec.all_models):
+        return batches
+    return in_prefix_order(batches, leading, in_flight)
 
 
 def make_parts(

@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 
 from scorer.client.adaptive_timeout import LEAST_S, AdaptiveTimeout
+from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.hedging import first_answer
 from scorer.client.meter import Meter
+from scorer.client.prompt_cache import PromptCache
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.client.reservation import Reservation, Tariff
 from scorer.client.retry import RetryState
@@ -60,16 +62,24 @@ STRAGGLERS_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of a model: who speaks its dialect, and its limits. `weight` is its share of the load."""
+    """One address of a model: who speaks its dialect, and its limits. `weight` is its share of the load.
+
+    `leaders` says which request writes a prefix to its cache; None where no prompt is to be cached.
+    """
 
     provider: Provider
     limits: Admission
     weight: float = 1.0
     repeats: DuplicateReplies = field(default_factory=DuplicateReplies)
+    leaders: CacheLeaders | None = None
 
     @property
     def load(self) -> float:
         return (self.limits.waiting + self.limits.in_flight + 1) / self.weight
+
+
+class _Expired(Exception):
+    """The request was admitted after its cached prefix had expired: one must write it again first."""
 
 
 class _Another(TransientError):
@@ -89,7 +99,7 @@ class ModelTerms:
 
     `max_output_tokens` serves requests without one. No count of tokens beyond `window`, its context window, is
     believed. `tier` is the service tier that is asked for, and `fallback` says when a request leaves it, None for
-    never.
+    never. `cache` chooses the prefixes of prompts that the provider is to cache; None for none.
     """
 
     tariff: Tariff | None
@@ -97,6 +107,7 @@ class ModelTerms:
     window: int = 2_000_000
     tier: str = "standard"
     fallback: TierFallback | None = None
+    cache: PromptCache | None = None
 
 
 class HttpClient:
@@ -130,7 +141,7 @@ class HttpClient:
         self._late = RunningQuantile(LATE) if hedge else None
         # How long a cheap tier takes changes with the hour: the latencies so far tell nothing of the next one.
         self._deadline = AdaptiveTimeout(timeout_s, timeout_s if terms.tier == "flex" else LEAST_S)
-        self._tier, self._fallback = terms.tier, terms.fallback
+        self._tier, self._fallback, self._cache = terms.tier, terms.fallback, terms.cache
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
 
@@ -146,14 +157,16 @@ class HttpClient:
         again: Endpoint | None = None
         if self._fallback is not None:
             self._fallback.begin()
+        if self._cache is not None and (prefixes := self._cache.prefixes(request)):
+            request = replace(request, prefixes=prefixes)
         try:
             while True:
                 endpoint = self._choose(failed) if again is None or again not in self._up() else again
                 again = None
                 try:
-                    done = await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
+                    done = await (self._attempt if not request.prefixes else self._in_turn)(endpoint, request, spent)
                     break
-                except EndpointDown:
+                except (EndpointDown, _Expired):
                     continue
                 except SetupError:
                     await self._stragglers()
@@ -182,6 +195,22 @@ class HttpClient:
             spent.read(),
             done.choices,
         )
+
+    async def _attempt(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
+        return await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
+
+    async def _in_turn(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
+        """One attempt, once its prefix is cached at this endpoint or it is the one to write it."""
+        if endpoint.leaders is None:
+            return await self._attempt(endpoint, request, spent)
+        turn = spent.turn = await endpoint.leaders.turn(request.prefixes)
+        try:
+            done = await self._attempt(endpoint, request, spent)
+            turn.answered, turn.usage = True, done.usage
+            return done
+        finally:
+            turn.over()
+            spent.turn = None
 
     async def _pause(self, error: TransientError, endpoint: Endpoint, state: RetryState, spent: Meter) -> None:
         """Waits until a request that failed may be sent again. Raises RowError and SetupError where it is not."""
@@ -284,6 +313,9 @@ class HttpClient:
         call = next(conversation)
         demand = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
         permit = await endpoint.limits.admit(demand, self._leave)
+        if spent.turn is not None and not spent.turn.sent():
+            endpoint.limits.settle(permit, _NOTHING)
+            raise _Expired
         spent.sent()
         permit.task = task = asyncio.current_task()
         assert task is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scorer.client.cache_leaders import Turn
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.usage import (
     Spent,
@@ -24,6 +25,8 @@ class Meter:
         """It is asked on a new connection."""
         self.doubted: tuple[DuplicateReplies, str] | None = None
         """Of which endpoint, the id of a reply that may have been another's."""
+        self.turn: Turn | None = None
+        """Its turn to read a cached prefix, or to write it."""
         self._first_sent_at: float | None = None
         self._out = 0
         self._waited_s = self._answered_s = 0.0

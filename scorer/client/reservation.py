@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 from scorer.client.request_body import asked_output
 from scorer.limits import Asked, Demand
@@ -17,12 +17,16 @@ ADDED_TOKENS = 64
 """What a server may add to any prompt before a bill has told how much it is."""
 
 
+_FOR_AN_HOUR = b'"1h"'
+"""In no text of a prompt, where JSON escapes the quotes."""
+
+
 class Tariff(Protocol):
     """What a usage costs, in pico-dollars (10^-12 USD)."""
 
     def cost_pico(self, usage: Usage) -> int: ...
-    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
-        """`caching`: the server may be asked to write to its cache."""
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, written: Literal["", "5m", "1h"] = "1h") -> int:
+        """`written`: for how long the server may be asked to write to its cache."""
         ...
 
 
@@ -32,9 +36,11 @@ class Reservation:
     def __init__(self, tariff: Tariff | None, max_output_tokens: int) -> None:
         self._max_output_tokens = max_output_tokens
         self._worst_pico = tariff.worst_pico if tariff else None
-        self._plain_pico = self._worst_pico  # of a request that asks for no caching
-        if tariff is not None and tariff.worst_pico(1, 0) != tariff.worst_pico(1, 0, caching=False):
-            self._plain_pico = partial(tariff.worst_pico, caching=False)
+        # Those of a request that asks for no caching, and of one that asks for minutes of it.
+        self._plain_pico = self._minutes_pico = self._worst_pico
+        if tariff is not None and tariff.worst_pico(1, 0) != tariff.worst_pico(1, 0, written=""):
+            self._plain_pico = partial(tariff.worst_pico, written="")
+            self._minutes_pico = partial(tariff.worst_pico, written="5m")
 
     def demand(self, request: Request, body: bytes, bills: LearnedBilling, *, begun: bool = False) -> Demand:
         """What `request` may take, by the first body that goes out, at an endpoint that bills as `bills` learned.
@@ -57,8 +63,8 @@ class Reservation:
             output = limit or 1
             limit = limit or _bytes(continuation) + 1
         worst_pico = self._plain_pico
-        if worst_pico is not self._worst_pico and b"cache_control" in body:
-            worst_pico = self._worst_pico
+        if worst_pico is not self._worst_pico and (b"cache_control" in body or b"cachePoint" in body):
+            worst_pico = self._worst_pico if _FOR_AN_HOUR in body else self._minutes_pico
         most, most_output = prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS, limit * choices
         return bills.worst(
             Demand(

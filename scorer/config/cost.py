@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
+from typing import Literal
 
 from scorer.usage import (
     Usage,
@@ -19,6 +20,8 @@ CACHE_WRITE = 1.25
 """Anthropic's price of prompt tokens written to its cache for five minutes, divided by the input price.
 
 Source: Anthropic, Prompt caching, Pricing: 1.25 of the base input price for 5 minutes, 2 for an hour."""
+Written = Literal["", "5m", "1h"]
+"""Whether a request may write to a cache: not, for minutes, or for an hour."""
 HOUR = 1.6
 """The price of a cache entry that is kept for an hour, divided by that for five minutes: 2 / 1.25."""
 
@@ -62,17 +65,17 @@ class Price:
             cost += (written - lasting) * (write - fresh) + lasting * (hour - fresh)
         return cost
 
-    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, written: Written = "1h") -> int:
         """The most that a request of at most this size can cost, with any part of the prompt read from the cache.
 
-        With `caching`, any part may also be written to the cache.
+        Any part may also be `written` to the cache.
         """
         fresh, output, cached, write, hour = self._pico
-        dearest = max(fresh, cached, write, hour) if caching else max(fresh, cached)
+        dearest = max(fresh, cached, *((write, hour) if written == "1h" else (write,) if written else ()))
         worst = prompt_tokens * dearest + completion_tokens * output
         if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
             return worst
-        return max(worst, self.long.worst_pico(prompt_tokens, completion_tokens, caching=caching))
+        return max(worst, self.long.worst_pico(prompt_tokens, completion_tokens, written=written))
 
 
 STANDARD = "standard"
@@ -106,12 +109,12 @@ class TierPrices:
         cost = self.standard.cost_pico(usage)
         return cost if self.asked == STANDARD else max(cost, self.price.cost_pico(usage))
 
-    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, caching: bool = True) -> int:
+    def worst_pico(self, prompt_tokens: int, completion_tokens: int, *, written: Written = "1h") -> int:
         """The most that a request can cost, served at the tier that is asked for or at the standard one."""
-        worst = self.standard.worst_pico(prompt_tokens, completion_tokens, caching=caching)
+        worst = self.standard.worst_pico(prompt_tokens, completion_tokens, written=written)
         if self.asked == STANDARD:
             return worst
-        return max(worst, self.price.worst_pico(prompt_tokens, completion_tokens, caching=caching))
+        return max(worst, self.price.worst_pico(prompt_tokens, completion_tokens, written=written))
 
 
 def scaled(price: Price, times: float) -> Price:

@@ -120,6 +120,7 @@ class ModelDict(TypedDict, total=False):
     reasoning: int | Literal["none", "minimal", "low", "medium", "high"]
     tier: Literal["standard", "flex", "priority"]
     tier_fallback: TierFallbackDict
+    cache: Literal["none", "auto"]
     temperature: float
     max_output_tokens: int
     timeout_s: float

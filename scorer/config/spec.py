@@ -128,6 +128,7 @@ class Model(_Section):
     reasoning: Literal["none", "minimal", "low", "medium", "high"] | Count | None = None
     tier: Literal["standard", "flex", "priority"] = "standard"
     tier_fallback: TierFallback | None = None
+    cache: Literal["none", "auto"] = "none"
     timeout_s: Positive = 120.0
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import field, replace
+from dataclasses import field
 
 from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
 from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for
-from scorer.config.cost import STANDARD, Price, TierPrices
+from scorer.config.cost import STANDARD, Price
 from scorer.config.model_prices import tariff, tier_prices
 from scorer.config.price_table import Listed
-from scorer.config.spec import Limits, Model
+from scorer.config.spec import Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.estimate_facts import estimate_facts
+from scorer.job.estimate_totals import Totals
 from scorer.job.learned import Mean, learned
-from scorer.job.model_load import seconds_at_limits
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
 from scorer.output.layout import stems
 from scorer.types import Judge
-from scorer.usage import Usage
 
 EXACT_ROWS = 100_000
 """Up to this many rows, every row is counted."""
@@ -59,7 +58,13 @@ class Estimate:
     reason begins. `completion_tokens_estimate` uses the mean of `learned_rows` finished rows of this run; without any,
     a reply is the geometric mean of the shortest readable one and the longest allowed one. `cost_low` and `cost_worst`
     are at the ends of the 95 % interval of that mean; without finished rows, with the shortest replies and with the
-    longest. `cost_expected` is `cost_usd`. None of them includes retries. `seconds_low` has token limits charge the low
+    longest. `cost_expected` is `cost_usd`. None of them includes retries.
+
+    With `model.cache`, `cache_read_tokens` of the prompt tokens are read from the provider's cache and
+    `cache_written_tokens` are written to it. `cost_without_cache` is `cost_usd` without that, and `cost_worst` has
+    nothing read and all that is marked written.
+
+    `seconds_low` has token limits charge the low
     replies, `seconds_expected` (which is `seconds`) and `seconds_worst` the longest ones, as servers do that reserve
     them. A request takes `seconds_a_request`: the mean of the finished rows, and for low and worst the ends of its 95 %
     interval; 1 s is assumed where none is finished.
@@ -90,6 +95,9 @@ class Estimate:
     cost_low: float | None = None
     cost_expected: float | None = None
     cost_worst: float | None = None
+    cache_read_tokens: int = 0
+    cache_written_tokens: int = 0
+    cost_without_cache: float | None = None
     learned_rows: int = 0
     seconds_low: float = 0.0
     seconds_expected: float = 0.0
@@ -126,7 +134,7 @@ def estimate(
         seen = read_sample(plan, files, shards, asked, counter, share, cache)
     prompt, half_width = seen.prompt_tokens(rows)
     scale = rows / max(1, seen.rows)
-    totals = _Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
+    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
     known, price = tariff(model), tier_prices(model)
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
@@ -153,6 +161,7 @@ def estimate(
             *_fence_advice(plan.judge),
             *(advice for model in plan.spec.all_models for advice in _reasoning_advice(model)),
             *totals.tier_advice(),
+            *totals.cache_advice(),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
@@ -165,6 +174,9 @@ def estimate(
         cost_low=cost_low,
         cost_expected=cost,
         cost_worst=cost_worst,
+        cache_read_tokens=totals.cached(0),
+        cache_written_tokens=totals.cached(1),
+        cost_without_cache=totals.cost(0.0, 1, cached=False) if totals.caches else None,
         learned_rows=reply.n if reply is not None else 0,
         seconds_low=totals.seconds(limits, -1.0, 0, latency.low)[0],
         seconds_expected=seconds,
@@ -173,104 +185,11 @@ def estimate(
     )
 
 
-class _Totals:
-    """The totals of a run by model, from a sample of its rows. The case is 0 for low, 1 for expected, 2 for worst.
-
-    `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
-    finished row's replies where such rows are known, else the sample's assumptions count.
-    """
-
-    def __init__(self, seen: PromptSample, prompt: float, half_width: float, scale: float, reply: Mean | None) -> None:
-        loads = list(seen.models.values())
-        self._loads = [load for load in loads if load.requests] or loads[:1]
-        self._prompt = prompt
-        self._half_width = half_width
-        self._scale = scale
-        sampled = sum(load.prompt_tokens for load in self._loads)
-        self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
-        self._outputs: list[tuple[float, float, float]] = [
-            (load.shortest, load.completion_tokens, load.longest) for load in self._loads
-        ]
-        if reply is not None:
-            answered = seen.rows - sum(seen.bad.values())
-            expected = sum(load.completion_tokens for load in self._loads)
-            parts = [load.completion_tokens / max(1, expected) for load in self._loads]
-            known = [answered * tokens for tokens in (reply.low, reply.value, reply.high)]
-            self._outputs = [(known[0] * part, known[1] * part, known[2] * part) for part in parts]
-
-    @property
-    def requests(self) -> int:
-        return round(sum(load.requests for load in self._loads) * self._scale)
-
-    def output(self, case: int) -> int:
-        """The reply tokens of all models."""
-        return round(sum(outputs[case] for outputs in self._outputs) * self._scale)
-
-    def cost(self, sign: float, case: int) -> float | None:
-        """USD, with the prompt tokens at `sign` half widths. None where a model's price is unknown."""
-        return self._cost(sign, case, lambda known, model: _tier_mix(known, model, case))
-
-    def tier_advice(self) -> tuple[str, ...]:
-        """What the run costs at the standard tier, where it asks for another one."""
-        asked = sorted({load.model.tier for load in self._loads} - {STANDARD})
-        cost, standard = self.cost(0.0, 1), self._cost(0.0, 1, lambda known, _: [(1.0, known.standard)])
-        if not asked or cost is None or standard is None:
-            return ()
-        named = " and ".join(f'"{tier}"' for tier in asked)
-        return (
-            f"model.tier = {named}: {cost:,.4g} USD expected, and {standard:,.4g} at the standard tier. Each reply is "
-            "billed at the tier that it names.",
-        )
-
-    def _cost(
-        self, sign: float, case: int, prices: Callable[[TierPrices, Model], list[tuple[float, Price]]]
-    ) -> float | None:
-        """USD, where `prices` gives the shares of a model's requests and their prices."""
-        total = 0.0
-        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
-            if (known := tier_prices(load.model)) is None:
-                return None
-            prompt = max(0, round((self._prompt + sign * self._half_width) * share))
-            output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
-            total += sum(part * _cost(one, prompt, output, requests) for part, one in prices(known, load.model))
-        return total
-
-    def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
-        """Seconds of the slowest model, and the limit that determines them.
-
-        The limits charge the replies of `case`. In the worst case, and without one, they charge at least the output
-        limit, as servers do that reserve it.
-        """
-        found = [(0.0, "concurrency")]
-        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
-            requests = round(load.requests * self._scale)
-            prompt = max(0.0, (self._prompt + sign * self._half_width) * share)
-            output = 0.0 if case is None else outputs[case] * self._scale
-            if case != 0:
-                output = max(output, requests * load.most_a_request)
-            found.append(seconds_at_limits(load, limits, prompt, output, requests, seconds_a_request))
-        seconds, binding = max(found, key=lambda one: one[0])
-        return round(seconds, 3), binding
-
-
-def _tier_mix(known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
-    """The shares of requests and their prices: in the worst case as many leave the tier as `tier_fallback` lets."""
-    left = model.tier_fallback.share if case == 2 and model.tier_fallback is not None else 0.0
-    return [(1.0 - left, known.price), (left, known.standard)]
-
-
 def _source(known: Listed, model: Model) -> str:
     """Where the price is from; for a tier that the source does not list, the rule that made it."""
     if model.tier == STANDARD:
         return known.source
     return known.source if model.tier in known.tiers else f"{known.source}, the tier by rule"
-
-
-def _cost(price: Price, prompt: int, output: int, requests: int) -> float:
-    """USD for these totals, with the prompt tokens spread evenly over the requests."""
-    long = price.long is not None and price.long_from is not None and prompt > price.long_from * max(1, requests)
-    at = price.long if long and price.long is not None else replace(price, long=None, long_from=None)
-    return at.cost_pico(Usage(prompt, output)) / 10**12
 
 
 def _price_fields(price: Price) -> dict[str, float | None]:

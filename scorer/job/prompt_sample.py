@@ -13,13 +13,15 @@ import orjson
 
 from scorer.build.plan import RunPlan
 from scorer.client.tokens import Counter
+from scorer.config.spec import Limits
 from scorer.engine.dedupe import AnswerCache, question_of
 from scorer.errors import RowError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.inputs.pieces import Batch
 from scorer.inputs.source import Columns, Reader
-from scorer.job.model_load import ModelLoad, loads
+from scorer.job.cache_estimate import CacheEstimate
+from scorer.job.model_load import ModelLoad, loads, seconds_at_limits
 from scorer.job.selecting import Asked
 from scorer.types import Completion, Judge, Mask, Request, Row, Shard, Work
 
@@ -35,7 +37,8 @@ TOKENS_PER_MESSAGE = 4
 class PromptSample:
     """Sums over the rows that were read, and the sizes of all rows.
 
-    `models` have the sums of each model by alias. `reply_tokens` is the shortest readable reply. Duplicates are rows
+    `models` have the sums of each model by alias, and `caches` those of its prompt cache, where requests can name one.
+    `reply_tokens` is the shortest readable reply. Duplicates are rows
     whose request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
     """
 
@@ -57,6 +60,7 @@ class PromptSample:
     duplicate_tokens: int = 0
     bytes: int = 0
     shared_bytes: int = 0
+    caches: Mapping[str, CacheEstimate] = field(default_factory=dict)
     _schemas: dict[str, int] = field(default_factory=dict)
     _previous: list[npt.NDArray[np.uint8]] = field(default_factory=list)
 
@@ -151,6 +155,8 @@ class PromptSample:
                 most += load.reasoning_tokens
                 expected = round(math.sqrt(low * most))
             load.add(prompt, low, expected, most)
+            if (cache := self.caches.get(load.model.alias)) is not None:
+                cache.add(request, prompt)
 
     def _count_shared_prefix(self, requests: Sequence[Request]) -> None:
         """Adds the length of the prefix that each request shares with the same request of the row before."""
@@ -185,6 +191,7 @@ def read_sample(
     explanation = "word " * (most // 2)  # half the longest allowed one; the second turn's prompt repeats it
     dedupe = plan.spec.judge.dedupe
     sample = PromptSample(plan.judge, counter, cache, dedupe, models, reply, explanation, most // 2, turns)
+    sample.caches = _caches(models, plan.spec.limits, share)
     rng = np.random.default_rng(0)
     reader = Reader(files, plan.columns, count=_no_tokens, constant_tokens=0)
     judged = plan.columns.judged
@@ -199,6 +206,15 @@ def read_sample(
             for row in batch:
                 sample.add(row)
     return sample
+
+
+def _caches(models: Mapping[str, ModelLoad], limits: Limits, share: float) -> dict[str, CacheEstimate]:
+    """A prompt cache for each model that has asked for one, or whose provider has one that must be asked for."""
+    return {
+        alias: CacheEstimate(load.model, seconds_at_limits(load, limits, 0.0, 0.0, 1, 1.0)[0] / share)
+        for alias, load in models.items()
+        if load.model.cache == "auto" or (load.model.provider in ("anthropic", "bedrock") and not load.model.classifies)
+    }
 
 
 def _texts(request: Request) -> list[str]:

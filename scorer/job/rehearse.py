@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from scorer.build.plan import RunPlan, check
+from scorer.client.prompt_cache import LIFE_S, least_tokens
 from scorer.client.providers.reasoning import tokens_of
 from scorer.config.cost import Price
 from scorer.config.model_prices import tier_prices
@@ -16,7 +17,7 @@ from scorer.judges.criteria import are_tables, names_of
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
-KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning", "tier", "tier_fallback")
+KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning", "tier", "tier_fallback", "cache")
 """Keys of [model] that a rehearsal keeps, beside the price."""
 
 
@@ -41,11 +42,18 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "replies": _specimens(real),
             "classes": _classes(options.get("label")),
             "reasoning_tokens": max(tokens_of(model.reasoning) for model in spec.all_models) // 4,
+            **_cache(spec.all_models),
             **spec.rehearsal,
         }
     )
     with RehearsalProcess(config) as judge:
         yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
+
+
+def _cache(models: Sequence[Model]) -> dict[str, Any]:
+    """The simulated judge has a prompt cache like the provider's where a model asks for one."""
+    names = [model.name or "" for model in models if model.cache == "auto"]
+    return {"cache_life_s": LIFE_S, "cache_least_tokens": max(map(least_tokens, names))} if names else {}
 
 
 def _classes(label: Any) -> tuple[str, ...]:

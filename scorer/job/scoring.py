@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from scorer.build.assemble import MOST_RAISED, ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.endpoints import all_rate_limits
 from scorer.build.open_run import OpenRun
-from scorer.build.plan import make_parts, make_reader, rows_under_way
+from scorer.build.plan import in_order, make_parts, make_reader, rows_under_way
 from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
@@ -115,7 +115,7 @@ class LocalScoring:
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         scoring = engine.run(
             make_parts(plan, client, store, opened.wall_s, stack),
-            self._reader.batches(work, opened.offload),
+            in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight),
             slots=slots,
             drain=self._drain,
         )

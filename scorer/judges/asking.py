@@ -154,7 +154,7 @@ class Asking:
             if follow is not None:
                 messages += [Message("assistant", str(reason)), Message("user", follow)]
             messages.append(Message("assistant", reply))
-        return tuple(messages)
+        return tuple(same_in_all(message.role, message.content) for message in messages)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -276,6 +276,11 @@ class _Talk:
         if better(self.sample, sample) is sample:
             given = bool(self.explanation and sample.values)
             self.sample = replace(sample, reason=self.explanation) if given else sample
+
+
+def same_in_all(role: str, content: str) -> Message:
+    """A message that every row has."""
+    return Message(role, content, len(content))
 
 
 def braced(text: str) -> str:

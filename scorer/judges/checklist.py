@@ -78,6 +78,7 @@ class Checklist:
             raise SpecError(problems)
         self._rating = inner
         self.columns, self.constant, self.unfenced = inner.columns, inner.constant, inner.unfenced
+        self.leading = inner.leading
         self.fields: tuple[pa.Field, ...] = tuple(
             pa.field(f"check_{number}", pa.bool_()) for number in range(1, len(questions) + 1)
         )

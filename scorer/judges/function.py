@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from scorer.errors import BadRow, RowError, SpecError, Unreadable
-from scorer.judges.asking import Asking, Options
+from scorer.judges.asking import Asking, Options, same_in_all
 from scorer.judges.function_source import resolved, source_of
 from scorer.judges.samples import Sample, most_telling, unread
 from scorer.types import Completion, Conversation, Message, Request, Row, Score
@@ -164,7 +164,7 @@ class FunctionJudge:
 
     def _messages(self, prompt: Any) -> tuple[Message, ...]:
         """The messages of a prompt, after the system message. Raises BadRow for what is none."""
-        opening = () if self._asking.system is None else (Message("system", self._asking.system),)
+        opening = () if self._asking.system is None else (same_in_all("system", self._asking.system),)
         if isinstance(prompt, str):
             return (*opening, Message("user", prompt))
         messages = [_message(one) for one in prompt] if isinstance(prompt, list | tuple) else []

@@ -6,6 +6,7 @@ Judges have a position bias, which the mean of both orders cancels. With both or
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from scorer.errors import BadRow, RowError, SpecError
@@ -85,6 +86,8 @@ class Orders:
         self.unfenced = template.unfenced
         self._pair = pair
         self._swaps = (False, True) if orders == "both" else (False,)
+        self.leading = tuple(takewhile(lambda name: name not in PLACES, template.columns))
+        """The columns before both texts."""
         shown = tuple(name for name in template.columns if name not in PLACES)
         texts = (pair.a,) if pair.b is None else (pair.a, pair.b)
         self.columns: tuple[str, ...] = tuple(dict.fromkeys((*shown, *texts, *asking.keys)))
@@ -112,7 +115,7 @@ class Orders:
         if swapped:
             texts.reverse()
         shown: Mapping[str, Any] = {**row.values, **dict(zip(PLACES, texts, strict=True))}
-        return (*self._opening, Message("user", self._template.fill(shown)))
+        return (*self._opening, self._template.message(shown))
 
     @staticmethod
     def _text(row: Row, column: str) -> str:

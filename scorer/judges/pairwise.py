@@ -131,6 +131,7 @@ class Pairwise:
         )
         self.columns = self._orders.columns
         self.constant, self.unfenced = self._orders.constant, self._orders.unfenced
+        self.leading = self._orders.leading
         self.fields: tuple[pa.Field, ...] = (
             pa.field("preference", pa.float64()),
             pa.field("verdict", pa.string()),

@@ -74,6 +74,7 @@ class Panel:
         }
         self.models = tuple(models)
         self.columns, self.constant, self.unfenced = inner.columns, inner.constant, inner.unfenced
+        self.leading = inner.leading
         self.fields: tuple[pa.Field, ...] = (
             *inner.fields,
             *(pa.field(f"score_{alias}", pa.float64()) for alias in models),

@@ -28,7 +28,7 @@ from scorer.judges.samples import Sample, most_telling, unread
 from scorer.judges.scale_options import compiled
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
-from scorer.types import Completion, Conversation, Message, Row, Score
+from scorer.types import Completion, Conversation, Row, Score
 
 _TOP_LOGPROBS = 20
 
@@ -67,6 +67,7 @@ class Rating:
             self._versus = _versus(options, asking)
             self.columns, self.fields = self._versus.columns, self._versus.fields
             self.constant, self.unfenced = self._versus.constant, self._versus.unfenced
+            self.leading = self._versus.leading
             return
         given: RatingOptions = {**DEFAULTS, **options}
         self._read, rubric = given["read"], given["rubric"]
@@ -95,6 +96,7 @@ class Rating:
             raise SpecError(problems)
         self.columns = tuple(dict.fromkeys((*self._template.columns, *self._asking.keys)))
         self.unfenced = self._template.unfenced
+        self.leading = self._template.columns[:-1]
         self._counts = bool(self._names) and (tables or self._partial)
         self.fields = (
             *(pa.field(f"score_{name}", pa.float64()) for name in self._names),
@@ -106,7 +108,7 @@ class Rating:
     def __call__(self, row: Row) -> Conversation:
         if self._versus is not None:
             return (yield from self._versus(row))
-        question = (*self._opening, Message("user", self._template.fill(row.values)))
+        question = (*self._opening, self._template.message(row.values))
         top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
         if self._asking.samples == 1 and self._follow is None:
             sample = yield from self._asking.ask_once(

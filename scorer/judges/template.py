@@ -10,6 +10,7 @@ from typing import Any
 
 from scorer.errors import SpecError
 from scorer.judges.shown_values import Shown, plain, shown
+from scorer.types import Message
 
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_]+")
@@ -33,7 +34,7 @@ class Template:
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    __slots__ = ("_fenced", "_parts", "_pieces", "_slots", "columns", "constant", "unfenced")
+    __slots__ = ("_fenced", "_head", "_parts", "_pieces", "_slots", "columns", "constant", "unfenced")
 
     def __init__(self, text: str, key: str = "judge.prompt") -> None:
         # A part is (literal, None) or (column, fenced).
@@ -62,27 +63,47 @@ class Template:
         self._fenced = any(fenced for _, fenced in self._parts)
         self._pieces = [name if fenced is None else "" for name, fenced in self._parts]
         self._slots = [(place, name) for place, (name, fenced) in enumerate(self._parts) if fenced is not None]
-        self.constant = self._join(dict.fromkeys(self.columns, ""), dict.fromkeys(self.columns, "0" * _NONCE_LENGTH))
+        self._head = sum(map(len, self._pieces[: self._slots[0][0]] if self._slots else self._pieces))
+        nonces = dict.fromkeys(self.columns, "0" * _NONCE_LENGTH)
+        self.constant = "".join(self._filled(dict.fromkeys(self.columns, ""), nonces))
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """The prompt for one row; the same values always give the same prompt.
 
         Raises: BadRow where a column holds what no prompt can show (`shown_values.shown`).
         """
+        return "".join(self._row(values))
+
+    def message(self, values: Mapping[str, Any]) -> Message:
+        """The same prompt as a message of the user that says where its prefixes end: before each placeholder.
+
+        Rows whose first n values are equal have the text before placeholder n + 1 in common. Raises: BadRow.
+        """
+        pieces, head = self._row(values), self._head
+        ends, at, done = [], 0, 0
+        for place, _ in self._slots:
+            for piece in pieces[done:place]:
+                at += len(piece)
+            done = place
+            if at > head:
+                ends.append(at)
+        return Message("user", "".join(pieces), head, tuple(ends))
+
+    def _row(self, values: Mapping[str, Any]) -> list[str]:
         if self._fenced:
             found = {column: shown(column, values.get(column)) for column in self.columns}
-            return self._join(found, _absent_nonces(found))
+            return self._filled(found, _absent_nonces(found))
         pieces = self._pieces.copy()
         for place, column in self._slots:
             value = values.get(column)
             pieces[place] = value if value.__class__ is str else plain(shown(column, value))
-        return "".join(pieces)
+        return pieces
 
-    def _join(self, found: Mapping[str, Shown], nonces: Mapping[str, str]) -> str:
-        return "".join(
+    def _filled(self, found: Mapping[str, Shown], nonces: Mapping[str, str]) -> list[str]:
+        return [
             name if fenced is None else _fence(name, found[name], nonces[name]) if fenced else plain(found[name])
             for name, fenced in self._parts
-        )
+        ]
 
 
 def _fence(column: str, value: Shown, nonce: str) -> str:

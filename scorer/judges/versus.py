@@ -96,6 +96,7 @@ class VersusReference:
         )
         self.columns, self.constant = self._orders.columns, self._orders.constant
         self.unfenced = self._orders.unfenced
+        self.leading = self._orders.leading
         self.fields: tuple[pa.Field, ...] = (
             pa.field("score_reference", pa.float64()),
             pa.field("score_ratio", pa.float64()),

@@ -20,6 +20,7 @@ from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, WorkerShare, make_cl
 from scorer.build.plan import (
     RunPlan,
     check,
+    in_order,
     make_parts,
     make_reader,
     rows_under_way,
@@ -189,7 +190,7 @@ class Worker:
             self._loaded()
             self._wires = wires
             self._slots = RowSlots(rows_under_way(wires.most_in_flight), ROOM_FOR_TEXT // hello.workers)
-            scoring = self._stored(self._rounds(parts, store, reader), store, ledger)
+            scoring = self._stored(self._rounds(plan, wires, parts, store, reader), store, ledger)
             await served(scoring, [broker])
 
     async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger) -> None:
@@ -199,28 +200,33 @@ class Worker:
         finally:
             await shielded(_closed(store, ledger), failure_first=True)
 
-    async def _rounds(self, parts: engine.RunContext, store: WorkerStore, reader: Reader) -> None:
+    async def _rounds(
+        self, plan: RunPlan, wires: Assembled, parts: engine.RunContext, store: WorkerStore, reader: Reader
+    ) -> None:
         """Scores until no row is left, stores all, and asks again: rows of other workers may have become free."""
         assert self._slots is not None
         forward = SliceReader(reader)
         while (first := await self._broker.next_slice(wait=True)) is not None:
             await engine.run(
                 parts,
-                self._batches(first, store, forward),
+                self._batches(plan, wires, first, store, forward),
                 slots=self._slots,
                 drain=self._drain,
             )
             await store.close()
             await self._broker.talk()
 
-    async def _batches(self, first: Slice, store: WorkerStore, forward: SliceReader) -> AsyncIterator[list[Row]]:
+    async def _batches(
+        self, plan: RunPlan, wires: Assembled, first: Slice, store: WorkerStore, forward: SliceReader
+    ) -> AsyncIterator[list[Row]]:
         assert self._offload is not None
         leased: Slice | None = first
         while leased is not None:
             shard = Shard(**msgspec.structs.asdict(leased.shard))
             try:
                 await self._offload(store.begin, shard, leased.generation, leased.number)
-                async with aclosing(ahead(forward.read(shard, leased), self._offload)) as batches:
+                read = ahead(forward.read(shard, leased), self._offload)
+                async with aclosing(in_order(plan, read, wires.in_flight)) as batches:  # type: ignore[type-var]
                     async for batch in batches:
                         yield batch
             except ShardChanged as error:

@@ -437,4 +437,4 @@ def test_cost_pico_of_cache_writes_is_the_makers_price(
     minutes, hour = (tariff.cost_pico(Usage(10**6, 0, 0, 10**6, lasting)) / 10**12 for lasting in (0, 10**6))
     assert (minutes, hour) == dollars
     assert tariff.worst_pico(10**6, 0) / 10**12 == max(4.0, hour)
-    assert tariff.worst_pico(10**6, 0, caching=False) / 10**12 == 4.0
+    assert tariff.worst_pico(10**6, 0, written="") / 10**12 == 4.0

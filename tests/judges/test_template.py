@@ -143,3 +143,24 @@ def test_built_in_rubrics_keep_every_generation_in_its_fence(a: str, b: str, c: 
             harmless = dict.fromkeys(shown, "")
             plain = next(judge(Row("s", 0, harmless)))[0].messages[-1].content
             assert outside == re.sub(r"<(\w+-[0-9a-f]{6,})>\n.*?\n</\1>", "", plain, flags=re.DOTALL)
+
+
+VALUES = st.fixed_dictionaries(dict.fromkeys("abc", st.text(alphabet="xy0\n", min_size=1, max_size=4)))
+PROMPTS = st.sampled_from(["{a}{b:fenced} {c}", "Rules. {{x}} {a:fenced}\n{b}\n{c}", "{a}", "none", "x{b}{a}{c}"])
+
+
+@given(VALUES, VALUES, PROMPTS)
+def test_message_says_where_rows_with_equal_first_values_stop_being_the_same(
+    one: dict[str, str], other: dict[str, str], text: str
+) -> None:
+    template = Template(text)
+    message = template.message(one)
+    assert message.content == template.fill(one)
+    assert message.content[: message.constant] == template.message(other).content[: message.constant]
+    ends = [message.constant, *message.ends]
+    assert ends == sorted(set(ends))
+    for known, column in enumerate(template.columns):
+        same = {name: one[name] for name in template.columns[:known]}
+        begins = template.message({**other, **same}).content
+        shared = [end for end in ends if message.content[:end] == begins[:end]]
+        assert len(shared) >= min(known + 1, len(ends)), column

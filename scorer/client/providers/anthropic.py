@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Unpack
 
 import orjson
 
+from scorer.client.providers.caching import anthropic_content, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import fault
@@ -25,6 +26,7 @@ from scorer.types import (
     Call,
     Completion,
     Gauge,
+    Prefix,
     RateHint,
     Reply,
     Request,
@@ -128,7 +130,7 @@ class Anthropic:
         reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
         return self._read(reply)
 
-    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
+    def _sent(self, request: Request) -> tuple[bool, bool, bool, bool]:
         return self._settings.sent(request, reasons=reasons(self._settings.reasoning))
 
     def _call(self, request: Request) -> Call:
@@ -152,17 +154,23 @@ class Anthropic:
         settings, learned = self._settings, self.learned
         system = "\n\n".join(message.content for message in request.messages if message.role == "system")
         asked = request.max_output_tokens
+        prefixes = request.prefixes if learned.caching.form else ()
         body: dict[str, Any] = {
             "model": self.name,
             "messages": [
-                {"role": message.role, "content": message.content}
-                for message in request.messages
+                {
+                    "role": message.role,
+                    "content": anthropic_content(message.content, ends_of(prefixes, number))
+                    if prefixes
+                    else message.content,
+                }
+                for number, message in enumerate(request.messages)
                 if message.role != "system"
             ],
             "max_tokens": (settings.max_output_tokens if asked is None else asked) + settings.room,
         }
         if system:
-            body["system"] = system
+            body["system"] = anthropic_content(system, _system_ends(request, prefixes, system)) if prefixes else system
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form and not reasons(settings.reasoning):
             body["temperature"] = temperature
@@ -215,6 +223,12 @@ class Anthropic:
                 if begins.match(said.message):
                     return SetupError(f"{url} answered 400: {words} {remedy}")
         return fault(Reply(status, reply.headers, reply.body), self._place, url)
+
+
+def _system_ends(request: Request, prefixes: Sequence[Prefix], system: str) -> list[int]:
+    """The end of the system prompt, where a prefix is to be cached that ends with its last message."""
+    last = max(number for number, message in enumerate(request.messages) if message.role == "system")
+    return [len(system)] if len(request.messages[last].content) in ends_of(prefixes, last) else []
 
 
 def _text(content: Any) -> str | None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
+from scorer.client.providers.caching import converse_content, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import retry_after_s
@@ -96,7 +97,7 @@ class Bedrock:
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         return RateHint(retry_after_s=retry_after_s(headers))
 
-    def _sent(self, request: Request) -> tuple[bool, bool, bool]:
+    def _sent(self, request: Request) -> tuple[bool, bool, bool, bool]:
         return self._settings.sent(request, reasons=reasons(self._settings.reasoning))
 
     def _call(self, request: Request) -> Call:
@@ -104,18 +105,19 @@ class Bedrock:
 
     def _body(self, request: Request) -> dict[str, Any]:
         settings, learned = self._settings, self.learned
-        system = [{"text": message.content} for message in request.messages if message.role == "system"]
+        prefixes = request.prefixes if learned.caching.form else ()
+        contents = [
+            (message.role, converse_content(message.content, ends_of(prefixes, number)))
+            for number, message in enumerate(request.messages)
+        ]
+        system = [block for role, blocks in contents if role == "system" for block in blocks]
         asked = settings.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens
         inference: dict[str, Any] = {"maxTokens": asked + settings.room}
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form and not reasons(settings.reasoning):
             inference["temperature"] = temperature
         body: dict[str, Any] = {
-            "messages": [
-                {"role": message.role, "content": [{"text": message.content}]}
-                for message in request.messages
-                if message.role != "system"
-            ],
+            "messages": [{"role": role, "content": blocks} for role, blocks in contents if role != "system"],
             **({"system": system} if system else {}),
             "inferenceConfig": inference,
         }

@@ -19,7 +19,8 @@ T = TypeVar("T")
 _REFUSING = (400, 404, 422, 501)
 _NOT_TAKEN = (
     r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)|"
-    r"does not support|deprecated|unavailable|not available|may only|cannot|can't|can not|not (?:yet )?implemented"
+    r"does not support|deprecated|unavailable|not available|may only|cannot|can't|can not|not (?:yet )?implemented|"
+    r"did not allow"
 )
 _OR_WRONG = rf"{_NOT_TAKEN}|invalid|must be|should be|no endpoints? found|fail(?:ed|s) to|incompatible"
 
@@ -79,19 +80,20 @@ def quietly(note: str) -> None:
 
 
 Quote = Callable[[str], str]
-Sent = Callable[[Request], tuple[bool, bool, bool]]
-"""Whether a request has a temperature, a reasoning, a schema."""
+Sent = Callable[[Request], tuple[bool, bool, bool, bool]]
+"""Whether a request has a temperature, a reasoning, a schema, and a prefix to cache."""
+Places = tuple[int, int, int, int]
 Tell = Callable[[str], None]
 """Told, once each, what a server was found not to take."""
 
 
 class LearnedSettings:
-    """The settings of a provider that a server may refuse: the temperature, the reasoning, the schema of the reply.
+    """The settings of a provider that a server may refuse: temperature, reasoning, schema of the reply, prompt caching.
 
     A refusal that names one of them moves it on to its next form, for this request and all later ones. `tell` is told.
     """
 
-    __slots__ = ("places", "reasoning", "schema", "tell", "temperature")
+    __slots__ = ("caching", "places", "reasoning", "schema", "tell", "temperature")
 
     def __init__(self, reasoning: Sequence[Fields], schema: Sequence[SchemaForm]) -> None:
         # One that is merely off the range is the run file's mistake.
@@ -104,16 +106,20 @@ class LearnedSettings:
             schema,
             r"response_format|json_?schema|json_object|structured|guided|grammar|schema|output_config|output_format|tool",
         )
+        self.caching = Setting(
+            "model.cache", (True, False), r"cache_control|prompt_cache_key|cache_?point|prompt caching", _OR_WRONG
+        )
         self.tell: Tell = quietly
-        self.places = (0, 0, 0)
+        self.places: Places = (0, 0, 0, 0)
         """Which form each setting has now."""
 
-    def learn(self, said: Complaint, places: tuple[int, int, int], sent: Sequence[bool], quote: Quote) -> bool:
+    def learn(self, said: Complaint, places: Places, sent: Sequence[bool], quote: Quote) -> bool:
         """Whether another try may bring more, after a refusal of a request whose settings had these places.
 
-        `sent`: whether the request had a temperature, a reasoning, a schema. `quote` shows the server's words.
+        `sent`: whether the request had a temperature, a reasoning, a schema, a prefix to cache. `quote` shows the
+        server's words.
         """
-        settings: tuple[Setting[Any], ...] = (self.temperature, self.reasoning, self.schema)
+        settings: tuple[Setting[Any], ...] = (self.temperature, self.reasoning, self.schema, self.caching)
         for setting, place, there in zip(settings, places, sent, strict=True):
             if not there:
                 continue
@@ -130,7 +136,7 @@ class LearnedSettings:
         self._moved(self.schema.give_up())
 
     def _moved(self, note: str) -> None:
-        self.places = (self.temperature.place, self.reasoning.place, self.schema.place)
+        self.places = (self.temperature.place, self.reasoning.place, self.schema.place, self.caching.place)
         self.tell(note)
 
 

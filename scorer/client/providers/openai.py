@@ -13,6 +13,7 @@ from typing import Any, Unpack
 import orjson
 
 from scorer.client.providers import logprobs as forced
+from scorer.client.providers.caching import cache_key
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import billed, read_bill, read_logprobs, read_model, read_plain, read_text
 from scorer.client.providers.errors import fault
@@ -234,6 +235,8 @@ class OpenAI:
             merged(body, fields)
         if request.schema is not None:
             merged(body, learned.schema.form(request.schema))
+        if request.prefixes and learned.caching.form and (key := cache_key(request.prefixes)) is not None:
+            body["prompt_cache_key"] = key
         body.update(self._tiers.fields[request.tier])
         return body | extra if extra else body
 

@@ -62,10 +62,13 @@ class ProviderSettings:
         given: dict[str, Any] = {**options}
         return cls(**{"base_url": base_url, **given})
 
-    def sent(self, request: Request, *, reasons: bool = False) -> tuple[bool, bool, bool]:
-        """Whether a request has a temperature, a reasoning and a schema. One that `reasons` has no temperature."""
+    def sent(self, request: Request, *, reasons: bool = False) -> tuple[bool, bool, bool, bool]:
+        """Whether a request has a temperature, a reasoning, a schema, and a prefix to cache.
+
+        One that `reasons` has no temperature.
+        """
         told = self.temperature is not None or request.temperature is not None
-        return told and not reasons, self.reasoning is not None, request.schema is not None
+        return told and not reasons, self.reasoning is not None, request.schema is not None, bool(request.prefixes)
 
     @property
     def url_query(self) -> str:

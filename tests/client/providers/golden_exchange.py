@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scorer.errors import ScorerError, TransientError
-from scorer.types import Call, Classify, Completion, Message, Provider, Reply, Request
+from scorer.types import Call, Classify, Completion, Message, Prefix, Provider, Reply, Request
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -32,6 +32,8 @@ def check(path: Path, make: Callable[..., Provider], own_headers: Mapping[str, s
     golden = orjson.loads(path.read_bytes())
     asked = golden["request"]
     made: dict[str, Any] = {"messages": tuple(Message(**one) for one in asked.get("messages", ()))}
+    if "prefixes" in asked:
+        made["prefixes"] = tuple(Prefix(**{**one, "key": bytes.fromhex(one["key"])}) for one in asked["prefixes"])
     if "classify" in asked:
         made["classify"] = Classify(**asked["classify"])
     request = Request(**asked | made)
@@ -65,6 +67,7 @@ def _told(result: Completion, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "model": result.model,
         "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens],
         "tier": usage and usage.tier,
+        "written": usage and [usage.written_tokens, usage.written_1h_tokens],
         "reasoning_tokens": usage and usage.reasoning_tokens,
         "logprobs": result.logprobs and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
     }

@@ -93,7 +93,7 @@ def test_learned_ignores_unrelated_complaints(reply: Reply) -> None:
     calls, result = talk(judge, ASK, [reply])
     assert len(calls) == 1
     assert isinstance(result, Rejected | TooLong | SetupError | TransientError)
-    assert judge.learned.places == (0, 0, 0)
+    assert judge.learned.places == (0, 0, 0, 0)
 
 
 def test_learned_retries_once_without_schema_on_unclear_refusal() -> None:

@@ -1,0 +1,159 @@
+"""The totals of an estimate: requests, reply tokens, money and time of a run, from a sample of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from scorer.config.cost import STANDARD, Price, TierPrices
+from scorer.config.model_prices import tier_prices
+from scorer.config.spec import Limits, Model
+from scorer.job.learned import Mean
+from scorer.job.model_load import seconds_at_limits
+from scorer.job.prompt_sample import PromptSample
+from scorer.usage import Usage
+
+WORTH_SAYING = 0.05
+"""The share of the cost from which on a saving that was not asked for is told."""
+
+
+class Totals:
+    """The totals of a run by model, from a sample of its rows. The case is 0 for low, 1 for expected, 2 for worst.
+
+    `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
+    finished row's replies where such rows are known, else the sample's assumptions count.
+    """
+
+    def __init__(self, seen: PromptSample, prompt: float, half_width: float, scale: float, reply: Mean | None) -> None:
+        loads = list(seen.models.values())
+        self._seen_caches = seen.caches
+        self._loads = [load for load in loads if load.requests] or loads[:1]
+        self._prompt = prompt
+        self._half_width = half_width
+        self._scale = scale
+        sampled = sum(load.prompt_tokens for load in self._loads)
+        self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
+        self._outputs: list[tuple[float, float, float]] = [
+            (load.shortest, load.completion_tokens, load.longest) for load in self._loads
+        ]
+        if reply is not None:
+            answered = seen.rows - sum(seen.bad.values())
+            expected = sum(load.completion_tokens for load in self._loads)
+            parts = [load.completion_tokens / max(1, expected) for load in self._loads]
+            known = [answered * tokens for tokens in (reply.low, reply.value, reply.high)]
+            self._outputs = [(known[0] * part, known[1] * part, known[2] * part) for part in parts]
+
+    @property
+    def requests(self) -> int:
+        return round(sum(load.requests for load in self._loads) * self._scale)
+
+    def output(self, case: int) -> int:
+        """The reply tokens of all models."""
+        return round(sum(outputs[case] for outputs in self._outputs) * self._scale)
+
+    def cost(self, sign: float, case: int, *, cached: bool | None = None) -> float | None:
+        """USD, with the prompt tokens at `sign` half widths. None where a model's price is unknown.
+
+        `cached`: with prompt caching, without it, or (None) as each model asks for it.
+        """
+        return self._cost(sign, case, lambda known, model: _tier_mix(known, model, case), cached)
+
+    @property
+    def caches(self) -> bool:
+        """Whether a model asks for prompt caching."""
+        return any(load.model.cache == "auto" for load in self._loads)
+
+    def cached(self, which: int, *, asked: bool = True) -> int:
+        """The prompt tokens that are read from caches (0) or written to them (1), of models that ask for it, or all."""
+        total = 0.0
+        for load, share in zip(self._loads, self._share, strict=True):
+            if load.model.cache == "auto" or not asked:
+                total += self._prompt * share * self._cache_shares(load.model, 1, cached=True)[which]
+        return round(total)
+
+    def cache_advice(self) -> tuple[str, ...]:
+        """What prompt caching saves, or would save."""
+        with_it, without = self.cost(0.0, 1, cached=None if self.caches else True), self.cost(0.0, 1, cached=False)
+        if not self._seen_caches or with_it is None or without is None:
+            return ()
+        read, written = self.cached(0, asked=self.caches), self.cached(1, asked=self.caches)
+        if self.caches:
+            return (
+                f'model.cache = "auto": {read:,} prompt tokens are read from the cache and {written:,} written to it; '
+                f"{with_it:,.4g} USD expected, and {without:,.4g} without it."
+                if read
+                else 'model.cache = "auto" saves nothing here: no long enough prefix of a prompt repeats.',
+            )
+        if with_it > (1 - WORTH_SAYING) * without:
+            return ()
+        return (
+            f'model.cache = "auto" would read {read:,} prompt tokens from the provider cache: {with_it:,.4g} USD '
+            f"instead of {without:,.4g}.",
+        )
+
+    def _cache_shares(self, model: Model, case: int, *, cached: bool | None) -> tuple[float, float]:
+        seen = self._seen_caches.get(model.alias)
+        asked = model.cache == "auto" if cached is None else cached
+        return seen.shares(case) if seen is not None and asked else (0.0, 0.0)
+
+    def tier_advice(self) -> tuple[str, ...]:
+        """What the run costs at the standard tier, where it asks for another one."""
+        asked = sorted({load.model.tier for load in self._loads} - {STANDARD})
+        cost, standard = self.cost(0.0, 1), self._cost(0.0, 1, lambda known, _: [(1.0, known.standard)])
+        if not asked or cost is None or standard is None:
+            return ()
+        named = " and ".join(f'"{tier}"' for tier in asked)
+        return (
+            f"model.tier = {named}: {cost:,.4g} USD expected, and {standard:,.4g} at the standard tier. Each reply is "
+            "billed at the tier that it names.",
+        )
+
+    def _cost(
+        self,
+        sign: float,
+        case: int,
+        prices: Callable[[TierPrices, Model], list[tuple[float, Price]]],
+        cached: bool | None = None,
+    ) -> float | None:
+        """USD, where `prices` gives the shares of a model's requests and their prices."""
+        total = 0.0
+        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
+            if (known := tier_prices(load.model)) is None:
+                return None
+            prompt = max(0, round((self._prompt + sign * self._half_width) * share))
+            output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
+            read, written = (round(share * prompt) for share in self._cache_shares(load.model, case, cached=cached))
+            usage = Usage(prompt, output, read, written)
+            total += sum(part * _cost(one, usage, requests) for part, one in prices(known, load.model))
+        return total
+
+    def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
+        """Seconds of the slowest model, and the limit that determines them.
+
+        The limits charge the replies of `case`. In the worst case, and without one, they charge at least the output
+        limit, as servers do that reserve it.
+        """
+        found = [(0.0, "concurrency")]
+        for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
+            requests = round(load.requests * self._scale)
+            prompt = max(0.0, (self._prompt + sign * self._half_width) * share)
+            output = 0.0 if case is None else outputs[case] * self._scale
+            if case != 0:
+                output = max(output, requests * load.most_a_request)
+            found.append(seconds_at_limits(load, limits, prompt, output, requests, seconds_a_request))
+        seconds, binding = max(found, key=lambda one: one[0])
+        return round(seconds, 3), binding
+
+
+def _tier_mix(known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
+    """The shares of requests and their prices: in the worst case as many leave the tier as `tier_fallback` lets."""
+    left = model.tier_fallback.share if case == 2 and model.tier_fallback is not None else 0.0
+    return [(1.0 - left, known.price), (left, known.standard)]
+
+
+def _cost(price: Price, usage: Usage, requests: int) -> float:
+    """USD for these totals, with the prompt tokens spread evenly over the requests."""
+    prompt = usage.prompt_tokens
+    long = price.long is not None and price.long_from is not None and prompt > price.long_from * max(1, requests)
+    at = price.long if long and price.long is not None else replace(price, long=None, long_from=None)
+    return at.cost_pico(usage) / 10**12

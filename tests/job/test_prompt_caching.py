@@ -1,0 +1,113 @@
+"""Promise: `model.cache` is checked, planned, rehearsed and free on resume; rows and ledger have reads and writes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.anthropic_cache import FRESH, OUTPUT, READ, WRITE, CachingServer
+from support.clock import inline
+from support.clock import run as in_virtual_time
+
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
+from scorer.errors import SpecError
+from scorer.files.files import LocalFiles
+from scorer.job.estimate import Estimate, estimate
+from scorer.job.job import Job
+from scorer.job.rehearse import _against, _cache
+from scorer.output.verify.folder import verify
+
+ROWS = 60
+RUBRIC = "Grade by these rules. " * 250
+PRICE = {"input": FRESH, "output": OUTPUT, "cached_input": READ, "cache_write": WRITE}
+
+
+def tree(folder: Path, prompt: str = RUBRIC + "{a:fenced}", **model: Any) -> dict[str, Any]:
+    source = folder / "in.parquet"
+    if not source.exists():
+        pq.write_table(pa.table({"a": [f"answer {n}" for n in range(ROWS)]}), source)
+    asked = {"provider": "anthropic", "name": "claude-sonnet-4-5", "price": PRICE, "base_url": "http://127.0.0.1:1/v1"}
+    return {
+        "input": {"shards": [str(source)]},
+        "judge": {"prompt": prompt},
+        "model": {**asked, **model},
+        "limits": {"concurrency": 8, "max_usd": 5.0},
+        "output": {"path": f"{folder}/out"},
+    }
+
+
+def planned(folder: Path, prompt: str = RUBRIC + "{a:fenced}", **model: Any) -> Estimate:
+    return estimate(check(tree(folder, prompt, **model)), LocalFiles())
+
+
+def ran(folder: Path, server: CachingServer, **model: Any) -> None:
+    async def go() -> None:
+        plan = check(tree(folder, **model))
+        job = Job(plan, LocalFiles(), offload=inline, connect=partial(make_client, transport=server))
+        await job.run()
+
+    in_virtual_time(go())
+
+
+def test_cached_run_costs_what_the_server_bills_and_what_plan_said(tmp_path: Path) -> None:
+    server = CachingServer()
+    ran(tmp_path, server, cache="auto")
+    assert verify(LocalFiles(), str(tmp_path / "out")).complete
+    rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    assert rows["cached_tokens"].sum() == sum(server.read) > 59 * 1300
+    assert rows["cost_microusd"].sum() == pytest.approx(server.usd * 1e6, abs=ROWS)
+    said = planned(tmp_path, cache="auto")
+    assert said.cost_usd is not None
+    assert said.cost_without_cache is not None
+    assert server.usd == pytest.approx(said.cost_usd, rel=0.25)
+    assert said.cost_usd < 0.4 * said.cost_without_cache
+    assert sum(server.read) == pytest.approx(said.cache_read_tokens, rel=0.15)
+
+
+def test_cache_may_change_between_starts(tmp_path: Path) -> None:
+    assert check(tree(tmp_path)).fingerprint == check(tree(tmp_path, cache="auto")).fingerprint
+
+
+def test_plan_says_what_caching_saves_and_would_save(tmp_path: Path) -> None:
+    asked, unasked = planned(tmp_path, cache="auto"), planned(tmp_path)
+    assert unasked.cost_usd == asked.cost_without_cache
+    assert unasked.cost_without_cache is None
+    assert any(said.startswith('model.cache = "auto": ') and " read from the cache" in said for said in asked.advice)
+    assert any('model.cache = "auto" would read' in said for said in unasked.advice)
+    assert asked.cost_worst is not None
+    assert unasked.cost_worst is not None
+    assert unasked.cost_worst < asked.cost_worst < 1.3 * unasked.cost_worst
+
+
+def test_plan_of_a_short_prompt_says_that_nothing_is_saved(tmp_path: Path) -> None:
+    asked = planned(tmp_path, "Grade {a:fenced}", cache="auto")
+    assert asked.cost_usd == asked.cost_without_cache
+    assert any("saves nothing here" in said for said in asked.advice)
+    assert not any("model.cache" in said for said in planned(tmp_path, "Grade {a:fenced}").advice)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cache": "always"}, "cache"),
+        ({"cache": "auto", "extra": {"prompt_cache_key": "mine"}}, "Remove model.extra.prompt_cache_key"),
+        ({"cache": "auto", "provider": "embedded"}, "whose requests name no cache"),
+    ],
+)
+def test_cache_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        check(tree(tmp_path, **changes))
+    assert said in str(error.value)
+
+
+def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
+    plan = check(tree(tmp_path, cache="auto", name="claude-haiku-4-5"))
+    assert _cache(plan.spec.all_models) == {"cache_life_s": 300.0, "cache_least_tokens": 4096}
+    assert _against(tree(tmp_path, cache="auto"), "http://127.0.0.1:1/v1", "out")["model"]["cache"] == "auto"
+    assert not _cache(check(tree(tmp_path)).spec.all_models)
