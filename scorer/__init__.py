@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scorer.frames.analyses import samples as samples
     from scorer.frames.analyses import scale as scale
     from scorer.frames.decisions import gate as gate
+    from scorer.frames.labels import label as label
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.frames.show import show as show
     from scorer.job.estimate import Estimate as Estimate
@@ -64,6 +65,7 @@ _HOMES = {
     "estimate": "scorer.frames.analyses",
     "gate": "scorer.frames.decisions",
     "judge": "scorer.judges.function_table",
+    "label": "scorer.frames.labels",
     "leaderboard": "scorer.frames.analyses",
     "plan": "scorer.api.runs",
     "publish_scores": "scorer.api.outputs",

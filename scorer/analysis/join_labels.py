@@ -10,10 +10,14 @@ from pathlib import Path
 import polars as pl
 
 from scorer.analysis.columns import TEXTS, collected, first_line, require
+from scorer.analysis.label_design import DESIGN, design_column
 from scorer.analysis.open_table import open_table
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import read
 from scorer.files.router import AnyFiles
+
+KEYS = ("shard", "row")
+"""The columns that name a row of a run."""
 
 
 def open_labels(labels: str | Path, like: pl.LazyFrame, on: Sequence[str]) -> pl.LazyFrame:
@@ -45,8 +49,29 @@ def open_labels(labels: str | Path, like: pl.LazyFrame, on: Sequence[str]) -> pl
     return frame.lazy().with_columns(pl.col(name).str.strip_chars().cast(schema[name], strict=False) for name in keys)
 
 
-def join_labels(frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], human: Sequence[str]) -> pl.LazyFrame:
+def keys_of(labels: str | Path, frame: pl.LazyFrame) -> list[str]:
+    """The columns by which a file of labels is joined where none are named: shard and row, where both tables have them.
+
+    Raises SpecError where they do not.
+    """
+    known = frame.collect_schema().names()
+    columns = open_labels(labels, frame, ()).collect_schema().names()
+    if all(name in known and name in columns for name in KEYS):
+        return list(KEYS)
+    raise SpecError(
+        [
+            f"--on is missing: {labels} and the table do not both have the columns shard and row, as a file of scorer "
+            "label and an output folder have. Say which columns find a row's label."
+        ]
+    )
+
+
+def join_labels(
+    frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], human: Sequence[str], *, design: bool = False
+) -> pl.LazyFrame:
     """The frame with the label columns `human` beside each row whose `on` columns are equal; null where none is.
+
+    With `design` the columns that say how the rows were drawn, too, where the labels have them.
 
     Keys of one kind (texts and categories, whole numbers of any width) are compared by their value; a label whose key
     is null belongs to no row.
@@ -67,8 +92,11 @@ def join_labels(frame: pl.LazyFrame, labels: pl.LazyFrame, on: Sequence[str], hu
     if problems:
         raise SpecError(problems)
     keys = [f"\0{name}" for name in on]
+    drawn = {name: design_column(name) for name in DESIGN if design and name in right and name not in human}
     wanted = labels.drop_nulls(on).select(
-        *(pl.col(name).cast(_kind(right[name])).alias(key) for name, key in zip(on, keys, strict=True)), *human
+        *(pl.col(name).cast(_kind(right[name])).alias(key) for name, key in zip(on, keys, strict=True)),
+        *human,
+        *(pl.col(name).alias(column) for name, column in drawn.items()),
     )
     twice = collected(wanted.group_by(keys).len().filter(pl.col("len") > 1).sort(keys).limit(1))
     if len(twice):

@@ -2,7 +2,8 @@
 
 The judge's mean is precise and may be wrong; the labels' mean is right and wide. Prediction-powered inference takes
 the first and corrects it by what the labels say about the judge's errors. It is valid however bad the judge is, as long
-as the labelled rows are a random sample of the rows: nothing here can check that.
+as the labelled rows are a random sample of the rows, simple or within strata. A file of labels that says how its rows
+were drawn is taken at its word (`label_design`); where none does, nothing here can check it.
 
 A row without a score belongs to the population as well. It enters through a second regressor, 1 for an unread row and 0
 for a read one, so that the value that stands in for its score makes no difference.
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.columns import collected, listed, not_judged, require, same_run, take
-from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, plain_mean
+from scorer.analysis.label_design import DESIGN, design_column, label_design
+from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, label_mean, plain_mean
 from scorer.analysis.prediction_powered_pairs import differences_of
 from scorer.analysis.prediction_powered_result import Estimate, Estimates, Mean
 from scorer.errors import SpecError
@@ -48,13 +50,16 @@ def estimate(
     schema = frame.collect_schema()
     require(schema, needed)
     states = [column for name in ("error", "finished_at") if (column := same_run(schema, score, name)) in schema]
+    states += [column for name in DESIGN if (column := design_column(name)) in schema]
     frame = collected(frame.select(list(dict.fromkeys([*needed, *states])))).lazy()
     columns = take(frame, [score, human], [name for name in (system, item) if name])
     f, y = columns.floats(score), columns.floats(human)
     cluster = columns.codes(item)[0] if item else np.arange(len(f), dtype=np.int64)
     bad, pending = not_judged(frame, score)
     judged = ~bad & ~pending
-    rows = LabelledRows(f, y, cluster, int(cluster.max(initial=-1)) + 1)
+    design = label_design(frame, ~np.isnan(y), judged)
+    y = np.where(design.usable, y, np.nan)
+    rows = LabelledRows(f, y, cluster, int(cluster.max(initial=-1)) + 1, design.weight, design.stratum)
     if (labels := int((~np.isnan(y) & judged).sum())) < 2:
         both = int((~np.isnan(y) & ~np.isnan(f) & judged).sum())
         apart = f" of the {judged.sum():,} that are judged" if not judged.all() else ""
@@ -71,13 +76,15 @@ def estimate(
     systems = {name: estimated(code == s) for s, name in enumerate(names)}
     parts = {name: rows.where(judged & (code == s)) for s, name in enumerate(names)}
     differences, unlike = differences_of(parts, paired=item is not None, bootstrap=bootstrap)
-    return Estimates(overall, systems, differences, [*_notes(overall, systems), *unlike])
+    return Estimates(
+        overall, systems, differences, [*_notes(overall, systems), *design.notes(int(judged.sum())), *unlike]
+    )
 
 
 def _estimate(rows: LabelledRows, bad: int, pending: int) -> Estimate:
     read, labelled = ~np.isnan(rows.f), ~np.isnan(rows.y)
     found = fit_mean(rows)
-    human, judge = plain_mean(rows.y, rows, labelled), plain_mean(rows.f, rows, read)
+    human, judge = label_mean(rows), plain_mean(rows.f, rows, read)
     weight, unread_weight = (None, None) if found is None else found.weights
     worth = None
     if found is not None and found.error.variance > 0:

@@ -15,15 +15,48 @@ from scorer.analysis.prediction_powered_result import Mean
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """The population, or a part of it: NaN in `f` is an unread score, NaN in `y` a row without a label."""
+    """The population, or a part of it: NaN in `f` is an unread score, NaN in `y` a row without a label.
+
+    `weight` is the number of rows that a label stands for and `stratum` the code of its stratum; both None where the
+    labels are a simple random sample.
+    """
 
     f: Floats
     y: Floats
     cluster: Codes
     items: int
+    weight: Floats | None = None
+    stratum: Codes | None = None
 
     def where(self, mask: NDArray[np.bool_]) -> LabelledRows:
-        return LabelledRows(self.f[mask], self.y[mask], self.cluster[mask], self.items)
+        weight = None if self.weight is None else self.weight[mask]
+        stratum = None if self.stratum is None else self.stratum[mask]
+        return LabelledRows(self.f[mask], self.y[mask], self.cluster[mask], self.items, weight, stratum)
+
+    def label_mean(self, values: Floats) -> float:
+        """The mean over labelled rows, each as many times as it stands for rows."""
+        labelled = ~np.isnan(self.y)
+        return float(np.average(values[labelled], weights=None if self.weight is None else self.weight[labelled]))
+
+    def label_error(self, values: Floats) -> MeanError:
+        """The error of `label_mean`: within strata, where the labels were drawn within strata.
+
+        Source: Cochran (1977), "Sampling Techniques", section 5.4 (stratified mean) and 12.2 (the strata's sizes as
+        those of a sample of the population).
+        """
+        labelled = ~np.isnan(self.y)
+        if self.weight is None or self.stratum is None:
+            return error_of(values, self, labelled)
+        x, cluster = values[labelled], self.cluster[labelled]
+        code, w = np.unique(self.stratum[labelled], return_inverse=True)[1], self.weight[labelled]
+        share, count = w / w.sum(), np.bincount(code)
+        middle = np.bincount(code, share * x) / np.bincount(code, share)
+        alone = count[code] == 1  # a system has one label of the stratum: its error is taken about the whole mean
+        within = x - np.where(alone, float(share @ x), middle[code])
+        free = np.where(alone, 1.0, np.sqrt(count[code] / np.maximum(count[code] - 1, 1)))
+        between = np.sqrt(share / len(self.f)) * np.where(alone, 0.0, middle[code] - float(share @ x))
+        total = np.bincount(cluster, share * within * free + between, minlength=self.items)
+        return MeanError(total.astype(np.float64), np.bincount(cluster, minlength=self.items) > 0)
 
     def present(self) -> NDArray[np.bool_]:
         """Which items have a row."""
@@ -68,11 +101,12 @@ def fit_mean(rows: LabelledRows, filler: float | None = None) -> Fit | None:
     regressor to the first. Where none is, the second weight is 0, and the filler is the mean of the read scores.
     """
     unread, labelled = np.isnan(rows.f), ~np.isnan(rows.y)
-    n, rest = int(labelled.sum()), ~labelled
+    # Of a simple random sample the other rows are a second sample; else all rows are what the weights stand for.
+    n, rest = int(labelled.sum()), ~labelled if rows.weight is None else np.ones(len(labelled), dtype=bool)
     if n < 2:
         return None
-    people = error_of(rows.y, rows, labelled)
-    value = float(rows.y[labelled].mean())
+    people = rows.label_error(rows.y)
+    value = rows.label_mean(rows.y)
     if not rest.any() or unread.all():
         return Fit(value, people, people, (None, None), n, n * people.variance)
     center = float(rows.f[~unread].mean())
@@ -80,13 +114,13 @@ def fit_mean(rows: LabelledRows, filler: float | None = None) -> Fit | None:
     regressors = [scores]
     if (unread & labelled).any() and not unread[labelled].all():
         regressors.append(unread.astype(np.float64))
-    here = np.stack([error_of(x, rows, labelled).of_item for x in regressors], axis=1)
+    here = np.stack([rows.label_error(x).of_item for x in regressors], axis=1)
     gap = here - np.stack([error_of(x, rows, rest).of_item for x in regressors], axis=1)
     # The weights that make the variance, the sum of (people - gap @ weights)^2 over items, least.
     scale = np.abs(gap).max(axis=0)
     scaled = gap / np.where(scale > 0, scale, 1.0)
     weights = np.linalg.lstsq(scaled, people.of_item, rcond=None)[0] / np.where(scale > 0, scale, 1.0)
-    away = np.array([x[rest].mean() - x[labelled].mean() for x in regressors])
+    away = np.array([x[rest].mean() - rows.label_mean(x) for x in regressors])
     error = people.of_item - gap @ weights
     if len(regressors) > 1:
         # Few labelled rows are unread, and the weight follows each of them: the error is that of an item left out.
@@ -122,6 +156,16 @@ def error_of(values: Floats, of: LabelledRows, rows: NDArray[np.bool_]) -> MeanE
     count = np.bincount(of.cluster[rows], minlength=of.items)
     total = np.bincount(of.cluster[rows], values[rows] - values[rows].mean(), minlength=of.items)
     return MeanError(total / rows.sum(), count > 0)
+
+
+def label_mean(rows: LabelledRows) -> Mean:
+    """The mean human value by the labels alone."""
+    if rows.weight is None:
+        return plain_mean(rows.y, rows, ~np.isnan(rows.y))
+    if np.isnan(rows.y).all():
+        return Mean(None, None)
+    value = rows.label_mean(rows.y)
+    return Mean(value, rows.label_error(rows.y).interval(value))
 
 
 def plain_mean(values: Floats, of: LabelledRows, rows: NDArray[np.bool_]) -> Mean:

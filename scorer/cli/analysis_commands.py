@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
+from scorer.cli.label_command import label
 from scorer.cli.options import Json, answer
 from scorer.cli.samples_command import samples
 from scorer.cli.table_options import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 app = App()
 app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
+app.command(label)
 app.command(samples)
 
 
@@ -161,6 +163,9 @@ def estimate(
     item: Item = None,
     labels: Labels = None,
     on: On = (),
+    again: Annotated[
+        str | None, Parameter(help="Labels of some rows given a second time, joined as --labels: how noisy labels are.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Estimate the mean human value of all rows, from all scores and a random sample of human labels.
@@ -168,11 +173,18 @@ def estimate(
     Example: scorer estimate out --score score --human human --system model --labels labels.parquet --on id
     """
     from scorer.analysis.prediction_powered import estimate as run_analysis
+    from scorer.analysis.retest import retest_of
     from scorer.cli.analysis_text import estimate_text
+    from scorer.cli.text_table import noted
 
-    table = opened(tables, score, labels=labels, on=on, human=[human])
+    table = opened(tables, score, labels=labels, on=on, human=[human], design=True)
     found = {name: run_analysis(table.frame, name, human, system=system, item=item) for name in table.scores}
-    return _by_score(json, found, estimate_text, table.coverage(system, human, item))
+    if again is None:
+        return _by_score(json, found, estimate_text, table.coverage(system, human, item))
+    noise = retest_of(table.frame, human, again, on)
+    value = {"scores": {name: one.json() for name, one in found.items()}, "retest": noise.json()}
+    texts = [*(estimate_text(name, one) for name, one in found.items()), noted(noise.notes())]
+    return answer(json, value, lambda: "\n\n".join(texts), table.coverage(system, human, item))
 
 
 @app.command

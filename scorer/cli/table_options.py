@@ -35,7 +35,10 @@ Systems = Annotated[str | None, Parameter("--system", help="The column that name
 Labels = Annotated[
     str | None, Parameter(help="A table with the human columns, where they are not in TABLE: Parquet or CSV; see --on.")
 ]
-On = Annotated[Columns, Parameter(help="The columns that find a row's label; may be repeated.", negative="")]
+On = Annotated[
+    Columns,
+    Parameter(help="The columns that find a row's label; may be repeated. By default shard and row.", negative=""),
+]
 Resamples = Annotated[
     int,
     Parameter(help="Bootstrap resamples for the 95 % intervals, with a fixed seed; 0 for none.", show_default=True),
@@ -80,18 +83,23 @@ def opened(
     labels: str | None = None,
     on: Columns = (),
     human: Sequence[str] = (),
+    design: bool = False,
 ) -> OpenedTable:
-    """The table, with the human columns that it lacks joined on from the labels file. Raises SpecError."""
-    from scorer.analysis.join_labels import join_labels, open_labels
+    """The table, with the human columns that it lacks joined on from the labels file. Raises SpecError.
+
+    With `design` the columns that say how the labelled rows were drawn stand beside them.
+    """
+    from scorer.analysis.join_labels import join_labels, keys_of, open_labels
     from scorer.analysis.open_table import open_table, score_columns
 
     if not tables:
         raise SpecError(["TABLE is missing: give a Parquet file, a folder or a glob of them, or an output folder."])
-    if (labels is None) == bool(on):
-        raise SpecError(["--labels and --on belong together: the table of labels, and the columns that find a row's."])
+    if labels is None and on:
+        raise SpecError(["--on says which columns find a row's label: give the table of labels, too, with --labels."])
     frame = open_table(tables)
     if labels is not None:
+        on = tuple(on or keys_of(labels, frame))
         known = frame.collect_schema().names()
         wanted = [name for name in human if name not in known] or human
-        frame = join_labels(frame, open_labels(labels, frame, on), on, wanted)
+        frame = join_labels(frame, open_labels(labels, frame, on), on, wanted, design=design)
     return OpenedTable(tables, frame, score_columns(frame, tables, scores))

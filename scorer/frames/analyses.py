@@ -23,6 +23,7 @@ from scorer.analysis.bias_measures import BiasColumns, measure_bias
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.compare import Compared
 from scorer.analysis.inter_judge import InterJudge, inter_judge
+from scorer.analysis.join_labels import join_labels, keys_of, open_labels
 from scorer.analysis.leaderboard import Leaderboard, SystemColumns
 from scorer.analysis.open_table import open_table, score_columns
 from scorer.analysis.prediction_powered_result import Estimates
@@ -199,13 +200,23 @@ def compare(
 
 
 def estimate(
-    table: Table, score: Names = "score", *, human: str, system: str | None = None, item: str | None = None
+    table: Table,
+    score: Names = "score",
+    *,
+    human: str,
+    system: str | None = None,
+    item: str | None = None,
+    labels: str | Path | None = None,
+    on: Names = (),
 ) -> ByScore[Estimates]:
     """The mean human value of all rows, from all scores and a random sample of human labels.
 
     `human` is the column of labels, null where a row has none. The interval is valid for any judge, as long as the
     labelled rows are a random sample of all rows: nothing here can check that. `system` names who answered: a row for
     each. `item` names what was answered: rows of an item count as one, and systems are compared over common items.
+    `labels` is a file of labels, CSV or Parquet, with the column `human`, and `on` the columns that find a row's label,
+    by default shard and row. Where it says how its rows were drawn (`scorer label`, the report page), rows that were
+    not drawn at random are left out, and each label weighs as many rows as it stands for.
 
     `frame` has a row for each score and system, and one for all rows (`system` null): rows, labels, unread, the mean
     with low and high of its 95 % interval, the same from the labels alone (labels_only) and from the judge alone
@@ -217,6 +228,9 @@ def estimate(
     """
 
     def estimates(frame: pl.LazyFrame, name: str, _: Range | None) -> Estimates:
+        if labels is not None:
+            keys = _listed(on) or keys_of(labels, frame)
+            frame = join_labels(frame, open_labels(labels, frame, keys), keys, [human], design=True)
         return prediction_powered.estimate(frame, name, human, system=system, item=item)
 
     return _by_score(table, score, estimates)

@@ -225,7 +225,7 @@ SCORE_AND_HUMAN = ["--score", "score", "--human", "human"]
         (["agree", "--score", "scrore", "--human", "human"], None, "did you mean score?"),
         (["agree", *SCORE_AND_HUMAN], pl.col("human") == 3, "human is 3 in all"),
         (["agree", *SCORE_AND_HUMAN], pl.col("id") == "0-0", "Rows with a value in human: 1"),
-        (["agree", *SCORE_AND_HUMAN, "--labels", "x.parquet"], None, "--labels and --on belong together"),
+        (["agree", *SCORE_AND_HUMAN, "--on", "id"], None, "give the table of labels, too, with --labels"),
         (["agree", *SCORE_AND_HUMAN, "--bootstrap", "-1"], None, "bootstrap = -1; it must be 0 or more"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task"], ALONE, "names one task only"),
         (["scale", *SCORE_AND_HUMAN, "--task", "task"], pl.col("human") == 3, "human is 3 in all"),
