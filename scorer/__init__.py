@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from scorer.frames.analyses import leaderboard as leaderboard
     from scorer.frames.analyses import samples as samples
     from scorer.frames.analyses import scale as scale
+    from scorer.frames.decisions import choose as choose
     from scorer.frames.decisions import gate as gate
     from scorer.frames.labels import label as label
     from scorer.frames.score_frame import score_frame as score_frame
@@ -61,6 +62,7 @@ _HOMES = {
     "agree": "scorer.frames.analyses",
     "bias": "scorer.frames.analyses",
     "bradley_terry": "scorer.frames.analyses",
+    "choose": "scorer.frames.decisions",
     "compare": "scorer.frames.analyses",
     "estimate": "scorer.frames.analyses",
     "gate": "scorer.frames.decisions",

@@ -20,7 +20,8 @@ from scorer.errors import SpecError
 class Board:
     """Columns of a table as codes: `system` and `task` number `systems` and `tasks`; without tasks there is one, "".
 
-    `item` numbers what was answered, each row by itself where `named` is false. `values` are the scores, NaN unread.
+    `item` numbers what was answered by the column `item_column`, each row by itself where that is None. `values` are
+    the scores, NaN unread.
     """
 
     columns: Columns
@@ -30,7 +31,7 @@ class Board:
     task: Codes
     tasks: Sequence[str]
     item: Codes
-    named: bool
+    item_column: str | None
     drawn: Resamples | None
     ends: Bounds
 
@@ -42,9 +43,16 @@ class Board:
             drawn = None
             if self.drawn is not None:
                 drawn = Resamples(self.drawn.weights, self.drawn.cluster[mine], self.drawn.items)
-            item = self.item[mine] if self.named and adjusted else None
+            item = self.item[mine] if self.item_column is not None and adjusted else None
             boards.append(system_means(values[mine], self.system[mine], len(self.systems), item, drawn, ends))
         return boards
+
+    def item_names(self, items: Sequence[int]) -> list[str]:
+        """The names of items; none where no column names them."""
+        if self.item_column is None or not len(items):
+            return []
+        _, names = self.columns.codes(self.item_column)
+        return [names[item] for item in items]
 
     def pooled(self, values: Floats) -> SystemMeans:
         """The plain means of further values over all rows of each system, whatever their task."""
@@ -81,7 +89,7 @@ def board_of(
         task=of_task,
         tasks=tasks,
         item=of_item,
-        named=item is not None,
+        item_column=item,
         drawn=bootstrap.draw(of_item),
         ends=bounds(values, scale),
     )

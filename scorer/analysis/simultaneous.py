@@ -131,7 +131,7 @@ def simultaneous(contrasts: Sequence[Contrast], drawn: Resamples | None) -> list
     ]
 
 
-def tango(first: int, second: int, n: int, z: float = Z) -> Interval:
+def tango(first: float, second: float, n: int, z: float = Z) -> Interval:
     """The interval of the difference of two paired shares: of n pairs `first` have a one in the first alone.
 
     `second` pairs have it in the second alone. It is a score interval, and stays sensible where no pair differs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from scorer.analysis.bootstrap import Resamples, means_by_group
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Standing
 from scorer.analysis.score_range import Bounds
+from scorer.analysis.simultaneous import Contrast, unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,13 @@ class SystemMeans:
 
     def standing(self) -> Standing:
         return Standing(self.means, self.influence, self.items, self.part, self.span, self.ends)
+
+    def difference(self, a: int, b: int) -> Contrast:
+        """The mean of system `a` less that of `b`; both have one."""
+        m = int(min(self.items[a], self.items[b]))
+        influence = self.influence[:, a] - self.influence[:, b]
+        error = math.sqrt(float(influence @ influence) * m / (m - 1)) if m > 1 else math.nan
+        return Contrast(float(self.means[a] - self.means[b]), error, m, unit(influence))
 
 
 def system_means(

@@ -1,4 +1,4 @@
-"""The commands that decide: gate. Light to import: each command loads what it needs."""
+"""The commands that decide: choose and gate. Light to import: each command loads what it needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Item, Resamples, Table, Task, TaskWeights, opened
+from scorer.cli.table_options import Columns, Item, Labels, On, Resamples, Table, Task, TaskWeights, opened
 from scorer.errors import SpecError
 
 app = App()
@@ -15,6 +15,81 @@ Margin = Annotated[
     float, Parameter("--margin", help="How much worse is still as good, in points of the score.", show_default=True)
 ]
 System = Annotated[str, Parameter(help="The column that names who answered.")]
+
+
+@app.command
+def choose(
+    *tables: Table,
+    score: Annotated[str | None, Parameter(help="The column of scores.")] = None,
+    system: Annotated[str | None, Parameter(help="The column that names who answered.")] = None,
+    task: Task = None,
+    item: Item = None,
+    weights: TaskWeights = None,
+    cost: Annotated[
+        Columns,
+        Parameter(
+            help="A column of numbers of which less is preferred (price, latency, size), or of booleans, of which true "
+            "is. May be repeated: the first counts first.",
+            negative="",
+        ),
+    ] = (),
+    facts: Annotated[
+        str | None, Parameter(help="A table of systems with the --cost columns that TABLE lacks: CSV or Parquet.")
+    ] = None,
+    margin: Margin = 0.0,
+    acceptable: Annotated[
+        float | None, Parameter(help="The lowest acceptable value: also the share that reach it.")
+    ] = None,
+    human: Annotated[str | None, Parameter(help="The column of human values, null where a row has none.")] = None,
+    labels: Labels = None,
+    on: On = (),
+    text: Annotated[
+        str | None, Parameter(help="The column of answers, to find systems that give one answer to many items.")
+    ] = None,
+    bootstrap: Resamples = 1000,
+    json: Json = False,
+) -> int:
+    """Choose a system: the cheapest that is surely not worse than the best by more than a margin.
+
+    Says what would tip the choice: margins, weights of tasks, a judge that favours one side, labels to add.
+
+    Example: scorer choose out --score score --system model --item item --task task --cost price --margin 0.1
+    """
+    from scorer.analysis.bootstrap import Bootstrap
+    from scorer.analysis.choose import Wanted
+    from scorer.analysis.choose import choose as decide
+    from scorer.analysis.join_labels import join_labels, open_labels
+    from scorer.analysis.task_weights import read_weights
+    from scorer.cli.choose_text import choose_text
+
+    missing = [name for name, given in (("--score", score), ("--system", system)) if given is None]
+    if score is None or system is None:
+        raise SpecError([f"{name} is missing: it names a column of the table." for name in missing])
+    table = opened(tables, (score,), labels=labels, on=on, human=(human,) if human and labels else ())
+    frame = table.frame
+    if facts is not None:
+        known = frame.collect_schema().names()
+        wanted = [name for name in cost if name not in known]
+        if not wanted:
+            raise SpecError([f"--facts {facts} is a table of systems: name a column of it with --cost."])
+        frame = join_labels(frame, open_labels(facts, frame, (system,)), (system,), wanted)
+    if len(table.scores) > 1:
+        raise SpecError(
+            [f"A choice is by one judge: {score} is a column of each of {', '.join(table.scores)}. Give one of them."]
+        )
+    (name,) = table.scores
+    found = decide(
+        frame,
+        name,
+        system,
+        Wanted(margin, cost, acceptable, human, text),
+        task=task,
+        item=item,
+        weights=None if weights is None else read_weights(weights),
+        scale=table.scale_of(name),
+        bootstrap=Bootstrap(bootstrap),
+    )
+    return answer(json, found.json(), lambda: choose_text(found), table.coverage(system, item, task, cost, human, text))
 
 
 @app.command

@@ -6,17 +6,67 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scorer.analysis import choose as choices
 from scorer.analysis import gate as gates
 from scorer.analysis.bootstrap import Bootstrap
+from scorer.analysis.choose_result import Choice
 from scorer.analysis.gate import Gate
 from scorer.analysis.run_coverage import run_coverage
 from scorer.analysis.score_range import scale_of
 from scorer.analysis.task_weights import Weights, read_weights
 from scorer.errors import SpecError
-from scorer.frames.analyses import Table, opened
+from scorer.frames.analyses import Names, Table, opened
 
 TaskWeights = Weights | str | Path | None
 """The weights of tasks by their names, or the path of a file of them."""
+
+
+def choose(
+    table: Table,
+    score: str = "score",
+    *,
+    system: str,
+    task: str | None = None,
+    item: str | None = None,
+    weights: TaskWeights = None,
+    cost: Names = (),
+    margin: float = 0.0,
+    acceptable: float | None = None,
+    human: str | None = None,
+    text: str | None = None,
+    bootstrap: int = 1000,
+) -> Choice:
+    """The cheapest system that is surely not worse than the best by more than a margin: `scorer choose`.
+
+    `system` is the column that names who answered, `item` what was answered, `task` the task, `weights` those of the
+    tasks (without them each counts alike). `cost` names columns of numbers, of which less is preferred, or of booleans,
+    of which true is; the first counts first. `margin` and `acceptable`, the lowest acceptable value, are in points of
+    the score. `human` is the column of labels, null where a row has none; `text` that of answers, to find systems that
+    give one answer to many items. `bootstrap` is the number of resamples.
+
+    The result has `chosen` (None: these rows do not tell), `frame` with a row for each system (mean, how far behind the
+    best and its upper limit, costs), `by_margin`, `by_weight`, `tipping`, `people`, `loses`, `label_next` and `needed`.
+    The limits of all systems hold together in 95 % of tables, whichever is the best, with unread rows at either end
+    of the scale.
+
+    Source: Hsu (1984), "Constrained simultaneous confidence intervals for multiple comparisons with the best". Raises
+    SpecError for columns, weights or numbers that cannot serve.
+    """
+    frame, names, is_named = opened(table, score)
+    if len(names) > 1:
+        raise SpecError([f"A choice is by one judge: {score} is a column of each of {', '.join(names)}."])
+    costs = (cost,) if isinstance(cost, str) else tuple(cost)
+    return choices.choose(
+        frame,
+        names[0],
+        system,
+        choices.Wanted(margin, costs, acceptable, human, text),
+        task=task,
+        item=item,
+        weights=_read(weights),
+        scale=scale_of(table, names[0]) if is_named else None,
+        bootstrap=Bootstrap(bootstrap),
+    )
 
 
 def gate(

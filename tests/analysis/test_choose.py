@@ -1,0 +1,218 @@
+"""A choice is one that the rows support, wherever unread rows are; what tips it is computed, and named in words."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from scorer.analysis.best import behind_best
+from scorer.analysis.bootstrap import Bootstrap, resample
+from scorer.analysis.choice_rule import Cost, by_margin, chosen, on_front, preferred
+from scorer.analysis.choose import Wanted, choose
+from scorer.analysis.ranks import Standing
+from scorer.analysis.tipping import ITEMS_TO_LABEL
+from scorer.errors import SpecError
+
+PRICES = {"large": 3.0, "medium": 1.0, "small": 0.1}
+
+
+def answers(items=200, seed=0, noise=0.3, labels=0):
+    """large is best at code, medium as good at chat, small behind in both; people see what the judge sees."""
+    rng = np.random.default_rng(seed)
+    level = {"large": (4.0, 3.0), "medium": (3.5, 3.1), "small": (2.9, 2.0)}
+    rows = []
+    for i in range(items):
+        hard = rng.normal()
+        for system, levels in level.items():
+            score = levels[i % 2] + hard + noise * rng.normal()
+            rows.append((system, f"q{i}", ("code", "chat")[i % 2], score, PRICES[system]))
+    frame = pl.DataFrame(rows, schema=["system", "item", "task", "score", "price"], orient="row")
+    human = np.where(rng.permutation(len(rows)) < labels, frame["score"] + 0.3 * rng.normal(size=len(rows)), np.nan)
+    return frame.with_columns(human=pl.Series(human).fill_nan(None))
+
+
+QUICK = Bootstrap(300)
+
+
+def pick(frame, margin=0.0, *costs, bootstrap=QUICK, **options):
+    wanted = Wanted(
+        margin, costs, options.pop("acceptable", None), options.pop("human", None), options.pop("text", None)
+    )
+    return choose(frame.lazy(), "score", "system", wanted, item="item", bootstrap=bootstrap, **options)
+
+
+def test_choose_takes_the_cheapest_within_the_margin():
+    frame = answers()
+    assert pick(frame).chosen == "large"
+    assert pick(frame, 0.5, "price").chosen == "medium"
+    assert pick(frame, 1.5, "price").chosen == "small"
+    found = pick(frame, 0.5, "price")
+    assert found.systems["system"].to_list() == ["small", "medium", "large"]
+    assert [one.system for one in found.by_margin] == ["large", "medium", "small"]
+    assert found.by_margin[0].above == 0
+    assert all(a.to == b.above for a, b in zip(found.by_margin, found.by_margin[1:], strict=False))
+    json.dumps(found.json(), allow_nan=False)
+
+
+def test_choose_cannot_tell_equal_systems_and_says_how_many_items_would():
+    found = pick(answers(items=40, noise=2.0, seed=3), 0.4, "price")
+    assert found.chosen is None
+    assert min(found.needed.values()) > 40
+    assert found.tipping[0].kind == "leads"
+    enough = pick(answers(items=2 * max(found.needed.values()), noise=2.0), 0.4, "price")
+    assert enough.chosen in found.needed
+
+
+def test_limits_behind_the_best_are_false_in_at_most_a_twentieth_of_tables():
+    """The others are all 1 behind: 13 of 120 has a chance of 1 in 100 at 5 %; limits pair by pair are false in 24."""
+    rng = np.random.default_rng(1)
+    false = 0
+    for seed in range(120):
+        y = rng.normal(size=(60, 1)) + rng.normal(size=(60, 6)) - np.array([1.0] * 5 + [0.0])
+        standing = Standing(y.mean(axis=0), (y - y.mean(axis=0)) / 60, np.full(6, 60), np.zeros(6, dtype=np.int64), 6.0)
+        at_most = behind_best(standing, resample(np.arange(60), 400, seed)).at_most()
+        false += bool((at_most[:5] < 1.0).any())
+    assert false <= 13
+
+
+def test_limits_with_the_best_are_narrower_than_those_of_all_pairs():
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(400, 12))
+    standing = Standing(y.mean(axis=0), (y - y.mean(axis=0)) / 400, np.full(12, 400), np.zeros(12, dtype=np.int64), 6.0)
+    half = behind_best(standing, resample(np.arange(400), 2000, 0)).half[0, 1]
+    error = np.sqrt(((y[:, 0] - y[:, 1] - (y[:, 0] - y[:, 1]).mean()) ** 2).sum()) / 400
+    assert 2.2 < half / error < 2.8  # Dunnett's one-sided value for 11 comparisons is 2.5, all 66 pairs need 3.3
+
+
+def test_choose_holds_wherever_unread_rows_are():
+    frame = answers().with_columns(
+        score=pl.when((pl.col("system") == "medium") & (pl.col("score") < 2)).then(None).otherwise("score")
+    )
+    assert frame["score"].null_count() > 10
+    held = pick(frame, 0.45, "price", scale=(-5.0, 9.0))
+    assert held.chosen is None  # medium may be far behind, or by far the best
+    assert any("Rows with no verdict alone keep the choice open" in note for note in held.notes)
+    read_only = frame.filter(pl.col("score").is_not_null())
+    assert pick(read_only, 0.45, "price").chosen == "medium"
+
+
+def test_choose_moves_with_the_weights_of_tasks():
+    found = pick(answers(), 0.3, "price", task="task")
+    steps = [(one.system, one.low, one.high) for one in found.by_weight if one.task == "chat"]
+    assert [one[0] for one in steps] == ["large", "medium"] or [one[0] for one in steps] == ["large", None, "medium"]
+    share = steps[-1][1]
+    assert 0.3 < share < 0.7
+    heavy = pick(answers(), 0.3, "price", task="task", weights={"chat": share + 0.05, "code": 0.95 - share})
+    assert heavy.chosen == "medium"
+    assert heavy.weights["chat"] == pytest.approx(share + 0.05)
+    assert pick(answers(), 0.3, "price", task="task", weights={"chat": 0, "code": 1}).chosen == "large"
+
+
+def test_choose_names_where_the_choice_loses():
+    found = pick(answers(), 0.5, "price", task="task")
+    assert found.chosen == "medium"
+    lost = found.loses.row(0, named=True)
+    assert (lost["task"], lost["system"], lost["sure"]) == ("code", "large", True)
+    assert lost["low"] < lost["ahead"] < lost["high"]
+    assert "chat" not in found.loses.filter("sure")["task"].to_list()
+
+
+def test_tipping_point_is_the_margin_less_the_gap():
+    found = pick(answers(), 0.5, "price")
+    means = dict(found.systems.select("system", "mean").iter_rows())
+    stands = found.tipping[0]
+    assert (stands.kind, stands.system, stands.against) == ("stands", "medium", "large")
+    assert stands.by_more_than == pytest.approx(0.5 - (means["large"] - means["medium"]))
+    assert 0 < stands.surely < stands.by_more_than
+    passed = found.tipping[-1]
+    assert (passed.kind, passed.system, passed.against) == ("passed over", "small", "large")
+    assert passed.by_more_than == pytest.approx(means["large"] - means["small"] - 0.5)
+
+
+def test_labels_say_how_much_the_judge_favours_the_choice():
+    frame = answers(labels=90)
+    fair = pick(frame, 0.5, "price", human="human", scale=(-5.0, 9.0))
+    favour = fair.tipping[0].labels
+    assert favour.interval[0] < 0 < favour.interval[1]
+    assert fair.people.labels == 90
+    assert fair.people.agrees in (True, None)
+    flattered = frame.with_columns(
+        score=pl.col("score") + pl.when(pl.col("system") == "medium").then(1.0).otherwise(0.0)
+    )
+    found = pick(flattered, 0.3, "price", human="human", scale=(-5.0, 9.0))
+    assert found.chosen == "medium"
+    assert found.tipping[0].labels.interval[0] > 0.5
+    assert found.people.agrees is None or found.people.agrees is False
+    items = found.label_next.items
+    assert len(set(items)) == ITEMS_TO_LABEL
+    labelled = frame.filter(pl.col("human").is_not_null())
+    for item in items:
+        of = set(labelled.filter(item=item)["system"]) & set(found.label_next.systems)
+        assert len(of) < 2
+    unlike = frame.with_columns(human=pl.col("human") * 100)
+    other = pick(unlike, 0.5, "price", human="human", scale=(-5.0, 9.0))
+    assert not other.people.same_scale
+    assert other.people.agrees is None
+    assert other.tipping[0].labels is None
+
+
+def test_acceptable_share_by_people_does_not_trust_few_labels_that_agree():
+    frame = answers(noise=0.1)
+    frame = frame.with_columns(human=pl.when(pl.int_range(pl.len()) < 60).then(pl.col("score")))
+    row = pick(frame, 0.5, human="human", acceptable=0.0).systems.row(
+        by_predicate=pl.col("system") == "large", named=True
+    )
+    assert row["acceptable"] > 0.98
+    assert row["acceptable_people_low"] < 0.9  # 20 labels, all of them acceptable
+
+
+def test_order_of_preference_is_by_costs_then_by_mean():
+    means = np.array([3.0, 2.0, 1.0, np.nan])
+    local = Cost("local", np.array([[0.0, 1.0, 1.0, 1.0]]), is_boolean=True)
+    price = Cost("price", np.array([[1.0, 5.0, 5.0, np.nan]]), is_boolean=False)
+    assert preferred([local, price], means, np.ones(1)).tolist() == [1, 2, 3, 0]
+    assert preferred([price], means, np.ones(1)).tolist() == [0, 1, 2, 3]
+    assert preferred([], means, np.ones(1)).tolist() == [0, 1, 2, 3]
+    assert chosen(np.array([0.5, 0.1, 0.2, np.inf]), np.array([3, 0, 2, 1]), 0.3) == 2
+    steps = by_margin(np.array([0.5, -0.1, 0.2, np.inf]), np.array([3, 0, 2, 1]))
+    assert [(one.system, one.above, one.to) for one in steps] == [(1, 0.0, 0.2), (2, 0.2, 0.5), (0, 0.5, None)]
+    assert on_front([np.array([1.0, 5.0, 2.0, 1.0])], means) == [True, False, False, False]
+
+
+def test_choose_reads_facts_that_are_texts_and_costs_that_vary():
+    frame = answers().with_columns(
+        local=pl.when(pl.col("system") == "large").then(pl.lit("No")).otherwise(pl.lit("yes")),
+        seconds=pl.int_range(pl.len()) % 7 + pl.col("price"),
+    )
+    found = pick(frame, 1.5, "local", "seconds")
+    assert found.chosen == "small"
+    row = found.systems.row(0, named=True)
+    assert row["local"] is True
+    assert row["seconds_low"] < row["seconds"] < row["seconds_high"]
+    assert pick(frame, 0.5, "local").chosen == "medium"
+    assert found.systems.filter("on_front").height >= 1
+
+
+def test_choose_warns_of_the_cost_of_judging():
+    found = pick(answers().rename({"price": "cost_microusd"}), 0.5, "cost_microusd")
+    assert any("what judging the rows cost" in note for note in found.notes)
+
+
+def test_choose_leaves_out_a_system_without_a_task_and_says_so():
+    frame = answers().filter(~((pl.col("system") == "small") & (pl.col("task") == "chat")))
+    found = pick(frame, 0.5, "price", task="task")
+    assert found.chosen == "medium"
+    assert any("small have no score in some task" in note for note in found.notes)
+    assert pick(frame, 1.5, "price", task="task", weights={"code": 1, "chat": 0}).chosen == "small"
+
+
+def test_choose_of_one_system_is_that_one():
+    assert pick(answers().filter(pl.col("system") == "small")).chosen == "small"
+
+
+def test_choose_tells_every_mistake_at_once():
+    with pytest.raises(SpecError) as caught:
+        pick(answers(), -1.0, "prize", bootstrap=Bootstrap(0))
+    for part in ("did you mean price", "must be 0 or more", "--bootstrap must be above 0"):
+        assert part in str(caught.value)
