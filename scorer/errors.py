@@ -11,6 +11,7 @@ ScorerError
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
+├── BatchesOut       9    provider batches are out, and nobody waits for them; come again
 ├── Interrupted      130  stopped on request; resumable
 ├── TransientError        a temporary fault: the client retries, no row gets it
 │   ├── Unreachable       no whole reply: refused, reset, cut off, timed out
@@ -126,6 +127,12 @@ class StorageError(ScorerError):
     """The output could not be written or read, or the input could not be read. Stored results are intact."""
 
     exit_code = 7
+
+
+class BatchesOut(ScorerError):
+    """Provider batches are out and the command does not wait for them; the same command collects."""
+
+    exit_code = 9
 
 
 class Interrupted(ScorerError):

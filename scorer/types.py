@@ -281,7 +281,8 @@ class Result:
 
     `raw` has one entry for each request, in the order yielded, None where no reply came. `usage` is None where no reply
     stated it, `cost_pico` where the price is unknown. `finished_at` is in microseconds since 1970, UTC. `copied_from`
-    is "shard#row" of the duplicate whose result was copied; such a row cost nothing.
+    is "shard#row" of the duplicate whose result was copied; such a row cost nothing. `batch` is the provider's id of
+    the batch that answered last, None for a row that was asked online.
     """
 
     row: Row
@@ -297,6 +298,7 @@ class Result:
     answered_s: float
     finished_at: int
     copied_from: str | None = None
+    batch: str | None = None
 
 
 # --- the protocols ----------------------------------------------------------------------------------------------------

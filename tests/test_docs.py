@@ -23,7 +23,19 @@ from support.doc_blocks import help_of
 import scorer
 import scorer.analysis.gate
 from scorer.cli.app import app
-from scorer.config.spec import EndpointSpec, Input, JudgeOptions, Limits, Metrics, Model, Output, Price, Spec, covered
+from scorer.config.spec import (
+    BatchOptions,
+    EndpointSpec,
+    Input,
+    JudgeOptions,
+    Limits,
+    Metrics,
+    Model,
+    Output,
+    Price,
+    Spec,
+    covered,
+)
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES
 from scorer.judges.asking import Asking
@@ -293,6 +305,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model": Model,
     "model.endpoints": EndpointSpec,
     "model.price": Price,
+    "model.batch": BatchOptions,
     "limits": Limits,
     "metrics": Metrics,
     "output": Output,
@@ -355,7 +368,7 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
             "alias": "a", "provider": "p", "dialect": "vllm", "api": "responses", "name": "n", "path": "p",
             "base_url": "u", "base_urls": ["u"], "api_key_env": "K", "api_key_command": ["k"], "headers": {"h": "h"},
             "query": {"q": "q"}, "extra": {"e": 1}, "temperature": 1.0, "max_output_tokens": 1, "reasoning": "low",
-            "tier": "flex", "tier_fallback": {"after_s": 1.0},
+            "tier": "flex", "tier_fallback": {"after_s": 1.0}, "mode": "batch", "batch": {"poll_s": 1},
             "timeout_s": 1.0, "retries": 1,
             "endpoints": [{"base_url": "u"}],
             "price": {"input": 1, "output": 1}, "keys": ["k"], "replies": "r", "where": {"w": 1},

@@ -5,7 +5,7 @@ https://docs.claude.com/en/api/creating-message-batches
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -76,7 +76,7 @@ class AnthropicBatches:
     async def fetch(self, id: str, into: BinaryIO) -> None:
         await self._http.fetch(f"{PATH}/{id}/results", into)
 
-    def read(self, results: BinaryIO) -> Iterator[ResultLine]:
+    def read(self, results: Iterable[bytes]) -> Iterator[ResultLine]:
         for line in results:
             try:
                 found: Any = _decode(line)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from scorer.batch.chunk_files import ChunkLine
 from scorer.batch.types import Bounds, Frame
 from scorer.frozen import dataclass
+from scorer.output.chunk_files import ChunkLine
 
 Full = Literal["requests", "bytes", "enqueued_tokens", "max_tokens", "max_usd"]
 """Why a turn does not fit. In an empty chunk: bytes, and it never does; or a cap, and it does once that is raised."""

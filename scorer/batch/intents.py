@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from scorer.batch.chunk import Chunk
-from scorer.batch.chunk_files import ChunkFiles, ChunkLine
 from scorer.errors import StorageError
+from scorer.output.chunk import Chunk
+from scorer.output.chunk_files import ChunkFiles, ChunkLine
 from scorer.types import Offload
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")

@@ -5,7 +5,7 @@ The nonce of a batch is in its metadata and in the name of its file. https://pla
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
@@ -97,7 +97,7 @@ class OpenAIBatches:
     async def fetch(self, id: str, into: BinaryIO) -> None:
         await self._http.fetch(f"/files/{id}/content", into)
 
-    def read(self, results: BinaryIO) -> Iterator[ResultLine]:
+    def read(self, results: Iterable[bytes]) -> Iterator[ResultLine]:
         for line in results:
             try:
                 found: Any = _decode(line)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scorer.batch.chunk import Chunk, Event
 from scorer.batch.types import Batch
 from scorer.frozen import dataclass
+from scorer.output.chunk import Chunk, Event
 
 EARLIER_S = 60.0
 """A batch may show a time of creation that is this much before the chunk's `sending`."""

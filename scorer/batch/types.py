@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import field
 from typing import BinaryIO, Literal, Protocol
 
@@ -140,8 +140,8 @@ class BatchApi(Protocol):
         """Writes a file of results into an empty file, up to its declared length. Raises Gone."""
         ...
 
-    def read(self, results: BinaryIO) -> Iterator[ResultLine]:
-        """The results in a fetched file, in any order, a line possibly twice. What is no result is left out."""
+    def read(self, results: Iterable[bytes]) -> Iterator[ResultLine]:
+        """The results in the lines of a fetched file, a line possibly twice. What is no result is left out."""
         ...
 
     async def discard(self, batch: Batch) -> None:

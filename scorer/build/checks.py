@@ -29,8 +29,7 @@ from scorer.types import Judge
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
     problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
-    problems += _tier_problems(spec)
-    problems += _cache_problems(spec)
+    problems += _tier_problems(spec) + _cache_problems(spec) + _batch_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
@@ -157,6 +156,41 @@ def _cache_problems(spec: Spec) -> list[str]:
             problems.append(f'{said} does not go with judge.kind = "likelihood", whose requests name none. Remove it.')
         elif "prompt_cache_key" in model.extra:
             problems.append(f"{said} chooses the key of each prompt. Remove model.extra.prompt_cache_key.")
+    return problems
+
+
+def _batch_problems(spec: Spec) -> list[str]:
+    """What is wrong with `model.mode` and `limits.deadline` beside the other keys."""
+    problems: list[str] = []
+    online = [model for model in spec.all_models if model.mode == "online"]
+    if spec.limits.deadline is not None and not spec.batched:
+        problems.append(
+            f'limits.deadline = "{spec.limits.deadline}" is when provider batches are cancelled, and there are none. '
+            'Set model.mode = "batch", or leave it out.'
+        )
+    for model in spec.all_models if spec.batched else ():
+        where = f"models.{model.alias}" if model.alias else "model"
+        said = f'{where}.mode = "{model.mode}"'
+        if online:
+            if model.mode == "online":
+                problems.append(f'{said}, and another model has mode = "batch". Give all of them the same mode.')
+        elif model.provider not in ("openai", "anthropic") or model.classifies:
+            problems.append(
+                f'{said} does not go with model.provider = "{model.provider}", model.api = "{model.api}". Batches are '
+                'spoken with provider = "openai" (chat, responses) and "anthropic".'
+            )
+        elif len(model.all_endpoints(spec.limits)) > 1:
+            problems.append(f"{said}: a batch is at one address. Give {where}.base_url instead of several.")
+        elif model.tier != "standard":
+            problems.append(f'{said} and {where}.tier = "{model.tier}": a batch has its own price. Remove one of them.')
+    if spec.batched and spec.judge.kind == "likelihood":
+        problems.append(
+            'model.mode = "batch" does not go with judge.kind = "likelihood", which asks several calls a row.'
+        )
+    if spec.batched and spec.judge.dedupe:
+        problems.append(
+            'model.mode = "batch" does not go with judge.dedupe, which copies answers within a window of rows.'
+        )
     return problems
 
 

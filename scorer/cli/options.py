@@ -40,6 +40,22 @@ SampleOption = Annotated[
     Parameter("--sample", help='Only a random sample of the rows: 100, or "1%". Later runs count them as finished.'),
 ]
 
+NoWait = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Do not wait for provider batches: submit, collect what is ready, exit with 9 while some are out.",
+    ),
+]
+Collect = Annotated[
+    bool, Parameter(negative="", help="Only collect provider batches that are ready; exit with 9 while some are out.")
+]
+
+
+def waiting(*, no_wait: bool, collect: bool) -> Literal["wait", "no-wait", "collect"]:
+    """Whether a start waits for its batches, from its two options."""
+    return "collect" if collect else "no-wait" if no_wait else "wait"
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)

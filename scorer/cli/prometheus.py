@@ -116,6 +116,14 @@ def _metrics(s: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "scorer_publish_failing", "1 while publishing fails.", value=0 if s.publish_problem is None else 1
     )
+    batches = s.batches or {}
+    yield GaugeMetricFamily("scorer_batches_out", "Provider batches that are out.", value=batches.get("out") or 0)
+    yield GaugeMetricFamily("scorer_batch_rows_out", "Rows in provider batches.", value=batches.get("rows") or 0)
+    yield GaugeMetricFamily(
+        "scorer_batch_oldest_seconds",
+        "Seconds since the oldest provider batch was sent; 0 without any.",
+        value=batches.get("oldest_s") or 0,
+    )
     yield GaugeMetricFamily("scorer_paused", "1 while a person has paused the run.", value=int(s.paused))
     yield GaugeMetricFamily("scorer_updated_timestamp_seconds", "When this was so.", value=s.updated_at)
 

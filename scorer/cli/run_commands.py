@@ -18,8 +18,10 @@ from scorer import __version__
 from scorer.cli.options import (
     DEFAULT_VIEW,
     ONE_PROCESS,
+    Collect,
     Forget,
     Json,
+    NoWait,
     Out,
     Remember,
     RunFile,
@@ -28,6 +30,7 @@ from scorer.cli.options import (
     ViewOptions,
     WorkerOptions,
     answer,
+    waiting,
 )
 from scorer.cli.plan_choices import NO_CHOICES, ChoiceOptions
 from scorer.cli.stdio import to_stderr, to_stdout
@@ -138,6 +141,8 @@ def run(
     sample: SampleOption = None,
     forget: Forget = (),
     remember: Remember = (),
+    no_wait: NoWait = False,
+    collect: Collect = False,
     worker_options: WorkerOptions = ONE_PROCESS,
     json: Json = False,
     view_options: ViewOptions = DEFAULT_VIEW,
@@ -149,13 +154,16 @@ def run(
     Example: scorer run run.toml --sample 10
 
     Example: scorer run run.toml --forget data/damaged.parquet
+
+    Example: scorer run run.toml --no-wait
     """
     from scorer.build.plan import check
     from scorer.cli.run_text import summary_text
     from scorer.job.forget import Choice
 
     planned = check(_tree(run_file, sets))
-    status = _score(planned, view_options, worker_options, choice=Choice(forget, remember, sample))
+    choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect))
+    status = _score(planned, view_options, worker_options, choice=choice)
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 

@@ -84,6 +84,11 @@ FLEX, PRIORITY = 0.5, 2.5
 
 Sources: OpenAI, Google and Amazon, Pricing: flex is half; the dearest priority tier that LiteLLM lists is 2.5."""
 
+BATCH = 0.5
+"""The price in a provider batch divided by the standard price, where no list has it.
+
+Sources: OpenAI, Azure, Anthropic, Mistral, Groq and Together, Pricing: batches cost half."""
+
 
 @dataclass(frozen=True, slots=True)
 class TierPrices:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from scorer.config.spec import Input, Limits, Metrics, Model, Output, Price, Spec
+from scorer.config.spec import BatchOptions, Input, Limits, Metrics, Model, Output, Price, Spec
 from scorer.patterns import pattern
 
 SECRET_NAME = pattern(r"auth|key|secret|token|password|cookie|credential|^sig$|signature", re.IGNORECASE)
@@ -125,7 +125,7 @@ def looks_random(text: str) -> bool:
 def _suggestion(loc: Sequence[Any]) -> str:
     known: dict[tuple[str, ...], type[BaseModel]] = {
         (): Spec, ("input",): Input, ("model",): Model, ("models",): Model, ("limits",): Limits, ("metrics",): Metrics,
-        ("output",): Output, ("model", "price"): Price,
+        ("output",): Output, ("model", "price"): Price, ("model", "batch"): BatchOptions,
     }  # fmt: skip
     section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
     names = sorted(section.model_fields) if section is not None else []

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from scorer.config.cost import CACHE_WRITE, FLEX, PRIORITY, Price, TierPrices, scaled
-from scorer.config.price_table import TIERS, Listed, context_window, in_file, listed, on_host
+from scorer.config.cost import BATCH, CACHE_WRITE, FLEX, PRIORITY, Price, TierPrices, scaled
+from scorer.config.price_table import BATCHES, TIERS, Listed, context_window, in_file, listed, on_host
 from scorer.config.spec import Model
 from scorer.config.spec import Price as PriceTable
 from scorer.errors import SpecError
@@ -22,7 +22,9 @@ LEAST_WINDOW, UNKNOWN_WINDOW = 100_000, 2_000_000
 
 
 def price(model: Model) -> Price | None:
-    """The price of the model's tokens at `model.tier`; see `tariff`."""
+    """The price of the model's tokens at `model.tier` and `model.mode`; see `tariff`."""
+    if model.mode == "batch":
+        return batch_price(model)
     found = tier_prices(model)
     return found.price if found is not None else None
 
@@ -40,6 +42,17 @@ def tier_prices(model: Model) -> TierPrices | None:
     times = {"flex": FLEX, "priority": PRIORITY}
     others = {tier: scaled(found.price, 1.0 if same[tier] else times[tier]) for tier in TIERS}
     return TierPrices(found.price, {**others, **_with_long(found)}, model.tier)
+
+
+def batch_price(model: Model) -> Price | None:
+    """The price of the model's tokens in a provider batch; None where the standard price is unknown.
+
+    Where neither the run file nor the source lists one, it is `BATCH` times the standard price.
+    """
+    found = tariff(model)
+    if found is None:
+        return None
+    return _with_long(found).get(BATCHES) or scaled(found.price, BATCH)
 
 
 def _with_long(found: Listed) -> dict[str, Price]:
@@ -61,7 +74,7 @@ def tariff(model: Model) -> Listed | None:
     """
     if model.price is not None:
         given = model.price
-        named = {tier: _given(told, model) for tier in TIERS if (told := getattr(given, tier)) is not None}
+        named = {name: _given(told, model) for name in (*TIERS, BATCHES) if (told := getattr(given, name)) is not None}
         return Listed(_given(given, model), "the run file", "", tiers=named)
     if model.provider in ("embedded", "recorded"):
         return Listed(Price(0.0, 0.0), f'provider = "{model.provider}"', "")
@@ -87,7 +100,7 @@ def _in_file(model: Model, url: str) -> Listed | None:
         changed = path.stat().st_mtime
         listing, name = _listing(model.price_file, changed), model.name or ""
         found = in_file(listing, name, url)
-        tiers = {tier: price for tier in TIERS if (price := in_file(listing, name, url, tier)) is not None}
+        tiers = {tier: price for tier in (*TIERS, BATCHES) if (price := in_file(listing, name, url, tier)) is not None}
     except OSError as error:
         raise SpecError(
             [f'{where} = "{path}" cannot be read ({error.strerror}). Give a local file, or leave the key out.']

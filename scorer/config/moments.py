@@ -10,6 +10,17 @@ from scorer.errors import SpecError
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
 
 
+def is_moment(text: str) -> bool:
+    """Whether a text is a moment, whenever it is."""
+    if (found := _CLOCK.fullmatch(text.strip())) is not None:
+        return int(found[1]) < 24 and int(found[2]) < 60
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
+
+
 def moment(text: str, now: datetime, name: str) -> datetime:
     """The moment, with its time zone. `now` has the local zone, which also holds where `text` names none.
 

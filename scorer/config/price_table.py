@@ -23,6 +23,10 @@ _TABLE = Path(__file__).with_name("prices.tsv")
 _TIERS = Path(__file__).with_name("tier_prices.tsv")
 TIERS = ("flex", "priority")
 """Service tiers with a price of their own."""
+BATCHES = "batch"
+"""How the price in provider batches is named among the prices of the tiers."""
+_SUFFIXES = {BATCHES: "batches"}
+"""How LiteLLM's fields end, where that differs from the tier's name."""
 MAKERS = ("openai", "anthropic", "google", "deepseek", "mistral", "xai", "cohere", "moonshotai", "zai", "perplexity")
 """Providers that sell their own models: a name without an address is theirs."""
 _HOSTS = {
@@ -267,7 +271,8 @@ def in_tier(entry: Mapping[str, Any], tier: str) -> dict[str, Any]:
 
     A cached price that only the standard tier has costs as much here, and more where the tier is dearer.
     """
-    told = {key.removesuffix(f"_{tier}"): price for key, price in entry.items() if key.endswith(f"_{tier}")}
+    end = f"_{_SUFFIXES.get(tier, tier)}"
+    told = {key.removesuffix(end): price for key, price in entry.items() if key.endswith(end)}
     cached, base, input_price = (entry.get(KEYS["cached_input"]), entry.get(KEYS["input"]), told.get(KEYS["input"]))
     if cached and base and input_price and KEYS["cached_input"] not in told:
         told[KEYS["cached_input"]] = cached * max(1.0, input_price / base)

@@ -69,10 +69,22 @@ class TierPriceDict(TypedDict, total=False):
 
 
 class PriceDict(TierPriceDict, total=False):
-    """`price`: that of the standard tier, and those of others."""
+    """`price`: that of the standard tier, those of others, and that of batches."""
 
     flex: TierPriceDict
     priority: TierPriceDict
+    batch: TierPriceDict
+
+
+class BatchOptionsDict(TypedDict, total=False):
+    """`batch`: how requests are cut into provider batches, and how often the batches are asked after."""
+
+    max_requests: int
+    max_bytes: int
+    enqueued_tokens: int
+    poll_s: float
+    grace_s: float
+    min_requests: int
 
 
 class TierFallbackDict(TypedDict, total=False):
@@ -121,6 +133,8 @@ class ModelDict(TypedDict, total=False):
     tier: Literal["standard", "flex", "priority"]
     tier_fallback: TierFallbackDict
     cache: Literal["none", "auto"]
+    mode: Literal["online", "batch"]
+    batch: BatchOptionsDict
     temperature: float
     max_output_tokens: int
     timeout_s: float
@@ -142,6 +156,7 @@ class LimitsDict(RatesDict, total=False):
     max_failed_share: float
     hedge: bool
     first_answer_s: float
+    deadline: str
 
 
 class MetricsDict(TypedDict, total=False):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from scorer.config.moments import is_moment
 from scorer.frozen import dataclass
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -20,6 +21,15 @@ Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Path = Annotated[Text, AfterValidator(os.path.expanduser)]
 """A path in which a leading ~ is the home folder, as in a shell."""
+
+
+def _moment(text: str) -> str:
+    """The text of a moment; ValueError where it is none. A moment that has passed is one: a run resumes after it."""
+    if not is_moment(text):
+        raise ValueError('give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00"')
+    return text
+
+
 Value = str | int | float | bool
 FLEX_TIMEOUT_S = 900.0
 """`model.timeout_s` at the tier "flex". Source: OpenAI, "Flex processing"."""
@@ -66,10 +76,14 @@ class TierPrice(_Section):
 
 
 class Price(TierPrice):
-    """`price`: that of the standard tier, and those of others. A tier without one costs a share of the standard one."""
+    """`price`: that of the standard tier, those of others, and that of batches.
+
+    What has no price of its own costs a share of the standard one.
+    """
 
     flex: TierPrice | None = None
     priority: TierPrice | None = None
+    batch: TierPrice | None = None
 
 
 class TierFallback(_Section):
@@ -78,6 +92,20 @@ class TierFallback(_Section):
     to: Literal["standard"] = "standard"
     after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class BatchOptions(_Section):
+    """`batch`: how requests are cut into provider batches, and how often the batches are asked after.
+
+    `enqueued_tokens` are the most prompt tokens in all batches that are out, 0 for no limit.
+    """
+
+    max_requests: Count = 20_000
+    max_bytes: Annotated[int, Field(ge=1000)] = 100_000_000
+    enqueued_tokens: Annotated[int, Field(ge=0)] = 0
+    poll_s: Positive = 60.0
+    grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    min_requests: Count = 100
 
 
 class Rates(_Section):
@@ -129,6 +157,8 @@ class Model(_Section):
     tier: Literal["standard", "flex", "priority"] = "standard"
     tier_fallback: TierFallback | None = None
     cache: Literal["none", "auto"] = "none"
+    mode: Literal["online", "batch"] = "online"
+    batch: BatchOptions = BatchOptions()
     timeout_s: Positive = 120.0
     retries: Count = 6
     endpoints: tuple[EndpointSpec, ...] = ()
@@ -179,6 +209,7 @@ class Limits(Rates):
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     hedge: bool = False
     first_answer_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
+    deadline: Annotated[Text, AfterValidator(_moment)] | None = None
 
 
 class Metrics(_Section):
@@ -216,6 +247,11 @@ class Spec(_Section):
     @property
     def all_models(self) -> tuple[Model, ...]:
         return self.models or ((self.model,) if self.model is not None else ())
+
+    @property
+    def batched(self) -> bool:
+        """Whether requests go in provider batches."""
+        return any(model.mode == "batch" for model in self.all_models)
 
     @property
     def declared_limits(self) -> dict[str, float]:

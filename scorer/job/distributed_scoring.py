@@ -10,6 +10,7 @@ from scorer.build.open_run import OpenRun
 from scorer.job.scoring import Range, StartedWork, concurrency_range
 from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
+from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger import Totals
 from scorer.types import Work
 from scorer.workers.coordinator import Coordinator, leave
@@ -71,3 +72,7 @@ class DistributedScoring:
     @property
     def load(self) -> LimiterStats:
         return LimiterStats() if self._owner is None else self._owner.broker.load
+
+    @property
+    def batches(self) -> BatchesOut:
+        return BatchesOut()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Literal
 
 import orjson
 
@@ -27,12 +28,14 @@ class Choice:
     """Which rows a start asks for: shards to `forget` and to `remember`, and a `sample` of rows (None: all).
 
     A shard is named by its path in run.json, another path to it, its stem or file name. A sample is "100" (rows) or
-    "1%" of them.
+    "1%" of them. `waiting` says whether it waits for provider batches: "no-wait" submits and collects once, "collect"
+    collects once and submits nothing.
     """
 
     forget: tuple[str, ...] = ()
     remember: tuple[str, ...] = ()
     sample: str | None = None
+    waiting: Literal["wait", "no-wait", "collect"] = "wait"
 
     def __post_init__(self) -> None:
         """Raises SpecError for a wrong sample: before a start writes anything."""

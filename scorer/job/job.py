@@ -54,6 +54,7 @@ from scorer.processes.event_loop import shielded, threads
 from scorer.types import Offload, Shard, Work
 
 if TYPE_CHECKING:
+    from scorer.build.batch_models import MakeApi
     from scorer.job.distributed_scoring import MakeLauncher
     from scorer.publish.during import Publishing, Tell
 
@@ -87,8 +88,8 @@ class Job:
     """A plan, its input and its output folder. `run` may be called once.
 
     With `workers` > 1, or with `launcher`, rows are scored by worker processes; `launcher` says where these run. A
-    simulation passes its own `offload`, `wall_s` and `connect`. `drain` is set by `stop`. `control` changes the
-    run while it goes on; `serve_control` lets others use it while the folder's lock is held.
+    simulation passes its own `offload`, `wall_s`, `connect` and `make_api`. `drain` is set by `stop`. `control` changes
+    the run while it goes on; `serve_control` lets others use it while the folder's lock is held.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Job:
         offload: Offload | None = None,
         wall_s: Callable[[], float] = time.time,
         connect: Connect = make_client,
+        make_api: MakeApi | None = None,
         serve_control: ServeControl | None = None,
     ) -> None:
         self.drain = engine.StopFlag()
@@ -118,6 +120,7 @@ class Job:
         self._offload = offload
         self._wall_s = wall_s
         self._connect = connect
+        self._make_api = make_api
         self._publishing: Publishing | None = None
         self._scoring: Scoring | None = None
         self._first: FirstAnswer | None = None
@@ -129,6 +132,8 @@ class Job:
             tell=self._changed,
             wall_s=wall_s,
         )
+        self._choice = ALL
+        self._deadline: float | None = None
         self._recorder: ChangeRecorder | None = None
         self._error: ScorerError | None = None
         self._why: str | None = None
@@ -163,12 +168,15 @@ class Job:
         TooManyFailed, or Interrupted after `stop`. Finished rows are stored in each case, and also on cancellation,
         even a repeated one.
         """
+        self._choice = choice
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
             lock = await self._lock()
             stack.callback(lock.release)
             opened = None if retry is None else revision_of(self.plan, retry)
-            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice)
+            now = datetime.fromtimestamp(self._wall_s()).astimezone()
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice, now)
+            self._deadline = datetime.fromisoformat(manifest.deadline[1]).timestamp() if manifest.deadline[1] else None
             repair(self._files, self.layout, manifest, self._callbacks.say)
             if retry is not None:
                 check_open(manifest, retry, self.layout.out)
@@ -245,6 +253,8 @@ class Job:
     ) -> bool:
         """Scores the remaining rows. True where damaged results were found, whose rows are then unfinished."""
         plan, spec = self.plan, self.plan.spec
+        chunks = bool(self._files.listing(self.layout.batches))
+        here = self._launcher is None or chunks or spec.batched
         async with AsyncExitStack() as ended_last:
             store = Store(
                 RunFiles(
@@ -266,16 +276,16 @@ class Job:
             store.on_sealed(self._sealed)
             revision = manifest.open_revision
             store.open(revision.generation if revision is not None else None)
-            if revision is None and all(store.sealed(shard) for shard in manifest.shards):
+            if revision is None and not chunks and all(store.sealed(shard) for shard in manifest.shards):
                 return False
-            if self._launcher is None:
+            if here:
                 store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
             ledger = self._open_ledger(manifest, offload)
             opened = OpenRun(
                 plan, manifest, self._files, self.layout, store, ledger, offload,
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
-            scoring = self._scoring = self._scoring_of(opened)
+            scoring = self._scoring = self._scoring_of(opened, batches=chunks or spec.batched)
             scoring.apply(self.control.settings)
             recorder = self._recorder = ChangeRecorder(
                 self.control, self._files, self.layout, offload=offload, owned=owned, say=self._callbacks.say
@@ -321,7 +331,20 @@ class Job:
         """Writes run.json, with the changes of this start in it."""
         save(self._files, self.layout, replace(manifest, changes=(*manifest.changes, *self.control.changes)))
 
-    def _scoring_of(self, opened: OpenRun) -> Scoring:
+    def _scoring_of(self, opened: OpenRun, *, batches: bool) -> Scoring:
+        if batches:
+            from scorer.job.batch_scoring import BatchScoring
+
+            return BatchScoring(
+                opened,
+                self.drain,
+                connect=self._connect,
+                answered=self._callbacks.answered,
+                waiting=self._choice.waiting,
+                deadline=self._deadline,
+                submits=self.plan.spec.batched,
+                make_api=self._make_api,
+            )
         if self._launcher is None:
             return LocalScoring(opened, self.drain, connect=self._connect, answered=self._callbacks.answered)
         from scorer.job.distributed_scoring import DistributedScoring
@@ -349,8 +372,9 @@ class Job:
         """`answered` is taken from progress.json; files of versions before 0.2.0 lack it, and stored rows decide."""
         last = last_progress(self._files, self.layout)
         found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
+        limits, batched = self.plan.spec.limits, self.plan.spec.batched
         return FirstAnswer(
-            self.plan.spec.limits.first_answer_s,
+            0.0 if batched else limits.first_answer_s,
             lambda: scoring.load,
             lambda: scoring.totals.requests > 0,
             asyncio.get_running_loop().time,
@@ -377,6 +401,7 @@ class Job:
                 last_change=self.control.last,
                 last_change_at=self.control.last_at,
                 error=self._error,
+                batches=scoring.batches,
             )
 
         return counters

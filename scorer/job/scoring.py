@@ -23,6 +23,7 @@ from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, limiter_stats
+from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger import Totals
 from scorer.types import Work
 
@@ -65,6 +66,10 @@ class Scoring(Protocol):
     def totals(self) -> Totals: ...
     @property
     def load(self) -> LimiterStats: ...
+    @property
+    def batches(self) -> BatchesOut:
+        """The provider batches that are out."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,10 @@ class LocalScoring:
     @property
     def load(self) -> LimiterStats:
         return limiter_stats(self._limits, self._clock())
+
+    @property
+    def batches(self) -> BatchesOut:
+        return BatchesOut()
 
 
 def concurrency_range(spec: Spec, now: int, workers: int) -> Range:

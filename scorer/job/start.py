@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scorer.build.plan import RunPlan
+from scorer.config.moments import moment
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
@@ -26,13 +27,15 @@ def open_manifest(
     revision: Revision | None = None,
     say: Say = lambda _: None,
     choice: Choice = ALL,
+    now: datetime | None = None,
 ) -> Manifest:
     """Checks `run.json` against the plan and the input, adds new shards, and writes it where it changed.
 
     A lost `run.json` is rebuilt, which `say` reports. `revision` is opened, with the next generation, unless another
     one is still open. `choice` removes shards from the run or adds them again; other forgotten shards stay forgotten,
-    also where their file changed. Raises InputError for shards that cannot be read as the run asks, OutputError where
-    the folder holds another run or a shard changed. The fingerprint of a folder of before 0.2.0 stays as it was.
+    also where their file changed. `now` is the local time, for `limits.deadline`. Raises InputError for shards that
+    cannot be read as the run asks, OutputError where the folder holds another run or a shard changed. The
+    fingerprint of a folder of before 0.2.0 stays as it was.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None and _nothing_stored(files, layout, manifest):
@@ -90,6 +93,7 @@ def open_manifest(
         selection=manifest.selection if manifest is not None else ALL_ROWS,
         kept=manifest.kept if manifest is not None else tuple(plan.spec.input.keep),
         edition=manifest.edition if manifest is not None else 0,
+        deadline=_deadline(plan, manifest, now),
     )
     written = replace(opened, shards=kept(shards, began))
     if written != manifest:
@@ -98,12 +102,23 @@ def open_manifest(
     return opened
 
 
+def _deadline(plan: RunPlan, manifest: Manifest | None, now: datetime | None) -> tuple[str, str]:
+    """`limits.deadline`, and the moment that it means: that of the first start with this text. Raises SpecError."""
+    given = plan.spec.limits.deadline or ""
+    if not given or (manifest is not None and manifest.deadline[0] == given):
+        return manifest.deadline if given and manifest is not None else ("", "")
+    found = moment(given, now or datetime.now().astimezone(), "limits.deadline")
+    return given, found.isoformat(timespec="seconds")
+
+
 def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
-    """True where no row has a result yet, so that every key and the input may change.
+    """True where no row has a result yet and none is in a provider's batch, so that every key and the input may change.
 
     Deletes the sealed files of shards without rows in that case; they are written again.
     """
     sealed = {stat.path for stat in files.listing(layout.scores)}
+    if files.listing(layout.batches):
+        return False
     empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
     if sealed - empty or any(files.listing(f"{layout.segments}/{stem}") for stem in files.folders(layout.segments)):
         return False

@@ -117,17 +117,29 @@ class Inventory:
                 self._begin(state)
                 yield Work(shard, todo, generation)
 
+    def unscored(self, shards: Iterable[Shard]) -> Iterator[Work]:
+        """The rows of each shard that belong and have no result, also those that this start does not ask for."""
+        for shard in shards:
+            if not self.sealed(shard):
+                stock = yield from self._patiently(shard, everything=True)
+                if stock is not None:
+                    if shard.path not in self._open:
+                        self._begin(stock[0])
+                    yield Work(shard, stock[1])
+
     def _begin(self, state: Unfinished) -> None:
         self._open[state.shard.path] = state
         if state.finished:
             self._on_ready(state)
 
-    def _patiently(self, shard: Shard) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
+    def _patiently(
+        self, shard: Shard, *, everything: bool = False
+    ) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
         """As `_take_stock`, with a Work that pauses while storage fails. None where the shard is gone or changed."""
         patience = Patience(shard.path)
         while True:
             try:
-                return self._take_stock(shard)
+                return self._take_stock(shard, everything=everything)
             except ShardChanged as error:
                 self.unread[shard.path] = str(error)
                 return None
@@ -137,8 +149,11 @@ class Inventory:
                 pause_s = patience.pause_s(error)
             yield Work(shard, np.zeros(shard.rows, dtype=bool), pause_s=pause_s)
 
-    def _take_stock(self, shard: Shard) -> tuple[Unfinished, Mask]:
-        """The state of a shard by its segments, and its rows without a result. Sets damaged segments aside."""
+    def _take_stock(self, shard: Shard, *, everything: bool) -> tuple[Unfinished, Mask]:
+        """The state of a shard by its segments, and its rows without a result. Sets damaged segments aside.
+
+        `everything`: also rows that are not asked for.
+        """
         files, layout = self._run.files, self._run.layout
         segments = shown(layout.segments_of(files, shard.stem))[0]
         done = self._sealed_rows(shard)
@@ -164,7 +179,9 @@ class Inventory:
         if not self.sealed(shard) and shard.path not in self._counted:
             self._counted.add(shard.path)
             self.found += int((asked & done).sum())
-        return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), asked & ~done
+        return Unfinished(shard, self._run.schema_of(shard), intact, unscored, numbers=numbers), (
+            belongs if everything else asked
+        ) & ~done
 
     def _sealed_rows(self, shard: Shard) -> Mask:
         """The rows of the shard's sealed file; none without one."""

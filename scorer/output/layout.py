@@ -4,6 +4,7 @@
     segments/<stem>/g<generation>-w<worker>-<first row>-<last row>-<n>.parquet
     scores/<stem>.parquet
     selection/<stem>-<digest>.parquet  which rows belong, with input.where
+    batches/<nonce>...               provider batches that are out (chunk_files.py)
     forgotten/...                    the files of shards that left the run
     damaged/...                      files that could not be read
     damaged.json                     damaged files that are not yet in damaged/
@@ -71,6 +72,7 @@ class Layout:
         self.scores = f"{self.out}/scores"
         self.segments = f"{self.out}/segments"
         self.selection = f"{self.out}/selection"
+        self.batches = f"{self.out}/batches"
         self.damaged = f"{self.out}/damaged"
         self.forgotten = f"{self.out}/forgotten"
         self.noted = f"{self.out}/damaged.json"

@@ -67,6 +67,8 @@ class Manifest:
     are no part of the run (scorer/job/forget.py). Relative paths are relative to `began`, the folder where the run
     began; `home` is where its output was at the last start. Both are empty in a run.json of an earlier version. `kept`
     are the input's columns that the stored results have, None where that is unknown; `edition` counts their changes.
+    `deadline` is `limits.deadline` as it was given, and the moment that it meant at the first start, ISO 8601; both are
+    empty without one.
     """
 
     fingerprint: str
@@ -84,6 +86,7 @@ class Manifest:
     kept: tuple[str, ...] | None = None
     edition: int = 0
     changes: tuple[Change, ...] = ()
+    deadline: tuple[str, str] = ("", "")
 
     @property
     def rows(self) -> int:
@@ -153,6 +156,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             kept=_kept(found),
             edition=found.get("edition", 0),
             changes=tuple(Change(**change) for change in found.get("changes", ())),
+            deadline=tuple(found.get("deadline", ("", ""))),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(

@@ -19,6 +19,7 @@ from scorer.escapes import printable, printable_line
 from scorer.files.files import Files, read, replace
 from scorer.frozen import dataclass
 from scorer.limits.load import LimiterStats
+from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger import Totals
 from scorer.output.limit_history import LimitHistory, Sample
 from scorer.output.segments import Counts
@@ -52,6 +53,7 @@ class RunCounters:
     last_change: str | None = None
     last_change_at: float | None = None
     error: ScorerError | None = None
+    batches: BatchesOut = BatchesOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Snapshot:
     seconds. `paused`: a person paused the run. `last_change` is the last change to it while it goes on, a sentence, and
     `last_change_at` its time. `host` is the machine. `error` is what ended the run early, with its `exit_code`; both
     are null otherwise. `history` is `held_back_by` over the time of the run, all its starts, at most 120 samples.
+    `batches` are the provider batches that are out: `out`, `rows`, `oldest_s`; null without any.
     """
 
     state: str
@@ -105,6 +108,7 @@ class Snapshot:
     error: str | None = None
     exit_code: int | None = None
     history: list[Sample] = field(default_factory=list)
+    batches: dict[str, float | int | None] | None = None
 
     @property
     def finished(self) -> int:
@@ -195,6 +199,7 @@ class Snapshots:
             error=None if counters.error is None else printable(str(counters.error)),
             exit_code=None if counters.error is None else counters.error.exit_code,
             history=self._history.samples,
+            batches=counters.batches.json(self._wall_s()) if counters.batches.out else None,
         )
 
 

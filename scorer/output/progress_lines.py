@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scorer.escapes import printable_line
 from scorer.text_width import cells, cropped
@@ -98,6 +98,9 @@ def _what_limits(s: Snapshot) -> list[Part]:
         parts.append((f"no answer from the judge{since}, one probe at a time", f"no answer from the judge{since}"))
         if s.why is not None:
             parts.append((s.why,))
+    elif s.state == "running" and s.batches:
+        said = batches_sentence(s.batches)
+        parts.append((said, said.partition(", oldest")[0]))
     elif s.state == "running":
         held = limited_by(s.held_back_by)
         parts.append((f"{held} (share of the last minute)", held) if held else ("no limit reached",))
@@ -105,6 +108,13 @@ def _what_limits(s: Snapshot) -> list[Part]:
         count = f"{s.to_publish} shards not published"
         parts.append((f"{count}: {s.publish_problem}", count))
     return parts
+
+
+def batches_sentence(batches: Mapping[str, Any]) -> str:
+    """`3 batches out, 41,200 rows, oldest 2 h 10 min`, from the `batches` of a snapshot."""
+    out, rows, age = batches["out"], batches["rows"], batches["oldest_s"]
+    oldest = "" if age is None else f", oldest {duration(age)}"
+    return f"{out:,} batch{'' if out == 1 else 'es'} out, {rows:,} rows{oldest}"
 
 
 def limited_by(shares: Mapping[str, float]) -> str:

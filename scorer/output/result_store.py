@@ -31,6 +31,11 @@ class ResultStore:
         """Returns once less than two flushes' worth of results wait to be written."""
         await self._writer.room()
 
+    async def flush(self) -> None:
+        """Writes all that was added so far, durable on return. Raises StorageError."""
+        while not self._writer.empty:
+            await self._writer.work()
+
     async def serve(self) -> None:
         """Writes every `flush_rows` results or `flush_s` seconds until `stop`."""
         await self._writer.serve()

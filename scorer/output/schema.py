@@ -100,6 +100,7 @@ COLUMNS = (
     Column("cached_tokens", pa.int64(), _of("usage", "cached_tokens"), _SERVER, without=_NO_USAGE),
     Column("reasoning_tokens", pa.int64(), _of("usage", "reasoning_tokens"), _SERVER, without=_NO_USAGE, added=True),
     Column("tier", pa.string(), _of("usage", "tier"), _SERVER, without=_NO_USAGE, added=True),
+    Column("batch", pa.string(), _each("batch"), _SERVER, without={"batch": None}, added=True),
     Column("cost_microusd", pa.int64(), _cost_microusd, _SERVER, given=_each("cost_pico"), without={"cost_pico": None}),
     Column("attempts", pa.int32(), _each("attempts")),
     Column("waited_s", pa.float64(), _each("waited_s"), _SERVER, without={"waited_s": 0.0}),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import orjson
 
-from scorer.errors import TooManyFailed, mended_by
+from scorer.errors import StorageError, TooManyFailed, mended_by
 from scorer.files.files import Files, read
 from scorer.html_tables import facts_html
 from scorer.output import ledger
 from scorer.output import segments as seg
+from scorer.output.batches_out import batches_out
 from scorer.output.counts import count_results
 from scorer.output.layout import Layout
 from scorer.output.limit_history import Sample
@@ -33,7 +35,8 @@ class Status:
     while it answers, and once all rows are finished.
     `selection` says which rows are selected: `where`, `sample`, their number (`rows`) and that of all rows (`of`); null
     where all are. The other counts are of selected rows. `forgotten` counts shards that left the run. The scores of a
-    `rehearsal` are meaningless.
+    `rehearsal` are meaningless. `batches` are the provider batches that are out: `out`, their `rows`, and `oldest_s`,
+    the seconds since the oldest was sent; null where none is.
     """
 
     state: str
@@ -60,6 +63,7 @@ class Status:
     forgotten: int = 0
     rehearsal: bool = False
     selection: dict[str, Any] | None = None
+    batches: dict[str, Any] | None = None
 
     def _repr_html_(self) -> str:
         return facts_html(status_title("", self), status_facts(self))
@@ -126,7 +130,17 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         forgotten=len(manifest.forgotten),
         rehearsal=manifest.rehearsal,
         selection=_selected(manifest),
+        batches=_batches(files, layout, unreadable),
     )
+
+
+def _batches(files: Files, layout: Layout, unreadable: list[str]) -> dict[str, Any] | None:
+    try:
+        found = batches_out(files, layout)
+    except (StorageError, OSError):
+        unreadable.append(layout.batches)
+        return None
+    return found.json(time.time()) if found.out else None
 
 
 def _selected(manifest: Manifest) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from scorer.output.progress_lines import limited_by
+from scorer.output.progress_lines import batches_sentence, limited_by
 
 if TYPE_CHECKING:
     from scorer.output.status import Status
@@ -28,6 +28,8 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         parts = {"sample": s.selection["sample"], "where": s.selection["where"]}
         conditions = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
         yield "selection", f"{s.selection['rows']:,} of {s.selection['of']:,} rows: {conditions}"
+    if s.batches is not None:
+        yield "batches", batches_sentence(s.batches)
     if s.copied:
         yield "copied", f"{s.copied:,} rows took the answer of an exact duplicate"
     if s.errors:

@@ -69,6 +69,10 @@ class Store(ResultStore):
         """The rows of each shard that have no result yet."""
         return self._inventory.work(shards)
 
+    def unscored(self, shards: Iterable[Shard]) -> Iterator[Work]:
+        """The rows of each shard that belong and have no result, also those that this start does not ask for."""
+        return self._inventory.unscored(shards)
+
     def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
         """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
         return self._inventory.again(shards, generation, errors)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.outputs import Crash, Crashing
 
-from scorer.batch.chunk import Chunk, Event, after
-from scorer.batch.chunk_files import ChunkFiles, ChunkLine
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles
+from scorer.output.chunk import Chunk, Event, after
+from scorer.output.chunk_files import ChunkFiles, ChunkLine
 
 SENT = [Event("sending", 5.0), Event("unclear", 6.0), Event("created", "b1"), Event("ended", "completed")]
 
@@ -38,9 +39,9 @@ def test_chunk_files_give_back_what_was_written(chunks: ChunkFiles) -> None:
     other = chunks.write("n2", [asked(1, "b.parquet"), asked(7, "b.parquet", 1)])
     assert chunks.found() == [chunk, other]
     assert (chunk.state, chunk.batch_id, chunk.sending_at, chunk.unclear_at) == ("ended", "b1", 5.0, 6.0)
+    same = {"attempt": 0, "digest": bytes(32), "tokens": 10, "pico": 100, "prompt_tokens": 0, "model": "", "judge": ""}
     assert chunks.lines("n2").to_pylist() == [
-        {"shard": "b.parquet", "row": row, "request": n, "attempt": 0, "digest": bytes(32), "tokens": 10, "pico": 100}
-        for row, n in ((1, 0), (7, 1))
+        {"shard": "b.parquet", "row": row, "request": n, **same} for row, n in ((1, 0), (7, 1))
     ]
 
 
@@ -88,7 +89,7 @@ def test_chunk_that_is_being_deleted_stays_closed_wherever_a_crash_falls(
     chunks: ChunkFiles, tmp_path: Path, step: int, after_it: bool
 ) -> None:
     chunk = chunks.append(sent(chunks), Event("closed", "collected"))
-    Path(chunks.results("n1")).write_bytes(b"x")
+    chunks.write_results("n1", io.BytesIO(b"x"))
     with pytest.raises(Crash):
         ChunkFiles(Crashing(step, after=after_it), f"{tmp_path}/batches").delete(chunk)
     for left in chunks.found():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.batch.chunk_files import ChunkLine
 from scorer.batch.cutting import Cut, Room, Turn, cut
 from scorer.batch.types import Bounds, Frame
+from scorer.output.chunk_files import ChunkLine
 
 FRAME = Frame(b"[", b",", b"]")
 WIDE = Bounds(1000, 10**6)

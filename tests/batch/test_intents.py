@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from support.clock import inline, run
 
-from scorer.batch.chunk import Chunk, Event
-from scorer.batch.chunk_files import ChunkFiles, ChunkLine
 from scorer.batch.intents import check_entries, intend, new_nonce, twin_entry
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles
+from scorer.output.chunk import Chunk, Event
+from scorer.output.chunk_files import ChunkFiles, ChunkLine
 from scorer.output.ledger import Ledger, totals
 
 LINES = [ChunkLine("a", n, 0, 0, bytes(32), 10, 100) for n in range(3)]

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from scorer.batch.chunk import Chunk, Event, after
 from scorer.batch.reconcile import Action, Listing, Mark, Prove, Strike, TakeTwin, proof, reconcile, since
 from scorer.batch.types import Batch
+from scorer.output.chunk import Chunk, Event, after
 
 GRACE_S = 600.0
 

@@ -21,6 +21,7 @@ PAIRS: dict[type, type[BaseModel]] = {
     typed.TierPriceDict: spec.TierPrice,
     typed.PriceDict: spec.Price,
     typed.TierFallbackDict: spec.TierFallback,
+    typed.BatchOptionsDict: spec.BatchOptions,
     typed.RatesDict: spec.Rates,
     typed.EndpointDict: spec.EndpointSpec,
     typed.ModelDict: spec.Model,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -31,7 +31,7 @@ from scorer.output.verify.folder import Verdict, verify
 from scorer.types import Call, Reply
 
 PROMPT = "[row:{id}] Rate from 1 to 10.\n{response}\nScore:"
-_ROW = re.compile(rb"\[row:r(\d+)\]")
+ROW = re.compile(rb"\[row:r(\d+)\]")
 REFUSED = b'{"error": {"message": "content policy", "code": "content_filter", "type": "invalid_request_error"}}'
 
 
@@ -51,7 +51,7 @@ class Wire(FakeTransport):
         self.then: Callable[[], None] = lambda: None
 
     async def reply(self, call: Call, number: int) -> Reply:
-        found = _ROW.search(call.body)
+        found = ROW.search(call.body)
         assert found is not None
         row = int(found[1])
         self.asked[row] += 1
@@ -74,6 +74,10 @@ class Run:
         self.wire = Wire()
         self.said: list[str] = []
         self.wall_s: Callable[[], float] = lambda: 1_790_000_000.0
+        self.provider: Callable[..., Any] | None = None
+        """Makes the batch API, where a test has one."""
+        self.model: dict[str, Any] = {}
+        self.limits: dict[str, Any] = {}
         self.shards: dict[str, range] = {}
         self.patterns = [f"{root}/in/*.parquet"]
         self._keep = list(keep)
@@ -98,8 +102,13 @@ class Run:
         tree = {
             "input": {"shards": self.patterns, "id": "id", "keep": self._keep, **chosen},
             "judge": {"prompt": PROMPT, "scale": [1, 10], **judge},
-            "model": {"name": "wire", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
-            "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share},
+            "model": {
+                "name": "wire",
+                "base_url": "http://127.0.0.1:1/v1",
+                "price": {"input": 1.0, "output": 2.0},
+                **self.model,
+            },
+            "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share, **self.limits},
             "output": {"path": self.out, **self._output},
         }
         return Job(
@@ -108,14 +117,20 @@ class Run:
             offload=inline,
             wall_s=self.wall_s,
             connect=partial(make_client, transport=self.wire),
+            make_api=self.provider,
             callbacks=Callbacks(say=self.said.append),
         )
 
     def run(
-        self, files: LocalFiles | None = None, retry: Retry | None = None, sample: str | None = None, **judge: Any
+        self,
+        files: LocalFiles | None = None,
+        retry: Retry | None = None,
+        sample: str | None = None,
+        waiting: Literal["wait", "no-wait", "collect"] = "wait",
+        **judge: Any,
     ) -> Status:
         """A start, to its end."""
-        return in_virtual_time(self.job(files, **judge).run(retry, Choice(sample=sample)))
+        return in_virtual_time(self.job(files, **judge).run(retry, Choice(sample=sample, waiting=waiting)))
 
     def stop_after(self, requests: int, files: LocalFiles | None = None) -> None:
         """A start that is asked to stop once so many requests were sent."""

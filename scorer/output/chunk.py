@@ -4,6 +4,9 @@
                  |          ^
                  +-> unclear +          (from each of them to closed, where nothing was billed)
 
+From `intent`, `sending` and `created` a chunk also becomes `failed`: its provider refused it as a whole, and billed
+nothing.
+
 A chunk in `intent` was never sent. One in `sending` or `unclear` may exist at the provider or not; `reconcile` finds
 out. A chunk is sent once: from `sending` no event leads back.
 """
@@ -15,19 +18,24 @@ from typing import Literal
 
 from scorer.frozen import dataclass
 
-State = Literal["intent", "sending", "unclear", "created", "ended", "fetched", "closed"]
-Kind = Literal["sending", "unclear", "created", "ruled_out", "twin", "twin_closed", "ended", "fetched", "closed"]
+State = Literal["intent", "sending", "unclear", "created", "ended", "fetched", "failed", "closed"]
+Kind = Literal[
+    "sending", "unclear", "created", "ruled_out", "twin", "twin_closed", "ended", "fetched", "failed", "closed"
+]
+LIVE: frozenset[State] = frozenset(("intent", "sending", "unclear", "created", "ended"))
+"""The states in which its rows are out: nobody else may ask them."""
 
 _FROM: dict[Kind, tuple[State, ...]] = {
     "sending": ("intent",),
     "unclear": ("sending",),
     "created": ("sending", "unclear"),
-    "ruled_out": ("sending", "unclear", "created", "ended", "fetched"),
-    "twin": ("created", "ended", "fetched"),
-    "twin_closed": ("created", "ended", "fetched"),
+    "ruled_out": ("sending", "unclear", "created", "ended", "fetched", "failed"),
+    "twin": ("created", "ended", "fetched", "failed"),
+    "twin_closed": ("created", "ended", "fetched", "failed"),
     "ended": ("created",),
     "fetched": ("ended",),
-    "closed": ("intent", "sending", "unclear", "created", "ended", "fetched"),
+    "failed": ("intent", "sending", "created"),
+    "closed": ("intent", "sending", "unclear", "created", "ended", "fetched", "failed"),
 }
 
 
@@ -57,6 +65,11 @@ class Chunk:
     twins: frozenset[str] = frozenset()
     twins_open: frozenset[str] = frozenset()
     why: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Its rows are out."""
+        return self.state in LIVE
 
     @property
     def unknown(self) -> bool:
@@ -98,5 +111,7 @@ def after(chunk: Chunk, event: Event) -> Chunk:
             if chunk.twins_open:
                 raise ValueError(f"a second batch of {chunk.nonce} is still open")
             return replace(chunk, state="closed", why=str(value))
+        case "failed":
+            return replace(chunk, state="failed", why=str(value))
         case "ended" | "fetched":
             return replace(chunk, state=event.kind)

@@ -1,6 +1,7 @@
 """The files of chunks in OUT/batches: what their lines ask, the log of what became of them, and their results.
 
-    <nonce>.parquet   the lines: shard, row, request, attempt, digest (SHA-256 of the body), tokens, pico (worst case)
+    <nonce>.parquet   the lines: shard, row, request, attempt, digest (SHA-256 of the body), tokens, pico (worst case),
+                      prompt_tokens, model (its alias), judge (the fingerprint)
     <nonce>.log       the events, one line each with a checksum (scorer.files.checked_lines)
     <nonce>.results   what was downloaded
 
@@ -10,21 +11,24 @@ whatever a crash leaves of its files. All methods block.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.batch.chunk import Chunk, Event, Kind, after
 from scorer.errors import StorageError
 from scorer.escapes import printable_line
 from scorer.files.checked_lines import entry, line
 from scorer.files.files import Files, read, replace
+from scorer.files.router import is_remote
 from scorer.frozen import dataclass
+from scorer.output.chunk import Chunk, Event, Kind, after
 
 LINES = pa.schema(
     [
@@ -35,6 +39,9 @@ LINES = pa.schema(
         pa.field("digest", pa.binary(32), nullable=False),
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("pico", pa.int64(), nullable=False),
+        pa.field("prompt_tokens", pa.int64(), nullable=False),
+        pa.field("model", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("judge", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     ]
 )
 _LINES, _LOG, _RESULTS = ".parquet", ".log", ".results"
@@ -44,7 +51,9 @@ _LINES, _LOG, _RESULTS = ".parquet", ".log", ".results"
 class ChunkLine:
     """One request: the `request`-th that the judge yields for its row, asked the `attempt`-th time, both from 0.
 
-    `tokens` and `pico` are its worst case. `digest` is the SHA-256 of its body.
+    `tokens` and `pico` are its worst case, `prompt_tokens` is the estimated length of its prompt. `digest` is the
+    SHA-256 of its body as it is first made, before anything was learned of the server. `model` is the alias of its
+    model, `judge` the fingerprint of the run that asks; both are the same in all lines of a chunk.
     """
 
     shard: str
@@ -54,6 +63,9 @@ class ChunkLine:
     digest: bytes
     tokens: int
     pico: int
+    prompt_tokens: int = 0
+    model: str = ""
+    judge: str = ""
 
 
 class ChunkFiles:
@@ -66,11 +78,14 @@ class ChunkFiles:
 
     def write(self, nonce: str, lines: Sequence[ChunkLine]) -> Chunk:
         """Writes a new chunk, durable on return. Its lines are numbered from 0, in this order."""
-        columns = {
-            name: pa.array([getattr(one, name) for one in lines], LINES.field(name).type) for name in LINES.names[1:]
-        }
-        shards = pa.array([one.shard for one in lines], pa.string()).dictionary_encode()
-        table = pa.table({"shard": shards, **columns}, schema=LINES)
+        columns = {}
+        for field in LINES:
+            values = [getattr(one, field.name) for one in lines]
+            named = pa.types.is_dictionary(field.type)
+            columns[field.name] = (
+                pa.array(values, pa.string()).dictionary_encode() if named else pa.array(values, field.type)
+            )
+        table = pa.table(columns, schema=LINES)
         with self._files.create(self._path(nonce, _LINES)) as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
         return Chunk(nonce, len(lines))
@@ -109,9 +124,25 @@ class ChunkFiles:
             if (codes == code).any()
         }
 
-    def results(self, nonce: str) -> str:
-        """The path of the chunk's downloaded results."""
-        return self._path(nonce, _RESULTS)
+    def write_results(self, nonce: str, results: BinaryIO) -> None:
+        """Copies the downloaded results of a chunk, whole and durable on return."""
+        results.seek(0)
+        with self._files.create(self._path(nonce, _RESULTS)) as file:
+            shutil.copyfileobj(results, file, 1 << 20)
+
+    def results(self, nonce: str) -> BinaryIO:
+        """The downloaded results of a chunk, for random access on this machine. Raises StorageError without them."""
+        path = self._path(nonce, _RESULTS)
+        try:
+            file = self._files.open(path)
+            if not is_remote(path):
+                return file
+            with file:
+                here = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+                shutil.copyfileobj(file, here, 1 << 20)
+            return here
+        except OSError as error:
+            raise self._damaged(nonce, _RESULTS, printable_line(str(error))) from error
 
     def delete(self, chunk: Chunk) -> None:
         """Deletes the files of a closed chunk."""

@@ -1,0 +1,157 @@
+"""Builds the requests of one chunk from the rows that are still to be asked. Blocking: it reads the input."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import field
+from typing import BinaryIO, cast
+
+from scorer.batch.cutting import Cut, Room, Turn, cut
+from scorer.batch.model import BatchModel
+from scorer.batch.open_chunks import digest_of
+from scorer.batch.turns import Finished, Known, Missing, advance
+from scorer.errors import RowError, ShardChanged, TooLong
+from scorer.frozen import dataclass
+from scorer.inputs.source import Reader
+from scorer.output.chunk import Chunk
+from scorer.output.chunk_files import ChunkLine
+from scorer.types import Call, Judge, Request, Row, Work
+
+MOST_ASIDE = 10_000
+"""So many rows that need no request are held until the next chunk is built."""
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """The requests of a chunk in a file, and what was found out on the way.
+
+    `finished` are rows that need no request any more; `idle` are rows that ask nothing of this model now, by shard and
+    number. `unread` says of a shard why it could not be read. `call` is the first request.
+    """
+
+    cut: Cut
+    file: BinaryIO
+    size: int
+    call: Call | None
+    finished: list[tuple[Row, Finished]] = field(default_factory=list)
+    idle: list[tuple[str, int]] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    more: bool = False
+    """It ended before the rows did, since so many of them needed no request."""
+
+    @property
+    def lines(self) -> list[ChunkLine]:
+        return [line for turn in self.cut.turns for line in turn.lines]
+
+
+class Builder:
+    """Builds chunks. `known_of` tells what is known of a row, `model_of` which model a request is for.
+
+    `fingerprint` is that of the run.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        reader: Reader,
+        known_of: Callable[[Row], Known | None],
+        model_of: Callable[[Request], BatchModel],
+        fingerprint: str,
+    ) -> None:
+        self._judge = judge
+        self._reader = reader
+        self._known_of = known_of
+        self._model_of = model_of
+        self._fingerprint = fingerprint
+
+    def step(self, row: Row) -> Finished | list[Missing]:
+        """The end of a row, or what is missing for its next step."""
+        known = self._known_of(row)
+        return advance(self._judge, row, known if known is not None else _nothing)
+
+    def read(self, works: Iterable[Work], unread: dict[str, str]) -> Iterator[list[Row]]:
+        """The rows of some work; a shard that is gone or changed is noted in `unread`."""
+        for work in works:
+            try:
+                yield from self._reader.read(work)
+            except ShardChanged as error:
+                unread[work.shard.path] = str(error)
+
+    def build(self, model: BatchModel, nonce: str, works: Iterable[Work], room: Room) -> Built:
+        """The requests of as many rows as one chunk may hold. Raises StorageError, InputError."""
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - whoever sends it closes it
+        frame, chunk = model.api.frame, Chunk(nonce, 10**9)
+        made = Built(Cut(()), file, 0, None)
+        file.write(frame.head)
+        count = 0
+
+        def turns() -> Generator[Turn]:
+            nonlocal count
+            for rows in self.read(works, made.unread):
+                made.more = len(made.finished) + len(made.idle) >= MOST_ASIDE
+                if made.more:
+                    return
+                for row in rows:
+                    step = self.step(row)
+                    if isinstance(step, Finished):
+                        made.finished.append((row, step))
+                        continue
+                    asked = [one for one in step if self._model_of(one.request) is model]
+                    if not asked:
+                        made.idle.append((row.shard, row.number))
+                        continue
+                    try:
+                        turn, bodies, call = self._turn(model, chunk, row, asked, count)
+                    except RowError as error:
+                        made.finished.append((row, Finished(None, error, ())))
+                        continue
+                    most = model.bounds.bytes - len(frame.head) - len(frame.tail) - len(frame.between) * len(bodies)
+                    if sum(turn.sizes) > most:
+                        long = TooLong(
+                            f"its request has {sum(turn.sizes):,} bytes, and a batch may have {model.bounds.bytes:,} "
+                            "(model.batch.max_bytes)."
+                        )
+                        made.finished.append((row, Finished(None, long, ())))
+                        continue
+                    yield turn  # whoever asks for the next one has taken it
+                    for body in bodies:
+                        file.write(frame.between if count else b"")
+                        file.write(body)
+                        count += 1
+                    made.call = made.call or call
+
+        source = turns()
+        made.cut = cut(source, room, frame)
+        source.close()
+        file.write(frame.tail)
+        made.size = file.tell()
+        file.flush()
+        return made
+
+    def _turn(
+        self, model: BatchModel, chunk: Chunk, row: Row, asked: Sequence[Missing], first: int
+    ) -> tuple[Turn, list[bytes], Call]:
+        lines: list[ChunkLine] = []
+        bodies: list[bytes] = []
+        prompt_tokens = 0
+        calls: list[Call] = []
+        for place, one in enumerate(asked):
+            request = one.request
+            call = next(model.provider.converse(request))
+            demand = model.reservation.demand(request, call.body, model.bills)
+            digest = digest_of(next(model.plain.converse(request)).body)
+            prompt_tokens += demand.tokens
+            lines.append(
+                ChunkLine(
+                    row.shard, row.number, one.number, one.attempt, digest, demand.worst_tokens, demand.worst_pico,
+                    demand.tokens, model.alias, self._fingerprint,
+                )
+            )  # fmt: skip
+            bodies.append(model.api.line(chunk.custom_id(first + place), call))
+            calls.append(call)
+        return Turn(lines, [len(body) for body in bodies], prompt_tokens), bodies, calls[0]
+
+
+def _nothing(_number: int, _request: Request) -> int:
+    return 0

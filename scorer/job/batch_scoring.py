@@ -1,0 +1,234 @@
+"""Scores the rows of an open output folder through provider batches; what is left over is asked online.
+
+The third `Scoring` of a job. A start first finds out what became of the chunks of earlier starts, and takes their rows
+out of its work. Then it goes round: ask after the batches, collect those that have ended, submit what fits, wait. No
+row stays in memory while it is out: on collection its input is read again and its judge run over the stored replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from scorer.batch.building import Builder
+from scorer.batch.exchange import Durable, Exchange
+from scorer.batch.open_chunks import OpenChunks
+from scorer.batch.rows import BatchRows
+from scorer.batch.turns import ContinuedJudge
+from scorer.build.batch_models import MakeApi, batch_models
+from scorer.build.open_run import OpenRun
+from scorer.build.plan import make_parts, make_reader
+from scorer.engine import engine
+from scorer.errors import BatchesOut, TransientError
+from scorer.job.batch_collecting import Collecting
+from scorer.job.batch_online import MergingStore
+from scorer.job.batch_opening import take_up
+from scorer.job.batch_state import BatchState, Lane, Waiting
+from scorer.job.batch_submitting import Submitting
+from scorer.job.scoring import Connect, LocalScoring, Range, StartedWork
+from scorer.limits import Budget
+from scorer.limits.live_settings import LiveSettings
+from scorer.limits.load import LimiterStats
+from scorer.output.batches_out import BatchesOut as Outside
+from scorer.output.chunk_files import ChunkFiles
+from scorer.output.ledger import Totals
+from scorer.output.store import Store
+from scorer.types import Client, Work
+
+JITTER = 0.1
+"""The pause between two rounds differs by so much."""
+
+
+class BatchScoring:
+    """Scores through batches. `deadline` is when what is out is asked online instead, in seconds since 1970.
+
+    `submits`: new batches are made; else those of earlier starts are collected, and all other rows asked online.
+    `drain` stops it early, between two steps; nothing is cancelled at the provider. `make_api` is for tests.
+    """
+
+    def __init__(
+        self,
+        opened: OpenRun,
+        drain: engine.StopFlag,
+        *,
+        connect: Connect,
+        answered: Callable[[float], None] | None = None,
+        waiting: Waiting = "wait",
+        deadline: float | None = None,
+        submits: bool = True,
+        make_api: MakeApi | None = None,
+    ) -> None:
+        limits = opened.plan.spec.limits
+        self._opened = opened
+        self._drain = drain
+        self._connect = connect
+        self._answered = answered
+        self._waiting = waiting
+        self._deadline = deadline
+        self._submits = submits
+        self._make_api = make_api
+        self._settings = LiveSettings()
+        self._budget = Budget(opened.ledger, max_tokens=limits.max_tokens, max_usd=limits.max_usd, owned=opened.owned)
+        self._woken = asyncio.Event()
+        self._state: BatchState | None = None
+        self._submitting: Submitting | None = None
+        self._online: LocalScoring | None = None
+
+    async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
+        opened, plan = self._opened, self._opened.plan
+        models = await batch_models(plan.spec, opened.offload, stack, self._make_api)
+        files, chunks = ChunkFiles(opened.files, opened.layout.batches), OpenChunks(models)
+        durable = Durable(files, opened.ledger, opened.offload, opened.wall_s, opened.say)
+        self._state = state = BatchState(
+            opened,
+            self._drain,
+            {alias: Lane(model, Exchange(model, durable), model.bounds.requests) for alias, model in models.items()},
+            BatchRows([*models]),
+            chunks,
+            files,
+            Builder(plan.judge, make_reader(plan, opened.files), chunks.known_of, chunks.model_of, plan.fingerprint),
+            make_parts(plan, cast(Client, None), opened.store, opened.wall_s, stack),
+            self._deadline,
+        )
+        collecting = Collecting(state)
+        self._submitting = Submitting(state, self._budget, collecting)
+        self.apply(self._settings)
+        return self._run(state, collecting, self._submitting, work), []
+
+    def drain(self) -> None:
+        self._woken.set()
+        if self._online is not None:
+            self._online.drain()
+
+    def apply(self, settings: LiveSettings) -> None:
+        self._settings = settings
+        self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
+        if self._submitting is not None:
+            self._submitting.paused = settings.paused
+        if self._online is not None:
+            self._online.apply(settings)
+        self._woken.set()
+
+    @property
+    def concurrency(self) -> Range:
+        return Range() if self._online is None else self._online.concurrency
+
+    def hurry(self) -> None:
+        pass
+
+    @property
+    def unread(self) -> dict[str, str]:
+        return {} if self._state is None else self._state.unread
+
+    @property
+    def totals(self) -> Totals:
+        return self._opened.ledger.totals
+
+    @property
+    def load(self) -> LimiterStats:
+        if self._online is not None:
+            return self._online.load
+        return LimiterStats(why=None if self._state is None else self._state.why, paused=self._settings.paused)
+
+    @property
+    def batches(self) -> Outside:
+        live = [] if self._state is None else self._state.chunks.live
+        since = [one.chunk.sending_at for one in live if one.chunk.sending_at]
+        return Outside(len(live), sum(one.count for one in live), min(since, default=None))
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    async def _run(
+        self, state: BatchState, collecting: Collecting, submitting: Submitting, work: Iterator[Work]
+    ) -> None:
+        await take_up(state, work)
+        await self._until_ready(state)
+        if self._drain.asked:
+            return
+        await collecting.take_fetched()
+        if not self._submits:
+            await self._ask_online(state, todo=True)
+        while not self._drain.asked and not await self._round(state, collecting, submitting):
+            await self._rest(state)
+        if self._drain.asked:
+            return
+        if self._waiting == "collect" and state.rows.left:
+            raise BatchesOut(
+                f"{state.rows.left:,} rows are in no batch, and --collect submits none. Run the command without it."
+            )
+        await self._ask_online(state, todo=False)
+
+    async def _until_ready(self, state: BatchState) -> None:
+        """Waits until the providers of batches that are out answer, or the run is to stop."""
+        lanes, pause_s = [state.lanes[alias] for alias in {one.model for one in state.chunks}], 1.0
+        while not self._drain.asked:
+            try:
+                for lane in lanes:
+                    await lane.exchange.ready()
+                    lane.ready = True
+            except TransientError as error:
+                state.why = error.detail
+                await self._pause(pause_s)
+                pause_s = min(2 * pause_s, min(lane.model.poll_s for lane in lanes))
+            else:
+                state.why = None
+                return
+
+    async def _round(self, state: BatchState, collecting: Collecting, submitting: Submitting) -> bool:
+        """One round. True where nothing is out, and nothing more can be put into a batch."""
+        for lane in state.lanes.values():
+            lane.held = False
+        state.why = None
+        await collecting.look()
+        submits = self._submits and self._waiting != "collect" and not state.late
+        waits = await submitting.submit() if submits else False
+        live = state.chunks.live
+        if not live and not waits:
+            return True
+        if self._waiting != "wait" and not self._drain.asked:
+            said = self.batches.sentence(self._opened.wall_s()) if live else "No batch could be sent at the moment"
+            raise BatchesOut(f"{said}. The same command collects them.")
+        return False
+
+    async def _rest(self, state: BatchState) -> None:
+        poll_s = min(lane.model.poll_s for lane in state.lanes.values()) * random.uniform(1 - JITTER, 1 + JITTER)
+        if self._deadline is not None and (left := self._deadline - self._opened.wall_s()) > 0:
+            poll_s = min(poll_s, left)
+        await self._pause(poll_s)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._drain.asked:
+            return
+        self._woken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    # --- online -------------------------------------------------------------------------------------------------------
+
+    async def _ask_online(self, state: BatchState, *, todo: bool) -> None:
+        """Asks the rows that have no result online; with `todo`, only those that are in no batch."""
+        masks = [
+            (part, np.logical_or.reduce([*part.todo.values()]) & part.left if todo else part.left)
+            for part in state.rows.parts
+        ]
+        works = [*state.rows.works(masks)]
+        if works:
+            judge = ContinuedJudge(self._opened.plan.judge, state.chunks.known_of)
+            store = MergingStore(self._opened.store, judge, state.parts, state.rows.finish)
+            opened = replace(self._opened, plan=replace(self._opened.plan, judge=judge), store=cast(Store, store))
+            async with AsyncExitStack() as stack:
+                self._online = LocalScoring(opened, self._drain, connect=self._connect, answered=self._answered)
+                self._online.apply(self._settings)
+                scored, _ = await self._online.begin(iter(works), stack)
+                if self._drain.asked:
+                    self._online.drain()
+                await scored
+            state.unread.update(self._online.unread)
+        await state.close_finished()

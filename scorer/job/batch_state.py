@@ -1,0 +1,113 @@
+"""What the parts of a run through batches share: rows, chunks, models; and what becomes of a row and of a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from typing import Literal
+
+import numpy as np
+
+from scorer.batch.building import Builder
+from scorer.batch.exchange import Exchange
+from scorer.batch.model import BatchModel
+from scorer.batch.open_chunks import OpenChunk, OpenChunks
+from scorer.batch.rows import BatchRows, Numbers
+from scorer.batch.turns import Finished
+from scorer.build.open_run import OpenRun
+from scorer.engine import engine
+from scorer.engine.uniform_failures import UniformFailureGuard
+from scorer.frozen import dataclass
+from scorer.output.chunk_files import ChunkFiles
+from scorer.types import Mask, Row, Shard, Work
+
+Waiting = Literal["wait", "no-wait", "collect"]
+"""Whether a start waits for its batches; "no-wait" submits and collects once, "collect" only collects."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One model, and what its provider took lately: `most` requests a batch; `held` until the next round."""
+
+    model: BatchModel
+    exchange: Exchange
+    most: int
+    held: bool = False
+    ready: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class BatchState:
+    """The state of a start. `parts` make results, `why` is the last failure, `unread` says why shards were left out."""
+
+    opened: OpenRun
+    drain: engine.StopFlag
+    lanes: dict[str, Lane]
+    rows: BatchRows
+    chunks: OpenChunks
+    files: ChunkFiles
+    builder: Builder
+    parts: engine.RunContext
+    deadline: float | None = None
+    why: str | None = None
+    unread: dict[str, str] = field(default_factory=dict)
+    guard: UniformFailureGuard = field(default_factory=lambda: UniformFailureGuard(engine.ALIKE))
+
+    @property
+    def late(self) -> bool:
+        """The deadline has passed."""
+        return self.deadline is not None and self.opened.wall_s() >= self.deadline
+
+    def lane_of(self, one: OpenChunk) -> Lane:
+        return self.lanes[one.model]
+
+    def works_of(self, rows: Mapping[str, Numbers]) -> list[Work]:
+        """Work for the reader: those of the rows that are left."""
+        return [
+            Work(part.shard, mask_of(part.shard, numbers), part.generation) for part, numbers in self.rows.within(rows)
+        ]
+
+    def leave_out(self, unread: Mapping[str, str]) -> None:
+        """Leaves out shards that cannot be read, by path."""
+        for path, why in unread.items():
+            self.unread[path] = why
+            self.rows.drop(path)
+
+    def finished(self, row: Row, step: Finished) -> None:
+        """Stores the result of a row. Raises TooManyFailed where the first rows all fail alike."""
+        result = engine.result_of(row, step.score, step.error, step.answers, self.parts)
+        self.rows.finish(row.shard, row.number)
+        self.opened.store.add(replace(result, batch=self.chunks.batch_of(row)))
+        self.guard.look(result)
+
+    def release(self, one: OpenChunk) -> None:
+        """The rows of a chunk that is not live any more are to be put into batches again."""
+        for alias in self.lanes:
+            self.rows.set_todo(self.chunks.without_live(one.rows, one, alias), [alias], to=True)
+
+    async def close(self, one: OpenChunk, why: str) -> None:
+        """Closes a chunk that nobody needs any more."""
+        self.chunks.remove(one)
+        await self.lane_of(one).exchange.strike(one, why)
+
+    async def close_finished(self) -> None:
+        """Closes the chunks that nobody needs any more, once the rows that they finished are durable."""
+        done = [one for one in self.chunks if one.chunk.state in ("fetched", "failed") and not self._needed(one)]
+        if done:
+            await self.opened.store.flush()
+        for one in done:
+            await self.close(one, "done")
+
+    def _needed(self, one: OpenChunk) -> bool:
+        if one.chunk.twins_open:
+            return True
+        if one.chunk.state == "fetched":
+            return one.results is None or self.rows.any_left(one.kept)
+        return self.rows.any_left(self.chunks.without_live(one.rows, one, one.model))
+
+
+def mask_of(shard: Shard, numbers: Numbers) -> Mask:
+    """The rows of a shard as a mask."""
+    mask: Mask = np.zeros(shard.rows, dtype=bool)
+    mask[numbers] = True
+    return mask
