@@ -59,7 +59,8 @@ class Cursor:
 
     def bytes_below(self, limit: int) -> int:
         """The bytes of the loaded rows before row number `limit`."""
-        return self._rest.slice(0, self._cut(limit)).nbytes if self._rest is not None else 0
+        cut = self._cut(limit)
+        return self._rest.slice(0, cut).nbytes if self._rest is not None and cut else 0
 
     def below(self, limit: int) -> pa.Table | None:
         """Returns the loaded rows before row number `limit`, once. None where there are none."""
@@ -92,8 +93,10 @@ def merge(
     end = max((last for _, _, last in inputs), default=-1) + 1
     try:
         start = min((first for _, first, _ in inputs), default=0)
+        width = seg.WINDOW // 2  # of the last window; the next is at most twice as wide, so that few files are open
         while start < end:
-            stop = min(end, start + seg.WINDOW)
+            width = min(2 * width, seg.WINDOW)
+            stop = min(end, start + width)
             while waiting and waiting[-1][1] < stop:
                 path, _, last = waiting.pop()
                 with seg.broken(path):
@@ -105,6 +108,7 @@ def merge(
                     stop = min(stop, max(loaded, start + 1))
             while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > seg.WINDOW_BYTES:
                 stop = start + (stop - start) // 2
+            width = stop - start
             parts: list[pa.Table] = []
             for cursor, _ in cursors:
                 with seg.broken(cursor.path):

@@ -133,11 +133,11 @@ class ProviderContract(ABC):
         assert not isinstance(told, Completion), f"{body[:60]!r} is read as {told!r}"
 
     @pytest.mark.parametrize("body", STRANGE)
-    @pytest.mark.parametrize("status", [201, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529])
-    def test_provider_raises_typed_error_for_any_other_status(self, status: int, body: bytes) -> None:
+    def test_provider_raises_typed_error_for_any_other_status(self, body: bytes) -> None:
         """_talk lets no other exception through."""
-        _, told = self._talk(self.made(), status, body)
-        assert isinstance(told, RowError | TransientError | SetupError), told
+        for status in (201, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529):
+            _, told = self._talk(self.made(), status, body)
+            assert isinstance(told, RowError | TransientError | SetupError), f"{status} is {told!r}"
 
     def test_provider_tells_set_up_row_and_transient_errors_by_status(self) -> None:
         expected: Mapping[int, type | tuple[type, ...]] = {

@@ -26,6 +26,7 @@ from support.command import COMMAND, run_file, scorer, scores, shard
 from support.inprocess import Run
 
 from scorer.errors import InputError, OutputError, SpecError, StorageError
+from scorer.files import durable
 from scorer.files import files as files_module
 from scorer.files import full_disk as fulldisk
 from scorer.files.files import LocalFiles
@@ -459,7 +460,7 @@ def test_ledger_torn_tail_changes_no_totals(half: Run) -> None:
 
 
 class Failing:
-    """`os` as `scorer.files.files` sees it, whose `number`-th change fails with `code`, as all after it do."""
+    """`os` as `scorer.files` sees it, whose `number`-th change fails with `code`, as all after it do."""
 
     def __init__(self, number: int, code: int) -> None:
         self._left, self._code = number, code
@@ -510,7 +511,8 @@ def test_run_stops_at_any_failed_write_and_resume_asks_no_stored_row_again(
         root.mkdir()
         made, failing = Run(root, 6, 5), Failing(number, code)
         refusing = mock.patch.multiple(files_module, create=True, os=failing, open=failing.open_to_write)
-        with refusing, mock.patch.object(fulldisk, "FULL_DISK_S", 0.0):
+        syncing = mock.patch.object(durable, "os", failing)
+        with refusing, syncing, mock.patch.object(fulldisk, "FULL_DISK_S", 0.0):
             said = stopped(made)
         if not failing.failed:
             assert said is None
