@@ -191,6 +191,7 @@ class Completion:
 
     `choices` are the replies of a request that asked for several, each as a completion without `usage`; fewer where the
     server gave fewer, () where it does not support choices. `text` and the other fields are then those of the first.
+    `system_fingerprint` is the server's name for what runs behind the model's; None where it tells none.
     """
 
     text: str
@@ -201,6 +202,7 @@ class Completion:
     body: bytes = b""
     spent: Spent = Spent()
     choices: tuple[Completion | RowError, ...] = ()
+    system_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,7 @@ class Result:
     finished_at: int
     copied_from: str | None = None
     batch: str | None = None
+    system_fingerprint: str | None = None
 
 
 # --- the protocols ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dataclasses import field, replace
 from scorer.client.adaptive_timeout import LEAST_S, AdaptiveTimeout
 from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.hedging import first_answer
+from scorer.client.judge_names import JudgeNames
 from scorer.client.meter import Meter
 from scorer.client.prompt_cache import PromptCache
 from scorer.client.repeated_replies import DuplicateReplies
@@ -142,6 +143,7 @@ class HttpClient:
         # How long a cheap tier takes changes with the hour: the latencies so far tell nothing of the next one.
         self._deadline = AdaptiveTimeout(timeout_s, timeout_s if terms.tier == "flex" else LEAST_S)
         self._tier, self._fallback, self._cache = terms.tier, terms.fallback, terms.cache
+        self._names = JudgeNames()
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
 
@@ -194,6 +196,7 @@ class HttpClient:
             done.body,
             spent.read(),
             done.choices,
+            done.system_fingerprint,
         )
 
     async def _attempt(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
@@ -350,6 +353,8 @@ class HttpClient:
                 note = tier_note(request.tier or self._tier, outcome.usage.tier)
                 if note is not None:
                     endpoint.limits.note(note)
+            for told in self._names.changed(completion.model, completion.system_fingerprint):
+                endpoint.limits.note(told)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if self._late is not None:

@@ -196,6 +196,7 @@ def _packed(result: Result) -> bytes:
         result.raw,
         result.model,
         result.finish_reason,
+        result.system_fingerprint,
     )
     return pickle.dumps(told, protocol=5)  # never leaves the process
 
@@ -204,7 +205,7 @@ def _unpacked(row: Row, answer: bytes) -> Result:
     told = pickle.loads(answer)
     score: Sequence[object] | None
     error: tuple[str, str, Mapping[str, Any] | None] | None
-    score, error, raw, model, finish_reason = told
+    score, error, raw, model, finish_reason, fingerprint = told
     return Result(
         row=row,
         score=None if score is None else _score(*score),
@@ -218,6 +219,7 @@ def _unpacked(row: Row, answer: bytes) -> Result:
         waited_s=0.0,
         answered_s=0.0,
         finished_at=0,
+        system_fingerprint=fingerprint,
     )
 
 

@@ -250,13 +250,13 @@ def result_of(
     row: Row, score: Score | None, error: RowError | None, answers: Sequence[Completion | RowError], parts: RunContext
 ) -> Result:
     """The result of a row, with the replies, tokens, cost and seconds of all its requests."""
-    model = finish_reason = None
+    model = finish_reason = fingerprint = None
     raw: list[str | None] = []
     spent: Spent | None = None
     keep = parts.raw
     for answer in answers:
         if isinstance(answer, Completion):
-            model, finish_reason = answer.model, answer.finish_reason
+            model, finish_reason, fingerprint = answer.model, answer.finish_reason, answer.system_fingerprint
             raw.append(keep(answer) if keep is not None else None)
         else:
             raw.append(None)
@@ -277,4 +277,5 @@ def result_of(
         waited_s=spent.waited_s,
         answered_s=spent.answered_s,
         finished_at=parts.now_us(),
+        system_fingerprint=fingerprint,
     )

@@ -38,6 +38,7 @@ _GIVEN: dict[str, Any] = {
     "cached_tokens": 0,
     "reasoning_tokens": None,
     "tier": None,
+    "system_fingerprint": None,
     "cost_microusd": 5,
     "attempts": 1,
     "waited_s": 0.0,

@@ -67,6 +67,7 @@ class _Plain(msgspec.Struct):
     model: str = ""
     object: str = ""
     service_tier: str | None = None
+    system_fingerprint: str | None = None
     error: None = None
 
 
@@ -103,7 +104,14 @@ def read_plain(body: bytes) -> Completion | None:
         return None
     cached = 0 if details is None else min(details.cached_tokens, prompt)
     usage = Usage(prompt, output, cached, 0, 0, reasoning, our_word(reply.service_tier))
-    return Completion(text, choice.finish_reason, reply.model, usage, None, body)
+    fingerprint = reply.system_fingerprint or None
+    return Completion(text, choice.finish_reason, reply.model, usage, None, body, system_fingerprint=fingerprint)
+
+
+def read_fingerprint(value: Mapping[str, Any]) -> str | None:
+    """The `system_fingerprint` of a reply; None where it has none."""
+    found = value.get("system_fingerprint")
+    return found if isinstance(found, str) and found else None
 
 
 def read_text(choice: Mapping[str, Any]) -> tuple[str | None, str]:

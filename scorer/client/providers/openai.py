@@ -15,7 +15,15 @@ import orjson
 from scorer.client.providers import logprobs as forced
 from scorer.client.providers.caching import cache_key
 from scorer.client.providers.complaints import complaint, parse
-from scorer.client.providers.completions import billed, read_bill, read_logprobs, read_model, read_plain, read_text
+from scorer.client.providers.completions import (
+    billed,
+    read_bill,
+    read_fingerprint,
+    read_logprobs,
+    read_model,
+    read_plain,
+    read_text,
+)
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
@@ -188,6 +196,7 @@ class OpenAI:
             usage=usage,
             logprobs=read_logprobs(choice.get("logprobs")),
             body=body,
+            system_fingerprint=read_fingerprint(value),
         )
 
     def choice(self, reply: Reply, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
