@@ -32,7 +32,7 @@ class Collecting:
         for one in fetched:
             await self._load(one)
         for one in fetched:
-            await self._take(one)
+            await self._take(one)  # which closes none that is not taken yet
 
     async def look(self) -> None:
         """Asks after all batches, and collects what has ended. One that cannot be asked after is asked after later.
@@ -129,6 +129,7 @@ class Collecting:
         file = await offload(state.files.results, one.chunk.nonce)
         one.results = await offload(Results, state.lane_of(one).model.api, one.chunk, file)
         one.index = LineIndex(await offload(state.files.lines, one.chunk.nonce))
+        one.kept = dict(one.rows)
 
     async def _take(self, one: OpenChunk) -> None:
         """Books a fetched chunk, stores the rows that are finished by it, and says what the others lack.
@@ -139,6 +140,7 @@ class Collecting:
         if one.results is None:
             await self._load(one)
         await state.lane_of(one).exchange.settle(one.chunk, one.results)
+        one.settled = True
         ready = state.chunks.without_live(one.rows, one)
         one.kept = {
             shard: np.setdiff1d(numbers, ready.get(shard, _NONE), assume_unique=True)

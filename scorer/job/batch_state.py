@@ -102,7 +102,7 @@ class BatchState:
         if one.chunk.twins_open:
             return True
         if one.chunk.state == "fetched":
-            return one.results is None or self.rows.any_left(one.kept)
+            return not one.settled or self.rows.any_left(one.kept)
         return self.rows.any_left(self.chunks.without_live(one.rows, one, one.model))
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict
+from dataclasses import replace as replace_fields
 from typing import Any, Self
 
 from scorer.errors import StorageError
@@ -345,7 +346,15 @@ class Ledger(PeriodicService):
         folder = self._path.rpartition("/")[0]
         self._files.sweep(folder)
         names, covered, held, self._batches = _sum(self._files, folder)
-        self.totals = mended(held, self._any(folder, names))
+        out = Totals()
+        self._batches.suspect(out)  # what batches may cost is no missing part
+        whole = mended(held + out, self._any(folder, names))
+        self.totals = replace_fields(
+            whole,
+            maybe_requests=whole.maybe_requests - out.maybe_requests,
+            maybe_tokens=whole.maybe_tokens - out.maybe_tokens,
+            maybe_pico=whole.maybe_pico - out.maybe_pico,
+        )
         self.open_tokens, self.open_pico = self._batches.reserved
         while any(f"{folder}/{name}".startswith(self._first) for name in {*names, *covered}):
             self._first += "_"  # a clock set back, and the process number of a container, give a name twice

@@ -71,6 +71,8 @@ class BatchProvider:
     """Rows whose first so many replies cannot be read."""
     sizes: list[int] = field(default_factory=list)
     down_until: float = -1.0
+    seen: float = 0.0
+    before: float = 0.0
 
     def __call__(self, model: Model, http: BatchHttp) -> Api:
         return Api(self, http)
@@ -86,9 +88,17 @@ class BatchProvider:
     def twice(self) -> set[int]:
         return {row for row, times in self.paid.items() if times > 1}
 
+    def clock(self) -> float:
+        """Seconds of virtual time, which go on where another loop begins."""
+        at = now()
+        if at < self.seen:
+            self.before += self.seen + 1
+        self.seen = at
+        return self.before + at
+
     def ask(self) -> None:
         """Every call comes by here."""
-        if now() < self.down_until:
+        if self.clock() < self.down_until:
             raise Unreachable("cannot reach the provider")
         if self.busy:
             self.busy -= 1
@@ -97,7 +107,7 @@ class BatchProvider:
             self.process(one)
 
     def process(self, one: Made) -> None:
-        if one.results is not None or one.problem is not None or (now() < one.ends_at and not one.cancelled):
+        if one.results is not None or one.problem is not None or (self.clock() < one.ends_at and not one.cancelled):
             return
         rows = [row_of(body) for _, body in one.requests]
         if bad := [n for n, row in enumerate(rows) if row in self.refuses]:
@@ -161,7 +171,7 @@ class Api:
 
     @property
     def now(self) -> float | None:
-        return BEGAN + now() if self._asked else None
+        return BEGAN + self._provider.clock() if self._asked else None
 
     def _ask(self) -> None:
         self._provider.ask()
@@ -191,9 +201,9 @@ class Api:
         made = Made(
             f"b{len(provider.made)}",
             nonce if provider.names else None,
-            now(),
+            provider.clock(),
             [(line["custom_id"], line["body"]) for line in lines],
-            now() + provider.takes_s,
+            provider.clock() + provider.takes_s,
         )
         provider.made[made.id] = made
         if provider.lost_creates:
@@ -210,7 +220,7 @@ class Api:
     async def listed(self, since: float) -> AsyncIterator[Batch]:
         self._ask()
         for one in list(self._provider.made.values()):
-            if BEGAN + one.at >= since and now() >= one.at + self._provider.lag_s:
+            if BEGAN + one.at >= since and self._provider.clock() >= one.at + self._provider.lag_s:
                 yield self._shown(one)
 
     async def cancel(self, id: str) -> None:
