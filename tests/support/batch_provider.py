@@ -66,6 +66,8 @@ class BatchProvider:
     errors: Counter[int] = field(default_factory=Counter)
     unexecuted: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
+    overcounts: int = 0
+    """So many more requests are counted as answered than a batch has results."""
     late_cancels: bool = False
     texts: Counter[int] = field(default_factory=Counter)
     """Rows whose first so many replies cannot be read."""
@@ -248,4 +250,4 @@ class Api:
         if one.results is None:
             return known
         answered = sum(b'"error":null' in line for line in one.results[:-1])
-        return replace(known, status="ended", results=(one.id,), answered=answered)
+        return replace(known, status="ended", results=(one.id,), answered=answered + self._provider.overcounts)
