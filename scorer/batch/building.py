@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import field
 from typing import BinaryIO, cast
 
@@ -121,12 +122,15 @@ class Builder:
                         count += 1
                     made.call = made.call or call
 
-        source = turns()
-        made.cut = cut(source, room, frame)
-        source.close()
-        file.write(frame.tail)
-        made.size = file.tell()
-        file.flush()
+        try:
+            with closing(turns()) as source:
+                made.cut = cut(source, room, frame)
+            file.write(frame.tail)
+            made.size = file.tell()
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
         return made
 
     def _turn(

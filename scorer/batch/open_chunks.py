@@ -94,6 +94,12 @@ class OpenChunks:
             one.results.close()
         del self._chunks[one.chunk.nonce]
 
+    def close(self) -> None:
+        """Closes the files of results."""
+        for one in self:
+            if one.results is not None:
+                one.results.close()
+
     def model_of(self, request: Request) -> BatchModel:
         """The model that a request is for."""
         found = self._models.get(request.model)

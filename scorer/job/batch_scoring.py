@@ -86,6 +86,7 @@ class BatchScoring:
         opened, plan = self._opened, self._opened.plan
         models = await batch_models(plan.spec, opened.offload, stack, self._make_api)
         files, chunks = ChunkFiles(opened.files, opened.layout.batches), OpenChunks(models)
+        stack.callback(chunks.close)
         durable = Durable(files, opened.ledger, opened.offload, opened.wall_s, opened.say)
         self._state = state = BatchState(
             opened,
