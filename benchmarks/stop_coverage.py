@@ -136,7 +136,7 @@ def play(design: Design, rng: np.random.Generator) -> tuple[Decision, Floats]:
         parse_question(design.question),
         k,
         alpha=ALPHA,
-        items=np.full((k, k), len(scores)) if design.truth is None else None,
+        items=_sizes(design.question, k, len(scores)) if design.truth is None else None,
         margin=design.margin,
         width=design.width,
         allowed=design.allowed,
@@ -146,6 +146,10 @@ def play(design: Design, rng: np.random.Generator) -> tuple[Decision, Floats]:
             break
         decision.add(np.where(unread[item], 0.0, scores[item]), np.where(unread[item], 1.0, scores[item]))
     return decision, scores.mean(axis=0) if design.truth is None else design.truth
+
+
+def _sizes(question: str, systems: int, items: int) -> np.ndarray:
+    return np.full(systems if question == "mean" else (systems, systems), items)
 
 
 def wrong(decision: Decision, truth: Floats, design: Design) -> bool:

@@ -34,6 +34,7 @@ from scorer.config.spec import (
     Output,
     Price,
     Spec,
+    Stop,
     covered,
 )
 from scorer.errors import ROW_ERRORS, ScorerError
@@ -307,6 +308,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model.price": Price,
     "model.batch": BatchOptions,
     "limits": Limits,
+    "stop": Stop,
     "metrics": Metrics,
     "output": Output,
 }

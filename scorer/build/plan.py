@@ -15,6 +15,7 @@ import pyarrow as pa
 from scorer.build.assemble import counter, load, raw_of, temperature
 from scorer.build.checks import judge_problems, spec_problems
 from scorer.build.row_metrics import measured
+from scorer.build.stop_checks import stop_columns, stop_problems
 from scorer.config.loader import parse
 from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint
@@ -59,7 +60,8 @@ class RunPlan:
     @property
     def needed(self) -> list[str]:
         """The columns that a shard must have."""
-        return list(dict.fromkeys((*self.columns.all, *(self.where.columns if self.where is not None else ()))))
+        where = self.where.columns if self.where is not None else ()
+        return list(dict.fromkeys((*self.columns.all, *where, *stop_columns(self.spec.stop))))
 
 
 def check(tree: Mapping[str, Any]) -> RunPlan:
@@ -78,7 +80,7 @@ def check(tree: Mapping[str, Any]) -> RunPlan:
             judge = make_judge(spec, prompt)
         except SpecError as error:
             problems += error.problems
-        problems += spec_problems(spec)
+        problems += [*spec_problems(spec), *stop_problems(spec)]
         if judge is not None:
             problems += judge_problems(spec, judge)
     if problems or spec is None or judge is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from scorer.config.spec import BatchOptions, Input, Limits, Metrics, Model, Output, Price, Spec
+from scorer.config.spec import BatchOptions, Input, Limits, Metrics, Model, Output, Price, Spec, Stop
 from scorer.patterns import pattern
 
 SECRET_NAME = pattern(r"auth|key|secret|token|password|cookie|credential|^sig$|signature", re.IGNORECASE)
@@ -87,6 +87,8 @@ def _sentence(error: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
         return f"{key}{given} must be {_KINDS[kind]}."
     if kind in _WANTED:
         return f"{key}{given} {_WANTED[kind].format(**error.get('ctx', {}))}."
+    if kind == "value_error":
+        return f"{key}{given} {str(error['msg']).removeprefix('Value error, ')}."
     return f"{key}{given}: {error['msg']}."
 
 
@@ -124,8 +126,8 @@ def looks_random(text: str) -> bool:
 
 def _suggestion(loc: Sequence[Any]) -> str:
     known: dict[tuple[str, ...], type[BaseModel]] = {
-        (): Spec, ("input",): Input, ("model",): Model, ("models",): Model, ("limits",): Limits, ("metrics",): Metrics,
-        ("output",): Output, ("model", "price"): Price, ("model", "batch"): BatchOptions,
+        (): Spec, ("input",): Input, ("model",): Model, ("models",): Model, ("limits",): Limits, ("stop",): Stop,
+        ("metrics",): Metrics, ("output",): Output, ("model", "price"): Price, ("model", "batch"): BatchOptions,
     }  # fmt: skip
     section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
     names = sorted(section.model_fields) if section is not None else []

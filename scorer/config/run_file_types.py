@@ -159,6 +159,25 @@ class LimitsDict(RatesDict, total=False):
     deadline: str
 
 
+class StopDict(TypedDict, total=False):
+    """`[stop]`: the question whose answer ends the run."""
+
+    question: Required[str]
+    by: str
+    item: str
+    task: str
+    weights: Mapping[str, float]
+    confidence: float
+    margin: float
+    width: float
+    population: Literal["future", "these"]
+    unread: float | Literal["bounds"]
+    missing: Literal["unread"]
+    bounds: Sequence[float]
+    method: Literal["asymptotic"]
+    seed: int
+
+
 class MetricsDict(TypedDict, total=False):
     """`[metrics]`: automatic metrics beside the judge's score, and the columns that they compare."""
 
@@ -187,6 +206,7 @@ class RunFileDict(TypedDict, total=False):
     model: ModelDict
     models: Sequence[ModelDict]
     limits: LimitsDict
+    stop: StopDict
     metrics: MetricsDict
     output: Required[OutputDict]
     rehearsal: Mapping[str, Any]

@@ -14,6 +14,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from scorer.config.moments import is_moment
+from scorer.config.stop_question import is_question
 from scorer.frozen import dataclass
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -212,6 +213,25 @@ class Limits(Rates):
     deadline: Annotated[Text, AfterValidator(_moment)] | None = None
 
 
+class Stop(_Section):
+    """`[stop]`: the question whose answer ends the run, about systems (`by`) over items (`item`) in tasks (`task`)."""
+
+    question: Annotated[str, AfterValidator(is_question)]
+    by: Text | None = None
+    item: Text | None = None
+    task: Text | None = None
+    weights: dict[str, Positive] = {}
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    width: Positive | None = None
+    population: Literal["future", "these"] = "future"
+    unread: Literal["bounds"] | Annotated[float, Field(allow_inf_nan=False)] = "bounds"
+    missing: Literal["unread"] | None = None
+    bounds: tuple[float, float] | None = None
+    method: Literal["asymptotic"] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Metrics(_Section):
     """`[metrics]`: automatic metrics beside the judge's score, and the columns that they compare."""
 
@@ -240,6 +260,7 @@ class Spec(_Section):
     model: Model | None = None
     models: tuple[Model, ...] = ()
     limits: Limits = Limits()
+    stop: Stop | None = None
     metrics: Metrics = Metrics()
     output: Output
     rehearsal: dict[str, Any] = {}

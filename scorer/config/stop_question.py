@@ -48,6 +48,12 @@ def parse_question(text: str) -> Question:
     raise ValueError(f"must be {ALLOWED}, with the names of two systems for a and b")
 
 
+def is_question(text: str) -> str:
+    """The same text. Raises ValueError as `parse_question`."""
+    parse_question(text)
+    return text
+
+
 def _name(text: str) -> str:
     name = text.strip()
     return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name

@@ -26,7 +26,7 @@ from scorer.build.plan import (
 )
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
-from scorer.engine.background import Watch, served
+from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
 from scorer.files.files import Files, Lock
 from scorer.files.locking import take_on_loop
@@ -41,6 +41,7 @@ from scorer.job.retry import Retry, check_open, revision_of, with_sets
 from scorer.job.scoring import Connect, LocalScoring, Range, Scoring
 from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
+from scorer.job.stopping import IN_FLIGHT
 from scorer.limits.live_settings import LiveSettings
 from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
@@ -56,6 +57,7 @@ from scorer.types import Offload, Shard, Work
 if TYPE_CHECKING:
     from scorer.build.batch_models import MakeApi
     from scorer.job.distributed_scoring import MakeLauncher
+    from scorer.job.stopping.running import StopRun
     from scorer.publish.during import Publishing, Tell
 
 MAX_ROUNDS = 3
@@ -107,6 +109,8 @@ class Job:
         serve_control: ServeControl | None = None,
     ) -> None:
         self.drain = engine.StopFlag()
+        self._halt = engine.StopFlag()
+        self._stop: StopRun | None = None
         self.plan = plan
         self.layout = Layout(plan.spec.output.path)
         self._files = files
@@ -143,6 +147,10 @@ class Job:
         self.drain.asked = True
         if self._publishing is not None:
             self._publishing.leave()
+        self._begin_no_row()
+
+    def _begin_no_row(self) -> None:
+        self._halt.asked = True
         if self._scoring is not None:
             self._scoring.drain()
 
@@ -182,15 +190,41 @@ class Job:
                 check_open(manifest, retry, self.layout.out)
             self.plan = replace(self.plan, fingerprint=manifest.fingerprint)
             manifest = keep_columns(self.plan, self._files, self.layout, manifest)
-            sample = choice.sample if retry is None else manifest.selection.drawn_sample
-            manifest = select(self.plan, self._files, self.layout, manifest, sample)
+            if retry is None or manifest.selection.stop is None:
+                sample = choice.sample if retry is None else manifest.selection.drawn_sample
+                manifest = select(self.plan, self._files, self.layout, manifest, sample)
+            if self.plan.spec.stop is not None:
+                manifest = self._question(manifest, choice.sample)
             async with self._published(manifest) as self._publishing, self._controlled(manifest):
-                await self._generations(manifest, retry, offload, lock.sure)
+                try:
+                    await self._generations(manifest, retry, offload, lock.sure)
+                finally:
+                    if self._stop is not None:
+                        await shielded(self._conclude(self._stop, offload))
+                if self._stop is not None and retry is None:
+                    await offload(self._stop.select)
             self._note_unpublished()
         found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
         if self._publishing is not None:
             self._publishing.check()
         return found
+
+    def _question(self, manifest: Manifest, sample: str | None) -> Manifest:
+        """The manifest with the question of `[stop]` in it."""
+        from scorer.job.stopping import running
+
+        manifest, self._stop = running.begin(
+            self.plan, self._files, self.layout, manifest, sample=sample, in_flight=self._in_flight,
+            halt=self._begin_no_row, say=self._callbacks.say,
+        )  # fmt: skip
+        return manifest
+
+    async def _conclude(self, stop: StopRun, offload: Offload) -> None:
+        """Writes the answer of the stored results, whatever ended the run."""
+        await offload(stop.conclude)
+
+    def _in_flight(self) -> int:
+        return (self._scoring.load.places if self._scoring is not None else 0) or IN_FLIGHT
 
     def _published(self, manifest: Manifest) -> AbstractAsyncContextManager[Publishing | None]:
         """The run's publishing; None where it has no output.publish, and in a rehearsal."""
@@ -276,6 +310,17 @@ class Job:
             store.on_sealed(self._sealed)
             revision = manifest.open_revision
             store.open(revision.generation if revision is not None else None)
+            stop = self._stop if retry is None else None
+            if stop is not None:
+                stop.restart()
+                store.on_row = stop.finished
+                if chunks:
+                    raise OutputError(
+                        f"{self.layout.out} has provider batches that are out, and [stop] cannot wait for them. "
+                        "Collect them first: the same command without [stop], with --collect."
+                    )
+                if revision is None and stop.early.over:
+                    return False
             if revision is None and not chunks and all(store.sealed(shard) for shard in manifest.shards):
                 return False
             if here:
@@ -302,12 +347,19 @@ class Job:
                 snapshots, self._files, self.layout.progress, offload=offload, watch=self._callbacks.watch
             )
             state = "stopped"
+
+            def lost() -> bool:
+                return bool(store.unread or scoring.unread)
+
             try:
                 async with AsyncExitStack() as stack:
-                    scored, checks = await scoring.begin(self._work(store, manifest, retry), stack)
+                    scored, checks = await scoring.begin(self._work(store, manifest, retry, lost), stack)
                     if self.drain.asked:
                         scoring.drain()
-                    await served(scored, [store, ledger, progress, recorder, Watch([*checks, owned, first.check])])
+                    services: list[Service] = [store, ledger, progress, recorder]
+                    if stop is not None:
+                        services.append(stop.writer(offload))
+                    await served(scored, [*services, Watch([*checks, owned, first.check])])
                 unread = {**store.unread, **scoring.unread}
                 state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):
@@ -346,7 +398,7 @@ class Job:
                 make_api=self._make_api,
             )
         if self._launcher is None:
-            return LocalScoring(opened, self.drain, connect=self._connect, answered=self._callbacks.answered)
+            return LocalScoring(opened, self._halt, connect=self._connect, answered=self._callbacks.answered)
         from scorer.job.distributed_scoring import DistributedScoring
 
         return DistributedScoring(opened, self._launcher, workers=self._workers, gather_s=self._gather_s)
@@ -406,10 +458,12 @@ class Job:
 
         return counters
 
-    def _work(self, store: Store, manifest: Manifest, retry: Retry | None) -> Iterator[Work]:
+    def _work(self, store: Store, manifest: Manifest, retry: Retry | None, lost: Callable[[], bool]) -> Iterator[Work]:
         revision = manifest.open_revision
         again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
-        return again if retry is not None else chain(again, store.work(manifest.shards))
+        if retry is not None:
+            return again
+        return chain(again, store.work(manifest.shards) if self._stop is None else self._stop.work(store, lost))
 
 
 async def _close(store: Store, ledger: Ledger, recorder: ChangeRecorder, progress: Progress, state: str) -> None:

@@ -43,12 +43,13 @@ _BINS = 16
 def select(plan: RunPlan, files: Files, layout: Layout, manifest: Manifest, sample: str | None) -> Manifest:
     """The manifest with the selection that this start asks for; run.json is written where it changed.
 
-    `sample` is as on the command line. Rows that a wider condition brings into a sealed shard open it again: its file
-    becomes a segment. Raises InputError where the condition does not fit a shard, SpecError for a wrong sample,
-    OutputError where a sealed file cannot be read, StorageError.
+    `sample` is as on the command line; with [stop] it is left to that, whose order of items has first rows of its own.
+    Rows that a wider condition brings into a sealed shard open it again: its file becomes a segment. Raises InputError
+    where the condition does not fit a shard, SpecError for a wrong sample, OutputError where a sealed file cannot be
+    read, StorageError.
     """
     before, where = manifest.selection, plan.where.condition if plan.where is not None else None
-    drawn = parse_sample(sample) if sample is not None else None
+    drawn = parse_sample(sample) if sample is not None and plan.spec.stop is None else None
     selection = Selection(where, changed=before.changed or (before.where != where and bool(manifest.shards)))
     masks = _Masks(partial(_belonging, files, layout, plan.where) if plan.where is not None else None)
     selection = replace(selection, belonging=masks.counts(manifest.shards))

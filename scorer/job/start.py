@@ -46,6 +46,7 @@ def open_manifest(
             shards=(),
             revisions=(),
             selection=ALL_ROWS,
+            questions=(),
             kept=tuple(plan.spec.input.keep),
         )
     if manifest is not None:
@@ -94,6 +95,7 @@ def open_manifest(
         kept=manifest.kept if manifest is not None else tuple(plan.spec.input.keep),
         edition=manifest.edition if manifest is not None else 0,
         deadline=_deadline(plan, manifest, now),
+        questions=manifest.questions if manifest is not None else (),
     )
     written = replace(opened, shards=kept(shards, began))
     if written != manifest:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.errors import ShardChanged
@@ -64,6 +65,7 @@ class Inventory:
         self._on_ready = on_ready
         self._sealed: set[str] = set()
         self._open: dict[str, Unfinished] = {}
+        self._todo: dict[str, npt.NDArray[np.uint8]] = {}  # packed, of shards that are asked for by parts
         self._counted: set[str] = set()  # unsealed shards whose rows are in `found`
 
     def open(self, revision: int | None = None) -> None:
@@ -100,6 +102,21 @@ class Inventory:
                 if shard.path not in self._open:  # else `again` began it, and counted these rows too
                     self._begin(state)
                 yield Work(shard, todo)
+
+    def some(self, shard: Shard, rows: Mask) -> Iterator[Work]:
+        """Those of some rows of a shard that had no result when it was first looked at; a row is asked for once."""
+        if self.sealed(shard):
+            return
+        if shard.path not in self._todo:
+            stock = yield from self._patiently(shard)
+            if stock is None:
+                return
+            state, todo = stock
+            self._todo[shard.path] = np.packbits(todo)
+            if shard.path not in self._open:
+                self._begin(state)
+        todo = np.unpackbits(self._todo[shard.path], count=shard.rows).astype(bool)
+        yield Work(shard, todo & rows)
 
     def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
         """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""

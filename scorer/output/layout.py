@@ -76,6 +76,7 @@ class Layout:
         self.damaged = f"{self.out}/damaged"
         self.forgotten = f"{self.out}/forgotten"
         self.noted = f"{self.out}/damaged.json"
+        self.answer = f"{self.out}/answer.json"
 
     def sealed(self, stem: str) -> str:
         return f"{self.scores}/{stem}.parquet"

@@ -87,6 +87,8 @@ class Manifest:
     edition: int = 0
     changes: tuple[Change, ...] = ()
     deadline: tuple[str, str] = ("", "")
+    questions: tuple[Mapping[str, Any], ...] = ()
+    """Each question that `[stop]` asked here: its keys, and the population as it was then."""
 
     @property
     def rows(self) -> int:
@@ -157,6 +159,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
             edition=found.get("edition", 0),
             changes=tuple(Change(**change) for change in found.get("changes", ())),
             deadline=tuple(found.get("deadline", ("", ""))),
+            questions=tuple(found.get("questions", ())),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestDamaged(

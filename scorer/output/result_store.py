@@ -7,16 +7,23 @@ from collections.abc import Callable
 from scorer.output.segment_writer import SegmentWriter
 from scorer.types import Result
 
+OnRow = Callable[[str, int, float | None], None]
+"""Gets the path of a shard, the number of a row, and its score; None where it ended in an error."""
+
 
 class ResultStore:
     """Takes results for a segment writer, and says when too many of them wait to be written."""
 
     def __init__(self, writer: SegmentWriter) -> None:
         self._writer = writer
+        self.on_row: OnRow | None = None
+        """Called with each row that has a result, and its score."""
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""
         self._writer.add(result)
+        if self.on_row is not None:
+            self.on_row(result.row.shard, result.row.number, None if result.score is None else result.score.value)
 
     @property
     def full(self) -> bool:

@@ -30,9 +30,10 @@ _SEED = "scorer.sample"
 class Selection:
     """`where` as in the run file, `sample` as on the command line; None where all rows are asked for.
 
-    `threshold` is the largest hash of a row that the sample takes. `belonging` and `sampled` count rows by the stem of
-    their shard, and are empty without `where` and without `sample`. `changed` is True once another `where` was in force
-    before: files may hold rows that do not belong.
+    `stop` is the question that ended the run before all rows were asked: the rows with a result are those selected,
+    and `sampled` counts them. `threshold` is the largest hash of a row that the sample takes. `belonging` and `sampled`
+    count rows by the stem of their shard, and are empty without `where`, and without `sample` and `stop`. `changed` is
+    True once another `where` was in force before: files may hold rows that do not belong.
     """
 
     where: str | None = None
@@ -41,6 +42,7 @@ class Selection:
     belonging: Mapping[str, int] = field(default_factory=dict)
     sampled: Mapping[str, int] = field(default_factory=dict)
     changed: bool = False
+    stop: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -58,7 +60,9 @@ class Selection:
 
     def rows_of(self, shard: Shard) -> int:
         """The number of selected rows of a shard."""
-        return self.belonging_of(shard) if self.sample is None else self.sampled.get(shard.stem, 0)
+        if self.sample is None and self.stop is None:
+            return self.belonging_of(shard)
+        return self.sampled.get(shard.stem, 0)
 
     def belongs(self, files: Files, layout: Layout, shard: Shard) -> Mask:
         """The rows of a shard that belong to the run. Raises one of segments.DAMAGE where their file is damaged."""

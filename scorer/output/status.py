@@ -33,6 +33,7 @@ class Status:
     `copied` finished rows took over another row's answer. `unmeasured` counts finished rows without a metric, by its
     name. `why` is the last failure's message while the judge does not answer, or did not when the run stopped; null
     while it answers, and once all rows are finished.
+    `answer` is that of `[stop]`, as far as it is known; it holds at any time. null where no question was asked.
     `selection` says which rows are selected: `where`, `sample`, their number (`rows`) and that of all rows (`of`); null
     where all are. The other counts are of selected rows. `forgotten` counts shards that left the run. The scores of a
     `rehearsal` are meaningless. `batches` are the provider batches that are out: `out`, their `rows`, and `oldest_s`,
@@ -64,6 +65,7 @@ class Status:
     rehearsal: bool = False
     selection: dict[str, Any] | None = None
     batches: dict[str, Any] | None = None
+    answer: dict[str, Any] | None = None
 
     def _repr_html_(self) -> str:
         return facts_html(status_title("", self), status_facts(self))
@@ -105,8 +107,9 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
     live = last if running else {}
     spent = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
+    answer = _json(files, layout.answer) if manifest.questions else None
     return Status(
-        state="running" if running else _state(last, pending, manifest),
+        state="running" if running else _state(last, pending, manifest, answer),
         rows=manifest.rows,
         scored=counts.scored,
         failed=counts.failed,
@@ -131,6 +134,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
         rehearsal=manifest.rehearsal,
         selection=_selected(manifest),
         batches=_batches(files, layout, unreadable),
+        answer=answer,
     )
 
 
@@ -145,15 +149,21 @@ def _batches(files: Files, layout: Layout, unreadable: list[str]) -> dict[str, A
 
 def _selected(manifest: Manifest) -> dict[str, Any] | None:
     selection = manifest.selection
-    if selection.where is None and selection.sample is None:
+    if selection.where is None and selection.sample is None and selection.stop is None:
         return None
     rows = sum(shard.rows for shard in manifest.shards)
-    return {"where": selection.where, "sample": selection.sample, "rows": manifest.rows, "of": rows}
+    stop = {} if selection.stop is None else {"stop": selection.stop}
+    return {"where": selection.where, "sample": selection.sample, **stop, "rows": manifest.rows, "of": rows}
 
 
-def _state(last: dict[str, Any], pending: int, manifest: Manifest) -> str:
-    """`complete`, `stopped` (by a budget, a set-up or a storage error) or `interrupted` (by a signal or a kill)."""
+def _state(last: dict[str, Any], pending: int, manifest: Manifest, answer: dict[str, Any] | None) -> str:
+    """`complete`, `stopped` (by a budget, a set-up or a storage error) or `interrupted` (by a signal or a kill).
+
+    `answered` or `undecided` where the last start had a question.
+    """
     if not pending and manifest.open_revision is None:
+        if manifest.spec.get("stop") and answer is not None and answer.get("state") in ("answered", "undecided"):
+            return str(answer["state"])
         return "complete"
     return "stopped" if last.get("state") == "stopped" else "interrupted"
 
@@ -168,8 +178,13 @@ def history_of(files: Files, layout: Layout) -> list[Sample]:
 
 def last_progress(files: Files, layout: Layout) -> dict[str, Any]:
     """The content of progress.json, by the latest start. Empty where it is gone or damaged."""
+    return _json(files, layout.progress) or {}
+
+
+def _json(files: Files, path: str) -> dict[str, Any] | None:
+    """The object in a file. None where it is gone or damaged."""
     try:
-        found = orjson.loads(read(files, layout.progress))
+        found = orjson.loads(read(files, path))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None

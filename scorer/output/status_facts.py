@@ -25,11 +25,13 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         f" ({s.sealed} of {s.shards} shards sealed)",
     )
     if s.selection is not None:
-        parts = {"sample": s.selection["sample"], "where": s.selection["where"]}
+        parts = {"sample": s.selection["sample"], "where": s.selection["where"], "stop": s.selection.get("stop")}
         conditions = ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
         yield "selection", f"{s.selection['rows']:,} of {s.selection['of']:,} rows: {conditions}"
     if s.batches is not None:
         yield "batches", batches_sentence(s.batches)
+    if s.answer is not None:
+        yield "answer", s.answer["text"]
     if s.copied:
         yield "copied", f"{s.copied:,} rows took the answer of an exact duplicate"
     if s.errors:

@@ -17,7 +17,7 @@ from scorer.output.run_files import RunFiles
 from scorer.output.sealer import Sealer
 from scorer.output.segment_writer import SegmentWriter, WriterHooks
 from scorer.output.tables import Measure
-from scorer.types import Offload, Result, Shard, Work
+from scorer.types import Mask, Offload, Result, Shard, Work
 
 
 class Store(ResultStore):
@@ -72,6 +72,10 @@ class Store(ResultStore):
     def unscored(self, shards: Iterable[Shard]) -> Iterator[Work]:
         """The rows of each shard that belong and have no result, also those that this start does not ask for."""
         return self._inventory.unscored(shards)
+
+    def some(self, shard: Shard, rows: Mask) -> Iterator[Work]:
+        """Those of some rows of a shard that had no result when it was first looked at."""
+        return self._inventory.some(shard, rows)
 
     def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
         """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
@@ -129,13 +133,21 @@ class Store(ResultStore):
         state = self._inventory.unfinished(shard.path)
         return 1 + max((segment.high for segment in state.segments), default=-1) if state is not None else 0
 
-    def adopt(self, path: str, segment: Segment, counts: seg.Counts) -> None:
-        """Counts a segment that a worker of this run wrote. Does nothing where it is known already."""
+    def adopt(
+        self, path: str, segment: Segment, counts: seg.Counts, scores: Iterable[tuple[int, float | None]] = ()
+    ) -> None:
+        """Counts a segment that a worker of this run wrote. Does nothing where it is known already.
+
+        `scores` are its rows with their scores, None where a row ended in an error.
+        """
         state = self._inventory.unfinished(path)
         if state is None or any(known.holds(segment) for known in state.segments):
             return
         self.counts.add(counts)
         self._sealer.take_up(state, segment, counts.rows)
+        if self.on_row is not None:
+            for row, score in scores:
+                self.on_row(path, row, score)
 
     # --- merging and sealing ------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ It reports every `BEAT_S`, and at once where rows, rates or budget are lacking, 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
@@ -127,10 +128,11 @@ class BrokerClient(PeriodicService):
     def publish(self, shard: Shard, segment: Segment, results: Sequence[Result]) -> None:
         """Reports a segment that is on disk."""
         rows = np.array([result.row.number for result in results], dtype=np.int64)
+        scores = np.array([math.nan if result.score is None else result.score.value for result in results])
         counts = Counts()
         for result in results:
             counts.note(result)
-        self._published.append(published(shard.path, segment, rows, counts))
+        self._published.append(published(shard.path, segment, rows, counts, scores))
 
     def unread(self, shard: Shard, why: str) -> None:
         """Reports that a shard cannot be read further."""

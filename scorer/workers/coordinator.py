@@ -127,7 +127,7 @@ class Coordinator:
         )
         rows = len(reported.rows) // np.dtype(np.int64).itemsize
         counts = seg.Counts(rows=rows, scored=reported.scored, errors=dict(reported.errors), copied=reported.copied)
-        self._opened.store.adopt(reported.path, segment, counts)
+        self._opened.store.adopt(reported.path, segment, counts, reported.scored_rows)
 
     async def lost(self, worker: int) -> None:
         """Recovers from a worker's death: its segments count, its other rows are leased anew. It must write no more."""
@@ -153,11 +153,12 @@ class Coordinator:
                 try:
                     with seg.broken(path):
                         counts = seg.read_about(self._opened.files, path)[1]
-                        rows = seg.read_columns(self._opened.files, path, ["row"]).column("row").to_numpy()
+                        table = seg.read_columns(self._opened.files, path, ["row", "score"])
                 except seg.Broken:
                     set_aside(self._opened.files, self._opened.layout, path)
                     continue
-                found.append(published(shard.path, segment, rows, counts))
+                rows, scores = (table.column(name).to_numpy() for name in ("row", "score"))
+                found.append(published(shard.path, segment, rows, counts, scores))
         return found
 
     def check(self) -> None:

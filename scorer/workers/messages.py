@@ -7,6 +7,8 @@ their order in the run file.
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -87,7 +89,10 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A segment that is on disk: the numbers in its name, its row numbers as int64, and its counts."""
+    """A segment that is on disk: the numbers in its name, its row numbers as int64, and its counts.
+
+    `scores` are those of its rows as float64, NaN where a row ended in an error.
+    """
 
     path: str
     generation: int
@@ -98,10 +103,20 @@ class Published(msgspec.Struct, frozen=True):
     scored: int
     errors: dict[str, int]
     copied: int = 0
+    scores: bytes = b""
+
+    @property
+    def scored_rows(self) -> Iterator[tuple[int, float | None]]:
+        """The rows with their scores, None where a row ended in an error."""
+        scores = np.frombuffer(self.scores, dtype=np.float64).tolist()
+        for row, score in zip(np.frombuffer(self.rows, dtype=np.int64).tolist(), scores, strict=True):
+            yield row, None if math.isnan(score) else score
 
 
-def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: Counts) -> Published:
-    """The message about a segment that holds these rows of a shard."""
+def published(
+    path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: Counts, scores: npt.NDArray[np.float64]
+) -> Published:
+    """The message about a segment that holds these rows of a shard, with these scores."""
     return Published(
         path=path,
         generation=segment.generation,
@@ -112,6 +127,7 @@ def published(path: str, segment: Segment, rows: npt.NDArray[np.int64], counts: 
         scored=counts.scored,
         errors=counts.errors,
         copied=counts.copied,
+        scores=scores.tobytes(),
     )
 
 

@@ -66,8 +66,14 @@ class RowLeases:
         return not self._closed and len(self._new) < self._workers
 
     def offer(self, work: Work, number: int) -> None:
-        """Takes a piece of work; segments of its shard are numbered from `number` on."""
+        """Takes a piece of work; segments of its shard are numbered from `number` on.
+
+        Rows of a shard that has unfinished work already are added to it; they must be others.
+        """
         rows = work.shard.rows
+        if (known := self._fields.get((work.shard.path, work.generation))) is not None:
+            self._add(known, work)
+            return
         holder = np.full(rows, _FREE, dtype=np.int32)
         if work.todo is not None:
             holder[~work.todo] = _DONE
@@ -77,6 +83,14 @@ class RowLeases:
             self._fields[work.shard.path, work.generation] = field
             self._new.append(_Stretch(field, 0, rows))
             self.left += left
+
+    def _add(self, field: _Field, work: Work) -> None:
+        fresh = np.flatnonzero(field.holder == _DONE if work.todo is None else work.todo & (field.holder == _DONE))
+        if len(fresh):
+            field.holder[fresh] = _FREE
+            field.left += len(fresh)
+            self.left += len(fresh)
+            self._new.append(_Stretch(field, int(fresh[0]), int(fresh[-1]) + 1))
 
     def close(self) -> None:
         """Says that no further shard comes."""

@@ -27,6 +27,7 @@ PAIRS: dict[type, type[BaseModel]] = {
     typed.ModelDict: spec.Model,
     typed.LimitsDict: spec.Limits,
     typed.MetricsDict: spec.Metrics,
+    typed.StopDict: spec.Stop,
     typed.OutputDict: spec.Output,
     typed.RunFileDict: spec.Spec,
 }

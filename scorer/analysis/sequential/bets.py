@@ -57,6 +57,12 @@ class Moments:
         self.sum[at] += value
         self._squares[at] += value * value
 
+    def estimates(self) -> tuple[Floats, Floats]:
+        """The mean and the variance of what was observed of each series; 0 where nothing was."""
+        n = np.maximum(self.count, 1)
+        mean = self.sum / n
+        return mean, np.maximum(self._squares / n - mean**2, 0.0)
+
     def refuted(self, null: float, *, strict: bool, at: At = ...) -> Mask:
         """Where the mean is surely above `null`, whatever the items left are; without `strict` at least `null`."""
         if self._sizes is None:

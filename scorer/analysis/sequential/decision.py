@@ -13,9 +13,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.analysis.sequential.bets import TOLERANCE, Floats, Moments
+from scorer.analysis.sequential import normal
+from scorer.analysis.sequential.bets import TOLERANCE, Bets, Floats, Moments
 from scorer.analysis.sequential.hedged import lower, upper
-from scorer.analysis.sequential.rules import Best, Compare, Ranking, Rule, Top
+from scorer.analysis.sequential.normal import NormalTests
+from scorer.analysis.sequential.rules import Best, Compare, MakeTests, Ranking, Rule, Top
 from scorer.config.stop_question import Question
 from scorer.frozen import dataclass
 from scorer.types import Mask
@@ -35,8 +37,9 @@ class Decision:
     """Whether a question about systems is answered, after the items that `add` was given.
 
     Scores are in [0, 1], and so are `margin` and `width`. `items` is the number of items that each two systems share,
-    systems x systems, the number of each system on the diagonal; None for the population *future*. For a comparison
-    the systems are its two, in its order. For `mean` a "system" is each mean that is asked for.
+    systems x systems; None for the population *future*. For a comparison the systems are its two, in its order. For
+    `mean` a "system" is each mean that is asked for, and `items` has one number for each. `asymptotic`: see
+    scorer/analysis/sequential/normal.py.
     """
 
     def __init__(
@@ -49,16 +52,19 @@ class Decision:
         margin: float = 0.0,
         width: float = 0.0,
         allowed: float = 0.0,
+        asymptotic: bool = False,
     ) -> None:
         self.question = question
         self._k, self._alpha, self._items = systems, alpha, items
         self._margin, self._allowed = margin, allowed
-        self._pairs = Moments((systems, systems), items)
+        self._lower = normal.lower if asymptotic else lower
+        self._pairs = Moments((systems, systems) if question.kind != "mean" else (0, 0), items)
         self._total, self._seen = np.zeros(systems), np.zeros(systems, dtype=np.int64)
         self._low: list[Floats] = []
         self._high: list[Floats] = []
         self._means = _Widths(systems, alpha, width, items) if question.kind == "mean" else None
-        self.rule = _rule(question, self._pairs, systems, alpha / 2, margin, allowed)
+        tests: MakeTests = NormalTests if asymptotic else Bets
+        self.rule = _rule(question, self._pairs, systems, alpha / 2, margin, allowed, tests)
         self._needed = self._still_needed()
 
     @property
@@ -179,7 +185,7 @@ class Decision:
                 high = min(high, 0.0)
             case _ if self.answer() is not None:
                 low = max(low, -self._margin)
-        return Bound(bound.a, bound.b, low, max(low, high))
+        return Bound(bound.a, bound.b, low + 0.0, max(low, high) + 0.0)
 
     def _between(self, pairs: Sequence[tuple[int, int]], level: float) -> list[Bound]:
         """The intervals of differences; each side fails with probability `level` at most."""
@@ -188,8 +194,8 @@ class Decision:
         a, b = (list(side) for side in zip(*pairs, strict=True))
         low, high = np.array(self._low), np.array(self._high)
         sizes = None if self._items is None else self._items[a, b]
-        least = 2 * lower((low[:, a] - high[:, b] + 1) / 2, level, sizes) - 1
-        most = 2 * upper((high[:, a] - low[:, b] + 1) / 2, level, sizes) - 1
+        least = 2 * self._lower((low[:, a] - high[:, b] + 1) / 2, level, sizes) - 1
+        most = 1 - 2 * self._lower((low[:, b] - high[:, a] + 1) / 2, level, sizes)
         return [Bound(a[n], b[n], float(least[n]), float(most[n])) for n in range(len(pairs))]
 
 
@@ -199,7 +205,7 @@ class _Widths:
     def __init__(self, means: int, alpha: float, width: float, items: NDArray[np.int64] | None) -> None:
         self._level = alpha / (2 * means)
         self._width = width
-        self._sizes = None if items is None else np.diagonal(items)
+        self._sizes = items
         self.open: Mask = np.ones(means, dtype=bool)
         self._next = 1
 
@@ -230,15 +236,17 @@ class _Widths:
         return [(float(a), float(b)) for a, b in zip(least, most, strict=True)]
 
 
-def _rule(question: Question, pairs: Moments, systems: int, level: float, margin: float, allowed: float) -> Rule | None:
+def _rule(
+    question: Question, pairs: Moments, systems: int, level: float, margin: float, allowed: float, tests: MakeTests
+) -> Rule | None:
     match question.kind:
         case "best":
-            return Best(pairs, systems, level, margin)
+            return Best(pairs, systems, level, margin, tests)
         case "top":
-            return Top(pairs, systems, question.top, level, margin)
+            return Top(pairs, systems, question.top, level, margin, tests)
         case "ranking":
-            return Ranking(pairs, systems, level, margin)
+            return Ranking(pairs, systems, level, margin, tests)
         case "compare":
-            return Compare(pairs, level, allowed, strict=question.strict)
+            return Compare(pairs, level, allowed, strict=question.strict, tests=tests)
         case "mean":
             return None

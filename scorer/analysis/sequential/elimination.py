@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.analysis.sequential.bets import Floats, Moments
+from scorer.analysis.sequential.bets import Bets, Floats, Moments
+from scorer.analysis.sequential.normal import NormalTests
 from scorer.types import Mask
 
 
@@ -53,3 +54,22 @@ class Elimination:
         if not stays.any():  # with probability alpha at most, or where items are missing
             stays[np.argmin(np.where(beaten, np.inf, self._capital[alive]))] = True
         self.alive[alive] = stays
+
+
+class PairwiseElimination:
+    """Eliminates a system that any other one beats, by `tests` of all pairs: each has its share of the error."""
+
+    def __init__(self, tests: Bets | NormalTests, systems: int) -> None:
+        self._tests = tests
+        self.alive: Mask = np.ones(systems, dtype=bool)
+
+    def add(self, low: Floats, high: Floats, means: Floats) -> None:
+        """Nothing: the tests look at the moments."""
+
+    def settle(self) -> None:
+        """Eliminates; call it once the moments have the item. One system is left in any case."""
+        self._tests.settle()
+        alive = np.flatnonzero(self.alive)
+        stays = ~self._tests.won[np.ix_(alive, alive)].any(axis=0)
+        if stays.any():
+            self.alive[alive] = stays

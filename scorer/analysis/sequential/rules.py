@@ -6,16 +6,21 @@ wrong, so that the answer is wrong with at most that probability. [j, i] stands 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scorer.analysis.sequential.bets import At, Bets, Floats, Moments
-from scorer.analysis.sequential.elimination import Elimination
+from scorer.analysis.sequential.elimination import Elimination, PairwiseElimination
+from scorer.analysis.sequential.normal import NormalTests
 from scorer.types import Mask
 
 Codes = NDArray[np.int64]
+Tests = Bets | NormalTests
+MakeTests = Callable[..., Tests]
+"""`Bets`, or `NormalTests` where the user asks for an asymptotic answer."""
 
 
 class Rule(Protocol):
@@ -44,10 +49,14 @@ class Best:
     "a is at least b less `margin`" was claimed: k - 1 events, so each test has `level` / (2 (k - 1)).
     """
 
-    def __init__(self, moments: Moments, systems: int, level: float, margin: float) -> None:
+    def __init__(self, moments: Moments, systems: int, level: float, margin: float, tests: MakeTests = Bets) -> None:
         share = level / 2 if margin else level
-        self._elimination = Elimination(moments, systems, share)
-        self._close = Bets(moments, -margin, share / max(systems - 1, 1), strict=False) if margin else None
+        self._elimination: Elimination | PairwiseElimination = (
+            Elimination(moments, systems, share)
+            if tests is Bets
+            else PairwiseElimination(tests(moments, 0.0, share / max(systems - 1, 1)), systems)
+        )
+        self._close = tests(moments, -margin, share / max(systems - 1, 1), strict=False) if margin else None
 
     def add(self, low: Floats, high: Floats, differences: Floats, at: At, means: Floats) -> None:
         if self._close is not None:
@@ -86,11 +95,13 @@ class Top:
     a a worse one that was taken), so these are K (k - K) further events, with the other half of `level`.
     """
 
-    def __init__(self, moments: Moments, systems: int, top: int, level: float, margin: float) -> None:
+    def __init__(
+        self, moments: Moments, systems: int, top: int, level: float, margin: float, tests: MakeTests = Bets
+    ) -> None:
         self._k, self._top = systems, top
         each = (level / 2 if margin else level) / max(top * (systems - top), 1)
-        self._better = Bets(moments, 0.0, each)
-        self._close = Bets(moments, -margin, each, strict=False) if margin else None
+        self._better = tests(moments, 0.0, each)
+        self._close = tests(moments, -margin, each, strict=False) if margin else None
         self._tests = [self._better] + ([self._close] if self._close is not None else [])
 
     def add(self, low: Floats, high: Floats, differences: Floats, at: At, means: Floats) -> None:
@@ -138,10 +149,10 @@ class Ranking:
     Whatever two means are, at most two of the four one-sided claims about them are false: k (k - 1) events in all.
     """
 
-    def __init__(self, moments: Moments, systems: int, level: float, margin: float) -> None:
+    def __init__(self, moments: Moments, systems: int, level: float, margin: float, tests: MakeTests = Bets) -> None:
         each = level / max(systems * (systems - 1), 1)
-        self._better = Bets(moments, 0.0, each)
-        self._close = Bets(moments, -margin, each, strict=False) if margin else None
+        self._better = tests(moments, 0.0, each)
+        self._close = tests(moments, -margin, each, strict=False) if margin else None
         self._systems = systems
 
     def add(self, low: Floats, high: Floats, differences: Floats, at: At, means: Floats) -> None:
@@ -184,9 +195,11 @@ class Compare:
     Of "yes" and "no" one is true, so only the other one can be claimed falsely: both tests have the whole `level`.
     """
 
-    def __init__(self, moments: Moments, level: float, allowed: float, *, strict: bool) -> None:
-        self._yes = Bets(moments, -allowed, level, strict=strict)
-        self._no = Bets(moments, allowed, level, strict=not strict)
+    def __init__(
+        self, moments: Moments, level: float, allowed: float, *, strict: bool, tests: MakeTests = Bets
+    ) -> None:
+        self._yes = tests(moments, -allowed, level, strict=strict)
+        self._no = tests(moments, allowed, level, strict=not strict)
 
     def add(self, low: Floats, high: Floats, differences: Floats, at: At, means: Floats) -> None:
         self._yes.add(differences, at)

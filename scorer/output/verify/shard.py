@@ -163,8 +163,13 @@ class Inspector:
             if twice := int((seen > 1).sum()):
                 yield Fault(shard.path, f"{twice} rows are in more than one segment of generation {generation}")
         asked = self._selection.asked(shard, belongs)
-        if missing := int((asked & ~done).sum()):
-            yield Fault(shard.path, f"{missing} of {int(asked.sum())} rows have no result yet")
+        rows = int(asked.sum())
+        missing = int((asked & ~done).sum())
+        if self._selection.stop is not None:  # which rows were asked is known by their results alone
+            rows = self._selection.rows_of(shard)
+            missing = max(0, rows - int((belongs & done).sum()))
+        if missing:
+            yield Fault(shard.path, f"{missing} of {rows} rows have no result yet")
         elif not (belongs & ~done).any():
             what = "every row has a result, and the shard is not sealed yet: `scorer run` seals it"
             yield Fault(shard.path, what)

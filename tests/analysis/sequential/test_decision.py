@@ -13,7 +13,7 @@ from scorer.config.stop_question import parse_question
 
 def decide(question, scores, *, these=False, unread=None, alpha=0.05, **asked):
     k = scores.shape[1]
-    items = np.full((k, k), len(scores)) if these else None
+    items = np.full(k if question == "mean" else (k, k), len(scores)) if these else None
     decision = Decision(parse_question(question), k, alpha=alpha, items=items, **asked)
     unread = np.zeros(scores.shape, dtype=bool) if unread is None else unread
     for row, hidden in zip(scores, unread, strict=True):
