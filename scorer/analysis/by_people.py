@@ -12,6 +12,7 @@ from scorer.analysis.board import Board
 from scorer.analysis.bootstrap import Bootstrap, Interval, wilson
 from scorer.analysis.choose_result import ByPeople
 from scorer.analysis.correlation import Floats
+from scorer.analysis.label_design import LabelDesign
 from scorer.analysis.prediction_powered_fit import LabelledRows, error_of, fit_mean
 from scorer.analysis.prediction_powered_pairs import differences_of
 from scorer.analysis.rank_table import nullable
@@ -21,20 +22,28 @@ from scorer.analysis.simultaneous import Z, tango
 class PeoplesScale:
     """The rows of a board with human values `people`, NaN without a label; `judged` are those of the population.
 
-    `same_scale`: people's values are on the judge's scale, so that a margin in its points is one in theirs.
+    `same_scale`: people's values are on the judge's scale, so that a margin in its points is one in theirs. `design`
+    says which labels are a random sample, and how many rows each stands for.
     """
 
-    def __init__(self, rows: Board, people: Floats, judged: NDArray[np.bool_], bootstrap: Bootstrap) -> None:
-        self._rows, self._people, self._judged, self._bootstrap = rows, people, judged, bootstrap
-        self.labels = int((np.isfinite(people) & judged).sum())
-        self.same_scale = on_scale(rows, people)
+    def __init__(
+        self, rows: Board, people: Floats, judged: NDArray[np.bool_], design: LabelDesign, bootstrap: Bootstrap
+    ) -> None:
+        self._rows, self._judged, self._design, self._bootstrap = rows, judged, design, bootstrap
+        self.people = np.where(design.usable & judged, people, np.nan)
+        self.labels = int(np.isfinite(self.people).sum())
+        self.same_scale = on_scale(rows, self.people)
+
+    def leads(self) -> list[LabelledRows]:
+        """By system, score less human value of the rows that have both."""
+        return self._parts(self._rows.values, self._rows.values - self.people)
 
     def columns(self, bar: float | None) -> dict[str, pl.Series]:
         """Columns of a table of systems: labels, people, people_low, people_high; with a bar acceptable_people, too."""
         k = len(self._rows.systems)
         found = {name: np.full(k, np.nan) for name in ("people", "people_low", "people_high")}
         labels = np.zeros(k, dtype=np.int64)
-        for s, part in enumerate(self._parts(self._rows.values, self._people)):
+        for s, part in enumerate(self._parts(self._rows.values, self.people)):
             labels[s] = np.isfinite(part.y).sum()
             fit = fit_mean(part)
             if fit is not None:
@@ -46,7 +55,7 @@ class PeoplesScale:
     def _acceptable(self, bar: float) -> dict[str, pl.Series]:
         """The share of rows that people would find acceptable, by system."""
         found = {f"acceptable_people{end}": np.full(len(self._rows.systems), np.nan) for end in ("", "_low", "_high")}
-        for s, part in enumerate(self._parts(self._rows.values, self._people)):
+        for s, part in enumerate(self._parts(self._rows.values, self.people)):
             share = share_reaching(part, bar, same_scale=self.same_scale)
             if share is not None:
                 for name, value in zip(found, share, strict=True):
@@ -55,7 +64,7 @@ class PeoplesScale:
 
     def of(self, chosen: str | None, margin: float) -> ByPeople:
         """Whether people would find the choice less than the margin behind every other system."""
-        parts = dict(zip(self._rows.systems, self._parts(self._rows.values, self._people), strict=True))
+        parts = dict(zip(self._rows.systems, self._parts(self._rows.values, self.people), strict=True))
         found, _ = differences_of(parts, paired=self._rows.item_column is not None, bootstrap=self._bootstrap)
         ahead: list[tuple[float, Interval | None, str]] = []
         for one in found:
@@ -78,7 +87,7 @@ class PeoplesScale:
 
     def _parts(self, f: Floats, y: Floats) -> list[LabelledRows]:
         items = int(self._rows.item.max(initial=-1)) + 1
-        whole = LabelledRows(f, y, self._rows.item, items)
+        whole = LabelledRows(f, y, self._rows.item, items, self._design.weight, self._design.stratum)
         return [whole.where(self._judged & (self._rows.system == s)) for s in range(len(self._rows.systems))]
 
 
@@ -91,20 +100,21 @@ def on_scale(rows: Board, people: Floats) -> bool:
 def share_reaching(rows: LabelledRows, bar: float, *, same_scale: bool) -> tuple[float, float, float] | None:
     """The share of rows that people would give `bar` or more, with its 95 % interval; None below two labelled items.
 
-    Either the labelled rows alone, with Wilson's interval; or the judge's share of all rows corrected by the labels:
-    the difference of two paired shares has Tango's interval, and its ends are added to the error of the judge's share
-    as in Zou and Donner (2008). The second where the scales are the same, each labelled row is read, and it promises to
-    be narrower. Neither takes few labels that all agree for certainty, as the variance of a sum of errors would.
+    Either the labelled rows alone, with Wilson's interval; or, where these are a simple random sample, the judge's
+    share of all rows corrected by the labels: the difference of two paired shares has Tango's interval, and its ends
+    are added to the error of the judge's share as in Zou and Donner (2008). The second where the scales are the same,
+    each labelled row is read, and it promises to be narrower. Neither takes few labels that all agree for certainty, as
+    the variance of a sum of errors would.
     """
     labelled = np.isfinite(rows.y)
     items = len(np.unique(rows.cluster[labelled]))
     if items < 2:
         return None
-    y = rows.y[labelled] >= bar
-    share = float(y.mean())
-    alone = wilson(share, error_of(y.astype(np.float64), rows.where(labelled), labelled[labelled]).variance, items)
+    reached = np.where(labelled, rows.y >= bar, np.nan)
+    share, y = min(max(rows.label_mean(reached), 0.0), 1.0), rows.y[labelled] >= bar
+    alone = wilson(share, rows.label_error(reached).variance, items)
     read = np.isfinite(rows.f)
-    if not same_scale or not read[labelled].all():
+    if not same_scale or not read[labelled].all() or rows.weight is not None:
         return share, *alone
     judge = (rows.f >= bar).astype(np.float64)
     more, fewer = (float(side.mean()) * items for side in (y & (judge[labelled] == 0), ~y & (judge[labelled] == 1)))

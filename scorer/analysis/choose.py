@@ -20,6 +20,7 @@ from scorer.analysis.choose_result import ByMargin, ByWeight, Choice
 from scorer.analysis.choose_table import cost_columns, systems_table
 from scorer.analysis.columns import TEXTS, collected, listed, missing_columns, not_judged
 from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.label_design import label_design
 from scorer.analysis.ranks import places_and_leads
 from scorer.analysis.repeated_answers import repeated_answers, text_column
 from scorer.analysis.sample_size import items_for
@@ -102,10 +103,13 @@ def choose(
     ((_, leads),) = places_and_leads([overall.standing()], rows.drawn)
 
     judged = ~np.logical_or(*not_judged(frame, score))
-    people = rows.columns.floats(wanted.human) if wanted.human else None
-    theirs = None if people is None else PeoplesScale(rows, np.where(judged, people, np.nan), judged, bootstrap)
-    usable = people if theirs is not None and theirs.same_scale else None
-    tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), usable)
+    theirs, about_labels = None, []
+    if wanted.human:
+        people = rows.columns.floats(wanted.human)
+        design = label_design(frame, np.isfinite(people), judged)
+        about_labels = design.notes(int(judged.sum()))
+        theirs = PeoplesScale(rows, people, judged, design, bootstrap)
+    tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), theirs)
 
     table = systems_table(rows, boards, of_tasks, at_most)
     if costs:
@@ -130,7 +134,10 @@ def choose(
         label_next=label_next,
         people=None if theirs is None else theirs.of(None if choice is None else names[choice], wanted.margin),
         repeated=repeated,
-        notes=list(_notes(rows, overall, costs, of_tasks, wanted, sides, choice, given=weights is not None)),
+        notes=[
+            *_notes(rows, overall, costs, of_tasks, wanted, sides, choice, given=weights is not None),
+            *about_labels,
+        ],
     )
 
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from scorer.analysis.best import Behind
 from scorer.analysis.board import Board
+from scorer.analysis.bootstrap import Resamples
+from scorer.analysis.by_people import PeoplesScale
 from scorer.analysis.choose_result import Favour, LabelNext, Tipping
 from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.prediction_powered_fit import LabelledRows
 from scorer.analysis.sample_size import items_for
-from scorer.analysis.score_range import Bounds
-from scorer.analysis.simultaneous import simultaneous
-from scorer.analysis.system_means import system_means
+from scorer.analysis.simultaneous import contrast, simultaneous
 
 ITEMS_TO_LABEL = 10
 
@@ -34,22 +35,22 @@ class Answer:
 
 
 def tipping_points(
-    rows: Board, means: Floats, behind: Behind, answer: Answer, people: Floats | None
+    rows: Board, means: Floats, behind: Behind, answer: Answer, people: PeoplesScale | None
 ) -> tuple[list[Tipping], LabelNext | None]:
-    """The tipping points, the nearest first, and which rows to label next.
-
-    `people` are human values on the judge's scale, NaN without a label; None where there are none.
-    """
+    """The tipping points, the nearest first, and what to label next. Labels count that are on the judge's scale."""
     places = _places(means, behind, answer)
     if not places:
         return [], None
     names, found = rows.systems, [_point(rows.systems, behind, answer, *place) for place in places]
-    favours = [None] * len(places) if people is None else _favours(rows, people, [_favoured(p) for p in places])
+    favours: list[Favour | None] = [None] * len(places)
+    if people is not None and people.same_scale:
+        favours = _favours(people.leads(), [_favoured(place) for place in places], rows.drawn)
     found = [replace(one, labels=favour) for one, favour in zip(found, favours, strict=True)]
     if rows.item_column is None:
         return found, None
     _, s, j = places[0]
-    return found, LabelNext((names[s], names[j]), _unlabelled(rows, s, j, people), _needed(found[0]))
+    labelled = None if people is None else people.people
+    return found, LabelNext((names[s], names[j]), _unlabelled(rows, s, j, labelled), _needed(found[0]))
 
 
 Place = tuple[str, int, int]
@@ -96,18 +97,26 @@ def _point(names: Sequence[str], behind: Behind, answer: Answer, kind: str, s: i
     return Tipping("stands" if kind == "stands" else "leads", names[s], names[j], margin - gap, surely)
 
 
-def _favours(rows: Board, people: Floats, pairs: Sequence[tuple[int, int]]) -> list[Favour | None]:
+def _favours(
+    leads: Sequence[LabelledRows], pairs: Sequence[tuple[int, int]], drawn: Resamples | None
+) -> list[Favour | None]:
     """By how much the judge favours the first of each pair over the second; the intervals hold together."""
-    lead = rows.values - people
-    labelled = np.isfinite(lead)
-    of = system_means(lead, rows.system, len(rows.systems), None, rows.drawn, Bounds(0.0, 0.0, is_scale=False))
-    usable = [k for k, (a, b) in enumerate(pairs) if min(of.rows[a], of.rows[b]) > 0]
-    contrasts = [of.difference(*pairs[k]) for k in usable]
-    intervals = simultaneous(contrasts, rows.drawn) if rows.drawn is not None else [None] * len(contrasts)
+    rows = [int(np.isfinite(part.y).sum()) for part in leads]
+    errors = [part.label_error(part.y) if count else None for part, count in zip(leads, rows, strict=True)]
+    contrasts, places = [], []
+    for place, (a, b) in enumerate(pairs):
+        first, second = errors[a], errors[b]
+        if first is None or second is None:
+            continue
+        value = leads[a].label_mean(leads[a].y) - leads[b].label_mean(leads[b].y)
+        items = min(int(first.present.sum()), int(second.present.sum()))
+        contrasts.append(contrast(value, first.of_item - second.of_item, items, drawn))
+        places.append(place)
+    intervals = simultaneous(contrasts, drawn)
     found: list[Favour | None] = [None] * len(pairs)
-    for k, one, interval in zip(usable, contrasts, intervals, strict=True):
-        a, b = pairs[k]
-        found[k] = Favour(one.value, interval, int((labelled & np.isin(rows.system, (a, b))).sum()))
+    for place, one, interval in zip(places, contrasts, intervals, strict=True):
+        a, b = pairs[place]
+        found[place] = Favour(one.value, interval, rows[a] + rows[b])
     return found
 
 

@@ -65,7 +65,7 @@ def choose(
     missing = [name for name, given in (("--score", score), ("--system", system)) if given is None]
     if score is None or system is None:
         raise SpecError([f"{name} is missing: it names a column of the table." for name in missing])
-    table = opened(tables, (score,), labels=labels, on=on, human=(human,) if human and labels else ())
+    table = opened(tables, (score,), labels=labels, on=on, human=(human,) if human and labels else (), design=True)
     frame = table.frame
     if facts is not None:
         known = frame.collect_schema().names()

@@ -11,6 +11,7 @@ from scorer.analysis import gate as gates
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.choose_result import Choice
 from scorer.analysis.gate import Gate
+from scorer.analysis.join_labels import join_labels, keys_of, open_labels
 from scorer.analysis.run_coverage import run_coverage
 from scorer.analysis.score_range import scale_of
 from scorer.analysis.task_weights import Weights, read_weights
@@ -33,6 +34,8 @@ def choose(
     margin: float = 0.0,
     acceptable: float | None = None,
     human: str | None = None,
+    labels: str | Path | None = None,
+    on: Names = (),
     text: str | None = None,
     bootstrap: int = 1000,
 ) -> Choice:
@@ -41,7 +44,8 @@ def choose(
     `system` is the column that names who answered, `item` what was answered, `task` the task, `weights` those of the
     tasks (without them each counts alike). `cost` names columns of numbers, of which less is preferred, or of booleans,
     of which true is; the first counts first. `margin` and `acceptable`, the lowest acceptable value, are in points of
-    the score. `human` is the column of labels, null where a row has none; `text` that of answers, to find systems that
+    the score. `human` is the column of labels, null where a row has none; `labels` is a file that has it, and `on` the
+    columns that find a row's label, by default shard and row. `text` is the column of answers, to find systems that
     give one answer to many items. `bootstrap` is the number of resamples.
 
     The result has `chosen` (None: these rows do not tell), `frame` with a row for each system (mean, how far behind the
@@ -56,6 +60,11 @@ def choose(
     if len(names) > 1:
         raise SpecError([f"A choice is by one judge: {score} is a column of each of {', '.join(names)}."])
     costs = (cost,) if isinstance(cost, str) else tuple(cost)
+    if labels is not None:
+        if human is None:
+            raise SpecError(["labels is a file of human values: name its column with human."])
+        keys = [on] if isinstance(on, str) else list(on) or keys_of(labels, frame)
+        frame = join_labels(frame, open_labels(labels, frame, keys), keys, [human], design=True)
     return choices.choose(
         frame,
         names[0],

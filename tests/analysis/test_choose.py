@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import scorer
 from scorer.analysis.best import behind_best
 from scorer.analysis.bootstrap import Bootstrap, resample
 from scorer.analysis.choice_rule import Cost, by_margin, chosen, on_front, preferred
@@ -155,6 +156,33 @@ def test_labels_say_how_much_the_judge_favours_the_choice():
     assert not other.people.same_scale
     assert other.people.agrees is None
     assert other.tipping[0].labels is None
+
+
+def test_labels_drawn_within_strata_weigh_as_many_rows_as_they_stand_for(tmp_path):
+    """Half of the labels are of the few rows that the judge overrates: weighed by rows they say what all rows would."""
+    frame = answers(noise=0.1).with_row_index("row").with_columns(human=None)
+    odd = (pl.col("system") == "medium") & (pl.col("row") % 10 == 1)
+    frame = frame.with_columns(score=pl.col("score") + pl.when(odd).then(2.0).otherwise(0.0), odd=odd)
+    parts = [(1, frame.filter("odd").head(20)), (2, frame.filter(~pl.col("odd") & (pl.col("row") % 4 == 0)))]
+    sizes = {1: frame["odd"].sum(), 2: len(frame) - frame["odd"].sum()}
+    truth = pl.col("score") - pl.when("odd").then(2.0).otherwise(0.0)
+    labels = pl.concat(
+        part.select("row", people=truth, picked=pl.lit("random"), stratum=pl.lit(k), stratum_rows=pl.lit(sizes[k]))
+        for k, part in parts
+    )
+    labels.write_csv(tmp_path / "labels.csv")
+    asked = {"human": "people", "margin": 0.6, "cost": "price", "system": "system", "item": "item"}
+    drawn = scorer.choose(frame.drop("human", "odd"), labels=tmp_path / "labels.csv", on="row", **asked)
+    labels.drop("picked", "stratum", "stratum_rows").write_csv(tmp_path / "plain.csv")
+    plain = scorer.choose(frame.drop("human", "odd"), labels=tmp_path / "plain.csv", on="row", **asked)
+    favour = [next(t.labels.value for t in one.tipping if t.kind == "stands") for one in (drawn, plain)]
+    share = sizes[1] / 200
+    assert favour[0] == pytest.approx(2 * share, abs=0.1)
+    assert favour[1] > favour[0] + 0.1
+    picked = labels.with_columns(picked=pl.lit("disagree"))
+    picked.write_csv(tmp_path / "picked.csv")
+    with pytest.raises(SpecError, match="No label is of a row that was drawn at random"):
+        scorer.choose(frame.drop("human", "odd"), labels=tmp_path / "picked.csv", on="row", **asked)
 
 
 def test_acceptable_share_by_people_does_not_trust_few_labels_that_agree():
