@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scorer.frames.analyses import samples as samples
     from scorer.frames.analyses import scale as scale
     from scorer.frames.decisions import choose as choose
+    from scorer.frames.decisions import choose_judge as choose_judge
     from scorer.frames.decisions import gate as gate
     from scorer.frames.labels import label as label
     from scorer.frames.score_frame import score_frame as score_frame
@@ -63,6 +64,7 @@ _HOMES = {
     "bias": "scorer.frames.analyses",
     "bradley_terry": "scorer.frames.analyses",
     "choose": "scorer.frames.decisions",
+    "choose_judge": "scorer.frames.decisions",
     "compare": "scorer.frames.analyses",
     "estimate": "scorer.frames.analyses",
     "gate": "scorer.frames.decisions",

@@ -11,14 +11,17 @@ Statistics 12(3); the critical value by resampling: Romano and Wolf (2005), Econ
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
-from scorer.analysis.bootstrap import Resamples
-from scorer.analysis.correlation import Floats
+from scorer.analysis.bootstrap import Resamples, student
+from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Standing
+from scorer.analysis.sample_size import items_for
 from scorer.analysis.simultaneous import CHUNK, studentised, unknown_beyond, widening
 
 ONE_SIDED = NormalDist().inv_cdf(0.95)
@@ -96,3 +99,53 @@ def critical_with_best(board: Standing, drawn: Resamples) -> float:
             np.maximum(most[:, j], t[:, column], out=most[:, j])
     varied = most[:, np.isfinite(most).all(axis=0)]
     return max(ONE_SIDED, float(np.quantile(varied, 0.95, axis=0).max(initial=0.0)))
+
+
+def items_needed(behind: Behind, items: Codes, margin: float) -> dict[int, int]:
+    """How many items would show a system less than the margin behind the best in 80 % of tables, by its number.
+
+    `items` are those that each rests on now. Systems that do not seem to be within the margin are left out.
+    """
+    found = {}
+    for s in range(len(items)):
+        others = [j for j in range(len(items)) if j != s and math.isfinite(behind.gap[j, s])]
+        counts = [
+            items_for(float(min(items[j], items[s])), float(behind.half[j, s]), margin - behind.gap[j, s], ONE_SIDED)
+            for j in others
+        ]
+        known = [count for count in counts if count is not None]
+        if others and len(known) == len(counts):
+            found[s] = max(known)
+    return found
+
+
+def behind_best_of_draws(values: Floats, draws: Sequence[Floats], items: int) -> Behind:
+    """`behind_best` of statistics that are no sums over items, by their draws in resamples of so many items.
+
+    The standard error of a difference is that of its draws. Infinite where a value is undefined, or so in half of the
+    resamples, or where no resamples are.
+    """
+    k = len(values)
+    gap, half, error = (np.full((k, k), np.inf) for _ in range(3))
+    moved: dict[tuple[int, int], Floats] = {}
+    for j in range(k):
+        for s in range(k):
+            difference = draws[j] - draws[s]
+            known = np.isfinite(difference)
+            if not np.isfinite(values[[j, s]]).all():
+                continue
+            gap[j, s] = values[j] - values[s]
+            if j != s and items > 1 and 2 * known.sum() > len(difference):
+                error[j, s] = float(difference[known].std())
+                if error[j, s] > 0:
+                    short = (difference[known].mean() - difference) / error[j, s]
+                    moved[j, s] = np.where(known, short, -np.inf)
+    critical = ONE_SIDED
+    for best in range(k):
+        if mine := [short for (j, _), short in moved.items() if j == best]:
+            critical = max(critical, float(np.quantile(np.max(mine, axis=0), 0.95)))
+    if items > 1:
+        half = critical * student(0.95, items - 1) / ONE_SIDED * math.sqrt(items / (items - 1)) * error
+    np.fill_diagonal(gap, 0.0)
+    np.fill_diagonal(half, 0.0)
+    return Behind(gap, half)

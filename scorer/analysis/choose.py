@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from scorer.analysis.best import ONE_SIDED, Behind, behind_best
+from scorer.analysis.best import Behind, behind_best, items_needed
 from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import acceptable_columns, weights_note
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
@@ -19,11 +19,10 @@ from scorer.analysis.choice_rule import Cost, by_margin, chosen, preferred
 from scorer.analysis.choose_result import ByMargin, ByWeight, Choice
 from scorer.analysis.choose_table import cost_columns, systems_table
 from scorer.analysis.columns import TEXTS, collected, listed, missing_columns, not_judged
-from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.correlation import Floats
 from scorer.analysis.label_design import label_design
 from scorer.analysis.ranks import places_and_leads
 from scorer.analysis.repeated_answers import repeated_answers, text_column
-from scorer.analysis.sample_size import items_for
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.simultaneous import simultaneous
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks
@@ -48,7 +47,7 @@ class Wanted:
     margin: float = 0.0
     costs: Sequence[str] = ()
     acceptable: float | None = None
-    human: str | None = None
+    human: Sequence[str] = ()
     text: str | None = None
 
 
@@ -70,10 +69,11 @@ def choose(
     their importance; each may vary by row, and counts by its mean. Systems alike in them, or without any, are preferred
     by their mean score. The limit holds whichever system is the best, with unread rows at either end of the `scale`
     as well, and for all systems together (`scorer.analysis.best`).
-    `acceptable` is the lowest acceptable value, `human` the column of labels, `text` that of answers. Raises SpecError
+    `acceptable` is the lowest acceptable value, `human` the columns of labels, of several their mean, `text` that of
+    answers. Raises SpecError
     for columns, weights or numbers that cannot serve.
     """
-    named = [score, system, *wanted.costs, *(name for name in (task, item, wanted.human, wanted.text) if name)]
+    named = [score, system, *wanted.costs, *wanted.human, *(name for name in (task, item, wanted.text) if name)]
     problems = missing_columns(frame.collect_schema(), named)
     if not (math.isfinite(wanted.margin) and wanted.margin >= 0):
         problems.append(f"The margin is {wanted.margin:g}; it must be 0 or more, in points of the score.")
@@ -82,7 +82,7 @@ def choose(
     if problems:
         raise SpecError(problems)
     frame, booleans = _with_booleans(frame, wanted.costs)
-    numbers = [*wanted.costs, *([wanted.human] if wanted.human else ())]
+    numbers = [*wanted.costs, *wanted.human]
     rows = board_of(frame, score, system, task=task, item=item, numbers=numbers, scale=scale, bootstrap=bootstrap)
     of_tasks = weights_of(rows.tasks if task else (), weights) if weights is not None else weights_of(rows.tasks, None)
     text = text_column(frame.collect_schema(), wanted.text)
@@ -105,7 +105,9 @@ def choose(
     judged = ~np.logical_or(*not_judged(frame, score))
     theirs, about_labels = None, []
     if wanted.human:
-        people = rows.columns.floats(wanted.human)
+        by_person = np.stack([rows.columns.floats(name) for name in wanted.human])
+        given = np.isfinite(by_person).sum(axis=0)
+        people = np.where(given > 0, np.nansum(by_person, axis=0) / np.maximum(given, 1), np.nan)
         design = label_design(frame, np.isfinite(people), judged)
         about_labels = design.notes(int(judged.sum()))
         theirs = PeoplesScale(rows, people, judged, design, bootstrap)
@@ -118,7 +120,7 @@ def choose(
         table = table.with_columns(**acceptable_columns(rows, wanted.acceptable, of_tasks))
     if theirs is not None:
         table = table.with_columns(**theirs.columns(wanted.acceptable))
-    names = rows.systems
+    names, needed = rows.systems, items_needed(behind, overall.items, wanted.margin)
     return Choice(
         score=score,
         chosen=None if choice is None else names[choice],
@@ -128,7 +130,7 @@ def choose(
         by_margin=[ByMargin(names[step.system], step.above, step.to) for step in by_margin(at_most, order)],
         weights=dict(zip(rows.tasks, of_tasks.tolist(), strict=True)) if task else {},
         by_weight=_by_weight(rows, fillings, costs, of_tasks, wanted.margin) if task else (),
-        needed={} if choice is not None else _needed(names, behind, overall.items, order, wanted.margin),
+        needed={} if choice is not None else {names[s]: needed[s] for s in order.tolist() if s in needed},
         loses=None if choice is None or not task else _loses(rows, boards, choice),
         tipping=tipping,
         label_next=label_next,
@@ -191,21 +193,6 @@ def _by_weight(
         ByWeight(rows.tasks[one.task], one.low, one.high, None if one.system is None else rows.systems[one.system])
         for one in scan.steps(weights)
     ]
-
-
-def _needed(names: Sequence[str], behind: Behind, items: Codes, order: Codes, margin: float) -> dict[str, int]:
-    """How many items would show a system within the margin, by system, those that seem to be within it alone."""
-    found = {}
-    for s in order.tolist():
-        others = [j for j in range(len(names)) if j != s and math.isfinite(behind.gap[j, s])]
-        counts = [
-            items_for(float(min(items[j], items[s])), float(behind.half[j, s]), margin - behind.gap[j, s], ONE_SIDED)
-            for j in others
-        ]
-        known = [count for count in counts if count is not None]
-        if others and len(known) == len(counts):
-            found[names[s]] = max(known)
-    return found
 
 
 def _loses(rows: Board, boards: Sequence[SystemMeans], choice: int) -> pl.DataFrame:

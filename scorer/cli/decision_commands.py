@@ -40,32 +40,79 @@ def choose(
     acceptable: Annotated[
         float | None, Parameter(help="The lowest acceptable value: also the share that reach it.")
     ] = None,
-    human: Annotated[str | None, Parameter(help="The column of human values, null where a row has none.")] = None,
+    human: Annotated[
+        Columns,
+        Parameter(help="A column of human values, null where a row has none; of several, their mean.", negative=""),
+    ] = (),
     labels: Labels = None,
     on: On = (),
     text: Annotated[
         str | None, Parameter(help="The column of answers, to find systems that give one answer to many items.")
+    ] = None,
+    judges: Annotated[
+        Columns,
+        Parameter(
+            help="Score columns of judges, with commas between or repeated: chooses a judge by --human, not a system.",
+            negative="",
+        ),
+    ] = (),
+    epsilon: Annotated[
+        float | None,
+        Parameter(help="With --judges: how much worse than a person a judge may be in the alternative annotator test."),
     ] = None,
     bootstrap: Resamples = 1000,
     json: Json = False,
 ) -> int:
     """Choose a system: the cheapest that is surely not worse than the best by more than a margin.
 
-    Says what would tip the choice: margins, weights of tasks, a judge that favours one side, labels to add.
+    Says what would tip the choice: margins, weights of tasks, a judge that favours one side, labels to add. With
+    --judges it chooses a judge by its agreement with people.
 
     Example: scorer choose out --score score --system model --item item --task task --cost price --margin 0.1
+
+    Example: scorer choose gpt=out-gpt haiku=out-haiku --judges score --human human --item item --margin 0.05
     """
+    from scorer.analysis.alternative_annotator import EPSILON
     from scorer.analysis.bootstrap import Bootstrap
     from scorer.analysis.choose import Wanted
     from scorer.analysis.choose import choose as decide
+    from scorer.analysis.choose_judge import choose_judge
     from scorer.analysis.join_labels import join_labels, open_labels
     from scorer.analysis.task_weights import read_weights
+    from scorer.cli.choose_judge_text import choose_judge_text
     from scorer.cli.choose_text import choose_text
+
+    if judges:
+        given = {
+            "--score": score, "--system": system, "--weights": weights, "--facts": facts, "--acceptable": acceptable,
+            "--text": text,
+        }  # fmt: skip
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise SpecError([f"--judges chooses a judge: leave out {', '.join(wrong)}."])
+        if len(cost) > 1:
+            raise SpecError(["With --judges give one --cost: the column of each judge's run that says what it costs."])
+        named = tuple(name.strip() for one in judges for name in one.split(",") if name.strip())
+        of_judges = opened(tables, named, labels=labels, on=on, human=human, design=True)
+        judge = choose_judge(
+            of_judges.frame,
+            of_judges.scores,
+            human,
+            item=item,
+            task=task,
+            cost=next(iter(cost), None),
+            margin=margin,
+            epsilon=EPSILON if epsilon is None else epsilon,
+            bootstrap=Bootstrap(bootstrap),
+        )
+        coverage = of_judges.coverage(None, item, task, human)
+        return answer(json, judge.json(), lambda: choose_judge_text(judge), coverage)
+    if epsilon is not None:
+        raise SpecError(["--epsilon is for --judges alone: leave it out."])
 
     missing = [name for name, given in (("--score", score), ("--system", system)) if given is None]
     if score is None or system is None:
         raise SpecError([f"{name} is missing: it names a column of the table." for name in missing])
-    table = opened(tables, (score,), labels=labels, on=on, human=(human,) if human and labels else (), design=True)
+    table = opened(tables, (score,), labels=labels, on=on, human=human, design=True)
     frame = table.frame
     if facts is not None:
         known = frame.collect_schema().names()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from scorer.analysis import choose as choices
+from scorer.analysis import choose_judge as judge_choices
 from scorer.analysis import gate as gates
+from scorer.analysis.alternative_annotator import EPSILON
 from scorer.analysis.bootstrap import Bootstrap
+from scorer.analysis.choose_judge import JudgeChoice
 from scorer.analysis.choose_result import Choice
 from scorer.analysis.gate import Gate
 from scorer.analysis.join_labels import join_labels, keys_of, open_labels
@@ -33,7 +38,7 @@ def choose(
     cost: Names = (),
     margin: float = 0.0,
     acceptable: float | None = None,
-    human: str | None = None,
+    human: Names = (),
     labels: str | Path | None = None,
     on: Names = (),
     text: str | None = None,
@@ -44,9 +49,9 @@ def choose(
     `system` is the column that names who answered, `item` what was answered, `task` the task, `weights` those of the
     tasks (without them each counts alike). `cost` names columns of numbers, of which less is preferred, or of booleans,
     of which true is; the first counts first. `margin` and `acceptable`, the lowest acceptable value, are in points of
-    the score. `human` is the column of labels, null where a row has none; `labels` is a file that has it, and `on` the
-    columns that find a row's label, by default shard and row. `text` is the column of answers, to find systems that
-    give one answer to many items. `bootstrap` is the number of resamples.
+    the score. `human` names columns of labels, null where a row has none, of several their mean; `labels` is a file
+    that has it, and `on` the columns that find a row's label, by default shard and row. `text` is the column of
+    answers, to find systems that give one answer to many items. `bootstrap` is the number of resamples.
 
     The result has `chosen` (None: these rows do not tell), `frame` with a row for each system (mean, how far behind the
     best and its upper limit, costs), `by_margin`, `by_weight`, `tipping`, `people`, `loses`, `label_next` and `needed`.
@@ -59,21 +64,65 @@ def choose(
     frame, names, is_named = opened(table, score)
     if len(names) > 1:
         raise SpecError([f"A choice is by one judge: {score} is a column of each of {', '.join(names)}."])
-    costs = (cost,) if isinstance(cost, str) else tuple(cost)
+    costs, people = _listed(cost), _listed(human)
     if labels is not None:
-        if human is None:
-            raise SpecError(["labels is a file of human values: name its column with human."])
-        keys = [on] if isinstance(on, str) else list(on) or keys_of(labels, frame)
-        frame = join_labels(frame, open_labels(labels, frame, keys), keys, [human], design=True)
+        frame = _with_labels(frame, labels, on, people)
     return choices.choose(
         frame,
         names[0],
         system,
-        choices.Wanted(margin, costs, acceptable, human, text),
+        choices.Wanted(margin, costs, acceptable, people, text),
         task=task,
         item=item,
         weights=_read(weights),
         scale=scale_of(table, names[0]) if is_named else None,
+        bootstrap=Bootstrap(bootstrap),
+    )
+
+
+def choose_judge(
+    table: Table,
+    judges: Names = "score",
+    *,
+    human: Names,
+    item: str | None = None,
+    task: str | None = None,
+    cost: str | None = None,
+    labels: str | Path | None = None,
+    on: Names = (),
+    margin: float = 0.0,
+    epsilon: float = EPSILON,
+    bootstrap: int = 1000,
+) -> JudgeChoice:
+    """The cheapest judge that is surely not worse than the best in agreement with people: `scorer choose --judges`.
+
+    `judges` are score columns; of several output folders, the column of each. `human` names columns of human values, of
+    several their mean. `item` names what was answered: agreement is then Kendall's tau-b within items, else Pearson's r
+    over all rows; with `task` its mean over tasks. `cost` is a column of each judge's run, by default cost_microusd;
+    without costs the judges are preferred in the order given. `labels` is a file with the human columns, and `on` the
+    columns that find a row's label, by default shard and row. `margin` is in points of the correlation, `bootstrap` the
+    number of resamples. `epsilon` is how much worse than a person a judge may be in the alternative annotator test,
+    which is made where three people or more labelled.
+
+    The result has `chosen` (None: these rows do not tell), `frame` with a row for each judge (agreement, how far below
+    the best and its upper limit, cost), `by_margin`, `ceiling`, `replaces` and `needed`.
+
+    Source: Hsu (1984), Annals of Statistics 12(3); Calderon, Reichart and Dror (2025), arXiv 2501.10970. Raises
+    SpecError for columns and numbers that cannot serve.
+    """
+    frame, names, _ = opened(table, judges)
+    people = _listed(human)
+    if labels is not None:
+        frame = _with_labels(frame, labels, on, people)
+    return judge_choices.choose_judge(
+        frame,
+        names,
+        people,
+        item=item,
+        task=task,
+        cost=cost,
+        margin=margin,
+        epsilon=epsilon,
         bootstrap=Bootstrap(bootstrap),
     )
 
@@ -124,3 +173,14 @@ def gate(
 
 def _read(weights: TaskWeights) -> Mapping[str, Any] | None:
     return weights if weights is None or isinstance(weights, Mapping) else read_weights(weights)
+
+
+def _with_labels(frame: pl.LazyFrame, labels: str | Path, on: Names, human: Sequence[str]) -> pl.LazyFrame:
+    if not human:
+        raise SpecError(["labels is a file of human values: name its column with human."])
+    keys = _listed(on) or keys_of(labels, frame)
+    return join_labels(frame, open_labels(labels, frame, keys), keys, human, design=True)
+
+
+def _listed(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

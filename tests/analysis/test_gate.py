@@ -122,4 +122,4 @@ def test_gate_command_exits_by_its_verdict_and_prints_one_line_of_markdown(tmp_p
     assert _exit_code([*asked, "--json"]) == 10
     assert json.loads(capsys.readouterr().out)["verdict"] == "worse"
     assert _exit_code(asked) == 10
-    assert capsys.readouterr().out.startswith("new `x` is worse than old by more than 0.5")
+    assert capsys.readouterr().out.replace("\n  ", " ").startswith("new `x` is worse than old by more than 0.5")
