@@ -53,6 +53,8 @@ def leaves(paths: Sequence[str], schema: pa.Schema) -> list[str]:
     A column with a dot in one of its names is taken as a whole, for Parquet's names of leaves are told by dots.
     """
     names = tuple(schema.names)
+    if all(path in names for path in paths):
+        return list(dict.fromkeys(paths))
     found: dict[str, list[str]] = {}
     for path in paths:
         root, steps = split(path, names)

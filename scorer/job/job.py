@@ -43,6 +43,7 @@ from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
 from scorer.job.stopping import IN_FLIGHT
 from scorer.limits.live_settings import LiveSettings
+from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
@@ -141,6 +142,7 @@ class Job:
         self._recorder: ChangeRecorder | None = None
         self._error: ScorerError | None = None
         self._why: str | None = None
+        self._counted: SealedCounts | None = None
 
     def stop(self) -> None:
         """Starts no further row; rows in flight are finished."""
@@ -204,7 +206,9 @@ class Job:
                 if self._stop is not None and retry is None:
                     await offload(self._stop.select)
             self._note_unpublished()
-        found = within_share(status(self._files, self.layout.out), self.plan.spec.limits.max_failed_share)
+        found = within_share(
+            status(self._files, self.layout.out, self._counted), self.plan.spec.limits.max_failed_share
+        )
         if self._publishing is not None:
             self._publishing.check()
         return found
@@ -308,6 +312,7 @@ class Job:
                 say=self._callbacks.say,
             )
             store.on_sealed(self._sealed)
+            self._counted = store.counted
             revision = manifest.open_revision
             store.open(revision.generation if revision is not None else None)
             stop = self._stop if retry is None else None

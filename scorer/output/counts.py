@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 import numpy as np
 import pyarrow as pa
 
 from scorer.files.files import Files
+from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.layout import ResultFiles
 from scorer.types import Mask, Shard
+
+
+@dataclass(slots=True)
+class SealedCounts:
+    """The counts of shards whose sealed file this process wrote from their results alone, and their stems."""
+
+    stems: set[str] = field(default_factory=set)
+    counts: seg.Counts = field(default_factory=seg.Counts)
+
+    def add(self, stem: str, counts: seg.Counts) -> None:
+        self.stems.add(stem)
+        self.counts.add(counts)
+
+    def hold_for(self, found: ResultFiles) -> bool:
+        """True where the files of these shards are there, and no later result of theirs is."""
+        return self.stems <= found.sealed and not any(found.segments.get(stem) for stem in self.stems)
 
 
 def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask | None = None) -> seg.Counts:

@@ -93,22 +93,22 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     return segments
 
 
-def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> seg.Counts:
     """Writes the sealed file of a shard from its results, without a segment: `tables` have all rows in order.
 
-    Raises OutputError where a row is missing.
+    Returns their counts. Raises OutputError where a row is missing.
     """
     windows: list[tuple[int, int, pa.Table]] = []
     upto = 0
     for table in tables:
         windows.append((upto, upto + table.num_rows, table))
         upto += table.num_rows
-    _write(run, shard, schema, 0, _whole(iter(windows), shard, None))
+    return _write(run, shard, schema, 0, _whole(iter(windows), shard, None))
 
 
-def _write(run: RunFiles, shard: Shard, schema: pa.Schema, generation: int, tables: Iterator[pa.Table]) -> None:
+def _write(run: RunFiles, shard: Shard, schema: pa.Schema, generation: int, tables: Iterator[pa.Table]) -> seg.Counts:
     with run.files.create(run.layout.sealed(shard.stem)) as file:
-        seg.write(file, seg.grouped(tables), schema, run.about(shard, generation), group_rows=shard.rows or 1)
+        return seg.write(file, seg.grouped(tables), schema, run.about(shard, generation), group_rows=shard.rows or 1)
 
 
 def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: Mask | None) -> Iterator[pa.Table]:
@@ -118,7 +118,7 @@ def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: 
         rows = table.column("row").to_numpy()
         expected = np.arange(start, stop) if belongs is None else start + np.flatnonzero(belongs[start:stop])
         skipped = start - upto if belongs is None else int(belongs[upto:start].sum())
-        if skipped or not np.isin(expected, rows, assume_unique=True).all():
+        if skipped or not (np.array_equal(rows, expected) or np.isin(expected, rows, assume_unique=True).all()):
             raise OutputError(
                 f"{shard.path} cannot be sealed: of rows {start} to {stop - 1} only {table.num_rows} have a result. "
                 "The same command scores the missing ones."

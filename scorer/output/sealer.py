@@ -9,11 +9,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from scorer.output.counts import SealedCounts
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
+from scorer.output.segments import Counts
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Shard
@@ -34,6 +36,8 @@ class Sealer(PeriodicService):
         """Segments of finished rows turned out to be damaged: another start has rows to score."""
         self.on_sealed: Callable[[Shard], None] = lambda _: None
         """Called with each shard as it is sealed, or sealed again."""
+        self.counted = SealedCounts()
+        """The shards that were sealed from their results alone."""
         self._run = run
         self._inventory = inventory
         self._offload = offload
@@ -56,8 +60,12 @@ class Sealer(PeriodicService):
         if state.finished or len(state.segments) > MERGE_AT:
             self.ready(state)
 
-    def was_sealed(self, state: Unfinished) -> None:
-        """The shard's sealed file was written from its results alone."""
+    def was_sealed_at_once(self, state: Unfinished, counts: Counts) -> None:
+        """The shard's sealed file was written from its results alone, which have these counts."""
+        self.counted.add(state.shard.stem, counts)
+        self._was_sealed(state)
+
+    def _was_sealed(self, state: Unfinished) -> None:
         self._inventory.was_sealed(state.shard)
         self.on_sealed(state.shard)
 
@@ -88,7 +96,7 @@ class Sealer(PeriodicService):
         again = self._inventory.sealed(state.shard)
         hidden = await self._offload(lambda: seal(self._run, state.shard, state.schema, sealed_before=again))
         self._hide(state.shard, hidden)
-        self.was_sealed(state)
+        self._was_sealed(state)
 
     def _hide(self, shard: Shard, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

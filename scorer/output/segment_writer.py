@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 
 from scorer.errors import TooManyFailed
 from scorer.frozen import dataclass
@@ -18,7 +19,7 @@ from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import seal_results
-from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, pieces, size_of
+from scorer.output.tables import PIECE_BYTES, Made, Measure, UnfitValue, made, made_at_once, pieces, size_of
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Result
@@ -38,20 +39,22 @@ class WriterHooks:
     """What a segment writer calls, on the event loop.
 
     `unfinished` returns the state of a shard by its path. `written` gets each segment once it is on disk, with the
-    results in it. `sealed` gets each shard that was sealed without a segment, once its file is on disk; None: no shard
-    is. `owned` returns once the folder is surely still the run's, and nothing is written before.
+    results in it. `sealed` gets each shard that was sealed without a segment, and its counts, once its file is on disk;
+    None: no shard is. `owned` returns once the folder is surely still the run's, and nothing is written before.
     """
 
     unfinished: Callable[[str], Unfinished]
     written: Callable[[Unfinished, Segment, Sequence[Result]], None]
-    sealed: Callable[[Unfinished], None] | None = None
+    sealed: Callable[[Unfinished, seg.Counts], None] | None = None
     owned: Callable[[], Awaitable[None]] | None = None
 
 
+_Taken = tuple[Unfinished, int, "_Gathered"]
+"""The results of a shard that are written now, and their generation."""
 _Key = tuple[str, int]
 """The path of a shard and a generation."""
-_Published = tuple[Segment | None, list[Made]]
-"""The segment that was written, None where it was the sealed file; and its tables."""
+_Published = tuple[Segment | seg.Counts, list[Made]]
+"""The segment that was written, or the counts of the sealed file; and its tables."""
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class SegmentWriter(PeriodicService):
         self.counts = seg.Counts()
         """What was added since the start; only rows, scored, errors and copied."""
         self._run = run
+        self._judge = run.judge or run.fingerprint
         self._hooks = hooks
         self._offload = offload
         self._flush_rows = flush_rows
@@ -210,39 +214,50 @@ class SegmentWriter(PeriodicService):
         since = self._gathered.get(key, _Gathered())
         self._gathered[key] = _Gathered(gathered.results + since.results, gathered.size + since.size)
 
-    def _note(self, state: Unfinished, gathered: _Gathered, segment: Segment | None, parts: list[Made]) -> None:
+    def _note(self, state: Unfinished, gathered: _Gathered, written: Segment | seg.Counts, parts: list[Made]) -> None:
         """Results that are on disk. Raises TooManyFailed, as `_note_unfit`."""
         self._held -= len(gathered.results)
         self._held_bytes -= gathered.size
         stored = [result for part in parts for result in part.results]
-        if segment is not None:
-            self._hooks.written(state, segment, stored)
+        if isinstance(written, Segment):
+            self._hooks.written(state, written, stored)
         elif self._hooks.sealed is not None:
-            self._hooks.sealed(state)
+            self._hooks.sealed(state, written)
         self._room.set()
         for wake in self._on_room:
             wake()
         self._note_unfit(gathered.results, stored, [one for part in parts for one in part.unfit])
 
-    def _publish_all(self, taken: Sequence[tuple[Unfinished, int, _Gathered]]) -> list[_Published | Exception]:
+    def _publish_all(self, taken: Sequence[_Taken]) -> list[_Published | Exception]:
         outcomes: list[_Published | Exception] = []
         with self._run.files.together():
-            for one in taken:
+            for one, parts in zip(taken, self._made(taken), strict=True):
                 try:
-                    outcomes.append(self._publish(*one))
+                    outcomes.append(self._publish(*one, parts))
                 except Exception as error:  # noqa: BLE001 - raised by `flush`: what fails for one shard costs no other
                     outcomes.append(error)
         return outcomes
 
-    def _publish(self, state: Unfinished, generation: int, gathered: _Gathered) -> _Published:
-        """Writes a segment; or, where the results are all of a shard's, its sealed file, and returns no segment."""
-        results = gathered.results
-        cut = [results] if gathered.size <= PIECE_BYTES else pieces(results)
-        judge = self._run.judge or self._run.fingerprint
-        parts = [made(piece, state.schema, judge, self._measured) for piece in cut]
+    def _made(self, taken: Sequence[_Taken]) -> Iterator[Callable[[], list[Made]]]:
+        """What makes the tables of each shard's results; those of several small shards are made at once."""
+        states = [state for state, _, _ in taken]
+        at_once: list[Made] | None = None
+        if len(taken) > 1 and self.measure is None and all(one.schema.equals(states[0].schema) for one in states):
+            at_once = made_at_once([gathered.results for _, _, gathered in taken], states[0].schema, self._judge)
+        for place, (state, _, gathered) in enumerate(taken):
+            yield partial(self._parts, state, gathered) if at_once is None else partial(list, [at_once[place]])
+
+    def _parts(self, state: Unfinished, gathered: _Gathered) -> list[Made]:
+        cut = [gathered.results] if gathered.size <= PIECE_BYTES else pieces(gathered.results)
+        return [made(piece, state.schema, self._judge, self._measured) for piece in cut]
+
+    def _publish(
+        self, state: Unfinished, generation: int, gathered: _Gathered, parts_of: Callable[[], list[Made]]
+    ) -> _Published:
+        """Writes a segment; or, where the results are all of a shard's, its sealed file, and returns its counts."""
+        results, parts = gathered.results, parts_of()
         if self._hooks.sealed is not None and not generation and state.untouched and len(results) == state.shard.rows:
-            seal_results(self._run, state.shard, [part.table for part in parts], state.schema)
-            return None, parts
+            return seal_results(self._run, state.shard, [part.table for part in parts], state.schema), parts
         number = state.numbers.get(generation, 0)
         state.numbers[generation] = number + 1
         first, last = parts[0].results[0].row.number, parts[-1].results[-1].row.number

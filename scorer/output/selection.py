@@ -50,6 +50,11 @@ class Selection:
         return self.where is None and not self.changed
 
     @property
+    def counts_all(self) -> bool:
+        """True where all stored rows count in a status."""
+        return self.sample is None and (self.where is None or not self.changed)
+
+    @property
     def drawn_sample(self) -> str | None:
         """`sample`; None where it is not known either."""
         return None if self == UNKNOWN else self.sample
@@ -84,7 +89,7 @@ class Selection:
 
     def counted(self, files: Files, layout: Layout, shard: Shard) -> Mask | None:
         """The rows that count in a status; None where all stored rows count. Raises as `belongs`."""
-        if self.sample is None and (self.where is None or not self.changed):
+        if self.counts_all:
             return None
         return self.asked(shard, self.belongs(files, layout, shard))
 

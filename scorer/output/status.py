@@ -15,7 +15,7 @@ from scorer.html_tables import facts_html
 from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.batches_out import batches_out
-from scorer.output.counts import count_results
+from scorer.output.counts import SealedCounts, count_results
 from scorer.output.layout import Layout
 from scorer.output.limit_history import Sample
 from scorer.output.manifest import Manifest, load, no_run
@@ -71,13 +71,16 @@ class Status:
         return facts_html(status_title("", self), status_facts(self))
 
 
-def status(files: Files, out: str) -> Status:
-    """The status of an output folder. Raises SpecError where it holds no run, OutputError where run.json is damaged."""
+def status(files: Files, out: str, counted: SealedCounts | None = None) -> Status:
+    """The status of an output folder. The files of shards that are `counted` already are not read again.
+
+    Raises SpecError where the folder holds no run, OutputError where run.json is damaged.
+    """
     layout = Layout(out)
     manifest = load(files, layout)
     if manifest is None:
         raise no_run(files, layout)
-    return _of(files, layout, manifest)
+    return _of(files, layout, manifest, counted or SealedCounts())
 
 
 def within_share(found: Status, most: float) -> Status:
@@ -92,10 +95,15 @@ def within_share(found: Status, most: float) -> Status:
     return found
 
 
-def _of(files: Files, layout: Layout, manifest: Manifest) -> Status:
+def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts) -> Status:
     results = layout.result_files(files)
     counts, unreadable = seg.Counts(), []
+    if not manifest.selection.counts_all or not counted.hold_for(results):
+        counted = SealedCounts()
+    counts.add(counted.counts)
     for shard in manifest.shards:
+        if shard.stem in counted.stems:
+            continue
         try:
             with seg.broken(layout.selection):
                 within = manifest.selection.counted(files, layout, shard)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from scorer.output import segments as seg
+from scorer.output.counts import SealedCounts
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
@@ -44,7 +45,7 @@ class Store(ResultStore):
         super().__init__(
             SegmentWriter(
                 run,
-                WriterHooks(self._unfinished, self._written, sealed=self._sealer.was_sealed),
+                WriterHooks(self._unfinished, self._written, sealed=self._sealer.was_sealed_at_once),
                 offload=offload,
                 flush_rows=flush_rows,
                 flush_s=flush_s,
@@ -155,6 +156,11 @@ class Store(ResultStore):
     def lost(self) -> bool:
         """Segments of finished rows turned out to be damaged: another start has rows to score."""
         return self._sealer.lost
+
+    @property
+    def counted(self) -> SealedCounts:
+        """The shards that were sealed from their results alone, and their counts."""
+        return self._sealer.counted
 
     def on_sealed(self, call: Callable[[Shard], None]) -> None:
         """`call` is called with each shard as it is sealed, or sealed again."""

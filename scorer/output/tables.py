@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -99,6 +100,25 @@ def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure
         unfit: list[UnfitValue] = []
         results = [_fitted(result, schema, fingerprint, unfit) for result in results]
         return Made(_table(results, schema, fingerprint, metrics), results, unfit)
+
+
+def made_at_once(groups: Sequence[Sequence[Result]], schema: pa.Schema, fingerprint: str) -> list[Made] | None:
+    """The results of several small shards of one schema, each as `made` makes them; converted all at once.
+
+    None where a column cannot hold some value, or the groups are too large for one table.
+    """
+    ordered = [sorted(group, key=lambda result: result.row.number) for group in groups]
+    results = [result for group in ordered for result in group]
+    if sum(map(size_of, results)) > PIECE_BYTES:
+        return None
+    try:
+        table = _table(results, schema, fingerprint, {})
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - as in `made`
+        return None
+    ends = list(accumulate(map(len, ordered)))
+    return [Made(table.slice(end - len(group), len(group)), group) for group, end in zip(ordered, ends, strict=True)]
 
 
 def _table(

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support.clock import inline, now, run
@@ -130,6 +131,28 @@ def test_within_share_refuses_more_failed_rows_than_allowed(tmp_path: Path) -> N
         bad = dataclasses.replace(found, errors={"BadRow": found.failed})
         with pytest.raises(TooManyFailed, match="`scorer retry` does not help: it reads the same rows"):
             within_share(bad, 0.2)
+
+    run(scenario())
+
+
+def test_status_of_counted_shards_equals_that_of_their_files(tmp_path: Path) -> None:
+    class Unread(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            assert "/scores/" not in path, path
+            return super().open(path)
+
+    async def scenario() -> None:
+        output = Output(tmp_path, 2, 3, 1, 2)
+        store = output.store()
+        list(store.work(output.shards))
+        scored = [result(output.shards[0], n) for n in range(2)] + [result(output.shards[2], 0)]
+        await publish(store, [*scored, *(result(output.shards[1], n, error="Refused") for n in range(3))])
+        assert store.counted.stems == {"a", "b", "c"}
+        told = stands(output)
+        assert (told.scored, told.failed, told.pending) == (3, 3, 2)
+        assert status(Unread(), output.layout.out, store.counted) == told
+        (tmp_path / "out/scores/b.parquet").unlink()
+        assert status(LocalFiles(), output.layout.out, store.counted) == stands(output)
 
     run(scenario())
 

@@ -29,7 +29,7 @@ from scorer.output.schema import (
     result_schema,
 )
 from scorer.output.status import Status
-from scorer.output.tables import PIECE_BYTES, made, pieces, size_of, to_table
+from scorer.output.tables import PIECE_BYTES, made, made_at_once, pieces, size_of, to_table
 from scorer.output.worker_store import WorkerStore
 from scorer.types import (
     Completion,
@@ -92,6 +92,17 @@ def test_to_table_fails_only_rows_with_a_judge_field_of_the_wrong_type(wrong: di
     assert (rows[3]["raw"], rows[3]["prompt_tokens"], rows[3]["share"], rows[3]["count"]) == (["4"], 10, None, None)
     assert [one.result.row.number for one in found.unfit] == [3]
     assert found.results[3].error is not None
+
+
+def test_made_at_once_equals_made_one_by_one_and_leaves_unfit_values_to_it() -> None:
+    groups = [[scored(2), scored(0)], [scored(5)], [scored(7, words=["b"]), scored(3), scored(4)]]
+    at_once = made_at_once(groups, OWN, "f")
+    assert at_once is not None
+    for one, group in zip(at_once, groups, strict=True):
+        alone = made(group, OWN, "f")
+        assert one.table.equals(alone.table)
+        assert one.results == alone.results
+    assert made_at_once([*groups, [scored(1, count="one")]], OWN, "f") is None
 
 
 @pytest.mark.parametrize(
@@ -208,6 +219,21 @@ def test_store_write_failure_of_one_shard_spares_other_shards(tmp_path: Path) ->
     run(scenario())
 
 
+def test_store_writes_an_unfit_value_in_one_of_several_small_shards(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 1, 2, 1)
+        store = output.store(schema=OWN)
+        list(store.work(output.shards))
+        for shard, number in ((0, 0), (1, 0), (1, 1), (2, 0)):
+            one = replace(scored(number, **({"count": "one"} if (shard, number) == (1, 1) else {})))
+            store.add(replace(one, row=result(output.shards[shard], number).row))
+        await store.close()
+        assert [[row["error"] for row in output.rows(n)] for n in range(3)] == [[None], [None, "Unreadable"], [None]]
+        assert (store.counted.counts.rows, store.counted.counts.errors) == (4, {"Unreadable": 1})
+
+    run(scenario())
+
+
 def test_store_counts_unfit_rows_as_errors_and_warns_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         output, said = Output(tmp_path, 10), list[str]()
@@ -283,7 +309,8 @@ def test_store_writes_null_for_failing_metrics_and_keeps_results(tmp_path: Path)
 
     async def scenario() -> None:
         output, said = Output(tmp_path, 9), list[str]()
-        store = output.store(say=said.append, measure=measure, schema=schema)
+        store = output.store(say=said.append, schema=schema)
+        store.measure_with(measure)
         list(store.work(output.shards))
         for first in (0, 3, 6):
             for n in range(first, first + 3):

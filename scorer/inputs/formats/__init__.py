@@ -25,13 +25,15 @@ FORMATS: dict[str, tuple[str, ...]] = {
     ".ipc": ("arrow_ipc", "ArrowIpc"),
 }
 """The module, the class in it, and its argument: how the bytes are compressed."""
+_ENDS = sorted(FORMATS, key=len, reverse=True)
 
 
 def format_of(path: str) -> Format:
     """The format of a file by its name, with the columns of hive folders; Parquet where the name says nothing."""
     plain = _format(_end(path))
-    columns = folder_columns(path)
-    return FolderColumns(plain, columns) if columns else plain
+    if "=" in path and (columns := folder_columns(path)):
+        return FolderColumns(plain, columns)
+    return plain
 
 
 def is_parquet(path: str) -> bool:
@@ -40,8 +42,8 @@ def is_parquet(path: str) -> bool:
 
 
 def _end(path: str) -> str:
-    found = (end for end in sorted(FORMATS, key=len, reverse=True) if path.lower().endswith(end))
-    return next(found, ".parquet")
+    lower = path.lower()
+    return next((end for end in _ENDS if lower.endswith(end)), ".parquet")
 
 
 @cache
