@@ -72,6 +72,9 @@ def scale_of(table: Tables, score: str) -> Range | None:
 def scale_of_judge(judge: Mapping[str, Any], score: str) -> Range | None:
     """The scale of a result column by the [judge] of a run file; None where it is not known."""
     kind = str(judge.get("kind", "rating"))
+    if kind == "cascade":  # its options are those of what it asks for, and each model's score is on that scale
+        kind = str(judge.get("of", "rating"))
+        score = "score" if score in {f"score_{alias}" for alias in judge.get("models", ())} else score
     if score in _SHARES.get(kind, ()):
         return 0.0, 1.0
     if kind == "reward":

@@ -211,10 +211,10 @@ def _price_problems(spec: Spec) -> list[str]:
 
 
 def _panel_problems(spec: Spec) -> list[str]:
-    """Mistakes in the number of models and their aliases: only a panel takes several models, by their aliases."""
+    """Mistakes in the number of models and their aliases: only panel and cascade take several, by their aliases."""
     aliases = [model.alias for model in spec.models]
     asked = spec.judge.options.get("models")
-    if spec.judge.kind == "panel" and isinstance(asked, list | tuple):
+    if spec.judge.kind in ("panel", "cascade") and isinstance(asked, list | tuple):
         return [
             f'judge.models: no [[models]] has the alias "{name}". Known: {", ".join(aliases) or "none"}.'
             for name in asked

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
+from scorer.cli.cascade_command import cascade
 from scorer.cli.label_command import label
 from scorer.cli.options import Json, answer
 from scorer.cli.samples_command import samples
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 app = App()
 app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
+app.command(cascade)
 app.command(label)
 app.command(samples)
 

@@ -53,6 +53,9 @@ class JudgeDict(TypedDict, total=False):
     questions: Sequence[str]
     models: Sequence[str]
     aggregate: Literal["mean", "median", "majority"]
+    threshold: float
+    of: Literal["rating", "pairwise"]
+    last_samples: int
     prompt_function: str
     reply_function: str
     columns: Sequence[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -104,7 +104,10 @@ class PromptSample:
     def _requests_of(self, row: Row) -> list[Request]:
         """The requests of a row where every reply can be read, those of the second turn included."""
         requests: list[Request] = []
+        every: Callable[[Row], list[Request]] | None = getattr(self.judge, "every_request", None)
         try:
+            if every is not None:
+                return every(row)
             conversation = self.judge(row)
             requests += next(conversation)
             if self.turns == 2:

@@ -47,6 +47,7 @@ from scorer.types import Mask, Result, Row, Shard, Work
 ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
     | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe", "form", "value"}
+    | {"threshold", "of", "last_samples"}
 )
 """Keys of [judge] that change the requests. The stored replies are answers to the requests as they were sent."""
 

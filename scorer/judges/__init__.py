@@ -5,6 +5,7 @@ JUDGES: dict[str, str] = {
     "likelihood": "scorer.judges.likelihood:Likelihood",
     "pairwise": "scorer.judges.pairwise:Pairwise",
     "panel": "scorer.judges.panel:Panel",
+    "cascade": "scorer.judges.cascade:Cascade",
     "checklist": "scorer.judges.checklist:Checklist",
     "versus_reference": "scorer.judges.versus:VersusReference",
     "reward": "scorer.judges.reward:Reward",

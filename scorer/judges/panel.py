@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean, median, pstdev
 from typing import Any
 
 import pyarrow as pa
 
-from scorer.errors import RowError, SpecError
+from scorer.errors import SpecError
 from scorer.judges.criteria import names_of
 from scorer.judges.options import choice_problems, option_names
 from scorer.judges.rating import Rating
 from scorer.judges.samples import most_telling
+from scorer.judges.together import together
 from scorer.types import Conversation, Row, Score
 
 
@@ -45,7 +45,7 @@ class Panel:
         temperatures: Mapping[str, float | None] | None = None,
         **rating: Any,
     ) -> None:
-        problems = [*_model_problems(models), *choice_problems("aggregate", aggregate, tuple(AGGREGATES))]
+        problems = [*model_problems(models), *choice_problems("aggregate", aggregate, tuple(AGGREGATES))]
         known = option_names(Rating) or ()
         problems += [
             f"judge.{name}: is unknown to panel; allowed are models, aggregate, {', '.join(known)}."
@@ -82,24 +82,9 @@ class Panel:
         )
 
     def __call__(self, row: Row) -> Conversation:
-        talks = {alias: judge(row) for alias, judge in self._judges.items()}
-        open_ = {alias: next(talk) for alias, talk in talks.items()}
-        scores: dict[str, Score] = {}
-        errors: list[RowError] = []
-        while open_:
-            answers = yield [replace(request, model=alias) for alias, asked in open_.items() for request in asked]
-            rest = iter(answers)
-            told = {alias: [next(rest) for _ in asked] for alias, asked in open_.items()}
-            open_ = {}
-            for alias, part in told.items():
-                try:
-                    open_[alias] = talks[alias].send(part)
-                except StopIteration as end:
-                    scores[alias] = end.value
-                except RowError as error:
-                    errors.append(error)
+        scores, errors = yield from together({alias: judge(row) for alias, judge in self._judges.items()})
         if not scores:
-            raise most_telling(errors)
+            raise most_telling(list(errors.values()))
         return self._score({alias: scores[alias] for alias in self.models if alias in scores})
 
     def specimen(self, n: int) -> str:
@@ -142,7 +127,7 @@ def majority(values: Sequence[float]) -> float:
 AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "median": median, "majority": majority}
 
 
-def _model_problems(models: Any) -> list[str]:
+def model_problems(models: Any) -> list[str]:
     if isinstance(models, str) or not models or not all(isinstance(alias, str) and alias for alias in models):
         return [f"judge.models: {models!r} is not allowed; a list of aliases of [[models]] is."]
     twins = sorted({alias for alias in models if list(models).count(alias) > 1})

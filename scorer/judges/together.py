@@ -1,0 +1,35 @@
+"""Several judges' conversations about one row, each with a model of its own, in step: all are asked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+
+from scorer.errors import RowError
+from scorer.types import Completion, Conversation, Request, Score
+
+Told = Generator[list[Request], list[Completion | RowError], tuple[dict[str, Score], dict[str, RowError]]]
+"""Asks, and returns the score or the error of each model, by its alias."""
+
+
+def together(talks: Mapping[str, Conversation]) -> Told:
+    """Asks the models of `talks`, by alias, at once, and each one as often as its own replies need.
+
+    `Request.index` counts the requests of one model. Raises BadRow where the row cannot be asked about.
+    """
+    open_ = {alias: next(talk) for alias, talk in talks.items()}
+    scores: dict[str, Score] = {}
+    errors: dict[str, RowError] = {}
+    while open_:
+        answers = yield [replace(request, model=alias) for alias, asked in open_.items() for request in asked]
+        rest = iter(answers)
+        told = {alias: [next(rest) for _ in asked] for alias, asked in open_.items()}
+        open_ = {}
+        for alias, part in told.items():
+            try:
+                open_[alias] = talks[alias].send(part)
+            except StopIteration as end:
+                scores[alias] = end.value
+            except RowError as error:
+                errors[alias] = error
+    return scores, errors
