@@ -40,6 +40,10 @@ LOSES = pl.Schema(
 )
 
 
+UNLIKE = 0.05
+"""Shares of tasks that differ by less than this are alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked of a choice: see `choose`."""
@@ -109,7 +113,7 @@ def choose(
         given = np.isfinite(by_person).sum(axis=0)
         people = np.where(given > 0, np.nansum(by_person, axis=0) / np.maximum(given, 1), np.nan)
         design = label_design(frame, np.isfinite(people), judged)
-        about_labels = design.notes(int(judged.sum()))
+        about_labels = [*design.notes(int(judged.sum())), *_unlike_weights(rows, of_tasks)]
         theirs = PeoplesScale(rows, people, judged, design, bootstrap)
     tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), theirs)
 
@@ -211,6 +215,13 @@ def _loses(rows: Board, boards: Sequence[SystemMeans], choice: int) -> pl.DataFr
         if one.value > 0
     ]
     return pl.DataFrame(found, schema=LOSES, orient="row").sort("ahead", descending=True)
+
+
+def _unlike_weights(rows: Board, weights: Floats) -> Iterator[str]:
+    """A sentence where labelled rows, which count alike, stand for other shares of tasks than the weights."""
+    shares = np.bincount(rows.task, minlength=len(rows.tasks)) / max(len(rows.task), 1)
+    if np.abs(shares - weights).max() > UNLIKE:
+        yield "What labels say is over all rows, each counting alike, and not by the weights of tasks."
 
 
 def _notes(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval
 from scorer.analysis.repeated_answers import RepeatedAnswer
+from scorer.analysis.run_coverage import RunCoverage
 from scorer.html_tables import rows_html
 
 
@@ -99,8 +100,9 @@ class Choice:
     null where unknown), each cost, on_front (no other system is as good for less, or better for as much), beaten_by (a
     system that costs no more and is surely better), acceptable and people's figures where asked for, rows, unread.
 
-    `needed` is by system how many items would show it within the margin, if things are as they seem. `loses` has the
-    tasks in which another system is ahead of the choice: task, system, ahead, low, high, sure.
+    `withheld` is why nothing is chosen from rows that are no sample. `needed` is by system how many items would show it
+    within the margin, if things are as they seem. `loses` has the tasks in which another system is ahead of the choice:
+    task, system, ahead, low, high, sure.
     """
 
     score: str
@@ -118,6 +120,25 @@ class Choice:
     people: ByPeople | None = None
     repeated: Sequence[RepeatedAnswer] = field(default=())
     notes: Sequence[str] = field(default=())
+    withheld: str | None = None
+
+    def over(self, coverage: RunCoverage | None) -> Choice:
+        """The same over a run: nothing is chosen before it is finished, since rows that finish first are no sample."""
+        if coverage is None or coverage.rows >= coverage.rows_total:
+            return self
+        why = f"the run is not finished, {coverage.rows:,} of {coverage.rows_total:,} rows"
+        return replace(
+            self,
+            chosen=None,
+            withheld=why,
+            systems=self.systems.with_columns(chosen=pl.lit(False)),
+            by_margin=(),
+            by_weight=(),
+            tipping=(),
+            needed={},
+            loses=None,
+            people=None,
+        )
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -127,6 +148,7 @@ class Choice:
     def json(self) -> dict[str, Any]:
         return {
             "chosen": self.chosen,
+            "withheld": self.withheld,
             "score": self.score,
             "margin": self.margin,
             "items": self.items,

@@ -18,7 +18,7 @@ SAMPLE = 200
 """So many answers of each system are looked at."""
 SHARE = 0.2
 """A smaller share of items with nearly one answer is not named."""
-WORDS, LONG = 100, 8
+WORDS = 100
 _NEAR, _HASHES, _SHINGLE = 0.7, 128, 3
 
 
@@ -46,8 +46,8 @@ def repeated_answers(frame: pl.LazyFrame, system: str, text: str, rows: int) -> 
     """The systems that give nearly one answer to a fifth of items or more, the largest share first.
 
     Two answers are nearly one where 70 % of their three-word sequences, within their first 100 words, are common
-    (Jaccard). A short answer, such as a label, is named only where the system gives it at least twice as often as
-    systems usually give their commonest answer. Of a table of many `rows` a sample is looked at.
+    (Jaccard). Labels and forms repeat in the answers of all systems: one is named only where it gives its commonest
+    answer at least twice as often as the others usually give theirs. Of a table of many `rows` a sample is looked at.
     Source: Broder (1997), "On the resemblance and containment of documents": resemblance estimated by minima of hashes.
     """
     name = pl.col(system).cast(pl.String).alias("system")
@@ -60,9 +60,14 @@ def repeated_answers(frame: pl.LazyFrame, system: str, text: str, rows: int) -> 
         kept.drop_nulls().sort("place").group_by("system").agg(pl.col("text").head(SAMPLE)).sort("system")
     )
     found = [_commonest(one, texts) for one, texts in taken.iter_rows()]
-    usual = float(np.median([one.share for one in found])) if found else 0.0
-    named = [one for one in found if one.share >= SHARE and (_is_long(one.text) or one.share >= 2 * usual)]
+    named = [one for one in found if one.share >= max(SHARE, 2 * _usual(found, one))]
     return sorted(named, key=lambda one: (-one.share, one.system))
+
+
+def _usual(found: Sequence[RepeatedAnswer], one: RepeatedAnswer) -> float:
+    """The median share of the other systems; a quarter where there are none."""
+    others = [other.share for other in found if other is not one]
+    return float(np.median(others)) if others else 0.25
 
 
 def _commonest(system: str, texts: Sequence[str]) -> RepeatedAnswer:
@@ -92,7 +97,3 @@ def _signature(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
             axis=0
         )
     return least
-
-
-def _is_long(text: str) -> bool:
-    return len(text.split()) >= LONG

@@ -48,6 +48,9 @@ def _repeated(found: Choice) -> Iterator[str]:
 def _answer(found: Choice) -> Iterator[str]:
     by = _cost_names(found)
     cheapest = f"the first by {by}" if by else "the best"
+    if found.withheld is not None:
+        yield f"Nothing is chosen: {found.withheld}."
+        return
     over = f"{_name(found.score)} (95 %, {found.items:,} items)"
     if found.chosen is not None:
         row = next(row for row in found.systems.to_dicts() if row["chosen"])
@@ -183,12 +186,15 @@ def _weights(found: Choice) -> Iterator[str]:
         yield f"By the weights of tasks: {_told(found.by_weight[0])} at any share of each task (95 %)."
         return
     yield "By the share of a task in the weights, the others in proportion (all shares together, 95 %):"
+    alike: dict[str, list[str]] = {}
     for task, steps in by_task.items():
         if len(steps) == 1:
-            yield f"  {_name(task)}: {_told(steps[0])} at any share."
+            alike.setdefault(_told(steps[0]), []).append(_name(task))
             continue
         said = [f"{_told(step)} {_between(step)}" for step in steps]
         yield f"  {_name(task)}: {', '.join(said)}."
+    for told, tasks in alike.items():
+        yield f"  {listed(tasks, 20)}: {told} at any share."
 
 
 def _told(step: ByWeight) -> str:

@@ -125,6 +125,7 @@ def choose(
             [f"A choice is by one judge: {score} is a column of each of {', '.join(table.scores)}. Give one of them."]
         )
     (name,) = table.scores
+    coverage = table.coverage(system, item, task, cost, human, text)
     found = decide(
         frame,
         name,
@@ -135,8 +136,8 @@ def choose(
         weights=None if weights is None else read_weights(weights),
         scale=table.scale_of(name),
         bootstrap=Bootstrap(bootstrap),
-    )
-    return answer(json, found.json(), lambda: choose_text(found), table.coverage(system, item, task, cost, human, text))
+    ).over(coverage)
+    return answer(json, found.json(), lambda: choose_text(found), coverage)
 
 
 @app.command

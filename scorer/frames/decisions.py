@@ -53,10 +53,10 @@ def choose(
     that has it, and `on` the columns that find a row's label, by default shard and row. `text` is the column of
     answers, to find systems that give one answer to many items. `bootstrap` is the number of resamples.
 
-    The result has `chosen` (None: these rows do not tell), `frame` with a row for each system (mean, how far behind the
-    best and its upper limit, costs), `by_margin`, `by_weight`, `tipping`, `people`, `loses`, `label_next` and `needed`.
-    The limits of all systems hold together in 95 % of tables, whichever is the best, with unread rows at either end
-    of the scale.
+    The result has `chosen` (None: these rows do not tell, or `withheld` says why), `frame` with a row for each system
+    (mean, how far behind the best and its upper limit, costs), `by_margin`, `by_weight`, `tipping`, `people`, `loses`,
+    `label_next` and `needed`. The limits of all systems hold together in 95 % of tables, whichever is the best, with
+    unread rows at either end of the scale.
 
     Source: Hsu (1984), "Constrained simultaneous confidence intervals for multiple comparisons with the best". Raises
     SpecError for columns, weights or numbers that cannot serve.
@@ -67,7 +67,7 @@ def choose(
     costs, people = _listed(cost), _listed(human)
     if labels is not None:
         frame = _with_labels(frame, labels, on, people)
-    return choices.choose(
+    found = choices.choose(
         frame,
         names[0],
         system,
@@ -78,6 +78,7 @@ def choose(
         scale=scale_of(table, names[0]) if is_named else None,
         bootstrap=Bootstrap(bootstrap),
     )
+    return found.over(run_coverage(table)) if is_named else found
 
 
 def choose_judge(

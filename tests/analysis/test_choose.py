@@ -12,8 +12,10 @@ from scorer.analysis.bootstrap import Bootstrap, resample
 from scorer.analysis.choice_rule import Cost, by_margin, chosen, on_front, preferred
 from scorer.analysis.choose import Wanted, choose
 from scorer.analysis.ranks import Standing
+from scorer.analysis.run_coverage import RunCoverage
 from scorer.analysis.tipping import ITEMS_TO_LABEL
 from scorer.cli.app import _exit_code
+from scorer.cli.choose_text import choose_text
 from scorer.errors import SpecError
 
 PRICES = {"large": 3.0, "medium": 1.0, "small": 0.1}
@@ -287,3 +289,22 @@ def test_choose_names_a_system_of_one_text_before_the_answer(tmp_path, capsys):
     assert _exit_code(["choose", str(path), "--score", "score", "--system", "system", "--item", "item"]) == 0
     shown = capsys.readouterr().out.replace("\n  ", " ")
     assert shown.startswith("Look at large before you read on: 100% of its answers (200 were looked")
+
+
+def test_choose_withholds_a_choice_from_a_run_that_is_not_finished():
+    found = pick(answers(), 0.5, "price", task="task", human=("human",))
+    assert found.over(RunCoverage(600, 600)) == found
+    early = found.over(RunCoverage(300, 600))
+    assert (early.chosen, early.withheld) == (None, "the run is not finished, 300 of 600 rows")
+    assert not early.systems["chosen"].any()
+    shown = choose_text(early)
+    assert shown.startswith("Nothing is chosen: the run is not finished, 300 of 600 rows.")
+    assert "stays the choice" not in shown
+
+
+def test_choose_says_where_labels_stand_for_other_shares_of_tasks():
+    frame = answers(labels=60)
+    said = "What labels say is over all rows"
+    assert not any(said in note for note in pick(frame, human=("human",), task="task").notes)
+    weighted = pick(frame, human=("human",), task="task", weights={"code": 3, "chat": 1})
+    assert any(said in note for note in weighted.notes)

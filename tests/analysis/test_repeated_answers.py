@@ -48,7 +48,15 @@ def test_labels_that_all_systems_repeat_are_not_named():
     assert named(table(a=lambda i: "yes" if i % 3 else "no", b=lambda i: "yes" if i % 2 else "no")) == []
     assert named(table(a=lambda i: f"{i % 20}", b=lambda i: f"{i % 21}", c=lambda _: "yes")) == [("c", 1.0)]
     assert named(table(a=varied(0), b=varied(1))) == []
+    form = "the sentiment of this text, as asked for in the instructions, is"
+    assert named(table(a=lambda i: f"{form} {i % 2}", b=lambda i: f"{form} {i % 3}")) == []
     assert named(table(items=1, a=lambda _: "one", b=lambda _: "one")) == []
+
+
+def test_a_single_system_is_named_for_half_of_its_answers():
+    other = varied(3)
+    assert named(table(a=lambda i: "no answer" if i % 5 < 3 else other(i))) == [("a", 0.6)]
+    assert named(table(a=lambda i: "no answer" if i % 5 < 2 else other(i))) == []
 
 
 def test_answers_are_found_by_usual_names():
