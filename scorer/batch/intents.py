@@ -8,7 +8,7 @@ from typing import Protocol
 
 from scorer.errors import StorageError
 from scorer.output.chunk import Chunk
-from scorer.output.chunk_files import ChunkFiles, ChunkLine
+from scorer.output.chunk_files import ChunkFiles, ChunkLine, disagreement
 from scorer.types import Offload
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
@@ -59,17 +59,10 @@ def check_entries(chunks: Sequence[Chunk], entries: set[str], folder: str) -> li
     Raises StorageError where the ledger has a batch whose chunk is gone, or a chunk was sent that the ledger lacks:
     then it is not known which rows are out, or what they cost.
     """
-    known = {chunk.nonce: chunk for chunk in chunks}
-    gone = sorted(entry for entry in entries if entry.partition("+")[0] not in known)
-    lacking = sorted(
-        chunk.nonce for chunk in chunks if chunk.state not in ("intent", "closed") and chunk.nonce not in entries
-    )
-    if gone or lacking:
-        what = f"the ledger has {', '.join(gone)}, and no file of it is there" if gone else ""
-        also = f"the ledger does not have {', '.join(lacking)}" if lacking else ""
+    if said := disagreement(chunks, entries):
         raise StorageError(
-            f"{folder} and the ledger do not agree about provider batches: {'; '.join(filter(None, (what, also)))}. "
-            "It is not known which rows are out, so nothing more is sent. Restore both from the same copy and run the "
-            "same command again."
+            f"{folder}: {said}. It is not known which rows are out, so nothing more is sent. Restore both from the "
+            "same copy and run the same command again."
         )
+    known = {chunk.nonce: chunk for chunk in chunks}
     return sorted(entry for entry in entries if known[entry.partition("+")[0]].state == "closed")

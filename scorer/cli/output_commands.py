@@ -36,12 +36,17 @@ def status(out: Out, /, *, json: Json = False) -> int:
 
 
 @app.command
-def verify(out: Out, /, *, json: Json = False) -> int:
+def verify(out: Out, /, *, remote: bool = False, json: Json = False) -> int:
     """Check that every input row is there exactly once, intact, scored or failed, and that the ledger agrees.
 
     Exit 0 where it is so; exit 1 and a list of findings where not.
 
     Example: scorer verify out
+
+    Parameters
+    ----------
+    remote
+        Also ask the provider for batches of this run that the run does not know.
     """
     from scorer.cli.run_text import findings_text
     from scorer.files.router import AnyFiles
@@ -49,6 +54,10 @@ def verify(out: Out, /, *, json: Json = False) -> int:
 
     out = folder_of(out)
     verdict = verify_folder(AnyFiles(), out)
+    if remote:
+        from scorer.job.remote_batches import asked_remotely
+
+        verdict = asked_remotely(AnyFiles(), out, verdict)
     whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
     value = {**asdict(verdict), "complete": verdict.complete}
     answer(

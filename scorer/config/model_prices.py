@@ -44,6 +44,14 @@ def tier_prices(model: Model) -> TierPrices | None:
     return TierPrices(found.price, {**others, **_with_long(found)}, model.tier)
 
 
+def planned_prices(model: Model) -> TierPrices | None:
+    """The prices that a plan counts by: as `tier_prices`, but of batches where the model's requests go in these."""
+    found, batch = tier_prices(model), batch_price(model) if model.mode == "batch" else None
+    if found is None or batch is None:
+        return found
+    return TierPrices(found.standard, {**found.others, BATCHES: batch}, BATCHES)
+
+
 def batch_price(model: Model) -> Price | None:
     """The price of the model's tokens in a provider batch; None where the standard price is unknown.
 

@@ -13,8 +13,8 @@ from scorer.build.plan import RunPlan
 from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import STANDARD, Price
-from scorer.config.model_prices import tariff, tier_prices
-from scorer.config.price_table import Listed
+from scorer.config.model_prices import planned_prices, tariff
+from scorer.config.price_table import BATCHES, Listed
 from scorer.config.spec import Model
 from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
@@ -136,7 +136,7 @@ def estimate(
     scale = rows / max(1, seen.rows)
     totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
-    known, price = tariff(model), tier_prices(model)
+    known, price = tariff(model), planned_prices(model)
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
     limits = plan.spec.limits
     seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
@@ -187,6 +187,8 @@ def estimate(
 
 def _source(known: Listed, model: Model) -> str:
     """Where the price is from; for a tier that the source does not list, the rule that made it."""
+    if model.mode == "batch":
+        return known.source if BATCHES in known.tiers else f"{known.source}, half of it in batches"
     if model.tier == STANDARD:
         return known.source
     return known.source if model.tier in known.tiers else f"{known.source}, the tier by rule"

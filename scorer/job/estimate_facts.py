@@ -26,8 +26,16 @@ def estimate_facts(e: Estimate) -> Iterator[tuple[str, str]]:
     yield "cost", f"{cost}{_range(e)}"
     if e.price is not None:
         yield "price", _price(e)
-    yield "time", f"{duration(e.seconds)}{_times(e)}, limited by {e.binding_limit}"
-    if not e.learned_rows:
+    batched = e.binding_limit == "batch"
+    yield (
+        "time",
+        (
+            f"within {duration(e.seconds)}, as providers answer batches"
+            if batched
+            else f"{duration(e.seconds)}{_times(e)}, limited by {e.binding_limit}"
+        ),
+    )
+    if not e.learned_rows and not batched:
         yield (
             "assumed",
             f"{e.seconds_a_request:g} s a request; after `scorer run --sample 100` the finished rows tell",

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scorer.config.cost import STANDARD, Price, TierPrices
-from scorer.config.model_prices import tier_prices
+from scorer.config.model_prices import planned_prices
 from scorer.config.spec import Limits, Model
 from scorer.job.learned import Mean
 from scorer.job.model_load import seconds_at_limits
 from scorer.job.prompt_sample import PromptSample
 from scorer.usage import Usage
 
+BATCH_WINDOW_S = 86_400.0
+"""In this time a provider answers a batch, or lets it expire."""
 WORTH_SAYING = 0.05
 """The share of the cost from which on a saving that was not asked for is told."""
 
@@ -97,11 +99,17 @@ class Totals:
         return seen.shares(case) if seen is not None and asked else (0.0, 0.0)
 
     def tier_advice(self) -> tuple[str, ...]:
-        """What the run costs at the standard tier, where it asks for another one."""
+        """What the run costs online at the standard tier, where it asks for another one or goes in batches."""
         asked = sorted({load.model.tier for load in self._loads} - {STANDARD})
         cost, standard = self.cost(0.0, 1), self._cost(0.0, 1, lambda known, _: [(1.0, known.standard)])
-        if not asked or cost is None or standard is None:
+        batched = any(load.model.mode == "batch" for load in self._loads)
+        if not (asked or batched) or cost is None or standard is None:
             return ()
+        if batched:
+            return (
+                f'model.mode = "batch": {cost:,.4g} USD expected, and {standard:,.4g} online. A provider answers a '
+                "batch within 24 h; a judge that asks again needs another one.",
+            )
         named = " and ".join(f'"{tier}"' for tier in asked)
         return (
             f"model.tier = {named}: {cost:,.4g} USD expected, and {standard:,.4g} at the standard tier. Each reply is "
@@ -118,7 +126,7 @@ class Totals:
         """USD, where `prices` gives the shares of a model's requests and their prices."""
         total = 0.0
         for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
-            if (known := tier_prices(load.model)) is None:
+            if (known := planned_prices(load.model)) is None:
                 return None
             prompt = max(0, round((self._prompt + sign * self._half_width) * share))
             output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
@@ -131,8 +139,10 @@ class Totals:
         """Seconds of the slowest model, and the limit that determines them.
 
         The limits charge the replies of `case`. In the worst case, and without one, they charge at least the output
-        limit, as servers do that reserve it.
+        limit, as servers do that reserve it. Batches take up to their window, whatever the limits are.
         """
+        if any(load.model.mode == "batch" for load in self._loads):
+            return (0.0 if case == 0 else BATCH_WINDOW_S), "batch"
         found = [(0.0, "concurrency")]
         for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):
             requests = round(load.requests * self._scale)

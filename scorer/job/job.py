@@ -43,6 +43,7 @@ from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
 from scorer.job.stopping import IN_FLIGHT
 from scorer.limits.live_settings import LiveSettings
+from scorer.output.chunk_files import ChunkFiles
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
@@ -291,7 +292,7 @@ class Job:
     ) -> bool:
         """Scores the remaining rows. True where damaged results were found, whose rows are then unfinished."""
         plan, spec = self.plan, self.plan.spec
-        chunks = bool(self._files.listing(self.layout.batches))
+        chunks = ChunkFiles(self._files, self.layout.batches).any()
         here = self._launcher is None or chunks or spec.batched
         async with AsyncExitStack() as ended_last:
             store = Store(

@@ -14,6 +14,7 @@ from scorer.files.router import is_remote
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
+from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout, stems
 from scorer.output.located import kept, matched, without
 from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id, save
@@ -73,7 +74,8 @@ def open_manifest(
     for message in fresh.left_out:
         say(message)
     shards = (*known, *fresh.shards)
-    created = manifest.created if manifest is not None else datetime.now(UTC).isoformat(timespec="seconds")
+    now = now or datetime.now(UTC)
+    created = manifest.created if manifest is not None else now.astimezone(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
     if revision is not None and not any(earlier.open for earlier in revisions):
         generation = 1 + max((earlier.generation for earlier in revisions), default=0)
@@ -104,12 +106,12 @@ def open_manifest(
     return opened
 
 
-def _deadline(plan: RunPlan, manifest: Manifest | None, now: datetime | None) -> tuple[str, str]:
+def _deadline(plan: RunPlan, manifest: Manifest | None, now: datetime) -> tuple[str, str]:
     """`limits.deadline`, and the moment that it means: that of the first start with this text. Raises SpecError."""
     given = plan.spec.limits.deadline or ""
     if not given or (manifest is not None and manifest.deadline[0] == given):
         return manifest.deadline if given and manifest is not None else ("", "")
-    found = moment(given, now or datetime.now().astimezone(), "limits.deadline")
+    found = moment(given, now.astimezone(), "limits.deadline")
     return given, found.isoformat(timespec="seconds")
 
 
@@ -119,7 +121,7 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     Deletes the sealed files of shards without rows in that case; they are written again.
     """
     sealed = {stat.path for stat in files.listing(layout.scores)}
-    if files.listing(layout.batches):
+    if ChunkFiles(files, layout.batches).any():
         return False
     empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
     if sealed - empty or any(files.listing(f"{layout.segments}/{stem}") for stem in files.folders(layout.segments)):

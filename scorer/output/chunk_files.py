@@ -4,6 +4,7 @@
                       prompt_tokens, model (its alias), judge (the fingerprint)
     <nonce>.log       the events, one line each with a checksum (scorer.files.checked_lines)
     <nonce>.results   what was downloaded
+    closed            the nonces and batch ids of chunks that were closed, for `scorer verify --remote`
 
 A file of lines appears whole, before anything is sent. The log is deleted last: a chunk that is closed stays closed,
 whatever a crash leaves of its files. All methods block.
@@ -44,7 +45,7 @@ LINES = pa.schema(
         pa.field("judge", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     ]
 )
-_LINES, _LOG, _RESULTS = ".parquet", ".log", ".results"
+_LINES, _LOG, _RESULTS, _CLOSED = ".parquet", ".log", ".results", "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,19 @@ class ChunkLine:
     prompt_tokens: int = 0
     model: str = ""
     judge: str = ""
+
+
+def disagreement(chunks: Sequence[Chunk], entries: set[str]) -> str | None:
+    """What the chunks and the ledger's open `entries` say otherwise of batches that are out; None where they agree."""
+    known = {chunk.nonce for chunk in chunks}
+    gone = sorted(entry for entry in entries if entry.partition("+")[0] not in known)
+    sent = {chunk.nonce for chunk in chunks if chunk.state not in ("intent", "closed")}
+    lacking = sorted(sent - entries)
+    if not gone and not lacking:
+        return None
+    what = f"the ledger has {', '.join(gone)}, and no file of it is there" if gone else ""
+    also = f"the ledger does not have {', '.join(lacking)}" if lacking else ""
+    return f"these files and the ledger do not agree about provider batches: {'; '.join(filter(None, (what, also)))}"
 
 
 class ChunkFiles:
@@ -144,9 +158,27 @@ class ChunkFiles:
         except OSError as error:
             raise self._damaged(nonce, _RESULTS, printable_line(str(error))) from error
 
+    def any(self) -> bool:
+        """Whether there is a chunk, if only a closed one."""
+        return any(stat.path.endswith((_LINES, _LOG)) for stat in self._files.listing(self._folder))
+
+    def closed(self) -> dict[str, set[str]]:
+        """The ids of the batches of each closed chunk, by nonce; a chunk that was never made has none."""
+        found: dict[str, set[str]] = {}
+        try:
+            with self._files.open(f"{self._folder}/{_CLOSED}") as file:
+                for text in file:
+                    for nonce, ids in (entry(text) or {}).items():
+                        found.setdefault(nonce, set()).update(ids)
+        except FileNotFoundError:
+            pass
+        return found
+
     def delete(self, chunk: Chunk) -> None:
-        """Deletes the files of a closed chunk."""
+        """Deletes the files of a closed chunk, and notes it in `closed`."""
         assert chunk.state == "closed", chunk
+        ids = sorted({chunk.batch_id, *chunk.twins} - {""})
+        self._files.append(f"{self._folder}/{_CLOSED}", line({chunk.nonce: ids}))
         for end in (_RESULTS, _LINES, _LOG):
             self._files.delete(self._path(chunk.nonce, end))
 

@@ -394,6 +394,11 @@ def totals(files: Files, folder: str, owner: str | None = None) -> Totals:
     return total
 
 
+def open_batches(files: Files, folder: str) -> set[str]:
+    """The provider batches that are open in the ledger in `folder`, by nonce. Reads only."""
+    return _sum(files, folder)[3].nonces
+
+
 def damaged(files: Files, folder: str) -> str | None:
     """The first file with a damaged line other than a torn last one; None where there is none."""
     for stat in files.listing(folder):

@@ -45,9 +45,8 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}, in "
         f"{s.requests:,} requests",
     )
-    maybe = (
-        f", and up to {s.maybe_billed_usd:.6f} USD possibly billed (timeouts, crashes)" if s.maybe_billed_usd else ""
-    )
+    why = "timeouts, crashes" if s.batches is None else "batches that are out, timeouts, crashes"
+    maybe = f", and up to {s.maybe_billed_usd:.6f} USD possibly billed ({why})" if s.maybe_billed_usd else ""
     yield "cost", f"{s.cost_usd:.6f} USD{maybe}"
     if s.state != "running":
         yield "pace", f"{s.rows_per_s:,.1f} rows/s in the last minute of work"

@@ -95,7 +95,8 @@ def test_chunk_that_is_being_deleted_stays_closed_wherever_a_crash_falls(
     for left in chunks.found():
         assert left.state == "closed"
         chunks.delete(left)
-    assert list((tmp_path / "batches").iterdir()) == []
+    assert [path.name for path in (tmp_path / "batches").iterdir()] == ["closed"]
+    assert chunks.closed() == {"n1": {"b1"}}
 
 
 @pytest.mark.parametrize("after_it", [False, True])

@@ -73,9 +73,9 @@ def test_check_stops_where_it_is_not_known_which_rows_are_out() -> None:
     with pytest.raises(StorageError) as caught:
         check_entries([sent], {"n1"}, "out/batches")
     assert str(caught.value) == (
-        "out/batches and the ledger do not agree about provider batches: the ledger has n1, and no file of it is "
-        "there; the ledger does not have n2. It is not known which rows are out, so nothing more is sent. Restore both "
-        "from the same copy and run the same command again."
+        "out/batches: these files and the ledger do not agree about provider batches: the ledger has n1, and no file "
+        "of it is there; the ledger does not have n2. It is not known which rows are out, so nothing more is sent. "
+        "Restore both from the same copy and run the same command again."
     )
 
 

@@ -16,6 +16,7 @@ from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.output.verify.batches import batch_faults
 from scorer.output.verify.copies import Provenance
 from scorer.output.verify.shard import Fault, Inspector
 
@@ -90,6 +91,7 @@ def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[st
     if (revision := manifest.open_revision) is not None:
         ends = "`scorer reread` ends" if revision.kind == "reread" else "`scorer retry` or `scorer run` ends"
         yield Fault(f"generation {revision.generation} is not finished", f"{ends} it")
+    yield from batch_faults(files, layout, manifest)
     yield from _ledger(files, layout, counts)
 
 
