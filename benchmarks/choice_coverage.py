@@ -43,9 +43,9 @@ def limits(tables: int) -> Iterator[str]:
     for kind in ("normal", "skewed", "yes or no", "rare", "grades"):
         for systems, items, lag in (
             (2, 40, 0.2),
-            (5, 40, 0.2),
+            (5, 40, 0.6),
             (5, 100, 0.1),
-            (20, 100, 0.1),
+            (20, 100, 0.6),
             (20, 100, 0.0),
             (20, 400, 0.1),
         ):
