@@ -92,9 +92,13 @@ def check(files: Files, path: str) -> list[Part] | None:
     Raises ValueError where the footer is not what was written, or what pyarrow raises where it cannot be read.
     """
     with files.open(path) as file:
-        metadata = pq.read_metadata(file).metadata or {}
-        start = check_footer(file, metadata)
-        return None if start is None else list(_parts(file, orjson.loads(metadata[OURS[1]]), start))
+        return check_open(file, pq.read_metadata(file).metadata or {})
+
+
+def check_open(file: BinaryIO, metadata: Mapping[bytes, bytes]) -> list[Part] | None:
+    """The same of an open file, whose metadata is known."""
+    start = check_footer(file, metadata)
+    return None if start is None else list(_parts(file, orjson.loads(metadata[OURS[1]]), start))
 
 
 def check_footer(file: BinaryIO, metadata: Mapping[bytes, bytes]) -> int | None:

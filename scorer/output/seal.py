@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scorer.errors import OutputError
+from scorer.files.files import read
 from scorer.output import segments as seg
+from scorer.output.checksums import check_open
 from scorer.output.damage import unreadable
 from scorer.output.layout import Segment, shown
 from scorer.output.merge import merge
@@ -18,6 +22,8 @@ from scorer.types import Mask, Shard
 
 MERGE_AT = 64
 """So many segments of one shard are merged into one."""
+COPIED_BYTES = 1024 * 1024
+"""A single segment below this size is sealed by copying it; a merge below it is no large piece of work."""
 
 
 def neighbours(segments: Sequence[Segment]) -> list[Segment]:
@@ -81,16 +87,49 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     belongs = None if run.selection.whole else run.selection.belongs(files, layout, shard)
     segments = shown(layout.segments_of(files, shard.stem))[0]
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
+    if len(segments) == 1 and not sealed_before and belongs is None and _copied(run, shard, schema, segments[0]):
+        return segments
     if sealed_before:
         inputs.append((layout.sealed(shard.stem), 0, shard.rows - 1))
     generation = max((s.generation for s in segments), default=0)
-    give_memory_back()
+    if sum(s.size for s in segments) >= COPIED_BYTES:
+        give_memory_back()
     try:
         tables = _whole(merge(files, inputs, schema), shard, belongs)
         _write(run, shard, schema, generation, tables)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
     return segments
+
+
+def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) -> bool:
+    """Copies a small segment that has all rows of the shard, and is what a merge would write. False where it is not.
+
+    Every byte of it is checked. A damaged one is not copied; the merge finds the damage again, and raises.
+    """
+    path = run.layout.segment(segment)
+    if segment.size >= COPIED_BYTES:
+        return False
+    try:
+        data = read(run.files, path)
+        with pq.ParquetFile(pa.BufferReader(data)) as parquet:
+            metadata = parquet.metadata.metadata or {}
+            parts = check_open(io.BytesIO(data), metadata)
+            stated, _ = seg.about_of(metadata)
+            if (
+                parquet.metadata.num_row_groups != 1
+                or not parquet.schema_arrow.equals(schema)
+                or stated != run.about(shard, segment.generation)
+                or not all(part.whole for part in parts or [])
+                or parts is None
+                or not np.array_equal(parquet.read(columns=["row"]).column("row").to_numpy(), np.arange(shard.rows))
+            ):
+                return False
+    except seg.DAMAGE:
+        return False
+    with run.files.create(run.layout.sealed(shard.stem)) as file:
+        file.write(data)
+    return True
 
 
 def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> seg.Counts:

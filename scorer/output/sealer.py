@@ -21,6 +21,8 @@ from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Shard
 
 TIDY_S = 0.2
+BUNCH, SMALL_ROWS = 16, 4096
+"""So many shards of at most so many rows are sealed at once."""
 KEEP_HIDDEN_S = 600.0
 """Hidden files stay this long, so that no reader loses a file under its hands."""
 
@@ -72,31 +74,67 @@ class Sealer(PeriodicService):
     async def work(self) -> None:
         """Merges and seals what is ready, and deletes segments that have been hidden for KEEP_HIDDEN_S."""
         async with self._tidying:
-            while self._ready:
-                state = self._ready.popleft()
-                if self._inventory.unfinished(state.shard.path) is not state:
-                    continue  # sealed meanwhile
-                try:
-                    await shielded(self._seal(state) if state.finished else self._merge(state))
-                except SetAside as error:  # the other rows go on; this shard is left open
-                    state.segments = [s for s in state.segments if self._run.layout.segment(s) != error.path]
-                    state.lost = self.lost = True
-                    self._on_damaged(error)
+            while states := self._next():
+                await shielded(self._seal(states) if states[0].finished else self._merge(states[0]))
             now = asyncio.get_running_loop().time()
             while self._hidden and self._hidden[0][0] <= now:
                 await self._offload(self._delete, *self._hidden.popleft()[1:])
 
+    def _next(self) -> list[Unfinished]:
+        """The shard to merge or seal next; or several small ones to seal, each once."""
+        found: dict[int, Unfinished] = {}
+        while self._ready and len(found) < BUNCH:
+            state = self._ready[0]
+            alone = not state.finished or state.shard.rows > SMALL_ROWS
+            if found and alone:
+                break
+            self._ready.popleft()
+            if self._inventory.unfinished(state.shard.path) is state:  # else it was sealed meanwhile
+                found[id(state)] = state
+                if alone:
+                    break
+        return list(found.values())
+
     async def _merge(self, state: Unfinished) -> None:
         if chosen := neighbours(state.segments):
-            merged = await self._offload(merge_segments, self._run, chosen, state.shard, state.schema)
+            try:
+                merged = await self._offload(merge_segments, self._run, chosen, state.shard, state.schema)
+            except SetAside as error:
+                self._is_damaged(state, error)
+                return
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
             self._hide(state.shard, chosen)
 
-    async def _seal(self, state: Unfinished) -> None:
-        again = self._inventory.sealed(state.shard)
-        hidden = await self._offload(lambda: seal(self._run, state.shard, state.schema, sealed_before=again))
-        self._hide(state.shard, hidden)
-        self._was_sealed(state)
+    async def _seal(self, states: Sequence[Unfinished]) -> None:
+        """Seals shards, durable together. What fails for one costs no other; the first failure is raised last."""
+        failures: list[Exception] = []
+        for state, hidden in zip(states, await self._offload(self._seal_all, states), strict=True):
+            if isinstance(hidden, SetAside):
+                self._is_damaged(state, hidden)
+            elif isinstance(hidden, Exception):
+                failures.append(hidden)
+            else:
+                self._hide(state.shard, hidden)
+                self._was_sealed(state)
+        if failures:
+            raise failures[0]
+
+    def _seal_all(self, states: Sequence[Unfinished]) -> list[list[Segment] | Exception]:
+        outcomes: list[list[Segment] | Exception] = []
+        with self._run.files.together():
+            for state in states:
+                again = self._inventory.sealed(state.shard)
+                try:
+                    outcomes.append(seal(self._run, state.shard, state.schema, sealed_before=again))
+                except Exception as error:  # noqa: BLE001 - raised by `_seal`
+                    outcomes.append(error)
+        return outcomes
+
+    def _is_damaged(self, state: Unfinished, error: SetAside) -> None:
+        """The other rows go on; this shard is left open."""
+        state.segments = [s for s in state.segments if self._run.layout.segment(s) != error.path]
+        state.lost = self.lost = True
+        self._on_damaged(error)
 
     def _hide(self, shard: Shard, segments: Sequence[Segment]) -> None:
         due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S

@@ -200,10 +200,11 @@ def read_about(files: Files, path: str, *, checked: bool = False) -> tuple[dict[
         metadata = pq.read_metadata(file).metadata or {}
         if checked:
             check_footer(file, metadata)
-        return _about(metadata)
+        return about_of(metadata)
 
 
-def _about(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
+def about_of(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Any], Counts]:
+    """What `write` stored in a file's metadata. Raises ValueError or KeyError where it is damaged."""
     found = {
         key.decode().removeprefix("scorer."): orjson.loads(value)
         for key, value in metadata.items()
@@ -234,7 +235,7 @@ def read_rows(files: Files, path: str, shard: Shard, fingerprint: str, first: in
     with files.open(path) as file, pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet:
         metadata = parquet.metadata.metadata or {}
         check_footer(file, metadata)
-        stated, _ = _about(metadata)
+        stated, _ = about_of(metadata)
         if stated.get("fingerprint", fingerprint) != fingerprint or not is_of(stated, shard):
             raise ValueError("it holds the scores of another run, or of another shard")
         rows: npt.NDArray[np.int64] = parquet.read(columns=["row"], use_threads=False).column("row").to_numpy()

@@ -17,15 +17,20 @@ from support.clock import now, run
 from support.outputs import FINGERPRINT, SCHEMA, Crash, Crashing, Output, publish, result
 
 from scorer.errors import OutputError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.files import LocalFiles, read
+from scorer.files.files import replace as replace_file
+from scorer.output import seal as seal_module
 from scorer.output import segment_writer
 from scorer.output import segments as seg
 from scorer.output.damage import noted
-from scorer.output.layout import shown
+from scorer.output.layout import Segment, shown
+from scorer.output.manifest import load
+from scorer.output.merge import merge
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, seal
 from scorer.output.sealer import KEEP_HIDDEN_S
 from scorer.output.store import Store
+from scorer.output.tables import to_table
 from scorer.types import Shard
 
 
@@ -294,6 +299,42 @@ def test_store_seals_a_shard_flushed_at_once_without_a_segment(tmp_path: Path) -
         assert len(output.segments(0)) == 1
         await output.score({0: [2]})
         assert complete(output, 0)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_store_seals_a_single_segment_by_a_copy_where_every_byte_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    merged: list[str] = []
+
+    def merge_seen(*given: Any) -> Any:
+        merged.append("merged")
+        return merge(*given)
+
+    monkeypatch.setattr(seal_module, "merge", merge_seen)
+
+    async def scenario() -> None:
+        output = Output(tmp_path, 3)
+        about = seg.about(output.shards[0], FINGERPRINT, 0, load(output.files, output.layout).id)  # type: ignore[union-attr]
+        table = to_table([result(output.shards[0], n) for n in range(3)], SCHEMA, FINGERPRINT)
+        path = output.layout.segment(Segment("a", 0, 2, 0, 2, 0, 0))
+        with output.files.create(path) as file:
+            seg.write(file, iter([table]), SCHEMA, about)
+        written = bytearray(read(output.files, path))
+        store = output.store()
+        list(store.work(output.shards))
+        if damaged:
+            written[written.index(b"a1")] ^= 1  # an id
+            replace_file(output.files, path, bytes(written))
+        await store.close()
+        assert store.lost == damaged
+        assert bool(merged) == damaged
+        assert output.sealed().exists() != damaged
+        if not damaged:
+            assert read(output.files, str(output.sealed())) == written
+            assert complete(output)
 
     run(scenario())
 
