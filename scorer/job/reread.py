@@ -36,6 +36,7 @@ from scorer.frozen import dataclass
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
 from scorer.output import segments as seg
+from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.located import look_for
 from scorer.output.manifest import FORMAT, Manifest, Revision, load, no_run, save
@@ -86,6 +87,11 @@ def reread(
     lock = take(files, layout.lock, f"process {os.getpid()} on {platform.node()}, which runs `scorer reread`")
     try:
         manifest = _manifest(files, layout)
+        if ChunkFiles(files, layout.batches).any():
+            raise OutputError(
+                f"{layout.out} has provider batches that are out: their replies answer the judge as it is. Collect "
+                "them first: `scorer run` with the run file, or `scorer run --collect`."
+            )
         plan = _planned(manifest, out, sets)
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)
