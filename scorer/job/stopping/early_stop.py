@@ -81,6 +81,8 @@ class EarlyStop:
         self.limit = self.rounds.count
         if most_rows is not None:
             self.limit = min(self.limit, int(np.searchsorted(self._starts, most_rows)))
+        self.rows = self.unread = 0
+        """Rows that were decided on, and those of them without a score."""
         self._handed = 0
         self._missing = 0
         self._needed = self._systems()
@@ -126,6 +128,9 @@ class EarlyStop:
             self._missing = self.cells.missing(self.taken, self._needed)
             if self._missing:
                 return
+            items = self.rounds.of(self.taken)
+            self.rows += int(self.cells.rows[items][:, self._needed].sum())
+            self.unread += int(self.cells.unread[items][:, self._needed].sum())
             self.decision.add(*self.cells.round(self.taken))
             self._needed = self._systems()
         if self.over and not was_over:
@@ -148,7 +153,7 @@ class EarlyStop:
         """
         self._handed = self.taken
         while not self.over and self._handed < self.limit and not lost():
-            if self._ahead() > max(4 * self._in_flight(), _AHEAD * self.decision.asked):
+            if self._ahead() > max(2 * self._in_flight(), _AHEAD * self.rows):
                 yield pause(self.population)
                 continue
             yield from self._wave(store)
@@ -159,7 +164,7 @@ class EarlyStop:
         return int(self._needed[self.population.system[rows]].sum())
 
     def _wave(self, store: Store) -> Iterator[Work]:
-        wanted = max(self._in_flight(), int(_GROWTH * self.decision.asked))
+        wanted = max(self._in_flight(), int(_GROWTH * self.rows))
         needed, parts, count = self._needed, [], 0
         while count < wanted and self._handed < self.limit:
             rows = self._rows[self._starts[self._handed] : self._starts[self._handed + 1]]

@@ -115,6 +115,8 @@ class StopRun:
 class AnswerWriter(PeriodicService):
     """Writes answer.json while a run goes on, where the prefix has grown. Storage that fails costs no run."""
 
+    rests_first = False
+
     def __init__(self, stop: StopRun, offload: Offload) -> None:
         super().__init__(PERIOD_S)
         self._stop, self._offload, self._taken = stop, offload, -1

@@ -26,8 +26,6 @@ def statement(stop: EarlyStop, *, questions: int, together: float) -> dict[str, 
     at_end = stop.taken >= stop.rounds.count
     state = "answered" if found is not None else "undecided" if at_end else "open"
     prefix = stop.rounds.items[: stop.rounds.starts[stop.taken]]
-    used = int((stop.cells.rows[prefix] - stop.cells.left[prefix]).sum())
-    unread = int(stop.cells.unread[prefix].sum())
     left = decision.left() if stop.question.kind != "mean" else np.ones(len(population.systems), dtype=bool)
     places = found if found is not None else [int(n) for n in np.argsort(-decision.means, kind="stable") if left[n]]
     names = [population.systems[n] for n in places] if stop.question.kind != "mean" else list(population.systems)
@@ -44,9 +42,9 @@ def statement(stop: EarlyStop, *, questions: int, together: float) -> dict[str, 
         "method": stop.stop.method or "exact",
         "items": len(prefix),
         "items_in_all": len(population.keys),
-        "rows": used,
-        "rows_beyond": int(stop.done[population.item >= 0].sum()) - used,
-        "unread": unread,
+        "rows": stop.rows,
+        "rows_beyond": int(stop.done.sum()) - stop.rows,
+        "unread": stop.unread,
         "counted_as": stop.stop.unread,
         "unplaced": population.unplaced,
         "questions": questions,

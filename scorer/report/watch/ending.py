@@ -8,15 +8,17 @@ from scorer.escapes import printable
 from scorer.output.status import Status
 from scorer.report.watch.source import Seen
 
+FINISHED = ("complete", "answered", "undecided")
 RESUMES = "Finished rows are stored; the same command resumes."
 
 
 def ending(seen: Seen, found: Status) -> tuple[str, int]:
     """The sentence, and the exit code that the run had, or has to be taken for."""
     s = seen.snapshot
-    if found.state == "complete" and (s is None or s.error is None):
+    if found.state in FINISHED and (s is None or s.error is None):
         kind = "The rehearsal" if seen.rehearsal else "The run"
-        return f"{kind} has ended: every row is finished.", 0
+        answer = found.answer["text"] if found.answer is not None and found.state != "complete" else None
+        return f"{kind} has ended: {printable(answer) if answer else 'every row is finished.'}", 0
     if s is None:
         return f"The run has ended before its last row; progress.json does not say how. {RESUMES}", 130
     if seen.state == "killed":
