@@ -26,7 +26,8 @@ from scorer.rehearsal.server import RehearsalServer
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scorer.rehearsal", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--config", default="{}", metavar="JSON", help="keys of RehearsalConfig to set")
-    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0: a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to serve; others than loopback are for tests")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
     arguments = parser.parse_args()
     try:
         config = RehearsalConfig.from_json(arguments.config)
@@ -34,14 +35,14 @@ def main() -> int:
         sys.stderr.write(f"{wrong}\n")
         return wrong.exit_code
     try:
-        _runner()(serve(config, arguments.port))
+        _runner()(serve(config, arguments.port, arguments.host))
     except OSError as wrong:
-        sys.stderr.write(f"127.0.0.1:{arguments.port} cannot be served: {wrong}\n")
+        sys.stderr.write(f"{arguments.host}:{arguments.port} cannot be served: {wrong}\n")
         return SetupError.exit_code
     return 0
 
 
-async def serve(config: RehearsalConfig, port: int) -> None:
+async def serve(config: RehearsalConfig, port: int, host: str = "127.0.0.1") -> None:
     """Serves until a signal comes or standard input ends."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # Windows: a signal ends the process without our help
@@ -54,7 +55,7 @@ async def serve(config: RehearsalConfig, port: int) -> None:
             pass
         loop.call_soon_threadsafe(ended.set)
 
-    async with RehearsalServer(config, port=port) as server:
+    async with RehearsalServer(config, host=host, port=port) as server:
         sys.stdout.write(orjson.dumps({"url": server.url}).decode() + "\n")
         sys.stdout.flush()
         threading.Thread(target=watch_parent, daemon=True).start()

@@ -23,6 +23,7 @@ from scorer.limits.load import LimiterStats, largest, quantiles, why_of
 from scorer.output.ledger import Totals
 from scorer.types import Work
 from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
+from scorer.workers.place_leases import PlaceLeases
 from scorer.workers.rate_leases import LEASE_S, Endpoint, lease_s
 from scorer.workers.row_leases import RowLeases
 
@@ -104,7 +105,9 @@ class Broker:
         self._latencies: deque[float] = deque(maxlen=KEPT)
         self.settings = LiveSettings()
         """What was changed while the run goes on; `apply` sets it."""
-        self._places: list[int] = []
+        self._places = [rate.concurrency for rate in rates]
+        """The most requests in flight of each endpoint over all workers; None where each worker adapts its own."""
+        self._parts = [PlaceLeases(clock, self._slowest_s) for _ in rates]
         self._caps = BudgetCap(self._ledgers, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
@@ -148,8 +151,19 @@ class Broker:
             recall=any(other.lacks_budget for other in self._ledgers.workers.values()),
             refused=refused,
             paused=self.settings.paused,
-            places=self._places,
+            places=self._parts_of(worker, report.paces),
         )
+
+    def _parts_of(self, worker: int, paces: Sequence[Pace]) -> list[int | None]:
+        """The most requests in flight of each endpoint for this worker."""
+        return [
+            None if total is None else parts.exchange(worker, total, pace.in_flight)
+            for total, parts, pace in zip(self._places, self._parts, paces, strict=False)
+        ]
+
+    def _slowest_s(self) -> float:
+        """Seconds within which 99 % of the latest replies came."""
+        return quantiles(self._latencies).get("p99", 0.0)
 
     def _slices(self, worker: int, wants: int) -> list[Slice]:
         if self.order is not Order.SCORE:
@@ -201,7 +215,7 @@ class Broker:
         self.settings = settings
         self._caps.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         if settings.concurrency is not None:
-            self._places = divided(settings.concurrency, [rate.most for rate in self._rates], self.workers)
+            self._places = [*divided(settings.concurrency, [rate.most for rate in self._rates], self.workers)]
 
     def offer(self, work: Work, number: int) -> None:
         """Offers rows to score. Segments of their shard are numbered from `number` on."""
@@ -224,8 +238,9 @@ class Broker:
         known.lacks_budget, known.paces = False, ()
         known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
-        for endpoint in self._endpoints:
+        for endpoint, parts in zip(self._endpoints, self._parts, strict=True):
             endpoint.gone(worker)
+            parts.gone(worker)
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 

@@ -41,8 +41,9 @@ from scorer.workers.messages import (
 BEAT_S = 0.1
 AHEAD = 2
 """Slices of rows that are leased in advance, so that reading does not wait for an answer."""
-FRESH_S = 5.0
-"""So long after an answer no other process can have the folder: on object storage, 6 s after a lease ended."""
+FRESH_S = 4.0
+"""So long after an answer no other process can have the folder: on object storage, 6 s after a lease ended. A worker
+that is silent for longer begins nothing, so that others may use its part of the requests in flight within 5 s."""
 WISHED = 8
 """A worker asks for the budget of at least so many requests like the next one."""
 
@@ -55,7 +56,7 @@ class BrokerClient(PeriodicService):
 
     `on_order` is called once with each order other than SCORE. `lived_s` is a clock that goes on while the machine is
     suspended, by default the loop's. Each of `workers` workers opens a capped run with its part of `OPENING` requests,
-    at least one. `part` computes a worker's part of requests in flight; `on_places` is called after that changed.
+    at least one. `on_places` is called after the requests that it may have in flight changed.
     """
 
     rests_first = False
@@ -68,7 +69,6 @@ class BrokerClient(PeriodicService):
         on_order: Callable[[Order], None],
         lived_s: Callable[[], float] | None = None,
         workers: int = 1,
-        part: Callable[[int], int] = lambda places: places,
         on_places: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(BEAT_S)
@@ -79,7 +79,6 @@ class BrokerClient(PeriodicService):
         self._exchange = exchange
         self._lease_s = lease_s
         self._on_order = on_order
-        self._part = part
         self._on_places = on_places
         self._opening = max(1, OPENING // workers)
         self._clock = asyncio.get_running_loop().time
@@ -266,12 +265,13 @@ class BrokerClient(PeriodicService):
         return next_s
 
     def _apply(self, answer: Answer) -> None:
-        """Applies what a person changed while the run goes on."""
+        """Applies what a person changed while the run goes on, and this worker's part of the requests in flight."""
         for endpoint in self.endpoints:
             endpoint.limiter.pause(paused=answer.paused)
         changed = [
-            endpoint.limiter.set_concurrency(self._part(places))
+            endpoint.limiter.set_concurrency(places)
             for endpoint, places in zip(self.endpoints, answer.places, strict=False)
+            if places is not None
         ]
         if any(changed):
             self._on_places()

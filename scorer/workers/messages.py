@@ -244,7 +244,7 @@ class Answer(msgspec.Struct, frozen=True):
     `done`: no row is left for any worker. `tokens` and `pico` are added to the allowance. `recall`: the worker must
     give back the part of it that is neither spent nor reserved. `refused` is the text of BudgetSpent. `paused`: the
     worker begins no further row and finishes those in flight. `places` is the most requests in flight of each endpoint
-    over all workers, empty where the run file's numbers hold.
+    for this worker, None where it adapts the number itself.
     """
 
     order: Order = Order.SCORE
@@ -256,7 +256,7 @@ class Answer(msgspec.Struct, frozen=True):
     recall: bool = False
     refused: str | None = None
     paused: bool = False
-    places: list[int] = []
+    places: list[int | None] = []
 
 
 def packed(message: Hello | Report | Answer) -> bytes:

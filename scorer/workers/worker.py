@@ -94,7 +94,6 @@ class Worker:
             on_order=self._obey,
             lived_s=self._lived_s,
             workers=self._hello.workers,
-            part=WorkerShare(self._hello.index, self._hello.workers).places,
             on_places=self._resize,
         )
         self._broker = broker
@@ -126,7 +125,7 @@ class Worker:
         return replace(plan, fingerprint=self._hello.judge)
 
     def _resize(self) -> None:
-        """Takes as many rows in flight as requests may be since a person changed that."""
+        """Takes as many rows in flight as requests may be now."""
         if self._slots is not None and self._wires is not None:
             self._slots.resize(rows_under_way(self._wires.most_in_flight))
 

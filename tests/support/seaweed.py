@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import obstore
@@ -30,8 +31,9 @@ def binary() -> str | None:
 class Weed:
     """One server over one folder. `owner` may do all, `reader` read and list, anybody read the bucket `public`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, ip: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
+        """At the address `ip`; `within` are words before its command that run it on a host of its own."""
+        self._folder, self._ip, self._within = folder, ip, within
         users = [("owner", ["Admin", "Read", "Write", "List", "Tagging"]), ("reader", ["Read:lake", "List:lake"])]
         config = [
             {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": actions}
@@ -41,7 +43,7 @@ class Weed:
         (folder / "s3.json").write_text(json.dumps({"identities": config}))
         self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.port = self._ports["s3.port"]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{ip}:{self.port}"
         self.start()
 
     def variables(self, user: str = "owner") -> dict[str, str]:
@@ -57,9 +59,10 @@ class Weed:
         }
 
     def start(self) -> None:
-        """Every port on loopback, telemetry off. Returns when it answers."""
+        """Every port at its address, telemetry off. Returns when it answers."""
         command = [
-            str(binary()), "mini", f"-dir={self._folder}", f"-bucket={BUCKET}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            *self._within, str(binary()), "mini", f"-dir={self._folder}", f"-bucket={BUCKET}", f"-ip={self._ip}",
+            f"-ip.bind={self._ip}",
             "-master.telemetry=false", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={self._folder}/s3.json", *(f"-{name}={port}" for name, port in self._ports.items()),
         ]  # fmt: skip

@@ -55,6 +55,28 @@ def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Coordinator, Led
     return owner, books
 
 
+def test_coordinator_answers_no_worker_once_its_folder_is_lost(tmp_path: Path) -> None:
+    """Else a worker waits for an answer for ever, and the run with it, once it came back from a cut line."""
+    sure: list[bool | Exception] = [True, False, False, OutputError("taken over")]
+
+    def owned() -> bool:
+        now_ = sure.pop(0) if len(sure) > 1 else sure[0]
+        if isinstance(now_, Exception):
+            raise now_
+        return now_
+
+    async def scenario() -> None:
+        out = Output(tmp_path, 5)
+        owner, _ = owner_of(out, out.store())
+        owner._opened = replace(owner._opened, owned=owned)
+        report = Report(Spendings({}))
+        assert isinstance(await owner.answer(1, report), Answer)
+        with pytest.raises(OutputError, match="taken over"):
+            await owner.answer(1, report)
+
+    run(scenario())
+
+
 class Hand:
     """A worker without a judge: it scores what it is told to, and tells or does not."""
 

@@ -64,7 +64,6 @@ def test_requests_in_flight_are_divided_among_endpoints_and_workers() -> None:
     async def scenario() -> None:
         broker = broker_of(*rates)
         async with mate(broker, 1, *rates, workers=2) as one, mate(broker, 2, *rates, workers=2) as two:
-            one.client._part, two.client._part = (lambda n: n - n // 2), (lambda n: n // 2)
             broker.apply(LiveSettings(concurrency=25))
             await asyncio.sleep(0.5)
             found = [[limits.concurrency for limits in each.limits] for each in (one, two)]

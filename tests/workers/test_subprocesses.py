@@ -156,7 +156,7 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(
     prompt, output = books["prompt_tokens"], books["completion_tokens"]
     spent = prompt + output if cap == "max_tokens" else (prompt + 2 * output) / 1e6
     assert spent <= most
-    assert spent >= most * 0.7  # the rest is what the killed one may have spent, and the worst case of the next
+    assert spent >= most * 0.6  # the rest is what the killed one may have spent, and the worst case of the next
     assert scorer("run", run, "--workers", 2).code == 3
     assert judge.stats()["requests"] - books["requests"] <= 1
     assert scorer("run", run, "--set", f"limits.{cap}={most * 10:g}").code == 0

@@ -54,8 +54,9 @@ async def mate(
     money_capped: bool = False,
     strict: bool = False,
     workers: int = 1,
+    fresh: bool = False,
 ) -> AsyncIterator[Mate]:
-    """A worker's client that talks while the block lasts."""
+    """A worker's client that talks while the block lasts. With `fresh` it sends nothing without fresh answers."""
 
     async def exchange(report: Report) -> Answer:
         await asyncio.sleep(wire_s)
@@ -69,7 +70,10 @@ async def mate(
     client = BrokerClient(exchange, lease_s=broker.lease_s, on_order=lambda _: None, workers=workers)
     ledger = Ledger(Never(), "never-written", str(number), offload=inline, strict=strict)
     client.ledger = ledger
-    client.allowance = LeasedBudget(ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.wake)
+    owned = client.fresh if fresh else lambda: True
+    client.allowance = LeasedBudget(
+        ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.wake, owned=owned
+    )
     found = Mate(number, client, ledger, [client.leased(rate, client.allowance) for rate in rates])
     talking = asyncio.create_task(client.serve())
     try:

@@ -1,0 +1,69 @@
+"""Divides the requests that may be in flight at one endpoint among the workers that are heard of. Knows no messages.
+
+A worker that is not heard of for `SILENT_S` begins no request any more (`broker_client.FRESH_S`), and what it had in
+flight is over once the slowest replies have come: then others use its part. One that comes back gets its part again as
+the others' requests end. So at no time more are in flight than may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scorer.frozen import dataclass
+
+SILENT_S = 4.25
+"""A worker that is not heard of for so long begins nothing: `broker_client.FRESH_S`, and clocks of unequal speed."""
+LONGEST_TURN_S = 0.25
+"""A longer time between two reports of any workers counts as so long: this process was suspended or slow."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """A worker's part: as told by the last answer and by the one before, which it may still follow."""
+
+    told: int = 0
+    told_before: int = 0
+    in_flight: int = 0
+    heard_at: float = 0.0
+
+    @property
+    def most(self) -> int:
+        """The most requests that it may have in flight now."""
+        return max(self.told, self.told_before, self.in_flight)
+
+
+class PlaceLeases:
+    """The parts of one endpoint. `slowest_s` returns the seconds of the slowest recent replies."""
+
+    def __init__(self, clock: Callable[[], float], slowest_s: Callable[[], float] = lambda: 0.0) -> None:
+        self._clock = clock
+        self._slowest_s = slowest_s
+        self._now = clock()
+        self._lived_s = 0.0
+        self._parts: dict[int, _Part] = {}
+
+    def exchange(self, worker: int, total: int, in_flight: int) -> int:
+        """The most requests that this worker may have in flight until its next report; 0 until others have room.
+
+        `total` may be in flight at the endpoint over all workers, and one of each; `in_flight` of them are this
+        worker's.
+        """
+        now = self._clock()
+        self._lived_s += min(now - self._now, LONGEST_TURN_S)
+        self._now = now
+        mine = self._parts.setdefault(worker, _Part())
+        mine.in_flight, mine.heard_at = in_flight, self._lived_s
+        present = sorted(number for number in self._parts if not self._silent(number))
+        total = max(total, len(present))
+        even = total // len(present) + (present.index(worker) < total % len(present))
+        others = sum(self._parts[number].most for number in present if number != worker)
+        mine.told_before, mine.told = mine.told, min(even, max(0, total - others))
+        return mine.told
+
+    def gone(self, worker: int) -> None:
+        """Removes a worker that is dead or ended."""
+        self._parts.pop(worker, None)
+
+    def _silent(self, worker: int) -> bool:
+        silent_s = self._lived_s - self._parts[worker].heard_at
+        return silent_s > SILENT_S and silent_s > self._slowest_s()
