@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,14 @@ from scorer.analysis.rank_table import interval_columns, nullable, share_columns
 from scorer.analysis.score_range import Bounds, bounds
 from scorer.analysis.system_means import mean_over_tasks
 from scorer.errors import SpecError
+
+
+def refuse_taken(names: Sequence[str], taken: Iterable[str]) -> None:
+    """Raises SpecError where a column to show beside the systems has the name of one of the table's own."""
+    if both := [name for name in dict.fromkeys(names) if name in set(taken)]:
+        raise SpecError(
+            [f"Column {name} has the name of a column of the result; give it another name." for name in both]
+        )
 
 
 def acceptable_columns(rows: Board, bar: float, weights: Floats) -> dict[str, pl.Series]:

@@ -135,7 +135,10 @@ class _Side:
             items = 1 / (weights[used, None] ** 2 / self._items[used]).sum(axis=0)
         few = np.maximum(np.round(np.minimum(items[:, None], items[None, :])), 2).astype(np.int64)
         wide = widening(few.ravel()).reshape(few.shape) * np.sqrt(few / (few - 1))
-        return np.asarray(error * wide, dtype=np.float64)
+        error = error * wide
+        alone = (self._items[used] < 2).any(axis=0)  # one item says nothing of its task's error
+        error[alone], error[:, alone] = np.inf, np.inf
+        return np.asarray(error, dtype=np.float64)
 
 
 def _at(base: Floats, task: int, share: float) -> Floats:

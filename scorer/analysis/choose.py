@@ -11,7 +11,7 @@ import polars as pl
 
 from scorer.analysis.best import Behind, behind_best, items_needed
 from scorer.analysis.board import Board, board_of
-from scorer.analysis.board_columns import acceptable_columns, weights_note
+from scorer.analysis.board_columns import acceptable_columns, refuse_taken, weights_note
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.by_people import PeoplesScale
 from scorer.analysis.choice_by_weight import MOST_CELLS, WeightScan
@@ -22,7 +22,7 @@ from scorer.analysis.columns import TEXTS, collected, listed, missing_columns, n
 from scorer.analysis.correlation import Floats
 from scorer.analysis.label_design import label_design
 from scorer.analysis.ranks import places_and_leads
-from scorer.analysis.repeated_answers import repeated_answers, text_column
+from scorer.analysis.repeated_answers import MOST_UNASKED, repeated_answers, text_column
 from scorer.analysis.score_range import Range, bounds
 from scorer.analysis.simultaneous import simultaneous
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks
@@ -40,6 +40,8 @@ LOSES = pl.Schema(
 )
 
 
+OWN = ("on_front", "beaten_by", "labels", "people", "acceptable", "acceptable_people")
+"""Columns of the table of systems beside its first ones."""
 UNLIKE = 0.05
 """Shares of tasks that differ by less than this are alike."""
 
@@ -90,7 +92,8 @@ def choose(
     rows = board_of(frame, score, system, task=task, item=item, numbers=numbers, scale=scale, bootstrap=bootstrap)
     of_tasks = weights_of(rows.tasks if task else (), weights) if weights is not None else weights_of(rows.tasks, None)
     text = text_column(frame.collect_schema(), wanted.text)
-    repeated = repeated_answers(frame, system, text, len(rows.values)) if text else []
+    looked = text is not None and (wanted.text is not None or len(rows.values) <= MOST_UNASKED)
+    repeated = repeated_answers(frame, system, text, len(rows.values)) if text and looked else []
     costs = [_cost(rows, name, is_boolean=name in booleans) for name in wanted.costs]
 
     fillings = _fillings(rows)
@@ -118,6 +121,7 @@ def choose(
     tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), theirs)
 
     table = systems_table(rows, boards, of_tasks, at_most)
+    refuse_taken(wanted.costs, [*table.columns, *OWN])
     if costs:
         table = table.with_columns(**cost_columns(rows, costs, of_tasks, overall.means, leads))
     if wanted.acceptable is not None:
@@ -143,6 +147,7 @@ def choose(
         notes=[
             *_notes(rows, overall, costs, of_tasks, wanted, sides, choice, given=weights is not None),
             *about_labels,
+            *([] if looked else ["Whether a system gives one answer to many items was not looked at: --text COL."]),
         ],
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.board import board_of
-from scorer.analysis.board_columns import acceptable_columns, average_columns, facts_of, weights_note
+from scorer.analysis.board_columns import acceptable_columns, average_columns, facts_of, refuse_taken, weights_note
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
 from scorer.analysis.columns import listed
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns, share_columns
@@ -127,6 +127,7 @@ def leaderboard(
         best = best.with_columns(**share_columns(boards, of_tasks, drawn))
     if acceptable is not None:
         best = best.with_columns(**acceptable_columns(rows, acceptable, of_tasks))
+    refuse_taken([*beside.averages, *beside.facts], best.columns)
     best = best.join(fact_table, on="system", how="left", maintain_order="left")
     for name in beside.averages:
         best = best.with_columns(**average_columns(rows, name, given))

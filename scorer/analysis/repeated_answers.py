@@ -14,6 +14,8 @@ from scorer.errors import SpecError
 
 USUAL_TEXTS = ("response", "output", "answer", "completion", "generation")
 """The columns that are taken for the answers where none is named, the likeliest first."""
+MOST_UNASKED = 50_000
+"""The texts of more rows are read only where their column is named: they may be gigabytes."""
 SAMPLE = 200
 """So many answers of each system are looked at."""
 SHARE = 0.2

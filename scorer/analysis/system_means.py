@@ -104,6 +104,9 @@ def mean_over_tasks(boards: Sequence[SystemMeans], weights: Floats | None = None
     items = np.stack([board.items for board in kept])
     with np.errstate(divide="ignore"):
         equal = 1 / (w[:, None] ** 2 / items).sum(axis=0)
+    equal = np.where(
+        (items < 2).any(axis=0), np.minimum(equal, 1.0), equal
+    )  # one item says nothing of its task's error
     clusters = kept[0].influence.shape[0]
     return SystemMeans(
         means=mean([board.means for board in kept]),

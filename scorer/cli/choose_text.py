@@ -51,7 +51,7 @@ def _answer(found: Choice) -> Iterator[str]:
     if found.withheld is not None:
         yield f"Nothing is chosen: {found.withheld}."
         return
-    over = f"{_name(found.score)} (95 %, {found.items:,} items)"
+    over = f"{_name(found.score)} (95 %, {found.items:,} item{'s' * (found.items != 1)})"
     if found.chosen is not None:
         row = next(row for row in found.systems.to_dicts() if row["chosen"])
         limit = row["behind_at_most"]

@@ -240,6 +240,20 @@ def test_choose_of_one_system_is_that_one():
     assert pick(answers().filter(pl.col("system") == "small")).chosen == "small"
 
 
+def test_choose_is_not_sure_of_a_task_of_one_item():
+    frame = answers().filter((pl.col("task") == "code") | (pl.col("item") == "q1"))
+    found = pick(frame, 5.0, task="task")
+    assert found.chosen is None
+    assert {one.system for one in found.by_weight} == {None, "large"}  # where code alone counts
+    assert pick(frame, 5.0).chosen == "large"
+
+
+def test_choose_refuses_a_cost_with_the_name_of_a_result():
+    for name in ("mean", "chosen", "people"):
+        with pytest.raises(SpecError, match=f"Column {name} has the name of a column of the result"):
+            pick(answers().rename({"price": name}), 0.5, name)
+
+
 def test_choose_tells_every_mistake_at_once():
     with pytest.raises(SpecError) as caught:
         pick(answers(), -1.0, "prize", bootstrap=Bootstrap(0))
@@ -289,6 +303,16 @@ def test_choose_names_a_system_of_one_text_before_the_answer(tmp_path, capsys):
     assert _exit_code(["choose", str(path), "--score", "score", "--system", "system", "--item", "item"]) == 0
     shown = capsys.readouterr().out.replace("\n  ", " ")
     assert shown.startswith("Look at large before you read on: 100% of its answers (200 were looked")
+
+
+def test_choose_says_where_answers_were_not_looked_at(monkeypatch):
+    said = "one answer to many items was not looked at"
+    assert any(said in note for note in pick(answers()).notes)
+    frame = answers().with_columns(response=pl.lit("one and the same answer to all of it") + pl.col("system"))
+    assert not any(said in note for note in pick(frame).notes)
+    monkeypatch.setattr("scorer.analysis.choose.MOST_UNASKED", 599)
+    assert any(said in note for note in pick(frame).notes)
+    assert not any(said in note for note in pick(frame, text="response").notes)
 
 
 def test_choose_withholds_a_choice_from_a_run_that_is_not_finished():
