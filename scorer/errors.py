@@ -10,6 +10,7 @@ ScorerError
 │   └── ShardChanged      an input shard has changed since the run first read it, or is gone
 ├── TooManyFailed    6    more failed rows than allowed, or the first 200 all failed alike
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
+├── Drifted          8    the judge agrees less with known rows than its band allows
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
 ├── BatchesOut       9    provider batches are out, and nobody waits for them; come again
 ├── Interrupted      130  stopped on request; resumable
@@ -133,6 +134,12 @@ class BatchesOut(ScorerError):
     """Provider batches are out and the command does not wait for them; the same command collects."""
 
     exit_code = 9
+
+
+class Drifted(ScorerError):
+    """The judge's agreement with known rows left its band. Stored results are kept."""
+
+    exit_code = 8
 
 
 class Interrupted(ScorerError):

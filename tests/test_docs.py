@@ -25,6 +25,7 @@ import scorer.analysis.gate
 from scorer.cli.app import app
 from scorer.config.spec import (
     BatchOptions,
+    Canary,
     EndpointSpec,
     Input,
     JudgeOptions,
@@ -310,6 +311,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "limits": Limits,
     "stop": Stop,
     "metrics": Metrics,
+    "canary": Canary,
     "output": Output,
 }
 SHARED = {"keys", "temperature", "temperatures"}  # judges get these from [model]

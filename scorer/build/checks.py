@@ -29,7 +29,7 @@ from scorer.types import Judge
 def spec_problems(spec: Spec) -> list[str]:
     """The mistakes in a spec, apart from its judge."""
     problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec) + _price_problems(spec)
-    problems += _tier_problems(spec) + _cache_problems(spec) + _batch_problems(spec)
+    problems += _tier_problems(spec) + _cache_problems(spec) + _batch_problems(spec) + _canary_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
     return problems + dedupe_problems(spec)
@@ -190,6 +190,33 @@ def _batch_problems(spec: Spec) -> list[str]:
     if spec.batched and spec.judge.dedupe:
         problems.append(
             'model.mode = "batch" does not go with judge.dedupe, which copies answers within a window of rows.'
+        )
+    return problems
+
+
+def _canary_problems(spec: Spec) -> list[str]:
+    """What is wrong with [canary] beside the rest of the run file."""
+    canary = spec.canary
+    if canary is None:
+        return []
+    from scorer.analysis.score_range import scale_of_judge
+
+    problems = []
+    if (canary.human is None) == (canary.score is None):
+        problems.append(
+            "canary: give either canary.human, the column of what people said of the known rows, or canary.score, the "
+            "column of what this judge said of them before."
+        )
+    if canary.range is None and scale_of_judge({"kind": spec.judge.kind, **spec.judge.options}, "score") is None:
+        problems.append(
+            f'canary.range is missing: scores of judge.kind = "{spec.judge.kind}" have no known ends. Give the '
+            "distance of two scores that is a loss of 1."
+        )
+    if spec.judge.dedupe:
+        problems.append("[canary] does not go with judge.dedupe, which would not ask a known row twice. Remove one.")
+    if spec.batched:
+        problems.append(
+            '[canary] does not go with model.mode = "batch": replies of a batch come too late to pause it. Remove one.'
         )
     return problems
 

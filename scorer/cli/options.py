@@ -52,6 +52,14 @@ Collect = Annotated[
 ]
 
 
+AcceptDrift = Annotated[
+    bool,
+    Parameter(
+        negative="", help="Go on with a judge that has drifted (exit code 8), and learn a new band. It is recorded."
+    ),
+]
+
+
 def waiting(*, no_wait: bool, collect: bool) -> Literal["wait", "no-wait", "collect"]:
     """Whether a start waits for its batches, from its two options."""
     return "collect" if collect else "no-wait" if no_wait else "wait"

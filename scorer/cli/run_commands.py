@@ -18,6 +18,7 @@ from scorer import __version__
 from scorer.cli.options import (
     DEFAULT_VIEW,
     ONE_PROCESS,
+    AcceptDrift,
     Collect,
     Forget,
     Json,
@@ -143,6 +144,7 @@ def run(
     remember: Remember = (),
     no_wait: NoWait = False,
     collect: Collect = False,
+    accept_drift: AcceptDrift = False,
     worker_options: WorkerOptions = ONE_PROCESS,
     json: Json = False,
     view_options: ViewOptions = DEFAULT_VIEW,
@@ -162,7 +164,7 @@ def run(
     from scorer.job.forget import Choice
 
     planned = check(_tree(run_file, sets))
-    choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect))
+    choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect), accept_drift)
     status = _score(planned, view_options, worker_options, choice=choice)
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
@@ -207,6 +209,7 @@ def retry(
     /,
     *,
     error: Annotated[tuple[str, ...], Parameter(negative="", allow_repeating=True)] = (),
+    suspect: Annotated[bool, Parameter(negative="")] = False,
     sets: Sets = (),
     worker_options: WorkerOptions = ONE_PROCESS,
     json: Json = False,
@@ -222,13 +225,15 @@ def retry(
     ----------
     error
         Only rows with this error; may be repeated. Without it every failed row.
+    suspect
+        The rows that were finished while the judge had drifted (exit code 8), scored or not.
     """
     from scorer.cli.run_text import summary_text
     from scorer.files.router import AnyFiles
     from scorer.job.retry import retry_of
 
     out = folder_of(out)
-    planned, again = retry_of(AnyFiles(), out, error, sets)
+    planned, again = retry_of(AnyFiles(), out, error, sets, suspect=suspect)
     found = _score(planned, view_options, worker_options, again)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 

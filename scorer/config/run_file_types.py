@@ -190,6 +190,17 @@ class MetricsDict(TypedDict, total=False):
     options: Mapping[str, Mapping[str, Any]]
 
 
+class CanaryDict(TypedDict, total=False):
+    """`[canary]`: known rows that are mixed into the run, and how far the judge may be from them."""
+
+    shards: Required[Sequence[str]]
+    human: str
+    score: str
+    share: float
+    band: float
+    range: float
+
+
 class OutputDict(TypedDict, total=False):
     """`[output]`: where results go, how often they are written, and where they are published."""
 
@@ -211,5 +222,6 @@ class RunFileDict(TypedDict, total=False):
     limits: LimitsDict
     stop: StopDict
     metrics: MetricsDict
+    canary: CanaryDict
     output: Required[OutputDict]
     rehearsal: Mapping[str, Any]

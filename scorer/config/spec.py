@@ -241,6 +241,22 @@ class Metrics(_Section):
     options: dict[str, dict[str, Any]] = {}
 
 
+class Canary(_Section):
+    """`[canary]`: known rows that are mixed into the run, and how far the judge may be from them.
+
+    `human` or `score` names the column of their known values. `share` is the number of canaries for each row, `band`
+    the largest mean loss (None: learned from the first canaries), `range` the distance of scores that is a loss of 1
+    (None: the width of the judge's scale).
+    """
+
+    shards: tuple[Path, ...] = Field(min_length=1)
+    human: Text | None = None
+    score: Text | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    band: Annotated[float, Field(gt=0, lt=1)] | None = None
+    range: Positive | None = None
+
+
 class Output(_Section):
     """`[output]`: where results go, how often they are written, and where they are published."""
 
@@ -262,6 +278,7 @@ class Spec(_Section):
     limits: Limits = Limits()
     stop: Stop | None = None
     metrics: Metrics = Metrics()
+    canary: Canary | None = None
     output: Output
     rehearsal: dict[str, Any] = {}
 

@@ -21,6 +21,7 @@ from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
 from scorer.inputs.shards import find, first_look, linked
+from scorer.job.canary_estimate import CanaryEstimate, canary_estimate
 from scorer.job.estimate_facts import estimate_facts
 from scorer.job.estimate_totals import Totals
 from scorer.job.learned import Mean, learned
@@ -62,7 +63,8 @@ class Estimate:
 
     With `model.cache`, `cache_read_tokens` of the prompt tokens are read from the provider's cache and
     `cache_written_tokens` are written to it. `cost_without_cache` is `cost_usd` without that, and `cost_worst` has
-    nothing read and all that is marked written.
+    nothing read and all that is marked written. `canaries` says how soon a drift is found, None without [canary]; their
+    requests are in no figure here.
 
     `seconds_low` has token limits charge the low
     replies, `seconds_expected` (which is `seconds`) and `seconds_worst` the longest ones, as servers do that reserve
@@ -98,6 +100,7 @@ class Estimate:
     cache_read_tokens: int = 0
     cache_written_tokens: int = 0
     cost_without_cache: float | None = None
+    canaries: CanaryEstimate | None = None
     learned_rows: int = 0
     seconds_low: float = 0.0
     seconds_expected: float = 0.0
@@ -140,6 +143,8 @@ def estimate(
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
     limits = plan.spec.limits
     seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
+    canary = plan.spec.canary
+    canaries = None if canary is None else canary_estimate(canary, rows)
     return Estimate(
         rows=rows,
         shards=len(shards),
@@ -162,6 +167,7 @@ def estimate(
             *(advice for model in plan.spec.all_models for advice in _reasoning_advice(model)),
             *totals.tier_advice(),
             *totals.cache_advice(),
+            *([canaries.sentence(canary.share)] if canaries is not None and canary is not None else []),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
@@ -177,6 +183,7 @@ def estimate(
         cache_read_tokens=totals.cached(0),
         cache_written_tokens=totals.cached(1),
         cost_without_cache=totals.cost(0.0, 1, cached=False) if totals.caches else None,
+        canaries=canaries,
         learned_rows=reply.n if reply is not None else 0,
         seconds_low=totals.seconds(limits, -1.0, 0, latency.low)[0],
         seconds_expected=seconds,

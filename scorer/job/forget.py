@@ -29,13 +29,14 @@ class Choice:
 
     A shard is named by its path in run.json, another path to it, its stem or file name. A sample is "100" (rows) or
     "1%" of them. `waiting` says whether it waits for provider batches: "no-wait" submits and collects once, "collect"
-    collects once and submits nothing.
+    collects once and submits nothing. `accept_drift` takes a judge that has left its band as it is now.
     """
 
     forget: tuple[str, ...] = ()
     remember: tuple[str, ...] = ()
     sample: str | None = None
     waiting: Literal["wait", "no-wait", "collect"] = "wait"
+    accept_drift: bool = False
 
     def __post_init__(self) -> None:
         """Raises SpecError for a wrong sample: before a start writes anything."""

@@ -27,7 +27,7 @@ from scorer.build.plan import (
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Service, Watch, served
-from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
+from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, SpecError, StorageError
 from scorer.files.files import Files, Lock
 from scorer.files.locking import take_on_loop
 from scorer.files.router import is_remote
@@ -58,6 +58,7 @@ from scorer.types import Offload, Shard, Work
 
 if TYPE_CHECKING:
     from scorer.build.batch_models import MakeApi
+    from scorer.job.canaries import Canaries
     from scorer.job.distributed_scoring import MakeLauncher
     from scorer.job.stopping.running import StopRun
     from scorer.publish.during import Publishing, Tell
@@ -180,6 +181,8 @@ class Job:
         even a repeated one.
         """
         self._choice = choice
+        if self.plan.spec.canary is not None and self._launcher is not None:
+            raise SpecError(["[canary] needs one process, which watches the order of replies. Leave --workers out."])
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
             lock = await self._lock()
@@ -336,7 +339,8 @@ class Job:
                 plan, manifest, self._files, self.layout, store, ledger, offload,
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
-            scoring = self._scoring = self._scoring_of(opened, batches=chunks or spec.batched)
+            canaries = await self._canaries_of(opened)
+            scoring = self._scoring = self._scoring_of(opened, canaries, batches=chunks or spec.batched)
             scoring.apply(self.control.settings)
             recorder = self._recorder = ChangeRecorder(
                 self.control, self._files, self.layout, offload=offload, owned=owned, say=self._callbacks.say
@@ -365,7 +369,11 @@ class Job:
                     services: list[Service] = [store, ledger, progress, recorder]
                     if stop is not None:
                         services.append(stop.writer(offload))
+                    if canaries is not None:
+                        services.append(canaries)
                     await served(scored, [*services, Watch([*checks, owned, first.check])])
+                if canaries is not None:
+                    canaries.check()
                 unread = {**store.unread, **scoring.unread}
                 state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):
@@ -376,6 +384,8 @@ class Job:
                 self._why = str(error) if isinstance(error, SetupError) else None
                 raise
             finally:
+                if canaries is not None:
+                    await shielded(canaries.work())
                 await shielded(_close(store, ledger, recorder, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
@@ -383,13 +393,28 @@ class Job:
             raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " All other shards are scored.")
         if revision is not None and not store.lost and not revision.sets:
             self._save(manifest.finished(revision.generation))
+            if revision.span is not None:
+                from scorer.output.canary_files import retried
+
+                retried(self._files, self.layout)
         return store.lost
 
     def _save(self, manifest: Manifest) -> None:
         """Writes run.json, with the changes of this start in it."""
         save(self._files, self.layout, replace(manifest, changes=(*manifest.changes, *self.control.changes)))
 
-    def _scoring_of(self, opened: OpenRun, *, batches: bool) -> Scoring:
+    async def _canaries_of(self, opened: OpenRun) -> Canaries | None:
+        """The canaries of this start; None without [canary], and in a rehearsal."""
+        canary = self.plan.spec.canary
+        if canary is None or opened.manifest.rehearsal:
+            return None
+        from scorer.job.canaries import Canaries
+        from scorer.job.known_rows import known_rows
+
+        known = await opened.offload(known_rows, self.plan, self._files, canary, self._callbacks.say)
+        return Canaries(opened, canary, known, self._halt, self._begin_no_row, accept=self._choice.accept_drift)
+
+    def _scoring_of(self, opened: OpenRun, canaries: Canaries | None, *, batches: bool) -> Scoring:
         if batches:
             from scorer.job.batch_scoring import BatchScoring
 
@@ -404,7 +429,9 @@ class Job:
                 make_api=self._make_api,
             )
         if self._launcher is None:
-            return LocalScoring(opened, self._halt, connect=self._connect, answered=self._callbacks.answered)
+            return LocalScoring(
+                opened, self._halt, connect=self._connect, answered=self._callbacks.answered, canaries=canaries
+            )
         from scorer.job.distributed_scoring import DistributedScoring
 
         return DistributedScoring(opened, self._launcher, workers=self._workers, gather_s=self._gather_s)
@@ -466,7 +493,9 @@ class Job:
 
     def _work(self, store: Store, manifest: Manifest, retry: Retry | None, lost: Callable[[], bool]) -> Iterator[Work]:
         revision = manifest.open_revision
-        again = store.again(manifest.shards, revision.generation, revision.errors) if revision is not None else iter(())
+        again: Iterator[Work] = iter(())
+        if revision is not None:
+            again = store.again(manifest.shards, revision.generation, revision.errors, revision.span)
         if retry is not None:
             return again
         return chain(again, store.work(manifest.shards) if self._stop is None else self._stop.work(store, lost))

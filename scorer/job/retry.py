@@ -15,6 +15,7 @@ from scorer.errors import ROW_ERRORS, OutputError, SpecError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.job.start import stored_spec
+from scorer.output.canary_files import load_state
 from scorer.output.layout import Layout
 from scorer.output.located import rebased
 from scorer.output.manifest import Manifest, Revision, load, no_run
@@ -25,20 +26,24 @@ ANSWER_KEYS = ("max_output_tokens", "reasoning", "extra", "timeout_s", "temperat
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Scores again the rows that ended in one of `errors` (None: in any error).
+    """Scores again the rows that ended in one of `errors` (None: in any error), or those finished in a `span`.
 
     `sets` are `key=value` of ANSWER_KEYS, for these rows alone.
     """
 
     errors: tuple[str, ...] | None = None
     sets: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
 
 
-def retry_of(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -> tuple[RunPlan, Retry]:
+def retry_of(
+    files: Files, out: str, errors: Sequence[str], sets: Sets = (), *, suspect: bool = False
+) -> tuple[RunPlan, Retry]:
     """The plan of the run in `out`, and what of it is scored again: the rows that ended in one of `errors`.
 
-    Keys of the answer's side in `sets` are the retry's, all others the run's. Raises SpecError for an unknown error,
-    where there is no run, and for keys that are wrong.
+    `suspect`: the rows that were finished while the judge had drifted. Keys of the answer's side in `sets` are the
+    retry's, all others the run's. Raises SpecError for an unknown error, where there is no run or no suspect row, and
+    for keys that are wrong.
     """
     unknown = [name for name in errors if name not in ROW_ERRORS]
     if unknown:
@@ -46,6 +51,11 @@ def retry_of(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -> 
     manifest = load(files, Layout(out))
     if manifest is None:
         raise no_run(files, Layout(out))
+    span = load_state(files, Layout(out)).suspect if suspect else None
+    if suspect and span is None:
+        raise SpecError([f"{out} has no suspect rows: no canary showed a drift whose rows were not scored again."])
+    if suspect and errors:
+        raise SpecError(["--suspect scores all rows again that were finished in a span of time. Leave --error out."])
     given = manifest.spec.get("input", {})
     tree = {
         **manifest.spec,
@@ -53,7 +63,7 @@ def retry_of(files: Files, out: str, errors: Sequence[str], sets: Sets = ()) -> 
         "output": {**manifest.spec.get("output", {}), "path": out},
     }
     of_rows, of_run = split_sets(sets)
-    return check(set_values(tree, of_run)), Retry(tuple(errors) or None, of_rows)
+    return check(set_values(tree, of_run)), Retry(tuple(errors) or None, of_rows, span)
 
 
 def split_sets(sets: Sets) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -86,7 +96,7 @@ def revision_of(plan: RunPlan, retry: Retry) -> Revision:
     """The generation that a retry opens; its number is set where it is opened."""
     other = with_sets(plan, retry.sets) if retry.sets else plan
     judge = "" if other.covers == plan.covers else other.fingerprint
-    return Revision(0, "retry", retry.errors, sets=retry.sets, judge=judge)
+    return Revision(0, "retry", retry.errors, sets=retry.sets, judge=judge, span=retry.span)
 
 
 def check_open(manifest: Manifest, retry: Retry, out: str) -> None:

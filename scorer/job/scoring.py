@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scorer.build.assemble import MOST_RAISED, ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.endpoints import all_rate_limits
@@ -26,6 +26,9 @@ from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger import Totals
 from scorer.types import Work
+
+if TYPE_CHECKING:
+    from scorer.job.canaries import Canaries
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """The signature of `build.assemble.make_client`; a simulation passes its own."""
@@ -82,7 +85,10 @@ class Range:
 
 
 class LocalScoring:
-    """Scores in this process. `drain` stops it early; `answered` gets the latency in seconds of each request."""
+    """Scores in this process. `drain` stops it early; `answered` gets the latency in seconds of each request.
+
+    `canaries` are mixed in; None for none.
+    """
 
     def __init__(
         self,
@@ -91,7 +97,9 @@ class LocalScoring:
         *,
         connect: Connect = make_client,
         answered: Callable[[float], None] | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
+        self._canaries = canaries
         self._opened = opened
         self._drain = drain
         self._connect = connect
@@ -118,9 +126,11 @@ class LocalScoring:
         slots = self._slots = RowSlots(rows_under_way(assembled.in_flight), ROOM_FOR_TEXT)
         self.apply(self._settings)
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
+        rows = in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight)
+        canaries = self._canaries
         scoring = engine.run(
-            make_parts(plan, client, store, opened.wall_s, stack),
-            in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight),
+            make_parts(plan, client, store if canaries is None else canaries.around(store), opened.wall_s, stack),
+            rows if canaries is None else canaries.mixed(rows),
             slots=slots,
             drain=self._drain,
         )

@@ -118,14 +118,23 @@ class Inventory:
         todo = np.unpackbits(self._todo[shard.path], count=shard.rows).astype(bool)
         yield Work(shard, todo & rows)
 
-    def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
-        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
+    def again(
+        self,
+        shards: Iterable[Shard],
+        generation: int,
+        errors: Sequence[str] | None,
+        span: tuple[int, int] | None = None,
+    ) -> Iterator[Work]:
+        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`.
+
+        With a `span` (microseconds since 1970) those that were finished in it, scored or not.
+        """
         for shard in shards:
             stock = yield from self._patiently(shard)
             if stock is None:
                 continue
             state, _ = stock
-            failed, newest = self._newest(state, errors)
+            failed, newest = self._newest(state, errors, span)
             todo = failed & (newest < generation)
             state.redo = int(todo.sum())
             self.found -= state.redo
@@ -213,8 +222,10 @@ class Inventory:
             raise unreadable(self._run.files, self._run.layout, error) from error
         return done
 
-    def _newest(self, state: Unfinished, errors: Sequence[str] | None) -> tuple[Mask, np.ndarray]:
-        """Rows whose newest result is one of `errors`, and the generation of each newest result (-1: none)."""
+    def _newest(
+        self, state: Unfinished, errors: Sequence[str] | None, span: tuple[int, int] | None
+    ) -> tuple[Mask, np.ndarray]:
+        """Rows whose newest result is asked for again, and the generation of each newest result (-1: none)."""
         shard = state.shard
         failed: Mask = np.zeros(shard.rows, dtype=bool)
         newest = np.full(shard.rows, -1, dtype=np.int64)
@@ -224,12 +235,17 @@ class Inventory:
         for path in paths:
             try:
                 with seg.broken(path):
-                    table = seg.read_columns(self._run.files, path, ["row", "error", "generation"])
+                    columns = ["row", "error", "generation", *(["finished_at"] if span is not None else [])]
+                    table = seg.read_columns(self._run.files, path, columns)
             except seg.Broken as error:
                 raise unreadable(self._run.files, self._run.layout, error) from error
             rows, generations = table.column("row").to_numpy(), table.column("generation").to_numpy()
             names = table.column("error").to_pylist()
-            hit = np.array([name is not None and (errors is None or name in errors) for name in names], dtype=bool)
+            if span is None:
+                hit = np.array([name is not None and (errors is None or name in errors) for name in names], dtype=bool)
+            else:
+                times = table.column("finished_at").cast("int64").to_numpy()
+                hit = (times >= span[0]) & (times <= span[1])
             later = generations > newest[rows]
             failed[rows[later]] = hit[later]
             newest[rows[later]] = generations[later]

@@ -5,6 +5,7 @@
     scores/<stem>.parquet
     selection/<stem>-<digest>.parquet  which rows belong, with input.where
     batches/<nonce>...               provider batches that are out (chunk_files.py)
+    canary/...                       answers to known rows, with [canary]
     forgotten/...                    the files of shards that left the run
     damaged/...                      files that could not be read
     damaged.json                     damaged files that are not yet in damaged/
@@ -73,6 +74,8 @@ class Layout:
         self.segments = f"{self.out}/segments"
         self.selection = f"{self.out}/selection"
         self.batches = f"{self.out}/batches"
+        self.canary = f"{self.out}/canary"
+        self.canary_state = f"{self.canary}/state.json"
         self.damaged = f"{self.out}/damaged"
         self.forgotten = f"{self.out}/forgotten"
         self.noted = f"{self.out}/damaged.json"

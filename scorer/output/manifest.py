@@ -32,7 +32,7 @@ class Revision:
     """A further generation of rows; `errors` are the names it scores again (None: every name).
 
     `sets` are the keys that a retry changed for its rows, and `judge` is their fingerprint then; empty where it is the
-    run's own.
+    run's own. With a `span` (microseconds since 1970, from and to) it scores all rows again that were finished in it.
     """
 
     generation: int
@@ -41,6 +41,7 @@ class Revision:
     open: bool = True
     sets: tuple[str, ...] = ()
     judge: str = ""
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ def load(files: Files, layout: Layout) -> Manifest | None:
                     r["open"],
                     tuple(r.get("sets", ())),
                     r.get("judge", ""),
+                    tuple(r["span"]) if r.get("span") else None,
                 )
                 for r in found["revisions"]
             ),

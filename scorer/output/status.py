@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from scorer.html_tables import facts_html
 from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.batches_out import batches_out
+from scorer.output.canary_files import load_state
 from scorer.output.counts import SealedCounts, count_results
 from scorer.output.layout import Layout
 from scorer.output.limit_history import Sample
@@ -35,7 +37,9 @@ class Status:
     while it answers, and once all rows are finished.
     `answer` is that of `[stop]`, as far as it is known; it holds at any time. null where no question was asked.
     `selection` says which rows are selected: `where`, `sample`, their number (`rows`) and that of all rows (`of`); null
-    where all are. The other counts are of selected rows. `forgotten` counts shards that left the run. The scores of a
+    where all are. The other counts are of selected rows. `suspect` is the span of time (`since`, `until`, ISO 8601) in
+    which rows were finished while the judge had drifted; null where there is none, or they were scored again.
+    `forgotten` counts shards that left the run. The scores of a
     `rehearsal` are meaningless. `batches` are the provider batches that are out: `out`, their `rows`, and `oldest_s`,
     the seconds since the oldest was sent; null where none is.
     """
@@ -64,6 +68,7 @@ class Status:
     forgotten: int = 0
     rehearsal: bool = False
     selection: dict[str, Any] | None = None
+    suspect: dict[str, str] | None = None
     batches: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
 
@@ -141,6 +146,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
         forgotten=len(manifest.forgotten),
         rehearsal=manifest.rehearsal,
         selection=_selected(manifest),
+        suspect=_suspect(files, layout),
         batches=_batches(files, layout, unreadable),
         answer=answer,
     )
@@ -153,6 +159,15 @@ def _batches(files: Files, layout: Layout, unreadable: list[str]) -> dict[str, A
         unreadable.append(layout.batches)
         return None
     return found.json(time.time()) if found.out else None
+
+
+def _suspect(files: Files, layout: Layout) -> dict[str, str] | None:
+    span = load_state(files, layout).suspect
+    return None if span is None else {"since": _iso(span[0]), "until": _iso(span[1])}
+
+
+def _iso(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="seconds")
 
 
 def _selected(manifest: Manifest) -> dict[str, Any] | None:

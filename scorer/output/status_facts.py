@@ -54,4 +54,10 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         yield "pace", f"{s.rows_per_s:,.1f} rows/s, {limited_by(s.held_back_by) or 'no limit reached'}"
     if s.why:
         yield "judge", f"{'does' if s.state == 'running' else 'did'} not answer: {s.why}"
+    if s.suspect is not None:
+        yield (
+            "suspect",
+            f"rows finished from {s.suspect['since']} to {s.suspect['until']}: the judge had drifted; "
+            "`scorer retry OUT --suspect` scores them again",
+        )
     yield from (("unreadable", path) for path in s.unreadable)

@@ -78,9 +78,18 @@ class Store(ResultStore):
         """Those of some rows of a shard that had no result when it was first looked at."""
         return self._inventory.some(shard, rows)
 
-    def again(self, shards: Iterable[Shard], generation: int, errors: Sequence[str] | None) -> Iterator[Work]:
-        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`."""
-        return self._inventory.again(shards, generation, errors)
+    def again(
+        self,
+        shards: Iterable[Shard],
+        generation: int,
+        errors: Sequence[str] | None,
+        span: tuple[int, int] | None = None,
+    ) -> Iterator[Work]:
+        """The rows whose newest result is one of `errors` (None: any error) and older than `generation`.
+
+        With a `span` (microseconds since 1970) those that were finished in it, scored or not.
+        """
+        return self._inventory.again(shards, generation, errors, span)
 
     @property
     def found(self) -> int:

@@ -28,6 +28,7 @@ PAIRS: dict[type, type[BaseModel]] = {
     typed.LimitsDict: spec.Limits,
     typed.MetricsDict: spec.Metrics,
     typed.StopDict: spec.Stop,
+    typed.CanaryDict: spec.Canary,
     typed.OutputDict: spec.Output,
     typed.RunFileDict: spec.Spec,
 }

@@ -1,0 +1,100 @@
+"""The known rows of `[canary]`: read once, and how far a judge's answer is from what is known of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeGuard
+
+from scorer.analysis.score_range import scale_of_judge
+from scorer.build.plan import RunPlan
+from scorer.config.spec import Canary
+from scorer.errors import InputError, Refused, Rejected, TooLong, Truncated, Unreadable
+from scorer.files.files import Files
+from scorer.inputs.shards import find, first_look
+from scorer.inputs.source import Columns, Reader
+from scorer.output.layout import stems
+from scorer.types import Result, Row, Work
+
+SHARD = "canary:"
+"""How the shard of a canary begins; no path of an input shard does."""
+MOST_KNOWN = 20_000
+_REPLIES = (Refused, Rejected, TooLong, Truncated, Unreadable)
+"""Errors of a canary that are the judge's reply, and count as a loss of 1. Others say nothing of the judge."""
+
+
+def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> list[tuple[Row, float]]:
+    """The rows of `canary.shards` with their known values. Blocking.
+
+    Rows without a value, or for which no request can be made, are left out, which `say` is told. Raises InputError.
+    """
+    column = canary.human or canary.score or ""
+    found = find(files, canary.shards)
+    judged = plan.columns.judged
+    columns = Columns(tuple(dict.fromkeys((*plan.judge.columns, column))), judged, ())
+    shards = first_look(files, found, stems([stat.path for stat in found], {}), columns.all).shards
+    reader = Reader(files, columns, count=lambda texts: [len(text) // 4 for text in texts], constant_tokens=0)
+    rows: list[tuple[Row, float]] = []
+    without = 0
+    for shard in shards:
+        for batch in reader.read(Work(shard)):
+            for row in batch:
+                value = row.values.get(column)
+                if row.problem is not None or not _is_number(value):
+                    without += 1
+                elif len(rows) < MOST_KNOWN:
+                    rows.append((replace(row, shard=f"{SHARD}{row.shard}"), float(value)))
+    if not rows:
+        raise InputError(
+            f"canary.shards = {', '.join(canary.shards)} has no row with a number in the column {column!r} and with "
+            "all columns of the prompt. Give known rows, or remove [canary]."
+        )
+    if without:
+        say(f"{without:,} rows of canary.shards are left out: no number in {column!r}, or no request can be made.")
+    return rows
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def loss_of(result: Result, known: float, width: float) -> float | None:
+    """How far the judge is from the known value, in [0, 1]; None where the answer says nothing of the judge."""
+    if result.score is not None:
+        return min(1.0, abs(result.score.value - known) / width)
+    return 1.0 if isinstance(result.error, _REPLIES) else None
+
+
+def width_of(plan: RunPlan, canary: Canary) -> float:
+    """The distance of scores that is a loss of 1: `canary.range`, else the width of the judge's scale."""
+    if canary.range is not None:
+        return canary.range
+    scale = scale_of_judge({"kind": plan.spec.judge.kind, **plan.spec.judge.options}, "score")
+    assert scale is not None  # build/checks.py
+    return scale[1] - scale[0]
+
+
+def answer(result: Result, row: Row, known: float, loss: float | None, asked_at: int) -> dict[str, object]:
+    """What OUT/canary keeps of a canary."""
+    error = result.error
+    return {
+        "canary": result.row.number,
+        "shard": row.shard.removeprefix(SHARD),
+        "row": row.number,
+        "known": known,
+        "score": None if result.score is None else result.score.value,
+        "loss": loss,
+        "error": None if error is None else error.name,
+        "error_detail": None if error is None else error.detail,
+        "reason": None if result.score is None else result.score.reason,
+        "raw": None if result.raw is None else list(result.raw),
+        "judge_model": result.model,
+        "system_fingerprint": result.system_fingerprint,
+        "prompt_tokens": None if result.usage is None else result.usage.prompt_tokens,
+        "completion_tokens": None if result.usage is None else result.usage.completion_tokens,
+        "cost_microusd": None if result.cost_pico is None else -(-result.cost_pico // 10**6),
+        "asked_at": datetime.fromtimestamp(asked_at / 1e6, UTC),
+        "finished_at": datetime.fromtimestamp(result.finished_at / 1e6, UTC),
+    }

@@ -1,0 +1,266 @@
+"""Promise: a judge that leaves its band ends the run with exit code 8 and known suspect rows; canaries are no rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.clock import inline, now
+from support.clock import run as in_virtual_time
+from support.transport import FakeTransport
+
+from scorer.analysis.sequential.drift import Drift
+from scorer.build.assemble import make_client
+from scorer.build.plan import check
+from scorer.config.spec import Canary
+from scorer.errors import Drifted, Interrupted, SpecError
+from scorer.files.files import LocalFiles
+from scorer.job.canary_estimate import canary_estimate
+from scorer.job.estimate import estimate
+from scorer.job.forget import Choice
+from scorer.job.job import Job
+from scorer.job.retry import retry_of
+from scorer.output.canary_files import load_answers, load_state
+from scorer.output.layout import Layout
+from scorer.output.status import Status, status
+from scorer.output.verify.folder import verify
+from scorer.types import Call, Reply
+
+ROWS, KNOWN = 300, 100
+EPOCH = 1_800_000_000.0
+
+
+class Judge(FakeTransport):
+    """Says 3 to each row and the known value to a canary, but that a share of `wrong(now)` of the canaries is 2 off.
+
+    Replies take about a second, in no order.
+    """
+
+    def __init__(self, wrong: Callable[[float], float]) -> None:
+        super().__init__()
+        self._wrong = wrong
+        self.rows: list[str] = []
+        self.fingerprint = "fp_1"
+
+    async def reply(self, call: Call, number: int) -> Reply:
+        text = orjson.loads(call.body)["messages"][-1]["content"].split()[-1]
+        self.rows.append(text)
+        random = Random(number)
+        await asyncio.sleep(0.5 + random.random())
+        value = 3
+        if text.startswith("known"):
+            known = int(text[-1])
+            value = known if random.random() >= self._wrong(now()) else known + (2 if known <= 3 else -2)
+        choice = {"message": {"content": f"Score: {value}"}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 10, "completion_tokens": 1}
+        return Reply(200, {}, orjson.dumps({"choices": [choice], "usage": usage, "model": "m-1"}))
+
+
+def tree(folder: Path, rows: int = ROWS, canary: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    if not (folder / "in.parquet").exists():
+        pq.write_table(pa.table({"a": [f"row{n}" for n in range(rows)]}), folder / "in.parquet")
+        people = [1 + n % 5 for n in range(KNOWN)]
+        known = {"a": [f"known{n}-{human}" for n, human in enumerate(people)], "human": people}
+        pq.write_table(pa.table(known), folder / "known.parquet")
+    return {
+        "input": {"shards": [f"{folder}/in.parquet"]},
+        "judge": {"prompt": "Rate {a}", "scale": [1, 5]},
+        "model": {"name": "m", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
+        "limits": {"concurrency": 16},
+        "output": {"path": f"{folder}/out"},
+        "canary": {"shards": [f"{folder}/known.parquet"], "human": "human", "share": 0.5, "band": 0.1}
+        if canary is None
+        else canary,
+        **more,
+    }
+
+
+def ran(folder: Path, judge: Judge, choice: Choice | None = None, suspect: bool = False, **more: Any) -> Status:
+    async def go() -> Status:
+        start = EPOCH + (0.0 if not judge.sent_at else 100_000.0)
+        plan, retry = check(tree(folder, **more)), None
+        if suspect:
+            plan, retry = retry_of(LocalFiles(), f"{folder}/out", (), suspect=True)
+        job = Job(
+            plan,
+            LocalFiles(),
+            offload=inline,
+            wall_s=lambda: start + now(),
+            connect=partial(make_client, transport=judge),
+        )
+        return await job.run(retry, choice or Choice())
+
+    return in_virtual_time(go())
+
+
+def layout(folder: Path) -> Layout:
+    return Layout(f"{folder}/out")
+
+
+def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> None:
+    judge = Judge(lambda _: 0.1)
+    found = ran(tmp_path, judge)
+    assert (found.state, found.rows, found.scored, found.suspect) == ("complete", ROWS, ROWS, None)
+    assert verify(LocalFiles(), f"{tmp_path}/out").complete
+    rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    assert rows["shard"].unique().to_list() == [f"{tmp_path}/in.parquet"]
+    answers = load_answers(LocalFiles(), layout(tmp_path))
+    asked = [text for text in judge.rows if text.startswith("known")]
+    assert answers.num_rows == len(asked) == pytest.approx(0.5 * ROWS, abs=1)
+    assert found.requests == ROWS + len(asked), "their cost is in the ledger"
+    assert answers.column("canary").to_pylist() == list(range(len(asked)))
+    assert {abs(answer["score"] - answer["known"]) for answer in answers.to_pylist()} == {0.0, 2.0}
+    assert {answer["loss"] for answer in answers.to_pylist()} == {0.0, 0.5}
+
+
+def test_drift_ends_the_run_and_names_the_suspect_rows(tmp_path: Path) -> None:
+    judge = Judge(lambda at: 0.1 if at < 12 else 0.8)
+    with pytest.raises(Drifted) as error:
+        ran(tmp_path, judge)
+    assert error.value.exit_code == 8
+    assert "--accept-drift" in str(error.value)
+    found = status(LocalFiles(), f"{tmp_path}/out")
+    assert found.state == "stopped"
+    assert found.pending > 0
+    alarm = load_state(LocalFiles(), layout(tmp_path)).standing
+    assert alarm is not None
+    assert EPOCH + 9 < alarm.since / 1e6 < EPOCH + 15, "the drift began after 12 s"
+    assert alarm.until / 1e6 < EPOCH + 24
+    watch = Drift(0.1, ROWS // 2)
+    in_order = load_answers(LocalFiles(), layout(tmp_path)).to_pylist()
+    numbers = [answer["canary"] for answer in in_order if watch.add(answer["loss"])]
+    assert numbers[0] == alarm.canary, "losses are watched in the order in which canaries were asked"
+    assert found.suspect is not None
+    assert found.pending + found.scored == ROWS
+
+
+def test_next_start_asks_canaries_first_and_ends_again_where_the_judge_is_no_better(tmp_path: Path) -> None:
+    judge = Judge(lambda _: 0.1 if len(judge.rows) < 150 else 0.8)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    before, asked = status(LocalFiles(), f"{tmp_path}/out"), len(judge.rows)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    assert all(text.startswith("known") for text in judge.rows[asked:])
+    assert len(judge.rows) - asked == 100
+    assert status(LocalFiles(), f"{tmp_path}/out").scored == before.scored
+
+
+def test_recovered_judge_goes_on_and_suspect_rows_are_scored_again(tmp_path: Path) -> None:
+    bad = [True]
+    judge = Judge(lambda at: 0.8 if bad[0] and at >= 12 else 0.1)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    bad[0] = False
+    found = ran(tmp_path, judge)
+    assert (found.state, found.scored) == ("complete", ROWS)
+    assert found.suspect is not None, "they were not scored again"
+    first = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    alarm = load_state(LocalFiles(), layout(tmp_path)).alarms[0]
+    span = pl.col("finished_at").dt.timestamp("us").is_between(alarm.since, alarm.until)
+    suspect = set(first.filter(span)["row"])
+    asked = len(judge.rows)
+    again = ran(tmp_path, judge, suspect=True)
+    assert (again.state, again.suspect) == ("complete", None)
+    rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    assert set(rows.filter(pl.col("generation") == 1)["row"]) == suspect
+    assert {int(text[3:]) for text in judge.rows[asked:] if text.startswith("row")} == suspect
+    assert verify(LocalFiles(), f"{tmp_path}/out").complete
+    with pytest.raises(SpecError, match="no suspect rows"):
+        retry_of(LocalFiles(), f"{tmp_path}/out", (), suspect=True)
+
+
+def test_accepted_drift_is_recorded_and_gets_a_band_of_its_own(tmp_path: Path) -> None:
+    judge = Judge(lambda _: 0.1 if len(judge.rows) < 150 else 0.8)
+    tree(tmp_path, 600)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    found = ran(tmp_path, judge, Choice(accept_drift=True))
+    assert (found.state, found.scored, found.suspect) == ("complete", 600, None)
+    state = load_state(LocalFiles(), layout(tmp_path))
+    assert [alarm.ended for alarm in state.alarms] == ["accepted"]
+    assert [stretch.why for stretch in state.stretches] == ["start", "accepted"]
+    band = state.stretches[-1].band
+    assert band is not None
+    assert 0.4 < band < 0.6
+
+
+def test_band_is_learned_from_the_first_canaries(tmp_path: Path) -> None:
+    canary = {"shards": [f"{tmp_path}/known.parquet"], "human": "human", "share": 0.5}
+    judge = Judge(lambda at: 0.05 if at < 20 else 0.9)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge, canary=canary)
+    stretch = load_state(LocalFiles(), layout(tmp_path)).stretches[0]
+    assert stretch.band is not None
+    assert 0.02 < stretch.band < 0.2
+    assert stretch.watched == 100
+
+
+def test_interrupted_run_keeps_its_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Half of the evidence is from each of two starts: neither alone raises the alarm."""
+    judge = Judge(lambda _: 0.6)
+
+    async def stopped() -> None:
+        plan = check(tree(tmp_path, canary={**tree(tmp_path)["canary"], "band": 0.15}))
+        connect = partial(make_client, transport=judge)
+        job = Job(plan, LocalFiles(), offload=inline, wall_s=lambda: EPOCH + now(), connect=connect)
+        task = asyncio.create_task(job.run())
+        await asyncio.sleep(5)
+        job.stop()
+        with pytest.raises(Interrupted):
+            await task
+
+    in_virtual_time(stopped())
+    before = load_answers(LocalFiles(), layout(tmp_path)).num_rows
+    assert before > 15
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge, canary={**tree(tmp_path)["canary"], "band": 0.15})
+    answers = load_answers(LocalFiles(), layout(tmp_path)).column("canary").to_pylist()
+    assert answers == sorted(set(answers))
+    assert len(answers) > before
+
+
+def test_plan_says_how_soon_a_drift_is_found(tmp_path: Path) -> None:
+    given = tree(tmp_path)
+    found = estimate(check(given), LocalFiles())
+    assert found.canaries is not None
+    assert found.canaries.n == ROWS // 2
+    assert any("[canary]: 150 known rows" in advice for advice in found.advice)
+    told = canary_estimate(Canary(shards=("k",), human="h", share=0.01, band=0.15), 100_000)
+    assert told.rows_median is not None
+    assert told.rows_95 is not None
+    assert 5000 < told.rows_median < 9000
+    assert told.rows_95 <= 16_000
+    assert 0.02 < told.share_that_halves < 0.023
+    assert canary_estimate(Canary(shards=("k",), human="h", share=0.01), 100).rows_median is None
+
+
+@pytest.mark.parametrize(
+    ("canary", "more", "said"),
+    [
+        ({"shards": ["k.parquet"]}, {}, "either canary.human"),
+        ({"shards": ["k.parquet"], "human": "h", "score": "s"}, {}, "either canary.human"),
+        ({"shards": ["k.parquet"], "human": "h"}, {"judge": {"prompt": "{a}", "dedupe": True}}, "judge.dedupe"),
+        (
+            {"shards": ["k.parquet"], "human": "h"},
+            {"judge": {"kind": "likelihood", "prompt": "{a}", "response": "a"}},
+            "canary.range is missing",
+        ),
+        ({"shards": ["k.parquet"], "human": "h", "share": 1.5}, {}, "canary.share"),
+    ],
+)
+def test_canaries_that_do_not_fit_are_refused(
+    tmp_path: Path, canary: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError) as error:
+        check(tree(tmp_path, canary=canary, **more))
+    assert said in str(error.value)
