@@ -11,15 +11,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from scorer.batch.base import HttpBatches
 from scorer.batch.fields import count, id_of, seconds, text
-from scorer.batch.http import BatchHttp, Streamed
+from scorer.batch.http import Streamed
 from scorer.batch.listing import listed
-from scorer.batch.types import Batch, Bounds, Frame, NotAccepted, ResultLine, Unresolved
+from scorer.batch.types import Batch, Bounds, Frame, ResultLine
 from scorer.client.providers.anthropic import STATUS_OF_ERROR
-from scorer.errors import ServerFault, TransientError
 from scorer.types import Call, Reply
 
-PATH = "/messages/batches"
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 _Inner = msgspec.defstruct("_Inner", [("type", Any, None)])
@@ -33,19 +32,13 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_error = msgspec.json.Decoder(_Error).decode
 
 
-class AnthropicBatches:
+class AnthropicBatches(HttpBatches):
     """A `BatchApi`. Requests are sent with the batch; nothing is uploaded before."""
 
+    path = "/messages/batches"
     bounds = Bounds(requests=100_000, bytes=256_000_000)
     frame = Frame(b'{"requests":[', b",", b"]}")
     names = False
-
-    def __init__(self, http: BatchHttp) -> None:
-        self._http = http
-
-    @property
-    def now(self) -> float | None:
-        return self._http.now
 
     def line(self, custom_id: str, call: Call) -> bytes:
         return b'{"custom_id":"%s","params":%s}' % (custom_id.encode(), call.body)
@@ -54,27 +47,13 @@ class AnthropicBatches:
         return ""
 
     async def create(self, requests: BinaryIO, size: int, nonce: str, input_id: str, call: Call) -> Batch:
-        made = await self._http.make(PATH, Streamed(requests, size, self._http.offload))
-        try:
-            return _batch(made)
-        except TransientError as error:
-            raise Unresolved(error.detail) from error
-
-    async def look(self, id: str) -> Batch:
-        return _batch(await self._http.get(f"{PATH}/{id}"))
+        return self._made(await self._http.make(self.path, Streamed(requests, size, self._http.offload)))
 
     def listed(self, since: float) -> AsyncIterator[Batch]:
-        return listed(partial(self._http.get, PATH), "after_id", _batch, since)
-
-    async def cancel(self, id: str) -> None:
-        try:
-            await self._http.post(f"{PATH}/{id}/cancel")
-        except (NotAccepted, ServerFault):  # it may have ended
-            if (await self.look(id)).status == "running":
-                raise
+        return listed(partial(self._http.get, self.path), "after_id", self._batch, since)
 
     async def fetch(self, id: str, into: BinaryIO) -> None:
-        await self._http.fetch(f"{PATH}/{id}/results", into)
+        await self._http.fetch(f"{self.path}/{id}/results", into)
 
     def read(self, results: Iterable[bytes]) -> Iterator[ResultLine]:
         for line in results:
@@ -88,18 +67,17 @@ class AnthropicBatches:
     async def discard(self, batch: Batch) -> None:
         pass
 
-
-def _batch(value: Mapping[str, Any]) -> Batch:
-    counts, id = value.get("request_counts"), id_of(value, "batch")
-    ended = value.get("processing_status") == "ended"
-    return Batch(
-        id=id,
-        status="ended" if ended else "running",
-        created_at=seconds(value.get("created_at")),
-        requests=sum(count(counts, name) for name in _COUNTS),
-        answered=count(counts, "succeeded") + count(counts, "errored"),
-        results=(id,) if ended else (),
-    )
+    def _batch(self, value: Mapping[str, Any]) -> Batch:
+        counts, id = value.get("request_counts"), id_of(value, "batch")
+        ended = value.get("processing_status") == "ended"
+        return Batch(
+            id=id,
+            status="ended" if ended else "running",
+            created_at=seconds(value.get("created_at")),
+            requests=sum(count(counts, name) for name in _COUNTS),
+            answered=count(counts, "succeeded") + count(counts, "errored"),
+            results=(id,) if ended else (),
+        )
 
 
 def _result(custom_id: str, outcome: Any) -> ResultLine:

@@ -1,23 +1,26 @@
-"""OpenAI's Batch API (/files and /batches), which Azure, Groq, Together and vLLM's and LiteLLM's servers speak too.
+"""OpenAI's Batch API (/files and /batches), which Azure, Groq and LiteLLM's server speak too.
 
-The nonce of a batch is in its metadata and in the name of its file. https://platform.openai.com/docs/api-reference/batch
+The nonce of a batch is in its metadata and in the name of its file, by which it is found where a server drops metadata.
+https://platform.openai.com/docs/api-reference/batch
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
 import orjson
 
+from scorer.batch.base import HttpBatches
 from scorer.batch.fields import count, id_of, seconds, text
 from scorer.batch.http import BatchHttp, Streamed
 from scorer.batch.listing import listed
-from scorer.batch.types import Batch, Bounds, Frame, Gone, NotAccepted, Problem, ResultLine, Status, Unresolved
-from scorer.errors import ServerFault, TransientError
+from scorer.batch.types import Batch, Bounds, Frame, Gone, Problem, ResultLine, Status, Unresolved
+from scorer.errors import ServerFault
 from scorer.types import Call, Reply
 
 NONCE = "scorer"
@@ -33,19 +36,17 @@ _Line = msgspec.defstruct(
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-class OpenAIBatches:
+class OpenAIBatches(HttpBatches):
     """A `BatchApi`."""
 
+    path = "/batches"
     bounds = Bounds(requests=50_000, bytes=200_000_000)
     frame = Frame(between=b"\n", tail=b"\n")
     names = True
 
     def __init__(self, http: BatchHttp) -> None:
-        self._http = http
-
-    @property
-    def now(self) -> float | None:
-        return self._http.now
+        super().__init__(http)
+        self._file_names: dict[str, str | None] = {}
 
     def line(self, custom_id: str, call: Call) -> bytes:
         return b'{"custom_id":"%s","method":"POST","url":"%s","body":%s}' % (
@@ -75,24 +76,22 @@ class OpenAIBatches:
             "completion_window": WINDOW,
             "metadata": {NONCE: nonce},
         }
-        made = await self._http.make("/batches", orjson.dumps(asked))
-        try:
-            return _batch(made)
-        except TransientError as error:
-            raise Unresolved(error.detail) from error
+        return self._made(await self._http.make(self.path, orjson.dumps(asked)))
 
-    async def look(self, id: str) -> Batch:
-        return _batch(await self._http.get(f"/batches/{id}"))
+    async def listed(self, since: float) -> AsyncIterator[Batch]:
+        async for batch in listed(partial(self._http.get, self.path), "after", self._batch, since):
+            yield await self._named(batch)
 
-    def listed(self, since: float) -> AsyncIterator[Batch]:
-        return listed(partial(self._http.get, "/batches"), "after", _batch, since)
-
-    async def cancel(self, id: str) -> None:
-        try:
-            await self._http.post(f"/batches/{id}/cancel")
-        except (NotAccepted, ServerFault):  # 400 or 409 where it has ended
-            if (await self.look(id)).status == "running":
-                raise
+    async def _named(self, batch: Batch) -> Batch:
+        """The batch with the nonce in the name of its file, where it has no metadata at all."""
+        if batch.nonce != "":
+            return batch
+        if batch.input_id and batch.input_id not in self._file_names:
+            name = None
+            with suppress(Gone):
+                name = text((await self._http.get(f"/files/{batch.input_id}")).get("filename"))
+            self._file_names[batch.input_id] = name.removesuffix(".jsonl") if name else None
+        return replace(batch, nonce=self._file_names.get(batch.input_id))
 
     async def fetch(self, id: str, into: BinaryIO) -> None:
         await self._http.fetch(f"/files/{id}/content", into)
@@ -115,24 +114,24 @@ class OpenAIBatches:
         path = call.url.partition("?")[0].removeprefix(self._http.base_url)
         return f"/v1{path}" if self._http.base_url.endswith("/v1") else path
 
-
-def _batch(value: Mapping[str, Any]) -> Batch:
-    said, counts, metadata = text(value.get("status")), value.get("request_counts"), value.get("metadata")
-    completed, failed = count(counts, "completed"), count(counts, "failed")
-    output, errors = text(value.get("output_file_id")), text(value.get("error_file_id"))
-    status: Status = "failed" if said == "failed" else "ended" if said in _ENDED else "running"
-    return Batch(
-        id=id_of(value, "batch"),
-        status=status,
-        created_at=seconds(value.get("created_at")),
-        nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) else None,
-        requests=count(counts, "total"),
-        answered=completed + failed,
-        results=tuple(one for one in (output, errors) if one),
-        awaited=status == "ended" and bool((completed and not output) or (failed and not errors)),
-        input_id=text(value.get("input_file_id")),
-        problem=_problem(value.get("errors")) if status == "failed" else None,
-    )
+    def _batch(self, value: Mapping[str, Any]) -> Batch:
+        """The nonce is "" where there is no metadata, and the name of the file has to tell."""
+        said, counts, metadata = text(value.get("status")), value.get("request_counts"), value.get("metadata")
+        completed, failed = count(counts, "completed"), count(counts, "failed")
+        output, errors = text(value.get("output_file_id")), text(value.get("error_file_id"))
+        status: Status = "failed" if said == "failed" else "ended" if said in _ENDED else "running"
+        return Batch(
+            id=id_of(value, "batch"),
+            status=status,
+            created_at=seconds(value.get("created_at")),
+            nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) and metadata else "",
+            requests=count(counts, "total"),
+            answered=completed + failed,
+            results=tuple(one for one in (output, errors) if one),
+            awaited=status == "ended" and bool((completed and not output) or (failed and not errors)),
+            input_id=text(value.get("input_file_id")),
+            problem=_problem(value.get("errors")) if status == "failed" else None,
+        )
 
 
 def _problem(errors: Any) -> Problem:

@@ -48,8 +48,9 @@ class Problem:
 class Batch:
     """A batch as its provider shows it. Times are seconds since 1970 on the provider's clock.
 
-    `nonce` is the name that we gave it; None where the provider keeps no name. `requests` is 0 until it is known.
-    `results` are the ids to download; `awaited`: it ended, and an id is still missing that its counts promise.
+    `nonce` is the name that we gave it: None where the provider keeps no name, "" where it does not tell it here.
+    `requests` is 0 until it is known. `results` are the ids to download; `awaited`: it ended, and an id is still
+    missing that its counts promise.
     """
 
     id: str

@@ -8,6 +8,7 @@ from typing import Any
 
 from scorer.batch.anthropic import AnthropicBatches
 from scorer.batch.http import BatchHttp
+from scorer.batch.mistral import MistralBatches
 from scorer.batch.model import BatchModel
 from scorer.batch.openai import OpenAIBatches
 from scorer.batch.types import BatchApi, Bounds
@@ -20,6 +21,7 @@ from scorer.client.providers.settings import ProviderSettings
 from scorer.client.reservation import Reservation
 from scorer.client.settlement import Settlement
 from scorer.config.model_prices import batch_price, window
+from scorer.config.price_table import on_host
 from scorer.config.spec import Model, Spec
 from scorer.types import Offload
 
@@ -36,7 +38,9 @@ async def batch_models(
 
 
 def _api(model: Model, http: BatchHttp) -> BatchApi:
-    return AnthropicBatches(http) if model.provider == "anthropic" else OpenAIBatches(http)
+    if model.provider == "anthropic":
+        return AnthropicBatches(http)
+    return MistralBatches(http) if on_host(http.base_url, "mistral") else OpenAIBatches(http)
 
 
 def can_batch(model: Model) -> bool:
