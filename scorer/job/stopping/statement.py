@@ -26,9 +26,11 @@ def statement(stop: EarlyStop, *, questions: int, together: float) -> dict[str, 
     at_end = stop.taken >= stop.rounds.count
     state = "answered" if found is not None else "undecided" if at_end else "open"
     prefix = stop.rounds.items[: stop.rounds.starts[stop.taken]]
-    left = decision.left() if stop.question.kind != "mean" else np.ones(len(population.systems), dtype=bool)
-    places = found if found is not None else [int(n) for n in np.argsort(-decision.means, kind="stable") if left[n]]
-    names = [population.systems[n] for n in places] if stop.question.kind != "mean" else list(population.systems)
+    names = list(population.systems)
+    if stop.question.kind != "mean":
+        left = decision.left()
+        order = [int(place) for place in np.argsort(-decision.means, kind="stable") if left[place]]
+        names = [population.systems[place] for place in (found if found is not None else order)]
     intervals = [_interval(stop, bound) for bound in decision.bounds()]
     value: dict[str, Any] = {
         "question": stop.question.text,
