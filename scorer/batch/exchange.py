@@ -5,6 +5,7 @@ Knows no rows and no judge. Each method leaves a chunk as its log does, also whe
 
 from __future__ import annotations
 
+import asyncio
 import math
 import shutil
 import tempfile
@@ -28,7 +29,10 @@ from scorer.output.open_batches import LineBill
 from scorer.types import Call, Offload
 
 FETCHES = 5
-"""So many times results are asked for that are fewer than the batch counts; then what is there is taken."""
+PAUSE_S = 0.5
+"""Results that are fewer than the batch counts are asked for so many times a round; the first pause, then doubled."""
+SHORT_S = 60.0
+"""A round that begins so long after the end of a batch was first seen takes the results that are there."""
 KEPT_S = 48 * 3600.0
 """A provider that does not know a batch of this age has deleted it; a younger one is looked for at the wrong place."""
 
@@ -57,7 +61,6 @@ class Exchange:
         self.model = model
         self._api: BatchApi = model.api
         self._durable = durable
-        self._fetches: dict[str, int] = {}
         self._cancelled: set[str] = set()
 
     @property
@@ -193,24 +196,40 @@ class Exchange:
     async def fetch(self, one: OpenChunk, batch: Batch) -> None:
         """Downloads the results of a batch that has ended; the chunk is then fetched.
 
-        Where fewer results are there than the batch counts, it stays as it is, for another try, `FETCHES` times at
-        most. Raises TransientError.
+        Where they are fewer than the batch counts, they are asked for again, some times at once and, until `SHORT_S`
+        after its end was first seen, in later rounds; all that came is put together. Raises TransientError.
         """
         if one.chunk.state == "created":
-            await self.mark(one, Event("ended", batch.status))
-        chunk = one.chunk
-        durable, tries = self._durable, self._fetches.get(chunk.nonce, 0) + 1
-        self._fetches[chunk.nonce] = tries
-        if batch.awaited and tries < FETCHES:
-            return
+            await self.mark(one, Event("ended", self.now))
+        chunk, durable = one.chunk, self._durable
         with tempfile.TemporaryFile() as whole:
-            await self._download(batch.results, cast(BinaryIO, whole))
-            found = await durable.offload(self._count, chunk, whole)
-            if found < batch.answered and tries < FETCHES:
+            await durable.offload(_load, durable.chunks, chunk.nonce, whole)
+            if not await self._gather(chunk, batch, cast(BinaryIO, whole)) and self.now < chunk.ended_at + SHORT_S:
                 return
-            await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
         await self.mark(one, Event("fetched"))
         await self._discard(batch)
+
+    async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO) -> bool:
+        """Adds what downloads bring to what earlier ones brought, durable on return. True where it is complete."""
+        durable, had = self._durable, await self._durable.offload(self._count, chunk, whole)
+        try:
+            for number in range(FETCHES):
+                if number:
+                    await asyncio.sleep(PAUSE_S * 2 ** (number - 1))
+                    batch = await self.look(chunk) if batch.awaited else batch
+                size = whole.seek(0, 2)
+                await self._download(batch.results, whole)
+                found = await durable.offload(self._count, chunk, whole)
+                if found == had:
+                    whole.truncate(size)
+                had = found
+                if found >= batch.answered and not batch.awaited:
+                    break
+        except TransientError:
+            await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
+            raise
+        await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
+        return had >= batch.answered and not batch.awaited
 
     async def _download(self, ids: Iterable[str], into: BinaryIO) -> None:
         for id in ids:
@@ -280,6 +299,13 @@ class Exchange:
     async def _discard(self, batch: Batch) -> None:
         with suppress(TransientError, NotAccepted, SetupError):  # an uploaded file costs nothing
             await self._api.discard(batch)
+
+
+def _load(chunks: ChunkFiles, nonce: str, into: BinaryIO) -> None:
+    """What earlier rounds have brought."""
+    if chunks.has_results(nonce):
+        with chunks.results(nonce) as kept:
+            shutil.copyfileobj(kept, into, 1 << 20)
 
 
 def _append(part: BinaryIO, into: BinaryIO) -> None:

@@ -70,12 +70,13 @@ def reconcile(chunks: Sequence[Chunk], listing: Listing, *, names: bool, grace_s
     asked online. `grace_s` is the longest time after which a listing shows a batch.
     """
     known = {id for chunk in chunks for id in (chunk.batch_id, *chunk.twins)}
+    listed = {batch.id: batch for batch in listing.batches}.values()  # what moves while pages are asked for comes twice
     actions: list[Action] = []
     for chunk in chunks:
         if chunk.state == "intent":
             actions.append(Strike(chunk.nonce))
             continue
-        fresh = [batch for batch in listing.batches if batch.id not in known and batch.id not in chunk.ruled_out]
+        fresh = [batch for batch in listed if batch.id not in known and batch.id not in chunk.ruled_out]
         if names:
             actions += _of_named(chunk, [batch for batch in fresh if batch.nonce == chunk.nonce], listing.now, grace_s)
         elif chunk.unknown:

@@ -63,8 +63,12 @@ def line_bills(model: BatchModel, lines: pa.Table, results: Results | None) -> I
 
 
 def _bill(model: BatchModel, results: Results | None, line: int, tokens: int, pico: int) -> LineBill:
-    found = results.of(line) if results is not None else None
-    if found is None or found.reply is None:
+    if results is None:
+        return LineBill(line, tokens, pico, _FREE)
+    found = results.of(line)
+    if found is None:  # it may have been executed all the same
+        return LineBill(line, tokens, pico, None)
+    if found.reply is None:
         return LineBill(line, tokens, pico, _FREE)
     outcome = outcome_of(model, read_reply(model.reader, _ANY, found.reply), Demand(0, 0, tokens, pico))
     if outcome.bill is Billing.NOTHING:

@@ -41,7 +41,7 @@ _FROM: dict[Kind, tuple[State, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a chunk's log. `value` is a time for `sending` and `unclear`, a batch's id or a word for others."""
+    """One line of a chunk's log. `value` is a time for `sending`, `unclear` and `ended`, else an id or a word."""
 
     kind: Kind
     value: float | str = ""
@@ -60,6 +60,7 @@ class Chunk:
     state: State = "intent"
     sending_at: float = 0.0
     unclear_at: float = 0.0
+    ended_at: float = 0.0
     batch_id: str = ""
     ruled_out: frozenset[str] = frozenset()
     twins: frozenset[str] = frozenset()
@@ -113,5 +114,7 @@ def after(chunk: Chunk, event: Event) -> Chunk:
             return replace(chunk, state="closed", why=str(value))
         case "failed":
             return replace(chunk, state="failed", why=str(value))
-        case "ended" | "fetched":
-            return replace(chunk, state=event.kind)
+        case "ended":
+            return replace(chunk, state="ended", ended_at=value if isinstance(value, float) else 0.0)
+        case "fetched":
+            return replace(chunk, state="fetched")

@@ -144,6 +144,14 @@ class ChunkFiles:
         with self._files.create(self._path(nonce, _RESULTS)) as file:
             shutil.copyfileobj(results, file, 1 << 20)
 
+    def has_results(self, nonce: str) -> bool:
+        """Whether results of a chunk were written: all there are, once it is fetched."""
+        try:
+            self._files.open(self._path(nonce, _RESULTS)).close()
+        except FileNotFoundError:
+            return False
+        return True
+
     def results(self, nonce: str) -> BinaryIO:
         """The downloaded results of a chunk, for random access on this machine. Raises StorageError without them."""
         path = self._path(nonce, _RESULTS)

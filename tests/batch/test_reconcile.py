@@ -39,6 +39,10 @@ def test_reconcile_takes_the_batch_with_the_nonce_and_no_other() -> None:
     assert actions(at("created", batch_id="b1"), made()) == []
 
 
+def test_batch_that_a_listing_shows_twice_is_not_its_own_twin() -> None:
+    assert actions(at("unclear", unclear_at=1.0), made(), made()) == [Mark("n1", Event("created", "b1"))]
+
+
 @pytest.mark.parametrize("names", [True, False])
 def test_reconcile_strikes_only_after_the_grace_since_the_last_unclear_moment(names: bool) -> None:
     assert actions(at("sending"), now=99_999.0, names=names) == [Mark("n1", Event("unclear", 99_999.0))]

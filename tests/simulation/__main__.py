@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 
+from simulation.batches.run import BatchRun
 from simulation.simulated_run import SimulatedRun
 
 
@@ -20,15 +21,17 @@ def main() -> int:
     parser.add_argument("--lines", action="store_true", help="the input is JSON Lines, some of them bad")
     parser.add_argument("--lies", action="store_true", help="the judge reports wrong usage")
     parser.add_argument("--pauses", action="store_true", help="a person pauses the run and raises its caps")
+    parser.add_argument("--batches", action="store_true", help="the run goes through provider batches")
     asked = parser.parse_args()
+    if asked.batches:
+        return through_batches(asked.seed, asked.seeds or "0-99")
     variations = {name: getattr(asked, name) for name in ("twins", "lies", "pages", "lines", "pauses")}
     if asked.seed is not None:
         report = SimulatedRun(asked.seed, print, **variations).run()
         print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
-    first, _, last = (asked.seeds or "0-199").partition("-")
     bad, sums, began = [], Counter[str](), time.monotonic()
-    for seed in range(int(first), int(last or first) + 1):
+    for seed in seeds(asked.seeds or "0-199"):
         report = SimulatedRun(seed, **variations).run()
         sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
         sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), runs=1)
@@ -37,6 +40,29 @@ def main() -> int:
             print(f"seed {seed}: {report.findings[0]}", flush=True)  # noqa: T201
     print(f"{dict(sums)}, {len(bad)} bad, {time.monotonic() - began:.1f} s of real time")  # noqa: T201
     return bool(bad)
+
+
+def through_batches(seed: int | None, many: str) -> int:
+    """The same for runs through provider batches."""
+    if seed is not None:
+        found = BatchRun(seed, print).run()
+        print(found)  # noqa: T201
+        return bool(found.findings)
+    bad, sums, began = 0, Counter[str](), time.monotonic()
+    for number in seeds(many):
+        report = BatchRun(number).run()
+        sums.update(rows=report.rows, batches=report.batches, deaths=report.deaths, starts=report.starts, runs=1)
+        if report.findings:
+            bad += 1
+            print(f"seed {number}: {report.findings[0]}", flush=True)  # noqa: T201
+    print(f"{dict(sums)}, {bad} bad, {time.monotonic() - began:.1f} s of real time")  # noqa: T201
+    return bool(bad)
+
+
+def seeds(text: str) -> range:
+    """The seeds of `A-B`."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 sys.exit(main())

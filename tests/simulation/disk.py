@@ -74,6 +74,10 @@ class Disk:
             folders.add(posixpath.dirname(path))
         self._names[path] = self._kept_names[path] = self._inode(data)
 
+    def has(self, path: str) -> bool:
+        """Whether a file is there."""
+        return path in self._names
+
     def ends(self) -> None:
         """Ends a process: its locks and handles are gone."""
         self._locks.clear()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import aiohttp
 from multidict import CIMultiDict
-from support.clock import now
+from support.clock import nothing, now
 
 from scorer.batch.http import BatchHttp, Streamed
 from scorer.rehearsal.batches.ask import Ask, Told, refusal, spooled
@@ -24,7 +24,7 @@ PIECE = 1 << 16
 class SimulatedSession:
     """Answers what aiohttp's session is asked. `latency` gives the seconds until a request arrives and is answered.
 
-    `before` is called with each request before it is handled; what it raises is what the client sees.
+    `before` is awaited with each request before it is handled, `after` with its answer as well.
     """
 
     def __init__(
@@ -32,10 +32,11 @@ class SimulatedSession:
         batches: SimulatedBatches,
         *,
         latency: Callable[[], tuple[float, float]] = lambda: (0.01, 0.01),
-        before: Callable[[Ask], None] = lambda _: None,
+        before: Callable[[Ask], Awaitable[None]] = nothing,
+        after: Callable[[Ask, Told], Awaitable[None]] = nothing,
     ) -> None:
         self.batches = batches
-        self._latency, self._before = latency, before
+        self._latency, self._before, self._after = latency, before, after
         self.asked: list[tuple[str, str]] = []
 
     def request(self, method: str, url: str, *, timeout: aiohttp.ClientTimeout, **given: Any) -> _Answering:
@@ -49,8 +50,9 @@ class SimulatedSession:
         ask = await _ask(method, _BASE.sub("", url, count=1).partition("?")[0], given)
         await asyncio.sleep(before_s)
         self.asked.append((method, ask.path))
-        self._before(ask)
+        await self._before(ask)
         told = self.batches.handle(ask, now()) or refusal(404, f"Invalid URL ({method} {url})")
+        await self._after(ask, told)
         if told.wire == "hang":
             await asyncio.sleep(timeout_s)
             raise TimeoutError
@@ -128,8 +130,6 @@ def _parts(data: bytes, boundary: bytes) -> tuple[bytes, dict[str, str]]:
 class SimulatedBatchHttp(BatchHttp):
     """A `BatchHttp` over a simulated session."""
 
-    session: SimulatedSession
-
     def over(self, session: SimulatedSession) -> Self:
         self._session = session  # type: ignore[assignment]
         return self
@@ -139,8 +139,3 @@ class SimulatedBatchHttp(BatchHttp):
 
     async def __aexit__(self, *_: object) -> None:
         pass
-
-
-def read_file(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read()

@@ -78,8 +78,9 @@ class AnthropicBatchEndpoints:
             return RequestsFile(file, starts), "", 0
 
         extra = {"requests": len(requests)}
-        made = store.make("msgbatch_", read, self._wording, "messages", extra, now, calm)
-        return store.made(self._view(made), "create")
+        lost = store.lost("create")
+        made = store.make("msgbatch_", read, self._wording, "messages", extra, now, lost=lost, config=calm)
+        return store.made(self._view(made), lost)
 
     def _batches(self, ask: Ask, now: float) -> Told:
         store = self._store

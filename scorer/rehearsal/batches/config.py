@@ -28,8 +28,8 @@ class BatchConfig:
     Clock: `clock_s` is how far the provider's clock is ahead of this machine's; each reply's Date differs from it by up
     to `clock_spread_s`. `list_lag_s` is how long a new batch or file is missing in listings.
     Making: `create_*` and `upload_*` are shares of what was made and then answered by 502, by 504, by a reset or not
-    at all; `create_twice` the share of creates that make two batches. `busy` is the share of requests that are answered
-    429 or 500, with nothing done.
+    at all; `create_twice` the share of such creates that made two batches. `busy` is the share of requests that are
+    answered 429 or 500, with nothing done.
     A batch as a whole: `fail` fails for no reason, `token_limit` fails with token_limit_exceeded; `invalid` is a
     pattern: a batch fails whole where a prompt matches it, and says the line where `invalid_line` is true.
     `expire` ends as expired, with the results so far. `late_cancel` is the share of cancels that change nothing.

@@ -62,7 +62,7 @@ class OpenAIBatchEndpoints:
             return refusal(413, f"File is too large: at most {store.config.max_bytes} bytes.")
         stored = store.keep(ask.body, ask.size, name, "batch", now)
         store.log.note("files")
-        return store.made(self._file_view(stored), "upload")
+        return store.made(self._file_view(stored), store.lost("upload"))
 
     def _files(self, ask: Ask, now: float) -> Told:
         store, purpose = self._store, ask.query.get("purpose")
@@ -118,7 +118,9 @@ class OpenAIBatchEndpoints:
 
         kept = None if store.config.drop_metadata else body.get("metadata")
         extra = {"input_file_id": input_id, "endpoint": url, "metadata": kept}
-        return store.made(self._view(store.make("batch_", read, self._wording, endpoint, extra, now), now), "create")
+        lost = store.lost("create")
+        made = store.make("batch_", read, self._wording, endpoint, extra, now, lost=lost)
+        return store.made(self._view(made, now), lost)
 
     def _batches(self, ask: Ask, now: float) -> Told:
         store = self._store

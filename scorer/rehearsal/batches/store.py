@@ -84,13 +84,15 @@ class BatchStore:
         endpoint: Endpoint,
         extra: Mapping[str, Any],
         now: float,
+        *,
+        lost: str,
         config: BatchConfig | None = None,
     ) -> SimulatedBatch:
-        """A new batch; by `create_twice` two of them, of which the first is returned."""
+        """A new batch, or by `create_twice` two where the answer is to be `lost`; the first is returned."""
         config = config or self.config
         tier = ("batch" if endpoint == "messages" else "default") if config.names_tier else None
         made: list[SimulatedBatch] = []
-        for _ in range(1 + self.draw(config.create_twice)):
+        for _ in range(1 + (bool(lost) and self.draw(config.create_twice))):
             id = self.new_id(prefix)
 
             def enqueued(model: str, at: float, own: str = id) -> int:
@@ -138,13 +140,25 @@ class BatchStore:
         told = refusal(429, "Too many requests.", "rate_limit_exceeded")
         return Told(told.status, told.body, headers={**told.headers, "retry-after": "1"})
 
-    def made(self, view: object, what: str) -> Told:
-        """The answer to whoever made something, or what comes instead; `what` is create or upload."""
+    def lost(self, what: str) -> str:
+        """How the answer to whoever makes something is lost, "" for not; `what` is create or upload."""
         for fault in ("502", "504", "reset", "hang"):
             if self.draw(self.config.share(f"{what}_{fault}")):
                 self.log.note(f"{what}_{fault}")
-                return Told(wire="reset" if fault == "reset" else "hang") if fault.isalpha() else gateway(int(fault))
-        return json(view)
+                return fault
+        return ""
+
+    def made(self, view: object, lost: str) -> Told:
+        """The answer to whoever made something, or what comes instead."""
+        match lost:
+            case "":
+                return json(view)
+            case "reset":
+                return Told(wire="reset")
+            case "hang":
+                return Told(wire="hang")
+            case _:
+                return gateway(int(lost))
 
     def download(self, file: BinaryIO, size: int, batch: str, kind: str) -> Told:
         """The bytes of a file, or what comes instead. `batch` is paid for what it holds."""

@@ -1,0 +1,75 @@
+"""Promise: a result that was paid for is not thrown away since one download was short; none is waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO
+
+import pytest
+from support.clock import inline, now, run
+
+from scorer.batch.exchange import SHORT_S, Durable, Exchange
+from scorer.batch.openai import OpenAIBatches
+from scorer.batch.types import Batch
+from scorer.files.files import LocalFiles
+from scorer.output.chunk import Event
+from scorer.output.chunk_files import ChunkFiles, ChunkLine
+
+LINES = [b'{"custom_id":"n-%d","response":{"status_code":200,"body":{}}}\n' % number for number in range(6)]
+
+
+class Downloads:
+    """An API whose downloads are these, the last one for ever."""
+
+    def __init__(self, *downloads: list[bytes]) -> None:
+        self.downloads = list(downloads)
+        self.read = OpenAIBatches.read.__get__(self)
+
+    @property
+    def now(self) -> float:
+        return 1000.0 + now()
+
+    async def fetch(self, _id: str, into: BinaryIO) -> None:
+        into.write(b"".join(self.downloads.pop(0) if len(self.downloads) > 1 else self.downloads[0]))
+
+    async def discard(self, _batch: Batch) -> None: ...
+
+
+def fetched(folder: Path, api: Downloads, *, rounds: int = 1, apart_s: float = 0.0) -> set[bytes] | None:
+    """The lines of a chunk of six after so many rounds, each of another start; None where it is not fetched."""
+    chunks = ChunkFiles(LocalFiles(), str(folder))
+
+    async def scenario() -> None:
+        lines = [ChunkLine("a", number, 0, 0, bytes(32), 1, 1, 1, "", "") for number in range(6)]
+        chunk = chunks.write("n", lines)
+        for event in (Event("sending", 1.0), Event("created", "b")):
+            chunk = chunks.append(chunk, event)
+        for number in range(rounds):
+            await asyncio.sleep(apart_s if number else 0.0)
+            (chunk,) = chunks.found()
+            durable = Durable(chunks, SimpleNamespace(), inline, lambda: 0.0)  # type: ignore[arg-type]
+            exchange = Exchange(SimpleNamespace(api=api), durable)  # type: ignore[arg-type]
+            batch = Batch("b", "ended", 1.0, requests=6, answered=6, results=("f",))
+            await exchange.fetch(SimpleNamespace(chunk=chunk), batch)  # type: ignore[arg-type]
+
+    run(scenario())
+    (chunk,) = chunks.found()
+    if chunk.state != "fetched":
+        return None
+    with LocalFiles().open(f"{folder}/n.results") as file:
+        return set(file)
+
+
+@pytest.mark.parametrize("last", [LINES[:1], LINES[4:]])
+def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last: list[bytes]) -> None:
+    assert fetched(tmp_path, Downloads(LINES[:3], LINES[2:5], last, LINES[5:])) == set(LINES)
+
+
+def test_lines_that_never_come_are_waited_for_a_minute_across_starts(tmp_path: Path) -> None:
+    assert fetched(tmp_path, Downloads(LINES[:5]), rounds=3, apart_s=5.0) is None
+
+
+def test_lines_that_never_come_are_given_up_by_a_start_a_minute_later(tmp_path: Path) -> None:
+    assert fetched(tmp_path, Downloads(LINES[:5]), rounds=2, apart_s=SHORT_S) == set(LINES[:5])
