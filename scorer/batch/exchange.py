@@ -31,7 +31,7 @@ from scorer.types import Call, Offload
 FETCHES = 5
 PAUSE_S = 0.5
 """Results that are fewer than the batch counts are asked for so many times a round; the first pause, then doubled."""
-SHORT_S = 60.0
+SHORT_S = 30.0
 """A round that begins so long after the end of a batch was first seen takes the results that are there."""
 KEPT_S = 48 * 3600.0
 """A provider that does not know a batch of this age has deleted it; a younger one is looked for at the wrong place."""

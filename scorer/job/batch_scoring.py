@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 
 from scorer.batch.building import Builder
-from scorer.batch.exchange import FETCHES, Durable, Exchange
+from scorer.batch.exchange import Durable, Exchange
 from scorer.batch.open_chunks import OpenChunks
 from scorer.batch.rows import BatchRows
 from scorer.batch.turns import ContinuedJudge
@@ -43,8 +43,6 @@ from scorer.types import Client, Work
 
 JITTER = 0.1
 """The pause between two rounds differs by so much."""
-AGAIN_S = 5.0
-"""A start that does not wait for batches asks so soon again for results that are not whole."""
 
 
 class BatchScoring:
@@ -189,8 +187,6 @@ class BatchScoring:
             lane.held = False
         state.why = None
         await collecting.look()
-        if self._waiting != "wait":
-            await self._whole_results(state, collecting)
         submits = self._submits and self._waiting != "collect" and not state.late
         waits = await submitting.submit() if submits else False
         live = state.chunks.live
@@ -200,14 +196,6 @@ class BatchScoring:
             said = self.batches.sentence(self._opened.wall_s()) if live else "No batch could be sent at the moment"
             raise BatchesOut(f"{said}. The same command collects them.")
         return False
-
-    async def _whole_results(self, state: BatchState, collecting: Collecting) -> None:
-        """Asks again for results that are fewer than their batch counts: the next start would begin to count anew."""
-        for _ in range(FETCHES - 1):
-            if self._drain.asked or all(one.chunk.state != "ended" for one in state.chunks):
-                return
-            await self._pause(AGAIN_S)
-            await collecting.look()
 
     async def _rest(self, state: BatchState) -> None:
         poll_s = min(lane.model.poll_s for lane in state.lanes.values()) * random.uniform(1 - JITTER, 1 + JITTER)

@@ -67,9 +67,9 @@ def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last
     assert fetched(tmp_path, Downloads(LINES[:3], LINES[2:5], last, LINES[5:])) == set(LINES)
 
 
-def test_lines_that_never_come_are_waited_for_a_minute_across_starts(tmp_path: Path) -> None:
+def test_lines_that_never_come_are_asked_for_again_across_starts(tmp_path: Path) -> None:
     assert fetched(tmp_path, Downloads(LINES[:5]), rounds=3, apart_s=5.0) is None
 
 
-def test_lines_that_never_come_are_given_up_by_a_start_a_minute_later(tmp_path: Path) -> None:
+def test_lines_that_never_come_are_given_up_by_a_start_some_time_later(tmp_path: Path) -> None:
     assert fetched(tmp_path, Downloads(LINES[:5]), rounds=2, apart_s=SHORT_S) == set(LINES[:5])

@@ -42,15 +42,6 @@ def test_no_wait_submits_and_ends_with_9_and_the_next_start_collects(tmp_path: P
     run.whole()
 
 
-def test_no_wait_takes_results_that_stay_fewer_than_the_batch_counts(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 10)
-    run.batches.takes_s, run.batches.overcounts = 0, 1
-    with pytest.raises(BatchesOut):
-        run.run(waiting="no-wait")
-    assert run.run(waiting="no-wait").state == "complete"
-    run.whole()
-
-
 def test_what_is_below_min_requests_goes_online_at_the_online_price(tmp_path: Path) -> None:
     run = BatchRun(tmp_path, 13, min_requests=5)
     run.run()

@@ -66,7 +66,6 @@ class BatchProvider:
     errors: Counter[int] = field(default_factory=Counter)
     unexecuted: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
-    overcounts: int = 0
     """So many more requests are counted as answered than a batch has results."""
     late_cancels: bool = False
     texts: Counter[int] = field(default_factory=Counter)
@@ -250,4 +249,4 @@ class Api:
         if one.results is None:
             return known
         answered = sum(b'"error":null' in line for line in one.results[:-1])
-        return replace(known, status="ended", results=(one.id,), answered=answered + self._provider.overcounts)
+        return replace(known, status="ended", results=(one.id,), answered=answered)
