@@ -25,9 +25,10 @@ class Written:
     file: io.BufferedWriter
 
 
-def publish(files: Sequence[Written]) -> None:
+def publish(files: Sequence[Written], folders: Sequence[str] = ()) -> None:
     """Makes files durable, gives them their names, and makes these durable. No name is given where a sync fails.
 
+    `folders` have new folders in them, which are made durable too.
     One commit of the file system's journal serves many files, where each is written before the first is synced.
     """
     try:
@@ -41,7 +42,7 @@ def publish(files: Sequence[Written]) -> None:
     except BaseException:
         discard(files)
         raise
-    for folder in dict.fromkeys(os.path.dirname(one.path) for one in files):
+    for folder in dict.fromkeys([*folders, *(os.path.dirname(one.path) for one in files)]):
         with storage_errors(folder):
             sync_folder(folder)
 

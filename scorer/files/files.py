@@ -14,8 +14,9 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import field
 from functools import partial as bound
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -175,8 +176,9 @@ class LocalFiles:
         folder, name = os.path.split(path)
         tail = f"-{os.getpid()}-{next(self._serial)}"
         partial = os.path.join(folder, PARTIAL + short_name(name, NAME_BYTES - len(PARTIAL) - len(tail)) + tail)
+        waiting = self._together.waiting
         with storage_errors(path):
-            _make_folder(folder)
+            _make_folder(folder, sync=sync_folder if waiting is None else waiting.folders.append)
         try:
             with storage_errors(path):
                 raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
@@ -188,24 +190,23 @@ class LocalFiles:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
             raise
-        if self._together.files is None:
+        if waiting is None:
             publish([written])
         else:
             start_writing(raw)
-            self._together.files.append(written)
+            waiting.files.append(written)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        files: list[Written] = []
-        self._together.files = files
+        waiting = self._together.waiting = _Waiting()
         try:
             yield
         except BaseException:
-            discard(files)
+            discard(waiting.files)
             raise
         finally:
-            self._together.files = None
-        publish(files)
+            self._together.waiting = None
+        publish(waiting.files, waiting.folders)
 
     def append(self, path: str, data: bytes) -> None:
         with storage_errors(path):
@@ -265,10 +266,18 @@ class LocalFiles:
             return True
 
 
-class _Together(threading.local):
-    """The files that wait for the end of this thread's `together`; None outside of it."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Files that wait for the end of `together`, and the folders in which a folder was made for them."""
 
-    files: list[Written] | None = None
+    files: list[Written] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+
+class _Together(threading.local):
+    """What waits for the end of this thread's `together`; None outside of it."""
+
+    waiting: _Waiting | None = None
 
 
 class _LocalLock:
@@ -301,12 +310,15 @@ def _check_no_file(folder: str) -> None:
         )
 
 
-def _make_folder(folder: str, mode: int = 0o777) -> None:
-    """Creates a folder and its parents. `mode`, less the umask, applies to the folder itself where it is new."""
+def _make_folder(folder: str, mode: int = 0o777, *, sync: Callable[[str], None] = sync_folder) -> None:
+    """Creates a folder and its parents. `mode`, less the umask, applies to the folder itself where it is new.
+
+    `sync` is called with each folder in which one was made.
+    """
     if not folder or os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
-    _make_folder(parent)
+    _make_folder(parent, sync=sync)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, mode)
-    sync_folder(parent)
+    sync(parent)

@@ -234,6 +234,14 @@ class TestDurable:
             "replace a/one", "replace two", "replace a/three", "fsync a", "fsync .",
         ]  # fmt: skip
         calls.clear()
+        with files.together():
+            for path in ("b/c/one", "b/d/two"):
+                replace(files, f"{tmp_path}/{path}", b"x")
+        assert [call for call in calls if PARTIAL not in call] == [
+            "mkdir b", "mkdir b/c", "mkdir b/d", "replace b/c/one", "replace b/d/two",
+            "fsync .", "fsync b", "fsync b/c", "fsync b/d",
+        ]  # fmt: skip
+        calls.clear()
         replace(files, f"{tmp_path}/two", b"")
         assert calls[1:] == ["replace two", "fsync ."]
 
