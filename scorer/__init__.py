@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from scorer.frames.labels import label as label
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.frames.show import show as show
+    from scorer.frames.training import cascade as cascade
+    from scorer.frames.training import curves as curves
     from scorer.job.estimate import Estimate as Estimate
     from scorer.judges.function_table import judge as judge
     from scorer.output.scan import scan_scores as scan_scores
@@ -65,7 +67,9 @@ _HOMES = {
     "bradley_terry": "scorer.frames.analyses",
     "choose": "scorer.frames.decisions",
     "choose_judge": "scorer.frames.decisions",
+    "cascade": "scorer.frames.training",
     "compare": "scorer.frames.analyses",
+    "curves": "scorer.frames.training",
     "estimate": "scorer.frames.analyses",
     "gate": "scorer.frames.decisions",
     "judge": "scorer.judges.function_table",

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from scorer.cli.bias_command import bias
 from scorer.cli.cascade_command import cascade
+from scorer.cli.curves_command import curves
 from scorer.cli.label_command import label
 from scorer.cli.options import Json, answer
 from scorer.cli.samples_command import samples
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 app = App()
 app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
 app.command(cascade)
+app.command(curves)
 app.command(label)
 app.command(samples)
 
