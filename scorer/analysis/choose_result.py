@@ -65,6 +65,8 @@ class Tipping:
 class LabelNext:
     """What to label next: both systems' answers to these `items`, drawn at random among those without labels.
 
+    The systems are the choice and the one of which labels are nearest to a tipping point, or say nothing.
+
     `needed` is how many items with both labels would settle the tipping point; None where that cannot be known yet.
     """
 

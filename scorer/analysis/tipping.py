@@ -48,9 +48,10 @@ def tipping_points(
     found = [replace(one, labels=favour) for one, favour in zip(found, favours, strict=True)]
     if rows.item_column is None:
         return found, None
-    _, s, j = places[0]
+    nearest = min(range(len(places)), key=lambda at: (places[at][0] == "passed over", _distance(found[at]), at))
+    _, s, j = places[nearest]
     labelled = None if people is None else people.people
-    return found, LabelNext((names[s], names[j]), _unlabelled(rows, s, j, labelled), _needed(found[0]))
+    return found, LabelNext((names[s], names[j]), _unlabelled(rows, s, j, labelled), _needed(found[nearest]))
 
 
 Place = tuple[str, int, int]
@@ -129,6 +130,14 @@ def _unlabelled(rows: Board, s: int, j: int, people: Floats | None) -> list[str]
     open_items = np.setdiff1d(both, done)
     drawn = np.random.default_rng(0).permutation(open_items)[:ITEMS_TO_LABEL]
     return rows.item_names(drawn.tolist())
+
+
+def _distance(point: Tipping) -> float:
+    """How far what labels say is from the tipping point, in half widths of their interval; 0 where they say nothing."""
+    if point.labels is None or point.labels.interval is None:
+        return 0.0
+    low, high = point.labels.interval
+    return (point.by_more_than - point.labels.value) / ((high - low) / 2)
 
 
 def _needed(point: Tipping) -> int | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
 
 from scorer.analysis.choose_result import ByWeight, Choice, Favour, LabelNext, Tipping
 from scorer.analysis.columns import listed
-from scorer.cli.text_table import aligned, noted, paragraphs, with_intervals
+from scorer.cli.text_table import aligned, noted, paragraphs, with_intervals, wrapped
 from scorer.escapes import printable_line
 
 _HEADERS = {
@@ -31,10 +31,15 @@ def choose_text(found: Choice) -> str:
         aligned(_systems(found)),
         noted(list(_further(found))),
         noted(list(_tipping(found))),
-        noted(list(_weights(found))),
-        noted(list(_loses(found))),
+        _listing(_weights(found)),
+        _listing(_loses(found)),
         noted(found.notes),
     )
+
+
+def _listing(lines: Iterable[str]) -> str:
+    """A sentence and its points, which begin with two spaces, in lines that the terminal holds."""
+    return "\n".join(wrapped(line, indent=4 if line.startswith("  ") else 2) for line in lines)
 
 
 def _repeated(found: Choice) -> Iterator[str]:
@@ -134,8 +139,9 @@ def _yes(value: bool) -> str:
 
 def _tipping(found: Choice) -> Iterator[str]:
     stands = [one for one in found.tipping if one.kind != "passed over"]
-    for one in stands[:1]:
-        yield _stands(one)
+    for at, one in enumerate(stands):
+        if at == 0 or (found.label_next is not None and found.label_next.systems == (one.system, one.against)):
+            yield _stands(one)
     for one in [one for one in found.tipping if one.kind == "passed over"][:1]:
         yield (
             f"{_name(one.system)}, preferred to it by {_cost_names(found)}, would be within the margin if the judge "
@@ -143,7 +149,7 @@ def _tipping(found: Choice) -> Iterator[str]:
             f"{_favour(one.labels, one.against)}"
         )
     if found.label_next is not None:
-        yield _label_next(found.label_next)
+        yield _label_next(found.label_next, found.items)
 
 
 def _stands(one: Tipping) -> str:
@@ -167,11 +173,14 @@ def _favour(found: Favour | None, system: str) -> str:
     return f" {found.rows:,} labelled rows say that it favours {_name(system)} by {found.value:+.3f}{ends}."
 
 
-def _label_next(found: LabelNext) -> str:
+def _label_next(found: LabelNext, there: int) -> str:
     a, b = map(_name, found.systems)
     if not found.items:
         return f"Every item of {a} and {b} has labels of both."
-    needed = f" About {found.needed:,} items with labels of both would settle it." if found.needed is not None else ""
+    needed = ""
+    if found.needed is not None:
+        of = f"; there are {there:,}" if found.needed > there else ""
+        needed = f" About {found.needed:,} items with labels of both would settle it{of}."
     items = listed([_name(item) for item in found.items], 10)
     return f"Label next {a} and {b} on the same items, such as {items}.{needed}"
 

@@ -159,6 +159,19 @@ def test_labels_say_how_much_the_judge_favours_the_choice():
     assert other.tipping[0].labels is None
 
 
+def test_label_next_is_where_labels_are_nearest_to_a_tipping_point():
+    frame = answers(labels=150)
+    fair = pick(frame, 0.5, "price", human=("human",), scale=(-5.0, 9.0))
+    assert fair.label_next.systems == ("medium", "large")
+    assert fair.label_next.needed > 0
+    people_like_small = pl.when(pl.col("system") == "small").then(1.3).otherwise(0.0)
+    unfair = frame.with_columns(human=pl.col("human") + people_like_small)
+    found = pick(unfair, 0.5, "price", human=("human",), scale=(-5.0, 9.0))
+    assert found.chosen == "medium"
+    assert found.label_next.systems == ("medium", "small")
+    assert choose_text(found).count("medium stays the choice unless") == 2
+
+
 def test_labels_drawn_within_strata_weigh_as_many_rows_as_they_stand_for(tmp_path):
     """Half of the labels are of the few rows that the judge overrates: weighed by rows they say what all rows would."""
     frame = answers(noise=0.1).with_row_index("row").with_columns(human=None)
