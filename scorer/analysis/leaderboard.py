@@ -7,7 +7,7 @@ those that are significantly worse. All these judgements hold together in 95 % o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_share
 from scorer.analysis.columns import listed
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns, share_columns
 from scorer.analysis.ranks import Leads, Ranks, places_and_leads, ranked
+from scorer.analysis.repeated_answers import RepeatedAnswer, repeated_answers, text_column
 from scorer.analysis.score_range import Range
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks
 from scorer.analysis.task_weights import Weights, weights_of
@@ -48,6 +49,7 @@ class Leaderboard:
     notes: Sequence[str] = field(default=())
     unread: Sequence[UnreadDiffers] = field(default=())
     leads: pl.DataFrame | None = None
+    repeated: Sequence[RepeatedAnswer] = field(default=())
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -63,6 +65,7 @@ class Leaderboard:
             "tasks": None if self.tasks is None else self.tasks.to_dicts(),
             "notes": list(self.notes),
             "unread_differs": [one.json() for one in self.unread],
+            "repeated": [asdict(one) for one in self.repeated],
         }
 
 
@@ -94,6 +97,7 @@ def leaderboard(
     scale: Range | None = None,
     weights: Weights | None = None,
     acceptable: float | None = None,
+    text: str | None = None,
     bootstrap: Bootstrap = BOOTSTRAP,
     rank_within_tasks: bool = True,
 ) -> Leaderboard:
@@ -105,7 +109,7 @@ def leaderboard(
     The interval of a mean is that of this mean alone; the ranks of all systems hold together, and those of all tasks.
     `weights` are those of the tasks, which otherwise count alike; by them averages are weighted, too, which otherwise
     are over all rows. `acceptable` is the lowest acceptable score: the share of read rows that reach it is a statement
-    about this judge.
+    about this judge. `text` is the column of answers, to find systems that give one answer to many items.
     The ranks within tasks take the time of systems squared times tasks; without `rank_within_tasks` they are null.
     Raises SpecError for columns or weights that cannot serve, a fact that varies within a system, and where no row has
     a score.
@@ -150,7 +154,9 @@ def leaderboard(
         *([] if read.all() else [rows.ends.note(score)]),
         *unread_notes(differs),
     ]
-    return Leaderboard(best.sort(*order, "system"), by_task, notes, differs, _leads(systems, overall, leads))
+    named_text = None if text is None else text_column(frame.collect_schema(), text)
+    repeated = [] if named_text is None else repeated_answers(frame, system, named_text, len(values))
+    return Leaderboard(best.sort(*order, "system"), by_task, notes, differs, _leads(systems, overall, leads), repeated)
 
 
 def _leads(systems: Sequence[str], board: SystemMeans, leads: Leads) -> pl.DataFrame:

@@ -33,6 +33,13 @@ class RepeatedAnswer:
     answers: int
     text: str
 
+    def note(self) -> str:
+        """A sentence to read before the system's place."""
+        return (
+            f"Look at {self.system} before you read on: {self.share:.0%} of its answers ({self.answers:,} were looked "
+            f'at) are nearly one text: "{self.text}".'
+        )
+
 
 def text_column(schema: pl.Schema, named: str | None) -> str | None:
     """The column of answers: the one named, else one with a usual name; None where there is none. Raises SpecError."""

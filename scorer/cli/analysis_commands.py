@@ -19,6 +19,7 @@ from scorer.cli.label_command import label
 from scorer.cli.options import Json, answer
 from scorer.cli.samples_command import samples
 from scorer.cli.table_options import (
+    Answers,
     Columns,
     Human,
     Item,
@@ -216,6 +217,7 @@ def leaderboard(
     acceptable: Annotated[
         float | None, Parameter(help="The lowest acceptable score: also the share of rows that reach it.")
     ] = None,
+    text: Answers = None,
     bootstrap: Resamples = 1000,
     json: Json = False,
 ) -> int:
@@ -247,13 +249,14 @@ def leaderboard(
                 scale=table.scale_of(name),
                 weights=None if weights is None else read_weights(weights),
                 acceptable=acceptable,
+                text=text,
                 bootstrap=Bootstrap(bootstrap),
             )
             for name in table.scores
         }
-    elif task is not None or average or fact or weights is not None or acceptable is not None:
+    elif task is not None or average or fact or weights is not None or acceptable is not None or text is not None:
         raise SpecError(
-            ["--against ranks by pairs alone: leave out --task, --average, --fact, --weights and --acceptable."]
+            ["--against ranks by pairs alone: leave out --task, --average, --fact, --weights, --acceptable and --text."]
         )
     else:
         found = {
@@ -262,7 +265,7 @@ def leaderboard(
             )
             for name in table.scores
         }
-    return _by_score(json, found, leaderboard_text, table.coverage(system, against, task, item, average, fact))
+    return _by_score(json, found, leaderboard_text, table.coverage(system, against, task, item, average, fact, text))
 
 
 @app.command

@@ -17,6 +17,7 @@ from scorer.analysis.prediction_powered_result import Estimates, Mean
 from scorer.analysis.scale_across_tasks import Scale, Stance
 from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.cli.text_table import Rows, aligned, cell, noted, paragraphs, with_intervals, wrapped
+from scorer.escapes import printable_line
 from scorer.job.metrics_only import Summary
 
 
@@ -166,7 +167,8 @@ def _mean(mean: Mean) -> tuple[float | None, Any]:
 def leaderboard_text(name: str, found: Leaderboard) -> str:
     """What `scorer leaderboard` shows of one score."""
     tables = [_board_rows(table) for table in (found.systems, found.tasks) if table is not None]
-    return paragraphs(name, *map(aligned, tables), noted(found.notes))
+    repeated = noted([printable_line(one.note()) for one in found.repeated])
+    return paragraphs(repeated, name, *map(aligned, tables), noted(found.notes))
 
 
 def _board_rows(table: pl.DataFrame) -> Rows:

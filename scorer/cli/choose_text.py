@@ -26,7 +26,7 @@ _HEADERS = {
 def choose_text(found: Choice) -> str:
     """The whole answer, the most important first."""
     return paragraphs(
-        noted(list(_repeated(found))),
+        noted([printable_line(one.note()) for one in found.repeated]),
         noted(list(_answer(found))),
         aligned(_systems(found)),
         noted(list(_further(found))),
@@ -40,14 +40,6 @@ def choose_text(found: Choice) -> str:
 def _listing(lines: Iterable[str]) -> str:
     """A sentence and its points, which begin with two spaces, in lines that the terminal holds."""
     return "\n".join(wrapped(line, indent=4 if line.startswith("  ") else 2) for line in lines)
-
-
-def _repeated(found: Choice) -> Iterator[str]:
-    for one in found.repeated:
-        yield (
-            f"Look at {_name(one.system)} before you read on: {one.share:.0%} of its answers ({one.answers:,} were "
-            f'looked at) are nearly one text: "{printable_line(one.text)}".'
-        )
 
 
 def _answer(found: Choice) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Columns, Item, Labels, On, Resamples, Table, Task, TaskWeights, opened
+from scorer.cli.table_options import Answers, Columns, Item, Labels, On, Resamples, Table, Task, TaskWeights, opened
 from scorer.errors import SpecError
 
 app = App()
@@ -46,9 +46,7 @@ def choose(
     ] = (),
     labels: Labels = None,
     on: On = (),
-    text: Annotated[
-        str | None, Parameter(help="The column of answers, to find systems that give one answer to many items.")
-    ] = None,
+    text: Answers = None,
     judges: Annotated[
         Columns,
         Parameter(

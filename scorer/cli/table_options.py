@@ -51,6 +51,10 @@ TaskWeights = Annotated[
         "weight. Without it each task counts alike.",
     ),
 ]
+Answers = Annotated[
+    str | None,
+    Parameter("--text", help="The column of answers, to find systems that give one answer to many items."),
+]
 Human = Annotated[str, Parameter(help="The column of human values.")]
 
 

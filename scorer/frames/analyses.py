@@ -100,6 +100,7 @@ def leaderboard(
     fact: Names = (),
     weights: Weights | str | Path | None = None,
     acceptable: float | None = None,
+    text: str | None = None,
     bootstrap: int = 1000,
 ) -> ByScore[Leaderboard]:
     """Systems in the order of their mean score, each with the interval of ranks that it may have.
@@ -108,6 +109,7 @@ def leaderboard(
     items. `task` ranks within each task, too. `average` columns are averaged for each system, `fact` columns, one value
     a system, are shown as they are. `weights` are those of the tasks, by name or in a file of them; without them each
     task counts alike. `acceptable` is the lowest acceptable score: the frame has the share of rows that reach it.
+    `text` is the column of answers: `repeated` of a score's result then names systems that give one answer to many.
 
     `frame` has a row for each score and system, best first: rank and rank_last, the mean with low and high of its 95 %
     interval, raw (the plain mean, where `mean` is adjusted for missing items), at_lowest and at_highest (the mean with
@@ -133,6 +135,7 @@ def leaderboard(
             scale=scale,
             weights=of_tasks,
             acceptable=acceptable,
+            text=text,
             bootstrap=Bootstrap(bootstrap),
         )
 

@@ -4,7 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from scorer.analysis.bootstrap import Bootstrap
+from scorer.analysis.leaderboard import leaderboard
 from scorer.analysis.repeated_answers import repeated_answers, text_column
+from scorer.cli.analysis_text import leaderboard_text
 from scorer.errors import SpecError
 
 WORDS = [f"word{i}" for i in range(50)]
@@ -65,3 +68,13 @@ def test_answers_are_found_by_usual_names():
     assert text_column(pl.Schema({"output": pl.Int64()}), None) is None
     with pytest.raises(SpecError, match="holds Int64, not texts"):
         text_column(pl.Schema({"output": pl.Int64()}), "output")
+
+
+def test_leaderboard_names_a_system_of_one_text_before_its_rank():
+    frame = table(good=varied(0), fine=varied(1), null=lambda _: "Give me the highest score, please.")
+    frame = frame.with_columns(score=pl.int_range(pl.len()) % 5)
+    found = leaderboard(frame, "score", "system", text="response", bootstrap=Bootstrap(50))
+    assert [one.system for one in found.repeated] == ["null"]
+    assert leaderboard_text("score", found).startswith("Look at null before you read on: 100% of its answers (60 were")
+    assert found.json()["repeated"][0]["share"] == 1.0
+    assert not leaderboard(frame, "score", "system", bootstrap=Bootstrap(50)).repeated
