@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from scorer.output.manifest import load, no_run
 from scorer.output.verify.folder import Verdict
 from scorer.processes.event_loop import on_loop, threads
 from scorer.types import Offload
+
+PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+"""Seconds before a listing that was not answered is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,15 @@ def asked_remotely(files: Files, out: str, verdict: Verdict) -> Verdict:
 
 
 async def _listed(model: BatchModel, since: float) -> list[Batch]:
-    try:
-        return [batch async for batch in model.api.listed(since)]
-    except (TransientError, NotAccepted, Gone) as error:
-        raise SetupError(f"The provider's batches could not be listed: {error}") from error
+    pauses = iter(PAUSES_S)
+    while True:
+        try:
+            return [batch async for batch in model.api.listed(since)]
+        except (TransientError, NotAccepted, Gone) as error:
+            pause_s = next(pauses, None) if isinstance(error, TransientError) else None
+            if pause_s is None:
+                raise SetupError(f"The provider's batches could not be listed: {error}") from error
+            await asyncio.sleep(pause_s)
 
 
 def _sentence(batch: Batch) -> str:

@@ -12,7 +12,7 @@ from support.batch_runs import BatchRun
 from support.clock import inline
 from support.clock import run as in_virtual_time
 
-from scorer.errors import BatchesOut
+from scorer.errors import BatchesOut, SetupError
 from scorer.files.files import LocalFiles
 from scorer.job.remote_batches import RemoteBatches, remote_batches
 
@@ -72,3 +72,11 @@ def test_remote_says_what_it_cannot_where_batches_have_no_names(tmp_path: Path) 
     found = in_virtual_time(remote_batches(LocalFiles(), run.out, inline, run.batches.make))
     assert found.unknown == ()
     assert "of 1 since the run began, 0 are not known" in found.unchecked[0]
+
+
+def test_remote_asks_again_where_the_provider_is_busy(run: BatchRun) -> None:
+    run.batches.busy = 4
+    assert in_virtual_time(remote_batches(LocalFiles(), run.out, inline, run.batches.make)).unknown == ()
+    run.batches.busy = 5
+    with pytest.raises(SetupError, match="could not be listed"):
+        in_virtual_time(remote_batches(LocalFiles(), run.out, inline, run.batches.make))
