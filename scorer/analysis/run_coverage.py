@@ -16,6 +16,10 @@ from scorer.output.manifest import Manifest, load
 from scorer.output.scan import beside, scan_scores
 from scorer.output.scan_folders import load_runs
 from scorer.output.scan_input import scan_input
+from scorer.output.status import answer_of
+
+_SHOWN = 10
+"""The most intervals of an answer that a command shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class RunCoverage:
     The systems are None where no column of systems was asked for, the run is complete, or the input cannot be read.
     `notes` are sentences on columns of the run whose name a column of the input has too. The scores of a `rehearsal`
     mean nothing. Of several runs `rows` have a result in any of them, and `missing` says by run how many of these rows
-    it has no result for.
+    it has no result for. `answer` is that of `[stop]` where it ended the run early.
     """
 
     rows: int
@@ -35,6 +39,7 @@ class RunCoverage:
     notes: tuple[str, ...] = ()
     rehearsal: bool = False
     missing: Mapping[str, int] = field(default_factory=dict)
+    answer: Mapping[str, Any] | None = None
 
     def json(self) -> dict[str, Any]:
         """The keys that a command's JSON has beside its answer."""
@@ -44,12 +49,13 @@ class RunCoverage:
         if self.missing:
             of["missing"] = dict(self.missing)
         more: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
-        return {"coverage": of, **more, **({"rehearsal": True} if self.rehearsal else {})}
+        early = {"answer": dict(self.answer)} if self.answer is not None else {}
+        return {"coverage": of, **more, **early, **({"rehearsal": True} if self.rehearsal else {})}
 
     def text(self) -> str:
         """The sentences above a command's answer; "" where the run is complete, real, and no name is ambiguous."""
         lines = list(self.notes)
-        if self.rows < self.rows_total:
+        if self.rows < self.rows_total or self.answer is not None:
             systems = f", {self.systems:,} of {self.systems_total:,} systems" if self.systems_total is not None else ""
             subject = "The runs are" if self.missing else "The run is"
             lines.insert(0, f"{subject} not finished: {self.rows:,} of {self.rows_total:,} rows{systems}.")
@@ -58,6 +64,8 @@ class RunCoverage:
             for name, count in self.missing.items()
             if count
         ]
+        if self.answer is not None:
+            lines[:1] = _early(self.answer, self.rows, self.rows_total)
         if self.rehearsal:
             lines.insert(0, "This is a rehearsal: the scores are simulated and mean nothing.")
         return "\n".join(lines)
@@ -80,10 +88,26 @@ def run_coverage(table: Tables, system: str | None = None, named: Iterable[str |
         *(_several_judges(scores) if manifest.judges else ()),
     )
     rows: int = scores.select(pl.len()).collect().item()
-    if system is None or rows >= manifest.rows:
-        return RunCoverage(rows, manifest.rows, notes=notes, rehearsal=manifest.rehearsal)
-    systems = _systems(out, manifest, system)
-    return RunCoverage(rows, manifest.rows, *systems, notes=notes, rehearsal=manifest.rehearsal)
+    total, found = manifest.rows, None
+    if manifest.selection.stop is not None:
+        total = sum(manifest.selection.belonging_of(shard) for shard in manifest.shards)
+        found = answer_of(AnyFiles(), Layout(out))
+    systems = (None, None) if system is None or rows >= total else _systems(out, manifest, system)
+    return RunCoverage(rows, total, *systems, notes=notes, rehearsal=manifest.rehearsal, answer=found)
+
+
+def _early(answer: Mapping[str, Any], rows: int, total: int) -> Iterable[str]:
+    """What a run that ended at an answer says, and why the numbers of a command do not."""
+    yield f"The run ended at an answer, after {rows:,} of {total:,} rows: {answer['text']}"
+    intervals = [one for one in answer["intervals"] if "b" in one]
+    for one in intervals[:_SHOWN]:
+        yield f"  {one['a']} minus {one['b']}: {one['low']:.4g} to {one['high']:.4g}"
+    if len(intervals) > _SHOWN:
+        yield f"  {len(intervals) - _SHOWN} more are in answer.json."
+    yield (
+        "These intervals hold after an early stop. The ordinary ones below do not: means of systems that went out are "
+        "too low, that of the best is too high. `scorer run` without [stop] asks the other rows."
+    )
 
 
 def _of_several(folders: Mapping[str, str]) -> RunCoverage:

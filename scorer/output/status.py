@@ -120,7 +120,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
     live = last if running else {}
     spent = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
-    answer = _json(files, layout.answer) if manifest.questions else None
+    answer = answer_of(files, layout) if manifest.questions else None
     return Status(
         state="running" if running else _state(last, pending, manifest, answer),
         rows=manifest.rows,
@@ -202,6 +202,11 @@ def history_of(files: Files, layout: Layout) -> list[Sample]:
 def last_progress(files: Files, layout: Layout) -> dict[str, Any]:
     """The content of progress.json, by the latest start. Empty where it is gone or damaged."""
     return _json(files, layout.progress) or {}
+
+
+def answer_of(files: Files, layout: Layout) -> dict[str, Any] | None:
+    """The content of answer.json. None where it is gone or damaged."""
+    return _json(files, layout.answer)
 
 
 def _json(files: Files, path: str) -> dict[str, Any] | None:

@@ -10,11 +10,13 @@ from support.boards import Board
 from support.outputs import Crash, Crashing
 
 from scorer import scan_scores
+from scorer.analysis.run_coverage import run_coverage
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.retry import Retry
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
+from scorer.report.page.strip import progress
 
 DECIDED = ("systems", "items", "intervals", "rows", "text", "state")
 """What of an answer does not depend on how the run went."""
@@ -215,7 +217,19 @@ def test_a_retry_changes_the_answer_with_the_scores(tmp_path: Path) -> None:
     assert (found.state, found.answer["systems"], found.answer["unread"]) == ("answered", ["s1"], 0)
 
 
-def test_a_folder_that_stopped_is_read_as_any_other(tmp_path: Path) -> None:
+def test_analyses_of_a_folder_that_stopped_show_its_intervals_and_withhold_a_choice(tmp_path: Path) -> None:
     board = Board(tmp_path, scores(100, 3, lead=2.0))
     found = board.run()
     assert scan_scores(board.out).collect().height == found.scored
+    coverage = run_coverage(board.out, "system")
+    assert coverage is not None
+    assert (coverage.rows, coverage.rows_total, coverage.systems_total) == (found.scored, board.rows, 3)
+    assert coverage.text().startswith(f"The run ended at an answer, after {found.scored} of 300 rows: s1 is the best")
+    assert "s1 minus s0: " in coverage.text()
+    assert coverage.json()["answer"]["intervals"] == found.answer["intervals"]
+    assert "ended early" in (progress({"": found}, ["s0", "s1", "s2"]).withheld or "")
+    whole = board.run(None)
+    coverage = run_coverage(board.out)
+    assert coverage is not None
+    assert (coverage.text(), coverage.answer) == ("", None)
+    assert progress({"": whole}, ["s0", "s1", "s2"]).withheld is None

@@ -15,6 +15,17 @@ UNREAD_SHARE = 0.05
 """From this share of rows without a score on the strip warns of it."""
 
 
+EARLY = (
+    "the run ended early at an answer. Means of the systems that went out on the way are too low, that of the best one "
+    "is too high, and ordinary intervals of them are too narrow."
+)
+
+
+def _stopped(state: Status) -> bool:
+    """Whether [stop] ended the run before its last row."""
+    return state.selection is not None and state.selection.get("stop") is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far the runs of a page are: `done` of `rows` rows of the one with the least; `withheld` says why ranks are.
@@ -34,7 +45,9 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
     done, rows = least.scored + least.failed, least.rows
     told = dict.fromkeys(state.state for state in states.values())
     withheld = None
-    if done < rows:
+    if any(_stopped(state) for state in states.values()):
+        withheld = f"Ranks are withheld: {EARLY}"
+    elif done < rows:
         withheld = f"Ranks are withheld: {done:,} of {rows:,} rows are finished, of {len(systems)} systems so far."
     elif any(state.rehearsal for state in states.values()):
         withheld = "Ranks are withheld: this is a rehearsal, and its scores are simulated."
@@ -81,6 +94,8 @@ def _judges(of: Population) -> Iterator[str]:
 def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Iterator[Notice]:
     for name, state in states.items():
         run = f"{name}: " if name else ""
+        if _stopped(state) and state.answer is not None:
+            yield Notice(f"{run}{state.answer['text']}", "run")
         if state.rehearsal:
             yield Notice(f"{run}This is a rehearsal: the scores are simulated and mean nothing.", "how")
         if state.why:
