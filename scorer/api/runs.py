@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def run(
     progress: bool | None = None,
     workers: int = 1,
     sample: int | str | None = None,
+    accept_drift: bool = False,
 ) -> RunResult:
     """Scores the remaining rows and returns the status of the run. Calling it again resumes.
 
@@ -45,13 +47,18 @@ def run(
     {"limits.max_usd": 20}. `watch` gets a snapshot every second. A notebook shows the progress in the cell, without
     `watch` or with `progress=True`, never with `progress=False`.
     With `workers` > 1 rows are scored by as many processes. `sample` limits the run to a random sample: a number of
-    rows, or a share such as "1%"; a later run without it keeps these results.
+    rows, or a share such as "1%"; a later run without it keeps these results. `accept_drift` goes on with a
+    judge that has drifted, as `--accept-drift` does.
     Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing finished rows.
     Inside a running event loop, such as a notebook's, it blocks that loop, and `watch` is called on another thread;
     `run_async` does not block.
     """
     planned = _checked(plan_of(spec, set), workers)
-    return _blocking(lambda seen: _scored(planned, seen, workers=workers, choice=_choice(sample)), watch, progress)
+    return _blocking(
+        lambda seen: _scored(planned, seen, workers=workers, choice=_choice(sample, accept_drift=accept_drift)),
+        watch,
+        progress,
+    )
 
 
 async def run_async(
@@ -62,6 +69,7 @@ async def run_async(
     progress: bool | None = None,
     workers: int = 1,
     sample: int | str | None = None,
+    accept_drift: bool = False,
 ) -> RunResult:
     """`run` for a running event loop, with the same arguments.
 
@@ -70,7 +78,7 @@ async def run_async(
     planned = _checked(plan_of(spec, set), workers)
     shown = _shown(watch, progress)
     seen = _both(watch, None if shown is None else shown.watch_and_show)
-    return await _scored(planned, seen, workers=workers, choice=_choice(sample))
+    return await _scored(planned, seen, workers=workers, choice=_choice(sample, accept_drift=accept_drift))
 
 
 def plan(spec: RunFile, *, set: Sets = (), exact: bool = False, sample: int | str | None = None) -> Estimate:
@@ -104,6 +112,7 @@ def retry(
     out: str | Path,
     *,
     error: str | Sequence[str] = (),
+    suspect: bool = False,
     set: Sets = (),
     watch: Watch | None = None,
     progress: bool | None = None,
@@ -112,12 +121,13 @@ def retry(
     """Scores again the rows of a run that ended in an error, and returns the status of the run.
 
     `out` is the output folder or the run file; `error` is a name of `scorer.errors.ROW_ERRORS` or a list of them, by
-    default all. `set`, `watch`, `progress` and `workers` are those of `run`. Raises what `run` raises.
+    default all. `suspect`: instead the rows that were finished while the judge had drifted, scored or not. `set`,
+    `watch`, `progress` and `workers` are those of `run`. Raises what `run` raises.
     """
     from scorer.job.retry import retry_of
 
     errors = (error,) if isinstance(error, str) else tuple(error)
-    planned, again = retry_of(AnyFiles(), folder_of(str(out)), errors, set)
+    planned, again = retry_of(AnyFiles(), folder_of(str(out)), errors, set, suspect=suspect)
     _checked(planned, workers)
     return _blocking(lambda seen: _scored(planned, seen, workers=workers, retry=again), watch, progress)
 
@@ -150,8 +160,8 @@ def _tree(spec: RunFile, set: Sets) -> dict[str, Any]:
     return set_values(tree, set)
 
 
-def _choice(sample: int | str | None) -> Choice:
-    return ALL if sample is None else Choice(sample=str(sample))
+def _choice(sample: int | str | None, *, accept_drift: bool = False) -> Choice:
+    return replace(ALL, sample=None if sample is None else str(sample), accept_drift=accept_drift)
 
 
 def _checked(planned: RunPlan, workers: int) -> RunPlan:

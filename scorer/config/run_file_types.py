@@ -198,6 +198,7 @@ class CanaryDict(TypedDict, total=False):
     score: str
     share: float
     band: float
+    shift: float
     range: float
 
 

@@ -245,7 +245,8 @@ class Canary(_Section):
     """`[canary]`: known rows that are mixed into the run, and how far the judge may be from them.
 
     `human` or `score` names the column of their known values. `share` is the number of canaries for each row, `band`
-    the largest mean loss (None: learned from the first canaries), `range` the distance of scores that is a loss of 1
+    the largest mean loss (None: learned from the first canaries), `shift` the largest mean of the signed error, up or
+    down (None: not watched), `range` the distance of scores that is a loss of 1
     (None: the width of the judge's scale).
     """
 
@@ -254,6 +255,7 @@ class Canary(_Section):
     score: Text | None = None
     share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     band: Annotated[float, Field(gt=0, lt=1)] | None = None
+    shift: Annotated[float, Field(gt=0, lt=0.25)] | None = None
     range: Positive | None = None
 
 

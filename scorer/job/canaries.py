@@ -14,26 +14,31 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from scorer.analysis.sequential.drift import Drift, upper_bound
+from scorer.analysis.sequential.drift import upper_bound
+from scorer.analysis.sequential.drift_watch import DriftWatch, FoundDrift
 from scorer.build.open_run import OpenRun
 from scorer.config.spec import Canary
 from scorer.engine.engine import StopFlag
 from scorer.errors import Drifted
-from scorer.job.known_rows import SHARD, answer, loss_of, width_of
+from scorer.job.known_rows import SHARD, answer, error_of, loss_of, width_of
 from scorer.output.canary_files import Alarm, CanaryState, Stretch, load_answers, load_state, save_answers, save_state
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Result, Row, Store
 
+Losses = tuple[float | None, float | None]
+"""The loss of a canary and its signed error; None where its answer has none."""
 LEARNED = 100
 """Canaries that teach the band where the run file gives none."""
 LEARNED_LEVEL = 0.05
 ROUND = 100
 """Canaries that are asked before any row, where the start before ended with an alarm."""
 WRITTEN_S = 10.0
+_SAID = {"loss": "scores are off", "up": "scores are too high", "down": "scores are too low"}
 
 
 class Canaries(PeriodicService):
@@ -59,7 +64,8 @@ class Canaries(PeriodicService):
         self._n = max(1, math.ceil(canary.share * opened.manifest.rows))
         self._times: dict[int, tuple[int, int]] = {}
         self._asked: dict[int, tuple[Row, float]] = {}
-        self._answered: dict[int, float | None] = {}
+        self._answered: dict[int, Losses] = {}
+        self._round: list[Losses] = []  # the answers of the round that is asked after an alarm
         self._next = self._number
         self._gathered: list[dict[str, object]] = []
         self._files_written = 0
@@ -76,8 +82,9 @@ class Canaries(PeriodicService):
         elif given != stretches[-1].given and self._state.standing is None:
             self._begin(given, "another band")
         self._doubted = self._state.standing is not None
+        self._extend()  # by what was in flight when the start before ended
         self._drift, self._teaching = self._replayed(
-            stored.select(["canary", "loss", "asked_at", "finished_at"]).to_pylist()
+            stored.select(["canary", "loss", "score", "known", "asked_at", "finished_at"]).to_pylist()
         )
 
     # --- canaries out -------------------------------------------------------------------------------------------------
@@ -111,25 +118,27 @@ class Canaries(PeriodicService):
 
     async def _recovered(self) -> bool:
         """Whether the mean loss of the round is within the band. False also where the run is drained meanwhile."""
-        since = self._number - ROUND
         while self._next < self._number and not self._drain.asked:
             self._came.clear()
             with suppress(TimeoutError):  # looks whether the run drains
                 await asyncio.wait_for(self._came.wait(), 0.5)
-        losses = [loss for number, loss in self._round.items() if number >= since and loss is not None]
         standing = self._state.standing
         if self._drain.asked or standing is None:
             return False
+        losses = [loss for loss, _ in self._round if loss is not None]
+        errors = [error for _, error in self._round if error is not None]
         mean = float(np.mean(losses)) if losses else 1.0
-        if mean > standing.band:
-            self._drifted(msgspec.structs.replace(standing, mean=mean), len(losses))
+        watch = DriftWatch(self._band, self._n, self._canary.shift)
+        if not watch.within(losses, errors):
+            of = errors if standing.kind != "loss" else losses
+            self._drifted(msgspec.structs.replace(standing, mean=float(np.mean(of)) if of else 1.0), len(of))
             return False
         self._ended("recovered")
-        self._begin(standing.band, "recovered")
-        self._drift, self._doubted = Drift(standing.band, self._n), False
+        self._begin(self._band, "recovered")
+        self._drift, self._doubted = watch, False
         self._opened.say(
             f"Canaries: the mean loss of {len(losses)} known rows is {mean:.3f}, within the band of "
-            f"{standing.band:.3f}. The run goes on. Rows that were finished meanwhile stay suspect until "
+            f"{self._band:.3f}. The run goes on. Rows that were finished meanwhile stay suspect until "
             "`scorer retry --suspect`."
         )
         return True
@@ -147,39 +156,39 @@ class Canaries(PeriodicService):
         loss = loss_of(result, known, self._width)
         self._times[number] = (asked_at, result.finished_at)
         self._gathered.append(answer(result, row, known, loss, asked_at))
-        self._answered[number] = loss
+        self._answered[number] = loss, error_of(result, known, self._width)
         while self._next in self._answered:
             number, self._next = self._next, self._next + 1
-            if (one := self._answered.pop(number)) is not None:
-                self._watch(number, one)
+            one = self._answered.pop(number)
             if self._doubted:
-                self._round[number] = one
+                self._round.append(one)
+            else:
+                self._watch(number, *one)
         self._came.set()
 
-    def _watch(self, number: int, loss: float) -> None:
-        """Takes the next loss in the order in which canaries were asked."""
-        if self._doubted or self.problem is not None:
+    def _watch(self, number: int, loss: float | None, error: float | None) -> None:
+        """Takes the next answer in the order in which canaries were asked."""
+        if loss is None or self.problem is not None:
             return
         if self._drift is None:
             self._teaching.append(loss)
             if len(self._teaching) >= LEARNED:
                 self._learn(number)
-            return
-        self._watched.append(number)
-        if self._drift.add(loss):
-            first = self._watched[self._drift.earliest_start - 1]
-            mean = float(np.mean(self._drift.losses[self._drift.earliest_start - 1 :]))
-            until = max(finished for _, finished in self._times.values())
-            alarm = Alarm(number, mean, self._drift.band, self._times[first][0], until)
-            self._state = self._state.with_alarms((*self._state.alarms, alarm))
-            self._drifted(alarm, self._drift.seen - self._drift.earliest_start + 1)
+        elif (found := self._drift.add(number, loss, error)) is not None:
+            self._alarm(number, found)
+
+    def _alarm(self, number: int, found: FoundDrift) -> None:
+        until = max(finished for _, finished in self._times.values())
+        alarm = Alarm(number, found.mean, found.bound, self._times[found.first][0], until, found.kind)
+        self._state = self._state.with_alarms((*self._state.alarms, alarm))
+        self._drifted(alarm, found.canaries)
 
     def _learn(self, number: int) -> None:
         band = min(0.95, upper_bound(np.array(self._teaching), LEARNED_LEVEL))
         latest = self._state.stretches[-1]
         told = msgspec.structs.replace(latest, band=band, watched=number + 1)
         self._state = CanaryState((*self._state.stretches[:-1], told), self._state.alarms)
-        self._drift = Drift(band, latest.n)
+        self._drift = DriftWatch(band, latest.n, self._canary.shift)
         self._save()
         self._opened.say(
             f"Canaries: the mean loss of the first {len(self._teaching)} is {np.mean(self._teaching):.3f}. The band is "
@@ -187,47 +196,65 @@ class Canaries(PeriodicService):
         )
 
     def _drifted(self, alarm: Alarm, canaries: int) -> None:
-        out = self._opened.layout.out
         self.problem = (
-            f"The judge has drifted: over the last {canaries} known rows its mean loss is {alarm.mean:.3f}, and the "
-            f"band allows {alarm.band:.3f}. No further row was begun. Rows finished from {_time(alarm.since)} to "
-            f"{_time(alarm.until)} are suspect; {self._opened.layout.canary} has the answers. The same command asks "
-            f"{ROUND} canaries first, and goes on where they are within the band. `scorer retry {out} --suspect` "
-            "scores the suspect rows again once the judge is itself; `scorer run RUN.toml --accept-drift` takes it as "
-            "it is now."
+            f"The judge has drifted: over the last {canaries} known rows its {_SAID[alarm.kind]} by "
+            f"{abs(alarm.mean):.3f} of the scale on average, and canary.{'band' if alarm.kind == 'loss' else 'shift'} "
+            f"allows {alarm.band:.3f}. No further row was begun. "
         )
         self._save()
         self._stop()
 
+    def check(self) -> None:
+        """To be called once the run has ended. Raises Drifted where the judge has drifted."""
+        if self.problem is None:
+            return
+        self._extend()
+        alarm = self._state.standing
+        assert alarm is not None
+        out = self._opened.layout.out
+        raise Drifted(
+            f"{self.problem}Rows finished from {_time(alarm.since)} to {_time(alarm.until)} are suspect; "
+            f"{self._opened.layout.canary} has the answers. The same command asks {ROUND} canaries first, and goes on "
+            f"where they are within the band. `scorer retry {out} --suspect` scores the suspect rows again once the "
+            "judge is itself; `scorer run RUN.toml --accept-drift` takes it as it is now."
+        )
+
+    def _extend(self) -> None:
+        """Makes the rows suspect that were in flight at a standing alarm, and were finished by now."""
+        standing = self._state.standing
+        if standing is not None:
+            now = msgspec.structs.replace(standing, until=max(standing.until, int(self._opened.wall_s() * 1e6)))
+            self._state = self._state.with_alarms(tuple(now if a is standing else a for a in self._state.alarms))
+            self._save()
+
+    @property
+    def _band(self) -> float:
+        """The latest band; before the first one is learned there is no alarm that would ask for it."""
+        return next(one.band for one in reversed(self._state.stretches) if one.band is not None)
+
     # --- the state ----------------------------------------------------------------------------------------------------
 
-    def _replayed(self, stored: list[dict[str, object]]) -> tuple[Drift | None, list[float]]:
-        """The test as it stood at the end of the start before, from the answers of the latest stretch."""
-        self._watched: list[int] = []
-        self._round: dict[int, float | None] = {}
+    def _replayed(self, stored: list[dict[str, Any]]) -> tuple[DriftWatch | None, list[float]]:
+        """The tests as they stood at the end of the start before, from the answers of the latest stretch."""
         latest = self._state.stretches[-1]
-        drift = Drift(latest.band, latest.n) if latest.band is not None else None
+        drift = None if latest.band is None else DriftWatch(latest.band, latest.n, self._canary.shift)
         teaching: list[float] = []
         for one in stored:
-            number, loss = one["canary"], one["loss"]
-            assert isinstance(number, int)
+            number, loss, score, known = one["canary"], one["loss"], one["score"], one["known"]
             if number < latest.since or loss is None:
                 continue
-            assert isinstance(loss, float)
-            times = [int(when.timestamp() * 1e6) for when in (one["asked_at"], one["finished_at"])]  # type: ignore[attr-defined]
-            self._times[number] = (times[0], times[1])
+            asked_at, finished_at = one["asked_at"], one["finished_at"]
+            self._times[number] = int(asked_at.timestamp() * 1e6), int(finished_at.timestamp() * 1e6)
             if drift is None:
                 teaching.append(loss)
             elif number >= latest.watched:
-                self._watched.append(number)
-                drift.add(loss)
+                drift.add(number, loss, None if score is None else (score - known) / self._width)
         return drift, teaching
 
     def _begin(self, band: float | None, why: str) -> None:
         """Begins a stretch with the next canary; a band of None is learned."""
         stretch = Stretch(self._number, self._n, band, self._number, why, self._canary.band)
         self._state = CanaryState((*self._state.stretches, stretch), self._state.alarms)
-        self._watched = []
         self._save()
 
     def _ended(self, how: str) -> None:
@@ -246,11 +273,6 @@ class Canaries(PeriodicService):
             opened, number = self._opened, self._files_written
             stamp = int(opened.wall_s()) * 1000 + number
             await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
-
-    def check(self) -> None:
-        """Raises Drifted where the judge has left its band."""
-        if self.problem is not None:
-            raise Drifted(self.problem)
 
 
 class _Sorted:

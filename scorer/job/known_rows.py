@@ -67,6 +67,11 @@ def loss_of(result: Result, known: float, width: float) -> float | None:
     return 1.0 if isinstance(result.error, _REPLIES) else None
 
 
+def error_of(result: Result, known: float, width: float) -> float | None:
+    """How far the judge is above the known value, in [-1, 1]; None where it has no score."""
+    return None if result.score is None else max(-1.0, min(1.0, (result.score.value - known) / width))
+
+
 def width_of(plan: RunPlan, canary: Canary) -> float:
     """The distance of scores that is a loss of 1: `canary.range`, else the width of the judge's scale."""
     if canary.range is not None:

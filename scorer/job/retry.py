@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -51,7 +52,7 @@ def retry_of(
     manifest = load(files, Layout(out))
     if manifest is None:
         raise no_run(files, Layout(out))
-    span = load_state(files, Layout(out)).suspect if suspect else None
+    span = _suspect(files, out) if suspect else None
     if suspect and span is None:
         raise SpecError([f"{out} has no suspect rows: no canary showed a drift whose rows were not scored again."])
     if suspect and errors:
@@ -64,6 +65,15 @@ def retry_of(
     }
     of_rows, of_run = split_sets(sets)
     return check(set_values(tree, of_run)), Retry(tuple(errors) or None, of_rows, span)
+
+
+def _suspect(files: Files, out: str) -> tuple[int, int] | None:
+    """The span of suspect rows. While an alarm stands it goes on until now: a kill may have left its end open."""
+    state = load_state(files, Layout(out))
+    span = state.suspect
+    if span is None or state.standing is None:
+        return span
+    return span[0], max(span[1], int(time.time() * 1e6))
 
 
 def split_sets(sets: Sets) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -59,8 +59,9 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """The judge left its band. Times are microseconds since 1970, UTC; rows finished in [`since`, `until`] are suspect.
+    """The judge left its band: its mean loss, or its mean signed error "up" or "down" (`kind`).
 
+    Times are microseconds since 1970, UTC; rows finished in [`since`, `until`] are suspect.
     `ended` says what became of it: "" while it stands, "accepted", or "recovered" where a later round of canaries was
     within the band. `retried`: the suspect rows were scored again.
     """
@@ -70,6 +71,7 @@ class Alarm(msgspec.Struct, frozen=True):
     band: float
     since: int
     until: int
+    kind: str = "loss"
     ended: str = ""
     retried: bool = False
 

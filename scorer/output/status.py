@@ -167,7 +167,7 @@ def _suspect(files: Files, layout: Layout) -> dict[str, str] | None:
 
 
 def _iso(us: int) -> str:
-    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds")
 
 
 def _selected(manifest: Manifest) -> dict[str, Any] | None:

@@ -42,12 +42,12 @@ EPOCH = 1_800_000_000.0
 class Judge(FakeTransport):
     """Says 3 to each row and the known value to a canary, but that a share of `wrong(now)` of the canaries is 2 off.
 
-    Replies take about a second, in no order.
+    With `lenient` never below. Replies take about a second, in no order.
     """
 
-    def __init__(self, wrong: Callable[[float], float]) -> None:
+    def __init__(self, wrong: Callable[[float], float], *, lenient: bool = False) -> None:
         super().__init__()
-        self._wrong = wrong
+        self._wrong, self._lenient = wrong, lenient
         self.rows: list[str] = []
         self.fingerprint = "fp_1"
 
@@ -59,7 +59,11 @@ class Judge(FakeTransport):
         value = 3
         if text.startswith("known"):
             known = int(text[-1])
-            value = known if random.random() >= self._wrong(now()) else known + (2 if known <= 3 else -2)
+            value = (
+                known
+                if random.random() >= self._wrong(now())
+                else known + (2 if known <= 3 else 0 if self._lenient else -2)
+            )
         choice = {"message": {"content": f"Score: {value}"}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 10, "completion_tokens": 1}
         return Reply(200, {}, orjson.dumps({"choices": [choice], "usage": usage, "model": "m-1"}))
@@ -134,6 +138,8 @@ def test_drift_ends_the_run_and_names_the_suspect_rows(tmp_path: Path) -> None:
     alarm = load_state(LocalFiles(), layout(tmp_path)).standing
     assert alarm is not None
     assert EPOCH + 9 < alarm.since / 1e6 < EPOCH + 15, "the drift began after 12 s"
+    rows = pl.read_parquet(tmp_path / "out/segments/in/*.parquet")
+    assert rows["finished_at"].dt.timestamp("us").max() <= alarm.until, "rows in flight at the alarm are suspect, too"
     assert alarm.until / 1e6 < EPOCH + 24
     watch = Drift(0.1, ROWS // 2)
     in_order = load_answers(LocalFiles(), layout(tmp_path)).to_pylist()
@@ -203,6 +209,13 @@ def test_band_is_learned_from_the_first_canaries(tmp_path: Path) -> None:
     assert stretch.band is not None
     assert 0.02 < stretch.band < 0.2
     assert stretch.watched == 100
+
+
+def test_judge_that_grows_strict_or_lenient_is_found_by_its_signed_errors(tmp_path: Path) -> None:
+    canary = {"shards": [f"{tmp_path}/known.parquet"], "human": "human", "share": 0.5, "band": 0.45, "shift": 0.03}
+    with pytest.raises(Drifted, match="too high"):
+        ran(tmp_path, Judge(lambda _: 0.9, lenient=True), canary=canary)
+    assert load_state(LocalFiles(), layout(tmp_path)).alarms[0].kind == "up"
 
 
 def test_interrupted_run_keeps_its_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.analysis.sequential.drift import LEVEL, STAKES, Drift, delays, stakes_of, upper_bound
+from scorer.analysis.sequential.drift import STAKES, Drift, delays, stakes_of, upper_bound
+from scorer.analysis.sequential.drift_watch import DriftWatch
 
 
 def capital_by_definition(losses: list[float], band: float, n: int) -> float:
@@ -85,18 +86,39 @@ def test_starts_of_a_drift_lie_around_it() -> None:
     assert np.mean(np.array(earliest) <= 401) > 0.9
 
 
-def test_signed_errors_show_a_lenient_judge_whose_absolute_loss_stays_in_the_band() -> None:
+def test_signed_errors_show_a_lenient_judge_whose_loss_stays_in_the_band() -> None:
     rng = np.random.default_rng(1)
-    error = rng.normal(0.08, 0.1, 600)
-    unsigned, up, down = Drift(0.15, 600), Drift(0.02, 600, LEVEL / 2, -1.0), Drift(0.02, 600, LEVEL / 2, -1.0)
-    for one in error:
-        unsigned.add(abs(one))
-        up.add(one)
-        down.add(-one)
-    assert unsigned.alarm is None
-    assert down.alarm is None
-    assert up.alarm is not None
-    assert up.alarm < 500
+    plain, signed = DriftWatch(0.15, 600), DriftWatch(0.15, 600, 0.02)
+    errors = [*rng.normal(0.0, 0.1, 200), *rng.normal(0.1, 0.1, 400)]
+    assert not any(plain.add(n, min(1.0, abs(one)), one) for n, one in enumerate(errors))
+    found = [alarm for n, one in enumerate(errors) if (alarm := signed.add(n, min(1.0, abs(one)), one))]
+    assert [alarm.kind for alarm in found] == ["up"]
+    assert 100 < found[0].first <= 215
+    assert found[0].mean > 0.04
+
+
+def test_quiet_signed_errors_raise_few_alarms() -> None:
+    """Both signed tests at once: at most 8 of 300."""
+    rng = np.random.default_rng(9)
+    alarms = 0
+    for _ in range(300):
+        watch = DriftWatch(0.99, 200, 0.05)
+        alarms += any(watch.add(n, 0.0, one) for n, one in enumerate(rng.choice([-1.0, 1.0], 200, p=[0.4, 0.6])))
+    assert alarms <= 8
+
+
+def test_answer_without_a_score_counts_for_the_loss_alone() -> None:
+    watch = DriftWatch(0.1, 50, 0.05)
+    found = [alarm for n in range(50) if (alarm := watch.add(n, 1.0, None))]
+    assert [(alarm.kind, alarm.mean) for alarm in found] == [("loss", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "errors", "within"),
+    [([0.1] * 9, [0.0] * 9, True), ([0.3] * 9, [0.0] * 9, False), ([0.1] * 9, [0.1] * 9, False), ([], [], False)],
+)
+def test_round_is_within_the_bounds_by_both_means(losses: list[float], errors: list[float], within: bool) -> None:
+    assert DriftWatch(0.2, 9, 0.05).within(losses, errors) is within
 
 
 def test_upper_bound_covers_the_mean_at_its_level() -> None:
