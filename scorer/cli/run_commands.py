@@ -196,7 +196,8 @@ def rehearse(
     with rehearsal(_tree(run_file, sets)) as (planned, judge):
         status = _score(planned, view_options, worker_options, choice=Choice(sample=sample), also=steady.see)
         counters = judge.stats()
-    whole = rehearsed(steady.snapshot, status) if steady.snapshot is not None and status.scored else None
+    last = steady.snapshot if status.scored and not planned.spec.batched else None  # batches have no pace
+    whole = rehearsed(last, status) if last is not None else None
     value = {**asdict(status), "judge": counters, "real_run": None if whole is None else whole.json()}
     return answer(
         json, value, lambda: f"{summary_text(planned.spec.output.path, status)}\n{rehearsal_text(counters, whole)}"

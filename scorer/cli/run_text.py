@@ -60,7 +60,19 @@ def rehearsal_text(counters: dict[str, Any], whole: Rehearsed | None) -> str:
         f"  the judge  {counters['requests']:,} requests, {counters['ok']:,} answered, {counters['r429']:,} times 429, "
         f"at most {counters['max_in_flight']} at once"
     )
-    return "\n".join([judge, *(["", *rehearsed_lines(whole, width() or 100)] if whole is not None else [])])
+    lines = [judge, *_batch_lines(counters["batches"])]
+    return "\n".join([*lines, *(["", *rehearsed_lines(whole, width() or 100)] if whole is not None else [])])
+
+
+def _batch_lines(counters: dict[str, Any]) -> list[str]:
+    """What was made and paid in batches of the simulated judge; nothing where there were none."""
+    if not counters.get("batches"):
+        return []
+    paid, twice, lost = (counters[name] for name in ("paid", "paid_again", "paid_not_fetched"))
+    return [
+        f"  batches    {counters['batches']:,} made; {paid:,} requests paid, {twice:,} twice, {lost:,} never fetched",
+        "             A real batch takes up to a day: a rehearsal says nothing of when the run ends.",
+    ]
 
 
 def report_text(written: WrittenReport) -> str:

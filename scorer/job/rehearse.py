@@ -11,14 +11,18 @@ from scorer.build.plan import RunPlan, check
 from scorer.client.prompt_cache import LIFE_S, least_tokens
 from scorer.client.providers.reasoning import tokens_of
 from scorer.config.cost import Price
-from scorer.config.model_prices import tier_prices
+from scorer.config.model_prices import batch_price, tier_prices
 from scorer.config.spec import Model
 from scorer.judges.criteria import are_tables, names_of
+from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
 
 KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning", "tier", "tier_fallback", "cache")
 """Keys of [model] that a rehearsal keeps, beside the price."""
+
+MOST_OFTEN_S, GRACE_S = 0.3, 5.0
+"""A rehearsed batch is asked after at most so often; one that no listing shows is struck after so long."""
 
 
 @contextmanager
@@ -47,7 +51,7 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
         }
     )
     with RehearsalProcess(config) as judge:
-        yield replace(check(_against(tree, judge.url, spec.output.path)), rehearsal=True), judge
+        yield replace(check(_against(tree, judge.url, spec.output.path, config.batch)), rehearsal=True), judge
 
 
 def _cache(models: Sequence[Model]) -> dict[str, Any]:
@@ -79,23 +83,36 @@ def _figures(price: Price) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _against(tree: Mapping[str, Any], url: str, out: str) -> dict[str, Any]:
+def _batches(model: Model, config: BatchConfig) -> dict[str, Any]:
+    """The keys of a model in batches: a rehearsed batch takes seconds, so it is asked after that often."""
+    options = model.batch.model_dump(exclude_defaults=True)
+    poll_s = min(model.batch.poll_s, max(MOST_OFTEN_S, config.work_s / 10))
+    grace_s = min(model.batch.grace_s, GRACE_S + 2 * config.list_lag_s + config.clock_spread_s)
+    return {"mode": "batch", "batch": {**options, "poll_s": poll_s, "grace_s": grace_s}}
+
+
+def _against(tree: Mapping[str, Any], url: str, out: str, batches: BatchConfig) -> dict[str, Any]:
     """The tree with every model at the simulated judge's address."""
 
     def model(given: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {k: v for k, v in given.items() if k in KEPT}
-        if (known := tier_prices(Model.model_validate(given))) is not None:  # the prices at the model's own address
+        kept, parsed = {k: v for k, v in given.items() if k in KEPT}, Model.model_validate(given)
+        if (known := tier_prices(parsed)) is not None:  # the prices at the model's own address
             others = {tier: _figures(price) for tier, price in known.others.items()}
             kept["price"] = {**_figures(known.standard), **others}
+            if (half := batch_price(parsed)) is not None:
+                kept["price"]["batch"] = _figures(half)
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
-        if Model.model_validate(given).classifies:
+        if parsed.classifies:
             kept["api"] = given["api"]
+        nameless = parsed.mode == "batch" and parsed.provider == "anthropic"  # its batches are found another way
+        if parsed.mode == "batch":
+            kept |= _batches(parsed, batches)
         return {
             "name": "rehearsal-judge",
             **kept,
             **timeouts,
-            "provider": "openai",
+            "provider": "anthropic" if nameless else "openai",
             "dialect": "llamacpp" if embedded else given.get("dialect", "auto"),
             "base_url": url,
         }

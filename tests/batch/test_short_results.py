@@ -68,7 +68,7 @@ def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last
 
 
 def test_lines_that_never_come_are_asked_for_again_across_starts(tmp_path: Path) -> None:
-    assert fetched(tmp_path, Downloads(LINES[:5]), rounds=3, apart_s=5.0) is None
+    assert fetched(tmp_path, Downloads(LINES[:5]), rounds=2, apart_s=5.0) is None
 
 
 def test_lines_that_never_come_are_given_up_by_a_start_some_time_later(tmp_path: Path) -> None:

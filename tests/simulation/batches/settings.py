@@ -169,7 +169,7 @@ def _config(draw: Random, lag: float, provider: str) -> RehearsalConfig:
         "expire": sometimes(0.3),
         "late_cancel": sometimes(0.8),
         "null_output": sometimes(0.5),
-        "drop_metadata": False,
+        "drop_metadata": draw.choice([False, False, True]),
         "list_twice": sometimes(0.5),
         "error_lines": sometimes(0.1),
         "status_0_lines": sometimes(0.1),
