@@ -171,6 +171,12 @@ def test_architecture_names_only_existing_files() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports test files by their names alone: two of one name stop the whole suite."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
