@@ -247,6 +247,8 @@ def _notes(
         yield f"{listed(lacking)} have no score in some task that counts: they are left out."
     if len(np.unique(overall.part[overall.part >= 0])) > 1:
         yield "Some systems share no items: none of them is surely within a margin of the other. Leave out --item."
+    if len(rows.tasks) * len(rows.systems) > MOST_CELLS:
+        yield f"How the choice moves with the weights is not computed for more than {MOST_CELLS:,} systems times tasks."
     if overall.adjusted:
         yield "Some systems lack a score for items that others have: means are adjusted for the items."
     if len(sides) > 1:

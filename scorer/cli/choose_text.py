@@ -113,15 +113,15 @@ def _systems(found: Choice) -> list[dict[str, Any]]:
 
 
 def _hidden(table: pl.DataFrame) -> pl.Series:
-    """Of many systems those that a system of no more cost surely beats; without costs those after the first by mean."""
-    if "beaten_by" in table.columns:
-        return table["beaten_by"].is_not_null() & ~table["chosen"]
+    """Of many systems those for which another is as good for less; without costs those after the first by mean."""
+    if "on_front" in table.columns:
+        return ~table["on_front"] & ~table["chosen"]
     return table["mean"].rank("ordinal", descending=True).fill_null(table.height) > MOST_SYSTEMS
 
 
 def _further(found: Choice) -> Iterator[str]:
     if found.systems.height > MOST_SYSTEMS and (count := int(_hidden(found.systems).sum())):
-        why = "a system that costs no more surely beats them" if "beaten_by" in found.systems.columns else "by mean"
+        why = "another is as good for less" if "on_front" in found.systems.columns else "their means are lower"
         yield f"{count:,} further systems are in --json: {why}."
 
 

@@ -345,3 +345,18 @@ def test_choose_says_where_labels_stand_for_other_shares_of_tasks():
     assert not any(said in note for note in pick(frame, human=("human",), task="task").notes)
     weighted = pick(frame, human=("human",), task="task", weights={"code": 3, "chat": 1})
     assert any(said in note for note in weighted.notes)
+
+
+def test_choose_shows_of_many_systems_those_that_no_other_beats_in_both():
+    rng = np.random.default_rng(5)
+    rows = [(f"s{k:02}", i, float(k % 7) + rng.normal(), float(k)) for k in range(30) for i in range(30)]
+    frame = pl.DataFrame(rows, schema=["system", "item", "score", "price"], orient="row")
+    found = pick(frame, 1.0, "price")
+    shown = choose_text(found)
+    front = found.systems.filter(pl.col("on_front") | pl.col("chosen"))["system"].to_list()
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith("s") and line[1:3].isdecimal()][
+        : len(front)
+    ] == front
+    assert f"{30 - len(front)} further systems are in --json: another is as good for less." in shown
+    assert "their means are lower" in choose_text(pick(frame, 1.0))
+    assert found.systems.height == 30
