@@ -48,6 +48,8 @@ class CacheLeaders:
         self._leaders: dict[bytes, _Leader] = {}
         self._misses = 0
         self.off = False
+        self.waiting = 0
+        """Requests that wait for another one's reply."""
 
     async def turn(self, prefixes: Sequence[Prefix]) -> Turn:
         """Returns once a request with these prefixes may go: each is cached, or this request is the one to write it.
@@ -61,7 +63,11 @@ class CacheLeaders:
                     continue
                 if (leader := self._leaders.get(prefix.key)) is None or leader.over.is_set():
                     return Turn(self, prefixes, self._lead(prefixes))
-                await leader.over.wait()
+                self.waiting += 1
+                try:
+                    await leader.over.wait()
+                finally:
+                    self.waiting -= 1
                 break
             else:
                 break

@@ -76,7 +76,8 @@ class Endpoint:
 
     @property
     def load(self) -> float:
-        return (self.limits.waiting + self.limits.in_flight + 1) / self.weight
+        in_turn = 0 if self.leaders is None else self.leaders.waiting
+        return (self.limits.waiting + self.limits.in_flight + in_turn + 1) / self.weight
 
 
 class _Expired(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from scorer.errors import SpecError
@@ -34,7 +34,7 @@ class Template:
     Raises: SpecError, with one sentence for each mistake.
     """
 
-    __slots__ = ("_fenced", "_head", "_parts", "_pieces", "_slots", "columns", "constant", "unfenced")
+    __slots__ = ("_fenced", "_head", "_parts", "_pieces", "_slots", "_steps", "columns", "constant", "unfenced")
 
     def __init__(self, text: str, key: str = "judge.prompt") -> None:
         # A part is (literal, None) or (column, fenced).
@@ -64,6 +64,9 @@ class Template:
         self._pieces = [name if fenced is None else "" for name, fenced in self._parts]
         self._slots = [(place, name) for place, (name, fenced) in enumerate(self._parts) if fenced is not None]
         self._head = sum(map(len, self._pieces[: self._slots[0][0]] if self._slots else self._pieces))
+        places = [place for place, _ in self._slots]
+        # For each placeholder but the first: the place of the one before, and the length of the text between.
+        self._steps = [(a, sum(map(len, self._pieces[a:b]))) for a, b in pairwise(places)]
         nonces = dict.fromkeys(self.columns, "0" * _NONCE_LENGTH)
         self.constant = "".join(self._filled(dict.fromkeys(self.columns, ""), nonces))
 
@@ -79,15 +82,12 @@ class Template:
 
         Rows whose first n values are equal have the text before placeholder n + 1 in common. Raises: BadRow.
         """
-        pieces, head = self._row(values), self._head
-        ends, at, done = [], 0, 0
-        for place, _ in self._slots:
-            for piece in pieces[done:place]:
-                at += len(piece)
-            done = place
-            if at > head:
-                ends.append(at)
-        return Message("user", "".join(pieces), head, tuple(ends))
+        pieces, at = self._row(values), self._head
+        ends = []
+        for before, between in self._steps:
+            at += len(pieces[before]) + between
+            ends.append(at)
+        return Message("user", "".join(pieces), self._head, tuple(ends))
 
     def _row(self, values: Mapping[str, Any]) -> list[str]:
         if self._fenced:

@@ -86,6 +86,38 @@ def test_first_request_writes_and_all_others_read() -> None:
     assert server.sent_at.count(1.0) == 64, "and then all that may"
 
 
+def test_each_endpoint_has_a_first_request_of_its_own() -> None:
+    """One of two endpoints is down at first: its requests go to the other one, and none waits for it."""
+
+    class Two(CachingServer):
+        async def post(self, call: Call) -> Reply:
+            return await (one if "//one/" in call.url else other).post(call)
+
+    one = CachingServer()
+    other = CachingServer(act=lambda number: 503 if number < 3 else 200)
+
+    async def night() -> None:
+        run_ = Run(Two())
+        second = LocalLimiter(RateLimits(concurrency=64), Budget(run_.ledger))
+        endpoints = [
+            Endpoint(
+                Anthropic(name="claude-sonnet-4-5", base_url=f"http://{name}/v1", temperature=0.0),
+                limits,
+                leaders=CacheLeaders(now, 4096, lambda: None),
+            )
+            for name, limits in (("one", run_.limits), ("other", second))
+        ]
+        cache = PromptCache(1024, now)
+        client = HttpClient(endpoints, Two(), ModelTerms(PRICE, 8, cache=cache), retries=5, clock=now, hedge=True)
+        done = await asyncio.gather(*map(client.complete, requests(300)))
+        assert len(done) == 300
+
+    run(night())
+    for server in (one, other):
+        assert sum(tokens > 0 for tokens in server.written) == 1
+        assert len(server.written) > 50
+
+
 def test_text_of_a_marked_prompt_is_the_same() -> None:
     server = CachingServer()
     asked = requests(3)

@@ -97,6 +97,7 @@ def test_plan_of_a_short_prompt_says_that_nothing_is_saved(tmp_path: Path) -> No
     [
         ({"cache": "always"}, "cache"),
         ({"cache": "auto", "extra": {"prompt_cache_key": "mine"}}, "Remove model.extra.prompt_cache_key"),
+        ({"cache": "auto", "mode": "batch"}, "whose requests are not marked"),
         ({"cache": "auto", "provider": "embedded"}, "whose requests name no cache"),
     ],
 )
@@ -104,6 +105,13 @@ def test_cache_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, A
     with pytest.raises(SpecError) as error:
         check(tree(tmp_path, **changes))
     assert said in str(error.value)
+
+
+def test_cache_does_not_go_with_likelihood(tmp_path: Path) -> None:
+    given = tree(tmp_path, cache="auto", provider="openai", name="gpt-5-mini")
+    given["judge"] = {"kind": "likelihood", "prompt": "Q", "response": "a"}
+    with pytest.raises(SpecError, match="whose requests name none"):
+        check(given)
 
 
 def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
