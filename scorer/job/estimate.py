@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
@@ -28,7 +29,10 @@ from scorer.job.learned import Mean, learned
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
 from scorer.output.layout import stems
-from scorer.types import Judge
+from scorer.types import Judge, Shard
+
+if TYPE_CHECKING:
+    from scorer.job.stopping.simulate import StopEstimate
 
 EXACT_ROWS = 100_000
 """Up to this many rows, every row is counted."""
@@ -64,7 +68,8 @@ class Estimate:
     With `model.cache`, `cache_read_tokens` of the prompt tokens are read from the provider's cache and
     `cache_written_tokens` are written to it. `cost_without_cache` is `cost_usd` without that, and `cost_worst` has
     nothing read and all that is marked written. `canaries` says how soon a drift is found, None without [canary]; their
-    requests are in no figure here.
+    requests are in no figure here. `stop` says how many rows the question will take, None without [stop]; the other
+    figures are of all rows.
 
     `seconds_low` has token limits charge the low
     replies, `seconds_expected` (which is `seconds`) and `seconds_worst` the longest ones, as servers do that reserve
@@ -101,6 +106,7 @@ class Estimate:
     cache_written_tokens: int = 0
     cost_without_cache: float | None = None
     canaries: CanaryEstimate | None = None
+    stop: StopEstimate | None = None
     learned_rows: int = 0
     seconds_low: float = 0.0
     seconds_expected: float = 0.0
@@ -144,6 +150,7 @@ def estimate(
     limits = plan.spec.limits
     seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
     canary = plan.spec.canary
+    stop = _stop(plan, files, shards, asked) if plan.spec.stop is not None and sample is None else None
     canaries = None if canary is None else canary_estimate(canary, rows)
     return Estimate(
         rows=rows,
@@ -168,6 +175,7 @@ def estimate(
             *totals.tier_advice(),
             *totals.cache_advice(),
             *([canaries.sentence(canary.share)] if canaries is not None and canary is not None else []),
+            *([stop.sentence()] if stop is not None else []),
             *(_dedupe_advice(plan, seen) if everything else ()),
         ),
         shared_prefix_tokens=round(prompt * seen.shared_bytes / max(1, seen.bytes)),
@@ -184,12 +192,19 @@ def estimate(
         cache_written_tokens=totals.cached(1),
         cost_without_cache=totals.cost(0.0, 1, cached=False) if totals.caches else None,
         canaries=canaries,
+        stop=stop,
         learned_rows=reply.n if reply is not None else 0,
         seconds_low=totals.seconds(limits, -1.0, 0, latency.low)[0],
         seconds_expected=seconds,
         seconds_worst=totals.seconds(limits, 1.0, 2, latency.high)[0],
         seconds_a_request=round(latency.value, 3),
     )
+
+
+def _stop(plan: RunPlan, files: Files, shards: Sequence[Shard], asked: Asked) -> StopEstimate:
+    from scorer.job.stopping.simulate import stop_estimate
+
+    return stop_estimate(plan, files, list(shards), asked)
 
 
 def _source(known: Listed, model: Model) -> str:

@@ -13,6 +13,7 @@ from scorer import scan_scores
 from scorer.analysis.run_coverage import run_coverage
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
+from scorer.job.estimate import estimate
 from scorer.job.retry import Retry
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
@@ -141,6 +142,21 @@ def test_sample_takes_the_first_items_of_the_order(tmp_path: Path) -> None:
     found = board.run()
     assert found.state == "answered"
     assert set(board.judge.asked.values()) == {1}
+
+
+def test_plan_says_after_a_pilot_how_many_rows_it_will_take(tmp_path: Path) -> None:
+    board = Board(tmp_path, scores(120, 4, lead=1.6))
+    before = estimate(board.job({}).plan, LocalFiles())
+    assert before.stop is not None
+    assert (before.stop.rows, before.stop.rows_50) == (480, None)
+    board.run(sample="60")
+    after = estimate(board.job({}).plan, LocalFiles()).stop
+    assert after is not None
+    assert after.rounds == 15
+    assert 60 < after.rows_10 <= after.rows_50 <= after.rows_90 <= 480
+    assert 0 <= after.undecided < 0.7
+    assert after.sentence() in estimate(board.job({}).plan, LocalFiles()).advice
+    assert after.rows_10 / 2 < board.run().answer["rows"] < after.rows_90 * 1.5
 
 
 def test_further_questions_are_listed_and_another_seed_is_refused(tmp_path: Path) -> None:

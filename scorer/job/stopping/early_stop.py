@@ -59,16 +59,7 @@ class EarlyStop:
         )
         self.unit = (bounds[1] - bounds[0]) * self.cells.most
         """Points of the score in 1 of the decision's scale."""
-        self.decision = Decision(
-            question,
-            len(population.systems) * (len(population.tasks) if alone else 1),
-            alpha=1 - stop.confidence,
-            items=None if future else self.cells.sizes(),
-            margin=stop.margin / self.unit,
-            width=(stop.width or 0.0) / self.unit,
-            allowed=question.allowed / self.unit,
-            asymptotic=stop.method == "asymptotic",
-        )
+        self.decision = self.new_decision()
         self.done: Mask = np.zeros(len(population.item), dtype=bool)
         self.on_over: Callable[[], None] = lambda: None
         """Called once, when the question turns out to be answered, or to have no more rows."""
@@ -87,6 +78,20 @@ class EarlyStop:
         self._missing = 0
         self._needed = self._systems()
         self._advance()
+
+    def new_decision(self) -> Decision:
+        """The decision before its first round."""
+        stop, alone = self.stop, self.question.kind == "mean"
+        return Decision(
+            self.question,
+            len(self.population.systems) * (len(self.population.tasks) if alone else 1),
+            alpha=1 - stop.confidence,
+            items=None if stop.population == "future" else self.cells.sizes(),
+            margin=stop.margin / self.unit,
+            width=(stop.width or 0.0) / self.unit,
+            allowed=self.question.allowed / self.unit,
+            asymptotic=stop.method == "asymptotic",
+        )
 
     @property
     def taken(self) -> int:
