@@ -40,6 +40,7 @@ def run(
     workers: int = 1,
     sample: int | str | None = None,
     accept_drift: bool = False,
+    wait: bool = True,
 ) -> RunResult:
     """Scores the remaining rows and returns the status of the run. Calling it again resumes.
 
@@ -49,13 +50,16 @@ def run(
     With `workers` > 1 rows are scored by as many processes. `sample` limits the run to a random sample: a number of
     rows, or a share such as "1%"; a later run without it keeps these results. `accept_drift` goes on with a
     judge that has drifted, as `--accept-drift` does.
+    With `model.mode = "batch"` and without `wait` it submits and collects once, and raises BatchesOut while batches are
+    out.
     Raises a ScorerError (its `exit_code` is the command's), and KeyboardInterrupt after storing finished rows.
     Inside a running event loop, such as a notebook's, it blocks that loop, and `watch` is called on another thread;
     `run_async` does not block.
     """
     planned = _checked(plan_of(spec, set), workers)
+    choice = _choice(sample, accept_drift=accept_drift, wait=wait)
     return _blocking(
-        lambda seen: _scored(planned, seen, workers=workers, choice=_choice(sample, accept_drift=accept_drift)),
+        lambda seen: _scored(planned, seen, workers=workers, choice=choice),
         watch,
         progress,
     )
@@ -70,6 +74,7 @@ async def run_async(
     workers: int = 1,
     sample: int | str | None = None,
     accept_drift: bool = False,
+    wait: bool = True,
 ) -> RunResult:
     """`run` for a running event loop, with the same arguments.
 
@@ -78,7 +83,7 @@ async def run_async(
     planned = _checked(plan_of(spec, set), workers)
     shown = _shown(watch, progress)
     seen = _both(watch, None if shown is None else shown.watch_and_show)
-    return await _scored(planned, seen, workers=workers, choice=_choice(sample, accept_drift=accept_drift))
+    return await _scored(planned, seen, workers=workers, choice=_choice(sample, accept_drift=accept_drift, wait=wait))
 
 
 def plan(spec: RunFile, *, set: Sets = (), exact: bool = False, sample: int | str | None = None) -> Estimate:
@@ -160,8 +165,9 @@ def _tree(spec: RunFile, set: Sets) -> dict[str, Any]:
     return set_values(tree, set)
 
 
-def _choice(sample: int | str | None, *, accept_drift: bool = False) -> Choice:
-    return replace(ALL, sample=None if sample is None else str(sample), accept_drift=accept_drift)
+def _choice(sample: int | str | None, *, accept_drift: bool = False, wait: bool = True) -> Choice:
+    text = None if sample is None else str(sample)
+    return replace(ALL, sample=text, accept_drift=accept_drift, waiting="wait" if wait else "no-wait")
 
 
 def _checked(planned: RunPlan, workers: int) -> RunPlan:

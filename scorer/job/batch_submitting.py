@@ -76,7 +76,7 @@ class Submitting:
                     return "blocked"
                 if built.cut.full is None and not built.more:
                     return "rest"
-            if not await self._ready(lane):
+            if not await self._ready(lane) or not self._budget.owned():
                 return "blocked"
             await self._send(lane, nonce, built, lines)
         return "sent"

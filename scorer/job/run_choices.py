@@ -214,6 +214,7 @@ def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measure
         binding_limit=needed.binding_limit,
         measured=measured,
         tier=_tier(plan),
+        mode="batch" if plan.spec.batched else "online",
     )
 
 

@@ -93,14 +93,16 @@ def _what_limits(s: Snapshot) -> list[Part]:
         parts.append(("The same command resumes.",))
     elif s.state == "running" and s.paused:
         parts.append(("paused: `p` in `scorer watch` resumes it", "paused"))
+    elif s.state == "running" and s.batches:
+        said = batches_sentence(s.batches)
+        parts.append((said, said.partition(", oldest")[0]))
+        if s.why is not None:
+            parts.append((f"the provider does not answer: {s.why}", "the provider does not answer"))
     elif s.state == "running" and (s.outage_s is not None or s.why is not None):
         since = "" if s.outage_s is None else f" for {duration(s.outage_s)}"
         parts.append((f"no answer from the judge{since}, one probe at a time", f"no answer from the judge{since}"))
         if s.why is not None:
             parts.append((s.why,))
-    elif s.state == "running" and s.batches:
-        said = batches_sentence(s.batches)
-        parts.append((said, said.partition(", oldest")[0]))
     elif s.state == "running":
         held = limited_by(s.held_back_by)
         parts.append((f"{held} (share of the last minute)", held) if held else ("no limit reached",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.batch_provider import BatchProvider
@@ -66,18 +67,6 @@ def test_stop_leaves_batches_out_and_the_next_start_takes_them(tmp_path: Path) -
     run.whole()
 
 
-def test_rows_that_fail_are_asked_again_alone(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 20, min_requests=1)
-    run.batches.errors.update({3: 2, 11: 1})
-    run.batches.unexecuted |= {4, 5}
-    run.batches.missing |= {17}
-    run.run()
-    run.whole(maybe=1)
-    assert run.batches.sizes == [10, 10, 5, 1]
-    attempts = dict(enumerate(pq.read_table(run.sealed("a"), columns=["attempts"]).column(0).to_pylist()))
-    assert (attempts[3], attempts[11], attempts[4], attempts[0]) == (3, 2, 1, 1)
-
-
 def test_rows_that_are_asked_again_go_in_the_next_wave_with_what_was_answered(tmp_path: Path) -> None:
     run = BatchRun(tmp_path, 20, min_requests=1)
     run.batches.texts.update({3: 1, 7: 2})
@@ -94,40 +83,13 @@ def test_rows_that_are_asked_again_go_in_the_next_wave_with_what_was_answered(tm
     }
 
 
-@pytest.mark.parametrize("names", [True, False])
-def test_create_without_an_answer_is_found_and_not_sent_again(tmp_path: Path, names: bool) -> None:
-    run = BatchRun(tmp_path, 20, provider=BatchProvider(names=names, lost_creates=1, lag_s=30))
-    run.run()
-    run.whole()
-    assert run.batches.sizes == [10, 10]
-
-
-@pytest.mark.parametrize("line", [True, False])
-def test_row_that_fails_a_whole_batch_is_rejected_alone(tmp_path: Path, line: bool) -> None:
-    run = BatchRun(tmp_path, 20, min_requests=1)
-    run.batches.refuses |= {13}
-    run.batches.names_line = line
-    status = run.run()
-    assert (status.scored, status.errors) == (19, {"Rejected": 1})
-    assert not run.batches.twice()
-    assert run.verify().findings == ()
-
-
-def test_token_limit_halves_the_next_chunk(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 20, min_requests=1)
-    run.batches.most = 4
-    run.run()
-    run.whole()
-    assert max(size for size in run.batches.sizes[2:]) <= 5
-
-
 def test_caps_cut_the_chunks_and_end_the_run_only_when_nothing_is_out(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 40, provider=BatchProvider(takes_s=5), poll_s=5)
-    run.limits = {"max_tokens": None, "max_usd": 0.0004}
+    run = BatchRun(tmp_path, 40, provider=BatchProvider(takes_s=3), poll_s=3)
+    run.limits = {"max_tokens": None, "max_usd": 0.0003}
     with pytest.raises(BudgetSpent):
         run.run()
     totals = ledger.totals(LocalFiles(), f"{run.out}/ledger")
-    assert totals.pico + totals.maybe_pico <= 400_000_000
+    assert totals.pico + totals.maybe_pico <= 300_000_000
     assert run.batches.billed
     run.limits = {}
     run.run()
@@ -142,3 +104,75 @@ def test_deadline_cancels_and_asks_the_rest_online(tmp_path: Path) -> None:
     run.whole()
     assert all(one.cancelled for one in run.batches.made.values())
     assert run.wire.asked.total() == 20
+
+
+def panel(root: Path, rows: int, **batch: object) -> tuple[BatchRun, dict[str, object]]:
+    """A run with a panel of two models, and its judge."""
+    run = BatchRun(root, rows, **batch)
+    run.models = [{**run.model, "alias": alias, "name": alias} for alias in ("x", "y")]
+    return run, {"kind": "panel", "models": ["x", "y"]}
+
+
+def test_panel_asks_each_model_in_batches_of_its_own_at_once(tmp_path: Path) -> None:
+    run, judge = panel(tmp_path, 15)
+    status = run.run(**judge)
+    assert (status.scored, status.requests) == (15, 30)
+    assert sorted(run.batches.sizes) == [5, 5, 10, 10]
+    assert set(run.batches.paid.values()) == {2}
+    one_model = [{body["model"] for _, body in made.requests} for made in run.batches.made.values()]
+    assert sorted(map(sorted, one_model)) == [["x"], ["x"], ["y"], ["y"]]
+    assert max(made.at for made in run.batches.made.values()) < run.batches.takes_s, "none waited for another"
+    found = pq.read_table(run.sealed("a"), columns=["score_x", "score_y", "score"]).to_pylist()
+    assert [row["score_x"] for row in found] == [row["score_y"] for row in found] == [row["score"] for row in found]
+
+
+def test_panel_that_is_started_again_and_again_pays_each_model_once(tmp_path: Path) -> None:
+    run, judge = panel(tmp_path, 15, min_requests=1)
+    run.batches.texts.update({3: 1, 7: 2})
+    run.batches.unexecuted |= {5}
+    for at in range(12):
+        for n, made in enumerate(run.batches.made.values()):
+            made.ends_at = 0 if n <= at else 10**6  # one batch more has ended at each start
+        try:
+            run.run(waiting="no-wait", **judge)
+            break
+        except BatchesOut:
+            continue
+    run.verify()
+    assert {row: times for row, times in run.batches.paid.items() if times != 2} == {3: 3, 7: 4}
+    assert ledger.totals(LocalFiles(), f"{run.out}/ledger").requests == run.batches.billed
+    assert run.verify().findings == ()
+
+
+def test_samples_are_asked_at_once(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 6)
+    run.model = {**run.model, "temperature": 0.7}
+    status = run.run(samples=3)
+    assert (status.scored, status.requests, run.batches.sizes) == (6, 18, [9, 9])
+    assert run.verify().findings == ()
+
+
+def test_paused_run_submits_nothing_until_it_is_resumed(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 20)
+    job, made_by_then = run.job(), []
+
+    async def paused() -> None:
+        loop = asyncio.get_running_loop()
+        job.control.change("paused", True, "test")
+        loop.call_later(40, lambda: made_by_then.append(len(run.batches.made)))
+        loop.call_later(50, job.control.change, "paused", False, "test")
+        await job.run()
+
+    in_virtual_time(paused())
+    assert made_by_then == [0]
+    run.whole()
+
+
+def test_bad_rows_need_no_batch(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 10)
+    table = pq.read_table(tmp_path / "in/a.parquet")
+    ids = table["id"].to_pylist()
+    ids[2] = None
+    pq.write_table(table.set_column(0, "id", pa.array(ids, pa.string())), tmp_path / "in/a.parquet")
+    assert run.run().errors == {"BadRow": 1}
+    assert run.batches.sizes == [9]

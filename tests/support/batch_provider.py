@@ -68,6 +68,8 @@ class BatchProvider:
     missing: set[int] = field(default_factory=set)
     """So many more requests are counted as answered than a batch has results."""
     late_cancels: bool = False
+    status: int = 500
+    """That of the rows in `errors`."""
     texts: Counter[int] = field(default_factory=Counter)
     """Rows whose first so many replies cannot be read."""
     sizes: list[int] = field(default_factory=list)
@@ -129,7 +131,7 @@ class BatchProvider:
                 one.results.append(told(id, None))
             elif self.errors[row]:
                 self.errors[row] -= 1
-                one.results.append(told(id, {"error": {"message": "The server had an error."}}, 500))
+                one.results.append(told(id, {"error": {"message": "an error"}}, self.status))
             else:
                 self.paid[row] += 1
                 self.billed += 1

@@ -77,6 +77,8 @@ class Run:
         self.provider: Callable[..., Any] | None = None
         """Makes the batch API, where a test has one."""
         self.model: dict[str, Any] = {}
+        self.models: list[dict[str, Any]] = []
+        """Instead of the one model: those of a panel."""
         self.limits: dict[str, Any] = {}
         self.shards: dict[str, range] = {}
         self.patterns = [f"{root}/in/*.parquet"]
@@ -111,6 +113,9 @@ class Run:
             "limits": {"concurrency": 4, "max_tokens": 10**9, "max_failed_share": max_failed_share, **self.limits},
             "output": {"path": self.out, **self._output},
         }
+        if self.models:
+            shared = tree.pop("model")
+            tree["models"] = [{**shared, **model} for model in self.models]
         return Job(
             check(tree),
             files or LocalFiles(),

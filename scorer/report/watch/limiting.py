@@ -6,7 +6,7 @@ import time
 
 from scorer.escapes import printable_line
 from scorer.output.progress import Snapshot
-from scorer.output.progress_lines import FARTHEST_ETA_S, duration, largest
+from scorer.output.progress_lines import FARTHEST_ETA_S, batches_sentence, duration, largest
 
 LIMITS = {
     "tokens_per_minute": "tokens/min",
@@ -50,6 +50,11 @@ def what_limits(s: Snapshot) -> str:
         if s.in_flight:
             return f"Paused: {s.in_flight:,} requests in flight are finished, and no other row is begun."
         return "Paused: nothing is in flight, and no row is begun. Only `p` on the machine of the run resumes it."
+    if s.batches:
+        out = batches_sentence(s.batches)
+        if s.why is not None:
+            return f"{out}. The provider does not answer now, and is asked again: {printable_line(s.why)}"
+        return f"{out}. A provider answers a batch within a day, often sooner."
     if s.outage_s is not None or s.why is not None:
         since = "" if s.outage_s is None else f" for {duration(s.outage_s)}"
         why = "" if s.why is None else f" The last failure: {printable_line(s.why)}"
