@@ -22,7 +22,7 @@ from scorer.limits.budget import Budget
 from scorer.limits.drain import Drain
 from scorer.limits.endpoint_rates import EndpointRates, local_rates
 from scorer.limits.health import EndpointHealth
-from scorer.limits.queue import AdmissionQueue
+from scorer.limits.queue import CONCURRENCY, AdmissionQueue
 from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Billing, Demand, Outcome, Permit
 from scorer.limits.wait_stats import WaitStats
@@ -72,7 +72,7 @@ class LocalLimiter:
             self._hold_for_ledger, self._enter, self._waited_for_ledger, self._drain.check
         )
         hold, take = (self._hold_entered, self._send) if strict else (self._hold, self._take)
-        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check)
+        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check, self._full)
         self._ahead = WriteAhead()
         caps.on_settle(self._queue.look)
         if strict:
@@ -176,7 +176,7 @@ class LocalLimiter:
         if self.in_flight >= (self._fixed if self._adaptive is None else self._adaptive.limit):
             if self._adaptive is not None:
                 self._adaptive.waited()
-            return "concurrency", None
+            return CONCURRENCY, None
         if caps.capped and self.in_flight >= self.bills.places:
             return "opening", None
         if self._rates is not None and (wait := self._rates.wait(demand)) is not None:
@@ -184,6 +184,15 @@ class LocalLimiter:
         if (wait_s := self.cooldown.until - self._clock()) > 0:
             return ("quota" if self.cooldown.quotas else "retry_after"), wait_s
         return None
+
+    def _full(self) -> bool:
+        """True where the fixed number of requests is in flight, and nothing else turns anybody away."""
+        return (
+            self.in_flight >= self._fixed
+            and self._adaptive is None
+            and self.breaker.open_since is None
+            and not (self.paused or self._closed or self._drain.asked)
+        )
 
     def _take(self, demand: Demand) -> Permit:
         permit = self._send(self.bills.worst(demand))

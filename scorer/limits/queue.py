@@ -21,6 +21,8 @@ LONGEST_LOOK_S = 60.0
 """The longest time between two checks of the head."""
 COUNTED_S = 0.1
 """Waits are counted at least this often."""
+CONCURRENCY = "concurrency"
+"""The limit on requests in flight."""
 AWAY = ("outage", "quota")
 """A request that waits for one of these may go to another endpoint."""
 
@@ -43,7 +45,8 @@ class AdmissionQueue(Generic[T]):
     """A queue of demands. `hold` checks the head, and may raise the head's error. `take` makes the permit.
 
     `waited` gets the limit that the head waited for, and from when until when. `may_wait` gets the limit that the head
-    would wait for and the seconds, and raises where it must not wait.
+    would wait for and the seconds, and raises where it must not wait. `full` is true where nobody can be let in before
+    something settles, so that a head which waits for that already need not be asked again.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class AdmissionQueue(Generic[T]):
         take: Callable[[Demand], T],
         waited: Callable[[str, float, float], None],
         may_wait: Callable[[str, float | None], None] = lambda _name, _seconds: None,
+        full: Callable[[], bool] = lambda: False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hold = hold
         self._take = take
         self._waited = waited
         self._may_wait = may_wait
+        self._full = full
         self._places: deque[_Place[T]] = deque()
         self._begun = 0  # so many of them, at the front, belong to rows in flight
         self._timer: asyncio.TimerHandle | None = None
@@ -114,6 +119,9 @@ class AdmissionQueue(Generic[T]):
         while self._places:
             place = self._places[0]
             if not place.granted.done():
+                if blocked is not None and blocked[0] == CONCURRENCY and self._full():
+                    self._wait(CONCURRENCY, None, blocked)
+                    return
                 try:
                     hold = self._ask(place.demand, place.leave)
                 except Exception as error:  # noqa: BLE001 - the waiter raises it

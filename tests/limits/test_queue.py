@@ -31,6 +31,46 @@ def test_queue_checks_only_head_while_held() -> None:
     run(scenario())
 
 
+def test_queue_asks_a_head_that_waits_for_a_place_once_for_each_free_place() -> None:
+    taken, looks, waits = 0, 0, list[tuple[str, float]]()
+    other: str | None = None
+
+    def hold(_: Demand) -> tuple[str, float | None] | None:
+        nonlocal looks
+        looks += 1
+        return (other, None) if other else ("concurrency", None) if taken == 2 else None
+
+    def take(_: Demand) -> None:
+        nonlocal taken
+        taken += 1
+
+    async def scenario() -> None:
+        nonlocal taken, looks, other
+        line: AdmissionQueue[None] = AdmissionQueue(
+            hold, take, lambda name, since, until: waits.append((name, until - since)), full=lambda: taken == 2
+        )
+        waiters = [asyncio.create_task(line.stand(NEED, None, lambda _: None)) for _ in range(9)]
+        await asyncio.sleep(1.0)
+        looks = 0
+        for _ in range(3):
+            taken -= 1
+            line.look()
+            await asyncio.sleep(1.0)
+        assert (looks, len(line)) == (3, 4)
+        other, taken = "storage", taken - 1
+        line.look()
+        await asyncio.sleep(1.0)
+        other = None
+        for _ in range(6):
+            line.look()
+            taken -= 1
+        await asyncio.gather(*waiters)
+        assert sum(seconds for name, seconds in waits if name == "concurrency") == 4.0
+        assert sum(seconds for name, seconds in waits if name == "storage") == 1.0
+
+    run(scenario())
+
+
 def test_queue_serves_started_rows_before_new_ones_each_in_order() -> None:
     order: list[str] = []
     free = 0
