@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.analysis.bootstrap import Interval, Resamples, student
+from scorer.analysis.bootstrap import FEWEST_ITEMS, Interval, Resamples, student
 from scorer.analysis.correlation import Codes, Floats
 
 CHUNK = 256
@@ -180,14 +180,14 @@ def discordant(difference: Floats) -> tuple[int, int] | None:
 def simultaneous_of_draws(values: Sequence[float], draws: Sequence[Floats], items: int) -> list[Interval | None]:
     """`simultaneous` of statistics that are known by their `draws` in resamples of the items, no sums over items.
 
-    The standard error is that of the draws. None without draws, for one item, and where half of the draws or more are
-    undefined or all are equal.
+    The standard error is that of the draws. None without draws, for fewer than five items, and where half of the draws
+    or more are undefined or all are equal.
     """
     spreads: list[float] = []
     most = np.zeros(len(draws[0]) if draws else 0)
     for value, drawn in zip(values, draws, strict=True):
         known = np.isfinite(drawn)
-        usable = items > 1 and 2 * known.sum() > len(drawn)
+        usable = items >= FEWEST_ITEMS and 2 * known.sum() > len(drawn)
         spread = float(drawn[known].std()) if usable and math.isfinite(value) else 0.0
         spreads.append(spread)
         if spread > 0:

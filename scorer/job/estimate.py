@@ -23,6 +23,7 @@ from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
 from scorer.inputs.shards import find, first_look, linked
 from scorer.job.canary_estimate import CanaryEstimate, canary_estimate
+from scorer.job.cascade_advice import cascade_advice
 from scorer.job.estimate_facts import estimate_facts
 from scorer.job.estimate_totals import Totals
 from scorer.job.learned import Mean, learned
@@ -171,6 +172,7 @@ def estimate(
             *filter(None, [linked(found)]),
             *first.left_out,
             *_fence_advice(plan.judge),
+            *cascade_advice(plan.spec),
             *(advice for model in plan.spec.all_models for advice in _reasoning_advice(model)),
             *totals.tier_advice(),
             *totals.cache_advice(),

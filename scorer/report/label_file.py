@@ -121,7 +121,7 @@ def write_label_file(
         raise SpecError(
             [f"-o {path} is there, and may hold labels. Name another file; --labels {path} takes its labels over."]
         )
-    texts = collected(frame.select(*columns.keys, *columns.shown))[rows]
+    texts = _texts(frame, [*columns.keys, *columns.shown], rows)
     given = pl.Series(HUMAN, [None] * len(rows), pl.Float64) if labels is None else labels[rows].alias(HUMAN)
     table = pl.DataFrame(
         [*(texts[name] for name in columns.keys), *(_shown(texts[name]) for name in columns.shown), given]
@@ -155,6 +155,14 @@ def rows_again(
     chance = row_chance(found, columns.keys, seed + 1)
     drawn = found["\0place"].to_numpy()[np.argsort(chance, kind="stable")[:n]].astype(np.int64)
     return drawn, pl.DataFrame({PICKED: [AGAIN] * len(drawn)})
+
+
+def _texts(frame: pl.LazyFrame, names: Sequence[str], rows: Codes) -> pl.DataFrame:
+    """These columns of these rows, in their order; the texts of other rows are not kept in memory."""
+    place = "\0place"
+    wanted = pl.LazyFrame({place: pl.Series(rows, dtype=pl.Int64)}).with_row_index("\0order")
+    numbered = frame.select(names).with_row_index(place).with_columns(pl.col(place).cast(pl.Int64))
+    return collected(numbered.join(wanted, on=place).sort("\0order").select(names))
 
 
 def _is_there(files: Files, path: str) -> bool:

@@ -83,3 +83,15 @@ def test_reread_does_not_change_who_was_asked(tmp_path: Path, capsys: pytest.Cap
     assert _exit_code(["reread", str(tmp_path / "out")]) == 0
     after = scorer.scan_scores(str(tmp_path / "out")).select("id", "score", "decided_by", "confidence").collect()
     assert after.equals(before)
+
+
+def test_plan_says_what_labels_support_before_anything_is_bought(tmp_path: Path) -> None:
+    write_data(tmp_path, 12)
+    calibrating = scorer.plan(run_file(tmp_path, "out"))
+    assert calibrating.requests == 12 * 4
+    told = " ".join(calibrating.advice)
+    assert "14 for 0.8, 29 for 0.9, 59 for 0.95 agreement" in told
+    assert "models.cheap has temperature 0" in told
+    large = scorer.plan(run_file(tmp_path, "out", threshold=0.8))
+    assert large.requests == 12 * 4
+    assert "the most that it can cost" in " ".join(large.advice)
