@@ -129,6 +129,8 @@ class Choice:
         if coverage is None or coverage.rows >= coverage.rows_total:
             return self
         why = f"the run is not finished, {coverage.rows:,} of {coverage.rows_total:,} rows"
+        if coverage.answer is not None:
+            why = "[stop] ended the run at its answer, so systems were judged on different items"
         return replace(
             self,
             chosen=None,
@@ -141,6 +143,15 @@ class Choice:
             loses=None,
             people=None,
         )
+
+    @property
+    def costs(self) -> list[str]:
+        """The columns of `systems` that are costs, in the order of their importance."""
+        names = self.systems.columns
+        if "on_front" not in names:
+            return []
+        found = names[names.index("unread") + 1 : names.index("on_front")]
+        return [name for name in found if not name.endswith(("_low", "_high")) or name.rpartition("_")[0] not in found]
 
     @property
     def frame(self) -> pl.DataFrame:

@@ -68,6 +68,8 @@ class Gate:
         if coverage is None or coverage.rows >= coverage.rows_total:
             return self
         reason = f"The run is not finished: {coverage.rows:,} of {coverage.rows_total:,} rows."
+        if coverage.answer is not None:
+            reason = "[stop] ended the run at its answer, so systems were judged on different items."
         return replace(self, verdict="undecided", items_needed=None, reasons=[reason, *self.reasons])
 
     def json(self) -> dict[str, Any]:

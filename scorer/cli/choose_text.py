@@ -220,12 +220,7 @@ def _loses(found: Choice) -> Iterator[str]:
 
 
 def _cost_names(found: Choice) -> str:
-    names = found.systems.columns
-    if "on_front" not in names:
-        return ""
-    costs = names[names.index("unread") + 1 : names.index("on_front")]
-    shown = [name for name in costs if not name.endswith(("_low", "_high")) or name.rpartition("_")[0] not in costs]
-    return ", then ".join(map(_name, shown))
+    return ", then ".join(map(_name, found.costs))
 
 
 def _name(text: str) -> str:

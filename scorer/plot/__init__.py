@@ -5,6 +5,7 @@ returns an Altair chart with intervals where the analysis has them. `scorer.plot
 """
 
 from scorer.plot.agreement import agreement, judge_against_human
+from scorer.plot.choice import choice
 from scorer.plot.cost import cost
 from scorer.plot.distribution import distribution
 from scorer.plot.leaderboard import leaderboard
@@ -13,6 +14,7 @@ from scorer.plot.scale import scale
 
 __all__ = [
     "agreement",
+    "choice",
     "cost",
     "distribution",
     "judge_against_human",

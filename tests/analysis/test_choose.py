@@ -337,6 +337,8 @@ def test_choose_withholds_a_choice_from_a_run_that_is_not_finished():
     shown = choose_text(early)
     assert shown.startswith("Nothing is chosen: the run is not finished, 300 of 600 rows.")
     assert "stays the choice" not in shown
+    ended = found.over(RunCoverage(300, 600, answer={"text": "large is best"}))
+    assert ended.withheld.startswith("[stop] ended the run at its answer")
 
 
 def test_choose_says_where_labels_stand_for_other_shares_of_tasks():

@@ -43,6 +43,7 @@ CHARTS: dict[str, Any] = {
     "between judges": lambda: plot.agreement(FRAME, ["score", "other"], bootstrap=0),
     "judge against human": lambda: plot.judge_against_human(FRAME),
     "leaderboard": lambda: plot.leaderboard(BOARD),
+    "choice": lambda: plot.choice(FRAME, system="model", item="item", cost="cost_microusd", margin=1.0, bootstrap=50),
     "leaderboards": lambda: plot.leaderboard(FRAME, ["score", "other"], system="model", bootstrap=0),
     "scale": lambda: plot.scale(FRAME, human="human", task="task"),
     "learning curve": lambda: plot.learning_curve(FRAME, variant="step", well_formed="formed", bootstrap=20),
@@ -69,6 +70,18 @@ def _inline(tree: Any) -> Any:
 
 
 @pytest.mark.slow
+def test_choice_shows_the_front_the_chosen_system_and_the_margin() -> None:
+    rows = [(f"s{k}", i, k + (i % 3) / 10, float(10 * k)) for k in range(3) for i in range(20)]
+    frame = pl.DataFrame(rows, schema=["model", "item", "score", "price"], orient="row")
+    found = scorer.choose(frame, system="model", item="item", cost="price", margin=1.5, bootstrap=50)
+    shown = values(plot.choice(found))
+    kinds = {row["system"]: row["kind"] for row in shown if "kind" in row}
+    assert kinds == {"s0": "on the front", "s1": "chosen", "s2": "on the front"}
+    assert [row["at"] for row in shown if "at" in row] == [pytest.approx(2.095 - 1.5)]
+    with pytest.raises(SpecError, match="give cost=COLUMN"):
+        plot.choice(frame, system="model")
+
+
 def test_every_chart_is_drawn_by_vega() -> None:
     """A specification that Altair accepts may still be an error for Vega-Lite, or draw nothing. Slow: starts Vega."""
     vega = pytest.importorskip("vl_convert")
