@@ -25,8 +25,17 @@ from scorer.build.open_run import OpenRun
 from scorer.config.spec import Canary
 from scorer.engine.engine import StopFlag
 from scorer.errors import Drifted
-from scorer.job.known_rows import SHARD, answer, error_of, loss_of, width_of
-from scorer.output.canary_files import Alarm, CanaryState, Stretch, load_answers, load_state, save_answers, save_state
+from scorer.job.known_rows import WithoutCanaries, answer, error_of, loss_of, width_of
+from scorer.output.canary_files import (
+    Alarm,
+    CanaryState,
+    Stretch,
+    load_answers,
+    load_state,
+    merge_answers,
+    save_answers,
+    save_state,
+)
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Result, Row, Store
 
@@ -37,7 +46,7 @@ LEARNED = 100
 LEARNED_LEVEL = 0.05
 ROUND = 100
 """Canaries that are asked before any row, where the start before ended with an alarm."""
-WRITTEN_S = 10.0
+WRITTEN_S = 5.0
 _SAID = {"loss": "scores are off", "up": "scores are too high", "down": "scores are too low"}
 
 
@@ -147,7 +156,7 @@ class Canaries(PeriodicService):
 
     def around(self, store: Store) -> Store:
         """The store, without the canaries: their results come here."""
-        return _Sorted(store, self._take)
+        return WithoutCanaries(store, self._take)
 
     def _take(self, result: Result) -> None:
         number = result.row.number
@@ -274,21 +283,10 @@ class Canaries(PeriodicService):
             stamp = int(opened.wall_s()) * 1000 + number
             await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
 
-
-class _Sorted:
-    """A store that hands canaries on."""
-
-    def __init__(self, store: Store, take: Callable[[Result], None]) -> None:
-        self._store, self._take = store, take
-
-    def add(self, result: Result) -> None:
-        if result.row.shard.startswith(SHARD):
-            self._take(result)
-        else:
-            self._store.add(result)
-
-    async def room(self) -> None:
-        await self._store.room()
+    async def close(self) -> None:
+        """Writes what is left, and makes one file of many."""
+        await self.work()
+        await self._opened.offload(merge_answers, self._opened.files, self._opened.layout)
 
 
 def _time(us: int) -> str:

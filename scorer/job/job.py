@@ -385,7 +385,7 @@ class Job:
                 raise
             finally:
                 if canaries is not None:
-                    await shielded(canaries.work())
+                    await shielded(canaries.close())
                 await shielded(_close(store, ledger, recorder, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")

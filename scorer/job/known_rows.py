@@ -16,7 +16,7 @@ from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look
 from scorer.inputs.source import Columns, Reader
 from scorer.output.layout import stems
-from scorer.types import Result, Row, Work
+from scorer.types import Result, Row, Store, Work
 
 SHARD = "canary:"
 """How the shard of a canary begins; no path of an input shard does."""
@@ -79,6 +79,22 @@ def width_of(plan: RunPlan, canary: Canary) -> float:
     scale = scale_of_judge({"kind": plan.spec.judge.kind, **plan.spec.judge.options}, "score")
     assert scale is not None  # build/checks.py
     return scale[1] - scale[0]
+
+
+class WithoutCanaries:
+    """A store of which `take` gets the canaries."""
+
+    def __init__(self, store: Store, take: Callable[[Result], None]) -> None:
+        self._store, self._take = store, take
+
+    def add(self, result: Result) -> None:
+        if result.row.shard.startswith(SHARD):
+            self._take(result)
+        else:
+            self._store.add(result)
+
+    async def room(self) -> None:
+        await self._store.room()
 
 
 def answer(result: Result, row: Row, known: float, loss: float | None, asked_at: int) -> dict[str, object]:

@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +21,7 @@ from scorer.files.files import Files, read
 from scorer.files.files import replace as replace_file
 from scorer.output.layout import Layout
 
+MOST_FILES = 32
 SCHEMA = pa.schema(
     [
         pa.field("canary", pa.int64(), nullable=False),
@@ -126,22 +128,41 @@ def retried(files: Files, layout: Layout) -> None:
 def load_answers(files: Files, layout: Layout) -> pa.Table:
     """All answers, by the number of the canary. Raises OutputError for a damaged file."""
     tables = []
-    for stat in files.listing(layout.canary):
-        if not stat.path.endswith(".parquet"):
-            continue
+    for path in _paths(files, layout):
         try:
-            tables.append(pq.read_table(io.BytesIO(read(files, stat.path)), schema=SCHEMA))
+            tables.append(pq.read_table(io.BytesIO(read(files, path)), schema=SCHEMA))
         except (pa.ArrowInvalid, OSError) as error:
             raise OutputError(
-                f"{stat.path} cannot be read ({error}). Restore it, or delete it: its canaries then count no more."
+                f"{path} cannot be read ({error}). Restore it, or delete it: its canaries then count no more."
             ) from error
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("canary")
+    table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("canary")
+    numbers = table.column("canary").to_numpy()
+    return table.filter(np.diff(numbers, prepend=-1) > 0)  # a crash while files are merged leaves answers twice
+
+
+def _paths(files: Files, layout: Layout) -> list[str]:
+    return [stat.path for stat in files.listing(layout.canary) if stat.path.endswith(".parquet")]
+
+
+def merge_answers(files: Files, layout: Layout) -> None:
+    """Makes one file of all answers, where there are more than `MOST_FILES`."""
+    paths = _paths(files, layout)
+    if len(paths) > MOST_FILES:
+        merged = _write(files, layout, load_answers(files, layout), 0)
+        for path in paths:
+            if path != merged:
+                files.delete(path)
 
 
 def save_answers(files: Files, layout: Layout, answers: Sequence[dict[str, object]], number: int) -> None:
-    """Writes answers as file `number` of this start."""
-    table = pa.Table.from_pylist(list(answers), schema=SCHEMA)
+    """Writes answers, at least one, as file `number`."""
+    _write(files, layout, pa.Table.from_pylist(list(answers), schema=SCHEMA), number)
+
+
+def _write(files: Files, layout: Layout, table: pa.Table, number: int) -> str:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     first, last = table.column("canary")[0].as_py(), table.column("canary")[-1].as_py()
-    replace_file(files, f"{layout.canary}/{first:09d}-{last:09d}-{number}.parquet", buffer.getvalue())
+    path = f"{layout.canary}/{first:09d}-{last:09d}-{number}.parquet"
+    replace_file(files, path, buffer.getvalue())
+    return path

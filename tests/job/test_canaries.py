@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -22,14 +23,14 @@ from scorer.analysis.sequential.drift import Drift
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.config.spec import Canary
-from scorer.errors import Drifted, Interrupted, SpecError
+from scorer.errors import Drifted, Interrupted, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.canary_estimate import canary_estimate
 from scorer.job.estimate import estimate
 from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
-from scorer.output.canary_files import load_answers, load_state
+from scorer.output.canary_files import load_answers, load_state, merge_answers, save_answers
 from scorer.output.layout import Layout
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
@@ -240,6 +241,23 @@ def test_interrupted_run_keeps_its_answers_and_goes_on_where_it_was(tmp_path: Pa
     answers = load_answers(LocalFiles(), layout(tmp_path)).column("canary").to_pylist()
     assert answers == sorted(set(answers))
     assert len(answers) > before
+
+
+def test_many_files_of_answers_become_one_and_a_crash_meanwhile_doubles_none(tmp_path: Path) -> None:
+    files, where = LocalFiles(), layout(tmp_path)
+    when = datetime(2026, 11, 28, tzinfo=UTC)
+    given = {"shard": "k", "row": 1, "known": 3.0, "loss": 0.5, "asked_at": when, "finished_at": when}
+    for number in range(40):
+        save_answers(files, where, [{**given, "canary": 2 * number}, {**given, "canary": 2 * number + 1}], number)
+    before = load_answers(files, where)
+    first = (tmp_path / "out/canary/000000000-000000001-0.parquet").read_bytes()
+    merge_answers(files, where)
+    assert [path.name for path in (tmp_path / "out/canary").iterdir()] == ["000000000-000000079-0.parquet"]
+    (tmp_path / "out/canary/000000000-000000001-0.parquet").write_bytes(first)
+    assert load_answers(files, where).equals(before)
+    (tmp_path / "out/canary/000000000-000000001-0.parquet").write_bytes(first[:100])
+    with pytest.raises(OutputError, match="cannot be read"):
+        load_answers(files, where)
 
 
 def test_plan_says_how_soon_a_drift_is_found(tmp_path: Path) -> None:
