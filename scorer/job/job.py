@@ -328,7 +328,7 @@ class Job:
                         f"{self.layout.out} has provider batches that are out, and [stop] cannot wait for them. "
                         "Collect them first: the same command without [stop], with --collect."
                     )
-                if revision is None and stop.early.over:
+                if revision is None and stop.early.over and not stop.finished_shards(store):
                     return False
             if revision is None and not chunks and all(store.sealed(shard) for shard in manifest.shards):
                 return False
@@ -369,11 +369,14 @@ class Job:
                     services: list[Service] = [store, ledger, progress, recorder]
                     if stop is not None:
                         services.append(stop.writer(offload))
+                        checks = [*checks, stop.check]
                     if canaries is not None:
                         services.append(canaries)
                     await served(scored, [*services, Watch([*checks, owned, first.check])])
                 if canaries is not None:
                     canaries.check()
+                if stop is not None:
+                    stop.check()
                 unread = {**store.unread, **scoring.unread}
                 state = "interrupted" if self.drain.asked else "stopped" if unread else "complete"
             except (asyncio.CancelledError, Interrupted):

@@ -96,6 +96,11 @@ def reread(
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)
         _Reread(files, layout, plan, wall_s, places).run(manifest)
+        if plan.spec.stop is not None:
+            from scorer.job.stopping.running import renew
+
+            there = replace(_manifest(files, layout), shards=tuple(places[one.path] for one in manifest.shards))
+            renew(plan, files, layout, there)
     finally:
         lock.release()
     return within_share(status(files, layout.out), plan.spec.limits.max_failed_share)

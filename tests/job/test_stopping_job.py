@@ -14,6 +14,7 @@ from scorer.analysis.run_coverage import run_coverage
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import estimate
+from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
@@ -231,6 +232,34 @@ def test_a_retry_changes_the_answer_with_the_scores(tmp_path: Path) -> None:
     board.judge.refuses = set()
     found = board.run({"population": "these"}, retry=Retry(None))
     assert (found.state, found.answer["systems"], found.answer["unread"]) == ("answered", ["s1"], 0)
+
+
+def test_a_score_out_of_bounds_ends_the_run_and_says_so(tmp_path: Path) -> None:
+    board = Board(tmp_path, scores(60, 2, lead=1.0))
+    with pytest.raises(SpecError, match=r"outside of 4 to 6, the bounds"):
+        board.run({"bounds": [4, 6]})
+    assert board.asked < board.rows
+    assert board.run().state in ("answered", "undecided")
+    assert set(board.judge.asked.values()) == {1}
+
+
+def test_another_condition_begins_the_statement_again(tmp_path: Path) -> None:
+    board = Board(tmp_path, scores(80, 3, lead=2.0))
+    assert board.run().answer["systems"] == ["s1"]
+    found = board.run({}, where="system <> 's1'")
+    assert set(found.answer["systems"]) <= {"s0", "s2"}
+    assert found.answer["questions"] == 2
+    assert any("begins again" in said for said in board.said)
+    assert found.pending == 0
+    assert verify(LocalFiles(), board.out).findings == ()
+
+
+def test_a_reread_changes_the_answer_with_the_scores(tmp_path: Path) -> None:
+    board = Board(tmp_path, scores(60, 2, lead=2.0))
+    assert board.run({"population": "these", "bounds": [0, 100]}).answer["systems"] == ["s1"]
+    found = reread(LocalFiles(), board.out, ["judge.scale=[0, 3]"])
+    assert found.answer["unread"] > 0
+    assert found.answer["state"] in ("open", "undecided")
 
 
 def test_analyses_of_a_folder_that_stopped_show_its_intervals_and_withhold_a_choice(tmp_path: Path) -> None:

@@ -85,9 +85,12 @@ class Board:
             pq.write_table(table, root / "in" / f"{number}.parquet")
         self.rows = len(rows)
 
-    def job(self, stop: dict[str, Any] | None, files: LocalFiles | None = None, **limits: Any) -> Job:
+    def job(
+        self, stop: dict[str, Any] | None, files: LocalFiles | None = None, where: str | None = None, **limits: Any
+    ) -> Job:
+        chosen = {} if where is None else {"where": where}
         tree: dict[str, Any] = {
-            "input": {"shards": [f"{self.root}/in/*.parquet"], "keep": ["system", "item"]},
+            "input": {"shards": [f"{self.root}/in/*.parquet"], "keep": ["system", "item"], **chosen},
             "judge": {"prompt": PROMPT, "scale": [0, 10]},
             "model": {"name": "board", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
             "limits": {"concurrency": 16, "max_failed_share": 1.0, **limits},
@@ -110,10 +113,11 @@ class Board:
         files: LocalFiles | None = None,
         sample: str | None = None,
         retry: Retry | None = None,
+        where: str | None = None,
         **limits: Any,
     ) -> Status:
         """A start, to its end; None asks without [stop]."""
-        return in_virtual_time(self.job(stop, files, **limits).run(retry, Choice(sample=sample)))
+        return in_virtual_time(self.job(stop, files, where, **limits).run(retry, Choice(sample=sample)))
 
     @property
     def asked(self) -> int:

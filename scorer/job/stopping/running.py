@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import orjson
 
 from scorer.build.plan import RunPlan
 from scorer.build.stop_checks import score_bounds
 from scorer.config.stop_question import parse_question
-from scorer.errors import StorageError
+from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files
 from scorer.files.files import replace as replace_file
 from scorer.inputs.sample import parse_sample
@@ -25,7 +26,7 @@ from scorer.output.selection import Selection
 from scorer.output.store import Store
 from scorer.output.stored_scores import stored_scores
 from scorer.processes.periodic_service import PeriodicService
-from scorer.types import Offload, Work
+from scorer.types import Offload, Shard, Work
 
 PERIOD_S = 2.0
 Say = Callable[[str], None]
@@ -56,6 +57,7 @@ class StopRun:
         self._files, self._layout, self._manifest = files, layout, manifest
         self._population, self._in_flight, self._halt = found, in_flight, halt
         self.sample = sample
+        self._wrong: SpecError | None = None
         rows = sum(manifest.selection.belonging_of(shard) for shard in manifest.shards)
         self._most_rows = None if sample is None else parse_sample(sample).of(rows)
         self.early = self.restart()
@@ -75,12 +77,41 @@ class StopRun:
         return self.early
 
     def finished(self, path: str, row: int, score: float | None) -> None:
-        """Takes the result of a row."""
-        self.early.finished(path, row, score)
+        """Takes the result of a row. A score out of bounds ends the run at the next `check`."""
+        try:
+            if self._wrong is None:
+                self.early.finished(path, row, score)
+        except SpecError as error:  # whoever stores a result is not to fail of it
+            self._wrong = error
+            self._halt()
+
+    def check(self) -> None:
+        """Raises SpecError once a score is out of bounds."""
+        if self._wrong is not None:
+            raise self._wrong
 
     def work(self, store: Store, lost: Callable[[], bool]) -> Iterator[Work]:
-        """The rows to ask; see EarlyStop.work."""
-        return self.early.work(store, lost)
+        """The rows to ask; see EarlyStop.work. Shards that are finished already are opened, so that they are sealed."""
+        for shard in self.finished_shards(store):
+            yield from store.some(shard, np.zeros(shard.rows, dtype=bool))
+        yield from self.early.work(store, lost)
+
+    def finished_shards(self, store: Store) -> list[Shard]:
+        """Shards whose rows all have a result, and that are not sealed."""
+        counts, selection = self._counts(), self._manifest.selection
+        return [
+            shard
+            for shard in self._manifest.shards
+            if not store.sealed(shard) and counts.get(shard.stem, 0) >= selection.belonging_of(shard)
+        ]
+
+    def _counts(self) -> dict[str, int]:
+        """Rows that belong and have a result, by the stem of their shard."""
+        selection, files, layout = self._manifest.selection, self._files, self._layout
+        return {
+            shard.stem: int(selection.belongs(files, layout, shard)[rows].sum())
+            for shard, rows, _ in stored_scores(files, layout, self._manifest.shards)
+        }
 
     def writer(self, offload: Offload) -> AnswerWriter:
         """The service that writes the answer while the run goes on."""
@@ -102,10 +133,7 @@ class StopRun:
 
     def select(self) -> None:
         """Writes to run.json that the rows with a result are those selected, unless all rows have one."""
-        counts = {
-            shard.stem: len(rows) for shard, rows, _ in stored_scores(self._files, self._layout, self._manifest.shards)
-        }
-        before = self._manifest.selection
+        before, counts = self._manifest.selection, self._counts()
         if all(counts.get(one.stem, 0) >= before.belonging_of(one) for one in self._manifest.shards):
             return
         selection: Selection = replace(before, stop=self._stop.question, sample=self.sample, sampled=counts)
@@ -129,6 +157,14 @@ class AnswerWriter(PeriodicService):
             await self._offload(self._stop.write)
         except StorageError:
             self._taken = -1
+
+
+def renew(plan: RunPlan, files: Files, layout: Layout, manifest: Manifest) -> None:
+    """Writes the answer that the stored results give, where something else than a run has changed them. Blocking."""
+    run = begin(plan, files, layout, manifest, sample=None, in_flight=lambda: 1, halt=lambda: None, say=lambda _: None)[
+        1
+    ]
+    run.conclude()
 
 
 def begin(
