@@ -17,7 +17,7 @@ while :; do
 done
 
 case $code in
-  0) ;;
+  0 | 9) ;;  # 9: provider batches are out, with --no-wait; the next start collects them
   2) echo "scorer: the run file, the arguments or the input are wrong. Nothing was sent." ;;
   3) echo "scorer: the budget is used up. What is scored is kept; a higher one goes on." ;;
   4) echo "scorer: the judge's set-up is wrong (key, model, address, quota). Mended, the next night goes on." ;;
@@ -27,5 +27,5 @@ case $code in
   130) echo "scorer: interrupted. The next night goes on." ;;
   *) echo "scorer: exit code $code, which is a bug of scorer." ;;
 esac
-[ "$code" = 0 ] || tail -n 1 "$log"
+[ "$code" = 0 ] || [ "$code" = 9 ] || tail -n 1 "$log"
 exit "$code"
