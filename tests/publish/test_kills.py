@@ -15,8 +15,9 @@ import pytest
 from publish.lakes import IcebergLake, Lake, keys
 from publish.runs import expected, output
 from support.clock import run as virtually
-from support.command import PATIENCE_S
+from support.command import PATIENCE_S, started
 from support.outputs import Output
+from support.warm_starts import WarmProcess
 
 from scorer.files.files import LocalFiles
 from scorer.publish.publish import publish
@@ -77,17 +78,15 @@ def test_publish_recovers_from_a_kill_at_any_step_of_a_replacement(tmp_path: Pat
     assert generations[0] == 0, "it died before it wrote"
 
 
-def begin(made: Output, lake: Lake) -> subprocess.Popen[bytes]:
+def begin(made: Output, lake: Lake) -> WarmProcess:
     """A command that publishes."""
-    command = [sys.executable, "-m", "scorer", "publish", made.layout.out, "--to", lake.address]
-    return subprocess.Popen(
-        command, env={**os.environ, **lake.environment}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
+    return started("publish", made.layout.out, "--to", lake.address, **lake.environment)
 
 
-def end(process: subprocess.Popen[bytes]) -> int:
-    _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+def end(process: WarmProcess) -> int:
+    with process:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, -signal.SIGKILL), said
     return process.returncode
 
 
@@ -96,9 +95,9 @@ def test_publish_recovers_from_kill_9_at_random_moments(tmp_path: Path, lake: La
     made = output(tmp_path / "a", *[20] * 6)
     draw = random.Random(6)
     first = output(tmp_path / "b", 1)
-    started = time.monotonic()
+    began = time.monotonic()
     end(begin(first, lake))
-    start_up = time.monotonic() - started
+    start_up = time.monotonic() - began
     kills = 0
     for _ in range(3):
         process = begin(made, lake)

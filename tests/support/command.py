@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +63,9 @@ def scorer(*arguments: object, stdin: str | None = None, **variables: str) -> En
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-@contextmanager
-def started(*arguments: object, **variables: str) -> Iterator[WarmProcess]:
-    """A command under way, with `variables` in its environment; it does not outlive the block."""
-    with _WARM.start([*map(str, arguments)], {**os.environ, **variables}) as process:
-        yield process
+def started(*arguments: object, **variables: str) -> WarmProcess:
+    """A command under way, with `variables` in its environment; used as a block, it does not outlive it."""
+    return _WARM.start([*map(str, arguments)], {**os.environ, **variables})
 
 
 def ended(process: WarmProcess, *signals: signal.Signals) -> Ended:

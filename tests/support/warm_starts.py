@@ -155,8 +155,10 @@ def _line(channel: socket.socket) -> bytes:
 
 def _serve(channel: socket.socket) -> list[str]:
     """Forks a keeper for each command, which forks the command. Returns its arguments in the command alone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave nothing behind
     while True:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # of keepers that have ended, so that their CPU time is counted
+                pass
         told, descriptors, *_ = socket.recv_fds(channel, 1 << 20, 4)
         if not told:
             sys.exit(0)
@@ -164,7 +166,6 @@ def _serve(channel: socket.socket) -> list[str]:
             told += channel.recv(1 << 20)
         if os.fork() == 0:
             channel.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             *streams, status = descriptors
             pid = os.fork()
             if pid:
@@ -186,6 +187,7 @@ def _keep(pid: int, streams: Sequence[int], status: socket.socket) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody waits any more
         status.sendall(b"%d\n" % code)
         status.recv(1)
+    os.waitpid(pid, 0)
     os._exit(0)
 
 
