@@ -28,7 +28,7 @@ from scorer.output.chunk_files import ChunkFiles
 from scorer.output.open_batches import LineBill
 from scorer.types import Call, Offload
 
-FETCHES = 5
+FETCHES = 3
 PAUSE_S = 0.5
 """Results that are fewer than the batch counts are asked for so many times a round; the first pause, then doubled."""
 SHORT_S = 30.0
@@ -202,34 +202,45 @@ class Exchange:
         if one.chunk.state == "created":
             await self.mark(one, Event("ended", self.now))
         chunk, durable = one.chunk, self._durable
+        late = self.now >= chunk.ended_at + SHORT_S
         with tempfile.TemporaryFile() as whole:
             await durable.offload(_load, durable.chunks, chunk.nonce, whole)
-            if not await self._gather(chunk, batch, cast(BinaryIO, whole)) and self.now < chunk.ended_at + SHORT_S:
+            complete = await self._gather(chunk, batch, cast(BinaryIO, whole), tries=1 if late else FETCHES)
+            if not complete and not late:
                 return
         await self.mark(one, Event("fetched"))
         await self._discard(batch)
 
-    async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO) -> bool:
-        """Adds what downloads bring to what earlier ones brought, durable on return. True where it is complete."""
+    async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO, *, tries: int) -> bool:
+        """Adds what downloads bring to what earlier ones brought, durable on return. True where it is complete.
+
+        So many downloads that are not cut are at least tried, `FETCHES` in all. Raises TransientError where each was
+        cut.
+        """
         durable, had = self._durable, await self._durable.offload(self._count, chunk, whole)
-        try:
-            for number in range(FETCHES):
+        complete, uncut, cut = False, 0, TransientError("it was not asked for")
+        for number in range(FETCHES):
+            if number:
+                await asyncio.sleep(PAUSE_S * 2 ** (number - 1))
+            size = whole.seek(0, 2)
+            try:
                 if number:
-                    await asyncio.sleep(PAUSE_S * 2 ** (number - 1))
                     batch = await self.look(chunk) if batch.awaited else batch
-                size = whole.seek(0, 2)
                 await self._download(batch.results, whole)
-                found = await durable.offload(self._count, chunk, whole)
-                if found == had:
-                    whole.truncate(size)
-                had = found
-                if found >= batch.answered and not batch.awaited:
-                    break
-        except TransientError:
-            await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
-            raise
+                uncut += 1
+            except TransientError as error:
+                cut = error
+            found = await durable.offload(self._count, chunk, whole)
+            if found == had:
+                whole.truncate(size)
+            had = found
+            complete = found >= batch.answered and not batch.awaited
+            if complete or uncut >= tries:
+                break
         await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
-        return had >= batch.answered and not batch.awaited
+        if not complete and not uncut:
+            raise cut
+        return complete
 
     async def _download(self, ids: Iterable[str], into: BinaryIO) -> None:
         for id in ids:

@@ -13,6 +13,7 @@ from support.clock import inline, now, run
 from scorer.batch.exchange import SHORT_S, Durable, Exchange
 from scorer.batch.openai import OpenAIBatches
 from scorer.batch.types import Batch
+from scorer.errors import TransientError
 from scorer.files.files import LocalFiles
 from scorer.output.chunk import Event
 from scorer.output.chunk_files import ChunkFiles, ChunkLine
@@ -21,7 +22,7 @@ LINES = [b'{"custom_id":"n-%d","response":{"status_code":200,"body":{}}}\n' % nu
 
 
 class Downloads:
-    """An API whose downloads are these, the last one for ever."""
+    """An API whose downloads are these, the last one for ever. An empty one breaks off."""
 
     def __init__(self, *downloads: list[bytes]) -> None:
         self.downloads = list(downloads)
@@ -32,7 +33,10 @@ class Downloads:
         return 1000.0 + now()
 
     async def fetch(self, _id: str, into: BinaryIO) -> None:
-        into.write(b"".join(self.downloads.pop(0) if len(self.downloads) > 1 else self.downloads[0]))
+        lines = self.downloads.pop(0) if len(self.downloads) > 1 else self.downloads[0]
+        if not lines:
+            raise TransientError("broke off")
+        into.write(b"".join(lines))
 
     async def discard(self, _batch: Batch) -> None: ...
 
@@ -62,9 +66,19 @@ def fetched(folder: Path, api: Downloads, *, rounds: int = 1, apart_s: float = 0
         return set(file)
 
 
-@pytest.mark.parametrize("last", [LINES[:1], LINES[4:]])
+@pytest.mark.parametrize("last", [LINES[4:], LINES[5:]])
 def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last: list[bytes]) -> None:
-    assert fetched(tmp_path, Downloads(LINES[:3], LINES[2:5], last, LINES[5:])) == set(LINES)
+    assert fetched(tmp_path, Downloads(LINES[:3], LINES[2:5], last)) == set(LINES)
+
+
+def test_lines_that_never_come_are_given_up_although_later_downloads_break_off(tmp_path: Path) -> None:
+    downloads = Downloads(LINES[:5], [], [], [], LINES[:5], [])
+    assert fetched(tmp_path, downloads, rounds=2, apart_s=SHORT_S) == set(LINES[:5])
+
+
+def test_a_round_whose_downloads_all_break_off_says_why(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="broke off"):
+        fetched(tmp_path, Downloads([]))
 
 
 def test_lines_that_never_come_are_asked_for_again_across_starts(tmp_path: Path) -> None:
