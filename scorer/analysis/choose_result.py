@@ -142,6 +142,7 @@ class Choice:
             needed={},
             loses=None,
             people=None,
+            label_next=None,
         )
 
     @property

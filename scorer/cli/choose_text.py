@@ -44,7 +44,7 @@ def _listing(lines: Iterable[str]) -> str:
 
 def _answer(found: Choice) -> Iterator[str]:
     by = _cost_names(found)
-    cheapest = f"the first by {by}" if by else "the best"
+    cheapest = f"the first by {by or 'mean'}"
     if found.withheld is not None:
         yield f"Nothing is chosen: {found.withheld}."
         return

@@ -334,6 +334,7 @@ def test_choose_withholds_a_choice_from_a_run_that_is_not_finished():
     early = found.over(RunCoverage(300, 600))
     assert (early.chosen, early.withheld) == (None, "the run is not finished, 300 of 600 rows")
     assert not early.systems["chosen"].any()
+    assert early.label_next is None
     shown = choose_text(early)
     assert shown.startswith("Nothing is chosen: the run is not finished, 300 of 600 rows.")
     assert "stays the choice" not in shown
@@ -360,5 +361,7 @@ def test_choose_shows_of_many_systems_those_that_no_other_beats_in_both():
         : len(front)
     ] == front
     assert f"{30 - len(front)} further systems are in --json: another is as good for less." in shown
-    assert "their means are lower" in choose_text(pick(frame, 1.0))
+    by_mean = choose_text(pick(frame, 1.0))
+    assert "the first by mean that is surely less than 1 behind the best" in by_mean
+    assert "their means are lower" in by_mean
     assert found.systems.height == 30
