@@ -23,7 +23,7 @@ import statistics
 import sys
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import scorer.workers.broker
@@ -44,6 +44,8 @@ FIRST_S = 5.0
 PROMPT_TOKENS, OUTPUT_TOKENS = 500, 64
 REQUESTS, TOKENS = 60_000.0, 20_000_000.0
 """A minute, of all. Tokens bind: 591 requests a second."""
+IN_FLIGHT = 1600
+"""Of all workers, and 16 of each at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,11 @@ async def ask(of: Mate, sent: Sent, chance: random.Random) -> None:
 async def case(workers: int, seconds: float, lease_s: float, wire_s: float, deaths: int) -> Found:
     scorer.workers.broker.LEASE_S = scorer.workers.rate_leases.LEASE_S = lease_s
     scorer.workers.rate_leases.REQUEST_BURST_S = max(0.25, 3 * lease_s)
+    places = max(16, IN_FLIGHT // workers)
     rates = RateLimits(
-        requests_per_minute=REQUESTS, tokens_per_minute=TOKENS, burst_s=max(0.3, 3 * lease_s), concurrency=16
+        requests_per_minute=REQUESTS, tokens_per_minute=TOKENS, burst_s=max(0.3, 3 * lease_s), concurrency=places
     )
-    broker = broker_of(rates, workers=workers)
+    broker = broker_of(replace(rates, concurrency=places * workers), workers=workers)
     assert broker.lease_s == lease_s
     sent, chance, spent_s = Sent(), random.Random(7), 0.0
     exchange = broker.exchange
@@ -123,7 +126,7 @@ async def case(workers: int, seconds: float, lease_s: float, wire_s: float, deat
     broker.exchange = timed  # type: ignore[assignment, method-assign]
     async with AsyncExitStack() as stack:
         mates = [await stack.enter_async_context(mate(broker, n, rates, wire_s=wire_s)) for n in range(workers)]
-        asking = [asyncio.ensure_future(ask(m, sent, chance)) for m in mates for _ in range(16)]
+        asking = [asyncio.ensure_future(ask(m, sent, chance)) for m in mates for _ in range(places)]
         await asyncio.sleep(seconds / 2)
         for dead in mates[:deaths]:
             dead.cut = True

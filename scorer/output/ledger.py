@@ -87,6 +87,11 @@ class Totals:
         total += other
         return total
 
+    def add(self, other: Totals, times: int = 1) -> None:
+        """Adds the other sums so many times; with -1 takes them away."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+
     def __iadd__(self, other: Totals) -> Self:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -8,7 +8,8 @@ that owns the output folder has the broker (scorer/workers/coordinator.py).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, field
 
 import numpy as np
@@ -39,31 +40,34 @@ class _Worker:
     totals: Totals = field(default_factory=Totals)
     tokens: int = 0
     pico: int = 0
-    lacks_budget: bool = False
     paces: Sequence[Pace] = ()
 
 
 class _AllLedgers:
-    """An `Account` over all workers. What a worker is allowed and has not spent counts as in flight."""
+    """An `Account` over all workers. What a worker is allowed and has not spent counts as in flight.
+
+    The sums follow each change of a worker: adding all workers up at each report takes the time of workers squared.
+    """
 
     def __init__(self, before: Totals) -> None:
-        self.before = before
+        self.totals = before + Totals()
+        self.open_tokens = self.open_pico = 0
         self.workers: dict[int, _Worker] = {}
 
-    @property
-    def totals(self) -> Totals:
-        total = self.before + Totals()
-        for worker in self.workers.values():
-            total += worker.totals
-        return total
+    @contextmanager
+    def changing(self, number: int) -> Iterator[_Worker]:
+        """A worker whose totals and allowance may be changed in the block."""
+        worker = self.workers.setdefault(number, _Worker())
+        self._add(worker, -1)
+        try:
+            yield worker
+        finally:
+            self._add(worker, 1)
 
-    @property
-    def open_tokens(self) -> int:
-        return sum(max(0, worker.tokens - worker.totals.tokens) for worker in self.workers.values())
-
-    @property
-    def open_pico(self) -> int:
-        return sum(max(0, worker.pico - worker.totals.money_pico) for worker in self.workers.values())
+    def _add(self, worker: _Worker, sign: int) -> None:
+        self.totals.add(worker.totals, sign)
+        self.open_tokens += sign * max(0, worker.tokens - worker.totals.tokens)
+        self.open_pico += sign * max(0, worker.pico - worker.totals.money_pico)
 
 
 class Broker:
@@ -99,6 +103,8 @@ class Broker:
         """Why a shard cannot be read further, by its path. Its rows are left out."""
         self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._ledgers = _AllLedgers(before)
+        self._lacking: set[int] = set()
+        """Workers whose next request does not fit into their allowance."""
         self._notes: dict[str, None] = {}
         self._why: str | None = None
         self._rates = rates
@@ -119,13 +125,11 @@ class Broker:
         """
         if worker in self._fenced:
             return Answer(order=Order.LEAVE)
-        known = self._ledgers.workers.setdefault(worker, _Worker())
-        known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
-        known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
-        known.lacks_budget = report.spendings.lacks_budget
+        with self._ledgers.changing(worker) as known:
+            known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
+            known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
+        self._lacks(worker, report.spendings.lacks_budget)
         known.paces = report.paces
-        if report.paces:
-            self._why = why_of([(p.why, p.in_flight) for one in self._ledgers.workers.values() for p in one.paces])
         self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
         self._latencies.extend(seconds for pace in report.paces for seconds in pace.latencies)
         for segment in report.published:
@@ -140,7 +144,7 @@ class Broker:
         if report.ended:
             self._gone(worker)
             return Answer(order=self.order)
-        tokens, pico, refused = self._allow(known)
+        tokens, pico, refused = self._allow(worker, known)
         return Answer(
             order=self.order,
             slices=self._slices(worker, report.wants),
@@ -148,7 +152,7 @@ class Broker:
             grants=self._grants(worker, report.paces),
             tokens=tokens,
             pico=pico,
-            recall=any(other.lacks_budget for other in self._ledgers.workers.values()),
+            recall=bool(self._lacking),
             refused=refused,
             paused=self.settings.paused,
             places=self._parts_of(worker, report.paces),
@@ -176,10 +180,14 @@ class Broker:
     def _grants(self, worker: int, paces: Sequence[Pace]) -> list[Grant]:
         return [endpoint.exchange(worker, pace) for endpoint, pace in zip(self._endpoints, paces, strict=False)]
 
-    def _allow(self, known: _Worker) -> tuple[int, int, str | None]:
+    def _lacks(self, worker: int, lacks: bool) -> None:
+        """Notes whether a worker's next request does not fit into its allowance."""
+        (self._lacking.add if lacks else self._lacking.discard)(worker)
+
+    def _allow(self, worker: int, known: _Worker) -> tuple[int, int, str | None]:
         """Tokens and pico-dollars that this worker may commit in addition; or the text of BudgetSpent."""
         reported, ledgers, caps = known.spendings, self._ledgers, self._caps
-        if not known.lacks_budget:
+        if worker not in self._lacking:
             return 0, 0, None
         # The part of its allowance that it has not committed serves the next request too.
         slack_tokens = max(0, known.tokens - known.totals.tokens - reported.open_tokens)
@@ -203,9 +211,10 @@ class Broker:
         if caps.max_pico is not None:
             left = caps.max_pico - totals.money_pico - ledgers.open_pico
             pico = max(pico, min(reported.wish_pico, left // CHUNK))
-        known.tokens += tokens
-        known.pico += pico
-        known.lacks_budget = False
+        with ledgers.changing(worker):
+            known.tokens += tokens
+            known.pico += pico
+        self._lacks(worker, False)
         return tokens, pico, None
 
     # --- what the owner calls -----------------------------------------------------------------------------------------
@@ -227,16 +236,17 @@ class Broker:
         Call `rows.published` before for segments that it wrote and did not report. Its other rows become free, and its
         leases count as spent.
         """
-        known = self._ledgers.workers.setdefault(worker, _Worker())
-        known.totals = totals
+        with self._ledgers.changing(worker) as known:
+            known.totals = totals
         self._fenced.add(worker)
         self._gone(worker)
         self.rows.lost([worker])
 
     def _gone(self, worker: int) -> None:
-        known = self._ledgers.workers[worker]
-        known.lacks_budget, known.paces = False, ()
-        known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
+        self._lacks(worker, False)
+        with self._ledgers.changing(worker) as known:
+            known.paces = ()
+            known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
         for endpoint, parts in zip(self._endpoints, self._parts, strict=True):
             endpoint.gone(worker)
@@ -247,13 +257,15 @@ class Broker:
     @property
     def totals(self) -> Totals:
         """The spending of the whole run, by the workers' last reports."""
-        return self._ledgers.totals
+        return self._ledgers.totals + Totals()
 
     @property
     def load(self) -> LimiterStats:
         """The limiter statistics of all workers, by their last reports."""
         paces = [pace for known in self._ledgers.workers.values() for pace in known.paces]
         down = [pace.down_s for pace in paces if pace.down_s is not None]
+        if paces:
+            self._why = why_of([(pace.why, pace.in_flight) for pace in paces])
         return LimiterStats(
             tokens_per_minute=sum(endpoint.tokens_per_minute or 0.0 for endpoint in self._endpoints) or None,
             in_flight=sum(pace.in_flight for pace in paces),

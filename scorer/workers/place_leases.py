@@ -41,6 +41,11 @@ class PlaceLeases:
         self._now = clock()
         self._lived_s = 0.0
         self._parts: dict[int, _Part] = {}
+        self._present: dict[int, int] = {}
+        """The workers that are heard of, each with its place among them."""
+        self._most = 0
+        """The sum of the most that each of them may have in flight."""
+        self._looked_at = float("-inf")
 
     def exchange(self, worker: int, total: int, in_flight: int) -> int:
         """The most requests that this worker may have in flight until its next report; 0 until others have room.
@@ -52,17 +57,28 @@ class PlaceLeases:
         self._lived_s += min(now - self._now, LONGEST_TURN_S)
         self._now = now
         mine = self._parts.setdefault(worker, _Part())
-        mine.in_flight, mine.heard_at = in_flight, self._lived_s
-        present = sorted(number for number in self._parts if not self._silent(number))
-        total = max(total, len(present))
-        even = total // len(present) + (present.index(worker) < total % len(present))
-        others = sum(self._parts[number].most for number in present if number != worker)
-        mine.told_before, mine.told = mine.told, min(even, max(0, total - others))
+        mine.heard_at = self._lived_s
+        if worker not in self._present or self._lived_s - self._looked_at > LONGEST_TURN_S:
+            self._look()
+        others = self._most - mine.most
+        workers = len(self._present)
+        total = max(total, workers)
+        even = total // workers + (self._present[worker] < total % workers)
+        mine.in_flight, mine.told_before, mine.told = in_flight, mine.told, min(even, max(0, total - others))
+        self._most = others + mine.most
         return mine.told
 
     def gone(self, worker: int) -> None:
         """Removes a worker that is dead or ended."""
-        self._parts.pop(worker, None)
+        if self._parts.pop(worker, None) is not None:
+            self._look()
+
+    def _look(self) -> None:
+        """Finds out who is present: not at each report, of which a thousand workers send ten thousand a second."""
+        present = sorted(number for number in self._parts if not self._silent(number))
+        self._present = {number: place for place, number in enumerate(present)}
+        self._most = sum(self._parts[number].most for number in present)
+        self._looked_at = self._lived_s
 
     def _silent(self, worker: int) -> bool:
         silent_s = self._lived_s - self._parts[worker].heard_at

@@ -97,9 +97,13 @@ class Endpoint:
         for name, per_minute in rates.declared.items():
             burst_s = REQUEST_BURST_S if name == "requests" else rates.burst_s
             self._rates[name] = _Rate(per_minute, burst_s - self._lease_s, clock)
-        self._line: deque[_Waiting] = deque()
+        self._line: dict[int, _Waiting] = {}
+        """The queue, by worker, the first one first."""
+        self._wanted: dict[str, float] = {}
+        """The sums of what the whole queue wants."""
         self._cooldown = Cooldown()
         self._taught: dict[int, tuple[int, int]] = {}
+        self._most_taught = (0, 0)
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -108,9 +112,11 @@ class Endpoint:
 
     def exchange(self, worker: int, pace: Pace) -> Grant:
         """Takes back what is unused, takes in the worker's observations, and leases again."""
-        self._taught[worker] = (pace.hidden, pace.output)
+        if self._taught.get(worker) != (pace.hidden, pace.output):
+            self._taught[worker] = (pace.hidden, pace.output)
+            self._look_at_taught()
         grant = self._exchange(worker, pace)
-        hidden, output = (max(values) for values in zip(*self._taught.values(), strict=True))
+        hidden, output = self._most_taught
         return structs.replace(grant, hidden=hidden, output=output) if hidden or output else grant
 
     def _exchange(self, worker: int, pace: Pace) -> Grant:
@@ -137,30 +143,38 @@ class Endpoint:
 
     def forget(self, worker: int) -> None:
         """Removes a worker from the queue."""
-        self._line = deque(place for place in self._line if place.worker != worker)
+        if (place := self._line.pop(worker, None)) is not None:
+            self._count(place.wanted, -1)
+
+    def _count(self, wanted: Mapping[str, float], sign: int) -> None:
+        """Keeps the sums of what the whole queue wants."""
+        for name, amount in wanted.items():
+            self._wanted[name] = self._wanted.get(name, 0.0) + sign * amount if self._line else 0.0
 
     def gone(self, worker: int) -> None:
         """Removes a worker that is dead or ended: its bills no longer count for what is learned."""
         self.forget(worker)
         self._taught.pop(worker, None)
+        self._look_at_taught()
+
+    def _look_at_taught(self) -> None:
+        self._most_taught = (
+            max((hidden for hidden, _ in self._taught.values()), default=0),
+            max((output for _, output in self._taught.values()), default=0),
+        )
 
     def _lease(self, worker: int, least: Mapping[str, float], wish: Mapping[str, float]) -> Grant:
         now = self._clock()
-        while self._line and self._line[0].due + LATE_S < now:
-            self._line.popleft()
+        while self._line and (first := next(iter(self._line.values()))).due + LATE_S < now:
+            self.forget(first.worker)
         wanted = {
             name: max(least.get(name, 0.0), min(wish.get(name, 0.0), rate.per_second * self._lease_s / 2))
             for name, rate in self._rates.items()
         }
         if "requests" in wanted:
             wanted["requests"] = max(1.0, float(int(wanted["requests"])))
-        ahead = []
-        for place in self._line:
-            if place.worker == worker:
-                break
-            ahead.append(place)
         # The amounts of those ahead stay in the bucket; a worker that finds more than that need not wait for them.
-        before = {name: sum(place.wanted.get(name, 0.0) for place in ahead) for name in self._rates}
+        before = self._before(worker)
         wait = 0.0
         for name, rate in self._rates.items():
             wait = max(wait, rate.bucket.wait_behind_s(wanted[name], before[name]))
@@ -185,9 +199,22 @@ class Endpoint:
             self._rates[name].take(amount)
         return Grant(amounts=given)
 
-    def _stand(self, worker: int, wanted: Amounts, due: float) -> None:
-        for place in self._line:
+    def _before(self, worker: int) -> dict[str, float]:
+        """What those ahead of a worker want; the whole queue where it does not stand in it."""
+        if worker not in self._line:
+            return {name: self._wanted.get(name, 0.0) for name in self._rates}
+        before = dict.fromkeys(self._rates, 0.0)
+        for place in self._line.values():
             if place.worker == worker:
-                place.wanted, place.due = wanted, due
-                return
-        self._line.append(_Waiting(worker, wanted, due))
+                break
+            for name in before:
+                before[name] += place.wanted.get(name, 0.0)
+        return before
+
+    def _stand(self, worker: int, wanted: Amounts, due: float) -> None:
+        if (place := self._line.get(worker)) is None:
+            self._line[worker] = _Waiting(worker, wanted, due)
+        else:
+            self._count(place.wanted, -1)
+            place.wanted, place.due = wanted, due
+        self._count(wanted, 1)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Host:
     link: str
     environment: Mapping[str, str] = field(default_factory=dict)
     """What each of its processes has in its environment beside that of the tests."""
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, *words: object) -> list[str]:
         """The command line that runs a command on this host."""
@@ -64,12 +65,11 @@ class Host:
     def start(self, *words: object, output: Path | None = None, **variables: str) -> subprocess.Popen[str]:
         """Starts a command on this host; its output goes to a file where one is given, else into a pipe each."""
         given = {**os.environ, **self.environment, **variables}
-        if output is None:
-            return subprocess.Popen(
-                self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given
-            )
-        with output.open("a") as file:
-            return subprocess.Popen(self.command(*words), stdout=file, stderr=file, text=True, env=given)
+        with ExitStack() as stack:
+            to = subprocess.PIPE if output is None else stack.enter_context(output.open("a"))
+            process = subprocess.Popen(self.command(*words), stdout=to, stderr=to, text=True, env=given)
+        self.started.append(process)
+        return process
 
     def cut(self) -> None:
         """Cuts its line: nothing comes and nothing goes."""
@@ -100,8 +100,14 @@ class Host:
                 with suppress(ProcessLookupError):
                     os.kill(int(number), signal.SIGKILL)
             if not found:
-                return
+                break
             time.sleep(0.05)
+        for process in self.started:
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        self.started.clear()
 
 
 class Network:

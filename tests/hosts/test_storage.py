@@ -65,7 +65,6 @@ def test_run_of_a_host_that_dies_is_resumed_by_another_host_from_the_bucket_alon
         until(lambda: found.paid() >= 100)
         found.hosts["one"].kill()
         dead_at = time.monotonic()
-        first.communicate()
         assert first.returncode == -signal.SIGKILL
         second = found.scorer("two", "run", found.run, "--json")
         asked = found.judge.stats()["requests"]

