@@ -60,13 +60,13 @@ class Exchange:
     def __init__(self, model: BatchModel, durable: Durable) -> None:
         self.model = model
         self._api: BatchApi = model.api
-        self._durable = durable
+        self.durable = durable
         self._cancelled: set[str] = set()
 
     @property
     def now(self) -> float:
         """The provider's clock, as last seen."""
-        return self._api.now if self._api.now is not None else self._durable.wall_s()
+        return self._api.now if self._api.now is not None else self.durable.wall_s()
 
     async def ready(self) -> None:
         """Looks whether the provider has batches, and at its clock. Raises TransientError, SetupError."""
@@ -90,7 +90,7 @@ class Exchange:
         try:
             input_id = await self._api.upload(requests, size, one.chunk.nonce)
         except TransientError as error:
-            self._durable.say(f"A file of requests could not be uploaded: {error.detail}. It is tried again.")
+            self.durable.say(f"A file of requests could not be uploaded: {error.detail}. It is tried again.")
             await self.strike(one, "not uploaded")
             return
         except NotAccepted as error:
@@ -113,7 +113,7 @@ class Exchange:
             await self.strike(one, "not taken")
             if isinstance(error, SetupError):
                 raise
-            self._durable.say(f"A batch was not taken: {error.detail}. It is tried again.")
+            self.durable.say(f"A batch was not taken: {error.detail}. It is tried again.")
             return
         await self.mark(one, Event("created", batch.id))
 
@@ -163,9 +163,9 @@ class Exchange:
 
     async def _take_twin(self, one: OpenChunk, batch_id: str) -> None:
         chunk = one.chunk
-        entry, ledger = twin_entry(chunk.nonce, batch_id), self._durable.ledger
+        entry, ledger = twin_entry(chunk.nonce, batch_id), self.durable.ledger
         if entry not in ledger.open_batches:
-            lines = await self._durable.offload(self._durable.chunks.lines, chunk.nonce)
+            lines = await self.durable.offload(self.durable.chunks.lines, chunk.nonce)
             worst = [sum(lines[name].to_pylist()) for name in ("tokens", "pico")]
             ledger.reserve_batch(entry, chunk.requests, *worst)
             await ledger.written()
@@ -201,7 +201,7 @@ class Exchange:
         """
         if one.chunk.state == "created":
             await self.mark(one, Event("ended", self.now))
-        chunk, durable = one.chunk, self._durable
+        chunk, durable = one.chunk, self.durable
         late = self.now >= chunk.ended_at + SHORT_S
         with tempfile.TemporaryFile() as whole:
             await durable.offload(_load, durable.chunks, chunk.nonce, whole)
@@ -217,7 +217,7 @@ class Exchange:
         So many downloads that are not cut are at least tried, `FETCHES` in all. Raises TransientError where each was
         cut.
         """
-        durable, had = self._durable, await self._durable.offload(self._count, chunk, whole)
+        durable, had = self.durable, await self.durable.offload(self._count, chunk, whole)
         complete, uncut, cut = False, 0, TransientError("it was not asked for")
         for number in range(FETCHES):
             if number:
@@ -248,16 +248,16 @@ class Exchange:
                 try:
                     await self._api.fetch(id, cast(BinaryIO, part))
                 except Gone as error:
-                    self._durable.say(f"Results are gone at the provider: {error}")
+                    self.durable.say(f"Results are gone at the provider: {error}")
                     continue
-                await self._durable.offload(_append, part, into)
+                await self.durable.offload(_append, part, into)
 
     def _count(self, chunk: Chunk, file: BinaryIO) -> int:
         return Results(self._api, chunk, file).found
 
     async def settle(self, chunk: Chunk, results: Results | None, entry: str = "") -> None:
         """Books the lines of a chunk, durable on return. `results` None: nothing was billed."""
-        durable = self._durable
+        durable = self.durable
         lines = await durable.offload(durable.chunks.lines, chunk.nonce)
         bunches = line_bills(self.model, lines, results)
         while (bills := await durable.offload(next, bunches, None)) is not None:
@@ -266,15 +266,15 @@ class Exchange:
 
     async def lose(self, chunk: Chunk) -> None:
         """Books all lines of a chunk whose batch is gone as possibly billed, durable on return."""
-        lines = await self._durable.offload(self._durable.chunks.lines, chunk.nonce)
+        lines = await self.durable.offload(self.durable.chunks.lines, chunk.nonce)
         worst = zip(lines["tokens"].to_pylist(), lines["pico"].to_pylist(), strict=True)
         bills = [LineBill(line, tokens, pico, None) for line, (tokens, pico) in enumerate(worst)]
-        self._durable.ledger.settle_lines(chunk.nonce, bills)
-        await self._durable.ledger.written()
+        self.durable.ledger.settle_lines(chunk.nonce, bills)
+        await self.durable.ledger.written()
 
     async def read_twins(self, one: OpenChunk) -> None:
         """Books those second batches of a chunk that have ended. Raises TransientError."""
-        durable, chunk = self._durable, one.chunk
+        durable, chunk = self.durable, one.chunk
         for batch_id in sorted(chunk.twins_open):
             entry = twin_entry(chunk.nonce, batch_id)
             with suppress(Gone):
@@ -299,13 +299,13 @@ class Exchange:
     async def strike(self, one: OpenChunk, why: str) -> None:
         """Closes a chunk of which nothing was billed or all is booked, in its log, then in the ledger."""
         await self.mark(one, Event("closed", why))
-        self._durable.ledger.close_batch(one.chunk.nonce)
-        await self._durable.ledger.written()
-        await self._durable.offload(self._durable.chunks.delete, one.chunk)
+        self.durable.ledger.close_batch(one.chunk.nonce)
+        await self.durable.ledger.written()
+        await self.durable.offload(self.durable.chunks.delete, one.chunk)
 
     async def mark(self, one: OpenChunk, event: Event) -> None:
         """Appends an event to the chunk's log, durable on return."""
-        one.chunk = await self._durable.offload(self._durable.chunks.append, one.chunk, event)
+        one.chunk = await self.durable.offload(self.durable.chunks.append, one.chunk, event)
 
     async def _discard(self, batch: Batch) -> None:
         with suppress(TransientError, NotAccepted, SetupError):  # an uploaded file costs nothing

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 from scorer import __version__
 from scorer.cli.analysis_commands import app as analysis_commands
+from scorer.cli.by_hand_commands import app as by_hand_commands
 from scorer.cli.decision_commands import app as decision_commands
 from scorer.cli.options import HIDE_DEFAULT, answer
 from scorer.cli.output_commands import app as output_commands
@@ -36,7 +37,15 @@ app = App(
     default_parameter=HIDE_DEFAULT,
     suppress_keyboard_interrupt=False,
 )
-for commands in (run_commands, output_commands, watch_command, report_command, analysis_commands, decision_commands):
+for commands in (
+    run_commands,
+    by_hand_commands,
+    output_commands,
+    watch_command,
+    report_command,
+    analysis_commands,
+    decision_commands,
+):
     app.command(commands, name="*")
 app.command(show, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
 

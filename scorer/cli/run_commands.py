@@ -117,7 +117,7 @@ def plan(
     from scorer.files.router import AnyFiles
     from scorer.job.estimate import estimate
 
-    tree = _tree(run_file, sets)
+    tree = tree_of(run_file, sets)
     found = estimate(check(tree), AnyFiles(), exact=exact, sample=sample)
     if choice_options.wanted:
         from scorer.cli.plan_choices import answered, choices_text
@@ -163,7 +163,7 @@ def run(
     from scorer.cli.run_text import summary_text
     from scorer.job.forget import Choice
 
-    planned = check(_tree(run_file, sets))
+    planned = check(tree_of(run_file, sets))
     choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect), accept_drift)
     status = _score(planned, view_options, worker_options, choice=choice)
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
@@ -193,7 +193,7 @@ def rehearse(
 
     worker_options = worker_options.here("the simulated judge answers on this machine only")
     steady = Steady()
-    with rehearsal(_tree(run_file, sets)) as (planned, judge):
+    with rehearsal(tree_of(run_file, sets)) as (planned, judge):
         status = _score(planned, view_options, worker_options, choice=Choice(sample=sample), also=steady.see)
         counters = judge.stats()
     last = steady.snapshot if status.scored and not planned.spec.batched else None  # batches have no pace
@@ -256,7 +256,8 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
-def _tree(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
+def tree_of(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
+    """A run file with --set, not checked yet. Raises SpecError."""
     from scorer.config.loader import read_stdin, read_toml, set_values
 
     tree = read_stdin() if run_file == STDIN else read_toml(run_file)

@@ -48,7 +48,7 @@ class Collecting:
                     return
                 if one.chunk.twins_open:
                     await self._once(lane.exchange.read_twins(one))
-                if one.chunk.state in ("created", "ended"):
+                if one.chunk.state in ("created", "ended") and not one.chunk.by_hand:
                     await self._once(self._look_at(lane, one))
 
     async def _once(self, step: Coroutine[Any, Any, None]) -> None:

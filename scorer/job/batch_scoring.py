@@ -31,6 +31,7 @@ from scorer.job.batch_online import MergingStore
 from scorer.job.batch_opening import take_up
 from scorer.job.batch_state import BatchState, Lane, Waiting
 from scorer.job.batch_submitting import Submitting
+from scorer.job.by_hand import ByHand
 from scorer.job.scoring import Connect, LocalScoring, Range, StartedWork
 from scorer.limits import Budget
 from scorer.limits.live_settings import LiveSettings
@@ -49,7 +50,8 @@ class BatchScoring:
     """Scores through batches. `deadline` is when what is out is asked online instead, in seconds since 1970.
 
     `submits`: new batches are made; else those of earlier starts are collected, and all other rows asked online.
-    `drain` stops it early, between two steps; nothing is cancelled at the provider. `make_api` is for tests.
+    `drain` stops it early, between two steps; nothing is cancelled at the provider. `make_api` is for tests. With
+    `by_hand` nothing is sent: requests are written to files, or results are taken from files.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class BatchScoring:
         deadline: float | None = None,
         submits: bool = True,
         make_api: MakeApi | None = None,
+        by_hand: ByHand | None = None,
     ) -> None:
         limits = opened.plan.spec.limits
         self._opened = opened
@@ -73,6 +76,7 @@ class BatchScoring:
         self._deadline = deadline
         self._submits = submits
         self._make_api = make_api
+        self._by_hand = by_hand
         self._settings = LiveSettings()
         self._budget = Budget(opened.ledger, max_tokens=limits.max_tokens, max_usd=limits.max_usd, owned=opened.owned)
         self._woken = asyncio.Event()
@@ -149,6 +153,9 @@ class BatchScoring:
         self, state: BatchState, collecting: Collecting, submitting: Submitting, work: Iterator[Work]
     ) -> None:
         await take_up(state, work)
+        if self._by_hand is not None:
+            await self._by_hand.run(state, collecting, submitting)
+            return
         await self._until_ready(state)
         if self._drain.asked:
             return
@@ -163,11 +170,18 @@ class BatchScoring:
             raise BatchesOut(
                 f"{state.rows.left:,} rows are in no batch, and --collect submits none. Run the command without it."
             )
-        await self._ask_online(state, todo=False)
+        exported = len(state.chunks.live)
+        await self._ask_online(state, todo=exported > 0)
+        if exported and not self._drain.asked:
+            raise BatchesOut(
+                f"{self.batches.sentence(self._opened.wall_s())}, by hand. `scorer import` takes their results, and "
+                "with --give-up returns their rows."
+            )
 
     async def _until_ready(self, state: BatchState) -> None:
         """Waits until the providers of batches that are out answer, or the run is to stop."""
-        lanes, pause_s = [state.lanes[alias] for alias in {one.model for one in state.chunks}], 1.0
+        aliases = {one.model for one in state.chunks if not one.chunk.by_hand}
+        lanes, pause_s = [state.lanes[alias] for alias in aliases], 1.0
         while not self._drain.asked:
             try:
                 for lane in lanes:
@@ -189,7 +203,7 @@ class BatchScoring:
         await collecting.look()
         submits = self._submits and self._waiting != "collect" and not state.late
         waits = await submitting.submit() if submits else False
-        live = state.chunks.live
+        live = [one for one in state.chunks.live if not one.chunk.by_hand]
         if not live and not waits:
             return True
         if self._waiting != "wait" and not self._drain.asked:

@@ -26,13 +26,13 @@ Sent = Literal["sent", "blocked", "rest"]
 
 
 class Submitting:
-    """Sends new batches. `paused` says not to."""
+    """Sends new batches. `paused` says not to; `everything` also sends fewer requests than `min_requests`."""
 
     def __init__(self, state: BatchState, budget: Budget, collecting: Collecting) -> None:
         self._state = state
         self._budget = budget
         self._collecting = collecting
-        self.paused = False
+        self.paused = self.everything = False
 
     async def submit(self) -> bool:
         """Puts as many rows into batches as may be. True where some wait for the next round.
@@ -56,10 +56,10 @@ class Submitting:
         state, model = self._state, lane.model
         alias, live = model.alias, self._state.chunks.live
         suspect = next((one for one in state.chunks.of_model(alias, "failed") if self._any_todo(one, alias)), None)
-        todo = state.rows.todo(alias)
+        todo, least = state.rows.todo(alias), 1 if self.everything else model.min_requests
         if not todo:
             return "rest"
-        if suspect is None and todo < model.min_requests and live:
+        if suspect is None and todo < least and live:
             return "blocked"
         if (room := self._room(lane, suspect)) is None:
             return "blocked"
@@ -71,7 +71,7 @@ class Submitting:
             lines = built.lines
             if not lines:
                 return self._nothing_fits(built)
-            if suspect is None and len(lines) < model.min_requests:
+            if suspect is None and len(lines) < least:
                 if state.chunks.live:
                     return "blocked"
                 if built.cut.full is None and not built.more:

@@ -58,6 +58,7 @@ from scorer.types import Offload, Shard, Work
 
 if TYPE_CHECKING:
     from scorer.build.batch_models import MakeApi
+    from scorer.job.by_hand import ByHand
     from scorer.job.canaries import Canaries
     from scorer.job.distributed_scoring import MakeLauncher
     from scorer.job.stopping.running import StopRun
@@ -93,8 +94,9 @@ class Job:
     """A plan, its input and its output folder. `run` may be called once.
 
     With `workers` > 1, or with `launcher`, rows are scored by worker processes; `launcher` says where these run. A
-    simulation passes its own `offload`, `wall_s`, `connect` and `make_api`. `drain` is set by `stop`. `control` changes
-    the run while it goes on; `serve_control` lets others use it while the folder's lock is held.
+    simulation passes its own `offload`, `wall_s`, `connect` and `make_api`. `drain` is set by `stop`. With `by_hand`
+    nothing is sent. `control` changes the run while it goes on; `serve_control` lets others use it while the folder's
+    lock is held.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Job:
         wall_s: Callable[[], float] = time.time,
         connect: Connect = make_client,
         make_api: MakeApi | None = None,
+        by_hand: ByHand | None = None,
         serve_control: ServeControl | None = None,
     ) -> None:
         self.drain = engine.StopFlag()
@@ -128,6 +131,7 @@ class Job:
         self._wall_s = wall_s
         self._connect = connect
         self._make_api = make_api
+        self._by_hand = by_hand
         self._publishing: Publishing | None = None
         self._scoring: Scoring | None = None
         self._first: FirstAnswer | None = None
@@ -296,6 +300,7 @@ class Job:
         """Scores the remaining rows. True where damaged results were found, whose rows are then unfinished."""
         plan, spec = self.plan, self.plan.spec
         chunks = ChunkFiles(self._files, self.layout.batches).any()
+        chunks = chunks or self._by_hand is not None
         here = self._launcher is None or chunks or spec.batched
         async with AsyncExitStack() as ended_last:
             store = Store(
@@ -430,6 +435,7 @@ class Job:
                 deadline=self._deadline,
                 submits=self.plan.spec.batched,
                 make_api=self._make_api,
+                by_hand=self._by_hand,
             )
         if self._launcher is None:
             return LocalScoring(

@@ -22,6 +22,8 @@ State = Literal["intent", "sending", "unclear", "created", "ended", "fetched", "
 Kind = Literal[
     "sending", "unclear", "created", "ruled_out", "twin", "twin_closed", "ended", "fetched", "failed", "closed"
 ]
+BY_HAND = "by-hand-"
+"""How the id of a batch begins that a person sends."""
 LIVE: frozenset[State] = frozenset(("intent", "sending", "unclear", "created", "ended"))
 """The states in which its rows are out: nobody else may ask them."""
 
@@ -71,6 +73,11 @@ class Chunk:
     def live(self) -> bool:
         """Its rows are out."""
         return self.state in LIVE
+
+    @property
+    def by_hand(self) -> bool:
+        """A person sends it: no provider is asked after it."""
+        return self.batch_id.startswith(BY_HAND)
 
     @property
     def unknown(self) -> bool:

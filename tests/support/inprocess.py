@@ -23,6 +23,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
+from scorer.job.by_hand import ByHand
 from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job
 from scorer.job.retry import Retry
@@ -73,6 +74,7 @@ class Run:
         self.out = f"{root}/out"
         self.wire = Wire()
         self.said: list[str] = []
+        self.hand: ByHand | None = None
         self.wall_s: Callable[[], float] = lambda: 1_790_000_000.0
         self.provider: Callable[..., Any] | None = None
         """Makes the batch API, where a test has one."""
@@ -123,6 +125,7 @@ class Run:
             wall_s=self.wall_s,
             connect=partial(make_client, transport=self.wire),
             make_api=self.provider,
+            by_hand=self.hand,
             callbacks=Callbacks(say=self.said.append),
         )
 
