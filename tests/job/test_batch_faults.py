@@ -120,3 +120,11 @@ def test_batch_that_is_gone_stops_the_run_until_it_can_only_have_been_deleted(tm
     totals = ledger.totals(LocalFiles(), f"{run.out}/ledger")
     assert (totals.requests, totals.maybe_requests) == (10, 10)
     assert any("count as possibly billed" in said for said in run.said)
+
+
+def test_results_that_stay_short_are_taken_though_every_other_download_fails(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 10, min_requests=1)
+    run.batches.missing |= {4}
+    run.batches.flaky = True
+    run.run()
+    run.whole(maybe=1)

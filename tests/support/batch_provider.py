@@ -68,6 +68,9 @@ class BatchProvider:
     missing: set[int] = field(default_factory=set)
     """So many more requests are counted as answered than a batch has results."""
     late_cancels: bool = False
+    flaky: bool = False
+    """Every other download fails."""
+    downloads: int = 0
     status: int = 500
     """That of the rows in `errors`."""
     texts: Counter[int] = field(default_factory=Counter)
@@ -234,6 +237,9 @@ class Api:
         self._ask()
         results = self._provider.made[id].results
         assert results is not None
+        self._provider.downloads += 1
+        if self._provider.flaky and self._provider.downloads % 2:
+            raise ServerFault("502")
         self._provider.made[id].fetched = True
         for line in results:
             into.write(line)
