@@ -99,7 +99,7 @@ def _against(tree: Mapping[str, Any], url: str, out: str, batches: BatchConfig) 
         if (known := tier_prices(parsed)) is not None:  # the prices at the model's own address
             others = {tier: _figures(price) for tier, price in known.others.items()}
             kept["price"] = {**_figures(known.standard), **others}
-            if (half := batch_price(parsed)) is not None:
+            if parsed.mode == "batch" and (half := batch_price(parsed)) is not None:
                 kept["price"]["batch"] = _figures(half)
         embedded = given.get("provider", "openai") != "openai"
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}

@@ -30,6 +30,7 @@ from scorer.job.job import Job
 from scorer.job.rehearse import _against
 from scorer.output import ledger
 from scorer.output.layout import Layout
+from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.server import RehearsalServer
 from scorer.usage import (
@@ -375,7 +376,7 @@ def test_estimate_applies_the_long_price_per_request_not_per_run(tmp_path: Path)
 def test_rehearsal_uses_the_price_of_the_real_run(name: str, base_url: str, tmp_path: Path) -> None:
     given = tree(tmp_path, name=name)
     given["model"]["base_url"] = base_url
-    real, there = check(given), check(_against(given, "http://127.0.0.1:9/v1", str(tmp_path / "out")))
+    real, there = check(given), check(_against(given, "http://127.0.0.1:9/v1", str(tmp_path / "out"), BatchConfig()))
     told = price(real.spec.all_models[0])
     assert told is not None
     assert price(there.spec.all_models[0]) == told

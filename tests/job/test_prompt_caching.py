@@ -22,6 +22,7 @@ from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Job
 from scorer.job.rehearse import _against, _cache
 from scorer.output.verify.folder import verify
+from scorer.rehearsal.batches.config import BatchConfig
 
 ROWS = 60
 RUBRIC = "Grade by these rules. " * 250
@@ -117,5 +118,8 @@ def test_cache_does_not_go_with_likelihood(tmp_path: Path) -> None:
 def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
     plan = check(tree(tmp_path, cache="auto", name="claude-haiku-4-5"))
     assert _cache(plan.spec.all_models) == {"cache_life_s": 300.0, "cache_least_tokens": 4096}
-    assert _against(tree(tmp_path, cache="auto"), "http://127.0.0.1:1/v1", "out")["model"]["cache"] == "auto"
+    assert (
+        _against(tree(tmp_path, cache="auto"), "http://127.0.0.1:1/v1", "out", BatchConfig())["model"]["cache"]
+        == "auto"
+    )
     assert not _cache(check(tree(tmp_path)).spec.all_models)

@@ -26,6 +26,7 @@ from scorer.job.job import Job
 from scorer.job.rehearse import _against
 from scorer.output.status import Status
 from scorer.output.verify.folder import verify
+from scorer.rehearsal.batches.config import BatchConfig
 from scorer.types import Call, Reply
 
 ROWS = 20
@@ -136,7 +137,7 @@ def test_the_plan_has_the_price_of_the_tier_and_of_requests_that_leave_it(tmp_pa
 
 def test_a_rehearsal_has_the_tier_and_its_prices(tmp_path: Path) -> None:
     given = {"name": "gpt-5-mini", "tier": "flex", "tier_fallback": {"after_s": 5}}
-    model = _against({**tree(tmp_path), "model": given}, "http://127.0.0.1:2/v1", "out")["model"]
+    model = _against({**tree(tmp_path), "model": given}, "http://127.0.0.1:2/v1", "out", BatchConfig())["model"]
     assert (model["tier"], model["tier_fallback"]) == ("flex", {"after_s": 5})
     assert tier_prices(Model.model_validate(model)) == tier_prices(Model.model_validate(given))
 
