@@ -63,8 +63,9 @@ def choose(
 ) -> int:
     """Choose a system: the cheapest that is surely not worse than the best by more than a margin.
 
-    Says what would tip the choice: margins, weights of tasks, a judge that favours one side, labels to add. With
-    --judges it chooses a judge by its agreement with people.
+    Says what would tip the choice: margins, weights of tasks, a judge that favours one side, labels to add.
+
+    With --judges it chooses a judge by its agreement with people.
 
     Example: scorer choose out --score score --system model --item item --task task --cost price --margin 0.1
 

@@ -23,7 +23,7 @@ def samples(
         Columns,
         Parameter(
             "--score",
-            help="A column of scores that replies give: score, preference, score_<criterion>; may be repeated.",
+            help="A column of scores that replies give: score, preference, score_CRITERION; may be repeated.",
             negative="",
             show_default=True,
         ),
