@@ -71,7 +71,8 @@ _PREFIXES = {
 }
 _RESOLD = frozenset({"openrouter", "azure"})
 """Resellers: a model that they do not list costs what its maker charges."""
-_RELEASE = re.compile(r"(?:[-@]\d{4}-\d{2}-\d{2}|[-@]\d{8}|-latest)\Z", re.ASCII)
+_YEAR, _MONTH, _DAY = r"20\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_RELEASE = re.compile(rf"(?:[-@]{_YEAR}-{_MONTH}-{_DAY}|[-@]{_YEAR}{_MONTH}{_DAY}|-latest)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
