@@ -37,7 +37,8 @@ def strata(
 
     Each is expected to get 5 labels or more when labels are shared out by rows: systems that would get fewer are
     merged, in the order of their names, then tasks within them, and scores are cut into at most 4 ranges of as many
-    rows. Rows with no verdict are by themselves where there are enough of them, else with the lowest scores.
+    rows. Rows with no verdict are by themselves where there are enough of them and of the others, else with the lowest
+    scores.
     """
     rows = np.arange(len(scores), dtype=np.int64)
     fewest = LEAST * len(scores) / max(n, 1)
@@ -71,7 +72,7 @@ def _merged(rows: Codes, by: tuple[Codes, Sequence[str]] | None, fewest: float) 
 def _ranges(scores: Floats, rows: Codes, fewest: float) -> Iterator[Codes]:
     """The rows in ranges of scores that have about as many rows each; equal scores are in one."""
     unread = ~np.isfinite(scores[rows])
-    if unread.sum() >= fewest and not unread.all():
+    if min(unread.sum(), (~unread).sum()) >= fewest:
         yield rows[unread]
         rows = rows[~unread]
     bins = int(min(BINS, max(1, len(rows) // fewest)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scorer.analysis.label_design import design_column
@@ -96,6 +96,8 @@ def test_larger_draw_holds_the_smaller_one_and_a_seed_draws_others() -> None:
     systems=st.integers(1, 9),
     n=st.integers(1, 300),
 )
+@example([None] * 5 + [1.0], 1, 6)
+@example([None] * 195 + [1.0] * 5, 1, 60)
 def test_strata_hold_each_row_once_and_get_labels_enough(scores: list[float | None], systems: int, n: int) -> None:
     f = np.array([np.nan if one is None else one for one in scores])
     code = np.arange(len(f)) % systems
