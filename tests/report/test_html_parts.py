@@ -22,7 +22,7 @@ from scorer.report.html.downloads import csv_link
 from scorer.report.html.elements import tag, text
 from scorer.report.html.figures import bracket, count, decimals, number, percent, usd
 from scorer.report.html.marks import Marks
-from scorer.report.html.scale import axis
+from scorer.report.html.scale import axis, beside
 from scorer.report.html.ties import groups, lanes
 from scorer.report.page.data import Interval, Page, Rows
 
@@ -60,6 +60,16 @@ def test_an_axis_has_a_place_for_every_value_and_few_round_ticks(values: list[fl
     assert 2 <= len(made.ticks) <= 8
     steps = [b - a for a, b in pairwise(made.ticks)]
     assert max(steps) == pytest.approx(min(steps), rel=1e-3)
+
+
+@given(st.lists(st.floats(0, 1e7), min_size=1, max_size=20))
+@settings(max_examples=50)
+def test_no_label_of_one_axis_reaches_into_the_range_of_the_other(values: list[float]) -> None:
+    up = axis([*values, 0.0], ticks=3)
+    along = beside(axis([0.0, 2.0]), up, 300)
+    widest = max(6.68 * len(up.label(tick)) for tick in up.ticks[:-1])  # a digit of Helvetica is .556 of its size
+    assert along.percent(0.0) * 3 > widest
+    assert along.percent(2.0) == axis([0.0, 2.0]).percent(2.0)
 
 
 def test_brackets_hold_runs_of_systems_of_which_each_is_tied_with_the_first() -> None:

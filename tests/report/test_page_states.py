@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from support.finished_runs import RATING, finished_run
 from support.recorded import recorded_run
 
+from scorer.cli.app import _exit_code
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
 from scorer.output.scan import scan_scores
 from scorer.report.html import document
+from scorer.report.html.commands import estimate
 from scorer.report.page import build
 from scorer.report.page.build import page
 from scorer.report.page.data import Page
@@ -135,6 +138,27 @@ def test_page_does_not_compare_thousands_of_systems_or_tasks(tmp_path: Path) -> 
         "Column system has 700 values",
         "Column task has 350 values",
     ]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_page_says_how_its_labels_are_read_and_picked_rows_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs: int
+) -> None:
+    given = rows(40)
+    outs = [finished_run(tmp_path, given, {"score": scores(40, seed=n)}, name=f"out {n}") for n in range(runs)]
+    made = page(outs[0] if runs == 1 else dict(zip("ab", outs, strict=True)), ReportOptions())
+    monkeypatch.chdir(tmp_path)
+    shard, ways = f"{tmp_path}/in/0000.parquet", ["random"] * 12 + ["too_high"] * 3
+    labels = pl.DataFrame({"shard": [shard] * 15, "row": range(15), "human_label": [3.0, 4.0, 2.0] * 5, "picked": ways})
+    assert made.answer.command
+    program, *words = shlex.split(made.answer.command)
+    assert [program, *words] == shlex.split(estimate(made) or "")  # the one above the rows, the other below the labels
+    labels.write_csv("labels.csv")
+    assert _exit_code(words) == 0
+    assert "3 labels are left out: their rows were not drawn at random (3 too_high)" in capsys.readouterr().out
+    labels.filter(picked="too_high").write_csv("labels.csv")
+    assert _exit_code(words) == 2
+    assert "No label is of a row that was drawn at random: 3 too_high" in capsys.readouterr().err
 
 
 def test_page_of_one_system_shows_its_mean_and_distribution_and_no_rank(tmp_path: Path) -> None:

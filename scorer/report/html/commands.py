@@ -14,11 +14,11 @@ def typed(words: Sequence[str]) -> str | None:
     return None if any(printable_line(word) != word for word in words) else " ".join(map(_quoted, words))
 
 
-def agree(page: Page) -> str | None:
-    """The command that reads the labels saved in the page."""
+def estimate(page: Page) -> str | None:
+    """The command that reads the labels saved in the page: it takes those of rows that were drawn at random."""
     score = page.systems.score if page.systems else "score"
-    keys = ["--labels", "labels.csv", "--on", "shard", "--on", "row"]
-    return typed(["scorer", "agree", *page.folders, "--score", score, "--human", "human_label", *keys])
+    keys = ["--human", "human_label", "--labels", "labels.csv"]
+    return typed(["scorer", "estimate", *page.folders, "--score", score, *keys])
 
 
 def _quoted(word: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 
 from scorer.report.html.figures import number
@@ -11,16 +11,22 @@ from scorer.report.page.data import Interval
 
 LEFT, RIGHT = 4.0, 96.0
 """Where the range begins and ends, in percent of the width; half a label fits on either side."""
+CHARACTER = 6.7
+"""Pixels that a digit of a label is wide, at 12 pixels of Helvetica or Arial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range of values, from the first to the last of its `ticks`; `places` are the decimals of their labels."""
+    """A range of values, from the first to the last of its `ticks`; `places` are the decimals of their labels.
+
+    `left` is where the range begins, in percent of the width.
+    """
 
     low: float
     high: float
     ticks: tuple[float, ...]
     places: int
+    left: float = LEFT
 
     def share(self, value: float) -> float:
         """Where the value stands between `low` (0) and `high` (1); outside values at the nearer end."""
@@ -28,7 +34,7 @@ class Axis:
 
     def percent(self, value: float) -> float:
         """The position of the value in percent of the width."""
-        return LEFT + (RIGHT - LEFT) * self.share(value)
+        return self.left + (RIGHT - self.left) * self.share(value)
 
     def x(self, value: float) -> str:
         """The position of the value as an SVG length."""
@@ -50,6 +56,12 @@ def axis(values: Iterable[float | None], around: Iterable[float] = (), ticks: in
     places = max(-floor(log10(step) + 1e-9), 0)
     points = tuple(round(step * at, places + 3) if places < 12 else step * at for at in range(first, last + 1))
     return Axis(points[0], points[-1], points, min(places, 9))
+
+
+def beside(across: Axis, up: Axis, width: int) -> Axis:
+    """The axis `across`, begun to the right of the labels of the axis `up` in a chart that is `width` pixels wide."""
+    widest = max(len(up.label(tick)) for tick in up.ticks[:-1])  # the last tick has none
+    return replace(across, left=max(LEFT, 100 * (CHARACTER * widest + CHARACTER) / width))
 
 
 def ends(intervals: Iterable[Interval]) -> Iterator[float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from scorer.report.html.commands import agree
+from scorer.report.html.commands import estimate
 from scorer.report.html.figures import bracket, decimals, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.pairs import SHOWN
@@ -24,7 +24,7 @@ def script_data(page: Page, kept: Mapping[RowId, Card], marks: Marks) -> dict[st
         "scale": list(systems.scale) if systems else None,
         "judges": list(systems.systems[0].others) if systems and systems.systems else [],
         "places": decimals(*systems.scale) if systems else 2,
-        "agree": agree(page),
+        "estimate": estimate(page),
         "show": marks.show(),
         "marks": marks.listed(),
         "cards": [

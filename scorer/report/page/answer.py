@@ -19,6 +19,7 @@ from scorer.report.page.strip import Progress
 from scorer.report.page.systems import Ranking, not_told_apart
 
 _LEAD = "\0lead"
+_LABELS = ("--human", "human_label", "--labels", "labels.csv")
 TINY = 1e-12
 """Differences of means below it are of rounding."""
 
@@ -26,7 +27,7 @@ TINY = 1e-12
 def answer(of: Population, board: Ranking | None, known: Checked, far: Progress) -> Answer:
     """The panel."""
     folders = [f"{name}={run.out}" if name else run.out for name, run in of.table.runs.items()]
-    judge, command = _judge(of, known, shlex.join(folders))
+    judge, command = _judge(of, known, folders)
     said = _systems(of, board, far)
     tipping = None if board is None or far.withheld else _tipping(of, board)
     return Answer(said, tipping, judge, list(_assumes(of, board)), command)
@@ -146,7 +147,7 @@ def _favour(of: Population, first: str, second: str) -> str | None:
     return f"{said} that it favours {whom} by {number(favour.value)}{within(favour)}."
 
 
-def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | None]:
+def _judge(of: Population, known: Checked, folders: list[str]) -> tuple[str, str | None]:
     """The sentence on the judge, and the command to type where nobody has checked it."""
     others = "" if known.judges is None else _judges(of, known)
     if known.people is None:
@@ -155,8 +156,9 @@ def _judge(of: Population, known: Checked, folders: str) -> tuple[str, str | Non
         said = "Nobody has checked this judge: no column of human values is known."
         if not of.rows or not of.options.rows:
             return f"{others} {said} --human COL names one.".strip(), None
-        command = f"scorer agree {folders} --score {of.score} --human human --labels labels.csv --on shard --on row"
-        return f"{others} {said} Label the random rows below, save labels.csv, and compare:".strip(), command
+        command = shlex.join(["scorer", "estimate", *folders, "--score", of.score, *_LABELS])
+        asked = "Label the random rows below, save labels.csv, and estimate what people would give to all rows:"
+        return f"{others} {said} {asked}".strip(), command
     sentences = []
     for name, one in known.people.scores.items():
         level = one.whole.dataset

@@ -105,7 +105,7 @@ function saveLabels() {
 
 function startLabels() {
   blind.addEventListener("change", () => { panel.classList.toggle("blind", blind.checked); opened.forEach((card) => labelForm(card, before)); });
-  const code = make("code", {class: "cmd"}, data.agree);
+  const code = make("code", {class: "cmd"}, data.estimate);
   next.append(code);
   copyButton(code);
   find(".tabs", lists).after(labelBar);
