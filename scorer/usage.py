@@ -47,6 +47,7 @@ def _dearer(one: str | None, other: str | None) -> str | None:
 class Spent:
     """What requests took: attempts, seconds of waiting and of answering, tokens, cost.
 
+    `attempts` are requests that were sent: one without a connection, or that was not written whole, is none.
     `usage` is None where no reply stated it; `cost_pico` (10^-12 USD) is None where the price is unknown.
     """
 

@@ -367,6 +367,8 @@ class HttpClient:
             raise
         except TransientError as error:
             _drop(reply)
+            if isinstance(error, Unreachable) and not error.billed and hint is None:  # nor did a turn before it go out
+                spent.unsent()
             if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
                 outcome = _NOTHING
                 raise _Another(error.detail, billed=False) from None
@@ -390,6 +392,8 @@ class HttpClient:
         except asyncio.CancelledError as cancelled:
             if isinstance(cancelled, Unsent):
                 outcome = _NOTHING
+                if hint is None:
+                    spent.unsent()
             if permit.left and task.uncancel() <= cancels:
                 raise Interrupted("draining: the reply to this row's request did not come") from None
             if isinstance(cancelled, Unsent):  # asyncio.timeout knows its own cancellation by the class

@@ -19,6 +19,7 @@ class Meter:
         self._clock = clock
         self._since = self.sent_at = clock()
         self.attempts = 0
+        """All that were begun, with those whose request was not sent in the end."""
         self.cut = False
         """A reply was waited for no longer than the learned deadline."""
         self.fresh = False
@@ -28,7 +29,7 @@ class Meter:
         self.turn: Turn | None = None
         """Its turn to read a cached prefix, or to write it."""
         self._first_sent_at: float | None = None
-        self._out = 0
+        self._out = self._unsent = 0
         self._waited_s = self._answered_s = 0.0
         self._usage: Usage | None = None
         self._cost_pico: int | None = None
@@ -49,6 +50,10 @@ class Meter:
         """Seconds since the first attempt went out; 0 where none did."""
         return 0.0 if self._first_sent_at is None else self._clock() - self._first_sent_at
 
+    def unsent(self) -> None:
+        """An attempt ends whose request was never written whole: no connection was made, or it ended before."""
+        self._unsent += 1
+
     def over(self) -> None:
         """An attempt ended."""
         self._out -= 1
@@ -64,4 +69,4 @@ class Meter:
             self._cost_pico = (self._cost_pico or 0) + cost_pico
 
     def read(self) -> Spent:
-        return Spent(self.attempts, self._waited_s, self._answered_s, self._usage, self._cost_pico)
+        return Spent(self.attempts - self._unsent, self._waited_s, self._answered_s, self._usage, self._cost_pico)

@@ -681,6 +681,38 @@ def test_client_retries_transient_error_through_admission_without_connection() -
     run(scenario())
 
 
+NEVER_SENT = Unreachable("cannot reach it")
+
+
+def test_client_counts_no_attempt_without_a_request_sent() -> None:
+    async def scenario() -> None:
+        limits, wire = Strict(), Wire([NEVER_SENT, Unreachable("late", billed=True), NEVER_SENT, 500, 200])
+        completion = await client(wire, limits, retries=9).complete(asks())
+        assert completion.spent.attempts == 3
+        assert limits.given == len(wire.calls) == 5
+
+        # The first of two turns was sent, and the second was not.
+        wire = Wire([200, NEVER_SENT, 200])
+        assert (await client(wire, Strict(), retries=9).complete(asks("two turns"))).spent.attempts == 2
+
+    run(scenario())
+
+
+def test_client_row_that_never_reached_endpoint_says_no_request_was_sent() -> None:
+    async def scenario() -> None:
+        wire, others = _answering_others(lambda _: NEVER_SENT)
+        judge = client(wire, Strict(), retries=2)
+        busy = asyncio.create_task(others(judge))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable, match="2 attempts") as caught:
+            await judge.complete(asks("bad"))
+        busy.cancel()
+        assert caught.value.spent is not None
+        assert caught.value.spent.attempts == 0
+
+    run(scenario())
+
+
 def test_client_backoff_grows_up_to_30_s() -> None:
     async def scenario() -> None:
         wire = Wire(lambda n, _: 500 if n < 12 else 200, seconds=0.0)

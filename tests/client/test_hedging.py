@@ -15,6 +15,7 @@ from support.transport import FakeTransport
 from scorer.client.client import Endpoint, HttpClient, ModelTerms
 from scorer.client.hedging import MOST, first_answer
 from scorer.client.providers.openai import OpenAI
+from scorer.client.unsent import Unsent
 from scorer.config.cost import Price
 from scorer.errors import Unreachable
 from scorer.files.files import LocalFiles
@@ -150,6 +151,42 @@ class Wire(FakeTransport):
             self._judge.settle(outcome, now(), delivered=arrived)
         assert arrived, "no hang is waited for until it breaks off by itself"
         return Reply(outcome.status, outcome.headers, outcome.body)
+
+
+class Connecting(Wire):
+    """As the judge answers, but for the last request: each attempt at it waits 1,000 s for a connection."""
+
+    async def reply(self, call: Call, number: int) -> Reply:
+        if b"[row:20]" in call.body and "20" not in self._judge.books.rows:
+            try:
+                await asyncio.sleep(1000.0)
+            except asyncio.CancelledError:
+                raise Unsent from None
+        return await super().reply(call, number)
+
+
+def test_hedged_request_counts_no_attempt_that_was_cancelled_before_it_was_sent() -> None:
+    async def scenario() -> None:
+        judge = RehearsalJudge(RehearsalConfig(latency_median_s=0.8))
+        books = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=False)
+        client = HttpClient(
+            [
+                Endpoint(
+                    OpenAI(name="m", base_url="http://judge/v1"),
+                    LocalLimiter(RateLimits(concurrency=64), Budget(books)),
+                )
+            ],
+            Connecting(judge),
+            ModelTerms(Price(1.0, 1.0), 32),
+            retries=6,
+            clock=asyncio.get_running_loop().time,
+            hedge=True,
+        )
+        for number in range(21):
+            completion = await client.complete(Request(messages=(Message("user", f"[row:{number}]"),), tokens=20))
+        assert completion.spent.attempts == judge.books.rows["20"].recv == 1
+
+    run(scenario())
 
 
 @pytest.mark.slow
