@@ -85,7 +85,10 @@ def _kept(files: Files, layout: Layout, manifest: Manifest, shard: Shard, fault:
         return 0
     about, _ = seg.read_about(files, fault.path)
     generation = about["generation"]
-    with files.open(fault.path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+    with (
+        files.open(fault.path) as file,
+        pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
+    ):
         tables = list(_intact(parquet, fault, ["row"]))
         rows: int = sum(table.num_rows for table in tables)
         first, last = tables[0].column("row")[0].as_py(), tables[-1].column("row")[-1].as_py()

@@ -130,7 +130,7 @@ def load_answers(files: Files, layout: Layout) -> pa.Table:
     tables = []
     for path in _paths(files, layout):
         try:
-            tables.append(pq.read_table(io.BytesIO(read(files, path)), schema=SCHEMA))
+            tables.append(pq.read_table(pa.BufferReader(read(files, path)), schema=SCHEMA))
         except (pa.ArrowInvalid, OSError) as error:
             raise OutputError(
                 f"{path} cannot be read ({error}). Restore it, or delete it: its canaries then count no more."

@@ -197,7 +197,7 @@ class ChunkFiles:
         requests = 0
         if f"{nonce}{_LINES}" in names:
             with self._files.open(self._path(nonce, _LINES)) as file, self._said(nonce, _LINES):
-                requests = pq.ParquetFile(file).metadata.num_rows
+                requests = pq.ParquetFile(file, pre_buffer=False).metadata.num_rows
         chunk = Chunk(nonce, requests)
         if f"{nonce}{_LOG}" in names:
             chunk = self._replayed(chunk)
@@ -230,8 +230,12 @@ class ChunkFiles:
         self._torn.discard(nonce)
 
     def _read(self, nonce: str, columns: Sequence[str]) -> pa.Table:
-        with self._files.open(self._path(nonce, _LINES)) as file, self._said(nonce, _LINES):
-            return pq.read_table(file, columns=[*columns], page_checksum_verification=True)
+        with (
+            self._files.open(self._path(nonce, _LINES)) as file,
+            self._said(nonce, _LINES),
+            pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
+        ):  # no thread of Arrow holds a Python file when the process ends
+            return parquet.read(columns=[*columns], use_threads=False)
 
     @contextmanager
     def _said(self, nonce: str, end: str) -> Iterator[None]:
