@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import orjson
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from scorer.errors import OutputError, SpecError
 from scorer.files.files import Files
 from scorer.output import segments as seg
+from scorer.output.checksums import check_footer, check_open
 from scorer.output.layout import Layout
 from scorer.output.schema import (
     modern,
@@ -62,7 +63,8 @@ def no_step(name: str) -> None:
 class Sealed:
     """One sealed file, open for reading. `run` and `shard` are its identity; the newest `version` of it counts.
 
-    `schema` is that of the published rows: the file's, with the run's id before it.
+    `schema` is that of the published rows: the file's, with the run's id before it. `file` is where every byte is
+    checked before rows are read; None where there is nothing to check.
     """
 
     run: str
@@ -72,13 +74,22 @@ class Sealed:
     schema: pa.Schema
     path: str
     parquet: pq.ParquetFile
+    file: BinaryIO | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, in order; each call starts at the first row. Raises Broken where the file is damaged."""
         with seg.broken(self.path):
+            self._check()
             for batch in seg.batches(self.parquet, rows=BATCH_ROWS):
                 run = pa.array([self.run], pa.string()).take(pa.array([0] * batch.num_rows, pa.int8()))
                 yield pa.RecordBatch.from_arrays([run, *batch.columns], schema=self.schema)
+
+    def _check(self) -> None:
+        """Raises ValueError for a byte that was not written: pyarrow skips a page whose header has another type."""
+        if self.file is not None:
+            parts = check_open(self.file, self.parquet.metadata.metadata or {})
+            if not all(part.whole for part in parts or ()):
+                raise ValueError("its rows are not what was written")
 
 
 @contextmanager
@@ -90,6 +101,7 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
             with seg.broken(path):
                 parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
                 metadata = parquet.metadata.metadata or {}
+                check_footer(file, metadata)
                 generation: int = orjson.loads(metadata[b"scorer.generation"])
                 edition: int = orjson.loads(metadata.get(b"scorer.edition", b"0"))
             named = modern(parquet.schema_arrow.remove_metadata())
@@ -102,7 +114,7 @@ def sealed(files: Files, layout: Layout, run: str, shard: Shard) -> Iterator[Sea
                 )
             schema = pa.schema([pa.field(RUN, pa.string(), nullable=False), *named])
             version = Version(generation, _finished_us(parquet), edition)
-            yield Sealed(run, shard.path, version, parquet.metadata.num_rows, schema, path, parquet)
+            yield Sealed(run, shard.path, version, parquet.metadata.num_rows, schema, path, parquet, file)
     except seg.Broken as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise error.__cause__ from None
