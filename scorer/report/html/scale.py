@@ -11,6 +11,8 @@ from scorer.report.page.data import Interval
 
 LEFT, RIGHT = 4.0, 96.0
 """Where the range begins and ends, in percent of the width; half a label fits on either side."""
+LEAST_WIDTH = 300
+"""Pixels that a chart has at least: on a phone, or three beside one another."""
 CHARACTER = 6.7
 """Pixels that a digit of a label is wide, at 12 pixels of Helvetica or Arial."""
 
@@ -58,7 +60,7 @@ def axis(values: Iterable[float | None], around: Iterable[float] = (), ticks: in
     return Axis(points[0], points[-1], points, min(places, 9))
 
 
-def beside(across: Axis, up: Axis, width: int) -> Axis:
+def beside(across: Axis, up: Axis, width: int = LEAST_WIDTH) -> Axis:
     """The axis `across`, begun to the right of the labels of the axis `up` in a chart that is `width` pixels wide."""
     widest = max(len(up.label(tick)) for tick in up.ticks[:-1])  # the last tick has none
     return replace(across, left=max(LEFT, 100 * (CHARACTER * widest + CHARACTER) / width))

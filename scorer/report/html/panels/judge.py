@@ -9,7 +9,7 @@ from scorer.report.html.heat_svg import HeatCell, heat_link
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import notes, panel
 from scorer.report.html.panels.statistics import statistics
-from scorer.report.html.scale import axis, ends
+from scorer.report.html.scale import axis, beside, ends
 from scorer.report.html.svg import Plot, drawing, file
 from scorer.report.html.tables import figure, head, plain_table, table
 from scorer.report.page.data import Confusion, Judge, Rows, Scatter
@@ -87,7 +87,8 @@ def _cell(cell: Rows, most: int, title: str, marks: Marks, agree: bool) -> Html:
 def _calibration(values: Judge, marks: Marks) -> Html:
     bins = values.calibration
     scores = [one.score for one in bins]
-    plot = Plot(axis(scores), axis(ends(one.human for one in bins)))
+    up = axis(ends(one.human for one in bins))
+    plot = Plot(beside(axis(scores), up), up)
     low, high = max(plot.x.low, plot.y.low), min(plot.x.high, plot.y.high)
     even = plot.line([(low, low), (high, high)], "z") if high > low else Html()
     frame = plot.frame("Score of the judge", "Mean value of people")
@@ -124,7 +125,8 @@ def _calibration(values: Judge, marks: Marks) -> Html:
 
 
 def _length(values: Scatter) -> Html:
-    plot = Plot(axis(values.length), axis(ends(values.score)))
+    up = axis(ends(values.score))
+    plot = Plot(beside(axis(values.length), up), up)
     known = [(x, one.value) for x, one in zip(values.length, values.score, strict=True) if one.value is not None]
     drawn = join(
         [

@@ -12,9 +12,6 @@ from scorer.report.html.svg import Plot, drawing, file
 from scorer.report.html.tables import cell, figure, head, plain_table, table
 from scorer.report.page.data import RunFacts, Series
 
-LEAST_WIDTH = 300
-"""Pixels that a chart of the panel has at least, on a phone or three beside one another."""
-
 
 def run(values: RunFacts, marks: Marks) -> Html:
     """The panel."""
@@ -84,7 +81,7 @@ def _series(one: Series) -> Html:
     unit, divisor = ("hours", 3600) if hours else ("minutes", 60)
     at = [second / divisor for second in one.at]
     up = axis([*one.values, 0.0], ticks=3)
-    plot = Plot(beside(axis(at, ticks=4), up, LEAST_WIDTH), up, 150)
+    plot = Plot(beside(axis(at, ticks=4), up), up, 150)
     drawn = join([plot.frame(unit, one.unit), plot.line(list(zip(at, one.values, strict=True)), "c0")])
     twin = plain_table(
         one.name, [f"After {unit}", one.unit], ((number(x), number(y)) for x, y in zip(at, one.values, strict=True))
