@@ -25,7 +25,7 @@ class ChoiceOptions:
     """The options of `scorer plan` that compare choices."""
 
     choices: Annotated[
-        bool, Parameter(help="Compare models, samples and tiers: money, time, agreement.", negative="")
+        bool, Parameter(help="Compare models, samples, tiers, batches: money, time, agreement.", negative="")
     ] = False
     by: Annotated[str | None, Parameter(help='When it has to end: "07:00", the next one, or ISO 8601.')] = None
     max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=Number(gt=0))] = None
@@ -65,14 +65,17 @@ class Answer:
     file: str | None = None
 
     def json(self) -> dict[str, Any]:
-        """The keys beside those of the plan: choices, picked (a place in them, null without a pick), why, notes."""
+        """The keys beside those of the plan: choices, picked (a place in them, null without a pick), why, notes.
+
+        `ends_at` of a choice is null in batches: when a provider answers is not known.
+        """
         from scorer.job.pick_choice import frontier
 
         choices = self.found.choices
         rows = [
             {
                 **asdict(one),
-                "ends_at": self.wanted.ends(one).isoformat(timespec="seconds"),
+                "ends_at": None if one.mode == "batch" else self.wanted.ends(one).isoformat(timespec="seconds"),
                 "fits": self.wanted.fits(one),
                 "frontier": on_it,
             }
@@ -114,21 +117,22 @@ def choices_text(answer: Answer) -> str:
 
     choices = answer.found.choices
     measured = any(one.measured for one in choices)
-    tiers = len({one.tier for one in choices}) > 1
+    tiers, modes = len({one.tier for one in choices}) > 1, len({one.mode for one in choices}) > 1
     rows = [
         {
             "": ">" if one == answer.picked else "*" if measured and on_it and one.measured else "",
             "model": one.model,
             "samples": one.samples,
             **({"tier": one.tier} if tiers else {}),
+            **({"mode": one.mode} if modes else {}),
             "USD": _usd(one.cost_usd),
-            "ends": clock(answer.wanted.ends(one).timestamp(), one.seconds),
+            "ends": _WITHIN if one.mode == "batch" else clock(answer.wanted.ends(one).timestamp(), one.seconds),
             **({"agreement": _agreement(one)} if measured else {}),
             "limited by": LIMITS.get(one.binding_limit, one.binding_limit),
         }
         for one, on_it in zip(choices, frontier(choices), strict=True)
     ]
-    lines = ["Choices, all online, begun now:", "", aligned(rows), ""]
+    lines = ["Choices, begun now:", "", aligned(rows), ""]
     if measured:
         lines.append(wrapped(_MEASURED, indent=0))
     else:
@@ -138,13 +142,16 @@ def choices_text(answer: Answer) -> str:
     lines += [wrapped(note, indent=0) for note in answer.found.notes]
     if answer.picked is not None:
         tier = f", tier = {answer.picked.tier}" if tiers else ""
-        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}: {answer.why}"
+        mode = f", mode = {answer.picked.mode}" if modes else ""
+        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}{mode}: {answer.why}"
         lines += ["", wrapped(picked, indent=0)]
     if answer.file is not None:
         lines.append(f"Wrote {answer.file}. Next: scorer plan {answer.file}, then scorer run {answer.file}")
     return "\n".join(lines)
 
 
+_WITHIN = "within 24 h"
+"""What is known of the end of a batch."""
 _MEASURED = (
     "Agreement is Spearman's, with its 95 % interval; * is on the frontier: no measured choice that agrees as "
     "well is as cheap and as soon."

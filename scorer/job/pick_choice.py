@@ -25,7 +25,7 @@ class Wanted:
         return in_time and affordable
 
     def ends(self, choice: RunChoice) -> datetime:
-        """When a run that begins now is expected to end."""
+        """When a run that begins now is expected to end; in batches, by when a provider answers one."""
         return self.now + timedelta(seconds=choice.seconds)
 
 
@@ -69,7 +69,8 @@ def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
     if same:
         most = max(same, key=lambda one: one.samples)
         if most.samples == own.samples:
-            return most, f"the run file's own choice fits at the tier {most.tier}. {unknown}"
+            way = "in batches" if most.mode == "batch" else f"at the tier {most.tier}"
+            return most, f"the run file's own choice fits {way}. {unknown}"
         return most, f"the same model with fewer samples fits. {unknown}"
     return max(fit, key=lambda one: (one.cost_usd or 0.0, -one.seconds)), f"it is the dearest that fits. {unknown}"
 
@@ -91,8 +92,13 @@ def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
         if cheapest is None
         else f"the cheapest, {cheapest.model} with {cheapest.samples} samples, costs {cheapest.cost_usd:,.2f} USD"
     )
+    ends = (
+        "is answered in batches within 24 h"
+        if soonest.mode == "batch"
+        else f"ends {wanted.ends(soonest):%Y-%m-%d %H:%M}, limited by {soonest.binding_limit}"
+    )
     return (
         f"No choice {' and '.join(asked)}: {cost}, and the soonest, {soonest.model} with {soonest.samples} samples, "
-        f"ends {wanted.ends(soonest):%Y-%m-%d %H:%M}, limited by {soonest.binding_limit}. Give more time or money, "
+        f"{ends}. Give more time or money, "
         "raise that limit, judge a part of the rows (--sample), or add models (--model NAME)."
     )

@@ -1,4 +1,4 @@
-"""The choices that a run leaves open (model, samples, tier), each with its money, time and known agreement.
+"""The choices that a run leaves open (model, samples, tier, batches), each with its money, time and known agreement.
 
 A choice is a set of changed keys. Its agreement with people is known only where that very choice was run on labelled
 rows; nothing is concluded from the name or the price of a model.
@@ -19,6 +19,7 @@ from scorer.build.plan import RunPlan, check
 from scorer.config.cost import STANDARD
 from scorer.config.model_prices import tariff
 from scorer.config.price_file_models import models_of_file
+from scorer.config.price_table import BATCHES
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
@@ -37,6 +38,11 @@ FLEX_NOTE = (
     "At the tier flex a request waits where there is no capacity: it may end later than said, and scores are the same."
 )
 
+BATCH_NOTE = (
+    "A provider answers a batch within 24 h, and when is not known before; a judge that asks again needs another "
+    "batch. Scores are the same."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -52,7 +58,8 @@ class Measured:
 class RunChoice:
     """One way to do the run. `changes` are the keys that differ from the run file; empty for the run file's own.
 
-    `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits. `measured` is None where
+    `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits; in
+    batches the time within which providers answer one, and when the run ends is not known. `measured` is None where
     this choice was not run on labelled rows. `mode` is how requests are sent, `tier` the service tier; scores do not
     depend on it, so neither does `measured`.
     """
@@ -98,36 +105,54 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
         raise SpecError(["--measured needs --human COLUMN: the human values that the judge is compared with."])
     notes: list[str] = []
     measured = {path: _measured(files, path, asked) for path in asked.folders}
-    choices: dict[tuple[str, str], RunChoice] = {}
+    choices: dict[tuple[str, str, str], RunChoice] = {}
     known = {_identity(covered): one for covered, one in measured.values()}
     for changes in _changes(tree, own, asked, files, notes):
         try:
-            for tiers, plan in _at_each_tier(tree, changes):
+            for sent, plan in _each_way(tree, changes, notes):
                 identity = _identity(plan.covers)
-                if (identity, _tier(plan)) not in choices:
+                key = identity, _tier(plan), _mode(plan)
+                if key not in choices:
                     needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
-                    choices[identity, _tier(plan)] = _choice(plan, tiers, needed, known.get(identity))
+                    choices[key] = _choice(plan, sent, needed, known.get(identity))
         except SpecError as error:
             notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
     if len({one.tier for one in choices.values()}) > 1:
         notes.append(FLEX_NOTE)
-    judged = {identity for identity, _ in choices}
+    if any(one.mode == "batch" for one in choices.values()):
+        notes.append(BATCH_NOTE)
+    judged = {identity for identity, *_ in choices}
     for path, (covered, one) in measured.items():
         if _identity(covered) not in judged:
             notes.append(f"{path} ({one.n:,} labelled rows) was judged in another way than any choice; it is left out.")
     return Choices(list(choices.values()), notes)
 
 
-def _at_each_tier(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], RunPlan]]:
-    """The plan with these changes, and that at the tier "flex" where a source lists a price for it."""
+def _each_way(
+    tree: Mapping[str, Any], changes: Mapping[str, Any], notes: list[str]
+) -> Iterator[tuple[Mapping[str, Any], RunPlan]]:
+    """The plan with these changes, and those at the tier "flex" and in batches where a source lists their price."""
     plan = check(changed(tree, changes))
     yield changes, plan
     model = plan.spec.model
-    if model is not None and model.tier == STANDARD:
-        listed = tariff(model)
-        if listed is not None and "flex" in listed.tiers:
-            cheaper = {**changes, "model.tier": "flex"}
-            yield cheaper, check(changed(tree, cheaper))
+    listed = tariff(model) if model is not None and model.tier == STANDARD and model.mode == "online" else None
+    for tier, more in _CHEAPER.items() if listed is not None else ():
+        if listed is not None and tier in listed.tiers:
+            cheaper = {**changes, **more}
+            try:
+                planned = check(changed(tree, cheaper))
+            except SpecError as error:
+                notes.append(f"Left out, {_named(cheaper)}: {error.problems[0]}")
+            else:
+                yield cheaper, planned
+
+
+_CHEAPER: Mapping[str, Mapping[str, str]] = {"flex": {"model.tier": "flex"}, BATCHES: {"model.mode": "batch"}}
+"""The keys that have requests served at a lower price, by the name of the price."""
+
+
+def _mode(plan: RunPlan) -> str:
+    return "batch" if plan.spec.batched else "online"
 
 
 def _tier(plan: RunPlan) -> str:
@@ -214,7 +239,7 @@ def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measure
         binding_limit=needed.binding_limit,
         measured=measured,
         tier=_tier(plan),
-        mode="batch" if plan.spec.batched else "online",
+        mode=_mode(plan),
     )
 
 

@@ -126,6 +126,32 @@ def test_flex_is_a_choice_where_its_price_is_listed_at_the_same_agreement(tmp_pa
     assert len({one.measured for one in known}) == 1
 
 
+def test_batches_are_a_choice_where_their_price_is_listed_and_no_time_is_promised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, prices = run_file(tmp_path), tmp_path / "prices.json"
+    text = path.read_text().replace("temperature = 0.7", f'price_file = "{prices}"')
+    path.write_text(text)
+    entry = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "litellm_provider": "openai", "mode": "chat"}
+    batch = {"input_cost_per_token_batches": 3e-7, "output_cost_per_token_batches": 6e-7}
+    prices.write_text(json.dumps({"gpt-4o-mini": {**entry, **batch}, "b": entry}))
+    code, out, _ = typed(capsys, str(path), "--choices", "--json")
+    own, batched, other = json.loads(out)["choices"]
+    assert (code, [own["mode"], batched["mode"], other["mode"]]) == (0, ["online", "batch", "online"])
+    assert batched["changes"] == {"model.mode": "batch"}
+    assert batched["cost_usd"] == pytest.approx(0.3 * own["cost_usd"])
+    assert batched["ends_at"] is None
+    assert own["ends_at"]
+    new, limit = tmp_path / "new.toml", str(0.5 * own["cost_usd"])
+    code, out, _ = typed(capsys, str(path), "--max-usd", limit, "-o", str(new))
+    assert (code, read_toml(str(new))["model"]["mode"]) == (0, "batch")
+    (line,) = [line for line in out.splitlines() if line.startswith(">")]
+    assert "within 24 h" in line
+    assert "the run file's own choice fits in batches" in " ".join(out.split())
+    path.write_text(text.replace("price_file", 'mode = "batch"\nprice_file'))
+    assert "24 h" in typed(capsys, str(path), "--choices")[1]
+
+
 def test_samples_are_not_compared_at_temperature_0(tmp_path: Path) -> None:
     tree = read_toml(str(run_file(tmp_path)))
     del tree["model"]["temperature"]
