@@ -2,7 +2,8 @@
 
 Variants: "tokens" declares a token limit, far away, so that tiktoken counts every row; "capped" adds a budget, so that
 every request waits until its reservation is on disk; "auto" leaves it to the run how many are in flight;
-"KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how many processes share the work.
+"KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how many processes share the work; "batch=JSON" sends
+provider batches with these keys of `model.batch`, of which `deadline` is `limits.deadline`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from benchmarks.task import KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, task
 
 FAR_AWAY = 10**12
+BATCH = {"poll_s": 1.0}
 VARIANTS: dict[str, dict[str, int | str]] = {
     "": {},
     "auto": {"concurrency": "auto"},
@@ -39,6 +41,11 @@ def main() -> None:
         "limits": dict(limits),
         "output": {"path": given.out},
     }
+    if given.variant.startswith("batch="):
+        batch = BATCH | json.loads(given.variant.removeprefix("batch="))
+        if "deadline" in batch:
+            tables["limits"]["deadline"] = batch.pop("deadline")
+        tables["model"] |= {"mode": "batch", **{f"batch.{key}": value for key, value in batch.items()}}
     text = "\n".join(
         f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
         for name, table in tables.items()
