@@ -222,10 +222,15 @@ def progress(run: Path) -> dict[str, Any]:
 
 def nothing_is_sent(run: Path) -> None:
     """Requests in flight end, and no further one is sent for a while."""
+
+    def rests() -> bool:
+        sent = progress(run)["requests"]
+        time.sleep(1.5)
+        return bool(progress(run)["requests"] == sent)
+
     wait_until(lambda: progress(run)["paused"] and not progress(run)["in_flight"])
-    sent = progress(run)["requests"]
-    time.sleep(1.5)
-    assert progress(run)["requests"] == sent
+    wait_until(rests)  # what a worker sent before is told with its next report
+    assert rests()
 
 
 @pytest.mark.slow

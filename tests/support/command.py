@@ -29,7 +29,7 @@ from scorer.rehearsal.reply_writer import ReplyWriter
 
 _WARM = WarmStarts()
 COMMAND = (sys.executable, "-m", "scorer")
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 JUDGE = RehearsalConfig(latency_median_s=0.0, scale=(1, 10), retry_after_s=0.05)
 """Answers at once and without fault; a row's own score is `crc32(row) % 10 + 1`."""
 PROMPT = "[row:{id}] Rate the response from 1 to 10.\n{response}\nScore:"
