@@ -55,7 +55,8 @@ class Submitting:
         """Builds one chunk, and sends it where it is worth it."""
         state, model = self._state, lane.model
         alias, live = model.alias, self._state.chunks.live
-        suspect = next((one for one in state.chunks.of_model(alias, "failed") if self._any_todo(one, alias)), None)
+        failed = [one for one in state.chunks.of_model(alias, "failed") if self._any_todo(one, alias)]
+        suspect = min(failed, key=lambda one: one.chunk.requests, default=None)  # the smallest: halves are halved
         todo, least = state.rows.todo(alias), 1 if self.everything else model.min_requests
         if not todo:
             return "rest"
