@@ -14,7 +14,7 @@ import json
 import time
 
 from scorer.limits import RateLimits
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.workers.broker import Broker
 from scorer.workers.messages import Pace, Report, Spendings
 

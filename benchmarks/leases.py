@@ -29,7 +29,7 @@ from pathlib import Path
 import scorer.workers.broker
 import scorer.workers.rate_leases
 from scorer.limits import Billing, Demand, Outcome, RateLimits
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.usage import (
     Usage,
 )

@@ -32,7 +32,7 @@ from scorer.files.files import LocalFiles
 from scorer.job.job import Job
 from scorer.limits.bills import OPENING
 from scorer.output import ledger
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import Call, Reply
 
 PRICE = (1.0, 4.0)

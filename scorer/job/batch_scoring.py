@@ -38,7 +38,7 @@ from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut as Outside
 from scorer.output.chunk_files import ChunkFiles
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.output.store import Store
 from scorer.types import Client, Work
 

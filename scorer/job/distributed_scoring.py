@@ -11,7 +11,7 @@ from scorer.job.scoring import Range, StartedWork, concurrency_range
 from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import Work
 from scorer.workers.coordinator import Coordinator, leave
 from scorer.workers.messages import Order

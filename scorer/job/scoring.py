@@ -24,7 +24,7 @@ from scorer.limits import Budget, LocalLimiter
 from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.batches_out import BatchesOut
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import Work
 
 if TYPE_CHECKING:

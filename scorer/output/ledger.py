@@ -20,16 +20,15 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
-from typing import Any, Self
+from typing import Any
 
 from scorer.errors import StorageError
 from scorer.files.checked_lines import entry as _entry
 from scorer.files.checked_lines import line as _line
 from scorer.files.files import Files, replace
-from scorer.frozen import dataclass
+from scorer.output.ledger_totals import Totals
 from scorer.output.open_batches import LineBill, OpenBatches
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
@@ -40,62 +39,6 @@ ROTATE_BYTES = 4 * 1024 * 1024
 GATHER_S = 0.05
 UNWRITTEN = 256
 """The most requests without a durable intent where no cap asks for more: storage that refuses writes hides no more."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Sums since the run began. Those of an open ledger go on growing. Money is in pico-dollars.
-
-    `maybe_*` are requests that were possibly billed, at their reservations.
-    """
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    pico: int = 0
-    maybe_requests: int = 0
-    maybe_tokens: int = 0
-    maybe_pico: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """All tokens that count against a cap."""
-        return self.prompt_tokens + self.completion_tokens + self.maybe_tokens
-
-    @property
-    def money_pico(self) -> int:
-        """All money that counts against a cap."""
-        return self.pico + self.maybe_pico
-
-    def bill(self, prompt: int, completion: int, cached: int, pico: int) -> None:
-        """Adds a request whose bill is known."""
-        self.requests += 1
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-        self.cached_tokens += cached
-        self.pico += pico
-
-    def suspect(self, tokens: int, pico: int, requests: int = 1) -> None:
-        """Adds requests that may have been billed, at their reservation."""
-        self.maybe_requests += requests
-        self.maybe_tokens += tokens
-        self.maybe_pico += pico
-
-    def __add__(self, other: Totals) -> Totals:
-        total = copy(self)
-        total += other
-        return total
-
-    def add(self, other: Totals, times: int = 1) -> None:
-        """Adds the other sums so many times; with -1 takes them away."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + times * getattr(other, name))
-
-    def __iadd__(self, other: Totals) -> Self:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        return self
 
 
 class Ledger(PeriodicService):

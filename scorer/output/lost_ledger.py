@@ -16,7 +16,7 @@ from scorer.files.files import Files, read
 from scorer.output import segments as seg
 from scorer.output.counts import count_results
 from scorer.output.layout import Layout
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.output.manifest import Manifest
 
 

@@ -20,7 +20,7 @@ from scorer.files.files import Files, read, replace
 from scorer.frozen import dataclass
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.output.limit_history import LimitHistory, Sample
 from scorer.output.segments import Counts
 from scorer.processes.event_loop import shielded

@@ -21,7 +21,7 @@ from scorer.limits.bills import KEPT
 from scorer.limits.budget import BudgetCap
 from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, largest, quantiles, why_of
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import Work
 from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
 from scorer.workers.place_leases import PlaceLeases

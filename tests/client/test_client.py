@@ -35,7 +35,8 @@ from scorer.errors import (
 )
 from scorer.files.files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
-from scorer.output.ledger import Ledger, Totals
+from scorer.output.ledger import Ledger
+from scorer.output.ledger_totals import Totals
 from scorer.types import (
     Call,
     Completion,

@@ -15,6 +15,7 @@ from scorer.errors import BatchesOut, InputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.by_hand import ByHand
 from scorer.output import ledger
+from scorer.output.ledger_totals import Totals
 
 
 class HandRun(BatchRun):
@@ -68,7 +69,7 @@ class HandRun(BatchRun):
         return str(path)
 
     @property
-    def totals(self) -> ledger.Totals:
+    def totals(self) -> Totals:
         return ledger.totals(LocalFiles(), f"{self.out}/ledger")
 
 
@@ -127,7 +128,7 @@ def test_export_that_is_given_up_frees_its_reservation_and_its_results_come_too_
     late = run.by_hand(results=(run.answered(first),))
     assert (late.taken, late.before) == (0, 10)
     assert run.by_hand(give_up=True).given_up == 10
-    assert run.totals == ledger.Totals()
+    assert run.totals == Totals()
     run.run()
     run.exact()
 

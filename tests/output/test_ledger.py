@@ -23,7 +23,8 @@ from support.outputs import Crash, Crashing
 import scorer.output.ledger
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles, read
-from scorer.output.ledger import Ledger, Totals, damaged, totals
+from scorer.output.ledger import Ledger, damaged, totals
+from scorer.output.ledger_totals import Totals
 from scorer.usage import (
     Usage,
 )

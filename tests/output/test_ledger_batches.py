@@ -15,7 +15,8 @@ from support.clock import inline, run
 
 from scorer.files.files import LocalFiles
 from scorer.output import ledger
-from scorer.output.ledger import Ledger, Totals, totals
+from scorer.output.ledger import Ledger, totals
+from scorer.output.ledger_totals import Totals
 from scorer.output.open_batches import LineBill
 from scorer.usage import Usage
 

@@ -17,7 +17,8 @@ from simulation.loop import Fuse, MortalLoop, PowerCut
 
 from scorer.files.files import LocalFiles
 from scorer.output import ledger
-from scorer.output.ledger import Ledger, Totals, damaged, totals
+from scorer.output.ledger import Ledger, damaged, totals
+from scorer.output.ledger_totals import Totals
 from scorer.usage import (
     Usage,
 )

@@ -15,7 +15,7 @@ from support.outputs import Output, publish, result
 from scorer.errors import OutputError, SpecError, TooManyFailed
 from scorer.files.files import LocalFiles, replace
 from scorer.limits.load import LimiterStats
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
 from scorer.output.segments import Counts
 from scorer.output.status import Status, last_progress, status, within_share

@@ -9,7 +9,8 @@ from support.clock import inline, now, run
 from scorer.files.files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.limits.breaker import Breaker
-from scorer.output.ledger import Ledger, Totals, totals
+from scorer.output.ledger import Ledger, totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import (
     Gauge,
     RateHint,

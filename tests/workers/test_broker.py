@@ -17,7 +17,7 @@ from together import Mate, broker_of, mate, now
 from scorer.errors import BudgetSpent
 from scorer.limits import Asked, Billing, Demand, Outcome, RateLimits
 from scorer.limits.bills import KEPT
-from scorer.output.ledger import Totals
+from scorer.output.ledger_totals import Totals
 from scorer.types import (
     Shard,
     Work,

@@ -12,7 +12,8 @@ from support.clock import inline, now
 from scorer.files.files import LocalFiles
 from scorer.limits import LocalLimiter, RateLimits
 from scorer.limits.leased_budget import LeasedBudget
-from scorer.output.ledger import Ledger, Totals
+from scorer.output.ledger import Ledger
+from scorer.output.ledger_totals import Totals
 from scorer.workers.broker import Broker
 from scorer.workers.broker_client import BrokerClient
 from scorer.workers.messages import Answer, Report
