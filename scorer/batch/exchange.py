@@ -214,8 +214,8 @@ class Exchange:
     async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO, *, tries: int) -> bool:
         """Adds what downloads bring to what earlier ones brought, durable on return. True where it is complete.
 
-        So many downloads that are not cut are at least tried, `FETCHES` in all. Raises TransientError where each was
-        cut.
+        Ends after `tries` downloads that were not cut, and after `FETCHES` in any case. Raises TransientError where
+        each was cut.
         """
         durable, had = self.durable, await self.durable.offload(self._count, chunk, whole)
         complete, uncut, cut = False, 0, TransientError("it was not asked for")

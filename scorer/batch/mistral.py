@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from scorer.batch.fields import count, id_of, seconds, text
-from scorer.batch.openai import NONCE, OpenAIBatches
-from scorer.batch.types import Batch, Bounds, Problem, Status
+from scorer.batch.fields import count, text
+from scorer.batch.openai import NONCE, OpenAIBatches, batch_in_files
+from scorer.batch.types import Batch, Bounds, Problem
 from scorer.errors import ServerFault
 from scorer.types import Call
 
@@ -60,20 +60,16 @@ class MistralBatches(OpenAIBatches):
                 return
 
     def _batch(self, value: Mapping[str, Any]) -> Batch:
-        said, metadata, inputs = text(value.get("status")).lower(), value.get("metadata"), value.get("input_files")
-        succeeded, failed = count(value, "succeeded_requests"), count(value, "failed_requests")
-        output, errors = text(value.get("output_file")), text(value.get("error_file"))
-        refused = said == "failed" and not (succeeded or output)
-        status: Status = "failed" if refused else "ended" if said in _ENDED else "running"
-        return Batch(
-            id=id_of(value, "batch"),
-            status=status,
-            created_at=seconds(value.get("created_at")),
-            nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) and metadata else "",
+        said, inputs = text(value.get("status")).lower(), value.get("input_files")
+        counts = count(value, "succeeded_requests"), count(value, "failed_requests")
+        files = text(value.get("output_file")), text(value.get("error_file"))
+        refused = said == "failed" and not (counts[0] or files[0])
+        return batch_in_files(
+            value,
+            "failed" if refused else "ended" if said in _ENDED else "running",
             requests=count(value, "total_requests"),
-            answered=succeeded + failed,
-            results=tuple(one for one in (output, errors) if one),
-            awaited=status == "ended" and bool((succeeded and not output) or (failed and not errors)),
+            counts=counts,
+            files=files,
             input_id=text(inputs[0]) if isinstance(inputs, list) and inputs else "",
             problem=_problem(value.get("errors")) if refused else None,
         )

@@ -36,6 +36,36 @@ _Line = msgspec.defstruct(
 _decode = msgspec.json.Decoder(_Line).decode
 
 
+def batch_in_files(
+    value: Mapping[str, Any],
+    status: Status,
+    *,
+    requests: int,
+    counts: tuple[int, int],
+    files: tuple[str, str],
+    input_id: str,
+    problem: Problem | None,
+) -> Batch:
+    """A batch whose results are in two files: `counts` are of requests answered and failed, `files` where they are.
+
+    The nonce is "" where there is no metadata, and the name of the input file has to tell.
+    """
+    metadata = value.get("metadata")
+    missing = any(number and not file for number, file in zip(counts, files, strict=True))
+    return Batch(
+        id=id_of(value, "batch"),
+        status=status,
+        created_at=seconds(value.get("created_at")),
+        nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) and metadata else "",
+        requests=requests,
+        answered=sum(counts),
+        results=tuple(filter(None, files)),
+        awaited=status == "ended" and missing,
+        input_id=input_id,
+        problem=problem,
+    )
+
+
 class OpenAIBatches(HttpBatches):
     """A `BatchApi`."""
 
@@ -115,20 +145,14 @@ class OpenAIBatches(HttpBatches):
         return f"/v1{path}" if self._http.base_url.endswith("/v1") else path
 
     def _batch(self, value: Mapping[str, Any]) -> Batch:
-        """The nonce is "" where there is no metadata, and the name of the file has to tell."""
-        said, counts, metadata = text(value.get("status")), value.get("request_counts"), value.get("metadata")
-        completed, failed = count(counts, "completed"), count(counts, "failed")
-        output, errors = text(value.get("output_file_id")), text(value.get("error_file_id"))
+        said, counts = text(value.get("status")), value.get("request_counts")
         status: Status = "failed" if said == "failed" else "ended" if said in _ENDED else "running"
-        return Batch(
-            id=id_of(value, "batch"),
-            status=status,
-            created_at=seconds(value.get("created_at")),
-            nonce=text(metadata.get(NONCE)) or None if isinstance(metadata, dict) and metadata else "",
+        return batch_in_files(
+            value,
+            status,
             requests=count(counts, "total"),
-            answered=completed + failed,
-            results=tuple(one for one in (output, errors) if one),
-            awaited=status == "ended" and bool((completed and not output) or (failed and not errors)),
+            counts=(count(counts, "completed"), count(counts, "failed")),
+            files=(text(value.get("output_file_id")), text(value.get("error_file_id"))),
             input_id=text(value.get("input_file_id")),
             problem=_problem(value.get("errors")) if status == "failed" else None,
         )
