@@ -64,7 +64,8 @@ class Estimate:
     reason begins. `completion_tokens_estimate` uses the mean of `learned_rows` finished rows of this run; without any,
     a reply is the geometric mean of the shortest readable one and the longest allowed one. `cost_low` and `cost_worst`
     are at the ends of the 95 % interval of that mean; without finished rows, with the shortest replies and with the
-    longest. `cost_expected` is `cost_usd`. None of them includes retries.
+    longest. `cost_expected` is `cost_usd`. With `limits.deadline`, `cost_worst` has every request asked online at its
+    price, as where no batch ends before it. None of them includes retries.
 
     With `model.cache`, `cache_read_tokens` of the prompt tokens are read from the provider's cache and
     `cache_written_tokens` are written to it. `cost_without_cache` is `cost_usd` without that, and `cost_worst` has
@@ -144,7 +145,8 @@ def estimate(
         seen = read_sample(plan, files, shards, asked, counter, share, cache)
     prompt, half_width = seen.prompt_tokens(rows)
     scale = rows / max(1, seen.rows)
-    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens)
+    deadline = plan.spec.limits.deadline is not None
+    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens, deadline=deadline)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
     known, price = tariff(model), planned_prices(model)
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY

@@ -23,16 +23,27 @@ class Totals:
     """The totals of a run by model, from a sample of its rows. The case is 0 for low, 1 for expected, 2 for worst.
 
     `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
-    finished row's replies where such rows are known, else the sample's assumptions count.
+    finished row's replies where such rows are known, else the sample's assumptions count. `deadline`: at some time all
+    rows that are in provider batches may go online.
     """
 
-    def __init__(self, seen: PromptSample, prompt: float, half_width: float, scale: float, reply: Mean | None) -> None:
+    def __init__(
+        self,
+        seen: PromptSample,
+        prompt: float,
+        half_width: float,
+        scale: float,
+        reply: Mean | None,
+        *,
+        deadline: bool = False,
+    ) -> None:
         loads = list(seen.models.values())
         self._seen_caches = seen.caches
         self._loads = [load for load in loads if load.requests] or loads[:1]
         self._prompt = prompt
         self._half_width = half_width
         self._scale = scale
+        self._deadline = deadline
         sampled = sum(load.prompt_tokens for load in self._loads)
         self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
         self._outputs: list[tuple[float, float, float]] = [
@@ -58,7 +69,7 @@ class Totals:
 
         `cached`: with prompt caching, without it, or (None) as each model asks for it.
         """
-        return self._cost(sign, case, lambda known, model: _tier_mix(known, model, case), cached)
+        return self._cost(sign, case, lambda known, model: self._mix(known, model, case), cached)
 
     @property
     def caches(self) -> bool:
@@ -135,6 +146,17 @@ class Totals:
             total += sum(part * _cost(one, usage, requests) for part, one in prices(known, load.model))
         return total
 
+    def _mix(self, known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
+        """The shares of requests and their prices.
+
+        In the worst case as many leave the tier as `tier_fallback` lets, and no batch has ended at the deadline.
+        """
+        left = model.tier_fallback.share if model.tier_fallback is not None else 0.0
+        if model.mode == "batch":
+            left = float(self._deadline)
+        left = left if case == 2 else 0.0
+        return [(1.0 - left, known.price), (left, known.standard)]
+
     def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
         """Seconds of the slowest model, and the limit that determines them.
 
@@ -153,12 +175,6 @@ class Totals:
             found.append(seconds_at_limits(load, limits, prompt, output, requests, seconds_a_request))
         seconds, binding = max(found, key=lambda one: one[0])
         return round(seconds, 3), binding
-
-
-def _tier_mix(known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
-    """The shares of requests and their prices: in the worst case as many leave the tier as `tier_fallback` lets."""
-    left = model.tier_fallback.share if case == 2 and model.tier_fallback is not None else 0.0
-    return [(1.0 - left, known.price), (left, known.standard)]
 
 
 def _cost(price: Price, usage: Usage, requests: int) -> float:

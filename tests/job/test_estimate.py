@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,13 @@ from scorer.job.forget import Choice
 from scorer.types import Call, Reply
 
 
-def planned(folder: Path, judge: Mapping[str, Any], said: Sequence[str] = "1234", **model: Any) -> Estimate:
+def planned(
+    folder: Path,
+    judge: Mapping[str, Any],
+    said: Sequence[str] = "1234",
+    limits: Mapping[str, Any] = MappingProxyType({}),
+    **model: Any,
+) -> Estimate:
     pq.write_table(
         pa.table({"a": [f"So it is: {one}" for one in said], "b": ["No."] * len(said)}), folder / "in.parquet"
     )
@@ -30,6 +37,7 @@ def planned(folder: Path, judge: Mapping[str, Any], said: Sequence[str] = "1234"
         "input": {"shards": [f"{folder}/in.parquet"]},
         "judge": dict(judge),
         "model": {"name": "house", "base_url": "http://127.0.0.1:9/v1", "max_output_tokens": 40, **model},
+        "limits": dict(limits),
         "output": {"path": f"{folder}/out"},
     }
     return estimate(check(tree), LocalFiles())
@@ -251,6 +259,7 @@ def panel(folder: Path, *models: Mapping[str, Any], **limits: Any) -> Estimate:
         "judge": judge if len(named) > 1 else {"prompt": "{a:fenced}"},
         "models": named,
         "limits": limits,
+        "limits": dict(limits),
         "output": {"path": f"{folder}/out"},
     }
     return estimate(check(tree), LocalFiles())
@@ -286,3 +295,17 @@ def test_estimate_takes_the_slowest_model_and_the_sum_of_its_endpoints(tmp_path:
 def test_estimate_charges_token_limits_the_limit_in_model_extra(tmp_path: Path) -> None:
     found = panel(tmp_path, {"extra": {"max_tokens": 600}}, output_tokens_per_minute=6000.0)
     assert (found.seconds, found.binding_limit) == (60.0, "output_tokens_per_minute")
+
+
+def test_worst_case_with_a_deadline_has_all_rows_online(tmp_path: Path) -> None:
+    price = {"input": 1.0, "output": 2.0}
+
+    def costs(limits: Mapping[str, Any], **model: Any) -> tuple[float | None, float | None]:
+        found = planned(tmp_path, {"prompt": "{a:fenced}"}, limits=limits, price=price, **model)
+        return found.cost_expected, found.cost_worst
+
+    deadline = {"deadline": "2026-12-01T07:00"}
+    online, batch, late = costs({}), costs({}, mode="batch"), costs(deadline, mode="batch")
+    assert None not in (*online, *batch, *late)
+    assert late == (batch[0], online[1])
+    assert batch[1] == pytest.approx(online[1] / 2)  # type: ignore[operator]
