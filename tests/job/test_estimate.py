@@ -259,7 +259,6 @@ def panel(folder: Path, *models: Mapping[str, Any], **limits: Any) -> Estimate:
         "judge": judge if len(named) > 1 else {"prompt": "{a:fenced}"},
         "models": named,
         "limits": limits,
-        "limits": dict(limits),
         "output": {"path": f"{folder}/out"},
     }
     return estimate(check(tree), LocalFiles())
