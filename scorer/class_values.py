@@ -16,14 +16,14 @@ from scorer.frozen import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ClassValues:
-    """The value of each class, None where it is no finite number, and the class's name, None where it is not told."""
+    """The value of each class, None where it is no finite number, and the class's name, None where it is unknown."""
 
     values: tuple[float | None, ...]
     labels: tuple[str | None, ...]
 
     @property
     def likeliest(self) -> str | None:
-        """The name of the class with the highest value; None where it is not told, or there is only one class."""
+        """The name of the class with the highest value; None where it is unknown, or there is only one class."""
         known = [(value, place) for place, value in enumerate(self.values) if value is not None]
         return self.labels[max(known)[1]] if len(known) > 1 else None
 
@@ -33,24 +33,24 @@ def written(values: Sequence[float | None], labels: Sequence[str | None]) -> str
 
     The numbers are written so that they are read back bit by bit.
     """
-    told: dict[str, Any] = {"values": list(values)}
+    fields: dict[str, Any] = {"values": list(values)}
     if any(label is not None for label in labels):
-        told["labels"] = list(labels)
-    return orjson.dumps(told).decode()
+        fields["labels"] = list(labels)
+    return orjson.dumps(fields).decode()
 
 
 def read(text: str) -> ClassValues | None:
     """The values in a text that `written` made, or in a number alone; None where there are none."""
     try:
-        told = orjson.loads(text)
+        fields = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(told, dict):
-        return None if (value := number(told)) is None else ClassValues((value,), (None,))
-    values = told.get("values")
+    if not isinstance(fields, dict):
+        return None if (value := number(fields)) is None else ClassValues((value,), (None,))
+    values = fields.get("values")
     if not isinstance(values, list) or not values:
         return None
-    labels = told.get("labels", [None] * len(values))
+    labels = fields.get("labels", [None] * len(values))
     if not isinstance(labels, list) or len(labels) != len(values):
         return None
     return ClassValues(

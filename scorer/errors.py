@@ -12,7 +12,7 @@ ScorerError
 ├── WorkersLost      1    worker processes keep dying before any of them finished a row
 ├── Drifted          8    the judge agrees less with known rows than its band allows
 ├── StorageError     7    the output could not be written or read, or the input could not be read: disk, permission
-├── BatchesOut       9    provider batches are out, and nobody waits for them; come again
+├── BatchesOut       9    provider batches are out, and the command did not wait for them; run it again
 ├── Interrupted      130  stopped on request; resumable
 ├── TransientError        a temporary fault: the client retries, no row gets it
 │   ├── Unreachable       no whole reply: refused, reset, cut off, timed out

@@ -203,12 +203,12 @@ def cascade(
         judges[name] = KeptBy(found, float(right.mean()), _why_refused(found, promise, each))
     chosen = max((n for n in scores if judges[n].calibrated.threshold is not None), default=None,
                  key=lambda n: judges[n].calibrated.share)  # fmt: skip
-    told = None
+    last = None
     if strong is not None:
         keeps = np.zeros(len(y), dtype=bool)
         if chosen is not None and (threshold := judges[chosen].calibrated.threshold) is not None:
             keeps = np.isfinite(columns.floats(chosen)) & (confidence[chosen] >= threshold)
-        told = _strong(frame, strong, chosen, columns.floats, y, labelled, keeps, promise, costs or {})
+        last = _strong(frame, strong, chosen, columns.floats, y, labelled, keeps, promise, costs or {})
     return Cascade(
         promise=promise,
         delta_each=each,
@@ -216,7 +216,7 @@ def cascade(
         labels=len(labelled),
         judges=judges,
         chosen=chosen,
-        strong=told,
+        strong=last,
         ceiling=ceiling,
         notes=[*_notes(promise, len(scores), every - len(labelled)), *design.notes(int(judged.sum()))],
     )

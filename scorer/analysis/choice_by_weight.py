@@ -26,7 +26,7 @@ _FINE, _COARSE, _FEW = 101, 21, 20
 
 @dataclass(frozen=True, slots=True)
 class WeightStep:
-    """At shares of `task` from `low` to `high` the choice is `system`; None: it cannot be told."""
+    """At shares of `task` from `low` to `high` the choice is `system`; None: unknown."""
 
     task: int
     low: float

@@ -25,7 +25,7 @@ class ByMargin:
 
 @dataclass(frozen=True, slots=True)
 class ByWeight:
-    """Where `task` has a share from `low` to `high` of the weight the choice is `system`; None: it cannot be told."""
+    """Where `task` has a share from `low` to `high` of the weight the choice is `system`; None: unknown."""
 
     task: str
     low: float

@@ -40,13 +40,13 @@ class Retest:
 
     def notes(self) -> list[str]:
         """What it means for the estimate, as sentences."""
-        told = (
+        sentence = (
             f"{self.rows:,} rows were labelled twice: {self.same:.0%} equal, a label's noise is {self.noise:.3f}, the "
             f"second label differs by {self.shift:+.3f} on average."
         )
         if self.highest_correlation is not None:
-            told += f" No judge can correlate with one label by more than {self.highest_correlation:.2f}."
-        notes = [told + " The intervals above hold this noise already."]
+            sentence += f" No judge can correlate with one label by more than {self.highest_correlation:.2f}."
+        notes = [sentence + " The intervals above hold this noise already."]
         if self.rows < FEWEST:
             notes.append(f"{self.rows} repeated labels say little: a few dozen are needed.")
         return notes

@@ -22,7 +22,7 @@ from scorer.analysis.correlation import Codes, Floats
 FEWEST = 5
 MOST_GROUPS = 100
 NO_REPLY_TO_READ = ("BadRow", "Damaged")
-"""Errors of rows that nobody judged."""
+"""Errors of rows without a judgement."""
 
 Mask = NDArray[np.bool_]
 

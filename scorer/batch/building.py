@@ -81,7 +81,7 @@ class Builder:
 
     def build(self, model: BatchModel, nonce: str, works: Iterable[Work], room: Room) -> Built:
         """The requests of as many rows as one chunk may hold. Raises StorageError, InputError."""
-        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - whoever sends it closes it
+        file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - its sender closes it
         frame, chunk = model.api.frame, Chunk(nonce, 10**9)
         made = Built(Cut(()), file, 0, None)
         file.write(frame.head)
@@ -115,7 +115,7 @@ class Builder:
                         )
                         made.finished.append((row, Finished(None, long, ())))
                         continue
-                    yield turn  # whoever asks for the next one has taken it
+                    yield turn  # a caller that asks for the next one has taken it
                     for body in bodies:
                         file.write(frame.between if count else b"")
                         file.write(body)

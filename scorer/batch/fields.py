@@ -32,7 +32,7 @@ def seconds(value: Any) -> float:
 
 
 def id_of(value: Mapping[str, Any], what: str) -> str:
-    """The id. Raises ServerFault where there is none, for whoever asked has to look again."""
+    """The id. Raises ServerFault where there is none, for the caller has to look again."""
     if not (found := text(value.get("id"))):
         raise ServerFault(f"the provider answered with a {what} that has no id", garbled=True)
     return found

@@ -75,7 +75,7 @@ class BatchHttp:
         self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
         self.now: float | None = None
-        """The server's clock in its last reply that told one, in seconds since 1970."""
+        """The server's clock in its last reply that named one, in seconds since 1970."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(

@@ -113,7 +113,7 @@ def _of_nameless(chunk: Chunk, candidates: Sequence[Batch], now: float, grace_s:
 
 
 def _of_missing(chunk: Chunk, now: float, grace_s: float) -> list[Action]:
-    if chunk.state == "sending":  # whoever sent it may have died just now: the time of grace begins here
+    if chunk.state == "sending":  # its sender may have died just now: the time of grace begins here
         return [Mark(chunk.nonce, Event("unclear", now))]
     return [Strike(chunk.nonce)] if now >= chunk.unclear_at + grace_s else []
 

@@ -98,8 +98,8 @@ class ContinuedJudge:
             while True:
                 answers: list[Answer | int] = [known(n, request) for n, request in enumerate(requests, len(received))]
                 asked = [request for request, found in zip(requests, answers, strict=True) if isinstance(found, int)]
-                told = iter((yield asked) if asked else ())
-                whole = [next(told) if isinstance(found, int) else found for found in answers]
+                replies = iter((yield asked) if asked else ())
+                whole = [next(replies) if isinstance(found, int) else found for found in answers]
                 received += whole
                 requests = conversation.send(whole)
         except StopIteration as done:

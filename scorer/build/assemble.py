@@ -200,11 +200,11 @@ def prompt_cache(model: Model, clock: Callable[[], float]) -> PromptCache | None
 def _leaders(model: Model, provider: Any, local: LocalLimiter, clock: Callable[[], float]) -> CacheLeaders | None:
     if model.cache == "none":
         return None
-    told = (
+    warning = (
         f'model.cache = "auto": replies of {provider!r} read nothing from a cache where they should. Requests do not '
         "wait for one another there any more."
     )
-    return CacheLeaders(clock, least_tokens(model.name or "") * BYTES_A_TOKEN, lambda: local.note(told))
+    return CacheLeaders(clock, least_tokens(model.name or "") * BYTES_A_TOKEN, lambda: local.note(warning))
 
 
 def temperature(model: Model) -> float | None:

@@ -154,12 +154,14 @@ def _sentences(found: Cascade) -> Iterator[str]:
     if found.ceiling is not None:
         yield f"People agree with each other in {found.ceiling:.1%}."
     if (strong := found.strong) is not None:
-        told = f"{strong.name} agrees with people in {strong.on_all:.1%} of the labelled rows"
+        sentence = f"{strong.name} agrees with people in {strong.on_all:.1%} of the labelled rows"
         if strong.on_rest is not None:
             share, (low, high) = strong.on_rest
-            told += f", and in {share:.1%} [{low:.1%}, {high:.1%}] of those passed on"
+            sentence += f", and in {share:.1%} [{low:.1%}, {high:.1%}] of those passed on"
         if strong.whole is not None:
-            told += f"; the cascade in {strong.whole:.1%}"
+            sentence += f"; the cascade in {strong.whole:.1%}"
         yield (
-            told + "." + ("" if strong.cost is None else f" It costs {strong.cost:.0%} of {strong.name} for all rows.")
+            sentence
+            + "."
+            + ("" if strong.cost is None else f" It costs {strong.cost:.0%} of {strong.name} for all rows.")
         )

@@ -67,7 +67,7 @@ def _people(found: JudgeChoice) -> Iterator[str]:
     if found.ceiling is not None:
         yield f"People agree with one another {found.ceiling:.3f}: each against the mean of the others."
     for judge, test in found.replaces.items():
-        wins = f"it may replace {listed(test.wins)}" if test.wins else "it may replace nobody"
+        wins = f"it may replace {listed(test.wins)}" if test.wins else "it may replace none"
         yield (
             f"Alternative annotator test of {printable_line(judge)}: {'passed' if test.passes else 'not passed'} "
             f"({wins} of {len(test.people)} people, epsilon {test.epsilon:g}, {test.items:,} items or more)."

@@ -184,21 +184,21 @@ def _weights(found: Choice) -> Iterator[str]:
     if not by_task:
         return
     if all(len(steps) == 1 for steps in by_task.values()) and len({steps[0].system for steps in by_task.values()}) == 1:
-        yield f"By the weights of tasks: {_told(found.by_weight[0])} at any share of each task (95 %)."
+        yield f"By the weights of tasks: {_choice_text(found.by_weight[0])} at any share of each task (95 %)."
         return
     yield "By the share of a task in the weights, the others in proportion (all shares together, 95 %):"
     alike: dict[str, list[str]] = {}
     for task, steps in by_task.items():
         if len(steps) == 1:
-            alike.setdefault(_told(steps[0]), []).append(_name(task))
+            alike.setdefault(_choice_text(steps[0]), []).append(_name(task))
             continue
-        said = [f"{_told(step)} {_between(step)}" for step in steps]
+        said = [f"{_choice_text(step)} {_between(step)}" for step in steps]
         yield f"  {_name(task)}: {', '.join(said)}."
-    for told, tasks in alike.items():
-        yield f"  {listed(tasks, 20)}: {told} at any share."
+    for choice, tasks in alike.items():
+        yield f"  {listed(tasks, 20)}: {choice} at any share."
 
 
-def _told(step: ByWeight) -> str:
+def _choice_text(step: ByWeight) -> str:
     return "cannot tell" if step.system is None else _name(step.system)
 
 

@@ -89,7 +89,7 @@ def write_from(file: str, data: Sequence[str], provider: str) -> str:
     text = run_file(file, data, stat.path, found, roles, provider)
     check(tomllib.loads(text))
     replace(LocalFiles(), file, text.encode())
-    return _told(roles, len(stats))
+    return _guesses(roles, len(stats))
 
 
 def run_file(file: str, data: Sequence[str], first: str, found: Contents, roles: Roles, provider: str) -> str:
@@ -114,13 +114,13 @@ def run_file(file: str, data: Sequence[str], first: str, found: Contents, roles:
 
 def _first(files: AnyFiles, stats: Sequence[Stat]) -> tuple[Stat, Contents]:
     """The first file that is finished."""
-    told = ""
+    reason = ""
     for stat in stats:
         try:
             return stat, contents(files, stat)
         except Unfinished as error:
-            told = f"{stat.path} {error}, so it may still be written."
-    raise InputError(f"{told} Nothing could be looked at: try again when a file is whole.")
+            reason = f"{stat.path} {error}, so it may still be written."
+    raise InputError(f"{reason} Nothing could be looked at: try again when a file is whole.")
 
 
 def _lengths(files: AnyFiles, stat: Stat, found: Contents) -> dict[str, float]:
@@ -163,8 +163,8 @@ def _part(name: str, path: str | None) -> str:
 
 def _prompt(keys: str, text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    told = "# Its columns are a guess; :fenced puts tags around a text that it cannot close."
-    return f'{keys}{told}\nprompt = """\n{escaped}"""\n'
+    note = "# Its columns are a guess; :fenced puts tags around a text that it cannot close."
+    return f'{keys}{note}\nprompt = """\n{escaped}"""\n'
 
 
 def _columns(found: Contents) -> str:
@@ -183,7 +183,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _told(roles: Roles, files: int) -> str:
+def _guesses(roles: Roles, files: int) -> str:
     named = {
         "response": roles.response, "a": roles.a, "b": roles.b, "conversation": roles.messages,
         "instruction": roles.instruction, "source": roles.source, "reference": roles.reference, "id": roles.id,

@@ -72,8 +72,8 @@ def label(
         columns = label_columns(table.frame, tables, on, show)
         rows, design = rows_again(table.frame, again, columns, human, 30 if n is None else n, seed)
         write_label_file(AnyFiles(), output, table.frame, columns, rows, design)
-        told = {"labels": len(rows), "file": output}
-        return answer(json, told, lambda: _again_text(output, len(rows), again, then))
+        written = {"labels": len(rows), "file": output}
+        return answer(json, written, lambda: _again_text(output, len(rows), again, then))
     found = draw_labels(
         table.frame,
         tables,

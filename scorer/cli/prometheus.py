@@ -95,7 +95,7 @@ def _metrics(s: Snapshot) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("scorer_requests", "Requests billed, in all starts of the run.", value=s.requests)
     yield CounterMetricFamily("scorer_cost_usd", "Money spent, in all starts of the run.", value=s.cost_usd)
-    yield GaugeMetricFamily("scorer_maybe_billed_usd", "Money that nobody confirmed.", value=s.maybe_billed_usd)
+    yield GaugeMetricFamily("scorer_maybe_billed_usd", "Money that no reply confirmed.", value=s.maybe_billed_usd)
     yield GaugeMetricFamily("scorer_requests_in_flight", "Requests under way.", value=s.in_flight)
     yield GaugeMetricFamily("scorer_rows_per_second", "Pace of the last minute.", value=s.rows_per_s)
     yield _labelled(

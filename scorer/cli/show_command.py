@@ -156,6 +156,6 @@ def _answer_json(tables: Sequence[str], asked: Asked) -> int:
 
 
 def _to_tell(shown: Shown, asked: Asked) -> list[str]:
-    """The columns whose namesakes in the input are told: not the score where no option names it."""
+    """The columns whose namesakes in the input are warned of: not the score where no option names it."""
     columns = shown.table.columns
     return [name for name in columns.named if name not in columns.scores or asked.columns.score != "score"]

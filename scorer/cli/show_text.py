@@ -16,7 +16,7 @@ MARKS = "^── row"
 """A regular expression for the first line of each card."""
 _DIRECTED = ("too_high", "too_low")
 _MEASURED = (*_DIRECTED, "flips", "spread", "judges")
-"""Kinds whose rows are told with the value that they were picked by."""
+"""Kinds whose rows are shown with the value that they were picked by."""
 
 
 def show_text(shown: Shown, above: str, width: int, styles: Styles, *, full: bool) -> str:

@@ -36,7 +36,7 @@ def raw_to_stderr(text: str) -> None:
 
 
 def raw_to_stdout(text: str) -> bool:
-    """Writes an already escaped text to stdout and flushes it. False where stdout is closed, or nobody reads it."""
+    """Writes an already escaped text to stdout and flushes it. False where stdout is closed, or has no reader."""
     if sys.stdout is None:
         return False
     try:

@@ -20,7 +20,7 @@ from scorer.errors import SetupError, TransientError
 from scorer.types import Call, Reply, Transport
 
 SHORTEST = 8
-"""Shorter secrets are not looked for: what so short a word means in a reply nobody knows."""
+"""Shorter secrets are not looked for: so short a word may mean anything in a reply."""
 BLANK = b"***"
 _HALVED = 2 * SHORTEST
 _NEEDLESS = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
@@ -69,8 +69,8 @@ class Secrets:
         except (ValueError, RecursionError):
             return plain
         # By its strings, for a secret may begin within an escape sequence.
-        told = self._value(value)
-        return plain if told == value else json.dumps(told).encode()
+        clean = self._value(value)
+        return plain if clean == value else json.dumps(clean).encode()
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

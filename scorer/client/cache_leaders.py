@@ -1,7 +1,8 @@
 """Sends one request first for each prefix that an endpoint has not cached, and the others once it is answered.
 
-A cache can be read once the request that writes it is answered: of many that go out at once, all would write. Who waits
-here holds no permit, no connection and no reservation, and who leads waits for nobody: no two can wait for each other.
+A cache can be read once the request that writes it is answered: of many that go out at once, all would write. A waiting
+request holds no permit, no connection and no reservation, and a leader waits for no other request: no two can wait for
+each other.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class _Leader:
 class CacheLeaders:
     """What one endpoint has cached, as its replies show, and who writes. `clock` returns seconds of the loop.
 
-    Prefixes of fewer than `least_bytes` may be too short for the cache: nobody waits for them. `say` is told, once,
-    where `off` becomes True: once replies showed that nothing is read from a cache here. Nobody waits from then on.
+    Prefixes of fewer than `least_bytes` may be too short for the cache: no request waits for them. Once replies show
+    that nothing is read from a cache here, `off` becomes True, `say` is called, and no request waits any more.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class CacheLeaders:
         return used is not None and self._clock() - used < self._life_s
 
     def _lead(self, prefixes: Sequence[Prefix]) -> list[tuple[bytes, _Leader]]:
-        """Makes a request the one that writes: all its prefixes that nobody has cached, or writes now."""
+        """Makes a request the one that writes: all its prefixes that are neither cached nor being written."""
         led = []
         for prefix in prefixes:
             other = self._leaders.get(prefix.key)

@@ -251,13 +251,13 @@ class HttpClient:
             )
 
     async def _stragglers(self) -> None:
-        """The set-up is wrong, and all in flight will be told so: until they are, nobody knows that they are free."""
+        """The set-up is wrong, and all in flight will fail of it: until then it is unknown that they are free."""
         until = self._clock() + STRAGGLERS_S
         for endpoint in self._endpoints:
             await endpoint.limits.emptied(until - self._clock())
 
     def _doubted(self, endpoint: Endpoint, reply: Reply, spent: Meter) -> str | None:
-        """The id of a reply that may be another's; None, and told once, where this endpoint's ids turn out mute."""
+        """The id of a reply that may be another's; None, with one message, where this endpoint's ids turn out mute."""
         repeats = endpoint.repeats
         if repeats.off:
             return None
@@ -303,7 +303,7 @@ class HttpClient:
 
         try:
             return await first_answer(ask, lambda: late.value, (TransientError, RowError, EndpointDown))
-        except BaseExceptionGroup as failures:  # of those that stop a run, one is told
+        except BaseExceptionGroup as failures:  # of those that stop a run, one is raised
             raise failures.exceptions[0] from None
 
     async def _once(
@@ -354,8 +354,8 @@ class HttpClient:
                 note = tier_note(request.tier or self._tier, outcome.usage.tier)
                 if note is not None:
                     endpoint.limits.note(note)
-            for told in self._names.changed(completion.model, completion.system_fingerprint):
-                endpoint.limits.note(told)
+            for change in self._names.changed(completion.model, completion.system_fingerprint):
+                endpoint.limits.note(change)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if self._late is not None:
@@ -441,7 +441,7 @@ class HttpClient:
 
 
 def _drop(reply: Reply | None) -> None:
-    """What is no completion has no id: were it sent twice, nobody could tell the copy from the next reply."""
+    """What is no completion has no id: were it sent twice, the copy could not be distinguished from the next reply."""
     if reply is not None and reply.line is not None:
         reply.line.drop()
 

@@ -26,7 +26,7 @@ async def first_answer(
 ) -> T:
     """The first answer of `ask`, which is called again each time that the newest request is out for `late_s()`.
 
-    The second is late after `PATIENCE` of that. `late_s` is asked again and again; None while nobody knows. `ask(sent)`
+    The second is late after `PATIENCE` of that. `late_s` is called repeatedly; None while it is unknown. `ask(sent)`
     sets `sent` when its request goes out: what waits for admission is not late. Losers are cancelled and awaited. One
     that fails with an exception of `passing` loses too; where all do, the last failure is raised. Cancelling it cancels
     all.
@@ -67,7 +67,7 @@ async def first_answer(
 async def _ended(
     running: set[asyncio.Task[T]], sent: asyncio.Event, late_s: Callable[[], float | None] | None, share: float
 ) -> set[asyncio.Task[T]]:
-    """Those that ended, as soon as one does; empty once the newest request is late. `late_s` None: nobody is."""
+    """Those that ended, as soon as one does; empty once the newest request is late. `late_s` None: none is."""
     going = asyncio.ensure_future(sent.wait())
     try:
         await asyncio.wait({*running, going}, return_when=asyncio.FIRST_COMPLETED)

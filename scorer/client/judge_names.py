@@ -6,7 +6,7 @@ That is no alarm: the judge may agree with people as before. Canaries tell wheth
 from __future__ import annotations
 
 MOST_TOLD = 8
-"""Changes of each name that are told in one start. A server with several back ends alternates between their names."""
+"""Changes of each name that one start reports. A server with several back ends alternates between their names."""
 
 
 class JudgeNames:
@@ -20,13 +20,13 @@ class JudgeNames:
         models, fingerprints = self._known.values()
         if (not model or model in models) and (fingerprint is None or fingerprint in fingerprints):
             return []
-        told = []
+        changes = []
         for (what, known), name in zip(self._known.items(), (model, fingerprint), strict=True):
             if not name or name in known or len(known) > MOST_TOLD:
                 continue
             if known:
-                told.append(
+                changes.append(
                     f"Replies name the {what} {name!r} now, and before {known[-1]!r}: the judge may have changed."
                 )
             known.append(name)
-        return told
+        return changes

@@ -26,7 +26,7 @@ SEEN = 8.0
 FADE = 1 - 1 / 256
 """The weight of an earlier prefix of a kind beside the next one."""
 MOST_HELD = 1 << 16
-"""Hashes of prefixes that are held. Beyond so many, those that nobody used within a life are dropped."""
+"""Hashes of prefixes that are held. Beyond so many, those that were not used within a life are dropped."""
 BYTES_A_TOKEN = 4
 DENSE = 2
 """The fewest bytes of a token in any text that a judge is likely to read. Shorter prefixes than that are not tried."""

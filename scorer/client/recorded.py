@@ -68,13 +68,13 @@ class Recorded:
         except TypeError:  # a list cannot be a key, so the table has none
             row = None
         if row is None:
-            raise NoReply(f"{self._path} has no row with {self._told(key)}.")
+            raise NoReply(f"{self._path} has no row with {self._named(key)}.")
         stored = self._replies[row].as_py()
         texts = stored if isinstance(stored, list) else [stored]
         text = texts[request.index] if request.index < len(texts) else None
         if text is None:
             raise NoReply(
-                f"{self._path} has no reply {request.index + 1} for {self._told(key)}; it holds {len(texts)}."
+                f"{self._path} has no reply {request.index + 1} for {self._named(key)}; it holds {len(texts)}."
             )
         return _whole(text) or Completion(text=text, model="recorded", spent=_FREE)
 
@@ -85,7 +85,7 @@ class Recorded:
             if rows.setdefault(key, row) != row:
                 twice[key] = None
         if twice:
-            shown = "; ".join(self._told(key) for key in list(twice)[:_SHOWN_DUPLICATES])
+            shown = "; ".join(self._named(key) for key in list(twice)[:_SHOWN_DUPLICATES])
             raise SpecError(
                 [
                     f"model.keys: {len(twice)} keys occur more than once in {self._path}: {shown}. "
@@ -94,7 +94,7 @@ class Recorded:
             )
         return rows
 
-    def _told(self, key: Sequence[Any]) -> str:
+    def _named(self, key: Sequence[Any]) -> str:
         return ", ".join(f"{name} = {value!r}" for name, value in zip(self._keys, key, strict=True))
 
 
@@ -109,14 +109,14 @@ def _whole(text: str) -> Completion | None:
     choices = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None
-    told, refusal = read_text(choices[0])
+    content, refusal = read_text(choices[0])
     if refusal:
         raise Refused(refusal)
-    if told is None:
+    if content is None:
         return None
     finish_reason = choices[0].get("finish_reason")
     return Completion(
-        text=told,
+        text=content,
         finish_reason=finish_reason if isinstance(finish_reason, str) else "",
         model=read_model(value) or "recorded",
         logprobs=read_logprobs(choices[0].get("logprobs")),

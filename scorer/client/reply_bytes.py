@@ -95,7 +95,7 @@ class ReplyByteBudget:
                 granted.set_result(None)
 
     def _fits(self, reader: object, size: int) -> bool:
-        """True also where it does not, and nobody else exceeds; False while what was read cannot be written."""
+        """True also where it does not, and no other reply exceeds; False while what was read cannot be written."""
         if self._full:
             return False
         if size > self._left and self._exceeds is None:

@@ -52,23 +52,23 @@ def asked_output(body: bytes) -> tuple[int | None, int]:
     None where the body sets no limit, or is no JSON object; 1 choice where it does not say.
     """
     try:
-        told: Any = _decode(body)
+        fields: Any = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None, 1
-    limit, told.max_tokens = told.max_tokens, None
-    if told == _NOTHING:  # max_tokens alone, as nearly always
+    limit, fields.max_tokens = fields.max_tokens, None
+    if fields == _NOTHING:  # max_tokens alone, as nearly always
         return (limit if _is_count(limit) else None), 1
-    told.max_tokens = limit
-    limits = list(_numbers(told, _LIMITS))
-    return max(limits, default=None), max(_numbers(told, _CHOICES), default=1)
+    fields.max_tokens = limit
+    limits = list(_numbers(fields, _LIMITS))
+    return max(limits, default=None), max(_numbers(fields, _CHOICES), default=1)
 
 
-def _numbers(told: Any, names: tuple[str, ...]) -> Iterator[int]:
+def _numbers(fields: Any, names: tuple[str, ...]) -> Iterator[int]:
     for name in names:
-        if _is_count(value := getattr(told, name)):
+        if _is_count(value := getattr(fields, name)):
             yield value
     for place in _OPTIONS:
-        if (options := getattr(told, place)) is not None:
+        if (options := getattr(fields, place)) is not None:
             yield from _inside(options, names, 3)
 
 

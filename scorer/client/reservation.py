@@ -14,7 +14,7 @@ from scorer.usage import Usage
 TEMPLATE_TOKENS = 16
 """The most that a chat template adds for one message."""
 ADDED_TOKENS = 64
-"""What a server may add to any prompt before a bill has told how much it is."""
+"""What a server may add to any prompt before a bill shows how much it is."""
 
 
 _FOR_AN_HOUR = b'"1h"'

@@ -31,7 +31,7 @@ class HttpTransport:
     At most `connections` requests have a connection at once, each way. `timeout_s` bounds a whole call, first byte to
     last, where the call names no other. `proxies` heeds HTTPS_PROXY and its like, as they are when an origin is first
     posted to. Large replies are bounded together (reply_bytes.py) and wait while `room` is full; that wait is no part
-    of `timeout_s`. `say` is told in one sentence why an endpoint is asked through aiohttp's session.
+    of `timeout_s`. `say` gets one sentence why an endpoint is asked through aiohttp's session.
     """
 
     def __init__(
@@ -92,16 +92,16 @@ class HttpTransport:
             raise SetupError(f"{shown(url)!r} is no address to post to. Check model.base_url.") from None
         if made.proxy is not None:
             made.general = f"the environment names the proxy {proxies.without_password(made.proxy)} for it"
-            self._told(made)
+            self._explain(made)
         return made
 
     def _not_spoken(self, origin: Origin, what: NotSpoken) -> None:
         origin.aiohttp_unpacks = origin.aiohttp_unpacks or isinstance(what, NotDecoded)
         if origin.general is None:
             origin.general = f"it answered with {what}"
-            self._told(origin)
+            self._explain(origin)
 
-    def _told(self, origin: Origin) -> None:
+    def _explain(self, origin: Origin) -> None:
         self._say(
             f"{origin.host}:{origin.port} is asked through aiohttp's session, which takes more CPU for a request: "
             f"{origin.general}."

@@ -82,7 +82,9 @@ def tariff(model: Model) -> Listed | None:
     """
     if model.price is not None:
         given = model.price
-        named = {name: _given(told, model) for name in (*TIERS, BATCHES) if (told := getattr(given, name)) is not None}
+        named = {
+            name: _given(value, model) for name in (*TIERS, BATCHES) if (value := getattr(given, name)) is not None
+        }
         return Listed(_given(given, model), "the run file", "", tiers=named)
     if model.provider in ("embedded", "recorded"):
         return Listed(Price(0.0, 0.0), f'provider = "{model.provider}"', "")

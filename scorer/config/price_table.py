@@ -273,11 +273,11 @@ def in_tier(entry: Mapping[str, Any], tier: str) -> dict[str, Any]:
     A cached price that only the standard tier has costs as much here, and more where the tier is dearer.
     """
     end = f"_{_SUFFIXES.get(tier, tier)}"
-    told = {key.removesuffix(end): price for key, price in entry.items() if key.endswith(end)}
-    cached, base, input_price = (entry.get(KEYS["cached_input"]), entry.get(KEYS["input"]), told.get(KEYS["input"]))
-    if cached and base and input_price and KEYS["cached_input"] not in told:
-        told[KEYS["cached_input"]] = cached * max(1.0, input_price / base)
-    return told
+    prices = {key.removesuffix(end): price for key, price in entry.items() if key.endswith(end)}
+    cached, base, input_price = (entry.get(KEYS["cached_input"]), entry.get(KEYS["input"]), prices.get(KEYS["input"]))
+    if cached and base and input_price and KEYS["cached_input"] not in prices:
+        prices[KEYS["cached_input"]] = cached * max(1.0, input_price / base)
+    return prices
 
 
 def litellm_price(entry: Any) -> Price | None:

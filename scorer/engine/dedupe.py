@@ -31,7 +31,7 @@ QUESTIONS = 1_000_000
 ANSWER_BYTES = 96 * 1024 * 1024
 """And so many bytes of them; the oldest are forgotten first."""
 ALIKE_FOR_ALL = (Refused, TooLong, Rejected)
-"""Errors that the question brings about, whoever asks it. The others may be the moment's, or a sample's."""
+"""Errors that the question brings about, for any row that asks it. The others may be the moment's, or a sample's."""
 
 _asked = attrgetter(*(field.name for field in fields(Request) if field.name != "tokens"))
 
@@ -132,7 +132,7 @@ class AnswerCache:
         return _unpacked(Row(self._shards[shard], number, {}), answer)
 
     def keep(self, question: bytes, result: Result) -> None:
-        """Remembers it, unless the question is known, or a judge of somebody's own put into it what nobody can copy."""
+        """Remembers it, unless the question is known, or a user's judge put into it what cannot be copied."""
         try:
             answer = _packed(result)
         except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError):
@@ -190,7 +190,7 @@ def _error(kind: type[RowError], detail: str, fields: Mapping[str, Any]) -> RowE
 
 def _packed(result: Result) -> bytes:
     score, error = result.score, result.error
-    told = (
+    fields = (
         None if score is None else (score.value, score.reason, score.method, score.samples, score.fields or None),
         None if error is None else (error.name, error.detail, error.fields or None),
         result.raw,
@@ -198,14 +198,14 @@ def _packed(result: Result) -> bytes:
         result.finish_reason,
         result.system_fingerprint,
     )
-    return pickle.dumps(told, protocol=5)  # never leaves the process
+    return pickle.dumps(fields, protocol=5)  # never leaves the process
 
 
 def _unpacked(row: Row, answer: bytes) -> Result:
-    told = pickle.loads(answer)
+    fields = pickle.loads(answer)
     score: Sequence[object] | None
     error: tuple[str, str, Mapping[str, Any] | None] | None
-    score, error, raw, model, finish_reason, fingerprint = told
+    score, error, raw, model, finish_reason, fingerprint = fields
     return Result(
         row=row,
         score=None if score is None else _score(*score),

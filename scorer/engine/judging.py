@@ -1,6 +1,6 @@
 """Runs one step of a judge. An exception in its code, or an invalid score, becomes the row's error.
 
-Knows the words of schema.py; asks nobody anything.
+Knows the words of types.py; sends nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SHOWN = 80
 """Characters of a value that an error quotes."""
 
 
-def next_requests(step: Callable[[Any], list[Request]], told: Any) -> list[Request]:
+def next_requests(step: Callable[[Any], list[Request]], replies: Any) -> list[Request]:
     """The judge's next requests: `step` is `next` or the conversation's `send`.
 
     Raises StopIteration with the score, what the judge says on purpose, and Unreadable for anything else: the row's
     replies are kept, and a judge that is mended can read them again.
     """
     try:
-        return step(told)
+        return step(replies)
     except (StopIteration, ScorerError, MemoryError):
         raise
     except Exception as error:

@@ -57,7 +57,7 @@ def discard(files: Sequence[Written]) -> None:
 
 
 def start_writing(file: BinaryIO) -> None:
-    """Lets the kernel begin to write a file's bytes to the disk, where it can be told so."""
+    """Lets the kernel begin to write a file's bytes to the disk, where the system allows it."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

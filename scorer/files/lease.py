@@ -200,7 +200,7 @@ class Lease:
             if over():
                 raise StorageError(
                     f"{self._folder}: the storage could not be asked whether this process still owns the folder, and "
-                    "the run was told to end. What was stored before is intact; the same command resumes."
+                    "the run was ended. What was stored before is intact; the same command resumes."
                 )
             self._released.wait(POLL_S)
 

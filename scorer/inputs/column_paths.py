@@ -50,7 +50,7 @@ def roots(paths: Sequence[str], names: Sequence[str]) -> list[str]:
 def leaves(paths: Sequence[str], schema: pa.Schema) -> list[str]:
     """What of a Parquet file holds the values of these paths: columns, or fields within columns as `column.field`.
 
-    A column with a dot in one of its names is taken as a whole, for Parquet's names of leaves are told by dots.
+    A column with a dot in one of its names is taken as a whole, for Parquet's names of leaves are split at dots.
     """
     names = tuple(schema.names)
     if all(path in names for path in paths):

@@ -23,7 +23,7 @@ SETTLED_S = 10.0
 """A file of a format without an end mark counts as finished once it is unchanged for so many seconds."""
 
 TOLD_BYTES = 500_000_000
-"""A first look at more bytes than these is told, for it takes seconds."""
+"""A first look at more bytes than these is announced, for it takes seconds."""
 
 
 def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
@@ -76,7 +76,7 @@ def first_look(
     """Shards with their rows and marks; `names` are their stems by path, `wanted` the columns they must have.
 
     `kept` are those of them that the results keep. `alone`: there are no other shards. Then files that have only just
-    changed are waited for, up to 10 s, and `say` is told; and it is an error where nothing is left. Without `settled`
+    changed are waited for, up to 10 s, with a message to `say`; where nothing is left it is an error. Without `settled`
     such files are taken at once, for an estimate.
 
     Raises InputError with every mistake in all of them.
@@ -128,8 +128,8 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
         root, _ = split(column, names)
         if root not in names:
             missing.append(column)
-        elif column not in kept and (told := problem(column, found.shape)):
-            nested.append(f"{path} has {told}.")
+        elif column not in kept and (mistake := problem(column, found.shape)):
+            nested.append(f"{path} has {mistake}.")
     if missing:
         mistakes.append(
             f"{path} has no column {', '.join(map(repr, dict.fromkeys(missing)))}, which the run file asks for. It "
@@ -140,7 +140,7 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
         root for root in dict.fromkeys(split(column, names)[0] for column in wanted) if names.count(root) > 1
     ]:
         mistakes.append(
-            f"{path} has several columns called {', '.join(map(repr, several))}, so that nobody can tell "
+            f"{path} has several columns called {', '.join(map(repr, several))}, so that it is unknown "
             "which is meant. Write it again with a name for each."
         )
     return mistakes

@@ -1,4 +1,4 @@
-"""Takes up the batches that earlier starts of a run left out: their rows are nobody else's until they are collected."""
+"""Takes up the batches that earlier starts of a run left out: their rows are asked by no other request until then."""
 
 from __future__ import annotations
 

@@ -86,12 +86,12 @@ class BatchState:
             self.rows.set_todo(self.chunks.without_live(one.rows, one, alias), [alias], to=True)
 
     async def close(self, one: OpenChunk, why: str) -> None:
-        """Closes a chunk that nobody needs any more."""
+        """Closes a chunk that is no longer needed."""
         self.chunks.remove(one)
         await self.lane_of(one).exchange.strike(one, why)
 
     async def close_finished(self) -> None:
-        """Closes the chunks that nobody needs any more, once the rows that they finished are durable."""
+        """Closes the chunks that are no longer needed, once the rows that they finished are durable."""
         done = [one for one in self.chunks if one.chunk.state in ("fetched", "failed") and not self._needed(one)]
         if done:
             await self.opened.store.flush()

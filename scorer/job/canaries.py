@@ -195,8 +195,8 @@ class Canaries(PeriodicService):
     def _learn(self, number: int) -> None:
         band = min(0.95, upper_bound(np.array(self._teaching), LEARNED_LEVEL))
         latest = self._state.stretches[-1]
-        told = msgspec.structs.replace(latest, band=band, watched=number + 1)
-        self._state = CanaryState((*self._state.stretches[:-1], told), self._state.alarms)
+        state = msgspec.structs.replace(latest, band=band, watched=number + 1)
+        self._state = CanaryState((*self._state.stretches[:-1], state), self._state.alarms)
         self._drift = DriftWatch(band, latest.n, self._canary.shift)
         self._save()
         self._opened.say(

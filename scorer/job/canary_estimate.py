@@ -10,7 +10,7 @@ from scorer.frozen import dataclass
 USUAL_BAND = 0.15
 """The band that is assumed where it is to be learned."""
 RISE = 0.25
-"""The rise of the mean loss whose delay is told, such as agreement that falls from .90 to .65."""
+"""The rise of the mean loss whose delay is estimated, such as agreement that falls from .90 to .65."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class CanaryEstimate:
 
     def sentence(self, share: float) -> str:
         """What to tell of it."""
-        told = f"[canary]: {self.n:,} known rows are asked beside the others, and are not in these figures. "
+        sentence = f"[canary]: {self.n:,} known rows are asked beside the others, and are not in these figures. "
         rise = f"A rise of the mean loss from {self.before:.2f} to {self.after:.2f} half-way"
         if self.rows_median is None:
-            return f"{told}{rise} is mostly not found before the end. Give a larger canary.share than {share:g}."
+            return f"{sentence}{rise} is mostly not found before the end. Give a larger canary.share than {share:g}."
         late = "in more than 5 % of runs not at all" if self.rows_95 is None else f"95 %: {self.rows_95:,}"
         return (
-            f"{told}{rise} is found after {self.rows_median:,} rows (median; {late}); canary.share = "
+            f"{sentence}{rise} is found after {self.rows_median:,} rows (median; {late}); canary.share = "
             f"{self.share_that_halves:.2g} halves that."
         )
 

@@ -1,6 +1,6 @@
 """Changes a run while it goes on: pause, requests in flight, a higher cap. Knows no socket and no terminal.
 
-A change holds until this start of the run ends; the next one takes the run file's values. Each change is told and
+A change holds until this start of the run ends; the next one takes the run file's values. Each change is logged and
 written to `run.json`, with its time and who made it.
 """
 
@@ -138,10 +138,12 @@ def _checked_pause(value: Any) -> bool:
 def described(change: Change) -> str:
     """A change as a sentence."""
     if change.key == PAUSED:
-        told = "Paused: rows in flight are finished, no other row is begun" if change.after else "Resumed"
+        sentence = "Paused: rows in flight are finished, no other row is begun" if change.after else "Resumed"
     else:
-        told = f"{change.key} is {change.after:g} now, it was {change.before:g}" if change.before is not None else ""
-    return f"{told} ({change.who})."
+        sentence = (
+            f"{change.key} is {change.after:g} now, it was {change.before:g}" if change.before is not None else ""
+        )
+    return f"{sentence} ({change.who})."
 
 
 class ChangeRecorder(PeriodicService):

@@ -82,7 +82,7 @@ async def served(control: Control, run: str, out: str, say: Callable[[str], None
     finally:
         with suppress(OSError):
             os.unlink(path)
-        for _ in range(ACCEPT_TURNS):  # nobody new can connect; asyncio leaks what a closed server has just accepted
+        for _ in range(ACCEPT_TURNS):  # no new client can connect; asyncio leaks what a closed server has just accepted
             await asyncio.sleep(0)
         server.close()
         await sessions.close()

@@ -16,7 +16,7 @@ from scorer.usage import Usage
 BATCH_WINDOW_S = 86_400.0
 """In this time a provider answers a batch, or lets it expire."""
 WORTH_SAYING = 0.05
-"""The share of the cost from which on a saving that was not asked for is told."""
+"""The share of the cost from which on a saving that was not asked for is shown."""
 
 
 class Totals:

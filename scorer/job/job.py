@@ -248,7 +248,7 @@ class Job:
         return publishing(self._files, self.layout, manifest, output.publish, output.partition_by, self._callbacks.tell)
 
     def _note_unpublished(self) -> None:
-        """Writes to progress.json that shards were not published: whoever watches the run ends with its exit code."""
+        """Writes to progress.json that shards were not published: its watchers end with its exit code."""
         try:
             if self._publishing is not None:
                 self._publishing.check()

@@ -28,7 +28,7 @@ _REPLIES = (Refused, Rejected, TooLong, Truncated, Unreadable)
 def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> list[tuple[Row, float]]:
     """The rows of `canary.shards` with their known values. Blocking.
 
-    Rows without a value, or for which no request can be made, are left out, which `say` is told. Raises InputError.
+    Rows without a value, or for which no request can be made, are left out, with a message to `say`. Raises InputError.
     """
     column = canary.human or canary.score or ""
     found = find(files, canary.shards)

@@ -73,7 +73,7 @@ class Asking:
     temperature: float | None = 0.0
 
     def problems(self) -> list[str]:
-        """One sentence for each mistake in the options; examples are told by `opening`."""
+        """One sentence for each mistake in the options; those of examples come from `opening`."""
         problems = [
             *count_problems("samples", self.samples),
             *count_problems("attempts", self.attempts),
@@ -90,23 +90,23 @@ class Asking:
         """Whether a reason is asked for at all."""
         return self.reason != "none" or self.turns == 2
 
-    # --- what the model is told ---------------------------------------------------------------------------------------
+    # --- what the prompt says of the reply ----------------------------------------------------------------------------
 
-    def prompt(self, text: str, form: str, told: bool) -> str:
-        """The question with what is said of the reply: its `form`, where it must be `told` or a reason is asked."""
+    def prompt(self, text: str, form: str, always: bool) -> str:
+        """The question with the `form` of the reply, which it holds `always`, or where a reason is asked."""
         if self.turns == 2:
             return f"{text}\n\n{EXPLAIN}"
-        return f"{text}\n\n{braced(form)}" if told or self.explains else text
+        return f"{text}\n\n{braced(form)}" if always or self.explains else text
 
     def form(self, lines: Sequence[str]) -> str:
         """How to reply in lines such as "Score: <a number from 1 to 5>"."""
         named = f"{'these lines' if len(lines) > 1 else 'a line'} of this form"
-        told = {
+        forms = {
             "none": f"Reply with {named} and nothing else:",
             "before": f"Explain your judgement in one to three sentences, then end with {named}:",
             "after": f"Begin with {named}, then explain your judgement in one to three sentences:",
         }
-        return "\n".join([told["none" if self.turns == 2 else self.reason], *lines])
+        return "\n".join([forms["none" if self.turns == 2 else self.reason], *lines])
 
     def follow(self, form: str) -> str | None:
         """The second turn's question, None where there is but one turn."""

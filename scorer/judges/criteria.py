@@ -30,7 +30,7 @@ class Criterion:
 
     @property
     def slot(self) -> str:
-        """What the judge model is told to write for the verdict."""
+        """What the judge model is asked to write for the verdict."""
         if isinstance(self.scale, Numbers):
             return f"<a number from {self.scale.low:g} to {self.scale.high:g}>"
         return f"<one of: {', '.join(self.labels)}>"

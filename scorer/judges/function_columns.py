@@ -1,4 +1,4 @@
-"""The columns that a judge's function reads of its row: told by its source, or by a call with empty texts."""
+"""The columns that a judge's function reads of its row: found in its source, or by a call with empty texts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class _Asked(dict[str, str]):
 
 
 def columns_of(function: Callable[..., Any]) -> tuple[str, ...] | None:
-    """The columns that a function reads of its row, in order; None where they cannot be told.
+    """The columns that a function reads of its row, in order; None where they cannot be found.
 
-    They are told by its source: `row["name"]` and `row.get("name")` alone may use the row there. Without source, by
+    They are found in its source: `row["name"]` and `row.get("name")` alone may use the row there. Without source, by
     calling it with a row of empty texts.
     """
     node = _definition(function)

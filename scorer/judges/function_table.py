@@ -42,11 +42,11 @@ def judge(
 
         judge = scorer.judge(lambda row: f"Rate from 1 to 5: {row['text']}", float)
 
-    `columns` are the columns of the row; without it they are told by the source. `scale` bounds the score, `system` is
+    `columns` are the columns of the row; without it they are found in the source. `scale` bounds the score, `system` is
     the system message, `samples` replies are averaged, and an unreadable reply is asked for again, `attempts` times in
     all. The run's fingerprint covers the source of the functions, not of what they call. A run with several workers
     needs functions that can be imported from a module.
-    Raises SpecError where the functions are none, or their columns cannot be told.
+    Raises SpecError where the functions are none, or their columns cannot be found.
     """
     if prompt_function is None:
         return partial(

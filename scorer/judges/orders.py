@@ -34,13 +34,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PairReading:
-    """The form of a reply about two texts, as `lines` that the prompt holds where `told`, and how the reply is read.
+    """The form of a reply about two texts, as `lines` that a prompt with `states_form` holds, and how it is read.
 
     `sample` makes a sample of a reply, and `reads` says whether the reply of an example holds a verdict.
     """
 
     lines: Sequence[str]
-    told: bool
+    states_form: bool
     sample: Callable[[Completion], Sample]
     reads: Callable[[str], bool]
 
@@ -65,11 +65,11 @@ class Orders:
     ) -> None:
         found = [*problems, *choice_problems("orders", orders, ORDERS), *asking.problems()]
         opening: tuple[Message, ...] = ()
-        # A form of unknown options cannot be made: those are told alone.
+        # A form of unknown options cannot be made: those mistakes are raised alone.
         form = "" if found else asking.form(reading.lines)
         follow = None if found else asking.follow(form)
         try:
-            template = Template(text if found or not text else asking.prompt(text, form, reading.told))
+            template = Template(text if found or not text else asking.prompt(text, form, reading.states_form))
             found += [
                 f"judge.prompt: holds no {{{place}}}; it is where the {place} of the two texts is shown."
                 for place in PLACES

@@ -121,7 +121,7 @@ class Pairwise:
             self._asking,
             PairReading(
                 lines=[f"Verdict: <one of: {', '.join(map(str, self._labels))}>"],
-                told=rubric is not None,
+                states_form=rubric is not None,
                 sample=self._sample,
                 reads=lambda reply: self._preferred(reply) is not None,
             ),

@@ -108,8 +108,8 @@ class Panel:
 
     def _joined(self, field: pa.Field, scores: Mapping[str, Score]) -> Any:
         """A column of `Rating` over the models that gave it: reasons listed, the fewest criteria, values aggregated."""
-        told = {alias: score.fields[field.name] for alias, score in scores.items()}
-        given = {alias: value for alias, value in told.items() if value is not None}
+        values = {alias: score.fields[field.name] for alias, score in scores.items()}
+        given = {alias: value for alias, value in values.items() if value is not None}
         if not given:
             return None
         if field.type == pa.string():

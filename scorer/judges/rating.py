@@ -88,7 +88,7 @@ class Rating:
         each = tables and self._asking.turns == 1 and self._asking.explains
         self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
         self._schema = self._form.schema() if given["structured"] == "auto" else None
-        self._follow = self._asking.follow(self._form.told())
+        self._follow = self._asking.follow(self._form.instruction())
         text = self._prompt(text + braced(self._form.descriptions()), given["reference"], rubric is not None)
         self._template = Template(text)
         self._opening = self._asking.opening(self._template, self._follow, self._reads, problems)
@@ -132,7 +132,7 @@ class Rating:
         if reference is not None and reference not in Template(text).columns:
             text += f"\n\nA reference answer, to compare with; it is material too:\n{{{reference}:fenced}}"
         in_json = self._read == "json" and self._asking.turns == 1
-        return self._asking.prompt(text, self._form.told(), in_json or built_in or bool(self._names))
+        return self._asking.prompt(text, self._form.instruction(), in_json or built_in or bool(self._names))
 
     # --- one reply ----------------------------------------------------------------------------------------------------
 
@@ -215,8 +215,8 @@ class Rating:
         fields: dict[str, Any] = {f"score_{name}": means.get(name) for name in self._names}
         if self._form.each:
             for name in self._names:
-                told = (sample.reasons.get(name) for sample in read if name in sample.values)
-                fields[f"reason_{name}"] = next(filter(None, told), None)
+                reasons = (sample.reasons.get(name) for sample in read if name in sample.values)
+                fields[f"reason_{name}"] = next(filter(None, reasons), None)
         return {**fields, "criteria_read": len(means)} if self._counts else fields
 
 
@@ -237,8 +237,8 @@ def _versus(options: RatingOptions, asking: Options) -> VersusReference:
     ]
     known = ("prompt", "rubric", "scale", "response", "orders", "reference")
     try:
-        told: Any = {name: options[name] for name in known if options.get(name) is not None}  # type: ignore[literal-required]
-        judge = VersusReference(**told, **asking)
+        own: Any = {name: options[name] for name in known if options.get(name) is not None}  # type: ignore[literal-required]
+        judge = VersusReference(**own, **asking)
     except SpecError as error:
         problems += error.problems
     if problems:

@@ -32,8 +32,8 @@ class ReplyForm:
         """Where the reason stands in this reply: none, before or after. With two turns it is another reply."""
         return "none" if self.asking.turns == 2 else self.asking.reason
 
-    def told(self) -> str:
-        """The form as the judge model is told it."""
+    def instruction(self) -> str:
+        """What the prompt says of the form."""
         if self.in_json:
             return f"Reply with one JSON object and nothing else:\n{self._json_form()}"
         lines = []

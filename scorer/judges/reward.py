@@ -143,9 +143,9 @@ class Reward:
         if named:
             allowed = f"one of {', '.join(repr(name) for name in names)}"
         else:
-            told = " and names only the likeliest" if any(names) else " and names none"
+            detail = " and names only the likeliest" if any(names) else " and names none"
             allowed = f"a place from 0 to {count - 1} (id2label in the model's config.json)"
-            allowed = f"{allowed}, since the server gives {count} values{told}"
+            allowed = f"{allowed}, since the server gives {count} values{detail}"
         what = "missing" if label is None else f"{label!r} is none of the model's classes"
         raise SetupError(f"judge.label: {what}. Allowed is {allowed}.")
 

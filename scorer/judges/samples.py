@@ -1,4 +1,4 @@
-"""What one reply gave a judge: values by name, a reason, an error; which of two tries counts, which error is told."""
+"""What one reply gave a judge: values by name, a reason, an error; which of two tries counts, which error is kept."""
 
 from __future__ import annotations
 

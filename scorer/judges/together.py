@@ -8,11 +8,11 @@ from dataclasses import replace
 from scorer.errors import RowError
 from scorer.types import Completion, Conversation, Request, Score
 
-Told = Generator[list[Request], list[Completion | RowError], tuple[dict[str, Score], dict[str, RowError]]]
+Answers = Generator[list[Request], list[Completion | RowError], tuple[dict[str, Score], dict[str, RowError]]]
 """Asks, and returns the score or the error of each model, by its alias."""
 
 
-def together(talks: Mapping[str, Conversation]) -> Told:
+def together(talks: Mapping[str, Conversation]) -> Answers:
     """Asks the models of `talks`, by alias, at once, and each one as often as its own replies need.
 
     `Request.index` counts the requests of one model. Raises BadRow where the row cannot be asked about.
@@ -23,9 +23,9 @@ def together(talks: Mapping[str, Conversation]) -> Told:
     while open_:
         answers = yield [replace(request, model=alias) for alias, asked in open_.items() for request in asked]
         rest = iter(answers)
-        told = {alias: [next(rest) for _ in asked] for alias, asked in open_.items()}
+        replies = {alias: [next(rest) for _ in asked] for alias, asked in open_.items()}
         open_ = {}
-        for alias, part in told.items():
+        for alias, part in replies.items():
             try:
                 open_[alias] = talks[alias].send(part)
             except StopIteration as end:

@@ -86,7 +86,7 @@ class VersusReference:
             self._asking,
             PairReading(
                 lines=[f"First: {slot}", f"Second: {slot}"],
-                told=rubric is not None,
+                states_form=rubric is not None,
                 sample=self._sample,
                 reads=lambda reply: self._grades(reply) is not None,
             ),

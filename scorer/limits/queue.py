@@ -45,7 +45,7 @@ class AdmissionQueue(Generic[T]):
     """A queue of demands. `hold` checks the head, and may raise the head's error. `take` makes the permit.
 
     `waited` gets the limit that the head waited for, and from when until when. `may_wait` gets the limit that the head
-    would wait for and the seconds, and raises where it must not wait. `full` is true where nobody can be let in before
+    would wait for and the seconds, and raises where it must not wait. `full` is true where none can be let in before
     something settles, so that a head which waits for that already need not be asked again.
     """
 

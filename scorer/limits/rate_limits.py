@@ -66,7 +66,7 @@ class AdjustableLimit(ABC):
 
     @abstractmethod
     def wait_s(self, amount: float = 1.0) -> float:
-        """Seconds until `amount` may be taken. 0: now. Infinite: nobody knows."""
+        """Seconds until `amount` may be taken. 0: now. Infinite: unknown."""
 
     @abstractmethod
     def take(self, amount: float = 1.0) -> None:

@@ -12,7 +12,7 @@ EVERY = 32
 class RunningQuantile:
     """The `share` quantile of the last 512 values. None before the first 16.
 
-    It is computed when it is read, and again after 32 further values: where nobody reads it, a value costs an append.
+    It is computed when it is read, and again after 32 further values: where it is not read, a value costs an append.
     """
 
     def __init__(self, share: float) -> None:

@@ -11,7 +11,7 @@ class TokenEstimateCorrection:
     """The server's prompt tokens divided by our estimate: a ratio of running sums with a horizon of 256 replies.
 
     A reply with more than `OUTLIER` times the expected tokens counts as `OUTLIER` times, unless the reply before it was
-    an outlier too. So one wrong bill slows nobody down, and a prompt that a gateway adds is learned from the second
+    an outlier too. So one wrong bill slows no request down, and a prompt that a gateway adds is learned from the second
     reply on.
     """
 

@@ -26,7 +26,7 @@ SLICE = 32
 """Rows that all metrics see before any sees the next: those that share an encoder find each text still in its cache."""
 
 NICE = 10
-"""The judge's loop, and whoever else works here, goes first."""
+"""The judge's loop, and other processes, go first."""
 
 Columns = dict[str, list[float | None]]
 

@@ -134,7 +134,7 @@ def _parts(file: BinaryIO, sums: list[tuple[int, int, str]], footer: int) -> Ite
         yield Part(first, rows, found.hexdigest() == written)
         first, at = rows, end
     if at != footer:
-        raise ValueError("there are bytes before its footer that nobody wrote")
+        raise ValueError("there are unknown bytes before its footer")
 
 
 def _new(data: bytes | bytearray = b"") -> blake2b:

@@ -25,7 +25,7 @@ Kind = Literal[
 BY_HAND = "by-hand-"
 """How the id of a batch begins that a person sends."""
 LIVE: frozenset[State] = frozenset(("intent", "sending", "unclear", "created", "ended"))
-"""The states in which its rows are out: nobody else may ask them."""
+"""The states in which its rows are out: no other request may ask them."""
 
 _FROM: dict[Kind, tuple[State, ...]] = {
     "sending": ("intent",),
@@ -81,7 +81,7 @@ class Chunk:
 
     @property
     def unknown(self) -> bool:
-        """It may have been made, and nobody knows its batch."""
+        """It may have been made, and its batch is unknown."""
         return self.state in ("sending", "unclear")
 
     def custom_id(self, line: int) -> str:

@@ -141,7 +141,7 @@ class Sealer(PeriodicService):
         self._hidden.extend((due, shard, segment) for segment in segments)
 
     def _delete(self, shard: Shard, segment: Segment) -> None:
-        """Deletes a hidden segment, and with the last one of a sealed shard its folder, which nobody writes to."""
+        """Deletes a hidden segment, and with the last one of a sealed shard its folder, which has no writer."""
         files, path = self._run.files, self._run.layout.segment(segment)
         files.delete(path)
         if self._inventory.sealed(shard) and self._inventory.unfinished(shard.path) is None:

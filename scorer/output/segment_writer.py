@@ -29,7 +29,7 @@ FLUSH_BYTES = 32 * 1024 * 1024
 LANES = 2
 """So many shards are written at once: while one waits for its fsync, the other is encoded."""
 BUNCH = 16
-"""So many shards are written one after the other by a lane, durable together, before the event loop is told."""
+"""So many shards are written one after the other by a lane, durable together, before the event loop learns of them."""
 UNFIT = 200
 """A run is stopped whose first so many rows all hold what their columns cannot."""
 

@@ -142,8 +142,8 @@ def _same(value: Any, results: Sequence[Result]) -> list[Any]:
 
 
 def _judge_field(name: str, results: Sequence[Result]) -> list[Any]:
-    told = (result.score if result.score is not None else result.error for result in results)
-    return [None if one is None else one.fields.get(name) for one in told]
+    verdicts = (result.score if result.score is not None else result.error for result in results)
+    return [None if one is None else one.fields.get(name) for one in verdicts]
 
 
 def _kept(index: int, results: Sequence[Result]) -> list[Any]:

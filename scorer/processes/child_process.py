@@ -22,7 +22,7 @@ STOP_S = 5.0
 class ChildProcess:
     """Runs a module of this installation of scorer, from the constructor to `stop`.
 
-    With `keep_stderr` its stderr goes into a file for `last_words`, since nobody reads a pipe meanwhile and a full one
+    With `keep_stderr` its stderr goes into a file for `last_words`, since a pipe has no reader meanwhile and a full one
     would stop it. Otherwise its stderr is the parent's. With `own_session` a Ctrl-C in the terminal does not reach it.
     Raises OSError where it cannot be started.
     """

@@ -65,7 +65,7 @@ def listener(path: str) -> socket.socket:
             found.bind(made)
             os.chmod(made, 0o600)
             found.listen(8)
-            os.rename(made, path)  # nobody ever finds it with another mode, or before it listens
+            os.rename(made, path)  # it is never seen with another mode, or before it listens
     except OSError:
         found.close()
         raise
@@ -84,7 +84,7 @@ def _one_at_a_time(folder: str) -> Iterator[str]:
 
 
 def _remove_dead(folder: str) -> None:
-    """Removes the sockets that nobody listens at."""
+    """Removes the sockets without a listener."""
     for entry in list(os.scandir(folder))[:MOST_ASKED]:
         if _SOCKET.search(entry.name):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked, suppress(OSError):

@@ -95,7 +95,7 @@ class Delta:
         has = pa.schema(table.schema().to_arrow())
         added(has, wanted, DELTA, self.target)  # deltalake adds them
         same_partitions(table.metadata().partition_columns, self._partition_by, self.target)
-        # A table may be told to forget transactions; then only its rows tell.
+        # A table may be set to forget transactions; then only its rows tell.
         forgets = "delta.setTransactionRetentionDuration" in table.metadata().configuration
         replace = generation is not None or forgets
         properties = CommitProperties(

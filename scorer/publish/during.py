@@ -25,7 +25,7 @@ PAUSE_S = 30.0
 """After the table could not be reached, until it is tried again; the end of the run tries at once."""
 
 Tell = Callable[[str, Mapping[str, Any]], None]
-"""Told what happens: a name and its fields. Called on the loop's thread."""
+"""Called for what happens: a name and its fields. Called on the loop's thread."""
 
 
 class Publishing:
@@ -96,7 +96,7 @@ class Publishing:
             if not reached and self._ending:
                 self._failed += self._waiting  # no need to find out for each
                 self._waiting.clear()
-        with suppress(RuntimeError):  # the loop is gone, and whoever waited with it
+        with suppress(RuntimeError):  # the loop is gone, and its waiters with it
             self._loop.call_soon_threadsafe(self._ended.set)
 
     def _next(self, *, pause: bool) -> bool:

@@ -82,7 +82,7 @@ class Iceberg:
 
     def _publish(self, shard: Sealed, wanted: pa.Schema) -> bool:
         table = self._open(wanted)
-        # pyiceberg's own retries would commit these rows beside those of whoever was faster, without looking again.
+        # pyiceberg's own retries would commit these rows beside those of a faster publisher, without looking again.
         # In this copy of the metadata only: nothing of it is written.
         table.properties["commit.retry.num-retries"] = "0"
         before = _published(table, shard)

@@ -37,7 +37,7 @@ class Version:
     """Which scoring of a shard its rows are: the newest generation among them, and when the last of them was finished.
 
     A sealed file that was lost and scored again is of generation 0 once more, but was finished later. `finished_us` is
-    in microseconds since 1970; 0 where nobody wrote it down, as in tables of an earlier version. `edition` counts how
+    in microseconds since 1970; 0 where it is unknown, as in tables of an earlier version. `edition` counts how
     often the run's kept columns changed: the rows have other columns then.
     """
 
@@ -52,7 +52,7 @@ class Version:
 
 
 Step = Callable[[str], None]
-"""Told each step that a publisher is about to take; tests die there."""
+"""Called before each step of a publisher; tests die there."""
 
 
 def no_step(name: str) -> None:

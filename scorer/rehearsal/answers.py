@@ -22,7 +22,7 @@ from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
 
 
 class Declined(Exception):
-    """The request gets this error, whenever it is asked. `row` is "" where it could not be told."""
+    """The request gets this error, whenever it is asked. `row` is "" where it is unknown."""
 
     def __init__(self, status: int, body: bytes, fault: str, row: str = "") -> None:
         self.status, self.body, self.fault, self.row = status, body, fault, row
@@ -120,8 +120,8 @@ class Answerer:
         )
         choices = [choice(i, text, finish, logprobs) for i in range(question.choices)]
         identity = f"{'chatcmpl' if question.endpoint == 'chat' else 'cmpl'}-{number}"
-        told = envelope(identity, created, self.config.model, choices, usage)
-        return orjson.dumps(told if question.tier is None else {**told, "service_tier": question.tier})
+        reply = envelope(identity, created, self.config.model, choices, usage)
+        return orjson.dumps(reply if question.tier is None else {**reply, "service_tier": question.tier})
 
     def _tokens(self, text: str) -> int:
         return max(1, math.ceil(len(text) / self.config.chars_per_token))

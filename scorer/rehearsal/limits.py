@@ -16,7 +16,7 @@ from scorer.frozen import dataclass
 from scorer.rehearsal.config import RehearsalConfig
 
 WINDOW_S = 60.0
-_SLACK = 1e-6  # a millionth of a token: who waits exactly as long as told must not fail on rounding
+_SLACK = 1e-6  # a millionth of a token: a client that waits exactly as long as asked must not fail on rounding
 
 
 class Meter(Protocol):

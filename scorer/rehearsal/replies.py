@@ -57,16 +57,16 @@ def too_long(context: int, prompt: int) -> bytes:
 
 def usage(prompt: int, completion: int, reasoning: int, cached: int | None) -> dict[str, Any]:
     """The tokens of a request; without `cached` where the server does not tell."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
     }
     if reasoning:
-        told["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+        fields["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     if cached is not None:
-        told["prompt_tokens_details"] = {"cached_tokens": cached}
-    return told
+        fields["prompt_tokens_details"] = {"cached_tokens": cached}
+    return fields
 
 
 def chat(

@@ -12,7 +12,7 @@ from scorer.frozen import dataclass
 
 Fate = Literal["ok", "r429", "rejected", "failed", "lost"]
 """ok: a whole completion, paid. r429: asked to slow down. rejected: a 4xx for this request. failed: the server's fault,
-nothing worked out. lost: worked out, then damaged or dropped on the way; whether a provider bills it, nobody knows."""
+nothing worked out. lost: worked out, then damaged or dropped on the way; whether a provider bills it is unknown."""
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ class Outcome:
 class RehearsalJudge:
     """Decides what happens to each request, and counts it. `epoch` is the Unix time at `now` 0, for dates in replies.
 
-    Requests at work are a queue of `capacity` places, first come, first served; whoever hangs up keeps its place until
+    Requests at work are a queue of `capacity` places, first come, first served; one that is left keeps its place until
     its answer would have been ready, as with most providers.
     """
 
@@ -121,15 +121,15 @@ class RehearsalJudge:
         cached = self._cached(prepared, now, 0.0)
         self.answers += 1
         created = int(self.epoch + now)
-        told = self.answerer.reply(prepared, self.answers, created, cached_tokens=cached, null=fault == "null")
-        return Outcome(200, told, "ok", fault=fault, row=question.row, bill=self.answerer.bill(prepared, cached))
+        reply = self.answerer.reply(prepared, self.answers, created, cached_tokens=cached, null=fault == "null")
+        return Outcome(200, reply, "ok", fault=fault, row=question.row, bill=self.answerer.bill(prepared, cached))
 
     def _in_anthropics_words(self, outcome: Outcome, now: float) -> Outcome:
         body = outcome.body if outcome.bill != NOTHING else messages.error(outcome.status, outcome.body)
         return replace(outcome, body=body, headers=messages.headers(outcome.headers, self.epoch + now))
 
     def settle(self, outcome: Outcome, now: float, *, delivered: bool) -> None:
-        """Writes an answer into the books; `delivered` says whether somebody was still there to take it."""
+        """Writes an answer into the books; `delivered` says whether the client was still connected."""
         self.books.settled(now, outcome.fate, outcome.fault, outcome.row, outcome.bill, delivered=delivered)
 
     def tokenize(self, body: Any) -> tuple[int, bytes]:

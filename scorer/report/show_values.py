@@ -58,11 +58,11 @@ def show_frame(shown: Shown) -> pl.DataFrame:
     for pick in shown.picks:
         for card, by in shown.cards_of(pick):
             row = _row(card, pick, by)
-            told, facts = row.pop("texts"), row.pop("facts")
+            found, facts = row.pop("texts"), row.pop("facts")
             rows.append(
                 {
                     **row,
-                    **{column: told.get(name) for name, column in texts.items()},
+                    **{column: found.get(name) for name, column in texts.items()},
                     "pick": pick.kind,
                     "reason": next((one.reason.head for one in card.verdicts if one.reason is not None), None),
                     "verdicts": _verdicts(card),

@@ -48,7 +48,7 @@ class StoredReply:
     """One reply to the judge's requests about a row.
 
     `of` says to which: the model of a panel, the order of a pair, the sample, "asked again" after an unreadable one;
-    "" where there is but one. `value` is what this reply alone says, "" where that cannot be told, an error's name
+    "" where there is but one. `value` is what this reply alone says, "" where that is unknown, an error's name
     where it is unreadable; `number` the same as a number, None for criteria and answers. `numbers` are its own result
     columns that are numbers, such as score_<criterion>. `text` is None where no reply was stored.
     """

@@ -35,7 +35,7 @@ STRANGE = (
     b'{"choices": [null], "message": [], "content": {}}',
 )
 """Bodies that hold no completion in any dialect."""
-Told = Completion | RowError | TransientError | SetupError
+Outcome = Completion | RowError | TransientError | SetupError
 
 
 class ProviderContract(ABC):
@@ -116,28 +116,28 @@ class ProviderContract(ABC):
     # --- what is read -------------------------------------------------------------------------------------------------
 
     def test_provider_reads_text_usage_and_body_of_a_reply(self) -> None:
-        _, told = self._talk(self.made(), 200, self.body)
-        assert isinstance(told, Completion), told
-        assert (told.text, told.usage, told.body) == (self.text, self.usage, self.body)
+        _, read = self._talk(self.made(), 200, self.body)
+        assert isinstance(read, Completion), read
+        assert (read.text, read.usage, read.body) == (self.text, self.usage, self.body)
 
     def test_provider_raises_transient_error_for_a_cut_reply(self) -> None:
         for length in range(len(self.body)):
             if not self.body[length:].strip():
                 continue
-            _, told = self._talk(self.made(), 200, self.body[:length])
-            assert isinstance(told, TransientError), f"the first {length} bytes are read as {told!r}"
+            _, read = self._talk(self.made(), 200, self.body[:length])
+            assert isinstance(read, TransientError), f"the first {length} bytes are read as {read!r}"
 
     @pytest.mark.parametrize("body", STRANGE)
     def test_provider_raises_typed_error_for_200_without_completion(self, body: bytes) -> None:
-        _, told = self._talk(self.made(), 200, body)
-        assert not isinstance(told, Completion), f"{body[:60]!r} is read as {told!r}"
+        _, read = self._talk(self.made(), 200, body)
+        assert not isinstance(read, Completion), f"{body[:60]!r} is read as {read!r}"
 
     @pytest.mark.parametrize("body", STRANGE)
     def test_provider_raises_typed_error_for_any_other_status(self, body: bytes) -> None:
         """_talk lets no other exception through."""
         for status in (201, 204, 301, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529):
-            _, told = self._talk(self.made(), status, body)
-            assert isinstance(told, RowError | TransientError | SetupError), f"{status} is {told!r}"
+            _, read = self._talk(self.made(), status, body)
+            assert isinstance(read, RowError | TransientError | SetupError), f"{status} is {read!r}"
 
     def test_provider_tells_set_up_row_and_transient_errors_by_status(self) -> None:
         expected: Mapping[int, type | tuple[type, ...]] = {
@@ -151,8 +151,8 @@ class ProviderContract(ABC):
         }
         for status, kind in expected.items():
             for body in (b"", b"{}", b"<html>"):
-                _, told = self._talk(self.made(), status, body)
-                assert isinstance(told, kind), f"{status} is {told!r}"
+                _, read = self._talk(self.made(), status, body)
+                assert isinstance(read, kind), f"{status} is {read!r}"
 
     @pytest.mark.parametrize(
         "value", ["", "3", "0", "-1", "1e999", "nan", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "\x00"]
@@ -170,7 +170,7 @@ class ProviderContract(ABC):
 
     # --- the conversation ---------------------------------------------------------------------------------------------
 
-    def _talk(self, provider: Provider, status: int, body: bytes) -> tuple[list[Call], Told]:
+    def _talk(self, provider: Provider, status: int, body: bytes) -> tuple[list[Call], Outcome]:
         """The calls, each of which gets the same reply, and what comes of them."""
         calls: list[Call] = []
         talk = provider.converse(self.request)

@@ -95,7 +95,7 @@ class Coordinator:
         So a worker that is answered may go on for a while. A worker that is not soon writes and sends nothing more.
         Raises OutputError once the folder is another owner's, and StorageError once storage was away for too long.
         """
-        while not self._opened.owned():  # noqa: ASYNC110 - storage is asked by a thread of its own, which tells nobody
+        while not self._opened.owned():  # noqa: ASYNC110 - storage is asked by a thread of its own, which sends no event
             await asyncio.sleep(UNSURE_S)
         return self.exchange(worker, report)
 

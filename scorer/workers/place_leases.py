@@ -19,17 +19,17 @@ LONGEST_TURN_S = 0.25
 
 @dataclass(slots=True)
 class _Part:
-    """A worker's part: as told by the last answer and by the one before, which it may still follow."""
+    """A worker's part: as granted by the last answer and by the one before, which it may still follow."""
 
-    told: int = 0
-    told_before: int = 0
+    granted: int = 0
+    granted_before: int = 0
     in_flight: int = 0
     heard_at: float = 0.0
 
     @property
     def most(self) -> int:
         """The most requests that it may have in flight now."""
-        return max(self.told, self.told_before, self.in_flight)
+        return max(self.granted, self.granted_before, self.in_flight)
 
 
 class PlaceLeases:
@@ -64,9 +64,9 @@ class PlaceLeases:
         workers = len(self._present)
         total = max(total, workers)
         even = total // workers + (self._present[worker] < total % workers)
-        mine.in_flight, mine.told_before, mine.told = in_flight, mine.told, min(even, max(0, total - others))
+        mine.in_flight, mine.granted_before, mine.granted = in_flight, mine.granted, min(even, max(0, total - others))
         self._most = others + mine.most
-        return mine.told
+        return mine.granted
 
     def gone(self, worker: int) -> None:
         """Removes a worker that is dead or ended."""

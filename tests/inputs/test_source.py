@@ -477,7 +477,7 @@ def test_first_look_refuses_a_requested_column_name_that_occurs_twice(tmp_path: 
     stats = LocalFiles().find([str(tmp_path)])
     names = {stats[0].path: "s"}
     assert [shard.rows for shard in first_look(LocalFiles(), stats, names, ["id"]).shards] == [1]
-    with pytest.raises(InputError, match=r"s\.parquet has several columns called 'text', so that nobody can tell"):
+    with pytest.raises(InputError, match=r"s\.parquet has several columns called 'text', so that it is unknown"):
         first_look(LocalFiles(), stats, names, ["id", "text"])
 
 

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from support.clock import nothing, now
 
 from scorer.batch.http import BatchHttp, Streamed
-from scorer.rehearsal.batches.ask import Ask, Told, refusal, spooled
+from scorer.rehearsal.batches.ask import Ask, Reply, refusal, spooled
 from scorer.rehearsal.batches.simulator import SimulatedBatches
 
 _BASE = re.compile(r"https?://[^/]+(?:/v1)?")
@@ -33,7 +33,7 @@ class SimulatedSession:
         *,
         latency: Callable[[], tuple[float, float]] = lambda: (0.01, 0.01),
         before: Callable[[Ask], Awaitable[None]] = nothing,
-        after: Callable[[Ask, Told], Awaitable[None]] = nothing,
+        after: Callable[[Ask, Reply], Awaitable[None]] = nothing,
     ) -> None:
         self.batches = batches
         self._latency, self._before, self._after = latency, before, after
@@ -45,7 +45,7 @@ class SimulatedSession:
     async def close(self) -> None:
         pass
 
-    async def answer(self, method: str, url: str, timeout_s: float, given: dict[str, Any]) -> Told:
+    async def answer(self, method: str, url: str, timeout_s: float, given: dict[str, Any]) -> Reply:
         before_s, after_s = self._latency()
         ask = await _ask(method, _BASE.sub("", url, count=1).partition("?")[0], given)
         await asyncio.sleep(before_s)
@@ -78,7 +78,7 @@ class _Answering:
         pass
 
 
-async def _pieces(batches: SimulatedBatches, told: Told) -> AsyncIterator[bytes]:
+async def _pieces(batches: SimulatedBatches, told: Reply) -> AsyncIterator[bytes]:
     if told.file is None:
         yield told.body
         return

@@ -1,4 +1,4 @@
-"""One connection of ours: writes a request, and wakes whoever waits when the reply is whole or the connection ended."""
+"""One connection of ours: writes a request, and wakes its waiter when the reply is whole or the connection ended."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def at_rest(self) -> bool:
-        """False where the server closed it, or something came that nobody asked for, even if it is not read yet.
+        """False where the server closed it, or unrequested bytes came, even if they are not read yet.
 
         The loop reads a connection some milliseconds after bytes came: the system is asked. Not on a new TLS
         connection, on which TLS has something to say of its own.

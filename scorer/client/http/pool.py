@@ -37,7 +37,7 @@ class ConnectionPool:
     def take(self, origin: Origin) -> Connection | None:
         """As `idle`, for who has a place.
 
-        Connections that ended, or on which something came that nobody asked for, are closed on the way.
+        Connections that ended, or on which unrequested bytes came, are closed on the way.
         """
         idle, now = origin.idle, self._loop.time()
         while idle:
@@ -101,7 +101,7 @@ class ConnectionPool:
             self._timer.cancel()
         for connection in list(self._all):
             connection.drop()
-        for _ in range(3):  # turns of the loop until their ends are told; TLS takes one more
+        for _ in range(3):  # turns of the loop until their ends are known; TLS takes one more
             if self._all:
                 await asyncio.sleep(0)
 

@@ -99,7 +99,7 @@ class SessionLine(asyncio.Protocol):
         self._inner.resume_writing()
 
     def _spoke(self) -> bool:
-        """Something came that nobody has read yet; a closed connection is readable too."""
+        """Unread bytes have come; a closed connection is readable too."""
         poll = select.poll()
         poll.register(self._wire.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))

@@ -232,7 +232,7 @@ def _system_ends(request: Request, prefixes: Sequence[Prefix], system: str) -> l
 
 
 def _text(content: Any) -> str | None:
-    """The verdict's tool call, else the text blocks joined, whatever stands between; None where that cannot be told."""
+    """The verdict's tool call, else the text blocks joined, whatever stands between; None where that is unknown."""
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         return None
     if (verdict := _tool_verdict(content)) is not None:

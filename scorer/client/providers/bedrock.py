@@ -157,7 +157,7 @@ class Bedrock:
 
 
 def _text(content: Any) -> str | None:
-    """The verdict's tool call, else the texts joined, whatever stands between; None where that cannot be told."""
+    """The verdict's tool call, else the texts joined, whatever stands between; None where that is unknown."""
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         return None
     for block in content:

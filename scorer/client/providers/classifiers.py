@@ -32,11 +32,11 @@ _MANY = 50
 """So many values within [0, 1] and none outside of it are hardly raw ones."""
 
 Values = tuple[Sequence[Any], Sequence[str | None]]
-"""The value of each class as it stands in the reply, and the classes' names as far as they are told."""
+"""The value of each class as it stands in the reply, and the classes' names as far as they are given."""
 
 
 class _Learned:
-    """What is found out about the server; `tell` is told of it once."""
+    """What is found out about the server; `tell` is called with it once."""
 
     __slots__ = ("raw", "tell", "within")
 

@@ -78,7 +78,7 @@ def read_plain(body: bytes) -> Completion | None:
     """The completion in a chat reply without error, refusal or log-probabilities; None where it is not so plain.
 
     Gives what the other functions here give for such a reply, five times as fast (docs/project/log.md); of the fields
-    that nobody reads, it does not even look at the encoding.
+    that is not read, it does not even look at the encoding.
     """
     try:
         reply = _decode(body)
@@ -86,21 +86,21 @@ def read_plain(body: bytes) -> Completion | None:
         return None
     if not reply.choices or reply.object == "error":
         return None
-    choice, told = reply.choices[0], reply.usage
+    choice, counted = reply.choices[0], reply.usage
     text = choice.message.content
-    prompt, output = told.prompt_tokens, told.completion_tokens
+    prompt, output = counted.prompt_tokens, counted.completion_tokens
     if not text or not prompt or not output:
         return None
-    if told.total_tokens is not None and told.total_tokens != prompt + output:
+    if counted.total_tokens is not None and counted.total_tokens != prompt + output:
         return None
-    of_output = told.completion_tokens_details
+    of_output = counted.completion_tokens_details
     reasoning = None if of_output is None else of_output.reasoning_tokens
     if reasoning is not None and reasoning > output:
         return None
-    details = told.prompt_tokens_details
-    if told.cache_creation_input_tokens or (details is not None and details.cache_write_tokens):
+    details = counted.prompt_tokens_details
+    if counted.cache_creation_input_tokens or (details is not None and details.cache_write_tokens):
         return None
-    if told.extra_properties is not None:
+    if counted.extra_properties is not None:
         return None
     cached = 0 if details is None else min(details.cached_tokens, prompt)
     usage = Usage(prompt, output, cached, 0, 0, reasoning, our_word(reply.service_tier))
@@ -182,7 +182,7 @@ def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
         return None
     completion = max(completion or 0, total - prompt)
     of_output = usage.get("completion_tokens_details")
-    told = isinstance(of_output, dict) and _count(of_output.get("reasoning_tokens"), nonsense=-1) >= 0
+    counted = isinstance(of_output, dict) and _count(of_output.get("reasoning_tokens"), nonsense=-1) >= 0
     reasoning = _within(of_output, "reasoning_tokens")
     if reasoning > completion:
         completion += reasoning
@@ -193,7 +193,7 @@ def read_usage(usage: Any, *, said: bool = False) -> Usage | None:
         _within(usage.get("prompt_tokens_details"), "cache_write_tokens"),  # OpenRouter
         _within(usage, "cache_creation_input_tokens"),  # LiteLLM
     )
-    return Usage(prompt, completion, cached, min(written, prompt - cached), 0, reasoning if told else None)
+    return Usage(prompt, completion, cached, min(written, prompt - cached), 0, reasoning if counted else None)
 
 
 def _within(details: Any, name: str) -> int:

@@ -109,19 +109,19 @@ def fault(reply: Reply, place: Place, url: str) -> TransientError | RowError | S
     value = parse(reply.body)
     said = complaint(value)
     if said is None:
-        # A page of HTML helps nobody; a short plain text may.
+        # A page of HTML does not help; a short plain text may.
         text = reply.body[:MESSAGE_LENGTH].decode("utf-8", "replace").strip()
         said = Complaint(message="" if text.startswith("<") or value is not None else text)
     status = reply.status
     if 200 <= status < 300 and said.status is not None:
         status = said.status
     words = place.quote(said.message) or "no message"
-    told = _Told(reply, said, status, words, f"{url} answered {status}: {words.rstrip('. ')}", url, place)
-    return _account_fault(told) or _request_fault(told) or _status_fault(told)
+    refusal = _Refusal(reply, said, status, words, f"{url} answered {status}: {words.rstrip('. ')}", url, place)
+    return _account_fault(refusal) or _request_fault(refusal) or _status_fault(refusal)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Refusal:
     """A reply that holds no completion: what it complains of, its status, and its `words` as messages may show them."""
 
     reply: Reply
@@ -137,62 +137,64 @@ class _Told:
         return bool(self.said.codes & codes) or (self.status in statuses and bool(words.search(self.said.message)))
 
 
-def _account_fault(told: _Told) -> TransientError | RowError | SetupError | None:
+def _account_fault(refusal: _Refusal) -> TransientError | RowError | SetupError | None:
     """A proxy, the account or its limits."""
-    status, said = told.status, told.said
+    status, said = refusal.status, refusal.said
     if status == 407:
         return SetupError(
-            f"{told.heard}. It was a proxy that answered: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and "
+            f"{refusal.heard}. It was a proxy that answered: check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and "
             "password included), or except this host by NO_PROXY."
         )
-    if status == 402 or told.says(_QUOTA, (400, 403, 429), _QUOTA_WORDS):
+    if status == 402 or refusal.says(_QUOTA, (400, 403, 429), _QUOTA_WORDS):
         return SetupError(
-            f"{told.heard}. The account's quota or credit is used up; top it up and run the same command again."
+            f"{refusal.heard}. The account's quota or credit is used up; top it up and run the same command again."
         )
-    if status == 498 or (status == 429 and told.says(_NO_CAPACITY, (429,), _NO_CAPACITY_WORDS)):
-        return NoCapacity(told.heard, retry_after_s=retry_after_s(told.reply.headers, said.message))
+    if status == 498 or (status == 429 and refusal.says(_NO_CAPACITY, (429,), _NO_CAPACITY_WORDS)):
+        return NoCapacity(refusal.heard, retry_after_s=retry_after_s(refusal.reply.headers, said.message))
     if status == 429:
         if _LARGER_THAN_A_MINUTE.search(said.message):  # OpenAI: one request beyond a whole minute's tokens
-            return TooLong(told.words)
-        return _throttled(told.reply, said, told.heard)
+            return TooLong(refusal.words)
+        return _throttled(refusal.reply, said, refusal.heard)
     return None
 
 
-def _request_fault(told: _Told) -> RowError | SetupError | None:
+def _request_fault(refusal: _Refusal) -> RowError | SetupError | None:
     """What the words say of the request: its text, the key, the address, the model or a setting."""
-    status, said, heard = told.status, told.said, told.heard
+    status, said, heard = refusal.status, refusal.said, refusal.heard
     if status in (400, 403, 404, 422) and tier_refused(said):
         return SetupError(f"{heard}. Change model.tier, or leave it out.")
-    if told.says(_FILTERED, (400, 403), _FILTERED_WORDS):
-        return Refused(told.words)
+    if refusal.says(_FILTERED, (400, 403), _FILTERED_WORDS):
+        return Refused(refusal.words)
     if status in (401, 403) or said.codes & _KEY:
-        return SetupError(f"{heard}. {told.place.base_url} does not accept the key: check the key in api_key_env.")
-    if status == 413 or told.says(_TOO_LONG, (400, 422), _TOO_LONG_WORDS):
-        return TooLong(told.words)
+        return SetupError(f"{heard}. {refusal.place.base_url} does not accept the key: check the key in api_key_env.")
+    if status == 413 or refusal.says(_TOO_LONG, (400, 422), _TOO_LONG_WORDS):
+        return TooLong(refusal.words)
     if status in (404, 405, 410):
-        return SetupError(f"{heard}. Check model.base_url ({told.place.base_url}) and model.name.")
-    if told.says(_NO_MODEL, (400, 422), _NO_MODEL_WORDS):
+        return SetupError(f"{heard}. Check model.base_url ({refusal.place.base_url}) and model.name.")
+    if refusal.says(_NO_MODEL, (400, 422), _NO_MODEL_WORDS):
         return SetupError(f"{heard}. Check model.name.")
     if status in (400, 422) and said.codes & _UNSUPPORTED:
         return SetupError(f"{heard}. Change or remove {said.param or 'that setting'} in [model].")
     return None
 
 
-def _status_fault(told: _Told) -> TransientError | RowError | SetupError:
+def _status_fault(refusal: _Refusal) -> TransientError | RowError | SetupError:
     """What is left to the status alone."""
-    status, reply = told.status, told.reply
+    status, reply = refusal.status, refusal.reply
     if 300 <= status < 400:
-        target = told.place.quote(reply.headers.get("location", "nowhere"))
-        return SetupError(f"{told.url} redirects ({status}) to {target}; write the final address in model.base_url.")
+        target = refusal.place.quote(reply.headers.get("location", "nowhere"))
+        return SetupError(f"{refusal.url} redirects ({status}) to {target}; write the final address in model.base_url.")
     if status in (408, 409, 425) or status >= 500:
         # 408 may come after the model has begun, what a gateway says of its upstream also after it was done; any other
         # 5xx is not charged.
         late = status in _GATEWAYS
-        wish = retry_after_s(reply.headers, told.said.message)
-        return ServerFault(told.heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
+        wish = retry_after_s(reply.headers, refusal.said.message)
+        return ServerFault(refusal.heard, billed=status == 408 or late, if_late=late, retry_after_s=wish)
     if 400 <= status < 500:
-        return Rejected(told.words)
-    return ServerFault(f"{told.url} answered {status} without a completion: {told.words}", billed=True, garbled=True)
+        return Rejected(refusal.words)
+    return ServerFault(
+        f"{refusal.url} answered {status} without a completion: {refusal.words}", billed=True, garbled=True
+    )
 
 
 def _throttled(reply: Reply, said: Complaint, heard: str) -> Throttled | SetupError:

@@ -46,7 +46,7 @@ class Setting(Generic[T]):
         return bool(self._names.search(said.param or said.message)) and bool(self._refusing.search(said.message))
 
     def move_on(self, place: int, said: str) -> str | None:
-        """Takes the next form where the one at `place` was refused; what to tell of it, None where that was told.
+        """Takes the next form where the one at `place` was refused; the message of it, None where it was sent before.
 
         Many requests in flight may be refused at once: the first of them moves on, and the others follow.
         """
@@ -76,7 +76,7 @@ def refusal(reply: Reply) -> Complaint | None:
 
 
 def quietly(note: str) -> None:
-    """Tells nobody."""
+    """Takes a message and drops it."""
 
 
 Quote = Callable[[str], str]
@@ -84,13 +84,13 @@ Sent = Callable[[Request], tuple[bool, bool, bool, bool]]
 """Whether a request has a temperature, a reasoning, a schema, and a prefix to cache."""
 Places = tuple[int, int, int, int]
 Tell = Callable[[str], None]
-"""Told, once each, what a server was found not to take."""
+"""Called once for each thing that a server was found not to take."""
 
 
 class LearnedSettings:
     """The settings of a provider that a server may refuse: temperature, reasoning, schema of the reply, prompt caching.
 
-    A refusal that names one of them moves it on to its next form, for this request and all later ones. `tell` is told.
+    A refusal that names one of them moves it on to its next form, for this and all later requests, and `tell` says so.
     """
 
     __slots__ = ("caching", "places", "reasoning", "schema", "tell", "temperature")

@@ -71,10 +71,10 @@ def converse(asker: Asker, request: Request) -> Way:
             continue
         forcing.dialect, forcing.proven = dialect, True
         return completion
-    told = "; ".join(lacks)
+    lacking = "; ".join(lacks)
     if forcing.proven:  # it could before: the moment's fault, or a neighbour's behind the same address
-        raise ServerFault(f"{asker.base_url}: {told}", billed=True)
-    raise SetupError(f"{asker.base_url}: {told}. {_NEEDED}.")
+        raise ServerFault(f"{asker.base_url}: {lacking}", billed=True)
+    raise SetupError(f"{asker.base_url}: {lacking}. {_NEEDED}.")
 
 
 def _llamacpp(asker: Asker, request: Request) -> Way:

@@ -70,13 +70,13 @@ class OpenAI:
         self.learned = LearnedSettings(openai_forms(settings.reasoning, style), openai_schema_forms(style))
         self._tiers = OpenAITiers(settings.tier, self.base_url)
         headers = {"content-type": "application/json", **(settings.headers or {})}
-        self._headers = {tier: {**headers, **told} for tier, told in self._tiers.headers.items()}
+        self._headers = {tier: {**headers, **added} for tier, added in self._tiers.headers.items()}
         self._limit = _NEW_LIMIT if _REASONING.search(self.name) else _OLD_LIMIT
         self._place = settings.place
 
     @staticmethod
     def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
-        """What serves where the run file names none: 0, and nothing for families that refuse to be told."""
+        """What serves where the run file names none: 0, and nothing for families that refuse a temperature."""
         return None if _REASONING.search(name) else 0.0
 
     def __repr__(self) -> str:

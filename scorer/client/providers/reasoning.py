@@ -26,7 +26,7 @@ TOKENS: dict[str, int] = {"none": 0, "minimal": 1024, "low": 4096, "medium": 819
 """The output tokens that are set aside for a level of reasoning."""
 _LEAST_BUDGET = 1024  # Anthropic's
 _NEXT: dict[str, tuple[str, ...]] = {"none": ("none", "minimal", "low"), "minimal": ("minimal", "low")}
-# Up to Claude 4.5 a budget is told; later models decide by themselves, and refuse one from 4.7 on.
+# Up to Claude 4.5 a budget is sent; later models decide by themselves, and refuse one from 4.7 on.
 _BUDGETED = pattern(r"claude-(?:v?[23]|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:[-@]\d{8})?(?:$|[^\d-]))", re.I)
 
 
@@ -78,8 +78,8 @@ def openai_forms(reasoning: Reasoning, style: str) -> list[Fields]:
         forms = [{**switch, "reasoning_effort": level}, switch] if on else [switch]
     elif style == "vllm":
         switch = {"chat_template_kwargs": {"enable_thinking": on, "thinking": on}}
-        told: Fields = {"thinking_token_budget": budget} if budget else {"reasoning_effort": _of_three(level)}
-        forms = [{**told, **switch}, switch] if on else [switch]
+        budgeted: Fields = {"thinking_token_budget": budget} if budget else {"reasoning_effort": _of_three(level)}
+        forms = [{**budgeted, **switch}, switch] if on else [switch]
     elif style == "llamacpp":
         effort: Fields = {"reasoning_effort": _of_three(level)} if on else {}
         forms = [{"chat_template_kwargs": {"enable_thinking": on, **effort}}]
@@ -95,8 +95,8 @@ def anthropic_forms(reasoning: Reasoning, name: str) -> list[Fields]:
     effort = _of_three(_level(reasoning))
     adaptive = {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
     budget = {"thinking": {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, tokens_of(reasoning))}}
-    told = isinstance(reasoning, int) or _BUDGETED.search(name)
-    return [budget, adaptive, {}] if told else [adaptive, budget, {}]
+    budgeted = isinstance(reasoning, int) or _BUDGETED.search(name)
+    return [budget, adaptive, {}] if budgeted else [adaptive, budget, {}]
 
 
 def responses_forms(reasoning: Reasoning) -> list[Fields]:

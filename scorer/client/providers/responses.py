@@ -152,7 +152,7 @@ class Responses:
 
 
 def _content(output: list[Any]) -> tuple[str | None, str, list[Any]]:
-    """The text of all messages, None where it cannot be told; a refusal, "" where there is none; log-probabilities."""
+    """The text of all messages, None where it is unknown; a refusal, "" where there is none; log-probabilities."""
     texts: list[str] = []
     refused, logprobs = "", []
     for item in output:

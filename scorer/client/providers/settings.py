@@ -67,8 +67,8 @@ class ProviderSettings:
 
         One that `reasons` has no temperature.
         """
-        told = self.temperature is not None or request.temperature is not None
-        return told and not reasons, self.reasoning is not None, request.schema is not None, bool(request.prefixes)
+        tempered = self.temperature is not None or request.temperature is not None
+        return tempered and not reasons, self.reasoning is not None, request.schema is not None, bool(request.prefixes)
 
     @property
     def url_query(self) -> str:

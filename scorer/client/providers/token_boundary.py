@@ -21,13 +21,13 @@ def boundary(tokens: Sequence[str], prompt: str, continuation: str) -> int | Non
     Over a complexity of 15: each tokeniser's way of showing a token is a case, and all share the walk from the end.
     """
     if tokens and not tokens[0] and not _squeeze(prompt):
-        return 0  # what the first token holds is not told, and no text of the prompt tells it
+        return 0  # what the first token holds is unknown, and no text of the prompt shows it
     rest = _squeeze(continuation)
     text, said = _squeeze(prompt) + rest, _squeeze("".join(tokens))
-    untold = text[: len(text) - len(said)] if tokens and not tokens[0] and text.endswith(said) else ""
-    if not untold.isascii() and not next((token for token in tokens[1:] if not token.isspace()), ""):
+    hidden = text[: len(text) - len(said)] if tokens and not tokens[0] and text.endswith(said) else ""
+    if not hidden.isascii() and not next((token for token in tokens[1:] if not token.isspace()), ""):
         return None  # held by the first token, or by parts of characters?
-    whole = said.endswith(text) or bool(untold)
+    whole = said.endswith(text) or bool(hidden)
     index = len(tokens)
     least: int | None = None  # the fewest characters of the gap right behind the token; None where there is none
     while rest:
@@ -61,7 +61,7 @@ def boundary(tokens: Sequence[str], prompt: str, continuation: str) -> int | Non
     while first > 0 and tokens[first - 1].isspace():
         first -= 1
     if first == 1 and not tokens[0] and _trailing(prompt):
-        return 0  # how much of the whitespace the first token holds is not told
+        return 0  # how much of the whitespace the first token holds is unknown
     trailing = _trailing(prompt) - (_trailing(tokens[first - 1]) if first else 0)
     if trailing < 0:  # the space after the prompt ends a token of its own: one that straddles the border
         return first - 1
@@ -69,7 +69,7 @@ def boundary(tokens: Sequence[str], prompt: str, continuation: str) -> int | Non
         trailing -= len(tokens[first])
         first += 1
     if first == 1 and not tokens[0] and not "".join(tokens[1:])[:1].isspace():
-        return 0  # the space is nowhere to be seen: the response begins in the token whose text is not told
+        return 0  # the space is nowhere to be seen: the response begins in the token whose text is unknown
     return first
 
 

@@ -35,11 +35,11 @@ def listed(manifest: Manifest, stop: Stop, population: Population, out: str) -> 
         return manifest, None
     asked = stop.model_dump(mode="json")
     again = any({key: earlier.get(key) for key in asked} == asked for earlier in manifest.questions)
-    told = (
+    sentence = (
         f'The rows or systems that stop.question = "{stop.question}" is about have changed. The statement begins '
         "again, as a further question of this folder."
     )
-    return replace(manifest, questions=(*manifest.questions, question)), told if again else None
+    return replace(manifest, questions=(*manifest.questions, question)), sentence if again else None
 
 
 def together(questions: Sequence[Mapping[str, Any]]) -> float:

@@ -81,7 +81,7 @@ class StopRun:
         try:
             if self._wrong is None:
                 self.early.finished(path, row, score)
-        except SpecError as error:  # whoever stores a result is not to fail of it
+        except SpecError as error:  # storing a result must not fail of it
             self._wrong = error
             self._halt()
 
@@ -191,9 +191,9 @@ def begin(
         plan.spec.stop,
         parse_question(plan.spec.stop.question),
     )
-    changed, told = listed(manifest, plan.spec.stop, found, layout.out)
-    if told is not None:
-        say(told)
+    changed, sentence = listed(manifest, plan.spec.stop, found, layout.out)
+    if sentence is not None:
+        say(sentence)
     run = StopRun(plan, files, layout, changed, sample=sample, found=found, in_flight=in_flight, halt=halt)
     if changed != manifest:
         save(files, layout, changed)

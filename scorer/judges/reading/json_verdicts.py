@@ -127,9 +127,9 @@ def _own(content: Mapping[str, Any], parse: Callable[[Any], float | None], words
         if any(value is _CLASH for own, value in content.items() if _kind(own) == kind):
             return Entry(found[0].path, None)
         # {"answer": "Paris", "verdict": "good"}
-        told = [one for one in found if one.value is not None] if kind == "choice" else found
-        values = {one.value for one in told}
-        return told[0] if len(values) == 1 else Entry(found[0].path, None)
+        verdicts = [one for one in found if one.value is not None] if kind == "choice" else found
+        values = {one.value for one in verdicts}
+        return verdicts[0] if len(values) == 1 else Entry(found[0].path, None)
     return None
 
 

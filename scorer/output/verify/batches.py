@@ -64,7 +64,7 @@ def _finished(
             try:
                 with seg.broken(path):
                     done[seg.read_columns(files, path, ["row"]).column("row").to_numpy()] = True
-            except seg.Broken:  # told by whoever looks at the shard
+            except seg.Broken:  # reported by the check of the shard
                 continue
         for nonce, rows in out.items():
             if rows is not None and done[rows].any():

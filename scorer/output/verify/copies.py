@@ -50,15 +50,15 @@ class Provenance:
         copies = np.concatenate(found) if found else np.zeros(0, dtype=_COPY)
         copies = copies[np.lexsort((copies["at"], copies["of"]))]
         borders = np.searchsorted(copies["of"], np.arange(len(inputs) + 1))
-        yield from self._told("names no row of this run as its source", copies[copies["of"] < 0])
+        yield from self._faults("names no row of this run as its source", copies[copies["of"] < 0])
         for number in np.unique(copies["of"][copies["of"] >= 0]):
             part = copies[borders[number] : borders[number + 1]]
             missing, other = self._compared(part, inputs[number])
             what = f"is a copy of a row of {self._shards[number].path}"
-            yield from self._told(f"{what} that has no result", part[missing])
-            yield from self._told(f"{what} and says something else than that row", part[other])
+            yield from self._faults(f"{what} that has no result", part[missing])
+            yield from self._faults(f"{what} and says something else than that row", part[other])
 
-    def _told(self, what: str, copies: np.ndarray) -> Iterator[Fault]:
+    def _faults(self, what: str, copies: np.ndarray) -> Iterator[Fault]:
         for number in np.unique(copies["shard"]):
             rows = copies["row"][copies["shard"] == number]
             more = f" (so are {len(rows) - 1} others)" if len(rows) > 1 else ""
@@ -85,8 +85,8 @@ class Provenance:
         for _, _, table in self._windows(inputs):
             chosen = table.filter(pc.is_valid(table.column(COPIED)))
             if self._forgotten:
-                told = [source.rpartition("#")[0] for source in chosen.column(COPIED).to_pylist()]
-                chosen = chosen.filter(pa.array([path not in self._forgotten for path in told], pa.bool_()))
+                sources = [source.rpartition("#")[0] for source in chosen.column(COPIED).to_pylist()]
+                chosen = chosen.filter(pa.array([path not in self._forgotten for path in sources], pa.bool_()))
             copies = self._read(chosen)
             copies["shard"] = number
             sources = [source.rpartition("#") for source in chosen.column(COPIED).to_pylist()]

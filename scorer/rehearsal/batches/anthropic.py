@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from scorer.rehearsal import messages
-from scorer.rehearsal.batches.ask import Ask, Told, json, refusal, spooled
+from scorer.rehearsal.batches.ask import Ask, Reply, json, refusal, spooled
 from scorer.rehearsal.batches.batch import SimulatedBatch
 from scorer.rehearsal.batches.log import LineFate
 from scorer.rehearsal.batches.requests_file import CUSTOM_ID, Line, RequestsFile
@@ -39,18 +39,18 @@ class AnthropicBatchEndpoints:
         self._store = store
         self._wording = AnthropicWording()
 
-    def answer(self, ask: Ask, now: float) -> Told | None:
+    def answer(self, ask: Ask, now: float) -> Reply | None:
         """None where the path is none of these."""
         path = ask.path.rstrip("/")
         if path == "/messages/batches":
-            told = self._create(ask, now) if ask.method == "POST" else self._batches(ask, now)
+            reply = self._create(ask, now) if ask.method == "POST" else self._batches(ask, now)
         elif (found := _BATCH.fullmatch(path)) is not None:
-            told = self._batch(ask.method, found[1], found[2] or "", now)
+            reply = self._batch(ask.method, found[1], found[2] or "", now)
         else:
             return None
-        return told if told.status < 400 else replace(told, body=messages.error(told.status, told.body))
+        return reply if reply.status < 400 else replace(reply, body=messages.error(reply.status, reply.body))
 
-    def _create(self, ask: Ask, now: float) -> Told:
+    def _create(self, ask: Ask, now: float) -> Reply:
         store, config = self._store, self._store.config
         if ask.size > config.max_bytes:
             return refusal(413, "Request exceeds the maximum allowed number of bytes.")
@@ -82,12 +82,12 @@ class AnthropicBatchEndpoints:
         made = store.make("msgbatch_", read, self._wording, "messages", extra, now, lost=lost, config=calm)
         return store.made(self._view(made), lost)
 
-    def _batches(self, ask: Ask, now: float) -> Told:
+    def _batches(self, ask: Ask, now: float) -> Reply:
         store = self._store
         own = [(one.made_at, one.id) for one in store.batches.values() if "requests" in one.extra]
         return page(ask.query, store.shown(own, now), "after_id", 1000, 20, lambda id: self._view(store.batches[id]))
 
-    def _batch(self, method: str, id: str, what: str, now: float) -> Told:
+    def _batch(self, method: str, id: str, what: str, now: float) -> Reply:
         store, batch = self._store, self._store.batches.get(id)
         if batch is None or "requests" not in batch.extra:
             return refusal(404, f"Not found: {id}")

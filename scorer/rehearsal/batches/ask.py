@@ -46,7 +46,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """A reply: bytes, or the first `size` bytes of a file. `fetched` are the batches whose results it holds."""
 
     status: int = 200
@@ -66,18 +66,18 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def json(value: object, status: int = 200) -> Told:
-    return Told(status, orjson.dumps(value), headers={"content-type": JSON})
+def json(value: object, status: int = 200) -> Reply:
+    return Reply(status, orjson.dumps(value), headers={"content-type": JSON})
 
 
-def refusal(status: int, message: str, code: str | None = None) -> Told:
+def refusal(status: int, message: str, code: str | None = None) -> Reply:
     """An error in OpenAI's words."""
-    return Told(status, error(message, "invalid_request_error", code), headers={"content-type": JSON})
+    return Reply(status, error(message, "invalid_request_error", code), headers={"content-type": JSON})
 
 
 _GATEWAY = "<html><head><title>{0}</title></head><body><center><h1>{0} Bad Gateway</h1></center></body></html>"
 
 
-def gateway(status: int) -> Told:
+def gateway(status: int) -> Reply:
     """What a gateway says that got no answer from what stands behind it."""
-    return Told(status, _GATEWAY.format(status).encode(), headers={"content-type": "text/html"})
+    return Reply(status, _GATEWAY.format(status).encode(), headers={"content-type": "text/html"})

@@ -37,7 +37,7 @@ class BatchConfig:
     `list_twice` is the share of batches that a listing shows twice.
     Lines: `error_lines` are answered by a 500, `status_0_lines` by status 0 and no body; `lost_lines` are in neither
     file, and not executed; `lost_paid_lines` were executed. None of these but the last is paid. `twice_lines` are in
-    the results twice. `foreign_lines` is the share of lines after which one stands that nobody asked for.
+    the results twice. `foreign_lines` is the share of lines after which one stands that belongs to no request.
     Downloads: `download_502` is a gateway's page, `download_cut` ends before its declared length, `download_short`
     declares none and ends between two lines.
     `names_tier`: a reply names the service tier, "default" at OpenAI and "batch" at Anthropic, as they do.

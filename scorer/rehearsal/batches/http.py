@@ -11,12 +11,12 @@ from typing import BinaryIO
 import aiohttp
 from aiohttp import web
 
-from scorer.rehearsal.batches.ask import Ask, Told, refusal, spooled
+from scorer.rehearsal.batches.ask import Ask, Reply, refusal, spooled
 from scorer.rehearsal.batches.simulator import SimulatedBatches
 
 PIECE = 256 * 1024
 STEP_S = 0.05
-"""So often batches under way are advanced while nobody asks, so that no single request has to wait for much."""
+"""So often batches under way are advanced while no request comes, so that no single request has to wait for much."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """Linger for 0 s: closing sends RST instead of FIN."""
 
@@ -40,10 +40,10 @@ class BatchHandler:
             body, size = await _upload(http, form)
         else:
             body, size = await _received(http)
-        told = self._batches().handle(Ask(http.method, path, dict(http.query), body, size, form), self._time())
+        reply = self._batches().handle(Ask(http.method, path, dict(http.query), body, size, form), self._time())
         if self._ticking is None or self._ticking.done():
             self._ticking = asyncio.get_running_loop().create_task(self._tick())
-        return await self._send(http, told or refusal(404, f"Invalid URL ({http.method} {http.path})"))
+        return await self._send(http, reply or refusal(404, f"Invalid URL ({http.method} {http.path})"))
 
     async def close(self) -> None:
         if self._ticking is not None:
@@ -55,41 +55,41 @@ class BatchHandler:
             await asyncio.sleep(STEP_S)
             self._batches().store.advance(self._time())
 
-    async def _send(self, http: web.BaseRequest, told: Told) -> web.StreamResponse:
+    async def _send(self, http: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         transport = http.transport
         assert transport is not None
-        if told.wire == "reset":
+        if reply.wire == "reset":
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             transport.abort()
             return web.Response()
-        if told.wire == "hang":
+        if reply.wire == "hang":
             await asyncio.sleep(self._hang_s())
             transport.close()
             return web.Response()
-        if told.file is None:
-            return web.Response(status=told.status, body=told.body, headers=told.headers)
-        response = web.StreamResponse(status=told.status, headers=told.headers)
-        if told.wire != "short":
-            response.content_length = told.size
-        end = told.size
-        if told.wire != "whole":
-            end = _last_line_before(told.file, told.size) if told.wire == "short" else told.size // 2
+        if reply.file is None:
+            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        if reply.wire != "short":
+            response.content_length = reply.size
+        end = reply.size
+        if reply.wire != "whole":
+            end = _last_line_before(reply.file, reply.size) if reply.wire == "short" else reply.size // 2
         try:
             await response.prepare(http)
             at = 0
             while at < end:
-                told.file.seek(at)
-                piece = told.file.read(min(PIECE, end - at))
+                reply.file.seek(at)
+                piece = reply.file.read(min(PIECE, end - at))
                 at += len(piece)
                 await response.write(piece)
-            if told.wire == "cut":
+            if reply.wire == "cut":
                 transport.close()
                 return response
             await response.write_eof()
         except ConnectionError:
             return response
-        if told.fetches and not transport.is_closing():
-            self._batches().store.delivered(told.fetches)
+        if reply.fetches and not transport.is_closing():
+            self._batches().store.delivered(reply.fetches)
         return response
 
 

@@ -1,4 +1,4 @@
-"""Counters of simulated batches: what was made, told, paid and fetched."""
+"""Counters of simulated batches: what was made, shown, paid and fetched."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from scorer.rehearsal.batches.ask import Ask, Told, json, refusal
+from scorer.rehearsal.batches.ask import Ask, Reply, json, refusal
 from scorer.rehearsal.batches.batch import SimulatedBatch
 from scorer.rehearsal.batches.log import LineFate
 from scorer.rehearsal.batches.requests_file import Line, RequestsFile, opened
@@ -37,7 +37,7 @@ class OpenAIBatchEndpoints:
         self._store = store
         self._wording = OpenAIWording()
 
-    def answer(self, ask: Ask, now: float) -> Told | None:
+    def answer(self, ask: Ask, now: float) -> Reply | None:
         """None where the path is none of these."""
         path = ask.path.rstrip("/")
         if path == "/files":
@@ -52,7 +52,7 @@ class OpenAIBatchEndpoints:
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def _upload(self, ask: Ask, now: float) -> Told:
+    def _upload(self, ask: Ask, now: float) -> Reply:
         store, name = self._store, ask.form.get("filename", "")
         if ask.form.get("purpose") != "batch" or ask.body is None or not name:
             return refusal(400, "Missing required parameter: 'file', and 'purpose' = 'batch'.")
@@ -64,14 +64,14 @@ class OpenAIBatchEndpoints:
         store.log.note("files")
         return store.made(self._file_view(stored), store.lost("upload"))
 
-    def _files(self, ask: Ask, now: float) -> Told:
+    def _files(self, ask: Ask, now: float) -> Reply:
         store, purpose = self._store, ask.query.get("purpose")
         things = [(one.made_at, one.id) for one in store.files.values() if purpose in (None, one.purpose)]
         return page(
             ask.query, store.shown(things, now), "after", 10_000, 10_000, lambda id: self._file_view(store.files[id])
         )
 
-    def _file(self, method: str, id: str, *, content: bool) -> Told:
+    def _file(self, method: str, id: str, *, content: bool) -> Reply:
         store = self._store
         stored = store.files.get(id)
         if stored is None:
@@ -96,7 +96,7 @@ class OpenAIBatchEndpoints:
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
-    def _create(self, ask: Ask, now: float) -> Told:
+    def _create(self, ask: Ask, now: float) -> Reply:
         store, body = self._store, loaded(ask)
         if not isinstance(body, dict):
             return refusal(400, "We could not parse the JSON body of your request.")
@@ -122,13 +122,13 @@ class OpenAIBatchEndpoints:
         made = store.make("batch_", read, self._wording, endpoint, extra, now, lost=lost)
         return store.made(self._view(made, now), lost)
 
-    def _batches(self, ask: Ask, now: float) -> Told:
+    def _batches(self, ask: Ask, now: float) -> Reply:
         store = self._store
         own = [(one.made_at, one.id) for one in store.batches.values() if "endpoint" in one.extra]
         shown = [id for id in store.shown(own, now) if not store.gone(store.batches[id], now)]
         return page(ask.query, shown, "after", 100, 20, lambda id: self._view(store.batches[id], now))
 
-    def _batch(self, method: str, id: str, *, cancel: bool, now: float) -> Told:
+    def _batch(self, method: str, id: str, *, cancel: bool, now: float) -> Reply:
         store, batch = self._store, self._store.batches.get(id)
         if batch is None or "endpoint" not in batch.extra or store.gone(batch, now):
             return refusal(404, f"No batch found with id '{id}'.")
@@ -136,9 +136,9 @@ class OpenAIBatchEndpoints:
             if batch.state not in ("validating", "in_progress"):
                 return refusal(409, f"Cannot cancel a batch with status '{self._status(batch)}'.")
             batch.cancel(now)
-        told = json(self._view(batch, now))
+        reply = json(self._view(batch, now))
         batch.nulls = batch.nulls and batch.ended_at is None
-        return told
+        return reply
 
     def _status(self, batch: SimulatedBatch) -> str:
         if batch.state == "ended":

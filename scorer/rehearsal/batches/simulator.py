@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from scorer.rehearsal.batches.anthropic import AnthropicBatchEndpoints
-from scorer.rehearsal.batches.ask import Ask, Told
+from scorer.rehearsal.batches.ask import Ask, Reply
 from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.batches.openai import OpenAIBatchEndpoints
 from scorer.rehearsal.batches.store import BatchStore
@@ -27,16 +27,16 @@ class SimulatedBatches:
         """Takes another config from now on; batches that were made keep theirs."""
         self.store.config = config
 
-    def handle(self, ask: Ask, now: float) -> Told | None:
+    def handle(self, ask: Ask, now: float) -> Reply | None:
         """The answer; None where the path is none of a batch API."""
         if not ask.path.startswith(("/files", "/batches", "/messages/batches")):
             return None
         store = self.store
         store.advance(now)
-        told = self._always() or store.busy()
-        for endpoints in self._endpoints if told is None else ():
-            told = told or endpoints.answer(ask, now)
-        return None if told is None else replace(told, headers={**told.headers, "date": store.date(now)})
+        reply = self._always() or store.busy()
+        for endpoints in self._endpoints if reply is None else ():
+            reply = reply or endpoints.answer(ask, now)
+        return None if reply is None else replace(reply, headers={**reply.headers, "date": store.date(now)})
 
     def stats(self, now: float) -> dict[str, Any]:
         """The totals of `BatchLog.stats`, and how many batches have not ended."""
@@ -48,9 +48,9 @@ class SimulatedBatches:
         """What was paid in batches, by `custom_id`."""
         return {id: asdict(payment) for id, payment in self.store.log.payments.items()}
 
-    def _always(self) -> Told | None:
+    def _always(self) -> Reply | None:
         always = self._judge.config.always
         if not always:
             return None
         status, body = ALWAYS[always]
-        return Told(status, body, headers={"content-type": JSON})
+        return Reply(status, body, headers={"content-type": JSON})

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, BinaryIO, TypeVar
 
 from scorer.frozen import dataclass
-from scorer.rehearsal.batches.ask import Ask, Told, gateway, json, parsed, refusal
+from scorer.rehearsal.batches.ask import Ask, Reply, gateway, json, parsed, refusal
 from scorer.rehearsal.batches.batch import SimulatedBatch, Surroundings, Wording
 from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.batches.log import BatchLog
@@ -128,39 +128,39 @@ class BatchStore:
             if batch.id != own and batch.model == model and (batch.ended_at is None or now < batch.ended_at + release_s)
         )
 
-    # --- what is told -------------------------------------------------------------------------------------------------
+    # --- replies ------------------------------------------------------------------------------------------------------
 
-    def busy(self) -> Told | None:
+    def busy(self) -> Reply | None:
         """The answer of a provider that does nothing at the moment."""
         if not self.draw(self.config.busy):
             return None
         self.log.note("busy")
         if self.draw(0.5):
             return refusal(500, "The server had an error while processing your request.", "server_error")
-        told = refusal(429, "Too many requests.", "rate_limit_exceeded")
-        return Told(told.status, told.body, headers={**told.headers, "retry-after": "1"})
+        reply = refusal(429, "Too many requests.", "rate_limit_exceeded")
+        return Reply(reply.status, reply.body, headers={**reply.headers, "retry-after": "1"})
 
     def lost(self, what: str) -> str:
-        """How the answer to whoever makes something is lost, "" for not; `what` is create or upload."""
+        """How the reply to a create or an upload is lost, "" for not; `what` is create or upload."""
         for fault in ("502", "504", "reset", "hang"):
             if self.draw(self.config.share(f"{what}_{fault}")):
                 self.log.note(f"{what}_{fault}")
                 return fault
         return ""
 
-    def made(self, view: object, lost: str) -> Told:
-        """The answer to whoever made something, or what comes instead."""
+    def made(self, view: object, lost: str) -> Reply:
+        """The reply to a create or an upload, or what comes instead."""
         match lost:
             case "":
                 return json(view)
             case "reset":
-                return Told(wire="reset")
+                return Reply(wire="reset")
             case "hang":
-                return Told(wire="hang")
+                return Reply(wire="hang")
             case _:
                 return gateway(int(lost))
 
-    def download(self, file: BinaryIO, size: int, batch: str, kind: str) -> Told:
+    def download(self, file: BinaryIO, size: int, batch: str, kind: str) -> Reply:
         """The bytes of a file, or what comes instead. `batch` is paid for what it holds."""
         self.log.note("downloads")
         headers = {"content-type": kind}
@@ -169,8 +169,8 @@ class BatchStore:
                 self.log.note(f"download_{fault}")
                 if fault == "502":
                     return gateway(502)
-                return Told(200, file=file, size=size, headers=headers, wire="cut" if fault == "cut" else "short")
-        return Told(200, file=file, size=size, headers=headers, fetches=batch)
+                return Reply(200, file=file, size=size, headers=headers, wire="cut" if fault == "cut" else "short")
+        return Reply(200, file=file, size=size, headers=headers, fetches=batch)
 
     def delivered(self, batch: str) -> None:
         """The results of a batch reached a client, whole."""
@@ -189,7 +189,7 @@ class BatchStore:
 
 def page(
     query: Mapping[str, str], ids: Sequence[str], after: str, most: int, plain: int, view: Callable[[str], object]
-) -> Told:
+) -> Reply:
     """A page of a listing; `after` names the parameter that says behind which id it begins."""
     try:
         limit = int(query.get("limit", plain))

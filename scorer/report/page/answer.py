@@ -62,7 +62,7 @@ def _mean(of: Population, board: Ranking | None) -> str:
 
 
 def _best(board: Ranking) -> str:
-    """Who may be first, by how much the first leads, and who cannot be told from the next."""
+    """Who may be first, by how much the first leads, and who cannot be distinguished from the next."""
     table = board.systems.filter(pl.col("rank").is_not_null())
     if table.height < 2:
         return "The systems share no task and no item by which they could be compared."
@@ -148,7 +148,7 @@ def _favour(of: Population, first: str, second: str) -> str | None:
 
 
 def _judge(of: Population, known: Checked, folders: list[str]) -> tuple[str, str | None]:
-    """The sentence on the judge, and the command to type where nobody has checked it."""
+    """The sentence on the judge, and the command to type where there are no labels."""
     others = "" if known.judges is None else _judges(of, known)
     if known.people is None:
         if of.people:

@@ -65,7 +65,7 @@ class Answer:
     """Panel 1: a sentence on the systems and one on the judge.
 
     `tipping` says what would change the first; `assumes` are the assumptions of each. `command` is the one to type
-    where nobody has labelled rows.
+    where no rows are labelled.
     """
 
     systems: str

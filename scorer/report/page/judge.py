@@ -62,7 +62,7 @@ def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
 def _sides(of: Population) -> dict[str, Bins]:
     """The bins of the scores under "judge", of people's values under "people", of the other judges' by their columns.
 
-    Empty where there is nobody to compare the judge with.
+    Empty where there are no labels to compare the judge with.
     """
     columns = {**({"people": of.human} if of.people else {}), **{name: name for name in of.columns.scores[1:]}}
     found = {}

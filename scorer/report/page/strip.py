@@ -43,7 +43,7 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
     """The progress of the runs; ranks are withheld while one of them lacks rows, and of a rehearsal."""
     least = min(states.values(), key=lambda state: (state.scored + state.failed) / max(state.rows, 1))
     done, rows = least.scored + least.failed, least.rows
-    told = dict.fromkeys(state.state for state in states.values())
+    states_seen = dict.fromkeys(state.state for state in states.values())
     withheld = None
     if any(_stopped(state) for state in states.values()):
         withheld = f"Ranks are withheld: {EARLY}"
@@ -51,7 +51,7 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
         withheld = f"Ranks are withheld: {done:,} of {rows:,} rows are finished, of {len(systems)} systems so far."
     elif any(state.rehearsal for state in states.values()):
         withheld = "Ranks are withheld: this is a rehearsal, and its scores are simulated."
-    return Progress(done, rows, ", ".join(told), withheld)
+    return Progress(done, rows, ", ".join(states_seen), withheld)
 
 
 def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
@@ -82,12 +82,12 @@ def _judges(of: Population) -> Iterator[str]:
     """The model of each run's judge as the server names it, else as the run file does, and the kind of judge."""
     for name, run in of.table.runs.items():
         column = of.table.of_run(name, "judge_model")
-        told: list[str] = []
+        names: list[str] = []
         if column in of.frame.columns:
-            told = of.frame[column].drop_nulls().cast(pl.String).unique().sort().head(3).to_list()
+            names = of.frame[column].drop_nulls().cast(pl.String).unique().sort().head(3).to_list()
         model = run.manifest.spec.get("model", {}).get("name")
         kind = str(of.table.judges[name].options.get("kind", "rating"))
-        models = ", ".join(told) or str(model or "")
+        models = ", ".join(names) or str(model or "")
         yield f"{name}: {models}, {kind}" if name else ", ".join(part for part in (models, kind) if part)
 
 

@@ -1,4 +1,4 @@
-"""How a run ended, as a sentence and an exit code, for whoever watched it. Pure."""
+"""How a run ended, as a sentence and an exit code, for its watcher. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Joins a Ray cluster, or starts one on this machine for one run. Knows nothing of runs.
 
-What keeps a driver off a cluster is an error of one paragraph: no Ray, nobody at the address, another version, a wrong
-token.
+What keeps a driver off a cluster is an error of one paragraph: no Ray, no answer at the address, another version,
+a wrong token.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class RayLauncher:
             await asyncio.wait([talking, watching], return_when=asyncio.FIRST_COMPLETED)
             if talking.done():
                 return await talking
-            ray.kill(actor)  # told as dead at once, and killed by its node within KILLS_S, also where it is stopped
+            ray.kill(actor)  # reported dead at once, and killed by its node within KILLS_S, also where it is stopped
             await asyncio.sleep(KILLS_S)
             return f"an actor that {watching.result()}"
         finally:

@@ -29,7 +29,7 @@ from scorer.files.files import LocalFiles
 from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job
 from scorer.output.status import Status
-from scorer.rehearsal.batches.ask import Ask, Told
+from scorer.rehearsal.batches.ask import Ask, Reply
 
 MOST_STARTS = 300
 MOST_SECONDS = 40 * 86_400.0
@@ -222,7 +222,7 @@ class BatchRun:
             self._tell(f"dies before {ask.method} {ask.path}")
             await self._death()
 
-    async def _answered(self, ask: Ask, told: Told) -> None:
+    async def _answered(self, ask: Ask, told: Reply) -> None:
         self._tell(f"  {ask.method} {ask.path}: {told.status} {told.wire}")
         if self._dies_in == 0 and not self._dies_before:
             self._tell(f"dies after {ask.method} {ask.path}")
