@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from scorer import plot as plot
+    from scorer.api.by_hand import BatchImport as BatchImport
+    from scorer.api.by_hand import export_batch as export_batch
+    from scorer.api.by_hand import import_batch as import_batch
     from scorer.api.outputs import publish_scores as publish_scores
     from scorer.api.outputs import status as status
     from scorer.api.outputs import verify as verify
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BatchImport": "scorer.api.by_hand",
     "Estimate": "scorer.job.estimate",
     "RunFileDict": "scorer.config.run_file_types",
     "RunResult": "scorer.api.run_result",
@@ -71,7 +75,9 @@ _HOMES = {
     "compare": "scorer.frames.analyses",
     "curves": "scorer.frames.training",
     "estimate": "scorer.frames.analyses",
+    "export_batch": "scorer.api.by_hand",
     "gate": "scorer.frames.decisions",
+    "import_batch": "scorer.api.by_hand",
     "judge": "scorer.judges.function_table",
     "label": "scorer.frames.labels",
     "leaderboard": "scorer.frames.analyses",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -72,14 +71,11 @@ def import_results(
 
 
 def _start(run_file: str, sets: Sets, by_hand: ByHand) -> None:
+    from scorer.api.by_hand import start_by_hand
     from scorer.build.plan import check
-    from scorer.files.router import AnyFiles
-    from scorer.job.job import Callbacks, Job
     from scorer.processes.event_loop import on_loop
 
-    planned = check(tree_of(run_file, sets))
-    with suppress(BatchesOut):  # rows without a result are what this is about
-        on_loop(Job(planned, AnyFiles(), callbacks=Callbacks(say=to_stderr), by_hand=by_hand).run())
+    on_loop(start_by_hand(check(tree_of(run_file, sets)), by_hand, to_stderr))
 
 
 def _exported(run_file: str, by_hand: ByHand) -> str:
