@@ -22,7 +22,7 @@ from support.doc_blocks import help_of
 
 import scorer
 import scorer.analysis.gate
-from scorer.cli.app import app
+from scorer.cli import commands
 from scorer.config.spec import (
     BatchOptions,
     Canary,
@@ -186,7 +186,7 @@ def test_test_files_have_names_of_their_own() -> None:
 
 
 def names() -> list[str]:
-    return [name for name in app if not name.startswith("-")]
+    return list(commands.COMMANDS)
 
 
 def with_help(text: str) -> str:

@@ -10,14 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from scorer.cli.bias_command import bias
-from scorer.cli.cascade_command import cascade
-from scorer.cli.curves_command import curves
-from scorer.cli.label_command import label
 from scorer.cli.options import Json, answer
-from scorer.cli.samples_command import samples
 from scorer.cli.table_options import (
     Answers,
     Columns,
@@ -38,15 +33,7 @@ from scorer.errors import SpecError
 if TYPE_CHECKING:
     from scorer.analysis.run_coverage import RunCoverage
 
-app = App()
-app.command(bias, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
-app.command(cascade)
-app.command(curves)
-app.command(label)
-app.command(samples)
 
-
-@app.command
 def agree(
     *tables: Table,
     score: Scores,
@@ -102,7 +89,6 @@ def agree(
     return answer(json, found.json(), lambda: agreement_text(found), coverage)
 
 
-@app.command
 def scale(
     *tables: Table,
     score: Scores,
@@ -159,7 +145,6 @@ def scale(
     )
 
 
-@app.command
 def estimate(
     *tables: Table,
     score: Scores,
@@ -192,7 +177,6 @@ def estimate(
     return answer(json, value, lambda: "\n\n".join(texts), table.coverage(system, human, item))
 
 
-@app.command
 def leaderboard(
     *tables: Table,
     score: Scores,
@@ -268,7 +252,6 @@ def leaderboard(
     return _by_score(json, found, leaderboard_text, table.coverage(system, against, task, item, average, fact, text))
 
 
-@app.command
 def compare(
     *tables: Table,
     score: Scores,

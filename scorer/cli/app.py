@@ -1,6 +1,7 @@
 """The command line: collects the commands, calls one, and turns its outcome into an exit code.
 
-Heavy modules are imported by the command that needs them: `scorer --help` answers at once.
+Heavy modules are imported by the command that needs them: `scorer --help` answers at once. The parser of arguments is
+imported once the cycle collector is tuned.
 """
 
 from __future__ import annotations
@@ -8,46 +9,42 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
-
-from cyclopts import App, CycloptsError
+from typing import TYPE_CHECKING, Any
 
 from scorer import __version__
-from scorer.cli.analysis_commands import app as analysis_commands
-from scorer.cli.by_hand_commands import app as by_hand_commands
-from scorer.cli.decision_commands import app as decision_commands
-from scorer.cli.options import HIDE_DEFAULT, answer
-from scorer.cli.output_commands import app as output_commands
-from scorer.cli.report_command import app as report_command
-from scorer.cli.run_commands import app as run_commands
-from scorer.cli.show_command import show
+from scorer.cli.commands import COMMANDS
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
-from scorer.cli.watch_command import app as watch_command
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.processes.memory import keep_memory_flat, tune_gc
 
-app = App(
-    name="scorer",
-    version=__version__,
-    help="Scores model generations with a language-model judge.",
-    help_format="plaintext",
-    default_parameter=HIDE_DEFAULT,
-    suppress_keyboard_interrupt=False,
-)
-for commands in (
-    run_commands,
-    by_hand_commands,
-    output_commands,
-    watch_command,
-    report_command,
-    analysis_commands,
-    decision_commands,
-):
-    app.command(commands, name="*")
-app.command(show, help_format="markdown")  # plaintext would keep the line breaks of its paragraphs
+if TYPE_CHECKING:
+    from cyclopts import App
+
+
+def command_line(tokens: Sequence[str] = ()) -> App:
+    """The command line for these arguments: it imports the module of the command that they name, and no other.
+
+    The listing of all commands takes their summaries from COMMANDS; the help of one command is its own docstring.
+    """
+    from cyclopts import App, Parameter
+
+    app = App(
+        name="scorer",
+        version=__version__,
+        help="Scores model generations with a language-model judge.",
+        help_format="plaintext",
+        default_parameter=Parameter(show_default=False),  # of most options it is that they are not given
+        suppress_keyboard_interrupt=False,
+    )
+    named = next((token for token in tokens if token in COMMANDS), None)
+    for name, (function, summary, help_format) in COMMANDS.items():
+        own_help = {} if name == named else {"help": summary}
+        app.command(function, name=name, help_format=help_format, **own_help)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -69,8 +66,10 @@ def _exit_code(arguments: list[str]) -> int:
             return _report(
                 SpecError([f"The argument {shown} is not UTF-8. Rename what it names, and give that."]), 2, []
             )
+    from cyclopts import CycloptsError
+
     try:
-        code: Any = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        code: Any = command_line(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _report(SpecError([f"{error} See: scorer --help"]), 2, tokens)
@@ -91,6 +90,8 @@ def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:
     """
     if "--json" in tokens:
         value = {"error": _said(error) or type(error).__name__, "exit_code": exit_code}
+        from scorer.cli.options import answer
+
         with suppress(StorageError):  # stderr tells the error all the same
             answer(True, value, str)
     if "--log-format=json" in tokens or ("--log-format", "json") in pairwise(tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer.cli.options import Json, RunFile, Sets, answer
 from scorer.cli.run_commands import tree_of
@@ -14,10 +14,7 @@ from scorer.errors import BatchesOut, SpecError
 if TYPE_CHECKING:
     from scorer.job.by_hand import ByHand
 
-app = App()
 
-
-@app.command
 def export(
     run_file: RunFile,
     /,
@@ -41,7 +38,6 @@ def export(
     return answer(json, value, lambda: _exported(run_file, by_hand))
 
 
-@app.command(name="import")
 def import_results(
     run_file: RunFile,
     /,

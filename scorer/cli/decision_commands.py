@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
 from scorer.cli.table_options import Answers, Columns, Item, Labels, On, Resamples, Table, Task, TaskWeights, opened
 from scorer.errors import SpecError
 
-app = App()
 Margin = Annotated[
     float, Parameter("--margin", help="How much worse is still as good, in points of the score.", show_default=True)
 ]
 System = Annotated[str, Parameter(help="The column that names who answered.")]
 
 
-@app.command
 def choose(
     *tables: Table,
     score: Annotated[str | None, Parameter(help="The column of scores.")] = None,
@@ -139,7 +137,6 @@ def choose(
     return answer(json, found.json(), lambda: choose_text(found), coverage)
 
 
-@app.command
 def gate(
     *tables: Table,
     score: Annotated[str, Parameter(help="The column of scores.")],

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from scorer.workers.coordinator import Coordinator
     from scorer.workers.supervisor import Launcher
 
-HIDE_DEFAULT = Parameter(show_default=False)
-"""Of most options the default is that they are not given; an option whose default tells something shows it."""
-
 Sets = Annotated[
     tuple[str, ...],
     Parameter("--set", help="Override a key of the run file; may be repeated.", negative="", allow_repeating=True),

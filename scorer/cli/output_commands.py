@@ -8,15 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer.cli.options import Json, Out, answer
 from scorer.config.out_folder import folder_of
 
-app = App()
 
-
-@app.command
 def status(out: Out, /, *, json: Json = False) -> int:
     """Show progress, pace, cost, errors and the limiting factor of a run, running or not.
 
@@ -35,7 +32,6 @@ def status(out: Out, /, *, json: Json = False) -> int:
     return answer(json, value, lambda: "\n".join([summary_text(out, found), *unread.notes]))
 
 
-@app.command
 def verify(out: Out, /, *, remote: bool = False, json: Json = False) -> int:
     """Check that every input row is there exactly once, intact, scored or failed, and that the ledger agrees.
 
@@ -66,7 +62,6 @@ def verify(out: Out, /, *, remote: bool = False, json: Json = False) -> int:
     return 0 if verdict.complete else 1
 
 
-@app.command
 def publish(
     out: Out,
     /,
@@ -91,7 +86,6 @@ def publish(
     return answer(json, asdict(found), lambda: published_text(found))
 
 
-@app.command
 def metrics(
     *inputs: Annotated[str, Parameter(help="Input files of any format, folders of them, or globs.")],
     output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
 from scorer.cli.table_options import Item, Systems, Task
 
-app = App()
 
-
-@app.command
 def report(
     *outs: Annotated[
         str,

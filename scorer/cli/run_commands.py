@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer import __version__
 from scorer.cli.options import (
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
     from scorer.output.status import Status
 
 
-app = App()
-
-
-@app.command
 def init(
     file: Annotated[str, Parameter(help="Where to write it.", show_default=True)] = "run.toml",
     *,
@@ -88,7 +84,6 @@ def init(
     return 0
 
 
-@app.command
 def plan(
     run_file: RunFile,
     /,
@@ -112,12 +107,13 @@ def plan(
     exact
         Count every row; else beyond 100,000 rows a sample is counted.
     """
+    tree = tree_of(run_file, sets)  # before the other modules: it defines the run file's models
+
     from scorer.build.plan import check
     from scorer.cli.run_text import plan_text
     from scorer.files.router import AnyFiles
     from scorer.job.estimate import estimate
 
-    tree = tree_of(run_file, sets)
     found = estimate(check(tree), AnyFiles(), exact=exact, sample=sample)
     if choice_options.wanted:
         from scorer.cli.plan_choices import answered, choices_text
@@ -133,7 +129,6 @@ def plan(
     return 0
 
 
-@app.command
 def run(
     run_file: RunFile,
     /,
@@ -159,17 +154,18 @@ def run(
 
     Example: scorer run run.toml --no-wait
     """
+    tree = tree_of(run_file, sets)  # before the other modules: it defines the run file's models
+
     from scorer.build.plan import check
     from scorer.cli.run_text import summary_text
     from scorer.job.forget import Choice
 
-    planned = check(tree_of(run_file, sets))
+    planned = check(tree)
     choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect), accept_drift)
     status = _score(planned, view_options, worker_options, choice=choice)
     return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
 
 
-@app.command
 def rehearse(
     run_file: RunFile,
     /,
@@ -204,7 +200,6 @@ def rehearse(
     )
 
 
-@app.command
 def retry(
     out: Out,
     /,
@@ -239,7 +234,6 @@ def retry(
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
-@app.command
 def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     """Parse the stored replies again with another reading rule. Sends nothing.
 
@@ -258,7 +252,10 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
 
 def tree_of(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
     """A run file with --set, not checked yet. Raises SpecError."""
-    from scorer.config.loader import read_stdin, read_toml, set_values
+    from scorer.config.pydantic_plugins import no_plugins
+
+    with no_plugins():
+        from scorer.config.loader import read_stdin, read_toml, set_values
 
     tree = read_stdin() if run_file == STDIN else read_toml(run_file)
     return set_values(tree, sets)

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from scorer.cli.options import Out
 from scorer.cli.stdio import to_stdout
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from scorer.job.control_socket import Answer, ControlClient
     from scorer.report.watch.source import Seen, WatchedRun
 
-app = App()
 
 LOOK_S, REMOTE_LOOK_S = 1.0, 2.0
 """Seconds between two looks at the output folder. On object storage each look is a paid request."""
@@ -31,7 +30,6 @@ UNREADABLE_S = 120.0
 """A folder that cannot be read for so long ends the view."""
 
 
-@app.command
 def watch(
     out: Out,
     /,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +102,7 @@ def context_window(model_name: str, base_url: str = "") -> int | None:
     return found.window if found is not None else None
 
 
+@lru_cache(maxsize=64)
 def listed(model_name: str, base_url: str = "") -> Listed | None:
     """The entry of a model by its exact name, with or without a provider prefix and a release date; else None.
 

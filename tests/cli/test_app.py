@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 
-from scorer.cli.app import _exit_code, app
+from scorer.cli.app import _exit_code, command_line
+from scorer.cli.commands import COMMANDS
 from scorer.rehearsal.process import RehearsalProcess
 
-COMMANDS = sorted(name for name in app if not name.startswith("-"))
 STATUS_KEYS = {
     "state", "rows", "scored", "failed", "pending", "errors", "prompt_tokens", "completion_tokens", "cost_usd",
     "maybe_billed_usd", "rows_per_s", "held_back_by",
@@ -38,14 +38,16 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_breaks_lines_where_the_screen_ends(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Help as plaintext keeps the line breaks of a docstring's paragraphs; as markdown it joins them."""
-    as_plaintext = _help(command)
-    monkeypatch.setattr(app, "help_format", "markdown")
-    assert as_plaintext == _help(command), 'register the command with help_format="markdown"'
+    as_it_is = _help(command)
+    monkeypatch.setitem(COMMANDS, command, COMMANDS[command]._replace(help_format="markdown"))
+    assert as_it_is == _help(command), 'the command needs help_format="markdown" in COMMANDS'
 
 
 def _help(command: str) -> list[str]:
     printed = io.StringIO()
-    app.help_print([command], console=Console(file=printed, width=80, color_system=None, force_terminal=False))
+    command_line([command]).help_print(
+        [command], console=Console(file=printed, width=80, color_system=None, force_terminal=False)
+    )
     return [line.rstrip() for line in printed.getvalue().splitlines()]
 
 

@@ -68,7 +68,7 @@ def test_slurm_script_passes_on_the_signal_before_the_time_limit_and_requeues(tm
 
 
 def test_manifests_are_yaml_whose_commands_and_exit_codes_are_those_of_scorer() -> None:
-    from scorer.cli.app import app
+    from scorer.cli.app import command_line
 
     job = yaml.safe_load((EXAMPLES / "job.yaml").read_text())
     pod = job["spec"]["template"]["spec"]
@@ -83,7 +83,9 @@ def test_manifests_are_yaml_whose_commands_and_exit_codes_are_those_of_scorer() 
     assert f"RestartPreventExitStatus={' '.join(map(str, codes))}" in service
     ray = yaml.safe_load((EXAMPLES / "rayjob.yaml").read_text())
     words = ray["spec"]["entrypoint"].split()
-    options = {name for argument in app["run"].assemble_argument_collection() for name in argument.names}
+    options = {
+        name for argument in command_line(["run"])["run"].assemble_argument_collection() for name in argument.names
+    }
     for given in (container["args"], words[1:]):
         assert {word for word in given if word.startswith("--")} <= options
     assert {volume["name"] for volume in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}

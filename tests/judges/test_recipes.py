@@ -14,7 +14,7 @@ import pytest
 from driver import Answer, talk
 
 from scorer.build.plan import check
-from scorer.cli.app import app
+from scorer.cli.app import command_line
 from scorer.errors import Unreadable
 from scorer.types import Completion, Row, TokenLogprob
 
@@ -156,6 +156,7 @@ def test_recipe_commands_exist(name: str) -> None:
     lines = [line for block in blocks(TEXTS[name], "sh") for line in block.splitlines()]
     assert lines
     for line in lines:
-        command, bound, *_ = app.parse_args(shlex.split(line)[1:], print_error=False, exit_on_error=False)
+        words = shlex.split(line)[1:]
+        command, bound, *_ = command_line(words).parse_args(words, print_error=False, exit_on_error=False)
         assert command.__name__ in line
         assert "out" in bound.args

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scorer.cli.app import _exit_code, app
+from scorer.cli.app import _exit_code, command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -177,7 +177,9 @@ def not_for_this_process(line: str) -> bool:
 def help_of(command: str) -> str:
     """What `scorer COMMAND --help` prints on a screen of 100 columns."""
     printed = io.StringIO()
-    app.help_print([command], console=Console(file=printed, width=100, color_system=None, force_terminal=False))
+    command_line([command]).help_print(
+        [command], console=Console(file=printed, width=100, color_system=None, force_terminal=False)
+    )
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
 
