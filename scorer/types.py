@@ -101,7 +101,8 @@ class Message:
 class Prefix:
     """The start of a prompt: all messages before number `message`, and of that one the characters before `end`.
 
-    `key` is a hash of it. `constant`: every row's prompt begins with it. `size` is its length in bytes.
+    `key` is a hash of it. `constant`: every row's prompt begins with it. `size` is its length in bytes. `lasting`: it
+    is to be cached for an hour, where the provider has a choice.
     """
 
     message: int
@@ -109,6 +110,7 @@ class Prefix:
     key: bytes
     size: int = 0
     constant: bool = False
+    lasting: bool = False
 
 
 class RowStart:

@@ -142,7 +142,7 @@ class Builder:
         calls: list[Call] = []
         for place, one in enumerate(asked):
             request = one.request
-            call = next(model.provider.converse(request))
+            call = next(model.provider.converse(model.marked(request)))
             demand = model.reservation.demand(request, call.body, model.bills)
             digest = digest_of(next(model.plain.converse(request)).body)
             prompt_tokens += demand.tokens

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 
 from scorer.batch.types import BatchApi, Bounds
+from scorer.client.prompt_cache import PromptCache
 from scorer.client.reservation import Reservation
 from scorer.client.settlement import Settlement
 from scorer.frozen import dataclass
 from scorer.limits.bills import LearnedBilling
-from scorer.types import Provider
+from scorer.types import Provider, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class BatchModel:
     `provider` makes what is sent and reads replies, and learns from them what the server takes. `plain` never gets a
     reply: the first body that it makes of a request is always the same, and stands for the request in a chunk.
     `reader` reads the bills of replies before it is known what they answer.
-    `retries` counts the attempts that end in an error line. `enqueued_tokens` None: no limit is known.
+    `retries` counts the attempts that end in an error line. `enqueued_tokens` None: no limit is known. `cache` chooses
+    the prefixes that the provider is to cache; None for none.
     """
 
     alias: str
@@ -35,4 +37,9 @@ class BatchModel:
     poll_s: float
     grace_s: float
     min_requests: int
+    cache: PromptCache | None = None
     bills: LearnedBilling = field(default_factory=LearnedBilling)
+
+    def marked(self, request: Request) -> Request:
+        """The request with the prefixes that the provider is to cache. To be called once for each request."""
+        return request if self.cache is None else replace(request, prefixes=self.cache.prefixes(request))

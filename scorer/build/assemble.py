@@ -192,9 +192,9 @@ def _fallback(model: Model) -> TierFallback | None:
     return None if given is None or model.tier == "standard" else TierFallback(given.after_s, given.share)
 
 
-def prompt_cache(model: Model, clock: Callable[[], float]) -> PromptCache | None:
-    """Chooses the prefixes that the model's provider is to cache; None without `model.cache`."""
-    return PromptCache(least_tokens(model.name or ""), clock) if model.cache == "auto" else None
+def prompt_cache(model: Model, clock: Callable[[], float], *, lasting: bool = False) -> PromptCache | None:
+    """Chooses the prefixes that the model's provider is to cache, for an hour if `lasting`; None without it."""
+    return PromptCache(least_tokens(model.name or ""), clock, lasting=lasting) if model.cache == "auto" else None
 
 
 def _leaders(model: Model, provider: Any, local: LocalLimiter, clock: Callable[[], float]) -> CacheLeaders | None:

@@ -12,7 +12,7 @@ from scorer.batch.mistral import MistralBatches
 from scorer.batch.model import BatchModel
 from scorer.batch.openai import OpenAIBatches
 from scorer.batch.types import BatchApi, Bounds
-from scorer.build.assemble import make_provider, most_output, provider_of
+from scorer.build.assemble import make_provider, most_output, prompt_cache, provider_of
 from scorer.build.endpoints import base_of, on_this_machine
 from scorer.build.keys import asked_key, key_header, key_of, resolved, secrets_of
 from scorer.client.blanking import Secrets
@@ -79,4 +79,5 @@ async def _made(model: Model, offload: Offload, stack: AsyncExitStack, make_api:
         options.poll_s,
         options.grace_s,
         options.min_requests,
+        prompt_cache(model, lambda: 0.0, lasting=model.provider == "anthropic"),  # all of a batch are sent at once
     )

@@ -154,8 +154,6 @@ def _cache_problems(spec: Spec) -> list[str]:
             problems.append(f"{said} does not go with this model, whose requests name no cache. Remove it.")
         elif spec.judge.kind == "likelihood":
             problems.append(f'{said} does not go with judge.kind = "likelihood", whose requests name none. Remove it.')
-        elif model.mode == "batch":
-            problems.append(f'{said} does not go with model.mode = "batch", whose requests are not marked. Remove one.')
         elif "prompt_cache_key" in model.extra:
             problems.append(f"{said} chooses the key of each prompt. Remove model.extra.prompt_cache_key.")
     return problems

@@ -18,9 +18,13 @@ from scorer.types import Prefix, Request
 
 LIFE_S = 300.0
 """Seconds after its last use for which an entry is kept. OpenAI keeps one for 5 to 10 minutes."""
+HOUR_S = 3600.0
+"""The same for an entry that is asked to last."""
 MOST_MARKS = 4
 PAYS = 0.3
 """The share of repeats from which on a kind of prefix is cached. 1.25 (1 - r) + 0.1 r < 1 where r > 0.22."""
+PAYS_LASTING = 0.6
+"""The same for an hour: 2 (1 - r) + 0.1 r < 1 where r > 0.53."""
 SEEN = 8.0
 """Prefixes of a kind that are seen before it is judged."""
 FADE = 1 - 1 / 256
@@ -51,9 +55,10 @@ def least_tokens(name: str) -> int:
 class _Kind:
     """How many prefixes of a kind were seen of late, and how many of them repeated an earlier one."""
 
-    __slots__ = ("repeated", "seen")
+    __slots__ = ("_pays_from", "repeated", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, pays_from: float) -> None:
+        self._pays_from = pays_from
         self.seen = self.repeated = 0.0
 
     def add(self, *, repeats: bool) -> None:
@@ -62,19 +67,21 @@ class _Kind:
 
     @property
     def pays(self) -> bool:
-        return self.seen >= SEEN and self.repeated >= PAYS * self.seen
+        return self.seen >= SEEN and self.repeated >= self._pays_from * self.seen
 
 
 class PromptCache:
     """Chooses the prefixes of one model's requests. `clock` returns seconds; `least` is the fewest tokens of a prefix.
 
     The constant prefix is always chosen, where it is long enough. Of the others, kinds are chosen by what was seen.
+    `lasting`: entries are to be kept for an hour.
     """
 
-    def __init__(self, least: int, clock: Callable[[], float], life_s: float = LIFE_S) -> None:
+    def __init__(self, least: int, clock: Callable[[], float], *, lasting: bool = False) -> None:
         self._least_bytes = least * DENSE
         self._clock = clock
-        self._life_s = life_s
+        self._lasting = lasting
+        self._life_s, self._pays_from = (HOUR_S, PAYS_LASTING) if lasting else (LIFE_S, PAYS)
         self._kinds: dict[tuple[int, int], _Kind] = {}
         self._used: dict[bytes, float] = {}
 
@@ -90,7 +97,7 @@ class PromptCache:
                 constant = prefix
                 continue
             used = self._used.pop(prefix.key, None)
-            of_kind = self._kinds.setdefault(kind, _Kind())
+            of_kind = self._kinds.setdefault(kind, _Kind(self._pays_from))
             of_kind.add(repeats=used is not None and now - used < self._life_s)
             self._used[prefix.key] = now
             if of_kind.pays:
@@ -118,4 +125,4 @@ class PromptCache:
                 size, done = size + len(part), end
                 same = same and end <= message.constant
                 if size >= self._least_bytes:
-                    yield (number, place), Prefix(number, end, running.copy().digest(), size, same)
+                    yield (number, place), Prefix(number, end, running.copy().digest(), size, same, self._lasting)

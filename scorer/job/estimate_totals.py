@@ -8,6 +8,7 @@ from dataclasses import replace
 from scorer.config.cost import STANDARD, Price, TierPrices
 from scorer.config.model_prices import planned_prices
 from scorer.config.spec import Limits, Model
+from scorer.job.cache_estimate import IN_BATCHES
 from scorer.job.learned import Mean
 from scorer.job.model_load import seconds_at_limits
 from scorer.job.prompt_sample import PromptSample
@@ -93,21 +94,38 @@ class Totals:
         if self.caches:
             return (
                 f'model.cache = "auto": {read:,} prompt tokens are read from the cache and {written:,} written to it; '
-                f"{with_it:,.4g} USD expected, and {without:,.4g} without it."
+                f"{with_it:,.4g} USD expected, and {without:,.4g} without it.{self._best_effort()}"
                 if read
-                else 'model.cache = "auto" saves nothing here: no long enough prefix of a prompt repeats.',
+                else f'model.cache = "auto" saves nothing here: {self._why_none()}.',
             )
         if with_it > (1 - WORTH_SAYING) * without:
             return ()
         return (
             f'model.cache = "auto" would read {read:,} prompt tokens from the provider cache: {with_it:,.4g} USD '
-            f"instead of {without:,.4g}.",
+            f"instead of {without:,.4g}.{self._best_effort()}",
         )
+
+    def _best_effort(self) -> str:
+        """What is said of reads within batches; "" for requests online."""
+        if not any(self._lasting(load.model) for load in self._loads):
+            return ""
+        low, expected, _ = IN_BATCHES
+        return f" Within a batch reads are best effort: {expected:.0%} of them are counted, {low:.0%} in the low case."
+
+    def _why_none(self) -> str:
+        repeats = any(seen.read_tokens for seen in self._seen_caches.values())
+        if repeats:
+            return "this provider promises no reads from its cache within a batch"
+        return "no long enough prefix of a prompt repeats"
 
     def _cache_shares(self, model: Model, case: int, *, cached: bool | None) -> tuple[float, float]:
         seen = self._seen_caches.get(model.alias)
         asked = model.cache == "auto" if cached is None else cached
         return seen.shares(case) if seen is not None and asked else (0.0, 0.0)
+
+    def _lasting(self, model: Model) -> bool:
+        seen = self._seen_caches.get(model.alias)
+        return seen is not None and seen.lasting
 
     def tier_advice(self) -> tuple[str, ...]:
         """What the run costs online at the standard tier, where it asks for another one or goes in batches."""
@@ -142,7 +160,7 @@ class Totals:
             prompt = max(0, round((self._prompt + sign * self._half_width) * share))
             output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
             read, written = (round(share * prompt) for share in self._cache_shares(load.model, case, cached=cached))
-            usage = Usage(prompt, output, read, written)
+            usage = Usage(prompt, output, read, written, written if self._lasting(load.model) else 0)
             total += sum(part * _cost(one, usage, requests) for part, one in prices(known, load.model))
         return total
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from scorer.build.plan import RunPlan, check
-from scorer.client.prompt_cache import LIFE_S, least_tokens
+from scorer.client.prompt_cache import HOUR_S, LIFE_S, least_tokens
 from scorer.client.providers.reasoning import tokens_of
 from scorer.config.cost import Price
 from scorer.config.model_prices import batch_price, tier_prices
@@ -56,8 +56,12 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
 
 def _cache(models: Sequence[Model]) -> dict[str, Any]:
     """The simulated judge has a prompt cache like the provider's where a model asks for one."""
-    names = [model.name or "" for model in models if model.cache == "auto"]
-    return {"cache_life_s": LIFE_S, "cache_least_tokens": max(map(least_tokens, names))} if names else {}
+    asking = [model for model in models if model.cache == "auto"]
+    if not asking:
+        return {}
+    lasting = any(model.mode == "batch" and model.provider == "anthropic" for model in asking)
+    least = max(least_tokens(model.name or "") for model in asking)
+    return {"cache_life_s": HOUR_S if lasting else LIFE_S, "cache_least_tokens": least}
 
 
 def _classes(label: Any) -> tuple[str, ...]:
@@ -105,14 +109,15 @@ def _against(tree: Mapping[str, Any], url: str, out: str, batches: BatchConfig) 
         timeouts = {k: v for k, v in given.items() if k in ("timeout_s", "retries")}
         if parsed.classifies:
             kept["api"] = given["api"]
-        nameless = parsed.mode == "batch" and parsed.provider == "anthropic"  # its batches are found another way
+        # Its batches have no names, and its cache wants marks, whose writes cost.
+        own = parsed.provider == "anthropic" and (parsed.mode == "batch" or parsed.cache == "auto")
         if parsed.mode == "batch":
             kept |= _batches(parsed, batches)
         return {
             "name": "rehearsal-judge",
             **kept,
             **timeouts,
-            "provider": "anthropic" if nameless else "openai",
+            "provider": "anthropic" if own else "openai",
             "dialect": "llamacpp" if embedded else given.get("dialect", "auto"),
             "base_url": url,
         }

@@ -15,6 +15,7 @@ from scorer.frozen import dataclass
 from scorer.rehearsal import messages, replies
 from scorer.rehearsal.classes import classified
 from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.prefix_cache import CacheUse
 from scorer.rehearsal.reply_writer import ReplyWriter, Spoken, prose
 from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
 from scorer.rehearsal.request_log import Bill
@@ -93,17 +94,18 @@ class Answerer:
         """The same request, answered by prose that holds no verdict."""
         return self._within(prepared.question, prepared.prompt_tokens, prose())
 
-    def bill(self, prepared: Prepared, cached_tokens: int | None) -> Bill:
-        return Bill(prepared.prompt_tokens, prepared.completion_tokens, cached_tokens or 0)
+    def bill(self, prepared: Prepared, cached: CacheUse | None) -> Bill:
+        used = cached or CacheUse()
+        return Bill(prepared.prompt_tokens, prepared.completion_tokens, used.read, used.written)
 
     def reply(
-        self, prepared: Prepared, number: int, created: int, *, cached_tokens: int | None = None, null: bool = False
+        self, prepared: Prepared, number: int, created: int, *, cached: CacheUse | None = None, null: bool = False
     ) -> bytes:
-        """The body of the `number`-th reply; `cached_tokens` None: the usage does not tell them. `null`: no content."""
+        """The body of the `number`-th reply; `cached` None: the usage does not tell it. `null`: no content."""
         question, said, finish = prepared.question, prepared.said, prepared.finish
         text = None if null or finish == "content_filter" else said.text
         if question.endpoint == "messages":
-            message = messages.message(prepared, text, self.config.model, number, cached_tokens)
+            message = messages.message(prepared, text, self.config.model, number, cached)
             return orjson.dumps(message if self.config.usage else {**message, "usage": None})
         logprobs = None
         if question.top is not None and text is not None:
@@ -111,7 +113,7 @@ class Answerer:
         usage = None
         if self.config.usage:
             reasoning = prepared.reasoning_tokens * question.choices
-            usage = replies.usage(prepared.prompt_tokens, prepared.completion_tokens, reasoning, cached_tokens)
+            usage = replies.usage(prepared.prompt_tokens, prepared.completion_tokens, reasoning, cached and cached.read)
         if question.classifies:
             identity = f"{question.endpoint}-{number}"
             return b"null" if null else classified(question, self.config, identity, created, usage)

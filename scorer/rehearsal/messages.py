@@ -13,6 +13,7 @@ from scorer.rehearsal.request_body import InvalidRequest, Question, contents, ro
 
 if TYPE_CHECKING:
     from scorer.rehearsal.answers import Prepared
+    from scorer.rehearsal.prefix_cache import CacheUse
 
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _TYPES = {
@@ -44,10 +45,27 @@ def read(body: Any, row_pattern: re.Pattern[str]) -> Question:
     said = [{"content": system}] if isinstance(system, str | list) else []
     text = contents([*said, *_list(body.get("messages"))] if body.get("messages") else None)
     schema, tool = _schema(body)
-    return Question("messages", text, row_of(text, row_pattern), max_tokens=limit, schema=schema, tool=tool)
+    marked, lasting = _marked([*said, *_list(body.get("messages"))])
+    row = row_of(text, row_pattern)
+    return Question("messages", text, row, limit, schema=schema, tool=tool, marked=marked, lasting=lasting)
 
 
-def message(prepared: Prepared, text: str | None, model: str, number: int, cached_tokens: int | None) -> dict[str, Any]:
+def _marked(said: list[Any]) -> tuple[int, bool]:
+    """How many characters of the contents, joined by line feeds, end with the last mark; whether it is for an hour."""
+    done = marked = 0
+    lasting = False
+    for message in said:
+        content = message.get("content")
+        for block in content if isinstance(content, list) else [{"text": content}]:
+            if isinstance(block, dict) and isinstance(block.get("text"), str):
+                done += len(block["text"])
+                if isinstance(mark := block.get("cache_control"), dict):
+                    marked, lasting = done, mark.get("ttl") == "1h"
+                done += 1
+    return marked, lasting
+
+
+def message(prepared: Prepared, text: str | None, model: str, number: int, cached: CacheUse | None) -> dict[str, Any]:
     """The body of a reply; without a `text` its content is empty."""
     tool, stop = prepared.question.tool, _STOPS[prepared.finish]
     content: list[dict[str, Any]] = [] if text is None else [{"type": "text", "text": text}]
@@ -55,11 +73,19 @@ def message(prepared: Prepared, text: str | None, model: str, number: int, cache
         content = [{"type": "tool_use", "id": f"toolu_{number}", "name": tool, "input": _object(text)}]
         stop = "tool_use" if stop == "end_turn" else stop
     usage: dict[str, Any] = {
-        "input_tokens": prepared.prompt_tokens - (cached_tokens or 0),
+        "input_tokens": prepared.prompt_tokens - (0 if cached is None else cached.read + cached.written),
         "output_tokens": prepared.completion_tokens,
     }
-    if cached_tokens is not None:
-        usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": cached_tokens}
+    if cached is not None:
+        hour = cached.written if cached.lasting else 0
+        usage |= {
+            "cache_creation_input_tokens": cached.written,
+            "cache_read_input_tokens": cached.read,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": cached.written - hour,
+                "ephemeral_1h_input_tokens": hour,
+            },
+        }
     if prepared.question.tier is not None:
         usage["service_tier"] = prepared.question.tier
     return {

@@ -6,10 +6,19 @@ Source: OpenAI, "Prompt caching": prefixes from 1,024 tokens on, in steps of 128
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import NamedTuple
 
 BLOCK_TOKENS = 128
 MOST_ENTRIES = 1 << 16
 """Beyond so many entries those that have expired are dropped."""
+
+
+class CacheUse(NamedTuple):
+    """The tokens of a prompt that were read from a cache, and that were written to it: for an hour where `lasting`."""
+
+    read: int = 0
+    written: int = 0
+    lasting: bool = False
 
 
 class PrefixCache:

@@ -28,7 +28,8 @@ class Question:
     `text` is all of its contents, joined by line feeds. `max_tokens` is None where it sets none. `top` is None where no
     log-probabilities are asked. `schema` is that of response_format, {} for any JSON, None for free text. `forced` are
     the token ids of a token-level grammar, in order. With `activation` a classifier's values are probabilities. `tier`
-    is the service tier that it names, `tool` the tool whose arguments are the reply.
+    is the service tier that it names, `tool` the tool whose arguments are the reply. `marked` are the first characters
+    of the text that a mark asks to cache, for an hour where `lasting`; None where the server caches unasked.
     """
 
     endpoint: Endpoint
@@ -42,6 +43,8 @@ class Question:
     activation: bool = True
     tier: str | None = None
     tool: str | None = None
+    marked: int | None = None
+    lasting: bool = False
 
     @property
     def classifies(self) -> bool:

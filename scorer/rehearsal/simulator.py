@@ -20,7 +20,7 @@ from scorer.rehearsal import messages, replies
 from scorer.rehearsal.answers import Answerer, Declined, Prepared
 from scorer.rehearsal.config import FAULTS, RehearsalConfig
 from scorer.rehearsal.limits import Refusal, SimulatedLimits, duration
-from scorer.rehearsal.prefix_cache import PrefixCache
+from scorer.rehearsal.prefix_cache import BLOCK_TOKENS, CacheUse, PrefixCache
 from scorer.rehearsal.request_body import Endpoint
 from scorer.rehearsal.request_log import NOTHING, Bill, Fate, RequestLog
 from scorer.rehearsal.vocabulary import Vocabulary
@@ -104,10 +104,13 @@ class RehearsalJudge:
             outcome = Outcome(no.status, no.body, "rejected" if no.status == 400 else "failed", fault=no.fault)
         return outcome if endpoint != "messages" else self._in_anthropics_words(outcome, now)
 
-    def in_batch(self, endpoint: Endpoint, body: Any, now: float, rng: Random, tier: str | None) -> Outcome:
+    def in_batch(
+        self, endpoint: Endpoint, body: Any, now: float, rng: Random, tier: str | None, cache_misses: float = 0.0
+    ) -> Outcome:
         """What becomes of a request in a batch: no limit, no latency, and of the faults but `prose` and `null`.
 
-        It is not in the books. Its reply names the `tier`.
+        It is not in the books. Its reply names the `tier`. `cache_misses` is the probability that it reads nothing from
+        the cache.
         """
         try:
             question = self.answerer.read(endpoint, body)
@@ -118,10 +121,10 @@ class RehearsalJudge:
         fault = self._fate(rng)
         if fault == "prose":
             prepared = self.answerer.without_verdict(prepared)
-        cached = self._cached(prepared, now, 0.0)
+        cached = self._cached(prepared, now, 0.0, missed=bool(cache_misses) and rng.random() < cache_misses)
         self.answers += 1
         created = int(self.epoch + now)
-        reply = self.answerer.reply(prepared, self.answers, created, cached_tokens=cached, null=fault == "null")
+        reply = self.answerer.reply(prepared, self.answers, created, cached=cached, null=fault == "null")
         return Outcome(200, reply, "ok", fault=fault, row=question.row, bill=self.answerer.bill(prepared, cached))
 
     def _in_anthropics_words(self, outcome: Outcome, now: float) -> Outcome:
@@ -182,7 +185,7 @@ class RehearsalJudge:
             headers["x-compute-tokens"] = str(prepared.prompt_tokens)
         cached = self._cached(prepared, now, delay_s)
         created = int(self.epoch + now)
-        body = self.answerer.reply(prepared, self.books.requests, created, cached_tokens=cached, null=fault == "null")
+        body = self.answerer.reply(prepared, self.books.requests, created, cached=cached, null=fault == "null")
         return Outcome(
             status=200,
             body=body[: len(body) // 2] if fault == "truncate" else body,
@@ -195,14 +198,24 @@ class RehearsalJudge:
             bill=self.answerer.bill(prepared, cached),
         )
 
-    def _cached(self, prepared: Prepared, now: float, delay_s: float) -> int | None:
-        """The cached tokens of a prompt, which is answered in `delay_s`; None where the usage does not tell them."""
+    def _cached(self, prepared: Prepared, now: float, delay_s: float, *, missed: bool = False) -> CacheUse | None:
+        """What a prompt, which is answered in `delay_s`, reads from the cache and writes; None where no usage tells it.
+
+        Where marks ask for it, a write is counted, and paid: of what the marked prefix has beyond the one that is read.
+        """
+        config, question = self.config, prepared.question
         if self._cache is None:
-            share = self.config.cached_share
-            return None if share is None else int(prepared.prompt_tokens * share)
-        found = min(prepared.prompt_tokens, self._cache.read(prepared.question.text, now))
-        self._cache.write(prepared.question.text, now, now + delay_s)
-        return found
+            share = config.cached_share
+            return None if share is None else CacheUse(int(prepared.prompt_tokens * share))
+        text = question.text if question.marked is None else question.text[: question.marked]
+        found = 0 if missed else min(prepared.prompt_tokens, self._cache.read(text, now))
+        self._cache.write(text, now, now + delay_s)
+        if question.marked is None:
+            return CacheUse(found)
+        marked = min(prepared.prompt_tokens, int(len(text) / config.chars_per_token))
+        fresh = marked - found
+        writes = marked >= config.cache_least_tokens and fresh >= BLOCK_TOKENS
+        return CacheUse(found, fresh if writes else 0, question.lasting)
 
     # --- limits, places, chance -----------------------------------------------------------------------------------
 

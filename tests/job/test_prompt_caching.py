@@ -13,6 +13,7 @@ import pytest
 from support.anthropic_cache import FRESH, OUTPUT, READ, WRITE, CachingServer
 from support.clock import inline
 from support.clock import run as in_virtual_time
+from support.rehearsed_batches import RehearsedBatches
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
@@ -98,7 +99,6 @@ def test_plan_of_a_short_prompt_says_that_nothing_is_saved(tmp_path: Path) -> No
     [
         ({"cache": "always"}, "cache"),
         ({"cache": "auto", "extra": {"prompt_cache_key": "mine"}}, "Remove model.extra.prompt_cache_key"),
-        ({"cache": "auto", "mode": "batch"}, "whose requests are not marked"),
         ({"cache": "auto", "provider": "embedded"}, "whose requests name no cache"),
     ],
 )
@@ -115,6 +115,41 @@ def test_cache_does_not_go_with_likelihood(tmp_path: Path) -> None:
         check(given)
 
 
+BATCH = {"cache": "auto", "mode": "batch", "batch": {"max_requests": 30, "min_requests": 1, "poll_s": 1}}
+
+
+def test_batch_marks_for_an_hour_and_costs_what_its_provider_bills(tmp_path: Path) -> None:
+    misses = RehearsedBatches({"cache_misses": 0.3}, cache_life_s=3600.0)
+    status = misses.run(tree(tmp_path, **BATCH))
+    assert (status.scored, misses.stats["rows_paid"]) == (ROWS, ROWS)
+    prompt, output, read, written = (
+        misses.stats[f"{name}_tokens"] for name in ("prompt", "completion", "cached", "written")
+    )
+    assert ROWS * 1300 * 0.5 < read < ROWS * 1400 * 0.85
+    assert 0.15 < written / (read + written) < 0.5, "each miss writes again"
+    per_hour = 1.6 * WRITE
+    bill = (prompt - read - written) * FRESH + read * READ + written * per_hour + output * OUTPUT
+    rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    assert rows["cached_tokens"].sum() == read
+    assert status.cost_usd == pytest.approx(bill / 2e6)
+
+
+def test_plan_of_a_batch_says_that_reads_are_best_effort(tmp_path: Path) -> None:
+    asked, without = planned(tmp_path, **BATCH), planned(tmp_path, mode="batch")
+    online = planned(tmp_path, cache="auto")
+    assert asked.cache_read_tokens == pytest.approx(0.64 * online.cache_read_tokens, rel=0.01)
+    assert asked.cost_without_cache == without.cost_usd
+    assert asked.cost_low < asked.cost_expected < without.cost_expected  # type: ignore[operator]
+    assert asked.cost_worst == pytest.approx(2 * without.cost_worst, rel=0.2), "all is written, for an hour"  # type: ignore[operator]
+    assert any("Within a batch reads are best effort: 64% of them are counted" in said for said in asked.advice)
+
+
+def test_plan_of_a_batch_counts_no_reads_that_a_provider_does_not_promise(tmp_path: Path) -> None:
+    asked = planned(tmp_path, **BATCH, provider="openai", name="gpt-5-mini")
+    assert asked.cost_usd == asked.cost_without_cache
+    assert any("promises no reads from its cache within a batch" in said for said in asked.advice)
+
+
 def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
     plan = check(tree(tmp_path, cache="auto", name="claude-haiku-4-5"))
     assert _cache(plan.spec.all_models) == {"cache_life_s": 300.0, "cache_least_tokens": 4096}
@@ -123,3 +158,4 @@ def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
         == "auto"
     )
     assert not _cache(check(tree(tmp_path)).spec.all_models)
+    assert _cache(check(tree(tmp_path, **BATCH)).spec.all_models)["cache_life_s"] == 3600.0

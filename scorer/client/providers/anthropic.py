@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import orjson
 
-from scorer.client.providers.caching import anthropic_content, ends_of
+from scorer.client.providers.caching import anthropic_content, anthropic_mark, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
 from scorer.client.providers.errors import fault
@@ -155,12 +155,13 @@ class Anthropic:
         system = "\n\n".join(message.content for message in request.messages if message.role == "system")
         asked = request.max_output_tokens
         prefixes = request.prefixes if learned.caching.form else ()
+        mark = anthropic_mark(prefixes)
         body: dict[str, Any] = {
             "model": self.name,
             "messages": [
                 {
                     "role": message.role,
-                    "content": anthropic_content(message.content, ends_of(prefixes, number))
+                    "content": anthropic_content(message.content, ends_of(prefixes, number), mark)
                     if prefixes
                     else message.content,
                 }
@@ -170,7 +171,8 @@ class Anthropic:
             "max_tokens": (settings.max_output_tokens if asked is None else asked) + settings.room,
         }
         if system:
-            body["system"] = anthropic_content(system, _system_ends(request, prefixes, system)) if prefixes else system
+            ends = _system_ends(request, prefixes, system) if prefixes else ()
+            body["system"] = anthropic_content(system, ends, mark)
         temperature = settings.temperature if request.temperature is None else request.temperature
         if temperature is not None and learned.temperature.form and not reasons(settings.reasoning):
             body["temperature"] = temperature

@@ -6,13 +6,14 @@ caching" (`prompt_cache_key`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scorer.types import Prefix
 
 _MARK = {"type": "ephemeral"}
 """For five minutes."""
+_LASTING = {"type": "ephemeral", "ttl": "1h"}
 _POINT = {"cachePoint": {"type": "default"}}
 
 
@@ -35,12 +36,17 @@ def ends_of(prefixes: Sequence[Prefix], message: int) -> list[int]:
     return [prefix.end for prefix in prefixes if prefix.message == message]
 
 
-def anthropic_content(content: str, ends: Sequence[int]) -> str | list[dict[str, Any]]:
+def anthropic_mark(prefixes: Sequence[Prefix]) -> dict[str, str]:
+    """The mark of Anthropic's Messages. All marks of a request ask for the same time."""
+    return _LASTING if any(prefix.lasting for prefix in prefixes) else _MARK
+
+
+def anthropic_content(content: str, ends: Sequence[int], mark: Mapping[str, str]) -> str | list[dict[str, Any]]:
     """The content of a message or a system prompt for Anthropic's Messages; the text alone where nothing is marked."""
     cut = parts(content, ends)
     if not any(marked for _, marked in cut):
         return content
-    return [{"type": "text", "text": text, **({"cache_control": _MARK} if marked else {})} for text, marked in cut]
+    return [{"type": "text", "text": text, **({"cache_control": mark} if marked else {})} for text, marked in cut]
 
 
 def converse_content(content: str, ends: Sequence[int]) -> list[dict[str, Any]]:

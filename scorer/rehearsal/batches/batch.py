@@ -179,7 +179,8 @@ class SimulatedBatch:
                 return
             if drawn < 0:
                 break
-        outcome = about.judge.in_batch(about.endpoint, parsed(line.body), now, self._rng, about.tier)
+        body, misses = parsed(line.body), about.config.cache_misses
+        outcome = about.judge.in_batch(about.endpoint, body, now, self._rng, about.tier, misses)
         billed: LineFate = "lost_paid" if drawn < 0 else "paid"
         self._settle(billed if outcome.fate == "ok" else "declined", line, outcome)
 

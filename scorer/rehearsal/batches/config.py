@@ -40,6 +40,7 @@ class BatchConfig:
     the results twice. `foreign_lines` is the share of lines after which one stands that belongs to no request.
     Downloads: `download_502` is a gateway's page, `download_cut` ends before its declared length, `download_short`
     declares none and ends between two lines.
+    `cache_misses` is the share of requests that read nothing from a prompt cache.
     `names_tier`: a reply names the service tier, "default" at OpenAI and "batch" at Anthropic, as they do.
     Raises: SpecError, with a sentence for each mistake.
     """
@@ -91,6 +92,7 @@ class BatchConfig:
     download_502: float = 0.0
     download_cut: float = 0.0
     download_short: float = 0.0
+    cache_misses: float = 0.0
     names_tier: bool = True
 
     def __post_init__(self) -> None:

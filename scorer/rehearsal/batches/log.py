@@ -53,6 +53,7 @@ class BatchLog:
         self.tokens["prompt_tokens"] += bill.prompt_tokens
         self.tokens["completion_tokens"] += bill.completion_tokens
         self.tokens["cached_tokens"] += bill.cached_tokens
+        self.tokens["written_tokens"] += bill.written_tokens
         self.rows[row] += 1
         self._bodies[blake2b(body, digest_size=8).digest()] += 1
 
