@@ -3,137 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from scorer.analysis.bootstrap import Interval, wilson
-from scorer.analysis.cascade import Bools, Calibrated, calibrate, errors_allowed, labels_needed
+from scorer.analysis.bootstrap import wilson
+from scorer.analysis.cascade import Bools, Calibrated, calibrate
+from scorer.analysis.cascade_result import Cascade, KeptBy, Promise, Strong
+from scorer.analysis.cascade_tests import errors_allowed, labels_needed
 from scorer.analysis.columns import not_judged, take
 from scorer.analysis.correlation import Floats
 from scorer.analysis.label_design import label_design
 from scorer.errors import SpecError
-
-AGREEMENT, DELTA = 0.9, 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What is asked of a cascade: agreement with people on kept rows of at least `agreement`, but for `delta`.
-
-    Two verdicts agree where they are on the same side of .5, for preferences and shares, else where they differ by
-    `within` at most.
-    """
-
-    agreement: float = AGREEMENT
-    delta: float = DELTA
-    within: float = 0.5
-
-    @property
-    def alpha(self) -> float:
-        return 1 - self.agreement
-
-    def problems(self) -> list[str]:
-        problems = [
-            f"--{name} {value:g} is not allowed; it must be more than 0 and less than 1."
-            for name, value in (("agreement", self.agreement), ("delta", self.delta))
-            if not 0 < value < 1
-        ]
-        if self.within < 0:
-            problems.append(f"--within {self.within:g} is not allowed; it must be 0 or more.")
-        return problems
-
-    def agree(self, a: Floats, b: Floats) -> Bools:
-        """Whether each two verdicts agree; False where one is NaN."""
-        known = np.concatenate([a[np.isfinite(a)], b[np.isfinite(b)]])
-        if len(known) and known.min() >= 0 and known.max() <= 1:
-            return np.asarray(np.sign(a - 0.5) == np.sign(b - 0.5)) & np.isfinite(a) & np.isfinite(b)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.abs(a - b) <= self.within + 1e-9)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptBy:
-    """One cheap judge: its calibration, and the agreement on the labelled rows that it keeps and on all of them."""
-
-    calibrated: Calibrated
-    on_all: float
-    why_refused: str | None
-
-    def json(self) -> dict[str, Any]:
-        taken = self.calibrated.taken
-        return {
-            "threshold": self.calibrated.threshold,
-            "share": self.calibrated.share,
-            "labels": self.calibrated.labels,
-            "kept_labels": taken.kept if taken else 0,
-            "errors": taken.errors if taken else 0,
-            "p": taken.p if taken else None,
-            "agreement_on_all": self.on_all,
-            "refused": self.why_refused,
-            "steps": [asdict(step) for step in self.calibrated.steps],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Strong:
-    """The strong judge on the labelled rows: its agreement on all, and on those that the chosen judge passes on.
-
-    `whole` is the agreement of the cascade. None where there is no row or no choice. These are estimates; the promise
-    is about kept rows alone. `cost` is that of the cascade over that of the strong judge alone, by cost_microusd.
-    """
-
-    name: str
-    on_all: float
-    on_rest: tuple[float, Interval] | None
-    whole: float | None
-    cost: float | None
-
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Cascade:
-    """The calibration: each cheap judge by its score column, and `chosen`, the one that keeps most; None: refused.
-
-    `delta_each` is delta over the number of judges. `needed` are the labels that must be kept for so many errors, and
-    `ceiling` is how often two people agree, None where one person labelled.
-    """
-
-    promise: Promise
-    delta_each: float
-    rows: int
-    labels: int
-    judges: Mapping[str, KeptBy]
-    chosen: str | None
-    strong: Strong | None
-    ceiling: float | None
-    notes: Sequence[str] = field(default=())
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold of the chosen judge; None where the cascade is refused."""
-        return None if self.chosen is None else self.judges[self.chosen].calibrated.threshold
-
-    def json(self) -> dict[str, Any]:
-        return {
-            "agreement": self.promise.agreement,
-            "delta": self.promise.delta,
-            "delta_each": self.delta_each,
-            "rows": self.rows,
-            "labels": self.labels,
-            "needed": {str(e): labels_needed(self.promise.alpha, self.delta_each, e) for e in (0, 1, 2, 5, 10)},
-            "ceiling": self.ceiling,
-            "chosen": self.chosen,
-            "threshold": self.threshold,
-            "judges": {name: one.json() for name, one in self.judges.items()},
-            "strong": None if self.strong is None else self.strong.json(),
-            "notes": list(self.notes),
-        }
 
 
 def cascade(
@@ -160,7 +43,7 @@ def cascade(
     that is asked for is above that of people among themselves.
     """
     promise = promise or Promise()
-    if problems := promise.problems():
+    if problems := promise.problems(item):
         raise SpecError(problems)
     names = list(dict.fromkeys([*scores, *([strong] if strong else [])]))
     columns = take(frame, [*names, *human], [item] if item else [])
@@ -199,7 +82,9 @@ def cascade(
         score = columns.floats(name)
         sure = np.where(np.isfinite(score), confidence[name], np.nan)
         right = promise.agree(score[labelled], y[labelled])
-        found = calibrate(sure[labelled], right, sure[rest], alpha=promise.alpha, delta=each)
+        found = calibrate(
+            sure[labelled], right, sure[rest], alpha=promise.alpha, delta=each, population=promise.population
+        )
         judges[name] = KeptBy(found, float(right.mean()), _why_refused(found, promise, each))
     chosen = max((n for n in scores if judges[n].calibrated.threshold is not None), default=None,
                  key=lambda n: judges[n].calibrated.share)  # fmt: skip
@@ -270,14 +155,16 @@ def _ceiling(people: Floats, promise: Promise) -> float | None:
 def _why_refused(found: Calibrated, promise: Promise, delta: float) -> str | None:
     if found.threshold is not None:
         return None
-    needed = labels_needed(promise.alpha, delta)
+    these = promise.population == "these"
     if not found.steps:
+        needed = labels_needed(promise.alpha, delta)
+        more = ", and a promise about the few other rows of a table takes more" if these else ""
         return (
             f"{found.labels:,} labels do not suffice: {needed} kept rows without an error are the fewest for "
-            f"{promise.agreement:g}."
+            f"{promise.agreement:g}{more}."
         )
     step = found.steps[0]
-    allowed = errors_allowed(step.kept, promise.alpha, delta)
+    allowed = errors_allowed(step.kept, promise.alpha, delta, step.kept_rest if these else None)
     return (
         f"{step.errors} of the {step.kept} most confident labelled rows are wrong, and {allowed or 0} may be: at this "
         "confidence the judge does not agree with people often enough, or the labels are too few to tell."
@@ -285,9 +172,10 @@ def _why_refused(found: Calibrated, promise: Promise, delta: float) -> str | Non
 
 
 def _notes(promise: Promise, judges: int, dropped: int) -> list[str]:
+    kept = "kept rows like these" if promise.population == "future" else "the kept rows of this table without a label"
     notes = [
         f"The promise: with probability {1 - promise.delta:g} over the labels, the kept verdicts agree with people in "
-        f"{promise.agreement:.0%} or more of kept rows like these. It says nothing of the rows that are passed on."
+        f"{promise.agreement:.0%} or more of {kept}. It says nothing of the rows that are passed on."
     ]
     if judges > 1:
         notes.append(f"{judges} judges are tested on the same labels: each with delta {promise.delta / judges:g}.")

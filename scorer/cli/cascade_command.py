@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,7 +12,7 @@ from scorer.cli.table_options import Columns, Item, Labels, On, Table, opened
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
-    from scorer.analysis.cascade_table import Cascade, Promise
+    from scorer.analysis.cascade_result import Cascade, Promise
 
 
 def cascade(
@@ -47,6 +47,14 @@ def cascade(
             help="Ratings agree where they differ by this much at most; preferences on one side.", show_default=True
         ),
     ] = 0.5,
+    population: Annotated[
+        Literal["future", "these"],
+        Parameter(
+            help="The rows that the promise is about: rows like the labelled ones, or these, the table's without a "
+            "label.",
+            show_default=True,
+        ),
+    ] = "future",
     item: Item = None,
     labels: Labels = None,
     on: On = (),
@@ -60,11 +68,11 @@ def cascade(
 
     Example: scorer cascade cheap=out-cheap strong=out-strong --score cheap.score --strong strong.score --human human
     """
-    from scorer.analysis.cascade_table import Promise
+    from scorer.analysis.cascade_result import Promise
     from scorer.analysis.cascade_table import cascade as run_analysis
     from scorer.report.confidence import confidences
 
-    promise = Promise(agreement, delta, within)
+    promise = Promise(agreement, delta, within, population)
     if not tables:
         if problems := promise.problems():
             raise SpecError(problems)
@@ -92,7 +100,7 @@ def _costs(known: list[str], scores: list[str]) -> dict[str, str]:
 
 
 def _support(promise: Promise) -> dict[str, Any]:
-    from scorer.analysis.cascade import errors_allowed, labels_needed
+    from scorer.analysis.cascade_tests import errors_allowed, labels_needed
 
     at = sorted({0.8, 0.9, 0.95, promise.agreement})
     return {

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scorer.analysis.bootstrap import Bootstrap
-from scorer.analysis.cascade_table import AGREEMENT, DELTA, Cascade, Promise
+from scorer.analysis.cascade import Population
+from scorer.analysis.cascade_result import AGREEMENT, DELTA, Cascade, Promise
 from scorer.analysis.cascade_table import cascade as calibrated
 from scorer.analysis.join_labels import join_labels, keys_of, open_labels
 from scorer.analysis.learning_curves import CurveColumns, learning_curves
@@ -78,6 +79,7 @@ def cascade(
     agreement: float = AGREEMENT,
     delta: float = DELTA,
     within: float = 0.5,
+    population: Population = "future",
     item: str | None = None,
     labels: str | Path | None = None,
     on: Names = (),
@@ -89,7 +91,8 @@ def cascade(
     a column for each score that says how sure the judge is; by default a preference's distance from .5, the column
     confidence of a cascade, or how close a row's samples are. `strong` is the score of the judge that other rows are
     passed to. With probability 1 - `delta` over the labels, kept verdicts agree with people in `agreement` or more of
-    kept rows like these; ratings agree where they differ by `within` at most. With `item` one row of each item counts.
+    kept rows like these; ratings agree where they differ by `within` at most. With `population` "these" the promise is
+    about the kept rows of the table that have no label. With `item` one row of each item counts.
     `labels` is a file of labels and `on` the columns that find a row's label, by default shard and row.
 
     The result has `chosen`, the score that keeps most, and its `threshold`, both None where every judge is refused;
@@ -111,7 +114,7 @@ def cascade(
         confidence=confidences(frame, table, scores, _listed(confidence)),
         strong=strong,
         item=item,
-        promise=Promise(agreement, delta, within),
+        promise=Promise(agreement, delta, within, population),
     )
 
 

@@ -10,7 +10,7 @@ def cascade_advice(spec: Spec) -> tuple[str, ...]:
     """Sentences about judge.kind = "cascade"; none for other judges."""
     if spec.judge.kind != "cascade":
         return ()
-    from scorer.analysis.cascade import labels_needed
+    from scorer.analysis.cascade_tests import labels_needed
 
     options = spec.judge.options
     first = next((model for model in spec.all_models if model.alias == options["models"][0]), None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from scorer.analysis.cascade import calibrate, errors_allowed, errors_p, labels_needed, thresholds_of
+from scorer.analysis.cascade import calibrate, thresholds_of
+from scorer.analysis.cascade_tests import errors_allowed, errors_left_p, errors_p, labels_needed
 from scorer.cli.app import _exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,15 +65,47 @@ def test_promise_is_broken_no_more_often_than_delta(risk: str) -> None:
     assert too_much <= 15 + 3 * np.sqrt(300 * 0.05 * 0.95)
 
 
-def test_llmbar_splits_keep_the_promise_and_a_judge_at_chance_is_refused() -> None:
+def test_population_these_keeps_its_promise_about_the_rest_of_a_small_table() -> None:
+    """The errors of labels and rest add up, so lucky labels have an unlucky rest: at most 5 % of splits."""
+    table = study().small_table("rising past the bar", 420, 0.2)  # type: ignore[attr-defined]
+    broken = study().splits(*table, 0.2, labels=210, population="these", repeats=400)  # type: ignore[attr-defined]
+    assert broken.rest <= 0.05
+    assert broken.refused < 0.25
+
+
+@pytest.mark.parametrize("name", ["GPT-4 Swap_CoT", "GPT-4 Metrics_Reference", "PaLM2 Metrics_Reference"])
+def test_at_most_a_twentieth_of_all_splits_of_llmbar_breaks_the_promise(name: str) -> None:
+    """The settings with the most failures at alpha .2, over every split into halves; refusals count as kept."""
     if not DATA.is_dir():
         pytest.skip("Left out: the stored judgements of LLMBar (llmbar_*.parquet), no part of the repository.")
-    for name, confidence, right in study().settings_of(DATA):  # type: ignore[attr-defined]
-        if name in ("ChatGPT Vanilla", "GPT-4 Vanilla", "PaLM2 Metrics_Reference"):
-            below, refused = study().splits(confidence, right, 0.2)  # type: ignore[attr-defined]
-            assert below <= 0.05 * 400 + 2 * np.sqrt(400 * 0.05 * 0.95), name
-            assert name != "ChatGPT Vanilla" or refused == 400
-            assert name != "GPT-4 Vanilla" or refused < 100
+    confidence, right = next((c, r) for n, c, r in study().settings_of(DATA) if n == name)  # type: ignore[attr-defined]
+    for population in ("future", "these"):
+        broken = study().all_splits(confidence, right, 0.2, labels=209, population=population)  # type: ignore[attr-defined]
+        assert broken.rest <= 0.05, population
+        assert broken.all <= 0.05, population
+        assert broken.refused < 0.97, population
+
+
+def test_judge_at_chance_is_refused_in_every_split_of_llmbar() -> None:
+    if not DATA.is_dir():
+        pytest.skip("Left out: the stored judgements of LLMBar (llmbar_*.parquet), no part of the repository.")
+    confidence, right = next((c, r) for n, c, r in study().settings_of(DATA) if n == "ChatGPT Vanilla")  # type: ignore[attr-defined]
+    broken = study().all_splits(confidence, right, 0.2, labels=209, population="future")  # type: ignore[attr-defined]
+    assert broken.refused == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("labels", "rest", "alpha"), [(60, 60, 0.2), (29, 101, 0.1), (209, 210, 0.2), (20, 7, 0.3)])
+def test_p_value_of_the_rest_holds_for_every_number_of_errors(labels: int, rest: int, alpha: float) -> None:
+    """P(p <= .05 and the rest exceeds alpha), summed exactly over all tables."""
+    p = [errors_left_p(errors, labels, rest, alpha) for errors in range(labels + 1)]
+    for wrong in range(labels + rest + 1):
+        broken = sum(
+            math.comb(wrong, e) * math.comb(labels + rest - wrong, labels - e) / math.comb(labels + rest, labels)
+            for e in range(min(labels, wrong) + 1)
+            if p[e] <= 0.05 and wrong - e > alpha * rest
+        )
+        assert broken <= 0.05
+    assert errors_left_p(3, labels, 10**7, alpha) == pytest.approx(errors_p(3, labels, alpha), rel=1e-4)
 
 
 def table(path: Path, rows: int = 400, labels: int = 150, seed: int = 0) -> str:
@@ -117,6 +151,11 @@ def test_command_finds_the_threshold_and_what_the_cascade_agrees(
     assert "labelled rows are wrong" in both["judges"]["coin"]["refused"]
     assert both["judges"]["coin"]["threshold"] is None
     assert both["chosen"] == "cheap"
+    assert _exit_code([*command, "--population", "these"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "or more of the kept rows of this table without a label" in told
+    assert _exit_code([*command, "--population", "these", "--item", "item"]) == 2
+    assert "with --item item one row of each item counts" in capsys.readouterr().err
 
 
 def test_command_counts_one_row_an_item_and_knows_the_ceiling(
