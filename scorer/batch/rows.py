@@ -16,6 +16,7 @@ from scorer.types import Mask, Shard, Work
 
 Numbers = npt.NDArray[np.int64]
 """Row numbers of one shard."""
+_NONE: Numbers = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +40,15 @@ class BatchRows:
         self._models = tuple(models)
         self.parts: list[Part] = []
         self._by_path: dict[str, list[Part]] = {}
+        self._excluded: list[Mapping[str, Numbers]] = []
 
     def add(self, work: Work) -> None:
         """Adds rows that are to be scored; those that are there already stay what they are."""
         mask = np.ones(work.shard.rows, dtype=bool) if work.todo is None else work.todo.copy()
         for part in self.of(work.shard.path):
             mask &= ~part.left
+        for rows in self._excluded:
+            mask[rows.get(work.shard.path, _NONE)] = False
         if mask.any():
             part = Part(work.shard, work.generation, mask, {model: mask.copy() for model in self._models})
             self.parts.append(part)
@@ -77,7 +81,8 @@ class BatchRows:
                 part.todo[model][numbers] = to
 
     def exclude(self, rows: Mapping[str, Numbers]) -> None:
-        """Leaves rows out of this start."""
+        """Leaves rows out of this start, also those that are added later."""
+        self._excluded.append(rows)
         for part, numbers in list(self.within(rows)):
             part.left[numbers] = False
             for mask in part.todo.values():

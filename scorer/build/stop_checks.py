@@ -56,11 +56,6 @@ def stop_problems(spec: Spec) -> Iterator[str]:
         yield "stop.weights needs stop.task, the column that names the task of a row."
     if stop.method == "asymptotic" and question.kind == "mean":
         yield f'stop.method = "asymptotic" does not go with {said}: leave it out.'
-    if spec.batched:
-        yield (
-            '[stop] decides after each item, and model.mode = "batch" asks for many rows at once. Take [stop] out, or '
-            'set model.mode = "online".'
-        )
     yield from _bounds_problems(spec, stop)
 
 

@@ -87,7 +87,7 @@ class Collecting:
             if one.chunk.state == "fetched":
                 lane.most = min(lane.model.bounds.requests, 2 * lane.most)
                 await self._take(one)
-        elif state.late:
+        elif state.cancels:
             await exchange.cancel(one.chunk)
 
     # --- a batch that was refused as a whole --------------------------------------------------------------------------

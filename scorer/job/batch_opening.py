@@ -44,9 +44,9 @@ async def take_up(state: BatchState, work: Iterator[Work]) -> None:
                 f"Batch {chunk.batch_id or chunk.nonce} of this run is out, and this run file has no model that can "
                 "collect it. Restore model.provider and model.base_url of the start that made it."
             )
-    await _add(state, work)
+    await add(state, work)
     outside = {shard for one in state.chunks for shard in one.rows}
-    await _add(state, _out(state, [shard for shard in opened.manifest.shards if shard.path in outside]))
+    await add(state, _out(state, [shard for shard in opened.manifest.shards if shard.path in outside]))
     for one in foreign:
         state.rows.exclude(one.rows)
     for one in state.chunks:
@@ -63,7 +63,8 @@ def _opened(state: BatchState, chunk: Chunk) -> tuple[OpenChunk, str]:
     return OpenChunk(chunk, model, rows, sum(lines["prompt_tokens"].to_pylist())), judge
 
 
-async def _add(state: BatchState, work: Iterator[Work]) -> None:
+async def add(state: BatchState, work: Iterator[Work]) -> None:
+    """Adds rows that are to be scored."""
     while (piece := await state.opened.offload(next, work, None)) is not None:
         if piece.pause_s:
             await asyncio.sleep(piece.pause_s)

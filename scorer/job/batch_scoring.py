@@ -28,7 +28,7 @@ from scorer.engine import engine
 from scorer.errors import BatchesOut, TransientError
 from scorer.job.batch_collecting import Collecting
 from scorer.job.batch_online import MergingStore
-from scorer.job.batch_opening import take_up
+from scorer.job.batch_opening import add, take_up
 from scorer.job.batch_state import BatchState, Lane, Waiting
 from scorer.job.batch_submitting import Submitting
 from scorer.job.by_hand import ByHand
@@ -42,6 +42,7 @@ from scorer.output.ledger_totals import Totals
 from scorer.output.store import Store
 from scorer.types import Client, Work
 
+NextWave = Callable[[bool], Iterator[Work] | None]
 JITTER = 0.1
 """The pause between two rounds differs by so much."""
 
@@ -50,15 +51,19 @@ class BatchScoring:
     """Scores through batches. `deadline` is when what is out is asked online instead, in seconds since 1970.
 
     `submits`: new batches are made; else those of earlier starts are collected, and all other rows asked online.
-    `drain` stops it early, between two steps; nothing is cancelled at the provider. `make_api` is for tests. With
-    `by_hand` nothing is sent: requests are written to files, or results are taken from files.
+    `drain` stops it early, between two steps; nothing is cancelled at the provider. `halt`: nothing more is asked, what
+    is out is cancelled, and what it answered by then is collected. `next_wave` gives further rows once all before are
+    finished: for a batch, or with False for the online endpoint; None where there are none. `make_api` is for tests.
+    With `by_hand` nothing is sent: requests are written to files, or results are taken from files.
     """
 
     def __init__(
         self,
         opened: OpenRun,
         drain: engine.StopFlag,
+        halt: engine.StopFlag,
         *,
+        next_wave: NextWave = lambda _batched: None,
         connect: Connect,
         answered: Callable[[float], None] | None = None,
         waiting: Waiting = "wait",
@@ -69,7 +74,8 @@ class BatchScoring:
     ) -> None:
         limits = opened.plan.spec.limits
         self._opened = opened
-        self._drain = drain
+        self._drain, self._halt = drain, halt
+        self._next_wave = next_wave
         self._connect = connect
         self._answered = answered
         self._waiting = waiting
@@ -93,6 +99,7 @@ class BatchScoring:
         self._state = state = BatchState(
             opened,
             self._drain,
+            self._halt,
             {alias: Lane(model, Exchange(model, durable), model.bounds.requests) for alias, model in models.items()},
             BatchRows([*models]),
             chunks,
@@ -154,6 +161,8 @@ class BatchScoring:
     ) -> None:
         await take_up(state, work)
         if self._by_hand is not None:
+            if self._by_hand.folder is not None:
+                await self._add_wave(state)
             await self._by_hand.run(state, collecting, submitting)
             return
         await self._until_ready(state)
@@ -162,9 +171,25 @@ class BatchScoring:
         await collecting.take_fetched()
         if not self._submits:
             await self._ask_online(state, todo=True)
+        await self._finish(state, collecting, submitting)
+        while not self._drain.asked and await self._add_wave(state):
+            await self._finish(state, collecting, submitting)
+
+    async def _add_wave(self, state: BatchState) -> bool:
+        """Adds the next rows. False where there are none."""
+        work = None if self._halt.asked else self._next_wave(self._submits and not state.late)
+        if work is not None:
+            await add(state, work)
+        return work is not None and state.rows.left > 0
+
+    async def _finish(self, state: BatchState, collecting: Collecting, submitting: Submitting) -> None:
+        """Scores the rows that are known so far, in batches and then online."""
         while not self._drain.asked and not await self._round(state, collecting, submitting):
             await self._rest(state)
         if self._drain.asked:
+            return
+        if self._halt.asked:
+            await state.close_finished()
             return
         if self._waiting == "collect" and state.rows.left:
             raise BatchesOut(
@@ -201,7 +226,7 @@ class BatchScoring:
             lane.held = False
         state.why = None
         await collecting.look()
-        submits = self._submits and self._waiting != "collect" and not state.late
+        submits = self._submits and self._waiting != "collect" and not state.cancels
         waits = await submitting.submit() if submits else False
         live = [one for one in state.chunks.live if not one.chunk.by_hand]
         if not live and not waits:
@@ -234,15 +259,15 @@ class BatchScoring:
             for part in state.rows.parts
         ]
         works = [*state.rows.works(masks)]
-        if works:
+        if works and not self._halt.asked:
             judge = ContinuedJudge(self._opened.plan.judge, state.chunks.known_of)
             store = MergingStore(self._opened.store, judge, state.parts, state.rows.finish)
             opened = replace(self._opened, plan=replace(self._opened.plan, judge=judge), store=cast(Store, store))
             async with AsyncExitStack() as stack:
-                self._online = LocalScoring(opened, self._drain, connect=self._connect, answered=self._answered)
+                self._online = LocalScoring(opened, self._halt, connect=self._connect, answered=self._answered)
                 self._online.apply(self._settings)
                 scored, _ = await self._online.begin(iter(works), stack)
-                if self._drain.asked:
+                if self._halt.asked:
                     self._online.drain()
                 await scored
             state.unread.update(self._online.unread)

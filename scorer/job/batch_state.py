@@ -38,10 +38,14 @@ class Lane:
 
 @dataclass(slots=True, eq=False)
 class BatchState:
-    """The state of a start. `parts` make results, `why` is the last failure, `unread` says why shards were left out."""
+    """The state of a start. `parts` make results, `why` is the last failure, `unread` says why shards were left out.
+
+    `drain` ends the start; what is out stays out. `halt` asks nothing more; what is out is cancelled and brought in.
+    """
 
     opened: OpenRun
     drain: engine.StopFlag
+    halt: engine.StopFlag
     lanes: dict[str, Lane]
     rows: BatchRows
     chunks: OpenChunks
@@ -57,6 +61,11 @@ class BatchState:
     def late(self) -> bool:
         """The deadline has passed."""
         return self.deadline is not None and self.opened.wall_s() >= self.deadline
+
+    @property
+    def cancels(self) -> bool:
+        """Batches that are out are to be cancelled, and none to be sent."""
+        return self.late or (self.halt.asked and not self.drain.asked)
 
     def lane_of(self, one: OpenChunk) -> Lane:
         return self.lanes[one.model]

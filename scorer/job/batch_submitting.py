@@ -41,7 +41,7 @@ class Submitting:
         """
         waits = False
         for lane in self._state.lanes.values():
-            while not self._state.drain.asked:
+            while not (self._state.drain.asked or self._state.halt.asked):
                 if lane.held or self.paused:
                     waits = waits or self._state.rows.todo(lane.model.alias) > 0
                     break

@@ -328,13 +328,9 @@ class Job:
             if stop is not None:
                 stop.restart()
                 store.on_row = stop.finished
-                if chunks:
-                    raise OutputError(
-                        f"{self.layout.out} has provider batches that are out, and [stop] cannot wait for them. "
-                        "Collect them first: the same command without [stop], with --collect."
-                    )
-                if revision is None and stop.early.over and not stop.finished_shards(store):
+                if revision is None and not chunks and stop.early.over and not stop.finished_shards(store):
                     return False
+                self._halt.asked = self.drain.asked or (chunks and stop.early.over)
             if revision is None and not chunks and all(store.sealed(shard) for shard in manifest.shards):
                 return False
             if here:
@@ -345,7 +341,14 @@ class Job:
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
             canaries = await self._canaries_of(opened)
-            scoring = self._scoring = self._scoring_of(opened, canaries, batches=chunks or spec.batched)
+
+            def lost() -> bool:
+                return bool(store.unread or scoring.unread)
+
+            batches = chunks or spec.batched
+            scoring = self._scoring = (
+                self._batch_scoring(opened, stop, lost) if batches else self._scoring_of(opened, canaries)
+            )
             scoring.apply(self.control.settings)
             recorder = self._recorder = ChangeRecorder(
                 self.control, self._files, self.layout, offload=offload, owned=owned, say=self._callbacks.say
@@ -363,12 +366,9 @@ class Job:
             )
             state = "stopped"
 
-            def lost() -> bool:
-                return bool(store.unread or scoring.unread)
-
             try:
                 async with AsyncExitStack() as stack:
-                    scored, checks = await scoring.begin(self._work(store, manifest, retry, lost), stack)
+                    scored, checks = await scoring.begin(self._work(store, manifest, retry, lost, waves=batches), stack)
                     if self.drain.asked:
                         scoring.drain()
                     services: list[Service] = [store, ledger, progress, recorder]
@@ -422,21 +422,27 @@ class Job:
         known = await opened.offload(known_rows, self.plan, self._files, canary, self._callbacks.say)
         return Canaries(opened, canary, known, self._halt, self._begin_no_row, accept=self._choice.accept_drift)
 
-    def _scoring_of(self, opened: OpenRun, canaries: Canaries | None, *, batches: bool) -> Scoring:
-        if batches:
-            from scorer.job.batch_scoring import BatchScoring
+    def _batch_scoring(self, opened: OpenRun, stop: StopRun | None, lost: Callable[[], bool]) -> Scoring:
+        from scorer.job.batch_scoring import BatchScoring
 
-            return BatchScoring(
-                opened,
-                self.drain,
-                connect=self._connect,
-                answered=self._callbacks.answered,
-                waiting=self._choice.waiting,
-                deadline=self._deadline,
-                submits=self.plan.spec.batched,
-                make_api=self._make_api,
-                by_hand=self._by_hand,
-            )
+        def next_wave(batched: bool) -> Iterator[Work] | None:
+            return None if stop is None else stop.wave(opened.store, lost, batched=batched)
+
+        return BatchScoring(
+            opened,
+            self.drain,
+            self._halt,
+            next_wave=next_wave,
+            connect=self._connect,
+            answered=self._callbacks.answered,
+            waiting=self._choice.waiting,
+            deadline=self._deadline,
+            submits=self.plan.spec.batched,
+            make_api=self._make_api,
+            by_hand=self._by_hand,
+        )
+
+    def _scoring_of(self, opened: OpenRun, canaries: Canaries | None) -> Scoring:
         if self._launcher is None:
             return LocalScoring(
                 opened, self._halt, connect=self._connect, answered=self._callbacks.answered, canaries=canaries
@@ -500,14 +506,19 @@ class Job:
 
         return counters
 
-    def _work(self, store: Store, manifest: Manifest, retry: Retry | None, lost: Callable[[], bool]) -> Iterator[Work]:
+    def _work(
+        self, store: Store, manifest: Manifest, retry: Retry | None, lost: Callable[[], bool], *, waves: bool
+    ) -> Iterator[Work]:
+        """The rows to score; with `waves` those of the question come later."""
         revision = manifest.open_revision
         again: Iterator[Work] = iter(())
         if revision is not None:
             again = store.again(manifest.shards, revision.generation, revision.errors, revision.span)
         if retry is not None:
             return again
-        return chain(again, store.work(manifest.shards) if self._stop is None else self._stop.work(store, lost))
+        if self._stop is None:
+            return chain(again, store.work(manifest.shards))
+        return chain(again, self._stop.opened(store) if waves else self._stop.work(store, lost))
 
 
 async def _close(store: Store, ledger: Ledger, recorder: ChangeRecorder, progress: Progress, state: str) -> None:

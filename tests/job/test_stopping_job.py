@@ -157,6 +157,12 @@ def test_plan_says_after_a_pilot_how_many_rows_it_will_take(tmp_path: Path) -> N
     assert 60 < after.rows_10 <= after.rows_50 <= after.rows_90 <= 480
     assert 0 <= after.undecided < 0.7
     assert after.sentence() in estimate(board.job({}).plan, LocalFiles()).advice
+    board.mode = "batch"
+    batched = estimate(board.job({}).plan, LocalFiles()).stop
+    assert batched is not None
+    assert batched.rows_50 <= batched.rows_asked <= 2 * batched.rows_50
+    assert f"{batched.rows_asked} rows are asked until then, in {batched.waves} waves" in batched.sentence()
+    board.mode = "online"
     assert after.rows_10 / 2 < board.run().answer["rows"] < after.rows_90 * 1.5
 
 

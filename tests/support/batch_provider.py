@@ -6,7 +6,7 @@ It processes each batch in one moment, `takes_s` after its creation. The row of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -53,6 +53,8 @@ class BatchProvider:
 
     names: bool = True
     takes_s: float = 30.0
+    score: Callable[[int], float] = own_score
+    """What it says of a row."""
     paid: Counter[int] = field(default_factory=Counter)
     billed: int = 0
     made: dict[str, Made] = field(default_factory=dict)
@@ -139,7 +141,7 @@ class BatchProvider:
                 self.paid[row] += 1
                 self.billed += 1
                 self.texts[row] -= 1
-                text = "no idea" if self.texts[row] >= 0 else f"Score: {own_score(row):g}"
+                text = "no idea" if self.texts[row] >= 0 else f"Score: {self.score(row):g}"
                 one.results.append(told(id, completion(text, str(body["model"]))))
         one.results.reverse()
         one.results += one.results[:1]  # a line that came twice

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from support.batch_provider import BatchProvider
 from support.clock import inline
 from support.clock import run as in_virtual_time
 from support.inprocess import REFUSED
@@ -22,6 +23,7 @@ from support.transport import FakeTransport
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.files.files import LocalFiles
+from scorer.job.batch_state import Waiting
 from scorer.job.forget import Choice
 from scorer.job.job import Callbacks, Job
 from scorer.job.retry import Retry
@@ -29,6 +31,7 @@ from scorer.output.status import Status
 from scorer.types import Call, Reply
 
 PROMPT = "[cell:{system}:{item}] Rate from 0 to 10.\n{response}\nScore:"
+BATCH = {"poll_s": 10, "grace_s": 60, "min_requests": 12, "max_requests": 15}
 _CELL = re.compile(rb"\[cell:s(\d+):i(\d+)\]")
 
 
@@ -62,14 +65,27 @@ class Board:
     """Items x systems of scores from 0 to 10, as rows of several shards, and what is done with their folder.
 
     Rows stand by system, then by item, so that a shard's first rows say nothing of the others. `tasks` names the task
-    of each item.
+    of each item. With `batches` they go in provider batches; row r<n> is item n % items of system n // items.
     """
 
-    def __init__(self, root: Path, scores: np.ndarray, *, tasks: list[str] | None = None, shards: int = 3) -> None:
+    def __init__(
+        self,
+        root: Path,
+        scores: np.ndarray,
+        *,
+        tasks: list[str] | None = None,
+        shards: int = 3,
+        batches: BatchProvider | None = None,
+    ) -> None:
         self.root, self.out, self.judge = root, f"{root}/out", BoardJudge(scores)
+        self.cut = dict(BATCH)
+        self.batches, self.mode = batches, "online" if batches is None else "batch"
+        if batches is not None:
+            batches.score = lambda row: float(scores[row % len(scores), row // len(scores)])
         self.said: list[str] = []
         rows = [
             {
+                "id": f"r{system * len(scores) + item}",
                 "system": f"s{system}",
                 "item": f"i{item}",
                 "task": (tasks or [""] * len(scores))[item],
@@ -91,8 +107,13 @@ class Board:
         chosen = {} if where is None else {"where": where}
         tree: dict[str, Any] = {
             "input": {"shards": [f"{self.root}/in/*.parquet"], "keep": ["system", "item"], **chosen},
-            "judge": {"prompt": PROMPT, "scale": [0, 10]},
-            "model": {"name": "board", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
+            "judge": {"prompt": PROMPT if self.batches is None else f"[row:{{id}}]{PROMPT}", "scale": [0, 10]},
+            "model": {
+                "name": "board",
+                "base_url": "http://127.0.0.1:1/v1",
+                "price": {"input": 1.0, "output": 2.0},
+                **({} if self.mode == "online" else {"mode": self.mode, "batch": self.cut}),
+            },
             "limits": {"concurrency": 16, "max_failed_share": 1.0, **limits},
             "output": {"path": self.out, "flush_rows": 20},
         }
@@ -104,6 +125,7 @@ class Board:
             offload=inline,
             wall_s=lambda: 1_790_000_000.0,
             connect=partial(make_client, transport=self.judge),
+            make_api=self.batches,
             callbacks=Callbacks(say=self.said.append),
         )
 
@@ -114,10 +136,12 @@ class Board:
         sample: str | None = None,
         retry: Retry | None = None,
         where: str | None = None,
+        waiting: Waiting = "wait",
         **limits: Any,
     ) -> Status:
         """A start, to its end; None asks without [stop]."""
-        return in_virtual_time(self.job(stop, files, where, **limits).run(retry, Choice(sample=sample)))
+        choice = Choice(sample=sample, waiting=waiting)
+        return in_virtual_time(self.job(stop, files, where, **limits).run(retry, choice))
 
     @property
     def asked(self) -> int:

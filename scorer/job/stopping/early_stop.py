@@ -72,6 +72,7 @@ class EarlyStop:
         self.limit = self.rounds.count
         if most_rows is not None:
             self.limit = min(self.limit, int(np.searchsorted(self._starts, most_rows)))
+        self.rows_in_all = int(self.cells.rows.sum())
         self.rows = self.unread = 0
         """Rows that were decided on, and those of them without a score."""
         self._handed = 0
@@ -161,15 +162,24 @@ class EarlyStop:
             if self._ahead() > max(2 * self._in_flight(), _AHEAD * self.rows):
                 yield pause(self.population)
                 continue
-            yield from self._wave(store)
+            yield from self._wave(store, self.wanted)
+
+    def wave(self, store: Store, wanted: int) -> Iterator[Work]:
+        """The next rows beyond the prefix, at least `wanted` without a result, in the order of the shards."""
+        self._handed = self.taken
+        yield from self._wave(store, wanted)
+
+    @property
+    def wanted(self) -> int:
+        """How many rows the next wave has."""
+        return max(self._in_flight(), int(_GROWTH * self.rows))
 
     def _ahead(self) -> int:
         """How many rows were handed out beyond the prefix, of systems that are still needed."""
         rows = self._rows[self._starts[self.taken] : self._starts[self._handed]]
         return int(self._needed[self.population.system[rows]].sum())
 
-    def _wave(self, store: Store) -> Iterator[Work]:
-        wanted = max(self._in_flight(), int(_GROWTH * self.rows))
+    def _wave(self, store: Store, wanted: int) -> Iterator[Work]:
         needed, parts, count = self._needed, [], 0
         while count < wanted and self._handed < self.limit:
             rows = self._rows[self._starts[self._handed] : self._starts[self._handed + 1]]

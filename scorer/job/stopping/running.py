@@ -20,6 +20,7 @@ from scorer.job.stopping.early_stop import EarlyStop
 from scorer.job.stopping.population import Population, population
 from scorer.job.stopping.questions import listed, together
 from scorer.job.stopping.statement import statement
+from scorer.job.stopping.waves import rows_of_wave
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, save
 from scorer.output.selection import Selection
@@ -53,7 +54,7 @@ class StopRun:
         assert plan.spec.stop is not None
         bounds = score_bounds(plan.spec)
         assert bounds is not None, "checked with the run file"
-        self._stop, self._bounds = plan.spec.stop, bounds
+        self._plan, self._stop, self._bounds = plan, plan.spec.stop, bounds
         self._files, self._layout, self._manifest = files, layout, manifest
         self._population, self._in_flight, self._halt = found, in_flight, halt
         self.sample = sample
@@ -91,10 +92,26 @@ class StopRun:
             raise self._wrong
 
     def work(self, store: Store, lost: Callable[[], bool]) -> Iterator[Work]:
-        """The rows to ask; see EarlyStop.work. Shards that are finished already are opened, so that they are sealed."""
+        """The rows to ask; see EarlyStop.work."""
+        yield from self.opened(store)
+        yield from self.early.work(store, lost)
+
+    def opened(self, store: Store) -> Iterator[Work]:
+        """No rows of the shards that are finished already, which opens them, so that they are sealed."""
         for shard in self.finished_shards(store):
             yield from store.some(shard, np.zeros(shard.rows, dtype=bool))
-        yield from self.early.work(store, lost)
+
+    def wave(self, store: Store, lost: Callable[[], bool], *, batched: bool) -> Iterator[Work] | None:
+        """The rows to ask before the next decision; None once nothing more is to be asked.
+
+        `batched`: they go in provider batches (waves.py).
+        """
+        early = self.early
+        if early.over or lost():
+            return None
+        spec = self._plan.spec
+        wanted = rows_of_wave(spec, early.rows, early.rows_in_all) if batched else early.wanted
+        return early.wave(store, wanted)
 
     def finished_shards(self, store: Store) -> list[Shard]:
         """Shards whose rows all have a result, and that are not sealed."""

@@ -7,6 +7,8 @@ from what is then still possible. Its items are drawn from the judged ones, move
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from scorer.analysis.sequential.bets import Floats
@@ -18,6 +20,7 @@ from scorer.frozen import dataclass
 from scorer.job.selecting import Asked
 from scorer.job.stopping.early_stop import EarlyStop
 from scorer.job.stopping.population import population
+from scorer.job.stopping.waves import waves_until
 from scorer.output.layout import Layout
 from scorer.output.manifest import changed_keys, load
 from scorer.output.stored_scores import stored_scores
@@ -34,7 +37,7 @@ class StopEstimate:
     """Rows until the answer in simulated runs: their 10 %, 50 % and 90 % quantiles, and the share that end undecided.
 
     They are None where fewer than `FEWEST` rounds are judged. `rounds` were judged, of `rounds_in_all`; `rows` are
-    those that the question is about.
+    those that the question is about. `waves` of provider batches ask `rows_asked` rows in the middle run; None online.
     """
 
     rows: int
@@ -44,6 +47,8 @@ class StopEstimate:
     rows_50: int | None = None
     rows_90: int | None = None
     undecided: float | None = None
+    waves: int | None = None
+    rows_asked: int | None = None
 
     def sentence(self) -> str:
         """What to tell of it."""
@@ -52,10 +57,16 @@ class StopEstimate:
                 f"[stop]: at most {self.rows:,} rows. How many it will take is estimated once {FEWEST} items of each "
                 f"system are judged: `scorer run --sample N` judges the first ones, and they count."
             )
+        batches = (
+            ""
+            if self.waves is None
+            else f" In provider batches {self.rows_asked:,} rows are asked until then, in {self.waves} waves, each of "
+            "which waits for its batches."
+        )
         return (
             f"[stop]: about {self.rows_50:,} of {self.rows:,} rows until the answer (80 % of simulated runs: "
             f"{self.rows_10:,} to {self.rows_90:,}), from {self.rounds:,} items judged so far; {self.undecided:.0%} "
-            "end undecided."
+            f"end undecided.{batches}"
         )
 
 
@@ -80,7 +91,11 @@ def stop_estimate(plan: RunPlan, files: Files, shards: list[Shard], asked: Asked
     judged = _judged(stop)
     if len(judged) < FEWEST:
         return StopEstimate(rows, len(judged), stop.rounds.count)
-    return _simulated(stop, judged, rows)
+    simulated = _simulated(stop, judged, rows)
+    if not plan.spec.batched or simulated.rows_50 is None:
+        return simulated
+    rows_asked, waves = waves_until(plan.spec, simulated.rows_50, rows)
+    return replace(simulated, waves=waves, rows_asked=rows_asked)
 
 
 def _judged(stop: EarlyStop) -> Floats:
