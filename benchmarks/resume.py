@@ -66,8 +66,8 @@ def main() -> None:
         for shape in SHAPES:
             root = folder / shape
             if not root.exists():
-                _make(root, shape, options.rows, options.shards)
-            measured = [_first_request(root) for _ in range(options.repeats)]
+                make(root, shape, options.rows, options.shards)
+            measured = [first_request(root) for _ in range(options.repeats)]
             times, cpu = zip(*measured, strict=True)
             told[shape] = {
                 "first_request": round(statistics.median(times), 3),
@@ -86,7 +86,7 @@ def main() -> None:
 # --- the folders ------------------------------------------------------------------------------------------------------
 
 
-def _make(root: Path, shape: str, rows: int, shards: int) -> None:
+def make(root: Path, shape: str, rows: int, shards: int) -> None:
     began = time.perf_counter()
     (root / "in").mkdir(parents=True)
     if shape == "sealed":
@@ -183,7 +183,7 @@ def _tree(root: Path, url: str) -> dict[str, Any]:
 # --- what is timed ----------------------------------------------------------------------------------------------------
 
 
-def _first_request(root: Path) -> tuple[float, float]:
+def first_request(root: Path) -> tuple[float, float]:
     """Seconds from the start of the command to the first byte of its first request, and of CPU until then."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(120)

@@ -1,4 +1,4 @@
-"""Publishes to a Delta table: one commit for each version of a shard.
+"""Publishes to a Delta table: one commit for one or several shards.
 
 Delta's own application transactions make it idempotent: generation, finishing time and edition of a shard are the
 versions of three transactions named after run and shard, committed with the rows. They are looked up and written
@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import DELTA, added, check_partitions, lake_schema, same_partitions
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, no_step
+from scorer.publish.delta_transactions import Transactions
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, by_schema, no_step, properties_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -46,6 +47,7 @@ class Delta:
         self._table: DeltaTable | None = None
         plain = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
         self._options = {"allow_http": "true"} if plain else {}
+        self._transactions = Transactions(self._options)
         problems = []
         if not place.strip("/"):
             problems.append(
@@ -61,64 +63,73 @@ class Delta:
         os.environ.setdefault("RUST_LOG", "error")
 
     def publish(self, shard: Sealed) -> bool:
+        return self.publish_all([shard])[0]
+
+    def publish_all(self, shards: Sequence[Sealed]) -> list[bool]:
+        committed = {id(shard) for part in by_schema(shards) for shard in self._until_committed(part)}
+        return [id(shard) in committed for shard in shards]
+
+    def _until_committed(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
+        """Commits those of the shards, all of one run and schema, that the table lacks; returns them."""
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        wanted = lake_schema(shard.schema, DELTA)
+        wanted = lake_schema(shards[0].schema, DELTA)
+        what = shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
         try:
             for lost in range(TRIES):
                 try:
-                    return self._publish(shard, wanted)
+                    return self._commit(shards, wanted)
                 except CommitFailedError:  # somebody was faster, perhaps with this very shard: look again
                     self._table = None
                     time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
         except (DeltaError, OSError) as error:
             self._table = None
             raise StorageError(
-                f"{shard.shard} was not published to {self.target}: {_said(error)}. Its scores are stored; the "
+                f"{what} was not published to {self.target}: {_said(error)}. Its scores are stored; the "
                 "same command publishes them."
             ) from error
         raise StorageError(
-            f"{shard.shard} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
+            f"{what} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
             "stored; the same command publishes them."
         )
 
-    def _publish(self, shard: Sealed, wanted: pa.Schema) -> bool:
+    def _commit(self, shards: Sequence[Sealed], wanted: pa.Schema) -> Sequence[Sealed]:
         from deltalake import CommitProperties, Transaction, write_deltalake
 
         table = self._open(wanted)
-        app, app_finished = f"scorer/{shard.run}/{shard.shard}", f"scorer-finished/{shard.run}/{shard.shard}"
-        app_edition = f"scorer-edition/{shard.run}/{shard.shard}"
-        generation, finished_us, edition = map(table.transaction_version, (app, app_finished, app_edition))
-        before = Version(generation or 0, finished_us or 0, edition or 0)
-        if generation is not None and not shard.version.is_newer_than(before):
-            return False
+        published = self._published(table, shards)
+        newer = [s for s in shards if s.shard not in published or s.version.is_newer_than(published[s.shard])]
+        if not newer:
+            return []
         has = pa.schema(table.schema().to_arrow())
         added(has, wanted, DELTA, self.target)  # deltalake adds them
         same_partitions(table.metadata().partition_columns, self._partition_by, self.target)
         # A table may be set to forget transactions; then only its rows tell.
         forgets = "delta.setTransactionRetentionDuration" in table.metadata().configuration
-        replace = generation is not None or forgets
         properties = CommitProperties(
-            app_transactions=[
-                Transaction(app, shard.version.generation),
-                Transaction(app_finished, shard.version.finished_us),
-                Transaction(app_edition, shard.version.edition),
-            ],
-            custom_metadata={
-                "scorer.run": shard.run,
-                "scorer.shard": shard.shard,
-                "scorer.generation": str(shard.version.generation),
-            },
+            app_transactions=[Transaction(*one) for shard in newer for one in _transactions(shard)],
+            custom_metadata=properties_of(newer),
         )
         self._step("write")
-        with Stream(shard, wanted, self._step) as rows:
+        with Stream(newer, wanted, self._step) as rows:
             write = partial(write_deltalake, table, rows, schema_mode="merge", commit_properties=properties)
-            if replace:
-                write(mode="overwrite", predicate=f"{RUN} = {_text(shard.run)} AND shard = {_text(shard.shard)}")
+            if forgets or not published.keys().isdisjoint(shard.shard for shard in newer):
+                names = ", ".join(_text(shard.shard) for shard in newer)
+                write(mode="overwrite", predicate=f"{RUN} = {_text(newer[0].run)} AND shard IN ({names})")
             else:
                 write(mode="append")
         self._step("committed")
-        return True
+        return newer
+
+    def _published(self, table: DeltaTable, shards: Sequence[Sealed]) -> dict[str, Version]:
+        """The versions of those of the shards that the table has."""
+        found = {}
+        transactions = self._transactions.of(table)
+        for shard in shards:
+            generation, finished_us, edition = (transactions(app) for app, _ in _transactions(shard))
+            if generation is not None:
+                found[shard.shard] = Version(generation, finished_us or 0, edition or 0)
+        return found
 
     def _open(self, wanted: pa.Schema) -> DeltaTable:
         """The current table; creates it where there is none."""
@@ -165,6 +176,13 @@ class Delta:
 
 
 ABOUT = "Scores published by scorer: (scorer_run, shard, row) is a row's identity."
+
+
+def _transactions(shard: Sealed) -> list[tuple[str, int]]:
+    """The application transactions that name a version of a shard: generation, finishing time, edition."""
+    version = shard.version
+    numbers = {"scorer": version.generation, "scorer-finished": version.finished_us, "scorer-edition": version.edition}
+    return [(f"{prefix}/{shard.run}/{shard.shard}", number) for prefix, number in numbers.items()]
 
 
 def _text(value: str) -> str:

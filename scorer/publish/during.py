@@ -1,4 +1,4 @@
-"""Publishes each shard as it is sealed during a run, on its own thread.
+"""Publishes shards as they are sealed during a run, on its own thread. Those that wait for one commit share the next.
 
 The run goes on whatever happens to the table. Shards that were not published are reported, and the next start publishes
 them. The thread is a daemon: a commit that hangs is abandoned at the end, and repeated later.
@@ -18,7 +18,7 @@ from scorer.errors import Interrupted, ScorerError, StorageError
 from scorer.files.files import Files
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest
-from scorer.publish.publish import publish_shard, publisher, sealed_shards
+from scorer.publish.publish import next_group, publish_shards, publisher, sealed_shards
 from scorer.types import Shard
 
 PAUSE_S = 30.0
@@ -31,16 +31,24 @@ Tell = Callable[[str, Mapping[str, Any]], None]
 class Publishing:
     """Publishes shards in the order they are sealed. Make it inside the running loop.
 
-    `publish` commits one shard and returns whether it was new; it is called on the thread only.
+    `group` takes from the shards that wait those of the next commit. `publish` commits them and returns for each
+    whether it was new, or why it failed. Both are called on the thread only.
     """
 
-    def __init__(self, target: str, publish: Callable[[Shard], bool], tell: Tell) -> None:
+    def __init__(
+        self,
+        target: str,
+        publish: Callable[[Sequence[Shard]], Sequence[bool | ScorerError]],
+        tell: Tell,
+        group: Callable[[Iterable[Shard]], Sequence[Shard]],
+    ) -> None:
         self.target = target
         self.problem: str | None = None
         """What went wrong last; None where everything sealed so far is published, or has not been tried."""
         self.committed = 0
         self._publish = publish
         self._tell = tell
+        self._group = group
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Shard] = deque()
         self._failed: list[Shard] = []
@@ -74,7 +82,7 @@ class Publishing:
         await self._ended.wait()
 
     def leave(self) -> None:
-        """Starts no further shard; the current one is finished, unless the process ends before."""
+        """Starts no further commit; the current one is finished, unless the process ends before."""
         with self._wake:
             self._left = True
             self._wake.notify()
@@ -92,7 +100,9 @@ class Publishing:
     def _work(self) -> None:
         reached = True
         while self._next(pause=not reached):
-            reached = self._one(self._waiting[0])
+            with self._wake:
+                group = self._group(self._waiting)
+            reached = self._commit(group)
             if not reached and self._ending:
                 self._failed += self._waiting  # no need to find out for each
                 self._waiting.clear()
@@ -107,24 +117,27 @@ class Publishing:
             self._wake.wait_for(lambda: self._waiting or self._ending or self._left)
             return bool(self._waiting) and not self._left
 
-    def _one(self, shard: Shard) -> bool:
-        """Publishes the first shard that waits; False where the table could not be reached, and the shard waits on."""
+    def _commit(self, group: Sequence[Shard]) -> bool:
+        """Publishes the first shards that wait; False where the table could not be reached, and they wait on."""
         try:
-            wrote = self._publish(shard)
+            outcomes = self._publish(group)
         except StorageError as error:
-            self._report(shard, str(error))
+            self._report(group[0], str(error))
             return False
-        except ScorerError as error:
-            self._report(shard, str(error))
-            self._failed.append(self._waiting.popleft())
         except Exception:  # noqa: BLE001 - the thread's outermost frame: a bug in a publisher ends no run
-            self._report(shard, f"{shard.path} was not published to {self.target}: {traceback.format_exc()}")
-            self._failed.append(self._waiting.popleft())
-        else:
+            for shard in group:
+                self._report(shard, f"{shard.path} was not published to {self.target}: {traceback.format_exc()}")
+                self._failed.append(self._waiting.popleft())
+            return True
+        for shard, outcome in zip(group, outcomes, strict=True):
             self._waiting.popleft()
+            if isinstance(outcome, ScorerError):
+                self._report(shard, str(outcome))
+                self._failed.append(shard)
+                continue
             if not self._failed:
                 self.problem = None
-            if wrote:
+            if outcome:
                 self.committed += 1
                 self._say("published", {"shard": shard.path, "rows": shard.rows, "to": self.target})
         return True
@@ -148,7 +161,12 @@ async def publishing(
     interruption.
     """
     place = publisher(target, partition_by)
-    going_on = Publishing(target, lambda shard: publish_shard(files, layout, manifest.id, shard, place), tell)
+    going_on = Publishing(
+        target,
+        lambda group: publish_shards(files, layout, manifest.id, group, place),
+        tell,
+        lambda waiting: next_group(waiting, place),
+    )
     going_on.start(sealed_shards(files, layout, manifest))
     try:
         try:

@@ -1,4 +1,4 @@
-"""Publishes to an Iceberg table: one commit for each version of a shard.
+"""Publishes to an Iceberg table: one commit for one or several shards.
 
 Iceberg has no application transactions. The published versions are in the properties of the snapshots. They
 are read from the metadata that the commit builds on: where another commit came between, the catalog refuses, and they
@@ -18,17 +18,15 @@ import pyarrow as pa
 
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import ICEBERG, added, check_partitions, lake_schema, same_partitions
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, no_step
+from scorer.publish.iceberg_snapshots import Snapshots, rows_of
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, by_schema, no_step, properties_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.expressions import BooleanExpression
     from pyiceberg.table import Table
 
 T = TypeVar("T")
 
-FIRST = 1
-"""The sequence number of a table's first snapshot: behind it there is nothing that could have expired."""
 TRIES = 30
 """Commits that may be lost to other writers of the table before it is given up."""
 CHUNK_BYTES = 64 << 20
@@ -53,6 +51,7 @@ class Iceberg:
         self._catalog_name, _, self._name = place.partition("/")
         self._partition_by = list(partition_by)
         self._step = step
+        self._snapshots = Snapshots()
         self._catalog: Catalog | None = None
         problems = []
         namespace, _, name = self._name.rpartition(".")
@@ -66,48 +65,53 @@ class Iceberg:
             raise SpecError(problems)
 
     def publish(self, shard: Sealed) -> bool:
+        return self.publish_all([shard])[0]
+
+    def publish_all(self, shards: Sequence[Sealed]) -> list[bool]:
+        committed = {id(shard) for part in by_schema(shards) for shard in self._until_committed(part)}
+        return [id(shard) in committed for shard in shards]
+
+    def _until_committed(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
+        """Commits those of the shards, all of one run and schema, that the table lacks; returns them."""
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 
-        wanted = lake_schema(shard.schema, ICEBERG)
+        wanted = lake_schema(shards[0].schema, ICEBERG)
+        what = shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
         for lost in range(TRIES):
             try:
-                with self._as_storage_error(shard):
-                    return self._publish(shard, wanted)
+                with self._as_storage_error(what):
+                    return self._commit(shards, wanted)
             except (CommitFailedException, CommitStateUnknownException, ValidationException):
                 time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
         raise StorageError(
-            f"{shard.shard} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
+            f"{what} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
             "stored; the same command publishes them."
         )
 
-    def _publish(self, shard: Sealed, wanted: pa.Schema) -> bool:
+    def _commit(self, shards: Sequence[Sealed], wanted: pa.Schema) -> Sequence[Sealed]:
         table = self._open(wanted)
         # pyiceberg's own retries would commit these rows beside those of a faster publisher, without looking again.
         # In this copy of the metadata only: nothing of it is written.
         table.properties["commit.retry.num-retries"] = "0"
-        before = _published(table, shard)
-        if before is not None and not shard.version.is_newer_than(before):
-            return False
+        published = self._snapshots.published(table, shards)
+        newer = [s for s in shards if s.shard not in published or s.version.is_newer_than(published[s.shard])]
+        if not newer:
+            return []
         new = added(table.schema().as_arrow(), wanted, ICEBERG, self.target)
         same_partitions(_partitions(table), self._partition_by, self.target)
-        properties = {
-            **_identity(shard),
-            "scorer.generation": str(shard.version.generation),
-            "scorer.finished": str(shard.version.finished_us),
-            "scorer.edition": str(shard.version.edition),
-        }
+        properties = properties_of(newer)
         self._step("write")
-        with Stream(shard, wanted, self._step) as rows, table.transaction() as change:
+        with Stream(newer, wanted, self._step) as rows, table.transaction() as change:
             if new:
                 with change.update_schema() as update:
                     update.union_by_name(pa.schema(new))
-            if before is not None:
-                change.delete(_rows_of(shard), snapshot_properties=properties)
+            if replaced := [shard for shard in newer if shard.shard in published]:
+                change.delete(rows_of(replaced), snapshot_properties=properties)
             for part in [rows] if table.spec().is_unpartitioned() else _chunks(rows):
                 change.append(part, snapshot_properties=properties)
             self._step("commit")
         self._step("committed")
-        return True
+        return newer
 
     def _open(self, wanted: pa.Schema) -> Table:
         """The current table; creates it and its namespace where they are missing."""
@@ -142,7 +146,7 @@ class Iceberg:
             return catalog.load_table(self._name)
 
     @contextmanager
-    def _as_storage_error(self, shard: Sealed) -> Iterator[None]:
+    def _as_storage_error(self, what: str) -> Iterator[None]:
         """Turns what catalogs and storage raise into a sentence."""
         from pyiceberg.exceptions import NoSuchIcebergTableError, RESTError
         from requests import RequestException
@@ -156,7 +160,7 @@ class Iceberg:
             self._catalog = None
             said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise StorageError(
-                f"{shard.shard} was not published to {self.target}: {said}. Its scores are stored; the same command "
+                f"{what} was not published to {self.target}: {said}. Its scores are stored; the same command "
                 "publishes them."
             ) from error
 
@@ -180,54 +184,6 @@ def _created(make: Callable[[], T]) -> T:
         return make()
     except _sql_errors():
         return make()
-
-
-# --- what is published ------------------------------------------------------------------------------------------------
-
-
-def _identity(shard: Sealed) -> dict[str, str]:
-    return {"scorer.run": shard.run, "scorer.shard": shard.shard}
-
-
-def _rows_of(shard: Sealed) -> BooleanExpression:
-    from pyiceberg.expressions import And, EqualTo, Reference
-
-    run, name = EqualTo(Reference(RUN), shard.run), EqualTo(Reference("shard"), shard.shard)  # type: ignore[call-arg,arg-type]
-    return And(run, name)
-
-
-def _published(table: Table, shard: Sealed) -> Version | None:
-    """The shard's version in the table; None where the table lacks the shard."""
-    snapshot = table.current_snapshot()
-    if snapshot is None:
-        return None
-    identity = _identity(shard)
-    kept = {one.snapshot_id: one for one in table.snapshots()}
-    while snapshot is not None:
-        properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-        if all(properties.get(key) == value for key, value in identity.items()):
-            names = ("scorer.generation", "scorer.finished", "scorer.edition")
-            return Version(*(int(properties.get(name) or 0) for name in names))
-        # Not a missing parent: where that expired, pyiceberg says that there was none.
-        if snapshot.sequence_number == FIRST:
-            return None
-        snapshot = kept.get(snapshot.parent_snapshot_id or 0)
-    return _published_by_rows(table, shard)
-
-
-def _published_by_rows(table: Table, shard: Sealed) -> Version | None:
-    """The shard's version by its rows: older snapshots have expired."""
-    import pyarrow.compute as pc
-
-    scan = table.scan(row_filter=_rows_of(shard), selected_fields=("generation", "finished_at"))
-    found = None
-    for batch in scan.to_arrow_batch_reader():
-        if batch.num_rows:
-            generation = pc.max(batch.column("generation")).as_py()
-            finished_us = pc.max(batch.column("finished_at").cast("timestamp[us]").cast("int64")).as_py()
-            before = found or Version(0, 0)
-            found = Version(max(generation, before.generation), max(finished_us, before.finished_us))
-    return found
 
 
 def _partitions(table: Table) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
@@ -14,8 +16,12 @@ from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load, new_id, no_run, save
 from scorer.plugins import found, made
 from scorer.publish import PUBLISHERS
-from scorer.publish.sealed import Publisher, sealed
+from scorer.publish.sealed import GroupPublisher, Publisher, sealed
 from scorer.types import Shard
+
+GROUP_SHARDS = 100
+GROUP_ROWS = 1_000_000
+"""So much goes into one commit: a kill repeats no more, and the files of as many shards are open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def publisher(to: str, partition_by: Sequence[str] = ()) -> Publisher:
 
 
 def publish(files: Files, out: str, to: str | None = None, partition_by: Sequence[str] = ()) -> Published:
-    """Commits every sealed shard that is not yet in the table, one by one.
+    """Commits every sealed shard that is not yet in the table, several in one commit.
 
     Without `to` it is the run's own output.publish. Raises SpecError where there is no run, for a wrong address and for
     shards that the table cannot take (the others are published), StorageError where it cannot be reached, OutputError
@@ -81,26 +87,69 @@ def publish(files: Files, out: str, to: str | None = None, partition_by: Sequenc
     shards = sealed_shards(files, layout, manifest)
     committed = rows = 0
     problems: list[ScorerError] = []
-    for shard in shards:
-        try:
-            wrote = publish_shard(files, layout, manifest.id, shard, place)
-        except StorageError:
-            raise
-        except ScorerError as error:
-            problems.append(error)
-        else:
-            committed += wrote
-            rows += wrote * shard.rows
+    left = deque(shards)
+    while group := next_group(left, place):
+        for outcome in publish_shards(files, layout, manifest.id, group, place):
+            shard = left.popleft()
+            if isinstance(outcome, ScorerError):
+                problems.append(outcome)
+            else:
+                committed += outcome
+                rows += outcome * shard.rows
     if problems:
         messages = list(dict.fromkeys(str(problem) for problem in problems))
         raise OutputError("\n".join(messages)) if isinstance(problems[0], OutputError) else SpecError(messages)
     return Published(to or given["publish"], len(shards), committed, rows, len(manifest.shards) - len(shards))
 
 
-def publish_shard(files: Files, layout: Layout, run: str, shard: Shard, place: Publisher) -> bool:
-    """True where the sealed shard was committed now, False where the table had it. Raises as `Publisher.publish`."""
-    with sealed(files, layout, run, shard) as opened:
-        return place.publish(opened)
+def next_group(shards: Iterable[Shard], place: Publisher) -> list[Shard]:
+    """The first of these shards that go to the table in one commit; one where its publisher takes one at a time.
+
+    A shard that was sealed again meanwhile, and so is there twice, is in a group once.
+    """
+    group: list[Shard] = []
+    stems: set[str] = set()
+    rows = 0
+    for shard in shards:
+        full = rows + shard.rows > GROUP_ROWS or len(group) == GROUP_SHARDS
+        if group and (full or shard.stem in stems):
+            break
+        group.append(shard)
+        stems.add(shard.stem)
+        rows += shard.rows
+        if not isinstance(place, GroupPublisher):
+            break
+    return group
+
+
+def publish_shards(
+    files: Files, layout: Layout, run: str, shards: Sequence[Shard], place: Publisher
+) -> list[bool | ScorerError]:
+    """For each sealed shard: True where it was committed now, False where the table had it, or why it was not.
+
+    Shards of one call share a commit where the publisher can do that; where one of them fails, the others get commits
+    of their own. Raises StorageError where the table cannot be reached now.
+    """
+    if len(shards) > 1 and isinstance(place, GroupPublisher):
+        try:
+            with ExitStack() as stack:
+                opened = [stack.enter_context(sealed(files, layout, run, shard)) for shard in shards]
+                return list(place.publish_all(opened))
+        except StorageError:
+            raise
+        except (ScorerError, FileNotFoundError):  # one of them, and each by itself says which
+            pass
+    return [_published(files, layout, run, shard, place) for shard in shards]
+
+
+def _published(files: Files, layout: Layout, run: str, shard: Shard, place: Publisher) -> bool | ScorerError:
+    try:
+        with sealed(files, layout, run, shard) as opened:
+            return place.publish(opened)
+    except StorageError:
+        raise
+    except ScorerError as error:
+        return error
 
 
 def sealed_shards(files: Files, layout: Layout, manifest: Manifest) -> list[Shard]:

@@ -5,10 +5,10 @@ Knows no table format. Rows are read a batch at a time, so that a shard of any s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import orjson
 import pyarrow as pa
@@ -132,13 +132,13 @@ def _finished_us(parquet: pq.ParquetFile) -> int:
 
 
 class Stream:
-    """The rows of a sealed shard under a table's types, to be handed to a library written in another language.
+    """The rows of sealed shards under a table's types, to be handed to a library written in another language.
 
     An error while rows are read is raised at the end of the block as it was, not as the library rewords it.
     """
 
-    def __init__(self, shard: Sealed, schema: pa.Schema, step: Step) -> None:
-        self._shard = shard
+    def __init__(self, shards: Sequence[Sealed], schema: pa.Schema, step: Step) -> None:
+        self._shards = shards
         self._schema = schema
         self._step = step
         self._failure: Exception | None = None
@@ -152,15 +152,16 @@ class Stream:
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self._shard.batches():
-                self._step("batch")
-                yield self._cast(batch)
+            for shard in self._shards:
+                for batch in shard.batches():
+                    self._step("batch")
+                    yield self._cast(shard, batch)
             self._step("read")
         except (seg.Broken, SpecError, OSError) as error:
             self._failure = error
             raise
 
-    def _cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _cast(self, shard: Sealed, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = []
         for field in self._schema:
             try:
@@ -168,7 +169,7 @@ class Stream:
             except pa.ArrowException as error:
                 raise SpecError(
                     [
-                        f"Column {field.name} of {self._shard.shard} holds a value of type "
+                        f"Column {field.name} of {shard.shard} holds a value of type "
                         f"{batch.schema.field(field.name).type} that does not fit into {field.type}, which is what the "
                         f"table has a place for ({error}). Change it in the input, or leave it out of input.keep."
                     ]
@@ -186,3 +187,32 @@ class Publisher(Protocol):
         StorageError where it cannot be reached now.
         """
         ...
+
+
+@runtime_checkable
+class GroupPublisher(Publisher, Protocol):
+    """A publisher that commits several shards at once: its cost then grows with the rows, not with the commits."""
+
+    def publish_all(self, shards: Sequence[Sealed]) -> list[bool]:
+        """As `publish` for each of these different shards, in as few commits as the table allows; an answer for each.
+
+        A shard whose rows cannot be read or do not fit may keep all of them from being committed: the caller then
+        publishes each by itself. Raises as `publish`.
+        """
+        ...
+
+
+def by_schema(shards: Sequence[Sealed]) -> list[list[Sealed]]:
+    """The shards of one run and one schema together: what one commit can hold."""
+    alike: dict[tuple[str, pa.Schema], list[Sealed]] = {}
+    for shard in shards:
+        alike.setdefault((shard.run, shard.schema), []).append(shard)
+    return list(alike.values())
+
+
+def properties_of(shards: Sequence[Sealed]) -> dict[str, str]:
+    """What a commit says of itself: the run, and as JSON the generation, finishing time and edition of each shard."""
+    versions = {
+        shard.shard: (shard.version.generation, shard.version.finished_us, shard.version.edition) for shard in shards
+    }
+    return {"scorer.run": shards[0].run, "scorer.shards": orjson.dumps(versions).decode()}

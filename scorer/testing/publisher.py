@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.output.schema import result_schema
-from scorer.publish.sealed import RUN, Publisher, Sealed, Version
+from scorer.publish.sealed import RUN, GroupPublisher, Publisher, Sealed, Version
 
 FINISHED_US = 1_790_000_000_000_000
 FIRST = Version(0, FINISHED_US)
@@ -122,6 +122,32 @@ class PublisherContract(ABC):
         self.make(table).publish(shard)
         assert self.make(table).publish(shard) is False
         assert self._keys(table) == []
+
+    def test_publish_all_commits_each_shard_that_the_table_lacks_once(self, table: str, tmp_path: Path) -> None:
+        old, same = sealed(tmp_path), sealed(tmp_path, shard="b")
+        newer, new = sealed(tmp_path, version=Version(1, FINISHED_US), score=5.0), sealed(tmp_path, shard="it's c")
+        publisher = self._groups(table)
+        assert publisher.publish_all([old, same]) == [True, True]
+        assert self._groups(table).publish_all([newer, same, new]) == [True, False, True]
+        assert self._keys(table) == sorted([*keys(newer), *keys(same), *keys(new)])
+        assert publisher.publish_all([newer, same, new]) == [False] * 3
+
+    def test_publish_all_killed_in_the_middle_leaves_no_row_and_can_be_repeated(
+        self, table: str, tmp_path: Path
+    ) -> None:
+        first, second = sealed(tmp_path), sealed(tmp_path, shard="b", rows=30)
+        publisher = self._groups(table)
+        with pytest.raises(BaseException):  # noqa: B017 - a library may word Died as it likes
+            publisher.publish_all([first, dying(second)])
+        assert self._keys(table) == []
+        assert self._groups(table).publish_all([first, second]) == [True, True]
+        assert self._keys(table) == sorted([*keys(first), *keys(second)])
+
+    def _groups(self, place: str) -> GroupPublisher:
+        publisher = self.make(place)
+        if not isinstance(publisher, GroupPublisher):
+            pytest.skip("the publisher has no publish_all: each shard gets a commit of its own")
+        return publisher
 
     def _keys(self, place: str) -> list[Key]:
         return sorted((row[RUN], row["shard"], row["row"], row["score"]) for row in self.rows(place))

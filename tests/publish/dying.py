@@ -21,7 +21,7 @@ from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.publish.delta import Delta
 from scorer.publish.iceberg import Iceberg
-from scorer.publish.publish import publish_shard, sealed_shards
+from scorer.publish.publish import publish_shards, sealed_shards
 
 LOADED = (deltalake, pyiceberg.catalog.sql, pyiceberg.io.pyarrow)
 
@@ -41,8 +41,7 @@ def send(out: str, address: str, last: int) -> None:
     manifest = load(files, layout)
     assert manifest is not None
     publisher = {"delta": Delta, "iceberg": Iceberg}[scheme](place, step=step)
-    for shard in sealed_shards(files, layout, manifest):
-        publish_shard(files, layout, manifest.id, shard, publisher)
+    publish_shards(files, layout, manifest.id, sealed_shards(files, layout, manifest), publisher)
 
 
 def main(steps: int, address: str, before: list[str], out: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,10 +43,12 @@ class DeltaLake:
             session.sql(f"CREATE VIEW t AS SELECT * FROM {read}")
             return session.sql(sql).fetchall()
 
-    def commits(self) -> int:
+    def commits(self) -> list[int]:
+        """The shards in each commit that published something, the last first."""
         from deltalake import DeltaTable
 
-        return sum("scorer.shard" in entry for entry in DeltaTable(self.place).history())
+        marks = [entry.get("scorer.shards") for entry in DeltaTable(self.place).history()]
+        return [len(json.loads(mark)) for mark in marks if mark is not None]
 
     def partitions(self) -> list[str]:
         from deltalake import DeltaTable
@@ -106,13 +109,10 @@ class IcebergLake:
         with self.table().scan().to_duckdb("t") as session:
             return list(session.sql(sql).fetchall())
 
-    def commits(self) -> int:
-        """Atomic changes of the table that published something: snapshots of one commit share their metadata file."""
-        identities = [
-            tuple(snapshot.summary.additional_properties.get(f"scorer.{key}") for key in ("run", "shard", "generation"))
-            for snapshot in self.table().snapshots()
-        ]
-        return len(set(identities))
+    def commits(self) -> list[int]:
+        """The shards in each commit that published something: snapshots of one commit have the same properties."""
+        marks = [snapshot.summary.additional_properties for snapshot in self.table().snapshots()]
+        return [len(json.loads(shards)) for _, shards in {(m["scorer.run"], m["scorer.shards"]): 0 for m in marks}]
 
     def partitions(self) -> list[str]:
         return [field.name for field in self.table().spec().fields]

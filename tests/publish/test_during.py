@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from scorer.errors import Interrupted, SpecError, StorageError
+from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.publish.during import Publishing
 from scorer.types import Shard
 
@@ -25,17 +26,23 @@ class Table:
         self.rows: list[str] = []
         self.down = False
         self.refuses: set[str] = set()
+        self.groups: list[int] = []
         self.threads: set[int] = set()
         self.gate = threading.Event()
         self.gate.set()
 
-    def publish(self, one: Shard) -> bool:
+    def publish(self, group: Sequence[Shard]) -> list[bool | ScorerError]:
+        """As publish_shards: a refused shard keeps no other one of its group out."""
+        self.groups.append(len(group))
+        return [self._one(one) for one in group]
+
+    def _one(self, one: Shard) -> bool | ScorerError:
         self.threads.add(threading.get_ident())
         self.gate.wait()
         if self.down:
             raise StorageError(f"{one.path}: the catalog is down")
         if one.path in self.refuses:
-            raise SpecError([f"{one.path} does not fit"])
+            return SpecError([f"{one.path} does not fit"])
         if one.path == "bug":
             raise ZeroDivisionError
         new = one.path not in self.rows
@@ -54,6 +61,15 @@ class Told:
         self.events.append((name, fields["shard"]))
 
 
+def begin(table: Table, told: Told, at_once: int = 1) -> Publishing:
+    """Publishing that takes so many shards at once."""
+
+    def group(waiting: Iterable[Shard]) -> list[Shard]:
+        return list(islice(waiting, at_once))
+
+    return Publishing("delta://t", table.publish, told, group)
+
+
 async def until(true: Callable[[], bool]) -> None:
     while not true():  # noqa: ASYNC110 - a thread's doing, of which no event tells
         await asyncio.sleep(0.001)
@@ -61,7 +77,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def test_publishing_commits_shards_in_order_on_its_own_thread() -> None:
     table, told = Table(), Told()
-    going_on = Publishing("delta://t", table.publish, told)
+    going_on = begin(table, told)
     going_on.start([shard("a")])
     for name in "bcd":
         going_on.sealed(shard(name))
@@ -77,7 +93,7 @@ async def test_publishing_commits_shards_in_order_on_its_own_thread() -> None:
 async def test_publishing_reports_no_event_for_a_published_shard() -> None:
     table, told = Table(), Told()
     table.rows = ["a"]
-    going_on = Publishing("delta://t", table.publish, told)
+    going_on = begin(table, told)
     going_on.start([shard("a"), shard("b")])
     await going_on.finish()
     await until(lambda: bool(told.events))
@@ -88,7 +104,7 @@ async def test_publishing_reports_no_event_for_a_published_shard() -> None:
 async def test_publishing_retries_waiting_shards_at_the_end() -> None:
     table, told = Table(), Told()
     table.down = True
-    going_on = Publishing("delta://t", table.publish, told)
+    going_on = begin(table, told)
     going_on.start([shard("a")])
     await until(lambda: bool(told.events))
     going_on.sealed(shard("b"))
@@ -104,7 +120,7 @@ async def test_publishing_retries_waiting_shards_at_the_end() -> None:
 async def test_publishing_raises_at_the_end_where_the_table_stays_down() -> None:
     table = Table()
     table.down = True
-    going_on = Publishing("delta://t", table.publish, Told())
+    going_on = begin(table, Told())
     going_on.start([shard("a"), shard("b"), shard("c")])
     await going_on.finish()
     with pytest.raises(StorageError, match=r"3 shards were not published to delta://t.*scores nothing again.*is down"):
@@ -114,7 +130,7 @@ async def test_publishing_raises_at_the_end_where_the_table_stays_down() -> None
 async def test_publishing_continues_after_a_shard_that_does_not_fit() -> None:
     table, told = Table(), Told()
     table.refuses = {"b"}
-    going_on = Publishing("delta://t", table.publish, told)
+    going_on = begin(table, told)
     going_on.start([shard(name) for name in ("a", "b", "bug", "c")])
     await going_on.finish()
     assert table.rows == ["a", "c"]
@@ -123,10 +139,28 @@ async def test_publishing_continues_after_a_shard_that_does_not_fit() -> None:
         going_on.check()
 
 
+async def test_shards_that_wait_for_a_commit_share_the_next_one() -> None:
+    table, told = Table(), Told()
+    table.gate.clear()
+    table.refuses = {"c"}
+    going_on = begin(table, told, at_once=3)
+    going_on.start([shard("a")])
+    await until(lambda: bool(table.groups))
+    for name in "bcde":
+        going_on.sealed(shard(name))
+    table.gate.set()
+    await going_on.finish()
+    await until(lambda: len(told.events) == 5)
+    assert table.groups == [1, 3, 1]
+    assert table.rows == ["a", "b", "d", "e"]
+    assert sorted(told.events) == [("publish_failed", "c"), *(("published", name) for name in "abde")]
+    assert (going_on.committed, going_on.pending) == (4, 1)
+
+
 async def test_leave_finishes_the_current_commit_and_starts_no_other() -> None:
     table = Table()
     table.gate.clear()
-    going_on = Publishing("delta://t", table.publish, Told())
+    going_on = begin(table, Told())
     going_on.start([shard("a"), shard("b")])
     await until(lambda: bool(table.threads))
     going_on.leave()
