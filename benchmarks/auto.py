@@ -3,7 +3,7 @@
     python -m benchmarks.auto [--case NAME ...] [--places 100] [--latency 0.5]
 
 The rehearsal judge (of that median latency, in seconds) has so many places; beyond them a request waits its turn, as at
-a vLLM replica whose batch is full, or gets a 429. Auto is told nothing. Its ok replies from second 60 to 90 are set
+a vLLM replica whose batch is full, or gets a 429. Auto gets no limit. Its ok replies from second 60 to 90 are set
 against the best of three fixed numbers around the judge's places, each in its own seconds 10 to 30; then the judge
 loses half of its places without a word, and gets them back 45 s later: each time the last 15 s before the next change
 count, against the same share of the best. The last line is one JSON object.
@@ -37,8 +37,8 @@ ROWS = 200_000
 def seconds(mode: str, options: argparse.Namespace, fixed: int | None, until: int) -> dict[int, list[int]]:
     """By the judge's books: requests, ok replies, 429s and tokens of each second of a run; `fixed` None is auto."""
     mine, theirs = judge.cores()
-    told = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": options.latency}
-    with judge.rehearsal(theirs, **told) as process, tempfile.TemporaryDirectory(prefix="bench-auto-") as folder:
+    settings = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": options.latency}
+    with judge.rehearsal(theirs, **settings) as process, tempfile.TemporaryDirectory(prefix="bench-auto-") as folder:
         command = [sys.executable, "-m", "benchmarks.contenders.scorer_run", "--rows", rows(ROWS), "--url", process.url]
         command += ["--out", f"{folder}/out", "--in-flight", str(fixed or 1)]
         command += ["--variant", "auto"] if fixed is None else []

@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2000)
     given = parser.parse_args()
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     print(f"{'design':30} {'judge':7} {'cache':9} {'USD':>9} {'seconds':>8} {'read':>6}")
     for name, columns, judge, limits in designs(given.rows):
         for dialect in ("claude", "openai"):
@@ -153,8 +153,8 @@ def main() -> None:
                     f"{name:30} {dialect:7} {shown:9} {found['usd']:9.4f} {found['seconds']:8.1f} {found['read']:6.3f}",
                     flush=True,
                 )
-                told.append({"design": name, "judge": dialect, "cache": shown, **found})
-    print(json.dumps(told))
+                results.append({"design": name, "judge": dialect, "cache": shown, **found})
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

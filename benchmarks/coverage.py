@@ -32,7 +32,7 @@ from scorer.analysis.win_rate import win_rate
 
 REPLICATES = 1000
 
-Told = tuple[str, float | None, tuple[float, float] | None]
+Statement = tuple[str, float | None, tuple[float, float] | None]
 """What a statistic is called, its value, its interval."""
 
 
@@ -46,7 +46,7 @@ class Design(Protocol):
 
     def table(self, items: int, rng: np.random.Generator) -> pl.LazyFrame: ...
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]: ...
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]: ...
 
 
 def _frame(shape: tuple[int, ...], **columns: object) -> pl.LazyFrame:
@@ -81,7 +81,7 @@ class Agree:
         human, score = _graded(human, self.steps), _graded(score, self.steps)
         return _frame(shape, system=np.arange(self.systems), score=score, human=human)
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         system = "system" if self.systems > 1 else None
         found = agree(frame, ["score"], ["human"], item="item", system=system, bootstrap=Bootstrap(replicates, seed))
         for row in found.frame.iter_rows(named=True):
@@ -114,7 +114,7 @@ class Estimate:
             labelled.ravel()[rng.permutation(items * 2)[: labels * 2]] = True
         return _frame(shape, system=np.array(["a", "b"]), score=score, human=np.where(labelled, human, np.nan))
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = estimate(frame, "score", "human", system="system", item="item")
         for name, one in (("all", found.overall), *found.systems.items()):
             yield f"{name} mean", one.mean.value, one.mean.interval
@@ -142,7 +142,7 @@ class Unread:
         labelled = rng.permutation(items) < (items if items == self.many else self.labels)
         return _frame((items,), score=score, human=np.where(labelled, human, np.nan))
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = estimate(frame, "score", "human").overall
         yield "mean", found.mean.value, found.mean.interval
 
@@ -162,7 +162,7 @@ class Board:
         score = np.where(rng.random(shape) < self.lost, np.nan, _graded(score, 5))
         return _frame(shape, task=task, system=np.array(["a", "b", "c"]), score=score)
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = leaderboard(frame, "score", "system", task="task", item="item", bootstrap=Bootstrap(replicates, seed))
         assert found.tasks is not None
         for row in found.systems.iter_rows(named=True):
@@ -186,7 +186,7 @@ class Pairs:
         names = np.array(["a", "b", "c", "d"])
         return _frame(wins.shape, left=names[a], right=names[b], preference=preference)
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = bradley_terry(frame, "left", "right", "preference", item="item", bootstrap=Bootstrap(replicates, seed))
         for row in found.iter_rows(named=True):
             yield f"strength {row['system']}", row["strength"], _ends(row)
@@ -205,7 +205,7 @@ class Compare:
         score = _graded(np.array([-0.5, 0.0, 0.5]) + rng.normal(size=(items, 1)) + rng.normal(size=shape), 5)
         return _frame(shape, step=np.array([10, 100, 1000]), formed=formed, score=np.where(formed, score, 1.0))
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = compare(
             frame, "score", "step", item="item", well_formed="formed", bootstrap=Bootstrap(replicates, seed)
         )  # fmt: skip
@@ -230,7 +230,7 @@ class WinRate:
             {"preference": (rng.random(items) < p).astype(float), "text": texts[size], "base": texts[base]}
         )
 
-    def told(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Told]:
+    def statements(self, frame: pl.LazyFrame, replicates: int, seed: int) -> Iterator[Statement]:
         found = win_rate(frame, "preference", "text", "base", bootstrap=Bootstrap(replicates, seed))
         yield "raw", found.raw, found.raw_interval
         yield "at equal length", found.equal_length, found.equal_length_interval
@@ -300,10 +300,10 @@ def main() -> None:
     for name in options.design:
         design = DESIGNS[name]
         rng = np.random.default_rng(7)
-        truth = {what: value for what, value, _ in design.told(design.table(design.many, rng), 0, 0)}
+        truth = {what: value for what, value, _ in design.statements(design.table(design.many, rng), 0, 0)}
         widths, held, given = defaultdict(list), defaultdict(list), defaultdict(int)
         for seed in range(options.tables):
-            for what, value, interval in design.told(design.table(design.items, rng), REPLICATES, seed):
+            for what, value, interval in design.statements(design.table(design.items, rng), REPLICATES, seed):
                 given[what] += value is not None
                 true = truth[what]
                 if interval is not None and true is not None:

@@ -73,14 +73,14 @@ def shares(scored: pl.DataFrame, top: float | None) -> list[dict[str, Any]]:
     for name in ATTACKS:
         rows = wide.select("best", "worst", attack=name).drop_nulls()
         before, now, best = rows["worst"], rows["attack"], rows["best"]
-        told = {
+        counts = {
             "up": (now > before).sum(),
             "top": None if top is None else ((now >= top) & (before < top)).sum(),
             "flip": ((now > best) & (before <= best)).sum(),
         }
         moved = (now - before).mean()
         found.append(
-            {"attack": name, "n": len(rows), "rise": moved, **{k: _share(v, len(rows)) for k, v in told.items()}}
+            {"attack": name, "n": len(rows), "rise": moved, **{k: _share(v, len(rows)) for k, v in counts.items()}}
         )
     return found
 

@@ -3,7 +3,7 @@
     python -m benchmarks.inputs [--mb 200] [--formats parquet jsonl ...] [--folder DIR] [--line-mb 0]
 
 The same rows (an id and two texts, some 2,000 bytes each) in every format, `--mb` of text before compression. Each is
-read in a process of its own, whose CPU seconds and peak resident memory are told. `--line-mb` makes one row of so many
+read in a process of its own, whose CPU seconds and peak resident memory it prints. `--line-mb` makes one row of so many
 MB in the middle. The last line is one JSON object.
 """
 
@@ -96,8 +96,8 @@ def read(path: str) -> dict[str, float]:
     reader = Reader(files, columns, count=lambda texts: [len(text) // 4 for text in texts], constant_tokens=0)
     rows = sum(len(batch) for batch in reader.read(Work(shard)))
     assert rows == shard.rows
-    told = Path("/proc/self/status").read_text()  # getrusage begins with what the parent had
-    peak = int(told.partition("VmHWM:")[2].split()[0]) / 1024
+    status = Path("/proc/self/status").read_text()  # getrusage begins with what the parent had
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     return {"rows": rows, "look_s": looked - began, "read_s": time.process_time() - looked, "peak_mb": peak}
 
 

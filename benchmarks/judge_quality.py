@@ -51,11 +51,11 @@ def main() -> None:
     if missing:
         sys.exit(f"{data} lacks {', '.join(f'{name}.parquet' for name in missing)}.")
     with tempfile.TemporaryDirectory() as scratch:
-        told = {
+        figures = {
             "topical_chat": topical_chat(data, Path(scratch), options.embedded, options.bootstrap),
             "llmbar": llmbar(data, Path(scratch), options.embedded, options.bootstrap),
         }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 # --- Topical-Chat -----------------------------------------------------------------------------------------------------
@@ -72,18 +72,18 @@ def topical_chat(data: Path, scratch: Path, embedded: int, replicates: int) -> S
             table = table.join(_stored(data, scratch / column, kind, dimension, scale, column), on="id", how="left")
     if embedded:
         table = table.join(_likelihood(items, scratch, embedded), on="id", how="left")
-    told: Shown = {}
+    figures: Shown = {}
     for dimension in DIMENSIONS:
         judges = [f"{kind}_{dimension}" for kind in ("geval", "analyze_rate")]
         columns = [*judges, *(f"metric_{name}" for name in METRICS)]
-        told[dimension] = _topical_rows(table, columns, f"human_{dimension}", replicates)
-        _show(f"Topical-Chat, {dimension}, {table.height} responses", told[dimension])
+        figures[dimension] = _topical_rows(table, columns, f"human_{dimension}", replicates)
+        _show(f"Topical-Chat, {dimension}, {table.height} responses", figures[dimension])
         if embedded:
             seen = table.filter(pl.col("likelihood").is_not_null())
             few = _topical_rows(seen, ["likelihood", *columns], f"human_{dimension}", replicates)
-            told[f"{dimension}, embedded"] = few
+            figures[f"{dimension}, embedded"] = few
             _show(f"Topical-Chat, {dimension}, the {seen.height} responses that the embedded judge saw", few)
-    return told
+    return figures
 
 
 def _stored(data: Path, out: Path, kind: str, dimension: str, scale: list[int], column: str) -> pl.DataFrame:
@@ -157,14 +157,14 @@ def llmbar(data: Path, scratch: Path, embedded: int, replicates: int) -> Shown:
     preferences = [*_verdicts(data, scratch), *_ratings(data), *_preferred_by_metrics(data, scratch)]
     whole = _llmbar_rows(pairs, preferences, replicates)
     _show(f"LLMBar, {pairs.height} pairs: share of pairs in which the right output is preferred", whole)
-    told: Shown = {"all": whole}
+    figures: Shown = {"all": whole}
     if embedded:
         # Every seventh pair or so, so that all subsets are among them.
         few = pairs.gather_every(-(-pairs.height // embedded))
         likelihood = _preferred_by_likelihood(few, scratch)
-        told["embedded"] = _llmbar_rows(few, [likelihood, *preferences], replicates)
-        _show(f"LLMBar, the {few.height} pairs that the embedded judge saw", told["embedded"])
-    return told
+        figures["embedded"] = _llmbar_rows(few, [likelihood, *preferences], replicates)
+        _show(f"LLMBar, the {few.height} pairs that the embedded judge saw", figures["embedded"])
+    return figures
 
 
 def _verdicts(data: Path, scratch: Path) -> list[pl.DataFrame]:

@@ -3,7 +3,7 @@
     python -m benchmarks.limits [--case NAME ...] [--who NAME ...] [--requests-per-minute 6000]
                                 [--tokens-per-minute 1000000]
 
-The rehearsal judge (800 ms median) enforces the limits; `scorer run` (and each peer with a limiter, by `--who`) is told
+The rehearsal judge (800 ms median) enforces the limits; `scorer run` (and each peer with a limiter, `--who`) is given
 the same two numbers and nothing of how the judge counts them. Counted are the judge's own seconds 5 to 55: what it
 charged, over what it allowed. A lenient bucket starts with a minute's worth in it, so a share above 1 is possible
 there. In some cases the judge changes a limit while the run goes on, and only its headers tell: the share is then the
@@ -54,8 +54,8 @@ def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argp
         "requests_per_minute": options.requests_per_minute,
         "tokens_per_minute": case.get("tokens_per_minute", options.tokens_per_minute),
     }
-    told = {**case, **limits, "chars_per_token": 4.6}
-    with judge.rehearsal(theirs, **told) as process, tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
+    settings = {**case, **limits, "chars_per_token": 4.6}
+    with judge.rehearsal(theirs, **settings) as process, tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
         variant = "+".join(f"{name}={value}" for name, value in limits.items())
         command = [python_of(CONTENDERS[who]), "-m", f"benchmarks.contenders.{CONTENDERS[who].module}"]
         command += ["--rows", rows(ROWS), "--url", process.url, "--out", f"{folder}/out"]

@@ -142,20 +142,20 @@ def main() -> None:
         print(json.dumps(read(options.read[0], int(options.read[1]))))
         return
     first = min(options.rows or options.online_rows, options.online_rows)
-    told: dict[str, Any] = {"chunk": options.chunk, "in_flight": options.in_flight, "load": [_load()]}
+    results: dict[str, Any] = {"chunk": options.chunk, "in_flight": options.in_flight, "load": [_load()]}
     if options.online_rows:
-        told["online"] = measured("online", options.online_rows, first, options.in_flight, None, 1.0)
+        results["online"] = measured("online", options.online_rows, first, options.in_flight, None, 1.0)
     if options.rows:
         batch = {"max_requests": options.chunk, "min_requests": 1}
-        told["batches"] = measured("batches", options.rows, first, options.in_flight, batch, 2.0)
+        results["batches"] = measured("batches", options.rows, first, options.in_flight, batch, 2.0)
     if options.rows and options.online_rows:
-        told["money_to_online"] = round(told["batches"]["usd_first"] / told["online"]["usd_first"], 4)
+        results["money_to_online"] = round(results["batches"]["usd_first"] / results["online"]["usd_first"], 4)
     if options.deadline_rows:
         batch = {"max_requests": DEADLINE_CHUNK, "min_requests": 1, "after_s": options.after}
         count = options.deadline_rows
-        told["deadline"] = measured("deadline", count, count, options.in_flight, batch, options.work)
-    told["load"].append(_load())
-    print(json.dumps(told))
+        results["deadline"] = measured("deadline", count, count, options.in_flight, batch, options.work)
+    results["load"].append(_load())
+    print(json.dumps(results))
 
 
 def _load() -> float:

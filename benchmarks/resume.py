@@ -61,7 +61,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="resume-"))
-    told: dict[str, Any] = {"rows": options.rows, "shards": options.shards}
+    results: dict[str, Any] = {"rows": options.rows, "shards": options.shards}
     try:
         for shape in SHAPES:
             root = folder / shape
@@ -69,18 +69,18 @@ def main() -> None:
                 make(root, shape, options.rows, options.shards)
             measured = [first_request(root) for _ in range(options.repeats)]
             times, cpu = zip(*measured, strict=True)
-            told[shape] = {
+            results[shape] = {
                 "first_request": round(statistics.median(times), 3),
                 "worst": round(max(times), 3),
                 "cpu": round(statistics.median(cpu), 3),
             }
-            print(f"{shape:8}{told[shape]}", flush=True)
-        told["scan"] = _scanned(folder / "sealed" / "out")
-        print(f"scan    {told['scan']}", flush=True)
+            print(f"{shape:8}{results[shape]}", flush=True)
+        results["scan"] = _scanned(folder / "sealed" / "out")
+        print(f"scan    {results['scan']}", flush=True)
     finally:
         if options.keep is None:
             shutil.rmtree(folder)
-    print(json.dumps(told))
+    print(json.dumps(results))
 
 
 # --- the folders ------------------------------------------------------------------------------------------------------

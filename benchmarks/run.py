@@ -108,12 +108,12 @@ def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
     """
     few = Took(*(median(values) for values in zip(*(astuple(one) for one, _ in taken), strict=True)))
     all_ = Took(*(median(values) for values in zip(*(astuple(one) for _, one in taken), strict=True)))
-    told = all_.wall_s > 2 * few.wall_s
+    distinct = all_.wall_s > 2 * few.wall_s
     return {
         "rows_per_s": count / all_.wall_s,
-        "steady_rows_per_s": (count - FEW) / (all_.wall_s - few.wall_s) if told else None,
+        "steady_rows_per_s": (count - FEW) / (all_.wall_s - few.wall_s) if distinct else None,
         "start_s": few.wall_s,
-        "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6 if told else None,
+        "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6 if distinct else None,
         "peak_mb": all_.peak_mb,
         "wall_s": [round(took.wall_s, 3) for _, took in taken],
     }

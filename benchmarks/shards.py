@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     folders = {shape: made(shape) for shape in options.shapes}
     mine, theirs = judge.cores()
-    told: dict[str, Any] = {"in_flight": options.in_flight, "repeats": options.repeats}
+    results: dict[str, Any] = {"in_flight": options.in_flight, "repeats": options.repeats}
     load = [round(os.getloadavg()[0], 1)]
     with asked("nginx", theirs, 0.0) as (url, about), tempfile.TemporaryDirectory(prefix="bench-shards-") as kept:
         print(f"{options.in_flight} in flight, {about}", flush=True)
@@ -90,9 +90,9 @@ def main() -> None:
                 found[shape] = one = figures(shape, few, taken[shape], files[shape])
                 one["cpu_to_first"] = round(one["cpu_us_per_row"] / found[options.shapes[0]]["cpu_us_per_row"], 2)
                 print(f"{workers} workers {shape:12}{one}", flush=True)
-            told[f"workers={workers}"] = found
-    told["load"] = [*load, round(os.getloadavg()[0], 1)]
-    print(json.dumps(told))
+            results[f"workers={workers}"] = found
+    results["load"] = [*load, round(os.getloadavg()[0], 1)]
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -98,13 +98,13 @@ def main() -> None:
                 for name, checkout in checkouts.items():
                     taken.setdefault((case, name), []).append(measure(checkout, case, Path(folder), shard))
     load.append(round(os.getloadavg()[0], 1))
-    told: dict[str, object] = {"repeats": options.repeats, "rows": options.rows, "load": load}
+    results: dict[str, object] = {"repeats": options.repeats, "rows": options.rows, "load": load}
     for case in CASES:
-        told[case] = one = {name: _figures(taken[case, name]) for name in checkouts}
+        results[case] = one = {name: _figures(taken[case, name]) for name in checkouts}
         if options.beside:
             one["ratio"] = {key: round(one["ours"][key] / one["beside"][key], 3) for key in one["ours"]}
         print(f"{case:14}{one}", flush=True)
-    print(json.dumps(told))
+    print(json.dumps(results))
 
 
 def _figures(measured: list[tuple[float, float]]) -> dict[str, float]:

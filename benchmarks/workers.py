@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.workers --rows 200000 --workers 1 2
 
 Nothing is pinned but the judge, and it only where a further core is free for it: on two cores nginx, the owner and two
-workers share them. So the CPU a row is told beside the seconds: it bounds what workers can do with cores of their own.
+workers share them. So the CPU a row stands beside the seconds: it bounds what workers can do with cores of their own.
 Repeats are interleaved, figures are medians. The last line is one JSON object.
 """
 

@@ -30,7 +30,7 @@ from scorer.config.price_table import TIERS, in_tier, litellm_price
 TABLE = Path(__file__).resolve().parents[1] / "scorer" / "config" / "prices.tsv"
 TIER_TABLE = TABLE.with_name("tier_prices.tsv")
 
-# Their names of a provider to ours. Left out: resellers without a fixed price, and hosts that nobody judges with.
+# Their names of a provider to ours. Left out: resellers without a fixed price, and hosts that do not serve judges.
 GENAI = {
     "anthropic": "anthropic", "aws": "bedrock", "azure": "azure", "cerebras": "cerebras", "cohere": "cohere",
     "deepseek": "deepseek", "fireworks": "fireworks", "google": "google", "groq": "groq", "mistral": "mistral",
@@ -115,11 +115,13 @@ def _in_force(prices: Any, day: datetime) -> Iterator[Any]:
 
 
 def _genai_entry(prices: Any, window: int | None) -> Entry | None:
-    told = {name: getattr(prices, f"{name}_mtok", None) for name in ("input", "output", "cache_read", "cache_write")}
-    if told["input"] is None or told["output"] is None:
+    prices_by_kind = {
+        name: getattr(prices, f"{name}_mtok", None) for name in ("input", "output", "cache_read", "cache_write")
+    }
+    if prices_by_kind["input"] is None or prices_by_kind["output"] is None:
         return None
-    base = {name: getattr(price, "base", price) for name, price in told.items()}
-    tiers = {name: getattr(price, "tiers", []) for name, price in told.items()}
+    base = {name: getattr(price, "base", price) for name, price in prices_by_kind.items()}
+    tiers = {name: getattr(price, "tiers", []) for name, price in prices_by_kind.items()}
     starts = [tier.start for many in tiers.values() for tier in many]
     top = {name: max((tier.price for tier in many), default=base[name]) for name, many in tiers.items()}
     entry = Entry(base["input"], base["output"], base["cache_read"], base["cache_write"], window=window)
@@ -230,7 +232,7 @@ def main(genai: str, litellm: str) -> None:
         source = ("G" if key in ours else "") + ("L" if key in theirs else "")
         entry = _higher(ours[key], theirs[key]) if source == "GL" else ours.get(key) or theirs[key]
         if not entry.input and not entry.output:
-            continue  # free for now, or a price that nobody entered
+            continue  # free for now, or a price that was not entered
         if entry.cached_input == 0:
             entry.cached_input = None
         if not entry.cache_write:
