@@ -11,7 +11,8 @@ from typing import BinaryIO, cast
 from scorer.batch.cutting import Cut, Room, Turn, cut
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import digest_of
-from scorer.batch.turns import Finished, Known, Missing, advance
+from scorer.batch.turns import Finished, Missing, advance
+from scorer.engine.partial import Known
 from scorer.errors import RowError, ShardChanged, TooLong
 from scorer.frozen import dataclass
 from scorer.inputs.source import Reader

@@ -13,7 +13,8 @@ from scorer.batch.model import BatchModel
 from scorer.batch.results import Results
 from scorer.batch.rows import Numbers
 from scorer.batch.settling import outcome_of, read_reply
-from scorer.batch.turns import Answer, Known
+from scorer.engine.choices import Answer
+from scorer.engine.partial import Known
 from scorer.errors import Rejected, RowError, SetupError, TransientError, Unavailable
 from scorer.frozen import dataclass
 from scorer.limits import Demand

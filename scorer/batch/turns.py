@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
+from scorer.engine.choices import Answer
 from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.partial import Known, PartialAnswers
 from scorer.errors import RowError
 from scorer.frozen import dataclass
-from scorer.types import Completion, Conversation, Judge, Request, Row, Score
-
-Answer = Completion | RowError
+from scorer.types import Conversation, Judge, Request, Row, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,6 @@ class Finished:
     score: Score | None
     error: RowError | None
     answers: Sequence[Answer]
-
-
-Known = Callable[[int, Request], Answer | int]
-"""The answer to a row's n-th request; else the number of its next attempt."""
 
 
 def advance(judge: Judge, row: Row, known: Known) -> Finished | list[Missing]:
@@ -74,36 +70,26 @@ def _split(requests: Sequence[Request], first: int, known: Known) -> tuple[list[
     return answers, missing
 
 
-class ContinuedJudge:
-    """A judge that asks only what has no reply yet; `known_of` returns what is known of a row, None for nothing.
+class KnownRows:
+    """What is known of rows that are not finished: what `partial` kept of an earlier start, else what batches answered.
 
-    `received` has all answers of a row while it is judged, and until they are taken, by shard and number.
+    It is the `PartialAnswers` of rows that are asked online after batches.
     """
 
-    def __init__(self, judge: Judge, known_of: Callable[[Row], Known | None]) -> None:
-        self._judge = judge
-        self._known_of = known_of
-        self.columns, self.fields, self.constant = judge.columns, judge.fields, judge.constant
-        self.received: dict[tuple[str, int], list[Answer]] = {}
+    def __init__(self, partial: PartialAnswers, in_batches: Callable[[Row], Known | None]) -> None:
+        self._partial = partial
+        self._in_batches = in_batches
+        self.keep, self.finished = partial.keep, partial.finished
 
-    def __call__(self, row: Row) -> Conversation:
-        known = self._known_of(row)
-        return self._judge(row) if known is None else self._continued(row, known)
+    def known_of(self, row: Row) -> Known | None:
+        """What is known of a row; None where nothing is."""
+        kept, batched = self._partial.known_of(row), self._in_batches(row)
+        if kept is None or batched is None:
+            return kept or batched
+        first, second = kept, batched
 
-    def _continued(self, row: Row, known: Known) -> Generator[list[Request], list[Answer], Score]:
-        received = self.received[row.shard, row.number] = []
-        conversation = self._judge(row)
-        try:
-            requests = next(conversation)
-            while True:
-                answers: list[Answer | int] = [known(n, request) for n, request in enumerate(requests, len(received))]
-                asked = [request for request, found in zip(requests, answers, strict=True) if isinstance(found, int)]
-                replies = iter((yield asked) if asked else ())
-                whole = [next(replies) if isinstance(found, int) else found for found in answers]
-                received += whole
-                requests = conversation.send(whole)
-        except StopIteration as done:
-            score: Score = done.value
-            return score
-        finally:
-            conversation.close()
+        def known(number: int, request: Request) -> Answer | int:
+            found = first(number, request)
+            return second(number, request) if isinstance(found, int) else found
+
+        return known

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scorer.build.plan import RunPlan
+from scorer.engine.partial import PartialAnswers
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.output.layout import Layout
@@ -28,6 +29,7 @@ class OpenRun:
     layout: Layout
     store: Store
     ledger: Ledger
+    partial: PartialAnswers
     offload: Offload
     wall_s: Callable[[], float]
     owned: Callable[[], bool]

@@ -20,6 +20,7 @@ from scorer.config.loader import parse
 from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint
 from scorer.engine import engine
+from scorer.engine.partial import PartialAnswers
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
 from scorer.files.router import AnyFiles
@@ -177,7 +178,12 @@ def in_order(plan: RunPlan, batches: AsyncIterator[list[Row]], in_flight: int) -
 
 
 def make_parts(
-    plan: RunPlan, client: Client, store: Store, wall_s: Callable[[], float], stack: AsyncExitStack
+    plan: RunPlan,
+    client: Client,
+    store: Store,
+    partial: PartialAnswers,
+    wall_s: Callable[[], float],
+    stack: AsyncExitStack,
 ) -> engine.RunContext:
     """The engine's context. What it opens ends with `stack`. `wall_s` returns the seconds since 1970."""
     deduplicator = None
@@ -188,7 +194,14 @@ def make_parts(
     keep = raw_of(plan.spec.output.keep_raw)
     paid = any(model.provider != "recorded" for model in plan.spec.all_models)
     return engine.RunContext(
-        plan.judge, client, store, lambda: int(wall_s() * 1e6), keep, deduplicator=deduplicator, stop_alike=paid
+        plan.judge,
+        client,
+        store,
+        lambda: int(wall_s() * 1e6),
+        keep,
+        deduplicator=deduplicator,
+        stop_alike=paid,
+        partial=partial,
     )
 
 

@@ -22,6 +22,8 @@ from scorer.usage import (
 )
 
 Answer = Completion | RowError
+Placed = tuple[int, Request]
+"""A request and its place among those of its step."""
 
 
 class ChoiceBatching:
@@ -31,67 +33,88 @@ class ChoiceBatching:
         self._gives: set[str] = set()
         self._separate: set[str] = set()
 
-    async def answers(self, client: Client, requests: Sequence[Request]) -> list[Answer]:
-        """An answer for each request, in their order; what several took stands in the first of them.
+    async def fill(
+        self, step: list[Answer | None], client: Client, requests: Sequence[Request], *, begun: bool
+    ) -> bool:
+        """Asks the requests of one row that have no answer in `step`, and puts each answer there as it comes.
 
-        Raises: BaseExceptionGroup of what stops a run. Cancelling it cancels every request.
+        `step` has a place for each request. What several requests took stands in the first of them. `begun`: a request
+        of the row was answered before. Returns whether one is now. Raises BaseExceptionGroup of what stops a run, with
+        the answers that came before in `step`. Cancelling it cancels every request.
         """
-        groups = self._groups(requests)
+        places = [place for place, found in enumerate(step) if found is None]
+        if not places:
+            return begun
+        asked = AllOrNone(client, begun=begun)
         async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(self._together(client, group)) for group in groups]
-        return [answer for task in asked for answer in task.result()]
+            for group in self._groups([(place, requests[place]) for place in places]):
+                tasks.create_task(self._together(step, asked, group))
+        return True
 
-    def _groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+    def _groups(self, asked: Sequence[Placed]) -> list[list[Placed]]:
         """Neighbours that are alike, together."""
-        groups: list[list[Request]] = []
-        for request in requests:
-            if groups and request.alike and request.model not in self._separate and _alike(groups[-1][0], request):
-                groups[-1].append(request)
+        groups: list[list[Placed]] = []
+        for place, request in asked:
+            if groups and request.alike and request.model not in self._separate and _alike(groups[-1][0][1], request):
+                groups[-1].append((place, request))
             else:
-                groups.append([request])
+                groups.append([(place, request)])
         return groups
 
-    async def _together(self, client: Client, group: Sequence[Request]) -> list[Answer]:
-        if len(group) == 1:
-            return [await answer(client, group[0])]
-        model = group[0].model
+    async def _together(self, step: list[Answer | None], client: Client, group: Sequence[Placed]) -> None:
+        (place, request), *others = group
+        if not others:
+            step[place] = await answer(client, request)
+            return
         try:
             # No seed: some servers would give every choice the same one, and so the same reply.
-            whole = await client.complete(replace(group[0], seed=None, choices=len(group)))
+            whole = await client.complete(replace(request, seed=None, choices=len(group)))
         except RowError as error:
             if isinstance(error, TooLong) and error.spent is not None and not error.spent.attempts:
-                return await self._one_by_one(client, group)  # so many replies at once no minute's limit admits
-            if isinstance(error, NoReply):  # stored replies are found by index: of this sample nothing was stored
-                self._separate.add(model)
-                return await self._one_by_one(client, group)
-            if isinstance(error, Rejected) and model not in self._gives:
-                return await self._after_refusal(client, group, error)
-            return [error, *_copies(error, group[1:])]
+                await self._one_by_one(step, client, group)  # no minute's limit admits so many replies at once
+            elif isinstance(error, NoReply):  # stored replies are found by index: of this sample nothing was stored
+                self._separate.add(request.model)
+                await self._one_by_one(step, client, group)
+            elif isinstance(error, Rejected) and request.model not in self._gives:
+                await self._after_refusal(step, client, group, error)
+            else:
+                _all_end(step, group, error)
+            return
         given = list(whole.choices[: len(group)]) or [replace(whole, choices=())]
         if isinstance(given[0], RowError):
             given[0].spent = whole.spent
         else:
             given[0] = replace(given[0], spent=whole.spent)
-        (self._gives if len(given) > 1 else self._separate).add(model)
-        return [*given, *await self._one_by_one(client, group[len(given) :])]
+        (self._gives if len(given) > 1 else self._separate).add(request.model)
+        for (at, _), found in zip(group, given, strict=False):
+            step[at] = found
+        await self._one_by_one(step, client, group[len(given) :])
 
-    async def _after_refusal(self, client: Client, group: Sequence[Request], refusal: Rejected) -> list[Answer]:
+    async def _after_refusal(
+        self, step: list[Answer | None], client: Client, group: Sequence[Placed], refusal: Rejected
+    ) -> None:
         """The first asked alone: its answer tells whether the number of choices or the question was called wrong."""
-        first = await answer(client, group[0])
+        place, request = group[0]
+        first = await answer(client, request)
         spent = (refusal.spent or Spent()) + (first.spent or Spent())
         if isinstance(first, RowError):
             first.spent = spent
         else:
             first = replace(first, spent=spent)
         if isinstance(first, Rejected):
-            return [first, *_copies(first, group[1:])]
-        self._separate.add(group[0].model)
-        return [first, *await self._one_by_one(client, group[1:])]
+            _all_end(step, group, first)
+            return
+        step[place] = first
+        self._separate.add(request.model)
+        await self._one_by_one(step, client, group[1:])
 
-    async def _one_by_one(self, client: Client, requests: Sequence[Request]) -> list[Answer]:
+    async def _one_by_one(self, step: list[Answer | None], client: Client, group: Sequence[Placed]) -> None:
+        async def ask(place: int, request: Request) -> None:
+            step[place] = await answer(client, request)
+
         async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(answer(client, request)) for request in requests]
-        return [task.result() for task in asked]
+            for place, request in group:
+                tasks.create_task(ask(place, request))
 
 
 async def answer(client: Client, request: Request) -> Answer:
@@ -102,9 +125,10 @@ async def answer(client: Client, request: Request) -> Answer:
         return error
 
 
-def _copies(error: RowError, requests: Sequence[Request]) -> list[Answer]:
-    """The same error for each of them, with nothing spent."""
-    return [type(error)(error.detail) for _ in requests]
+def _all_end(step: list[Answer | None], group: Sequence[Placed], error: RowError) -> None:
+    """All of them end in the same error; what it took stands in the first."""
+    for number, (place, _) in enumerate(group):
+        step[place] = type(error)(error.detail) if number else error
 
 
 def _alike(one: Request, other: Request) -> bool:

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
-from scorer.engine.choices import AllOrNone, ChoiceBatching
+from scorer.engine.choices import Answer, ChoiceBatching
 from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.partial import PartialAnswers, known_answers
 from scorer.engine.uniform_failures import UniformFailureGuard
 from scorer.errors import (
     Damaged,
@@ -50,7 +51,8 @@ class RunContext:
 
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
     With `deduplicator`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is
-    stopped, which is no use where rows cost nothing.
+    stopped, which is no use where rows cost nothing. With `partial`, answers that are known are not asked for, and
+    those of rows that the end of the run cuts off are kept.
     """
 
     judge: Judge
@@ -61,6 +63,7 @@ class RunContext:
     sharing: ChoiceBatching = field(default_factory=ChoiceBatching)
     deduplicator: Deduplicator | None = None
     stop_alike: bool = True
+    partial: PartialAnswers | None = None
 
 
 class StopFlag:
@@ -195,7 +198,11 @@ class RowTasks:
 
 async def score_row(row: Row, parts: RunContext) -> Result:
     """The result of one row. Raises only what stops the whole run."""
-    received: list[Completion | RowError] = []  # all answers; a row that has one is finished, also in a drain
+    partial = parts.partial
+    known = None if partial is None else partial.known_of(row)
+    received: list[Answer] = []
+    step: list[Answer | None] = []  # the answers to the requests that are asked together now
+    begun = False  # a row that has an answer is finished, also in a drain
     score: Score | None = None
     error: RowError | None = None
     conversation: Conversation | None = None
@@ -203,30 +210,39 @@ async def score_row(row: Row, parts: RunContext) -> Result:
         conversation = parts.judge(row)
         requests = next_requests(next, conversation)
         while True:
-            if len(requests) == 1:
-                request = replace(requests[0], begun=True) if received else requests[0]
+            if len(requests) == 1 and known is None:
+                request = replace(requests[0], begun=True) if begun else requests[0]
                 try:
-                    answers: list[Completion | RowError] = [await parts.client.complete(request)]
+                    answers: list[Answer] = [await parts.client.complete(request)]
                 except RowError as failed:
                     answers = [failed]
+                begun = True
             else:
-                answers = await _all_of(parts, requests, begun=bool(received))
+                step = known_answers(known, requests, len(received))
+                begun = await _fill(step, requests, parts, begun=begun)
+                answers, step = cast(list[Answer], step), []
             received += answers
             requests = next_requests(conversation.send, answers)
     except StopIteration as done:
         score, error = checked_score(done.value)
     except RowError as problem:
         error = problem
+    except BaseException:  # which ends the run
+        if partial is not None and (received or any(step)):
+            partial.keep(row, [*received, *step])
+        raise
     finally:
         if conversation is not None:
             conversation.close()  # what ends the run is kept, and would keep the row in memory
+    if known is not None and partial is not None:
+        partial.finished(row)
     return result_of(row, score, error, received, parts)
 
 
-async def _all_of(parts: RunContext, requests: Sequence[Request], *, begun: bool) -> list[Completion | RowError]:
-    """An answer for each request, in their order."""
+async def _fill(step: list[Answer | None], requests: Sequence[Request], parts: RunContext, *, begun: bool) -> bool:
+    """Asks what has no answer in `step` yet. True where the row is begun."""
     try:
-        return await parts.sharing.answers(AllOrNone(parts.client, begun=begun), requests)
+        return await parts.sharing.fill(step, parts.client, requests, begun=begun)
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None  # so that a drain is not taken for a failure
 

@@ -1,32 +1,23 @@
-"""Stores rows that batches answered in part and the online endpoint in full, with the replies and costs of both."""
+"""Stores the rows that are asked online after batches, and notes each as finished."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from scorer.batch.turns import ContinuedJudge
-from scorer.engine import engine
 from scorer.output.store import Store
 from scorer.types import Result
 
 
-class MergingStore:
-    """The store of a run, for rows that `judge` judged. `finish` is called with the shard and number of each row."""
+class NotingStore:
+    """The store of a run. `finish` is called with the shard and number of each row that has a result."""
 
-    def __init__(
-        self, store: Store, judge: ContinuedJudge, parts: engine.RunContext, finish: Callable[[str, int], None]
-    ) -> None:
+    def __init__(self, store: Store, finish: Callable[[str, int], None]) -> None:
         self._store = store
-        self._judge = judge
-        self._parts = parts
         self._finish = finish
 
     def add(self, result: Result) -> None:
-        row = result.row
-        if (answers := self._judge.received.pop((row.shard, row.number), None)) is not None:
-            result = engine.result_of(row, result.score, result.error, answers, self._parts)
         self._store.add(result)
-        self._finish(row.shard, row.number)
+        self._finish(result.row.shard, result.row.number)
 
     async def room(self) -> None:
         await self._store.room()

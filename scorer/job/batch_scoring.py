@@ -20,14 +20,14 @@ from scorer.batch.building import Builder
 from scorer.batch.exchange import Durable, Exchange
 from scorer.batch.open_chunks import OpenChunks
 from scorer.batch.rows import BatchRows
-from scorer.batch.turns import ContinuedJudge
+from scorer.batch.turns import KnownRows
 from scorer.build.batch_models import MakeApi, batch_models
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import make_parts, make_reader
 from scorer.engine import engine
 from scorer.errors import BatchesOut, TransientError
 from scorer.job.batch_collecting import Collecting
-from scorer.job.batch_online import MergingStore
+from scorer.job.batch_online import NotingStore
 from scorer.job.batch_opening import add, take_up
 from scorer.job.batch_state import BatchState, Lane, Waiting
 from scorer.job.batch_submitting import Submitting
@@ -95,6 +95,7 @@ class BatchScoring:
         models = await batch_models(plan.spec, opened.offload, stack, self._make_api)
         files, chunks = ChunkFiles(opened.files, opened.layout.batches), OpenChunks(models)
         stack.callback(chunks.close)
+        known = KnownRows(opened.partial, chunks.known_of)
         durable = Durable(files, opened.ledger, opened.offload, opened.wall_s, opened.say)
         self._state = state = BatchState(
             opened,
@@ -104,8 +105,9 @@ class BatchScoring:
             BatchRows([*models]),
             chunks,
             files,
-            Builder(plan.judge, make_reader(plan, opened.files), chunks.known_of, chunks.model_of, plan.fingerprint),
-            make_parts(plan, cast(Client, None), opened.store, opened.wall_s, stack),
+            known,
+            Builder(plan.judge, make_reader(plan, opened.files), known.known_of, chunks.model_of, plan.fingerprint),
+            make_parts(plan, cast(Client, None), opened.store, known, opened.wall_s, stack),
             self._deadline,
         )
         collecting = Collecting(state)
@@ -260,9 +262,8 @@ class BatchScoring:
         ]
         works = [*state.rows.works(masks)]
         if works and not self._halt.asked:
-            judge = ContinuedJudge(self._opened.plan.judge, state.chunks.known_of)
-            store = MergingStore(self._opened.store, judge, state.parts, state.rows.finish)
-            opened = replace(self._opened, plan=replace(self._opened.plan, judge=judge), store=cast(Store, store))
+            store = NotingStore(self._opened.store, state.rows.finish)
+            opened = replace(self._opened, store=cast(Store, store), partial=state.known)
             async with AsyncExitStack() as stack:
                 self._online = LocalScoring(opened, self._halt, connect=self._connect, answered=self._answered)
                 self._online.apply(self._settings)

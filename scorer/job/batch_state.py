@@ -13,7 +13,7 @@ from scorer.batch.exchange import Exchange
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import OpenChunk, OpenChunks
 from scorer.batch.rows import BatchRows, Numbers
-from scorer.batch.turns import Finished
+from scorer.batch.turns import Finished, KnownRows
 from scorer.build.open_run import OpenRun
 from scorer.engine import engine
 from scorer.engine.uniform_failures import UniformFailureGuard
@@ -50,6 +50,7 @@ class BatchState:
     rows: BatchRows
     chunks: OpenChunks
     files: ChunkFiles
+    known: KnownRows
     builder: Builder
     parts: engine.RunContext
     deadline: float | None = None
@@ -86,6 +87,7 @@ class BatchState:
         """Stores the result of a row. Raises TooManyFailed where the first rows all fail alike."""
         result = engine.result_of(row, step.score, step.error, step.answers, self.parts)
         self.rows.finish(row.shard, row.number)
+        self.known.finished(row)
         self.opened.store.add(replace(result, batch=self.chunks.batch_of(row)))
         self.guard.look(result)
 

@@ -49,6 +49,7 @@ from scorer.output.layout import Layout
 from scorer.output.ledger import GATHER_S, Ledger
 from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Change, Manifest, save
+from scorer.output.partial_rows import PartialRows
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots, note_error
 from scorer.output.run_files import RunFiles
 from scorer.output.status import Status, history_of, last_progress, status, within_share
@@ -336,8 +337,10 @@ class Job:
             if here:
                 store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
             ledger = self._open_ledger(manifest, offload)
+            partial = PartialRows(self._files, self.layout.partial, plan.fingerprint, say=self._callbacks.say)
+            await offload(partial.open)
             opened = OpenRun(
-                plan, manifest, self._files, self.layout, store, ledger, offload,
+                plan, manifest, self._files, self.layout, store, ledger, partial, offload,
                 wall_s=self._wall_s, owned=owned, say=self._callbacks.say,
             )  # fmt: skip
             canaries = await self._canaries_of(opened)
@@ -394,7 +397,7 @@ class Job:
             finally:
                 if canaries is not None:
                     await shielded(canaries.close())
-                await shielded(_close(store, ledger, recorder, progress, state), failure_first=True)
+                await shielded(_close(opened, partial, recorder, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
@@ -521,13 +524,16 @@ class Job:
         return chain(again, self._stop.opened(store) if waves else self._stop.work(store, lost))
 
 
-async def _close(store: Store, ledger: Ledger, recorder: ChangeRecorder, progress: Progress, state: str) -> None:
-    """Stores finished rows, whatever ended the run. Raises StorageError where the store or the ledger fails."""
+async def _close(
+    opened: OpenRun, partial: PartialRows, recorder: ChangeRecorder, progress: Progress, state: str
+) -> None:
+    """Stores finished rows and what is known of others, whatever ended the run. Raises StorageError."""
     try:
-        await store.close()
+        await opened.store.close()
+        await opened.offload(partial.close)
     finally:
         try:
-            await ledger.close()
+            await opened.ledger.close()
         finally:
             await recorder.close()
             with suppress(StorageError):  # progress.json is only displayed; the next start writes it again

@@ -129,7 +129,14 @@ class LocalScoring:
         rows = in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight)
         canaries = self._canaries
         scoring = engine.run(
-            make_parts(plan, client, store if canaries is None else canaries.around(store), opened.wall_s, stack),
+            make_parts(
+                plan,
+                client,
+                store if canaries is None else canaries.around(store),
+                opened.partial,
+                opened.wall_s,
+                stack,
+            ),
             rows if canaries is None else canaries.mixed(rows),
             slots=slots,
             drain=self._drain,

@@ -5,6 +5,7 @@
     scores/<stem>.parquet
     selection/<stem>-<digest>.parquet  which rows belong, with input.where
     batches/<nonce>...               provider batches that are out (chunk_files.py)
+    partial/...                      answers to rows that a start did not finish (partial_rows.py)
     canary/...                       answers to known rows, with [canary]
     forgotten/...                    the files of shards that left the run
     damaged/...                      files that could not be read
@@ -74,6 +75,7 @@ class Layout:
         self.segments = f"{self.out}/segments"
         self.selection = f"{self.out}/selection"
         self.batches = f"{self.out}/batches"
+        self.partial = f"{self.out}/partial"
         self.canary = f"{self.out}/canary"
         self.canary_state = f"{self.canary}/state.json"
         self.damaged = f"{self.out}/damaged"

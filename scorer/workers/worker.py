@@ -37,6 +37,7 @@ from scorer.inputs.source import Reader, ahead
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
+from scorer.output.partial_rows import PartialRows
 from scorer.output.run_files import RunFiles
 from scorer.output.worker_store import WorkerStore
 from scorer.processes.event_loop import shielded, threads
@@ -185,19 +186,32 @@ class Worker:
             share = WorkerShare(hello.index, hello.workers, broker.leased, hello.served)
             wires = await make_client(spec, broker.allowance, stack, loop.time, share=share)
             reader = make_reader(plan, self._files)
-            parts = make_parts(plan, wires.client, store, self._wall_s, stack)
+            partial = PartialRows(self._files, layout.partial, hello.judge, worker=hello.worker, say=broker.say)
+            await offload(partial.open)
+            parts = make_parts(plan, wires.client, store, partial, self._wall_s, stack)
             self._loaded()
             self._wires = wires
             self._slots = RowSlots(rows_under_way(wires.most_in_flight), ROOM_FOR_TEXT // hello.workers)
-            scoring = self._stored(self._rounds(plan, wires, parts, store, reader), store, ledger)
+            scoring = self._stored(self._rounds(plan, wires, parts, store, reader), store, ledger, partial)
             await served(scoring, [broker])
 
-    async def _stored(self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger) -> None:
+    async def _stored(
+        self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger, partial: PartialRows
+    ) -> None:
         """Scores, and stores finished rows however it ends. Reports to the broker go on meanwhile."""
         try:
             await served(scoring, [store, ledger])
         finally:
-            await shielded(_closed(store, ledger), failure_first=True)
+            await shielded(self._close(store, ledger, partial), failure_first=True)
+
+    async def _close(self, store: WorkerStore, ledger: Ledger, partial: PartialRows) -> None:
+        assert self._offload is not None
+        try:
+            await store.close()
+        finally:
+            await ledger.close()
+        await self._broker.sure()
+        await self._offload(partial.close)
 
     async def _rounds(
         self, plan: RunPlan, wires: Assembled, parts: engine.RunContext, store: WorkerStore, reader: Reader
@@ -232,10 +246,3 @@ class Worker:
                 forward.close()
                 self._broker.unread(shard, str(error))
             leased = await self._broker.next_slice(wait=False)
-
-
-async def _closed(store: WorkerStore, ledger: Ledger) -> None:
-    try:
-        await store.close()
-    finally:
-        await ledger.close()

@@ -20,10 +20,10 @@ SEARCHED = 30
 
 
 def test_simulated_runs_through_batches_keep_all_promises() -> None:
-    for seed in (0, 2, 8, 18, 24, 43, 127):
+    for seed in (0, 2, 8, 18, 24, 43, 98, 127):
         report = BatchRun(seed).run()
         assert report.findings == (), f"scripts/simulate --batches --seed {seed}"
-        assert report.batches
+        assert report.batches or seed == 98  # its caps keep all rows online, and end nine starts between two samples
 
 
 def test_same_seed_gives_the_same_run() -> None:

@@ -20,6 +20,7 @@ from scorer.errors import OutputError, SetupError, SpecError
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
 from scorer.output.manifest import Manifest
+from scorer.output.partial_rows import PartialRows
 from scorer.output.run_files import RunFiles
 from scorer.output.store import Store
 from scorer.output.worker_store import WorkerStore
@@ -48,8 +49,9 @@ def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Coordinator, Led
     books = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
     books.open()
     manifest = Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", out.shards)
+    partial = PartialRows(out.files, out.layout.partial, FINGERPRINT)
     opened = OpenRun(
-        plan_of(out, **limits), manifest, out.files, out.layout, store, books, inline, now, owned=lambda: True
+        plan_of(out, **limits), manifest, out.files, out.layout, store, books, partial, inline, now, owned=lambda: True
     )
     owner = Coordinator(opened, workers=2, served={}, gather_s=0.1)
     return owner, books
