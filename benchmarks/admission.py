@@ -37,7 +37,7 @@ class Sums:
     """A `SpendLedger` that keeps nothing but what it must."""
 
     strict = False
-    behind = False
+    room = 256
     open_tokens = open_pico = 0
     tokens = money_pico = 0
 

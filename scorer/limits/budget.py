@@ -43,12 +43,12 @@ class SpendLedger(Account, Protocol):
     """An intent must be durable before anybody acts on it: await `written`."""
 
     @property
-    def behind(self) -> bool:
-        """Not strict, and so many intents are not durable that no further request may be sent."""
+    def room(self) -> int:
+        """How many requests may be sent before more intents are durable. Some where it is strict."""
         ...
 
     def on_written(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called when it is no longer behind."""
+        """`wake()` is called when there is room again."""
         ...
 
     def reserve(self, tokens: int, pico: int) -> int: ...
@@ -175,7 +175,7 @@ class Budget(BudgetCap):
         self._wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:
-        """`wake()` is called after a settlement, when there is room again, and when the ledger is behind no longer."""
+        """`wake()` is called after a settlement, and when the store or the ledger has room again."""
         self._waiting.append(wake)
 
     def _wake(self) -> None:

@@ -22,7 +22,7 @@ from scorer.limits.budget import Budget
 from scorer.limits.drain import Drain
 from scorer.limits.endpoint_rates import EndpointRates, local_rates
 from scorer.limits.health import EndpointHealth
-from scorer.limits.queue import CONCURRENCY, AdmissionQueue
+from scorer.limits.queue import CONCURRENCY, LEDGER, AdmissionQueue
 from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Billing, Demand, Outcome, Permit
 from scorer.limits.wait_stats import WaitStats
@@ -72,7 +72,8 @@ class LocalLimiter:
             self._hold_for_ledger, self._enter, self._waited_for_ledger, self._drain.check
         )
         hold, take = (self._hold_entered, self._send) if strict else (self._hold, self._take)
-        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check, self._full)
+        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check, self._places)
+        self._same_for_all = self._rates is None and not caps.capped and not strict
         self._ahead = WriteAhead()
         caps.on_settle(self._queue.look)
         if strict:
@@ -140,7 +141,7 @@ class LocalLimiter:
         if (hold := self._hold_all(demand)) is not None:
             return hold
         if self._ahead.full(outage=self.breaker.open_since is not None):
-            return "ledger", None
+            return LEDGER, None
         return None if self._caps.fits(self.bills.worst(demand)) else ("budget", None)
 
     def _hold_entered(self, demand: Demand) -> tuple[str, float | None] | None:
@@ -171,8 +172,8 @@ class LocalLimiter:
             return "lock", UNSURE_S
         if caps.full:
             return "storage", None
-        if caps.ledger.behind:
-            return "ledger", None
+        if caps.ledger.room <= 0:
+            return LEDGER, None
         if self.in_flight >= (self._fixed if self._adaptive is None else self._adaptive.limit):
             if self._adaptive is not None:
                 self._adaptive.waited()
@@ -185,14 +186,17 @@ class LocalLimiter:
             return ("quota" if self.cooldown.quotas else "retry_after"), wait_s
         return None
 
-    def _full(self) -> bool:
-        """True where the fixed number of requests is in flight, and nothing else turns anybody away."""
-        return (
-            self.in_flight >= self._fixed
-            and self._adaptive is None
-            and self.breaker.open_since is None
-            and not (self.paused or self._closed or self._drain.asked)
-        )
+    def _places(self) -> tuple[int, str] | None:
+        """As `queue.Places`, where only a fixed concurrency and the writes of the ledger can hold a request."""
+        caps = self._caps
+        if not self._same_for_all or self._adaptive is not None or self.breaker.open_since is not None:
+            return None
+        if self.paused or self._closed or self._drain.asked or self.cooldown.until > self._clock():
+            return None
+        if caps.full or not caps.owned():
+            return None
+        unwritten, free = caps.ledger.room, self._fixed - self.in_flight
+        return (free, CONCURRENCY) if free < unwritten else (unwritten, LEDGER)
 
     def _take(self, demand: Demand) -> Permit:
         permit = self._send(self.bills.worst(demand))

@@ -23,6 +23,8 @@ COUNTED_S = 0.1
 """Waits are counted at least this often."""
 CONCURRENCY = "concurrency"
 """The limit on requests in flight."""
+LEDGER = "ledger"
+"""The wait for the ledger to be written."""
 AWAY = ("outage", "quota")
 """A request that waits for one of these may go to another endpoint."""
 
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 Hold = Callable[[Demand], tuple[str, float | None] | None]
 """Returns the first limit that must be waited for, and the seconds (None: until a request settles). None: go."""
+Places = Callable[[], tuple[int, str] | None]
+"""Returns how many requests may be let in now, whatever their demands, and the limit that the next one waits for until
+a request settles. None: each demand must be checked by itself."""
 
 
 @dataclass(slots=True)
@@ -45,8 +50,8 @@ class AdmissionQueue(Generic[T]):
     """A queue of demands. `hold` checks the head, and may raise the head's error. `take` makes the permit.
 
     `waited` gets the limit that the head waited for, and from when until when. `may_wait` gets the limit that the head
-    would wait for and the seconds, and raises where it must not wait. `full` is true where none can be let in before
-    something settles, so that a head which waits for that already need not be asked again.
+    would wait for and the seconds, and raises where it must not wait. `places` saves the check of each demand where
+    none of the limits depends on it.
     """
 
     def __init__(
@@ -55,14 +60,14 @@ class AdmissionQueue(Generic[T]):
         take: Callable[[Demand], T],
         waited: Callable[[str, float, float], None],
         may_wait: Callable[[str, float | None], None] = lambda _name, _seconds: None,
-        full: Callable[[], bool] = lambda: False,
+        places: Places = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hold = hold
         self._take = take
         self._waited = waited
         self._may_wait = may_wait
-        self._full = full
+        self._free_places = places
         self._places: deque[_Place[T]] = deque()
         self._begun = 0  # so many of them, at the front, belong to rows in flight
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +87,8 @@ class AdmissionQueue(Generic[T]):
         `give_back` with it.
         """
         if not self._places:
-            hold = self._ask(demand, leave)
+            free = self._free_places()
+            hold = self._ask(demand, leave) if free is None else None if free[0] > 0 else (free[1], None)
             if hold is None:
                 return self._take(demand)
             self._wait(*hold)
@@ -116,20 +122,23 @@ class AdmissionQueue(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        free = self._free_places() if self._places else None
+        left = 0 if free is None else free[0]
         while self._places:
             place = self._places[0]
             if not place.granted.done():
-                if blocked is not None and blocked[0] == CONCURRENCY and self._full():
-                    self._wait(CONCURRENCY, None, blocked)
-                    return
                 try:
-                    hold = self._ask(place.demand, place.leave)
+                    if left > 0:
+                        hold = None
+                    else:
+                        hold = self._ask(place.demand, place.leave) if free is None else (free[1], None)
                 except Exception as error:  # noqa: BLE001 - the waiter raises it
                     place.granted.set_exception(error)
                 else:
                     if hold is not None:
                         self._wait(*hold, blocked)
                         return
+                    left -= 1
                     place.granted.set_result(self._take(place.demand))
             self._places.popleft()
             self._begun -= not place.demand.first

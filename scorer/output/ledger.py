@@ -105,8 +105,13 @@ class Ledger(PeriodicService):
 
     @property
     def behind(self) -> bool:
-        """Not `strict`, and `UNWRITTEN` reservations are not durable: no further request may be sent."""
-        return self._next - self._durable >= UNWRITTEN and not self.strict
+        """`UNWRITTEN` reservations are not durable: no further request may be sent."""
+        return self.room <= 0
+
+    @property
+    def room(self) -> int:
+        """How many requests may be sent until `UNWRITTEN` reservations are not durable. If `strict`, always some."""
+        return UNWRITTEN if self.strict else UNWRITTEN - self._next + self._durable
 
     def on_written(self, wake: Callable[[], None]) -> None:
         """`wake()` is called each time that it stops being `behind`."""
