@@ -133,14 +133,17 @@ class HttpClient:
         seed: int = 0,
     ) -> None:
         self._endpoints = tuple(endpoints)
-        self._leave = None if len(self._endpoints) == 1 else lambda: bool(self._up())
+        self._only = self._endpoints[0] if len(self._endpoints) == 1 else None
+        self._leave = None if self._only is not None else lambda: bool(self._up())
         self._transport = transport
         self._reservation = Reservation(terms.tariff, terms.max_output_tokens)
         self._settlement = Settlement(terms.tariff, terms.window)
         self._retries = retries
         self._clock = clock
         self._random = random.Random(seed)
+        self._loop = asyncio.get_running_loop()
         self._late = RunningQuantile(LATE) if hedge else None
+        self._attempt = self._once if self._late is None else self._hedged
         # How long a cheap tier takes changes with the hour: the latencies so far tell nothing of the next one.
         self._deadline = AdaptiveTimeout(timeout_s, timeout_s if terms.tier == "flex" else LEAST_S)
         self._tier, self._fallback, self._cache = terms.tier, terms.fallback, terms.cache
@@ -164,7 +167,7 @@ class HttpClient:
             request = replace(request, prefixes=prefixes)
         try:
             while True:
-                endpoint = self._choose(failed) if again is None or again not in self._up() else again
+                endpoint = self._only or (again if again in self._up() else self._choose(failed))
                 again = None
                 try:
                     done = await (self._attempt if not request.prefixes else self._in_turn)(endpoint, request, spent)
@@ -199,9 +202,6 @@ class HttpClient:
             done.choices,
             done.system_fingerprint,
         )
-
-    async def _attempt(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
-        return await (self._once if self._late is None else self._hedged)(endpoint, request, spent)
 
     async def _in_turn(self, endpoint: Endpoint, request: Request, spent: Meter) -> Completion:
         """One attempt, once its prefix is cached at this endpoint or it is the one to write it."""
@@ -321,7 +321,7 @@ class HttpClient:
             endpoint.limits.settle(permit, _NOTHING)
             raise _Expired
         spent.sent()
-        permit.task = task = asyncio.current_task()
+        permit.task = task = asyncio.current_task(self._loop)
         assert task is not None
         cancels = task.cancelling()
         if sent is not None:
@@ -410,8 +410,8 @@ class HttpClient:
 
     def _choose(self, failed: Endpoint | None = None) -> Endpoint:
         """The least loaded that is up; where there is another, not the one at which this request just failed."""
-        if len(self._endpoints) == 1:
-            return self._endpoints[0]
+        if self._only is not None:
+            return self._only
         up = self._up()
         others = [endpoint for endpoint in up if endpoint is not failed]
         return min(others or up or self._endpoints, key=lambda endpoint: endpoint.load)

@@ -49,14 +49,11 @@ class DuplicateReplies:
 
     def __init__(self) -> None:
         self.off = False
+        self.kept = True
+        """Connections may be used for a second request; else each request wants one of its own."""
         self._known: str | None = None
         self._differ = False
         self._confirmed = 0
-
-    @property
-    def kept(self) -> bool:
-        """Connections may be used for a second request; else each request wants one of its own."""
-        return self._confirmed < CONFIRMED
 
     def doubts(self, reply: Reply, before: str | None) -> str | None:
         """The id for which a reply may be another's; None where it is its own as far as anybody can tell.
@@ -74,6 +71,7 @@ class DuplicateReplies:
         if before is not None:
             self.off = found == before
             self._confirmed += not self.off
+            self.kept = self._confirmed < CONFIRMED
         if self._known is None:
             self._known = found
         elif found != self._known:

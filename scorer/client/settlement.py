@@ -32,7 +32,7 @@ class Settlement:
         return Outcome(
             Billing.KNOWN if usage is not None else Billing.UNKNOWN if billed else Billing.NOTHING,
             usage=usage,
-            cost_pico=self._cost_pico(usage),
+            cost_pico=0 if usage is None else self._cost_pico(usage),
             hint=hint,
             alive=None if throttled or no_capacity else False,
             throttled=throttled,
@@ -53,8 +53,8 @@ class Settlement:
         """The cost of the attempt; None where the usage or the price is unknown."""
         return outcome.cost_pico if self._tariff is not None and outcome.usage is not None else None
 
-    def _cost_pico(self, usage: Usage | None) -> int:
-        return self._tariff.cost_pico(usage) if self._tariff is not None and usage is not None else 0
+    def _cost_pico(self, usage: Usage) -> int:
+        return 0 if self._tariff is None else self._tariff.cost_pico(usage)
 
     def _believed(self, usage: Usage | None, demand: Demand) -> Usage | None:
         """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""

@@ -44,13 +44,16 @@ class Price:
     long_from: int | None = None
     long: Price | None = None
     _pico: tuple[int, int, int, int, int] = field(init=False, repr=False, compare=False)
+    _dearest: Mapping[Written, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         cached = self.input if self.cached_input is None else self.cached_input
         fresh, output = _pico(self.input), _pico(self.output)
         write = fresh if self.cache_write is None else _pico(self.cache_write)
         hour = fresh if self.cache_write is None else _pico(self.cache_write, HOUR)
+        dear = max(fresh, _pico(cached))
         object.__setattr__(self, "_pico", (fresh, output, _pico(cached), write, hour))
+        object.__setattr__(self, "_dearest", {"": dear, "5m": max(dear, write), "1h": max(dear, write, hour)})
 
     def cost_pico(self, usage: Usage) -> int:
         """The cost of `usage`. Cached and written tokens together count at most as many as the prompt has."""
@@ -70,9 +73,7 @@ class Price:
 
         Any part may also be `written` to the cache.
         """
-        fresh, output, cached, write, hour = self._pico
-        dearest = max(fresh, cached, *((write, hour) if written == "1h" else (write,) if written else ()))
-        worst = prompt_tokens * dearest + completion_tokens * output
+        worst = prompt_tokens * self._dearest[written] + completion_tokens * self._pico[1]
         if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
             return worst
         return max(worst, self.long.worst_pico(prompt_tokens, completion_tokens, written=written))

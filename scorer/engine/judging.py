@@ -39,7 +39,7 @@ def checked_score(made: Any) -> tuple[Score | None, RowError | None]:
     """The score that a judge returned, or the row error where it is not valid on the scale."""
     try:
         if math.isfinite(made.value):
-            return _written(made), None
+            return (made if made.reason is None and not made.fields else _written(made)), None
         said = f"the judge made the score {made.value}, which is no finite number"
     except (AttributeError, TypeError, ValueError, OverflowError):
         said = f"the judge made {repr(getattr(made, 'value', made))[:SHOWN]}, which is no score"
@@ -48,8 +48,6 @@ def checked_score(made: Any) -> tuple[Score | None, RowError | None]:
 
 def _written(score: Score) -> Score:
     """The score with texts that a file can hold: a verdict in JSON may escape half of a surrogate pair."""
-    if score.reason is None and not score.fields:
-        return score
     reason = None if score.reason is None else whole(score.reason)
     fields = {name: whole(value) if isinstance(value, str) else value for name, value in score.fields.items()}
     return score if reason == score.reason and fields == score.fields else replace(score, reason=reason, fields=fields)

@@ -84,6 +84,7 @@ class Rating:
         self._ends = (float(scale[0]), float(scale[1]))
         self._partial = given["partial"]
         self._is_plain = not self._names and self._read in ("number", "label")
+        self._explains = self._asking.explains
         tables = are_tables(criteria)
         each = tables and self._asking.turns == 1 and self._asking.explains
         self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
@@ -152,7 +153,7 @@ class Rating:
     def _sample(self, answer: Completion) -> Sample:
         text = answer.text
         if self._is_plain and (verdict := find(text, self._criteria[0].scale)) is not None:
-            return Sample({"": verdict.value}, find_reason(text, [verdict]) if self._asking.explains else None)
+            return Sample({"": verdict.value}, find_reason(text, [verdict]) if self._explains else None)
         if self._read == "expected" and text.strip():
             if not any(token.top for token in answer.logprobs or ()):
                 raise SetupError(
@@ -167,7 +168,7 @@ class Rating:
         if given and self._form.each:
             reasons = find_reasons(text, self._names, {name: verdicts[name] for name in given})
             sample = replace(sample, reasons=reasons, reason=_joined(reasons, self._names))
-        elif given and self._asking.explains:
+        elif given and self._explains:
             sample = replace(sample, reason=find_reason(text, list(verdicts.values())))
         missing = [one.name for one in self._criteria if one.name not in given]
         if not missing:

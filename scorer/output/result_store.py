@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from scorer.output.segment_writer import SegmentWriter
 from scorer.types import Result
@@ -34,9 +35,9 @@ class ResultStore:
         """`wake()` is called after each segment that was written."""
         self._writer.on_room(wake)
 
-    async def room(self) -> None:
+    def room(self) -> Coroutine[Any, Any, None]:
         """Returns once less than two flushes' worth of results wait to be written."""
-        await self._writer.room()
+        return self._writer.room()
 
     async def flush(self) -> None:
         """Writes all that was added so far, durable on return. Raises StorageError."""

@@ -42,12 +42,15 @@ class Connection(asyncio.Protocol):
         "opened_at",
         "reader",
         "requests",
+        "share",
     )
 
     def __init__(self, lost: Callable[[Connection], None], now: float) -> None:
         self.ids: dict[str, None] = {}
         self.reader = ReplyReader()
         self.opened_at = self.idle_since = now
+        self.share = 1.0
+        """Of the oldest age that a connection may have."""
         self.requests = 0
         self.granted = FREE
         """So many bytes of the reply may be in memory."""

@@ -23,7 +23,6 @@ class ConnectionPool:
         self._free = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._all: dict[Connection, Origin] = {}
-        self._shares: dict[Connection, float] = {}  # of the oldest age
         self._timer: asyncio.TimerHandle | None = None
         self._made = 0
 
@@ -42,7 +41,8 @@ class ConnectionPool:
         idle, now = origin.idle, self._loop.time()
         while idle:
             connection = idle.popitem()[0]
-            if connection.at_rest and now - connection.idle_since < KEPT_S and self._young(connection, now):
+            young = now - connection.opened_at < OLDEST_S * connection.share
+            if young and now - connection.idle_since < KEPT_S and connection.at_rest:
                 return connection
             connection.drop()
         return None
@@ -74,13 +74,13 @@ class ConnectionPool:
         """A new connection. Many that are made at once do not all end at once."""
         self._made += 1
         self._all[connection] = origin
-        self._shares[connection] = 1 - 0.25 * (self._made * _GOLDEN % 1)
+        connection.share = 1 - 0.25 * (self._made * _GOLDEN % 1)
 
     def rest(self, connection: Connection) -> None:
         """Its reply was taken: its place is free, and it waits for the next request where it can have one."""
         now = self._loop.time()
         connection.rest(now)
-        if connection.broken or not self._young(connection, now):
+        if connection.broken or now - connection.opened_at >= OLDEST_S * connection.share:
             connection.drop()
         else:
             self._all[connection].idle[connection] = None
@@ -91,7 +91,6 @@ class ConnectionPool:
     def lost(self, connection: Connection) -> None:
         """It has ended."""
         origin = self._all.pop(connection, None)
-        self._shares.pop(connection, None)
         if origin is not None:
             origin.idle.pop(connection, None)
 
@@ -104,9 +103,6 @@ class ConnectionPool:
         for _ in range(3):  # turns of the loop until their ends are known; TLS takes one more
             if self._all:
                 await asyncio.sleep(0)
-
-    def _young(self, connection: Connection, now: float) -> bool:
-        return now - connection.opened_at < OLDEST_S * self._shares.get(connection, 0.0)
 
     def _sweep(self) -> None:
         now, left = self._loop.time(), False

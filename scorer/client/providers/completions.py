@@ -103,7 +103,8 @@ def read_plain(body: bytes) -> Completion | None:
     if counted.extra_properties is not None:
         return None
     cached = 0 if details is None else min(details.cached_tokens, prompt)
-    usage = Usage(prompt, output, cached, 0, 0, reasoning, our_word(reply.service_tier))
+    tier = None if reply.service_tier is None else our_word(reply.service_tier)
+    usage = Usage(prompt, output, cached, 0, 0, reasoning, tier)
     fingerprint = reply.system_fingerprint or None
     return Completion(text, choice.finish_reason, reply.model, usage, None, body, system_fingerprint=fingerprint)
 

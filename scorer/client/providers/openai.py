@@ -59,7 +59,18 @@ class OpenAI:
     default_base_url = "https://api.openai.com/v1"
     """Where model.base_url gives no other."""
 
-    __slots__ = ("_headers", "_limit", "_place", "_settings", "_tiers", "base_url", "forcing", "learned", "name")
+    __slots__ = (
+        "_chat_url",
+        "_headers",
+        "_limit",
+        "_place",
+        "_settings",
+        "_tiers",
+        "base_url",
+        "forcing",
+        "learned",
+        "name",
+    )
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         self._settings = settings = ProviderSettings.of(options, self.default_base_url)
@@ -73,6 +84,7 @@ class OpenAI:
         self._headers = {tier: {**headers, **added} for tier, added in self._tiers.headers.items()}
         self._limit = _NEW_LIMIT if _REASONING.search(self.name) else _OLD_LIMIT
         self._place = settings.place
+        self._chat_url = f"{self.base_url}/chat/completions{settings.url_query}"
 
     @staticmethod
     def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
@@ -124,11 +136,10 @@ class OpenAI:
                 return other
         return reply
 
-    def rate(self, headers: Mapping[str, str]) -> RateHint:
-        return rate_hint(headers)
+    rate = staticmethod(rate_hint)
 
     def _chat(self, request: Request, limit: str) -> Call:
-        return self.call("/chat/completions", self._body(request, limit), request.tier)
+        return Call(self._chat_url, orjson.dumps(self._body(request, limit)), self._headers[request.tier])
 
     def call(self, path: str, body: Mapping[str, Any], tier: str = "") -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
