@@ -49,10 +49,13 @@ class Reservation:
         with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
         """
         continuation = request.continuation
-        texts = [m.content for m in request.messages] or [request.prompt, continuation or ""]
-        prompt = len(body)
-        if prompt < sum(map(len, texts)) or continuation is not None:
-            prompt = max(prompt, sum(_bytes(text) for text in texts))
+        messages, prompt = request.messages, len(body)
+        held = 0
+        for message in messages:
+            held += len(message.content)
+        if prompt < held or continuation is not None or not messages:
+            texts = [message.content for message in messages] or [request.prompt, continuation or ""]
+            prompt = max(prompt, sum(map(_bytes, texts)))
         limit, choices = asked_output(body)
         if request.choices > choices:
             choices = request.choices
@@ -65,7 +68,7 @@ class Reservation:
         worst_pico = self._plain_pico
         if worst_pico is not self._worst_pico and (b"cache_control" in body or b"cachePoint" in body):
             worst_pico = self._worst_pico if _FOR_AN_HOUR in body else self._minutes_pico
-        most, most_output = prompt + TEMPLATE_TOKENS * len(texts) + ADDED_TOKENS, limit * choices
+        most, most_output = prompt + TEMPLATE_TOKENS * (len(messages) or 2) + ADDED_TOKENS, limit * choices
         return bills.worst(
             Demand(
                 request.tokens or prompt // 4,

@@ -75,9 +75,9 @@ class LocalLimiter:
         self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check, self._places)
         self._same_for_all = self._rates is None and not caps.capped and not strict
         self._ahead = WriteAhead()
-        caps.on_settle(self._queue.look)
+        caps.on_settle(self._queue.wake)
         if strict:
-            caps.on_settle(self._ledger_queue.look)
+            caps.on_settle(self._ledger_queue.wake)
 
     # --- the way in -----------------------------------------------------------------------------------------------
 

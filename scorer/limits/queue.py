@@ -71,6 +71,7 @@ class AdmissionQueue(Generic[T]):
         self._places: deque[_Place[T]] = deque()
         self._begun = 0  # so many of them, at the front, belong to rows in flight
         self._timer: asyncio.TimerHandle | None = None
+        self._woken = False  # a look comes in the next turn of the loop
         self._blocked: tuple[str, float] | None = None  # what the head waits for, and since when
 
     def __len__(self) -> int:
@@ -116,8 +117,15 @@ class AdmissionQueue(Generic[T]):
                 place.granted.set_exception(why())
         self.look()
 
+    def wake(self) -> None:
+        """Looks in the next turn of the loop, once for all that is settled in this one."""
+        if self._places and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self.look)
+
     def look(self) -> None:
         """Grants permits while the limits allow it, then sets the time of the next check."""
+        self._woken = False
         blocked, self._blocked = self._blocked, None
         if self._timer is not None:
             self._timer.cancel()

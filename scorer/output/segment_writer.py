@@ -95,6 +95,8 @@ class SegmentWriter(PeriodicService):
         self._gathered: dict[tuple[str, int], _Gathered] = {}
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = self._held_bytes = 0  # results that are not yet in a segment
+        self.full = False
+        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
         self._room = asyncio.Event()
         self._on_room: list[Callable[[], None]] = []
         self._reported: set[str] = set()  # failures of metrics, and columns, that were reported
@@ -130,6 +132,7 @@ class SegmentWriter(PeriodicService):
         self.counts.note(result)
         if self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES:
             self.wake()
+            self._note_full()
 
     def _gather(self, result: Result, size: int) -> None:
         row = result.row
@@ -139,10 +142,8 @@ class SegmentWriter(PeriodicService):
         gathered.results.append(result)
         gathered.size += size
 
-    @property
-    def full(self) -> bool:
-        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
-        return self._held >= 2 * self._flush_rows or self._held_bytes >= 2 * FLUSH_BYTES
+    def _note_full(self) -> None:
+        self.full = self._held >= 2 * self._flush_rows or self._held_bytes >= 2 * FLUSH_BYTES
 
     @property
     def _due(self) -> bool:
@@ -218,6 +219,7 @@ class SegmentWriter(PeriodicService):
         """Results that are on disk. Raises TooManyFailed, as `_note_unfit`."""
         self._held -= len(gathered.results)
         self._held_bytes -= gathered.size
+        self._note_full()
         stored = [result for part in parts for result in part.results]
         if isinstance(written, Segment):
             self._hooks.written(state, written, stored)

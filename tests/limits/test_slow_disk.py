@@ -162,7 +162,7 @@ def test_limiter_bounds_in_flight_plus_unwritten_results(strict: bool) -> None:
             for _ in range(200):
                 group.create_task(ask())
         writer.cancel()
-        assert most == 8 + 20
+        assert 8 + 20 - 1 <= most <= 8 + 20
         return limits.waits.shares()
 
     assert run(scenario())["storage"] > 0.2
