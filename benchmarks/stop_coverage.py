@@ -5,7 +5,8 @@
 
 The first form plays each design `--runs` times at confidence .95 and counts wrong answers, and intervals that are wrong
 beside them. An exact rule has more than 67 of 1,000 with a probability of 1 %, and more than 73 with .1 %, which is the
-bar where a dozen designs are looked at. The second form asks a table (item, system, preference) in random orders.
+bar where a dozen designs are looked at. Designs that end in "asymptotic" play `method = "asymptotic"`, which promises
+nothing for few items. The second form asks a table (item, system, preference) in random orders.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ ALPHA = 0.05
 class Design:
     """`population` draws items x systems in [0, 1]; `truth` are the means that *future* is about, None for the table's.
 
-    `unread` draws which of them have no score.
+    `unread` draws which of them have no score. `asymptotic` is `stop.method`.
     """
 
     question: str
@@ -39,6 +40,7 @@ class Design:
     width: float = 0.0
     allowed: float = 0.0
     unread: Callable[[np.random.Generator, Floats], Floats] | None = None
+    asymptotic: bool = False
 
 
 def beta(means: list[float], items: int, size: float = 3.0) -> Callable[[np.random.Generator], Floats]:
@@ -124,6 +126,25 @@ DESIGNS: dict[str, Design] = {
     "mean, skewed, future": Design("mean", beta([0.05] * 3, 2000, size=1.0), equal(3, 0.05), width=0.04),
     "mean, rare binary, these": Design("mean", binary([0.03] * 3, 1500), None, width=0.03),
 }
+ASYMPTOTIC = (
+    "best, 2 equal, future",
+    "best, 5 equal in ten points, future",
+    "best, 60 equal in ten points, future",
+    "best, 5 rare binary, future",
+    "best, 10 with a lead, future",
+    "best, 10 equal, these",
+    "best, 5 rare binary, these",
+    "best within .05, 10 systems, future",
+    "top 3 of 10 within .05, future",
+    "ranking of 5 within .05, future",
+    "a > b, equal, future",
+    "a >= b - .1, at the bar, future",
+)
+DESIGNS["a > b, skewed and equal, future"] = Design("a > b", beta([0.05] * 2, 1000, size=1.0), equal(2, 0.05))
+DESIGNS |= {
+    f"{name}, asymptotic": replace(DESIGNS[name], asymptotic=True)
+    for name in (*ASYMPTOTIC, "a > b, skewed and equal, future")
+}
 
 
 def play(design: Design, rng: np.random.Generator) -> tuple[Decision, Floats]:
@@ -140,6 +161,7 @@ def play(design: Design, rng: np.random.Generator) -> tuple[Decision, Floats]:
         margin=design.margin,
         width=design.width,
         allowed=design.allowed,
+        asymptotic=design.asymptotic,
     )
     for item in order:
         if not decision.needed().any():

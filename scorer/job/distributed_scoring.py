@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
-from scorer.build.assemble import serve_embedded
+from scorer.build.assemble import make_client, serve_embedded
 from scorer.build.open_run import OpenRun
-from scorer.job.scoring import Range, StartedWork, concurrency_range
+from scorer.canaries.watching import Canaries
+from scorer.engine import engine
+from scorer.job.scoring import Connect, LocalScoring, Range, StartedWork, concurrency_range
 from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut
@@ -22,10 +25,27 @@ MakeLauncher = Callable[[Coordinator], Launcher]
 
 
 class DistributedScoring:
-    """Scores in `workers` processes that `launcher` starts. Ledger entries are written every `gather_s` seconds."""
+    """Scores in `workers` processes that `launcher` starts. Ledger entries are written every `gather_s` seconds.
 
-    def __init__(self, opened: OpenRun, launcher: MakeLauncher, *, workers: int, gather_s: float) -> None:
+    `canaries` are mixed in; after an alarm their round is asked in this process, before any worker is started.
+    """
+
+    def __init__(
+        self,
+        opened: OpenRun,
+        launcher: MakeLauncher,
+        *,
+        workers: int,
+        gather_s: float,
+        drain: engine.StopFlag,
+        canaries: Canaries | None = None,
+        connect: Connect = make_client,
+    ) -> None:
         self._opened = opened
+        self._canaries = canaries
+        self._connect = connect
+        self._drain = drain
+        self._round: LocalScoring | None = None
         self._launcher = launcher
         self._workers = workers
         self._gather_s = gather_s
@@ -33,23 +53,47 @@ class DistributedScoring:
         self._settings = LiveSettings()
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
-        opened = self._opened
         checks: list[Callable[[], None]] = []
+        if self._canaries is not None and self._canaries.doubted:
+            return self._after_round(self._canaries, work, stack, checks), checks
+        return self._workers_on(work, stack, checks), checks
+
+    async def _after_round(
+        self, canaries: Canaries, work: Iterator[Work], stack: AsyncExitStack, checks: list[Callable[[], None]]
+    ) -> None:
+        async with AsyncExitStack() as ended:
+            self._round = LocalScoring(self._opened, self._drain, connect=self._connect, canaries=canaries)
+            self._round.apply(self._settings)
+            scored, _ = await self._round.begin(iter(()), ended)
+            await scored
+        self._round = None
+        if not canaries.doubted and not self._drain.asked:
+            await self._workers_on(work, stack, checks)
+
+    def _workers_on(
+        self, work: Iterator[Work], stack: AsyncExitStack, checks: list[Callable[[], None]]
+    ) -> Coroutine[Any, Any, None]:
+        opened = self._opened
         owner = self._owner = Coordinator(
             opened,
             workers=self._workers,
             served=serve_embedded(opened.plan.spec, stack, checks),
             gather_s=self._gather_s,
+            canaries=self._canaries,
         )
         owner.broker.apply(self._settings)
-        return Supervisor(owner, self._launcher(owner), opened.say).run(work), checks
+        return Supervisor(owner, self._launcher(owner), opened.say).run(work)
 
     def drain(self) -> None:
+        if self._round is not None:
+            self._round.drain()
         if self._owner is not None:
             leave(self._owner.broker, Order.DRAIN)
 
     def apply(self, settings: LiveSettings) -> None:
         self._settings = settings
+        if self._round is not None:
+            self._round.apply(settings)
         if self._owner is not None:
             self._owner.broker.apply(settings)
 
@@ -71,6 +115,8 @@ class DistributedScoring:
 
     @property
     def load(self) -> LimiterStats:
+        if self._round is not None:
+            return self._round.load
         return LimiterStats() if self._owner is None else self._owner.broker.load
 
     @property

@@ -27,7 +27,7 @@ from scorer.build.plan import (
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Service, Watch, served
-from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, SpecError, StorageError
+from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
 from scorer.files.files import Files, Lock
 from scorer.files.locking import take_on_loop
 from scorer.files.router import is_remote
@@ -59,8 +59,8 @@ from scorer.types import Offload, Shard, Work
 
 if TYPE_CHECKING:
     from scorer.build.batch_models import MakeApi
+    from scorer.canaries.watching import Canaries
     from scorer.job.by_hand import ByHand
-    from scorer.job.canaries import Canaries
     from scorer.job.distributed_scoring import MakeLauncher
     from scorer.job.stopping.running import StopRun
     from scorer.publish.during import Publishing, Tell
@@ -186,8 +186,6 @@ class Job:
         even a repeated one.
         """
         self._choice = choice
-        if self.plan.spec.canary is not None and self._launcher is not None:
-            raise SpecError(["[canary] needs one process, which watches the order of replies. Leave --workers out."])
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
             lock = await self._lock()
@@ -419,8 +417,8 @@ class Job:
         canary = self.plan.spec.canary
         if canary is None or opened.manifest.rehearsal:
             return None
-        from scorer.job.canaries import Canaries
-        from scorer.job.known_rows import known_rows
+        from scorer.canaries.known_rows import known_rows
+        from scorer.canaries.watching import Canaries
 
         known = await opened.offload(known_rows, self.plan, self._files, canary, self._callbacks.say)
         return Canaries(opened, canary, known, self._halt, self._begin_no_row, accept=self._choice.accept_drift)
@@ -452,7 +450,15 @@ class Job:
             )
         from scorer.job.distributed_scoring import DistributedScoring
 
-        return DistributedScoring(opened, self._launcher, workers=self._workers, gather_s=self._gather_s)
+        return DistributedScoring(
+            opened,
+            self._launcher,
+            workers=self._workers,
+            gather_s=self._gather_s,
+            canaries=canaries,
+            connect=self._connect,
+            drain=self._halt,
+        )
 
     @property
     def _gather_s(self) -> float:

@@ -28,7 +28,7 @@ from scorer.output.ledger_totals import Totals
 from scorer.types import Work
 
 if TYPE_CHECKING:
-    from scorer.job.canaries import Canaries
+    from scorer.canaries.watching import Canaries
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """The signature of `build.assemble.make_client`; a simulation passes its own."""
@@ -128,15 +128,9 @@ class LocalScoring:
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         rows = in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight)
         canaries = self._canaries
+        parts = make_parts(plan, client, store, opened.partial, opened.wall_s, stack)
         scoring = engine.run(
-            make_parts(
-                plan,
-                client,
-                store if canaries is None else canaries.around(store),
-                opened.partial,
-                opened.wall_s,
-                stack,
-            ),
+            parts if canaries is None else canaries.around(parts),
             rows if canaries is None else canaries.mixed(rows),
             slots=slots,
             drain=self._drain,

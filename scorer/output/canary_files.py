@@ -45,6 +45,27 @@ SCHEMA = pa.schema(
 )
 
 
+class CanaryAnswer(msgspec.Struct, frozen=True):
+    """The answer to a canary: a row of SCHEMA, without its number. Times are microseconds since 1970, UTC."""
+
+    shard: str
+    row: int
+    known: float
+    asked_at: int
+    finished_at: int
+    score: float | None = None
+    loss: float | None = None
+    error: str | None = None
+    error_detail: str | None = None
+    reason: str | None = None
+    raw: list[str | None] | None = None
+    judge_model: str | None = None
+    system_fingerprint: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_microusd: int | None = None
+
+
 class Stretch(msgspec.Struct, frozen=True):
     """Canaries that are watched with one band: from number `since` on, `n` of them expected.
 
@@ -154,9 +175,10 @@ def merge_answers(files: Files, layout: Layout) -> None:
                 files.delete(path)
 
 
-def save_answers(files: Files, layout: Layout, answers: Sequence[dict[str, object]], number: int) -> None:
-    """Writes answers, at least one, as file `number`."""
-    _write(files, layout, pa.Table.from_pylist(list(answers), schema=SCHEMA), number)
+def save_answers(files: Files, layout: Layout, answers: Sequence[tuple[int, CanaryAnswer]], number: int) -> None:
+    """Writes answers with the numbers of their canaries, at least one, as file `number`."""
+    rows = [{"canary": canary, **msgspec.structs.asdict(answer)} for canary, answer in answers]
+    _write(files, layout, pa.Table.from_pylist(rows, schema=SCHEMA), number)
 
 
 def _write(files: Files, layout: Layout, table: pa.Table, number: int) -> str:

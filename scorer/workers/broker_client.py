@@ -13,11 +13,13 @@ from dataclasses import asdict
 
 import numpy as np
 
+from scorer.canaries.mixing import CanaryRows
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.limits.bills import OPENING
 from scorer.limits.leased import LeasedEndpoint
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.limits.limiter import UNSURE_S
+from scorer.output.canary_files import CanaryAnswer
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
 from scorer.output.segments import Counts
@@ -26,6 +28,7 @@ from scorer.types import Result, Shard
 from scorer.workers.messages import (
     MOST_LATENCIES,
     Answer,
+    AnsweredCanary,
     Failure,
     GaugeObservation,
     Order,
@@ -75,6 +78,7 @@ class BrokerClient(PeriodicService):
         self.endpoints: list[LeasedEndpoint] = []
         self.allowance: LeasedBudget | None = None
         self.ledger: Ledger | None = None
+        self.canaries: CanaryRows | None = None
         self.order = Order.SCORE
         self._exchange = exchange
         self._lease_s = lease_s
@@ -88,6 +92,7 @@ class BrokerClient(PeriodicService):
         self._published: list[Published] = []
         self._said: deque[str] = deque()
         self._unread: dict[str, str] = {}
+        self._canaries: list[tuple[CanaryAnswer, float]] = []
         self._slices: deque[Slice] = deque()
         self._answered = asyncio.Event()
         self._dry = False
@@ -133,6 +138,10 @@ class BrokerClient(PeriodicService):
             counts.note(result)
         self._published.append(published(shard.path, segment, rows, counts, scores))
 
+    def answered_canary(self, answer: CanaryAnswer, ago_s: float) -> None:
+        """Reports the answer to a canary that was drawn `ago_s` ago."""
+        self._canaries.append((answer, self._clock() - ago_s))
+
     def unread(self, shard: Shard, why: str) -> None:
         """Reports that a shard cannot be read further."""
         self._unread[shard.path] = why
@@ -168,6 +177,8 @@ class BrokerClient(PeriodicService):
     def _report(self, *, ended: bool, failure: Failure | None) -> Report:
         published, self._published = self._published, []
         unread, self._unread = self._unread, {}
+        canaries, self._canaries = self._canaries, []
+        now = self._clock()
         wants = AHEAD - len(self._slices) if self._wants and not ended else 0
         return Report(
             spendings=self._spendings(ended=ended),
@@ -178,6 +189,8 @@ class BrokerClient(PeriodicService):
             failure=failure,
             said=[self._said.popleft() for _ in range(len(self._said))],
             unread=unread,
+            canaries=[AnsweredCanary(answer, now - drawn_at) for answer, drawn_at in canaries],
+            oldest_canary_s=None if self.canaries is None else self.canaries.oldest_s,
         )
 
     def _spendings(self, *, ended: bool) -> Spendings:

@@ -14,6 +14,7 @@ import numpy as np
 from scorer import errors
 from scorer.build.endpoints import all_rate_limits
 from scorer.build.open_run import OpenRun
+from scorer.canaries.watching import Canaries
 from scorer.config.spec import fingerprint
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.limits.limiter import UNSURE_S
@@ -23,6 +24,7 @@ from scorer.output.damage import set_aside
 from scorer.output.layout import Segment
 from scorer.types import Shard, Work
 from scorer.workers.broker import Broker
+from scorer.workers.canary_streams import CanaryStreams
 from scorer.workers.messages import Answer, Failure, Hello, Order, Published, Report, published
 from scorer.workers.worker import ledger_name
 
@@ -30,11 +32,19 @@ from scorer.workers.worker import ledger_name
 class Coordinator:
     """Connects the broker of a run with its store and its ledger. The caller holds the lock and serves the store.
 
-    `served` has the addresses of embedded judges by alias. The workers write their ledgers every `gather_s` seconds.
-    Make it inside a running event loop.
+    `canaries` watch the answers to known rows, None for none. `served` has the addresses of embedded judges by alias.
+    The workers write their ledgers every `gather_s` seconds. Make it inside a running event loop.
     """
 
-    def __init__(self, opened: OpenRun, *, workers: int, served: dict[str, str], gather_s: float) -> None:
+    def __init__(
+        self,
+        opened: OpenRun,
+        *,
+        workers: int,
+        served: dict[str, str],
+        gather_s: float,
+        canaries: Canaries | None = None,
+    ) -> None:
         limits = opened.plan.spec.limits
         self.broker = Broker(
             all_rate_limits(opened.plan.spec),
@@ -51,6 +61,8 @@ class Coordinator:
         self._shards = {shard.path: shard for shard in opened.manifest.shards}
         self._last_number = 0
         self._heard = asyncio.Event()
+        self._canaries = canaries
+        self._streams = CanaryStreams(asyncio.get_running_loop().time)
 
     def number_from(self, first: int) -> None:
         """Numbers workers from here on: one that outlives its owner must share no file with the next owner's."""
@@ -59,6 +71,7 @@ class Coordinator:
     def hello(self, index: int) -> Hello:
         """The first message to a new worker at this index; its number is new."""
         self._last_number += 1
+        self._streams.begin(self._last_number)
         return Hello(
             worker=self._last_number,
             index=index,
@@ -75,6 +88,7 @@ class Coordinator:
             lease_s=self.broker.lease_s,
             strict=self._opened.ledger.strict,
             gather_s=self._gather_s,
+            canary_seed=None if self._canaries is None else self._canaries.seed,
         )
 
     async def feed(self, work: Iterator[Work]) -> None:
@@ -103,6 +117,10 @@ class Coordinator:
         """As `answer`, without the wait."""
         answer = self.broker.exchange(worker, report)
         self.take_up()
+        self._streams.report(worker, report.canaries, report.oldest_canary_s)
+        if report.ended:
+            self._streams.gone(worker)
+        self._watch()
         for text in report.said:
             self._opened.say(text)
         self._heard.set()
@@ -120,6 +138,12 @@ class Coordinator:
         reported, self.broker.published = self.broker.published, []
         for worker, segment in reported:
             self._adopt(worker, segment)
+
+    def _watch(self) -> None:
+        """Has the canaries watched that are next in the order in which they were asked."""
+        for answer in self._streams.ready():
+            if self._canaries is not None:
+                self._canaries.take(answer)
 
     def _adopt(self, worker: int, reported: Published) -> None:
         stem = self._shards[reported.path].stem
@@ -142,6 +166,8 @@ class Coordinator:
         name = ledger_name(self._opened.ledger.owner, worker)
         totals = await self._opened.offload(ledger.totals, self._opened.files, self._opened.layout.ledger, name)
         self.broker.lost(worker, totals)
+        self._streams.gone(worker)
+        self._watch()
         self._heard.set()
 
     def _left_behind(self, worker: int, work: Work) -> list[Published]:

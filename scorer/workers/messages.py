@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from scorer.output.canary_files import CanaryAnswer
 from scorer.output.layout import Segment
 from scorer.output.segments import Counts
 
@@ -41,7 +42,7 @@ class Hello(msgspec.Struct, frozen=True):
     before 0.2.0 and in a retry with other keys; `judges` are all of them. `edition` counts the changes of the kept
     columns. `owner` is the name of the run's ledger. `served` has the addresses of embedded judges by alias. A lease of
     a rate is valid for `lease_s`. `strict`: ledger entries must be durable before their requests are sent; otherwise
-    they are written every `gather_s` seconds.
+    they are written every `gather_s` seconds. With a `canary_seed` canaries are drawn by it.
     """
 
     worker: int
@@ -59,6 +60,7 @@ class Hello(msgspec.Struct, frozen=True):
     lease_s: float
     strict: bool
     gather_s: float
+    canary_seed: str | None = None
 
 
 class File(msgspec.Struct, frozen=True):
@@ -201,6 +203,13 @@ class Pace(msgspec.Struct, frozen=True):
     latencies: list[float] = []
 
 
+class AnsweredCanary(msgspec.Struct, frozen=True):
+    """The answer to a canary that was drawn `ago_s` before this message."""
+
+    answer: CanaryAnswer
+    ago_s: float
+
+
 class Failure(msgspec.Struct, frozen=True):
     """The error that ended a worker: the name of its class in scorer.errors and its text; or "" and a traceback."""
 
@@ -211,8 +220,9 @@ class Failure(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """A worker's report. It asks for `wants` slices of rows. `ended`: it is the last report, after `failure` if any.
 
-    `said` are sentences for the user. `unread` says, by the path of a shard, why it cannot be read further: it is gone
-    or was replaced.
+    `canaries` were answered since the last report, in the order in which they were asked; the first one that is not
+    reported was asked `oldest_canary_s` ago (None: there is none). `said` are sentences for the user. `unread` says, by
+    the path of a shard, why it cannot be read further: it is gone or was replaced.
     """
 
     spendings: Spendings
@@ -223,6 +233,8 @@ class Report(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     said: list[str] = []
     unread: dict[str, str] = {}
+    canaries: list[AnsweredCanary] = []
+    oldest_canary_s: float | None = None
 
 
 class Grant(msgspec.Struct, frozen=True):

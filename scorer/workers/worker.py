@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,8 @@ from scorer.build.plan import (
     schema_of,
 )
 from scorer.build.row_metrics import make_measure
+from scorer.canaries.known_rows import known_rows
+from scorer.canaries.mixing import CanaryRows
 from scorer.engine import engine
 from scorer.engine.admission import RowSlots
 from scorer.engine.background import served
@@ -86,6 +88,7 @@ class Worker:
         self._left = False
         self._wires: Assembled | None = None
         self._slots: RowSlots | None = None
+        self._canaries: CanaryRows | None = None
 
     async def run(self) -> None:
         """Scores to the end. Cancelling it stores and reports finished rows."""
@@ -189,11 +192,30 @@ class Worker:
             partial = PartialRows(self._files, layout.partial, hello.judge, worker=hello.worker, say=broker.say)
             await offload(partial.open)
             parts = make_parts(plan, wires.client, store, partial, self._wall_s, stack)
+            canaries = broker.canaries = self._canaries = await self._canaries_of(plan)
+            if canaries is not None:
+                parts = canaries.around(parts)
             self._loaded()
             self._wires = wires
             self._slots = RowSlots(rows_under_way(wires.most_in_flight), ROOM_FOR_TEXT // hello.workers)
             scoring = self._stored(self._rounds(plan, wires, parts, store, reader), store, ledger, partial)
             await served(scoring, [broker])
+
+    async def _canaries_of(self, plan: RunPlan) -> CanaryRows | None:
+        """The canaries of this worker; None where the run has none. Those of all workers are due at different rows."""
+        hello, canary = self._hello, plan.spec.canary
+        if hello.canary_seed is None or canary is None:
+            return None
+        assert self._offload is not None
+        known = await self._offload(known_rows, plan, self._files, canary, lambda _: None)
+        return CanaryRows(
+            known,
+            canary.share,
+            f"{hello.canary_seed} {hello.worker}",
+            self._broker.answered_canary,
+            clock=asyncio.get_running_loop().time,
+            credit=(1.0 - canary.share) * (1.0 - hello.index / hello.workers),
+        )
 
     async def _stored(
         self, scoring: Coroutine[Any, Any, None], store: WorkerStore, ledger: Ledger, partial: PartialRows
@@ -202,6 +224,8 @@ class Worker:
         try:
             await served(scoring, [store, ledger])
         finally:
+            if self._canaries is not None:
+                self._canaries.flush()
             await shielded(self._close(store, ledger, partial), failure_first=True)
 
     async def _close(self, store: WorkerStore, ledger: Ledger, partial: PartialRows) -> None:
@@ -220,9 +244,10 @@ class Worker:
         assert self._slots is not None
         forward = SliceReader(reader)
         while (first := await self._broker.next_slice(wait=True)) is not None:
+            rows = self._batches(plan, wires, first, store, forward)
             await engine.run(
                 parts,
-                self._batches(plan, wires, first, store, forward),
+                rows if self._canaries is None else self._canaries.mixed(rows),
                 slots=self._slots,
                 drain=self._drain,
             )
@@ -231,7 +256,7 @@ class Worker:
 
     async def _batches(
         self, plan: RunPlan, wires: Assembled, first: Slice, store: WorkerStore, forward: SliceReader
-    ) -> AsyncIterator[list[Row]]:
+    ) -> AsyncGenerator[list[Row]]:
         assert self._offload is not None
         leased: Slice | None = first
         while leased is not None:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import orjson
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from support.canary_runs import EPOCH, ROWS, Judge, layout, ran, tree
 from support.clock import inline, now
 from support.clock import run as in_virtual_time
-from support.transport import FakeTransport
 
 from scorer.analysis.sequential.drift import Drift
 from scorer.build.assemble import make_client
@@ -30,85 +24,9 @@ from scorer.job.estimate import estimate
 from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
-from scorer.output.canary_files import load_answers, load_state, merge_answers, save_answers
-from scorer.output.layout import Layout
-from scorer.output.status import Status, status
+from scorer.output.canary_files import CanaryAnswer, load_answers, load_state, merge_answers, save_answers
+from scorer.output.status import status
 from scorer.output.verify.folder import verify
-from scorer.types import Call, Reply
-
-ROWS, KNOWN = 300, 100
-EPOCH = 1_800_000_000.0
-
-
-class Judge(FakeTransport):
-    """Says 3 to each row and the known value to a canary, but that a share of `wrong(now)` of the canaries is 2 off.
-
-    With `lenient` never below. Replies take about a second, in no order.
-    """
-
-    def __init__(self, wrong: Callable[[float], float], *, lenient: bool = False) -> None:
-        super().__init__()
-        self._wrong, self._lenient = wrong, lenient
-        self.rows: list[str] = []
-        self.fingerprint = "fp_1"
-
-    async def reply(self, call: Call, number: int) -> Reply:
-        text = orjson.loads(call.body)["messages"][-1]["content"].split()[-1]
-        self.rows.append(text)
-        random = Random(number)
-        await asyncio.sleep(0.5 + random.random())
-        value = 3
-        if text.startswith("known"):
-            known = int(text[-1])
-            value = (
-                known
-                if random.random() >= self._wrong(now())
-                else known + (2 if known <= 3 else 0 if self._lenient else -2)
-            )
-        choice = {"message": {"content": f"Score: {value}"}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 1}
-        return Reply(200, {}, orjson.dumps({"choices": [choice], "usage": usage, "model": "m-1"}))
-
-
-def tree(folder: Path, rows: int = ROWS, canary: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    if not (folder / "in.parquet").exists():
-        pq.write_table(pa.table({"a": [f"row{n}" for n in range(rows)]}), folder / "in.parquet")
-        people = [1 + n % 5 for n in range(KNOWN)]
-        known = {"a": [f"known{n}-{human}" for n, human in enumerate(people)], "human": people}
-        pq.write_table(pa.table(known), folder / "known.parquet")
-    return {
-        "input": {"shards": [f"{folder}/in.parquet"]},
-        "judge": {"prompt": "Rate {a}", "scale": [1, 5]},
-        "model": {"name": "m", "base_url": "http://127.0.0.1:1/v1", "price": {"input": 1.0, "output": 2.0}},
-        "limits": {"concurrency": 16},
-        "output": {"path": f"{folder}/out"},
-        "canary": {"shards": [f"{folder}/known.parquet"], "human": "human", "share": 0.5, "band": 0.1}
-        if canary is None
-        else canary,
-        **more,
-    }
-
-
-def ran(folder: Path, judge: Judge, choice: Choice | None = None, suspect: bool = False, **more: Any) -> Status:
-    async def go() -> Status:
-        start = EPOCH + (0.0 if not judge.sent_at else 100_000.0)
-        plan, retry = check(tree(folder, **more)), None
-        if suspect:
-            plan, retry = retry_of(LocalFiles(), f"{folder}/out", (), suspect=True)
-        job = Job(
-            plan,
-            LocalFiles(),
-            offload=inline,
-            wall_s=lambda: start + now(),
-            connect=partial(make_client, transport=judge),
-        )
-        return await job.run(retry, choice or Choice())
-
-    return in_virtual_time(go())
-
-
-def layout(folder: Path) -> Layout:
-    return Layout(f"{folder}/out")
 
 
 def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> None:
@@ -245,10 +163,9 @@ def test_interrupted_run_keeps_its_answers_and_goes_on_where_it_was(tmp_path: Pa
 
 def test_many_files_of_answers_become_one_and_a_crash_meanwhile_doubles_none(tmp_path: Path) -> None:
     files, where = LocalFiles(), layout(tmp_path)
-    when = datetime(2026, 11, 28, tzinfo=UTC)
-    given = {"shard": "k", "row": 1, "known": 3.0, "loss": 0.5, "asked_at": when, "finished_at": when}
+    given = CanaryAnswer("k", 1, known=3.0, asked_at=10**15, finished_at=10**15, loss=0.5)
     for number in range(40):
-        save_answers(files, where, [{**given, "canary": 2 * number}, {**given, "canary": 2 * number + 1}], number)
+        save_answers(files, where, [(2 * number, given), (2 * number + 1, given)], number)
     before = load_answers(files, where)
     first = (tmp_path / "out/canary/000000000-000000001-0.parquet").read_bytes()
     merge_answers(files, where)

@@ -1,18 +1,17 @@
 """Mixes known rows into a run, and ends it where the judge's agreement with them leaves its band.
 
 The rows are drawn with replacement and a seed, so that the expected loss of each is the judge's mean loss over all of
-them, whatever was drawn before; the losses are watched in the order in which the canaries were asked, because quick
-answers are no random sample. Their answers go to OUT/canary. analysis/sequential/drift.py has the test.
+them, whatever was drawn before (mixing.py); the losses are watched in the order in which the canaries were asked,
+because quick answers are no random sample. Their answers go to OUT/canary, numbered in that order.
+analysis/sequential/drift.py has the test.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +21,14 @@ import numpy as np
 from scorer.analysis.sequential.drift import upper_bound
 from scorer.analysis.sequential.drift_watch import DriftWatch, FoundDrift
 from scorer.build.open_run import OpenRun
+from scorer.canaries.known_rows import KnownRows
+from scorer.canaries.mixing import CanaryRows
 from scorer.config.spec import Canary
-from scorer.engine.engine import StopFlag
+from scorer.engine.engine import RunContext, StopFlag
 from scorer.errors import Drifted
-from scorer.job.known_rows import WithoutCanaries, answer, error_of, loss_of, width_of
 from scorer.output.canary_files import (
     Alarm,
+    CanaryAnswer,
     CanaryState,
     Stretch,
     load_answers,
@@ -37,7 +38,7 @@ from scorer.output.canary_files import (
     save_state,
 )
 from scorer.processes.periodic_service import PeriodicService
-from scorer.types import Result, Row, Store
+from scorer.types import Row
 
 Losses = tuple[float | None, float | None]
 """The loss of a canary and its signed error; None where its answer has none."""
@@ -51,13 +52,16 @@ _SAID = {"loss": "scores are off", "up": "scores are too high", "down": "scores 
 
 
 class Canaries(PeriodicService):
-    """The canaries of one start. `stop` is called where the judge has drifted: no further row is to be begun."""
+    """The canaries of one start. `stop` is called where the judge has drifted: no further row is to be begun.
+
+    `seed` is that of the canaries which other processes draw for this start.
+    """
 
     def __init__(
         self,
         opened: OpenRun,
         canary: Canary,
-        known: Sequence[tuple[Row, float]],
+        known: KnownRows,
         drain: StopFlag,
         stop: Callable[[], None],
         *,
@@ -66,19 +70,22 @@ class Canaries(PeriodicService):
         super().__init__(period_s=WRITTEN_S)
         self._opened, self._canary, self._known = opened, canary, known
         self._drain, self._stop = drain, stop
-        self._width = width_of(opened.plan, canary)
         self._state = load_state(opened.files, opened.layout)
         stored = load_answers(opened.files, opened.layout)
         self._number = 1 + max(stored.column("canary").to_pylist(), default=-1)
+        self.seed = f"{opened.manifest.id} {self._number}"
+        self._rows = CanaryRows(
+            known,
+            canary.share,
+            self.seed,
+            lambda answer, _ago_s: self.take(answer),
+            clock=asyncio.get_running_loop().time,
+        )
         self._n = max(1, math.ceil(canary.share * opened.manifest.rows))
         self._times: dict[int, tuple[int, int]] = {}
-        self._asked: dict[int, tuple[Row, float]] = {}
-        self._answered: dict[int, Losses] = {}
         self._round: list[Losses] = []  # the answers of the round that is asked after an alarm
-        self._next = self._number
-        self._gathered: list[dict[str, object]] = []
+        self._gathered: list[tuple[int, CanaryAnswer]] = []
         self._files_written = 0
-        self._credit = 1.0 - canary.share
         self._came = asyncio.Event()
         self.problem: str | None = None
         """Why the run ends: the judge has drifted."""
@@ -90,7 +97,8 @@ class Canaries(PeriodicService):
             self._begin(given, "start")
         elif given != stretches[-1].given and self._state.standing is None:
             self._begin(given, "another band")
-        self._doubted = self._state.standing is not None
+        self.doubted = self._state.standing is not None
+        """The judge had drifted: a round of canaries is asked before any row."""
         self._extend()  # by what was in flight when the start before ended
         self._drift, self._teaching = self._replayed(
             stored.select(["canary", "loss", "score", "known", "asked_at", "finished_at"]).to_pylist()
@@ -101,33 +109,16 @@ class Canaries(PeriodicService):
     async def mixed(self, batches: AsyncIterator[list[Row]]) -> AsyncGenerator[list[Row]]:
         """The rows with canaries among them; after an alarm a round of canaries first, which must be in the band."""
         async with aclosing(batches):  # type: ignore[type-var]
-            if self._doubted:
-                yield [self._draw() for _ in range(ROUND)]
+            if self.doubted:
+                yield [self._rows.draw() for _ in range(ROUND)]
                 if not await self._recovered():
                     return
-            async for batch in batches:
-                yield self._among(batch)
-
-    def _among(self, batch: list[Row]) -> list[Row]:
-        found: list[Row] = []
-        for row in batch:
-            found.append(row)
-            self._credit += self._canary.share
-            if self._credit >= 1.0:
-                self._credit -= 1.0
-                found.append(self._draw())
-        return found
-
-    def _draw(self) -> Row:
-        """The next canary: its number and the run decide which known row it is."""
-        number, self._number = self._number, self._number + 1
-        row, known = self._known[random.Random(f"{self._opened.manifest.id} {number}").randrange(len(self._known))]
-        self._asked[number] = (row, known)
-        return replace(row, number=number)
+            async for batch in self._rows.mixed(batches):
+                yield batch
 
     async def _recovered(self) -> bool:
         """Whether the mean loss of the round is within the band. False also where the run is drained meanwhile."""
-        while self._next < self._number and not self._drain.asked:
+        while self._rows.waiting and not self._drain.asked:
             self._came.clear()
             with suppress(TimeoutError):  # looks whether the run drains
                 await asyncio.wait_for(self._came.wait(), 0.5)
@@ -144,7 +135,7 @@ class Canaries(PeriodicService):
             return False
         self._ended("recovered")
         self._begin(self._band, "recovered")
-        self._drift, self._doubted = watch, False
+        self._drift, self.doubted = watch, False
         self._opened.say(
             f"Canaries: the mean loss of {len(losses)} known rows is {mean:.3f}, within the band of "
             f"{self._band:.3f}. The run goes on. Rows that were finished meanwhile stay suspect until "
@@ -154,29 +145,23 @@ class Canaries(PeriodicService):
 
     # --- answers in ---------------------------------------------------------------------------------------------------
 
-    def around(self, store: Store) -> Store:
-        """The store, without the canaries: their results come here."""
-        return WithoutCanaries(store, self._take)
+    def around(self, parts: RunContext) -> RunContext:
+        """The parts of a run for rows with canaries among them, whose results come here."""
+        return self._rows.around(parts)
 
-    def _take(self, result: Result) -> None:
-        number = result.row.number
-        row, known = self._asked.pop(number)
-        asked_at = result.finished_at - int(result.answered_s * 1e6)
-        loss = loss_of(result, known, self._width)
-        self._times[number] = (asked_at, result.finished_at)
-        self._gathered.append(answer(result, row, known, loss, asked_at))
-        self._answered[number] = loss, error_of(result, known, self._width)
-        while self._next in self._answered:
-            number, self._next = self._next, self._next + 1
-            one = self._answered.pop(number)
-            if self._doubted:
-                self._round.append(one)
-            else:
-                self._watch(number, *one)
+    def take(self, answer: CanaryAnswer) -> None:
+        """Takes the next answer in the order in which canaries were asked."""
+        number, self._number = self._number, self._number + 1
+        self._times[number] = (answer.asked_at, answer.finished_at)
+        self._gathered.append((number, answer))
+        error = None if answer.score is None else (answer.score - answer.known) / self._known.width
+        if self.doubted:
+            self._round.append((answer.loss, error))
+        else:
+            self._watch(number, answer.loss, error)
         self._came.set()
 
     def _watch(self, number: int, loss: float | None, error: float | None) -> None:
-        """Takes the next answer in the order in which canaries were asked."""
         if loss is None or self.problem is not None:
             return
         if self._drift is None:
@@ -188,7 +173,8 @@ class Canaries(PeriodicService):
 
     def _alarm(self, number: int, found: FoundDrift) -> None:
         until = max(finished for _, finished in self._times.values())
-        alarm = Alarm(number, found.mean, found.bound, self._times[found.first][0], until, found.kind)
+        since = min(asked for canary, (asked, _) in self._times.items() if canary >= found.first)
+        alarm = Alarm(number, found.mean, found.bound, since, until, found.kind)
         self._state = self._state.with_alarms((*self._state.alarms, alarm))
         self._drifted(alarm, found.canaries)
 
@@ -257,7 +243,7 @@ class Canaries(PeriodicService):
             if drift is None:
                 teaching.append(loss)
             elif number >= latest.watched:
-                drift.add(number, loss, None if score is None else (score - known) / self._width)
+                drift.add(number, loss, None if score is None else (score - known) / self._known.width)
         return drift, teaching
 
     def _begin(self, band: float | None, why: str) -> None:
@@ -278,13 +264,13 @@ class Canaries(PeriodicService):
         if self._gathered:
             gathered, self._gathered = self._gathered, []
             self._files_written += 1
-            gathered.sort(key=lambda one: one["canary"])  # type: ignore[arg-type, return-value]
             opened, number = self._opened, self._files_written
             stamp = int(opened.wall_s()) * 1000 + number
             await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
 
     async def close(self) -> None:
         """Writes what is left, and makes one file of many."""
+        self._rows.flush()
         await self.work()
         await self._opened.offload(merge_answers, self._opened.files, self._opened.layout)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypeGuard
 
 from scorer.analysis.score_range import scale_of_judge
 from scorer.build.plan import RunPlan
 from scorer.config.spec import Canary
+from scorer.engine.choices import Answer
+from scorer.engine.partial import Known, PartialAnswers
 from scorer.errors import InputError, Refused, Rejected, TooLong, Truncated, Unreadable
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look
 from scorer.inputs.source import Columns, Reader
+from scorer.output.canary_files import CanaryAnswer
 from scorer.output.layout import stems
 from scorer.types import Result, Row, Store, Work
 
@@ -25,7 +27,47 @@ _REPLIES = (Refused, Rejected, TooLong, Truncated, Unreadable)
 """Errors of a canary that are the judge's reply, and count as a loss of 1. Others say nothing of the judge."""
 
 
-def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> list[tuple[Row, float]]:
+class KnownRows:
+    """Known rows, and how far a judge's answer is from what is known of one.
+
+    `rows` are to be drawn from; a distance of scores of `width` is a loss of 1.
+    """
+
+    def __init__(self, known: Sequence[tuple[Row, float]], width: float) -> None:
+        self.rows = [row for row, _ in known]
+        self.width = width
+        self._values = {(row.shard, row.number): value for row, value in known}
+
+    def answer(self, result: Result, row: Row, took_s: float) -> CanaryAnswer:
+        """The answer to a canary that was drawn as this known row, so many seconds before."""
+        known, error, score = self._values[row.shard, row.number], result.error, result.score
+        return CanaryAnswer(
+            shard=row.shard.removeprefix(SHARD),
+            row=row.number,
+            known=known,
+            score=None if score is None else score.value,
+            loss=self._loss(result, known),
+            error=None if error is None else error.name,
+            error_detail=None if error is None else error.detail,
+            reason=None if score is None else score.reason,
+            raw=None if result.raw is None else list(result.raw),
+            judge_model=result.model,
+            system_fingerprint=result.system_fingerprint,
+            prompt_tokens=None if result.usage is None else result.usage.prompt_tokens,
+            completion_tokens=None if result.usage is None else result.usage.completion_tokens,
+            cost_microusd=None if result.cost_pico is None else -(-result.cost_pico // 10**6),
+            asked_at=result.finished_at - int(took_s * 1e6),
+            finished_at=result.finished_at,
+        )
+
+    def _loss(self, result: Result, known: float) -> float | None:
+        """In [0, 1]; None where the answer says nothing of the judge."""
+        if result.score is not None:
+            return min(1.0, abs(result.score.value - known) / self.width)
+        return 1.0 if isinstance(result.error, _REPLIES) else None
+
+
+def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> KnownRows:
     """The rows of `canary.shards` with their known values. Blocking.
 
     Rows without a value, or for which no request can be made, are left out, with a message to `say`. Raises InputError.
@@ -53,23 +95,11 @@ def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str],
         )
     if without:
         say(f"{without:,} rows of canary.shards are left out: no number in {column!r}, or no request can be made.")
-    return rows
+    return KnownRows(rows, width_of(plan, canary))
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def loss_of(result: Result, known: float, width: float) -> float | None:
-    """How far the judge is from the known value, in [0, 1]; None where the answer says nothing of the judge."""
-    if result.score is not None:
-        return min(1.0, abs(result.score.value - known) / width)
-    return 1.0 if isinstance(result.error, _REPLIES) else None
-
-
-def error_of(result: Result, known: float, width: float) -> float | None:
-    """How far the judge is above the known value, in [-1, 1]; None where it has no score."""
-    return None if result.score is None else max(-1.0, min(1.0, (result.score.value - known) / width))
 
 
 def width_of(plan: RunPlan, canary: Canary) -> float:
@@ -97,25 +127,19 @@ class WithoutCanaries:
         await self._store.room()
 
 
-def answer(result: Result, row: Row, known: float, loss: float | None, asked_at: int) -> dict[str, object]:
-    """What OUT/canary keeps of a canary."""
-    error = result.error
-    return {
-        "canary": result.row.number,
-        "shard": row.shard.removeprefix(SHARD),
-        "row": row.number,
-        "known": known,
-        "score": None if result.score is None else result.score.value,
-        "loss": loss,
-        "error": None if error is None else error.name,
-        "error_detail": None if error is None else error.detail,
-        "reason": None if result.score is None else result.score.reason,
-        "raw": None if result.raw is None else list(result.raw),
-        "judge_model": result.model,
-        "system_fingerprint": result.system_fingerprint,
-        "prompt_tokens": None if result.usage is None else result.usage.prompt_tokens,
-        "completion_tokens": None if result.usage is None else result.usage.completion_tokens,
-        "cost_microusd": None if result.cost_pico is None else -(-result.cost_pico // 10**6),
-        "asked_at": datetime.fromtimestamp(asked_at / 1e6, UTC),
-        "finished_at": datetime.fromtimestamp(result.finished_at / 1e6, UTC),
-    }
+class RowsAlone:
+    """The answers to rows that are not finished, without those to canaries: one that is cut off is asked no more."""
+
+    def __init__(self, partial: PartialAnswers) -> None:
+        self._partial = partial
+
+    def known_of(self, row: Row) -> Known | None:
+        return None if row.shard.startswith(SHARD) else self._partial.known_of(row)
+
+    def keep(self, row: Row, answers: Sequence[Answer | None]) -> None:
+        if not row.shard.startswith(SHARD):
+            self._partial.keep(row, answers)
+
+    def finished(self, row: Row) -> None:
+        if not row.shard.startswith(SHARD):
+            self._partial.finished(row)

@@ -1,0 +1,98 @@
+"""The canaries that one process asks among its rows, and their answers in the order in which they were asked."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from scorer.canaries.known_rows import KnownRows, RowsAlone, WithoutCanaries
+from scorer.engine.engine import RunContext
+from scorer.output.canary_files import CanaryAnswer
+from scorer.types import Result, Row
+
+
+class CanaryRows:
+    """Draws a canary for each 1 / `share` rows, with replacement: `seed` and its number say which known row it is.
+
+    A row is drawn once all rows before it were begun, so the order of drawing is that of asking. `answered` is called
+    with the answers, and the seconds since each was drawn, in this order: an answer waits for those to the canaries
+    before it. `credit` is the share of a canary that is due at the start.
+    """
+
+    def __init__(
+        self,
+        known: KnownRows,
+        share: float,
+        seed: str,
+        answered: Callable[[CanaryAnswer, float], None],
+        *,
+        clock: Callable[[], float],
+        credit: float | None = None,
+    ) -> None:
+        self._known, self._share, self._seed, self._clock = known, share, seed, clock
+        self._on_answer = answered
+        self._credit = 1.0 - share if credit is None else credit
+        self._number = 0
+        self._drawn: deque[tuple[int, float]] = deque()
+        """Number and time of the canaries that are not handed on yet, in their order."""
+        self._rows: dict[int, tuple[Row, float]] = {}
+        """Those without an answer: which known row each is, and when it was drawn."""
+        self._answers: dict[int, CanaryAnswer] = {}
+
+    async def mixed(self, batches: AsyncIterator[list[Row]]) -> AsyncGenerator[list[Row]]:
+        """The rows with canaries among them. A canary is a batch of its own."""
+        async with aclosing(batches):  # type: ignore[type-var]
+            async for batch in batches:
+                first = 0
+                for number in range(len(batch)):
+                    self._credit += self._share
+                    if self._credit >= 1.0:
+                        self._credit -= 1.0
+                        yield batch[first : number + 1]
+                        first = number + 1
+                        yield [self.draw()]
+                if first < len(batch):
+                    yield batch[first:]
+
+    def draw(self) -> Row:
+        """The next canary."""
+        number, self._number = self._number, self._number + 1
+        row = self._known.rows[random.Random(f"{self._seed} {number}").randrange(len(self._known.rows))]
+        self._rows[number] = row, self._clock()
+        self._drawn.append((number, self._clock()))
+        return replace(row, number=number)
+
+    def around(self, parts: RunContext) -> RunContext:
+        """The parts of a run for rows with canaries among them, whose results come here."""
+        partial = None if parts.partial is None else RowsAlone(parts.partial)
+        return replace(parts, store=WithoutCanaries(parts.store, self._take), partial=partial)
+
+    def _take(self, result: Result) -> None:
+        number = result.row.number
+        row, drawn_at = self._rows.pop(number)
+        self._answers[number] = self._known.answer(result, row, self._clock() - drawn_at)
+        while self._drawn and self._drawn[0][0] in self._answers:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        number, drawn_at = self._drawn.popleft()
+        if (answer := self._answers.pop(number, None)) is not None:
+            self._on_answer(answer, self._clock() - drawn_at)
+
+    def flush(self) -> None:
+        """Hands on the answers that wait for others, which will not come."""
+        while self._drawn:
+            self._hand_on()
+
+    @property
+    def waiting(self) -> int:
+        """How many canaries have no answer."""
+        return len(self._rows)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """How long ago the first canary was drawn that is not handed on yet; None where there is none."""
+        return self._clock() - self._drawn[0][1] if self._drawn else None
