@@ -16,8 +16,9 @@ from support.clock import run as in_virtual_time
 from scorer.analysis.sequential.drift import Drift
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
+from scorer.canaries.known_rows import SHARD, RowsAlone
 from scorer.config.spec import Canary
-from scorer.errors import Drifted, Interrupted, OutputError, SpecError
+from scorer.errors import Drifted, Interrupted, OutputError, Refused, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.canary_estimate import canary_estimate
 from scorer.job.estimate import estimate
@@ -25,8 +26,10 @@ from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
 from scorer.output.canary_files import CanaryAnswer, load_answers, load_state, merge_answers, save_answers
+from scorer.output.partial_rows import PartialRows
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
+from scorer.types import Row
 
 
 def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> None:
@@ -212,3 +215,16 @@ def test_canaries_that_do_not_fit_are_refused(
     with pytest.raises(SpecError) as error:
         check(tree(tmp_path, canary=canary, **more))
     assert said in str(error.value)
+
+
+def test_what_a_cut_off_canary_was_answered_is_never_taken_for_another_one(tmp_path: Path) -> None:
+    """Numbers of canaries begin anew with each start, and say another known row then."""
+    kept = PartialRows(LocalFiles(), f"{tmp_path}/partial", "judge")
+    parts = RowsAlone(kept)
+    for shard in ("in.parquet", f"{SHARD}known.parquet"):
+        parts.keep(Row(shard, 0, {}), [Refused("no")])
+    kept.close()
+    kept.open()
+    assert parts.known_of(Row("in.parquet", 0, {})) is not None
+    assert parts.known_of(Row(f"{SHARD}known.parquet", 0, {})) is None
+    assert kept.known_of(Row(f"{SHARD}known.parquet", 0, {})) is None
