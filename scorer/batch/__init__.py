@@ -1,1 +1,1 @@
-"""Provider batches: requests that a provider answers within a day, at half the price. No run file reaches it yet."""
+"""Provider batches: requests that a provider answers within a day, at half the price."""

@@ -37,8 +37,8 @@ class HandExchange(Exchange):
         """Writes the file of a chunk, whole; the chunk is then out."""
         offload, nonce = self.durable.offload, one.chunk.nonce
         await offload(_write, self._part(nonce), requests)
-        await self.mark(one, Event("sending", self.now))
-        await self.mark(one, Event("created", f"{BY_HAND}{nonce}"))
+        await self.durable.mark(one, Event("sending", self.now))
+        await self.durable.mark(one, Event("created", f"{BY_HAND}{nonce}"))
         await offload(self._show, nonce)
         self.written.append((str(self._file(nonce)), one.chunk.requests))
 

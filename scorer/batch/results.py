@@ -43,9 +43,3 @@ class Results:
 
     def close(self) -> None:
         self._file.close()
-
-
-def first_custom_id(api: BatchApi, start: bytes) -> str | None:
-    """The `custom_id` of the first whole line of results; None where they have none."""
-    lines = start.split(b"\n")
-    return next((found.custom_id for found in api.read(lines)), None)

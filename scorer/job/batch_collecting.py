@@ -47,7 +47,7 @@ class Collecting:
                 if self._state.drain.asked:
                     return
                 if one.chunk.twins_open:
-                    await self._once(lane.exchange.read_twins(one))
+                    await self._once(lane.downloads.read_twins(one))
                 if one.chunk.state in ("created", "ended") and not one.chunk.by_hand:
                     await self._once(self._look_at(lane, one))
 
@@ -76,14 +76,14 @@ class Collecting:
         except Gone as error:
             lines = one.chunk.requests
             state.opened.say(f"{error} Its {lines:,} requests count as possibly billed; they are asked again.")
-            await exchange.lose(one.chunk)
+            await state.durable.lose(one.chunk)
             await state.close(one, "gone")
             state.release(one)
             return
         if batch.status == "failed":
             await self._refused(lane, one, batch)
         elif batch.status == "ended":
-            await exchange.fetch(one, batch)
+            await lane.downloads.fetch(one, batch)
             if one.chunk.state == "fetched":
                 lane.most = min(lane.model.bounds.requests, 2 * lane.most)
                 await self._take(one)
@@ -101,7 +101,7 @@ class Collecting:
             self._state.release(one)
             return
         why = "the provider gave no reason" if problem is None else problem.message or problem.code or "no reason given"
-        await lane.exchange.fail(one, why)
+        await self._state.durable.fail(lane.model, one, why)
         await self.failed(one, None if problem is None else problem.line)
 
     async def failed(self, one: OpenChunk, line: int | None = None) -> None:
@@ -139,7 +139,7 @@ class Collecting:
         state = self._state
         if one.results is None:
             await self._load(one)
-        await state.lane_of(one).exchange.settle(one.chunk, one.results)
+        await state.durable.settle(state.lane_of(one).model, one.chunk, one.results)
         one.settled = True
         ready = state.chunks.without_live(one.rows, one)
         one.kept = {

@@ -53,7 +53,7 @@ async def take_up(state: BatchState, work: Iterator[Work]) -> None:
         state.rows.set_todo(one.rows, to=False)
     for one in state.chunks:
         if one.chunk.state == "failed":
-            await state.lane_of(one).exchange.settle(one.chunk, None)
+            await state.durable.settle(state.lane_of(one).model, one.chunk, None)
             state.release(one)
 
 

@@ -17,7 +17,10 @@ from typing import cast
 import numpy as np
 
 from scorer.batch.building import Builder
-from scorer.batch.exchange import Durable, Exchange
+from scorer.batch.downloads import Downloads
+from scorer.batch.durable import Durable
+from scorer.batch.exchange import Exchange
+from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import OpenChunks
 from scorer.batch.rows import BatchRows
 from scorer.batch.turns import KnownRows
@@ -101,10 +104,11 @@ class BatchScoring:
             opened,
             self._drain,
             self._halt,
-            {alias: Lane(model, Exchange(model, durable), model.bounds.requests) for alias, model in models.items()},
+            {alias: _lane(model, durable) for alias, model in models.items()},
             BatchRows([*models]),
             chunks,
             files,
+            durable,
             known,
             Builder(plan.judge, make_reader(plan, opened.files), known.known_of, chunks.model_of, plan.fingerprint),
             make_parts(plan, cast(Client, None), opened.store, known, opened.wall_s, stack),
@@ -273,3 +277,8 @@ class BatchScoring:
                 await scored
             state.unread.update(self._online.unread)
         await state.close_finished()
+
+
+def _lane(model: BatchModel, durable: Durable) -> Lane:
+    exchange = Exchange(model, durable)
+    return Lane(model, exchange, Downloads(exchange), model.bounds.requests)

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 from scorer.batch.building import Builder
+from scorer.batch.downloads import Downloads
+from scorer.batch.durable import Durable
 from scorer.batch.exchange import Exchange
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import OpenChunk, OpenChunks
@@ -31,6 +33,7 @@ class Lane:
 
     model: BatchModel
     exchange: Exchange
+    downloads: Downloads
     most: int
     held: bool = False
     ready: bool = False
@@ -50,6 +53,7 @@ class BatchState:
     rows: BatchRows
     chunks: OpenChunks
     files: ChunkFiles
+    durable: Durable
     known: KnownRows
     builder: Builder
     parts: engine.RunContext
@@ -99,7 +103,7 @@ class BatchState:
     async def close(self, one: OpenChunk, why: str) -> None:
         """Closes a chunk that is no longer needed."""
         self.chunks.remove(one)
-        await self.lane_of(one).exchange.strike(one, why)
+        await self.durable.strike(one, why)
 
     async def close_finished(self) -> None:
         """Closes the chunks that are no longer needed, once the rows that they finished are durable."""

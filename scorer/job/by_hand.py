@@ -80,8 +80,8 @@ class ByHand:
             for nonce, file in found.of.items():
                 await state.opened.offload(state.files.write_results, nonce, file)
                 exchange = state.lane_of(out[nonce]).exchange
-                await exchange.mark(out[nonce], Event("ended", exchange.now))
-                await exchange.mark(out[nonce], Event("fetched"))
+                await state.durable.mark(out[nonce], Event("ended", exchange.now))
+                await state.durable.mark(out[nonce], Event("fetched"))
         finally:
             found.close()
 
