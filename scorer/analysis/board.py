@@ -77,7 +77,7 @@ def board_of(
     columns = take(frame, [score, *numbers], [name for name in (system, task, item) if name])
     values = columns.floats(score)
     if np.isnan(values).all():
-        raise SpecError([f"No row has a value in {score}; a leaderboard needs scores."])
+        raise SpecError([f"No row has a value in {score}: there is nothing to compare."])
     of_system, systems = columns.codes(system)
     of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [""])
     of_item = codes_or_rows(columns, item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -33,6 +34,17 @@ class PeoplesScale:
         self.people = np.where(design.usable & judged, people, np.nan)
         self.labels = int(np.isfinite(self.people).sum())
         self.same_scale = on_scale(rows, self.people)
+
+    def off_scale_note(self) -> Iterator[str]:
+        """A sentence where labels lie beyond the judge's scale, so that they do not say whom the judge favours."""
+        if self.labels and not self.same_scale:
+            ends = self._rows.ends
+            yield (
+                f"Labels reach from {np.nanmin(self.people):g} to {np.nanmax(self.people):g}, beyond the "
+                f"{'scale' if ends.is_scale else 'scores'} of the judge ({ends.low:g} to {ends.high:g}): they are "
+                "taken for another scale, and do not say by how much the judge favours a system. Correct a label that "
+                "is a slip."
+            )
 
     def leads(self) -> list[LabelledRows]:
         """By system, score less human value of the rows that have both."""

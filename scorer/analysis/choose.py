@@ -12,6 +12,7 @@ import polars as pl
 from scorer.analysis.best import Behind, behind_best, items_needed
 from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import acceptable_columns, refuse_taken, weights_note
+from scorer.analysis.board_notes import UNPAIRED, lacking_note, repeated_rows
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.by_people import PeoplesScale
 from scorer.analysis.choice_by_weight import MOST_CELLS, WeightScan
@@ -116,8 +117,12 @@ def choose(
         given = np.isfinite(by_person).sum(axis=0)
         people = np.where(given > 0, np.nansum(by_person, axis=0) / np.maximum(given, 1), np.nan)
         design = label_design(frame, np.isfinite(people), judged)
-        about_labels = [*design.notes(int(judged.sum())), *_unlike_weights(rows, of_tasks)]
         theirs = PeoplesScale(rows, people, judged, design, bootstrap)
+        about_labels = [
+            *design.notes(int(judged.sum())),
+            *theirs.off_scale_note(),
+            *_unlike_weights(rows, of_tasks),
+        ]
     tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), theirs)
 
     table = systems_table(rows, boards, of_tasks, at_most)
@@ -147,6 +152,7 @@ def choose(
         notes=[
             *_notes(rows, overall, costs, of_tasks, wanted, sides, choice, given=weights is not None),
             *about_labels,
+            *repeated_rows(frame, score, system, len(rows.values)),
             *([] if looked else ["Whether a system gives one answer to many items was not looked at: --text COL."]),
         ],
     )
@@ -244,8 +250,10 @@ def _notes(
         yield from weights_note(rows.tasks, weights)
     lacking = [rows.systems[s] for s in np.flatnonzero(np.isnan(overall.means)).tolist()]
     if lacking:
-        yield f"{listed(lacking)} have no score in some task that counts: they are left out."
-    if len(np.unique(overall.part[overall.part >= 0])) > 1:
+        yield f"{lacking_note(lacking, rows.tasks)} They are left out."
+    if rows.item_column is None and len(rows.systems) > 1:
+        yield UNPAIRED
+    elif len(np.unique(overall.part[(overall.part >= 0) & np.isfinite(overall.means)])) > 1:
         yield "Some systems share no items: none of them is surely within a margin of the other. Leave out --item."
     if len(rows.tasks) * len(rows.systems) > MOST_CELLS:
         yield f"How the choice moves with the weights is not computed for more than {MOST_CELLS:,} systems times tasks."

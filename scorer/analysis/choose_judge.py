@@ -33,7 +33,8 @@ class JudgeChoice:
     """The judge to choose, by its agreement with people over the `rows` that every judge and somebody scored.
 
     `chosen` is the first by cost (else in the order given, from cheap to dear) whose agreement is surely less than
-    `margin` below the best judge's; None where these rows do not tell. `judges`, in that order: judge, chosen,
+    `margin` below the best judge's; None where these rows do not tell. `items` is how many items that rests on: within
+    items only those whose rows people and every judge tell apart. `judges`, in that order: judge, chosen,
     agreement, low, high, behind, behind_at_most (all of these hold together in 95 % of tables), cost, unread (labelled
     rows without its verdict). `ceiling` is the agreement of people with one another, None of one person. `replaces` has
     the alternative annotator test by judge, where three people or more labelled. `needed` is by judge how many items
@@ -128,13 +129,15 @@ def choose_judge(
         raise SpecError(
             [f"No judge tells the {used.sum():,} labelled rows apart, or people do not: nothing to compare."]
         )
-    behind = behind_best_of_draws(values, [one[statistic].draws for one in found], rows.items)
+    items = min(one[statistic].items for one in found)
+    behind = behind_best_of_draws(values, [one[statistic].draws for one in found], items)
     at_most = behind.at_most()
     order = _order(costs, len(names))
-    needed = items_needed(behind, np.full(len(names), rows.items), margin)
+    needed = items_needed(behind, np.full(len(names), items), margin)
     choice = chosen(at_most, order, margin)
     intervals = [
-        rows.drawn.interval(one[statistic].draws, items=rows.items) if rows.drawn is not None else None for one in found
+        rows.drawn.interval(one[statistic].draws, items=one[statistic].items) if rows.drawn is not None else None
+        for one in found
     ]
     table = pl.DataFrame(
         {
@@ -154,7 +157,7 @@ def choose_judge(
         margin=margin,
         statistic=STATISTICS[statistic],
         rows=int(used.sum()),
-        items=rows.items,
+        items=items,
         judges=table[order.tolist()],
         by_margin=[ByMargin(names[step.system], step.above, step.to) for step in by_margin(at_most, order)],
         ceiling=_ceiling(people[used], list(dict.fromkeys(human)), codes, item, task, statistic),

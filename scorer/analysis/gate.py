@@ -12,6 +12,7 @@ import polars as pl
 
 from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import weights_note
+from scorer.analysis.board_notes import UNPAIRED, repeated_rows
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval
 from scorer.analysis.columns import listed, require
 from scorer.analysis.correlation import Floats
@@ -24,6 +25,7 @@ from scorer.analysis.simultaneous import Z
 from scorer.analysis.system_means import mean_over_tasks
 from scorer.analysis.task_weights import Weights, weights_of
 from scorer.errors import SpecError
+from scorer.escapes import printable_line
 from scorer.html_tables import rows_html
 
 EXIT_CODES = {"not worse": 0, "worse": 10, "undecided": 11}
@@ -111,6 +113,8 @@ def gate(
     notes = [
         *(weights_note(rows.tasks, given) if weights is not None else ()),
         *([rows.ends.note(score)] if unread else ()),
+        *([] if item else [UNPAIRED]),
+        *repeated_rows(kept, score, system, len(rows.values)),
     ]
     shared, lacking, extra = _items(rows, new, old) if item else (None, 0, 0)
     if lacking or extra:
@@ -120,8 +124,7 @@ def gate(
         "undecided", new, old, margin, *found, items=shared, rows=len(rows.values) - unread, unread=unread, notes=notes
     )
     if found.value is None:
-        what = "item" if item else "task"
-        return replace(decided, reasons=[f"{new} and {old} share no {what} with a score: nothing can be compared."])
+        return replace(decided, reasons=[_nothing_shared(rows, new, old)])
     if lacking > MISSING * (lacking + (shared or 0)):
         reason = (
             f"{new} lacks {lacking:,} items that {old} has, more than {MISSING:.0%}: what it would have there is not "
@@ -129,6 +132,15 @@ def gate(
         )
         return replace(decided, reasons=[reason])
     return _decided(decided)
+
+
+def _nothing_shared(rows: Board, new: str, old: str) -> str:
+    read = np.isfinite(rows.values)
+    empty = [name for name in (new, old) if not (read & (rows.system == rows.systems.index(name))).any()]
+    if empty:
+        return f"{' and '.join(empty)} {'has' if len(empty) == 1 else 'have'} no row with a score: nothing is compared."
+    what = "task" if rows.item_column is None else "item"
+    return f"{new} and {old} share no {what} with a score: nothing can be compared."
 
 
 class _Difference(NamedTuple):
@@ -165,7 +177,12 @@ def _decided(found: Gate) -> Gate:
     """The verdict that holds wherever unread rows stand, or why there is none and how many items would give it."""
     value, margin = found.difference, found.margin
     if value is None or found.low is None or found.high is None:
-        return replace(found, reasons=["The difference has no interval: resamples and two items are needed."])
+        return replace(
+            found,
+            reasons=[
+                "The difference has no interval: it takes resamples, two items and scores that are not all alike."
+            ],
+        )
     shifts = [0.0, *(end - value for end in (found.at_lowest, found.at_highest) if end is not None)]
     if all(found.low + shift >= -margin for shift in shifts):
         return replace(found, verdict="not worse")
@@ -189,7 +206,8 @@ def _of_two(frame: pl.LazyFrame, system: str, new: str, old: str, margin: float)
     name = pl.col(system).cast(pl.String)
     there = frame.select(name.drop_nulls().unique().sort()).collect().to_series().to_list()
     problems += [
-        f"{option} {given} is no value of {system}; there are {listed(there, 10)}."
+        f"{option} {given} is no value of {system}; "
+        f"{f'there are {listed([*map(printable_line, there)], 10)}' if there else 'the column is empty'}."
         for option, given in (("--new", new), ("--old", old))
         if given not in there
     ]

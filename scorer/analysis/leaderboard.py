@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.board import board_of
+from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import acceptable_columns, average_columns, facts_of, refuse_taken, weights_note
+from scorer.analysis.board_notes import lacking_note, repeated_rows
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
 from scorer.analysis.columns import listed
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns, share_columns
@@ -150,7 +151,8 @@ def leaderboard(
     differs = by_group(named_by, ~read, rows.item)
     notes = [
         *(weights_note(rows.tasks, given) if given is not None else ()),
-        *_notes(boards, overall, systems),
+        *_notes(boards, overall, rows),
+        *repeated_rows(frame, score, system, len(values)),
         *([] if read.all() else [rows.ends.note(score)]),
         *unread_notes(differs),
     ]
@@ -193,8 +195,10 @@ def _table(
     )
 
 
-def _notes(boards: Sequence[SystemMeans], overall: SystemMeans, systems: Sequence[str]) -> list[str]:
-    notes = []
+def _notes(boards: Sequence[SystemMeans], overall: SystemMeans, rows: Board) -> list[str]:
+    notes, systems = [], rows.systems
+    if lacking := [systems[i] for i in np.flatnonzero(np.isnan(overall.means)).tolist()]:
+        notes.append(f"{lacking_note(lacking, rows.tasks)} They have no mean and no rank.")
     if overall.adjusted:
         notes.append(
             "Some systems lack a score for items that others have: means are adjusted for the items (two-way least "

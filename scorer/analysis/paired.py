@@ -67,7 +67,7 @@ class Pair:
         half = critical * float(widening(np.array([m]))[0]) * self.contrast.error
         if half <= 1e-12 * max(abs(value), self.span):
             half = unknown_beyond(m, self.span, critical)
-        return (value - half, value + half) if half > 0 else None
+        return (value - half, value + half) if 0 < half < math.inf else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,12 +132,12 @@ def _curve(
 ) -> Iterator[tuple[int, float | None, tuple[float, float] | None, float | None, float | None]]:
     """For each n its value, interval, gain to 2n, and the upper 95 % bound of that."""
     for n, one in by_n.items():
-        interval = items.drawn.interval(one.draws) if items.drawn else None
+        interval = items.drawn.interval(one.draws, items=one.items) if items.drawn else None
         gain = most = None
         if 2 * n in by_n:
             more = by_n[2 * n].minus(one)
             gain = defined(more.value)
-            bounds = items.drawn.interval(more.draws, level=0.9) if items.drawn else None
+            bounds = items.drawn.interval(more.draws, level=0.9, items=more.items) if items.drawn else None
             most = None if bounds is None else bounds[1]
         yield n, defined(one.value), interval, gain, most
 
@@ -156,7 +156,9 @@ def _differences(items: LabelledItems, scores: Mapping[str, Mapping[int, Floats]
         found.append(({name: a[name].minus(b[name]) for name in a}, round(float(both.sum(axis=0).mean()))))
     for statistic in items.names:
         intervals = simultaneous_of_draws(
-            [one[statistic].value for one, _ in found], [one[statistic].draws for one, _ in found], items.items
+            [one[statistic].value for one, _ in found],
+            [one[statistic].draws for one, _ in found],
+            min((one[statistic].items for one, _ in found), default=0),
         )
         for key, (one, rows), interval in zip(keys, found, intervals, strict=True):
             yield statistic, *key, defined(one[statistic].value), *(interval or (None, None)), rows

@@ -16,13 +16,17 @@ PEARSON, ITEM_KENDALL = "pearson", "item_kendall"
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A value, and what it is in each resample of the items; empty without resamples."""
+    """A value, and what it is in each resample of the items; empty without resamples.
+
+    `items` is how many items it rests on: within items only those whose rows people and the scores tell apart.
+    """
 
     value: float
     draws: Floats
+    items: int
 
     def minus(self, other: Statistic) -> Statistic:
-        return Statistic(self.value - other.value, self.draws - other.draws)
+        return Statistic(self.value - other.value, self.draws - other.draws, min(self.items, other.items))
 
 
 class LabelledItems:
@@ -58,7 +62,9 @@ class LabelledItems:
     def _pearson(self, scores: Floats) -> Statistic:
         tasks = [self._pearson_of(scores[rows], rows) for rows in self._rows_by_task()]
         return Statistic(
-            _mean(np.array([[value] for value, _ in tasks]))[0], _mean(np.stack([draws for _, draws in tasks]))
+            _mean(np.array([[value] for value, _ in tasks]))[0],
+            _mean(np.stack([draws for _, draws in tasks])),
+            self.items,
         )
 
     def _rows_by_task(self) -> list[Codes]:
@@ -95,7 +101,8 @@ class LabelledItems:
                     weight = self.drawn.weights[:, self._cluster_of]
                     resampled.append(_mean(((weight @ total) / (weight @ there)).T))
         whole = _mean(np.stack(resampled)) if resampled else np.empty(0)
-        return Statistic(float(_mean(np.array(values)[:, None])[0]), whole)
+        rests_on = len(np.unique(self._cluster_of[usable.any(axis=1)]))
+        return Statistic(float(_mean(np.array(values)[:, None])[0]), whole, rests_on)
 
 
 def _totals(columns: Floats, drawn: Resamples, rows: Codes) -> Floats:

@@ -165,9 +165,9 @@ def unknown_beyond(items: int, span: float, z: float = Z) -> float:
     """Half the interval of a difference that was 0 in each of so many items, of values that span so much.
 
     A share of up to z^2 / (n + z^2) of items may yet differ, each by the whole span at most: `tango` for zeros and
-    ones.
+    ones. Infinite where the span is 0: all values of the table are one, and no scale is known.
     """
-    return span * z * z / (items + z * z)
+    return span * z * z / (items + z * z) if span > 0 else math.inf
 
 
 def discordant(difference: Floats) -> tuple[int, int] | None:

@@ -82,9 +82,11 @@ def _answer(found: Choice) -> Iterator[str]:
 def _people(found: Choice) -> str:
     people = found.people
     assert people is not None
-    if found.chosen is None:
+    if not people.labels:
+        return "People do not say: no judged row has a label."
+    if found.chosen is None and found.systems["people"].null_count() < found.systems.height:
         return f"{people.labels:,} labels: see the column by people."
-    if people.rival is None or people.ahead is None:
+    if found.chosen is None or people.rival is None or people.ahead is None:
         return f"People do not say: the {people.labels:,} labels are too few, or of too few systems."
     ends = "" if people.interval is None else f" [{people.interval[0]:+.3f}, {people.interval[1]:+.3f}]"
     gap = f"{_name(people.rival)} is ahead of it by {people.ahead:+.3f}{ends} on people's scale"

@@ -245,7 +245,7 @@ def test_choose_leaves_out_a_system_without_a_task_and_says_so():
     frame = answers().filter(~((pl.col("system") == "small") & (pl.col("task") == "chat")))
     found = pick(frame, 0.5, "price", task="task")
     assert found.chosen == "medium"
-    assert any("small have no score in some task" in note for note in found.notes)
+    assert any("small has no score in some task" in note for note in found.notes)
     assert pick(frame, 1.5, "price", task="task", weights={"code": 1, "chat": 0}).chosen == "small"
 
 
