@@ -176,14 +176,17 @@ def by_length(
     """The same, where the column `length` holds the numbers of characters."""
     columns = take(frame, [score, length, *([human] if human else [])], [item] if item else [])
     x, size = columns.floats(score), columns.floats(length)
-    y = columns.floats(human) if human else np.zeros(len(x))
-    known = ~np.isnan(size) & ~np.isnan(y)
+    y = columns.floats(human) if human else x[:0]
+    known = ~np.isnan(size)
+    known &= ~np.isnan(y) if human else True
     kept = known & ~np.isnan(x)
     if kept.sum() < 3:
         needed = " and ".join(name for name in (score, length, human) if name)
         raise SpecError([f"Rows with {needed}: {kept.sum()}; a correlation with length needs three."])
-    x, size, y = x[kept], size[kept], y[kept]
+    x, size, y = x[kept], size[kept], y[kept] if human else y
     drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
+    unread = int((known & ~kept).sum())
+    del columns, known, kept  # of many rows the correlations need the memory
 
     def with_length(values: Floats) -> tuple[float | None, Interval | None]:
         rho = spearman(values, size)
@@ -196,7 +199,6 @@ def by_length(
     if judge is not None and people is not None and (both := spearman(x, y)) is not None:
         rest = (1 - people**2) * (1 - both**2)
         partial = defined((judge - people * both) / math.sqrt(rest)) if rest > 0 else None
-    unread = int((known & ~kept).sum())
     return Length(len(x), unread, judge, judge_interval, people, people_interval, partial)
 
 

@@ -21,13 +21,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.analysis.correlation import Codes, Floats, Runs, count_pairs, midranks, runs
+from scorer.analysis.correlation import Codes, Floats, Runs, count_pairs, runs
 
 BUNDLES = 4096
+ROWS_AT_ONCE = 65_536
+"""So many rows are added up at a time, or as many as there are sums: what it takes does not grow with the rows."""
 EXACT_ROWS = 1024
 
 Interval = tuple[float, float]
@@ -77,17 +80,24 @@ class Resamples:
         of_cluster = np.stack([np.bincount(self.cluster, column, minlength=clusters) for column in columns], axis=1)
         return list((self.weights @ of_cluster).T)
 
-    def cells(self, group: Codes, groups: int, column: Floats) -> Floats:
+    def cells(self, group: Codes, groups: int, column: Floats | NDArray[np.bool_]) -> Floats:
         """The weighted sum of a column by group: resamples x groups."""
-        clusters = self.weights.shape[1]
-        table = np.bincount(self.cluster * groups + group, column, minlength=clusters * groups)
-        product: Floats = self.weights @ table.reshape(clusters, groups)
+        product: Floats = self.weights @ self.by_cluster(group, groups, column)
         return product
+
+    def by_cluster(self, group: Codes, groups: int, column: Floats | NDArray[np.bool_]) -> Floats:
+        """The sum of a column by cluster and group: clusters x groups."""
+        clusters = self.weights.shape[1]
+        table = np.zeros(clusters * groups)
+        step = max(ROWS_AT_ONCE, len(table))
+        for first in range(0, len(group), step):
+            rows = slice(first, first + step)
+            table += np.bincount(self.cluster[rows] * groups + group[rows], column[rows], minlength=len(table))
+        return table.reshape(clusters, groups)
 
     def items_by_group(self, group: Codes, groups: int, known: NDArray[np.bool_]) -> Codes:
         """How many items have a known row in each group; beyond `BUNDLES`, how many bundles."""
-        there = np.bincount((self.cluster * groups + group)[known], minlength=self.weights.shape[1] * groups)
-        items: Codes = np.count_nonzero(there.reshape(-1, groups), axis=0).astype(np.int64)
+        items: Codes = np.count_nonzero(self.by_cluster(group, groups, known), axis=0).astype(np.int64)
         return items
 
     def interval(self, draws: Floats, *, level: float = 0.95, items: int | None = None) -> Interval | None:
@@ -152,9 +162,10 @@ def resample(item: Codes, resamples: int, seed: int) -> Resamples:
     bundle = np.arange(items, dtype=np.int64)
     if items > BUNDLES:
         bundle = rng.permutation(items) % BUNDLES
-    drawn = rng.integers(0, clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
-    weights = np.bincount(drawn.ravel(), minlength=resamples * clusters).reshape(resamples, clusters)
-    return Resamples(weights.astype(np.float64), bundle[item], items, bundle)
+    weights = np.empty((resamples, clusters))
+    for weight in weights:
+        weight[:] = np.bincount(rng.integers(0, clusters, size=clusters), minlength=clusters)
+    return Resamples(weights, bundle[item], items, bundle)
 
 
 def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
@@ -195,12 +206,12 @@ def mean(values: Floats, of: Resamples) -> Floats:
 def means_by_group(values: Floats, group: Codes, groups: int, of: Resamples | None) -> tuple[Floats, Floats]:
     """The mean of the values that are not NaN by group, and for each resample x group; NaN where there is none."""
     known = np.isfinite(values)
-    filled, count = np.where(known, values, 0.0), known.astype(np.float64)
+    filled = values if known.all() else np.where(known, values, 0.0)
     with np.errstate(invalid="ignore"):
-        means = np.bincount(group, filled, minlength=groups) / np.bincount(group, count, minlength=groups)
+        means = np.bincount(group, filled, minlength=groups) / np.bincount(group, known, minlength=groups)
         draws = np.empty((0, groups))
         if of is not None:
-            draws = of.cells(group, groups, filled) / of.cells(group, groups, count)
+            draws = of.cells(group, groups, filled) / of.cells(group, groups, known)
     return means, draws
 
 
@@ -229,25 +240,34 @@ def _spearman_exact(x: Runs, y: Runs, of: Resamples) -> Floats:
 
 def _spearman_projected(x: Runs, y: Runs, of: Resamples) -> Floats:
     n = len(x.code)
-    whole = np.zeros(n, dtype=np.int64)
-    rx, ry = (midranks(by, whole) / n - (n + 1) / (2 * n) for by in (x, y))
+    rank_x, rank_y = ((by.first + (by.size + 1) / 2) / n - (n + 1) / (2 * n) for by in (x, y))
 
-    def pull(by: Runs, values: Floats) -> Floats:
-        """What one more copy of a row adds through the others' ranks: values above it less those below, halved."""
-        in_run = np.bincount(by.code, values)
+    def pull(in_run: NDArray[Any]) -> Floats:
+        """What one more copy of a row adds through the others' ranks: values above it less those below, halved.
+
+        `in_run` has the sum of the values in each run of equal rows, and so has the result.
+        """
         upto = np.cumsum(in_run)
         above_less_below: Floats = (upto[-1] - upto) - (upto - in_run)
-        return above_less_below[by.code] / (2 * n)
+        return above_less_below / (2 * n)
 
-    # A covariance of ranks is a sum over triples of rows, so its derivatives sum to three times itself.
-    slopes = (
-        rx * ry + pull(x, ry) + pull(y, rx),
-        rx * rx + 2 * pull(x, rx),
-        ry * ry + 2 * pull(y, ry),
-    )
-    weight, *linear = of.sums(np.ones(n), *slopes)
-    xy, xx, yy = (total * n / weight - 2 * slope.sum() / 3 for total, slope in zip(linear, slopes, strict=True))
-    return _ratio(xy, xx, yy, weight)
+    (weight,) = of.sums(np.ones(n))
+
+    def centred(slope: Floats) -> Floats:
+        """A covariance of ranks is a sum over triples of rows, so its derivatives sum to three times itself."""
+        (linear,) = of.sums(slope)
+        return linear * n / weight - 2 * float(slope.sum()) / 3
+
+    xx = centred((rank_x**2 + 2 * pull(rank_x * x.size))[x.code])
+    yy = centred((rank_y**2 + 2 * pull(rank_y * y.size))[y.code])
+    slope = rank_x[x.code]
+    by_y = pull(np.bincount(y.code, slope))
+    other = rank_y[y.code]
+    slope *= other
+    slope += pull(np.bincount(x.code, other))[x.code]
+    del other
+    slope += by_y[y.code]
+    return _ratio(centred(slope), xx, yy, weight)
 
 
 def _pairs_exact(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:

@@ -54,14 +54,15 @@ class Columns:
 
     def floats(self, name: str) -> Floats:
         """A column of numbers, null as NaN."""
-        return self.numbers[name].fill_null(float("nan")).to_numpy().astype(np.float64)
+        return self.numbers[name].fill_null(float("nan")).to_numpy().astype(np.float64, copy=False)
 
     def codes(self, *names: str) -> tuple[Codes, list[str]]:
         """Each row's number among the distinct values of the columns in their order, and these values as text."""
-        code = self.names.select(pl.struct(names).rank("dense").cast(pl.Int64) - 1).to_series()
+        value = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
+        code = self.names.select(value.rank("dense").cast(pl.Int64) - 1).to_series()
         distinct = self.names.select(names).with_columns(code.alias("\0code")).unique("\0code").sort("\0code")
         texts = [" / ".join(map(str, values[:-1])) for values in distinct.iter_rows()]
-        return code.to_numpy().astype(np.int64), texts
+        return code.to_numpy().astype(np.int64, copy=False), texts
 
 
 def take(

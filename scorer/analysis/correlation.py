@@ -115,6 +115,8 @@ def by_group(x: Floats, y: Floats, group: Codes) -> Grouped:
 
 def pearson_by_group(x: Floats, y: Floats, group: Codes) -> Floats:
     """Pearson's r within every group, NaN where it is undefined: by itself much cheaper than `by_group`."""
+    if len(group) and not group.any():
+        return np.array([_pearson_of_all(x, y)])
     order = np.argsort(group, kind="stable")
     g = group[order]
     starts = np.flatnonzero(np.diff(g, prepend=-1))
@@ -134,16 +136,36 @@ def pearson_by_group(x: Floats, y: Floats, group: Codes) -> Floats:
     return np.where(x_constant | y_constant, np.nan, r)
 
 
+def _pearson_of_all(x: Floats, y: Floats) -> float:
+    """`pearson_by_group` of a single group, which needs no order of the rows."""
+
+    def standing(values: Floats) -> Floats:
+        v = values / (np.abs(values).max() or 1.0)
+        v -= v.mean()
+        v /= np.abs(v).max() or 1.0
+        return v
+
+    if (x == x[0]).all() or (y == y[0]).all():
+        return math.nan
+    a, b = standing(x), standing(y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.clip((a @ b) / np.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
+
+
 def runs(values: Floats, group: Codes) -> Runs:
     """The runs of equal values within each group."""
-    order = np.lexsort((values, group))
-    v, g = values[order], group[order]
-    new = np.ones(len(v), dtype=bool)
-    new[1:] = (v[1:] != v[:-1]) | (g[1:] != g[:-1])
-    code = np.empty(len(v), dtype=np.int64)
-    code[order] = np.cumsum(new) - 1
+    several = bool(group.any())
+    order = np.lexsort((values, group)) if several else np.argsort(values, kind="stable")
+    new = np.ones(len(values), dtype=bool)
+    new[1:] = np.diff(values[order]) != 0
+    if several:
+        new[1:] |= np.diff(group[order]) != 0
+    number = np.cumsum(new)
+    number -= 1
+    code = np.empty(len(values), dtype=np.int64)
+    code[order] = number
     first = np.flatnonzero(new)
-    return Runs(code, np.diff(first, append=len(v)), first)
+    return Runs(code, np.diff(first, append=len(values)), first)
 
 
 def midranks(of: Runs, group: Codes) -> Floats:

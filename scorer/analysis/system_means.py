@@ -56,9 +56,7 @@ def system_means(
     if drawn is not None:
         count = np.bincount(system[read], minlength=systems)
         rest = np.where(read, values - raw[system], 0.0) / np.maximum(count, 1)[system]
-        clusters = drawn.weights.shape[1]
-        sums = np.bincount(drawn.cluster * systems + system, rest, minlength=clusters * systems)
-        influence = sums.reshape(clusters, systems).astype(np.float64)
+        influence = drawn.by_cluster(system, systems, rest)
     if adjusted and item is not None and read.any():
         fit = adjust(values, system, systems, item, drawn)
         means, part, influence = fit.means, fit.part, fit.influence

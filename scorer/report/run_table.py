@@ -23,8 +23,11 @@ from scorer.types import Shard
 RowKey = tuple[str, int]
 """A row: the path of its shard, as in the column `shard` of the table, and its number."""
 
-_PART_ROWS, _PART_SHARDS = 250_000, 100
+_KEY = ("shard", "row")
+_PART_ROWS, _PART_SHARDS = 100_000, 100
 """A part of a table has about so many rows, or one shard; and no more shards, for polars has a thread for each."""
+_WITHIN_ROWS = 250_000
+"""A part of rows in memory."""
 
 Runs = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """One output folder or its run file, or several, as a list (`NAME=OUT` names one) or by name."""
@@ -81,33 +84,39 @@ class RunTable:
     def parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
         """The rows in frames of some shards each, with all columns that are asked for: a join of one is small."""
         if self.within is None:
-            yield from self._parts(columns)
+            yield from (frame for _, frame in self._parts(columns))
             return
-        own = self.within.columns
-        if set(own).issuperset(columns):
-            yield self.within.lazy().with_columns(pl.col("shard").cast(pl.String))
+        names = [name for name in self.within.columns if name in columns and name not in _KEY]
+        others = [name for name in columns if name not in names and name not in _KEY]
+        if not others:
+            yield from (
+                part.lazy().select("shard", pl.col("row").cast(pl.Int64), *names)
+                for part in self.within.iter_slices(_WITHIN_ROWS)
+            )
             return
-        rows = self.within.lazy().select(
-            pl.col("shard").cast(pl.String), *(name for name in own if name in columns and name != "shard")
-        )
-        others = [name for name in columns if name not in own]
-        for frame in self._parts(["shard", "row", *others]):
-            yield frame.select("shard", "row", *others).join(rows, on=["shard", "row"])
+        for paths, frame in self._parts([*_KEY, *others]):
+            mine = self.within.lazy().filter(pl.col("shard").is_in(list(paths)))
+            rows = mine.select(pl.col("shard").cast(pl.String), pl.col("row").cast(pl.Int64), *names)
+            yield frame.select(*_KEY, *others).join(rows, on=_KEY)
 
     def results_of(self, shards: Collection[str]) -> pl.LazyFrame:
         """The results of some shards, by the files that are there now."""
         return _scan([_restricted(run, shards) for run in self.runs.values()], self._files, joined=False)
 
-    def _parts(self, columns: Collection[str]) -> Iterator[pl.LazyFrame]:
+    def _parts(self, columns: Collection[str]) -> Iterator[tuple[frozenset[str], pl.LazyFrame]]:
+        """The rows of some shards, with their paths in the table."""
         joined = not self._result_names.issuperset(columns)
         for paths in self._groups():
             runs = [_restricted(run, paths) for run in self.runs.values()]
             frame = _scan(runs, self._files, joined)
             own = frame.collect_schema()
-            yield frame.with_columns(
-                pl.col(name).cast(kind) if name in own else pl.lit(None, kind).alias(name)
-                for name in columns
-                if own.get(name) != (kind := self.schema[name])
+            yield (
+                paths,
+                frame.with_columns(
+                    pl.col(name).cast(kind) if name in own else pl.lit(None, kind).alias(name)
+                    for name in columns
+                    if own.get(name) != (kind := self.schema[name])
+                ),
             )
 
     def _groups(self) -> Iterator[frozenset[str]]:

@@ -10,6 +10,7 @@ import polars as pl
 
 from scorer.analysis.compare import compare
 from scorer.errors import SpecError
+from scorer.report.columns import number as number_of
 from scorer.report.page.agreement import Checked
 from scorer.report.page.data import Answer, Interval
 from scorer.report.page.means import grouped_means, interval
@@ -125,12 +126,14 @@ def _favour(of: Population, first: str, second: str) -> str | None:
     known = human[np.isfinite(human)]
     if not len(known) or known.min() < of.scale[0] or known.max() > of.scale[1]:
         return None  # on another scale a difference says nothing
-    frame = of.frame.select(
-        pl.Series(_LEAD, of.scores - human).fill_nan(None),
-        pl.col(system).cast(pl.String),
-        *([of.columns.item] if of.columns.item is not None else []),
+    lead = number_of(of.score, of.frame.schema[of.score]) - number_of(of.human, of.frame.schema[of.human])
+    item = [of.columns.item] if of.columns.item is not None else []
+    frame = (
+        of.lazy.filter(pl.col(system).is_in([first, second]))
+        .select(lead.alias(_LEAD), pl.col(system).cast(pl.String), *item)
+        .drop_nulls(_LEAD)
+        .collect()
     )
-    frame = frame.filter(pl.col(system).is_in([first, second]) & pl.col(_LEAD).is_not_null())
     try:
         found = compare(frame.lazy(), _LEAD, system, bootstrap=of.bootstrap).differences.row(0, named=True)
     except SpecError:

@@ -35,9 +35,9 @@ def cover(groups: Sequence[Group], first: Iterable[int], rest: Iterable[int], mo
 def _greedy(groups: Sequence[Group], chosen: Sequence[int], most: int, seed: int) -> list[int]:
     if not groups or most <= 0:
         return []
-    order = np.random.default_rng(seed).permutation(len(groups[0].codes))
-    candidates = np.unique(np.concatenate([_candidates(group, order) for group in groups]))
-    candidates = candidates[np.argsort(order.argsort()[candidates])] if len(candidates) < POOL else candidates
+    rng = np.random.default_rng(seed)
+    pool = _pool(len(groups[0].codes), rng)
+    candidates = rng.permutation(np.unique(np.concatenate([_candidates(group, pool) for group in groups])))
     codes = [group.codes[candidates] for group in groups]
     wanted = [np.append(np.where(group.counts > 0, group.weight, 0.0), 0.0) for group in groups]  # -1: the last
     for group, open_ in zip(groups, wanted, strict=True):
@@ -56,16 +56,22 @@ def _greedy(groups: Sequence[Group], chosen: Sequence[int], most: int, seed: int
     return found
 
 
-def _candidates(group: Group, order: Codes) -> Codes:
-    """The first rows of each group in `order`: up to EACH of those among the first POOL, else the first one."""
-    pool = order[:POOL]
+def _pool(rows: int, rng: np.random.Generator) -> Codes:
+    """All rows in an order drawn by chance; of more than POOL about so many of them."""
+    if rows <= POOL:
+        return rng.permutation(rows)
+    return rng.permutation(np.unique(rng.integers(0, rows, POOL)))
+
+
+def _candidates(group: Group, pool: Codes) -> Codes:
+    """Up to EACH rows of each group among those of `pool`, in its order; of a group that has none there its first."""
     codes = group.codes[pool]
     sorted_ = np.argsort(codes, kind="stable")
     ranked = codes[sorted_]
     starts = np.searchsorted(ranked, ranked, side="left")
     few = sorted_[(np.arange(len(ranked)) - starts < EACH) & (ranked >= 0)]
     found = pool[few]
-    if len(order) > POOL:
+    if len(pool) < len(group.codes):
         seen = np.zeros(group.size + 1, dtype=bool)
         seen[codes] = True
         left = np.flatnonzero((group.codes >= 0) & ~seen[group.codes])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes
 from scorer.report.page.conditions import together
@@ -14,6 +16,10 @@ from scorer.report.page.data import RowId, Rows
 
 MOST_IDS = 12
 """Rows that a mark names; the page's own lists have more."""
+COUNTED = 65_536
+"""Rows that are counted at a time."""
+NarrowCodes = NDArray[np.signedinteger[Any]]
+"""Codes of rows in the smallest type that holds them: a page has ten groups for each row."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,25 @@ class Group:
     """A division of the rows into `size` groups: `codes` has the group of each row, -1 for rows of none.
 
     `where` returns the SQL condition of a group, None where there is no such condition. The greater its `weight`, the
-    sooner each group gets a row in the page.
+    sooner each group gets a row in the page. `codes` may be given in any type of integers.
     """
 
-    codes: Codes
+    codes: NarrowCodes
     size: int
     where: Callable[[int], str | None]
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", self.codes.astype(_type_for(self.size), copy=False))
+
     @cached_property
     def counts(self) -> Codes:
         """The number of rows of each group."""
-        counts: Codes = np.bincount(self.codes[self.codes >= 0], minlength=self.size)
-        return counts
+        counts = np.zeros(self.size + 1, dtype=np.int64)
+        for first in range(0, len(self.codes), COUNTED):
+            part = self.codes[first : first + COUNTED].astype(np.int64)
+            counts += np.bincount(part + 1, minlength=self.size + 1)
+        return counts[1:]
 
 
 @dataclass(frozen=True)
@@ -59,9 +71,18 @@ class RowsOf:
 
 def crossed(first: Group, second: Group, weight: float) -> Group:
     """The groups of both: the code is that of the first times the size of the second, plus that of the second."""
-    codes = np.where((first.codes >= 0) & (second.codes >= 0), first.codes * second.size + second.codes, -1)
+    size = first.size * second.size
+    codes = first.codes.astype(_type_for(size))
+    codes *= second.size
+    codes += second.codes
+    codes[(first.codes < 0) | (second.codes < 0)] = -1
 
     def where(code: int) -> str | None:
         return together([first.where(code // second.size), second.where(code % second.size)])
 
-    return Group(codes, first.size * second.size, where, weight)
+    return Group(codes, size, where, weight)
+
+
+def _type_for(size: int) -> np.dtype[np.signedinteger[Any]]:
+    """The smallest type of signed integers that holds the codes of so many groups, and -1."""
+    return next(np.dtype(kind) for kind in (np.int8, np.int16, np.int32, np.int64) if size <= np.iinfo(kind).max)

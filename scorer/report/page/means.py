@@ -8,15 +8,16 @@ from scorer.analysis.bootstrap import Resamples, are_shares, means_by_group
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.rank_table import interval_columns
 from scorer.report.page.data import Interval
+from scorer.report.page.groups import NarrowCodes
 
 
-def grouped_means(values: Floats, group: Codes, groups: int, drawn: Resamples | None) -> list[Interval]:
+def grouped_means(values: Floats, group: Codes | NarrowCodes, groups: int, drawn: Resamples | None) -> list[Interval]:
     """The mean of the values by group, over the rows that have one (no NaN) and a group (not -1).
 
     Intervals are those of `scorer.analysis`: Wilson's for shares, else percentiles of the cluster bootstrap.
     """
     kept = (group >= 0) & np.isfinite(values)
-    values, group = values[kept], group[kept]
+    values, group = values[kept], group[kept].astype(np.int64)
     counts = np.bincount(group, minlength=groups).tolist()
     if drawn is None or not len(values):
         return [Interval(None, None, None, 0)] * groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,16 +14,16 @@ from scorer.analysis.columns import missing_columns
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.score_range import scale_of_judge
 from scorer.errors import SpecError
-from scorer.report.collecting import collect_all
 from scorer.report.columns import RunColumns, may_be_name, may_be_number, number
 from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions
+from scorer.report.page.read_rows import read_rows, with_enums
 from scorer.report.page.text_lengths import Lengths, lengths_of
+from scorer.report.picks import condition
 from scorer.report.run_table import RunTable
 
 HUMAN = "\0people"
 """The mean human value of a row, where there are several people."""
-BOOK_KEEPING = ("error", "finished_at", "waited_s", "answered_s", "prompt_tokens", "completion_tokens", "cost_microusd")
 FEWER = (60, 400)
 """With more systems than the first number, so many resamples: the intervals of all pairs take the square of it."""
 MOST_NAMES = {"system": 300, "task": 200}
@@ -104,6 +104,13 @@ class Population:
     def lazy(self) -> pl.LazyFrame:
         return self.frame.lazy()
 
+    def again(self, columns: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """The rows once more, some shards at a time, with columns of the table that are not in memory."""
+        keep = condition(self.where, self.table) if self.where else None
+        read = dict.fromkeys([*columns, *(keep.meta.root_names() if keep is not None else ())])
+        for frame in self.table.parts(list(read)):
+            yield frame if keep is None else frame.filter(keep)
+
     @cached_property
     def picking(self) -> RunTable:
         """The table of these rows alone, for picks."""
@@ -136,8 +143,8 @@ class Population:
         return {text: int(text) if kind.is_integer() else float(text) for text in self.names(name)}
 
     def codes(self, name: str) -> Codes:
-        """The number of each row's value among `names`."""
-        return self.frame[name].to_physical().to_numpy().astype(np.int64)
+        """The number of each row's value among `names`; -1 where it has none."""
+        return self.frame[name].to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -163,9 +170,7 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     wanted = [name for name in _wanted(table, [*columns.scores, *numbers, *names]) if name in table.schema]
     item = columns.item if columns.item not in wanted else None
     lengths = lengths_of(table)
-    rows = _read(table, wanted, names, item, lengths.expression)
-    if item is not None:
-        rows = rows.with_columns(pl.col(item).rank("dense").cast(pl.Int64) - 1)
+    rows = read_rows(table, wanted, names, item, lengths.expression)
     if len(people) > 1:
         values = [number(name, rows.schema[name]) for name in people]
         rows = rows.with_columns(pl.mean_horizontal(values).alias(HUMAN))
@@ -176,17 +181,13 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     item = columns.item
     names = list(dict.fromkeys(name for name in (columns.system, columns.task, options.mix) if name is not None))
     left = leave_out(table, rows, [*names, *([item] if item else [])])
-    inside = left.rows
-    inside = inside.with_columns(
-        pl.col(name).cast(pl.Enum(sorted(inside[name].cast(pl.String).unique()))) for name in names
-    )
-    counted = rows[table.of_run(next(iter(table.runs)), "error")].drop_nulls().cast(pl.String).value_counts(sort=True)
+    counted = rows[table.of_run(next(iter(table.runs)), "error")].drop_nulls().value_counts(sort=True)
     return Population(
         table=table,
         options=options,
         columns=columns,
         people=people,
-        frame=inside,
+        frame=with_enums(left.rows, names),
         finished=rows.height,
         errors=dict(counted.iter_rows()),
         left_out=left.sentences,
@@ -249,26 +250,12 @@ def _wanted(table: RunTable, named: Sequence[str]) -> Iterator[str]:
         [
             *named,
             *(table.of_run(run, "error") for run in table.runs),
-            *(table.of_run(first, name) for name in BOOK_KEEPING),
+            *(table.of_run(first, name) for name in _OF_FIRST),
             *(table.of_run(run, name) for run in table.runs for name in _JUDGES_OWN),
         ]
     )
 
 
-def _read(
-    table: RunTable, wanted: Sequence[str], names: Collection[str], item: str | None, length: pl.Expr | None
-) -> pl.DataFrame:
-    """All rows that have a result, with these columns; names as texts."""
-    further = [*([item] if item is not None else []), *(length.meta.root_names() if length is not None else [])]
-    chosen = [
-        pl.col("shard").cast(pl.Enum(list(table.shards))),
-        pl.col("row"),
-        *(pl.col(name).cast(pl.String) if name in names else pl.col(name) for name in wanted),
-        *([pl.col(item)] if item is not None else []),
-        *([length] if length is not None else []),
-    ]
-    parts = table.parts(["shard", "row", *wanted, *further])
-    return pl.concat([collect_all([part.select(chosen)])[0] for part in parts])
-
-
+_OF_FIRST = ("prompt_tokens", "cost_microusd")
+"""Result columns of the first run that panels read, and of each run:"""
 _JUDGES_OWN = ("disagreement", "flipped", "preference_given", "preference_swapped", "judge_model")

@@ -9,7 +9,6 @@ import numpy as np
 import orjson
 import polars as pl
 
-from scorer.analysis.correlation import Codes
 from scorer.report.folding import fold_bytes
 from scorer.report.page.conditions import column, literal, together
 from scorer.report.page.cover import cover
@@ -153,7 +152,7 @@ def _places(of: Population, keys: Iterable[RowKey]) -> dict[RowKey, int]:
 
 def _batches(of: Population, places: Sequence[int]) -> Iterator[list[int]]:
     """The rows in order, a batch of which has about BATCH_CHARACTERS of text at most, or one row."""
-    sizes = _sizes(of)[list(places)].tolist()
+    sizes = _sizes(of, list(places))
     batch: list[int] = []
     left = BATCH_CHARACTERS
     for place, size in zip(places, sizes, strict=True):
@@ -166,16 +165,14 @@ def _batches(of: Population, places: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _sizes(of: Population) -> Codes:
-    """About how many characters of text each row has: by its response, else by its tokens, as many as the mean."""
+def _sizes(of: Population, places: list[int]) -> list[int]:
+    """About how many characters of text some rows have: by the response, else by the tokens, as many as the mean."""
     if LENGTH in of.frame.columns:
-        return of.frame[LENGTH].fill_null(0).to_numpy().astype(np.int64)
-    mean = np.full(of.rows, int(of.lengths.mean), dtype=np.int64)
-    tokens = of.first("prompt_tokens")
+        return of.frame[LENGTH].gather(places).fill_null(0).to_list()
+    mean, tokens = int(of.lengths.mean), of.first("prompt_tokens")
     if tokens is None:
-        return mean
-    sizes: Codes = np.maximum(mean, tokens.fill_null(0).to_numpy().astype(np.int64) * CHARACTERS_OF_TOKEN)
-    return sizes
+        return [mean] * len(places)
+    return [max(mean, (count or 0) * CHARACTERS_OF_TOKEN) for count in tokens.gather(places).to_list()]
 
 
 def _bytes(card: Card) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
 from scorer.output.status import Status
+from scorer.report.collecting import collect_all
 from scorer.report.page.data import Notice, Strip
 from scorer.report.page.population import Population
 
@@ -56,12 +58,11 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
 
 def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
     """The panel."""
-    finished = of.first("finished_at")
-    last = finished.max() if finished is not None and finished.count() else None
+    last = _last(of) if far.done >= far.rows else None
     return Strip(
         runs=[name or run.out for name, run in of.table.runs.items()],
         judges=list(_judges(of)),
-        finished_at=f"{last:%Y-%m-%d %H:%M} UTC" if last is not None and far.done >= far.rows else None,  # type: ignore[str-bytes-safe]
+        finished_at=None if last is None else f"{last:%Y-%m-%d %H:%M} UTC",
         rows_done=far.done,
         rows=far.rows,
         state=far.state,
@@ -69,6 +70,15 @@ def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
         maybe_billed_usd=sum(state.maybe_billed_usd for state in states.values()) or None,
         notices=list(_notices(of, states, far)),
     )
+
+
+def _last(of: Population) -> datetime | None:
+    """When the last row of the first run was finished."""
+    finished = of.table.of_run(next(iter(of.table.runs)), "finished_at")
+    if finished not in of.table.schema:
+        return None
+    ends = [collect_all([part.select(pl.col(finished).max())])[0].item() for part in of.table.parts([finished])]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _cost(of: Population, states: Mapping[str, Status]) -> float | None:

@@ -8,7 +8,8 @@ from itertools import islice, pairwise
 import numpy as np
 import polars as pl
 
-from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, SystemColumns, leaderboard
+from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, leaderboard
+from scorer.report.columns import number
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.conditions import equals
 from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
@@ -30,14 +31,12 @@ def ranking(of: Population) -> Ranking | None:
     system = of.columns.system
     if system is None or not np.isfinite(of.scores).any():
         return None
-    cost = of.table.of_run(next(iter(of.table.runs)), COST)
     return leaderboard(
         of.lazy,
         of.score,
         system,
         task=of.columns.task,
         item=of.columns.item,
-        beside=SystemColumns((cost,) if cost in of.frame.columns else ()),
         scale=of.scale,
         bootstrap=of.bootstrap,
         rank_within_tasks=False,
@@ -107,8 +106,7 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
     acceptable = _acceptable(of)
     tied = {} if withheld else not_told_apart(board)
     others = {name: _by_system(of, of.floats(name)) for name in of.columns.scores[1:]}
-    cost = next((name for name in board.systems.columns if name == COST or name.endswith(f".{COST}")), None)
-    costly = cost is not None and bool((board.systems[cost] > 0).any())
+    costs = _costs(of)
     for at, row in enumerate(listed):
         name = row["system"]
         ranked = withheld is None and row["rank"] is not None and board.systems.height > 1
@@ -119,10 +117,20 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
             tied=[other["system"] for other in listed if other["system"] in tied.get(name, ())],
             acceptable=acceptable.get(name),
             unscored=row["unread"],
-            mean_cost_usd=row[cost] / 1e6 if cost is not None and costly and row[cost] is not None else None,
+            mean_cost_usd=costs.get(name),
             rows=rows("system", at),
             others={of.run_of(score): means[name] for score, means in others.items()},
         )
+
+
+def _costs(of: Population) -> dict[str, float]:
+    """The mean cost in USD of a row of each system; none where no row cost anything."""
+    assert of.columns.system is not None
+    cost = of.first(COST)
+    if cost is None or not (cost > 0).any():
+        return {}
+    mean = pl.col(cost.name).mean() / 1e6
+    return dict(of.frame.group_by(of.columns.system).agg(mean).drop_nulls().iter_rows())
 
 
 def not_told_apart(board: Ranking) -> dict[str, set[str]]:
@@ -188,21 +196,16 @@ def differing(of: Population, board: Ranking | None) -> dict[tuple[str, str], li
     item, system = of.columns.item, of.columns.system
     if board is None or item is None or system is None:
         return {}
-    names = shown_systems(board)
-    places = of.frame.with_row_index("\0place").select(
-        "\0place",
-        pl.col(item).alias("\0item"),
-        pl.col(system).cast(pl.String).alias("\0system"),
-        pl.Series("\0score", of.scores),
-    )
+    score = number(of.score, of.frame.schema[of.score]).alias("\0score")
+    places = of.lazy.with_row_index("\0place").select("\0place", pl.col(item).alias("\0item"), score, system)
+
+    def of_system(name: str) -> pl.DataFrame:
+        mine = places.filter((pl.col(system) == name) & pl.col("\0score").is_not_null()).drop(system).collect()
+        return mine.unique("\0item", keep="first", maintain_order=True)
+
     found = {}
-    for a, b in islice(pairwise(names), PAIRS_WITH_ROWS):
-        sides = [
-            places.filter((pl.col("\0system") == name) & pl.col("\0score").is_finite()).unique(
-                "\0item", keep="first", maintain_order=True
-            )
-            for name in (a, b)
-        ]
+    for a, b in islice(pairwise(shown_systems(board)), PAIRS_WITH_ROWS):
+        sides = [of_system(name) for name in (a, b)]
         gap = (pl.col("\0score") - pl.col("\0score_right")).abs()
         far = sides[0].join(sides[1], on="\0item").filter(gap > 0).top_k(ITEMS_OF_PAIR, by=gap)
         found[(a, b)] = list(far.select("\0place", "\0place_right").iter_rows())
