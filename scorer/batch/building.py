@@ -12,6 +12,7 @@ from scorer.batch.cutting import Cut, Room, Turn, cut
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import digest_of
 from scorer.batch.turns import Finished, Missing, advance
+from scorer.engine.choices import as_choices, groups_alike
 from scorer.engine.partial import Known
 from scorer.errors import RowError, ShardChanged, TooLong
 from scorer.frozen import dataclass
@@ -141,21 +142,35 @@ class Builder:
         bodies: list[bytes] = []
         prompt_tokens = 0
         calls: list[Call] = []
-        for place, one in enumerate(asked):
-            request = one.request
+        for place, (number, attempt, request) in enumerate(_together(asked, model)):
             call = next(model.provider.converse(model.marked(request)))
             demand = model.reservation.demand(request, call.body, model.bills)
             digest = digest_of(next(model.plain.converse(request)).body)
             prompt_tokens += demand.tokens
             lines.append(
                 ChunkLine(
-                    row.shard, row.number, one.number, one.attempt, digest, demand.worst_tokens, demand.worst_pico,
-                    demand.tokens, model.alias, self._fingerprint,
+                    row.shard, row.number, number, attempt, digest, demand.worst_tokens, demand.worst_pico,
+                    demand.tokens, model.alias, self._fingerprint, request.choices,
                 )
             )  # fmt: skip
             bodies.append(model.api.line(chunk.custom_id(first + place), call))
             calls.append(call)
         return Turn(lines, [len(body) for body in bodies], prompt_tokens), bodies, calls[0]
+
+
+def _together(asked: Sequence[Missing], model: BatchModel) -> Iterator[tuple[int, int, Request]]:
+    """The requests to send, each with its number and attempt: samples that are asked the first time as choices of one.
+
+    A sample that is asked again is a request of its own, so that a refusal of several choices is no refusal of it.
+    """
+    first = [(one.number, one.request) for one in asked if not one.attempt]
+    for group in groups_alike(first, model.separate):
+        (number, request), (last, _) = group[0], group[-1]
+        if len(group) > 1 and last - number == len(group) - 1:  # a line stands for requests that follow one another
+            yield number, 0, as_choices(request, len(group))
+        else:
+            yield from ((number, 0, request) for number, request in group)
+    yield from ((one.number, one.attempt, one.request) for one in asked if one.attempt)
 
 
 def _nothing(_number: int, _request: Request) -> int:

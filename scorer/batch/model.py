@@ -21,7 +21,8 @@ class BatchModel:
     reply: the first body that it makes of a request is always the same, and stands for the request in a chunk.
     `reader` reads the bills of replies before it is known what they answer.
     `retries` counts the attempts that end in an error line. `enqueued_tokens` None: no limit is known. `cache` chooses
-    the prefixes that the provider is to cache; None for none.
+    the prefixes that the provider is to cache; None for none. `separate` holds the alias where each sample is a request
+    of its own: the provider gives one choice a request, or was not known to give several.
     """
 
     alias: str
@@ -38,6 +39,7 @@ class BatchModel:
     grace_s: float
     min_requests: int
     cache: PromptCache | None = None
+    separate: set[str] = field(default_factory=set)
     bills: LearnedBilling = field(default_factory=LearnedBilling)
 
     def marked(self, request: Request) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
@@ -13,13 +14,13 @@ from scorer.batch.model import BatchModel
 from scorer.batch.results import Results
 from scorer.batch.rows import Numbers
 from scorer.batch.settling import outcome_of, read_reply
-from scorer.engine.choices import Answer
+from scorer.engine.choices import Answer, as_choices, given_choices
 from scorer.engine.partial import Known
 from scorer.errors import Rejected, RowError, SetupError, TransientError, Unavailable
 from scorer.frozen import dataclass
 from scorer.limits import Demand
 from scorer.output.chunk import Chunk
-from scorer.types import Completion, Request, Row
+from scorer.types import Completion, Reply, Request, Row
 from scorer.usage import Spent
 
 
@@ -37,6 +38,7 @@ class LineIndex:
             self._of[shard] = (rows[places][order], places[order])
         self.request = lines["request"].to_numpy()
         self.attempt = lines["attempt"].to_numpy()
+        self.choices = lines["choices"].to_numpy()
         self.tokens = lines["tokens"].to_numpy()
         self.pico = lines["pico"].to_numpy()
         self.digest = lines["digest"].combine_chunks()
@@ -75,6 +77,26 @@ class OpenChunk:
     def count(self) -> int:
         """How many rows it has."""
         return sum(len(numbers) for numbers in self.rows.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """A line of a fetched chunk that answers to `choices` requests of a row, from number `first` on.
+
+    `reply` is None where it was not executed.
+    """
+
+    chunk: OpenChunk
+    line: int
+    attempt: int
+    first: int
+    choices: int
+    reply: Reply | None
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Of two lines about a request the one with the higher rank counts."""
+        return self.attempt, self.reply is not None
 
 
 class OpenChunks:
@@ -130,19 +152,27 @@ class OpenChunks:
 
     def known_of(self, row: Row) -> Known | None:
         """What the fetched chunks answer to a row; None where they have nothing of it."""
-        lines = [*self._lines(row.shard, row.number)]
-        if not lines:
-            return None
-        best: dict[int, tuple[int, bool, OpenChunk, int]] = {}
-        for one, line in lines:
+        best: dict[int, FoundLine] = {}
+        shared: Counter[int] = Counter()
+        for one, line in self._lines(row.shard, row.number):
             assert one.index is not None
             assert one.results is not None
-            found = one.results.of(line)
-            number = int(one.index.request[line])
-            rank = (int(one.index.attempt[line]), found is not None and found.reply is not None)
-            if number not in best or rank > best[number][:2]:
-                best[number] = (*rank, one, line)
-        return lambda number, request: self._answer(row, best.get(number), request)
+            result, index = one.results.of(line), one.index
+            reply = None if result is None else result.reply
+            first, choices = int(index.request[line]), int(index.choices[line])
+            for number in range(first, first + choices):
+                found = FoundLine(one, line, int(index.attempt[line]), first, choices, reply)
+                if number not in best or found.rank > best[number].rank:
+                    best[number] = found
+                shared[number] += number > first and reply is not None
+        if not best:
+            return None
+
+        def known(number: int, request: Request) -> Answer | int:
+            found = best.get(number)
+            return 0 if found is None else self._answer(found, number, shared[number], request)
+
+        return known
 
     def batch_of(self, row: Row) -> str | None:
         """The id of the batch that answered to a row last; None where none did."""
@@ -155,35 +185,36 @@ class OpenChunks:
                 for line in one.index.of(shard, row):
                     yield one, line
 
-    def _answer(self, row: Row, best: tuple[int, bool, OpenChunk, int] | None, request: Request) -> Answer | int:
-        if best is None:
-            return 0
-        attempt, replied, one, line = best
+    def _answer(self, found: FoundLine, number: int, shared: int, request: Request) -> Answer | int:
+        """What a line answers to the request of this number, of which `shared` lines were that of an earlier one."""
+        if found.reply is None:
+            return found.attempt
+        model, one, attempt = self.model_of(request), found.chunk, found.attempt
         assert one.index is not None
-        assert one.results is not None
-        if not replied:
-            return attempt
-        model = self.model_of(request)
-        body = next(model.plain.converse(request)).body
-        if digest_of(body) != one.index.digest[line].as_py():
+        asked = request if found.choices == 1 else as_choices(request, found.choices)
+        body = next(model.plain.converse(asked)).body
+        place = number - found.first
+        if digest_of(body) != one.index.digest[found.line].as_py():
             rejected = Rejected(
                 f"Batch {one.chunk.batch_id} answered to another question than this row asks now: the input, or how "
                 "scorer makes a request, has changed since it was sent."
             )
-            rejected.spent = Spent(attempt + 1)
+            rejected.spent = Spent(0 if place else attempt + 1 - shared)
             return rejected
-        found = one.results.of(line)
-        assert found is not None
-        assert found.reply is not None
-        read = read_reply(model.provider, request, found.reply)
-        demand = Demand(0, 0, int(one.index.tokens[line]), int(one.index.pico[line]))
+        read = read_reply(model.provider, asked, found.reply)
+        demand = Demand(0, 0, int(one.index.tokens[found.line]), int(one.index.pico[found.line]))
         outcome = outcome_of(model, read, demand)
-        spent = Spent(attempt + 1, usage=outcome.usage, cost_pico=model.settlement.known_pico(outcome))
-        if outcome.usage is not None:
-            model.bills.answered(model.reservation.demand(request, body, model.bills), outcome.usage, 0.0)
+        spent = Spent(attempt + 1 - shared, usage=outcome.usage, cost_pico=model.settlement.known_pico(outcome))
+        if place:  # it stands in the first of those that were asked together
+            spent = Spent()
+        elif outcome.usage is not None:
+            model.bills.answered(model.reservation.demand(asked, body, model.bills), outcome.usage, 0.0)
         if isinstance(read, Completion):
             one.answered = True
-            return replace(read, spent=spent, usage=outcome.usage)
+            return self._choice(model, replace(read, spent=spent, usage=outcome.usage), found, place)
+        if isinstance(read, Rejected) and found.choices > 1:  # the number of choices may be what is wrong
+            model.separate.add(model.alias)
+            return attempt + 1
         if isinstance(read, RowError):
             one.answered = True
             read.spent = spent
@@ -196,6 +227,15 @@ class OpenChunks:
         unavailable = Unavailable(f"{attempt + 1} batches answered with an error; the last one said: {said}")
         unavailable.spent = spent
         return unavailable
+
+    def _choice(self, model: BatchModel, read: Completion, found: FoundLine, place: int) -> Answer | int:
+        """The reply to one of the requests that were asked together; one without a reply is asked by itself."""
+        if found.choices == 1:
+            return read
+        given = given_choices(read, found.choices)
+        if len(given) == 1:
+            model.separate.add(model.alias)
+        return given[place] if place < len(given) else found.attempt + 1
 
 
 def digest_of(body: bytes) -> bytes:

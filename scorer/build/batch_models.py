@@ -53,6 +53,13 @@ def _urls(model: Model) -> list[str]:
     return [base_of(one.base_url or default) for one in model.all_endpoints(Spec.model_fields["limits"].default)]
 
 
+def _gives_choices(model: Model, url: str) -> bool:
+    """Whether a server is known to give several choices, or is one's own. Of others some may refuse a whole batch."""
+    if model.provider != "openai" or model.api != "chat":
+        return False
+    return model.dialect == "vllm" or on_this_machine(url) or any(on_host(url, name) for name in ("openai", "azure"))
+
+
 async def _made(model: Model, offload: Offload, stack: AsyncExitStack, make_api: MakeApi) -> BatchModel:
     (url,) = _urls(model)
     command = await asked_key(model, Secrets(secrets_of(model)))
@@ -80,4 +87,5 @@ async def _made(model: Model, offload: Offload, stack: AsyncExitStack, make_api:
         options.grace_s,
         options.min_requests,
         prompt_cache(model, lambda: 0.0, lasting=model.provider == "anthropic"),  # all of a batch are sent at once
+        set() if _gives_choices(model, url) else {model.alias},
     )

@@ -7,7 +7,7 @@ each by a request of its own that waits for its own admission.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from scorer.errors import Interrupted, NoReply, Rejected, RowError, TooLong
@@ -47,19 +47,9 @@ class ChoiceBatching:
             return begun
         asked = AllOrNone(client, begun=begun)
         async with asyncio.TaskGroup() as tasks:
-            for group in self._groups([(place, requests[place]) for place in places]):
+            for group in groups_alike([(place, requests[place]) for place in places], self._separate):
                 tasks.create_task(self._together(step, asked, group))
         return True
-
-    def _groups(self, asked: Sequence[Placed]) -> list[list[Placed]]:
-        """Neighbours that are alike, together."""
-        groups: list[list[Placed]] = []
-        for place, request in asked:
-            if groups and request.alike and request.model not in self._separate and _alike(groups[-1][0][1], request):
-                groups[-1].append((place, request))
-            else:
-                groups.append([(place, request)])
-        return groups
 
     async def _together(self, step: list[Answer | None], client: Client, group: Sequence[Placed]) -> None:
         (place, request), *others = group
@@ -67,8 +57,7 @@ class ChoiceBatching:
             step[place] = await answer(client, request)
             return
         try:
-            # No seed: some servers would give every choice the same one, and so the same reply.
-            whole = await client.complete(replace(request, seed=None, choices=len(group)))
+            whole = await client.complete(as_choices(request, len(group)))
         except RowError as error:
             if isinstance(error, TooLong) and error.spent is not None and not error.spent.attempts:
                 await self._one_by_one(step, client, group)  # no minute's limit admits so many replies at once
@@ -80,11 +69,7 @@ class ChoiceBatching:
             else:
                 _all_end(step, group, error)
             return
-        given = list(whole.choices[: len(group)]) or [replace(whole, choices=())]
-        if isinstance(given[0], RowError):
-            given[0].spent = whole.spent
-        else:
-            given[0] = replace(given[0], spent=whole.spent)
+        given = given_choices(whole, len(group))
         (self._gives if len(given) > 1 else self._separate).add(request.model)
         for (at, _), found in zip(group, given, strict=False):
             step[at] = found
@@ -115,6 +100,33 @@ class ChoiceBatching:
         async with asyncio.TaskGroup() as tasks:
             for place, request in group:
                 tasks.create_task(ask(place, request))
+
+
+def groups_alike(asked: Sequence[Placed], separate: Container[str]) -> list[list[Placed]]:
+    """Neighbours that are alike, together; those for a model in `separate`, by alias, each by itself."""
+    groups: list[list[Placed]] = []
+    for place, request in asked:
+        if groups and request.alike and request.model not in separate and _alike(groups[-1][0][1], request):
+            groups[-1].append((place, request))
+        else:
+            groups.append([(place, request)])
+    return groups
+
+
+def as_choices(request: Request, number: int) -> Request:
+    """One request for so many replies. It has no seed: some servers would give every choice the same one."""
+    return replace(request, seed=None, choices=number)
+
+
+def given_choices(whole: Completion, wanted: int) -> list[Answer]:
+    """The choices of a reply, at most as many as were wanted; what they took stands in the first of them."""
+    given: list[Answer] = [*whole.choices[:wanted]] or [replace(whole, choices=())]
+    first = given[0]
+    if isinstance(first, RowError):
+        first.spent = whole.spent
+    else:
+        given[0] = replace(first, spent=whole.spent)
+    return given
 
 
 async def answer(client: Client, request: Request) -> Answer:

@@ -1,7 +1,7 @@
 """The files of chunks in OUT/batches: what their lines ask, the log of what became of them, and their results.
 
     <nonce>.parquet   the lines: shard, row, request, attempt, digest (SHA-256 of the body), tokens, pico (worst case),
-                      prompt_tokens, model (its alias), judge (the fingerprint)
+                      prompt_tokens, model (its alias), judge (the fingerprint), choices (1 where the column is missing)
     <nonce>.log       the events, one line each with a checksum (scorer.files.checked_lines)
     <nonce>.results   what was downloaded
     closed            the nonces and batch ids of chunks that were closed, for `scorer verify --remote`
@@ -43,6 +43,7 @@ LINES = pa.schema(
         pa.field("prompt_tokens", pa.int64(), nullable=False),
         pa.field("model", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("judge", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("choices", pa.int32(), nullable=False),
     ]
 )
 _LINES, _LOG, _RESULTS, _CLOSED = ".parquet", ".log", ".results", "closed"
@@ -52,6 +53,7 @@ _LINES, _LOG, _RESULTS, _CLOSED = ".parquet", ".log", ".results", "closed"
 class ChunkLine:
     """One request: the `request`-th that the judge yields for its row, asked the `attempt`-th time, both from 0.
 
+    It stands for `choices` requests of the judge, this one and those after it, whose replies it asks for together.
     `tokens` and `pico` are its worst case, `prompt_tokens` is the estimated length of its prompt. `digest` is the
     SHA-256 of its body as it is first made, before anything was learned of the server. `model` is the alias of its
     model, `judge` the fingerprint of the run that asks; both are the same in all lines of a chunk.
@@ -67,6 +69,7 @@ class ChunkLine:
     prompt_tokens: int = 0
     model: str = ""
     judge: str = ""
+    choices: int = 1
 
 
 def disagreement(chunks: Sequence[Chunk], entries: set[str]) -> str | None:
@@ -122,7 +125,10 @@ class ChunkFiles:
 
     def lines(self, nonce: str) -> pa.Table:
         """The lines of a chunk, with the columns of `LINES`. Raises StorageError where they cannot be read."""
-        return self._read(nonce, LINES.names)
+        found = self._read(nonce, LINES.names)
+        if "choices" in found.column_names:
+            return found
+        return found.append_column(LINES.field("choices"), [np.ones(len(found), dtype=np.int32)])
 
     def rows(self, chunks: Iterable[Chunk]) -> dict[str, npt.NDArray[np.int64]]:
         """The rows of these chunks, sorted, each once, by shard."""
@@ -235,7 +241,8 @@ class ChunkFiles:
             self._said(nonce, _LINES),
             pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):  # no thread of Arrow holds a Python file when the process ends
-            return parquet.read(columns=[*columns], use_threads=False)
+            there = [name for name in columns if name != "choices" or name in parquet.schema_arrow.names]
+            return parquet.read(columns=there, use_threads=False)
 
     @contextmanager
     def _said(self, nonce: str, end: str) -> Iterator[None]:

@@ -6,13 +6,14 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.outputs import Crash, Crashing
 
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles
 from scorer.output.chunk import Chunk, Event, after
-from scorer.output.chunk_files import ChunkFiles, ChunkLine
+from scorer.output.chunk_files import LINES, ChunkFiles, ChunkLine
 
 SENT = [Event("sending", 5.0), Event("unclear", 6.0), Event("created", "b1"), Event("ended", "completed")]
 
@@ -40,9 +41,18 @@ def test_chunk_files_give_back_what_was_written(chunks: ChunkFiles) -> None:
     assert chunks.found() == [chunk, other]
     assert (chunk.state, chunk.batch_id, chunk.sending_at, chunk.unclear_at) == ("ended", "b1", 5.0, 6.0)
     same = {"attempt": 0, "digest": bytes(32), "tokens": 10, "pico": 100, "prompt_tokens": 0, "model": "", "judge": ""}
+    same["choices"] = 1
     assert chunks.lines("n2").to_pylist() == [
         {"shard": "b.parquet", "row": row, "request": n, **same} for row, n in ((1, 0), (7, 1))
     ]
+
+
+def test_lines_of_an_earlier_version_have_one_choice(chunks: ChunkFiles, tmp_path: Path) -> None:
+    sent(chunks)
+    path = tmp_path / "batches/n1.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("choices"), path)
+    assert chunks.lines("n1").schema.names == LINES.names
+    assert chunks.lines("n1")["choices"].to_pylist() == [1, 1]
 
 
 def test_chunk_files_tell_the_rows_that_are_out_each_once(chunks: ChunkFiles) -> None:

@@ -144,12 +144,50 @@ def test_panel_that_is_started_again_and_again_pays_each_model_once(tmp_path: Pa
     assert run.verify().findings == ()
 
 
-def test_samples_are_asked_at_once(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 6)
-    run.model = {**run.model, "temperature": 0.7}
+def sampled(root: Path, choices: int | None, **model: object) -> tuple[BatchRun, list[dict[str, object]]]:
+    """A run of six rows with three samples each, and what its rows say of what they took."""
+    run = BatchRun(root, 6, provider=BatchProvider(choices=choices), min_requests=1)
+    run.model = {**run.model, "temperature": 0.7, **model}
     status = run.run(samples=3)
-    assert (status.scored, status.requests, run.batches.sizes) == (6, 18, [9, 9])
-    assert run.verify().findings == ()
+    assert (status.scored, run.verify().findings) == (6, ())
+    columns = ["samples", "attempts", "prompt_tokens", "completion_tokens", "cost_microusd", "raw"]
+    found = pq.read_table(run.sealed("a"), columns=columns).to_pylist()
+    assert all(len(row.pop("raw")) == 3 for row in found)
+    totals = ledger.totals(LocalFiles(), f"{run.out}/ledger")
+    assert totals.pico == sum(10**6 * row["cost_microusd"] for row in found)
+    return run, found
+
+
+def test_samples_are_choices_of_one_request_whose_prompt_is_paid_once(tmp_path: Path) -> None:
+    run, rows = sampled(tmp_path, 100)
+    assert (run.batches.sizes, run.batches.paid.total()) == ([6], 6)
+    assert rows == [{"samples": 3, "attempts": 1, "prompt_tokens": 10, "completion_tokens": 6, "cost_microusd": 11}] * 6
+
+
+@pytest.mark.parametrize(("choices", "attempts"), [(None, 4), (1, 3), (2, 2)])
+def test_samples_without_a_choice_are_asked_one_by_one(tmp_path: Path, choices: int | None, attempts: int) -> None:
+    run, rows = sampled(tmp_path, choices)
+    assert run.batches.sizes == ([6, 6] if choices == 2 else [6, 9, 9] if choices is None else [6, 10, 2])
+    paid = 10 * (attempts - (choices is None))
+    assert (
+        rows
+        == [
+            {
+                "samples": 3,
+                "attempts": attempts,
+                "prompt_tokens": paid,
+                "completion_tokens": 6,
+                "cost_microusd": paid // 2 + 6,
+            }
+        ]
+        * 6
+    )
+
+
+def test_samples_at_an_unknown_server_are_requests_of_their_own(tmp_path: Path) -> None:
+    run, rows = sampled(tmp_path, 100, base_url="https://judge.test/v1", api_key_env=None)
+    assert (run.batches.sizes, run.batches.paid.total()) == ([9, 9], 18)
+    assert {(row["attempts"], row["prompt_tokens"]) for row in rows} == {(3, 30)}
 
 
 def test_paused_run_submits_nothing_until_it_is_resumed(tmp_path: Path) -> None:

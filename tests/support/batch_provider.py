@@ -77,6 +77,8 @@ class BatchProvider:
     """That of the rows in `errors`."""
     texts: Counter[int] = field(default_factory=Counter)
     """Rows whose first so many replies cannot be read."""
+    choices: int | None = 100
+    """The most choices of a request; None: `n` is a 400."""
     sizes: list[int] = field(default_factory=list)
     down_until: float = -1.0
     seen: float = 0.0
@@ -134,6 +136,8 @@ class BatchProvider:
             elif row in self.unexecuted:
                 self.unexecuted.discard(row)
                 one.results.append(told(id, None))
+            elif body.get("n", 1) > 1 and self.choices is None:
+                one.results.append(told(id, {"error": {"message": "n: at most 1", "param": "n"}}, 400))
             elif self.errors[row]:
                 self.errors[row] -= 1
                 one.results.append(told(id, {"error": {"message": "an error"}}, self.status))
@@ -142,15 +146,16 @@ class BatchProvider:
                 self.billed += 1
                 self.texts[row] -= 1
                 text = "no idea" if self.texts[row] >= 0 else f"Score: {self.score(row):g}"
-                one.results.append(told(id, completion(text, str(body["model"]))))
+                number = min(body.get("n", 1), self.choices or 1)
+                one.results.append(told(id, completion(text, str(body["model"]), number)))
         one.results.reverse()
         one.results += one.results[:1]  # a line that came twice
 
 
-def completion(text: str, model: str) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-    return {"model": model, "choices": [choice], "usage": usage}
+def completion(text: str, model: str, choices: int = 1) -> dict[str, Any]:
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 10, "completion_tokens": 2 * choices, "total_tokens": 10 + 2 * choices}
+    return {"model": model, "choices": [{"index": number, **choice} for number in range(choices)], "usage": usage}
 
 
 def told(id: str, body: dict[str, Any] | None, status: int = 200) -> bytes:
