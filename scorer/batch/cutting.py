@@ -15,6 +15,7 @@ from scorer.output.chunk_files import ChunkLine
 
 Full = Literal["requests", "bytes", "enqueued_tokens", "max_tokens", "max_usd"]
 """Why a turn does not fit. In an empty chunk: bytes, and it never does; or a cap, and it does once that is raised."""
+CAPS: tuple[Full, ...] = ("max_tokens", "max_usd")
 
 
 @dataclass(frozen=True, slots=True)

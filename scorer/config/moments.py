@@ -21,10 +21,11 @@ def is_moment(text: str) -> bool:
     return True
 
 
-def moment(text: str, now: datetime, name: str) -> datetime:
+def moment(text: str, now: datetime, name: str, *, may_be_over: bool = False) -> datetime:
     """The moment, with its time zone. `now` has the local zone, which also holds where `text` names none.
 
-    Raises SpecError, which calls it `name`, for another text and for a moment that is not after `now`.
+    Raises SpecError, which calls it `name`, for another text and, unless it `may_be_over`, for a moment that is not
+    after `now`.
     """
     problem = f'{name} = "{text}" is no time to come: give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00".'
     found = _CLOCK.fullmatch(text.strip())
@@ -36,6 +37,6 @@ def moment(text: str, now: datetime, name: str) -> datetime:
     except ValueError:
         raise SpecError([problem]) from None
     given = given if given.tzinfo is not None else given.replace(tzinfo=now.tzinfo)
-    if given <= now:
+    if given <= now and not may_be_over:
         raise SpecError([problem])
     return given

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from scorer.batch.building import Built
-from scorer.batch.cutting import Room
+from scorer.batch.cutting import CAPS, Room
 from scorer.batch.intents import intend, new_nonce
 from scorer.batch.open_chunks import OpenChunk, row_sets
 from scorer.batch.rows import Numbers
@@ -75,7 +75,7 @@ class Submitting:
             if suspect is None and len(lines) < least:
                 if state.chunks.live:
                     return "blocked"
-                if built.cut.full is None and not built.more:
+                if built.cut.full in (None, *CAPS) and not built.more:
                     return "rest"
             if not await self._ready(lane) or not self._budget.owned():
                 return "blocked"

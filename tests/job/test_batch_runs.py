@@ -13,7 +13,7 @@ from support.batch_runs import BatchRun
 from support.clock import now
 from support.clock import run as in_virtual_time
 
-from scorer.errors import BatchesOut, BudgetSpent, Interrupted
+from scorer.errors import BatchesOut, BudgetSpent, Interrupted, SpecError
 from scorer.files.files import LocalFiles
 from scorer.output import ledger
 
@@ -84,7 +84,7 @@ def test_rows_that_are_asked_again_go_in_the_next_wave_with_what_was_answered(tm
 
 
 def test_caps_cut_the_chunks_and_end_the_run_only_when_nothing_is_out(tmp_path: Path) -> None:
-    run = BatchRun(tmp_path, 40, provider=BatchProvider(takes_s=3), poll_s=3)
+    run = BatchRun(tmp_path, 40, provider=BatchProvider(takes_s=3), poll_s=3, min_requests=1)
     run.limits = {"max_tokens": None, "max_usd": 0.0003}
     with pytest.raises(BudgetSpent):
         run.run()
@@ -96,6 +96,16 @@ def test_caps_cut_the_chunks_and_end_the_run_only_when_nothing_is_out(tmp_path: 
     run.whole()
 
 
+def test_what_a_cap_leaves_below_min_requests_goes_online(tmp_path: Path) -> None:
+    """Else each batch is a bit smaller than the last one: 18, 14, 11 requests, and each takes hours."""
+    run = BatchRun(tmp_path, 60, max_requests=20, min_requests=8)
+    run.limits = {"max_tokens": 2600}  # the worst case of some nine requests; all of them are billed at 720
+    run.run()
+    run.whole()
+    assert min(run.batches.sizes) >= 8
+    assert len(run.wire.asked) > 8
+
+
 def test_deadline_cancels_and_asks_the_rest_online(tmp_path: Path) -> None:
     run = BatchRun(tmp_path, 20, provider=BatchProvider(takes_s=10**6))
     run.limits = {"deadline": "2026-09-21T14:14:00Z"}
@@ -104,6 +114,21 @@ def test_deadline_cancels_and_asks_the_rest_online(tmp_path: Path) -> None:
     run.whole()
     assert all(one.cancelled for one in run.batches.made.values())
     assert run.wire.asked.total() == 20
+
+
+def test_a_deadline_that_passed_since_a_start_was_killed_sends_all_rows_online(tmp_path: Path) -> None:
+    """The first start was killed before it wrote run.json; without one, such a deadline is a mistake."""
+    run = BatchRun(tmp_path, 5)
+    run.limits = {"deadline": "2026-09-21T14:14:00Z"}
+    run.wall_s = lambda: 1_800_000_000.0
+    for _ in range(2):
+        with pytest.raises(SpecError, match="is no time to come"):
+            run.run()
+    assert Path(run.out, "lock").read_text() == ""
+    Path(run.out, "lock").write_text("process 4711")
+    run.run()
+    run.whole()
+    assert run.wire.asked.total() == 5
 
 
 def panel(root: Path, rows: int, **batch: object) -> tuple[BatchRun, dict[str, object]]:
