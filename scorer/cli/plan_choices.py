@@ -113,26 +113,25 @@ def choices_text(answer: Answer) -> str:
     """The table of choices, what was picked and why."""
     from scorer.cli.text_table import aligned, wrapped
     from scorer.job.pick_choice import frontier
-    from scorer.report.watch.limiting import LIMITS, clock
 
     choices = answer.found.choices
     measured = any(one.measured for one in choices)
-    tiers, modes = len({one.tier for one in choices}) > 1, len({one.mode for one in choices}) > 1
+    tiers, limits = len({_tier(one) for one in choices}) > 1, {one.binding_limit for one in choices} - {"batch"}
     rows = [
         {
             "": ">" if one == answer.picked else "*" if measured and on_it and one.measured else "",
             "model": one.model,
             "samples": one.samples,
-            **({"tier": one.tier} if tiers else {}),
-            **({"mode": one.mode} if modes else {}),
+            **({"tier": _tier(one)} if tiers else {}),
             "USD": _usd(one.cost_usd),
-            "ends": _WITHIN if one.mode == "batch" else clock(answer.wanted.ends(one).timestamp(), one.seconds),
+            "ends": _ends(one, answer.wanted),
             **({"agreement": _agreement(one)} if measured else {}),
-            "limited by": LIMITS.get(one.binding_limit, one.binding_limit),
+            **({"limited by": None if one.mode == "batch" else _limit(one.binding_limit)} if len(limits) > 1 else {}),
         }
         for one, on_it in zip(choices, frontier(choices), strict=True)
     ]
-    lines = ["Choices, begun now:", "", aligned(rows), ""]
+    limited = f", limited by {_limit(*limits)}" if len(limits) == 1 else ""
+    lines = [f"Choices, begun now{limited}:", "", aligned(rows), ""]
     if measured:
         lines.append(wrapped(_MEASURED, indent=0))
     else:
@@ -141,9 +140,8 @@ def choices_text(answer: Answer) -> str:
         )
     lines += [wrapped(note, indent=0) for note in answer.found.notes]
     if answer.picked is not None:
-        tier = f", tier = {answer.picked.tier}" if tiers else ""
-        mode = f", mode = {answer.picked.mode}" if modes else ""
-        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}{mode}: {answer.why}"
+        tier = f", {_SERVED.get(_tier(answer.picked), f'tier = {answer.picked.tier}')}" if tiers else ""
+        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}: {answer.why}"
         lines += ["", wrapped(picked, indent=0)]
     if answer.file is not None:
         lines.append(f"Wrote {answer.file}. Next: scorer plan {answer.file}, then scorer run {answer.file}")
@@ -152,6 +150,32 @@ def choices_text(answer: Answer) -> str:
 
 _WITHIN = "within 24 h"
 """What is known of the end of a batch."""
+_SERVED = {"batch": "in batches", "standard": "online"}
+"""How the requests of a choice are served; by the name of a tier where it is none of these."""
+
+
+def _tier(one: RunChoice) -> str:
+    """The tier as providers' price lists have it, of which batches are one."""
+    return "batch" if one.mode == "batch" else one.tier
+
+
+def _limit(name: str) -> str:
+    from scorer.report.watch.limiting import LIMITS
+
+    return LIMITS.get(name, name)
+
+
+def _ends(one: RunChoice, wanted: Wanted) -> str:
+    """The local time, with `by` where it is the latest one; of batches without a deadline what providers promise."""
+    from scorer.report.watch.limiting import clock
+
+    end = wanted.ends(one)
+    ahead = (end - wanted.now).total_seconds()
+    if one.mode == "batch":
+        return _WITHIN if ahead >= one.seconds else f"by {clock(end.timestamp(), ahead)}"
+    return clock(end.timestamp(), ahead)
+
+
 _MEASURED = (
     "Agreement is Spearman's, with its 95 % interval; * is on the frontier: no measured choice that agrees as "
     "well is as cheap and as soon."

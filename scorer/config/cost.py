@@ -90,6 +90,9 @@ BATCH = 0.5
 
 Sources: OpenAI, Azure, Anthropic, Mistral, Groq and Together, Pricing: batches cost half."""
 
+HALF_IN_BATCHES = ("openai", "azure", "mistral", "groq")
+"""Those of these providers whose batches go by `provider = "openai"`, by the names of their addresses."""
+
 
 @dataclass(frozen=True, slots=True)
 class TierPrices:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from scorer.config.cost import BATCH, CACHE_WRITE, FLEX, PRIORITY, Price, TierPrices, scaled
+from scorer.config.cost import BATCH, CACHE_WRITE, FLEX, HALF_IN_BATCHES, PRIORITY, Price, TierPrices, scaled
 from scorer.config.price_table import BATCHES, TIERS, Listed, context_window, in_file, listed, on_host
 from scorer.config.spec import Model
 from scorer.config.spec import Price as PriceTable
@@ -61,6 +61,13 @@ def batch_price(model: Model) -> Price | None:
     if found is None:
         return None
     return _with_long(found).get(BATCHES) or scaled(found.price, BATCH)
+
+
+def halves_in_batches(model: Model) -> bool:
+    """Whether the provider at the model's address charges half in batches by a rule for all of its models."""
+    if model.provider == "anthropic":
+        return model.base_url is None or on_host(model.base_url, "anthropic")
+    return any(on_host(model.base_url, host) for host in HALF_IN_BATCHES)
 
 
 def _with_long(found: Listed) -> dict[str, Price]:

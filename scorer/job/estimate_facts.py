@@ -30,7 +30,7 @@ def estimate_facts(e: Estimate) -> Iterator[tuple[str, str]]:
     yield (
         "time",
         (
-            f"within {duration(e.seconds)}, as providers answer batches"
+            f"within {e.seconds / 3600:.0f} h, as providers answer batches"
             if batched
             else f"{duration(e.seconds)}{_times(e)}, limited by {e.binding_limit}"
         ),

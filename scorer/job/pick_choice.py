@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from scorer.config.moments import moment
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
 from scorer.job.run_choices import RunChoice
@@ -25,8 +26,15 @@ class Wanted:
         return in_time and affordable
 
     def ends(self, choice: RunChoice) -> datetime:
-        """When a run that begins now is expected to end; in batches, by when a provider answers one."""
-        return self.now + timedelta(seconds=choice.seconds)
+        """When a run that begins now is expected to end.
+
+        In batches, by when a provider answers one, or what it left at the deadline is answered online.
+        """
+        end = self.now + timedelta(seconds=choice.seconds)
+        if choice.deadline is None or choice.online_seconds is None:
+            return end
+        cancelled = moment(choice.deadline, self.now, "limits.deadline")
+        return min(end, cancelled + timedelta(seconds=choice.online_seconds))
 
 
 def frontier(choices: Sequence[RunChoice]) -> list[bool]:

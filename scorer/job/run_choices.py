@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from scorer.analysis.agree import agree
@@ -17,7 +17,7 @@ from scorer.analysis.open_table import open_table
 from scorer.build.assemble import temperature
 from scorer.build.plan import RunPlan, check
 from scorer.config.cost import STANDARD
-from scorer.config.model_prices import tariff
+from scorer.config.model_prices import halves_in_batches, tariff
 from scorer.config.price_file_models import models_of_file
 from scorer.config.price_table import BATCHES
 from scorer.errors import SpecError
@@ -38,6 +38,10 @@ FLEX_NOTE = (
     "At the tier flex a request waits where there is no capacity: it may end later than said, and scores are the same."
 )
 
+DEADLINE_NOTE = (
+    "At limits.deadline batches are cancelled, and rows without a reply are asked online at the standard price. The "
+    "end is that of all rows online from then on."
+)
 BATCH_NOTE = (
     "A provider answers a batch within 24 h, and when is not known before; a judge that asks again needs another "
     "batch. Scores are the same."
@@ -61,7 +65,8 @@ class RunChoice:
     `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits; in
     batches the time within which providers answer one, and when the run ends is not known. `measured` is None where
     this choice was not run on labelled rows. `mode` is how requests are sent, `tier` the service tier; scores do not
-    depend on it, so neither does `measured`.
+    depend on it, so neither does `measured`. `deadline` is when batches are cancelled, as the run file has it, None
+    where they are not; all rows online take `online_seconds`.
     """
 
     model: str
@@ -74,6 +79,8 @@ class RunChoice:
     measured: Measured | None = None
     mode: str = "online"
     tier: str = STANDARD
+    deadline: str | None = None
+    online_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +122,15 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
                 if key not in choices:
                     needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
                     choices[key] = _choice(plan, sent, needed, known.get(identity))
+            _time_online(choices, _identity(check(changed(tree, changes)).covers))
         except SpecError as error:
             notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
     if len({one.tier for one in choices.values()}) > 1:
         notes.append(FLEX_NOTE)
     if any(one.mode == "batch" for one in choices.values()):
         notes.append(BATCH_NOTE)
+    if any(one.online_seconds is not None for one in choices.values()):
+        notes.append(DEADLINE_NOTE)
     judged = {identity for identity, *_ in choices}
     for path, (covered, one) in measured.items():
         if _identity(covered) not in judged:
@@ -131,24 +141,37 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
 def _each_way(
     tree: Mapping[str, Any], changes: Mapping[str, Any], notes: list[str]
 ) -> Iterator[tuple[Mapping[str, Any], RunPlan]]:
-    """The plan with these changes, and those at the tier "flex" and in batches where a source lists their price."""
+    """The plan with these changes, and those of the same judge served in other ways: `_ways`."""
     plan = check(changed(tree, changes))
     yield changes, plan
+    for way in _ways(plan):
+        other = {**changes, **way}
+        try:
+            planned = check(changed(tree, other))
+        except SpecError as error:
+            problem = f"Left out, {_named(way)}: {error.problems[0]}"
+            notes += [problem] if problem not in notes else []
+        else:
+            yield other, planned
+
+
+def _ways(plan: RunPlan) -> Iterator[Mapping[str, Any]]:
+    """The keys that have the same requests served in another way.
+
+    Online at the standard tier: at the tier "flex" where a source lists its price, and in batches where one does or
+    the provider has half of its prices in batches. In batches: online.
+    """
     model = plan.spec.model
-    listed = tariff(model) if model is not None and model.tier == STANDARD and model.mode == "online" else None
-    for tier, more in _CHEAPER.items() if listed is not None else ():
-        if listed is not None and tier in listed.tiers:
-            cheaper = {**changes, **more}
-            try:
-                planned = check(changed(tree, cheaper))
-            except SpecError as error:
-                notes.append(f"Left out, {_named(cheaper)}: {error.problems[0]}")
-            else:
-                yield cheaper, planned
-
-
-_CHEAPER: Mapping[str, Mapping[str, str]] = {"flex": {"model.tier": "flex"}, BATCHES: {"model.mode": "batch"}}
-"""The keys that have requests served at a lower price, by the name of the price."""
+    listed = tariff(model) if model is not None and model.tier == STANDARD else None
+    if model is None or listed is None:
+        return
+    if model.mode == "batch":
+        yield {"model.mode": "online", "limits.deadline": None}
+        return
+    if "flex" in listed.tiers:
+        yield {"model.tier": "flex"}
+    if BATCHES in listed.tiers or halves_in_batches(model):
+        yield {"model.mode": "batch"}
 
 
 def _mode(plan: RunPlan) -> str:
@@ -240,7 +263,15 @@ def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measure
         measured=measured,
         tier=_tier(plan),
         mode=_mode(plan),
+        deadline=plan.spec.limits.deadline,
     )
+
+
+def _time_online(choices: dict[tuple[str, str, str], RunChoice], identity: str) -> None:
+    """Gives the choice in batches that has a deadline the time of the same online."""
+    batched, online = choices.get((identity, STANDARD, "batch")), choices.get((identity, STANDARD, "online"))
+    if batched is not None and batched.deadline is not None and online is not None:
+        choices[identity, STANDARD, "batch"] = replace(batched, online_seconds=online.seconds)
 
 
 def _identity(covered: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from scorer.config.moments import moment
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.pick_choice import Wanted, frontier, pick
-from scorer.job.run_choices import Asked, Measured, RunChoice, run_choices
+from scorer.job.run_choices import Asked, Measured, RunChoice, changed, run_choices
 from scorer.output.layout import Layout
 from scorer.output.manifest import load, save
 
@@ -84,7 +84,8 @@ def choice(cost: float | None, hours: float, agreement: float | None = None, mod
 
 def test_choices_are_models_by_samples_with_the_money_of_each(tmp_path: Path) -> None:
     tree = read_toml(str(run_file(tmp_path)))
-    found = run_choices(tree, LocalFiles(), Asked(models=["gpt-4o", "nobody"])).choices
+    every = run_choices(tree, LocalFiles(), Asked(models=["gpt-4o", "nobody"])).choices
+    found = [one for one in every if one.mode == "online"]
     assert [(one.model, one.samples) for one in found] == [
         (model, samples) for model in ("gpt-4o-mini", "gpt-4o", "nobody") for samples in (1, 3, 5)
     ]
@@ -108,21 +109,26 @@ def test_flex_is_a_choice_where_its_price_is_listed_at_the_same_agreement(tmp_pa
     tree["model"]["price_file"] = str(tmp_path / "prices.json")
     del tree["model"]["temperature"]
     found = run_choices(tree, LocalFiles(), Asked())
-    assert [(one.model, one.tier) for one in found.choices] == [
-        ("gpt-4o-mini", "standard"), ("gpt-4o-mini", "flex"), ("b", "standard"),
+    assert [(one.model, one.tier, one.mode) for one in found.choices] == [
+        ("gpt-4o-mini", "standard", "online"), ("gpt-4o-mini", "flex", "online"), ("gpt-4o-mini", "standard", "batch"),
+        ("b", "standard", "online"), ("b", "standard", "batch"),
     ]  # fmt: skip
-    own, half, _ = found.choices
+    own, half, *_ = found.choices
     assert half.changes == {"model.tier": "flex"}
     assert own.cost_usd == pytest.approx(2 * half.cost_usd)
     assert any("scores are the same" in note for note in found.notes)
-    picked, why = pick(found.choices, Wanted(NOW, max_usd=0.75 * own.cost_usd))
+    picked, why = pick([one for one in found.choices if one.mode == "online"], Wanted(NOW, max_usd=0.75 * own.cost_usd))
     assert (picked, "at the tier flex" in why) == (half, True)
     mini = judged(tmp_path, "mini", 1.5, price_file=str(tmp_path / "prices.json"))
     tree["model"]["temperature"] = 0.7
     known = [
         one for one in run_choices(tree, LocalFiles(), Asked(folders=[mini], human="human")).choices if one.measured
     ]
-    assert {one.tier for one in known} == {"standard", "flex"}
+    assert {(one.tier, one.mode) for one in known} == {
+        ("standard", "online"),
+        ("flex", "online"),
+        ("standard", "batch"),
+    }
     assert len({one.measured for one in known}) == 1
 
 
@@ -136,8 +142,10 @@ def test_batches_are_a_choice_where_their_price_is_listed_and_no_time_is_promise
     batch = {"input_cost_per_token_batches": 3e-7, "output_cost_per_token_batches": 6e-7}
     prices.write_text(json.dumps({"gpt-4o-mini": {**entry, **batch}, "b": entry}))
     code, out, _ = typed(capsys, str(path), "--choices", "--json")
-    own, batched, other = json.loads(out)["choices"]
-    assert (code, [own["mode"], batched["mode"], other["mode"]]) == (0, ["online", "batch", "online"])
+    own, batched, *others = json.loads(out)["choices"]
+    assert (code, [own["mode"], batched["mode"]]) == (0, ["online", "batch"])
+    by_rule, half = others  # b has no price in batches; OpenAI's is half
+    assert half["cost_usd"] == pytest.approx(0.5 * by_rule["cost_usd"])
     assert batched["changes"] == {"model.mode": "batch"}
     assert batched["cost_usd"] == pytest.approx(0.3 * own["cost_usd"])
     assert batched["ends_at"] is None
@@ -152,11 +160,52 @@ def test_batches_are_a_choice_where_their_price_is_listed_and_no_time_is_promise
     assert "24 h" in typed(capsys, str(path), "--choices")[1]
 
 
+def test_a_run_in_batches_is_compared_with_the_same_online_and_its_deadline_bounds_its_end(tmp_path: Path) -> None:
+    tree = read_toml(str(run_file(tmp_path)))
+    tree["model"] |= {"mode": "batch", "temperature": 0.0}
+    tree["limits"]["deadline"] = "07:00"
+    found = run_choices(tree, LocalFiles(), Asked())
+    own, online = found.choices
+    assert (own.mode, own.changes) == ("batch", {})
+    assert (online.mode, online.changes) == ("online", {"model.mode": "online", "limits.deadline": None})
+    assert online.cost_usd == pytest.approx(2 * own.cost_usd)
+    ends = Wanted(NOW).ends(own)
+    assert ends == NOW.replace(day=2, hour=7) + timedelta(seconds=online.seconds)
+    assert Wanted(NOW, by=ends).fits(own)
+    assert not Wanted(NOW, by=ends - timedelta(seconds=1)).fits(own)
+    assert any("limits.deadline" in note for note in found.notes)
+    assert check(changed(tree, online.changes)).spec.model
+
+
+@pytest.mark.parametrize(("address", "modes"), [("https://api.groq.com/openai/v1", 2), ("http://127.0.0.1:1/v1", 1)])
+def test_batches_are_a_choice_at_half_where_the_provider_has_that_rule(
+    tmp_path: Path, address: str, modes: int
+) -> None:
+    tree = read_toml(str(run_file(tmp_path)))
+    tree["model"] |= {"base_url": address, "temperature": 0.0, "price": {"input": 1.0, "output": 2.0}}
+    found = run_choices(tree, LocalFiles(), Asked()).choices
+    assert len(found) == modes
+    assert found[-1].cost_usd == pytest.approx(found[0].cost_usd / modes)
+
+
+def test_a_table_with_a_tier_and_agreement_is_whole_at_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_file(tmp_path)
+    path.write_text(path.read_text().replace('"gpt-4o-mini"', '"gpt-5-mini-2025-08-07"'))
+    monkeypatch.setenv("COLUMNS", "80")
+    measured = judged(tmp_path, "mini", 1.0)
+    out = typed(capsys, str(path), "--choices", "--measured", measured, "--human", "human", "--item", "response")[1]
+    (header,) = [line for line in out.splitlines() if "model" in line and "samples" in line]
+    assert header.split() == ["model", "samples", "tier", "USD", "ends", "agreement"]
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_samples_are_not_compared_at_temperature_0(tmp_path: Path) -> None:
     tree = read_toml(str(run_file(tmp_path)))
     del tree["model"]["temperature"]
     found = run_choices(tree, LocalFiles(), Asked(models=["gpt-4o"]))
-    assert [one.samples for one in found.choices] == [1, 1]
+    assert {one.samples for one in found.choices} == {1}
     assert "all samples are alike" in found.notes[0]
 
 
@@ -232,7 +281,7 @@ def test_plan_writes_the_picked_choice_with_the_comments_of_the_run_file(
     assert code == 0
     told = json.loads(printed)
     assert told["choices"][told["picked"]]["model"] == "gpt-4o"
-    assert told["choices"][told["picked"]]["mode"] == "online"
+    assert told["choices"][told["picked"]]["mode"] == "batch"  # as good, at half the price
     text = (tmp_path / "new.toml").read_text()
     for comment in ("# Judged every night.", "# a comment", "# who judges", "# tier 1"):
         assert comment in text
