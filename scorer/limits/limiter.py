@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
-from scorer.errors import Interrupted
+from scorer.errors import Interrupted, OutputError
 from scorer.limits.bills import LearnedBilling
 from scorer.limits.budget import Budget
 from scorer.limits.drain import Drain
@@ -72,7 +72,9 @@ class LocalLimiter:
             self._hold_for_ledger, self._enter, self._waited_for_ledger, self._drain.check
         )
         hold, take = (self._hold_entered, self._send) if strict else (self._hold, self._take)
-        self._queue: AdmissionQueue[Permit] = AdmissionQueue(hold, take, self.waits.add, self._drain.check, self._places)
+        self._queue: AdmissionQueue[Permit] = AdmissionQueue(
+            hold, take, self.waits.add, self._drain.check, self._places
+        )
         self._same_for_all = self._rates is None and not caps.capped and not strict
         self._ahead = WriteAhead()
         caps.on_settle(self._queue.wake)
@@ -193,7 +195,10 @@ class LocalLimiter:
             return None
         if self.paused or self._closed or self._drain.asked or self.cooldown.until > self._clock():
             return None
-        if caps.full or not caps.owned():
+        try:
+            if caps.full or not caps.owned():
+                return None
+        except OutputError:  # the lock is lost: the check of each request that waits raises it there
             return None
         unwritten, free = caps.ledger.room, self._fixed - self.in_flight
         return (free, CONCURRENCY) if free < unwritten else (unwritten, LEDGER)
