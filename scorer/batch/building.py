@@ -48,30 +48,11 @@ class Built:
         return [line for turn in self.cut.turns for line in turn.lines]
 
 
-class Builder:
-    """Builds chunks. `known_of` tells what is known of a row, `model_of` which model a request is for.
+class InputRows:
+    """Rows of the input."""
 
-    `fingerprint` is that of the run.
-    """
-
-    def __init__(
-        self,
-        judge: Judge,
-        reader: Reader,
-        known_of: Callable[[Row], Known | None],
-        model_of: Callable[[Request], BatchModel],
-        fingerprint: str,
-    ) -> None:
-        self._judge = judge
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known_of = known_of
-        self._model_of = model_of
-        self._fingerprint = fingerprint
-
-    def step(self, row: Row) -> Finished | list[Missing]:
-        """The end of a row, or what is missing for its next step."""
-        known = self._known_of(row)
-        return advance(self._judge, row, known if known is not None else _nothing)
 
     def read(self, works: Iterable[Work], unread: dict[str, str]) -> Iterator[list[Row]]:
         """The rows of some work; a shard that is gone or changed is noted in `unread`."""
@@ -80,6 +61,32 @@ class Builder:
                 yield from self._reader.read(work)
             except ShardChanged as error:
                 unread[work.shard.path] = str(error)
+
+
+class Builder:
+    """Builds chunks. `read` gives the rows of some work, as `InputRows` does.
+
+    `known_of` tells what is known of a row, `model_of` which model a request is for. `fingerprint` is that of the run.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        read: Callable[[Iterable[Work], dict[str, str]], Iterator[list[Row]]],
+        known_of: Callable[[Row], Known | None],
+        model_of: Callable[[Request], BatchModel],
+        fingerprint: str,
+    ) -> None:
+        self._judge = judge
+        self.read = read
+        self._known_of = known_of
+        self._model_of = model_of
+        self._fingerprint = fingerprint
+
+    def step(self, row: Row) -> Finished | list[Missing]:
+        """The end of a row, or what is missing for its next step."""
+        known = self._known_of(row)
+        return advance(self._judge, row, known if known is not None else _nothing)
 
     def build(self, model: BatchModel, nonce: str, works: Iterable[Work], room: Room) -> Built:
         """The requests of as many rows as one chunk may hold. Raises StorageError, InputError."""

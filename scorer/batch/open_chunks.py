@@ -179,6 +179,11 @@ class OpenChunks:
         found = [one.chunk.batch_id for one, _ in self._lines(row.shard, row.number)]
         return found[-1] if found else None
 
+    def sent_at(self, row: Row) -> float | None:
+        """When a row was first sent in one of these chunks, in seconds since 1970; None where it was not."""
+        sent = [one.chunk.sending_at for one, _ in self._lines(row.shard, row.number) if one.chunk.sending_at]
+        return min(sent, default=None)
+
     def _lines(self, shard: str, row: int) -> Iterator[tuple[OpenChunk, int]]:
         for one in self._chunks.values():
             if one.results is not None and one.index is not None and shard in one.rows:

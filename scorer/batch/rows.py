@@ -41,9 +41,13 @@ class BatchRows:
         self.parts: list[Part] = []
         self._by_path: dict[str, list[Part]] = {}
         self._excluded: list[Mapping[str, Numbers]] = []
+        self._ahead = 0
 
-    def add(self, work: Work) -> None:
-        """Adds rows that are to be scored; those that are there already stay what they are."""
+    def add(self, work: Work, *, ahead: bool = False) -> None:
+        """Adds rows that are to be scored; those that are there already stay what they are.
+
+        With `ahead` they are read before all that were added without.
+        """
         mask = np.ones(work.shard.rows, dtype=bool) if work.todo is None else work.todo.copy()
         for part in self.of(work.shard.path):
             mask &= ~part.left
@@ -51,7 +55,8 @@ class BatchRows:
             mask[rows.get(work.shard.path, _NONE)] = False
         if mask.any():
             part = Part(work.shard, work.generation, mask, {model: mask.copy() for model in self._models})
-            self.parts.append(part)
+            self.parts.insert(self._ahead if ahead else len(self.parts), part)
+            self._ahead += ahead
             self._by_path.setdefault(work.shard.path, []).append(part)
 
     def of(self, path: str) -> list[Part]:

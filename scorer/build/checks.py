@@ -214,10 +214,6 @@ def _canary_problems(spec: Spec) -> list[str]:
         )
     if spec.judge.dedupe:
         problems.append("[canary] does not go with judge.dedupe, which would not ask a known row twice. Remove one.")
-    if spec.batched:
-        problems.append(
-            '[canary] does not go with model.mode = "batch": replies of a batch come too late to pause it. Remove one.'
-        )
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,26 +17,25 @@ from scorer.errors import InputError, Refused, Rejected, TooLong, Truncated, Unr
 from scorer.files.files import Files
 from scorer.inputs.shards import find, first_look
 from scorer.inputs.source import Columns, Reader
-from scorer.output.canary_files import CanaryAnswer
+from scorer.output.canary_files import SHARD, CanaryAnswer
 from scorer.output.layout import stems
 from scorer.types import Result, Row, Store, Work
 
-SHARD = "canary:"
-"""How the shard of a canary begins; no path of an input shard does."""
 MOST_KNOWN = 20_000
 _REPLIES = (Refused, Rejected, TooLong, Truncated, Unreadable)
 """Errors of a canary that are the judge's reply, and count as a loss of 1. Others say nothing of the judge."""
 
 
-class KnownRows:
+class CanaryPool:
     """Known rows, and how far a judge's answer is from what is known of one.
 
-    `rows` are to be drawn from; a distance of scores of `width` is a loss of 1.
+    `rows` are to be drawn from; a distance of scores of `width` is a loss of 1. `digest` changes with the known rows.
     """
 
     def __init__(self, known: Sequence[tuple[Row, float]], width: float) -> None:
         self.rows = [row for row, _ in known]
         self.width = width
+        self.digest = hashlib.sha256(repr([(row, value) for row, value in known]).encode()).hexdigest()[:8]
         self._values = {(row.shard, row.number): value for row, value in known}
 
     def answer(self, result: Result, row: Row, took_s: float) -> CanaryAnswer:
@@ -67,7 +67,7 @@ class KnownRows:
         return 1.0 if isinstance(result.error, _REPLIES) else None
 
 
-def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> KnownRows:
+def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str], None]) -> CanaryPool:
     """The rows of `canary.shards` with their known values. Blocking.
 
     Rows without a value, or for which no request can be made, are left out, with a message to `say`. Raises InputError.
@@ -95,7 +95,7 @@ def known_rows(plan: RunPlan, files: Files, canary: Canary, say: Callable[[str],
         )
     if without:
         say(f"{without:,} rows of canary.shards are left out: no number in {column!r}, or no request can be made.")
-    return KnownRows(rows, width_of(plan, canary))
+    return CanaryPool(rows, width_of(plan, canary))
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

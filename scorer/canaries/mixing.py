@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from scorer.canaries.known_rows import KnownRows, RowsAlone, WithoutCanaries
+from scorer.canaries.known_rows import CanaryPool, RowsAlone, WithoutCanaries
 from scorer.engine.engine import RunContext
 from scorer.output.canary_files import CanaryAnswer
 from scorer.types import Result, Row
@@ -24,7 +24,7 @@ class CanaryRows:
 
     def __init__(
         self,
-        known: KnownRows,
+        known: CanaryPool,
         share: float,
         seed: str,
         answered: Callable[[CanaryAnswer, float], None],

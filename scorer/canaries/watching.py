@@ -21,7 +21,7 @@ import numpy as np
 from scorer.analysis.sequential.drift import upper_bound
 from scorer.analysis.sequential.drift_watch import DriftWatch, FoundDrift
 from scorer.build.open_run import OpenRun
-from scorer.canaries.known_rows import KnownRows
+from scorer.canaries.known_rows import CanaryPool
 from scorer.canaries.mixing import CanaryRows
 from scorer.config.spec import Canary
 from scorer.engine.engine import RunContext, StopFlag
@@ -61,17 +61,20 @@ class Canaries(PeriodicService):
         self,
         opened: OpenRun,
         canary: Canary,
-        known: KnownRows,
+        known: CanaryPool,
         drain: StopFlag,
         stop: Callable[[], None],
         *,
         accept: bool = False,
     ) -> None:
         super().__init__(period_s=WRITTEN_S)
-        self._opened, self._canary, self._known = opened, canary, known
+        self._opened, self._canary, self.pool = opened, canary, known
+        self.share = canary.share
         self._drain, self._stop = drain, stop
         self._state = load_state(opened.files, opened.layout)
         stored = load_answers(opened.files, opened.layout)
+        self.draws = frozenset(stored.column("draw").to_pylist())
+        """Names of the canaries of batches that are answered."""
         self._number = 1 + max(stored.column("canary").to_pylist(), default=-1)
         self.seed = f"{opened.manifest.id} {self._number}"
         self._rows = CanaryRows(
@@ -86,6 +89,7 @@ class Canaries(PeriodicService):
         self._round: list[Losses] = []  # the answers of the round that is asked after an alarm
         self._gathered: list[tuple[int, CanaryAnswer]] = []
         self._files_written = 0
+        self._writing = asyncio.Lock()
         self._came = asyncio.Event()
         self.problem: str | None = None
         """Why the run ends: the judge has drifted."""
@@ -154,7 +158,7 @@ class Canaries(PeriodicService):
         number, self._number = self._number, self._number + 1
         self._times[number] = (answer.asked_at, answer.finished_at)
         self._gathered.append((number, answer))
-        error = None if answer.score is None else (answer.score - answer.known) / self._known.width
+        error = None if answer.score is None else (answer.score - answer.known) / self.pool.width
         if self.doubted:
             self._round.append((answer.loss, error))
         else:
@@ -243,7 +247,7 @@ class Canaries(PeriodicService):
             if drift is None:
                 teaching.append(loss)
             elif number >= latest.watched:
-                drift.add(number, loss, None if score is None else (score - known) / self._known.width)
+                drift.add(number, loss, None if score is None else (score - known) / self.pool.width)
         return drift, teaching
 
     def _begin(self, band: float | None, why: str) -> None:
@@ -260,13 +264,14 @@ class Canaries(PeriodicService):
         save_state(self._opened.files, self._opened.layout, self._state)
 
     async def work(self) -> None:
-        """Writes the answers that came."""
-        if self._gathered:
-            gathered, self._gathered = self._gathered, []
-            self._files_written += 1
-            opened, number = self._opened, self._files_written
-            stamp = int(opened.wall_s()) * 1000 + number
-            await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
+        """Writes the answers that came, and returns once they are durable."""
+        async with self._writing:
+            if gathered := self._gathered[:]:
+                self._files_written += 1
+                opened, number = self._opened, self._files_written
+                stamp = int(opened.wall_s()) * 1000 + number
+                await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
+                del self._gathered[: len(gathered)]
 
     async def close(self) -> None:
         """Writes what is left, and makes one file of many."""

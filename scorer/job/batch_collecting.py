@@ -152,6 +152,8 @@ class Collecting:
             for row, step in steps:
                 if isinstance(step, Finished):
                     state.finished(row, step)
+                    if state.rows.any_left({row.shard: np.array([row.number])}):
+                        self._keep(one, row)  # a canary that waits for those before it
                 else:
                     self._asks_more(one, row, step)
             await state.opened.store.room()
@@ -170,9 +172,12 @@ class Collecting:
     def _asks_more(self, one: OpenChunk, row: Row, missing: Sequence[Missing]) -> None:
         assert one.index is not None
         assert one.results is not None
-        here, state = np.array([row.number]), self._state
+        state = self._state
         asked = {state.chunks.model_of(each.request).alias for each in missing}
-        state.rows.set_todo({row.shard: here}, asked, to=True)
+        state.rows.set_todo({row.shard: np.array([row.number])}, asked, to=True)
         results = one.results
         if any((found := results.of(line)) and found.reply for line in one.index.of(row.shard, row.number)):
-            one.kept[row.shard] = np.union1d(one.kept.get(row.shard, _NONE), here)
+            self._keep(one, row)
+
+    def _keep(self, one: OpenChunk, row: Row) -> None:
+        one.kept[row.shard] = np.union1d(one.kept.get(row.shard, _NONE), [row.number])

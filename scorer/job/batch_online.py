@@ -9,15 +9,11 @@ from scorer.types import Result
 
 
 class NotingStore:
-    """The store of a run. `finish` is called with the shard and number of each row that has a result."""
+    """The store of a run. `add` is called with each result."""
 
-    def __init__(self, store: Store, finish: Callable[[str, int], None]) -> None:
+    def __init__(self, store: Store, add: Callable[[Result], None]) -> None:
         self._store = store
-        self._finish = finish
-
-    def add(self, result: Result) -> None:
-        self._store.add(result)
-        self._finish(result.row.shard, result.row.number)
+        self.add = add
 
     async def room(self) -> None:
         await self._store.room()

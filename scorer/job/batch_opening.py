@@ -47,6 +47,8 @@ async def take_up(state: BatchState, work: Iterator[Work]) -> None:
     await add(state, work)
     outside = {shard for one in state.chunks for shard in one.rows}
     await add(state, _out(state, [shard for shard in opened.manifest.shards if shard.path in outside]))
+    if state.canaries is not None:
+        state.canaries.restore()
     for one in foreign:
         state.rows.exclude(one.rows)
     for one in state.chunks:

@@ -16,7 +16,7 @@ from typing import cast
 
 import numpy as np
 
-from scorer.batch.building import Builder
+from scorer.batch.building import Builder, InputRows
 from scorer.batch.downloads import Downloads
 from scorer.batch.durable import Durable
 from scorer.batch.exchange import Exchange
@@ -27,6 +27,9 @@ from scorer.batch.turns import KnownRows
 from scorer.build.batch_models import MakeApi, batch_models
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import make_parts, make_reader
+from scorer.canaries.batches import BatchCanaries
+from scorer.canaries.known_rows import RowsAlone
+from scorer.canaries.watching import Canaries
 from scorer.engine import engine
 from scorer.errors import BatchesOut, TransientError
 from scorer.job.batch_collecting import Collecting
@@ -35,11 +38,12 @@ from scorer.job.batch_opening import add, take_up
 from scorer.job.batch_state import BatchState, Lane, Waiting
 from scorer.job.batch_submitting import Submitting
 from scorer.job.by_hand import ByHand
-from scorer.job.scoring import Connect, LocalScoring, Range, StartedWork
+from scorer.job.scoring import Connect, LocalScoring, MixedIn, Range, StartedWork
 from scorer.limits import Budget
 from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut as Outside
+from scorer.output.canary_files import SHARD
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.ledger_totals import Totals
 from scorer.output.store import Store
@@ -74,6 +78,7 @@ class BatchScoring:
         submits: bool = True,
         make_api: MakeApi | None = None,
         by_hand: ByHand | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
         limits = opened.plan.spec.limits
         self._opened = opened
@@ -86,6 +91,7 @@ class BatchScoring:
         self._submits = submits
         self._make_api = make_api
         self._by_hand = by_hand
+        self._canaries = canaries
         self._settings = LiveSettings()
         self._budget = Budget(opened.ledger, max_tokens=limits.max_tokens, max_usd=limits.max_usd, owned=opened.owned)
         self._woken = asyncio.Event()
@@ -98,21 +104,30 @@ class BatchScoring:
         models = await batch_models(plan.spec, opened.offload, stack, self._make_api)
         files, chunks = ChunkFiles(opened.files, opened.layout.batches), OpenChunks(models)
         stack.callback(chunks.close)
-        known = KnownRows(opened.partial, chunks.known_of)
+        watch, rows, read = self._canaries, BatchRows([*models]), InputRows(make_reader(plan, opened.files))
+        canaries = None if watch is None else BatchCanaries(opened, watch, chunks, rows, read)
+        known = KnownRows(opened.partial if watch is None else RowsAlone(opened.partial), chunks.known_of)
         durable = Durable(files, opened.ledger, opened.offload, opened.wall_s, opened.say)
         self._state = state = BatchState(
             opened,
             self._drain,
             self._halt,
             {alias: _lane(model, durable) for alias, model in models.items()},
-            BatchRows([*models]),
+            rows,
             chunks,
             files,
             durable,
             known,
-            Builder(plan.judge, make_reader(plan, opened.files), known.known_of, chunks.model_of, plan.fingerprint),
+            Builder(
+                plan.judge,
+                read.read if canaries is None else canaries.read,
+                known.known_of,
+                chunks.model_of,
+                plan.fingerprint,
+            ),
             make_parts(plan, cast(Client, None), opened.store, known, opened.wall_s, stack),
             self._deadline,
+            canaries,
         )
         collecting = Collecting(state)
         self._submitting = Submitting(state, self._budget, collecting)
@@ -158,7 +173,8 @@ class BatchScoring:
     def batches(self) -> Outside:
         live = [] if self._state is None else self._state.chunks.live
         since = [one.chunk.sending_at for one in live if one.chunk.sending_at]
-        return Outside(len(live), sum(one.count for one in live), min(since, default=None))
+        rows = [len(numbers) for one in live for path, numbers in one.rows.items() if not path.startswith(SHARD)]
+        return Outside(len(live), sum(rows), min(since, default=None))
 
     # --- rounds -------------------------------------------------------------------------------------------------------
 
@@ -169,23 +185,36 @@ class BatchScoring:
         if self._by_hand is not None:
             if self._by_hand.folder is not None:
                 await self._add_wave(state)
+            self._draw(state)
             await self._by_hand.run(state, collecting, submitting)
             return
+        if self._canaries is not None and self._canaries.doubted:
+            await self._score_online(self._opened, iter(()), self._canaries)
+            if self._canaries.doubted or self._drain.asked:
+                return
         await self._until_ready(state)
         if self._drain.asked:
             return
         await collecting.take_fetched()
+        self._draw(state)
         if not self._submits:
             await self._ask_online(state, todo=True)
         await self._finish(state, collecting, submitting)
         while not self._drain.asked and await self._add_wave(state):
             await self._finish(state, collecting, submitting)
+        if state.canaries is not None and not self._drain.asked:
+            state.canaries.flush()
+
+    def _draw(self, state: BatchState) -> None:
+        if state.canaries is not None:
+            state.canaries.draw()
 
     async def _add_wave(self, state: BatchState) -> bool:
         """Adds the next rows. False where there are none."""
         work = None if self._halt.asked else self._next_wave(self._submits and not state.late)
         if work is not None:
             await add(state, work)
+            self._draw(state)
         return work is not None and state.rows.left > 0
 
     async def _finish(self, state: BatchState, collecting: Collecting, submitting: Submitting) -> None:
@@ -266,17 +295,25 @@ class BatchScoring:
         ]
         works = [*state.rows.works(masks)]
         if works and not self._halt.asked:
-            store = NotingStore(self._opened.store, state.rows.finish)
+            store = NotingStore(self._opened.store, state.store)
             opened = replace(self._opened, store=cast(Store, store), partial=state.known)
-            async with AsyncExitStack() as stack:
-                self._online = LocalScoring(opened, self._halt, connect=self._connect, answered=self._answered)
-                self._online.apply(self._settings)
-                scored, _ = await self._online.begin(iter(works), stack)
-                if self._halt.asked:
-                    self._online.drain()
-                await scored
-            state.unread.update(self._online.unread)
+            apart = [work for work in works if work.shard.path.startswith(SHARD)]
+            mixed = None if state.canaries is None else state.canaries.online(apart)
+            online = await self._score_online(opened, iter(works[len(apart) :]), mixed)
+            state.unread.update(online.unread)
         await state.close_finished()
+
+    async def _score_online(self, opened: OpenRun, work: Iterator[Work], mixed: MixedIn | None) -> LocalScoring:
+        async with AsyncExitStack() as stack:
+            self._online = online = LocalScoring(
+                opened, self._halt, connect=self._connect, answered=self._answered, mixed=mixed
+            )
+            online.apply(self._settings)
+            scored, _ = await online.begin(work, stack)
+            if self._halt.asked:
+                online.drain()
+            await scored
+        return online
 
 
 def _lane(model: BatchModel, durable: Durable) -> Lane:

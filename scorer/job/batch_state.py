@@ -17,11 +17,13 @@ from scorer.batch.open_chunks import OpenChunk, OpenChunks
 from scorer.batch.rows import BatchRows, Numbers
 from scorer.batch.turns import Finished, KnownRows
 from scorer.build.open_run import OpenRun
+from scorer.canaries.batches import BatchCanaries
 from scorer.engine import engine
 from scorer.engine.uniform_failures import UniformFailureGuard
 from scorer.frozen import dataclass
+from scorer.output.canary_files import SHARD
 from scorer.output.chunk_files import ChunkFiles
-from scorer.types import Mask, Row, Shard, Work
+from scorer.types import Mask, Result, Row, Shard, Work
 
 Waiting = Literal["wait", "no-wait", "collect"]
 """Whether a start waits for its batches; "no-wait" submits and collects once, "collect" only collects."""
@@ -58,6 +60,7 @@ class BatchState:
     builder: Builder
     parts: engine.RunContext
     deadline: float | None = None
+    canaries: BatchCanaries | None = None
     why: str | None = None
     unread: dict[str, str] = field(default_factory=dict)
     guard: UniformFailureGuard = field(default_factory=lambda: UniformFailureGuard(engine.ALIKE))
@@ -90,10 +93,19 @@ class BatchState:
     def finished(self, row: Row, step: Finished) -> None:
         """Stores the result of a row. Raises TooManyFailed where the first rows all fail alike."""
         result = engine.result_of(row, step.score, step.error, step.answers, self.parts)
-        self.rows.finish(row.shard, row.number)
         self.known.finished(row)
-        self.opened.store.add(replace(result, batch=self.chunks.batch_of(row)))
+        self.store(replace(result, batch=self.chunks.batch_of(row)))
         self.guard.look(result)
+
+    def store(self, result: Result) -> None:
+        """Stores a result. That of a canary is watched once those to the canaries before it are."""
+        row = result.row
+        if self.canaries is not None and row.shard.startswith(SHARD):
+            self.rows.set_todo({row.shard: np.array([row.number])}, to=False)
+            self.canaries.take(result)
+        else:
+            self.rows.finish(row.shard, row.number)
+            self.opened.store.add(result)
 
     def release(self, one: OpenChunk) -> None:
         """The rows of a chunk that is not live any more are to be put into batches again."""
@@ -110,6 +122,8 @@ class BatchState:
         done = [one for one in self.chunks if one.chunk.state in ("fetched", "failed") and not self._needed(one)]
         if done:
             await self.opened.store.flush()
+            if self.canaries is not None:
+                await self.canaries.write()
         for one in done:
             await self.close(one, "done")
 

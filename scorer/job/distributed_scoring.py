@@ -62,7 +62,7 @@ class DistributedScoring:
         self, canaries: Canaries, work: Iterator[Work], stack: AsyncExitStack, checks: list[Callable[[], None]]
     ) -> None:
         async with AsyncExitStack() as ended:
-            self._round = LocalScoring(self._opened, self._drain, connect=self._connect, canaries=canaries)
+            self._round = LocalScoring(self._opened, self._drain, connect=self._connect, mixed=canaries)
             self._round.apply(self._settings)
             scored, _ = await self._round.begin(iter(()), ended)
             await scored

@@ -350,7 +350,7 @@ class Job:
 
             batches = chunks or spec.batched
             scoring = self._scoring = (
-                self._batch_scoring(opened, stop, lost) if batches else self._scoring_of(opened, canaries)
+                self._batch_scoring(opened, canaries, stop, lost) if batches else self._scoring_of(opened, canaries)
             )
             scoring.apply(self.control.settings)
             recorder = self._recorder = ChangeRecorder(
@@ -425,7 +425,9 @@ class Job:
         known = await opened.offload(known_rows, self.plan, self._files, canary, self._callbacks.say)
         return Canaries(opened, canary, known, self._halt, self._begin_no_row, accept=self._choice.accept_drift)
 
-    def _batch_scoring(self, opened: OpenRun, stop: StopRun | None, lost: Callable[[], bool]) -> Scoring:
+    def _batch_scoring(
+        self, opened: OpenRun, canaries: Canaries | None, stop: StopRun | None, lost: Callable[[], bool]
+    ) -> Scoring:
         from scorer.job.batch_scoring import BatchScoring
 
         def next_wave(batched: bool) -> Iterator[Work] | None:
@@ -443,12 +445,13 @@ class Job:
             submits=self.plan.spec.batched,
             make_api=self._make_api,
             by_hand=self._by_hand,
+            canaries=canaries,
         )
 
     def _scoring_of(self, opened: OpenRun, canaries: Canaries | None) -> Scoring:
         if self._launcher is None:
             return LocalScoring(
-                opened, self._halt, connect=self._connect, answered=self._callbacks.answered, canaries=canaries
+                opened, self._halt, connect=self._connect, answered=self._callbacks.answered, mixed=canaries
             )
         from scorer.job.distributed_scoring import DistributedScoring
 

@@ -7,9 +7,9 @@ store and an open ledger; the job serves and closes these.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from scorer.build.assemble import MOST_RAISED, ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.endpoints import all_rate_limits
@@ -25,10 +25,7 @@ from scorer.limits.live_settings import LiveSettings, divided
 from scorer.limits.load import LimiterStats, limiter_stats
 from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger_totals import Totals
-from scorer.types import Work
-
-if TYPE_CHECKING:
-    from scorer.canaries.watching import Canaries
+from scorer.types import Row, Work
 
 Connect = Callable[[Spec, Budget, AsyncExitStack, Callable[[], float]], Awaitable[Assembled]]
 """The signature of `build.assemble.make_client`; a simulation passes its own."""
@@ -75,6 +72,18 @@ class Scoring(Protocol):
         ...
 
 
+class MixedIn(Protocol):
+    """Rows that are scored with those of a run and are none of them: `[canary]`."""
+
+    def mixed(self, batches: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]:
+        """The rows with others among them."""
+        ...
+
+    def around(self, parts: engine.RunContext) -> engine.RunContext:
+        """The parts that score both."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """A number, and the least and the most that it may be changed to. All are 0 where nothing can be changed."""
@@ -87,7 +96,7 @@ class Range:
 class LocalScoring:
     """Scores in this process. `drain` stops it early; `answered` gets the latency in seconds of each request.
 
-    `canaries` are mixed in; None for none.
+    `mixed` puts rows among those of the work, which are no rows of the run; None for none.
     """
 
     def __init__(
@@ -97,9 +106,9 @@ class LocalScoring:
         *,
         connect: Connect = make_client,
         answered: Callable[[float], None] | None = None,
-        canaries: Canaries | None = None,
+        mixed: MixedIn | None = None,
     ) -> None:
-        self._canaries = canaries
+        self._mixed = mixed
         self._opened = opened
         self._drain = drain
         self._connect = connect
@@ -127,11 +136,11 @@ class LocalScoring:
         self.apply(self._settings)
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         rows = in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight)
-        canaries = self._canaries
+        mixed = self._mixed
         parts = make_parts(plan, client, store, opened.partial, opened.wall_s, stack)
         scoring = engine.run(
-            parts if canaries is None else canaries.around(parts),
-            rows if canaries is None else canaries.mixed(rows),
+            parts if mixed is None else mixed.around(parts),
+            rows if mixed is None else mixed.mixed(rows),
             slots=slots,
             drain=self._drain,
         )

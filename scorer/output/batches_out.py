@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scorer.files.files import Files
 from scorer.frozen import dataclass
+from scorer.output.canary_files import SHARD
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout
 from scorer.output.progress_lines import batches_sentence
@@ -34,6 +35,7 @@ def batches_out(files: Files, layout: Layout) -> BatchesOut:
     """The batches that are out by the files of an output folder. Raises StorageError where one is damaged."""
     chunks = ChunkFiles(files, layout.batches)
     live = [chunk for chunk in chunks.found() if chunk.live]
-    rows = sum(len(numbers) for chunk in live for numbers in chunks.rows([chunk]).values())
+    found = [one for chunk in live for one in chunks.rows([chunk]).items()]
+    rows = sum(len(numbers) for shard, numbers in found if not shard.startswith(SHARD))
     since = [chunk.sending_at for chunk in live if chunk.sending_at]
     return BatchesOut(len(live), rows, min(since, default=None))

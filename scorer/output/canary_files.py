@@ -21,6 +21,8 @@ from scorer.files.files import Files, read
 from scorer.files.files import replace as replace_file
 from scorer.output.layout import Layout
 
+SHARD = "canary:"
+"""How the shard of a canary begins; no path of an input shard does."""
 MOST_FILES = 32
 SCHEMA = pa.schema(
     [
@@ -41,12 +43,16 @@ SCHEMA = pa.schema(
         pa.field("cost_microusd", pa.int64()),
         pa.field("asked_at", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("finished_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("draw", pa.string()),
     ]
 )
 
 
 class CanaryAnswer(msgspec.Struct, frozen=True):
-    """The answer to a canary: a row of SCHEMA, without its number. Times are microseconds since 1970, UTC."""
+    """The answer to a canary: a row of SCHEMA, without its number. Times are microseconds since 1970, UTC.
+
+    `draw` names a canary of a provider batch, whose answer two starts may read; None for others.
+    """
 
     shard: str
     row: int
@@ -64,6 +70,7 @@ class CanaryAnswer(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_microusd: int | None = None
+    draw: str | None = None
 
 
 class Stretch(msgspec.Struct, frozen=True):

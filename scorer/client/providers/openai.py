@@ -33,7 +33,7 @@ from scorer.client.providers.structured import openai_schema_forms
 from scorer.client.providers.tiers import OpenAITiers, our_word
 from scorer.errors import NoCapacity, Refused, Rejected, RowError, ServerFault, SetupError
 from scorer.patterns import pattern
-from scorer.types import Call, Completion, RateHint, Reply, Request
+from scorer.types import Call, Completion, Reply, Request
 
 _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
