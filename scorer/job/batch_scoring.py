@@ -11,10 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from typing import cast
-
-import numpy as np
 
 from scorer.batch.building import Builder, InputRows
 from scorer.batch.downloads import Downloads
@@ -33,12 +30,12 @@ from scorer.canaries.watching import Canaries
 from scorer.engine import engine
 from scorer.errors import BatchesOut, TransientError
 from scorer.job.batch_collecting import Collecting
-from scorer.job.batch_online import NotingStore
+from scorer.job.batch_online import OnlineRows
 from scorer.job.batch_opening import add, take_up
 from scorer.job.batch_state import BatchState, Lane, Waiting
 from scorer.job.batch_submitting import Submitting
 from scorer.job.by_hand import ByHand
-from scorer.job.scoring import Connect, LocalScoring, MixedIn, Range, StartedWork
+from scorer.job.scoring import Connect, Range, StartedWork
 from scorer.limits import Budget
 from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats
@@ -46,7 +43,6 @@ from scorer.output.batches_out import BatchesOut as Outside
 from scorer.output.canary_files import SHARD
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.ledger_totals import Totals
-from scorer.output.store import Store
 from scorer.types import Client, Work
 
 NextWave = Callable[[bool], Iterator[Work] | None]
@@ -84,8 +80,6 @@ class BatchScoring:
         self._opened = opened
         self._drain, self._halt = drain, halt
         self._next_wave = next_wave
-        self._connect = connect
-        self._answered = answered
         self._waiting = waiting
         self._deadline = deadline
         self._submits = submits
@@ -97,7 +91,7 @@ class BatchScoring:
         self._woken = asyncio.Event()
         self._state: BatchState | None = None
         self._submitting: Submitting | None = None
-        self._online: LocalScoring | None = None
+        self._online = OnlineRows(opened, halt, connect=connect, answered=answered)
 
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
@@ -136,21 +130,19 @@ class BatchScoring:
 
     def drain(self) -> None:
         self._woken.set()
-        if self._online is not None:
-            self._online.drain()
+        self._online.drain()
 
     def apply(self, settings: LiveSettings) -> None:
         self._settings = settings
         self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         if self._submitting is not None:
             self._submitting.paused = settings.paused
-        if self._online is not None:
-            self._online.apply(settings)
+        self._online.apply(settings)
         self._woken.set()
 
     @property
     def concurrency(self) -> Range:
-        return Range() if self._online is None else self._online.concurrency
+        return self._online.concurrency
 
     def hurry(self) -> None:
         pass
@@ -165,9 +157,9 @@ class BatchScoring:
 
     @property
     def load(self) -> LimiterStats:
-        if self._online is not None:
-            return self._online.load
-        return LimiterStats(why=None if self._state is None else self._state.why, paused=self._settings.paused)
+        return self._online.load or LimiterStats(
+            why=None if self._state is None else self._state.why, paused=self._settings.paused
+        )
 
     @property
     def batches(self) -> Outside:
@@ -189,7 +181,7 @@ class BatchScoring:
             await self._by_hand.run(state, collecting, submitting)
             return
         if self._canaries is not None and self._canaries.doubted:
-            await self._score_online(self._opened, iter(()), self._canaries)
+            await self._online.score(self._opened, iter(()), self._canaries)
             if self._canaries.doubted or self._drain.asked:
                 return
         await self._until_ready(state)
@@ -198,7 +190,7 @@ class BatchScoring:
         await collecting.take_fetched()
         self._draw(state)
         if not self._submits:
-            await self._ask_online(state, todo=True)
+            await self._online.rest(state, todo=True)
         await self._finish(state, collecting, submitting)
         while not self._drain.asked and await self._add_wave(state):
             await self._finish(state, collecting, submitting)
@@ -231,7 +223,7 @@ class BatchScoring:
                 f"{state.rows.left:,} rows are in no batch, and --collect submits none. Run the command without it."
             )
         exported = len(state.chunks.live)
-        await self._ask_online(state, todo=exported > 0)
+        await self._online.rest(state, todo=exported > 0)
         if exported and not self._drain.asked:
             raise BatchesOut(
                 f"{self.batches.sentence(self._opened.wall_s())}, by hand. `scorer import` takes their results, and "
@@ -284,36 +276,6 @@ class BatchScoring:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
-
-    # --- online -------------------------------------------------------------------------------------------------------
-
-    async def _ask_online(self, state: BatchState, *, todo: bool) -> None:
-        """Asks the rows that have no result online; with `todo`, only those that are in no batch."""
-        masks = [
-            (part, np.logical_or.reduce([*part.todo.values()]) & part.left if todo else part.left)
-            for part in state.rows.parts
-        ]
-        works = [*state.rows.works(masks)]
-        if works and not self._halt.asked:
-            store = NotingStore(self._opened.store, state.store)
-            opened = replace(self._opened, store=cast(Store, store), partial=state.known)
-            apart = [work for work in works if work.shard.path.startswith(SHARD)]
-            mixed = None if state.canaries is None else state.canaries.online(apart)
-            online = await self._score_online(opened, iter(works[len(apart) :]), mixed)
-            state.unread.update(online.unread)
-        await state.close_finished()
-
-    async def _score_online(self, opened: OpenRun, work: Iterator[Work], mixed: MixedIn | None) -> LocalScoring:
-        async with AsyncExitStack() as stack:
-            self._online = online = LocalScoring(
-                opened, self._halt, connect=self._connect, answered=self._answered, mixed=mixed
-            )
-            online.apply(self._settings)
-            scored, _ = await online.begin(work, stack)
-            if self._halt.asked:
-                online.drain()
-            await scored
-        return online
 
 
 def _lane(model: BatchModel, durable: Durable) -> Lane:
