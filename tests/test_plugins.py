@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scorer.build.assemble import make_provider
+from scorer.build.model_provider import make_provider
 from scorer.build.plan import check
 from scorer.errors import SpecError
 from scorer.metrics import load

@@ -12,9 +12,10 @@ from scorer.batch.mistral import MistralBatches
 from scorer.batch.model import BatchModel
 from scorer.batch.openai import OpenAIBatches
 from scorer.batch.types import BatchApi, Bounds
-from scorer.build.assemble import make_provider, most_output, prompt_cache, provider_of
+from scorer.build.assemble import prompt_cache
 from scorer.build.endpoints import base_of, on_this_machine
 from scorer.build.keys import asked_key, key_header, key_of, resolved, secrets_of
+from scorer.build.model_provider import make_provider, most_output, provider_of
 from scorer.client.blanking import Secrets
 from scorer.client.providers.anthropic import VERSION
 from scorer.client.providers.settings import ProviderSettings

@@ -12,8 +12,8 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.build.assemble import provider_of, temperature
 from scorer.build.keys import has_key
+from scorer.build.model_provider import provider_of, temperature
 from scorer.client.aws_signing import check_installed
 from scorer.client.providers import PROVIDERS
 from scorer.config.messages import shown
@@ -179,7 +179,7 @@ def _batch_problems(spec: Spec) -> list[str]:
                 f'{said} does not go with model.provider = "{model.provider}", model.api = "{model.api}". Batches are '
                 'spoken with provider = "openai" (chat, responses) and "anthropic".'
             )
-        elif len(model.all_endpoints(spec.limits)) > 1:
+        elif model.fleet is not None or len(model.all_endpoints(spec.limits)) > 1:
             problems.append(f"{said}: a batch is at one address. Give {where}.base_url instead of several.")
         elif model.tier != "standard":
             problems.append(f'{said} and {where}.tier = "{model.tier}": a batch has its own price. Remove one of them.')

@@ -12,8 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from scorer.build.assemble import counter, load, raw_of, temperature
+from scorer.build.assemble import counter, raw_of
 from scorer.build.checks import judge_problems, spec_problems
+from scorer.build.model_provider import load, temperature
 from scorer.build.row_metrics import measured
 from scorer.build.stop_checks import stop_columns, stop_problems
 from scorer.config.loader import parse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorer.build.assemble import make_provider
+from scorer.build.model_provider import make_provider
 from scorer.config.spec import Spec
 from scorer.types import Provider
 

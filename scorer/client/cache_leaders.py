@@ -141,6 +141,11 @@ class Turn:
         """It goes out now. False where what it would read has expired while it waited: it needs another turn."""
         return self._leaders.sent(self._prefixes, self._led)
 
+    def answered_by(self, leaders: CacheLeaders | None, usage: Usage | None) -> None:
+        """The request was answered; where a hedge of it was, by another endpoint, nothing is cached at this one."""
+        if leaders is self._leaders:
+            self.answered, self.usage = True, usage
+
     def over(self) -> None:
         """It ended; `answered` says how."""
         self._leaders.ended(self._prefixes, self._led, self.usage, answered=self.answered)

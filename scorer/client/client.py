@@ -20,6 +20,7 @@ from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.hedging import first_answer
 from scorer.client.judge_names import JudgeNames
 from scorer.client.meter import Meter
+from scorer.client.placement import chosen
 from scorer.client.prompt_cache import PromptCache
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.client.reservation import Reservation, Tariff
@@ -31,6 +32,7 @@ from scorer.errors import (
     Interrupted,
     NoCapacity,
     RowError,
+    ServerFault,
     SetupError,
     Throttled,
     TransientError,
@@ -45,6 +47,7 @@ from scorer.types import (
     Client,
     Completion,
     Message,
+    Prefix,
     Provider,
     RateHint,
     Reply,
@@ -65,12 +68,14 @@ STRAGGLERS_S = 5.0
 class Endpoint:
     """One address of a model: who speaks its dialect, and its limits. `weight` is its share of the load.
 
+    `address` is its base URL, which names it among the replicas of a fleet.
     `leaders` says which request writes a prefix to its cache; None where no prompt is to be cached.
     """
 
     provider: Provider
     limits: Admission
     weight: float = 1.0
+    address: str = ""
     repeats: DuplicateReplies = field(default_factory=DuplicateReplies)
     leaders: CacheLeaders | None = None
 
@@ -113,7 +118,7 @@ class ModelTerms:
 
 
 class HttpClient:
-    """`Client` for one model behind one or several endpoints; each attempt goes to the least loaded that is up.
+    """`Client` for one model behind one or several endpoints, by placement.py. They may change while it works.
 
     With `hedge` a late request is asked once more, and the first answer wins. `timeout_s` is how long the transport
     waits for a reply; once enough replies are known, those that hang are waited for less long
@@ -134,7 +139,6 @@ class HttpClient:
     ) -> None:
         self._endpoints = tuple(endpoints)
         self._only = self._endpoints[0] if len(self._endpoints) == 1 else None
-        self._leave = None if self._only is not None else lambda: bool(self._up())
         self._transport = transport
         self._reservation = Reservation(terms.tariff, terms.max_output_tokens)
         self._settlement = Settlement(terms.tariff, terms.window)
@@ -150,6 +154,25 @@ class HttpClient:
         self._names = JudgeNames()
         self._met = False  # any endpoint sent any reply
         self._unmet_since: float | None = None
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The endpoints that take requests now."""
+        return self._endpoints
+
+    def replace(self, joining: Sequence[Endpoint], leaving: Sequence[Endpoint]) -> None:
+        """Takes in endpoints, and retires others: their requests in flight end, those that wait go elsewhere at once.
+
+        At least one endpoint is to stay or join.
+        """
+        self._endpoints = (*(one for one in self._endpoints if one not in leaving), *joining)
+        self._only = self._endpoints[0] if len(self._endpoints) == 1 else None
+        for endpoint in leaving:
+            endpoint.limits.retire()
+
+    def _leave(self) -> bool:
+        """Whether a request that waits for the end of an outage may go to another endpoint."""
+        return len(self._endpoints) > 1 and bool(self._up())
 
     async def complete(self, request: Request) -> Completion:
         """One completion for `request`.
@@ -167,7 +190,7 @@ class HttpClient:
             request = replace(request, prefixes=prefixes)
         try:
             while True:
-                endpoint = self._only or (again if again in self._up() else self._choose(failed))
+                endpoint = self._only or (again if again in self._up() else self._choose(failed, request.prefixes))
                 again = None
                 try:
                     done = await (self._attempt if not request.prefixes else self._in_turn)(endpoint, request, spent)
@@ -209,9 +232,7 @@ class HttpClient:
             return await self._attempt(endpoint, request, spent)
         turn = spent.turn = await endpoint.leaders.turn(request.prefixes)
         try:
-            done = await self._attempt(endpoint, request, spent)
-            turn.answered, turn.usage = True, done.usage
-            return done
+            return await self._attempt(endpoint, request, spent)
         finally:
             turn.over()
             spent.turn = None
@@ -230,7 +251,8 @@ class HttpClient:
         if state.needs_probe:
             state.probed(breaker, sent_at, answered=await self._answers(endpoint, spent))
         state.check(error, spent.attempts)
-        if not isinstance(error, Throttled):
+        at_once = state.failures == 1 and self._others_up(endpoint)
+        if not (isinstance(error, Throttled) or at_once):
             await endpoint.limits.rest(state.pause_s(self._random.random()), self._leave)
 
     def _leaves_tier(self, request: Request, spent: Meter, endpoint: Endpoint) -> bool:
@@ -348,6 +370,8 @@ class HttpClient:
                 except StopIteration as done:
                     completion: Completion = done.value
                     break
+            if spent.turn is not None:
+                spent.turn.answered_by(endpoint.leaders, completion.usage)
             outcome = self._settlement.answered(completion.usage, hint, permit.demand, billed=True)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
             if self._tier != "standard" and outcome.usage is not None:
@@ -380,6 +404,8 @@ class HttpClient:
             # What fails sooner than nearly any reply comes has done no work; nor has a probe.
             too_soon = error.if_late and (permit.probe or since_s <= endpoint.limits.bills.quick_s)
             outcome = self._settlement.outcome_of(error, hint, permit.demand, too_soon=too_soon)
+            if isinstance(error, ServerFault) and error.retry_after_s is not None and self._others_up(endpoint):
+                outcome = replace(outcome, away_s=error.retry_after_s)
             spent.bill(outcome.usage, self._settlement.known_pico(outcome))
             raise
         except SetupError:
@@ -408,13 +434,16 @@ class HttpClient:
             spent.over()
             endpoint.limits.settle(permit, outcome)
 
-    def _choose(self, failed: Endpoint | None = None) -> Endpoint:
-        """The least loaded that is up; where there is another, not the one at which this request just failed."""
+    def _choose(self, failed: Endpoint | None = None, prefixes: Sequence[Prefix] = ()) -> Endpoint:
+        """One that is up; where there is another, not the one at which this request just failed."""
         if self._only is not None:
             return self._only
         up = self._up()
         others = [endpoint for endpoint in up if endpoint is not failed]
-        return min(others or up or self._endpoints, key=lambda endpoint: endpoint.load)
+        return chosen(others or up or self._endpoints, prefixes)
+
+    def _others_up(self, endpoint: Endpoint) -> bool:
+        return any(one is not endpoint for one in self._up())
 
     def _up(self) -> list[Endpoint]:
         """Where a request may go as far as breakers know; one that is due for a probe counts, so that it gets one."""

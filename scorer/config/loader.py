@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from scorer.config.addresses import fleet_problem, is_plain, names_fleet
 from scorer.config.literal_secrets import REFERENCE, leaks
 from scorer.config.messages import sentences, without_invalid_keys
 from scorer.config.out_folder import STDIN
@@ -188,7 +188,10 @@ def _model_conflicts(model: Model) -> list[str]:
         *((f"endpoints[{i}].base_url", e.base_url) for i, e in enumerate(model.endpoints)),
     ]
     for key, url in urls:
-        if url is not None and not (re.fullmatch(r"https?://[^\s@?#]+", url) and _has_host(url)):
+        if url is not None and names_fleet(url) and key.startswith("base_urls"):
+            if (problem := fleet_problem(url)) is not None:
+                problems.append(f'{where}.base_urls = "{url}" {problem}')
+        elif url is not None and not is_plain(url):
             shown = "" if re.search("[@?]", url) else f' = "{url}"'
             problems.append(
                 f'{where}.{key}{shown} must be a plain http(s) address such as "https://api.openai.com/v1", without '
@@ -206,6 +209,11 @@ def _model_conflicts(model: Model) -> list[str]:
             )
     if model.base_urls and (model.base_url is not None or model.endpoints):
         problems.append(f"{where}.base_urls is given beside base_url or endpoints: keep one of them.")
+    if model.fleet is not None and len(model.base_urls) > 1:
+        problems.append(
+            f"{where}.base_urls: {model.fleet} stands beside other addresses. A file or a DNS name stands alone; put "
+            "the others into the file."
+        )
     if model.base_urls and model.provider == "embedded":
         problems.append(f'{where}.base_urls does not go with provider = "embedded", which serves itself: take it out.')
     if model.api != "chat" and model.provider != "openai":
@@ -246,15 +254,6 @@ def _model_conflicts(model: Model) -> list[str]:
     if model.base_url and model.endpoints:
         problems.append(f"{where}: base_url and endpoints are both given: keep one of them.")
     return problems
-
-
-def _has_host(url: str) -> bool:
-    """False where the host is missing or an IPv6 address without a closing bracket, or where the port is not valid."""
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _looks_like_key(name: str) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from scorer.config.addresses import names_fleet
 from scorer.config.moments import is_moment
 from scorer.config.stop_question import is_question
 from scorer.frozen import dataclass
@@ -28,6 +29,11 @@ def _moment(text: str) -> str:
     if not is_moment(text):
         raise ValueError('give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00"')
     return text
+
+
+def _listed(given: Any) -> Any:
+    """A single text as a list of one."""
+    return [given] if isinstance(given, str) else given
 
 
 Value = str | int | float | bool
@@ -145,7 +151,7 @@ class Model(_Section):
     name: str | None = None
     path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
-    base_urls: tuple[Text, ...] = ()
+    base_urls: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
     api_key_env: Text | None = None
     api_key_command: tuple[Text, ...] = ()
     headers: dict[str, str] = {}
@@ -177,6 +183,11 @@ class Model(_Section):
         return given
 
     @property
+    def fleet(self) -> str | None:
+        """The source of the replicas' addresses, which may change while a run goes on; None where they are fixed."""
+        return next((url for url in self.base_urls if names_fleet(url)), None)
+
+    @property
     def classifies(self) -> bool:
         """Whether its API is one of classifiers, which write no text."""
         return self.api not in ("chat", "responses")
@@ -189,7 +200,8 @@ class Model(_Section):
     def all_endpoints(self, limits: Rates) -> list[ModelEndpoint]:
         """The endpoints of this model in the order of the run file: `endpoints`, or one with `limits` of `[limits]`.
 
-        Each of `base_urls` is one with these limits. None for stored replies; one for an embedded judge.
+        Each of `base_urls` is one with these limits; a fleet is one, with its source as its address and the limits of
+        each replica. None for stored replies; one for an embedded judge.
         """
         if self.provider == "recorded":
             return []

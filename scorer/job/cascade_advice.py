@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorer.build.assemble import temperature
+from scorer.build.model_provider import temperature
 from scorer.config.spec import Spec
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scorer.build.assemble import make_provider
 from scorer.build.endpoints import concurrency
+from scorer.build.model_provider import make_provider
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.reasoning import room_for
 from scorer.client.request_body import asked_output

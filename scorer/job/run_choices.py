@@ -14,7 +14,7 @@ from typing import Any
 from scorer.analysis.agree import agree
 from scorer.analysis.bootstrap import Bootstrap, Interval
 from scorer.analysis.open_table import open_table
-from scorer.build.assemble import temperature
+from scorer.build.model_provider import temperature
 from scorer.build.plan import RunPlan, check
 from scorer.config.cost import STANDARD
 from scorer.config.model_prices import halves_in_batches, tariff

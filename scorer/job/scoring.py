@@ -19,6 +19,7 @@ from scorer.client.timed import TimedClient
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.engine.admission import RowSlots
+from scorer.engine.background import served
 from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits.live_settings import LiveSettings, divided
@@ -134,6 +135,7 @@ class LocalScoring:
         self._assembled = assembled
         slots = self._slots = RowSlots(rows_under_way(assembled.in_flight), ROOM_FOR_TEXT)
         self.apply(self._settings)
+        assembled.on_fleet.append(self._fleet_changed)
         client = assembled.client if self._answered is None else TimedClient(assembled.client, self._answered)
         rows = in_order(plan, self._reader.batches(work, opened.offload), assembled.in_flight)
         mixed = self._mixed
@@ -144,7 +146,15 @@ class LocalScoring:
             slots=slots,
             drain=self._drain,
         )
-        return scoring, assembled.checks
+        return served(scoring, assembled.fleets) if assembled.fleets else scoring, assembled.checks
+
+    def _fleet_changed(self) -> None:
+        """Replicas may have joined: what holds for the others holds for them."""
+        if self._drain.asked:
+            self.drain()
+        self.apply(self._settings)
+        if self._slots is not None and self._assembled is not None:
+            self._slots.resize(rows_under_way(self._assembled.most_in_flight))
 
     def drain(self) -> None:
         for limits in self._limits:
@@ -158,7 +168,7 @@ class LocalScoring:
             limits.pause(paused=settings.paused)
         self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         if settings.concurrency is not None and self._limits:
-            weights = [rates.most for rates in all_rate_limits(self._opened.plan.spec)]
+            weights = [limits.most for limits in self._limits]
             for limits, places in zip(self._limits, divided(settings.concurrency, weights), strict=True):
                 limits.set_concurrency(places)
             self._slots.resize(rows_under_way(self._assembled.most_in_flight))
@@ -194,4 +204,4 @@ class LocalScoring:
 def concurrency_range(spec: Spec, now: int, workers: int) -> Range:
     """The range of requests in flight: each worker keeps one for each endpoint, and its connections are counted."""
     limits = all_rate_limits(spec)
-    return Range(now, len(limits) * workers, MOST_RAISED * sum(rates.most for rates in limits))
+    return Range(now, len(limits) * workers, MOST_RAISED * max(now, sum(rates.most for rates in limits)))

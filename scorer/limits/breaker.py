@@ -74,15 +74,19 @@ class Breaker:
             self._last_good = max(self._last_good, good)
             self._good.append(good)
 
-    def failed(self, *, probe: bool, sent_at: float | None = None) -> None:
-        """A request failed that was sent at `sent_at` (None: now). While open, only a probe's failure prolongs it."""
+    def failed(self, *, probe: bool, sent_at: float | None = None, away_s: float | None = None) -> None:
+        """A request failed that was sent at `sent_at` (None: now). While open, only a probe's failure prolongs it.
+
+        With `away_s` the endpoint said that it takes no requests for so long: the breaker opens at once.
+        """
         now = self._clock()
         self._bad.append(now if sent_at is None else sent_at)
         if self.open_since is None:
             self._failures += 1
-            if self._failures >= self._threshold:
+            if self._failures >= self._threshold or away_s is not None:
                 self.open_since, self._failing_since = now, self._last_good
                 self._pause(now)
+                self._next_probe = max(self._next_probe, now + min(LONGEST_PAUSE_S, away_s or 0.0))
         elif probe:
             self._probing = False
             self._pause(now)

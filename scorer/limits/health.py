@@ -62,7 +62,7 @@ class EndpointHealth:
         elif outcome.alive is False:
             if self.adaptive is not None:
                 self.adaptive.failed()
-            self.breaker.failed(probe=probe, sent_at=sent_at)
+            self.breaker.failed(probe=probe, sent_at=sent_at, away_s=outcome.away_s)
             self.why = outcome.why
         else:
             self.breaker.abandoned(probe=probe)

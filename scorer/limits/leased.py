@@ -39,10 +39,21 @@ class LeasedEndpoint:
     """The `limiter` of one endpoint in a worker, and what the broker needs to know of it.
 
     `ask` is called where the head of the limiter's queue lacks a lease, and on a bill beyond the reservation or a 429.
-    `opening` is how many requests of this worker open a capped run.
+    `opening` is how many requests of this worker open a capped run. The broker knows it by `place` and `address`.
     """
 
-    def __init__(self, limits: RateLimits, caps: Budget, ask: Callable[[], None], opening: int = OPENING) -> None:
+    def __init__(
+        self,
+        limits: RateLimits,
+        caps: Budget,
+        ask: Callable[[], None],
+        opening: int = OPENING,
+        place: int = 0,
+        address: str = "",
+    ) -> None:
+        self.place, self.address = place, address
+        self.not_before = float("-inf")
+        """When the broker may be asked again."""
         self._clock = clock = asyncio.get_running_loop().time
         self._rates = {name: LeasedRate(per_minute, clock, ask) for name, per_minute in limits.declared.items()}
         tokens = {name: rate for name, rate in self._rates.items() if name != "requests"}

@@ -24,7 +24,7 @@ from scorer.limits.endpoint_rates import EndpointRates, local_rates
 from scorer.limits.health import EndpointHealth
 from scorer.limits.queue import CONCURRENCY, LEDGER, AdmissionQueue
 from scorer.limits.rate_limits import RateLimits
-from scorer.limits.types import Billing, Demand, Outcome, Permit
+from scorer.limits.types import Billing, Demand, EndpointDown, Outcome, Permit
 from scorer.limits.wait_stats import WaitStats
 from scorer.limits.write_ahead import AskAgain, Entry, WriteAhead
 
@@ -52,6 +52,8 @@ class LocalLimiter:
         self._caps = caps
         self._rates = rates or local_rates(limits, self._clock)
         self._fixed = limits.concurrency or 1
+        self.most = limits.most
+        """The most requests in flight by the run file."""
         self._on_settle = on_settle
         self.bills = bills or LearnedBilling()
         self.health = EndpointHealth(self._clock, limits)
@@ -65,6 +67,8 @@ class LocalLimiter:
         self._out: set[Permit] = set()
         self._drain = Drain(self._clock, self.breaker, self.bills, self._out)
         self._closed = False
+        self.retired = False
+        """Its endpoint left the fleet."""
         self.paused = False
         self._empty: asyncio.Event | None = None
         strict = caps.ledger.strict
@@ -159,6 +163,8 @@ class LocalLimiter:
     def _hold_all(self, demand: Demand) -> tuple[str, float | None] | None:
         if demand.first and self._drain.asked:
             raise _not_begun()
+        if self.retired:
+            raise EndpointDown
         if self._closed:
             return "setup", None
         if demand.first and self.paused:
@@ -193,7 +199,7 @@ class LocalLimiter:
         caps = self._caps
         if not self._same_for_all or self._adaptive is not None or self.breaker.open_since is not None:
             return None
-        if self.paused or self._closed or self._drain.asked or self.cooldown.until > self._clock():
+        if self.paused or self._closed or self.retired or self._drain.asked or self.cooldown.until > self._clock():
             return None
         try:
             if caps.full or not caps.owned():
@@ -255,6 +261,15 @@ class LocalLimiter:
 
     def close(self) -> None:
         self._closed = True
+
+    def retire(self) -> None:
+        self.retired = True
+        self.look()
+
+    @property
+    def gone(self) -> bool:
+        """Its endpoint left the fleet, and nothing of it is in flight any more."""
+        return self.retired and not (self.in_flight or self.waiting)
 
     def pause(self, *, paused: bool) -> None:
         """Paused, it begins no further row: what is `first` waits with nothing reserved, and the rest goes on."""

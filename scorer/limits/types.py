@@ -103,7 +103,8 @@ class Outcome:
     `alive` is True where the endpoint answered (also with a row's fault), False where it failed, and None where neither
     is known (cancelled, throttled). `throttled`: the reply was a 429, with `retry_after_s` (None: not stated), and
     `quota` where it is for a day's quota or a longer one. `no_capacity`: the service tier had none left, which concerns
-    this request alone. `why` is the message of a failure or a 429, for the user.
+    this request alone. `away_s`: the endpoint takes no requests for so long, and another one is up. `why` is the
+    message of a failure or a 429, for the user.
     """
 
     bill: Billing
@@ -115,11 +116,12 @@ class Outcome:
     retry_after_s: float | None = None
     quota: bool = False
     no_capacity: bool = False
+    away_s: float | None = None
     why: str | None = None
 
 
 class EndpointDown(Exception):
-    """This endpoint is down and another one is up: the client sends the request there."""
+    """This endpoint is down and another one is up, or it left the fleet: the client sends the request elsewhere."""
 
 
 class Admission(Protocol):
@@ -146,6 +148,10 @@ class Admission(Protocol):
 
     def close(self) -> None:
         """Admits nothing more: waiting requests go on waiting."""
+        ...
+
+    def retire(self) -> None:
+        """The endpoint leaves the fleet: raises EndpointDown in what waits and what comes; what is in flight ends."""
         ...
 
     async def emptied(self, most_s: float) -> None:

@@ -19,13 +19,13 @@ from scorer.frozen import dataclass
 from scorer.limits import Demand, RateLimits
 from scorer.limits.bills import KEPT
 from scorer.limits.budget import BudgetCap
-from scorer.limits.live_settings import LiveSettings, divided
+from scorer.limits.live_settings import LiveSettings
 from scorer.limits.load import LimiterStats, largest, quantiles, why_of
 from scorer.output.ledger_totals import Totals
 from scorer.types import Work
-from scorer.workers.messages import Answer, Failure, Grant, Order, Pace, Published, Report, Slice, Spendings
-from scorer.workers.place_leases import PlaceLeases
-from scorer.workers.rate_leases import LEASE_S, Endpoint, lease_s
+from scorer.workers.endpoint_leases import EndpointLeases
+from scorer.workers.messages import Answer, Failure, Order, Pace, Published, Report, Slice, Spendings
+from scorer.workers.rate_leases import LEASE_S, lease_s
 from scorer.workers.row_leases import RowLeases
 
 CHUNK = 8
@@ -101,19 +101,15 @@ class Broker:
         """Workers that were declared dead: their reports are ignored."""
         self.unread: dict[str, str] = {}
         """Why a shard cannot be read further, by its path. Its rows are left out."""
-        self._endpoints = [Endpoint(rate, clock) for rate in rates]
         self._ledgers = _AllLedgers(before)
         self._lacking: set[int] = set()
         """Workers whose next request does not fit into their allowance."""
         self._notes: dict[str, None] = {}
         self._why: str | None = None
-        self._rates = rates
         self._latencies: deque[float] = deque(maxlen=KEPT)
         self.settings = LiveSettings()
         """What was changed while the run goes on; `apply` sets it."""
-        self._places = [rate.concurrency for rate in rates]
-        """The most requests in flight of each endpoint over all workers; None where each worker adapts its own."""
-        self._parts = [PlaceLeases(clock, self._slowest_s) for _ in rates]
+        self._endpoints = EndpointLeases(rates, clock, self._slowest_s, workers)
         self._caps = BudgetCap(self._ledgers, max_tokens=max_tokens, max_usd=max_usd)
 
     # --- what a worker calls ------------------------------------------------------------------------------------------
@@ -129,7 +125,7 @@ class Broker:
             known.spendings, known.totals = report.spendings, Totals(**report.spendings.totals)
             known.tokens, known.pico = report.spendings.keep_tokens, report.spendings.keep_pico
         self._lacks(worker, report.spendings.lacks_budget)
-        known.paces = report.paces
+        before, known.paces = known.paces, report.paces
         self._notes.update(dict.fromkeys(note for pace in report.paces for note in pace.notes))
         self._latencies.extend(seconds for pace in report.paces for seconds in pace.latencies)
         for segment in report.published:
@@ -145,25 +141,19 @@ class Broker:
             self._gone(worker)
             return Answer(order=self.order)
         tokens, pico, refused = self._allow(worker, known)
+        leases = self._endpoints.exchange(worker, before, report.paces)
         return Answer(
             order=self.order,
             slices=self._slices(worker, report.wants),
             done=self.rows.done,
-            grants=self._grants(worker, report.paces),
+            grants=[grant for grant, _ in leases],
             tokens=tokens,
             pico=pico,
             recall=bool(self._lacking),
             refused=refused,
             paused=self.settings.paused,
-            places=self._parts_of(worker, report.paces),
+            places=[places for _, places in leases],
         )
-
-    def _parts_of(self, worker: int, paces: Sequence[Pace]) -> list[int | None]:
-        """The most requests in flight of each endpoint for this worker."""
-        return [
-            None if total is None else parts.exchange(worker, total, pace.in_flight)
-            for total, parts, pace in zip(self._places, self._parts, paces, strict=False)
-        ]
 
     def _slowest_s(self) -> float:
         """Seconds within which 99 % of the latest replies came."""
@@ -176,9 +166,6 @@ class Broker:
         while len(leased) < wants and (rows := self.rows.lease(worker)) is not None:
             leased.append(rows)
         return leased
-
-    def _grants(self, worker: int, paces: Sequence[Pace]) -> list[Grant]:
-        return [endpoint.exchange(worker, pace) for endpoint, pace in zip(self._endpoints, paces, strict=False)]
 
     def _lacks(self, worker: int, lacks: bool) -> None:
         """Notes whether a worker's next request does not fit into its allowance."""
@@ -224,7 +211,7 @@ class Broker:
         self.settings = settings
         self._caps.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         if settings.concurrency is not None:
-            self._places = [*divided(settings.concurrency, [rate.most for rate in self._rates], self.workers)]
+            self._endpoints.keep_in_flight(settings.concurrency)
 
     def offer(self, work: Work, number: int) -> None:
         """Offers rows to score. Segments of their shard are numbered from `number` on."""
@@ -248,9 +235,7 @@ class Broker:
             known.paces = ()
             known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
         known.spendings = Spendings(asdict(known.totals))
-        for endpoint, parts in zip(self._endpoints, self._parts, strict=True):
-            endpoint.gone(worker)
-            parts.gone(worker)
+        self._endpoints.gone(worker)
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 
@@ -267,7 +252,7 @@ class Broker:
         if paces:
             self._why = why_of([(pace.why, pace.in_flight) for pace in paces])
         return LimiterStats(
-            tokens_per_minute=sum(endpoint.tokens_per_minute or 0.0 for endpoint in self._endpoints) or None,
+            tokens_per_minute=sum(rates.tokens_per_minute or 0.0 for rates in self._endpoints.rates) or None,
             in_flight=sum(pace.in_flight for pace in paces),
             places=sum(pace.places for pace in paces),
             held_back_by=largest([pace.waits for pace in paces]),

@@ -99,7 +99,6 @@ class BrokerClient(PeriodicService):
         self._done = False
         self._wants = False
         self._recalled = False
-        self._not_before: list[float] = []
 
     # --- what the parts of a worker call ------------------------------------------------------------------------------
 
@@ -112,16 +111,19 @@ class BrokerClient(PeriodicService):
         while not self.fresh():  # noqa: ASYNC110 - the answer that ends it comes once in an outage, if ever
             await asyncio.sleep(UNSURE_S)
 
-    def leased(self, rates: RateLimits, caps: Budget) -> LocalLimiter:
-        """Makes the limiter of the next endpoint. It does not ask again before the time that the broker named."""
-        place = len(self.endpoints)
-        self._not_before.append(float("-inf"))
+    def leased(self, rates: RateLimits, caps: Budget, place: int, address: str = "") -> LocalLimiter:
+        """Makes the limiter of an endpoint. It does not ask again before the time that the broker named.
+
+        A replica's lets nothing out before the first answer: other workers may use all of it until then.
+        """
 
         def ask() -> None:
-            if self._clock() >= self._not_before[place]:
+            if self._clock() >= endpoint.not_before:
                 self.wake()
 
-        endpoint = LeasedEndpoint(rates, caps, ask, self._opening)
+        endpoint = LeasedEndpoint(rates, caps, ask, self._opening, place, address)
+        if address and rates.concurrency is not None:
+            endpoint.limiter.set_concurrency(0)
         self.endpoints.append(endpoint)
         return endpoint.limiter
 
@@ -168,13 +170,15 @@ class BrokerClient(PeriodicService):
         """One exchange. It sets the seconds until the next, where nothing wakes it before."""
         async with self._talking:
             sent_at, lived_s = self._clock(), self._lived_s()
-            report = self._report(ended=ended, failure=failure)
+            reported = [*self.endpoints]
+            self.endpoints = [endpoint for endpoint in reported if not endpoint.limiter.gone]  # reported once more
+            report = self._report(reported, ended=ended, failure=failure)
             self._woken.clear()
             answer = await self._exchange(report)
             self._heard_at = lived_s
-            self.period_s = self._take_in(answer, sent_at, asked=bool(report.wants))
+            self.period_s = self._take_in(answer, reported, sent_at, asked=bool(report.wants))
 
-    def _report(self, *, ended: bool, failure: Failure | None) -> Report:
+    def _report(self, endpoints: Sequence[LeasedEndpoint], *, ended: bool, failure: Failure | None) -> Report:
         published, self._published = self._published, []
         unread, self._unread = self._unread, {}
         canaries, self._canaries = self._canaries, []
@@ -182,7 +186,7 @@ class BrokerClient(PeriodicService):
         wants = AHEAD - len(self._slices) if self._wants and not ended else 0
         return Report(
             spendings=self._spendings(ended=ended),
-            paces=[self._pace(endpoint) for endpoint in self.endpoints],
+            paces=[self._pace(endpoint) for endpoint in endpoints],
             published=published,
             wants=max(0, wants),
             ended=ended,
@@ -230,6 +234,8 @@ class BrokerClient(PeriodicService):
         latencies = endpoint.latencies(MOST_LATENCIES)
         answered, least, wish = endpoint.answered, endpoint.least(), endpoint.wish(self._lease_s)
         return Pace(
+            place=endpoint.place,
+            address=endpoint.address,
             unused=endpoint.hand_back(),
             least=least,
             wish=wish,
@@ -249,9 +255,10 @@ class BrokerClient(PeriodicService):
             latencies=latencies,
         )
 
-    def _take_in(self, answer: Answer, sent_at: float, *, asked: bool) -> float:
+    def _take_in(self, answer: Answer, endpoints: Sequence[LeasedEndpoint], sent_at: float, *, asked: bool) -> float:
+        """Takes in the answer to a report about these endpoints. Returns the seconds until the next report."""
         now = self._clock()
-        self._apply(answer)
+        self._apply(answer, endpoints)
         self._slices.extend(answer.slices)
         self._done = answer.done
         self._recalled = answer.recall
@@ -265,25 +272,25 @@ class BrokerClient(PeriodicService):
         # Leased since the report was sent. Where the transport is slow, some time must be left to use it.
         until = max(sent_at + self._lease_s, now + self._lease_s / 2)
         next_s = BEAT_S
-        for place, (endpoint, grant) in enumerate(zip(self.endpoints, answer.grants, strict=False)):
+        for endpoint, grant in zip(endpoints, answer.grants, strict=False):
             if grant.pause_s:
                 endpoint.pause(grant.pause_s)
             if wait_s := max(grant.wait_s, grant.pause_s):
                 next_s = min(next_s, wait_s)
-            self._not_before[place] = now + wait_s
+            endpoint.not_before = now + wait_s
             endpoint.limiter.bills.learn_from_others(grant.hidden, grant.output)
             endpoint.lease(grant.amounts, until)
         if self.allowance is not None:
             self.allowance.allow(answer.tokens, answer.pico, answer.refused)
         return next_s
 
-    def _apply(self, answer: Answer) -> None:
+    def _apply(self, answer: Answer, endpoints: Sequence[LeasedEndpoint]) -> None:
         """Applies what a person changed while the run goes on, and this worker's part of the requests in flight."""
         for endpoint in self.endpoints:
             endpoint.limiter.pause(paused=answer.paused)
         changed = [
             endpoint.limiter.set_concurrency(places)
-            for endpoint, places in zip(self.endpoints, answer.places, strict=False)
+            for endpoint, places in zip(endpoints, answer.places, strict=False)
             if places is not None
         ]
         if any(changed):

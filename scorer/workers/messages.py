@@ -1,7 +1,7 @@
 """The messages between a worker and its broker: plain data, one in each direction, for any transport.
 
-Times are durations and never clock readings, since the two may be on different machines. Endpoints are identified by
-their order in the run file.
+Times are durations and never clock readings, since the two may be on different machines. An endpoint is identified by
+its place in the run file's order; a replica of a fleet by its address, too.
 """
 
 from __future__ import annotations
@@ -176,14 +176,16 @@ class Throttle(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """The state of one endpoint's limiter in a worker.
 
-    `unused` is the rest of its lease, which ends with this message. The head of its queue needs `least` (empty: no
-    request waits), and it could use `wish` during a lease. `answered`: a request was answered since the last message.
-    `places` is the most requests in flight. `down_s` is how long the endpoint has failed, None while it answers.
-    `waits` is the share of the last minute that the head waited for each limit. `met`, `oldest_s`, `why` and `notes`
-    are as in limits/load.py, `hidden` and `output` as in limits/bills.py. `latencies` are seconds of the latest
-    replies, at most `MOST_LATENCIES` of them.
+    The endpoint is that at `place`, and there the replica at `address`, "" for none. `unused` is the rest of its lease,
+    which ends with this message. The head of its queue needs `least` (empty: no request waits), and it could use `wish`
+    during a lease. `answered`: a request was answered since the last message. `places` is the most requests in flight.
+    `down_s` is how long the endpoint has failed, None while it answers. `waits` is the share of the last minute that
+    the head waited for each limit. `met`, `oldest_s`, `why` and `notes` are as in limits/load.py, `hidden` and `output`
+    as in limits/bills.py. `latencies` are seconds of the latest replies, at most `MOST_LATENCIES` of them.
     """
 
+    place: int = 0
+    address: str = ""
     unused: Amounts = {}
     least: Amounts = {}
     wish: Amounts = {}

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, WorkerShare, make_client
+from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.plan import (
     RunPlan,
     check,
@@ -27,6 +27,7 @@ from scorer.build.plan import (
     schema_of,
 )
 from scorer.build.row_metrics import make_measure
+from scorer.build.worker_share import WorkerShare
 from scorer.canaries.known_rows import known_rows
 from scorer.canaries.mixing import CanaryRows
 from scorer.engine import engine
@@ -133,6 +134,14 @@ class Worker:
         if self._slots is not None and self._wires is not None:
             self._slots.resize(rows_under_way(self._wires.most_in_flight))
 
+    def _fleet_changed(self) -> None:
+        """Replicas may have joined: what holds for the others holds for them."""
+        if self._broker.order is Order.DRAIN:
+            for endpoint in self._broker.endpoints:
+                endpoint.limiter.drain()
+        self._broker.wake()
+        self._resize()
+
     def _obey(self, order: Order) -> None:
         self._drain.asked = True
         if order is Order.HURRY:
@@ -197,9 +206,10 @@ class Worker:
                 parts = canaries.around(parts)
             self._loaded()
             self._wires = wires
+            wires.on_fleet.append(self._fleet_changed)
             self._slots = RowSlots(rows_under_way(wires.most_in_flight), ROOM_FOR_TEXT // hello.workers)
             scoring = self._stored(self._rounds(plan, wires, parts, store, reader), store, ledger, partial)
-            await served(scoring, [broker])
+            await served(scoring, [broker, *wires.fleets])
 
     async def _canaries_of(self, plan: RunPlan) -> CanaryRows | None:
         """The canaries of this worker; None where the run has none. Those of all workers are due at different rows."""

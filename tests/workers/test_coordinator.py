@@ -110,7 +110,7 @@ class Hand:
         return list(range(leased.first, leased.stop)) if leased.mask is None else _masked(leased)
 
     def tell(self, *, wants: int = 0, ended: bool = False) -> Answer:
-        report = self.client._report(ended=ended, failure=None)
+        report = self.client._report(self.client.endpoints, ended=ended, failure=None)
         return self._owner.exchange(
             self.number, Report(Spendings({}), published=report.published, wants=wants, ended=ended)
         )

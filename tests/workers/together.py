@@ -75,7 +75,9 @@ async def mate(
     client.allowance = LeasedBudget(
         ledger, tokens_capped=tokens_capped, money_capped=money_capped, ask=client.wake, owned=owned
     )
-    found = Mate(number, client, ledger, [client.leased(rate, client.allowance) for rate in rates])
+    found = Mate(
+        number, client, ledger, [client.leased(rate, client.allowance, place) for place, rate in enumerate(rates)]
+    )
     talking = asyncio.create_task(client.serve())
     try:
         yield found

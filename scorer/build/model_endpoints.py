@@ -1,0 +1,126 @@
+"""Makes the endpoints of one model: those of the run file, and replicas that join its fleet while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scorer.build.endpoints import base_of, concurrency, rate_limits
+from scorer.build.keys import AwsAccount, key_header, key_of, resolved
+from scorer.build.model_provider import make_provider, provider_of
+from scorer.build.worker_share import WorkerShare
+from scorer.client.cache_leaders import CacheLeaders
+from scorer.client.client import Endpoint
+from scorer.client.discovery import Discovery, discovery
+from scorer.client.prompt_cache import BYTES_A_TOKEN, least_tokens
+from scorer.config.spec import Limits, Model, Rates
+from scorer.errors import SpecError
+from scorer.frozen import dataclass
+from scorer.limits import Budget, LocalLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an endpoint is, and its limits. `place` is that in the run file's order, over all models.
+
+    `replica`: it is one of a fleet, whose endpoints share a place.
+    """
+
+    url: str
+    rates: Rates
+    key: str | None
+    place: int
+    replica: bool = False
+
+
+class ModelEndpoints:
+    """The endpoints of one model, for a worker's `share` of the run. `limits` has their limiters, those of others too.
+
+    `key` is one that a command gave, `served` the address of an embedded judge that runs. The endpoints of the model
+    begin at `place`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        limits: Limits,
+        place: int,
+        *,
+        key: str | None,
+        account: AwsAccount | None,
+        served: str | None,
+        share: WorkerShare,
+        caps: Budget,
+        clock: Callable[[], float],
+        limiters: list[LocalLimiter],
+    ) -> None:
+        self._model = model
+        self._burst_s = limits.burst_s
+        self._share = share
+        self._caps = caps
+        self._clock = clock
+        self._limiters = limiters
+        self._headers = {} if served is not None else resolved(model.headers, "model.headers")
+        default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
+        own = default if account is None else default.format(region=account.region)
+        self._addresses = []
+        for number, endpoint in enumerate(model.all_endpoints(limits), place):
+            url = served or endpoint.base_url or own
+            given = None if served is not None else key or key_of(endpoint.api_key_env, url)
+            self._addresses.append(Address(url if model.fleet else base_of(url), endpoint.limits, given, number))
+        self.places = len(self._addresses)
+        """How many endpoints of the run file's order are the model's."""
+        self.discovery: Discovery | None = discovery(model.fleet) if model.fleet is not None else None
+
+    async def addresses(self) -> list[Address]:
+        """The addresses at the start. Raises SpecError where those of a fleet cannot be read."""
+        if self.discovery is None:
+            return self._addresses
+        try:
+            return [self._replica(url) for url in await self.discovery.addresses()]
+        except SpecError as error:
+            key = f"models.{self._model.alias}.base_urls" if self._model.alias else "model.base_urls"
+            raise SpecError([f"{key}: {problem}" for problem in error.problems]) from error
+
+    def most(self, address: Address) -> int:
+        """This worker's part of the requests in flight at an address."""
+        return self._share.places(concurrency(address.rates, self._model.provider))
+
+    def make(self, address: Address) -> Endpoint:
+        """The endpoint of an address."""
+        model, most = self._model, self.most(address)
+        rates = rate_limits(address.rates, self._burst_s, most)
+        local = self._share.limit(rates, self._caps, address.place, address.url if address.replica else "")
+        self._limiters.append(local)
+        headers = {**key_header(model.provider, address.url, address.key), **self._headers}
+        provider = make_provider(model, address.url, headers)
+        if ":" not in model.provider:
+            provider.learned.tell = local.note
+        return Endpoint(provider, local, weight=most, address=address.url, leaders=self._leaders(provider, local))
+
+    def join(self, url: str) -> Endpoint:
+        """The endpoint of a replica that joins the fleet."""
+        return self.make(self._replica(url))
+
+    def _replica(self, url: str) -> Address:
+        (source,) = self._addresses
+        return Address(base_of(url), source.rates, source.key, source.place, replica=True)
+
+    def _leaders(self, provider: Any, local: LocalLimiter) -> CacheLeaders | None:
+        if self._model.cache == "none":
+            return None
+        told = (
+            f'model.cache = "auto": replies of {provider!r} read nothing from a cache where they should. Requests do '
+            "not wait for one another there any more."
+        )
+        least_bytes = least_tokens(self._model.name or "") * BYTES_A_TOKEN
+        return CacheLeaders(self._clock, least_bytes, lambda: local.note(told))
+
+
+def tidy(limiters: list[LocalLimiter]) -> None:
+    """Takes out the limiters of replicas that left and have nothing in flight; what they noted is kept."""
+    gone = [one for one in limiters if one.gone]
+    for one in gone:
+        limiters.remove(one)
+        for note in one.notes:
+            limiters[0].note(note)
