@@ -60,17 +60,18 @@ class RunCounters:
 class Snapshot:
     """One second of a run, as `progress.json`, the terminal, the JSON log and Prometheus get it.
 
-    `rows`, `scored`, `errors` and `copied` count since this start; `rows_before` were finished before it. `copied` rows
-    took over another row's answer. `requests`, tokens and money are those of the whole run, across its starts. Rates
-    are those of the last minute. `use` is the used share of each limit: of a limit a minute in the last minute, of
-    `concurrency` now, of a cap in all. `to_publish` shards are sealed and not known to be in the table;
-    `publish_problem` is the message of the last failure. `outage_s` is how long the judge has not answered, null while
-    it does; `why` is the last failure's message meanwhile. `answered`: it answered once, in any start. `limits` are the
-    limits that hold now by the same names as `use`. `latency_s` has quantiles (p50, p90, p99) of the latest replies'
-    seconds. `paused`: a person paused the run. `last_change` is the last change to it while it goes on, a sentence, and
-    `last_change_at` its time. `host` is the machine. `error` is what ended the run early, with its `exit_code`; both
-    are null otherwise. `history` is `held_back_by` over the time of the run, all its starts, at most 120 samples.
-    `batches` are the provider batches that are out: `out`, `rows`, `oldest_s`; null without any.
+    `rows`, `scored`, `errors`, `tiers` and `copied` count since this start; `rows_before` were finished before it.
+    `copied` rows took over another row's answer. `tiers` are rows by the service tier that their replies name.
+    `requests`, tokens and money are those of the whole run, across its starts. Rates are those of the last minute.
+    `use` is the used share of each limit: of a limit a minute in the last minute, of `concurrency` now, of a cap in
+    all. `to_publish` shards are sealed and not known to be in the table; `publish_problem` is the message of the last
+    failure. `outage_s` is how long the judge has not answered, null while it does; `why` is the last failure's message
+    meanwhile. `answered`: it answered once, in any start. `limits` are the limits that hold now by the same names as
+    `use`. `latency_s` has quantiles (p50, p90, p99) of the latest replies' seconds. `paused`: a person paused the run.
+    `last_change` is the last change to it while it goes on, a sentence, and `last_change_at` its time. `host` is the
+    machine. `error` is what ended the run early, with its `exit_code`; both are null otherwise. `history` is
+    `held_back_by` over the time of the run, all its starts, at most 120 samples. `batches` are the provider batches
+    that are out: `out`, `rows`, `oldest_s`; null without any.
     """
 
     state: str
@@ -109,6 +110,7 @@ class Snapshot:
     exit_code: int | None = None
     history: list[Sample] = field(default_factory=list)
     batches: dict[str, float | int | None] | None = None
+    tiers: dict[str, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
@@ -187,6 +189,7 @@ class Snapshots:
             to_publish=counters.to_publish,
             publish_problem=counters.publish_problem,
             copied=counts.copied,
+            tiers=dict(sorted(counts.tiers.items())),
             why=None if counters.why is None else printable_line(counters.why),
             answered=counters.answered,
             limits=limits,

@@ -56,22 +56,27 @@ class Counts:
     reasoning_tokens: int = 0
     unmeasured: dict[str, int] = field(default_factory=dict, compare=False)
     """Rows without an automatic metric, by its name: without a text, or it failed. Earlier files lack it."""
+    tiers: dict[str, int] = field(default_factory=dict, compare=False)
+    """Rows by the service tier that their replies name. Earlier files lack it."""
 
     def add(self, other: Counts) -> None:
         for name in ("rows", "scored", "copied", *SUMS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for mine, more in ((self.errors, other.errors), (self.unmeasured, other.unmeasured)):
-            for name, count in more.items():
+        for by_name in ("errors", "unmeasured", "tiers"):
+            mine = getattr(self, by_name)
+            for name, count in getattr(other, by_name).items():
                 mine[name] = mine.get(name, 0) + count
 
     def note(self, result: Result) -> None:
-        """Counts a result: rows, scored, errors and copied alone."""
+        """Counts a result: rows, scored, errors, tiers and copied alone."""
         self.rows += 1
         if result.error is None:
             self.scored += 1
         else:
             self.errors[result.error.name] = self.errors.get(result.error.name, 0) + 1
         self.copied += result.copied_from is not None
+        if result.usage is not None and (tier := result.usage.tier) is not None:
+            self.tiers[tier] = self.tiers.get(tier, 0) + 1
 
     def became(self, before: Result, now: Result) -> None:
         """Corrects the counts where a result that was noted as `before` is stored as `now`."""
@@ -85,33 +90,42 @@ class Counts:
 
     @classmethod
     def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
-        errors, sums = _counted(table, [name for name in SUMS if name in table.schema.names])
+        named, sums = _counted(table, [name for name in SUMS if name in table.schema.names])
         copies = table.column(COPIED) if COPIED in table.schema.names else None
         nulls = {name: table.column(name).null_count for name in _metrics(table.schema)}
         return cls(
             rows=table.num_rows,
             scored=table.num_rows - table.column("score").null_count,
-            errors=errors,
+            errors=named["error"],
+            tiers=named.get("tier", {}),
             copied=table.num_rows - copies.null_count if copies is not None else 0,
             unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
             **sums,
         )
 
 
-YOUNGER = ("copied", "unmeasured", "reasoning_tokens")
+YOUNGER = ("copied", "unmeasured", "reasoning_tokens", "tiers")
 """Counts that files of earlier versions lack."""
 SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost_microusd", "attempts")
+BY_NAME = ("error", "tier")
+"""Columns whose values are counted one by one."""
 
 
-def _counted(table: pa.Table | pa.RecordBatch, names: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """How often each error occurs, and the sums of some columns."""
+def _counted(
+    table: pa.Table | pa.RecordBatch, names: Sequence[str]
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """How often each value of the columns `BY_NAME` occurs, and the sums of the columns `names`."""
+    by_name = {name: table.column(name).drop_null() for name in BY_NAME if name in table.schema.names}
     if table.num_rows < FEW_ROWS:  # quicker than Arrow's functions
-        errors = Counter(table.column("error").drop_null().to_pylist())
-        return dict(errors), {name: sum(filter(None, table.column(name).to_pylist())) for name in names}
+        counted = {name: dict(Counter(column.to_pylist())) for name, column in by_name.items()}
+        return counted, {name: sum(filter(None, table.column(name).to_pylist())) for name in names}
     import pyarrow.compute as pc  # a run sends its first request without it
 
-    found = {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(table.column("error").drop_null())}
-    return found, {name: pc.sum(table.column(name)).as_py() or 0 for name in names}
+    counted = {
+        name: {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(column)}
+        for name, column in by_name.items()
+    }
+    return counted, {name: pc.sum(table.column(name)).as_py() or 0 for name in names}
 
 
 def _metrics(schema: pa.Schema) -> list[str]:
@@ -224,7 +238,7 @@ def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bo
         if counted:
             schema = pq.read_schema(file)
             columns = [name for name in columns if name in schema.names or name not in YOUNGER]
-            columns += [*(name for name in schema.names if name == COPIED), *_metrics(schema)]
+            columns += [*(name for name in schema.names if name in (COPIED, "tier")), *_metrics(schema)]
         return pq.read_table(
             file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
         )

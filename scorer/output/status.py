@@ -41,7 +41,8 @@ class Status:
     which rows were finished while the judge had drifted; null where there is none, or they were scored again.
     `forgotten` counts shards that left the run. The scores of a
     `rehearsal` are meaningless. `batches` are the provider batches that are out: `out`, their `rows`, and `oldest_s`,
-    the seconds since the oldest was sent; null where none is.
+    the seconds since the oldest was sent; null where none is. `tiers` counts finished rows by the service tier that
+    their replies name; rows whose replies name none are in none.
     """
 
     state: str
@@ -71,6 +72,7 @@ class Status:
     suspect: dict[str, str] | None = None
     batches: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
+    tiers: dict[str, int] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         return facts_html(status_title("", self), status_facts(self))
@@ -149,6 +151,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
         suspect=_suspect(files, layout),
         batches=_batches(files, layout, unreadable),
         answer=answer,
+        tiers=dict(sorted(counts.tiers.items())),
     )
 
 

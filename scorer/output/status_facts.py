@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from scorer.output.progress_lines import batches_sentence, limited_by
@@ -15,6 +15,13 @@ def status_title(out: str, s: Status) -> str:
     """The output folder (where it is known) and the state of its run."""
     state = s.state + (" (a rehearsal: its scores are simulated)" if s.rehearsal else "")
     return f"{out}: {state}" if out else state
+
+
+def tiers_used(tiers: Mapping[str, int]) -> str:
+    """How many rows have replies of each service tier; "" where they name no tier but the standard one."""
+    if not tiers.keys() - {"standard"}:
+        return ""
+    return ", ".join(f"{name} {count:,}" for name, count in tiers.items())
 
 
 def status_facts(s: Status) -> Iterator[tuple[str, str]]:
@@ -34,6 +41,8 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         yield "answer", s.answer["text"]
     if s.copied:
         yield "copied", f"{s.copied:,} rows took the answer of an exact duplicate"
+    if tiers := tiers_used(s.tiers):
+        yield "tiers", tiers
     if s.errors:
         yield "errors", ", ".join(f"{name} {count:,}" for name, count in s.errors.items())
     if s.unmeasured:

@@ -151,7 +151,13 @@ class Coordinator:
             stem, reported.generation, worker, reported.first, reported.last, reported.number, reported.number
         )
         rows = len(reported.rows) // np.dtype(np.int64).itemsize
-        counts = seg.Counts(rows=rows, scored=reported.scored, errors=dict(reported.errors), copied=reported.copied)
+        counts = seg.Counts(
+            rows=rows,
+            scored=reported.scored,
+            errors=dict(reported.errors),
+            copied=reported.copied,
+            tiers=dict(reported.tiers),
+        )
         self._opened.store.adopt(reported.path, segment, counts, reported.scored_rows)
 
     async def lost(self, worker: int) -> None:

@@ -106,6 +106,7 @@ class Published(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     copied: int = 0
     scores: bytes = b""
+    tiers: dict[str, int] = {}
 
     @property
     def scored_rows(self) -> Iterator[tuple[int, float | None]]:
@@ -130,6 +131,7 @@ def published(
         errors=counts.errors,
         copied=counts.copied,
         scores=scores.tobytes(),
+        tiers=counts.tiers,
     )
 
 

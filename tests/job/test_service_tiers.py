@@ -79,6 +79,7 @@ def test_a_night_at_flex_pays_flex_and_says_so_in_each_row(tmp_path: Path) -> No
     assert status.cost_usd == pytest.approx(sum(0.5 * into + 1.0 * out for into, out in tokens) / 1e6)
     assert sum(row["attempts"] for row in rows) > ROWS
     assert status.maybe_billed_usd == 0
+    assert status.tiers == {"flex": ROWS}
 
 
 def test_a_tier_is_free_on_resume_and_no_part_of_the_fingerprint(tmp_path: Path) -> None:

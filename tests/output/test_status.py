@@ -19,6 +19,7 @@ from scorer.output.ledger_totals import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
 from scorer.output.segments import Counts
 from scorer.output.status import Status, last_progress, status, within_share
+from scorer.output.status_facts import status_facts
 
 
 def stands(output: Output) -> Status:
@@ -115,6 +116,23 @@ def test_status_refuses_a_folder_without_a_run_and_a_damaged_run_json(tmp_path: 
     Path(output.layout.manifest).write_bytes(b"{")
     with pytest.raises(OutputError, match=r"run\.json is damaged"):
         stands(output)
+
+
+def test_status_counts_rows_by_tier_each_by_its_newest_reply(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 4, 2)
+        await output.score({0: [2]}, error="Refused", tier="flex")
+        await output.score({0: [0, 1, 3], 1: [0]}, tier="flex")
+        assert stands(output).tiers == {"flex": 5}  # a sealed shard, and a segment
+        store = output.store(1)
+        (work,) = store.again(output.shards, 1, None)
+        await publish(store, [result(work.shard, 2, generation=1, tier="standard")])
+        found = stands(output)
+        assert found.tiers == {"flex": 4, "standard": 1}
+        assert dict(status_facts(found))["tiers"] == "flex 4, standard 1"
+        assert "tiers" not in dict(status_facts(dataclasses.replace(found, tiers={"standard": 5})))
+
+    run(scenario())
 
 
 def test_within_share_refuses_more_failed_rows_than_allowed(tmp_path: Path) -> None:

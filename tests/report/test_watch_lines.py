@@ -38,6 +38,13 @@ def test_view_names_the_limit_and_when_twice_of_it_would_end_the_run() -> None:
     assert what_limits(LIMITED) == "Limited by tokens/min (91 %): doubling it ends at 05:49, not 07:30."
 
 
+def test_view_counts_rows_by_tier_where_one_is_not_the_standard() -> None:
+    assert "tiers" not in "\n".join(shown(replace(LIMITED, tiers={"standard": 40_000})))
+    both = replace(LIMITED, tiers={"flex": 39_000, "standard": 1_000})
+    assert "tiers               flex 39,000, standard 1,000" in shown(both)
+    assert "tiers: flex 39,000, standard 1,000" in plain_line(Seen("out", "running", both))
+
+
 def test_view_fits_80_columns_and_24_lines_with_all_that_a_run_has_to_say() -> None:
     changed = replace(LIMITED, last_change="limits.max_usd is 200 now, it was 100 (ada).", last_change_at=AT)
     text = "\n".join(shown(changed))

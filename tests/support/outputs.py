@@ -141,6 +141,7 @@ def result(
     error: str | None = None,
     value: float | None = None,
     finished_at: int = FINISHED_AT_US,
+    tier: str | None = None,
 ) -> Result:
     """A row's result: its own number as its score, or a typed error; as if one request had brought it."""
     row = Row(shard.path, number, {}, kept=(f"{shard.stem}{number}", "t"), generation=generation)
@@ -152,7 +153,7 @@ def result(
         raw=("4",),
         model="judge",
         finish_reason="stop",
-        usage=USAGE,
+        usage=replace(USAGE, tier=tier),
         cost_pico=5_000_000,
         attempts=1,
         waited_s=0.0,

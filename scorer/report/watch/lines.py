@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from scorer.escapes import printable_line
 from scorer.output.progress import Snapshot
 from scorer.output.progress_lines import FARTHEST_ETA_S, Part, duration, fitted
+from scorer.output.status_facts import tiers_used
 from scorer.report.watch.limiting import LIMITS, clock, over_budget, percent, what_limits
 from scorer.report.watch.source import Seen
 from scorer.text_width import cells, cropped
@@ -75,6 +76,7 @@ def plain_line(seen: Seen) -> str:
         f"{s.rows_per_s:,.1f} rows/s",
         ", ".join(_money(s)),
         f"{s.in_flight:,} in flight",
+        f"tiers: {tiers}" if (tiers := tiers_used(s.tiers)) else "",
         f"failed: {', '.join(_errors(s))}" if s.errors else "",
         _sentence(seen, s),
         *_warnings(seen, s),
@@ -108,6 +110,7 @@ def _body(seen: Seen, width: int) -> list[list[Line]]:
         *([warnings] if warnings else []),
         [Line("")],
         [_line("rows", _rows(s), width)],
+        *([[_line("tiers", [tiers], width)]] if (tiers := tiers_used(s.tiers)) else []),
         *([[_line("errors", _errors(s), width, "warn")]] if s.errors else []),
         *([line] for line in limit_lines(s, width)),
         [_line("money", _money(s), width)],
