@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scorer.engine.choices import Answer
-from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.judging import checked_score, judge_step
 from scorer.engine.partial import Known, PartialAnswers
 from scorer.errors import RowError
 from scorer.frozen import dataclass
@@ -41,13 +41,13 @@ def advance(judge: Judge, row: Row, known: Known) -> Finished | list[Missing]:
     conversation: Conversation | None = None
     try:
         conversation = judge(row)
-        requests = next_requests(next, conversation)
+        requests = judge_step(next, conversation)
         while True:
             answers, missing = _split(requests, len(received), known)
             if missing:
                 return missing
             received += answers
-            requests = next_requests(conversation.send, answers)
+            requests = judge_step(conversation.send, answers)
     except StopIteration as done:
         score, error = checked_score(done.value)
         return Finished(score, error, received)

@@ -21,6 +21,7 @@ from scorer.config.loader import parse
 from scorer.config.messages import shown
 from scorer.config.spec import Spec, covered, fingerprint
 from scorer.engine import engine
+from scorer.engine.judging import SingleRequestJudge
 from scorer.engine.partial import PartialAnswers
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import Files, read
@@ -203,6 +204,7 @@ def make_parts(
         deduplicator=deduplicator,
         stop_alike=paid,
         partial=partial,
+        single=plan.judge if isinstance(plan.judge, SingleRequestJudge) else None,
     )
 
 

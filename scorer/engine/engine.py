@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
 from scorer.engine.choices import Answer, ChoiceBatching
-from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.judging import SingleRequestJudge, checked_score, judge_step
 from scorer.engine.partial import PartialAnswers, known_answers
+from scorer.engine.row_result import result_of
 from scorer.engine.uniform_failures import UniformFailureGuard
 from scorer.errors import (
     Damaged,
@@ -34,9 +35,6 @@ from scorer.types import (
     Score,
     Store,
 )
-from scorer.usage import (
-    Spent,
-)
 
 if TYPE_CHECKING:
     from scorer.engine.dedupe import Deduplicator
@@ -52,7 +50,8 @@ class RunContext:
     `now_us` is the wall clock in microseconds since 1970, UTC. `raw` is what to keep of a reply, None for nothing.
     With `deduplicator`, rows that ask the same are asked once. `stop_alike`: a run whose first rows all fail alike is
     stopped, which is no use where rows cost nothing. With `partial`, answers that are known are not asked for, and
-    those of rows that the end of the run cuts off are kept.
+    those of rows that the end of the run cuts off are kept. `single` is the judge where it scores most rows by
+    one reply.
     """
 
     judge: Judge
@@ -64,6 +63,11 @@ class RunContext:
     deduplicator: Deduplicator | None = None
     stop_alike: bool = True
     partial: PartialAnswers | None = None
+    single: SingleRequestJudge | None = None
+
+    def result(self, row: Row, score: Score | None, error: RowError | None, answers: Sequence[Answer]) -> Result:
+        """The result of a row that ends now."""
+        return result_of(row, score, error, answers, raw_of=self.raw, now_us=self.now_us())
 
 
 class StopFlag:
@@ -136,7 +140,7 @@ class RowTasks:
             row = read.popleft()
             if row.problem is not None:
                 slots.free(row.size)
-                self._add(result_of(row, None, row.problem, [], self._parts))
+                self._add(self._parts.result(row, None, row.problem, []))
                 continue
             question = None if deduplicator is None else deduplicator.question(row)
             if deduplicator is None or question is None:
@@ -207,8 +211,21 @@ async def score_row(row: Row, parts: RunContext) -> Result:
     error: RowError | None = None
     conversation: Conversation | None = None
     try:
+        single = parts.single if known is None else None
+        if single is not None and (request := judge_step(single.single_request, row)) is not None:
+            try:
+                received.append(await parts.client.complete(request))
+            except RowError as failed:
+                received.append(failed)
+            score = judge_step(single.single_score, received[0])
+            if score is not None:
+                score, error = checked_score(score)
+                return parts.result(row, score, error, received)
+            begun = True
         conversation = parts.judge(row)
-        requests = next_requests(next, conversation)
+        requests = judge_step(next, conversation)
+        if begun:
+            requests = judge_step(conversation.send, received.copy())
         while True:
             if len(requests) == 1 and known is None:
                 request = replace(requests[0], begun=True) if begun else requests[0]
@@ -222,7 +239,7 @@ async def score_row(row: Row, parts: RunContext) -> Result:
                 begun = await _fill(step, requests, parts, begun=begun)
                 answers, step = cast(list[Answer], step), []
             received += answers
-            requests = next_requests(conversation.send, answers)
+            requests = judge_step(conversation.send, answers)
     except StopIteration as done:
         score, error = checked_score(done.value)
     except RowError as problem:
@@ -236,7 +253,7 @@ async def score_row(row: Row, parts: RunContext) -> Result:
             conversation.close()  # what ends the run is kept, and would keep the row in memory
     if known is not None and partial is not None:
         partial.finished(row)
-    return result_of(row, score, error, received, parts)
+    return parts.result(row, score, error, received)
 
 
 async def _fill(step: list[Answer | None], requests: Sequence[Request], parts: RunContext, *, begun: bool) -> bool:
@@ -260,38 +277,3 @@ def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
     walk(group)
     return min(leaves, key=lambda e: (isinstance(e, ScorerError), isinstance(e, Interrupted)))
-
-
-def result_of(
-    row: Row, score: Score | None, error: RowError | None, answers: Sequence[Completion | RowError], parts: RunContext
-) -> Result:
-    """The result of a row, with the replies, tokens, cost and seconds of all its requests."""
-    model = finish_reason = fingerprint = None
-    raw: list[str | None] = []
-    spent: Spent | None = None
-    keep = parts.raw
-    for answer in answers:
-        if isinstance(answer, Completion):
-            model, finish_reason, fingerprint = answer.model, answer.finish_reason, answer.system_fingerprint
-            raw.append(keep(answer) if keep is not None else None)
-        else:
-            raw.append(None)
-        if answer.spent is not None:
-            spent = answer.spent if spent is None else spent + answer.spent
-    if spent is None:
-        spent = Spent()
-    return Result(
-        row=row,
-        score=score,
-        error=error,
-        raw=tuple(raw) if keep is not None and raw else None,
-        model=model,
-        finish_reason=finish_reason,
-        usage=spent.usage,
-        cost_pico=spent.cost_pico,
-        attempts=spent.attempts,
-        waited_s=spent.waited_s,
-        answered_s=spent.answered_s,
-        finished_at=parts.now_us(),
-        system_fingerprint=fingerprint,
-    )

@@ -9,23 +9,37 @@ import math
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from scorer.errors import RowError, ScorerError, Unreadable, whole
-from scorer.types import Request, Score
+from scorer.types import Completion, Request, Row, Score
 
+T = TypeVar("T")
 SHOWN = 80
 """Characters of a value that an error quotes."""
 
 
-def next_requests(step: Callable[[Any], list[Request]], replies: Any) -> list[Request]:
-    """The judge's next requests: `step` is `next` or the conversation's `send`.
+@runtime_checkable
+class SingleRequestJudge(Protocol):
+    """A judge that scores most rows by one reply. Such a row needs no conversation, and its result is the same."""
+
+    def single_request(self, row: Row) -> Request | None:
+        """The one request of the conversation's first step; None where that has several."""
+        ...
+
+    def single_score(self, answer: Completion | RowError) -> Score | None:
+        """The score that the conversation returns on this answer; None where it may do anything else."""
+        ...
+
+
+def judge_step(step: Callable[[Any], T], given: Any) -> T:
+    """What the judge does next, such as its next requests: `step` is `next`, the conversation's `send` or the like.
 
     Raises StopIteration with the score, what the judge says on purpose, and Unreadable for anything else: the row's
     replies are kept, and a judge that is mended can read them again.
     """
     try:
-        return step(replies)
+        return step(given)
     except (StopIteration, ScorerError, MemoryError):
         raise
     except Exception as error:

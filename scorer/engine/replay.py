@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-from scorer.engine.judging import checked_score, next_requests
+from scorer.engine.judging import checked_score, judge_step
 from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError
 from scorer.types import Completion, Judge, Provider, Reply, Request, Row, Score
 
@@ -14,9 +14,9 @@ def replay(judge: Judge, row: Row, answers: Answers) -> Score | RowError:
     """The score or error that the judge gives for these answers. Raises SpecError where answers are missing."""
     try:
         conversation = judge(row)
-        requests = next_requests(next, conversation)
+        requests = judge_step(next, conversation)
         while True:
-            requests = next_requests(conversation.send, [answers.next(request) for request in requests])
+            requests = judge_step(conversation.send, [answers.next(request) for request in requests])
     except StopIteration as done:
         score, problem = checked_score(done.value)
         if score is not None:

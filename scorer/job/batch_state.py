@@ -92,7 +92,7 @@ class BatchState:
 
     def finished(self, row: Row, step: Finished) -> None:
         """Stores the result of a row. Raises TooManyFailed where the first rows all fail alike."""
-        result = engine.result_of(row, step.score, step.error, step.answers, self.parts)
+        result = self.parts.result(row, step.score, step.error, step.answers)
         self.known.finished(row)
         self.store(replace(result, batch=self.chunks.batch_of(row)))
         self.guard.look(result)

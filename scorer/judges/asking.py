@@ -202,27 +202,36 @@ class Asking:
         schema: Mapping[str, Any] | None = None,
     ) -> Generator[list[Request], list[Completion | RowError], Sample]:
         """`ask` for one question with one sample and one turn, as most judges ask: a third of the time."""
-        values = row.values
-        key = {name: values.get(name) for name in self.keys} if self.keys else _NO_KEY
         held = NOTHING
         for attempt in range(self.attempts):
-            (answer,) = yield [
-                Request(
-                    messages=messages,
-                    temperature=_WARMER if attempt and self.temperature == 0 else None,
-                    seed=attempt or None,
-                    top_logprobs=top_logprobs,
-                    key=key,
-                    index=attempt,
-                    tokens=row.tokens,
-                    schema=schema,
-                )
-            ]
+            (answer,) = yield [self.request(row, messages, attempt, top_logprobs=top_logprobs, schema=schema)]
             sample = Sample(error=answer) if isinstance(answer, RowError) else read(answer)
             held = better(held, sample)
             if not isinstance(held.error, Unreadable):
                 break
         return held
+
+    def request(
+        self,
+        row: Row,
+        messages: tuple[Message, ...],
+        attempt: int = 0,
+        *,
+        top_logprobs: int = 0,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Request:
+        """The request of `ask_once` at its n-th attempt, counted from 0."""
+        values = row.values
+        return Request(
+            messages=messages,
+            temperature=_WARMER if attempt and self.temperature == 0 else None,
+            seed=attempt or None,
+            top_logprobs=top_logprobs,
+            key={name: values.get(name) for name in self.keys} if self.keys else _NO_KEY,
+            index=attempt,
+            tokens=row.tokens,
+            schema=schema,
+        )
 
     def _requests(
         self,

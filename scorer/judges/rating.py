@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 import pyarrow as pa
 
-from scorer.errors import SetupError, SpecError
+from scorer.errors import RowError, SetupError, SpecError
 from scorer.judges.asking import Asking, Options, asking_of, braced
 from scorer.judges.criteria import are_tables, criteria_of
 from scorer.judges.options import choice_problems, prompt_text
@@ -28,7 +28,7 @@ from scorer.judges.samples import Sample, most_telling, unread
 from scorer.judges.scale_options import compiled
 from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
-from scorer.types import Completion, Conversation, Row, Score
+from scorer.types import Completion, Conversation, Request, Row, Score
 
 _TOP_LOGPROBS = 20
 
@@ -85,11 +85,13 @@ class Rating:
         self._partial = given["partial"]
         self._is_plain = not self._names and self._read in ("number", "label")
         self._explains = self._asking.explains
+        self._top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
         tables = are_tables(criteria)
         each = tables and self._asking.turns == 1 and self._asking.explains
         self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
         self._schema = self._form.schema() if given["structured"] == "auto" else None
         self._follow = self._asking.follow(self._form.instruction())
+        self._asks_once = self._asking.samples == 1 and self._follow is None
         text = self._prompt(text + braced(self._form.descriptions()), given["reference"], rubric is not None)
         self._template = Template(text)
         self._opening = self._asking.opening(self._template, self._follow, self._reads, problems)
@@ -110,19 +112,33 @@ class Rating:
         if self._versus is not None:
             return (yield from self._versus(row))
         question = (*self._opening, self._template.message(row.values))
-        top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
-        if self._asking.samples == 1 and self._follow is None:
+        if self._asks_once:
             sample = yield from self._asking.ask_once(
-                row, question, self._sample, top_logprobs=top_logprobs, schema=self._schema
+                row, question, self._sample, top_logprobs=self._top_logprobs, schema=self._schema
             )
-            value = sample.values.get("")
-            if value is not None and not self._names:
-                return Score(self._criteria[0].on(self._ends, value), sample.reason, self._read)
-            return self._score([sample])
+            return self._only_score(sample) or self._score([sample])
         (taken,) = yield from self._asking.ask(
-            row, [question], self._sample, follow=self._follow, top_logprobs=top_logprobs, schema=self._schema
+            row, [question], self._sample, follow=self._follow, top_logprobs=self._top_logprobs, schema=self._schema
         )
         return self._score(taken)
+
+    def single_request(self, row: Row) -> Request | None:
+        """The first request, where the reply to it may have the score; for the engine's `SingleRequestJudge`."""
+        if self._versus is not None or self._names or not self._asks_once:
+            return None
+        question = (*self._opening, self._template.message(row.values))
+        return self._asking.request(row, question, top_logprobs=self._top_logprobs, schema=self._schema)
+
+    def single_score(self, answer: Completion | RowError) -> Score | None:
+        """The score where the first reply has it; None where the conversation goes on or ends in an error."""
+        return None if isinstance(answer, RowError) else self._only_score(self._sample(answer))
+
+    def _only_score(self, sample: Sample) -> Score | None:
+        """The row's score where one sample alone gives it; None where `_score` has more to say."""
+        value = sample.values.get("")
+        if value is None or self._names:
+            return None
+        return Score(self._criteria[0].on(self._ends, value), sample.reason, self._read)
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the verdict, and each further criterion takes the next one."""
