@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import field
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 from scorer.batch.cutting import Cut, Room, Turn, cut
+from scorer.batch.duplicates import Duplicates
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import digest_of
 from scorer.batch.turns import Finished, Missing, advance
@@ -19,7 +20,7 @@ from scorer.frozen import dataclass
 from scorer.inputs.source import Reader
 from scorer.output.chunk import Chunk
 from scorer.output.chunk_files import ChunkLine
-from scorer.types import Call, Judge, Request, Row, Work
+from scorer.types import Call, Judge, Request, Result, Row, Work
 
 MOST_ASIDE = 10_000
 """So many rows that need no request are held until the next chunk is built."""
@@ -30,7 +31,8 @@ class Built:
     """The requests of a chunk in a file, and what was found out on the way.
 
     `finished` are rows that need no request any more; `idle` are rows that ask nothing of this model now, by shard and
-    number. `unread` says of a shard why it could not be read. `call` is the first request.
+    number. `copies` are results of rows that ask what a finished row asked. `unread` says of a shard why it could not
+    be read. `call` is the first request.
     """
 
     cut: Cut
@@ -39,6 +41,7 @@ class Built:
     call: Call | None
     finished: list[tuple[Row, Finished]] = field(default_factory=list)
     idle: list[tuple[str, int]] = field(default_factory=list)
+    copies: list[Result] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     more: bool = False
     """It ended before the rows did, since so many of them needed no request."""
@@ -67,6 +70,7 @@ class Builder:
     """Builds chunks. `read` gives the rows of some work, as `InputRows` does.
 
     `known_of` tells what is known of a row, `model_of` which model a request is for. `fingerprint` is that of the run.
+    `duplicates` says which rows wait for another one that asks the same; None: none.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class Builder:
         known_of: Callable[[Row], Known | None],
         model_of: Callable[[Request], BatchModel],
         fingerprint: str,
+        duplicates: Duplicates | None = None,
     ) -> None:
+        self._duplicates = duplicates
         self._judge = judge
         self.read = read
         self._known_of = known_of
@@ -99,11 +105,17 @@ class Builder:
         def turns() -> Generator[Turn]:
             nonlocal count
             for rows in self.read(works, made.unread):
-                made.more = len(made.finished) + len(made.idle) >= MOST_ASIDE
+                made.more = len(made.finished) + len(made.idle) + len(made.copies) >= MOST_ASIDE
                 if made.more:
                     return
                 for row in rows:
                     step = self.step(row)
+                    if not isinstance(step, Finished) and (other := self._waits_for(row)) != "asks":
+                        if other == "waits":
+                            made.idle.append((row.shard, row.number))
+                        else:
+                            made.copies.append(other)
+                        continue
                     if isinstance(step, Finished):
                         made.finished.append((row, step))
                         continue
@@ -141,6 +153,9 @@ class Builder:
             file.close()
             raise
         return made
+
+    def _waits_for(self, row: Row) -> Result | Literal["asks", "waits"]:
+        return "asks" if self._duplicates is None else self._duplicates.look(row)
 
     def _turn(
         self, model: BatchModel, chunk: Chunk, row: Row, asked: Sequence[Missing], first: int

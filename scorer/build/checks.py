@@ -180,16 +180,18 @@ def _batch_problems(spec: Spec) -> list[str]:
                 'spoken with provider = "openai" (chat, responses) and "anthropic".'
             )
         elif model.fleet is not None or len(model.all_endpoints(spec.limits)) > 1:
-            problems.append(f"{said}: a batch is at one address. Give {where}.base_url instead of several.")
+            problems.append(
+                f"{said}: a batch belongs to one account, at one address. Give {where}.base_url instead of several."
+            )
         elif model.tier != "standard":
-            problems.append(f'{said} and {where}.tier = "{model.tier}": a batch has its own price. Remove one of them.')
+            problems.append(
+                f'{said} and {where}.tier = "{model.tier}": a batch has one price, whatever tier its requests name. '
+                "Remove one of the two."
+            )
     if spec.batched and spec.judge.kind == "likelihood":
         problems.append(
-            'model.mode = "batch" does not go with judge.kind = "likelihood", which asks several calls a row.'
-        )
-    if spec.batched and spec.judge.dedupe:
-        problems.append(
-            'model.mode = "batch" does not go with judge.dedupe, which copies answers within a window of rows.'
+            'model.mode = "batch" does not go with judge.kind = "likelihood": no batch API gives the log-probabilities '
+            "of a given text. Leave model.mode out."
         )
     return problems
 

@@ -72,7 +72,7 @@ class Deduplicator:
     def known(self, question: bytes, row: Row, now_us: int) -> Result | None:
         """The cached result of an earlier row with this hash, as this row's."""
         found = self._window.find(question)
-        return None if found is None else _copy(found, row, now_us)
+        return None if found is None else copy_of(found, row, now_us)
 
     def waits(self, question: bytes, row: Row) -> bool:
         """True where another row is asking this already: `finished` will give the row back. Else this one asks."""
@@ -89,7 +89,7 @@ class Deduplicator:
         if result.error is not None and not isinstance(result.error, ALIKE_FOR_ALL):
             return [], rows
         self._window.keep(question, result)
-        return [_copy(result, row, now_us) for row in rows], []
+        return [copy_of(result, row, now_us) for row in rows], []
 
     def turned_away(self, question: bytes) -> list[Row]:
         """The rows that waited for one that asks nothing after all."""
@@ -105,7 +105,7 @@ class Deduplicator:
 class AnswerCache:
     """The answers to the last `most` questions, as far as they fit into `most_bytes`; the oldest are forgotten first.
 
-    A table of SQLite's in memory: a dict takes twice as much. To be used by one thread.
+    A table of SQLite's in memory: a dict takes twice as much. To be used by one thread at a time.
     """
 
     def __init__(self, most: int = QUESTIONS, most_bytes: int = ANSWER_BYTES) -> None:
@@ -113,7 +113,7 @@ class AnswerCache:
         self._shards: list[str] = []
         self._places: dict[str, int] = {}
         self._held = self._bytes = 0
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(
             "CREATE TABLE answers (age INTEGER PRIMARY KEY, question BLOB NOT NULL UNIQUE, shard INTEGER NOT NULL, "
@@ -165,7 +165,7 @@ class AnswerCache:
         self._db.close()
 
 
-def _copy(result: Result, row: Row, now_us: int) -> Result:
+def copy_of(result: Result, row: Row, now_us: int) -> Result:
     """The result as another row's, for which nothing was sent and nothing is paid."""
     error = result.error
     return replace(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from scorer.batch.duplicates import Duplicates
 from scorer.batch.intents import check_entries
 from scorer.batch.open_chunks import OpenChunk
 from scorer.errors import SetupError
@@ -53,10 +54,19 @@ async def take_up(state: BatchState, work: Iterator[Work]) -> None:
         state.rows.exclude(one.rows)
     for one in state.chunks:
         state.rows.set_todo(one.rows, to=False)
+    if state.duplicates is not None:
+        for one in state.chunks:
+            await offload(_note_asked, state, state.duplicates, one)
     for one in state.chunks:
         if one.chunk.state == "failed":
             await state.durable.settle(state.lane_of(one).model, one.chunk, None)
             state.release(one)
+
+
+def _note_asked(state: BatchState, duplicates: Duplicates, one: OpenChunk) -> None:
+    for rows in state.builder.read(state.works_of(one.rows), state.unread):
+        for row in rows:
+            duplicates.asks(row)
 
 
 def _opened(state: BatchState, chunk: Chunk) -> tuple[OpenChunk, str]:

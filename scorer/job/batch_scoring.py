@@ -15,6 +15,7 @@ from typing import cast
 
 from scorer.batch.building import Builder, InputRows
 from scorer.batch.downloads import Downloads
+from scorer.batch.duplicates import Duplicates
 from scorer.batch.durable import Durable
 from scorer.batch.exchange import Exchange
 from scorer.batch.model import BatchModel
@@ -101,6 +102,10 @@ class BatchScoring:
         watch, rows, read = self._canaries, BatchRows([*models]), InputRows(make_reader(plan, opened.files))
         canaries = None if watch is None else BatchCanaries(opened, watch, chunks, rows, read)
         known = KnownRows(opened.partial if watch is None else RowsAlone(opened.partial), chunks.known_of)
+        parts = make_parts(plan, cast(Client, None), opened.store, known, opened.wall_s, stack)
+        duplicates = Duplicates(plan.judge, parts.now_us) if plan.spec.judge.dedupe else None
+        if duplicates is not None:
+            stack.callback(duplicates.close)
         durable = Durable(files, opened.ledger, opened.offload, opened.wall_s, opened.say)
         self._state = state = BatchState(
             opened,
@@ -118,8 +123,10 @@ class BatchScoring:
                 known.known_of,
                 chunks.model_of,
                 plan.fingerprint,
+                duplicates,
             ),
-            make_parts(plan, cast(Client, None), opened.store, known, opened.wall_s, stack),
+            parts,
+            duplicates,
             self._deadline,
             canaries,
         )
@@ -254,6 +261,8 @@ class BatchScoring:
         state.why = None
         await collecting.look()
         submits = self._submits and self._waiting != "collect" and not state.cancels
+        if not submits:
+            await state.copy_known()
         waits = await submitting.submit() if submits else False
         live = [one for one in state.chunks.live if not one.chunk.by_hand]
         if not live and not waits:

@@ -10,6 +10,7 @@ import numpy as np
 
 from scorer.batch.building import Builder
 from scorer.batch.downloads import Downloads
+from scorer.batch.duplicates import Duplicates
 from scorer.batch.durable import Durable
 from scorer.batch.exchange import Exchange
 from scorer.batch.model import BatchModel
@@ -59,6 +60,7 @@ class BatchState:
     known: KnownRows
     builder: Builder
     parts: engine.RunContext
+    duplicates: Duplicates | None = None
     deadline: float | None = None
     canaries: BatchCanaries | None = None
     why: str | None = None
@@ -96,6 +98,36 @@ class BatchState:
         self.known.finished(row)
         self.store(replace(result, batch=self.chunks.batch_of(row)))
         self.guard.look(result)
+        if self.duplicates is not None:
+            self.duplicates.finished(result)
+
+    def copied(self, result: Result) -> None:
+        """Stores the result of a row that copies another one's."""
+        self.rows.finish(result.row.shard, result.row.number)
+        self.known.finished(result.row)
+        self.store(result)
+
+    async def copy_known(self) -> None:
+        """Copies results to all rows of which an earlier row asked the same, where no batch is built that does it."""
+        if self.duplicates is None or not self.duplicates.unseen:
+            return
+        self.duplicates.unseen = False
+        left: dict[str, Numbers] = {}
+        for part in self.rows.parts:
+            path, numbers = part.shard.path, np.flatnonzero(part.left)
+            left[path] = np.union1d(left[path], numbers) if path in left else numbers
+        await self._copy(self.duplicates, left)
+
+    async def _copy(self, duplicates: Duplicates, rows: Mapping[str, Numbers]) -> None:
+        """Copies results to those of these rows that are in no batch and of which a result is known."""
+        unread: dict[str, str] = {}
+        pieces = self.builder.read(self.works_of(self.chunks.without_live(rows)), unread)
+        while (piece := await self.opened.offload(next, pieces, None)) is not None:
+            for row in piece:
+                if (copy := duplicates.known(row)) is not None:
+                    self.copied(copy)
+            await self.opened.store.room()
+        self.leave_out(unread)
 
     def store(self, result: Result) -> None:
         """Stores a result. That of a canary is watched once those to the canaries before it are."""
@@ -118,7 +150,10 @@ class BatchState:
         await self.durable.strike(one, why)
 
     async def close_finished(self) -> None:
-        """Closes the chunks that are no longer needed, once the rows that they finished are durable."""
+        """Copies results to rows that waited for them; closes the chunks whose rows are all finished and durable."""
+        if self.duplicates is not None and (ready := self.duplicates.take_ready()):
+            await self._copy(self.duplicates, ready)
+            self.rows.set_todo(self.chunks.without_live(ready), to=True)  # of those that are left
         done = [one for one in self.chunks if one.chunk.state in ("fetched", "failed") and not self._needed(one)]
         if done:
             await self.opened.store.flush()

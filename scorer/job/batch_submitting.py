@@ -88,6 +88,8 @@ class Submitting:
         state.leave_out(built.unread)
         for row, step in built.finished:
             state.finished(row, step)
+        for copy in built.copies:
+            state.copied(copy)
         for shard, number in built.idle:
             state.rows.set_todo({shard: np.array([number])}, [alias], to=False)
         await state.opened.store.room()
@@ -154,7 +156,7 @@ class Submitting:
     def _nothing_fits(self, built: Built) -> Sent:
         """No turn was cut: there is none, or the first one is beyond a cap. Raises BudgetSpent where none ever fits."""
         if built.more or built.cut.over is None:
-            return "sent" if built.finished or built.idle else "rest"
+            return "sent" if built.finished or built.idle or built.copies else "rest"
         if self._state.chunks.live:
             return "blocked"
         lines = built.cut.over.lines

@@ -111,7 +111,7 @@ def test_way_of_judging_gives_through_batches_what_it_gives_online(tmp_path: Pat
 @pytest.mark.parametrize(
     ("kind", "judge", "model", "said"),
     [
-        ("likelihood", {"prompt": "{a}", "response": "b"}, {}, "asks several calls a row"),
+        ("likelihood", {"prompt": "{a}", "response": "b"}, {}, "no batch API gives the log-probabilities"),
         ("reward", {"prompt": "{a}"}, {"api": "classify"}, 'model.api = "classify"'),
     ],
 )
