@@ -94,7 +94,7 @@ class Downloads:
                 await self._durable.offload(_append, part, into)
 
     def _count(self, chunk: Chunk, file: BinaryIO) -> int:
-        return Results(self._api, chunk, file).found
+        return Results(self._api, chunk, lambda: file).found
 
     async def read_twins(self, one: OpenChunk) -> None:
         """Books those second batches of a chunk that have ended. Raises TransientError."""
@@ -107,7 +107,7 @@ class Downloads:
                     continue
                 with tempfile.TemporaryFile() as whole:
                     await self._download(batch.results, cast(BinaryIO, whole))
-                    results = await durable.offload(Results, self._api, chunk, whole)
+                    results = await durable.offload(Results, self._api, chunk, lambda: whole)
                     await durable.settle(self._exchange.model, chunk, results, entry)
             await durable.mark(one, Event("twin_closed", batch_id))
             durable.ledger.close_batch(entry)

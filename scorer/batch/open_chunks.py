@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from scorer.batch.settling import outcome_of, read_reply
 from scorer.engine.choices import Answer, as_choices, given_choices
 from scorer.engine.partial import Known
 from scorer.errors import Rejected, RowError, SetupError, TransientError, Unavailable
+from scorer.files.open_files import OpenFiles
 from scorer.frozen import dataclass
 from scorer.limits import Demand
 from scorer.output.chunk import Chunk
@@ -100,10 +103,14 @@ class FoundLine:
 
 
 class OpenChunks:
-    """The chunks of this run by nonce, and the replies in them. `models` are the models by alias."""
+    """The chunks of this run by nonce, and the replies in them. `models` are the models by alias.
 
-    def __init__(self, models: Mapping[str, BatchModel]) -> None:
+    `results` opens the file with the results of a chunk. However many chunks wait, few of these files are open.
+    """
+
+    def __init__(self, models: Mapping[str, BatchModel], results: Callable[[str], BinaryIO]) -> None:
         self._models = models
+        self._files = OpenFiles(results)
         self._chunks: dict[str, OpenChunk] = {}
 
     def __iter__(self) -> Iterator[OpenChunk]:
@@ -113,15 +120,19 @@ class OpenChunks:
         self._chunks[one.chunk.nonce] = one
 
     def remove(self, one: OpenChunk) -> None:
-        if one.results is not None:
-            one.results.close()
+        self._files.close(one.chunk.nonce)
         del self._chunks[one.chunk.nonce]
+
+    def load(self, one: OpenChunk, lines: pa.Table) -> None:
+        """Reads the results of a fetched chunk, whose lines are these. Blocking."""
+        api = self._models[one.model].api
+        one.results = Results(api, one.chunk, partial(self._files.get, one.chunk.nonce))
+        one.index = LineIndex(lines)
+        one.kept = dict(one.rows)
 
     def close(self) -> None:
         """Closes the files of results."""
-        for one in self:
-            if one.results is not None:
-                one.results.close()
+        self._files.close_all()
 
     def model_of(self, request: Request) -> BatchModel:
         """The model that a request is for."""

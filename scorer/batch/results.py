@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -11,18 +12,19 @@ from scorer.output.chunk import Chunk
 
 
 class Results:
-    """Where each line's result stands in `file`, which it closes. Blocking: it reads the file once from end to end.
+    """Where each line's result stands in a file. Blocking: it reads the file once from end to end.
 
-    Twelve bytes a line are held. Lines of other chunks, and what is no result, are passed over.
+    `file` returns the file, open, each time that it is read. Twelve bytes a line are held. Lines of other chunks, and
+    what is no result, are passed over.
     """
 
-    def __init__(self, api: BatchApi, chunk: Chunk, file: BinaryIO) -> None:
+    def __init__(self, api: BatchApi, chunk: Chunk, file: Callable[[], BinaryIO]) -> None:
         self._api, self._file = api, file
         self._at = np.full(chunk.requests, -1, dtype=np.int64)
         self._size = np.zeros(chunk.requests, dtype=np.int32)
-        file.seek(0)
-        at = 0
-        for text in file:
+        whole, at = file(), 0
+        whole.seek(0)
+        for text in whole:
             for found in api.read((text,)):
                 line = chunk.line_of(found.custom_id)
                 if line is not None and self._at[line] < 0:
@@ -38,8 +40,6 @@ class Results:
         """The result of a line; None where there is none."""
         if self._at[line] < 0:
             return None
-        self._file.seek(int(self._at[line]))
-        return next(iter(self._api.read((self._file.read(int(self._size[line])),))))
-
-    def close(self) -> None:
-        self._file.close()
+        file = self._file()
+        file.seek(int(self._at[line]))
+        return next(iter(self._api.read((file.read(int(self._size[line])),))))

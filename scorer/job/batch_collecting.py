@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.batch.open_chunks import LineIndex, OpenChunk
-from scorer.batch.results import Results
+from scorer.batch.open_chunks import OpenChunk
 from scorer.batch.rows import Numbers
 from scorer.batch.turns import Finished, Missing
 from scorer.batch.types import Batch, Gone, NotAccepted
@@ -126,10 +125,7 @@ class Collecting:
 
     async def _load(self, one: OpenChunk) -> None:
         state, offload = self._state, self._state.opened.offload
-        file = await offload(state.files.results, one.chunk.nonce)
-        one.results = await offload(Results, state.lane_of(one).model.api, one.chunk, file)
-        one.index = LineIndex(await offload(state.files.lines, one.chunk.nonce))
-        one.kept = dict(one.rows)
+        await offload(state.chunks.load, one, await offload(state.files.lines, one.chunk.nonce))
 
     async def _take(self, one: OpenChunk) -> None:
         """Books a fetched chunk, stores the rows that are finished by it, and says what the others lack.

@@ -97,7 +97,8 @@ class BatchScoring:
     async def begin(self, work: Iterator[Work], stack: AsyncExitStack) -> StartedWork:
         opened, plan = self._opened, self._opened.plan
         models = await batch_models(plan.spec, opened.offload, stack, self._make_api)
-        files, chunks = ChunkFiles(opened.files, opened.layout.batches), OpenChunks(models)
+        files = ChunkFiles(opened.files, opened.layout.batches)
+        chunks = OpenChunks(models, files.results)
         stack.callback(chunks.close)
         watch, rows, read = self._canaries, BatchRows([*models]), InputRows(make_reader(plan, opened.files))
         canaries = None if watch is None else BatchCanaries(opened, watch, chunks, rows, read)

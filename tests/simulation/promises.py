@@ -5,14 +5,13 @@ Limits, caps and progress are watched while it goes on, by `world`; here is what
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
-import pyarrow.parquet as pq
 from simulation.settings import OUT, Setting
+from simulation.stored_rows import complaints
 from simulation.world import RowBook, World
 
-from scorer.files.files import LocalFiles, read
+from scorer.files.files import LocalFiles
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.reply_writer import ReplyWriter
@@ -39,24 +38,16 @@ def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
 
 def _rows(setting: Setting, world: World) -> Iterator[str]:
     """Each input row once, in order, with the verdict that the judge gave or the error that it had."""
-    speaker, seen = ReplyWriter(setting.config), 0
-    for number in range(len(setting.shards)):
-        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), use_threads=False)
-        columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
-        for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
-            seen += 1
-            if error == "Damaged" or (name is None and error == "BadRow"):  # nothing of it could be read
-                name = f"s{number}r{row}"
-            if (name, row) != (f"s{number}r{place}", place):
-                yield f"row {place} of shard {number} is {name}, row {row}"
-                continue
-            topic = setting.topic(name)
-            verdict = float(speaker.verdict(topic).label)
-            complaint = _row(setting, world.rows[topic], setting.kinds[name], verdict, score, error)
-            if complaint is not None:
-                yield f"{name} has score {score} and error {error}: {complaint}; {world.rows[topic]}"
-    if seen != len(setting.texts):
-        yield f"{seen} rows of {len(setting.texts)} came back"
+    writer = ReplyWriter(setting.config)
+
+    def wrong(name: str, score: float | None, error: str | None) -> str | None:
+        topic = setting.topic(name)
+        verdict = float(writer.verdict(topic).label)
+        said = _row(setting, world.rows[topic], setting.kinds[name], verdict, score, error)
+        return None if said is None else f"{said}; {world.rows[topic]}"
+
+    # Of a damaged row nothing could be read.
+    yield from complaints(OUT, len(setting.shards), len(setting.texts), wrong, nameless=("BadRow", "Damaged"))
 
 
 def _row(

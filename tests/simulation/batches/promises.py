@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
-import pyarrow.parquet as pq
 from simulation.batches.settings import OUT, Setting
 from simulation.batches.world import BatchWorld
+from simulation.stored_rows import complaints
 
-from scorer.files.files import LocalFiles, read
+from scorer.files.files import LocalFiles
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.reply_writer import ReplyWriter
@@ -44,22 +43,12 @@ def money(setting: Setting, world: BatchWorld, *, ended: bool) -> Iterator[str]:
 
 def _rows(setting: Setting, world: BatchWorld) -> Iterator[str]:
     """Each input row once, in order, with its own verdict or an error that the provider explains."""
-    writer, seen = ReplyWriter(setting.config), 0
-    for number in range(len(setting.shards)):
-        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{OUT}/scores/part-{number}.parquet")), use_threads=False)
-        columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
-        for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
-            seen += 1
-            if error == "BadRow" and name is None:
-                name = f"s{number}r{row}"
-            if (name, row) != (f"s{number}r{place}", place):
-                yield f"row {place} of shard {number} is {name}, row {row}"
-                continue
-            said = _row(setting, world, name, float(writer.verdict(name).label), score, error)
-            if said is not None:
-                yield f"{name} has score {score} and error {error}: {said}"
-    if seen != len(setting.texts):
-        yield f"{seen} rows of {len(setting.texts)} came back"
+    writer = ReplyWriter(setting.config)
+
+    def wrong(name: str, score: float | None, error: str | None) -> str | None:
+        return _row(setting, world, name, float(writer.verdict(name).label), score, error)
+
+    yield from complaints(OUT, len(setting.shards), len(setting.texts), wrong)
 
 
 def _row(
