@@ -29,6 +29,7 @@ from scorer.files.router import AnyFiles
 from scorer.frozen import dataclass
 from scorer.inputs.identity import schema_now
 from scorer.inputs.prefix_order import in_prefix_order
+from scorer.inputs.shards import kept_types
 from scorer.inputs.source import Columns, Reader
 from scorer.inputs.where import Where
 from scorer.judges import JUDGES
@@ -213,12 +214,40 @@ def rows_under_way(in_flight: int) -> int:
     return in_flight + min(in_flight, 64)
 
 
+class ResultSchemas:
+    """The result schemas of a run's shards. The footer of one is read where no shard of equal `types` was before.
+
+    A shard whose `types` are not those of the columns that are kept now, as after a change of `input.keep`, is read
+    each time.
+    """
+
+    def __init__(self, plan: RunPlan, files: Files) -> None:
+        self._plan = plan
+        self._files = files
+        self._known: dict[str, pa.Schema] = {}
+
+    def of(self, shard: Shard) -> pa.Schema:
+        """As `schema_of`; where it is known, nothing is read and nothing raised."""
+        known = self._known.get(shard.types)
+        if known is not None:
+            return known
+        stored = schema_now(self._files, shard)
+        found = _results_of(self._plan, stored)
+        if shard.types == kept_types(stored, self._plan.columns.kept):
+            self._known[shard.types] = found
+        return found
+
+
 def schema_of(plan: RunPlan, files: Files, shard: Shard) -> pa.Schema:
     """The result schema of a shard. The id and kept columns have their types of the input.
 
     Raises ShardChanged where the shard is gone or damaged, OSError where the system fails to read it.
     """
-    id_field, kept = kept_fields(plan, schema_now(files, shard))
+    return _results_of(plan, schema_now(files, shard))
+
+
+def _results_of(plan: RunPlan, stored: pa.Schema) -> pa.Schema:
+    id_field, kept = kept_fields(plan, stored)
     return result_schema(
         id_field=id_field,
         kept=kept,

@@ -18,6 +18,9 @@ from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
 from scorer.inputs.patience import is_systems, short, with_retries
 from scorer.types import Shard
 
+SMALL_BYTES = 256 * 1024
+"""A file with a footer that is not larger is read at once: one read, not one for the mark and each column."""
+
 
 def contents(files: Files, stat: Stat) -> Contents:
     """What a file holds: rows, mark, schema.
@@ -106,6 +109,8 @@ def opened(files: Files, shard: Shard) -> Iterator[BinaryIO]:
             if hashed.digest(shard.size) not in (None, shard.footer):
                 raise ShardChanged(shard.path)
         else:
+            if shard.size <= SMALL_BYTES:
+                file = cast(BinaryIO, pa.BufferReader(file.read()))
             if format_of(shard.path).mark(file, shard.size) != shard.footer:
                 raise ShardChanged(shard.path)
             file.seek(0)

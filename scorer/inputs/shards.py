@@ -147,8 +147,8 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
 
 
 def kept_types(schema: pa.Schema, kept: Sequence[str]) -> str:
-    """A digest of the types of the kept columns: result files of equal digests read as one table."""
-    return f"{zlib.crc32(str([schema.field(name).type for name in kept]).encode()):08x}"
+    """A digest of the names and types of the kept columns: result files of equal digests read as one table."""
+    return f"{zlib.crc32(str([(name, schema.field(name).type) for name in kept]).encode()):08x}"
 
 
 def _changed_s_ago(files: Files, stat: Stat) -> float:

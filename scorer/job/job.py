@@ -21,8 +21,8 @@ from scorer.build.assemble import make_client
 from scorer.build.endpoints import most_workers
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import (
+    ResultSchemas,
     RunPlan,
-    schema_of,
 )
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
@@ -310,7 +310,7 @@ class Job:
                     self.layout,
                     manifest.id,
                     manifest.fingerprint,
-                    lambda shard: schema_of(plan, self._files, shard),
+                    ResultSchemas(plan, self._files).of,
                     selection=manifest.selection,
                     edition=manifest.edition,
                     judge=plan.fingerprint,

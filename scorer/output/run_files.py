@@ -20,7 +20,7 @@ from scorer.types import Shard
 class RunFiles:
     """What a writer of a run's result files needs. `run` is the run's id, `worker` the writer's number (0: the owner).
 
-    `schema_of` gives the result schema of a shard; it blocks, for it reads the shard's footer.
+    `schema_of` gives the result schema of a shard; it blocks, for it may read the shard's footer.
     `selection` says which rows are to have a result, `edition` how often the kept columns changed. `judge` is the
     fingerprint of the rows that are written now, empty where that is the run's; `judges` are all such of the run.
     """

@@ -31,7 +31,7 @@ GROUP_BYTES = 4 * 1024 * 1024
 SMALL_BYTES = 128 * 1024
 """A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time."""
 FEW_ROWS = 8
-"""A file that begins with fewer rows has no dictionaries."""
+"""A file that begins with fewer rows has no dictionaries and no statistics: a reader skips none of its parts."""
 SINK_BYTES = 64 * 1024
 """Buffer below the Parquet writer, which writes each column's pages by themselves."""
 UNIQUE = frozenset(("row", "id", "raw", "waited_s", "answered_s", "finished_at"))
@@ -90,15 +90,15 @@ class Counts:
 
     @classmethod
     def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
-        named, sums = _counted(table, [name for name in SUMS if name in table.schema.names])
-        copies = table.column(COPIED) if COPIED in table.schema.names else None
-        nulls = {name: table.column(name).null_count for name in _metrics(table.schema)}
+        names = table.schema.names
+        named, sums = _counted(table, names, [name for name in SUMS if name in names])
+        nulls = {name: table.column(name).null_count for name in _metrics(names)}
         return cls(
             rows=table.num_rows,
             scored=table.num_rows - table.column("score").null_count,
             errors=named["error"],
             tiers=named.get("tier", {}),
-            copied=table.num_rows - copies.null_count if copies is not None else 0,
+            copied=table.num_rows - table.column(COPIED).null_count if COPIED in names else 0,
             unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
             **sums,
         )
@@ -112,25 +112,28 @@ BY_NAME = ("error", "tier")
 
 
 def _counted(
-    table: pa.Table | pa.RecordBatch, names: Sequence[str]
+    table: pa.Table | pa.RecordBatch, names: Sequence[str], summed: Sequence[str]
 ) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """How often each value of the columns `BY_NAME` occurs, and the sums of the columns `names`."""
-    by_name = {name: table.column(name).drop_null() for name in BY_NAME if name in table.schema.names}
+    """How often each value of the columns `BY_NAME` occurs, and the sums of some columns. `names` are the table's."""
+    by_name = {name: table.column(name) for name in BY_NAME if name in names}
     if table.num_rows < FEW_ROWS:  # quicker than Arrow's functions
-        counted = {name: dict(Counter(column.to_pylist())) for name, column in by_name.items()}
-        return counted, {name: sum(filter(None, table.column(name).to_pylist())) for name in names}
+        counted = {
+            name: dict(Counter(value for value in column.to_pylist() if value is not None))
+            for name, column in by_name.items()
+        }
+        return counted, {name: sum(filter(None, table.column(name).to_pylist())) for name in summed}
     import pyarrow.compute as pc  # a run sends its first request without it
 
     counted = {
-        name: {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(column)}
+        name: {v["values"].as_py(): v["counts"].as_py() for v in pc.value_counts(column.drop_null())}
         for name, column in by_name.items()
     }
-    return counted, {name: pc.sum(table.column(name)).as_py() or 0 for name in names}
+    return counted, {name: pc.sum(table.column(name)).as_py() or 0 for name in summed}
 
 
-def _metrics(schema: pa.Schema) -> list[str]:
-    behind = schema.names[schema.get_field_index("generation") + 1 :]
-    return [name for name in behind if name.startswith(METRIC)]
+def _metrics(names: Sequence[str]) -> list[str]:
+    """The columns of metrics among the names of a result table."""
+    return [name for name in names[names.index("generation") + 1 :] if name.startswith(METRIC)]
 
 
 def grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -179,7 +182,7 @@ def write(
 def _encoding(first: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
     """Options of the Parquet writer for a file that begins with these rows."""
     if first is None or first.num_rows < FEW_ROWS:  # no value can be repeated often
-        return {"compression": "snappy", "use_dictionary": False}
+        return {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
     repeating = [f.name for f in schema if f.name not in UNIQUE and not pa.types.is_nested(f.type)]
     return {"compression": "snappy" if first.nbytes < SMALL_BYTES else "zstd", "use_dictionary": repeating}
 
@@ -238,7 +241,7 @@ def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bo
         if counted:
             schema = pq.read_schema(file)
             columns = [name for name in columns if name in schema.names or name not in YOUNGER]
-            columns += [*(name for name in schema.names if name in (COPIED, "tier")), *_metrics(schema)]
+            columns += [*(name for name in schema.names if name in (COPIED, "tier")), *_metrics(schema.names)]
         return pq.read_table(
             file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
         )

@@ -18,13 +18,13 @@ import msgspec
 
 from scorer.build.assemble import ROOM_FOR_TEXT, Assembled, make_client
 from scorer.build.plan import (
+    ResultSchemas,
     RunPlan,
     check,
     in_order,
     make_parts,
     make_reader,
     rows_under_way,
-    schema_of,
 )
 from scorer.build.row_metrics import make_measure
 from scorer.build.worker_share import WorkerShare
@@ -164,7 +164,7 @@ class Worker:
                     layout,
                     hello.run,
                     hello.files,
-                    lambda shard: schema_of(plan, self._files, shard),
+                    ResultSchemas(plan, self._files).of,
                     hello.worker,
                     edition=hello.edition,
                     judge=hello.judge,

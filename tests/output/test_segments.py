@@ -108,6 +108,17 @@ def test_segment_metadata_tells_shard_fingerprint_generation_run_and_counts(tmp_
     assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))
 
 
+@pytest.mark.parametrize(("rows", "stated"), [(seg.FEW_ROWS - 1, False), (seg.FEW_ROWS, True)])
+def test_a_file_of_few_rows_has_counts_and_no_statistics(tmp_path: Path, rows: int, stated: bool) -> None:
+    results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)]
+    path, _, _ = segment(tmp_path, results)
+    group = pq.read_metadata(path).row_group(0)
+    assert all(group.column(index).is_stats_set is stated for index in range(group.num_columns))
+    errors = len(range(0, rows, 3))
+    _, counts = seg.read_about(LocalFiles(), path)
+    assert (counts.rows, counts.scored, counts.errors) == (rows, rows - errors, {"Refused": errors})
+
+
 def test_counts_add_up() -> None:
     total = seg.Counts()
     for part in ([result(SHARD, 0), result(SHARD, 1, error="Refused")], [result(SHARD, 2, error="Unreadable")]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -23,6 +22,9 @@ READ_BUFFER = 1024 * 1024
 """With pre_buffer off, pyarrow reads a column chunk through a buffer of this size instead of whole (63 against 403 MB
 for the first rows of a 339 MB row group)."""
 MAGIC = b"PAR1"
+TAIL_BYTES = 8
+"""The last bytes of a file: the length of the footer, and MAGIC."""
+END_BYTES = 64 * 1024
 
 
 class Parquet:
@@ -31,19 +33,20 @@ class Parquet:
     name = "Parquet"
 
     def look(self, file: BinaryIO, size: int) -> Contents:
-        self._check_tail(file, size)
-        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+        if size == 0:
+            raise Unfinished("is empty")
+        begins, end = file.read(len(MAGIC)), _end(file, size)
+        if begins == MAGIC and (not end.endswith(MAGIC) or size < 3 * len(MAGIC)):
+            raise Unfinished("has no footer")
+        with pq.ParquetFile(pa.BufferReader(end), pre_buffer=False) as parquet:
             schema = parquet.schema_arrow
-            return Contents(parquet.metadata.num_rows, self.mark(file, size), schema, schema, ended=True)
+            return Contents(parquet.metadata.num_rows, _mark(end), schema, schema, ended=True)
 
     def schema(self, file: BinaryIO) -> pa.Schema:
         return pq.read_schema(file)
 
     def mark(self, file: BinaryIO, size: int) -> str:
-        file.seek(size - 8)
-        length = int.from_bytes(file.read(4), "little")
-        file.seek(max(0, size - 8 - length))
-        return hashlib.sha256(file.read(length)).hexdigest()[:16]
+        return _mark(_end(file, size))
 
     def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
         at = wanted.at
@@ -55,16 +58,25 @@ class Parquet:
                 careful = wanted.careful and group.first <= wanted.at < group.stop
                 yield from (_one_by_one if careful else _batches)(parquet, group, columns, at)
 
-    def _check_tail(self, file: BinaryIO, size: int) -> None:
-        """Raises Unfinished for a file that begins as Parquet and does not end so."""
-        if size == 0:
-            raise Unfinished("is empty")
-        begins = file.read(len(MAGIC))
-        file.seek(max(0, size - len(MAGIC)), io.SEEK_SET)
-        ends = file.read(len(MAGIC))
-        file.seek(0)
-        if begins == MAGIC and (ends != MAGIC or size < 3 * len(MAGIC)):
-            raise Unfinished("has no footer")
+
+def _end(file: BinaryIO, size: int) -> bytes:
+    """The last bytes of a file, the whole footer at least. It is read at once where it is below 64 KiB."""
+    file.seek(max(0, size - END_BYTES))
+    end = file.read(END_BYTES)
+    if len(end) < (least := min(size, _footer_bytes(end) + TAIL_BYTES)):
+        file.seek(size - least)
+        end = file.read(least)
+    return end
+
+
+def _mark(end: bytes) -> str:
+    stop = max(0, len(end) - TAIL_BYTES)
+    return hashlib.sha256(end[max(0, stop - _footer_bytes(end)) : stop]).hexdigest()[:16]
+
+
+def _footer_bytes(end: bytes) -> int:
+    """The length of the footer, without the tail that states it."""
+    return int.from_bytes(end[-TAIL_BYTES : -len(MAGIC)], "little")
 
 
 @dataclass(frozen=True, slots=True)

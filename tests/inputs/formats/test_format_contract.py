@@ -166,11 +166,11 @@ class FormatContract:
 
 
 class _Failing(LocalFiles):
-    """A disk of which every second read fails, until three have."""
+    """A disk of which the first read fails and every second one, until three have."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._failures = iter([False, True] * 3)
+        self._failures = iter([True, False] * 3)
 
     def open(self, path: str) -> BinaryIO:
         inner = super().open(path)
