@@ -1,12 +1,15 @@
 """How often `[stop]` answers wrongly, over simulated boards; and what it costs on stored judgements.
 
     python benchmarks/stop_coverage.py [--runs 1000] [--design NAME ...]
+    python benchmarks/stop_coverage.py --sequences [--runs 1000]
     python benchmarks/stop_coverage.py --replay TABLE.parquet [--runs 40]
 
 The first form plays each design `--runs` times at confidence .95 and counts wrong answers, and intervals that are wrong
 beside them. An exact rule has more than 67 of 1,000 with a probability of 1 %, and more than 73 with .1 %, which is the
 bar where a dozen designs are looked at. Designs that end in "asymptotic" play `method = "asymptotic"`, which promises
-nothing for few items. The second form asks a table (item, system, preference) in random orders.
+nothing for few items. With `--sequences` it counts runs in which a confidence sequence of one mean ever leaves the mean
+out, exact and asymptotic, from the first item to the last: all runs at once, a column each. The last form asks a table
+(item, system, preference) in random orders.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from scorer.analysis.sequential import hedged, normal
 from scorer.analysis.sequential.decision import Decision
 from scorer.config.stop_question import parse_question
 
@@ -219,6 +223,38 @@ def coverage(design: Design, runs: int, seed: int = 0) -> dict[str, float]:
     return {"runs": runs, "wrong": false, "either": either, "answered": answered, "calls": round(asked / runs)}
 
 
+SEQUENCES: dict[str, tuple[Callable[[np.random.Generator, int, int], Floats], float]] = {
+    "beta, mean .5": (lambda rng, items, runs: rng.beta(1.5, 1.5, (items, runs)), 0.5),
+    "skewed beta, mean .05": (lambda rng, items, runs: rng.beta(0.05, 0.95, (items, runs)), 0.05),
+    "rare binary, mean .03": (lambda rng, items, runs: (rng.random((items, runs)) < 0.03).astype(float), 0.03),
+    "rare binary, mean .005": (lambda rng, items, runs: (rng.random((items, runs)) < 0.005).astype(float), 0.005),
+    "difference of two binary, mean 0": (lambda rng, items, runs: rng.integers(0, 3, (items, runs)) / 2, 0.5),
+    "difference of two rare binary, mean 0": (
+        lambda rng, items, runs: (1.0 + (rng.random((items, runs)) < 0.02) - (rng.random((items, runs)) < 0.02)) / 2,
+        0.5,
+    ),
+}
+
+
+def sequences(runs: int, items: int = 1000, seed: int = 2) -> Iterator[tuple[str, str, str, int, float]]:
+    """Runs in which a 95 % confidence sequence ever missed the mean, and its width after the last item."""
+    level = ALPHA / 2
+    for name, (draw, truth) in SEQUENCES.items():
+        x = draw(np.random.default_rng(seed), items, runs)
+        for population, means, sizes in (
+            ("future", np.full(runs, truth), None),
+            ("these", x.mean(axis=0), np.full(runs, items)),
+        ):
+            low, high = hedged.lower(x, level, sizes), hedged.upper(x, level, sizes)
+            missed = (low > means + 1e-6) | (high < means - 1e-6)
+            yield name, population, "exact", int(missed.sum()), float((high - low).mean())
+            n = np.arange(1, items + 1)[:, None]
+            mean = x.cumsum(axis=0) / n
+            half = normal.half_width(n, (x**2).cumsum(axis=0) / n - mean**2, level)
+            missed = (np.abs(mean - means) > half + 1e-9).any(axis=0)
+            yield name, population, "asymptotic", int(missed.sum()), float(2 * half[-1].mean())
+
+
 def replays(path: str, runs: int) -> Iterator[dict[str, object]]:
     """Each question of a stored table in random orders: answered, right, and the share of all calls."""
     table = pl.read_parquet(path).pivot(on="system", index="item", values="preference").drop("item").drop_nulls()
@@ -262,11 +298,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--design", nargs="*", default=list(DESIGNS))
+    parser.add_argument("--sequences", action="store_true")
     parser.add_argument("--replay")
     given = parser.parse_args()
     if given.replay is not None:
         for row in replays(given.replay, given.runs):
             print(row, flush=True)
+        return
+    if given.sequences:
+        for name, population, method, missed, width in sequences(given.runs):
+            print(f"{name:40} {population:7} {method:11} {missed:5} of {given.runs}, width {width:.3f}", flush=True)
         return
     for name in given.design:
         began = time.process_time()

@@ -73,7 +73,10 @@ def _bounds_problems(spec: Spec, stop: Stop) -> Iterator[str]:
         return
     if stop.unread != "bounds" and not low <= stop.unread <= high:
         yield f"stop.unread = {stop.unread:g} must lie in the score's range, {low:g} to {high:g}."
-    for key in ("margin", "width"):
-        value = getattr(stop, key)
-        if value is not None and value >= high - low:
-            yield f"stop.{key} = {value:g} must be below the width of the score's range, {high - low:g}."
+    if stop.margin >= high - low:
+        yield f"stop.margin = {stop.margin:g} must be below the width of the score's range, {high - low:g}."
+    if stop.width is not None and stop.width >= (high - low) / 2:
+        yield (
+            f"stop.width = {stop.width:g} must be below {(high - low) / 2:g}, half of the score's range of {low:g} to "
+            f"{high:g}: every mean in it is within that of its middle, so nothing would be judged."
+        )

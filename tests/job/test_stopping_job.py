@@ -206,6 +206,13 @@ def test_mean_stops_at_its_width_for_each_system_and_task(tmp_path: Path) -> Non
     assert board.asked < board.rows
 
 
+def test_a_width_that_every_mean_is_within_is_refused(tmp_path: Path) -> None:
+    board = Board(tmp_path, scores(20, 2, lead=1.0))
+    board.job({"question": "mean", "width": 4.9})
+    with pytest.raises(SpecError, match="must be below 5, half of the score's range of 0 to 10"):
+        board.job({"question": "mean", "width": 5})
+
+
 def test_generations_that_a_system_lacks(tmp_path: Path) -> None:
     values = scores(100, 3, lead=2.0)
     values[:5, 2] = np.nan
